@@ -1,0 +1,78 @@
+//! Interfaces: a tarpc service trait with a name, a version, and what is known of its methods.
+//!
+//! [`interface!`](crate::interface!) declares one. It hands the trait to `#[tarpc::service]`
+//! unchanged, so the request and response enums and the client are tarpc's own, and adds a marker
+//! type (the *interface*) that carries the name, the version, which methods are safe to repeat,
+//! and a JSON schema of every parameter and result.
+
+mod declare;
+pub mod describe;
+pub mod probe;
+
+pub use describe::{Description, MethodDescription, ParameterDescription};
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+use tarpc::{RequestName, ServerError, client::stub::Stub, context::Context};
+
+/// What is known of a method before it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// The method's name, as in the trait.
+    pub name: &'static str,
+    /// The name of its variant in tarpc's request and response enums.
+    pub variant: &'static str,
+    /// Whether running it twice does no harm, so that a call that may have run can be retried.
+    pub repeatable: bool,
+    /// The names of its parameters, in order.
+    pub parameters: &'static [&'static str],
+}
+
+/// A remote interface. [`interface!`](crate::interface!) implements it for a marker type.
+pub trait Interface: Send + Sync + 'static {
+    /// The request enum that tarpc generates.
+    type Request: RequestName + Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
+    /// The response enum that tarpc generates.
+    type Response: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
+    /// The client that tarpc generates, over any stub.
+    type Client<S: Stub<Req = Self::Request, Resp = Self::Response>>: From<S>;
+
+    /// The interface's name on the wire, such as `Example.Greeter`.
+    const NAME: &'static str;
+    /// The interface's version. Client and worker must agree on it.
+    const VERSION: u32;
+    /// The methods, in the order of the trait.
+    const METHODS: &'static [Method];
+
+    /// The position in [`METHODS`](Self::METHODS) of the method that a request calls.
+    fn request_index(request: &Self::Request) -> usize;
+
+    /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
+    fn response_index(response: &Self::Response) -> usize;
+
+    /// The object's own error in a response, as a sentence, if it holds one.
+    fn failure(response: &Self::Response) -> Option<String>;
+
+    /// The interface with the JSON schemas of its methods.
+    fn describe() -> Description;
+
+    /// What is known of the method that a request calls.
+    fn method(request: &Self::Request) -> Option<&'static Method> {
+        Self::METHODS.get(Self::request_index(request))
+    }
+
+    /// Whether the call may be sent a second time after it may have run.
+    fn is_repeatable(request: &Self::Request) -> bool {
+        Self::method(request).is_some_and(|method| method.repeatable)
+    }
+}
+
+/// An interface that a service of type `S` implements.
+pub trait Serves<S>: Interface {
+    /// Answers one request with `service`.
+    fn serve(
+        service: S,
+        context: Context,
+        request: Self::Request,
+    ) -> impl Future<Output = Result<Self::Response, ServerError>> + Send + 'static;
+}

@@ -1,0 +1,205 @@
+//! The `interface!` macro.
+
+/// Declares a remote interface.
+///
+/// ```
+/// pyroxene_common::interface! {
+///     /// People who say hello.
+///     #[name = "Example.Greeter"]
+///     #[version = 1]
+///     pub trait Greeter in greeter {
+///         /// A greeting for `name`.
+///         #[repeatable]
+///         async fn hello(name: String) -> String;
+///         /// Counts the guests that were welcomed by `hello`.
+///         async fn guests() -> u64;
+///     }
+/// }
+///
+/// #[derive(Clone)]
+/// struct Polite;
+///
+/// impl greeter::Greeter for Polite {
+///     async fn hello(self, _: tarpc::context::Context, name: String) -> String {
+///         format!("Hello, {name}!")
+///     }
+///     async fn guests(self, _: tarpc::context::Context) -> u64 {
+///         0
+///     }
+/// }
+/// ```
+///
+/// The module `greeter` holds what `#[tarpc::service]` generates: the trait `Greeter`,
+/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. Next to it stands the marker type
+/// `Greeter`, which names the interface to a client or a worker.
+///
+/// `#[repeatable]` says that running the method twice does no harm. A call to any other method is
+/// never retried once it may have run.
+///
+/// Parameters and results implement serde's traits and `schemars::JsonSchema`. The crate that
+/// declares an interface needs `tarpc` among its dependencies, because the code that tarpc
+/// generates names it.
+#[macro_export]
+macro_rules! interface {
+    (
+        $(#[doc = $doc:expr])*
+        #[name = $wire:literal]
+        #[version = $version:literal]
+        $vis:vis trait $name:ident in $module:ident {
+            $(
+                $(#[$attribute:ident $($value:tt)*])*
+                async fn $method:ident($($parameter:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
+            )*
+        }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        $vis struct $name;
+
+        $(#[doc = $doc])*
+        $vis mod $module {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[doc = $doc])*
+            #[::tarpc::service]
+            #[$crate::trait_variant::make(Send)]
+            pub trait $name {
+                $(
+                    $(#[doc = $crate::__interface_doc!($attribute $($value)*)])*
+                    async fn $method($($parameter: $type),*) $(-> $result)?;
+                )*
+            }
+        }
+
+        $crate::pastey::paste! {
+            impl $crate::interface::Interface for $name {
+                type Request = $module::[<$name Request>];
+                type Response = $module::[<$name Response>];
+                type Client<S: ::tarpc::client::stub::Stub<Req = Self::Request, Resp = Self::Response>> =
+                    $module::[<$name Client>]<S>;
+
+                const NAME: &'static str = $wire;
+                const VERSION: u32 = $version;
+                const METHODS: &'static [$crate::interface::Method] = &[
+                    $($crate::interface::Method {
+                        name: stringify!($method),
+                        variant: stringify!([<$method:camel>]),
+                        repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
+                        parameters: &[$(stringify!($parameter)),*],
+                    }),*
+                ];
+
+                fn request_index(request: &Self::Request) -> usize {
+                    #[allow(non_camel_case_types)]
+                    enum Index { $($method),* }
+                    match request {
+                        $($module::[<$name Request>]::[<$method:camel>] { .. } => Index::$method as usize,)*
+                    }
+                }
+
+                fn response_index(response: &Self::Response) -> usize {
+                    #[allow(non_camel_case_types)]
+                    enum Index { $($method),* }
+                    match response {
+                        $($module::[<$name Response>]::[<$method:camel>](_) => Index::$method as usize,)*
+                    }
+                }
+
+                fn failure(response: &Self::Response) -> Option<String> {
+                    #[allow(unused_imports)]
+                    use $crate::interface::probe::{FailureByDebug, FailureByDisplay, NoFailure};
+                    match response {
+                        $($module::[<$name Response>]::[<$method:camel>](result) =>
+                            (&&&$crate::interface::probe::Answer(result)).failure(),)*
+                    }
+                }
+
+                fn describe() -> $crate::interface::Description {
+                    #[allow(unused_imports)]
+                    use $crate::interface::probe::{FallibleResult, PlainResult};
+                    let mut schemas = $crate::interface::describe::Schemas::new();
+                    let methods = vec![
+                        $($crate::interface::MethodDescription {
+                            name: stringify!($method).to_owned(),
+                            doc: $crate::interface::describe::join_doc(
+                                &[$($crate::__interface_doc!($attribute $($value)*)),*]
+                            ),
+                            repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
+                            fallible: (&&$crate::interface::probe::ResultOf::<
+                                $crate::__interface_result!($($result)?)
+                            >::new()).fallible(),
+                            parameters: vec![
+                                $($crate::interface::ParameterDescription {
+                                    name: stringify!($parameter).to_owned(),
+                                    schema: schemas.of::<$type>(),
+                                }),*
+                            ],
+                            result: (&&$crate::interface::probe::ResultOf::<
+                                $crate::__interface_result!($($result)?)
+                            >::new()).schema(&mut schemas),
+                        }),*
+                    ];
+                    $crate::interface::Description {
+                        interface: $wire.to_owned(),
+                        version: $version,
+                        doc: $crate::interface::describe::join_doc(&[$($doc),*]),
+                        methods,
+                        definitions: schemas.into_definitions(),
+                    }
+                }
+            }
+
+            impl<S> $crate::interface::Serves<S> for $name
+            where
+                S: $module::$name + Clone + Send + Sync + 'static,
+            {
+                fn serve(
+                    service: S,
+                    context: ::tarpc::context::Context,
+                    request: Self::Request,
+                ) -> impl ::core::future::Future<
+                    Output = ::core::result::Result<Self::Response, ::tarpc::ServerError>,
+                > + Send + 'static {
+                    ::tarpc::server::Serve::serve($module::$name::serve(service), context, request)
+                }
+            }
+        }
+    };
+}
+
+/// The text that an attribute of a method adds to its documentation.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_doc {
+    (doc = $doc:expr) => {
+        $doc
+    };
+    (repeatable) => {
+        "\n\nSafe to repeat."
+    };
+}
+
+/// Whether an attribute of a method says that it is safe to repeat.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_repeatable {
+    (doc) => {
+        false
+    };
+    (repeatable) => {
+        true
+    };
+}
+
+/// The result type of a method that may have named none.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_result {
+    () => {
+        ()
+    };
+    ($result:ty) => {
+        $result
+    };
+}

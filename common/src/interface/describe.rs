@@ -1,0 +1,96 @@
+//! What an interface looks like from outside Rust: its methods with the JSON schemas of their
+//! parameters and results.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// An interface with the JSON schemas of its methods.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// The interface's name, such as `Example.Greeter`.
+    pub interface: String,
+    /// The interface's version.
+    pub version: u32,
+    /// What the interface is for.
+    pub doc: String,
+    /// The methods, in the order of the trait.
+    pub methods: Vec<MethodDescription>,
+    /// The types that the methods' schemas refer to as `#/$defs/…`.
+    #[serde(rename = "$defs", default, skip_serializing_if = "Map::is_empty")]
+    pub definitions: Map<String, Value>,
+}
+
+/// A method with the JSON schemas of its parameters and result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MethodDescription {
+    /// The method's name.
+    pub name: String,
+    /// What the method does.
+    pub doc: String,
+    /// Whether running it twice does no harm.
+    pub repeatable: bool,
+    /// Whether it can answer an error of its own.
+    pub fallible: bool,
+    /// The parameters, in order.
+    pub parameters: Vec<ParameterDescription>,
+    /// The JSON schema of the result; of the success, if the method is fallible.
+    pub result: Value,
+}
+
+/// A parameter of a method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParameterDescription {
+    /// The parameter's name.
+    pub name: String,
+    /// The JSON schema of its values.
+    pub schema: Value,
+}
+
+impl Description {
+    /// The method of this name.
+    pub fn method(&self, name: &str) -> Option<&MethodDescription> {
+        self.methods.iter().find(|method| method.name == name)
+    }
+
+    /// Follows a schema's `$ref` into the definitions.
+    pub fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        schema
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|reference| reference.strip_prefix("#/$defs/"))
+            .and_then(|name| self.definitions.get(name))
+            .unwrap_or(schema)
+    }
+}
+
+/// Collects the schemas of an interface, so that its methods share their definitions.
+#[derive(Debug)]
+pub struct Schemas(SchemaGenerator);
+
+impl Schemas {
+    /// No schemas yet.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(SchemaSettings::draft2020_12().into_generator())
+    }
+
+    /// The schema of `T`, which may refer to a definition.
+    pub fn of<T: JsonSchema + ?Sized>(&mut self) -> Value {
+        self.0.subschema_for::<T>().to_value()
+    }
+
+    /// The definitions that the schemas refer to.
+    pub fn into_definitions(mut self) -> Map<String, Value> {
+        self.0.take_definitions(true)
+    }
+}
+
+/// Joins the lines of a documentation comment into one text.
+pub fn join_doc(lines: &[&str]) -> String {
+    let lines: Vec<&str> = lines
+        .iter()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
+    lines.join("\n").trim().to_owned()
+}

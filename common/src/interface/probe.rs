@@ -1,0 +1,98 @@
+//! Tells a method that answers a `Result` from one that does not, for any result type.
+//!
+//! Rust has no specialisation, but method lookup prefers the impl for the most references: the
+//! macro calls `(&&&Answer(value)).failure()` and the first of the three traits that applies wins.
+
+use super::describe::Schemas;
+use schemars::JsonSchema;
+use serde_json::Value;
+use std::{
+    fmt::{Debug, Display},
+    marker::PhantomData,
+};
+
+/// What a method answered.
+#[derive(Debug)]
+pub struct Answer<'a, T>(pub &'a T);
+
+/// A `Result` whose error prints a sentence.
+pub trait FailureByDisplay {
+    /// The error's sentence.
+    fn failure(&self) -> Option<String>;
+}
+
+impl<T, E: Display> FailureByDisplay for &&Answer<'_, Result<T, E>> {
+    fn failure(&self) -> Option<String> {
+        self.0.as_ref().err().map(ToString::to_string)
+    }
+}
+
+/// A `Result` whose error prints only for debugging.
+pub trait FailureByDebug {
+    /// The error as `Debug` shows it.
+    fn failure(&self) -> Option<String>;
+}
+
+impl<T, E: Debug> FailureByDebug for &Answer<'_, Result<T, E>> {
+    fn failure(&self) -> Option<String> {
+        self.0.as_ref().err().map(|error| format!("{error:?}"))
+    }
+}
+
+/// Any other answer.
+pub trait NoFailure {
+    /// Nothing: the method cannot fail.
+    fn failure(&self) -> Option<String>;
+}
+
+impl<T> NoFailure for Answer<'_, T> {
+    fn failure(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The result type of a method.
+#[derive(Debug)]
+pub struct ResultOf<T>(PhantomData<T>);
+
+impl<T> ResultOf<T> {
+    /// A value to call the traits' methods on.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// A method that answers a `Result`.
+pub trait FallibleResult {
+    /// `true`.
+    fn fallible(&self) -> bool;
+    /// The schema of the success.
+    fn schema(&self, schemas: &mut Schemas) -> Value;
+}
+
+impl<T: JsonSchema, E> FallibleResult for &ResultOf<Result<T, E>> {
+    fn fallible(&self) -> bool {
+        true
+    }
+    fn schema(&self, schemas: &mut Schemas) -> Value {
+        schemas.of::<T>()
+    }
+}
+
+/// A method that answers anything else.
+pub trait PlainResult {
+    /// `false`.
+    fn fallible(&self) -> bool;
+    /// The schema of the result.
+    fn schema(&self, schemas: &mut Schemas) -> Value;
+}
+
+impl<T: JsonSchema> PlainResult for ResultOf<T> {
+    fn fallible(&self) -> bool {
+        false
+    }
+    fn schema(&self, schemas: &mut Schemas) -> Value {
+        schemas.of::<T>()
+    }
+}

@@ -1,0 +1,3 @@
+//! The interfaces that come with the broker.
+
+pub mod directory;

@@ -1,0 +1,341 @@
+//! The directory of live instances: the object that every name server hosts under the name
+//! [`OBJECT`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The name of the directory object on a name server.
+pub const OBJECT: &str = "directory";
+
+crate::interface! {
+    /// Which workers host which objects.
+    #[name = "pyroxene.Directory"]
+    #[version = 1]
+    pub trait Directory in directory {
+        /// Opens a session: a lease on every object that the worker hosts. A worker that opens a
+        /// second session (same name and incarnation) replaces its first.
+        #[repeatable]
+        async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
+        /// Renews a session's lease and reports the worker's load.
+        #[repeatable]
+        async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
+        /// Never answers. Its connection's end tells the directory that the worker may be dead,
+        /// which shortens the lease to the next heartbeat.
+        #[repeatable]
+        async fn hold(session: SessionId) -> Result<(), DirectoryError>;
+        /// Marks every instance of a session as draining: clients stop choosing them.
+        #[repeatable]
+        async fn drain(session: SessionId) -> Result<(), DirectoryError>;
+        /// Ends a session: its instances leave the directory at once.
+        #[repeatable]
+        async fn close(session: SessionId) -> Result<(), DirectoryError>;
+        /// The instances of an object (no cursor), or what changed since a cursor. With a cursor
+        /// it waits up to `wait_ms` milliseconds for a change. A cursor of another epoch, or older
+        /// than the log, answers `TooOld`: ask again without one.
+        #[repeatable]
+        async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<Watched, DirectoryError>;
+        /// The objects that a filter lets through, by name.
+        #[repeatable]
+        async fn list(filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError>;
+        /// Every worker with a live session, by name.
+        #[repeatable]
+        async fn workers() -> Vec<WorkerEntry>;
+        /// Gives a name to an object at an address that holds no lease. Registering the same
+        /// address again changes nothing; another address replaces it, unless either is exclusive.
+        #[repeatable]
+        async fn register(name: String, uri: String, tags: Vec<String>, exclusive: bool) -> Result<(), DirectoryError>;
+        /// Removes a static name.
+        #[repeatable]
+        async fn remove(name: String) -> Result<(), DirectoryError>;
+        /// How the name server is.
+        #[repeatable]
+        async fn status() -> Status;
+    }
+}
+
+/// What a worker says of itself when it opens a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Registration {
+    /// The worker's name, unique among live workers.
+    pub worker: String,
+    /// A random number that tells this process from an earlier one of the same name.
+    pub incarnation: u64,
+    /// Where clients reach the worker.
+    pub endpoint: String,
+    /// The worker's process id.
+    pub pid: u32,
+    /// The name of the worker's host.
+    pub host: String,
+    /// How many calls it runs at once.
+    pub capacity: u32,
+    /// The time to live it asks for, in milliseconds.
+    pub ttl_ms: u64,
+    /// The objects it hosts.
+    pub objects: Vec<Offer>,
+}
+
+/// An object that a worker hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Offer {
+    /// The object's name.
+    pub object: String,
+    /// The name of its interface.
+    pub interface: String,
+    /// The version of its interface.
+    pub version: u32,
+    /// Free words to find the instance by.
+    pub tags: Vec<String>,
+    /// Whether only one instance at a time may hold the name.
+    pub exclusive: bool,
+}
+
+/// A session's secret name. Whoever knows it can renew or close the session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub [u64; 2]);
+
+impl std::fmt::Debug for SessionId {
+    /// Hides the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionId(…)")
+    }
+}
+
+impl JsonSchema for SessionId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SessionId".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        <[u64; 2]>::json_schema(generator)
+    }
+}
+
+/// A lease as the directory granted it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lease {
+    /// The session.
+    pub session: SessionId,
+    /// The incarnation of the name server.
+    pub epoch: u64,
+    /// The time to live from now, in milliseconds.
+    pub ttl_ms: u64,
+    /// The exclusive objects that this session holds, each with its fencing token. A token grows
+    /// whenever the name changes hands.
+    pub fences: Vec<(String, u64)>,
+}
+
+/// How busy a worker is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// Calls that run now.
+    pub in_flight: u32,
+    /// Calls that wait for the compute pool.
+    pub queue: u32,
+    /// How many calls it runs at once.
+    pub capacity: u32,
+    /// Calls answered since it started.
+    pub calls: u64,
+}
+
+/// A position in a name server's log of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Cursor {
+    /// The incarnation of the name server.
+    pub epoch: u64,
+    /// The number of the last change that was seen.
+    pub revision: u64,
+}
+
+/// Whether an instance takes calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It takes calls.
+    Ready,
+    /// It finishes what runs and takes no new calls.
+    Draining,
+}
+
+/// One worker's copy of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    /// The worker's name; empty for a static name.
+    pub worker: String,
+    /// The worker's incarnation; zero for a static name.
+    pub incarnation: u64,
+    /// Where it is reached.
+    pub endpoint: String,
+    /// The object's name at that endpoint. It differs from the name that was asked for only for
+    /// static names.
+    pub target: String,
+    /// The name of its interface; empty for a static name.
+    pub interface: String,
+    /// The version of its interface; zero for a static name.
+    pub version: u32,
+    /// Whether it takes calls.
+    pub state: State,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The fencing token, if the name is exclusive.
+    pub fence: Option<u64>,
+    /// The load at the last heartbeat.
+    pub load: Load,
+}
+
+/// What a watch answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Watched {
+    /// Where the next watch goes on.
+    pub cursor: Cursor,
+    /// Whether the name server has run for long enough that every live worker had the time to
+    /// come back. Until then, an instance that is missing here may well be alive.
+    pub settled: bool,
+    /// The instances, or what changed.
+    pub news: News,
+}
+
+/// The part of a watch's answer that depends on whether a cursor was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum News {
+    /// Every live instance of the object.
+    Snapshot(Vec<Instance>),
+    /// The changes since the cursor, in order; empty if nothing changed in time.
+    Changes(Vec<Change>),
+}
+
+/// A change of an object's membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Change {
+    /// An instance is there, or differs from before.
+    Put(Instance),
+    /// An instance is gone.
+    Removed {
+        /// The worker's name; empty for a static name.
+        worker: String,
+        /// The worker's incarnation; zero for a static name.
+        incarnation: u64,
+        /// Where it was reached.
+        endpoint: String,
+        /// Why it is gone.
+        reason: Departure,
+    },
+}
+
+/// Why an instance left the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Departure {
+    /// Its worker closed the session.
+    Closed,
+    /// Its worker's lease ran out: it is dead, frozen or cut off.
+    Expired,
+    /// A new session of the same worker, or another holder of the name, took its place.
+    Replaced,
+}
+
+/// Which objects to list. An empty filter lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Filter {
+    /// Names that start with this.
+    pub prefix: Option<String>,
+    /// Names in which this regular expression is found.
+    pub pattern: Option<String>,
+    /// Objects with an instance that has all of these tags; other instances are left out.
+    pub tags: Vec<String>,
+}
+
+/// An object with its instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectEntry {
+    /// The object's name.
+    pub name: String,
+    /// The name of its interface; empty if only a static name is known.
+    pub interface: String,
+    /// The version of its interface.
+    pub version: u32,
+    /// Its instances, by worker.
+    pub instances: Vec<Instance>,
+}
+
+/// A worker with a live session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerEntry {
+    /// The worker's name.
+    pub name: String,
+    /// Where it is reached.
+    pub endpoint: String,
+    /// Its process id.
+    pub pid: u32,
+    /// The name of its host.
+    pub host: String,
+    /// Whether it takes calls.
+    pub state: State,
+    /// The load at the last heartbeat.
+    pub load: Load,
+    /// The names of its objects, in order.
+    pub objects: Vec<String>,
+}
+
+/// How a name server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Its incarnation.
+    pub epoch: u64,
+    /// The number of its last change.
+    pub revision: u64,
+    /// Whether every live worker had the time to register since it started.
+    pub settled: bool,
+    /// How long it has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// The number of live workers.
+    pub workers: u32,
+    /// The number of names.
+    pub objects: u32,
+    /// The number of instances.
+    pub instances: u32,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// Why the directory refused something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+pub enum DirectoryError {
+    /// The session has expired or was never opened; open it again.
+    #[error("the session is not known here; open a new one")]
+    UnknownSession,
+    /// The watch cannot go on from this cursor.
+    #[error("the cursor is too old; list again")]
+    TooOld,
+    /// Another live worker has this name.
+    #[error("the name '{worker}' is taken by the live worker at {endpoint}")]
+    NameTaken {
+        /// The worker's name.
+        worker: String,
+        /// Where the other one is reached.
+        endpoint: String,
+    },
+    /// The name is held exclusively, or by live instances.
+    #[error("the name '{name}' is taken by {holder}")]
+    ObjectTaken {
+        /// The object's name.
+        name: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// There is no such static name.
+    #[error("there is no static name '{name}'")]
+    UnknownName {
+        /// The name.
+        name: String,
+    },
+    /// The name server holds as much as it may.
+    #[error("the directory is full: {what}")]
+    Full {
+        /// What there is too much of.
+        what: String,
+    },
+    /// Something in the request makes no sense.
+    #[error("{sentence}")]
+    Invalid {
+        /// What, and why.
+        sentence: String,
+    },
+}

@@ -1,0 +1,10 @@
+//! What both ends of a Pyroxene connection share.
+
+pub mod codec;
+pub mod interface;
+pub mod interfaces;
+pub mod scope;
+pub mod wire;
+
+#[doc(hidden)]
+pub use {pastey, trait_variant};

@@ -1,0 +1,70 @@
+//! The constants of the wire, in one place: magic, protocol version, frame kinds and limits.
+//!
+//! A connection opens with [`MAGIC`] and a hello (see [`crate::hello`]); after it, both sides send
+//! frames. A frame is a header of [`HEADER_LEN`] bytes (the length of the body as a big-endian
+//! `u32`, then the kind) followed by the body.
+
+use std::time::Duration;
+
+/// The first four bytes of every connection that speaks this protocol.
+pub const MAGIC: [u8; 4] = *b"PYRX";
+
+/// The version of this protocol. A server refuses a hello of a greater version.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The greatest size of a hello's or a welcome's body, in bytes.
+pub const MAX_HELLO: usize = 16 * 1024;
+
+/// How long either side waits for the other's half of the hello.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The size of a frame's header, in bytes.
+pub const HEADER_LEN: usize = 5;
+
+/// The default greatest size of a frame's body, in bytes (64 MiB).
+pub const DEFAULT_MAX_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// The greatest limit that can be asked for: a frame's length is a `u32`.
+pub const GREATEST_MAX_MESSAGE: usize = u32::MAX as usize - 1024;
+
+/// The default number of calls that one connection carries at once.
+pub const DEFAULT_MAX_IN_FLIGHT: u32 = 4096;
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// To a server: one `tarpc::ClientMessage`. To a client: one `tarpc::Response`.
+    Call = 1,
+    /// To a server: several calls, each preceded by its length as a big-endian `u32`.
+    Batch = 2,
+    /// To a server: one `tarpc::Request` that wants no response.
+    OneWay = 3,
+    /// A question whether the peer lives. Its body comes back in a pong.
+    Ping = 4,
+    /// The answer to a ping.
+    Pong = 5,
+    /// To a client: send nothing more on this connection. The body says why.
+    GoAway = 6,
+    /// To a client: a call that was refused before it ran.
+    Refused = 7,
+    /// To a client: how busy the worker is.
+    Load = 8,
+}
+
+impl FrameKind {
+    /// The kind with this number, if there is one. The others are reserved.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Call,
+            2 => Self::Batch,
+            3 => Self::OneWay,
+            4 => Self::Ping,
+            5 => Self::Pong,
+            6 => Self::GoAway,
+            7 => Self::Refused,
+            8 => Self::Load,
+            _ => return None,
+        })
+    }
+}
