@@ -12,6 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 #[error("{0}")]
 pub struct CodecError(String);
 
+impl CodecError {
+    /// An error with this sentence.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
 fn options() -> impl Options {
     bincode::DefaultOptions::new()
         .with_fixint_encoding()
@@ -25,7 +32,7 @@ pub fn encode_into<T: Serialize + ?Sized>(
 ) -> Result<(), CodecError> {
     options()
         .serialize_into(buffer, value)
-        .map_err(|error| CodecError(error.to_string()))
+        .map_err(|error| CodecError::new(error.to_string()))
 }
 
 /// The encoding of `value`.
@@ -39,5 +46,5 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     options()
         .deserialize(bytes)
-        .map_err(|error| CodecError(error.to_string()))
+        .map_err(|error| CodecError::new(error.to_string()))
 }

@@ -28,6 +28,17 @@ pub struct Method {
     pub parameters: &'static [&'static str],
 }
 
+/// What a response holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer of a method that cannot fail.
+    Plain,
+    /// The `Ok` of a method that answers a `Result`.
+    Succeeded,
+    /// The `Err` of a method that answers a `Result`, as a sentence.
+    Failed(String),
+}
+
 /// A remote interface. [`interface!`](crate::interface!) implements it for a marker type.
 pub trait Interface: Send + Sync + 'static {
     /// The request enum that tarpc generates.
@@ -50,8 +61,8 @@ pub trait Interface: Send + Sync + 'static {
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
 
-    /// The object's own error in a response, as a sentence, if it holds one.
-    fn failure(response: &Self::Response) -> Option<String>;
+    /// Whether a response holds the object's own error.
+    fn outcome(response: &Self::Response) -> Outcome;
 
     /// The interface with the JSON schemas of its methods.
     fn describe() -> Description;

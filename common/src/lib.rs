@@ -1,8 +1,16 @@
 //! What both ends of a Pyroxene connection share.
 
+pub mod channel;
 pub mod codec;
+pub mod endpoint;
+pub mod envelope;
+pub mod frame;
+pub mod hello;
 pub mod interface;
 pub mod interfaces;
+pub mod json;
+pub mod message;
+pub mod net;
 pub mod scope;
 pub mod wire;
 

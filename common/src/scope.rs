@@ -48,10 +48,10 @@ impl Scope {
     }
 
     /// Polls `future` in this scope, whichever threads poll it.
-    pub fn wrap<F: Future>(self, future: F) -> Scoped<F> {
+    pub fn wrap<F: Future + Unpin>(self, future: F) -> Scoped<F> {
         Scoped {
             scope: self,
-            future: Box::pin(future),
+            future,
         }
     }
 }
@@ -69,15 +69,15 @@ impl Drop for Restore {
 #[derive(Debug)]
 pub struct Scoped<F> {
     scope: Scope,
-    future: Pin<Box<F>>,
+    future: F,
 }
 
-impl<F: Future> Future for Scoped<F> {
+impl<F: Future + Unpin> Future for Scoped<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
-        let future = this.future.as_mut();
+        let future = Pin::new(&mut this.future);
         this.scope.enter(|| future.poll(context))
     }
 }

@@ -106,12 +106,12 @@ macro_rules! interface {
                     }
                 }
 
-                fn failure(response: &Self::Response) -> Option<String> {
+                fn outcome(response: &Self::Response) -> $crate::interface::Outcome {
                     #[allow(unused_imports)]
-                    use $crate::interface::probe::{FailureByDebug, FailureByDisplay, NoFailure};
+                    use $crate::interface::probe::{OutcomeByDebug, OutcomeByDisplay, PlainOutcome};
                     match response {
                         $($module::[<$name Response>]::[<$method:camel>](result) =>
-                            (&&&$crate::interface::probe::Answer(result)).failure(),)*
+                            (&&&$crate::interface::probe::Answer(result)).outcome(),)*
                     }
                 }
 

@@ -1,9 +1,9 @@
 //! Tells a method that answers a `Result` from one that does not, for any result type.
 //!
 //! Rust has no specialisation, but method lookup prefers the impl for the most references: the
-//! macro calls `(&&&Answer(value)).failure()` and the first of the three traits that applies wins.
+//! macro calls `(&&&Answer(value)).outcome()` and the first of the three traits that applies wins.
 
-use super::describe::Schemas;
+use super::{Outcome, describe::Schemas};
 use schemars::JsonSchema;
 use serde_json::Value;
 use std::{
@@ -16,38 +16,44 @@ use std::{
 pub struct Answer<'a, T>(pub &'a T);
 
 /// A `Result` whose error prints a sentence.
-pub trait FailureByDisplay {
-    /// The error's sentence.
-    fn failure(&self) -> Option<String>;
+pub trait OutcomeByDisplay {
+    /// Success, or the error's sentence.
+    fn outcome(&self) -> Outcome;
 }
 
-impl<T, E: Display> FailureByDisplay for &&Answer<'_, Result<T, E>> {
-    fn failure(&self) -> Option<String> {
-        self.0.as_ref().err().map(ToString::to_string)
+impl<T, E: Display> OutcomeByDisplay for &&Answer<'_, Result<T, E>> {
+    fn outcome(&self) -> Outcome {
+        match self.0 {
+            Ok(_) => Outcome::Succeeded,
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
     }
 }
 
 /// A `Result` whose error prints only for debugging.
-pub trait FailureByDebug {
-    /// The error as `Debug` shows it.
-    fn failure(&self) -> Option<String>;
+pub trait OutcomeByDebug {
+    /// Success, or the error as `Debug` shows it.
+    fn outcome(&self) -> Outcome;
 }
 
-impl<T, E: Debug> FailureByDebug for &Answer<'_, Result<T, E>> {
-    fn failure(&self) -> Option<String> {
-        self.0.as_ref().err().map(|error| format!("{error:?}"))
+impl<T, E: Debug> OutcomeByDebug for &Answer<'_, Result<T, E>> {
+    fn outcome(&self) -> Outcome {
+        match self.0 {
+            Ok(_) => Outcome::Succeeded,
+            Err(error) => Outcome::Failed(format!("{error:?}")),
+        }
     }
 }
 
 /// Any other answer.
-pub trait NoFailure {
-    /// Nothing: the method cannot fail.
-    fn failure(&self) -> Option<String>;
+pub trait PlainOutcome {
+    /// [`Outcome::Plain`].
+    fn outcome(&self) -> Outcome;
 }
 
-impl<T> NoFailure for Answer<'_, T> {
-    fn failure(&self) -> Option<String> {
-        None
+impl<T> PlainOutcome for Answer<'_, T> {
+    fn outcome(&self) -> Outcome {
+        Outcome::Plain
     }
 }
 

@@ -1,0 +1,23 @@
+//! The task that pumps the socket, on both sides.
+//!
+//! tarpc's generated code, wire types and traits stay; what is ours is how messages reach the
+//! socket. Messages are encoded straight into a shared write buffer, everything that has gathered
+//! leaves in one write, and a method's future is polled in place and only becomes a task of its own
+//! if it has to wait. Calls in flight, buffers and silence are bounded.
+
+mod calls;
+mod client;
+mod client_pump;
+mod error;
+mod link;
+mod liveness;
+mod outbox;
+mod server;
+mod server_calls;
+mod settings;
+
+pub use client::Connection;
+pub use error::{AttemptError, ConnectionLost};
+pub use liveness::Patience;
+pub use server::{Dispatch, Session, Unanswered, serve};
+pub use settings::{DEFAULT_MAX_BUFFERED, Settings};

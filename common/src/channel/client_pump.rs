@@ -1,0 +1,311 @@
+//! The task that serves a client's connection: it writes what callers have queued, and hands out
+//! the answers that come back.
+
+use super::{
+    client::{Phase, Shared},
+    error::{AttemptError, ConnectionLost},
+    link::Link,
+    liveness::{Liveness, Verdict},
+    settings::Settings,
+};
+use crate::{
+    codec,
+    interfaces::directory::Load,
+    message::{GoAway, RefusedCall},
+    wire::FrameKind,
+};
+use serde::de::DeserializeOwned;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+use tarpc::{Response, ServerError, trace};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
+
+pub(super) struct Pump<S, R> {
+    link: Link<S>,
+    shared: Arc<Shared<R>>,
+    liveness: Liveness,
+    timer: Pin<Box<Sleep>>,
+    /// Whether this round already let the other tasks run before writing.
+    gathered: bool,
+    /// Answers of one round, kept between rounds for their allocation.
+    answers: Vec<(u64, Result<R, AttemptError>)>,
+    wakers: Vec<Waker>,
+}
+
+impl<S, R> Pump<S, R>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    R: DeserializeOwned,
+{
+    pub(super) fn new(stream: S, shared: Arc<Shared<R>>, settings: Settings) -> Self {
+        let now = Instant::now();
+        let liveness = Liveness::new(settings.patience, now);
+        Self {
+            link: Link::new(stream, settings.max_receive),
+            timer: Box::pin(sleep_until(liveness.next_tick())),
+            liveness,
+            shared,
+            gathered: false,
+            answers: Vec::new(),
+            wakers: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
+        if self.write(context)? {
+            return Ok(Poll::Pending);
+        }
+        while let Poll::Ready(count) = self.link.poll_read(context) {
+            self.liveness.sign_of_life(Instant::now());
+            self.receive()?;
+            if count? == 0 {
+                return Err(ConnectionLost::Closed);
+            }
+        }
+        self.tick(context)?;
+        Ok(self.poll_end())
+    }
+
+    /// Writes what has gathered. Returns whether it stood back to let more gather first.
+    fn write(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
+        {
+            let mut state = self.shared.lock();
+            if let Phase::Lost(reason) = &state.phase {
+                return Err(reason.clone());
+            }
+            if state.outbox.is_empty() {
+                state.pump = Some(context.waker().clone());
+            } else if !self.gathered && state.calls.waiting() > 1 {
+                // Several callers are at work. Let those that are ready to run queue their calls
+                // too: one write for all of them costs no more than one for the first.
+                self.gathered = true;
+                context.waker().wake_by_ref();
+                return Ok(true);
+            }
+            self.gathered = false;
+            self.link.take(&mut state.outbox);
+            state.pump = Some(context.waker().clone());
+        }
+        if self.link.has_unwritten() {
+            let written = self.link.write_some(context)?;
+            if written.proves_life {
+                self.liveness.sign_of_life(Instant::now());
+            }
+            self.note_written(written.bytes);
+        }
+        Ok(false)
+    }
+
+    fn note_written(&self, bytes: u64) {
+        let mut state = self.shared.lock();
+        state.written += bytes;
+        while let Some(first) = state.on_written.front()
+            && first.end <= state.written
+        {
+            if let Some(notify) = state.on_written.pop_front().and_then(|entry| entry.notify) {
+                // The sender of a one-way call may have stopped waiting.
+                let _ = notify.send(());
+            }
+        }
+    }
+
+    /// Handles the frames that were read.
+    fn receive(&mut self) -> Result<(), ConnectionLost> {
+        let mut go_away = None;
+        let mut load = None;
+        let mut pongs = Vec::new();
+        let protocol = |what: &dyn std::fmt::Display| ConnectionLost::Protocol(what.to_string());
+        while let Some((kind, body)) = self.link.next_frame().map_err(|e| protocol(&e))? {
+            match kind {
+                FrameKind::Call => {
+                    let response: Response<R> = codec::decode(body).map_err(|e| protocol(&e))?;
+                    let answer = response.message.map_err(error_of);
+                    self.answers.push((response.request_id, answer));
+                }
+                FrameKind::Refused => {
+                    let refused: RefusedCall = codec::decode(body).map_err(|e| protocol(&e))?;
+                    let answer = Err(AttemptError::Refused(refused.refusal));
+                    self.answers.push((refused.request_id, answer));
+                }
+                FrameKind::GoAway => {
+                    go_away = Some(codec::decode::<GoAway>(body).map_err(|e| protocol(&e))?);
+                }
+                FrameKind::Load => {
+                    load = Some(codec::decode::<Load>(body).map_err(|e| protocol(&e))?);
+                }
+                FrameKind::Ping => pongs.push(body.to_vec()),
+                FrameKind::Pong => {}
+                FrameKind::Batch | FrameKind::OneWay => {
+                    return Err(protocol(&format_args!(
+                        "a client received a {kind:?} frame"
+                    )));
+                }
+            }
+        }
+        self.deliver(go_away, load, &pongs)
+    }
+
+    fn deliver(
+        &mut self,
+        go_away: Option<GoAway>,
+        load: Option<Load>,
+        pongs: &[Vec<u8>],
+    ) -> Result<(), ConnectionLost> {
+        let mut state = self.shared.lock();
+        for (id, answer) in self.answers.drain(..) {
+            self.wakers.extend(state.calls.complete(id, answer));
+        }
+        if load.is_some() {
+            state.load = load;
+        }
+        for pong in pongs {
+            state.outbox.push_raw_frame(FrameKind::Pong, pong);
+        }
+        if !pongs.is_empty()
+            && let Some(pump) = state.pump.take()
+        {
+            self.wakers.push(pump);
+        }
+        if go_away == Some(GoAway::Draining) && matches!(state.phase, Phase::Open) {
+            state.phase = Phase::GoingAway;
+        }
+        drop(state);
+        self.wake_callers();
+        match go_away {
+            Some(GoAway::ProtocolError(sentence)) => Err(ConnectionLost::Rejected(sentence)),
+            Some(GoAway::Draining) | None => Ok(()),
+        }
+    }
+
+    fn wake_callers(&mut self) {
+        for waker in self.wakers.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Looks after deadlines and silence.
+    fn tick(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
+        let (busy, earliest) = {
+            let state = self.shared.lock();
+            (state.calls.waiting() > 0, state.calls.earliest_deadline())
+        };
+        let now = Instant::now();
+        self.liveness.set_busy(busy, now);
+        loop {
+            let wanted = self.liveness.next_tick();
+            let wanted = earliest.map_or(wanted, |deadline| deadline.min(wanted));
+            // Moving a timer costs more than letting it fire early now and then.
+            if wanted < self.timer.deadline() {
+                self.timer.as_mut().reset(wanted);
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+            self.on_timer(Instant::now())?;
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant) -> Result<(), ConnectionLost> {
+        let verdict = self.liveness.tick(now);
+        let mut state = self.shared.lock();
+        if state.calls.earliest_deadline().is_some_and(|at| at <= now) {
+            let written = state.written;
+            let (wakers, overdue) = state.calls.expire(now, written);
+            self.wakers.extend(wakers);
+            for id in overdue {
+                state.push_cancel(id, trace::Context::default());
+            }
+        }
+        if verdict == Verdict::SendPing {
+            state.outbox.push_raw_frame(FrameKind::Ping, &[]);
+        }
+        if state.calls.waiting() == 0 {
+            self.link.shrink();
+        }
+        let mut next = self.liveness.next_tick();
+        if let Some(deadline) = state.calls.earliest_deadline() {
+            next = next.min(deadline);
+        }
+        if !state.outbox.is_empty()
+            && let Some(pump) = state.pump.take()
+        {
+            self.wakers.push(pump);
+        }
+        drop(state);
+        self.wake_callers();
+        self.timer.as_mut().reset(next);
+        match verdict {
+            Verdict::Dead(silence) => Err(ConnectionLost::Silent(silence)),
+            Verdict::Alive | Verdict::SendPing => Ok(()),
+        }
+    }
+
+    /// Whether the connection's work is done: nobody holds it, or the peer wants to close it, and
+    /// no call awaits an answer.
+    fn poll_end(&self) -> Poll<()> {
+        let abandoned = self.shared.is_abandoned();
+        let state = self.shared.lock();
+        let leaving = abandoned || matches!(state.phase, Phase::GoingAway);
+        let idle =
+            state.calls.waiting() == 0 && state.outbox.is_empty() && !self.link.has_unwritten();
+        if leaving && idle {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// The error that stands in a response in the answer's place.
+fn error_of(error: ServerError) -> AttemptError {
+    match error.kind {
+        io::ErrorKind::TimedOut => AttemptError::DeadlineExceeded { sent: true },
+        _ => AttemptError::Failed(error),
+    }
+}
+
+// No field is ever pinned in place.
+impl<S: Unpin, R> Unpin for Pump<S, R> {}
+
+impl<S, R> Future for Pump<S, R>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    R: DeserializeOwned,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let reason = match this.turn(context) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => ConnectionLost::GoneAway,
+            Err(reason) => reason,
+        };
+        tracing::debug!(%reason, "connection ended");
+        let wakers = this.shared.lock().lose(reason);
+        for waker in wakers {
+            waker.wake();
+        }
+        // The stream is dropped next; this only tells the peer in order where that is possible.
+        let _ = this.link.poll_shutdown(context);
+        Poll::Ready(())
+    }
+}
+
+impl<S, R> Drop for Pump<S, R> {
+    /// The runtime may drop the task at its own shutdown; no caller must wait for it in vain.
+    fn drop(&mut self) {
+        let reason = ConnectionLost::Abandoned("the runtime stopped");
+        let wakers = self.shared.lock().lose(reason);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}

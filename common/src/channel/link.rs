@@ -1,0 +1,158 @@
+//! A stream cut into frames, with buffers for both directions.
+
+use super::outbox::{Outbox, Writing};
+use crate::{
+    frame::{FrameError, FrameHeader},
+    wire::{FrameKind, HEADER_LEN},
+};
+use bytes::{Buf, BytesMut};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+/// The read buffer's size on an idle connection. It doubles while reads fill it.
+const MIN_READ: usize = 4 * 1024;
+const MAX_READ: usize = 256 * 1024;
+
+/// A large frame's buffer is made at once up to this size; beyond, it grows as the bytes arrive,
+/// so that a header alone cannot claim much memory.
+const TRUSTED_ALLOCATION: usize = 16 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Link<S> {
+    stream: S,
+    incoming: BytesMut,
+    /// Bytes at the front of `incoming` that the last frame took.
+    consumed: usize,
+    read_size: usize,
+    limit: usize,
+    writing: Writing,
+    /// Whether the kernel refused bytes at the last attempt.
+    write_blocked: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    /// A link over `stream` that refuses to receive bodies of more than `limit` bytes.
+    pub(super) fn new(stream: S, limit: usize) -> Self {
+        Self {
+            stream,
+            incoming: BytesMut::new(),
+            consumed: 0,
+            read_size: MIN_READ,
+            limit,
+            writing: Writing::default(),
+            write_blocked: false,
+        }
+    }
+
+    /// Reads what is there. `Ready(0)` is the end of the stream.
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        let room = self.incoming.capacity() - self.incoming.len();
+        let stream = Pin::new(&mut self.stream);
+        let count = ready!(poll_read_buf(stream, context, &mut self.incoming))?;
+        if count == room {
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn make_room(&mut self) {
+        self.incoming.advance(self.consumed);
+        self.consumed = 0;
+        let missing = match self.incoming.first_chunk::<HEADER_LEN>() {
+            Some([a, b, c, d, _]) => {
+                let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                // An overlong frame is refused by `next_frame`; never make room for it.
+                (HEADER_LEN + len.min(self.limit)).saturating_sub(self.incoming.len())
+            }
+            None => 0,
+        };
+        let claim = missing.min(TRUSTED_ALLOCATION.max(self.incoming.len()));
+        if claim > self.read_size {
+            self.incoming.reserve(claim);
+        } else if self.incoming.capacity() - self.incoming.len() < self.read_size / 2 {
+            self.incoming.reserve(self.read_size);
+        }
+    }
+
+    /// The next whole frame among the bytes that were read.
+    pub(super) fn next_frame(&mut self) -> Result<Option<(FrameKind, &[u8])>, FrameError> {
+        self.incoming.advance(self.consumed);
+        self.consumed = 0;
+        let Some((header, rest)) = self.incoming.split_first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
+        };
+        let header = FrameHeader::parse(*header, self.limit)?;
+        let Some(body) = rest.get(..header.len) else {
+            return Ok(None);
+        };
+        self.consumed = HEADER_LEN + header.len;
+        Ok(Some((header.kind, body)))
+    }
+
+    /// Takes over what waits in `outbox`.
+    pub(super) fn take(&mut self, outbox: &mut Outbox) {
+        outbox.drain_into(&mut self.writing);
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.writing.is_empty()
+    }
+
+    /// Writes as much as the kernel takes.
+    pub(super) fn write_some(&mut self, context: &mut Context<'_>) -> io::Result<Written> {
+        let was_blocked = self.write_blocked;
+        let mut bytes = 0;
+        self.write_blocked = false;
+        while !self.writing.is_empty() {
+            let stream = Pin::new(&mut self.stream);
+            match stream.poll_write(context, self.writing.chunk()) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.writing.advance(count);
+                    bytes += count as u64;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.write_blocked = true;
+                    break;
+                }
+            }
+        }
+        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_flush(context) {
+            result?;
+        }
+        Ok(Written {
+            bytes,
+            proves_life: was_blocked && bytes > 0,
+        })
+    }
+
+    /// Gives back the memory that only large messages need.
+    pub(super) fn shrink(&mut self) {
+        if self.consumed == self.incoming.len() && self.incoming.capacity() > MIN_READ {
+            self.incoming = BytesMut::new();
+            self.consumed = 0;
+            self.read_size = MIN_READ;
+        }
+    }
+
+    /// Ends the stream in order, as far as that is possible without waiting.
+    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// What a round of writing achieved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// How many bytes the kernel took.
+    pub(super) bytes: u64,
+    /// Whether it had refused some before: then the peer must have read.
+    pub(super) proves_life: bool,
+}

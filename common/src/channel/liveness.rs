@@ -1,0 +1,162 @@
+//! When to ask a silent peer whether it lives, and when to give it up.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How patient one side of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// The silence after which a ping is sent while calls are in flight.
+    pub ping_when_busy: Duration,
+    /// The silence after which a ping is sent while nothing is in flight.
+    pub ping_when_idle: Duration,
+    /// How long after a ping that nothing answered the peer counts as dead.
+    pub give_up: Duration,
+}
+
+impl Patience {
+    /// A client's: it wants to know within seconds, so that it can call somebody else.
+    pub const CLIENT: Self = Self {
+        ping_when_busy: Duration::from_secs(1),
+        ping_when_idle: Duration::from_secs(10),
+        give_up: Duration::from_secs(4),
+    };
+    /// A server's: it only wants to be rid of connections that nobody uses.
+    pub const SERVER: Self = Self {
+        ping_when_busy: Duration::from_secs(15),
+        ping_when_idle: Duration::from_secs(30),
+        give_up: Duration::from_secs(15),
+    };
+}
+
+/// What a tick asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Alive,
+    SendPing,
+    Dead(Duration),
+}
+
+/// Watches one connection. Received bytes are a sign of life, and so are bytes that the kernel
+/// takes after it had refused some: a peer may be too busy with a large message to answer a ping
+/// that waits behind it.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    patience: Patience,
+    last_sign: Instant,
+    busy_since: Option<Instant>,
+    pinged: Option<Instant>,
+}
+
+impl Liveness {
+    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+        Self {
+            patience,
+            last_sign: now,
+            busy_since: None,
+            pinged: None,
+        }
+    }
+
+    /// Takes note that bytes came or went.
+    pub(super) fn sign_of_life(&mut self, now: Instant) {
+        self.last_sign = now;
+        self.pinged = None;
+    }
+
+    /// Takes note of whether calls are in flight. Silence counts from when they began.
+    pub(super) fn set_busy(&mut self, busy: bool, now: Instant) {
+        if !busy {
+            self.busy_since = None;
+        } else if self.busy_since.is_none() {
+            self.busy_since = Some(now);
+        }
+    }
+
+    /// When to look again at the latest.
+    pub(super) fn next_tick(&self) -> Instant {
+        match self.pinged {
+            Some(at) => at + self.patience.give_up,
+            None => self.ping_at(),
+        }
+    }
+
+    fn ping_at(&self) -> Instant {
+        let when_idle = self.last_sign + self.patience.ping_when_idle;
+        match self.busy_since {
+            Some(since) => when_idle.min(self.last_sign.max(since) + self.patience.ping_when_busy),
+            None => when_idle,
+        }
+    }
+
+    /// Decides what to do now.
+    pub(super) fn tick(&mut self, now: Instant) -> Verdict {
+        match self.pinged {
+            Some(at) if now >= at + self.patience.give_up => {
+                Verdict::Dead(now.saturating_duration_since(self.last_sign))
+            }
+            None if now >= self.ping_at() => {
+                self.pinged = Some(now);
+                Verdict::SendPing
+            }
+            _ => Verdict::Alive,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        ping_when_busy: Duration::from_secs(1),
+        ping_when_idle: Duration::from_secs(10),
+        give_up: Duration::from_secs(4),
+    };
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_silent_peer_is_pinged_once_and_then_given_up() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(PATIENCE, start);
+        liveness.set_busy(true, start);
+        assert_eq!(liveness.next_tick(), at(start, 1));
+        assert_eq!(liveness.tick(at(start, 1)), Verdict::SendPing);
+        assert_eq!(liveness.tick(at(start, 2)), Verdict::Alive);
+        assert_eq!(liveness.next_tick(), at(start, 5));
+        let silence = Duration::from_secs(5);
+        assert_eq!(liveness.tick(at(start, 5)), Verdict::Dead(silence));
+    }
+
+    #[test]
+    fn any_sign_of_life_starts_over() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(PATIENCE, start);
+        liveness.set_busy(true, start);
+        assert_eq!(liveness.tick(at(start, 1)), Verdict::SendPing);
+        liveness.sign_of_life(at(start, 3));
+        assert_eq!(liveness.tick(at(start, 3)), Verdict::Alive);
+        assert_eq!(liveness.tick(at(start, 4)), Verdict::SendPing);
+    }
+
+    #[test]
+    fn an_idle_connection_is_left_in_peace_for_longer() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(PATIENCE, start);
+        assert_eq!(liveness.next_tick(), at(start, 10));
+        assert_eq!(liveness.tick(at(start, 9)), Verdict::Alive);
+    }
+
+    #[test]
+    fn silence_before_a_call_does_not_count_against_it() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(PATIENCE, start);
+        liveness.set_busy(true, at(start, 5));
+        liveness.set_busy(true, at(start, 5));
+        assert_eq!(liveness.tick(at(start, 5)), Verdict::Alive);
+        assert_eq!(liveness.next_tick(), at(start, 6));
+    }
+}

@@ -1,0 +1,229 @@
+//! Bytes that wait to be written.
+
+use crate::{
+    codec::{self, CodecError},
+    frame::FrameHeader,
+    message::LARGE_MESSAGE,
+    wire::{FrameKind, HEADER_LEN},
+};
+use bytes::Bytes;
+use serde::Serialize;
+use std::collections::VecDeque;
+
+/// A queue of bytes. Small frames gather in one buffer; large ones are queued as they are.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Whole segments, older than what is in `tail`.
+    segments: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    /// Bytes in `segments` and `tail`.
+    len: usize,
+    /// Bytes that were ever queued: the position in the stream after the last one.
+    end: u64,
+}
+
+/// A frame whose body is not sent because of its size or its contents.
+#[derive(Debug)]
+pub(super) enum Unsendable {
+    TooLarge { size: usize, limit: usize },
+    Codec(CodecError),
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The position in the stream after the last queued byte.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn grew(&mut self, by: usize) {
+        self.len += by;
+        self.end += by as u64;
+    }
+
+    /// Queues bytes, copying them.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.grew(bytes.len());
+    }
+
+    /// Queues a large run of bytes as it is.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.seal_tail();
+        self.grew(bytes.len());
+        self.segments.push_back(bytes);
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.segments
+                .push_back(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    /// Queues a frame. On an error the queue is as it was.
+    pub(super) fn push_frame<T: Serialize + ?Sized>(
+        &mut self,
+        kind: FrameKind,
+        body: &T,
+        limit: usize,
+    ) -> Result<(), Unsendable> {
+        let start = self.tail.len();
+        self.tail.extend_from_slice(&[0; HEADER_LEN]);
+        let encoded = codec::encode_into(&mut self.tail, body);
+        let size = self.tail.len() - start - HEADER_LEN;
+        if let Err(error) = encoded {
+            self.tail.truncate(start);
+            return Err(Unsendable::Codec(error));
+        }
+        if size > limit {
+            // Give the memory back: the limit says that nobody wants to hold this much.
+            self.tail.truncate(start);
+            self.tail.shrink_to(LARGE_MESSAGE);
+            return Err(Unsendable::TooLarge { size, limit });
+        }
+        let header = FrameHeader { kind, len: size }.to_bytes();
+        if let Some(place) = self.tail.get_mut(start..start + HEADER_LEN) {
+            place.copy_from_slice(&header);
+        }
+        self.grew(HEADER_LEN + size);
+        if size >= LARGE_MESSAGE {
+            self.seal_tail();
+        }
+        Ok(())
+    }
+
+    /// Queues a frame whose body is a few bytes as they are.
+    pub(super) fn push_raw_frame(&mut self, kind: FrameKind, body: &[u8]) {
+        let header = FrameHeader {
+            kind,
+            len: body.len(),
+        };
+        self.extend(&header.to_bytes());
+        self.extend(body);
+    }
+
+    /// Moves everything to `writing`, whose emptied buffer is used again.
+    pub(super) fn drain_into(&mut self, writing: &mut Writing) {
+        writing.segments.append(&mut self.segments);
+        if writing.buffer.is_empty() && writing.segments.is_empty() {
+            std::mem::swap(&mut self.tail, &mut writing.buffer);
+            writing.offset = 0;
+        } else {
+            self.seal_tail();
+            writing.segments.append(&mut self.segments);
+        }
+        self.len = 0;
+    }
+}
+
+/// Bytes that are being written.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    /// Written first, from `offset` on.
+    buffer: Vec<u8>,
+    offset: usize,
+    segments: VecDeque<Bytes>,
+}
+
+/// A buffer that grew beyond this is not kept.
+const KEEP_BUFFER: usize = 256 * 1024;
+
+impl Writing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.segments.is_empty()
+    }
+
+    /// The next bytes to write.
+    pub(super) fn chunk(&self) -> &[u8] {
+        if self.buffer.is_empty() {
+            self.segments.front().map_or(&[], Bytes::as_ref)
+        } else {
+            self.buffer.get(self.offset..).unwrap_or(&[])
+        }
+    }
+
+    /// Takes note that the first `count` bytes were written.
+    pub(super) fn advance(&mut self, count: usize) {
+        if self.buffer.is_empty() {
+            if let Some(front) = self.segments.front_mut() {
+                bytes::Buf::advance(front, count.min(front.len()));
+                if front.is_empty() {
+                    self.segments.pop_front();
+                }
+            }
+            return;
+        }
+        self.offset += count;
+        if self.offset >= self.buffer.len() {
+            self.offset = 0;
+            self.buffer.clear();
+            if self.buffer.capacity() > KEEP_BUFFER {
+                self.buffer = Vec::new();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_all(writing: &mut Writing, at_once: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        while !writing.is_empty() {
+            let chunk = writing.chunk();
+            let count = chunk.len().min(at_once);
+            assert!(count > 0, "an empty chunk would never end");
+            written.extend_from_slice(&chunk[..count]);
+            writing.advance(count);
+        }
+        written
+    }
+
+    #[test]
+    fn small_and_large_frames_keep_their_order() {
+        let mut outbox = Outbox::default();
+        let mut writing = Writing::default();
+        outbox.extend(b"one");
+        outbox.push(Bytes::from_static(b"two"));
+        outbox.extend(b"three");
+        assert_eq!((outbox.len(), outbox.end()), (11, 11));
+        outbox.drain_into(&mut writing);
+        outbox.extend(b"four");
+        outbox.drain_into(&mut writing);
+        outbox.push(Bytes::from_static(b"five"));
+        outbox.drain_into(&mut writing);
+        assert_eq!(write_all(&mut writing, 2), b"onetwothreefourfive");
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.end(), 19);
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_leaves_no_trace() {
+        let mut outbox = Outbox::default();
+        let mut writing = Writing::default();
+        outbox
+            .push_frame(FrameKind::Call, &[1u8; 10], 10)
+            .expect("within the limit");
+        let error = outbox.push_frame(FrameKind::Call, &[1u8; 11], 10);
+        assert!(matches!(
+            error,
+            Err(Unsendable::TooLarge {
+                size: 11,
+                limit: 10
+            })
+        ));
+        outbox.drain_into(&mut writing);
+        let written = write_all(&mut writing, 1000);
+        assert_eq!(written.len(), HEADER_LEN + 10);
+        assert_eq!(written[..HEADER_LEN], [0, 0, 0, 10, 1]);
+    }
+}

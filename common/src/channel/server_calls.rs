@@ -1,0 +1,175 @@
+//! The calls that a server's connection could not answer in place.
+
+use super::{
+    outbox::{Outbox, Unsendable},
+    server::Unanswered,
+    settings::Settings,
+};
+use crate::{message::RefusedCall, wire::FrameKind};
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+use tarpc::{Response, ServerError};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+/// What the connection's task and the tasks of its pending calls share.
+#[derive(Debug)]
+pub(super) struct ServerCalls {
+    state: Mutex<State>,
+    /// Told when the outbox was emptied.
+    emptied: Notify,
+    settings: Settings,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) outbox: Outbox,
+    pub(super) pending: HashMap<u64, Pending>,
+    pub(super) earliest_deadline: Option<Instant>,
+    pub(super) server: Option<Waker>,
+}
+
+/// A call that runs in a task of its own.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) task: AbortHandle,
+    pub(super) deadline: Instant,
+}
+
+impl ServerCalls {
+    pub(super) fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            emptied: Notify::new(),
+            settings,
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock runs foreign code, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the answers of finished tasks to `outbox`, and lets those that wait for room go on.
+    pub(super) fn note_emptied(&self) {
+        self.emptied.notify_waiters();
+    }
+
+    /// Queues the answer of a call that ran in its own task, once there is room for it.
+    pub(super) async fn finish<R: Serialize>(&self, id: u64, answer: Result<R, Unanswered>) {
+        let mut answer = Some(answer);
+        loop {
+            // Registered before the look at the outbox, so that no emptying in between is missed.
+            let emptied = self.emptied.notified();
+            if self.try_finish(id, &mut answer) {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Queues the answer if there is room for it.
+    fn try_finish<R: Serialize>(
+        &self,
+        id: u64,
+        answer: &mut Option<Result<R, Unanswered>>,
+    ) -> bool {
+        let mut state = self.lock();
+        if state.outbox.len() >= self.settings.max_buffered {
+            return false;
+        }
+        // A call that was cancelled meanwhile has been answered, or wants no answer.
+        if state.pending.remove(&id).is_some()
+            && let Some(answer) = answer.take()
+        {
+            push_answer(&mut state.outbox, id, answer, self.settings.max_send);
+        }
+        let server = state.server.take();
+        drop(state);
+        if let Some(server) = server {
+            server.wake();
+        }
+        true
+    }
+}
+
+impl State {
+    pub(super) fn insert(&mut self, id: u64, pending: Pending) {
+        let earliest = self.earliest_deadline.get_or_insert(pending.deadline);
+        *earliest = (*earliest).min(pending.deadline);
+        if let Some(earlier) = self.pending.insert(id, pending) {
+            // The peer used a number twice; only the later call can be answered.
+            earlier.task.abort();
+        }
+    }
+
+    pub(super) fn cancel(&mut self, id: u64) {
+        if let Some(pending) = self.pending.remove(&id) {
+            pending.task.abort();
+        }
+    }
+
+    /// Stops the calls whose deadline has passed, and returns their ids.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<u64> {
+        let overdue: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= now)
+            .map(|(&id, _)| id)
+            .collect();
+        for &id in &overdue {
+            self.cancel(id);
+        }
+        self.earliest_deadline = self.pending.values().map(|pending| pending.deadline).min();
+        overdue
+    }
+
+    pub(super) fn abort_all(&mut self) {
+        for (_, pending) in self.pending.drain() {
+            pending.task.abort();
+        }
+    }
+}
+
+/// Queues an answer. One that is too large or cannot be encoded becomes an error in its place.
+pub(super) fn push_answer<R: Serialize>(
+    outbox: &mut Outbox,
+    id: u64,
+    answer: Result<R, Unanswered>,
+    limit: usize,
+) {
+    let message = match answer {
+        Ok(answer) => Ok(answer),
+        Err(Unanswered::Failed(error)) => Err(error),
+        Err(Unanswered::Refused(refusal)) => {
+            let refused = RefusedCall {
+                request_id: id,
+                refusal,
+            };
+            // A refusal is a sentence of ours: it can be neither too large nor unencodable.
+            let _ = outbox.push_frame(FrameKind::Refused, &refused, limit);
+            return;
+        }
+    };
+    let response = Response {
+        request_id: id,
+        message,
+    };
+    let detail = match outbox.push_frame(FrameKind::Call, &response, limit) {
+        Ok(()) => return,
+        Err(Unsendable::TooLarge { size, limit }) => {
+            format!("the response of {size} bytes exceeds the limit of {limit} bytes")
+        }
+        Err(Unsendable::Codec(error)) => format!("the response cannot be encoded: {error}"),
+    };
+    let response = Response::<()> {
+        request_id: id,
+        message: Err(ServerError::new(io::ErrorKind::InvalidData, detail)),
+    };
+    // A sentence fits whatever the limit is.
+    let _ = outbox.push_frame(FrameKind::Call, &response, usize::MAX);
+}

@@ -1,0 +1,46 @@
+//! What the two sides of a channel are allowed to do.
+
+use super::liveness::Patience;
+use crate::{
+    message::LARGE_MESSAGE,
+    wire::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_MESSAGE},
+};
+
+/// The bounds of a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The greatest body that this side accepts, in bytes.
+    pub max_receive: usize,
+    /// The greatest body that the other side accepts, in bytes.
+    pub max_send: usize,
+    /// How many calls may be in flight at once on the connection.
+    pub max_in_flight: usize,
+    /// Large messages wait while this many bytes of them are queued for writing.
+    pub max_buffered: usize,
+    /// How long silence is borne.
+    pub patience: Patience,
+}
+
+/// The default of [`Settings::max_buffered`]: 16 MiB.
+pub const DEFAULT_MAX_BUFFERED: usize = 16 * 1024 * 1024;
+
+impl Settings {
+    /// The defaults for a client.
+    pub const CLIENT: Self = Self {
+        max_receive: DEFAULT_MAX_MESSAGE,
+        max_send: DEFAULT_MAX_MESSAGE,
+        max_in_flight: DEFAULT_MAX_IN_FLIGHT as usize,
+        max_buffered: DEFAULT_MAX_BUFFERED,
+        patience: Patience::CLIENT,
+    };
+    /// The defaults for a server.
+    pub const SERVER: Self = Self {
+        patience: Patience::SERVER,
+        ..Self::CLIENT
+    };
+
+    /// `max_buffered` in units of [`LARGE_MESSAGE`] bytes.
+    pub(super) fn room_units(&self) -> usize {
+        (self.max_buffered / LARGE_MESSAGE).max(1)
+    }
+}

@@ -1,0 +1,139 @@
+//! Where a daemon is reached.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+/// An address: `host:port`, `[v6]:port` or `unix:/path`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A TCP port on a host.
+    Tcp {
+        /// A name or an address; an IPv6 address stands without its brackets.
+        host: String,
+        /// The port. Zero asks for any free one.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that is not an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not an address: {why}; expected host:port, [v6]:port or unix:/path")]
+pub struct InvalidEndpoint {
+    text: String,
+    why: &'static str,
+}
+
+impl Endpoint {
+    /// Whether only processes of this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => {
+                host == "localhost"
+                    || host
+                        .parse::<std::net::IpAddr>()
+                        .is_ok_and(|address| address.is_loopback())
+            }
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        let invalid = |why| InvalidEndpoint {
+            text: text.to_owned(),
+            why,
+        };
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err(invalid("the path is empty"));
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| invalid("there is no port"))?;
+        let port = port
+            .parse()
+            .map_err(|_| invalid("the port is not a number from 0 to 65535"))?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest
+                .strip_suffix(']')
+                .filter(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+                .ok_or_else(|| invalid("the brackets hold no IPv6 address"))?,
+            None if host.contains(':') => {
+                return Err(invalid("an IPv6 address stands in brackets"));
+            }
+            None => host,
+        };
+        if host.is_empty() {
+            return Err(invalid("the host is empty"));
+        }
+        if host
+            .chars()
+            .any(|c| c.is_whitespace() || c == '/' || c == '@')
+        {
+            return Err(invalid("the host has characters that no host has"));
+        }
+        Ok(Self::Tcp {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl From<std::net::SocketAddr> for Endpoint {
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self::Tcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_survives_a_round_trip() {
+        for text in [
+            "127.0.0.1:9090",
+            "example.org:0",
+            "[::1]:9090",
+            "unix:/tmp/a b",
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("localhost", "there is no port"),
+            ("localhost:http", "the port is not a number"),
+            ("localhost:65536", "the port is not a number"),
+            (":9090", "the host is empty"),
+            ("::1:9090", "an IPv6 address stands in brackets"),
+            ("[localhost]:1", "the brackets hold no IPv6 address"),
+            ("unix:", "the path is empty"),
+            ("a b:1", "the host has characters"),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The first words on a connection: which object is wanted, and whether it is there.
+//!
+//! | bytes | client | server |
+//! |---|---|---|
+//! | 4 | `PYRX` | `PYRX` |
+//! | 2 | protocol version | protocol version |
+//! | 1 | – | `0` welcome, `1` refused |
+//! | 2 | length of the body | length of the body |
+//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a sentence in UTF-8 |
+//!
+//! The integers are big-endian. A refusal is laid out so that every version can read it.
+
+use crate::{
+    codec,
+    wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, io};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+/// What a client wants.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The object's name.
+    pub object: String,
+    /// The name of the interface that the client speaks.
+    pub interface: String,
+    /// The version of that interface.
+    pub interface_version: u32,
+    /// What the client calls itself, for logs.
+    pub client: String,
+    /// The greatest frame body that the client accepts, in bytes.
+    pub max_message: u64,
+    /// Proof of who the client is, where the server wants one.
+    pub credential: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Hello {
+    /// Hides the credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello")
+            .field("object", &self.object)
+            .field("interface", &self.interface)
+            .field("interface_version", &self.interface_version)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a server answers to a hello that it accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The name of the worker or name server.
+    pub server: String,
+    /// The incarnation of that process.
+    pub incarnation: u64,
+    /// The greatest frame body that the server accepts, in bytes.
+    pub max_message: u64,
+    /// How many calls the server takes at once on this connection.
+    pub max_in_flight: u32,
+}
+
+/// A hello that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Refused {
+    /// The kind of refusal.
+    pub code: RefusalCode,
+    /// What to tell a person.
+    pub sentence: String,
+}
+
+impl Refused {
+    /// A refusal with a sentence.
+    pub fn new(code: RefusalCode, sentence: impl Into<String>) -> Self {
+        Self {
+            code,
+            sentence: sentence.into(),
+        }
+    }
+}
+
+/// The kinds of refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum RefusalCode {
+    /// The hello cannot be read.
+    Malformed = 1,
+    /// The client speaks a newer protocol than the server.
+    UnsupportedProtocol = 2,
+    /// The server hosts no such object.
+    UnknownObject = 3,
+    /// The object has another interface.
+    WrongInterface = 4,
+    /// The object's interface has another version.
+    WrongVersion = 5,
+    /// The credential is missing, wrong or out of date.
+    BadCredential = 6,
+    /// The client may not use this object.
+    Denied = 7,
+    /// The server has as many connections as it may.
+    Busy = 8,
+    /// The server is about to stop.
+    Draining = 9,
+    /// A code that this version does not know.
+    Other = 0,
+}
+
+impl From<u16> for RefusalCode {
+    fn from(number: u16) -> Self {
+        match number {
+            1 => Self::Malformed,
+            2 => Self::UnsupportedProtocol,
+            3 => Self::UnknownObject,
+            4 => Self::WrongInterface,
+            5 => Self::WrongVersion,
+            6 => Self::BadCredential,
+            7 => Self::Denied,
+            8 => Self::Busy,
+            9 => Self::Draining,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Why there was no welcome.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloError {
+    /// The server refused.
+    #[error("the server refused the connection")]
+    Refused(#[source] Refused),
+    /// The other side does not speak this protocol.
+    #[error("{0}")]
+    Foreign(&'static str),
+    /// The other side did not finish its half in time.
+    #[error("no answer to the hello within {} s", HELLO_TIMEOUT.as_secs())]
+    Timeout,
+    /// The stream failed.
+    #[error("the connection failed during the hello")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for HelloError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+const WELCOME: u8 = 0;
+const REFUSED: u8 = 1;
+
+/// Says hello and waits for the answer, as a client.
+pub async fn greet<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    timeout(HELLO_TIMEOUT, async {
+        let body = codec::encode(hello).map_err(invalid)?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(PROTOCOL_VERSION.to_be_bytes());
+        bytes.extend(length_of(&body)?);
+        bytes.extend(body);
+        stream.write_all(&bytes).await?;
+        stream.flush().await?;
+        read_answer(stream).await
+    })
+    .await
+    .unwrap_or(Err(HelloError::Timeout))
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn length_of(body: &[u8]) -> io::Result<[u8; 2]> {
+    if body.len() > MAX_HELLO {
+        return Err(invalid(format!(
+            "a hello of {} bytes exceeds the limit of {MAX_HELLO} bytes",
+            body.len()
+        )));
+    }
+    Ok(u16::try_from(body.len()).map_err(invalid)?.to_be_bytes())
+}
+
+async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Welcome, HelloError> {
+    let mut magic = [0; MAGIC.len()];
+    stream.read_exact(&mut magic).await?;
+    if magic != MAGIC {
+        return Err(HelloError::Foreign(foreign(magic)));
+    }
+    let _version = stream.read_u16().await?;
+    let kind = stream.read_u8().await?;
+    let body = read_body(stream).await?;
+    if kind == WELCOME {
+        return Ok(codec::decode(&body).map_err(invalid)?);
+    }
+    let (code, sentence) = body
+        .split_first_chunk::<2>()
+        .ok_or_else(|| invalid("a refusal is cut short"))?;
+    Err(HelloError::Refused(Refused {
+        code: u16::from_be_bytes(*code).into(),
+        sentence: String::from_utf8_lossy(sentence).into_owned(),
+    }))
+}
+
+async fn read_body<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
+    let len = usize::from(stream.read_u16().await?);
+    if len > MAX_HELLO {
+        return Err(invalid(format!(
+            "a hello of {len} bytes exceeds the limit of {MAX_HELLO} bytes"
+        )));
+    }
+    let mut body = vec![0; len];
+    stream.read_exact(&mut body).await?;
+    Ok(body)
+}
+
+/// What the first four bytes of a stranger tell about it.
+pub fn foreign(first: [u8; 4]) -> &'static str {
+    match &first {
+        [0x16, 3, ..] | [0x15, 3, ..] => "the other side speaks TLS, this one does not",
+        b"HTTP" | b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" | b"PRI " => {
+            "the other side speaks HTTP, not the Pyroxene protocol"
+        }
+        b"PYRO" => "the other side speaks Pyro's protocol, not the Pyroxene protocol",
+        _ => "the other side does not speak the Pyroxene protocol",
+    }
+}
+
+/// Reads a client's hello after its magic, as a server.
+pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Refused> {
+    let malformed = |error: &dyn fmt::Display| {
+        let sentence = format!("the hello cannot be read: {error}");
+        Refused::new(RefusalCode::Malformed, sentence)
+    };
+    let version = stream.read_u16().await.map_err(|e| malformed(&e))?;
+    if version > PROTOCOL_VERSION {
+        let sentence = format!(
+            "protocol version {version} is not supported; this server speaks up to {PROTOCOL_VERSION}"
+        );
+        return Err(Refused::new(RefusalCode::UnsupportedProtocol, sentence));
+    }
+    let body = read_body(stream).await.map_err(|e| malformed(&e))?;
+    codec::decode(&body).map_err(|e| malformed(&e))
+}
+
+/// Answers a hello, as a server.
+pub async fn answer<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: &Result<Welcome, Refused>,
+) -> io::Result<()> {
+    let (kind, body) = match answer {
+        Ok(welcome) => (WELCOME, codec::encode(welcome).map_err(invalid)?),
+        Err(refused) => {
+            let mut body = (refused.code as u16).to_be_bytes().to_vec();
+            body.extend(refused.sentence.bytes().take(MAX_HELLO - 2));
+            (REFUSED, body)
+        }
+    };
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(PROTOCOL_VERSION.to_be_bytes());
+    bytes.push(kind);
+    bytes.extend(length_of(&body)?);
+    bytes.extend(body);
+    stream.write_all(&bytes).await?;
+    stream.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hello() -> Hello {
+        Hello {
+            object: "o".into(),
+            interface: "i".into(),
+            interface_version: 2,
+            client: "c".into(),
+            max_message: 3,
+            credential: None,
+        }
+    }
+
+    async fn server<S: AsyncRead + AsyncWrite + Unpin>(
+        mut stream: S,
+        reply: Result<Welcome, Refused>,
+    ) -> Result<Hello, Refused> {
+        let mut magic = [0; 4];
+        stream.read_exact(&mut magic).await.unwrap();
+        assert_eq!(magic, MAGIC);
+        let hello = receive(&mut stream).await;
+        answer(&mut stream, &reply).await.unwrap();
+        hello
+    }
+
+    #[tokio::test]
+    async fn a_welcome_and_a_refusal_reach_the_client() {
+        let welcome = Welcome {
+            server: "w1".into(),
+            incarnation: 1,
+            max_message: 2,
+            max_in_flight: 3,
+        };
+        let refused = Refused::new(RefusalCode::WrongVersion, "no");
+        for reply in [Ok(welcome), Err(refused)] {
+            let (mut ours, theirs) = tokio::io::duplex(64);
+            let hello = hello();
+            let (heard, seen) =
+                tokio::join!(greet(&mut ours, &hello), server(theirs, reply.clone()));
+            assert_eq!(seen, Ok(hello.clone()));
+            match (heard, reply) {
+                (Ok(heard), Ok(said)) => assert_eq!(heard, said),
+                (Err(HelloError::Refused(heard)), Err(said)) => assert_eq!(heard, said),
+                (heard, said) => panic!("{said:?} was heard as {heard:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hello_and_a_refusal_have_golden_bytes() {
+        let mut bytes = Vec::new();
+        let refused = Err(Refused::new(RefusalCode::UnknownObject, "no"));
+        answer(&mut bytes, &refused).await.unwrap();
+        assert_eq!(bytes, b"PYRX\x00\x01\x01\x00\x04\x00\x03no");
+
+        let (mut ours, mut theirs) = tokio::io::duplex(1024);
+        let mut heard = [0; 48];
+        let said = hello();
+        tokio::select! {
+            _ = greet(&mut ours, &said) => panic!("nobody answered"),
+            read = theirs.read_exact(&mut heard) => { read.unwrap(); }
+        }
+        let body = [
+            &b"PYRX\x00\x01\x00\x28"[..],
+            &[
+                1, 0, 0, 0, 0, 0, 0, 0, b'o', 1, 0, 0, 0, 0, 0, 0, 0, b'i', 2, 0, 0, 0,
+            ],
+            &[1, 0, 0, 0, 0, 0, 0, 0, b'c', 3, 0, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(heard[..], body);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_is_given_up() {
+        let (mut ours, _theirs) = tokio::io::duplex(1024);
+        let error = greet(&mut ours, &hello()).await.unwrap_err();
+        assert_eq!(error.to_string(), "no answer to the hello within 5 s");
+    }
+
+    #[tokio::test]
+    async fn a_newer_protocol_is_refused_with_both_versions() {
+        let refused = receive(&mut &b"\x00\x09\x00\x00"[..]).await.unwrap_err();
+        assert_eq!(
+            refused.sentence,
+            "protocol version 9 is not supported; this server speaks up to 1"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            // Only a well-formed body of the announced length is accepted.
+            if let Ok(hello) = runtime.block_on(receive(&mut &bytes[..])) {
+                let body = codec::encode(&hello).unwrap();
+                prop_assert_eq!(&bytes[4..4 + body.len()], &body[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The second face of every object: its methods by name, with arguments and results in JSON.
+//!
+//! A client asks for it by naming this interface in its hello, whatever the object's own interface
+//! is. So one program can call any object, also one whose interface it was not built with.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+crate::interface! {
+    /// Any object, by the names of its methods.
+    #[name = "pyroxene.Invoke"]
+    #[version = 1]
+    pub trait Invoke in invoke {
+        /// The object's interface: a `Description` as JSON.
+        #[repeatable]
+        async fn describe() -> String;
+        /// Calls a method that is safe to repeat. `arguments` is a JSON object; the answer is JSON.
+        #[repeatable]
+        async fn call_repeatable(method: String, arguments: String) -> Result<String, InvokeError>;
+        /// Calls any method. `arguments` is a JSON object; the answer is JSON.
+        async fn call(method: String, arguments: String) -> Result<String, InvokeError>;
+    }
+}
+
+/// Why an invocation has no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+pub enum InvokeError {
+    /// The interface has no such method.
+    #[error("unknown method '{method}' of {interface}")]
+    UnknownMethod {
+        /// The method.
+        method: String,
+        /// The interface's name.
+        interface: String,
+        /// The methods that it has.
+        known: Vec<String>,
+    },
+    /// The arguments do not fit the method's parameters.
+    #[error("{sentence}")]
+    BadArguments {
+        /// What does not fit.
+        sentence: String,
+    },
+    /// The method was called as if it were safe to repeat, and is not.
+    #[error("method '{method}' is not safe to repeat")]
+    NotRepeatable {
+        /// The method.
+        method: String,
+    },
+    /// The method answered an error of its own.
+    #[error("{sentence}")]
+    Failed {
+        /// The error's sentence.
+        sentence: String,
+        /// The error as JSON.
+        error: String,
+    },
+    /// The answer has no form in JSON.
+    #[error("the answer cannot be shown as JSON: {sentence}")]
+    Unpresentable {
+        /// Why.
+        sentence: String,
+    },
+}

@@ -1,0 +1,165 @@
+//! Requests from JSON and responses to JSON, for any interface.
+//!
+//! tarpc's request enum has one variant per method with the parameters as its fields, so
+//! `{"Hello": {"name": "Ana"}}` is a request in serde's JSON, and `{"Hello": "Hi, Ana"}` its
+//! response.
+
+use crate::{
+    interface::{Interface, Outcome},
+    interfaces::invoke::InvokeError,
+};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The request that calls `method` with a JSON object of arguments.
+pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request, InvokeError> {
+    let known = I::METHODS
+        .iter()
+        .find(|candidate| candidate.name == method)
+        .ok_or_else(|| InvokeError::UnknownMethod {
+            method: method.to_owned(),
+            interface: I::NAME.to_owned(),
+            known: I::METHODS.iter().map(|m| m.name.to_owned()).collect(),
+        })?;
+    let bad = |sentence: String| InvokeError::BadArguments { sentence };
+    let given: BTreeMap<String, &RawValue> = serde_json::from_str(arguments)
+        .map_err(|error| bad(format!("the arguments are not a JSON object: {error}")))?;
+    if let Some(stranger) = given
+        .keys()
+        .find(|name| !known.parameters.contains(&name.as_str()))
+    {
+        let parameters = match known.parameters {
+            [] => "it has none".to_owned(),
+            names => format!("it has {}", names.join(", ")),
+        };
+        return Err(bad(format!(
+            "{method} has no parameter '{stranger}'; {parameters}"
+        )));
+    }
+    if let Some(missing) = known
+        .parameters
+        .iter()
+        .find(|name| !given.contains_key(**name))
+    {
+        return Err(bad(format!("{method} needs the argument '{missing}'")));
+    }
+    serde_json::from_str(&format!("{{\"{}\":{arguments}}}", known.variant))
+        .map_err(|error| bad(format!("{method}: {}", without_position(&error))))
+}
+
+/// The error without its line and column, which count in a text that the caller never saw.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((sentence, _)) => sentence.to_owned(),
+        None => text,
+    }
+}
+
+/// The answer in a response as JSON, or the object's own error.
+pub fn response<I: Interface>(response: &I::Response) -> Result<String, InvokeError> {
+    let unpresentable = |error: serde_json::Error| InvokeError::Unpresentable {
+        sentence: error.to_string(),
+    };
+    let text = serde_json::to_string(response).map_err(unpresentable)?;
+    let answer = only_value(&text).map_err(unpresentable)?;
+    match I::outcome(response) {
+        Outcome::Plain => Ok(answer.to_owned()),
+        Outcome::Succeeded => only_value(answer).map(str::to_owned).map_err(unpresentable),
+        Outcome::Failed(sentence) => {
+            let error = only_value(answer).map_err(unpresentable)?.to_owned();
+            Err(InvokeError::Failed { sentence, error })
+        }
+    }
+}
+
+/// The value of a JSON object's only entry: serde's form of an enum's variant.
+fn only_value(text: &str) -> Result<&str, serde_json::Error> {
+    let entries: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
+    let value = entries.into_values().next();
+    Ok(value.map_or("null", RawValue::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interface::Interface;
+
+    crate::interface! {
+        /// For these tests.
+        #[name = "Test.Shop"]
+        #[version = 3]
+        pub trait Shop in shop {
+            /// Buys.
+            async fn buy(item: String, count: u32) -> Result<Vec<String>, String>;
+            /// Looks.
+            #[repeatable]
+            async fn look_around() -> Option<u8>;
+        }
+    }
+    use shop::{ShopRequest, ShopResponse};
+
+    fn sentence(method: &str, arguments: &str) -> String {
+        request::<Shop>(method, arguments).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn arguments_become_a_request() {
+        let made = request::<Shop>("buy", r#"{"count": 2, "item": "tea"}"#).unwrap();
+        assert!(matches!(made, ShopRequest::Buy { item, count: 2 } if item == "tea"));
+        let made = request::<Shop>("look_around", "{}").unwrap();
+        assert!(matches!(made, ShopRequest::LookAround {}));
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        assert_eq!(sentence("sell", "{}"), "unknown method 'sell' of Test.Shop");
+        assert_eq!(
+            sentence("buy", r#"{"item": "tea"}"#),
+            "buy needs the argument 'count'"
+        );
+        assert_eq!(
+            sentence("buy", r#"{"item": "tea", "count": 1, "colour": 3}"#),
+            "buy has no parameter 'colour'; it has item, count"
+        );
+        assert_eq!(
+            sentence("buy", r#"{"item": "tea", "count": "two"}"#),
+            "buy: invalid type: string \"two\", expected u32"
+        );
+        assert!(sentence("buy", "[]").starts_with("the arguments are not a JSON object"));
+    }
+
+    #[test]
+    fn answers_and_errors_come_out_of_their_wrappings() {
+        let bought = ShopResponse::Buy(Ok(vec!["tea".into()]));
+        assert_eq!(response::<Shop>(&bought), Ok(r#"["tea"]"#.into()));
+        let seen = ShopResponse::LookAround(Some(7));
+        assert_eq!(response::<Shop>(&seen), Ok("7".into()));
+        let failed = ShopResponse::Buy(Err("sold out".into()));
+        assert_eq!(
+            response::<Shop>(&failed),
+            Err(InvokeError::Failed {
+                sentence: "sold out".into(),
+                error: r#""sold out""#.into(),
+            })
+        );
+    }
+
+    #[test]
+    fn an_interface_describes_itself() {
+        let description = Shop::describe();
+        assert_eq!(
+            (description.interface.as_str(), description.version),
+            ("Test.Shop", 3)
+        );
+        let buy = description.method("buy").unwrap();
+        assert_eq!(
+            (buy.doc.as_str(), buy.fallible, buy.repeatable),
+            ("Buys.", true, false)
+        );
+        assert_eq!(buy.result["type"], "array");
+        assert_eq!(buy.parameters[1].schema["type"], "integer");
+        let look = description.method("look_around").unwrap();
+        assert!(look.repeatable && !look.fallible);
+    }
+}
