@@ -6,12 +6,14 @@ pub mod endpoint;
 pub mod envelope;
 pub mod frame;
 pub mod hello;
+pub mod host;
 pub mod interface;
 pub mod interfaces;
 pub mod json;
 pub mod message;
 pub mod net;
 pub mod scope;
+pub mod transport;
 pub mod wire;
 
 #[doc(hidden)]

@@ -57,6 +57,7 @@ macro_rules! interface {
         $vis struct $name;
 
         $(#[doc = $doc])*
+        #[allow(unreachable_pub, dead_code)]
         $vis mod $module {
             #[allow(unused_imports)]
             use super::*;

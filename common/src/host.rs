@@ -1,0 +1,148 @@
+//! Hosting objects on a port: accept, hello, serve, drain. Every daemon is one of these.
+
+mod accept;
+mod object;
+
+pub use object::{Object, Service};
+
+use crate::{
+    channel::Settings,
+    endpoint::Endpoint,
+    interfaces::directory::Load,
+    net::Listener,
+    wire::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_MESSAGE},
+};
+use accept::Acceptor;
+use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+/// How a host is set up.
+#[derive(Clone)]
+pub struct HostConfig {
+    /// Where it listens.
+    pub listen: Endpoint,
+    /// What it calls itself in a welcome.
+    pub name: String,
+    /// A random number that tells this process from an earlier one of the same name.
+    pub incarnation: u64,
+    /// The greatest frame body that it accepts or sends, in bytes.
+    pub max_message: usize,
+    /// How many calls one connection may have in flight.
+    pub max_in_flight: u32,
+    /// How many connections it keeps. Further ones are refused as busy.
+    pub max_connections: usize,
+    /// What it reports to its clients of its load, if anything.
+    pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
+}
+
+impl fmt::Debug for HostConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostConfig")
+            .field("listen", &self.listen)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The default of [`HostConfig::max_connections`].
+pub const DEFAULT_MAX_CONNECTIONS: usize = 16 * 1024;
+
+impl HostConfig {
+    /// A host with the default bounds.
+    pub fn new(listen: Endpoint, name: impl Into<String>) -> Self {
+        Self {
+            listen,
+            name: name.into(),
+            incarnation: rand::random(),
+            max_message: DEFAULT_MAX_MESSAGE,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            load: None,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            max_receive: self.max_message,
+            max_send: self.max_message,
+            max_in_flight: self.max_in_flight as usize,
+            ..Settings::SERVER
+        }
+    }
+}
+
+/// A listening host. Dropping it ends every connection at once.
+#[derive(Debug)]
+pub struct Host {
+    endpoint: Endpoint,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    connections: TaskTracker,
+    accept: AbortOnDropHandle<()>,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still at work when the time was up.
+    pub abandoned: usize,
+}
+
+impl Host {
+    /// Starts to listen and to serve `objects`, by name.
+    pub async fn bind(config: HostConfig, objects: HashMap<String, Object>) -> io::Result<Self> {
+        let listener = Listener::bind(&config.listen).await?;
+        let endpoint = listener.local_endpoint()?;
+        let drain = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let acceptor = Acceptor {
+            settings: config.settings(),
+            config,
+            objects,
+            drain: drain.clone(),
+            stop: stop.clone(),
+            connections: connections.clone(),
+        };
+        let accept = tokio::spawn(accept::run(listener, Arc::new(acceptor)));
+        Ok(Self {
+            endpoint,
+            drain,
+            stop,
+            connections,
+            accept: AbortOnDropHandle::new(accept),
+        })
+    }
+
+    /// Where it listens, with the port that was chosen.
+    pub fn local_addr(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Refuses new calls and lets those that run finish, for at most `patience`; then ends what is
+    /// left.
+    pub async fn shutdown(self, patience: Duration) -> Drained {
+        self.drain.cancel();
+        self.accept.abort();
+        self.connections.close();
+        let finished = timeout(patience, self.connections.wait()).await.is_ok();
+        Drained {
+            abandoned: if finished { 0 } else { self.connections.len() },
+        }
+    }
+
+    /// Starts a drain without waiting for it: new calls are refused from now on.
+    pub fn begin_drain(&self) {
+        self.drain.cancel();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,227 @@
+//! An object as a host sees it, whatever its interface is.
+
+use crate::{
+    channel::{ConnectionLost, Dispatch, Session, Unanswered, serve},
+    hello::{RefusalCode, Refused},
+    interface::{Interface, Serves},
+    interfaces::invoke::{
+        Invoke, InvokeError,
+        invoke::{InvokeRequest, InvokeResponse},
+    },
+    json,
+    net::Stream,
+};
+use futures::{FutureExt, future::BoxFuture};
+use std::{fmt, io, marker::PhantomData, sync::Arc};
+use tarpc::{ServerError, context};
+
+/// An object that connections can ask for. It has two faces: its own interface, and [`Invoke`].
+#[derive(Clone)]
+pub struct Object(Arc<dyn Faces>);
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (interface, version) = self.0.interface();
+        write!(f, "Object({interface} {version})")
+    }
+}
+
+impl Object {
+    /// An object of the interface `I` whose requests go to `dispatch`.
+    pub fn new<I, D>(dispatch: D) -> Self
+    where
+        I: Interface,
+        D: Dispatch<Request = I::Request, Response = I::Response>,
+    {
+        Self(Arc::new(Hosted::<I, D> {
+            own: Arc::new(dispatch),
+            interface: PhantomData,
+        }))
+    }
+
+    /// An object whose methods run on the runtime, as they are.
+    pub fn from_service<I, S>(service: S) -> Self
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        Self::new::<I, _>(Service::<I, S>::new(service))
+    }
+
+    /// The name and version of its own interface.
+    pub fn interface(&self) -> (&'static str, u32) {
+        self.0.interface()
+    }
+
+    /// Picks the face that a client asked for, or says why there is none.
+    pub(super) fn face(&self, name: &str, interface: &str, version: u32) -> Result<Face, Refused> {
+        let (own, own_version) = self.0.interface();
+        let (face, expected) = match interface {
+            _ if interface == own => (Face::Own, own_version),
+            _ if interface == Invoke::NAME => (Face::Invoke, Invoke::VERSION),
+            _ => {
+                let sentence = format!("object '{name}' has the interface {own}, not {interface}");
+                return Err(Refused::new(RefusalCode::WrongInterface, sentence));
+            }
+        };
+        if version != expected {
+            let sentence = format!(
+                "object '{name}' has version {expected} of {interface}, not version {version}"
+            );
+            return Err(Refused::new(RefusalCode::WrongVersion, sentence));
+        }
+        Ok(face)
+    }
+
+    /// Serves a connection that was welcomed.
+    pub(super) fn serve(
+        &self,
+        face: Face,
+        stream: Stream,
+        session: Session,
+    ) -> BoxFuture<'static, ConnectionLost> {
+        match face {
+            Face::Own => self.0.serve_own(stream, session),
+            Face::Invoke => self.0.serve_invoke(stream, session),
+        }
+    }
+}
+
+/// Which interface a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Face {
+    Own,
+    Invoke,
+}
+
+trait Faces: Send + Sync {
+    fn interface(&self) -> (&'static str, u32);
+    fn serve_own(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost>;
+    fn serve_invoke(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost>;
+}
+
+struct Hosted<I, D> {
+    own: Arc<D>,
+    interface: PhantomData<I>,
+}
+
+impl<I, D> Faces for Hosted<I, D>
+where
+    I: Interface,
+    D: Dispatch<Request = I::Request, Response = I::Response>,
+{
+    fn interface(&self) -> (&'static str, u32) {
+        (I::NAME, I::VERSION)
+    }
+
+    fn serve_own(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost> {
+        serve(stream, Arc::clone(&self.own), session).boxed()
+    }
+
+    fn serve_invoke(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost> {
+        let invoke = ByName::<I, D> {
+            own: Arc::clone(&self.own),
+            interface: PhantomData,
+        };
+        serve(stream, Arc::new(invoke), session).boxed()
+    }
+}
+
+/// A service whose methods run on the runtime, as they are.
+#[derive(Debug)]
+pub struct Service<I, S> {
+    service: S,
+    interface: PhantomData<I>,
+}
+
+impl<I, S> Service<I, S> {
+    /// Wraps a service of the interface `I`.
+    pub fn new(service: S) -> Self {
+        Self {
+            service,
+            interface: PhantomData,
+        }
+    }
+}
+
+impl<I, S> Dispatch for Service<I, S>
+where
+    I: Serves<S>,
+    S: Clone + Send + Sync + 'static,
+{
+    type Request = I::Request;
+    type Response = I::Response;
+
+    async fn dispatch(
+        self: Arc<Self>,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, Unanswered> {
+        I::serve(self.service.clone(), context, request)
+            .await
+            .map_err(Unanswered::Failed)
+    }
+}
+
+/// The [`Invoke`] face of an object.
+struct ByName<I, D> {
+    own: Arc<D>,
+    interface: PhantomData<I>,
+}
+
+impl<I, D> ByName<I, D>
+where
+    I: Interface,
+    D: Dispatch<Request = I::Request, Response = I::Response>,
+{
+    async fn call(
+        self: Arc<Self>,
+        context: context::Context,
+        method: &str,
+        arguments: &str,
+        as_repeatable: bool,
+    ) -> Result<Result<String, InvokeError>, Unanswered> {
+        let request = match json::request::<I>(method, arguments) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error)),
+        };
+        if as_repeatable && !I::is_repeatable(&request) {
+            let method = method.to_owned();
+            return Ok(Err(InvokeError::NotRepeatable { method }));
+        }
+        let response = Arc::clone(&self.own).dispatch(context, request).await?;
+        Ok(json::response::<I>(&response))
+    }
+}
+
+impl<I, D> Dispatch for ByName<I, D>
+where
+    I: Interface,
+    D: Dispatch<Request = I::Request, Response = I::Response>,
+{
+    type Request = InvokeRequest;
+    type Response = InvokeResponse;
+
+    async fn dispatch(
+        self: Arc<Self>,
+        context: context::Context,
+        request: InvokeRequest,
+    ) -> Result<InvokeResponse, Unanswered> {
+        match request {
+            InvokeRequest::Describe {} => serde_json::to_string(&I::describe())
+                .map(InvokeResponse::Describe)
+                .map_err(|error| {
+                    let detail = format!("the interface cannot be described: {error}");
+                    Unanswered::Failed(ServerError::new(io::ErrorKind::InvalidData, detail))
+                }),
+            InvokeRequest::CallRepeatable { method, arguments } => self
+                .call(context, &method, &arguments, true)
+                .await
+                .map(InvokeResponse::CallRepeatable),
+            InvokeRequest::Call { method, arguments } => self
+                .call(context, &method, &arguments, false)
+                .await
+                .map(InvokeResponse::Call),
+        }
+    }
+}
