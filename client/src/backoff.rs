@@ -1,0 +1,43 @@
+//! How long to wait before the next attempt: exponential, with full jitter.
+//!
+//! The jitter is that of "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015): uniform
+//! between nothing and the exponential bound, which spreads a herd best.
+
+use std::time::Duration;
+
+/// The bounds of a backoff. It cannot be built invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    greatest: Duration,
+}
+
+impl Backoff {
+    /// Waits of at most `first` at first, doubling up to `greatest`.
+    pub const fn new(first: Duration, greatest: Duration) -> Self {
+        Self { first, greatest }
+    }
+
+    /// The wait before retry number `retry`, counted from zero. `random` is uniform in 0..1.
+    pub fn wait(&self, retry: u32, random: f64) -> Duration {
+        let bound = self
+            .first
+            .saturating_mul(2u32.saturating_pow(retry))
+            .min(self.greatest);
+        bound.mul_f64(random.clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_doubles_up_to_the_greatest_and_never_overflows() {
+        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
+        let bounds = [0, 1, 2, 3, 4, u32::MAX].map(|retry| backoff.wait(retry, 1.0).as_millis());
+        assert_eq!(bounds, [10, 20, 40, 80, 100, 100]);
+        assert_eq!(backoff.wait(1, 0.25), Duration::from_millis(5));
+        assert_eq!(backoff.wait(1, 0.0), Duration::ZERO);
+    }
+}

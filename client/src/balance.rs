@@ -1,0 +1,297 @@
+//! Which instance gets the next call.
+
+use crate::instance::Instance;
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::time::Instant;
+
+/// How calls are spread over instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// One after the other.
+    RoundRobin,
+    /// To the instance with the least cost: moving latency times calls in flight. Among many
+    /// instances, the better of two random ones.
+    #[default]
+    LeastLoaded,
+}
+
+/// A text that names no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a policy; expected round-robin or least-loaded")]
+pub struct UnknownPolicy(String);
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        match text {
+            "round-robin" => Ok(Self::RoundRobin),
+            "least-loaded" => Ok(Self::LeastLoaded),
+            _ => Err(UnknownPolicy(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "round-robin",
+            Self::LeastLoaded => "least-loaded",
+        })
+    }
+}
+
+/// Up to this many instances are all compared. Among more, two random ones are: the power of two
+/// choices (Mitzenmacher, 2001) is nearly as good and does not herd.
+const COMPARE_ALL: usize = 8;
+
+/// The latency assumed of instances when none is known, in seconds.
+const UNKNOWN_LATENCY: f64 = 0.001;
+
+/// Picks instances for one object.
+#[derive(Debug, Default)]
+pub(crate) struct Balancer {
+    policy: Policy,
+    turn: AtomicUsize,
+}
+
+/// Why no instance was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPick {
+    /// There is none that takes calls.
+    Empty,
+    /// Every one was tried already.
+    AllTried,
+}
+
+impl Balancer {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Picks an instance that `tried` does not hold. Breakers are respected while any instance is
+    /// left without: they never take everyone out.
+    pub(crate) fn pick<R>(
+        &self,
+        instances: &[Arc<Instance<R>>],
+        tried: &[Arc<Instance<R>>],
+        now: Instant,
+    ) -> Result<Arc<Instance<R>>, NoPick> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let untried = |instance: &&Arc<Instance<R>>| {
+            !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
+        };
+        let admitted = match self.policy {
+            Policy::RoundRobin => in_turn(instances, turn)
+                .filter(untried)
+                .find(|instance| instance.admit(now)),
+            Policy::LeastLoaded => least_loaded(instances, turn, now, untried),
+        };
+        if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(untried)) {
+            return Ok(Arc::clone(instance));
+        }
+        Err(if instances.iter().all(|instance| instance.is_draining()) {
+            NoPick::Empty
+        } else {
+            NoPick::AllTried
+        })
+    }
+}
+
+/// All instances, beginning with the one whose turn it is.
+fn in_turn<R>(
+    instances: &[Arc<Instance<R>>],
+    turn: usize,
+) -> impl Iterator<Item = &Arc<Instance<R>>> {
+    let start = turn.checked_rem(instances.len()).unwrap_or(0);
+    let (before, from) = instances.split_at_checked(start).unwrap_or((instances, &[]));
+    from.iter().chain(before)
+}
+
+fn least_loaded<'a, R>(
+    instances: &'a [Arc<Instance<R>>],
+    turn: usize,
+    now: Instant,
+    untried: impl Fn(&&'a Arc<Instance<R>>) -> bool,
+) -> Option<&'a Arc<Instance<R>>> {
+    if instances.len() > COMPARE_ALL {
+        let two = [(); 2].map(|()| rand::random_range(0..instances.len()));
+        let two = two.iter().filter_map(|&at| instances.get(at));
+        if let Some(best) = cheapest(two.filter(&untried), now) {
+            return Some(best);
+        }
+    }
+    // Beginning at a different place each time breaks ties fairly.
+    cheapest(in_turn(instances, turn).filter(&untried), now)
+}
+
+fn cheapest<'a, R: 'a>(
+    candidates: impl Iterator<Item = &'a Arc<Instance<R>>>,
+    now: Instant,
+) -> Option<&'a Arc<Instance<R>>> {
+    let mut candidates: Vec<_> = candidates.collect();
+    if let [only] = candidates.as_slice() {
+        return only.admit(now).then_some(*only);
+    }
+    // A newcomer is taken for as fast as its fastest peer: it gets its share at once, and no more,
+    // because its own calls in flight count.
+    let stranger = candidates
+        .iter()
+        .filter_map(|instance| instance.latency(now))
+        .fold(f64::INFINITY, f64::min);
+    let stranger = if stranger.is_finite() {
+        stranger
+    } else {
+        UNKNOWN_LATENCY
+    };
+    let mut costs: Vec<f64> = candidates
+        .iter()
+        .map(|instance| instance.cost(stranger, now))
+        .collect();
+    while !candidates.is_empty() {
+        let (at, _) = costs
+            .iter()
+            .enumerate()
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let best = candidates.remove(at);
+        costs.remove(at);
+        if best.admit(now) {
+            return Some(best);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{breaker::BreakerConfig, instance::Greeting};
+    use pyroxene_common::{
+        channel::{AttemptError, ConnectionLost},
+        interfaces::directory::{Instance as Listed, Load, State},
+    };
+    use std::{collections::HashMap, time::Duration};
+
+    fn instances(count: usize) -> Vec<Arc<Instance<()>>> {
+        let greeting = Arc::new(Greeting {
+            interface: "I",
+            version: 1,
+            client: "test".into(),
+            max_message: 1024,
+            breaker: BreakerConfig::default(),
+        });
+        (0..count)
+            .map(|n| {
+                let listed = Listed {
+                    worker: format!("w{n}"),
+                    incarnation: 1,
+                    endpoint: format!("h{n}:1"),
+                    target: "o".into(),
+                    interface: "I".into(),
+                    version: 1,
+                    state: State::Ready,
+                    tags: Vec::new(),
+                    fence: None,
+                    load: Load::default(),
+                };
+                Arc::new(Instance::new(&listed, Arc::clone(&greeting)))
+            })
+            .collect()
+    }
+
+    fn break_open(instance: &Instance<()>, now: Instant) {
+        let error = AttemptError::NotSent(ConnectionLost::Closed);
+        for _ in 0..3 {
+            instance.failed(&error, Duration::ZERO, now);
+        }
+    }
+
+    fn tally(
+        balancer: &Balancer,
+        instances: &[Arc<Instance<()>>],
+        calls: usize,
+        now: Instant,
+    ) -> Vec<usize> {
+        let mut tally = HashMap::new();
+        for _ in 0..calls {
+            let picked = balancer.pick(instances, &[], now).unwrap();
+            *tally.entry(picked.name().to_owned()).or_insert(0) += 1;
+        }
+        instances
+            .iter()
+            .map(|instance| tally.get(instance.name()).copied().unwrap_or(0))
+            .collect()
+    }
+
+    #[test]
+    fn round_robin_is_even_to_one_call() {
+        let balancer = Balancer::new(Policy::RoundRobin);
+        let shares = tally(&balancer, &instances(3), 100, Instant::now());
+        assert!(shares.iter().all(|&share| share == 33 || share == 34));
+    }
+
+    #[test]
+    fn least_loaded_avoids_the_slow_and_the_busy() {
+        let now = Instant::now();
+        let instances = instances(3);
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        for (instance, milliseconds) in instances.iter().zip([50, 1, 1]) {
+            instance.succeeded(Duration::from_millis(milliseconds), now);
+        }
+        assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
+        let _busy: Vec<_> = (0..10).map(|_| instances[1].enter()).collect();
+        assert_eq!(tally(&balancer, &instances, 100, now), [0, 0, 100]);
+    }
+
+    #[test]
+    fn equals_share_evenly() {
+        for policy in [Policy::RoundRobin, Policy::LeastLoaded] {
+            let shares = tally(&Balancer::new(policy), &instances(4), 100, Instant::now());
+            assert_eq!(shares, [25; 4], "{policy}");
+        }
+    }
+
+    #[test]
+    fn of_many_nobody_is_left_out() {
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let shares = tally(&balancer, &instances(20), 4000, Instant::now());
+        assert!(shares.iter().all(|&share| share > 100), "{shares:?}");
+    }
+
+    #[test]
+    fn an_open_breaker_is_avoided_but_never_takes_everyone_out() {
+        let now = Instant::now();
+        let instances = instances(2);
+        for policy in [Policy::RoundRobin, Policy::LeastLoaded] {
+            let balancer = Balancer::new(policy);
+            break_open(&instances[0], now);
+            assert_eq!(tally(&balancer, &instances, 10, now), [0, 10], "{policy}");
+        }
+        break_open(&instances[1], now);
+        let shares = tally(&Balancer::default(), &instances, 10, now);
+        assert_eq!(shares.iter().sum::<usize>(), 10);
+    }
+
+    #[test]
+    fn what_was_tried_is_not_picked_again_while_another_is_left() {
+        let now = Instant::now();
+        let instances = instances(2);
+        let balancer = Balancer::default();
+        let first = balancer.pick(&instances, &[], now).unwrap();
+        let second = balancer.pick(&instances, &[Arc::clone(&first)], now).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        let none = balancer.pick(&instances, &instances, now);
+        assert_eq!(none.unwrap_err(), NoPick::AllTried);
+        assert_eq!(balancer.pick::<()>(&[], &[], now).unwrap_err(), NoPick::Empty);
+    }
+}

@@ -1,0 +1,218 @@
+//! The circuit breaker of one instance: failures open it, one probe closes it.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When a breaker opens and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// This many failures in a row open it.
+    pub consecutive: u32,
+    /// So does this share of failures, in percent, among the last 64 calls or more.
+    pub failure_percent: u32,
+    /// How long it stays open at first. Each failed probe doubles it.
+    pub open_for: Duration,
+    /// The longest it stays open.
+    pub open_at_most: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            consecutive: 3,
+            failure_percent: 50,
+            open_for: Duration::from_millis(200),
+            open_at_most: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The calls that a share of failures is taken of. Both counts are halved beyond it, so that old
+/// calls weigh less and less.
+const WINDOW: u32 = 64;
+
+/// The state of one instance's breaker.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    config: BreakerConfig,
+    in_a_row: u32,
+    calls: u32,
+    failures: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    /// No calls until `until`; then one probe.
+    Open {
+        until: Instant,
+        term: Duration,
+    },
+    /// The probe is under way. If nothing is heard of it until `until`, another may go.
+    Probing {
+        until: Instant,
+        term: Duration,
+    },
+}
+
+impl Breaker {
+    /// A closed breaker.
+    pub fn new(config: BreakerConfig) -> Self {
+        Self {
+            config,
+            in_a_row: 0,
+            calls: 0,
+            failures: 0,
+            phase: Phase::Closed,
+        }
+    }
+
+    /// Whether it lets every call through.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether a call may go to the instance now. In an open breaker whose time is up, a `true`
+    /// makes this call the probe.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Closed => true,
+            Phase::Open { until, term } | Phase::Probing { until, term } if until <= now => {
+                self.phase = Phase::Probing {
+                    until: now + term.max(Duration::from_secs(1)),
+                    term,
+                };
+                true
+            }
+            Phase::Open { .. } | Phase::Probing { .. } => false,
+        }
+    }
+
+    /// Takes note of an answered call.
+    pub fn succeeded(&mut self) {
+        self.in_a_row = 0;
+        self.count(false);
+        if !self.is_closed() {
+            *self = Self::new(self.config);
+        }
+    }
+
+    /// Takes note of a call that the instance failed to answer.
+    pub fn failed(&mut self, now: Instant) {
+        self.in_a_row += 1;
+        self.count(true);
+        match self.phase {
+            Phase::Closed => {
+                let share = self.failures * 100 >= self.calls * self.config.failure_percent;
+                if self.in_a_row >= self.config.consecutive || (self.calls >= WINDOW / 2 && share) {
+                    self.open(self.config.open_for, now);
+                }
+            }
+            Phase::Probing { term, .. } => {
+                self.open((term * 2).min(self.config.open_at_most), now);
+            }
+            // A call from before it opened.
+            Phase::Open { .. } => {}
+        }
+    }
+
+    fn open(&mut self, term: Duration, now: Instant) {
+        self.phase = Phase::Open {
+            until: now + term,
+            term,
+        };
+    }
+
+    fn count(&mut self, failed: bool) {
+        if self.calls >= WINDOW {
+            self.calls /= 2;
+            self.failures /= 2;
+        }
+        self.calls += 1;
+        self.failures += u32::from(failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: BreakerConfig = BreakerConfig {
+        consecutive: 3,
+        failure_percent: 50,
+        open_for: Duration::from_secs(1),
+        open_at_most: Duration::from_secs(3),
+    };
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(CONFIG);
+        for _ in 0..3 {
+            assert!(breaker.admit(now));
+            breaker.failed(now);
+        }
+        assert!(!breaker.admit(now));
+        breaker
+    }
+
+    #[test]
+    fn one_probe_closes_it() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + Duration::from_secs(1);
+        assert!(breaker.admit(later), "its time is up");
+        assert!(!breaker.admit(later), "one probe at a time");
+        breaker.succeeded();
+        assert!(breaker.is_closed() && breaker.admit(later));
+    }
+
+    #[test]
+    fn each_failed_probe_doubles_the_term_up_to_the_greatest() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        for seconds in [1, 2, 3, 3] {
+            let term = Duration::from_secs(seconds);
+            assert!(!breaker.admit(now + term - Duration::from_millis(1)));
+            now += term;
+            assert!(breaker.admit(now));
+            breaker.failed(now);
+        }
+    }
+
+    #[test]
+    fn a_probe_that_is_never_heard_of_again_is_replaced() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let probed = now + Duration::from_secs(1);
+        assert!(breaker.admit(probed));
+        assert!(breaker.admit(probed + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn half_of_the_calls_failing_opens_it_without_three_in_a_row() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(CONFIG);
+        for _ in 0..15 {
+            breaker.failed(now);
+            breaker.succeeded();
+        }
+        assert!(breaker.is_closed(), "too few calls to tell");
+        breaker.failed(now);
+        breaker.failed(now);
+        assert!(!breaker.is_closed());
+    }
+
+    #[test]
+    fn rare_failures_do_not_open_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(CONFIG);
+        for call in 0..10_000 {
+            if call % 3 == 0 {
+                breaker.failed(now);
+            } else {
+                breaker.succeeded();
+            }
+            assert!(breaker.is_closed());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a failed call tells its caller.
+
+use pyroxene_common::channel::AttemptError;
+use std::{error::Error, fmt, time::Duration};
+use tarpc::client::RpcError;
+
+/// A call that has no answer, by what the caller can do about it.
+///
+/// tarpc's generated clients return it inside [`RpcError::Send`]; `CallError::from` takes it out
+/// again.
+#[derive(Debug)]
+pub enum CallError {
+    /// The call was never sent, and sending it again will not help: it is too large, for one.
+    NotSent(Box<Trail>),
+    /// The call was sent, and its answer was lost. It may have run, and it is not safe to repeat.
+    MaybeRan(Box<Trail>),
+    /// The method ran, or started to, and failed outside of its own error type: it panicked, or its
+    /// answer was too large.
+    Failed(Box<Trail>),
+    /// The deadline passed. If it had been sent, the call may have run.
+    DeadlineExceeded(Box<Trail>),
+    /// The caller may not do this.
+    Refused(Box<Trail>),
+    /// There is nobody to call: no name server answers, no worker hosts the object, or none of
+    /// them could be reached or would take the call. It has not run.
+    Unavailable(Box<Trail>),
+}
+
+/// What was tried for a call.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// The object's name.
+    pub object: String,
+    /// The method's name.
+    pub method: String,
+    /// Why it ended, if no single attempt says it.
+    pub reason: Option<String>,
+    /// Every attempt, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One attempt at a call that brought no answer.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The worker that was tried; its endpoint, if it has no name.
+    pub worker: String,
+    /// Where it was reached.
+    pub endpoint: String,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// How it ended.
+    pub error: AttemptError,
+}
+
+impl CallError {
+    /// What was tried.
+    pub fn trail(&self) -> &Trail {
+        match self {
+            Self::NotSent(trail)
+            | Self::MaybeRan(trail)
+            | Self::Failed(trail)
+            | Self::DeadlineExceeded(trail)
+            | Self::Refused(trail)
+            | Self::Unavailable(trail) => trail,
+        }
+    }
+
+    /// The attempts, in order.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.trail().attempts
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "was not sent",
+            Self::MaybeRan(_) => "may have run, but its answer was lost",
+            Self::Failed(_) => "failed",
+            Self::DeadlineExceeded(_) => "did not end before its deadline",
+            Self::Refused(_) => "was refused",
+            Self::Unavailable(_) => "reached nobody",
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trail = self.trail();
+        write!(f, "{}.{} {}", trail.object, trail.method, self.kind())?;
+        if let Some(reason) = &trail.reason {
+            write!(f, ": {reason}")?;
+        }
+        /// The attempts that are told one by one.
+        const SHOWN: usize = 4;
+        let shown = trail.attempts.len().min(SHOWN);
+        let hidden = trail.attempts.len() - shown;
+        for attempt in trail.attempts.iter().skip(hidden) {
+            write!(f, "; {}: {}", attempt.worker, sentence(&attempt.error))?;
+        }
+        if hidden > 0 {
+            write!(f, "; and {hidden} earlier attempts")?;
+        }
+        Ok(())
+    }
+}
+
+/// An error with its causes, as one line.
+fn sentence(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        cause = error.source();
+    }
+    sentence
+}
+
+// The attempts are part of the sentence, so none of them is the source as well.
+impl Error for CallError {}
+
+impl From<CallError> for RpcError {
+    fn from(error: CallError) -> Self {
+        Self::Send(Box::new(error))
+    }
+}
+
+impl From<RpcError> for CallError {
+    fn from(error: RpcError) -> Self {
+        let trail = |error: &dyn Error| {
+            Box::new(Trail {
+                reason: Some(sentence(error)),
+                ..Trail::default()
+            })
+        };
+        match error {
+            RpcError::Send(inner) => match inner.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(other) => Self::NotSent(trail(&*other)),
+            },
+            RpcError::DeadlineExceeded => Self::DeadlineExceeded(Box::default()),
+            RpcError::Server(error) => Self::Failed(trail(&error)),
+            other @ (RpcError::Shutdown | RpcError::Channel(_)) => Self::MaybeRan(trail(&other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::channel::ConnectionLost;
+
+    fn attempt(worker: &str) -> Attempt {
+        Attempt {
+            worker: worker.to_owned(),
+            endpoint: String::new(),
+            elapsed: Duration::ZERO,
+            error: AttemptError::MaybeRan(ConnectionLost::Closed),
+        }
+    }
+
+    #[test]
+    fn an_error_survives_tarpcs_type_and_lists_its_attempts() {
+        let error = CallError::MaybeRan(Box::new(Trail {
+            object: "accounts".into(),
+            method: "update".into(),
+            reason: None,
+            attempts: vec![attempt("w1")],
+        }));
+        let error = CallError::from(RpcError::from(error));
+        assert!(matches!(error, CallError::MaybeRan(_)));
+        assert_eq!(
+            error.to_string(),
+            "accounts.update may have run, but its answer was lost; \
+             w1: the call was sent, but its answer was lost: the peer closed the connection"
+        );
+    }
+
+    #[test]
+    fn a_long_trail_is_cut_short_in_the_sentence() {
+        let error = CallError::Unavailable(Box::new(Trail {
+            attempts: (0..9).map(|n| attempt(&format!("w{n}"))).collect(),
+            ..Trail::default()
+        }));
+        let sentence = error.to_string();
+        assert!(sentence.contains("w8") && !sentence.contains("w4"));
+        assert!(sentence.ends_with("and 5 earlier attempts"), "{sentence}");
+    }
+}

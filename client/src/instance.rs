@@ -1,0 +1,317 @@
+//! One instance of an object, as a client sees it: its connection and what was learned of it.
+
+use crate::{
+    breaker::{Breaker, BreakerConfig},
+    cost::{Latency, cost},
+    membership::InstanceKey,
+};
+use arc_swap::ArcSwapOption;
+use pyroxene_common::{
+    channel::{AttemptError, Connection, ConnectionLost, Settings},
+    endpoint::Endpoint,
+    hello::{self, Hello, HelloError, RefusalCode},
+    interfaces::directory::{Instance as Listed, State},
+    message::{Refusal, RefusalReason},
+    net::Stream,
+};
+use serde::de::DeserializeOwned;
+use std::{
+    fmt, io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to talk to the instances of one object.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) interface: &'static str,
+    pub(crate) version: u32,
+    pub(crate) client: String,
+    pub(crate) max_message: usize,
+    pub(crate) breaker: BreakerConfig,
+}
+
+impl Greeting {
+    fn hello(&self, object: &str) -> Hello {
+        Hello {
+            object: object.to_owned(),
+            interface: self.interface.to_owned(),
+            interface_version: self.version,
+            client: self.client.clone(),
+            max_message: self.max_message as u64,
+            credential: None,
+        }
+    }
+}
+
+/// Connects to an object at an endpoint.
+pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
+    endpoint: &Endpoint,
+    object: &str,
+    greeting: &Greeting,
+    settings: Settings,
+) -> Result<Connection<R>, HelloError> {
+    let mut stream = timeout(CONNECT_TIMEOUT, Stream::connect(endpoint))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    let welcome = hello::greet(&mut stream, &greeting.hello(object)).await?;
+    let settings = Settings {
+        max_receive: greeting.max_message,
+        max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
+        max_in_flight: welcome.max_in_flight as usize,
+        ..settings
+    };
+    Ok(Connection::new(stream, settings))
+}
+
+/// An instance of an object whose methods answer `R`.
+pub(crate) struct Instance<R> {
+    pub(crate) key: InstanceKey,
+    target: String,
+    greeting: Arc<Greeting>,
+    connection: ArcSwapOption<Connection<R>>,
+    /// Held while a connection is made, so that many callers make one.
+    connecting: AsyncMutex<()>,
+    draining: AtomicBool,
+    in_flight: AtomicU32,
+    /// The load in the directory, for as long as no connection reports a fresher one.
+    listed_load: AtomicU32,
+    learned: Mutex<Learned>,
+    /// Whether `learned` forbids nothing, so that most calls need not ask.
+    unrestricted: AtomicBool,
+}
+
+/// What calls have taught about the instance.
+#[derive(Debug)]
+struct Learned {
+    latency: Latency,
+    breaker: Breaker,
+    /// The instance asked to be left alone until then.
+    pushed_back: Option<Instant>,
+}
+
+impl<R> fmt::Debug for Instance<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R> Instance<R> {
+    pub(crate) fn new(listed: &Listed, greeting: Arc<Greeting>) -> Self {
+        let breaker = Breaker::new(greeting.breaker);
+        let instance = Self {
+            key: InstanceKey::of(listed),
+            target: listed.target.clone(),
+            greeting,
+            connection: ArcSwapOption::empty(),
+            connecting: AsyncMutex::new(()),
+            draining: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+            listed_load: AtomicU32::new(0),
+            learned: Mutex::new(Learned {
+                latency: Latency::default(),
+                breaker,
+                pushed_back: None,
+            }),
+            unrestricted: AtomicBool::new(true),
+        };
+        instance.update(listed);
+        instance
+    }
+
+    /// Takes in what the directory says now.
+    pub(crate) fn update(&self, listed: &Listed) {
+        let draining = listed.state == State::Draining;
+        self.draining.store(draining, Ordering::Relaxed);
+        let load = listed.load.in_flight + listed.load.queue;
+        self.listed_load.store(load, Ordering::Relaxed);
+    }
+
+    /// What to call it in a message to a person.
+    pub(crate) fn name(&self) -> &str {
+        if self.key.worker.is_empty() {
+            &self.key.endpoint
+        } else {
+            &self.key.worker
+        }
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Learned> {
+        // Plain data: whole even if a holder panicked.
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call may go here now. In an open breaker it makes this call the probe.
+    pub(crate) fn admit(&self, now: Instant) -> bool {
+        if self.unrestricted.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut learned = self.learned();
+        if learned.pushed_back.is_some_and(|until| now < until) {
+            return false;
+        }
+        learned.pushed_back = None;
+        let admitted = learned.breaker.admit(now);
+        let free = learned.breaker.is_closed();
+        self.unrestricted.store(free, Ordering::Relaxed);
+        admitted
+    }
+
+    /// The average latency in seconds, if any call was answered or failed.
+    pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
+        self.learned().latency.at(now)
+    }
+
+    /// The cost of one more call; `stranger` is the latency to assume if none is known.
+    pub(crate) fn cost(&self, stranger: f64, now: Instant) -> f64 {
+        let latency = self.latency(now).unwrap_or(stranger);
+        let reported = match &*self.connection.load() {
+            Some(connection) => connection.load().map(|load| load.in_flight + load.queue),
+            None => None,
+        };
+        let reported = reported.unwrap_or_else(|| self.listed_load.load(Ordering::Relaxed));
+        cost(latency, self.in_flight.load(Ordering::Relaxed), reported)
+    }
+
+    /// Counts a call for as long as the guard lives.
+    pub(crate) fn enter(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(&self.in_flight)
+    }
+
+    /// Learns from an answered call.
+    pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
+        let mut learned = self.learned();
+        learned.latency.answered(took, now);
+        learned.breaker.succeeded();
+    }
+
+    /// Learns from an attempt that brought no answer.
+    pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
+        let mut learned = self.learned();
+        match error {
+            AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => {
+                learned.latency.failed(took, now);
+                learned.breaker.failed(now);
+            }
+            AttemptError::Refused(refusal) => {
+                learned.latency.failed(took, now);
+                if refusal.retry_after_ms > 0 {
+                    let pause = Duration::from_millis(refusal.retry_after_ms.into());
+                    learned.pushed_back = Some(now + pause);
+                }
+                if refusal.reason == RefusalReason::Draining {
+                    self.draining.store(true, Ordering::Relaxed);
+                }
+            }
+            // A deadline that passes says that the instance takes at least this long.
+            AttemptError::DeadlineExceeded { sent: true } => learned.latency.failed(took, now),
+            AttemptError::DeadlineExceeded { sent: false }
+            | AttemptError::TooLarge { .. }
+            | AttemptError::Encoding(_)
+            | AttemptError::Failed(_) => {}
+        }
+        let free = learned.breaker.is_closed() && learned.pushed_back.is_none();
+        self.unrestricted.store(free, Ordering::Relaxed);
+    }
+
+    /// Ends every call in flight at once: the directory says that the worker is dead or frozen.
+    pub(crate) fn abandon(&self) {
+        if let Some(connection) = self.connection.swap(None) {
+            connection.abandon("the worker's lease ran out");
+        }
+    }
+}
+
+impl<R: DeserializeOwned + Send + 'static> Instance<R> {
+    /// The open connection, or a new one.
+    pub(crate) async fn connection(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<Connection<R>>, AttemptError> {
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
+        }
+        timeout_at(deadline, async {
+            let _one_at_a_time = self.connecting.lock().await;
+            if let Some(connection) = self.open_connection() {
+                return Ok(connection);
+            }
+            let connection = Arc::new(self.connect().await?);
+            self.connection.store(Some(Arc::clone(&connection)));
+            Ok(connection)
+        })
+        .await
+        .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))
+    }
+
+    fn open_connection(&self) -> Option<Arc<Connection<R>>> {
+        self.connection
+            .load_full()
+            .filter(|connection| connection.is_open())
+    }
+
+    async fn connect(&self) -> Result<Connection<R>, AttemptError> {
+        let not_sent = |sentence: String| AttemptError::NotSent(ConnectionLost::Rejected(sentence));
+        let endpoint: Endpoint = self
+            .key
+            .endpoint
+            .parse()
+            .map_err(|error| not_sent(format!("{error}")))?;
+        connect(&endpoint, &self.target, &self.greeting, Settings::CLIENT)
+            .await
+            .map_err(|error| match error {
+                HelloError::Io(error) => AttemptError::NotSent(ConnectionLost::from(error)),
+                HelloError::Refused(refused) => refusal_of(refused.code, refused.sentence),
+                HelloError::Foreign(_) | HelloError::Timeout => not_sent(error.to_string()),
+            })
+    }
+}
+
+/// A refused hello, as the refusal of the call that wanted the connection.
+fn refusal_of(code: RefusalCode, sentence: String) -> AttemptError {
+    let reason = match code {
+        RefusalCode::BadCredential | RefusalCode::Denied => RefusalReason::Denied,
+        RefusalCode::Busy => RefusalReason::Overloaded,
+        RefusalCode::Draining => RefusalReason::Draining,
+        RefusalCode::Malformed
+        | RefusalCode::UnsupportedProtocol
+        | RefusalCode::UnknownObject
+        | RefusalCode::WrongInterface
+        | RefusalCode::WrongVersion
+        | RefusalCode::Other => {
+            return AttemptError::NotSent(ConnectionLost::Rejected(sentence));
+        }
+    };
+    AttemptError::Refused(Refusal {
+        reason,
+        retry_after_ms: 0,
+        sentence,
+    })
+}
+
+/// A call that counts as in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight<'a>(&'a AtomicU32);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,331 @@
+//! Which instances of an object there are, from what several name servers say.
+//!
+//! A pure state machine: name servers are numbers, and what they say is handed in.
+//!
+//! The rule: an instance is there if any name server in contact lists it. A name server that has
+//! only just started does not know yet who is alive, so until it is settled its list adds instances
+//! but takes none away. With no name server in contact, the last list stands: the cached set
+//! outlives every name server.
+
+use pyroxene_common::interfaces::directory::{
+    Change, Cursor, Departure, Instance, News, State, Watched,
+};
+use std::collections::BTreeMap;
+
+/// What tells instances apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceKey {
+    /// The worker's name.
+    pub worker: String,
+    /// The worker's incarnation.
+    pub incarnation: u64,
+    /// Where it is reached.
+    pub endpoint: String,
+}
+
+impl InstanceKey {
+    /// The key of an instance.
+    pub fn of(instance: &Instance) -> Self {
+        Self {
+            worker: instance.worker.clone(),
+            incarnation: instance.incarnation,
+            endpoint: instance.endpoint.clone(),
+        }
+    }
+}
+
+/// One name server's view of an object.
+#[derive(Clone, Debug, Default)]
+struct View {
+    /// Where the next watch goes on, while in contact.
+    cursor: Option<Cursor>,
+    /// Whether the view is complete.
+    settled: bool,
+    instances: BTreeMap<InstanceKey, Instance>,
+}
+
+/// The views of all name servers, and what follows from them.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    views: Vec<View>,
+    /// Name servers that were asked and could not be reached, since the last contact.
+    unreachable: Vec<bool>,
+    current: BTreeMap<InstanceKey, Instance>,
+    /// Why instances left that are in nobody's view any more.
+    departures: BTreeMap<InstanceKey, Departure>,
+}
+
+/// How an update changed the set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Whether anything changed.
+    pub changed: bool,
+    /// The instances that are gone, and why.
+    pub gone: Vec<(InstanceKey, Departure)>,
+}
+
+impl Membership {
+    /// Nothing known yet, from this many name servers.
+    pub fn new(nameservers: usize) -> Self {
+        Self {
+            views: vec![View::default(); nameservers],
+            unreachable: vec![false; nameservers],
+            current: BTreeMap::new(),
+            departures: BTreeMap::new(),
+        }
+    }
+
+    /// The instances that are there.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.current.values()
+    }
+
+    /// Where a name server's watch goes on.
+    pub fn cursor(&self, nameserver: usize) -> Option<Cursor> {
+        self.views.get(nameserver).and_then(|view| view.cursor)
+    }
+
+    /// Whether every name server was heard or found unreachable, so that an empty set means that
+    /// there is nothing.
+    pub fn is_conclusive(&self) -> bool {
+        self.views
+            .iter()
+            .zip(&self.unreachable)
+            .all(|(view, unreachable)| *unreachable || (view.cursor.is_some() && view.settled))
+    }
+
+    /// Whether any name server is in contact.
+    pub fn in_contact(&self) -> bool {
+        self.views.iter().any(|view| view.cursor.is_some())
+    }
+
+    /// Takes in what a name server said.
+    pub fn heard(&mut self, nameserver: usize, watched: Watched) -> Difference {
+        let Some(view) = self.views.get_mut(nameserver) else {
+            return Difference::default();
+        };
+        if let Some(unreachable) = self.unreachable.get_mut(nameserver) {
+            *unreachable = false;
+        }
+        view.cursor = Some(watched.cursor);
+        view.settled = watched.settled;
+        match watched.news {
+            News::Snapshot(instances) => {
+                view.instances = instances
+                    .into_iter()
+                    .map(|instance| (InstanceKey::of(&instance), instance))
+                    .collect();
+            }
+            News::Changes(changes) => {
+                for change in changes {
+                    apply(&mut view.instances, &mut self.departures, change);
+                }
+            }
+        }
+        self.recompute()
+    }
+
+    /// Takes note that a name server's watch broke off. Its cursor may still be good.
+    pub fn lost(&mut self, nameserver: usize) -> Difference {
+        if let Some(view) = self.views.get_mut(nameserver) {
+            view.cursor = None;
+        }
+        if let Some(unreachable) = self.unreachable.get_mut(nameserver) {
+            *unreachable = true;
+        }
+        // What remains may be without the lost one's word; it keeps what only that one knew.
+        self.recompute()
+    }
+
+    /// Takes note that a name server wants the watch to start over.
+    pub fn start_over(&mut self, nameserver: usize) {
+        if let Some(view) = self.views.get_mut(nameserver) {
+            view.cursor = None;
+        }
+    }
+
+    fn recompute(&mut self) -> Difference {
+        let mut next = BTreeMap::new();
+        let conclusive = self
+            .views
+            .iter()
+            .any(|view| view.cursor.is_some() && view.settled);
+        if !conclusive {
+            // Nobody who can tell says that anything is gone, except by name.
+            next.extend(
+                self.current
+                    .iter()
+                    .filter(|(key, _)| !self.departures.contains_key(*key))
+                    .map(|(key, instance)| (key.clone(), instance.clone())),
+            );
+        }
+        for view in self.views.iter().filter(|view| view.cursor.is_some()) {
+            for (key, instance) in &view.instances {
+                next.entry(key.clone())
+                    .and_modify(|known: &mut Instance| merge(known, instance))
+                    .or_insert_with(|| instance.clone());
+            }
+        }
+        let gone = self
+            .current
+            .keys()
+            .filter(|key| !next.contains_key(*key))
+            .map(|key| {
+                // A snapshot does not say why. Calls in flight are only given up on a clear word;
+                // the connection's own pings find out if the worker is dead.
+                let why = self.departures.get(key).copied();
+                (key.clone(), why.unwrap_or(Departure::Closed))
+            })
+            .collect();
+        self.departures.clear();
+        let changed = next != self.current;
+        self.current = next;
+        Difference { changed, gone }
+    }
+}
+
+/// The news of an instance that two name servers list: it drains if either says so.
+fn merge(known: &mut Instance, other: &Instance) {
+    if other.state == State::Draining {
+        known.state = State::Draining;
+    }
+}
+
+fn apply(
+    instances: &mut BTreeMap<InstanceKey, Instance>,
+    departures: &mut BTreeMap<InstanceKey, Departure>,
+    change: Change,
+) {
+    match change {
+        Change::Put(instance) => {
+            let key = InstanceKey::of(&instance);
+            departures.remove(&key);
+            instances.insert(key, instance);
+        }
+        Change::Removed {
+            worker,
+            incarnation,
+            endpoint,
+            reason,
+        } => {
+            let key = InstanceKey {
+                worker,
+                incarnation,
+                endpoint,
+            };
+            instances.remove(&key);
+            departures.insert(key, reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::interfaces::directory::Load;
+
+    fn instance(worker: &str) -> Instance {
+        Instance {
+            worker: worker.to_owned(),
+            incarnation: 1,
+            endpoint: format!("{worker}:1"),
+            target: "o".into(),
+            interface: "I".into(),
+            version: 1,
+            state: State::Ready,
+            tags: Vec::new(),
+            fence: None,
+            load: Load::default(),
+        }
+    }
+
+    fn snapshot(epoch: u64, settled: bool, workers: &[&str]) -> Watched {
+        Watched {
+            cursor: Cursor { epoch, revision: 1 },
+            settled,
+            news: News::Snapshot(workers.iter().map(|worker| instance(worker)).collect()),
+        }
+    }
+
+    fn removed(worker: &str, reason: Departure) -> Watched {
+        let InstanceKey {
+            worker,
+            incarnation,
+            endpoint,
+        } = InstanceKey::of(&instance(worker));
+        Watched {
+            cursor: Cursor {
+                epoch: 1,
+                revision: 2,
+            },
+            settled: true,
+            news: News::Changes(vec![Change::Removed {
+                worker,
+                incarnation,
+                endpoint,
+                reason,
+            }]),
+        }
+    }
+
+    fn workers(membership: &Membership) -> Vec<&str> {
+        membership
+            .instances()
+            .map(|instance| instance.worker.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn the_set_outlives_the_only_name_server_and_its_restart() {
+        let mut membership = Membership::new(1);
+        assert!(!membership.is_conclusive());
+        membership.heard(0, snapshot(1, true, &["a", "b"]));
+        assert!(membership.is_conclusive());
+        assert!(!membership.lost(0).changed);
+        assert_eq!(workers(&membership), ["a", "b"]);
+        // It is back, and has heard of nobody yet.
+        assert!(!membership.heard(0, snapshot(2, false, &[])).changed);
+        assert!(membership.heard(0, snapshot(2, false, &["c"])).changed);
+        assert_eq!(workers(&membership), ["a", "b", "c"]);
+        // Now it would know if a lived.
+        let difference = membership.heard(0, snapshot(2, true, &["b", "c"]));
+        assert_eq!(difference.gone.len(), 1);
+        assert_eq!(workers(&membership), ["b", "c"]);
+    }
+
+    #[test]
+    fn an_instance_stays_while_any_name_server_in_contact_lists_it() {
+        let mut membership = Membership::new(2);
+        membership.heard(0, snapshot(1, true, &["a"]));
+        membership.heard(1, snapshot(7, true, &["a", "b"]));
+        assert_eq!(workers(&membership), ["a", "b"]);
+        let difference = membership.heard(0, removed("a", Departure::Expired));
+        assert_eq!(difference, Difference::default());
+        // The other one is lost: what the first says is all there is to go by.
+        let difference = membership.lost(1);
+        assert_eq!(difference.gone.len(), 2);
+        assert!(workers(&membership).is_empty());
+    }
+
+    #[test]
+    fn a_departure_keeps_its_reason() {
+        for reason in [Departure::Closed, Departure::Expired] {
+            let mut membership = Membership::new(1);
+            membership.heard(0, snapshot(1, true, &["a", "b"]));
+            let difference = membership.heard(0, removed("a", reason));
+            assert_eq!(difference.gone.len(), 1);
+            assert_eq!(difference.gone[0].1, reason);
+            assert_eq!(workers(&membership), ["b"]);
+        }
+    }
+
+    #[test]
+    fn an_unsettled_name_server_can_still_tell_of_a_departure_by_name() {
+        let mut membership = Membership::new(1);
+        membership.heard(0, snapshot(1, false, &["a", "b"]));
+        let mut news = removed("a", Departure::Closed);
+        news.settled = false;
+        membership.heard(0, news);
+        assert_eq!(workers(&membership), ["b"]);
+    }
+}
