@@ -75,6 +75,12 @@ impl DirectoryService {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many objects somebody waits for.
+    #[cfg(test)]
+    pub(super) fn watched_objects(&self) -> usize {
+        self.lock().watchers.objects()
+    }
+
     /// Changes the directory, and wakes those who watch the objects that changed.
     fn change<R>(&self, change: impl FnOnce(&mut Directory) -> R) -> R {
         let mut shared = self.lock();

@@ -59,7 +59,7 @@ impl Watchers {
     }
 
     #[cfg(test)]
-    pub(in crate::directory) fn objects(&self) -> usize {
+    pub(super) fn objects(&self) -> usize {
         self.by_object.len()
     }
 }

@@ -175,7 +175,7 @@ async fn a_thousand_watchers_of_an_object_are_all_told() {
     }
     let others = waiting(&service, "text", after).await;
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(service.lock().watchers.objects(), 2);
+    assert_eq!(service.watched_objects(), 2);
     let start = Instant::now();
     open(&service, worker("w1", &[shared("calc")])).await;
     for watcher in watchers {
@@ -184,10 +184,10 @@ async fn a_thousand_watchers_of_an_object_are_all_told() {
         assert_eq!(at, start);
     }
     assert!(!others.is_finished());
-    assert_eq!(service.lock().watchers.objects(), 1);
+    assert_eq!(service.watched_objects(), 1);
     others.abort();
     assert!(others.await.is_err());
-    assert_eq!(service.lock().watchers.objects(), 0);
+    assert_eq!(service.watched_objects(), 0);
 }
 
 #[tokio::test(start_paused = true)]
