@@ -37,10 +37,11 @@ mod strings;
 mod tests;
 
 pub use limits::{DEFAULT_TTL, HEARTBEAT, Limits, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL};
+pub use listing::Listing;
 pub use selection::Selection;
 pub use service::{DirectoryService, MAX_WAIT};
 
-use limits::{MAX_PAUSE, MIN_PAUSE};
+use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};
 use objects::Objects;
 use pyroxene_common::interfaces::directory::{
     Departure, DirectoryError, Lease, Load, SessionId, State,
@@ -157,8 +158,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Ends the sessions whose leases are over, and says when to run it again: some 250 ms later
-    /// at most. Run it at that time; running it much later is taken as a sign that this process
+    /// Ends sessions whose leases are over, the first 5,000 of them, and says when to run it again:
+    /// some 250 ms later at most, or after 10 ms if more are over. Run it at that time; running it much later is taken as a sign that this process
     /// stood still (see the module's text about the brake).
     pub fn expire(&mut self, now: Instant) -> Expiry {
         let late = now.saturating_duration_since(self.next_run);
@@ -168,7 +169,9 @@ impl Directory {
             0
         };
         let mut expired = 0;
-        while let Some(slot) = self.sessions.overdue(now) {
+        while expired < MAX_EXPIRED
+            && let Some(slot) = self.sessions.overdue(now)
+        {
             self.end(slot, Departure::Expired);
             expired += 1;
         }

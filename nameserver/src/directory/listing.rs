@@ -1,9 +1,10 @@
 //! Reading the directory: snapshots and changes for watchers, lists for people.
 
-use super::{Directory, Selection, log::Entry, objects::Member};
+use super::{Directory, Selection, log::Entry, objects::Member, record::Record};
 use pyroxene_common::interfaces::directory::{
     Change, Cursor, DirectoryError, Instance, Load, News, ObjectEntry, Status, Watched, WorkerEntry,
 };
+use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Directory {
@@ -11,7 +12,7 @@ impl Directory {
     pub fn snapshot(&self, object: &str, now: Instant) -> Watched {
         let object = self.objects.get(object);
         let members = object.into_iter().flat_map(|object| object.visible());
-        self.watched(News::Snapshot(self.instances(members)), now)
+        self.watched(News::Snapshot(instances(self.seen(members))), now)
     }
 
     /// What changed of an object since a cursor, oldest first. The load of an instance is that of
@@ -36,27 +37,20 @@ impl Directory {
         Ok(self.watched(News::Changes(changes.collect()), now))
     }
 
-    /// The objects that a selection lets through, by name.
-    pub fn list(&self, selection: &Selection) -> Vec<ObjectEntry> {
-        self.objects
+    /// The objects that a selection lets through.
+    pub fn list(&self, selection: &Selection) -> Listing {
+        let objects = self
+            .objects
             .starting_with(&selection.prefix)
             .filter(|(name, _)| selection.accepts(name))
-            .filter_map(|(name, object)| {
+            .map(|(name, object)| {
                 let members = object.visible();
                 let members = members.filter(|member| member.record.has_tags(&selection.tags));
-                let instances = self.instances(members);
-                let known = instances
-                    .iter()
-                    .find(|instance| !instance.interface.is_empty())
-                    .or(instances.first())?;
-                Some(ObjectEntry {
-                    name: name.as_ref().to_owned(),
-                    interface: known.interface.clone(),
-                    version: known.version,
-                    instances,
-                })
-            })
-            .collect()
+                (Arc::clone(name), self.seen(members))
+            });
+        Listing {
+            objects: objects.filter(|(_, seen)| !seen.is_empty()).collect(),
+        }
     }
 
     /// Every worker with a live session, by name.
@@ -116,12 +110,9 @@ impl Directory {
         }
     }
 
-    fn instances<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Vec<Instance> {
-        let mut members: Vec<&Member> = members.collect();
-        members.sort_by(|a, b| a.record.origin.worker.cmp(&b.record.origin.worker));
+    fn seen<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Seen {
         members
-            .into_iter()
-            .map(|member| member.record.instance(self.load(Some(member))))
+            .map(|member| (Arc::clone(&member.record), self.load(Some(member))))
             .collect()
     }
 
@@ -139,4 +130,45 @@ impl Directory {
         let session = member.and_then(|member| self.sessions.get(member.session?));
         session.map(|session| session.load).unwrap_or_default()
     }
+}
+
+/// The objects that a list found, as they were then.
+///
+/// It shares what it found with the directory. The strings of a large answer take far longer to
+/// copy than it takes to find the objects, and they are copied by
+/// [`into_entries`](Self::into_entries), when the directory is not locked any more.
+#[derive(Debug)]
+pub struct Listing {
+    objects: Vec<(Arc<str>, Seen)>,
+}
+
+/// Instances with their loads.
+type Seen = Vec<(Arc<Record>, Load)>;
+
+impl Listing {
+    /// The objects by name, their instances by worker.
+    pub fn into_entries(self) -> Vec<ObjectEntry> {
+        let entry = |(name, seen): (Arc<str>, Seen)| {
+            let instances = instances(seen);
+            let known = instances
+                .iter()
+                .find(|instance| !instance.interface.is_empty())
+                .or(instances.first())?;
+            Some(ObjectEntry {
+                name: name.as_ref().to_owned(),
+                interface: known.interface.clone(),
+                version: known.version,
+                instances,
+            })
+        };
+        self.objects.into_iter().filter_map(entry).collect()
+    }
+}
+
+/// The instances as they are sent, by worker.
+fn instances(mut seen: Seen) -> Vec<Instance> {
+    seen.sort_by(|(a, _), (b, _)| a.origin.worker.cmp(&b.origin.worker));
+    seen.into_iter()
+        .map(|(record, load)| record.instance(load))
+        .collect()
 }

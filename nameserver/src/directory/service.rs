@@ -168,7 +168,8 @@ impl directory::Directory for DirectoryService {
 
     async fn list(self, _: Context, filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError> {
         let selection = Selection::new(filter)?;
-        Ok(self.lock().directory.list(&selection))
+        let listing = self.lock().directory.list(&selection);
+        Ok(listing.into_entries())
     }
 
     async fn workers(self, _: Context) -> Vec<WorkerEntry> {

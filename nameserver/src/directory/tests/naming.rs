@@ -5,7 +5,8 @@ use crate::directory::{MAX_PATTERN, Selection};
 use pyroxene_common::interfaces::directory::{Filter, ObjectEntry};
 
 fn list(world: &World, filter: Filter) -> Vec<ObjectEntry> {
-    world.directory.list(&Selection::new(filter).unwrap())
+    let selection = Selection::new(filter).unwrap();
+    world.directory.list(&selection).into_entries()
 }
 
 fn names(world: &World, filter: Filter) -> Vec<String> {
