@@ -158,9 +158,11 @@ impl Directory {
         Ok(())
     }
 
-    /// Ends sessions whose leases are over, the first 5,000 of them, and says when to run it again:
-    /// some 250 ms later at most, or after 10 ms if more are over. Run it at that time; running it much later is taken as a sign that this process
-    /// stood still (see the module's text about the brake).
+    /// Ends the sessions whose leases are over, and says when to run it again: 250 ms later at most.
+    /// Where there is very much to remove it removes a part, and asks to run again after 10 ms.
+    ///
+    /// Run it when it asks to: running it much later is taken as a sign that this process stood
+    /// still (see the module's text about the brake).
     pub fn expire(&mut self, now: Instant) -> Expiry {
         let late = now.saturating_duration_since(self.next_run);
         let spared = if late > MIN_TTL / 2 {
@@ -168,12 +170,12 @@ impl Directory {
         } else {
             0
         };
-        let mut expired = 0;
-        while expired < MAX_EXPIRED
+        let (mut expired, mut removed) = (0, 0);
+        while removed < MAX_EXPIRED
             && let Some(slot) = self.sessions.overdue(now)
         {
-            self.end(slot, Departure::Expired);
             expired += 1;
+            removed += 1 + self.end(slot, Departure::Expired);
         }
         let latest = now + MAX_PAUSE;
         self.next_run = self
@@ -226,12 +228,14 @@ impl Directory {
             .collect()
     }
 
-    fn end(&mut self, slot: usize, reason: Departure) {
+    /// Ends a session. Answers how many instances left with it.
+    fn end(&mut self, slot: usize, reason: Departure) -> usize {
         let Some(session) = self.sessions.remove(slot) else {
-            return;
+            return 0;
         };
         for offered in &session.places {
             self.objects.remove(&offered.object, offered.place, reason);
         }
+        session.places.len()
     }
 }

@@ -16,9 +16,9 @@ pub(super) const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest pause between two runs, so that many leases which end at about the same time are
 /// ended together.
 pub(super) const MIN_PAUSE: Duration = Duration::from_millis(10);
-/// The most sessions that one run ends: a hundred thousand at once would hold up everybody else
-/// for a good part of a second.
-pub(super) const MAX_EXPIRED: usize = 5_000;
+/// How many sessions and instances one run removes, give or take one session: a hundred thousand
+/// at once would hold up everybody else for a good part of a second.
+pub(super) const MAX_EXPIRED: usize = 10_000;
 
 /// The longest name of an object, worker, host, interface or tag, and the longest endpoint, in
 /// bytes.

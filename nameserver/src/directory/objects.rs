@@ -183,9 +183,8 @@ impl Objects {
                 last: forgotten,
                 ..Object::default()
             });
-        if object.members.is_empty() {
-            object.exclusive = exclusive;
-        }
+        // Whoever adds a member has made sure that it agrees with those that are there.
+        object.exclusive = exclusive;
         let record = Arc::new(record);
         let member = Member {
             session,

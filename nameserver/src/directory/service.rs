@@ -22,6 +22,9 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 /// A watch answers this long before its caller gives up, or a tenth of the time it has if that is
 /// shorter: an answer without changes still moves the caller's cursor on.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// How long a watch waits for more once it has news. When many workers come or go, each of their
+/// watchers gets a few answers with many changes instead of one for each change.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Answers the calls of the interface `Directory`. Clones share one directory.
 #[derive(Clone, Debug)]
@@ -162,7 +165,9 @@ impl directory::Directory for DirectoryService {
             if !quiet || now >= answer_at {
                 return Ok(watched);
             }
-            let _ = timeout_at(answer_at, woken).await;
+            if timeout_at(answer_at, woken).await.is_ok() {
+                sleep_until(answer_at.min(Instant::now() + GATHER)).await;
+            }
         }
     }
 

@@ -2,7 +2,13 @@
 
 use super::*;
 use crate::directory::{DirectoryService, service::MAX_WAIT};
-use pyroxene_common::interfaces::directory::{Watched, directory::Directory as _};
+use pyroxene_common::{
+    interface::Serves,
+    interfaces::directory::{
+        Directory as Interface, Watched,
+        directory::{Directory as _, DirectoryRequest},
+    },
+};
 use tarpc::context::{self, Context};
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
@@ -90,20 +96,27 @@ async fn a_watch_answers_when_its_object_changes_and_sleeps_through_others() {
     open(&service, worker("w2", &[shared("calc")])).await;
     let (told, at) = watch.await.unwrap();
     assert_eq!(told, ["+w2"]);
-    assert_eq!(at, start + Duration::from_secs(2));
+    let late = at - (start + Duration::from_secs(2));
+    assert!(late <= Duration::from_millis(5), "{late:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn changes_that_happen_at_once_arrive_together() {
     let service = running().await;
     open(&service, worker("w1", &[exclusive("lead")])).await;
-    let second = worker("w2", &[exclusive("lead")]);
-    let at = cursor(&service).await;
-    let watch = waiting(&service, "lead", at).await;
+    let watch = waiting(&service, "lead", cursor(&service).await).await;
     sleep(Duration::from_secs(1)).await;
-    open(&service, second).await;
+    open(&service, worker("w2", &[exclusive("lead")])).await;
     let (told, _) = watch.await.unwrap();
     assert_eq!(told, ["-w1 Expired", "+w2"]);
+
+    let watch = waiting(&service, "calc", cursor(&service).await).await;
+    for number in 0..100 {
+        open(&service, worker(&format!("w{number}"), &[shared("calc")])).await;
+        tokio::task::yield_now().await;
+    }
+    let (told, _) = watch.await.unwrap();
+    assert_eq!(told.len(), 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +194,7 @@ async fn a_thousand_watchers_of_an_object_are_all_told() {
     for watcher in watchers {
         let (told, at) = watcher.await.unwrap();
         assert_eq!(told, ["+w1"]);
-        assert_eq!(at, start);
+        assert!(at - start <= Duration::from_millis(5));
     }
     assert!(!others.is_finished());
     assert_eq!(service.watched_objects(), 1);
@@ -218,7 +231,7 @@ async fn the_end_of_a_held_connection_shortens_the_lease() {
     let (told, at) = watch.await.unwrap();
     assert_eq!(told, ["-w1 Expired"]);
     let late = at - (start + Duration::from_secs(1));
-    assert!(late <= Duration::from_millis(10), "{late:?}");
+    assert!(late <= Duration::from_millis(15), "{late:?}");
 
     let refused = service.clone().hold(patient(), session).await;
     assert_eq!(refused, Err(DirectoryError::UnknownSession));
@@ -235,7 +248,7 @@ async fn a_lease_that_is_not_renewed_ends_on_time() {
     let (told, at) = watch.await.unwrap();
     assert_eq!(told, ["-w1 Expired"]);
     let late = at - (start + Duration::from_millis(500));
-    assert!(late <= Duration::from_millis(10), "{late:?}");
+    assert!(late <= Duration::from_millis(15), "{late:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,4 +262,22 @@ async fn expiry_stops_when_told_to() {
     assert!(!expiry.is_finished());
     drop(stop);
     expiry.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_answers_requests_of_the_interface() {
+    let request = DirectoryRequest::Register {
+        name: "sums".to_owned(),
+        uri: "nowhere".to_owned(),
+        tags: Vec::new(),
+        exclusive: false,
+    };
+    let service = service(Limits::default());
+    let response = Interface::serve(service, patient(), request).await.unwrap();
+    let failure = <Interface as pyroxene_common::interface::Interface>::failure(&response);
+    assert_eq!(
+        failure.unwrap(),
+        "'nowhere' is not an address: write OBJECT@ENDPOINT, pyroxene://ENDPOINT/OBJECT or \
+         ENDPOINT, where ENDPOINT is host:port, [v6]:port or unix:/path"
+    );
 }
