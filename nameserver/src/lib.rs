@@ -1,1 +1,6 @@
-//! Placeholder.
+//! The name server: which workers host which objects.
+//!
+//! - [`directory`]: sessions, leases, instances and their changes, without I/O; and the service
+//!   that answers calls and watches over it.
+
+pub mod directory;

@@ -1,0 +1,241 @@
+//! The directory of live instances: a state machine without I/O, and the service over it.
+//!
+//! [`Directory`] holds sessions (leases), the objects they offer, static names, and a log of what
+//! changed. It never looks at a clock and draws no random numbers: both are handed in.
+//! [`DirectoryService`] answers the calls of the interface and wakes the watchers.
+//!
+//! **Leases.** A session lives for its term, is renewed by heartbeats, and ends one heartbeat after
+//! its held connection is lost unless it is renewed. [`Directory::expire`] removes what is overdue.
+//!
+//! **The brake.** If the name server itself stood still (it was stopped, or its machine was), then
+//! heartbeats wait unread in its sockets and the silence of its workers says nothing. `expire`
+//! knows when it had asked to run again; each lease that lost more than half of its term to a
+//! delay of that run gets a fresh term instead. There is deliberately no second brake for many
+//! leases that end at once *without* such a delay. A rack without power looks like that, and then
+//! the news must go out at once, because calls to it hang. If it is this machine's network that is
+//! dead, nobody hears the news anyway, and the workers open new sessions one heartbeat after it is
+//! back.
+//!
+//! **Exclusive names** belong to the first session that offered them and is not draining. Whoever
+//! else offers the name waits, unseen, in the order of arrival. The fence, a number that grows
+//! whenever any name changes hands, tells holders apart. All of this holds within one name server.
+
+mod limits;
+mod listing;
+mod log;
+mod names;
+mod objects;
+mod open;
+mod record;
+mod selection;
+mod service;
+mod sessions;
+mod static_names;
+mod strings;
+
+#[cfg(test)]
+mod tests;
+
+pub use limits::{DEFAULT_TTL, HEARTBEAT, Limits, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL};
+pub use listing::Listing;
+pub use selection::Selection;
+pub use service::{DirectoryService, MAX_WAIT};
+
+use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};
+use objects::Objects;
+use pyroxene_common::interfaces::directory::{
+    Departure, DirectoryError, Lease, Load, SessionId, State,
+};
+use sessions::{Session, Sessions};
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::time::Instant;
+
+/// Which workers host which objects.
+#[derive(Debug)]
+pub struct Directory {
+    limits: Limits,
+    epoch: u64,
+    started: Instant,
+    /// When `expire` had asked to run again.
+    next_run: Instant,
+    sessions: Sessions,
+    objects: Objects,
+    static_names: usize,
+}
+
+/// What a run of [`Directory::expire`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// When to run it again.
+    pub next: Instant,
+    /// How many sessions it ended.
+    pub expired: usize,
+    /// How many sessions the brake kept from ending.
+    pub spared: usize,
+}
+
+impl Directory {
+    /// An empty directory. `epoch` is a random number that tells this incarnation of the name
+    /// server from others. Fences count up from `first_fence`: hand in the microseconds since the
+    /// Unix epoch, so that they keep growing when the name server starts again.
+    pub fn new(limits: Limits, epoch: u64, first_fence: u64, now: Instant) -> Self {
+        Self {
+            epoch,
+            started: now,
+            next_run: now + MAX_PAUSE,
+            sessions: Sessions::default(),
+            objects: Objects::new(&limits, first_fence),
+            static_names: 0,
+            limits,
+        }
+    }
+
+    /// What bounds it.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Renews a lease and notes the worker's load. Watchers are not told about the load.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownSession`.
+    pub fn renew(
+        &mut self,
+        session: SessionId,
+        load: Load,
+        now: Instant,
+    ) -> Result<Lease, DirectoryError> {
+        let slot = self.slot(session)?;
+        self.sessions.renew(slot, load, now);
+        self.lease(slot)
+    }
+
+    /// Notes that a connection is held open for a session.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownSession`.
+    pub fn connection_held(&mut self, session: SessionId) -> Result<(), DirectoryError> {
+        let slot = self.slot(session)?;
+        self.sessions.connection_held(slot);
+        Ok(())
+    }
+
+    /// Notes the end of a held connection: the lease ends one heartbeat from now unless it is
+    /// renewed. A session that is gone is no error here.
+    pub fn connection_lost(&mut self, session: SessionId, now: Instant) {
+        if let Some(slot) = self.sessions.slot(session) {
+            self.sessions.connection_lost(slot, now);
+        }
+    }
+
+    /// Marks every instance of a session as draining.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownSession`.
+    pub fn drain(&mut self, session: SessionId) -> Result<(), DirectoryError> {
+        let slot = self.slot(session)?;
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return Err(DirectoryError::UnknownSession);
+        };
+        session.state = State::Draining;
+        for offered in &session.places {
+            self.objects.drain(&offered.object, offered.place);
+        }
+        Ok(())
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownSession`.
+    pub fn close(&mut self, session: SessionId) -> Result<(), DirectoryError> {
+        let slot = self.slot(session)?;
+        self.end(slot, Departure::Closed);
+        Ok(())
+    }
+
+    /// Ends the sessions whose leases are over, and says when to run it again: 250 ms later at most.
+    /// Where there is very much to remove it removes a part, and asks to run again after 10 ms.
+    ///
+    /// Run it when it asks to: running it much later is taken as a sign that this process stood
+    /// still (see the module's text about the brake).
+    pub fn expire(&mut self, now: Instant) -> Expiry {
+        let late = now.saturating_duration_since(self.next_run);
+        let spared = if late > MIN_TTL / 2 {
+            self.sessions.spare(late, now)
+        } else {
+            0
+        };
+        let (mut expired, mut removed) = (0, 0);
+        while removed < MAX_EXPIRED
+            && let Some(slot) = self.sessions.overdue(now)
+        {
+            expired += 1;
+            removed += 1 + self.end(slot, Departure::Expired);
+        }
+        let latest = now + MAX_PAUSE;
+        self.next_run = self
+            .sessions
+            .next_look()
+            .map_or(latest, |look| look.clamp(now + MIN_PAUSE, latest));
+        Expiry {
+            next: self.next_run,
+            expired,
+            spared,
+        }
+    }
+
+    /// Since when every live worker had the time to come back after the start.
+    pub fn settles_at(&self) -> Instant {
+        self.started + DEFAULT_TTL + HEARTBEAT
+    }
+
+    /// The names of the objects whose instances changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<Arc<str>> {
+        self.objects.take_changed()
+    }
+
+    fn slot(&self, session: SessionId) -> Result<usize, DirectoryError> {
+        self.sessions
+            .slot(session)
+            .ok_or(DirectoryError::UnknownSession)
+    }
+
+    fn lease(&self, slot: usize) -> Result<Lease, DirectoryError> {
+        let session = self.sessions.get(slot);
+        let session = session.ok_or(DirectoryError::UnknownSession)?;
+        Ok(Lease {
+            session: session.id,
+            epoch: self.epoch,
+            ttl_ms: u64::try_from(session.ttl.as_millis()).unwrap_or(u64::MAX),
+            fences: self.fences(session),
+        })
+    }
+
+    fn fences(&self, session: &Session) -> Vec<(String, u64)> {
+        session
+            .places
+            .iter()
+            .filter(|offered| offered.exclusive)
+            .filter_map(|offered| {
+                let member = self.objects.get(&offered.object)?.member(offered.place)?;
+                Some((offered.object.as_ref().to_owned(), member.record.fence?))
+            })
+            .collect()
+    }
+
+    /// Ends a session. Answers how many instances left with it.
+    fn end(&mut self, slot: usize, reason: Departure) -> usize {
+        let Some(session) = self.sessions.remove(slot) else {
+            return 0;
+        };
+        for offered in &session.places {
+            self.objects.remove(&offered.object, offered.place, reason);
+        }
+        session.places.len()
+    }
+}

@@ -1,0 +1,78 @@
+//! The log of changes: a ring over all objects, in which every entry points to the previous one of
+//! its object.
+//!
+//! One ring bounds the memory whatever the number of objects, and the back pointers make the
+//! changes of one object readable without looking at any other: revisions are contiguous, so a
+//! revision is also a position in the ring.
+
+use super::record::Record;
+use pyroxene_common::interfaces::directory::Departure;
+use std::{collections::VecDeque, sync::Arc};
+
+/// One change of one object.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) object: Arc<str>,
+    /// The revision of the object's change before this one; what happened before that revision may
+    /// be forgotten.
+    pub(super) previous: u64,
+    /// The member that it is about.
+    pub(super) place: u64,
+    pub(super) record: Arc<Record>,
+    /// Why the instance is gone; none if it is there.
+    pub(super) departure: Option<Departure>,
+}
+
+/// The last changes, at most `capacity` of them.
+#[derive(Debug)]
+pub(super) struct ChangeLog {
+    entries: VecDeque<Entry>,
+    revision: u64,
+    capacity: usize,
+}
+
+impl ChangeLog {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            revision: 0,
+            capacity,
+        }
+    }
+
+    /// The number of the last change; zero before the first.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Appends a change. Answers the entry that fell out for it, with its revision.
+    pub(super) fn push(&mut self, entry: Entry) -> Option<(u64, Entry)> {
+        self.entries.push_back(entry);
+        self.revision += 1;
+        if self.entries.len() <= self.capacity {
+            return None;
+        }
+        let oldest = self.oldest();
+        let dropped = self.entries.pop_front()?;
+        Some((oldest, dropped))
+    }
+
+    /// The changes of one object after the revision `after`, oldest first, where `last` is the
+    /// object's last change. None if some of them are forgotten.
+    pub(super) fn since(&self, mut last: u64, after: u64) -> Option<Vec<&Entry>> {
+        let mut entries = Vec::new();
+        while last > after {
+            let position = last.checked_sub(self.oldest())?;
+            let entry = self.entries.get(usize::try_from(position).ok()?)?;
+            entries.push(entry);
+            last = entry.previous;
+        }
+        entries.reverse();
+        Some(entries)
+    }
+
+    /// The revision of the first entry, if there is one.
+    fn oldest(&self) -> u64 {
+        self.revision + 1 - self.entries.len() as u64
+    }
+}

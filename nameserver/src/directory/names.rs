@@ -1,0 +1,274 @@
+//! Names and addresses: what is accepted, and how static names are written.
+
+use super::limits::{Limits, MAX_NAME};
+use pyroxene_common::interfaces::directory::{DirectoryError, Registration};
+use std::{collections::HashSet, net::Ipv6Addr};
+
+/// What the address of a static name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// The object's name at the endpoint.
+    pub(super) object: String,
+    /// Where the object is reached.
+    pub(super) endpoint: String,
+}
+
+/// An error that says what is wrong with a request.
+pub(super) fn invalid(sentence: impl Into<String>) -> DirectoryError {
+    DirectoryError::Invalid {
+        sentence: sentence.into(),
+    }
+}
+
+/// Accepts a name that can be printed, typed and split from its neighbours by spaces: not empty,
+/// at most [`MAX_NAME`] bytes, without white space and control characters.
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
+    if name.is_empty() {
+        return Err(invalid(format!("the name of {what} is empty")));
+    }
+    if name.len() > MAX_NAME {
+        let length = name.len();
+        return Err(invalid(format!(
+            "the name of {what} has {length} bytes, the limit is {MAX_NAME}"
+        )));
+    }
+    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(invalid(format!(
+            "the name of {what} contains white space or control characters: {name:?}"
+        )));
+    }
+    Ok(())
+}
+
+/// Accepts the tags of one instance.
+pub(super) fn check_tags(
+    object: &str,
+    tags: &[String],
+    limits: &Limits,
+) -> Result<(), DirectoryError> {
+    if tags.len() > limits.tags_per_object {
+        return Err(DirectoryError::Full {
+            what: format!(
+                "the object '{object}' has {} tags, the limit is {}",
+                tags.len(),
+                limits.tags_per_object
+            ),
+        });
+    }
+    tags.iter().try_for_each(|tag| check_name("a tag", tag))
+}
+
+/// Accepts what a worker says of itself, apart from what depends on other workers.
+pub(super) fn check_registration(
+    registration: &Registration,
+    limits: &Limits,
+) -> Result<(), DirectoryError> {
+    check_name("a worker", &registration.worker)?;
+    check_name("a host", &registration.host)?;
+    if !is_endpoint(&registration.endpoint) {
+        return Err(bad_endpoint(&registration.endpoint));
+    }
+    if registration.objects.len() > limits.objects_per_session {
+        return Err(DirectoryError::Full {
+            what: format!(
+                "the worker '{}' offers {} objects, the limit is {}",
+                registration.worker,
+                registration.objects.len(),
+                limits.objects_per_session
+            ),
+        });
+    }
+    let mut seen = HashSet::new();
+    for offer in &registration.objects {
+        check_name("an object", &offer.object)?;
+        check_name("an interface", &offer.interface)?;
+        check_tags(&offer.object, &offer.tags, limits)?;
+        if !seen.insert(offer.object.as_str()) {
+            return Err(invalid(format!(
+                "the object '{}' is offered twice",
+                offer.object
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the address of a static name: `OBJECT@ENDPOINT`, `pyroxene:OBJECT@ENDPOINT`,
+/// `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the object has the name `name`.
+pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryError> {
+    let address = |object: &str, endpoint: &str| Address {
+        object: object.to_owned(),
+        endpoint: endpoint.to_owned(),
+    };
+    if is_endpoint(uri) {
+        return Ok(address(name, uri));
+    }
+    let parsed = match uri.strip_prefix("pyroxene://") {
+        Some(rest) => split_url(rest),
+        None => split_at_sign(uri.strip_prefix("pyroxene:").unwrap_or(uri)),
+    };
+    let Some((object, endpoint)) = parsed else {
+        return Err(bad_address(uri));
+    };
+    check_name("an object", object)?;
+    Ok(address(object, endpoint))
+}
+
+/// Whether `text` is `host:port`, `[v6]:port` or `unix:/path`, with a port from 1 to 65535.
+pub(super) fn is_endpoint(text: &str) -> bool {
+    if text.len() > MAX_NAME || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return false;
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return path.len() > 1 && path.starts_with('/');
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return false;
+    }
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(is_v6),
+        None => is_host(host),
+    }
+}
+
+/// Whether `text` is an IPv6 address, perhaps with a zone.
+fn is_v6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    is_host(zone) && address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// Whether `text` looks like a host name or an IPv4 address.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+}
+
+/// Splits `ENDPOINT/OBJECT`. The path of a Unix socket has slashes of its own, so there the object
+/// is what follows the last one.
+fn split_url(text: &str) -> Option<(&str, &str)> {
+    let (endpoint, object) = if text.starts_with("unix:") {
+        text.rsplit_once('/')?
+    } else {
+        text.split_once('/')?
+    };
+    is_endpoint(endpoint).then_some((object, endpoint))
+}
+
+/// Splits `OBJECT@ENDPOINT` at the first `@` that leaves an endpoint: names and socket paths may
+/// contain others.
+fn split_at_sign(text: &str) -> Option<(&str, &str)> {
+    text.match_indices('@').find_map(|(at, _)| {
+        let (object, endpoint) = (text.get(..at)?, text.get(at + 1..)?);
+        is_endpoint(endpoint).then_some((object, endpoint))
+    })
+}
+
+fn bad_endpoint(text: &str) -> DirectoryError {
+    let shown = shorten(text);
+    invalid(format!(
+        "'{shown}' is not an endpoint: write host:port, [v6]:port or unix:/path"
+    ))
+}
+
+fn bad_address(text: &str) -> DirectoryError {
+    let shown = shorten(text);
+    invalid(format!(
+        "'{shown}' is not an address: write OBJECT@ENDPOINT, pyroxene://ENDPOINT/OBJECT or \
+         ENDPOINT, where ENDPOINT is host:port, [v6]:port or unix:/path"
+    ))
+}
+
+/// As much of `text` as fits into an error, on one line.
+fn shorten(text: &str) -> String {
+    text.escape_debug().take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(uri: &str) -> Option<(String, String)> {
+        let address = parse_address("named", uri).ok()?;
+        Some((address.object, address.endpoint))
+    }
+
+    fn address(object: &str, endpoint: &str) -> Option<(String, String)> {
+        Some((object.to_owned(), endpoint.to_owned()))
+    }
+
+    #[test]
+    fn every_form_of_an_address_is_read() {
+        assert_eq!(parsed("calc@h:1"), address("calc", "h:1"));
+        assert_eq!(parsed("pyroxene:calc@h:1"), address("calc", "h:1"));
+        assert_eq!(parsed("pyroxene://h:1/calc"), address("calc", "h:1"));
+        assert_eq!(parsed("h:1"), address("named", "h:1"));
+        assert_eq!(parsed("calc@[::1]:80"), address("calc", "[::1]:80"));
+        assert_eq!(
+            parsed("pyroxene://[fe80::1%eth0]:80/a/b"),
+            address("a/b", "[fe80::1%eth0]:80")
+        );
+        assert_eq!(
+            parsed("calc@unix:/run/x@y"),
+            address("calc", "unix:/run/x@y")
+        );
+        assert_eq!(
+            parsed("pyroxene://unix:/run/x/calc"),
+            address("calc", "unix:/run/x")
+        );
+        assert_eq!(parsed("unix:/run/x"), address("named", "unix:/run/x"));
+        assert_eq!(parsed("a@b@h:1"), address("a@b", "h:1"));
+        assert_eq!(parsed("pyroxene:9090"), address("named", "pyroxene:9090"));
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_one_line() {
+        for uri in [
+            "",
+            "calc",
+            "calc@",
+            "@h:1",
+            "calc@h",
+            "calc@h:0",
+            "calc@h:65536",
+            "calc@h:+1",
+            "h h:1",
+            ":1",
+            "[::1]",
+            "[x]:1",
+            "::1:80",
+            "unix:",
+            "unix:x",
+            "unix:/",
+            "pyroxene://h:1",
+            "pyroxene://h:1/",
+            "pyroxene:///calc",
+            "ca lc@h:1",
+            "calc@h:1\n",
+        ] {
+            let error = parse_address("named", uri).unwrap_err().to_string();
+            assert!(!error.contains('\n'), "{uri:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_bounded_and_printable() {
+        assert!(check_name("x", &"é".repeat(127)).is_ok());
+        for bad in [
+            "",
+            " ",
+            "a b",
+            "a\tb",
+            "a\u{7f}",
+            "a\u{2028}b",
+            &"é".repeat(128),
+        ] {
+            assert!(check_name("x", bad).is_err(), "{bad:?}");
+        }
+    }
+}

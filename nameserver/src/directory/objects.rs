@@ -1,0 +1,345 @@
+//! Objects, their members, who holds the exclusive ones, and the log of what changed.
+
+use super::{
+    limits::Limits,
+    log::{ChangeLog, Entry},
+    record::Record,
+    strings::Strings,
+};
+use pyroxene_common::interfaces::directory::{Departure, State};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
+
+/// The place of an object's static name among its members: before every worker's.
+pub(super) const STATIC_PLACE: u64 = 0;
+
+/// One member of an object: a worker's instance, or the static name.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The slot of the worker's session; none for a static name.
+    pub(super) session: Option<usize>,
+    pub(super) record: Arc<Record>,
+}
+
+/// An object: its members in the order of their arrival.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    members: BTreeMap<u64, Member>,
+    exclusive: bool,
+    /// Which member holds the name, if it is exclusive. The others wait and are not seen.
+    holder: Option<u64>,
+    /// The revision of the last change.
+    last: u64,
+}
+
+impl Object {
+    /// Whether the name belongs to one member at a time.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// The members that clients may call.
+    pub(super) fn visible(&self) -> impl Iterator<Item = &Member> {
+        self.members
+            .iter()
+            .filter(|(place, _)| self.shows(**place))
+            .map(|(_, member)| member)
+    }
+
+    /// How many members clients may call.
+    pub(super) fn visible_count(&self) -> usize {
+        if self.exclusive {
+            usize::from(self.holder.is_some())
+        } else {
+            self.members.len()
+        }
+    }
+
+    /// Whether it has no members, seen or unseen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The member at a place.
+    pub(super) fn member(&self, place: u64) -> Option<&Member> {
+        self.members.get(&place)
+    }
+
+    /// Any member of another session than `session`, static names included.
+    pub(super) fn other_than(&self, session: Option<usize>) -> Option<&Member> {
+        self.members
+            .values()
+            .find(|member| member.session.is_none() || member.session != session)
+    }
+
+    /// Any member that is a worker's.
+    pub(super) fn leased(&self) -> Option<&Member> {
+        self.members
+            .values()
+            .find(|member| member.session.is_some())
+    }
+
+    fn shows(&self, place: u64) -> bool {
+        !self.exclusive || self.holder == Some(place)
+    }
+}
+
+/// Every object, by name.
+#[derive(Debug)]
+pub(super) struct Objects {
+    by_name: BTreeMap<Arc<str>, Object>,
+    pub(super) log: ChangeLog,
+    pub(super) strings: Strings,
+    /// The highest revision of an object that is gone together with its changes.
+    forgotten: u64,
+    members: usize,
+    last_place: u64,
+    last_fence: u64,
+    changed: BTreeSet<Arc<str>>,
+}
+
+impl Objects {
+    pub(super) fn new(limits: &Limits, first_fence: u64) -> Self {
+        Self {
+            by_name: BTreeMap::new(),
+            log: ChangeLog::new(limits.changes),
+            strings: Strings::default(),
+            forgotten: 0,
+            members: 0,
+            last_place: STATIC_PLACE,
+            last_fence: first_fence,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// An object that has members, or had some not long ago.
+    pub(super) fn get(&self, name: &str) -> Option<&Object> {
+        self.by_name.get(name)
+    }
+
+    /// The objects whose names start with `prefix`, by name.
+    pub(super) fn starting_with<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Object)> {
+        self.by_name
+            .range::<str, _>((
+                std::ops::Bound::Included(prefix),
+                std::ops::Bound::Unbounded,
+            ))
+            .take_while(move |(name, _)| name.starts_with(prefix))
+    }
+
+    /// How many members all objects have together.
+    pub(super) fn members(&self) -> usize {
+        self.members
+    }
+
+    /// The changes of an object after a revision; none if some of them are forgotten.
+    pub(super) fn since(&self, name: &str, after: u64) -> Option<Vec<&Entry>> {
+        let last = self.get(name).map_or(self.forgotten, |object| object.last);
+        self.log.since(last, after)
+    }
+
+    /// The names of the objects that changed since the last call.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<Arc<str>> {
+        mem::take(&mut self.changed)
+    }
+
+    /// Adds a worker's instance. Answers its place.
+    pub(super) fn add(
+        &mut self,
+        name: &Arc<str>,
+        session: usize,
+        record: Record,
+        exclusive: bool,
+    ) -> u64 {
+        self.last_place += 1;
+        self.insert(name, self.last_place, Some(session), record, exclusive);
+        self.last_place
+    }
+
+    /// Adds the static name of an object that has none.
+    pub(super) fn add_static(&mut self, name: &Arc<str>, record: Record, exclusive: bool) {
+        self.insert(name, STATIC_PLACE, None, record, exclusive);
+    }
+
+    fn insert(
+        &mut self,
+        name: &Arc<str>,
+        place: u64,
+        session: Option<usize>,
+        record: Record,
+        exclusive: bool,
+    ) {
+        let forgotten = self.forgotten;
+        let object = self
+            .by_name
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Object {
+                last: forgotten,
+                ..Object::default()
+            });
+        // Whoever adds a member has made sure that it agrees with those that are there.
+        object.exclusive = exclusive;
+        let record = Arc::new(record);
+        let member = Member {
+            session,
+            record: Arc::clone(&record),
+        };
+        object.members.insert(place, member);
+        self.members += 1;
+        if self.shows(name, place) {
+            self.append(name, place, record, None);
+        }
+        self.elect(name);
+    }
+
+    /// Replaces what is known of a member; a fence stays.
+    pub(super) fn update(&mut self, name: &Arc<str>, place: u64, mut record: Record) {
+        let Some(object) = self.by_name.get_mut(name) else {
+            return;
+        };
+        let shows = object.shows(place);
+        let Some(member) = object.members.get_mut(&place) else {
+            return;
+        };
+        record.fence = member.record.fence;
+        if *member.record == record {
+            return;
+        }
+        let record = Arc::new(record);
+        member.record = Arc::clone(&record);
+        if shows {
+            self.append(name, place, record, None);
+        }
+        self.elect(name);
+    }
+
+    /// Removes a member. If it held the name, the next in line takes over.
+    pub(super) fn remove(&mut self, name: &Arc<str>, place: u64, reason: Departure) {
+        let Some(object) = self.by_name.get_mut(name) else {
+            return;
+        };
+        let shown = object.shows(place);
+        let Some(member) = object.members.remove(&place) else {
+            return;
+        };
+        self.members -= 1;
+        if object.holder == Some(place) {
+            object.holder = None;
+        }
+        if shown {
+            self.append(name, place, member.record, Some(reason));
+        }
+        self.elect(name);
+    }
+
+    /// Marks a member as draining. If it held the name, the next in line takes over.
+    pub(super) fn drain(&mut self, name: &Arc<str>, place: u64) {
+        let member = self.get(name).and_then(|object| object.member(place));
+        let Some(member) = member else { return };
+        let record = Record {
+            state: State::Draining,
+            ..Record::clone(&member.record)
+        };
+        self.update(name, place, record);
+    }
+
+    /// Gives an exclusive name to the first member that takes calls, unless its holder does. A
+    /// holder that drains keeps the name until somebody can take it.
+    fn elect(&mut self, name: &Arc<str>) {
+        let Some(object) = self.by_name.get_mut(name) else {
+            return;
+        };
+        if !object.exclusive {
+            return;
+        }
+        let takes_calls = |member: &Member| member.record.state == State::Ready;
+        let holder = object.holder;
+        if holder
+            .and_then(|place| object.member(place))
+            .is_some_and(takes_calls)
+        {
+            return;
+        }
+        let next = object
+            .members
+            .iter()
+            .find(|(_, member)| takes_calls(member))
+            .map(|(place, _)| *place);
+        let Some(next) = next else { return };
+
+        object.holder = Some(next);
+        self.last_fence += 1;
+        let fence = self.last_fence;
+        if let Some(place) = holder
+            && let Some((_, before)) = self.refence(name, place, None)
+        {
+            self.append(name, place, before, Some(Departure::Replaced));
+        }
+        if let Some((record, _)) = self.refence(name, next, Some(fence)) {
+            self.append(name, next, record, None);
+        }
+    }
+
+    /// Gives or takes a fence. Answers the record after and before.
+    fn refence(
+        &mut self,
+        name: &str,
+        place: u64,
+        fence: Option<u64>,
+    ) -> Option<(Arc<Record>, Arc<Record>)> {
+        let member = self.by_name.get_mut(name)?.members.get_mut(&place)?;
+        let after = Arc::new(Record {
+            fence,
+            ..Record::clone(&member.record)
+        });
+        let before = mem::replace(&mut member.record, Arc::clone(&after));
+        Some((after, before))
+    }
+
+    fn shows(&self, name: &str, place: u64) -> bool {
+        self.get(name).is_some_and(|object| object.shows(place))
+    }
+
+    /// Writes a change down, after it was made.
+    fn append(
+        &mut self,
+        name: &Arc<str>,
+        place: u64,
+        record: Arc<Record>,
+        departure: Option<Departure>,
+    ) {
+        let Some(object) = self.by_name.get_mut(name) else {
+            return;
+        };
+        let previous = mem::replace(&mut object.last, self.log.revision() + 1);
+        self.changed.insert(Arc::clone(name));
+        let fell_out = self.log.push(Entry {
+            object: Arc::clone(name),
+            previous,
+            place,
+            record,
+            departure,
+        });
+        if let Some((revision, entry)) = fell_out {
+            self.forget(&entry.object, revision);
+        }
+    }
+
+    /// Drops an object without members once its last change is forgotten. Until then it is kept,
+    /// so that a watcher still learns that it went.
+    fn forget(&mut self, name: &str, revision: u64) {
+        let over = self
+            .get(name)
+            .is_some_and(|object| object.members.is_empty() && object.last == revision);
+        if over {
+            self.by_name.remove(name);
+            self.forgotten = revision;
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Opening a session.
+
+use super::{
+    Directory,
+    limits::granted_ttl,
+    names::{check_registration, invalid},
+    record::{Origin, Record},
+    sessions::{Place, Session},
+};
+use pyroxene_common::interfaces::directory::{
+    Departure, DirectoryError, Lease, Load, Offer, Registration, SessionId, State,
+};
+use std::{collections::HashMap, sync::Arc};
+use tokio::time::Instant;
+
+impl Directory {
+    /// Opens a session under the random name `id`, with all of the worker's objects or none.
+    ///
+    /// A worker that opens again (same name, incarnation and endpoint) replaces its own session:
+    /// what it still offers stays as it is, exclusive names included. A worker whose incarnation
+    /// or endpoint differs takes over the name if the other session is suspect; the instances of
+    /// that session leave first, and whoever waited for their exclusive names gets them.
+    ///
+    /// # Errors
+    ///
+    /// `NameTaken` if another incarnation that seems to be alive has the worker's name;
+    /// `ObjectTaken` if an object is offered exclusively and otherwise at once; `Full`; `Invalid`.
+    pub fn open(
+        &mut self,
+        id: SessionId,
+        registration: Registration,
+        now: Instant,
+    ) -> Result<Lease, DirectoryError> {
+        check_registration(&registration, &self.limits)?;
+        if self.sessions.slot(id).is_some() {
+            return Err(invalid("the random name of the session is in use"));
+        }
+        let before = self.sessions.slot_of_worker(&registration.worker);
+        self.check_worker_name(&registration, before, now)?;
+        self.check_offers(&registration.objects, before)?;
+        self.check_room(&registration, before)?;
+
+        let kept = self.make_way(&registration, before);
+        let origin = match kept.and_then(|slot| self.sessions.get(slot)) {
+            Some(session) => Arc::clone(&session.origin),
+            None => self.origin(&registration),
+        };
+        let load = Load {
+            capacity: registration.capacity,
+            ..Load::default()
+        };
+        let session = Session::new(
+            id,
+            Arc::clone(&origin),
+            registration.pid,
+            self.objects.strings.share(&registration.host),
+            load,
+            granted_ttl(registration.ttl_ms),
+            now,
+        );
+        let (slot, places) = match kept {
+            Some(slot) => {
+                let places = self.sessions.get_mut(slot).map(|old| &mut old.places);
+                let places = places.map(std::mem::take).unwrap_or_default();
+                self.sessions.replace(slot, session);
+                (slot, places)
+            }
+            None => (self.sessions.insert(session), Box::default()),
+        };
+        self.offer(slot, &origin, places, registration.objects);
+        self.lease(slot)
+    }
+
+    fn check_worker_name(
+        &self,
+        registration: &Registration,
+        before: Option<usize>,
+        now: Instant,
+    ) -> Result<(), DirectoryError> {
+        match before.and_then(|slot| self.sessions.get(slot)) {
+            Some(session)
+                if session.origin.incarnation != registration.incarnation
+                    && !session.is_suspect(now) =>
+            {
+                Err(DirectoryError::NameTaken {
+                    worker: registration.worker.clone(),
+                    endpoint: session.origin.endpoint.as_ref().to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An object is exclusive for all who offer it or for none.
+    fn check_offers(&self, offers: &[Offer], before: Option<usize>) -> Result<(), DirectoryError> {
+        for offer in offers {
+            let Some(object) = self.objects.get(&offer.object) else {
+                continue;
+            };
+            if let Some(other) = object.other_than(before)
+                && object.is_exclusive() != offer.exclusive
+            {
+                return Err(DirectoryError::ObjectTaken {
+                    name: offer.object.clone(),
+                    holder: other.record.origin.describe(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_room(
+        &self,
+        registration: &Registration,
+        before: Option<usize>,
+    ) -> Result<(), DirectoryError> {
+        let full = |what: String| Err(DirectoryError::Full { what });
+        if before.is_none() && self.sessions.len() >= self.limits.sessions {
+            return full(format!("it holds {} sessions", self.limits.sessions));
+        }
+        let own = before
+            .and_then(|slot| self.sessions.get(slot))
+            .map_or(0, |session| session.places.len());
+        if self.objects.members() - own + registration.objects.len() > self.limits.instances {
+            return full(format!("it holds {} instances", self.limits.instances));
+        }
+        Ok(())
+    }
+
+    /// Ends the session that the worker's name had before, unless it is the same worker's: that
+    /// session's slot is answered, to be used again.
+    fn make_way(&mut self, registration: &Registration, before: Option<usize>) -> Option<usize> {
+        let slot = before?;
+        let origin = &self.sessions.get(slot)?.origin;
+        let same = origin.incarnation == registration.incarnation
+            && *origin.endpoint == *registration.endpoint;
+        if same {
+            return Some(slot);
+        }
+        self.end(slot, Departure::Replaced);
+        None
+    }
+
+    fn origin(&mut self, registration: &Registration) -> Arc<Origin> {
+        Arc::new(Origin {
+            worker: registration.worker.as_str().into(),
+            incarnation: registration.incarnation,
+            endpoint: registration.endpoint.as_str().into(),
+        })
+    }
+
+    /// Makes a session offer exactly `offers`, where it offered `before`.
+    fn offer(
+        &mut self,
+        slot: usize,
+        origin: &Arc<Origin>,
+        before: Box<[Place]>,
+        offers: Vec<Offer>,
+    ) {
+        let wanted: HashMap<&str, bool> = offers
+            .iter()
+            .map(|offer| (offer.object.as_str(), offer.exclusive))
+            .collect();
+        let mut kept = HashMap::new();
+        for place in before {
+            if wanted.get(&*place.object) == Some(&place.exclusive) {
+                kept.insert(Arc::clone(&place.object), place.place);
+            } else {
+                self.objects
+                    .remove(&place.object, place.place, Departure::Replaced);
+            }
+        }
+        let mut places = Vec::with_capacity(offers.len());
+        for offer in offers {
+            let object = self.objects.strings.share(&offer.object);
+            let record = self.record(origin, &object, &offer);
+            let place = match kept.get(&object) {
+                Some(place) => {
+                    self.objects.update(&object, *place, record);
+                    *place
+                }
+                None => self.objects.add(&object, slot, record, offer.exclusive),
+            };
+            places.push(Place {
+                object,
+                place,
+                exclusive: offer.exclusive,
+            });
+        }
+        places.sort_unstable_by(|a, b| a.object.cmp(&b.object));
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.places = places.into();
+        }
+    }
+
+    fn record(&mut self, origin: &Arc<Origin>, object: &Arc<str>, offer: &Offer) -> Record {
+        let strings = &mut self.objects.strings;
+        Record {
+            origin: Arc::clone(origin),
+            target: Arc::clone(object),
+            interface: strings.share(&offer.interface),
+            version: offer.version,
+            state: State::Ready,
+            tags: offer.tags.iter().map(|tag| strings.share(tag)).collect(),
+            fence: None,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What the directory keeps of an instance. Records never change: members of an object and entries
+//! of the log share them.
+
+use pyroxene_common::interfaces::directory::{Change, Departure, Instance, Load, State};
+use std::sync::Arc;
+
+/// Where an instance comes from: a worker, or (with an empty name) a static name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) worker: Arc<str>,
+    pub(super) incarnation: u64,
+    pub(super) endpoint: Arc<str>,
+}
+
+impl Origin {
+    /// Who this is, for an error.
+    pub(super) fn describe(&self) -> String {
+        let endpoint = &self.endpoint;
+        if self.worker.is_empty() {
+            return format!("the static name at {endpoint}");
+        }
+        format!("the worker {} at {endpoint}", self.worker)
+    }
+}
+
+/// An instance without its load, which changes too often to be shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) origin: Arc<Origin>,
+    /// The object's name at the endpoint.
+    pub(super) target: Arc<str>,
+    pub(super) interface: Arc<str>,
+    pub(super) version: u32,
+    pub(super) state: State,
+    pub(super) tags: Box<[Arc<str>]>,
+    pub(super) fence: Option<u64>,
+}
+
+impl Record {
+    /// Whether the instance has all of `tags`.
+    pub(super) fn has_tags(&self, tags: &[String]) -> bool {
+        tags.iter()
+            .all(|wanted| self.tags.iter().any(|tag| **tag == **wanted))
+    }
+
+    /// The instance as it is sent.
+    pub(super) fn instance(&self, load: Load) -> Instance {
+        Instance {
+            worker: self.origin.worker.as_ref().to_owned(),
+            incarnation: self.origin.incarnation,
+            endpoint: self.origin.endpoint.as_ref().to_owned(),
+            target: self.target.as_ref().to_owned(),
+            interface: self.interface.as_ref().to_owned(),
+            version: self.version,
+            state: self.state,
+            tags: self
+                .tags
+                .iter()
+                .map(|tag| tag.as_ref().to_owned())
+                .collect(),
+            fence: self.fence,
+            load,
+        }
+    }
+
+    /// The instance's end as it is sent.
+    pub(super) fn removed(&self, reason: Departure) -> Change {
+        Change::Removed {
+            worker: self.origin.worker.as_ref().to_owned(),
+            incarnation: self.origin.incarnation,
+            endpoint: self.origin.endpoint.as_ref().to_owned(),
+            reason,
+        }
+    }
+}

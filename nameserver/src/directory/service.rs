@@ -1,0 +1,216 @@
+//! The directory as an object: answers the interface's calls, lets watchers wait, ends leases.
+
+mod watchers;
+
+use super::{Directory, Selection, names::check_name};
+use pyroxene_common::interfaces::directory::{
+    Cursor, DirectoryError, Filter, Lease, Load, News, ObjectEntry, Registration, SessionId,
+    Status, Watched, WorkerEntry, directory,
+};
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tarpc::context::Context;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use watchers::{Seat, Watchers};
+
+/// The longest that a watch waits for a change.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+/// A watch answers this long before its caller gives up, or a tenth of the time it has if that is
+/// shorter: an answer without changes still moves the caller's cursor on.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// How long a watch waits for more once it has news. When many workers come or go, each of their
+/// watchers gets a few answers with many changes instead of one for each change.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Answers the calls of the interface `Directory`. Clones share one directory.
+#[derive(Clone, Debug)]
+pub struct DirectoryService {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What the clones of a service share. Nobody waits while holding its lock.
+#[derive(Debug)]
+struct Shared {
+    directory: Directory,
+    watchers: Watchers,
+}
+
+impl DirectoryService {
+    /// A service over a directory. Nothing expires unless [`run_expiry`](Self::run_expiry) runs.
+    pub fn new(directory: Directory) -> Self {
+        let watchers = Watchers::new(directory.limits().watchers);
+        Self {
+            shared: Arc::new(Mutex::new(Shared {
+                directory,
+                watchers,
+            })),
+        }
+    }
+
+    /// Ends leases when they are over, until `shutdown` resolves.
+    pub async fn run_expiry(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = sleep_until(next) => {}
+            }
+            let expiry = self.change(|directory| directory.expire(Instant::now()));
+            next = expiry.next;
+            if expiry.expired > 0 {
+                tracing::info!(sessions = expiry.expired, "leases ran out");
+            }
+            if expiry.spared > 0 {
+                tracing::warn!(
+                    sessions = expiry.spared,
+                    "the name server stood still; leases that would have ended got a new term"
+                );
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many objects somebody waits for.
+    #[cfg(test)]
+    pub(super) fn watched_objects(&self) -> usize {
+        self.lock().watchers.objects()
+    }
+
+    /// Changes the directory, and wakes those who watch the objects that changed.
+    fn change<R>(&self, change: impl FnOnce(&mut Directory) -> R) -> R {
+        let mut shared = self.lock();
+        let result = change(&mut shared.directory);
+        for object in shared.directory.take_changed() {
+            shared.watchers.wake(&object);
+        }
+        result
+    }
+
+    /// When a watch that begins now answers, whether anything changed or not.
+    fn answer_at(&self, wait_ms: u64, context: &Context) -> Instant {
+        let now = Instant::now();
+        let left = context
+            .deadline
+            .saturating_duration_since(std::time::Instant::now());
+        let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
+        let wait = Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience);
+        let settles = self.lock().directory.settles_at();
+        // Who waits for an object that is missing wants to know as soon as that is for certain.
+        match settles > now {
+            true => settles.min(now + wait),
+            false => now + wait,
+        }
+    }
+}
+
+impl directory::Directory for DirectoryService {
+    async fn open(self, _: Context, registration: Registration) -> Result<Lease, DirectoryError> {
+        let id = SessionId(rand::random());
+        self.change(|directory| directory.open(id, registration, Instant::now()))
+    }
+
+    async fn renew(
+        self,
+        _: Context,
+        session: SessionId,
+        load: Load,
+    ) -> Result<Lease, DirectoryError> {
+        self.change(|directory| directory.renew(session, load, Instant::now()))
+    }
+
+    async fn hold(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
+        self.change(|directory| directory.connection_held(session))?;
+        let _held = Held {
+            service: self,
+            session,
+        };
+        pending().await
+    }
+
+    async fn drain(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
+        self.change(|directory| directory.drain(session))
+    }
+
+    async fn close(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
+        self.change(|directory| directory.close(session))
+    }
+
+    async fn watch(
+        self,
+        context: Context,
+        object: String,
+        after: Option<Cursor>,
+        wait_ms: u64,
+    ) -> Result<Watched, DirectoryError> {
+        check_name("an object", &object)?;
+        let Some(after) = after else {
+            return Ok(self.lock().directory.snapshot(&object, Instant::now()));
+        };
+        let answer_at = self.answer_at(wait_ms, &context);
+        let seat = Seat::take(&self, &object)?;
+        loop {
+            // Before looking, so that no change falls between looking and waiting.
+            let woken = seat.woken();
+            let now = Instant::now();
+            let watched = self.lock().directory.changes(&object, after, now)?;
+            let quiet = matches!(&watched.news, News::Changes(changes) if changes.is_empty());
+            if !quiet || now >= answer_at {
+                return Ok(watched);
+            }
+            if timeout_at(answer_at, woken).await.is_ok() {
+                sleep_until(answer_at.min(Instant::now() + GATHER)).await;
+            }
+        }
+    }
+
+    async fn list(self, _: Context, filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError> {
+        let selection = Selection::new(filter)?;
+        let listing = self.lock().directory.list(&selection);
+        Ok(listing.into_entries())
+    }
+
+    async fn workers(self, _: Context) -> Vec<WorkerEntry> {
+        self.lock().directory.workers()
+    }
+
+    async fn register(
+        self,
+        _: Context,
+        name: String,
+        uri: String,
+        tags: Vec<String>,
+        exclusive: bool,
+    ) -> Result<(), DirectoryError> {
+        self.change(|directory| directory.register(&name, &uri, &tags, exclusive))
+    }
+
+    async fn remove(self, _: Context, name: String) -> Result<(), DirectoryError> {
+        self.change(|directory| directory.remove(&name))
+    }
+
+    async fn status(self, _: Context) -> Status {
+        self.lock().directory.status(Instant::now())
+    }
+}
+
+/// A call of `hold` that runs. It is dropped when the call's connection ends.
+struct Held {
+    service: DirectoryService,
+    session: SessionId,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let session = self.session;
+        self.service
+            .change(|directory| directory.connection_lost(session, Instant::now()));
+    }
+}

@@ -1,0 +1,96 @@
+//! Who waits for which object.
+
+use super::DirectoryService;
+use pyroxene_common::interfaces::directory::DirectoryError;
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::{Notify, futures::Notified};
+
+/// The calls that wait, by the object that they wait for. An object is here only while somebody
+/// waits for it.
+#[derive(Debug)]
+pub(super) struct Watchers {
+    by_object: HashMap<Arc<str>, Waiting>,
+    seats: usize,
+    limit: usize,
+}
+
+/// Those who wait for one object.
+#[derive(Debug, Default)]
+struct Waiting {
+    notify: Arc<Notify>,
+    seats: usize,
+}
+
+impl Watchers {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            by_object: HashMap::new(),
+            seats: 0,
+            limit,
+        }
+    }
+
+    /// Wakes everybody who waits for an object.
+    pub(super) fn wake(&self, object: &str) {
+        if let Some(waiting) = self.by_object.get(object) {
+            waiting.notify.notify_waiters();
+        }
+    }
+
+    fn enter(&mut self, object: &Arc<str>) -> Result<Arc<Notify>, DirectoryError> {
+        if self.seats >= self.limit {
+            let what = format!("{} calls are watching", self.limit);
+            return Err(DirectoryError::Full { what });
+        }
+        self.seats += 1;
+        let waiting = self.by_object.entry(Arc::clone(object)).or_default();
+        waiting.seats += 1;
+        Ok(Arc::clone(&waiting.notify))
+    }
+
+    fn leave(&mut self, object: &str) {
+        self.seats -= 1;
+        if let Some(waiting) = self.by_object.get_mut(object) {
+            waiting.seats -= 1;
+            if waiting.seats == 0 {
+                self.by_object.remove(object);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn objects(&self) -> usize {
+        self.by_object.len()
+    }
+}
+
+/// A place among those who wait for an object, left on drop.
+pub(super) struct Seat {
+    service: DirectoryService,
+    object: Arc<str>,
+    notify: Arc<Notify>,
+}
+
+impl Seat {
+    /// Joins those who wait for an object. `Full` if too many calls wait.
+    pub(super) fn take(service: &DirectoryService, object: &str) -> Result<Self, DirectoryError> {
+        let object: Arc<str> = object.into();
+        let notify = service.lock().watchers.enter(&object)?;
+        Ok(Self {
+            service: service.clone(),
+            object,
+            notify,
+        })
+    }
+
+    /// Resolves at the next change of the object after this call, polled or not.
+    pub(super) fn woken(&self) -> Notified<'_> {
+        self.notify.notified()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.service.lock().watchers.leave(&self.object);
+    }
+}

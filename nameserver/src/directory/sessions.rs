@@ -1,0 +1,224 @@
+//! Sessions: who holds a lease, and until when.
+
+use super::{limits::HEARTBEAT, record::Origin};
+use pyroxene_common::interfaces::directory::{Load, SessionId, State};
+use slab::Slab;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// An object that a session offers.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) object: Arc<str>,
+    /// Its place among the object's members.
+    pub(super) place: u64,
+    pub(super) exclusive: bool,
+}
+
+/// A worker's lease and what the worker said of itself.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) origin: Arc<Origin>,
+    pub(super) pid: u32,
+    pub(super) host: Arc<str>,
+    pub(super) state: State,
+    pub(super) load: Load,
+    /// The objects, by name.
+    pub(super) places: Box<[Place]>,
+    pub(super) ttl: Duration,
+    deadline: Instant,
+    /// When the queue looks at it, no later than its deadline.
+    queued: Instant,
+    /// Its connections that are held open. A worker that reconnects has two for a moment.
+    holds: u32,
+    /// Whether its last held connection ended and it has not been heard of since.
+    suspect: bool,
+}
+
+impl Session {
+    pub(super) fn new(
+        id: SessionId,
+        origin: Arc<Origin>,
+        pid: u32,
+        host: Arc<str>,
+        load: Load,
+        ttl: Duration,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            origin,
+            pid,
+            host,
+            state: State::Ready,
+            load,
+            places: Box::default(),
+            ttl,
+            deadline: now + ttl,
+            queued: now + ttl,
+            holds: 0,
+            suspect: false,
+        }
+    }
+
+    /// Whether the worker may well be dead: its connection was lost, or its lease is over.
+    pub(super) fn is_suspect(&self, now: Instant) -> bool {
+        self.suspect || self.deadline <= now
+    }
+}
+
+/// Every session, with a queue of deadlines.
+///
+/// The queue is lazy: a renewal moves the deadline and leaves the queue alone, and whoever is found
+/// due before the deadline is queued again. So a renewal costs one look-up, and the queue is
+/// touched once per session and term instead of once per heartbeat.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    slots: Slab<Session>,
+    by_id: HashMap<SessionId, usize>,
+    by_worker: BTreeMap<Arc<str>, usize>,
+    queue: BTreeSet<(Instant, usize)>,
+}
+
+impl Sessions {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn get(&self, slot: usize) -> Option<&Session> {
+        self.slots.get(slot)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Session> {
+        self.slots.get_mut(slot)
+    }
+
+    pub(super) fn slot(&self, id: SessionId) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn slot_of_worker(&self, worker: &str) -> Option<usize> {
+        self.by_worker.get(worker).copied()
+    }
+
+    /// The sessions by the names of their workers.
+    pub(super) fn by_worker(&self) -> impl Iterator<Item = &Session> {
+        self.by_worker.values().filter_map(|slot| self.get(*slot))
+    }
+
+    /// Adds the session of a worker that has none.
+    pub(super) fn insert(&mut self, session: Session) -> usize {
+        let (id, deadline) = (session.id, session.queued);
+        let worker = Arc::clone(&session.origin.worker);
+        let slot = self.slots.insert(session);
+        self.index(slot, id, worker, deadline);
+        slot
+    }
+
+    /// Puts a session in the place of another one of the same worker.
+    pub(super) fn replace(&mut self, slot: usize, session: Session) {
+        let (id, deadline) = (session.id, session.queued);
+        let worker = Arc::clone(&session.origin.worker);
+        let Some(place) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let old = std::mem::replace(place, session);
+        self.by_id.remove(&old.id);
+        self.queue.remove(&(old.queued, slot));
+        self.index(slot, id, worker, deadline);
+    }
+
+    fn index(&mut self, slot: usize, id: SessionId, worker: Arc<str>, deadline: Instant) {
+        self.by_id.insert(id, slot);
+        self.by_worker.insert(worker, slot);
+        self.queue.insert((deadline, slot));
+    }
+
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Session> {
+        let session = self.slots.try_remove(slot)?;
+        self.by_id.remove(&session.id);
+        self.by_worker.remove(&session.origin.worker);
+        self.queue.remove(&(session.queued, slot));
+        Some(session)
+    }
+
+    /// Gives a session its full term from now.
+    pub(super) fn renew(&mut self, slot: usize, load: Load, now: Instant) {
+        if let Some(session) = self.slots.get_mut(slot) {
+            session.load = load;
+            session.suspect = false;
+            session.deadline = now + session.ttl;
+        }
+    }
+
+    /// Counts a connection that is held open for the session.
+    pub(super) fn connection_held(&mut self, slot: usize) {
+        if let Some(session) = self.slots.get_mut(slot) {
+            session.holds += 1;
+            session.suspect = false;
+        }
+    }
+
+    /// Counts the end of a held connection. After the last one, the worker has until its next
+    /// heartbeat to show that it lives.
+    pub(super) fn connection_lost(&mut self, slot: usize, now: Instant) {
+        let Some(session) = self.slots.get_mut(slot) else {
+            return;
+        };
+        session.holds = session.holds.saturating_sub(1);
+        if session.holds > 0 {
+            return;
+        }
+        session.suspect = true;
+        session.deadline = session.deadline.min(now + HEARTBEAT);
+        if session.deadline < session.queued {
+            self.queue.remove(&(session.queued, slot));
+            session.queued = session.deadline;
+            self.queue.insert((session.queued, slot));
+        }
+    }
+
+    /// When the queue is to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.queue.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// A session whose lease is over, if there is one.
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<usize> {
+        while let Some((queued, slot)) = self.queue.first().copied() {
+            if queued > now {
+                return None;
+            }
+            let Some(session) = self.slots.get_mut(slot) else {
+                self.queue.pop_first();
+                continue;
+            };
+            if session.deadline <= now {
+                return Some(slot);
+            }
+            self.queue.pop_first();
+            session.queued = session.deadline;
+            self.queue.insert((session.queued, slot));
+        }
+        None
+    }
+
+    /// Gives a fresh term to every lease of which more than half was lost in a pause of `lost`.
+    /// Answers how many would otherwise have ended by now.
+    pub(super) fn spare(&mut self, lost: Duration, now: Instant) -> usize {
+        let mut spared = 0;
+        for (_, session) in &mut self.slots {
+            if session.ttl / 2 >= lost {
+                continue;
+            }
+            spared += usize::from(session.deadline <= now);
+            session.deadline = now + session.ttl;
+        }
+        spared
+    }
+}

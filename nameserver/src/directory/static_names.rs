@@ -1,0 +1,125 @@
+//! Static names: objects at addresses that hold no lease.
+
+use super::{
+    Directory,
+    names::{check_name, check_tags, parse_address},
+    objects::STATIC_PLACE,
+    record::{Origin, Record},
+};
+use pyroxene_common::interfaces::directory::{Departure, DirectoryError, State};
+use std::sync::Arc;
+
+impl Directory {
+    /// Gives the object at `uri` the name `name`. `uri` is `OBJECT@ENDPOINT`,
+    /// `pyroxene:OBJECT@ENDPOINT`, `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the
+    /// object has the same name; an endpoint is `host:port`, `[v6]:port` or `unix:/path`.
+    ///
+    /// Registering the same address again changes at most the tags. Another address replaces it,
+    /// unless either is exclusive. Beside the instances of workers a static name is one more
+    /// instance, unless either is exclusive.
+    ///
+    /// # Errors
+    ///
+    /// `ObjectTaken`, `Full`, `Invalid`.
+    pub fn register(
+        &mut self,
+        name: &str,
+        uri: &str,
+        tags: &[String],
+        exclusive: bool,
+    ) -> Result<(), DirectoryError> {
+        check_name("an object", name)?;
+        check_tags(name, tags, &self.limits)?;
+        let address = parse_address(name, uri)?;
+        let name = self.objects.strings.share(name);
+        let strings = &mut self.objects.strings;
+        let record = Record {
+            origin: Arc::new(Origin {
+                worker: strings.share(""),
+                incarnation: 0,
+                endpoint: address.endpoint.as_str().into(),
+            }),
+            target: strings.share(&address.object),
+            interface: strings.share(""),
+            version: 0,
+            state: State::Ready,
+            tags: tags.iter().map(|tag| strings.share(tag)).collect(),
+            fence: None,
+        };
+        let before = self.static_record(&name).cloned();
+        let same_address = before.as_ref().is_some_and(|before| {
+            before.origin.endpoint == record.origin.endpoint && before.target == record.target
+        });
+        let was_exclusive = self
+            .objects
+            .get(&name)
+            .is_some_and(|object| object.is_exclusive());
+        if same_address && was_exclusive == exclusive {
+            self.objects.update(&name, STATIC_PLACE, record);
+            return Ok(());
+        }
+        self.check_static(
+            &name,
+            exclusive,
+            before.as_deref().filter(|_| !same_address),
+        )?;
+        if before.is_some() {
+            self.objects
+                .remove(&name, STATIC_PLACE, Departure::Replaced);
+        } else {
+            self.static_names += 1;
+        }
+        self.objects.add_static(&name, record, exclusive);
+        Ok(())
+    }
+
+    /// Removes a static name.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownName`.
+    pub fn remove(&mut self, name: &str) -> Result<(), DirectoryError> {
+        if self.static_record(name).is_none() {
+            return Err(DirectoryError::UnknownName {
+                name: name.to_owned(),
+            });
+        }
+        self.static_names -= 1;
+        let name = self.objects.strings.share(name);
+        self.objects.remove(&name, STATIC_PLACE, Departure::Closed);
+        Ok(())
+    }
+
+    fn static_record(&self, name: &str) -> Option<&Arc<Record>> {
+        let member = self.objects.get(name)?.member(STATIC_PLACE)?;
+        Some(&member.record)
+    }
+
+    /// Whether a static name can be added, in the place of the one at another address if there is.
+    fn check_static(
+        &self,
+        name: &str,
+        exclusive: bool,
+        other_address: Option<&Record>,
+    ) -> Result<(), DirectoryError> {
+        let taken = |record: &Record| {
+            Err(DirectoryError::ObjectTaken {
+                name: name.to_owned(),
+                holder: record.origin.describe(),
+            })
+        };
+        if let Some(object) = self.objects.get(name) {
+            let either_exclusive = exclusive || (object.is_exclusive() && !object.is_empty());
+            let other = object.leased().map(|member| &*member.record);
+            if let Some(other) = other_address.or(other).filter(|_| either_exclusive) {
+                return taken(other);
+            }
+        }
+        let full = self.static_names >= self.limits.static_names;
+        if full && self.static_record(name).is_none() {
+            let what = format!("it holds {} static names", self.limits.static_names);
+            return Err(DirectoryError::Full { what });
+        }
+        Ok(())
+    }
+}

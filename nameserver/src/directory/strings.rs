@@ -1,0 +1,53 @@
+//! Shared strings: a hundred thousand instances have few different interfaces, tags and hosts.
+
+use std::{collections::HashSet, sync::Arc};
+
+/// Below this number of strings nothing is swept.
+const SMALLEST_SWEEP: usize = 256;
+
+/// Hands out one shared copy of every string that is in use.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    known: HashSet<Arc<str>>,
+    sweep_at: usize,
+}
+
+impl Strings {
+    /// The shared copy of `text`.
+    pub(super) fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(text) {
+            return Arc::clone(known);
+        }
+        self.sweep();
+        let shared: Arc<str> = text.into();
+        self.known.insert(Arc::clone(&shared));
+        shared
+    }
+
+    /// Forgets strings that nobody uses any more, each time the number of strings has doubled: the
+    /// cost per string stays constant, and at most half of what is kept is unused.
+    fn sweep(&mut self) {
+        if self.known.len() < self.sweep_at.max(SMALLEST_SWEEP) {
+            return;
+        }
+        self.known.retain(|text| Arc::strong_count(text) > 1);
+        self.known.shrink_to(2 * self.known.len());
+        self.sweep_at = 2 * self.known.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_strings_are_one_and_unused_ones_are_forgotten() {
+        let mut strings = Strings::default();
+        let kept = strings.share("kept");
+        for number in 0..10 * SMALLEST_SWEEP {
+            strings.share(&number.to_string());
+        }
+        assert!(Arc::ptr_eq(&kept, &strings.share("kept")));
+        assert!(strings.known.len() <= SMALLEST_SWEEP);
+    }
+}

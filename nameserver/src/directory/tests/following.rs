@@ -1,0 +1,256 @@
+//! Whatever happens, a follower that applies the changes has what a snapshot has.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Few names, so that workers meet.
+const OBJECTS: [&str; 4] = ["a", "b", "c", "d"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A worker opens with the objects of a bit mask, some of them exclusive or tagged.
+    Open {
+        worker: u8,
+        incarnation: u64,
+        objects: u8,
+        exclusive: u8,
+        tagged: u8,
+        moved: bool,
+    },
+    Renew(usize),
+    Drain(usize),
+    Close(usize),
+    Hold(usize),
+    Lose(usize),
+    Register {
+        object: usize,
+        port: u16,
+        exclusive: bool,
+    },
+    Remove(usize),
+    Pass(u64),
+    Freeze(u64),
+    /// The follower of an object asks for what is new.
+    Follow(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let session = || 0..40_usize;
+    let object = || 0..OBJECTS.len();
+    prop_oneof![
+        6 => (0..4_u8, 0..2_u64, 0..16_u8, 0..16_u8, 0..16_u8, any::<bool>()).prop_map(
+            |(worker, incarnation, objects, exclusive, tagged, moved)| Step::Open {
+                worker, incarnation, objects, exclusive, tagged, moved: moved && incarnation == 1,
+            }
+        ),
+        2 => session().prop_map(Step::Renew),
+        2 => session().prop_map(Step::Drain),
+        1 => session().prop_map(Step::Close),
+        1 => session().prop_map(Step::Hold),
+        1 => session().prop_map(Step::Lose),
+        2 => (object(), 1..3_u16, any::<bool>()).prop_map(|(object, port, exclusive)| {
+            Step::Register { object, port, exclusive }
+        }),
+        1 => object().prop_map(Step::Remove),
+        2 => (1..2_000_u64).prop_map(Step::Pass),
+        1 => (1..4_000_u64).prop_map(Step::Freeze),
+        4 => object().prop_map(Step::Follow),
+    ]
+}
+
+type Key = (String, u64, String);
+
+/// Someone who has a snapshot and keeps it current by changes.
+struct Follower {
+    cursor: Cursor,
+    instances: BTreeMap<Key, Instance>,
+}
+
+fn key(instance: &Instance) -> Key {
+    (
+        instance.worker.clone(),
+        instance.incarnation,
+        instance.endpoint.clone(),
+    )
+}
+
+/// Loads are not part of the news.
+fn by_key(instances: Vec<Instance>) -> BTreeMap<Key, Instance> {
+    let idle = |instance| Instance {
+        load: Load::default(),
+        ..instance
+    };
+    let instances = instances.into_iter().map(idle);
+    instances
+        .map(|instance| (key(&instance), instance))
+        .collect()
+}
+
+impl Follower {
+    fn new(world: &World, object: &str) -> Self {
+        Self {
+            cursor: world.cursor(),
+            instances: by_key(world.instances(object)),
+        }
+    }
+
+    /// Applies what is new. Answers how many changes that was, or none if it had to start again.
+    fn follow(&mut self, world: &World, object: &str) -> Option<usize> {
+        let Ok(changes) = world.changes(object, self.cursor) else {
+            *self = Self::new(world, object);
+            return None;
+        };
+        let count = changes.len();
+        for change in changes {
+            match change {
+                Change::Put(instance) => self.instances.extend(by_key(vec![instance])),
+                Change::Removed {
+                    worker,
+                    incarnation,
+                    endpoint,
+                    ..
+                } => {
+                    let removed = self.instances.remove(&(worker, incarnation, endpoint));
+                    assert!(removed.is_some(), "what is not there cannot go");
+                }
+            }
+        }
+        self.cursor = world.cursor();
+        assert_eq!(self.instances, by_key(world.instances(object)), "{object}");
+        Some(count)
+    }
+}
+
+/// Takes a step. Refusals are fine; they must change nothing.
+fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
+    let nth = |number: &usize| sessions.get(number % sessions.len().max(1)).copied();
+    let before = world.cursor();
+    let mut done = true;
+    match step {
+        Step::Open {
+            worker: name,
+            incarnation,
+            objects,
+            exclusive,
+            tagged,
+            moved,
+        } => {
+            let has = |mask: &u8, bit: usize| mask & (1 << bit) != 0;
+            let offers: Vec<Offer> = OBJECTS
+                .iter()
+                .enumerate()
+                .filter(|(bit, _)| has(objects, *bit))
+                .map(|(bit, object)| Offer {
+                    exclusive: has(exclusive, bit) && bit > 1,
+                    tags: vec!["tag".to_owned(); usize::from(has(tagged, bit))],
+                    ..shared(object)
+                })
+                .collect();
+            let mut registration = worker(&format!("w{name}"), &offers);
+            registration.incarnation = *incarnation;
+            if *moved {
+                registration.endpoint = "moved:1".to_owned();
+            }
+            let opened = world.try_open(registration);
+            done = opened.is_ok();
+            sessions.extend(opened.map(|lease| lease.session));
+        }
+        Step::Renew(number) => {
+            if let Some(session) = nth(number) {
+                let _ = world.renew(session);
+                done = false;
+            }
+        }
+        Step::Drain(number) => {
+            done = nth(number).is_some_and(|session| world.directory.drain(session).is_ok())
+        }
+        Step::Close(number) => {
+            done = nth(number).is_some_and(|session| world.directory.close(session).is_ok())
+        }
+        Step::Hold(number) => {
+            done = false;
+            if let Some(session) = nth(number) {
+                let _ = world.directory.connection_held(session);
+            }
+        }
+        Step::Lose(number) => {
+            done = false;
+            if let Some(session) = nth(number) {
+                world.lose_connection(session);
+            }
+        }
+        Step::Register {
+            object,
+            port,
+            exclusive,
+        } => {
+            let uri = format!("far:{port}");
+            let name = OBJECTS[*object];
+            done = world
+                .directory
+                .register(name, &uri, &[], *exclusive)
+                .is_ok();
+        }
+        Step::Remove(object) => done = world.directory.remove(OBJECTS[*object]).is_ok(),
+        Step::Pass(milliseconds) => world.pass(*milliseconds),
+        Step::Freeze(milliseconds) => {
+            world.freeze(*milliseconds);
+        }
+        Step::Follow(_) => done = false,
+    }
+    assert!(
+        done || world.cursor() == before,
+        "{step:?} was refused and yet changed something"
+    );
+}
+
+/// An exclusive name has one holder, and only that one has a fence.
+fn check_fences(world: &World) {
+    for object in OBJECTS {
+        let instances = world.instances(object);
+        if instances.iter().any(|instance| instance.fence.is_some()) {
+            assert_eq!(instances.len(), 1, "{object}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn changes_add_up_to_the_snapshot(
+        steps in prop::collection::vec(step(), 1..120),
+        remembered in prop_oneof![Just(5_usize), Just(1_000)],
+    ) {
+        let mut world = World::with(Limits { changes: remembered, ..Limits::default() });
+        let mut sessions = Vec::new();
+        let mut followers = OBJECTS.map(|object| Follower::new(&world, object));
+        let mut eager = OBJECTS.map(|object| Follower::new(&world, object));
+        for step in &steps {
+            let before = world.cursor().revision;
+            take(&mut world, &mut sessions, step);
+            check_fences(&world);
+
+            // Those who ask after each step see every change once: revisions leave no gap.
+            let mut told = Some(0);
+            for (follower, object) in eager.iter_mut().zip(OBJECTS) {
+                let count = follower.follow(&world, object);
+                told = told.zip(count).map(|(sum, count)| sum + count as u64);
+            }
+            let made = world.cursor().revision - before;
+            prop_assert!(told.is_none_or(|told| told == made), "{told:?} of {made}");
+            prop_assert!(told.is_some() || made > remembered as u64);
+
+            if let Step::Follow(object) = step {
+                followers[*object].follow(&world, OBJECTS[*object]);
+            }
+        }
+        for (follower, object) in followers.iter_mut().zip(OBJECTS) {
+            let kept = follower.follow(&world, object);
+            prop_assert!(kept.is_some() || remembered < 1_000);
+        }
+        world.pass(120_000);
+        prop_assert_eq!(world.directory.status(world.now).workers, 0);
+    }
+}
