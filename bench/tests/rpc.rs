@@ -7,6 +7,8 @@ use std::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pyroxene-bench");
 
+const SYSTEMS: [&str; 4] = ["raw", "tarpc", "tarpc-inline", "tonic"];
+
 fn rpc(arguments: &[&str]) -> std::io::Result<Output> {
     Command::new(PROGRAM).arg("rpc").args(arguments).output()
 }
@@ -23,7 +25,7 @@ fn every_system_answers_small_and_large_calls() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(rows.len(), 3 * 2 * 3);
+    assert_eq!(rows.len(), 3 * 2 * SYSTEMS.len());
     for row in rows {
         assert!(row["calls_per_s"].as_f64().unwrap() > 0.0, "{row}");
         let (p50, p99) = (row["p50_us"].as_f64(), row["p99_us"].as_f64());
@@ -38,8 +40,9 @@ fn every_system_carries_eight_mebibytes() {
     assert!(output.status.success(), "{errors}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("8 MiB each way, 1 in flight"), "{text}");
-    for system in ["raw ", "tarpc ", "tonic "] {
-        assert!(text.lines().any(|line| line.starts_with(system)), "{text}");
+    for system in SYSTEMS {
+        let begins = format!("{system} ");
+        assert!(text.lines().any(|line| line.starts_with(&begins)), "{text}");
     }
 }
 
@@ -63,7 +66,7 @@ fn rounds_and_systems_can_be_chosen() {
 
 #[test]
 fn a_server_ends_when_its_input_closes_even_with_a_client_connected() {
-    for system in ["raw", "tarpc", "tonic"] {
+    for system in SYSTEMS {
         let mut server = Command::new(PROGRAM)
             .args(["serve-rpc", system])
             .stdin(Stdio::piped())

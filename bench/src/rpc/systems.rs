@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
+use self::tarpc_peer::Handlers;
 use super::{Cell, Windows, payload::Payload};
 use crate::{
     load::{self, Measurement, Operation},
@@ -30,6 +31,7 @@ const LARGEST_MESSAGE: usize = 1 << 30;
 pub(crate) enum System {
     Raw,
     Tarpc,
+    TarpcInline,
     Tonic,
 }
 
@@ -53,7 +55,8 @@ impl System {
         process::announce(listener.local_addr()?)?;
         match self {
             System::Raw => raw::serve(listener).await,
-            System::Tarpc => tarpc_peer::serve(listener).await,
+            System::Tarpc => tarpc_peer::serve(listener, Handlers::Spawned).await,
+            System::TarpcInline => tarpc_peer::serve(listener, Handlers::Inline).await,
             System::Tonic => tonic_peer::serve(listener).await,
         }
     }
@@ -69,7 +72,7 @@ impl System {
                 let clients = raw::connect(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }
-            System::Tarpc => {
+            System::Tarpc | System::TarpcInline => {
                 let clients = tarpc_peer::connect(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }

@@ -43,17 +43,30 @@ fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
         .new_framed(stream)
 }
 
-/// Serves every connection, each request in a task of its own, as tarpc's examples do.
-pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
+/// Where the server runs the handler of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Handlers {
+    /// In a task of its own, as all of tarpc's examples do it.
+    Spawned,
+    /// In the task of the connection. That is faster for a handler as short as this one, but all
+    /// handlers of a connection then share one core.
+    Inline,
+}
+
+/// Serves every connection.
+pub(crate) async fn serve(listener: TcpListener, handlers: Handlers) -> Result<()> {
     super::accept(listener, |stream| {
         let transport = serde_transport::new(framed(stream), Bincode::default());
         let config = server::Config {
             pending_response_buffer: QUEUE,
         };
         let requests = BaseChannel::new(config, transport).execute(Server.serve());
-        tokio::spawn(requests.for_each(|request| async {
-            tokio::spawn(request);
-        }));
+        match handlers {
+            Handlers::Spawned => tokio::spawn(requests.for_each(|request| async {
+                tokio::spawn(request);
+            })),
+            Handlers::Inline => tokio::spawn(requests.for_each_concurrent(None, |request| request)),
+        };
     })
     .await
 }
