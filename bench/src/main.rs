@@ -1,1 +1,35 @@
-fn main() {}
+//! The load generator and the side-by-side comparison with other systems.
+//!
+//! Every server runs in a process of its own, which is this same program started with a hidden
+//! subcommand; the client load runs in the process the user started.
+
+mod load;
+mod process;
+mod rpc;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Echo calls: throughput and latency of every system, side by side
+    Rpc(rpc::Options),
+    /// Serve the echo of one system until standard input closes
+    #[command(hide = true)]
+    ServeRpc { system: rpc::System },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Rpc(options) => rpc::run(options).await,
+        Command::ServeRpc { system } => process::serve_while_parent_lives(system.serve()).await,
+    }
+}

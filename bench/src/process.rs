@@ -1,0 +1,136 @@
+//! Servers in processes of their own.
+//!
+//! The parent keeps the child's standard input open and the child ends when it closes. The kernel
+//! closes it however the parent dies, so no server is ever left over. The child says that it is
+//! ready with one line on standard output, `ready ADDRESS`.
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    sync::oneshot,
+    time::timeout,
+};
+
+/// How long a child may take until it is ready, and until it has ended once told to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const READY: &str = "ready ";
+
+/// A running server. Dropping it kills the process; [`ChildServer::stop`] lets it end by itself.
+pub(crate) struct ChildServer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl ChildServer {
+    /// Starts `program` and waits for its ready line. What the child writes on standard error
+    /// goes to that of this process.
+    pub(crate) async fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let stdout = child.stdout.take().context("the server has no output")?;
+        let mut line = String::new();
+        timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
+            .await
+            .context("the server did not get ready in time")?
+            .context("cannot read the server's ready line")?;
+        let address = parse_ready_line(&line)?;
+        Ok(Self { child, address })
+    }
+
+    /// The address the server announced.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the child's standard input and waits until it has ended.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status = timeout(PATIENCE, self.child.wait())
+            .await
+            .context("the server did not end when its input closed")?
+            .context("cannot wait for the server")?;
+        if !status.success() {
+            bail!("the server ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+fn parse_ready_line(line: &str) -> Result<SocketAddr> {
+    line.strip_prefix(READY)
+        .with_context(|| format!("expected a ready line from the server, got {line:?}"))?
+        .trim_end()
+        .parse()
+        .with_context(|| format!("no address in the server's ready line {line:?}"))
+}
+
+/// Prints the ready line: called once by a server, when it is listening.
+pub(crate) fn announce(address: SocketAddr) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{READY}{address}")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Drives `server` until it fails or standard input closes.
+pub(crate) async fn serve_while_parent_lives(
+    server: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let (gone, parent_gone) = oneshot::channel::<()>();
+    // A plain thread: the runtime would wait for a blocked read when it shuts down, and so hang
+    // after a server that failed.
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        drop(gone);
+    });
+    tokio::select! {
+        result = server => result,
+        _ = parent_gone => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> impl Future<Output = Result<ChildServer>> {
+        let script = script.to_owned();
+        async move { ChildServer::start(Path::new("sh"), &["-c", &script]).await }
+    }
+
+    #[tokio::test]
+    async fn a_child_that_waits_for_its_input_is_stopped_by_closing_it() {
+        let server = shell("echo ready 127.0.0.1:4567; cat").await.unwrap();
+        assert_eq!(server.address(), "127.0.0.1:4567".parse().unwrap());
+        server.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_ends_before_it_is_ready_is_an_error() {
+        assert!(shell("exit 0").await.is_err());
+        assert!(shell("echo hello; cat").await.is_err());
+        assert!(shell("echo ready soon; cat").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_ends_badly_is_an_error() {
+        let server = shell("echo ready 127.0.0.1:1; cat; exit 3").await.unwrap();
+        let error = server.stop().await.unwrap_err();
+        assert!(error.to_string().contains('3'), "{error}");
+    }
+}

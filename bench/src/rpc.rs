@@ -1,0 +1,164 @@
+//! Echo calls, system by system.
+//!
+//! A cell is a payload size and a number of calls in flight. For every cell each system is
+//! measured once per round, in turn, so that a machine that gets slower or faster meanwhile does
+//! so for all of them.
+
+mod payload;
+mod report;
+pub(crate) mod systems;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+
+use self::report::Row;
+pub(crate) use self::systems::System;
+
+const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
+
+/// Payloads from this size on are measured one at a time, unless told otherwise.
+const LARGE: usize = 1 << 20;
+
+/// What to measure and how to show it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Measured seconds per system and cell; a fifth of that is added for warming up
+    #[arg(long, default_value = "3", value_parser = parse_seconds)]
+    seconds: Duration,
+
+    /// Rounds; of each system and cell the round with the median throughput is kept
+    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
+    rounds: usize,
+
+    /// Systems to measure, separated by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    systems: Vec<System>,
+
+    /// Calls in flight, separated by commas [default: 1,64,256, for payloads from 1 MiB on 1]
+    #[arg(long, value_delimiter = ',', value_parser = at_least_one())]
+    in_flight: Vec<usize>,
+
+    /// Payload sizes in bytes, each way, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "64,8388608")]
+    payload: Vec<usize>,
+
+    /// Print a JSON array instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// One combination of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// Bytes each way.
+    payload: usize,
+    /// Calls at the same time.
+    in_flight: usize,
+}
+
+/// How long one measurement takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Windows {
+    warm_up: Duration,
+    measured: Duration,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration> {
+    Ok(Duration::try_from_secs_f64(text.parse()?)?)
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// Measures and prints. Progress goes to standard error.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let systems = match options.systems.as_slice() {
+        [] => System::value_variants(),
+        chosen => chosen,
+    };
+    let windows = Windows {
+        warm_up: options.seconds / 5,
+        measured: options.seconds,
+    };
+    let mut rows = Vec::new();
+    for cell in cells(&options.payload, &options.in_flight) {
+        rows.extend(measure_cell(systems, cell, windows, options.rounds).await?);
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        let cores = std::thread::available_parallelism()?.get();
+        print!("{}", report::render(&rows, cores));
+    }
+    Ok(())
+}
+
+/// Every payload with every number of calls in flight, or the defaults where none is given.
+fn cells(payloads: &[usize], in_flight: &[usize]) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for &payload in payloads {
+        let in_flight = match in_flight {
+            [] if payload >= LARGE => &[1],
+            [] => DEFAULT_IN_FLIGHT.as_slice(),
+            chosen => chosen,
+        };
+        cells.extend(
+            in_flight
+                .iter()
+                .map(|&in_flight| Cell { payload, in_flight }),
+        );
+    }
+    cells
+}
+
+async fn measure_cell(
+    systems: &[System],
+    cell: Cell,
+    windows: Windows,
+    rounds: usize,
+) -> Result<Vec<Row>> {
+    let mut measured: Vec<Vec<Row>> = vec![Vec::new(); systems.len()];
+    for round in 1..=rounds {
+        for (&system, rows) in systems.iter().zip(&mut measured) {
+            let row = Row::new(system, cell, &system.measure(cell, windows).await?);
+            eprintln!(
+                "{}: {} bytes, {} in flight, round {round} of {rounds}: {:.0} calls/s",
+                system.name(),
+                cell.payload,
+                cell.in_flight,
+                row.calls_per_s
+            );
+            rows.push(row);
+        }
+    }
+    Ok(measured.into_iter().filter_map(report::median).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(payloads: &[usize], in_flight: &[usize]) -> Vec<(usize, usize)> {
+        let cells = cells(payloads, in_flight);
+        cells.iter().map(|c| (c.payload, c.in_flight)).collect()
+    }
+
+    #[test]
+    fn large_payloads_go_one_at_a_time_unless_told_otherwise() {
+        assert_eq!(
+            pairs(&[64, 8 << 20], &[]),
+            [(64, 1), (64, 64), (64, 256), (8 << 20, 1)]
+        );
+        assert_eq!(pairs(&[8 << 20], &[2, 3]), [(8 << 20, 2), (8 << 20, 3)]);
+    }
+
+    #[test]
+    fn seconds_may_be_fractions_and_not_negative() {
+        assert_eq!(parse_seconds("0.5").unwrap(), Duration::from_millis(500));
+        assert!(parse_seconds("-1").is_err());
+        assert!(parse_seconds("soon").is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! The bytes that are echoed, and the check that they came back.
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+
+/// Up to this size an answer is compared whole.
+const COMPARED_WHOLE: usize = 64 * 1024;
+
+/// Above that size, one byte in so many is compared: comparing megabytes would take a visible
+/// share of the call itself. Odd, so that the place within a page changes.
+const STRIDE: usize = 4096 + 1;
+
+/// What one worker sends. Each worker has a pattern of its own, so that an answer that went to
+/// the wrong call is noticed.
+pub(crate) struct Payload(Bytes);
+
+impl Payload {
+    /// A pattern of `length` bytes in which no position looks like its neighbours, told apart
+    /// from others by `seed`.
+    pub(crate) fn new(length: usize, seed: usize) -> Self {
+        // The top byte of a product with 2³² divided by the golden ratio (Knuth, The Art of
+        // Computer Programming, volume 3, section 6.4, multiplicative hashing).
+        let byte = |position: usize| {
+            let mixed = (position as u32)
+                .wrapping_add((seed as u32).wrapping_mul(0x85EB_CA6B))
+                .wrapping_mul(0x9E37_79B1);
+            (mixed >> 24) as u8
+        };
+        Self((0..length).map(byte).collect())
+    }
+
+    /// The bytes, shared and not copied.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+
+    /// Checks the length of an answer, and its bytes: all of a small one, a sample of a large one.
+    pub(crate) fn check(&self, answer: &[u8]) -> Result<()> {
+        let (expected, actual) = (self.0.len(), answer.len());
+        ensure!(
+            expected == actual,
+            "sent {expected} bytes, {actual} came back"
+        );
+        let same = if expected <= COMPARED_WHOLE {
+            self.0 == answer
+        } else {
+            let sample = self.0.iter().zip(answer).step_by(STRIDE);
+            sample.into_iter().all(|(sent, received)| sent == received)
+                && self.0.last() == answer.last()
+        };
+        ensure!(same, "other bytes came back than were sent");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_pass() {
+        for length in [0, 1, 64, COMPARED_WHOLE, COMPARED_WHOLE + 1, 1 << 20] {
+            Payload::new(length, 3)
+                .check(&Payload::new(length, 3).bytes())
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn another_length_is_refused() {
+        let payload = Payload::new(64, 0);
+        assert!(payload.check(&payload.bytes()[..63]).is_err());
+        assert!(payload.check(&[]).is_err());
+    }
+
+    #[test]
+    fn any_changed_byte_of_a_small_answer_is_noticed() {
+        let payload = Payload::new(64, 0);
+        for position in 0..64 {
+            let mut answer = payload.bytes().to_vec();
+            answer[position] ^= 1;
+            assert!(payload.check(&answer).is_err(), "byte {position}");
+        }
+    }
+
+    #[test]
+    fn a_shifted_or_cut_and_padded_large_answer_is_noticed() {
+        let payload = Payload::new(1 << 20, 0);
+        let mut shifted = payload.bytes().to_vec();
+        shifted.rotate_left(1);
+        assert!(payload.check(&shifted).is_err());
+        let mut padded = payload.bytes().to_vec();
+        padded[1 << 19..].fill(0);
+        assert!(payload.check(&padded).is_err());
+    }
+
+    #[test]
+    fn the_answer_to_another_worker_is_noticed() {
+        for length in [16, 64, COMPARED_WHOLE + 1] {
+            let payload = Payload::new(length, 0);
+            for other in 1..300 {
+                let answer = Payload::new(length, other).bytes();
+                assert!(payload.check(&answer).is_err(), "{length} bytes of {other}");
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The systems that are compared.
+//!
+//! A new system is one file with `serve` and `connect`, one variant of [`System`], and its arm in
+//! [`System::serve`] and in [`System::measure`].
+
+pub(crate) mod raw;
+pub(crate) mod tarpc_peer;
+pub(crate) mod tonic_peer;
+
+use std::{net::Ipv4Addr, path::Path};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clap::ValueEnum;
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+
+use self::tarpc_peer::Handlers;
+use super::{Cell, Windows, payload::Payload};
+use crate::{
+    load::{self, Measurement, Operation},
+    process::{self, ChildServer},
+};
+
+/// The largest message that peers with a limit are told to accept, in bytes.
+const LARGEST_MESSAGE: usize = 1 << 30;
+
+/// One of the systems, under the name it has on the command line and in results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum System {
+    Raw,
+    Tarpc,
+    TarpcInline,
+    Tonic,
+}
+
+/// A client of an echo server: one call in flight.
+pub(crate) trait Echo: Send + 'static {
+    /// Sends `payload` and waits for the answer, which may borrow from a buffer of the client.
+    fn echo(&mut self, payload: Bytes) -> impl Future<Output = Result<impl AsRef<[u8]>>> + Send;
+}
+
+impl System {
+    /// The name on the command line and in results.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// Listens on a free port, announces it and serves until an error.
+    pub(crate) async fn serve(self) -> Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        process::announce(listener.local_addr()?)?;
+        match self {
+            System::Raw => raw::serve(listener).await,
+            System::Tarpc => tarpc_peer::serve(listener, Handlers::Spawned).await,
+            System::TarpcInline => tarpc_peer::serve(listener, Handlers::Inline).await,
+            System::Tonic => tonic_peer::serve(listener).await,
+        }
+    }
+
+    /// Starts a server of this system in a process of its own, loads it from this process and
+    /// stops it.
+    pub(crate) async fn measure(self, cell: Cell, windows: Windows) -> Result<Measurement> {
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let server = self.start(&program).await?;
+        let (address, in_flight) = (server.address(), cell.in_flight);
+        let measurement = match self {
+            System::Raw => {
+                let clients = raw::connect(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::Tarpc | System::TarpcInline => {
+                let clients = tarpc_peer::connect(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::Tonic => {
+                let clients = tonic_peer::connect(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+        }?;
+        server.stop().await?;
+        Ok(measurement)
+    }
+
+    async fn start(self, program: &Path) -> Result<ChildServer> {
+        ChildServer::start(program, &["serve-rpc", &self.name()]).await
+    }
+}
+
+/// A client that repeats its call with its payload and checks every answer.
+struct CheckedEcho<E> {
+    client: E,
+    payload: Payload,
+}
+
+impl<E: Echo> Operation for CheckedEcho<E> {
+    async fn once(&mut self) -> Result<()> {
+        let answer = self.client.echo(self.payload.bytes()).await?;
+        self.payload.check(answer.as_ref())
+    }
+}
+
+async fn load_clients<E: Echo>(
+    clients: Vec<E>,
+    cell: Cell,
+    windows: Windows,
+) -> Result<Measurement> {
+    let operations = clients
+        .into_iter()
+        .enumerate()
+        .map(|(seed, client)| CheckedEcho {
+            client,
+            payload: Payload::new(cell.payload, seed),
+        })
+        .collect();
+    load::run(operations, windows.warm_up, windows.measured).await
+}
+
+/// Accepts connections with TCP_NODELAY set and hands them to `each`.
+async fn accept(listener: TcpListener, mut each: impl FnMut(TcpStream)) -> Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        each(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    struct Broken;
+
+    impl Echo for Broken {
+        async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
+            Ok(payload.slice(1..))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_answer_ends_the_run() {
+        let cell = Cell {
+            payload: 64,
+            in_flight: 1,
+        };
+        let windows = Windows {
+            warm_up: Duration::ZERO,
+            measured: Duration::ZERO,
+        };
+        let error = load_clients(vec![Broken], cell, windows).await.err();
+        assert_eq!(error.unwrap().to_string(), "sent 64 bytes, 63 came back");
+    }
+}
