@@ -114,7 +114,9 @@ fn in_turn<R>(
     turn: usize,
 ) -> impl Iterator<Item = &Arc<Instance<R>>> {
     let start = turn.checked_rem(instances.len()).unwrap_or(0);
-    let (before, from) = instances.split_at_checked(start).unwrap_or((instances, &[]));
+    let (before, from) = instances
+        .split_at_checked(start)
+        .unwrap_or((instances, &[]));
     from.iter().chain(before)
 }
 
@@ -288,10 +290,15 @@ mod tests {
         let instances = instances(2);
         let balancer = Balancer::default();
         let first = balancer.pick(&instances, &[], now).unwrap();
-        let second = balancer.pick(&instances, &[Arc::clone(&first)], now).unwrap();
+        let second = balancer
+            .pick(&instances, &[Arc::clone(&first)], now)
+            .unwrap();
         assert!(!Arc::ptr_eq(&first, &second));
         let none = balancer.pick(&instances, &instances, now);
         assert_eq!(none.unwrap_err(), NoPick::AllTried);
-        assert_eq!(balancer.pick::<()>(&[], &[], now).unwrap_err(), NoPick::Empty);
+        assert_eq!(
+            balancer.pick::<()>(&[], &[], now).unwrap_err(),
+            NoPick::Empty
+        );
     }
 }

@@ -46,8 +46,8 @@ pub struct Attempt {
     pub worker: String,
     /// Where it was reached.
     pub endpoint: String,
-    /// How long it took.
-    pub elapsed: Duration,
+    /// When it ended, counted from the beginning of the call.
+    pub ended: Duration,
     /// How it ended.
     pub error: AttemptError,
 }
@@ -153,7 +153,7 @@ mod tests {
         Attempt {
             worker: worker.to_owned(),
             endpoint: String::new(),
-            elapsed: Duration::ZERO,
+            ended: Duration::ZERO,
             error: AttemptError::MaybeRan(ConnectionLost::Closed),
         }
     }

@@ -4,14 +4,15 @@ use crate::{
     breaker::{Breaker, BreakerConfig},
     cost::{Latency, cost},
     membership::InstanceKey,
+    nameserver::not_connected,
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
     channel::{AttemptError, Connection, ConnectionLost, Settings},
     endpoint::Endpoint,
-    hello::{self, Hello, HelloError, RefusalCode},
+    hello::{self, Hello, HelloError},
     interfaces::directory::{Instance as Listed, State},
-    message::{Refusal, RefusalReason},
+    message::RefusalReason,
     net::Stream,
 };
 use serde::de::DeserializeOwned;
@@ -276,34 +277,8 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
             .map_err(|error| not_sent(format!("{error}")))?;
         connect(&endpoint, &self.target, &self.greeting, Settings::CLIENT)
             .await
-            .map_err(|error| match error {
-                HelloError::Io(error) => AttemptError::NotSent(ConnectionLost::from(error)),
-                HelloError::Refused(refused) => refusal_of(refused.code, refused.sentence),
-                HelloError::Foreign(_) | HelloError::Timeout => not_sent(error.to_string()),
-            })
+            .map_err(not_connected)
     }
-}
-
-/// A refused hello, as the refusal of the call that wanted the connection.
-fn refusal_of(code: RefusalCode, sentence: String) -> AttemptError {
-    let reason = match code {
-        RefusalCode::BadCredential | RefusalCode::Denied => RefusalReason::Denied,
-        RefusalCode::Busy => RefusalReason::Overloaded,
-        RefusalCode::Draining => RefusalReason::Draining,
-        RefusalCode::Malformed
-        | RefusalCode::UnsupportedProtocol
-        | RefusalCode::UnknownObject
-        | RefusalCode::WrongInterface
-        | RefusalCode::WrongVersion
-        | RefusalCode::Other => {
-            return AttemptError::NotSent(ConnectionLost::Rejected(sentence));
-        }
-    };
-    AttemptError::Refused(Refusal {
-        reason,
-        retry_after_ms: 0,
-        sentence,
-    })
 }
 
 /// A call that counts as in flight.

@@ -1,10 +1,38 @@
-//! The client library of Pyroxene.
+//! The client library: resolve an object by name, balance calls over its instances, retry.
+//!
+//! The way of a call, in order:
+//!
+//! 1. [`Client`] knows the name servers; [`Client::object`] finds an object and follows it (`object`,
+//!    with the rules of who is there in [`membership`]).
+//! 2. [`Proxy`] is the stub behind tarpc's generated client: it picks an instance ([`balance`],
+//!    [`cost`], [`breaker`]) and calls it over a connection (`instance`).
+//! 3. A failed attempt is judged (`retry`), paid for ([`budget`]), and made again elsewhere, or
+//!    becomes a [`CallError`].
+//!
+//! [`Client::map`] spreads many calls; [`Client::dynamic`] calls objects by the names of their
+//! methods.
 
-mod balance;
-mod backoff;
-mod breaker;
-mod budget;
-mod cost;
+pub mod backoff;
+pub mod balance;
+pub mod breaker;
+pub mod budget;
+mod client;
+pub mod config;
+pub mod cost;
+mod dynamic;
 mod error;
 mod instance;
-mod membership;
+mod map;
+pub mod membership;
+mod nameserver;
+mod object;
+mod proxy;
+mod retry;
+
+pub use balance::Policy;
+pub use client::{Client, ConnectError};
+pub use config::{ClientConfig, InvalidConfig};
+pub use dynamic::{DynamicError, DynamicObject};
+pub use error::{Attempt, CallError, Trail};
+pub use nameserver::NameServer;
+pub use proxy::{Answered, Proxy};

@@ -89,7 +89,7 @@ mod tests {
         /// For these tests.
         #[name = "Test.Shop"]
         #[version = 3]
-        pub trait Shop in shop {
+        pub(super) trait Shop in shop {
             /// Buys.
             async fn buy(item: String, count: u32) -> Result<Vec<String>, String>;
             /// Looks.

@@ -317,9 +317,11 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         }
         match timeout_at(deadline, written).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.shared.lock().refusal().unwrap_or_else(|| {
-                AttemptError::NotSent(ConnectionLost::Abandoned("the connection was dropped"))
-            })),
+            // The connection was lost before the last byte left.
+            Ok(Err(_)) => {
+                let reason = self.lost().unwrap_or(ConnectionLost::Closed);
+                Err(AttemptError::NotSent(reason))
+            }
             Err(_) => Err(AttemptError::DeadlineExceeded { sent: true }),
         }
     }

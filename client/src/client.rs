@@ -1,0 +1,230 @@
+//! The client itself: its name servers, its objects, its budget.
+
+use crate::{
+    balance::Balancer,
+    budget::Budget,
+    config::{ClientConfig, InvalidConfig},
+    error::{CallError, Trail},
+    instance::Greeting,
+    nameserver::NameServer,
+    object::{Known, Object},
+    proxy::Proxy,
+};
+use pyroxene_common::interface::Interface;
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tarpc::context;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A client of a broker. Clones share connections, watches and the retry budget; the last one to go
+/// ends them.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    config: ClientConfig,
+    nameservers: Vec<NameServer>,
+    /// Objects in use, by name and interface.
+    objects: Mutex<HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>>,
+    budget: Mutex<Budget>,
+    /// Calls since the budget was last asked.
+    calls: AtomicU64,
+    stop: CancellationToken,
+    _stop_when_dropped: DropGuard,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({:?})", self.0.nameservers)
+    }
+}
+
+/// How long [`Client::connect`] waits for the first name server to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Client {
+    /// Connects to the name servers at `nameservers`, a list of addresses separated by commas. It
+    /// is enough that one of them answers.
+    pub async fn connect(nameservers: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(ClientConfig::new(nameservers)?).await
+    }
+
+    /// Connects as `config` says.
+    pub async fn connect_with(config: ClientConfig) -> Result<Self, ConnectError> {
+        let client = Self::new(config);
+        let mut context = context::current();
+        context.deadline = (Instant::now() + CONNECT_TIMEOUT).into_std();
+        client
+            .first_answer(|directory| async move { directory.directory().status(context).await })
+            .await?;
+        Ok(client)
+    }
+
+    /// A client that connects when it has to: also while no name server is up yet.
+    pub fn new(config: ClientConfig) -> Self {
+        let nameservers = config
+            .nameservers
+            .iter()
+            .map(|endpoint| {
+                NameServer::new(endpoint.clone(), config.name.clone(), config.max_message)
+            })
+            .collect();
+        let stop = CancellationToken::new();
+        Self(Arc::new(Inner {
+            nameservers,
+            objects: Mutex::default(),
+            budget: Mutex::new(Budget::new(config.budget, Instant::now())),
+            calls: AtomicU64::new(0),
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop,
+            config,
+        }))
+    }
+
+    /// The name servers, in the order given.
+    pub fn nameservers(&self) -> &[NameServer] {
+        &self.0.nameservers
+    }
+
+    /// Asks all name servers at once and takes the first answer; the last error if none answers.
+    pub async fn first_answer<T, F>(&self, ask: impl Fn(NameServer) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, tarpc::client::RpcError>>,
+    {
+        let asked = self.0.nameservers.iter().cloned();
+        let asked = asked.map(|nameserver| Box::pin(ask(nameserver)));
+        match futures::future::select_ok(asked).await {
+            Ok((answer, _)) => Ok(answer),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts it now.
+    pub async fn object<I: Interface>(&self, name: &str) -> Result<I::Client<Proxy<I>>, CallError> {
+        self.proxy::<I>(name).await.map(Into::into)
+    }
+
+    /// tarpc's client for an object that may not be there yet: a call waits, until its deadline,
+    /// for an instance to appear.
+    pub fn weak_object<I: Interface>(&self, name: &str) -> I::Client<Proxy<I>> {
+        self.weak_proxy::<I>(name).into()
+    }
+
+    /// As [`object`](Self::object), but the bare stub, which can do more: one-way calls, batches,
+    /// and telling which worker answered.
+    pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
+        let deadline = Instant::from_std(context::current().deadline);
+        self.proxy_before::<I>(name, deadline).await
+    }
+
+    /// As [`proxy`](Self::proxy), within a deadline.
+    pub async fn proxy_before<I: Interface>(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Proxy<I>, CallError> {
+        let object = self.watched::<I>(name);
+        let mut updates = object.updates();
+        let known = async {
+            loop {
+                match object.known() {
+                    Known::NotYet => {}
+                    known => return known,
+                }
+                // The sender lives in the object that we hold.
+                let _ = updates.changed().await;
+            }
+        };
+        let unavailable = |reason: &str| {
+            CallError::Unavailable(Box::new(Trail {
+                object: name.to_owned(),
+                method: "*".to_owned(),
+                reason: Some(reason.to_owned()),
+                attempts: Vec::new(),
+            }))
+        };
+        match timeout_at(deadline, known).await {
+            Ok(Known::Some) => Ok(Proxy::new(self.clone(), object, false)),
+            Ok(Known::None) => Err(unavailable("no live worker hosts it")),
+            Ok(Known::NobodyToAsk) => Err(unavailable("no name server can be reached")),
+            Ok(Known::NotYet) | Err(_) => Err(unavailable("no name server answered in time")),
+        }
+    }
+
+    /// As [`weak_object`](Self::weak_object), but the bare stub.
+    pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
+        Proxy::new(self.clone(), self.watched::<I>(name), true)
+    }
+
+    /// The object, followed at every name server from the first time it is asked for.
+    fn watched<I: Interface>(&self, name: &str) -> Arc<Object<I::Response>> {
+        let mut objects = self
+            .0
+            .objects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = objects.get(&(name.to_owned(), I::NAME)).cloned();
+        if let Some(object) = known.and_then(|known| known.downcast().ok()) {
+            return object;
+        }
+        let greeting = Arc::new(Greeting {
+            interface: I::NAME,
+            version: I::VERSION,
+            client: self.0.config.name.clone(),
+            max_message: self.0.config.max_message,
+            breaker: self.0.config.breaker,
+        });
+        let object = Arc::new(Object::new(
+            name,
+            Balancer::new(self.0.config.policy),
+            self.0.nameservers.len(),
+            greeting,
+        ));
+        for (index, nameserver) in self.0.nameservers.iter().enumerate() {
+            let following = Arc::clone(&object);
+            tokio::spawn(following.follow(index, nameserver.clone(), self.0.stop.clone()));
+        }
+        let shared: Arc<dyn Any + Send + Sync> = Arc::clone(&object) as _;
+        objects.insert((name.to_owned(), I::NAME), shared);
+        object
+    }
+
+    pub(crate) fn count_call(&self) {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one retry out of the budget, if there is one.
+    pub(crate) fn withdraw_retry(&self, now: Instant) -> bool {
+        let calls = self.0.calls.swap(0, Ordering::Relaxed);
+        let mut budget = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.withdraw(calls, now)
+    }
+
+    pub(crate) fn hedge_after(&self) -> Option<Duration> {
+        self.0.config.hedge_after
+    }
+
+    pub(crate) fn max_attempts(&self) -> usize {
+        self.0.config.max_attempts as usize
+    }
+}
+
+/// Why a client could not connect.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It cannot be set up as asked.
+    #[error(transparent)]
+    Invalid(#[from] InvalidConfig),
+    /// No name server answers.
+    #[error("no name server answers: {0}")]
+    Unreachable(#[from] CallError),
+}

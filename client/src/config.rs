@@ -1,0 +1,131 @@
+//! How a client is set up.
+
+use crate::{balance::Policy, breaker::BreakerConfig, budget::BudgetConfig};
+use pyroxene_common::{
+    endpoint::{Endpoint, InvalidEndpoint},
+    wire::DEFAULT_MAX_MESSAGE,
+};
+use std::time::Duration;
+
+/// A client's settings.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    pub(crate) nameservers: Vec<Endpoint>,
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+    pub(crate) max_message: usize,
+    pub(crate) max_attempts: u32,
+    pub(crate) hedge_after: Option<Duration>,
+    pub(crate) breaker: BreakerConfig,
+    pub(crate) budget: BudgetConfig,
+}
+
+/// A client cannot be set up like this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidConfig {
+    /// A name server's address is wrong.
+    #[error("name server {0}")]
+    Endpoint(#[from] InvalidEndpoint),
+    /// No name server is given.
+    #[error("no name server is given")]
+    NoNameServer,
+}
+
+impl ClientConfig {
+    /// The defaults, with name servers given as a list of addresses separated by commas.
+    pub fn new(nameservers: &str) -> Result<Self, InvalidConfig> {
+        let nameservers = nameservers
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty())
+            .map(str::parse)
+            .collect::<Result<Vec<Endpoint>, _>>()?;
+        if nameservers.is_empty() {
+            return Err(InvalidConfig::NoNameServer);
+        }
+        Ok(Self {
+            nameservers,
+            name: format!("pid {}", std::process::id()),
+            policy: Policy::default(),
+            max_message: DEFAULT_MAX_MESSAGE,
+            max_attempts: 16,
+            hedge_after: None,
+            breaker: BreakerConfig::default(),
+            budget: BudgetConfig::default(),
+        })
+    }
+
+    /// What the client calls itself in the workers' logs.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How calls are spread over instances.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The greatest message accepted, in bytes.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// How often a call is attempted at most, at least once.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// Sends a call that is safe to repeat to a second instance if the first has not answered
+    /// after this time, and takes the first answer.
+    #[must_use]
+    pub fn hedge_after(mut self, delay: Duration) -> Self {
+        self.hedge_after = Some(delay);
+        self
+    }
+
+    /// When an instance is left alone.
+    #[must_use]
+    pub fn breaker(mut self, breaker: BreakerConfig) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
+    /// How many retries the client may add.
+    #[must_use]
+    pub fn budget(mut self, budget: BudgetConfig) -> Self {
+        self.budget = budget;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_are_separated_by_commas() {
+        let config = ClientConfig::new("127.0.0.1:9090, [::1]:9190,").unwrap();
+        let addresses: Vec<String> = config.nameservers.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["127.0.0.1:9090", "[::1]:9190"]);
+    }
+
+    #[test]
+    fn a_config_without_a_usable_name_server_cannot_be_built() {
+        assert_eq!(
+            ClientConfig::new(" ,").unwrap_err(),
+            InvalidConfig::NoNameServer
+        );
+        assert!(matches!(
+            ClientConfig::new("nowhere"),
+            Err(InvalidConfig::Endpoint(_))
+        ));
+    }
+}

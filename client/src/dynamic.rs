@@ -1,0 +1,104 @@
+//! Any object, by the names of its methods, with arguments and results in JSON.
+
+use crate::{
+    client::Client,
+    error::CallError,
+    proxy::{Answered, Proxy},
+};
+use pyroxene_common::{
+    interface::Description,
+    interfaces::invoke::{
+        Invoke, InvokeError,
+        invoke::{InvokeRequest, InvokeResponse},
+    },
+};
+use serde_json::{Map, Value};
+use tarpc::context;
+use tokio::time::Instant;
+
+/// An object whose interface this program does not know.
+#[derive(Clone, Debug)]
+pub struct DynamicObject {
+    proxy: Proxy<Invoke>,
+    description: Description,
+}
+
+/// Why an object could not be used by name.
+#[derive(Debug, thiserror::Error)]
+pub enum DynamicError {
+    /// There was no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The object answered an error.
+    #[error(transparent)]
+    Object(#[from] InvokeError),
+    /// What the object says makes no sense here.
+    #[error("the object's answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl Client {
+    /// An object by name, with the description of its interface.
+    pub async fn dynamic(
+        &self,
+        name: &str,
+        context: context::Context,
+    ) -> Result<DynamicObject, DynamicError> {
+        let deadline = Instant::from_std(context.deadline);
+        let proxy = self.proxy_before::<Invoke>(name, deadline).await?;
+        let answered = proxy
+            .call_traced(context, &InvokeRequest::Describe {})
+            .await?;
+        let InvokeResponse::Describe(text) = answered.response else {
+            return Err(unreadable(&"it answered another method"));
+        };
+        let description = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
+        Ok(DynamicObject { proxy, description })
+    }
+}
+
+impl DynamicObject {
+    /// The object's interface.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// How many instances are known.
+    pub fn instance_count(&self) -> usize {
+        self.proxy.instance_count()
+    }
+
+    /// Calls a method with arguments by name. The answer is JSON text.
+    pub async fn call(
+        &self,
+        context: context::Context,
+        method: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<Answered<String>, DynamicError> {
+        let repeatable = self
+            .description
+            .method(method)
+            .is_some_and(|method| method.repeatable);
+        let arguments = serde_json::to_string(arguments).map_err(|error| unreadable(&error))?;
+        let method = method.to_owned();
+        let request = if repeatable {
+            InvokeRequest::CallRepeatable { method, arguments }
+        } else {
+            InvokeRequest::Call { method, arguments }
+        };
+        let answered = self.proxy.call_traced(context, &request).await?;
+        let response = match answered.response {
+            InvokeResponse::CallRepeatable(answer) | InvokeResponse::Call(answer) => answer?,
+            InvokeResponse::Describe(_) => return Err(unreadable(&"it answered another method")),
+        };
+        Ok(Answered {
+            response,
+            worker: answered.worker,
+            attempts: answered.attempts,
+        })
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> DynamicError {
+    DynamicError::Unreadable(error.to_string())
+}

@@ -1,0 +1,201 @@
+//! An object: its live instances, kept up to date by a watch at every name server.
+
+use crate::{
+    backoff::Backoff,
+    balance::Balancer,
+    instance::{Greeting, Instance},
+    membership::{InstanceKey, Membership},
+    nameserver::NameServer,
+};
+use arc_swap::ArcSwap;
+use pyroxene_common::interfaces::directory::{Departure, DirectoryError, Watched};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tarpc::context;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a name server may hold a watch before it answers that nothing changed.
+const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// What the network may add to a long poll.
+const SLACK: Duration = Duration::from_secs(5);
+
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
+/// The live instances of one object, whose methods answer `R`.
+pub(crate) struct Object<R> {
+    pub(crate) name: String,
+    pub(crate) balancer: Balancer,
+    instances: ArcSwap<Vec<Arc<Instance<R>>>>,
+    membership: Mutex<Membership>,
+    greeting: Arc<Greeting>,
+    /// Counts the updates, for those who wait for an instance to appear.
+    updates: watch::Sender<u64>,
+}
+
+impl<R> fmt::Debug for Object<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("name", &self.name)
+            .field("instances", &self.instances.load())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is known of an object's instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// There are some.
+    Some,
+    /// Every name server that could be asked says that there are none.
+    None,
+    /// No name server could be asked.
+    NobodyToAsk,
+    /// Not every name server has answered yet.
+    NotYet,
+}
+
+impl<R: Send + Sync + 'static> Object<R> {
+    pub(crate) fn new(
+        name: &str,
+        balancer: Balancer,
+        nameservers: usize,
+        greeting: Arc<Greeting>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            balancer,
+            instances: ArcSwap::default(),
+            membership: Mutex::new(Membership::new(nameservers)),
+            greeting,
+            updates: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn instances(&self) -> arc_swap::Guard<Arc<Vec<Arc<Instance<R>>>>> {
+        self.instances.load()
+    }
+
+    pub(crate) fn updates(&self) -> watch::Receiver<u64> {
+        self.updates.subscribe()
+    }
+
+    fn membership(&self) -> MutexGuard<'_, Membership> {
+        // Plain data: whole even if a holder panicked.
+        self.membership
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        if !self.instances.load().is_empty() {
+            return Known::Some;
+        }
+        let membership = self.membership();
+        match (membership.is_conclusive(), membership.in_contact()) {
+            (false, _) => Known::NotYet,
+            (true, true) => Known::None,
+            (true, false) => Known::NobodyToAsk,
+        }
+    }
+
+    /// Takes a change of the membership over into the list that calls pick from.
+    fn update(&self, change: impl FnOnce(&mut Membership) -> crate::membership::Difference) {
+        let mut membership = self.membership();
+        let difference = change(&mut membership);
+        let known = self.instances.load_full();
+        let known: HashMap<&InstanceKey, &Arc<Instance<R>>> = known
+            .iter()
+            .map(|instance| (&instance.key, instance))
+            .collect();
+        for (key, why) in &difference.gone {
+            tracing::info!(
+                object = self.name,
+                worker = key.worker,
+                ?why,
+                "instance gone"
+            );
+            if *why == Departure::Expired
+                && let Some(instance) = known.get(key)
+            {
+                instance.abandon();
+            }
+        }
+        if difference.changed {
+            let instances = membership
+                .instances()
+                .map(|listed| match known.get(&InstanceKey::of(listed)) {
+                    Some(instance) => {
+                        instance.update(listed);
+                        Arc::clone(instance)
+                    }
+                    None => Arc::new(Instance::new(listed, Arc::clone(&self.greeting))),
+                })
+                .collect();
+            self.instances.store(Arc::new(instances));
+        }
+        drop(membership);
+        self.updates.send_modify(|count| *count += 1);
+    }
+
+    /// Follows the object at one name server until `stop`.
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        index: usize,
+        nameserver: NameServer,
+        stop: CancellationToken,
+    ) {
+        let mut failures = 0;
+        while let Some(answer) = stop
+            .run_until_cancelled(self.watch_once(index, &nameserver))
+            .await
+        {
+            match answer {
+                Ok(Ok(watched)) => {
+                    failures = 0;
+                    self.update(|membership| membership.heard(index, watched));
+                    continue;
+                }
+                Ok(Err(DirectoryError::TooOld)) if failures == 0 => {
+                    self.membership().start_over(index);
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(object = self.name, %error, "a name server refuses the watch");
+                    self.update(|membership| membership.lost(index));
+                }
+                Err(error) => {
+                    tracing::debug!(object = self.name, %error, "watch lost");
+                    self.update(|membership| membership.lost(index));
+                }
+            }
+            let wait = RECONNECT.wait(failures, rand::random());
+            failures += 1;
+            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn watch_once(
+        &self,
+        index: usize,
+        nameserver: &NameServer,
+    ) -> Result<Result<Watched, DirectoryError>, tarpc::client::RpcError> {
+        let cursor = self.membership().cursor(index);
+        let mut context = context::current();
+        context.deadline = (Instant::now() + LONG_POLL + SLACK).into_std();
+        let wait = u64::try_from(LONG_POLL.as_millis()).unwrap_or(u64::MAX);
+        nameserver
+            .directory()
+            .watch(context, self.name.clone(), cursor, wait)
+            .await
+    }
+}

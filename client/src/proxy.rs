@@ -1,0 +1,487 @@
+//! The stub for an object: picks an instance, calls it, and decides what a failure means.
+
+use crate::{backoff::Backoff, balance::NoPick};
+use crate::{
+    client::Client,
+    error::{Attempt, CallError, Trail},
+    instance::Instance,
+    object::{Known, Object},
+    retry::{Verdict, judge},
+};
+use futures::future::{Either, select};
+use pyroxene_common::{
+    channel::{AttemptError, ConnectionLost},
+    interface::Interface,
+    message::EncodedRequest,
+};
+use rand::Rng;
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use tarpc::{
+    client::{RpcError, stub::Stub},
+    context, trace,
+};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::Instrument;
+
+/// Between rounds over all instances.
+const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+
+/// A stub for an object of the interface `I`. Clones share everything.
+pub struct Proxy<I: Interface> {
+    client: Client,
+    object: Arc<Object<I::Response>>,
+    /// Whether calls wait for an instance to appear.
+    weak: bool,
+}
+
+impl<I: Interface> Clone for Proxy<I> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            object: Arc::clone(&self.object),
+            weak: self.weak,
+        }
+    }
+}
+
+impl<I: Interface> fmt::Debug for Proxy<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({}: {})", self.object.name, I::NAME)
+    }
+}
+
+/// An answer and how it came about.
+#[derive(Debug)]
+pub struct Answered<T> {
+    /// The answer.
+    pub response: T,
+    /// The worker that gave it; its endpoint, if it has no name.
+    pub worker: String,
+    /// How many attempts it took.
+    pub attempts: usize,
+}
+
+/// A call on its way.
+struct Call<'a, I: Interface> {
+    context: context::Context,
+    deadline: Instant,
+    began: Instant,
+    /// The time of the last decision.
+    now: Instant,
+    method: &'static str,
+    repeatable: bool,
+    request: &'a I::Request,
+    encoded: EncodedRequest,
+    tried: Vec<Arc<Instance<I::Response>>>,
+    attempts: Vec<Attempt>,
+    rounds: u32,
+}
+
+impl<I: Interface> Proxy<I> {
+    pub(crate) fn new(client: Client, object: Arc<Object<I::Response>>, weak: bool) -> Self {
+        Self {
+            client,
+            object,
+            weak,
+        }
+    }
+
+    /// The object's name.
+    pub fn object_name(&self) -> &str {
+        &self.object.name
+    }
+
+    /// How many instances are known.
+    pub fn instance_count(&self) -> usize {
+        self.object.instances().len()
+    }
+
+    /// Calls, and tells which worker answered after how many attempts.
+    pub async fn call_traced(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+    ) -> Result<Answered<I::Response>, CallError> {
+        let mut call = self.begin(context, request)?;
+        loop {
+            let instance = self.pick(&mut call).await?;
+            let (outcome, instance) = self.attempt_or_hedge(&mut call, instance).await;
+            match outcome {
+                Ok(response) => {
+                    return Ok(Answered {
+                        response,
+                        worker: instance.name().to_owned(),
+                        attempts: call.attempts.len() + 1,
+                    });
+                }
+                Err(error) => self.after_failure(&mut call, instance, error)?,
+            }
+        }
+    }
+
+    fn begin<'a>(
+        &self,
+        mut context: context::Context,
+        request: &'a I::Request,
+    ) -> Result<Call<'a, I>, CallError> {
+        if context.trace_context.trace_id.is_none() {
+            context.trace_context.trace_id = random_trace_id();
+        }
+        self.client.count_call();
+        let now = Instant::now();
+        let method = I::method(request);
+        let encoded = EncodedRequest::new(request).map_err(|error| {
+            CallError::NotSent(Box::new(Trail {
+                object: self.object.name.clone(),
+                method: method.map_or("", |method| method.name).to_owned(),
+                reason: Some(format!("the request cannot be encoded: {error}")),
+                attempts: Vec::new(),
+            }))
+        })?;
+        Ok(Call {
+            context,
+            deadline: Instant::from_std(context.deadline),
+            began: now,
+            now,
+            method: method.map_or("", |method| method.name),
+            repeatable: method.is_some_and(|method| method.repeatable),
+            request,
+            encoded,
+            tried: Vec::new(),
+            attempts: Vec::new(),
+            rounds: 0,
+        })
+    }
+
+    fn error(
+        &self,
+        kind: impl FnOnce(Box<Trail>) -> CallError,
+        call: &mut Call<'_, I>,
+        reason: Option<String>,
+    ) -> CallError {
+        kind(Box::new(Trail {
+            object: self.object.name.clone(),
+            method: call.method.to_owned(),
+            reason,
+            attempts: std::mem::take(&mut call.attempts),
+        }))
+    }
+
+    /// The instance for the next attempt. Waits between rounds over all of them, and, if the proxy
+    /// is weak, for one to appear.
+    async fn pick(&self, call: &mut Call<'_, I>) -> Result<Arc<Instance<I::Response>>, CallError> {
+        loop {
+            let instances = self.object.instances();
+            let picked = self.object.balancer.pick(&instances, &call.tried, call.now);
+            drop(instances);
+            match picked {
+                Ok(instance) => return Ok(instance),
+                Err(NoPick::AllTried) => {
+                    let wait = BETWEEN_ROUNDS.wait(call.rounds, rand::random());
+                    call.rounds += 1;
+                    call.tried.clear();
+                    if timeout_at(call.deadline, sleep(wait)).await.is_err() {
+                        return Err(self.error(CallError::DeadlineExceeded, call, None));
+                    }
+                }
+                Err(NoPick::Empty) => self.wait_for_instance(call).await?,
+            }
+        }
+    }
+
+    async fn wait_for_instance(&self, call: &mut Call<'_, I>) -> Result<(), CallError> {
+        let mut updates = self.object.updates();
+        let ready = async {
+            loop {
+                let instances = self.object.instances();
+                if instances.iter().any(|instance| !instance.is_draining()) {
+                    return Ok(());
+                }
+                drop(instances);
+                match self.object.known() {
+                    // Every instance drains: its replacement may already be on its way.
+                    Known::Some => sleep(DRAINING_GRACE).await,
+                    Known::NotYet => {}
+                    Known::None if !self.weak => return Err(NOT_HOSTED),
+                    Known::NobodyToAsk if !self.weak => return Err(NOBODY_TO_ASK),
+                    Known::None | Known::NobodyToAsk => {}
+                }
+                // The sender lives in the object that we hold.
+                let _ = timeout_at(Instant::now() + RECHECK, updates.changed()).await;
+            }
+        };
+        match timeout_at(call.deadline, ready).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => {
+                Err(self.error(CallError::Unavailable, call, Some(reason.to_owned())))
+            }
+            Err(_) => {
+                let reason = match self.object.known() {
+                    Known::NobodyToAsk => NOBODY_TO_ASK,
+                    _ => NOT_HOSTED,
+                };
+                Err(self.error(CallError::Unavailable, call, Some(reason.to_owned())))
+            }
+        }
+    }
+
+    /// Makes an attempt; if it takes long and may be hedged, a second one beside it.
+    async fn attempt_or_hedge(
+        &self,
+        call: &mut Call<'_, I>,
+        instance: Arc<Instance<I::Response>>,
+    ) -> (
+        Result<I::Response, AttemptError>,
+        Arc<Instance<I::Response>>,
+    ) {
+        let number = call.attempts.len() + 1;
+        let Some(delay) = self.client.hedge_after().filter(|_| call.repeatable) else {
+            return (self.attempt(call, &instance, number).await, instance);
+        };
+        let first = pin!(self.attempt(call, &instance, number));
+        let first = match select(first, pin!(sleep_until(Instant::now() + delay))).await {
+            Either::Left((outcome, _)) => return (outcome, Arc::clone(&instance)),
+            Either::Right(((), first)) => first,
+        };
+        let mut tried = call.tried.clone();
+        tried.push(Arc::clone(&instance));
+        let now = Instant::now();
+        let other = self
+            .object
+            .balancer
+            .pick(&self.object.instances(), &tried, now);
+        let Ok(other) = other else {
+            return (first.await, Arc::clone(&instance));
+        };
+        if !self.client.withdraw_retry(now) {
+            return (first.await, Arc::clone(&instance));
+        }
+        let second = pin!(self.attempt(call, &other, number + 1));
+        match select(first, second).await {
+            Either::Left((Ok(response), _)) => (Ok(response), Arc::clone(&instance)),
+            Either::Right((Ok(response), _)) => (Ok(response), Arc::clone(&other)),
+            // The one that failed is of no use; the other may still answer.
+            Either::Left((Err(_), second)) => (second.await, Arc::clone(&other)),
+            Either::Right((Err(_), first)) => (first.await, Arc::clone(&instance)),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call<'_, I>,
+        instance: &Arc<Instance<I::Response>>,
+        number: usize,
+    ) -> Result<I::Response, AttemptError> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return self.attempt_unlogged(call, instance).await;
+        }
+        let span = tracing::debug_span!(
+            "call",
+            object = self.object.name,
+            method = call.method,
+            worker = instance.name(),
+            attempt = number,
+            trace = %call.context.trace_context.trace_id,
+        );
+        async {
+            let outcome = self.attempt_unlogged(call, instance).await;
+            match &outcome {
+                Ok(_) => tracing::debug!("answered"),
+                Err(error) => tracing::debug!(%error, "no answer"),
+            }
+            outcome
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn attempt_unlogged(
+        &self,
+        call: &Call<'_, I>,
+        instance: &Arc<Instance<I::Response>>,
+    ) -> Result<I::Response, AttemptError> {
+        let started = Instant::now();
+        let counted = instance.enter();
+        let outcome = async {
+            let connection = instance.connection(call.deadline).await?;
+            let response = connection.call(&call.context, &call.encoded).await?;
+            // tarpc's client panics if it is handed the answer to another method.
+            if I::response_index(&response) != I::request_index(call.request) {
+                connection.abandon("the worker answered another method");
+                let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
+                return Err(AttemptError::MaybeRan(mixed_up));
+            }
+            Ok(response)
+        }
+        .await;
+        drop(counted);
+        let now = Instant::now();
+        match &outcome {
+            Ok(_) => instance.succeeded(now - started, now),
+            Err(error) => instance.failed(error, now - started, now),
+        }
+        outcome
+    }
+
+    /// Decides whether another attempt follows.
+    fn after_failure(
+        &self,
+        call: &mut Call<'_, I>,
+        instance: Arc<Instance<I::Response>>,
+        error: AttemptError,
+    ) -> Result<(), CallError> {
+        let verdict = judge(&error, call.repeatable);
+        let now = Instant::now();
+        call.now = now;
+        call.attempts.push(Attempt {
+            worker: instance.name().to_owned(),
+            endpoint: instance.key.endpoint.clone(),
+            ended: now - call.began,
+            error,
+        });
+        call.tried.push(instance);
+        match verdict {
+            Verdict::Final(kind) => Err(self.error(kind, call, None)),
+            Verdict::TryElsewhere { costs_budget, last } => {
+                if now >= call.deadline {
+                    return Err(self.error(CallError::DeadlineExceeded, call, None));
+                }
+                if call.attempts.len() >= self.client.max_attempts() {
+                    let reason = "it was attempted as often as allowed";
+                    return Err(self.error(last, call, Some(reason.to_owned())));
+                }
+                if costs_budget && !self.client.withdraw_retry(now) {
+                    let reason = "the retry budget is used up";
+                    return Err(self.error(last, call, Some(reason.to_owned())));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a call that wants no answer: fire and forget. It returns once the operating system
+    /// has taken the whole call; whether it runs is not known. It goes to another instance only if
+    /// it was certainly not sent.
+    pub async fn send(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+    ) -> Result<(), CallError> {
+        let mut call = self.begin(context, request)?;
+        call.repeatable = false;
+        loop {
+            let instance = self.pick(&mut call).await?;
+            let outcome = async {
+                let connection = instance.connection(call.deadline).await?;
+                connection.send_one_way(&call.context, &call.encoded).await
+            };
+            match outcome.await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.after_failure(&mut call, instance, error)?,
+            }
+        }
+    }
+
+    /// Sends several calls to one instance in one frame, and returns the answers in the order of
+    /// the requests. Each call succeeds or fails by itself; one that fails is retried by itself, as
+    /// any call is.
+    pub async fn batch(
+        &self,
+        context: context::Context,
+        requests: &[I::Request],
+    ) -> Vec<Result<I::Response, CallError>> {
+        let Some(first) = requests.first() else {
+            return Vec::new();
+        };
+        let together = async {
+            let mut call = self.begin(context, first).ok()?;
+            let encoded = requests
+                .iter()
+                .map(EncodedRequest::new)
+                .collect::<Result<Vec<_>, _>>()
+                .ok()?;
+            let instance = self.pick(&mut call).await.ok()?;
+            let counted = instance.enter();
+            let connection = instance.connection(call.deadline).await.ok()?;
+            let outcomes = connection.call_batch(&call.context, &encoded).await;
+            drop(counted);
+            Some((instance, outcomes))
+        };
+        // If not even a connection was had, each call finds out why.
+        let Some((instance, outcomes)) = together.await else {
+            let alone = requests.iter().map(|request| self.alone(context, request));
+            return futures::future::join_all(alone).await;
+        };
+        let settled = requests
+            .iter()
+            .zip(outcomes)
+            .map(|(request, outcome)| self.settle(context, request, &instance, outcome));
+        futures::future::join_all(settled).await
+    }
+
+    async fn alone(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+    ) -> Result<I::Response, CallError> {
+        let answered = self.call_traced(context, request).await?;
+        Ok(answered.response)
+    }
+
+    /// Turns one outcome of a batch into an answer, with a call of its own if need be.
+    async fn settle(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+        instance: &Arc<Instance<I::Response>>,
+        outcome: Result<I::Response, AttemptError>,
+    ) -> Result<I::Response, CallError> {
+        match outcome {
+            Ok(response) if I::response_index(&response) == I::request_index(request) => {
+                Ok(response)
+            }
+            Ok(_) => {
+                let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
+                let error = AttemptError::MaybeRan(mixed_up);
+                let mut call = self.begin(context, request)?;
+                self.after_failure(&mut call, Arc::clone(instance), error)?;
+                self.alone(context, request).await
+            }
+            Err(error) => {
+                let mut call = self.begin(context, request)?;
+                self.after_failure(&mut call, Arc::clone(instance), error)?;
+                self.alone(context, request).await
+            }
+        }
+    }
+}
+
+const NOT_HOSTED: &str = "no live worker hosts it";
+const NOBODY_TO_ASK: &str = "no name server can be reached";
+
+/// How often a wait for an instance looks again on its own.
+const RECHECK: Duration = Duration::from_millis(200);
+
+/// How long calls wait, each time, for another instance while every known one drains.
+const DRAINING_GRACE: Duration = Duration::from_millis(20);
+
+fn random_trace_id() -> trace::TraceId {
+    let mut random = rand::rng();
+    let high = u128::from(random.next_u64());
+    let low = u128::from(random.next_u64());
+    ((high << 64) | low | 1).into()
+}
+
+impl<I: Interface> Stub for Proxy<I> {
+    type Req = I::Request;
+    type Resp = I::Response;
+
+    async fn call(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, RpcError> {
+        let answered = self.call_traced(context, &request).await?;
+        Ok(answered.response)
+    }
+}

@@ -1,0 +1,99 @@
+//! What a failed attempt means for the call: the rule of not sent, may have run, and failed.
+
+use crate::error::{CallError, Trail};
+use pyroxene_common::{channel::AttemptError, message::RefusalReason};
+
+/// What to do after a failed attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    /// Another attempt on another instance.
+    TryElsewhere {
+        /// Whether it adds load, and so needs a retry from the budget. A call that never reached a
+        /// worker adds none.
+        costs_budget: bool,
+        /// What the call's error is if no other attempt can be made.
+        last: fn(Box<Trail>) -> CallError,
+    },
+    /// The call is over.
+    Final(fn(Box<Trail>) -> CallError),
+}
+
+/// Judges a failed attempt of a call that is `repeatable` or not.
+pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
+    match error {
+        AttemptError::NotSent(_) => Verdict::TryElsewhere {
+            costs_budget: false,
+            last: CallError::Unavailable,
+        },
+        AttemptError::Refused(refusal) => match refusal.reason {
+            RefusalReason::Denied => Verdict::Final(CallError::Refused),
+            RefusalReason::Overloaded | RefusalReason::Draining | RefusalReason::NotHolder => {
+                Verdict::TryElsewhere {
+                    costs_budget: refusal.reason == RefusalReason::Overloaded,
+                    last: CallError::Unavailable,
+                }
+            }
+        },
+        AttemptError::MaybeRan(_) if repeatable => Verdict::TryElsewhere {
+            costs_budget: true,
+            last: CallError::MaybeRan,
+        },
+        AttemptError::MaybeRan(_) => Verdict::Final(CallError::MaybeRan),
+        AttemptError::DeadlineExceeded { .. } => Verdict::Final(CallError::DeadlineExceeded),
+        AttemptError::TooLarge { .. } | AttemptError::Encoding(_) => {
+            Verdict::Final(CallError::NotSent)
+        }
+        AttemptError::Failed(_) => Verdict::Final(CallError::Failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::{channel::ConnectionLost, message::Refusal};
+
+    fn refused(reason: RefusalReason) -> AttemptError {
+        AttemptError::Refused(Refusal {
+            reason,
+            retry_after_ms: 0,
+            sentence: String::new(),
+        })
+    }
+
+    fn goes_elsewhere(error: &AttemptError, repeatable: bool) -> bool {
+        matches!(judge(error, repeatable), Verdict::TryElsewhere { .. })
+    }
+
+    #[test]
+    fn what_did_not_run_goes_elsewhere_whatever_the_method() {
+        for repeatable in [true, false] {
+            assert!(goes_elsewhere(
+                &AttemptError::NotSent(ConnectionLost::Closed),
+                repeatable
+            ));
+            for reason in [RefusalReason::Overloaded, RefusalReason::Draining] {
+                assert!(goes_elsewhere(&refused(reason), repeatable));
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_have_run_is_repeated_only_if_that_is_safe() {
+        let error = AttemptError::MaybeRan(ConnectionLost::Closed);
+        assert!(goes_elsewhere(&error, true));
+        assert!(matches!(judge(&error, false), Verdict::Final(_)));
+    }
+
+    #[test]
+    fn what_ran_and_failed_and_what_is_forbidden_is_never_repeated() {
+        let failed = tarpc::ServerError::new(std::io::ErrorKind::Other, String::new());
+        for error in [
+            AttemptError::Failed(failed),
+            AttemptError::DeadlineExceeded { sent: true },
+            refused(RefusalReason::Denied),
+            AttemptError::TooLarge { size: 2, limit: 1 },
+        ] {
+            assert!(!goes_elsewhere(&error, true), "{error}");
+        }
+    }
+}
