@@ -4,6 +4,7 @@ pub mod codec;
 pub mod interface;
 pub mod interfaces;
 pub mod scope;
+pub mod values;
 pub mod wire;
 
 #[doc(hidden)]
