@@ -92,6 +92,17 @@ impl Matrix {
         gathered.finish()
     }
 
+    /// Zeros in the shape of the product of two matrices: the rows of `left` and the columns of
+    /// `right`.
+    pub fn zeros_for_product(left: &Self, right: &Self) -> Self {
+        let length = left.rows as usize * right.columns as usize;
+        Self {
+            rows: left.rows,
+            columns: right.columns,
+            values: vec![0.0; length],
+        }
+    }
+
     /// The number of rows, at least one.
     pub fn rows(&self) -> u32 {
         self.rows
@@ -105,6 +116,11 @@ impl Matrix {
     /// The values, row by row.
     pub fn values(&self) -> &[f64] {
         &self.values
+    }
+
+    /// The values, row by row.
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.values
     }
 
     /// The values, row by row.
