@@ -10,7 +10,7 @@ pub const MAX_FACTORIAL: u64 = 1_000_000;
 /// in a message of the default size, also as JSON.
 pub const MAX_FIBONACCI: u64 = 20_000;
 
-/// The greatest number of iterations of `compute`: some ten minutes of work.
+/// The greatest number of iterations of `compute`: some minutes of work.
 pub const MAX_ITERATIONS: u64 = 1_000_000_000_000;
 
 /// How many numbers a matrix product may hold: as many as fit a message of the default size.
@@ -191,6 +191,17 @@ mod tests {
                 .iter()
                 .all(|method| method.repeatable && method.fallible)
         );
+    }
+
+    #[test]
+    fn an_error_is_found_in_its_response() {
+        let refused = calculator::CalculatorResponse::Sum(Err(CalculatorError::Empty));
+        assert_eq!(
+            Calculator::failure(&refused).unwrap(),
+            "the list of values is empty"
+        );
+        let answered = calculator::CalculatorResponse::Sum(Ok(Number(6.0)));
+        assert_eq!(Calculator::failure(&answered), None);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum MatrixError {
     #[error("the matrix has no columns")]
     NoColumns,
     /// The values do not fill the shape.
-    #[error("a {rows}x{columns} matrix does not hold {values} numbers")]
+    #[error("a {rows}x{columns} matrix cannot be made of {values} numbers")]
     Shape {
         /// The number of rows.
         rows: u32,
@@ -42,7 +42,7 @@ pub enum MatrixError {
         values: usize,
     },
     /// A row is longer or shorter than the first.
-    #[error("row {row} has {length} numbers, but row 1 has {columns}")]
+    #[error("row {row} is of length {length}, but row 1 is of length {columns}")]
     UnequalRows {
         /// The position of the row that differs, from 1.
         row: usize,
@@ -93,7 +93,7 @@ impl Matrix {
     }
 
     /// Zeros in the shape of the product of two matrices: the rows of `left` and the columns of
-    /// `right`.
+    /// `right`. The caller sees to it that the product is not too large for the memory.
     pub fn zeros_for_product(left: &Self, right: &Self) -> Self {
         let length = left.rows as usize * right.columns as usize;
         Self {
@@ -276,11 +276,11 @@ mod tests {
     fn what_is_no_matrix_is_refused_with_the_reason() {
         assert_eq!(
             refusal("[[1,2],[3,4],[5]]"),
-            "row 3 has 1 numbers, but row 1 has 2"
+            "row 3 is of length 1, but row 1 is of length 2"
         );
         assert_eq!(
             refusal("[[1,2],[]]"),
-            "row 2 has 0 numbers, but row 1 has 2"
+            "row 2 is of length 0, but row 1 is of length 2"
         );
         assert_eq!(refusal("[]"), "the matrix has no rows");
         assert_eq!(refusal("[[],[]]"), "the matrix has no columns");
@@ -294,14 +294,14 @@ mod tests {
         assert_eq!(Matrix::new(1, 0, vec![]), Err(MatrixError::NoColumns));
         assert_eq!(
             Matrix::new(2, 2, vec![1.0]).unwrap_err().to_string(),
-            "a 2x2 matrix does not hold 1 numbers"
+            "a 2x2 matrix cannot be made of 1 numbers"
         );
         // The product of the sides is 0 in 64 bits if it is taken in 32.
         let wrapped = codec::encode(&(65_536u32, 65_536u32, Numbers(vec![]))).unwrap();
         let error = codec::decode::<Matrix>(&wrapped).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a 65536x65536 matrix does not hold 0 numbers"
+            "a 65536x65536 matrix cannot be made of 0 numbers"
         );
         let huge = codec::encode(&(u32::MAX, u32::MAX, Numbers(vec![1.0]))).unwrap();
         assert!(codec::decode::<Matrix>(&huge).is_err());

@@ -41,10 +41,10 @@ pub fn is_heavy(request: &CalculatorRequest) -> bool {
         | Request::Min { values } => values.0.len() > 4096,
         Request::Sort { values } => values.0.len() > 512,
         // Refusals are quick, but a heavy one does no harm.
-        Request::Factorial { n } => *n > 500,
-        Request::Fibonacci { n } => *n > 100,
-        Request::MatrixMultiply { a, b } => matrices::multiplications(a, b) > 16 * 1024,
-        Request::Compute { iterations } => *iterations > 8192,
+        Request::Factorial { n } => *n > 1000,
+        Request::Fibonacci { n } => *n > 300,
+        Request::MatrixMultiply { a, b } => matrices::multiplications(a, b) > 64 * 1024,
+        Request::Compute { iterations } => *iterations > 16 * 1024,
     }
 }
 

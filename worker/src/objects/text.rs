@@ -17,7 +17,7 @@ pub fn is_heavy(request: &TextRequest) -> bool {
         | Request::Uppercase { text }
         | Request::Lowercase { text } => text.len() > 1024,
         // Finding what belongs together takes longer.
-        Request::Reverse { text } => text.len() > 256,
+        Request::Reverse { text } => text.len() > 512,
     }
 }
 

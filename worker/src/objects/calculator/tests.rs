@@ -35,6 +35,17 @@ fn sums_and_averages() {
 }
 
 #[test]
+fn the_interface_serves_the_object() {
+    use pyroxene_common::{interface::Serves, interfaces::calculator};
+    let request = CalculatorRequest::Factorial { n: 5 };
+    let service = Calculator::new(POOL.clone());
+    let answer = calculator::Calculator::serve(service, context::current(), request);
+    let response = futures::executor::block_on(answer).unwrap();
+    let json = serde_json::to_string(&response).unwrap();
+    assert_eq!(json, r#"{"Factorial":{"Ok":"120"}}"#);
+}
+
+#[test]
 fn sums_lose_nothing_to_rounding() {
     assert_eq!(call!(sum(numbers(&[0.1; 10]))), Ok(Number(1.0)));
     assert_eq!(
@@ -64,6 +75,9 @@ fn a_sum_beyond_the_range_is_refused_but_its_average_is_known() {
     let huge = numbers(&[f64::MAX, f64::MAX]);
     assert_eq!(call!(sum(huge.clone())), Err(CalculatorError::Overflow));
     assert_eq!(call!(average(huge)), Ok(Number(f64::MAX)));
+    // The overflow on the way cancels out.
+    let cancelling = numbers(&[f64::MAX, f64::MAX, -f64::MAX]);
+    assert_eq!(call!(sum(cancelling)), Ok(Number(f64::MAX)));
     let infinite = numbers(&[1.0, f64::INFINITY]);
     assert_eq!(call!(sum(infinite)), Ok(Number(f64::INFINITY)));
 }
