@@ -45,11 +45,13 @@ pub(super) fn multiply(
     }
     let mut product = Matrix::zeros_for_product(a, b);
     let target = product.values_mut();
+    let row_work = u64::from(a.columns()) * u64::from(b.columns());
+    let block_rows = usize::try_from(BLOCK / row_work).unwrap_or(usize::MAX);
     if multiplications(a, b) < PARALLEL {
-        multiply_blocks(a, b, target, Par::Seq, cancellation)?;
+        multiply_blocks(a, b, target, block_rows, Par::Seq, cancellation)?;
     } else {
         // Within the pool, zero stands for as many threads as the pool has.
-        pool.install(|| multiply_blocks(a, b, target, Par::rayon(0), cancellation))?;
+        pool.install(|| multiply_blocks(a, b, target, block_rows, Par::rayon(0), cancellation))?;
     }
     if !all_finite(product.values()) && all_finite(a.values()) && all_finite(b.values()) {
         return Err(CalculatorError::Overflow);
@@ -61,20 +63,17 @@ fn all_finite(values: &[f64]) -> bool {
     values.iter().all(|value| value.is_finite())
 }
 
-/// Fills the product, a block of rows at a time.
-fn multiply_blocks(
+/// Fills the product, `block_rows` rows at a time, but at least one.
+pub(super) fn multiply_blocks(
     a: &Matrix,
     b: &Matrix,
     product: &mut [f64],
+    block_rows: usize,
     parallelism: Par,
     cancellation: &CancellationToken,
 ) -> Result<(), CalculatorError> {
     let (inner, columns) = (a.columns() as usize, b.columns() as usize);
-    let row_work = u64::from(a.columns()) * u64::from(b.columns());
-    let block_rows = usize::try_from(BLOCK / row_work)
-        .unwrap_or(usize::MAX)
-        .max(1);
-    let block_rows = block_rows.min(a.rows() as usize);
+    let block_rows = block_rows.clamp(1, a.rows() as usize);
     let right = MatRef::from_row_major_slice(b.values(), inner, columns);
     let blocks = a.values().chunks(block_rows * inner);
     for (left, target) in blocks.zip(product.chunks_mut(block_rows * columns)) {

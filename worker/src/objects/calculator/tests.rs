@@ -248,6 +248,30 @@ fn large_products_are_right_on_many_threads() {
 }
 
 #[test]
+fn products_are_right_in_blocks_of_any_height() {
+    let (a, b) = (whole_matrix(7, 5, 3), whole_matrix(5, 4, 11));
+    for block_rows in [0, 1, 2, 3, 6, 7, 8, usize::MAX] {
+        let mut product = vec![f64::NAN; 28];
+        let token = CancellationToken::new();
+        let sequential = faer::Par::Seq;
+        matrices::multiply_blocks(&a, &b, &mut product, block_rows, sequential, &token).unwrap();
+        assert_eq!(product, naive_product(&a, &b), "{block_rows}");
+    }
+}
+
+#[test]
+fn long_lists_are_sorted_whatever_their_order() {
+    const LENGTH: i32 = 100_000;
+    let ascending: Vec<f64> = (-LENGTH / 2..LENGTH / 2).map(f64::from).collect();
+    let descending: Vec<f64> = ascending.iter().rev().copied().collect();
+    let mut last_first = ascending.clone();
+    last_first.rotate_left(1);
+    for values in [ascending.clone(), descending, last_first] {
+        assert_eq!(call!(sort(Numbers(values))), Ok(Numbers(ascending.clone())));
+    }
+}
+
+#[test]
 fn what_nobody_waits_for_ends_early() {
     let scope = Scope::default();
     scope.cancellation.cancel();
