@@ -253,10 +253,22 @@ fn products_are_right_in_blocks_of_any_height() {
     for block_rows in [0, 1, 2, 3, 6, 7, 8, usize::MAX] {
         let mut product = vec![f64::NAN; 28];
         let token = CancellationToken::new();
-        let sequential = faer::Par::Seq;
-        matrices::multiply_blocks(&a, &b, &mut product, block_rows, sequential, &token).unwrap();
+        let (target, rows) = (&mut product, block_rows);
+        POOL.install(|| matrices::multiply_blocks(&a, &b, target, rows, &token))
+            .unwrap();
         assert_eq!(product, naive_product(&a, &b), "{block_rows}");
     }
+}
+
+#[test]
+fn rows_are_shared_among_threads_in_blocks_that_end_soon() {
+    let of = |rows: u32, row_work, threads| {
+        matrices::block_rows(rows, u64::from(rows) * row_work, threads)
+    };
+    assert_eq!(of(1024, 1 << 20, 2), 256); // two blocks for each of two threads
+    assert_eq!(of(100_000, 1 << 20, 2), 256); // as much as goes unchecked
+    assert_eq!(of(100_000, 1 << 30, 2), 64); // but not less than is worth while
+    assert_eq!(of(1, 1 << 40, 64), 1);
 }
 
 #[test]
@@ -275,7 +287,7 @@ fn long_lists_are_sorted_whatever_their_order() {
 fn what_nobody_waits_for_ends_early() {
     let scope = Scope::default();
     scope.cancellation.cancel();
-    let large = whole_matrix(200, 200, 7);
+    let large = whole_matrix(130, 130, 7);
     scope.enter(|| {
         assert_eq!(
             call!(compute(MAX_ITERATIONS)),
