@@ -19,12 +19,12 @@ const PARALLEL: u64 = 128 * 128 * 128;
 /// How many blocks of rows each thread gets, so that one that starts late is no drag on the rest.
 const BLOCKS_PER_THREAD: usize = 2;
 
-/// How many multiplications a thread does before it asks the token again: some 10 milliseconds.
-const UNCHECKED: u64 = 256 * 1024 * 1024;
+/// How many multiplications a thread does before it asks the token again: some 30 milliseconds.
+const UNCHECKED: u64 = 1024 * 1024 * 1024;
 
 /// No block has fewer rows because of [`UNCHECKED`]: each one packs the right matrix anew, which
 /// only pays if enough rows use it.
-const WORTHWHILE_ROWS: usize = 64;
+const WORTHWHILE_ROWS: usize = 256;
 
 /// How many multiplications the product of the matrices takes.
 pub(super) fn multiplications(a: &Matrix, b: &Matrix) -> u64 {

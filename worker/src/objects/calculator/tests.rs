@@ -266,8 +266,8 @@ fn rows_are_shared_among_threads_in_blocks_that_end_soon() {
         matrices::block_rows(rows, u64::from(rows) * row_work, threads)
     };
     assert_eq!(of(1024, 1 << 20, 2), 256); // two blocks for each of two threads
-    assert_eq!(of(100_000, 1 << 20, 2), 256); // as much as goes unchecked
-    assert_eq!(of(100_000, 1 << 30, 2), 64); // but not less than is worth while
+    assert_eq!(of(100_000, 1 << 20, 2), 1024); // as much as goes unchecked
+    assert_eq!(of(100_000, 1 << 30, 2), 256); // but not less than is worth while
     assert_eq!(of(1, 1 << 40, 64), 1);
 }
 
