@@ -114,7 +114,7 @@ fn mismatch(columns: u32, rows: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::Interface;
+    use crate::interface::{Interface, Outcome};
 
     fn mismatch_of(left: (u32, u32), right: (u32, u32)) -> String {
         CalculatorError::Mismatch {
@@ -197,11 +197,11 @@ mod tests {
     fn an_error_is_found_in_its_response() {
         let refused = calculator::CalculatorResponse::Sum(Err(CalculatorError::Empty));
         assert_eq!(
-            Calculator::failure(&refused).unwrap(),
-            "the list of values is empty"
+            Calculator::outcome(&refused),
+            Outcome::Failed("the list of values is empty".to_owned())
         );
         let answered = calculator::CalculatorResponse::Sum(Ok(Number(6.0)));
-        assert_eq!(Calculator::failure(&answered), None);
+        assert_eq!(Calculator::outcome(&answered), Outcome::Succeeded);
     }
 
     #[test]
