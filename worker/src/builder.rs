@@ -12,7 +12,7 @@ use crate::{
 use pyroxene_common::{
     endpoint::Endpoint,
     host::Object,
-    interface::{Interface, Serves},
+    interface::Serves,
     interfaces::{self, directory::Offer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };

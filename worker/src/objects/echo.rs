@@ -87,7 +87,8 @@ mod tests {
             caller: Arc::new(caller),
             ..Scope::default()
         };
-        let identity = scope.wrap(Echo::new("w1").whoami(context::current())).await;
+        let call = std::pin::pin!(Echo::new("w1").whoami(context::current()));
+        let identity = scope.wrap(call).await;
         assert_eq!(identity.worker, "w1");
         assert_eq!(identity.pid, std::process::id());
         assert_eq!(
