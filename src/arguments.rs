@@ -45,10 +45,7 @@ impl<'a> Signature<'a> {
         let failure = Failure::usage(format!("unknown method '{method}' of {object}"));
         Err(match crate::nearest::nearest(method, names.clone()) {
             Some(name) => failure.hint(format!("did you mean '{name}'?")),
-            None => failure.hint(format!(
-                "it has {}",
-                names.collect::<Vec<_>>().join(", ")
-            )),
+            None => failure.hint(format!("it has {}", names.collect::<Vec<_>>().join(", "))),
         })
     }
 
@@ -118,8 +115,8 @@ impl<'a> Signature<'a> {
     pub(crate) fn from_json(&self, line: Value) -> Result<Map<String, Value>, Failure> {
         match (self.parameters(), line) {
             ([only], Value::Object(fields)) => {
-                let whole = !fields.contains_key(&only.name)
-                    && self.wanted(only).contains(Types::OBJECT);
+                let whole =
+                    !fields.contains_key(&only.name) && self.wanted(only).contains(Types::OBJECT);
                 if whole {
                     self.single(only, Value::Object(fields))
                 } else {
@@ -132,10 +129,9 @@ impl<'a> Signature<'a> {
                 let fits = mismatch(self.description, &only.schema, &whole).is_none();
                 match whole {
                     // Taken whole it does not fit; perhaps it was meant as a list of arguments.
-                    Value::Array(values) if !fits && values.len() == 1 => {
-                        self.by_position(values.clone())
-                            .or_else(|_| self.single(only, Value::Array(values)))
-                    }
+                    Value::Array(values) if !fits && values.len() == 1 => self
+                        .by_position(values.clone())
+                        .or_else(|_| self.single(only, Value::Array(values))),
                     whole => self.single(only, whole),
                 }
             }
@@ -264,7 +260,10 @@ impl<'a> Signature<'a> {
     }
 
     fn too_many(&self, word: &str) -> Failure {
-        self.wrong(format!("{} takes no argument for '{word}'", self.method.name))
+        self.wrong(format!(
+            "{} takes no argument for '{word}'",
+            self.method.name
+        ))
     }
 
     /// A usage failure with the method's parameters as the hint.

@@ -86,8 +86,7 @@ impl DaemonArguments {
         if self.insecure || listen.is_local() {
             return Ok(());
         }
-        let sentence =
-            format!("other machines could reach {listen} without any authentication");
+        let sentence = format!("other machines could reach {listen} without any authentication");
         Err(Failure::usage(sentence)
             .hint("add --insecure if that is wanted, or listen on 127.0.0.1"))
     }
@@ -170,8 +169,7 @@ mod tests {
             (&["pyroxene", "nameserver"], "0.0.0.0:0", false),
             (&["pyroxene", "nameserver", "--insecure"], "0.0.0.0:0", true),
         ] {
-            let Command::Nameserver(arguments) = Cli::try_parse_from(flags).unwrap().command
-            else {
+            let Command::Nameserver(arguments) = Cli::try_parse_from(flags).unwrap().command else {
                 panic!("another command");
             };
             let checked = arguments.daemon.check_listen(&listen.parse().unwrap());

@@ -4,40 +4,17 @@ use crate::{
     failure::{Exit, Failure},
     output::print,
 };
-use pyroxene_common::{endpoint::Endpoint, host::Drained};
+use pyroxene_common::{endpoint::Endpoint, host::Drained, signal::StopSignals};
 use std::{
     io::{self, Read},
     thread,
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
-/// The signals that end a process in order, caught from the beginning on.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(crate) fn catch() -> Result<Self, Failure> {
-        let cannot = |error: io::Error| {
-            Failure::new(Exit::Failed, format!("cannot catch signals: {error}"))
-        };
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(cannot)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(cannot)?,
-        })
-    }
-
-    /// Waits for either.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// Takes over the signals that end a process in order.
+pub(crate) fn catch_signals() -> Result<StopSignals, Failure> {
+    StopSignals::listen()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))
 }
 
 /// The end of the process that holds the other end of standard input.
@@ -90,7 +67,7 @@ pub(crate) fn ready(line: &str) -> Result<(), Failure> {
 }
 
 /// Waits until the daemon is told to stop.
-pub(crate) async fn told_to_stop(signals: &mut Signals, parent: &mut Parent) {
+pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent) {
     tokio::select! {
         () = signals.next() => tracing::info!("told to stop; finishing what runs"),
         () = parent.gone() => tracing::info!("the parent is gone; finishing what runs"),
@@ -100,7 +77,7 @@ pub(crate) async fn told_to_stop(signals: &mut Signals, parent: &mut Parent) {
 
 /// Drains; a second signal ends it at once.
 pub(crate) async fn drain(
-    signals: &mut Signals,
+    signals: &mut StopSignals,
     shutdown: impl Future<Output = Drained>,
 ) -> Result<(), Failure> {
     tokio::select! {

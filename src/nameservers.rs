@@ -58,7 +58,11 @@ where
         .nameservers()
         .iter()
         .cloned()
-        .zip(answers.into_iter().map(|answer| answer.unwrap_or_else(silent)))
+        .zip(
+            answers
+                .into_iter()
+                .map(|answer| answer.unwrap_or_else(silent)),
+        )
         .collect()
 }
 
@@ -114,8 +118,11 @@ pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
             format!("{}: {reason}", nameserver.endpoint())
         })
         .collect();
-    Failure::new(exit, format!("no name server answers: {}", reasons.join("; ")))
-        .hint("start one with 'pyroxene up' or 'pyroxene nameserver'")
+    Failure::new(
+        exit,
+        format!("no name server answers: {}", reasons.join("; ")),
+    )
+    .hint("start one with 'pyroxene up' or 'pyroxene nameserver'")
 }
 
 /// The objects that a filter lets through, as all name servers together know them.
@@ -159,9 +166,8 @@ fn merge_objects(lists: Vec<Vec<ObjectEntry>>) -> Vec<ObjectEntry> {
     }
     let mut objects: Vec<ObjectEntry> = objects.into_values().collect();
     for object in &mut objects {
-        let by_worker = |a: &Instance, b: &Instance| {
-            (&a.worker, &a.endpoint).cmp(&(&b.worker, &b.endpoint))
-        };
+        let by_worker =
+            |a: &Instance, b: &Instance| (&a.worker, &a.endpoint).cmp(&(&b.worker, &b.endpoint));
         object.instances.sort_by(by_worker);
     }
     objects

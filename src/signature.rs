@@ -76,11 +76,20 @@ mod tests {
             (json!(true), "any"),
             (json!({"type": "integer", "minimum": 0}), "integer"),
             (json!({"type": ["string", "null"]}), "string | null"),
-            (json!({"type": "array", "items": {"type": "array", "items": {"type": "number"}}}), "[[number]]"),
+            (
+                json!({"type": "array", "items": {"type": "array", "items": {"type": "number"}}}),
+                "[[number]]",
+            ),
             (json!({"type": "array"}), "[any]"),
-            (json!({"type": "array", "prefixItems": [{"type": "string"}, true]}), "(string, any)"),
+            (
+                json!({"type": "array", "prefixItems": [{"type": "string"}, true]}),
+                "(string, any)",
+            ),
             (json!({"$ref": "#/$defs/Point"}), "Point"),
-            (json!({"anyOf": [{"$ref": "#/$defs/Point"}, {"type": "null"}]}), "Point | null"),
+            (
+                json!({"anyOf": [{"$ref": "#/$defs/Point"}, {"type": "null"}]}),
+                "Point | null",
+            ),
             (json!({"enum": ["a", "b"]}), r#""a" | "b""#),
         ] {
             assert_eq!(type_name(&description, &schema), expected);

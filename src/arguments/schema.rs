@@ -311,7 +311,10 @@ mod tests {
             "[0].age an integer the number 1.5"
         );
         let pair = json!({"type": "array", "prefixItems": [{"type": "string"}, {"type": "null"}]});
-        assert_eq!(found(pair, json!(["a", 1])).unwrap(), "[1] null the number 1");
+        assert_eq!(
+            found(pair, json!(["a", 1])).unwrap(),
+            "[1] null the number 1"
+        );
     }
 
     #[test]

@@ -228,7 +228,10 @@ fn an_unknown_method_hints_at_the_nearest() {
 fn a_line_is_an_object_an_array_or_a_bare_value() {
     let two = json!({"a": {"type": "integer"}, "b": {"type": "string"}});
     let expected = json!({"a": 1, "b": "x"});
-    assert_eq!(line(two.clone(), json!({"b": "x", "a": 1})).unwrap(), expected);
+    assert_eq!(
+        line(two.clone(), json!({"b": "x", "a": 1})).unwrap(),
+        expected
+    );
     assert_eq!(line(two.clone(), json!([1, "x"])).unwrap(), expected);
     assert_eq!(
         sentence(line(two.clone(), json!(5))),
@@ -264,8 +267,14 @@ fn a_single_parameter_takes_its_line_whole() {
         r#"argument 'values[0]' of work wants a number, got the string "x""#
     );
     let open = json!({"data": true});
-    assert_eq!(line(open.clone(), json!({"a": 1})), Ok(json!({"data": {"a": 1}})));
-    assert_eq!(line(open.clone(), json!({"data": 1})), Ok(json!({"data": 1})));
+    assert_eq!(
+        line(open.clone(), json!({"a": 1})),
+        Ok(json!({"data": {"a": 1}}))
+    );
+    assert_eq!(
+        line(open.clone(), json!({"data": 1})),
+        Ok(json!({"data": 1}))
+    );
     assert_eq!(line(open, json!([[1]])), Ok(json!({"data": [[1]]})));
     let text = json!({"text": {"type": "string"}});
     assert_eq!(

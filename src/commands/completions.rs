@@ -14,6 +14,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Through memory, because the generator panics if its output is closed.
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "pyroxene", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        "pyroxene",
+        &mut script,
+    );
     print(&String::from_utf8_lossy(&script))
 }

@@ -43,7 +43,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     } = arguments;
     let answers = ask_all(&client, |directory, context| {
         let (name, uri, tags) = (name.clone(), uri.clone(), tag.clone());
-        async move { directory.register(context, name, uri, tags, exclusive).await }
+        async move {
+            directory
+                .register(context, name, uri, tags, exclusive)
+                .await
+        }
     })
     .await;
     let took = taken(Change::Register, answers)?;

@@ -30,7 +30,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let rows: Vec<_> = workers.iter().map(to_row).collect();
     let headings = [
-        "NAME", "ENDPOINT", "PID", "HOST", "STATE", "IN FLIGHT", "CAPACITY", "CALLS", "OBJECTS",
+        "NAME",
+        "ENDPOINT",
+        "PID",
+        "HOST",
+        "STATE",
+        "IN FLIGHT",
+        "CAPACITY",
+        "CALLS",
+        "OBJECTS",
     ];
     print(&table(headings, &rows))
 }

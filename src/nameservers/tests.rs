@@ -75,9 +75,8 @@ fn workers_are_merged_by_name_and_a_drain_counts_wherever_it_is_known() {
 #[test]
 fn an_unknown_object_hints_at_what_there_is() {
     let failure = || Failure::new(Exit::Unavailable, "gone");
-    let hint = |name: &str, objects: &[ObjectEntry]| {
-        hint_at_names(name, objects, failure()).hint.unwrap()
-    };
+    let hint =
+        |name: &str, objects: &[ObjectEntry]| hint_at_names(name, objects, failure()).hint.unwrap();
     let objects = [object("calculator", vec![]), object("text", vec![])];
     assert_eq!(hint("calculater", &objects), "did you mean 'calculator'?");
     assert_eq!(hint("nothing", &objects), "there are calculator, text");

@@ -37,12 +37,13 @@ impl Input {
                 reader: Box::new(io::stdin()),
             });
         }
-        let unreadable =
-            |error: io::Error| Failure::usage(format!("cannot read {path}: {error}"));
+        let unreadable = |error: io::Error| Failure::usage(format!("cannot read {path}: {error}"));
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
-            return Err(Failure::usage(format!("cannot read {path}: it is a directory")));
+            return Err(Failure::usage(format!(
+                "cannot read {path}: it is a directory"
+            )));
         }
         Ok(Self {
             size: metadata.is_file().then(|| metadata.len()),
