@@ -23,6 +23,20 @@ pub(crate) enum Exit {
     Deadline = 5,
 }
 
+impl Exit {
+    /// What the exit code of another process of this program stands for.
+    pub(crate) fn from_code(code: i32) -> Self {
+        match code {
+            0 => Self::Done,
+            2 => Self::Usage,
+            3 => Self::Unavailable,
+            4 => Self::Refused,
+            5 => Self::Deadline,
+            _ => Self::Failed,
+        }
+    }
+}
+
 /// Why a command ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
