@@ -6,7 +6,7 @@
 
 mod schema;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, nearest::nearest, signature::signature};
 use pyroxene_common::interface::{Description, MethodDescription, ParameterDescription};
 use schema::{Types, mismatch, shown};
 use serde_json::{Map, Value};
@@ -43,7 +43,7 @@ impl<'a> Signature<'a> {
         }
         let names = description.methods.iter().map(|known| known.name.as_str());
         let failure = Failure::usage(format!("unknown method '{method}' of {object}"));
-        Err(match crate::nearest::nearest(method, names.clone()) {
+        Err(match nearest(method, names.clone()) {
             Some(name) => failure.hint(format!("did you mean '{name}'?")),
             None => failure.hint(format!("it has {}", names.collect::<Vec<_>>().join(", "))),
         })
@@ -266,19 +266,9 @@ impl<'a> Signature<'a> {
         ))
     }
 
-    /// A usage failure with the method's parameters as the hint.
+    /// A usage failure with the method's signature as the hint.
     fn wrong(&self, sentence: impl Into<String>) -> Failure {
-        let method = &self.method.name;
-        let parameters: Vec<String> = self
-            .parameters()
-            .iter()
-            .map(|parameter| format!("{} ({})", parameter.name, self.wanted(parameter)))
-            .collect();
-        let hint = match parameters.as_slice() {
-            [] => format!("{method} has no parameters"),
-            _ => format!("the parameters of {method}: {}", parameters.join(", ")),
-        };
-        Failure::usage(sentence).hint(hint)
+        Failure::usage(sentence).hint(signature(self.description, self.method))
     }
 }
 

@@ -213,7 +213,10 @@ pub(crate) fn from_clap(error: &clap::Error) -> Failure {
     }
     match (error.kind(), error.get(ContextKind::Usage)) {
         (ErrorKind::InvalidSubcommand, _) => failure.hint("see 'pyroxene --help'"),
-        (_, Some(ContextValue::StyledStr(usage))) => failure.hint(one_line(&usage.to_string())),
+        (_, Some(ContextValue::StyledStr(usage))) => {
+            let usage = one_line(&usage.to_string());
+            failure.hint(usage.replacen("Usage: ", "usage: ", 1))
+        }
         _ => failure,
     }
 }

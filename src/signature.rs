@@ -1,13 +1,35 @@
 //! The types of an interface as a person reads them.
 
-use pyroxene_common::interface::Description;
+use pyroxene_common::interface::{Description, MethodDescription};
 use serde_json::{Map, Value};
+use std::fmt::Write;
 
 /// Schemas nested deeper than this are cut short: they may contain themselves.
 const MAX_DEPTH: usize = 4;
 
+/// A method on one line: `buy(items: [string], count: integer) -> Receipt or an error`.
+pub(crate) fn signature(description: &Description, method: &MethodDescription) -> String {
+    let parameters: Vec<String> = method
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let wanted = type_name(description, &parameter.schema);
+            format!("{}: {wanted}", parameter.name)
+        })
+        .collect();
+    let mut line = format!("{}({})", method.name, parameters.join(", "));
+    let result = type_name(description, &method.result);
+    if result != "null" {
+        let _ = write!(line, " -> {result}");
+    }
+    if method.fallible {
+        line.push_str(" or an error");
+    }
+    line
+}
+
 /// A short name for a schema: `integer`, `[string]`, `Receipt`, `string | null`.
-pub(crate) fn type_name(description: &Description, schema: &Value) -> String {
+fn type_name(description: &Description, schema: &Value) -> String {
     name_within(description, schema, MAX_DEPTH)
 }
 

@@ -125,10 +125,7 @@ fn wrong_types_name_the_parameter_what_it_wants_and_what_it_got() {
         "argument 'n' of work wants an integer, got the number 1.5"
     );
     let failure = words(integer, &["m=3"]).unwrap_err();
-    assert_eq!(
-        failure.hint.unwrap(),
-        "the parameters of work: n (an integer)"
-    );
+    assert_eq!(failure.hint.unwrap(), "work(n: integer) -> any");
     let numbers = json!({"values": {"type": "array", "items": {"type": "number"}}});
     assert_eq!(
         sentence(words(numbers.clone(), &[r#"[1, "x"]"#])),

@@ -5,10 +5,10 @@ use crate::{
     failure::Failure,
     nameservers::explain,
     output::{print, print_json},
-    signature::type_name,
+    signature::signature,
 };
-use pyroxene_common::interface::{Description, MethodDescription};
-use std::{fmt::Write, time::Duration};
+use pyroxene_common::interface::Description;
+use std::time::Duration;
 use tarpc::context;
 use tokio::time::Instant;
 
@@ -51,40 +51,26 @@ fn to_text(name: &str, description: &Description) -> String {
     indent(&mut text, &description.doc, "  ");
     for method in &description.methods {
         text.push('\n');
-        text.push_str(&signature_line(description, method));
+        text.push_str(&signature(description, method));
         text.push('\n');
         indent(&mut text, &method.doc, "    ");
     }
     text
 }
 
-fn signature_line(description: &Description, method: &MethodDescription) -> String {
-    let parameters: Vec<String> = method
-        .parameters
-        .iter()
-        .map(|parameter| {
-            let wanted = type_name(description, &parameter.schema);
-            format!("{}: {wanted}", parameter.name)
-        })
-        .collect();
-    let mut line = format!("{}({})", method.name, parameters.join(", "));
-    let result = type_name(description, &method.result);
-    if result != "null" {
-        let _ = write!(line, " -> {result}");
-    }
-    if method.fallible {
-        line.push_str(" or an error");
-    }
-    line
-}
-
+/// Adds a text with its lines moved in, and blank lines in a row as one.
 fn indent(text: &mut String, doc: &str, by: &str) {
+    let mut was_blank = false;
     for line in doc.lines() {
-        if !line.is_empty() {
+        let is_blank = line.trim().is_empty();
+        if !is_blank {
             text.push_str(by);
             text.push_str(line);
         }
-        text.push('\n');
+        if !(is_blank && was_blank) {
+            text.push('\n');
+        }
+        was_blank = is_blank;
     }
 }
 
@@ -99,7 +85,7 @@ mod tests {
             "interface": "Test.Shop", "version": 3, "doc": "Sells.",
             "methods": [
                 {
-                    "name": "buy", "doc": "Buys.\n\nAt once.", "repeatable": false, "fallible": true,
+                    "name": "buy", "doc": "Buys.\n\n\nAt once.", "repeatable": false, "fallible": true,
                     "parameters": [
                         {"name": "items", "schema": {"type": "array", "items": {"type": "string"}}},
                         {"name": "count", "schema": {"type": "integer", "format": "uint32"}},

@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::builder::FalseyValueParser;
 use pyroxene_client::ClientConfig;
-use pyroxene_common::{endpoint::Endpoint, wire};
+use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError, wire};
 use pyroxene_worker::{BUILTINS, Chaos, Worker, WorkerError};
 use std::time::Duration;
 
@@ -113,10 +113,15 @@ fn cannot_start(error: WorkerError) -> Failure {
     let sentence = error.to_string();
     match error {
         WorkerError::Listen { endpoint, error } => daemon::cannot_listen(&endpoint, &error),
-        WorkerError::Refused { error, .. } => Failure {
-            sentence: Some(sentence),
-            ..Failure::from(error)
-        },
+        WorkerError::Refused { error, .. } => {
+            let hint = matches!(error, DirectoryError::NameTaken { .. })
+                .then(|| "choose another name with --name".to_owned());
+            Failure {
+                exit: Failure::from(error).exit,
+                sentence: Some(sentence),
+                hint,
+            }
+        }
         WorkerError::NameServers(_)
         | WorkerError::UnknownBuiltin(_)
         | WorkerError::HostedTwice(_) => Failure::usage(sentence),
