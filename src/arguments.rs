@@ -68,7 +68,7 @@ impl<'a> Signature<'a> {
     }
 
     /// Reads the words of a command line. `read` gives the content of a source.
-    pub(crate) fn from_words(
+    pub(crate) fn read_words(
         &self,
         words: &[String],
         mut read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
@@ -112,7 +112,7 @@ impl<'a> Signature<'a> {
 
     /// Reads a line of JSON: an object by the parameters' names, an array in their order, or, for a
     /// single parameter, its bare value.
-    pub(crate) fn from_json(&self, line: Value) -> Result<Map<String, Value>, Failure> {
+    pub(crate) fn read_json(&self, line: Value) -> Result<Map<String, Value>, Failure> {
         match (self.parameters(), line) {
             ([only], Value::Object(fields)) => {
                 let whole =
@@ -181,10 +181,12 @@ impl<'a> Signature<'a> {
         read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
     ) -> Result<Value, Failure> {
         let source = match text.strip_prefix('@') {
-            Some(escaped) if escaped.starts_with('@') => return self.from_text(parameter, escaped),
+            Some(escaped) if escaped.starts_with('@') => {
+                return self.text_value(parameter, escaped);
+            }
             Some(path) => Source::File(path),
             None if text == "-" => Source::Stdin,
-            None => return self.from_text(parameter, text),
+            None => return self.text_value(parameter, text),
         };
         let place = match source {
             Source::File(path) => path,
@@ -196,11 +198,11 @@ impl<'a> Signature<'a> {
         };
         let content = read(source).map_err(|error| unreadable(error.to_string()))?;
         let content = String::from_utf8(content).map_err(|error| unreadable(error.to_string()))?;
-        self.from_content(parameter, content)
+        self.content_value(parameter, content)
     }
 
     /// JSON of a type that is wanted, else a string.
-    fn from_text(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
+    fn text_value(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
         let wanted = self.wanted(parameter);
         let value = match serde_json::from_str::<Value>(text) {
             Ok(value) if wanted.contains(Types::of(&value)) => value,
@@ -213,7 +215,7 @@ impl<'a> Signature<'a> {
 
     /// As of a word, but a parameter that takes strings and no other kind of value gets the content
     /// as it is, even if that looks like JSON.
-    fn from_content(
+    fn content_value(
         &self,
         parameter: &ParameterDescription,
         content: String,
@@ -228,8 +230,8 @@ impl<'a> Signature<'a> {
         }
         let json = content.trim();
         match serde_json::from_str::<Value>(json) {
-            Ok(value) if !value.is_string() => self.from_text(parameter, json),
-            _ => self.from_text(parameter, &content),
+            Ok(value) if !value.is_string() => self.text_value(parameter, json),
+            _ => self.text_value(parameter, &content),
         }
     }
 
@@ -268,7 +270,7 @@ impl<'a> Signature<'a> {
 
     /// A usage failure with the method's signature as the hint.
     fn wrong(&self, sentence: impl Into<String>) -> Failure {
-        Failure::usage(sentence).hint(signature(self.description, self.method))
+        Failure::usage(sentence).hint(signature(self.method))
     }
 }
 

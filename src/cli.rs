@@ -3,7 +3,7 @@
 use crate::{commands, failure::Failure};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use pyroxene_client::{Client, ClientConfig, Policy};
-use pyroxene_common::endpoint::Endpoint;
+use pyroxene_common::{endpoint::Endpoint, wire::GREATEST_MAX_MESSAGE};
 use std::time::Duration;
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
@@ -111,10 +111,33 @@ impl LogFormat {
     }
 }
 
-/// Reads a duration such as `10s` or `250ms`.
-pub(crate) fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
+/// Reads a duration such as `10s` or `250ms`, of a year at most, so that it can be added to a time.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration > LONGEST {
+        return Err("it is longer than a year".to_owned());
+    }
+    Ok(duration)
 }
+
+/// Reads the greatest size of a message, in bytes.
+pub(crate) fn message_size(text: &str) -> Result<usize, String> {
+    /// Hellos and heartbeats have to fit.
+    const LEAST: usize = 16 * 1024;
+    let bytes = text
+        .parse()
+        .map_err(|error| format!("it is not a number of bytes: {error}"))?;
+    if (LEAST..=GREATEST_MAX_MESSAGE).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(format!(
+        "it is not between {LEAST} and {GREATEST_MAX_MESSAGE} bytes"
+    ))
+}
+
+/// The range of how many calls a command keeps in flight.
+pub(crate) const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=65_536;
 
 #[cfg(test)]
 mod tests {
@@ -160,6 +183,20 @@ mod tests {
         let failure = from_clap(&error);
         assert_eq!(failure.sentence.unwrap(), "unrecognized subcommand 'lst'");
         assert!(failure.hint.unwrap().contains("'list'"));
+    }
+
+    #[test]
+    fn numbers_that_nothing_could_hold_are_refused() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("1000000y").is_err());
+        assert!(duration("10").is_err());
+        assert_eq!(message_size("1048576"), Ok(1_048_576));
+        for text in ["1", "99999999999999", "-1", "64M"] {
+            assert!(message_size(text).is_err(), "{text}");
+        }
+        let bench = |flag: &str| Cli::try_parse_from(["pyroxene", "bench", flag]).is_ok();
+        assert!(bench("--payload=65536") && bench("--concurrency=1"));
+        assert!(!bench("--payload=99999999999999") && !bench("--concurrency=0"));
     }
 
     #[test]

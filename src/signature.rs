@@ -1,6 +1,6 @@
 //! The types of an interface as a person reads them.
 
-use pyroxene_common::interface::{Description, MethodDescription};
+use pyroxene_common::interface::MethodDescription;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -8,17 +8,17 @@ use std::fmt::Write;
 const MAX_DEPTH: usize = 4;
 
 /// A method on one line: `buy(items: [string], count: integer) -> Receipt or an error`.
-pub(crate) fn signature(description: &Description, method: &MethodDescription) -> String {
+pub(crate) fn signature(method: &MethodDescription) -> String {
     let parameters: Vec<String> = method
         .parameters
         .iter()
         .map(|parameter| {
-            let wanted = type_name(description, &parameter.schema);
+            let wanted = type_name(&parameter.schema);
             format!("{}: {wanted}", parameter.name)
         })
         .collect();
     let mut line = format!("{}({})", method.name, parameters.join(", "));
-    let result = type_name(description, &method.result);
+    let result = type_name(&method.result);
     if result != "null" {
         let _ = write!(line, " -> {result}");
     }
@@ -29,15 +29,15 @@ pub(crate) fn signature(description: &Description, method: &MethodDescription) -
 }
 
 /// A short name for a schema: `integer`, `[string]`, `Receipt`, `string | null`.
-fn type_name(description: &Description, schema: &Value) -> String {
-    name_within(description, schema, MAX_DEPTH)
+fn type_name(schema: &Value) -> String {
+    name_within(schema, MAX_DEPTH)
 }
 
-fn name_within(description: &Description, schema: &Value, depth: usize) -> String {
+fn name_within(schema: &Value, depth: usize) -> String {
     let Some(keywords) = schema.as_object().filter(|_| depth > 0) else {
         return "any".to_owned();
     };
-    let name = |schema: &Value| name_within(description, schema, depth - 1);
+    let name = |schema: &Value| name_within(schema, depth - 1);
     if let Some(reference) = keywords.get("$ref").and_then(Value::as_str) {
         let short = reference.rsplit('/').next().unwrap_or(reference);
         return short.to_owned();
@@ -90,10 +90,6 @@ mod tests {
 
     #[test]
     fn schemas_have_short_names() {
-        let description: Description = serde_json::from_value(json!({
-            "interface": "Test", "version": 1, "doc": "", "methods": []
-        }))
-        .unwrap();
         for (schema, expected) in [
             (json!(true), "any"),
             (json!({"type": "integer", "minimum": 0}), "integer"),
@@ -114,7 +110,7 @@ mod tests {
             ),
             (json!({"enum": ["a", "b"]}), r#""a" | "b""#),
         ] {
-            assert_eq!(type_name(&description, &schema), expected);
+            assert_eq!(type_name(&schema), expected);
         }
     }
 }

@@ -36,13 +36,13 @@ fn words_reading(
     let description = description(&parameters);
     let signature = Signature::find(&description, "tester", "work")?;
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    signature.from_words(&words, read).map(Value::Object)
+    signature.read_words(&words, read).map(Value::Object)
 }
 
 fn line(parameters: Value, line: Value) -> Result<Value, Failure> {
     let description = description(&parameters);
     let signature = Signature::find(&description, "tester", "work")?;
-    signature.from_json(line).map(Value::Object)
+    signature.read_json(line).map(Value::Object)
 }
 
 fn sentence(result: Result<Value, Failure>) -> String {

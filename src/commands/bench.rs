@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::Signature,
-    cli::{ClientArguments, duration},
+    cli::{CONCURRENCY, ClientArguments, duration},
     commands::call::read,
     failure::{Exit, Failure},
     nameservers::explain,
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// How many callers
-    #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
     concurrency: u32,
     /// How long they call
     #[arg(long, value_name = "TIME", env = "PYROXENE_DURATION", default_value = "5s", value_parser = duration)]
@@ -48,15 +48,19 @@ pub(crate) struct Arguments {
         long,
         value_name = "BYTES",
         env = "PYROXENE_PAYLOAD",
-        default_value_t = 64
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(..=MAX_PAYLOAD)
     )]
-    payload: usize,
+    payload: u32,
     /// How long each call may take
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]
     client: ClientArguments,
 }
+
+/// The default limit of a message, in bytes.
+const MAX_PAYLOAD: i64 = 64 * 1024 * 1024;
 
 /// What one caller, or all of them, saw.
 struct Tally {
@@ -151,10 +155,11 @@ async fn prepare(client: &pyroxene_client::Client, arguments: &Arguments) -> Res
     let signature = Signature::find(object.description(), &arguments.object, &arguments.method)?;
     let values = match (arguments.arguments.as_slice(), signature.parameters()) {
         ([], [only]) if signature.takes_string(only) => {
-            let payload = Value::String("x".repeat(arguments.payload));
+            let payload =
+                Value::String("x".repeat(usize::try_from(arguments.payload).unwrap_or(0)));
             Map::from_iter([(only.name.clone(), payload)])
         }
-        (words, _) => signature.from_words(words, read)?,
+        (words, _) => signature.read_words(words, read)?,
     };
     let context = within(arguments.timeout);
     object.call(context, &arguments.method, &values).await?;

@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         let object = client.dynamic(&arguments.object, context).await?;
         let signature =
             Signature::find(object.description(), &arguments.object, &arguments.method)?;
-        let values = signature.from_words(&arguments.arguments, read)?;
+        let values = signature.read_words(&arguments.arguments, read)?;
         let began = Instant::now();
         let answered = object.call(context, &arguments.method, &values).await?;
         Ok((answered, began.elapsed()))

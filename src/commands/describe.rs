@@ -51,7 +51,7 @@ fn to_text(name: &str, description: &Description) -> String {
     indent(&mut text, &description.doc, "  ");
     for method in &description.methods {
         text.push('\n');
-        text.push_str(&signature(description, method));
+        text.push_str(&signature(method));
         text.push('\n');
         indent(&mut text, &method.doc, "    ");
     }

@@ -5,7 +5,7 @@ mod progress;
 
 use crate::{
     arguments::Signature,
-    cli::{ClientArguments, duration},
+    cli::{CONCURRENCY, ClientArguments, duration},
     commands::call::raw,
     failure::{Exit, Failure},
     nameservers::explain,
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "30s", value_parser = duration)]
     timeout: Duration,
     /// How many calls are in flight [default: 32 for each instance]
-    #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
     concurrency: Option<u32>,
     /// Go on after a line that fails
     #[arg(long, env = "PYROXENE_KEEP_GOING", value_parser = FalseyValueParser::new())]
@@ -98,10 +98,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     });
     let results = print_all(&arguments, calls.buffered(window), &progress).await;
     progress.end();
-    match results {
-        Err(failure) => Err(explain(&client, &arguments.object, failure).await),
-        Ok(()) => Ok(()),
-    }
+    results
 }
 
 async fn call(
@@ -113,7 +110,7 @@ async fn call(
     let outcome = async {
         let value: Value = serde_json::from_slice(&line.content?)
             .map_err(|error| Failure::usage(format!("not JSON: {}", without_position(&error))))?;
-        let values = signature.from_json(value)?;
+        let values = signature.read_json(value)?;
         let mut context = context::current();
         context.deadline = (Instant::now() + arguments.timeout).into_std();
         Ok(object.call(context, &arguments.method, &values).await?)

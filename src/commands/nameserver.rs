@@ -1,12 +1,15 @@
 //! `pyroxene nameserver`: the daemon that knows who hosts what.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, message_size},
     daemon::{self, Parent},
     failure::Failure,
 };
-use pyroxene_common::{endpoint::Endpoint, host::DEFAULT_MAX_CONNECTIONS, wire};
+use pyroxene_common::{endpoint::Endpoint, wire};
 use pyroxene_nameserver::{NameServer, NameServerConfig};
+
+/// As many connections as a host keeps by default.
+const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
 
 /// Run a name server
 ///
@@ -21,11 +24,11 @@ pub(crate) struct Arguments {
     #[arg(long, env = "PYROXENE_STORE", default_value = "memory:")]
     pub(crate) store: String,
     /// The greatest message, in bytes
-    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE)]
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
     /// How many connections are kept; further ones are refused
-    #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS", default_value_t = DEFAULT_MAX_CONNECTIONS)]
-    pub(crate) max_connections: usize,
+    #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS", default_value_t = DEFAULT_CONNECTIONS)]
+    pub(crate) max_connections: u32,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
 }
@@ -37,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let config = NameServerConfig::new(arguments.listen.clone())
         .max_message(arguments.max_message)
-        .max_connections(arguments.max_connections);
+        .max_connections(usize::try_from(arguments.max_connections).unwrap_or(usize::MAX));
     let nameserver = NameServer::bind(config)
         .await
         .map_err(|error| daemon::cannot_listen(&arguments.listen, &error))?;

@@ -6,7 +6,7 @@ use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments},
     daemon,
     failure::{Exit, Failure},
-    output::{print, print_json, table},
+    output::table,
 };
 use child::Child;
 use futures::future::{join_all, select_all};
@@ -112,9 +112,9 @@ impl Cluster {
     async fn live(&mut self, arguments: &Arguments, addresses: &[Endpoint]) -> Result<(), Failure> {
         self.start(arguments, addresses).await?;
         if arguments.json {
-            print_json(&self.to_json())?;
+            daemon::ready(&self.to_json().to_string())?;
         } else {
-            print(&self.to_text())?;
+            daemon::ready(&self.to_text())?;
         }
         loop {
             let children = self.nameservers.iter_mut().chain(&mut self.workers);

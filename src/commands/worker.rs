@@ -1,7 +1,7 @@
 //! `pyroxene worker`: the daemon that hosts the built-in objects.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size},
     daemon::{self, Parent},
     failure::{Exit, Failure},
 };
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = duration)]
     ttl: Option<Duration>,
     /// The greatest message, in bytes
-    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE)]
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     max_message: usize,
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
     #[arg(long, value_name = "FAULTS", env = "PYROXENE_CHAOS")]

@@ -46,7 +46,7 @@ impl Input {
             )));
         }
         Ok(Self {
-            size: metadata.is_file().then(|| metadata.len()),
+            size: metadata.is_file().then_some(metadata.len()),
             reader: Box::new(file),
         })
     }
