@@ -8,6 +8,7 @@ use pyroxene_client::{Client, Direct, Proxy};
 use pyroxene_common::{
     endpoint::Endpoint,
     host::{Host, HostConfig, Object},
+    values::Blob,
 };
 use pyroxene_nameserver::{NameServer, NameServerConfig};
 use pyroxene_worker::Worker;
@@ -25,7 +26,7 @@ pyroxene_common::interface! {
     pub trait EchoService in service {
         /// Answers the payload.
         #[repeatable]
-        async fn echo(payload: Bytes) -> Bytes;
+        async fn echo(payload: Blob) -> Blob;
     }
 }
 use service::EchoServiceClient;
@@ -34,7 +35,7 @@ use service::EchoServiceClient;
 struct Server;
 
 impl service::EchoService for Server {
-    async fn echo(self, _: context::Context, payload: Bytes) -> Bytes {
+    async fn echo(self, _: context::Context, payload: Blob) -> Blob {
         payload
     }
 }
@@ -108,12 +109,12 @@ pub(crate) struct Caller<S>(EchoServiceClient<S>);
 
 impl Echo for Caller<Direct<EchoService>> {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
-        Ok(self.0.echo(context::current(), payload).await?)
+        Ok(self.0.echo(context::current(), Blob(payload)).await?)
     }
 }
 
 impl Echo for Caller<Proxy<EchoService>> {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
-        Ok(self.0.echo(context::current(), payload).await?)
+        Ok(self.0.echo(context::current(), Blob(payload)).await?)
     }
 }
