@@ -7,6 +7,7 @@
 
 mod calls;
 mod client;
+mod client_call;
 mod client_pump;
 mod error;
 mod link;
@@ -14,6 +15,7 @@ mod liveness;
 mod outbox;
 mod server;
 mod server_calls;
+mod server_start;
 mod settings;
 
 pub use client::Connection;

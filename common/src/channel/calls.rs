@@ -133,8 +133,8 @@ impl<R> Calls<R> {
     }
 
     /// Ends the calls whose deadline has passed. Returns whom to wake, and the ids of the calls
-    /// that the peer should stop working on.
-    pub(super) fn expire(&mut self, now: Instant, written: u64) -> (Vec<Waker>, Vec<u64>) {
+    /// that the peer should stop working on. Each counts as sent: what is still queued leaves later.
+    pub(super) fn expire(&mut self, now: Instant) -> (Vec<Waker>, Vec<u64>) {
         let mut earliest = None::<Instant>;
         let mut overdue = Vec::new();
         for (_, call) in &self.table {
@@ -142,7 +142,7 @@ impl<R> Calls<R> {
                 continue;
             }
             if call.deadline <= now {
-                overdue.push((call.id, call.end <= written));
+                overdue.push(call.id);
             } else {
                 earliest = Some(earliest.map_or(call.deadline, |e| e.min(call.deadline)));
             }
@@ -150,11 +150,9 @@ impl<R> Calls<R> {
         self.earliest_deadline = earliest;
         let wakers = overdue
             .iter()
-            .filter_map(|&(id, sent)| {
-                self.complete(id, Err(AttemptError::DeadlineExceeded { sent }))
-            })
+            .filter_map(|&id| self.complete(id, Err(AttemptError::DeadlineExceeded { sent: true })))
             .collect();
-        (wakers, overdue.into_iter().map(|(id, _)| id).collect())
+        (wakers, overdue)
     }
 
     /// Ends every call that has no answer; `error` is told where the call's bytes end.
@@ -200,23 +198,16 @@ mod tests {
     }
 
     #[test]
-    fn only_overdue_calls_expire_and_each_says_whether_it_was_sent() {
+    fn only_overdue_calls_expire_and_they_count_as_sent() {
         let mut calls = Calls::<()>::new();
         let now = Instant::now();
-        let sent = calls.insert(now, Waker::noop().clone());
-        calls.set_end(sent, 100);
-        let unsent = calls.insert(now, Waker::noop().clone());
-        calls.set_end(unsent, 101);
+        let due = calls.insert(now, Waker::noop().clone());
         let later = calls.insert(now + Duration::from_secs(1), Waker::noop().clone());
-        let (wakers, cancelled) = calls.expire(now, 100);
-        assert_eq!((wakers.len(), cancelled), (2, vec![sent, unsent]));
+        let (wakers, cancelled) = calls.expire(now);
+        assert_eq!((wakers.len(), cancelled), (1, vec![due]));
         assert!(matches!(
-            take(&mut calls, sent),
+            take(&mut calls, due),
             Poll::Ready(Some(Err(AttemptError::DeadlineExceeded { sent: true })))
-        ));
-        assert!(matches!(
-            take(&mut calls, unsent),
-            Poll::Ready(Some(Err(AttemptError::DeadlineExceeded { sent: false })))
         ));
         assert!(take(&mut calls, later).is_pending());
         assert_eq!(

@@ -6,30 +6,30 @@
 
 use super::{
     calls::Calls,
+    client_call::{Answer, OnWritten, Place, Stage, envelope_in_time},
     client_pump::Pump,
     error::{AttemptError, ConnectionLost},
     outbox::Outbox,
     settings::Settings,
 };
 use crate::{
-    envelope::{self, ENVELOPE_LEN, Envelope},
+    envelope::ENVELOPE_LEN,
     frame::FrameHeader,
     interfaces::directory::Load,
     message::{EncodedRequest, LARGE_MESSAGE},
-    wire::FrameKind,
+    wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
 use serde::de::DeserializeOwned;
 use std::{
     collections::VecDeque,
     fmt,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
-use tarpc::{context, trace};
+use tarpc::context;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot},
@@ -69,7 +69,7 @@ pub(super) struct Shared<R> {
     state: Mutex<State<R>>,
     handles: AtomicUsize,
     /// One permit for each call that may be in flight.
-    in_flight: Semaphore,
+    pub(super) in_flight: Arc<Semaphore>,
     /// One permit for each [`LARGE_MESSAGE`] bytes of large
     /// messages that may wait to be written.
     room: Arc<Semaphore>,
@@ -96,14 +96,6 @@ pub(super) enum Phase {
     Lost(ConnectionLost),
 }
 
-/// What happens once the bytes before a position of the stream have been written.
-pub(super) struct OnWritten {
-    pub(super) end: u64,
-    /// The room that a large message took up in the outbox.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
-    pub(super) notify: Option<oneshot::Sender<()>>,
-}
-
 impl<R> Shared<R> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<R>> {
         // Nothing that holds the lock runs foreign code, so a poisoned state is still whole.
@@ -124,7 +116,7 @@ impl<R> Shared<R> {
 
 impl<R> State<R> {
     /// The error of a call that cannot be queued, if the connection takes none.
-    fn refusal(&self) -> Option<AttemptError> {
+    pub(super) fn refusal(&self) -> Option<AttemptError> {
         match &self.phase {
             Phase::Open => None,
             Phase::GoingAway => Some(AttemptError::NotSent(ConnectionLost::GoneAway)),
@@ -133,7 +125,7 @@ impl<R> State<R> {
     }
 
     /// Appends one call's frame, or its part of a batch.
-    fn append(&mut self, header: &[u8], envelope: &[u8], message: &EncodedRequest) {
+    pub(super) fn append(&mut self, header: &[u8], envelope: &[u8], message: &EncodedRequest) {
         self.outbox.extend(header);
         self.outbox.extend(envelope);
         match message {
@@ -153,6 +145,12 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let settings = Settings {
+            // A peer may ask for more than a frame's length can say, or for no calls at all.
+            max_send: settings.max_send.min(GREATEST_MAX_MESSAGE),
+            max_in_flight: settings.max_in_flight.clamp(1, u32::MAX as usize >> 3),
+            ..settings
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 outbox: Outbox::default(),
@@ -164,7 +162,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
                 pump: None,
             }),
             handles: AtomicUsize::new(1),
-            in_flight: Semaphore::new(settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             room: Arc::new(Semaphore::new(settings.room_units())),
             settings,
         });
@@ -180,13 +178,14 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         request: &EncodedRequest,
     ) -> Result<R, AttemptError> {
         let deadline = Instant::from_std(context.deadline);
-        let (permit, room) = self.admit(request, deadline).await?;
+        let requests = std::slice::from_ref(request);
+        let (permit, room) = self.admit(requests, deadline).await?;
         Answer {
             shared: &self.shared,
             context,
             deadline,
             stage: Stage::Unsent { request, room },
-            _permit: permit,
+            permit: Some(permit),
         }
         .await
     }
@@ -205,6 +204,11 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             let count = self.batch_size(rest);
             let (batch, later) = rest.split_at(count);
             rest = later;
+            if let [alone] = batch {
+                // It may be as large as a call may be, which leaves no room for a batch's length.
+                answers.push(self.call(context, alone).await);
+                continue;
+            }
             match self.send_batch(context, deadline, batch).await {
                 Ok(ids) => {
                     let waiting = ids.into_iter().map(|(id, permit)| Answer {
@@ -212,7 +216,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
                         context,
                         deadline,
                         stage: Stage::Sent(id),
-                        _permit: permit,
+                        permit: Some(permit),
                     });
                     answers.extend(futures::future::join_all(waiting).await);
                 }
@@ -241,20 +245,14 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         context: &context::Context,
         deadline: Instant,
         batch: &[EncodedRequest],
-    ) -> Result<Vec<(u64, Option<SemaphorePermit<'_>>)>, AttemptError> {
-        let mut permits = Vec::with_capacity(batch.len());
-        let mut rooms = Vec::new();
-        for request in batch {
-            let (permit, room) = self.admit(request, deadline).await?;
-            permits.push(permit);
-            rooms.extend(room);
-        }
+    ) -> Result<Vec<(u64, SemaphorePermit<'_>)>, AttemptError> {
+        let (mut permits, room) = self.admit(batch, deadline).await?;
         let sizes = batch.iter().map(|request| ENVELOPE_LEN + request.len());
         let header = FrameHeader {
             kind: FrameKind::Batch,
             len: sizes.clone().map(|size| 4 + size).sum(),
         };
-        let envelope = Envelope::new(context, Instant::now());
+        let envelope = envelope_in_time(context)?;
         let (ids, waker) = {
             let mut state = self.shared.lock();
             if let Some(error) = state.refusal() {
@@ -262,7 +260,10 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             }
             state.outbox.extend(&header.to_bytes());
             let mut ids = Vec::with_capacity(batch.len());
-            for ((request, size), permit) in batch.iter().zip(sizes).zip(permits) {
+            for (request, size) in batch.iter().zip(sizes) {
+                let Some(permit) = permits.split(1) else {
+                    break;
+                };
                 let id = state.calls.insert(deadline, Waker::noop().clone());
                 let length = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
                 state.append(&length, &envelope.request(id), request);
@@ -272,10 +273,11 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             for (id, _) in &ids {
                 state.calls.set_end(*id, end);
             }
-            for room in rooms {
+            if room.is_some() {
                 state.on_written.push_back(OnWritten {
                     end,
-                    _room: Some(room),
+                    _room: room,
+                    _place: None,
                     notify: None,
                 });
             }
@@ -295,8 +297,9 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         request: &EncodedRequest,
     ) -> Result<(), AttemptError> {
         let deadline = Instant::from_std(context.deadline);
-        let (_permit, room) = self.admit(request, deadline).await?;
-        let envelope = Envelope::new(context, Instant::now());
+        let requests = std::slice::from_ref(request);
+        let (permit, room) = self.admit(requests, deadline).await?;
+        let envelope = envelope_in_time(context)?;
         let header = FrameHeader {
             kind: FrameKind::OneWay,
             len: ENVELOPE_LEN + request.len(),
@@ -312,6 +315,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             state.on_written.push_back(OnWritten {
                 end,
                 _room: room,
+                _place: Some(Place::new(&self.shared.in_flight, permit)),
                 notify: Some(notify),
             });
             state.pump.take()
@@ -330,42 +334,45 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         }
     }
 
-    /// Waits until a request may be queued.
+    /// Waits until requests may be queued. What they need is taken at once: several batches that
+    /// each held a part and waited for the rest would wait for each other.
     async fn admit(
         &self,
-        request: &EncodedRequest,
+        requests: &[EncodedRequest],
         deadline: Instant,
-    ) -> Result<(Option<SemaphorePermit<'_>>, Option<OwnedSemaphorePermit>), AttemptError> {
+    ) -> Result<(SemaphorePermit<'_>, Option<OwnedSemaphorePermit>), AttemptError> {
         let settings = &self.shared.settings;
-        let size = ENVELOPE_LEN + request.len();
-        if size > settings.max_send {
-            return Err(AttemptError::TooLarge {
-                size,
-                limit: settings.max_send,
-            });
+        let mut large = 0;
+        for request in requests {
+            let size = ENVELOPE_LEN + request.len();
+            if size > settings.max_send {
+                return Err(AttemptError::TooLarge {
+                    size,
+                    limit: settings.max_send,
+                });
+            }
+            if let EncodedRequest::Large { len, .. } = request {
+                large += (len / LARGE_MESSAGE).max(1);
+            }
         }
+        let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        let closed = |_| AttemptError::NotSent(ConnectionLost::Closed);
         let late = |_| AttemptError::DeadlineExceeded { sent: false };
-        let permit = match self.shared.in_flight.try_acquire() {
+        let permit = match self.shared.in_flight.try_acquire_many(count) {
             Ok(permit) => permit,
-            // Never closed; treat it like an unbounded connection if it were.
-            Err(_) => match timeout_at(deadline, self.shared.in_flight.acquire())
+            Err(_) => timeout_at(deadline, self.shared.in_flight.acquire_many(count))
                 .await
                 .map_err(late)?
-            {
-                Ok(permit) => permit,
-                Err(_) => return Ok((None, None)),
-            },
+                .map_err(closed)?,
         };
-        let room = match request {
-            EncodedRequest::Small(_) => None,
-            EncodedRequest::Large { len, .. } => {
-                let units = (len / LARGE_MESSAGE).clamp(1, settings.room_units());
-                let units = u32::try_from(units).unwrap_or(u32::MAX);
-                let room = Arc::clone(&self.shared.room).acquire_many_owned(units);
-                timeout_at(deadline, room).await.map_err(late)?.ok()
-            }
-        };
-        Ok((Some(permit), room))
+        if large == 0 {
+            return Ok((permit, None));
+        }
+        let units = large.min(settings.room_units());
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.shared.room).acquire_many_owned(units);
+        let room = timeout_at(deadline, room).await.map_err(late)?;
+        Ok((permit, Some(room.map_err(closed)?)))
     }
 }
 
@@ -388,24 +395,32 @@ impl<R> Connection<R> {
         self.shared.lock().load
     }
 
-    /// Gives the connection up: every call in flight ends at once.
+    /// Gives the connection up: it takes no more calls, and those in flight end.
     pub fn abandon(&self, reason: &'static str) {
-        let wakers = self.shared.lock().lose(ConnectionLost::Abandoned(reason));
-        for waker in wakers {
-            waker.wake();
+        {
+            let mut state = self.shared.lock();
+            if matches!(state.phase, Phase::Lost(_)) {
+                return;
+            }
+            // The pump ends the calls: it alone knows which bytes the kernel has taken.
+            state.phase = Phase::Lost(ConnectionLost::Abandoned(reason));
         }
         self.shared.wake_pump();
     }
 }
 
 impl<R> State<R> {
-    /// Ends every call, saying of each whether it was sent. Returns whom to wake.
+    /// Ends every call, saying of each whether it was sent. Returns whom to wake. An earlier reason
+    /// stands.
     #[must_use]
     pub(super) fn lose(&mut self, reason: ConnectionLost) -> Vec<Waker> {
-        if matches!(self.phase, Phase::Lost(_)) {
-            return Vec::new();
-        }
-        self.phase = Phase::Lost(reason.clone());
+        let reason = match &self.phase {
+            Phase::Lost(earlier) => earlier.clone(),
+            Phase::Open | Phase::GoingAway => {
+                self.phase = Phase::Lost(reason.clone());
+                reason
+            }
+        };
         self.on_written.clear();
         let written = self.written;
         self.calls.fail_all(|end| {
@@ -415,115 +430,5 @@ impl<R> State<R> {
                 AttemptError::NotSent(reason.clone())
             }
         })
-    }
-}
-
-/// A call from its first poll to its answer.
-struct Answer<'a, R> {
-    shared: &'a Shared<R>,
-    context: &'a context::Context,
-    deadline: Instant,
-    stage: Stage<'a>,
-    _permit: Option<SemaphorePermit<'a>>,
-}
-
-enum Stage<'a> {
-    Unsent {
-        request: &'a EncodedRequest,
-        room: Option<OwnedSemaphorePermit>,
-    },
-    Sent(u64),
-    Done,
-}
-
-impl<R> Answer<'_, R> {
-    fn send(
-        &self,
-        request: &EncodedRequest,
-        room: Option<OwnedSemaphorePermit>,
-        waker: &Waker,
-    ) -> Result<u64, AttemptError> {
-        let now = Instant::now();
-        if self.deadline <= now {
-            return Err(AttemptError::DeadlineExceeded { sent: false });
-        }
-        let envelope = Envelope::new(self.context, now);
-        let header = FrameHeader {
-            kind: FrameKind::Call,
-            len: ENVELOPE_LEN + request.len(),
-        };
-        let mut state = self.shared.lock();
-        if let Some(error) = state.refusal() {
-            return Err(error);
-        }
-        let id = state.calls.insert(self.deadline, waker.clone());
-        state.append(&header.to_bytes(), &envelope.request(id), request);
-        let end = state.outbox.end();
-        state.calls.set_end(id, end);
-        if room.is_some() {
-            state.on_written.push_back(OnWritten {
-                end,
-                _room: room,
-                notify: None,
-            });
-        }
-        let pump = state.pump.take();
-        drop(state);
-        if let Some(pump) = pump {
-            pump.wake();
-        }
-        Ok(id)
-    }
-}
-
-impl<R> Future for Answer<'_, R> {
-    type Output = Result<R, AttemptError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        match std::mem::replace(&mut this.stage, Stage::Done) {
-            Stage::Unsent { request, room } => match this.send(request, room, context.waker()) {
-                Ok(id) => {
-                    this.stage = Stage::Sent(id);
-                    Poll::Pending
-                }
-                Err(error) => Poll::Ready(Err(error)),
-            },
-            Stage::Sent(id) => match this.shared.lock().calls.poll_take(id, context) {
-                Poll::Ready(answer) => Poll::Ready(answer.unwrap_or(Err(AttemptError::MaybeRan(
-                    ConnectionLost::Abandoned("the call was forgotten"),
-                )))),
-                Poll::Pending => {
-                    this.stage = Stage::Sent(id);
-                    Poll::Pending
-                }
-            },
-            Stage::Done => Poll::Pending,
-        }
-    }
-}
-
-impl<R> Drop for Answer<'_, R> {
-    /// Nobody waits any more: forget the call and tell the peer.
-    fn drop(&mut self) {
-        let Stage::Sent(id) = self.stage else { return };
-        let waker = {
-            let mut state = self.shared.lock();
-            if state.calls.forget(id).is_none() || matches!(state.phase, Phase::Lost(_)) {
-                return;
-            }
-            state.push_cancel(id, self.context.trace_context);
-            state.pump.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl<R> State<R> {
-    pub(super) fn push_cancel(&mut self, id: u64, trace_context: trace::Context) {
-        self.outbox
-            .push_raw_frame(FrameKind::Call, &envelope::cancel(id, trace_context));
     }
 }

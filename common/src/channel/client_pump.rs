@@ -31,6 +31,8 @@ pub(super) struct Pump<S, R> {
     link: Link<S>,
     shared: Arc<Shared<R>>,
     liveness: Liveness,
+    /// See [`Settings::max_buffered`].
+    max_buffered: u64,
     timer: Pin<Box<Sleep>>,
     /// Whether this round already let the other tasks run before writing.
     gathered: bool,
@@ -51,6 +53,7 @@ where
             link: Link::new(stream, settings.max_receive),
             timer: Box::pin(sleep_until(liveness.next_tick())),
             liveness,
+            max_buffered: settings.max_buffered as u64,
             shared,
             gathered: false,
             answers: Vec::new(),
@@ -59,9 +62,22 @@ where
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
-        if self.write(context)? {
-            return Ok(Poll::Pending);
+        match self.write(context) {
+            Ok(true) => return Ok(Poll::Pending),
+            Ok(false) => self.read(context)?,
+            Err(reason) => {
+                // What the peer said before it hung up still counts: answers, and why it left.
+                if matches!(reason, ConnectionLost::Io(_)) {
+                    self.read(context)?;
+                }
+                return Err(reason);
+            }
         }
+        self.tick(context)?;
+        Ok(self.poll_end())
+    }
+
+    fn read(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         while let Poll::Ready(count) = self.link.poll_read(context) {
             self.liveness.sign_of_life(Instant::now());
             self.receive()?;
@@ -69,8 +85,7 @@ where
                 return Err(ConnectionLost::Closed);
             }
         }
-        self.tick(context)?;
-        Ok(self.poll_end())
+        Ok(())
     }
 
     /// Writes what has gathered. Returns whether it stood back to let more gather first.
@@ -94,11 +109,14 @@ where
             state.pump = Some(context.waker().clone());
         }
         if self.link.has_unwritten() {
-            let written = self.link.write_some(context)?;
+            let written = self.link.write_some(context);
             if written.proves_life {
                 self.liveness.sign_of_life(Instant::now());
             }
             self.note_written(written.bytes);
+            if let Some(error) = written.error {
+                return Err(error.into());
+            }
         }
         Ok(false)
     }
@@ -134,7 +152,10 @@ where
             state.load = news.load;
         }
         for pong in &news.pongs {
-            state.outbox.push_raw_frame(FrameKind::Pong, pong);
+            // A peer that asks but never reads must not fill this side's memory.
+            if state.outbox.end() - state.written < self.max_buffered {
+                state.outbox.push_raw_frame(FrameKind::Pong, pong);
+            }
         }
         if !news.pongs.is_empty()
             && let Some(pump) = state.pump.take()
@@ -160,13 +181,12 @@ where
 
     /// Looks after deadlines and silence.
     fn tick(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
-        let (busy, earliest) = {
-            let state = self.shared.lock();
-            (state.calls.waiting() > 0, state.calls.earliest_deadline())
-        };
-        let now = Instant::now();
-        self.liveness.set_busy(busy, now);
         loop {
+            let (busy, earliest) = {
+                let state = self.shared.lock();
+                (state.calls.waiting() > 0, state.calls.earliest_deadline())
+            };
+            self.liveness.set_busy(busy, Instant::now());
             let wanted = self.liveness.next_tick();
             let wanted = earliest.map_or(wanted, |deadline| deadline.min(wanted));
             // Moving a timer costs more than letting it fire early now and then.
@@ -184,8 +204,7 @@ where
         let verdict = self.liveness.tick(now);
         let mut state = self.shared.lock();
         if state.calls.earliest_deadline().is_some_and(|at| at <= now) {
-            let written = state.written;
-            let (wakers, overdue) = state.calls.expire(now, written);
+            let (wakers, overdue) = state.calls.expire(now);
             self.wakers.extend(wakers);
             for id in overdue {
                 state.push_cancel(id, trace::Context::default());

@@ -55,7 +55,7 @@ pub enum AttemptError {
     /// The deadline passed before an answer came.
     #[error("the deadline passed")]
     DeadlineExceeded {
-        /// Whether the call had been sent, so that it may have run.
+        /// Whether the call had been sent, or queued for it, so that it may run.
         sent: bool,
     },
     /// The request is larger than the peer accepts. It was not sent.

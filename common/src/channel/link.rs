@@ -132,32 +132,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Writes as much as the kernel takes.
-    pub(super) fn write_some(&mut self, context: &mut Context<'_>) -> io::Result<Written> {
+    pub(super) fn write_some(&mut self, context: &mut Context<'_>) -> Written {
         let was_blocked = self.write_blocked;
         let mut bytes = 0;
+        let mut error = None;
         self.write_blocked = false;
         while !self.writing.is_empty() {
             let stream = Pin::new(&mut self.stream);
             match stream.poll_write(context, self.writing.chunk()) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(0)) => {
+                    error = Some(io::ErrorKind::WriteZero.into());
+                    break;
+                }
                 Poll::Ready(Ok(count)) => {
                     self.writing.advance(count);
                     bytes += count as u64;
                 }
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Err(failure)) => {
+                    error = Some(failure);
+                    break;
+                }
                 Poll::Pending => {
                     self.write_blocked = true;
                     break;
                 }
             }
         }
-        if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_flush(context) {
-            result?;
+        if error.is_none()
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(context)
+        {
+            error = flushed.err();
         }
-        Ok(Written {
+        Written {
             bytes,
             proves_life: was_blocked && bytes > 0,
-        })
+            error,
+        }
     }
 
     /// Gives back the memory that only large messages need.
@@ -176,10 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 }
 
 /// What a round of writing achieved.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Written {
-    /// How many bytes the kernel took.
+    /// How many bytes the kernel took. What they carried may arrive even if an error followed.
     pub(super) bytes: u64,
     /// Whether it had refused some before: then the peer must have read.
     pub(super) proves_life: bool,
+    /// What ended the round, unless all was written or the kernel had no room.
+    pub(super) error: Option<io::Error>,
 }

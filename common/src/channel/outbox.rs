@@ -8,7 +8,10 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// A queue of bytes. Small frames gather in one buffer; large ones are queued as they are.
 #[derive(Debug, Default)]
@@ -77,7 +80,10 @@ impl Outbox {
     ) -> Result<(), Unsendable> {
         let start = self.tail.len();
         self.tail.extend_from_slice(&[0; HEADER_LEN]);
-        let encoded = codec::encode_spliced(&mut self.tail, body);
+        // How a value encodes itself is up to its type; half a frame must not stay behind.
+        let encode = AssertUnwindSafe(|| codec::encode_spliced(&mut self.tail, body));
+        let encoded =
+            catch_unwind(encode).unwrap_or_else(|_| Err(CodecError::new("the encoder panicked")));
         let blobs = match encoded {
             Ok(blobs) => blobs,
             Err(error) => {

@@ -8,32 +8,28 @@ use super::{
     link::Link,
     liveness::{Liveness, Verdict},
     outbox::Outbox,
-    server_calls::{Pending, ServerCalls, push_answer},
+    server_calls::{ServerCalls, push_answer},
+    server_start::{Starter, deadline_passed},
     settings::Settings,
 };
 use crate::{
-    codec,
-    envelope::{ClientMessage, Envelope},
-    frame::split_batch,
     interfaces::directory::Load,
-    message::{GoAway, Refusal, RefusalReason},
+    message::{GoAway, Refusal},
     scope::{Caller, Scope},
     wire::FrameKind,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    any::Any,
-    fmt, io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 use tarpc::{ServerError, context};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until, timeout_at},
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -85,6 +81,10 @@ impl fmt::Debug for Session {
 /// The load is reported on a connection in use at most this often.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A client that was told of a drain and awaits nothing gets this long to hang up by itself, so that
+/// no call of its that is under way is lost.
+const DRAIN_LINGER: Duration = Duration::from_secs(1);
+
 /// Serves one connection, on which the hello is done, until it ends. Dropping the future ends it
 /// at once.
 pub async fn serve<S, D>(stream: S, dispatch: Arc<D>, session: Session) -> ConnectionLost
@@ -114,13 +114,8 @@ struct Server<S, D, B, F> {
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     gathered: bool,
     reported: (Load, Instant),
-}
-
-/// A call to start: its number, context and message.
-struct Call<'a> {
-    id: Option<u64>,
-    envelope: Envelope,
-    message: &'a [u8],
+    /// When bytes last came or went.
+    quiet_since: Instant,
 }
 
 impl<S, D, B, F> Server<S, D, B, F>
@@ -150,6 +145,7 @@ where
             draining: Some(Box::pin(session.drain.clone().cancelled_owned())),
             gathered: false,
             reported: (Load::default(), now),
+            quiet_since: now,
             session,
         }
     }
@@ -175,7 +171,10 @@ where
             }
             match self.link.poll_read(context) {
                 Poll::Ready(Ok(0)) => return Err(ConnectionLost::Closed),
-                Poll::Ready(Ok(_)) => self.liveness.sign_of_life(Instant::now()),
+                Poll::Ready(Ok(_)) => {
+                    self.quiet_since = Instant::now();
+                    self.liveness.sign_of_life(self.quiet_since);
+                }
                 Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => break,
             }
@@ -194,32 +193,58 @@ where
             return true;
         }
         self.gathered = false;
-        let emptied = !state.outbox.is_empty();
-        self.link.take(&mut state.outbox);
         state.server = Some(context.waker().clone());
-        drop(state);
-        if emptied {
-            self.calls.note_emptied();
-        }
         false
     }
 
-    /// Whether more calls must wait until answers have left.
-    fn is_full(&self) -> bool {
+    /// Moves the answers of tasks to the link, unless it has yet to write earlier ones: what waits
+    /// stays where it is counted. Returns whether there were any.
+    fn take_finished(&mut self) -> bool {
+        if self.link.has_unwritten() {
+            return false;
+        }
+        let mut state = self.calls.lock();
+        if state.outbox.is_empty() {
+            return false;
+        }
+        self.link.take(&mut state.outbox);
+        drop(state);
+        self.calls.note_emptied();
+        true
+    }
+
+    /// Whether what comes next must wait. Calls that run do not hold it up: cancels and pings must
+    /// get through to them. One-way calls do, for want of another way to slow their sender down.
+    fn is_full(&mut self) -> bool {
+        if self.calls.is_full_of_one_way() {
+            // The silence is of this side's making.
+            self.liveness.sign_of_life(Instant::now());
+            return true;
+        }
         self.link.has_unwritten()
-            || self.calls.lock().pending.len() >= self.session.settings.max_in_flight
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
-        self.report_load();
-        self.link.take(&mut self.outbox);
-        if self.link.has_unwritten() {
-            let written = self.link.write_some(context)?;
+        loop {
+            if self.take_finished() || !self.outbox.is_empty() {
+                self.report_load();
+            }
+            self.link.take(&mut self.outbox);
+            if !self.link.has_unwritten() {
+                return Ok(());
+            }
+            let written = self.link.write_some(context);
+            self.quiet_since = Instant::now();
             if written.proves_life {
-                self.liveness.sign_of_life(Instant::now());
+                self.liveness.sign_of_life(self.quiet_since);
+            }
+            if let Some(error) = written.error {
+                return Err(error.into());
+            }
+            if self.link.has_unwritten() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Adds the worker's load to answers that leave, if it changed and enough time has passed.
@@ -227,9 +252,6 @@ where
         let Some(load) = &self.session.load else {
             return;
         };
-        if self.outbox.is_empty() {
-            return;
-        }
         let now = Instant::now();
         let (last, at) = self.reported;
         if now < at + LOAD_INTERVAL {
@@ -279,14 +301,16 @@ where
 
     /// Looks after deadlines and silence.
     fn tick(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
-        let (busy, earliest) = {
-            let state = self.calls.lock();
-            (!state.pending.is_empty(), state.earliest_deadline)
-        };
-        self.liveness.set_busy(busy, Instant::now());
         loop {
-            let wanted = self.liveness.next_tick();
-            let wanted = earliest.map_or(wanted, |deadline| deadline.min(wanted));
+            let (busy, earliest) = {
+                let state = self.calls.lock();
+                (!state.pending.is_empty(), state.earliest_deadline)
+            };
+            self.liveness.set_busy(busy, Instant::now());
+            let wanted = [earliest, self.hang_up_at()]
+                .into_iter()
+                .flatten()
+                .fold(self.liveness.next_tick(), Instant::min);
             if wanted < self.timer.deadline() {
                 self.timer.as_mut().reset(wanted);
             }
@@ -297,8 +321,21 @@ where
         }
     }
 
+    /// When to end the connection during a drain, if nothing is left to do on it.
+    fn hang_up_at(&self) -> Option<Instant> {
+        if self.draining.is_some() || self.link.has_unwritten() {
+            return None;
+        }
+        let state = self.calls.lock();
+        let done = state.pending.is_empty() && state.outbox.is_empty();
+        done.then(|| self.quiet_since + DRAIN_LINGER)
+    }
+
     fn on_timer(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         let now = Instant::now();
+        if self.hang_up_at().is_some_and(|at| at <= now) {
+            return Err(ConnectionLost::GoneAway);
+        }
         let (overdue, earliest, idle) = {
             let mut state = self.calls.lock();
             let overdue = match state.earliest_deadline {
@@ -357,195 +394,5 @@ impl<S, D, B, F> Drop for Server<S, D, B, F> {
     /// Nobody will read the answers: stop working on them.
     fn drop(&mut self) {
         self.calls.lock().abort_all();
-    }
-}
-
-/// Starts the calls of a round of frames.
-struct Starter<'a, D, B, F> {
-    dispatch: &'a Arc<D>,
-    start: &'a B,
-    slot: &'a mut Pin<Box<Option<F>>>,
-    calls: &'a Arc<ServerCalls>,
-    outbox: &'a mut Outbox,
-    settings: &'a Settings,
-    scope: &'a Scope,
-    template: &'a context::Context,
-    draining: bool,
-    now: Instant,
-}
-
-impl<D, B, F> Starter<'_, D, B, F>
-where
-    D: Dispatch,
-    B: Fn(Arc<D>, context::Context, D::Request) -> F,
-    F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
-{
-    fn handle(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), ConnectionLost> {
-        let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
-        match kind {
-            FrameKind::Call => self.handle_message(body)?,
-            FrameKind::Batch => {
-                for message in split_batch(body) {
-                    self.handle_message(message.map_err(|error| protocol(&error))?)?;
-                }
-            }
-            FrameKind::OneWay => match ClientMessage::parse(body) {
-                Ok(ClientMessage::Request {
-                    envelope, message, ..
-                }) => self.begin(&Call {
-                    id: None,
-                    envelope,
-                    message,
-                }),
-                Ok(ClientMessage::Cancel { .. }) => {
-                    return Err(protocol(&"a one-way call cannot be cancelled"));
-                }
-                Err(error) => return Err(protocol(&error)),
-            },
-            FrameKind::Ping => self.outbox.push_raw_frame(FrameKind::Pong, body),
-            FrameKind::Pong => {}
-            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load => {
-                return Err(protocol(&format_args!(
-                    "a server received a {kind:?} frame"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_message(&mut self, body: &[u8]) -> Result<(), ConnectionLost> {
-        match ClientMessage::parse(body) {
-            Ok(ClientMessage::Request {
-                envelope,
-                id,
-                message,
-            }) => self.begin(&Call {
-                id: Some(id),
-                envelope,
-                message,
-            }),
-            Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
-            Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, call: &Call<'_>) {
-        if self.draining {
-            return self.answer(call.id, Err(Unanswered::Refused(draining())));
-        }
-        if call.envelope.deadline.is_zero() {
-            return self.answer(call.id, Err(Unanswered::Failed(deadline_passed())));
-        }
-        let request = match codec::decode::<D::Request>(call.message) {
-            Ok(request) => request,
-            Err(error) => {
-                let detail = format!("the request cannot be decoded: {error}");
-                let error = ServerError::new(io::ErrorKind::InvalidData, detail);
-                return self.answer(call.id, Err(Unanswered::Failed(error)));
-            }
-        };
-        let context = call.envelope.to_context(self.template, self.now);
-        let begun = catch_unwind(AssertUnwindSafe(|| {
-            let future = (self.start)(Arc::clone(self.dispatch), context, request);
-            self.slot.set(Some(future));
-        }));
-        if let Err(panic) = begun {
-            return self.answer(call.id, Err(panicked(&*panic)));
-        }
-        // A future that has to wait is polled again by its own task, with that task's waker.
-        match poll_caught(self.slot, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => {
-                self.answer(call.id, answer);
-                // Some futures hold resources until they are dropped.
-                self.slot.set(None);
-            }
-            Poll::Pending => self.spawn(call.id, Instant::from_std(context.deadline)),
-        }
-    }
-
-    fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, Unanswered>) {
-        if let Some(id) = id {
-            push_answer(self.outbox, id, answer, self.settings.max_send);
-        }
-    }
-
-    /// Gives the future in the slot a task of its own.
-    fn spawn(&mut self, id: Option<u64>, deadline: Instant) {
-        let slot = std::mem::replace(self.slot, Box::pin(None));
-        let future = self.scope.clone().wrap(Caught(slot));
-        let Some(id) = id else {
-            // Nobody can cancel a one-way call, and it outlives its connection.
-            tokio::spawn(timeout_at(deadline, async {
-                let _unwanted: Result<D::Response, Unanswered> = future.await;
-            }));
-            return;
-        };
-        let calls = Arc::clone(self.calls);
-        let mut state = self.calls.lock();
-        let task = tokio::spawn(async move {
-            let answer = future.await;
-            calls.finish(id, answer).await;
-        });
-        state.insert(
-            id,
-            Pending {
-                task: task.abort_handle(),
-                deadline,
-            },
-        );
-    }
-}
-
-/// A method's future that answers an error if the method panics.
-struct Caught<F>(Pin<Box<Option<F>>>);
-
-impl<F, R> Future for Caught<F>
-where
-    F: Future<Output = Result<R, Unanswered>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        poll_caught(&mut self.get_mut().0, context)
-    }
-}
-
-fn poll_caught<F, R>(
-    slot: &mut Pin<Box<Option<F>>>,
-    context: &mut Context<'_>,
-) -> Poll<Result<R, Unanswered>>
-where
-    F: Future<Output = Result<R, Unanswered>>,
-{
-    let Some(future) = slot.as_mut().as_pin_mut() else {
-        return Poll::Pending;
-    };
-    catch_unwind(AssertUnwindSafe(|| future.poll(context)))
-        .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Unanswered {
-    let what = panic
-        .downcast_ref::<&str>()
-        .map(|what| (*what).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    let detail = match what {
-        Some(what) => format!("the method panicked: {what}"),
-        None => "the method panicked".to_owned(),
-    };
-    Unanswered::Failed(ServerError::new(io::ErrorKind::Other, detail))
-}
-
-fn deadline_passed() -> ServerError {
-    let detail = "the deadline passed".to_owned();
-    ServerError::new(io::ErrorKind::TimedOut, detail)
-}
-
-fn draining() -> Refusal {
-    Refusal {
-        reason: RefusalReason::Draining,
-        retry_after_ms: 0,
-        sentence: "the worker is about to stop".to_owned(),
     }
 }

@@ -10,7 +10,10 @@ use serde::Serialize;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Waker,
 };
 use tarpc::{Response, ServerError};
@@ -22,7 +25,23 @@ pub(super) struct ServerCalls {
     state: Mutex<State>,
     /// Told when the outbox was emptied.
     emptied: Notify,
+    /// One-way calls that run.
+    one_way: AtomicUsize,
     settings: Settings,
+}
+
+/// A one-way call that runs in a task of its own.
+#[derive(Debug)]
+pub(super) struct OneWay(Arc<ServerCalls>);
+
+impl Drop for OneWay {
+    fn drop(&mut self) {
+        self.0.one_way.fetch_sub(1, Ordering::AcqRel);
+        let server = self.0.lock().server.take();
+        if let Some(server) = server {
+            server.wake();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +64,7 @@ impl ServerCalls {
         Arc::new(Self {
             state: Mutex::default(),
             emptied: Notify::new(),
+            one_way: AtomicUsize::new(0),
             settings,
         })
     }
@@ -54,7 +74,23 @@ impl ServerCalls {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves the answers of finished tasks to `outbox`, and lets those that wait for room go on.
+    /// Whether as many calls wait for their answers as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().pending.len() >= self.settings.max_in_flight
+    }
+
+    /// Whether as many one-way calls run as may.
+    pub(super) fn is_full_of_one_way(&self) -> bool {
+        self.one_way.load(Ordering::Acquire) >= self.settings.max_in_flight
+    }
+
+    /// Counts a one-way call until the result is dropped.
+    pub(super) fn enter_one_way(self: &Arc<Self>) -> OneWay {
+        self.one_way.fetch_add(1, Ordering::AcqRel);
+        OneWay(Arc::clone(self))
+    }
+
+    /// Lets answers that wait for room go on.
     pub(super) fn note_emptied(&self) {
         self.emptied.notify_waiters();
     }

@@ -20,10 +20,18 @@ thread_local! {
 
 /// Runs an encoder that splices.
 pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
+    struct Restore;
+    impl Drop for Restore {
+        /// Also when the encoder panics: the next one must not meet its remains.
+        fn drop(&mut self) {
+            SPLICING.set(false);
+            HAS_OUTGOING.set(false);
+            OUTGOING.take();
+        }
+    }
     SPLICING.set(true);
-    let result = encode();
-    SPLICING.set(false);
-    result
+    let _restore = Restore;
+    encode()
 }
 
 /// Offers bytes that belong after what is written next. Returns whether they will be spliced.

@@ -33,7 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
-    let places = Arc::new(Semaphore::new(acceptor.config.max_connections));
+    let places = Arc::new(Semaphore::new(
+        acceptor.config.max_connections.min(Semaphore::MAX_PERMITS),
+    ));
     // Refusing is cheap but not free: beyond this many at once, strangers are simply dropped.
     let refusals = Arc::new(Semaphore::new(64));
     loop {

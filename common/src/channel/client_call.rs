@@ -1,0 +1,186 @@
+//! One call at the client, from its first poll to its answer.
+
+use super::{
+    client::{Phase, Shared, State},
+    error::{AttemptError, ConnectionLost},
+};
+use crate::{
+    envelope::{self, ENVELOPE_LEN, Envelope},
+    frame::FrameHeader,
+    message::EncodedRequest,
+    wire::FrameKind,
+};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+use tarpc::{context, trace};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot},
+    time::Instant,
+};
+
+/// What happens once the bytes before a position of the stream have been written.
+pub(super) struct OnWritten {
+    pub(super) end: u64,
+    /// The room that a large message took up in the outbox.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+    /// The permit of a call that nobody waits for, but whose bytes still take up memory.
+    pub(super) _place: Option<Place>,
+    pub(super) notify: Option<oneshot::Sender<()>>,
+}
+
+/// A call's permit to be in flight, given back when it is dropped.
+pub(super) struct Place(Arc<Semaphore>);
+
+impl Place {
+    pub(super) fn new(in_flight: &Arc<Semaphore>, permit: SemaphorePermit<'_>) -> Self {
+        permit.forget();
+        Self(Arc::clone(in_flight))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// The envelope of a call whose deadline has not passed yet.
+pub(super) fn envelope_in_time(context: &context::Context) -> Result<Envelope, AttemptError> {
+    let envelope = Envelope::new(context, Instant::now());
+    if envelope.deadline.is_zero() {
+        return Err(AttemptError::DeadlineExceeded { sent: false });
+    }
+    Ok(envelope)
+}
+
+/// A call from its first poll to its answer.
+pub(super) struct Answer<'a, R> {
+    pub(super) shared: &'a Shared<R>,
+    pub(super) context: &'a context::Context,
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage<'a>,
+    pub(super) permit: Option<SemaphorePermit<'a>>,
+}
+
+pub(super) enum Stage<'a> {
+    Unsent {
+        request: &'a EncodedRequest,
+        room: Option<OwnedSemaphorePermit>,
+    },
+    Sent(u64),
+    Done,
+}
+
+impl<R> Answer<'_, R> {
+    fn send(
+        &self,
+        request: &EncodedRequest,
+        room: Option<OwnedSemaphorePermit>,
+        waker: &Waker,
+    ) -> Result<u64, AttemptError> {
+        let envelope = envelope_in_time(self.context)?;
+        let header = FrameHeader {
+            kind: FrameKind::Call,
+            len: ENVELOPE_LEN + request.len(),
+        };
+        let mut state = self.shared.lock();
+        if let Some(error) = state.refusal() {
+            return Err(error);
+        }
+        let id = state.calls.insert(self.deadline, waker.clone());
+        state.append(&header.to_bytes(), &envelope.request(id), request);
+        let end = state.outbox.end();
+        state.calls.set_end(id, end);
+        if room.is_some() {
+            state.on_written.push_back(OnWritten {
+                end,
+                _room: room,
+                _place: None,
+                notify: None,
+            });
+        }
+        let pump = state.pump.take();
+        drop(state);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+        Ok(id)
+    }
+
+    /// Keeps the permit of a call that nobody waits for any more until its bytes, and its cancel's,
+    /// have left: they take up memory for as long.
+    fn hold_place(&mut self, state: &mut State<R>) {
+        let end = state.outbox.end();
+        if end <= state.written || matches!(state.phase, Phase::Lost(_)) {
+            return;
+        }
+        if let Some(permit) = self.permit.take() {
+            state.on_written.push_back(OnWritten {
+                end,
+                _room: None,
+                _place: Some(Place::new(&self.shared.in_flight, permit)),
+                notify: None,
+            });
+        }
+    }
+}
+
+impl<R> Future for Answer<'_, R> {
+    type Output = Result<R, AttemptError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match std::mem::replace(&mut this.stage, Stage::Done) {
+            Stage::Unsent { request, room } => match this.send(request, room, context.waker()) {
+                Ok(id) => {
+                    this.stage = Stage::Sent(id);
+                    Poll::Pending
+                }
+                Err(error) => Poll::Ready(Err(error)),
+            },
+            Stage::Sent(id) => {
+                let mut state = this.shared.lock();
+                let Poll::Ready(answer) = state.calls.poll_take(id, context) else {
+                    this.stage = Stage::Sent(id);
+                    return Poll::Pending;
+                };
+                if let Some(Err(AttemptError::DeadlineExceeded { .. })) = &answer {
+                    this.hold_place(&mut state);
+                }
+                Poll::Ready(answer.unwrap_or(Err(AttemptError::MaybeRan(
+                    ConnectionLost::Abandoned("the call was forgotten"),
+                ))))
+            }
+            Stage::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<R> Drop for Answer<'_, R> {
+    /// Nobody waits any more: forget the call and tell the peer.
+    fn drop(&mut self) {
+        let Stage::Sent(id) = self.stage else { return };
+        let waker = {
+            let mut state = self.shared.lock();
+            if state.calls.forget(id).is_none() || matches!(state.phase, Phase::Lost(_)) {
+                return;
+            }
+            state.push_cancel(id, self.context.trace_context);
+            self.hold_place(&mut state);
+            state.pump.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<R> State<R> {
+    pub(super) fn push_cancel(&mut self, id: u64, trace_context: trace::Context) {
+        self.outbox
+            .push_raw_frame(FrameKind::Call, &envelope::cancel(id, trace_context));
+    }
+}

@@ -1,0 +1,238 @@
+//! How a server's connection starts the calls that its frames ask for.
+
+use super::{
+    error::ConnectionLost,
+    outbox::Outbox,
+    server::{Dispatch, Unanswered},
+    server_calls::{Pending, ServerCalls, push_answer},
+    settings::Settings,
+};
+use crate::{
+    codec::{self, CodecError},
+    envelope::{ClientMessage, Envelope},
+    frame::split_batch,
+    message::{Refusal, RefusalReason},
+    scope::Scope,
+    wire::FrameKind,
+};
+use std::{
+    any::Any,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+use tarpc::{ServerError, context};
+use tokio::time::{Instant, timeout_at};
+
+/// A call to start: its number, context and message.
+struct Call<'a> {
+    id: Option<u64>,
+    envelope: Envelope,
+    message: &'a [u8],
+}
+
+/// Starts the calls of a round of frames.
+pub(super) struct Starter<'a, D, B, F> {
+    pub(super) dispatch: &'a Arc<D>,
+    pub(super) start: &'a B,
+    pub(super) slot: &'a mut Pin<Box<Option<F>>>,
+    pub(super) calls: &'a Arc<ServerCalls>,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) settings: &'a Settings,
+    pub(super) scope: &'a Scope,
+    pub(super) template: &'a context::Context,
+    pub(super) draining: bool,
+    pub(super) now: Instant,
+}
+
+impl<D, B, F> Starter<'_, D, B, F>
+where
+    D: Dispatch,
+    B: Fn(Arc<D>, context::Context, D::Request) -> F,
+    F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
+{
+    pub(super) fn handle(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), ConnectionLost> {
+        let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
+        match kind {
+            FrameKind::Call => self.handle_message(body)?,
+            FrameKind::Batch => {
+                for message in split_batch(body) {
+                    self.handle_message(message.map_err(|error| protocol(&error))?)?;
+                }
+            }
+            FrameKind::OneWay => match ClientMessage::parse(body) {
+                Ok(ClientMessage::Request {
+                    envelope, message, ..
+                }) => self.begin(&Call {
+                    id: None,
+                    envelope,
+                    message,
+                }),
+                Ok(ClientMessage::Cancel { .. }) => {
+                    return Err(protocol(&"a one-way call cannot be cancelled"));
+                }
+                Err(error) => return Err(protocol(&error)),
+            },
+            FrameKind::Ping => self.outbox.push_raw_frame(FrameKind::Pong, body),
+            FrameKind::Pong => {}
+            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load => {
+                return Err(protocol(&format_args!(
+                    "a server received a {kind:?} frame"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, body: &[u8]) -> Result<(), ConnectionLost> {
+        match ClientMessage::parse(body) {
+            Ok(ClientMessage::Request {
+                envelope,
+                id,
+                message,
+            }) => self.begin(&Call {
+                id: Some(id),
+                envelope,
+                message,
+            }),
+            Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
+            Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, call: &Call<'_>) {
+        if self.draining {
+            return self.answer(call.id, Err(Unanswered::Refused(draining())));
+        }
+        if call.envelope.deadline.is_zero() {
+            return self.answer(call.id, Err(Unanswered::Failed(deadline_passed())));
+        }
+        if call.id.is_some() && self.calls.is_full() {
+            return self.answer(call.id, Err(Unanswered::Refused(overloaded())));
+        }
+        let context = call.envelope.to_context(self.template, self.now);
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            let request = codec::decode::<D::Request>(call.message)?;
+            let future = (self.start)(Arc::clone(self.dispatch), context, request);
+            self.slot.set(Some(future));
+            Ok(())
+        }));
+        match begun {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return self.answer(call.id, Err(undecodable(&error))),
+            Err(panic) => return self.answer(call.id, Err(panicked(&*panic))),
+        }
+        // A future that has to wait is polled again by its own task, with that task's waker.
+        match poll_caught(self.slot, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => {
+                self.answer(call.id, answer);
+                // Some futures hold resources until they are dropped.
+                self.slot.set(None);
+            }
+            Poll::Pending => self.spawn(call.id, Instant::from_std(context.deadline)),
+        }
+    }
+
+    fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, Unanswered>) {
+        if let Some(id) = id {
+            push_answer(self.outbox, id, answer, self.settings.max_send);
+        }
+    }
+
+    /// Gives the future in the slot a task of its own.
+    fn spawn(&mut self, id: Option<u64>, deadline: Instant) {
+        let slot = std::mem::replace(self.slot, Box::pin(None));
+        let future = self.scope.clone().wrap(Caught(slot));
+        let Some(id) = id else {
+            // Nobody can cancel a one-way call, and it outlives its connection.
+            let counted = self.calls.enter_one_way();
+            tokio::spawn(timeout_at(deadline, async {
+                let _unwanted: Result<D::Response, Unanswered> = future.await;
+                drop(counted);
+            }));
+            return;
+        };
+        let calls = Arc::clone(self.calls);
+        let mut state = self.calls.lock();
+        let task = tokio::spawn(async move {
+            let answer = future.await;
+            calls.finish(id, answer).await;
+        });
+        state.insert(
+            id,
+            Pending {
+                task: task.abort_handle(),
+                deadline,
+            },
+        );
+    }
+}
+
+/// A method's future that answers an error if the method panics.
+struct Caught<F>(Pin<Box<Option<F>>>);
+
+impl<F, R> Future for Caught<F>
+where
+    F: Future<Output = Result<R, Unanswered>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        poll_caught(&mut self.get_mut().0, context)
+    }
+}
+
+fn poll_caught<F, R>(
+    slot: &mut Pin<Box<Option<F>>>,
+    context: &mut Context<'_>,
+) -> Poll<Result<R, Unanswered>>
+where
+    F: Future<Output = Result<R, Unanswered>>,
+{
+    let Some(future) = slot.as_mut().as_pin_mut() else {
+        return Poll::Pending;
+    };
+    catch_unwind(AssertUnwindSafe(|| future.poll(context)))
+        .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Unanswered {
+    let what = panic
+        .downcast_ref::<&str>()
+        .map(|what| (*what).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    let detail = match what {
+        Some(what) => format!("the method panicked: {what}"),
+        None => "the method panicked".to_owned(),
+    };
+    Unanswered::Failed(ServerError::new(io::ErrorKind::Other, detail))
+}
+
+fn undecodable(error: &CodecError) -> Unanswered {
+    let detail = format!("the request cannot be decoded: {error}");
+    Unanswered::Failed(ServerError::new(io::ErrorKind::InvalidData, detail))
+}
+
+fn overloaded() -> Refusal {
+    Refusal {
+        reason: RefusalReason::Overloaded,
+        retry_after_ms: 0,
+        sentence: "the connection carries as many calls as it may".to_owned(),
+    }
+}
+
+pub(super) fn deadline_passed() -> ServerError {
+    let detail = "the deadline passed".to_owned();
+    ServerError::new(io::ErrorKind::TimedOut, detail)
+}
+
+fn draining() -> Refusal {
+    Refusal {
+        reason: RefusalReason::Draining,
+        retry_after_ms: 0,
+        sentence: "the worker is about to stop".to_owned(),
+    }
+}
