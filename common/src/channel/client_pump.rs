@@ -27,6 +27,9 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+/// How often the pump stands back, while more and more calls gather, before it writes.
+const MAX_GATHERS: u32 = 4;
+
 pub(super) struct Pump<S, R> {
     link: Link<S>,
     shared: Arc<Shared<R>>,
@@ -34,8 +37,9 @@ pub(super) struct Pump<S, R> {
     /// See [`Settings::max_buffered`].
     max_buffered: u64,
     timer: Pin<Box<Sleep>>,
-    /// Whether this round already let the other tasks run before writing.
-    gathered: bool,
+    /// How often this round has let other tasks run before writing, and how much had gathered.
+    gathers: u32,
+    gathered_bytes: usize,
     /// Answers of one round, kept between rounds for their allocation.
     answers: Vec<(u64, Result<R, AttemptError>)>,
     wakers: Vec<Waker>,
@@ -55,7 +59,8 @@ where
             liveness,
             max_buffered: settings.max_buffered as u64,
             shared,
-            gathered: false,
+            gathers: 0,
+            gathered_bytes: 0,
             answers: Vec::new(),
             wakers: Vec::new(),
         }
@@ -97,14 +102,19 @@ where
             }
             if state.outbox.is_empty() {
                 state.pump = Some(context.waker().clone());
-            } else if !self.gathered && state.calls.waiting() > 1 {
+            } else if self.gathers < MAX_GATHERS
+                && state.calls.waiting() > 1
+                && state.outbox.len() > self.gathered_bytes
+            {
                 // Several callers are at work. Let those that are ready to run queue their calls
                 // too: one write for all of them costs no more than one for the first.
-                self.gathered = true;
+                self.gathers += 1;
+                self.gathered_bytes = state.outbox.len();
                 context.waker().wake_by_ref();
                 return Ok(true);
             }
-            self.gathered = false;
+            self.gathers = 0;
+            self.gathered_bytes = 0;
             self.link.take(&mut state.outbox);
             state.pump = Some(context.waker().clone());
         }

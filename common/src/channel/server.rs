@@ -96,6 +96,10 @@ where
     Server::new(stream, dispatch, start, session).await
 }
 
+/// This many calls are answered before their answers leave: then the client can work on them while
+/// the server goes on, and neither waits for the other to finish a long round.
+const ROUND: usize = 32;
+
 struct Server<S, D, B, F> {
     link: Link<S>,
     dispatch: Arc<D>,
@@ -286,7 +290,7 @@ where
                 draining: self.draining.is_none(),
                 now: Instant::now(),
             };
-            loop {
+            for _ in 0..ROUND {
                 if starter.outbox.len() >= self.session.settings.max_buffered {
                     return Ok(true);
                 }
@@ -296,6 +300,7 @@ where
                     Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
                 }
             }
+            Ok(true)
         })
     }
 
