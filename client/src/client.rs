@@ -33,14 +33,16 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: ClientConfig,
     nameservers: Vec<NameServer>,
-    /// Objects in use, by name and interface.
-    objects: Mutex<HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>>,
+    objects: Mutex<ObjectsInUse>,
     budget: Mutex<Budget>,
     /// Calls since the budget was last asked.
     calls: AtomicU64,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
+
+/// By name and interface; each an [`Object`] of the interface's response type.
+type ObjectsInUse = HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

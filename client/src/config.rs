@@ -55,6 +55,11 @@ impl ClientConfig {
         })
     }
 
+    /// The name servers, in the order given.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.nameservers
+    }
+
     /// What the client calls itself in the workers' logs.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {

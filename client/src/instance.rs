@@ -221,12 +221,14 @@ impl<R> Instance<R> {
                     self.draining.store(true, Ordering::Relaxed);
                 }
             }
-            // A deadline that passes says that the instance takes at least this long.
-            AttemptError::DeadlineExceeded { sent: true } => learned.latency.failed(took, now),
+            // A deadline that passes says that the instance takes at least this long; and one that
+            // fails fast must not look fast.
+            AttemptError::DeadlineExceeded { sent: true } | AttemptError::Failed(_) => {
+                learned.latency.failed(took, now);
+            }
             AttemptError::DeadlineExceeded { sent: false }
             | AttemptError::TooLarge { .. }
-            | AttemptError::Encoding(_)
-            | AttemptError::Failed(_) => {}
+            | AttemptError::Encoding(_) => {}
         }
         let free = learned.breaker.is_closed() && learned.pushed_back.is_none();
         self.unrestricted.store(free, Ordering::Relaxed);

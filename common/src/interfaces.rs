@@ -1,4 +1,85 @@
 //! The interfaces that come with the broker.
 
+pub mod calculator;
 pub mod directory;
+pub mod echo;
+pub mod hash;
 pub mod invoke;
+pub mod text;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interface::Interface;
+    use serde_json::json;
+
+    /// The methods of an interface with their parameters, as a call on the command line names them.
+    fn signatures<I: Interface>() -> Vec<String> {
+        let signature = |method: &crate::interface::Method| {
+            assert!(method.repeatable, "{}", method.name);
+            format!("{}({})", method.name, method.parameters.join(", "))
+        };
+        I::METHODS.iter().map(signature).collect()
+    }
+
+    #[test]
+    fn the_built_in_objects_have_the_documented_methods() {
+        assert_eq!(calculator::Calculator::NAME, "pyroxene.Calculator");
+        assert_eq!(
+            signatures::<calculator::Calculator>(),
+            [
+                "sum(values)",
+                "average(values)",
+                "max(values)",
+                "min(values)",
+                "factorial(n)",
+                "fibonacci(n)",
+                "sort(values)",
+                "matrix_multiply(a, b)",
+                "compute(iterations)",
+            ]
+        );
+        assert_eq!(text::Text::NAME, "pyroxene.Text");
+        assert_eq!(
+            signatures::<text::Text>(),
+            [
+                "count_words(text)",
+                "count_chars(text)",
+                "uppercase(text)",
+                "lowercase(text)",
+                "reverse(text)",
+            ]
+        );
+        assert_eq!(hash::Hash::NAME, "pyroxene.Hash");
+        assert_eq!(
+            signatures::<hash::Hash>(),
+            ["sha256(text)", "sha512(text)", "blake3(text)"]
+        );
+        assert_eq!(echo::Echo::NAME, "pyroxene.Echo");
+        assert_eq!(
+            signatures::<echo::Echo>(),
+            ["echo(data)", "sleep(ms)", "fail(message)", "whoami()"]
+        );
+    }
+
+    #[test]
+    fn schemas_say_what_json_looks_like() {
+        let calculator = calculator::Calculator::describe();
+        let numbers = json!({ "type": "array", "items": { "type": "number" } });
+        let sort = calculator.method("sort").unwrap();
+        assert_eq!(
+            (&sort.parameters[0].schema, &sort.result),
+            (&numbers, &numbers)
+        );
+        let fibonacci = calculator.method("fibonacci").unwrap();
+        assert_eq!(
+            fibonacci.result,
+            json!({ "type": "array", "items": { "type": "string", "pattern": "^[0-9]+$" } })
+        );
+        let echo = echo::Echo::describe();
+        assert_eq!(
+            echo.method("echo").unwrap().parameters[0].schema,
+            json!(true)
+        );
+    }
+}

@@ -13,7 +13,9 @@ pub mod json;
 pub mod message;
 pub mod net;
 pub mod scope;
+pub mod signal;
 pub mod transport;
+pub mod values;
 pub mod wire;
 
 #[doc(hidden)]

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The worker: hosts objects, holds leases with name servers, runs methods.
+//!
+//! - [`Worker`] and [`WorkerBuilder`]: putting one together, its life.
+//! - `session`: the lease with one name server.
+//! - `hosted`: the way of a call within the worker, with [`compute`] for what is CPU-bound and
+//!   `exclusive` for names that only one worker may serve.
+//! - [`objects`]: the built-in objects.
+
+mod builder;
+mod chaos;
+pub mod compute;
+mod exclusive;
+mod hosted;
+mod load;
+pub mod objects;
+mod session;
+mod worker;
+
+pub use builder::{BUILTINS, WorkerBuilder};
+pub use chaos::{Chaos, InvalidChaos};
+pub use worker::{Worker, WorkerError};

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::directory::{DirectoryService, service::MAX_WAIT};
+use pyroxene_common::interface::Outcome;
 use pyroxene_common::{
     interface::Serves,
     interfaces::directory::{
@@ -274,10 +275,9 @@ async fn the_service_answers_requests_of_the_interface() {
     };
     let service = service(Limits::default());
     let response = Interface::serve(service, patient(), request).await.unwrap();
-    let failure = <Interface as pyroxene_common::interface::Interface>::failure(&response);
-    assert_eq!(
-        failure.unwrap(),
-        "'nowhere' is not an address: write OBJECT@ENDPOINT, pyroxene://ENDPOINT/OBJECT or \
-         ENDPOINT, where ENDPOINT is host:port, [v6]:port or unix:/path"
-    );
+    let outcome = <Interface as pyroxene_common::interface::Interface>::outcome(&response);
+    let sentence = "'nowhere' is not an address: write OBJECT@ENDPOINT, \
+                    pyroxene://ENDPOINT/OBJECT or ENDPOINT, where ENDPOINT is host:port, \
+                    [v6]:port or unix:/path";
+    assert_eq!(outcome, Outcome::Failed(sentence.to_owned()));
 }

@@ -1,0 +1,217 @@
+//! The compute pool: where CPU-bound methods run, so that heartbeats and small calls are never
+//! late. Its queue is bounded; beyond it a call is refused before it runs.
+
+use pyroxene_common::{
+    message::{Refusal, RefusalReason},
+    scope::{Scope, current},
+};
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tarpc::ServerError;
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+/// Threads for CPU-bound methods.
+#[derive(Clone)]
+pub struct ComputePool(Arc<Inner>);
+
+struct Inner {
+    threads: Arc<Semaphore>,
+    /// Methods that run or wait.
+    admitted: AtomicUsize,
+    /// Methods that wait.
+    queued: AtomicUsize,
+    limit: usize,
+    parallel: Arc<rayon::ThreadPool>,
+}
+
+impl fmt::Debug for ComputePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ComputePool")
+            .field("queued", &self.0.queued)
+            .field("limit", &self.0.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A refused call is told to come back after about the time that a short queue takes to move.
+const RETRY_AFTER_MS: u32 = 20;
+
+impl ComputePool {
+    /// A pool that runs `threads` methods at once and lets `queue` more wait.
+    pub fn new(threads: usize, queue: usize) -> io::Result<Self> {
+        let parallel = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("compute-{index}"))
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self(Arc::new(Inner {
+            threads: Arc::new(Semaphore::new(threads)),
+            admitted: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            limit: threads.saturating_add(queue),
+            parallel: Arc::new(parallel),
+        })))
+    }
+
+    /// The threads over which one method spreads its work, such as a sort.
+    pub fn parallel(&self) -> Arc<rayon::ThreadPool> {
+        Arc::clone(&self.0.parallel)
+    }
+
+    /// How many methods wait.
+    pub fn queued(&self) -> usize {
+        self.0.queued.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place in the pool, if there is one left.
+    pub fn admit(&self) -> Result<Place, Refusal> {
+        let admitted = self.0.admitted.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.clone());
+        if admitted >= self.0.limit {
+            drop(place);
+            return Err(Refusal {
+                reason: RefusalReason::Overloaded,
+                retry_after_ms: RETRY_AFTER_MS,
+                sentence: "the worker is overloaded: its compute queue is full".to_owned(),
+            });
+        }
+        Ok(place)
+    }
+}
+
+/// A place in the pool.
+#[derive(Debug)]
+pub struct Place(ComputePool);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.admitted.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a method that waits.
+struct Queued(ComputePool);
+
+impl Queued {
+    fn new(pool: &ComputePool) -> Self {
+        pool.0.queued.fetch_add(1, Ordering::Relaxed);
+        Self(pool.clone())
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.0.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    /// Runs a method's future on a thread of the pool. Dropping this future cancels the token that
+    /// the method finds in its scope; the thread is free again once the method has noticed.
+    pub async fn run<F>(self, method: F) -> Result<F::Output, ServerError>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let pool = self.0.clone();
+        let queued = Queued::new(&pool);
+        let threads = Arc::clone(&pool.0.threads);
+        let thread = threads.acquire_owned().await.map_err(stopped)?;
+        drop(queued);
+        let cancellation = CancellationToken::new();
+        let _cancel_when_dropped = cancellation.clone().drop_guard();
+        let scope = Scope {
+            cancellation,
+            ..current()
+        };
+        let runtime = Handle::current();
+        let done = spawn_blocking(move || {
+            // The place and the thread are taken until the method ends, whoever waits for it.
+            let _taken = (self, thread);
+            scope.enter(|| runtime.block_on(method))
+        });
+        done.await.map_err(|error| match error.try_into_panic() {
+            // The channel turns it into an answer, as it does for a method that runs in place.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => stopped(error),
+        })
+    }
+}
+
+fn stopped(error: impl fmt::Display) -> ServerError {
+    ServerError::new(
+        io::ErrorKind::Other,
+        format!("the worker has stopped: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::scope;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn beyond_the_queue_a_call_is_refused_and_places_come_back() {
+        let pool = ComputePool::new(1, 1).unwrap();
+        let (finish, finished) = oneshot::channel::<()>();
+        let first = tokio::spawn(pool.admit().unwrap().run(finished));
+        let second = tokio::spawn(pool.admit().unwrap().run(async {}));
+        let refusal = pool.admit().unwrap_err();
+        assert_eq!(refusal.reason, RefusalReason::Overloaded);
+        finish.send(()).unwrap();
+        first.await.unwrap().unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        assert_eq!(pool.queued(), 0);
+        pool.admit().unwrap();
+    }
+
+    #[tokio::test]
+    async fn giving_up_cancels_the_method_and_frees_its_thread() {
+        let pool = ComputePool::new(1, 0).unwrap();
+        let (started, has_started) = oneshot::channel();
+        let looping = pool.admit().unwrap().run(async move {
+            let cancellation = scope::cancellation();
+            started.send(()).unwrap();
+            while !cancellation.is_cancelled() {
+                std::hint::spin_loop();
+            }
+        });
+        tokio::select! {
+            _ = looping => panic!("it loops until it is cancelled"),
+            started = has_started => started.unwrap(),
+        }
+        // The place is free as soon as the loop has noticed.
+        let place = loop {
+            match pool.admit() {
+                Ok(place) => break place,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(place.run(async { 7 }).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_method_sees_its_caller_on_the_pool() {
+        let pool = ComputePool::new(1, 0).unwrap();
+        let scope = Scope {
+            caller: Arc::new(scope::Caller {
+                address: "a".into(),
+                name: "n".into(),
+            }),
+            ..Scope::default()
+        };
+        let running = pool
+            .admit()
+            .unwrap()
+            .run(async { scope::current().caller.name.clone() });
+        let running = std::pin::pin!(running);
+        assert_eq!(scope.wrap(running).await, Ok("n".to_owned()));
+    }
+}

@@ -1,0 +1,70 @@
+//! Which exclusive names this worker holds. A name is held only while the lease that granted it
+//! lives, so that a worker that was cut off stops serving before another takes over.
+
+use pyroxene_common::message::{Refusal, RefusalReason};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::time::Instant;
+
+/// The exclusive names of a worker, with what each name server granted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holdings(Arc<Mutex<HashMap<String, HashMap<usize, Instant>>>>);
+
+impl Holdings {
+    /// Takes note of what a name server grants until `until`. What it does not list is lost there.
+    pub(crate) fn granted(&self, nameserver: usize, names: &[(String, u64)], until: Instant) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for grants in held.values_mut() {
+            grants.remove(&nameserver);
+        }
+        for (name, _fence) in names {
+            let grants = held.entry(name.clone()).or_default();
+            grants.insert(nameserver, until);
+        }
+        held.retain(|_, grants| !grants.is_empty());
+    }
+
+    /// Refuses a call to an exclusive object that is not held now.
+    pub(crate) fn check(&self, object: &str, now: Instant) -> Result<(), Refusal> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = held
+            .get(object)
+            .is_some_and(|grants| grants.values().any(|until| now < *until));
+        if holds {
+            return Ok(());
+        }
+        Err(Refusal {
+            reason: RefusalReason::NotHolder,
+            retry_after_ms: 0,
+            sentence: format!("this worker does not hold the exclusive name '{object}' now"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_name_is_held_while_a_lease_that_grants_it_lives() {
+        let holdings = Holdings::default();
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let printer = [("printer".to_owned(), 1)];
+        assert!(holdings.check("printer", now).is_err());
+        holdings.granted(0, &printer, at(3));
+        assert!(holdings.check("printer", at(2)).is_ok());
+        assert!(holdings.check("printer", at(3)).is_err());
+        holdings.granted(1, &printer, at(5));
+        holdings.granted(0, &[], at(6));
+        assert!(
+            holdings.check("printer", at(4)).is_ok(),
+            "the other grant lives"
+        );
+        holdings.granted(1, &[], at(6));
+        assert!(holdings.check("printer", at(4)).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! How busy a worker is.
+
+use crate::compute::ComputePool;
+use pyroxene_common::interfaces::directory::Load;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// Counts the calls of all objects of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauge(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    capacity: u32,
+    pool: ComputePool,
+}
+
+impl Gauge {
+    pub(crate) fn new(capacity: usize, pool: ComputePool) -> Self {
+        Self(Arc::new(Inner {
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+            pool,
+        }))
+    }
+
+    /// Counts a call until the guard is dropped. Returns its number, from one on.
+    pub(crate) fn begin(&self) -> (u64, Running<'_>) {
+        let number = self.0.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        (number, Running(&self.0))
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        let ended = self.0.ended.load(Ordering::Relaxed);
+        self.0.begun.load(Ordering::Relaxed).saturating_sub(ended)
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        let queue = u32::try_from(self.0.pool.queued()).unwrap_or(u32::MAX);
+        let in_flight = u32::try_from(self.in_flight()).unwrap_or(u32::MAX);
+        Load {
+            in_flight: in_flight.saturating_sub(queue),
+            queue,
+            capacity: self.0.capacity,
+            calls: self.0.ended.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A call that counts as running.
+#[derive(Debug)]
+pub(crate) struct Running<'a>(&'a Inner);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}

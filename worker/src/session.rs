@@ -1,0 +1,175 @@
+//! The session of a worker with one name server: opened, renewed by heartbeats, opened again after
+//! the name server restarted or forgot it.
+
+use crate::{exclusive::Holdings, load::Gauge};
+use pyroxene_client::{CallError, NameServer, backoff::Backoff};
+use pyroxene_common::interfaces::directory::{DirectoryError, Lease, Registration, SessionId};
+use std::{sync::Arc, time::Duration};
+use tarpc::context;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long one call to a name server may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
+
+/// How a session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has not been opened yet.
+    Opening,
+    /// It is open.
+    Open(SessionId),
+    /// The name server does not answer, or has forgotten it; it is being opened again.
+    Lost(String),
+    /// The name server refuses it.
+    Refused(DirectoryError),
+}
+
+/// What one session needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) index: usize,
+    pub(crate) nameserver: NameServer,
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) gauge: Gauge,
+    pub(crate) holdings: Holdings,
+}
+
+fn deadline() -> context::Context {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + CALL_TIMEOUT).into_std();
+    context
+}
+
+impl Session {
+    /// Keeps the session open until `stop`, telling `standing` how it goes.
+    pub(crate) async fn keep(self, standing: watch::Sender<Standing>, stop: CancellationToken) {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            match stop.run_until_cancelled(self.open()).await {
+                None => return,
+                Some(Ok(lease)) => {
+                    failures = 0;
+                    self.note(&standing, Standing::Open(lease.session));
+                    match stop.run_until_cancelled(self.renew(&lease)).await {
+                        None => return,
+                        Some(reason) => self.note(&standing, Standing::Lost(reason)),
+                    }
+                }
+                Some(Err(refused_or_lost)) => self.note(&standing, refused_or_lost),
+            }
+            let wait = RETRY.wait(failures, rand::random());
+            failures += 1;
+            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Publishes how the session stands, and logs it if that is news.
+    fn note(&self, standing: &watch::Sender<Standing>, now: Standing) {
+        let nameserver = self.nameserver.endpoint();
+        standing.send_if_modified(|before| {
+            if *before == now {
+                return false;
+            }
+            match &now {
+                Standing::Open(_) => tracing::info!(%nameserver, "registered"),
+                Standing::Lost(reason) => {
+                    tracing::warn!(%nameserver, reason, "not registered; trying again");
+                }
+                Standing::Refused(error) => {
+                    tracing::warn!(%nameserver, %error, "registration refused; trying again");
+                }
+                Standing::Opening => {}
+            }
+            *before = now;
+            true
+        });
+    }
+
+    async fn open(&self) -> Result<Lease, Standing> {
+        let asked = Instant::now();
+        let directory = self.nameserver.directory();
+        match directory
+            .open(deadline(), (*self.registration).clone())
+            .await
+        {
+            Ok(Ok(lease)) => {
+                self.take(&lease, asked);
+                Ok(lease)
+            }
+            Ok(Err(error)) => Err(Standing::Refused(error)),
+            Err(error) => Err(Standing::Lost(CallError::from(error).to_string())),
+        }
+    }
+
+    /// Takes a lease in. It runs from before it was asked for: the answer may have been on its way
+    /// for long.
+    fn take(&self, lease: &Lease, asked: Instant) {
+        let until = asked + Duration::from_millis(lease.ttl_ms);
+        self.holdings.granted(self.index, &lease.fences, until);
+    }
+
+    /// Renews the lease until that fails for good, and says why it did.
+    async fn renew(&self, lease: &Lease) -> String {
+        let session = lease.session;
+        let period = Duration::from_millis(lease.ttl_ms) / 3;
+        let mut heartbeats = interval(period.max(Duration::from_millis(50)));
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hold = std::pin::pin!(self.hold(session));
+        loop {
+            tokio::select! {
+                _ = heartbeats.tick() => {}
+                reason = &mut hold => return reason,
+            }
+            let asked = Instant::now();
+            let directory = self.nameserver.directory();
+            match directory
+                .renew(deadline(), session, self.gauge.load())
+                .await
+            {
+                Ok(Ok(lease)) => self.take(&lease, asked),
+                Ok(Err(error)) => return error.to_string(),
+                Err(error) => return CallError::from(error).to_string(),
+            }
+        }
+    }
+
+    /// Keeps the call open whose end tells the name server that this worker may be dead, and us
+    /// that the name server may be.
+    async fn hold(&self, session: SessionId) -> String {
+        loop {
+            let mut context = context::current();
+            context.deadline = (Instant::now() + Duration::from_secs(24 * 60 * 60)).into_std();
+            match self.nameserver.directory().hold(context, session).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return error.to_string(),
+                Err(error) => match CallError::from(error) {
+                    CallError::DeadlineExceeded(_) => {}
+                    error => return error.to_string(),
+                },
+            }
+        }
+    }
+
+    /// Tells the name server that the worker takes no new calls. It may be unreachable: then the
+    /// workers' refusals tell the clients.
+    pub(crate) async fn drain(&self, session: SessionId) {
+        if let Err(error) = self.nameserver.directory().drain(deadline(), session).await {
+            tracing::debug!(%error, "cannot announce the drain");
+        }
+    }
+
+    /// Ends the session. If the name server cannot be reached, the lease runs out by itself.
+    pub(crate) async fn close(&self, session: SessionId) {
+        if let Err(error) = self.nameserver.directory().close(deadline(), session).await {
+            tracing::debug!(%error, "cannot close the session");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A running worker.
+
+use crate::{
+    builder::WorkerBuilder,
+    session::{Session, Standing},
+};
+use pyroxene_client::{ClientConfig, InvalidConfig, NameServer};
+use pyroxene_common::{
+    endpoint::Endpoint,
+    host::{Drained, Host, HostConfig},
+    interfaces::directory::{DirectoryError, Load, Registration},
+    signal::StopSignals,
+};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+/// How long `bind` waits to be registered with the name servers that answer.
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the drain may take to be announced.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A running worker. Dropping it stops it at once, without a drain.
+#[derive(Debug)]
+pub struct Worker {
+    name: String,
+    host: Host,
+    sessions: Vec<(Session, watch::Receiver<Standing>)>,
+    keepers: TaskTracker,
+    stop_sessions: CancellationToken,
+    drain_timeout: Duration,
+    _stop_when_dropped: DropGuard,
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It cannot listen.
+    #[error("cannot listen on {endpoint}: {error}")]
+    Listen {
+        /// Where it was to listen.
+        endpoint: Endpoint,
+        /// Why it cannot.
+        error: io::Error,
+    },
+    /// The name servers are not given as addresses.
+    #[error(transparent)]
+    NameServers(#[from] InvalidConfig),
+    /// The compute pool's threads cannot be started.
+    #[error("cannot start the compute threads: {0}")]
+    Threads(io::Error),
+    /// The signals to stop cannot be taken over.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    /// A name server refuses the worker.
+    #[error("name server {nameserver} refuses the worker: {error}")]
+    Refused {
+        /// The name server.
+        nameserver: Endpoint,
+        /// Why.
+        error: DirectoryError,
+    },
+    /// There is no such built-in object.
+    #[error("there is no built-in object '{0}'; there are calculator, text, hash and echo")]
+    UnknownBuiltin(String),
+    /// Two objects have the same name.
+    #[error("the object '{0}' is hosted twice")]
+    HostedTwice(String),
+}
+
+impl Worker {
+    /// A worker with the default settings and no objects.
+    pub fn builder() -> WorkerBuilder {
+        WorkerBuilder::default()
+    }
+
+    pub(crate) async fn bind(builder: WorkerBuilder) -> Result<Self, WorkerError> {
+        let nameservers = ClientConfig::new(&builder.nameservers)?;
+        let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+        let name = builder
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{hostname}-{}", std::process::id()));
+        let surroundings = builder.surroundings(&name)?;
+
+        let mut config = HostConfig::new(builder.listen.clone(), name.clone());
+        config.max_message = builder.max_message;
+        let gauge = surroundings.gauge.clone();
+        config.load = Some(Arc::new(move || gauge.load()) as Arc<dyn Fn() -> Load + Send + Sync>);
+        let incarnation = config.incarnation;
+
+        let mut objects = HashMap::new();
+        let mut offers = Vec::new();
+        for (planned, make) in builder.objects {
+            offers.push(planned.offer(&builder.tags));
+            let object = make(&surroundings);
+            if objects.insert(planned.name.clone(), object).is_some() {
+                return Err(WorkerError::HostedTwice(planned.name));
+            }
+        }
+        let host = Host::bind(config, objects)
+            .await
+            .map_err(|error| WorkerError::Listen {
+                endpoint: builder.listen,
+                error,
+            })?;
+
+        let endpoint = builder.advertise.as_ref().unwrap_or(host.local_addr());
+        let registration = Arc::new(Registration {
+            worker: name.clone(),
+            incarnation,
+            endpoint: endpoint.to_string(),
+            pid: std::process::id(),
+            host: hostname,
+            capacity: u32::try_from(builder.threads).unwrap_or(u32::MAX),
+            ttl_ms: u64::try_from(builder.ttl.as_millis()).unwrap_or(u64::MAX),
+            objects: offers,
+        });
+        let stop_sessions = CancellationToken::new();
+        let keepers = TaskTracker::new();
+        let sessions = nameservers
+            .endpoints()
+            .iter()
+            .enumerate()
+            .map(|(index, endpoint)| {
+                let session = Session {
+                    index,
+                    nameserver: NameServer::new(
+                        endpoint.clone(),
+                        format!("worker {name}"),
+                        builder.max_message,
+                    ),
+                    registration: Arc::clone(&registration),
+                    gauge: surroundings.gauge.clone(),
+                    holdings: surroundings.holdings.clone(),
+                };
+                let (standing, standings) = watch::channel(Standing::Opening);
+                keepers.spawn(session.clone().keep(standing, stop_sessions.clone()));
+                (session, standings)
+            })
+            .collect();
+        let mut worker = Self {
+            name,
+            host,
+            sessions,
+            keepers,
+            _stop_when_dropped: stop_sessions.clone().drop_guard(),
+            stop_sessions,
+            drain_timeout: builder.drain_timeout,
+        };
+        worker.first_registrations().await?;
+        Ok(worker)
+    }
+
+    /// Waits until every name server has answered or failed to. A refusal is an error now; later,
+    /// a name server may refuse for a while, and the worker keeps trying.
+    async fn first_registrations(&mut self) -> Result<(), WorkerError> {
+        let deadline = Instant::now() + REGISTRATION_TIMEOUT;
+        for (session, standings) in &mut self.sessions {
+            let decided = standings.wait_for(|standing| *standing != Standing::Opening);
+            let Ok(Ok(standing)) = timeout_at(deadline, decided).await else {
+                continue;
+            };
+            if let Standing::Refused(error) = &*standing {
+                return Err(WorkerError::Refused {
+                    nameserver: session.nameserver.endpoint().clone(),
+                    error: error.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The worker's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens, with the port that was chosen.
+    pub fn local_addr(&self) -> &Endpoint {
+        self.host.local_addr()
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains.
+    pub async fn join(self) -> Result<Drained, WorkerError> {
+        let mut signals = StopSignals::listen().map_err(WorkerError::Signals)?;
+        signals.next().await;
+        let patience = self.drain_timeout;
+        Ok(self.shutdown(patience).await)
+    }
+
+    /// Leaves the directory, refuses new calls, lets those that run finish for at most `patience`,
+    /// and stops.
+    pub async fn shutdown(self, patience: Duration) -> Drained {
+        let open: Vec<_> = self
+            .sessions
+            .iter()
+            .filter_map(|(session, standing)| match &*standing.borrow() {
+                Standing::Open(id) => Some((session.clone(), *id)),
+                _ => None,
+            })
+            .collect();
+        let announce = open.iter().map(|(session, id)| session.drain(*id));
+        // A name server that does not answer in time does not hold up the drain.
+        let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(announce)).await;
+        let drained = self.host.shutdown(patience).await;
+        self.stop_sessions.cancel();
+        let close = open.iter().map(|(session, id)| session.close(*id));
+        let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(close)).await;
+        self.keepers.close();
+        self.keepers.wait().await;
+        drained
+    }
+}
