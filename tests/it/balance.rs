@@ -19,10 +19,13 @@ async fn shares(echo: &Proxy<Echo>, calls: usize) -> BTreeMap<String, usize> {
 }
 
 async fn knows(echo: &Proxy<Echo>, instances: usize) {
-    eventually(&format!("the client knows {instances} instances"), || async {
-        let known = echo.instance_count();
-        (known == instances).then_some(()).ok_or(format!("{known}"))
-    })
+    eventually(
+        &format!("the client knows {instances} instances"),
+        || async {
+            let known = echo.instance_count();
+            (known == instances).then_some(()).ok_or(format!("{known}"))
+        },
+    )
     .await;
 }
 

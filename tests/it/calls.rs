@@ -21,10 +21,7 @@ async fn every_kind_of_object_answers_typed_calls() {
 
     let calculator = client.object::<Calculator>("calculator").await.unwrap();
     let factorial = calculator.factorial(now(), 30).await.unwrap().unwrap();
-    assert_eq!(
-        factorial.0.to_string(),
-        "265252859812191058636308480000000"
-    );
+    assert_eq!(factorial.0.to_string(), "265252859812191058636308480000000");
     let text = client.object::<Text>("text").await.unwrap();
     assert_eq!(text.reverse(now(), "añb".into()).await.unwrap(), "bña");
     let hash = client.object::<Hash>("hash").await.unwrap();
@@ -98,9 +95,13 @@ async fn a_call_that_is_not_safe_to_repeat_runs_exactly_once() {
     let mut broker = Broker::start().await;
     broker.add_ledger("l1", None).await;
     let client = broker.client().await;
-    let proxy = client.proxy::<ledger::Ledger>(ledger::OBJECT).await.unwrap();
-    let load = Load::start(&proxy, 8, |entry| {
-        ledger::ledger::LedgerRequest::Enter { entry, ms: 0 }
+    let proxy = client
+        .proxy::<ledger::Ledger>(ledger::OBJECT)
+        .await
+        .unwrap();
+    let load = Load::start(&proxy, 8, |entry| ledger::ledger::LedgerRequest::Enter {
+        entry,
+        ms: 0,
     });
     load.goes_on_for(200).await;
     let mut tally = load.stop().await;

@@ -18,7 +18,10 @@ async fn no_call_fails_when_a_worker_is_asked_to_stop() {
         assert_eq!(broker.worker(worker).rest_of_output().await, "");
         // It said goodbye: nobody has to wait for its lease.
         let listed = broker.nameserver(0).listed().await.unwrap();
-        assert!(listed.iter().all(|entry| entry.name != worker), "{listed:?}");
+        assert!(
+            listed.iter().all(|entry| entry.name != worker),
+            "{listed:?}"
+        );
     }
     load.goes_on_for(100).await;
     load.stop().await.all_succeeded();

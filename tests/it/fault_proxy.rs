@@ -1,6 +1,6 @@
 //! A bad network between a client and a worker: a TCP proxy whose behaviour changes at run time.
 
-use crate::harness::{eventually};
+use crate::harness::eventually;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,7 +86,9 @@ impl FaultProxy {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && open == 0 => {
                     Ok(())
                 }
-                outcome => Err(format!("{open} connections are open; a new one: {outcome:?}")),
+                outcome => Err(format!(
+                    "{open} connections are open; a new one: {outcome:?}"
+                )),
             }
         })
         .await;

@@ -33,7 +33,9 @@ async fn calls_go_on_without_a_name_server_and_all_is_well_two_seconds_after_it_
     eventually_within(seconds(2), "both workers are back", || async {
         let listed = nameserver.listed().await?;
         let names: Vec<String> = listed.into_iter().map(|entry| entry.name).collect();
-        (names == ["w1", "w2"]).then_some(()).ok_or(format!("{names:?}"))
+        (names == ["w1", "w2"])
+            .then_some(())
+            .ok_or(format!("{names:?}"))
     })
     .await;
     call_from_scratch(&addresses).await.unwrap();

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 const GROWTH: u64 = 96 * 1024 * 1024;
 
 /// Heavy enough for the compute pool, and short enough for many of them.
-const HEAVY: CalculatorRequest = CalculatorRequest::Compute { iterations: 200_000 };
+const HEAVY: CalculatorRequest = CalculatorRequest::Compute {
+    iterations: 200_000,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_a_busy_worker_refuses_go_to_another_one() {
@@ -52,9 +54,7 @@ async fn with_nobody_else_to_take_it_a_refused_call_says_so_and_the_worker_stays
     let mut broker = Broker::start()
         .worker("small", &["--threads", "1", "--queue", "4"])
         .await;
-    let client = broker
-        .client_with(|config| config.max_attempts(1))
-        .await;
+    let client = broker.client_with(|config| config.max_attempts(1)).await;
     let calculator = client.proxy::<Calculator>("calculator").await.unwrap();
     let heavy = CalculatorRequest::Compute {
         iterations: 5_000_000,
@@ -71,7 +71,10 @@ async fn with_nobody_else_to_take_it_a_refused_call_says_so_and_the_worker_stays
         assert!(matches!(error, CallError::Unavailable(_)), "{error}");
     }
     // It is as well as before.
-    calculator.call_traced(within(seconds(10)), &HEAVY).await.unwrap();
+    calculator
+        .call_traced(within(seconds(10)), &HEAVY)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,7 +99,10 @@ async fn small_calls_and_heartbeats_are_not_held_up_by_heavy_ones() {
     let error = heavy.await.unwrap().unwrap_err();
     assert!(matches!(error, CallError::DeadlineExceeded(_)), "{error}");
     let calculator = client.proxy::<Calculator>("calculator").await.unwrap();
-    calculator.call_traced(within(seconds(3)), &HEAVY).await.unwrap();
+    calculator
+        .call_traced(within(seconds(3)), &HEAVY)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -206,7 +206,13 @@ async fn frames_that_make_no_sense_end_their_connection_with_a_sentence() {
 async fn connections_that_break_off_anywhere_do_no_harm() {
     let (broker, daemons) = daemons().await;
     for (address, hello) in &daemons {
-        let start = [&MAGIC[..], &1u16.to_be_bytes(), &40u16.to_be_bytes(), &[1; 20]].concat();
+        let start = [
+            &MAGIC[..],
+            &1u16.to_be_bytes(),
+            &40u16.to_be_bytes(),
+            &[1; 20],
+        ]
+        .concat();
         for length in 0..start.len() {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(&start[..length]).await.unwrap();
@@ -243,7 +249,8 @@ async fn whoever_takes_too_long_for_its_hello_is_shown_the_door() {
                 // An error means that the other side is gone, which the reads below see as well.
                 let _ = dribbling.write_all(b"x").await;
                 let mut byte = [0];
-                let read = tokio::time::timeout(Duration::from_millis(100), dribbling.read(&mut byte));
+                let read =
+                    tokio::time::timeout(Duration::from_millis(100), dribbling.read(&mut byte));
                 if let Ok(Ok(0) | Err(_)) = read.await {
                     return;
                 }
@@ -252,7 +259,10 @@ async fn whoever_takes_too_long_for_its_hello_is_shown_the_door() {
         let ends = async { tokio::join!(rest_of(&mut silent), dribble) };
         in_time(seconds(8), "the doors", ends).await;
         let after = began.elapsed();
-        assert!(after > seconds(4), "the door was shown after only {after:?}");
+        assert!(
+            after > seconds(4),
+            "the door was shown after only {after:?}"
+        );
     }
     still_works(&broker).await;
 }

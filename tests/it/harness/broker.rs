@@ -3,12 +3,7 @@
 use super::{PYROXENE, Process, eventually, ledger, process::command, seconds, within};
 use pyroxene_client::{Client, ClientConfig, NameServer as Directory};
 use pyroxene_common::{interfaces::directory::WorkerEntry, wire::DEFAULT_MAX_MESSAGE};
-use std::{
-    future::IntoFuture,
-    path::Path,
-    pin::Pin,
-    process::ExitStatus,
-};
+use std::{future::IntoFuture, path::Path, pin::Pin, process::ExitStatus};
 use tempfile::TempDir;
 
 /// The built-in objects that every worker of a test hosts.

@@ -54,7 +54,9 @@ fn address_file(dir: &Path, worker: &str) -> PathBuf {
 
 /// Every entry of every worker, in no order; an entry that ran twice is there twice.
 pub(super) fn entries(dir: &Path) -> Vec<u64> {
-    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let files = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     files
         .filter(|path| path.extension().is_some_and(|end| end == "ledger"))
         .flat_map(|path| {
@@ -71,7 +73,9 @@ struct Entries(Arc<fs::File>);
 impl ledger::Ledger for Entries {
     async fn enter(self, _: Context, entry: u64, ms: u64) -> u64 {
         // One write, so that no entry is ever half there.
-        (&*self.0).write_all(format!("{entry}\n").as_bytes()).unwrap();
+        (&*self.0)
+            .write_all(format!("{entry}\n").as_bytes())
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(ms)).await;
         entry
     }
