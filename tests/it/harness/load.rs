@@ -1,7 +1,7 @@
 //! Calls that go on until they are stopped, and what became of them.
 
 use super::{eventually, seconds, within};
-use pyroxene_client::{CallError, Proxy};
+use pyroxene_client::{Answered, CallError, Proxy};
 use pyroxene_common::interface::Interface;
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Calls that go on until [`stop`](Self::stop).
@@ -60,16 +60,11 @@ impl Load {
                     let began = Instant::now();
                     let request = request(number);
                     let outcome = proxy.call_traced(within(seconds(20)), &request).await;
-                    let took = began.elapsed();
-                    let mut tally = tally.lock().unwrap();
-                    tally.slowest = tally.slowest.max(took);
-                    match outcome {
-                        Ok(answer) => {
-                            tally.retried += u64::from(answer.attempts > 1);
-                            *tally.answered.entry(answer.worker).or_default() += 1;
-                            tally.numbers.push(number);
-                        }
-                        Err(error) => tally.failed.push((number, error)),
+                    let failed = outcome.is_err();
+                    tally.lock().unwrap().add(number, outcome, began.elapsed());
+                    if failed {
+                        // What fails at once, fails again and again and keeps the runtime busy.
+                        sleep(AFTER_FAILURE).await;
                     }
                 }
             });
@@ -115,7 +110,22 @@ impl Load {
     }
 }
 
+/// How long a caller whose call failed waits until its next one.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+
 impl Tally {
+    fn add<T>(&mut self, number: u64, outcome: Result<Answered<T>, CallError>, took: Duration) {
+        self.slowest = self.slowest.max(took);
+        match outcome {
+            Ok(answer) => {
+                self.retried += u64::from(answer.attempts > 1);
+                *self.answered.entry(answer.worker).or_default() += 1;
+                self.numbers.push(number);
+            }
+            Err(error) => self.failed.push((number, error)),
+        }
+    }
+
     /// How many calls were answered.
     pub(crate) fn total(&self) -> u64 {
         self.answered.values().sum()

@@ -1,7 +1,7 @@
 //! The one way to wait for something: look at the state until it is as wanted, for a bounded time.
 
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How long [`eventually`] waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,15 +29,15 @@ where
 {
     let deadline = Instant::now() + patience;
     let mut last = "nothing".to_owned();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match timeout(left, look()).await {
+    while Instant::now() < deadline {
+        match timeout_at(deadline, look()).await {
             Ok(Ok(seen)) => return seen,
             Ok(Err(state)) => last = state,
-            Err(_) => panic!("{what}: not within {patience:?}; last seen: {last}"),
+            Err(_) => break,
         }
         sleep(PAUSE).await;
     }
+    panic!("{what}: not within {patience:?}; last seen: {last}");
 }
 
 /// The outcome of `future`, which must come in time.
