@@ -1,6 +1,6 @@
 //! Daemons are asked to stop while calls are made: nobody notices.
 
-use crate::harness::{Broker, Load, ledger, turn};
+use crate::harness::{Broker, Load, in_time, ledger, seconds, turn};
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
 
@@ -50,14 +50,16 @@ async fn not_even_calls_that_are_not_safe_to_repeat_fail_when_a_worker_is_asked_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_server_that_is_asked_to_stop_ends_well() {
+async fn a_name_server_that_is_asked_to_stop_ends_soon_and_takes_no_worker_along() {
     let mut broker = Broker::start().workers(1).await;
     let client = broker.client().await;
     let echo = client.proxy::<Echo>("echo").await.unwrap();
     let load = Load::start(&echo, 4, |_| EchoRequest::Sleep { ms: 5 });
     load.goes_on_for(20).await;
     let nameserver = broker.nameserver(0);
-    let status = nameserver.terminate().await;
+    // Watches never end by themselves; it does not wait for them.
+    let ends = nameserver.terminate();
+    let status = in_time(seconds(3), "the name server's end", ends).await;
     assert_eq!(status.code(), Some(0), "{status}");
     assert_eq!(nameserver.rest_of_output().await, "");
     load.goes_on_for(50).await;
