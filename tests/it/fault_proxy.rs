@@ -93,11 +93,6 @@ impl FaultProxy {
         })
         .await;
     }
-
-    /// How many connections are open.
-    pub(crate) fn connections(&self) -> usize {
-        *self.shared.connections.borrow()
-    }
 }
 
 fn accept(listener: TcpListener, shared: Arc<Shared>) -> AbortOnDropHandle<()> {

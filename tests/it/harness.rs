@@ -12,8 +12,8 @@ mod process;
 mod wait;
 
 pub(crate) use broker::{Broker, OBJECTS};
-pub(crate) use command::Ran;
-pub(crate) use load::{Load, Tally};
+pub(crate) use command::{Ran, start_command};
+pub(crate) use load::Load;
 pub(crate) use process::Process;
 pub(crate) use wait::{eventually, eventually_within, in_time};
 

@@ -1,6 +1,6 @@
 //! The program as a person runs it: one command, its output, its exit code.
 
-use super::{Broker, PYROXENE, in_time, process, seconds};
+use super::{Broker, PYROXENE, Process, in_time, process, seconds};
 use serde_json::Value;
 use std::{path::Path, process::Stdio};
 
@@ -17,6 +17,7 @@ impl Ran {
     pub(crate) async fn in_dir(dir: &Path, arguments: &[&str]) -> Self {
         let output = process::command(Path::new(PYROXENE), dir)
             .args(arguments)
+            .current_dir(dir)
             .stdin(Stdio::null())
             .output();
         let output = in_time(seconds(60), &arguments.join(" "), output).await;
@@ -55,12 +56,25 @@ impl Ran {
     }
 }
 
+/// Starts a command of the program in `dir`, which goes on while the test does.
+pub(crate) fn start_command(dir: &Path, subcommand: &str, arguments: &[&str]) -> Process {
+    let mut command = process::command(Path::new(PYROXENE), dir);
+    command.arg(subcommand).args(arguments).current_dir(dir);
+    Process::start(subcommand, command, dir)
+}
+
 impl Broker {
-    /// Runs a client command of the program on this broker.
+    /// Runs a client command of the program on this broker, in its directory.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         let addresses = self.addresses();
-        let mut all = arguments.to_vec();
-        all.extend(["--nameserver", &addresses]);
+        let all = [arguments, &["--nameserver", &addresses]].concat();
         Ran::in_dir(self.dir(), &all).await
+    }
+
+    /// As [`run`](Self::run), for a command that takes its time.
+    pub(crate) fn start_command(&self, subcommand: &str, arguments: &[&str]) -> Process {
+        let addresses = self.addresses();
+        let all = [arguments, &["--nameserver", &addresses]].concat();
+        start_command(self.dir(), subcommand, &all)
     }
 }

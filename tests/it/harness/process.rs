@@ -132,6 +132,11 @@ impl Process {
             .unwrap()
     }
 
+    /// What it has written on standard error so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The memory that it has in use, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -147,7 +152,7 @@ impl Drop for Process {
         if !std::thread::panicking() {
             return;
         }
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let shown = lines.len().saturating_sub(50);
         eprintln!("--- {} wrote on standard error:", self.name);
