@@ -1,1 +1,51 @@
-//! Placeholder.
+//! Pyroxene, an object broker: a **name server** knows which **workers** host which **objects**; a
+//! **client** asks for an object by name and calls typed [`tarpc`] methods on it as if it were
+//! local. Calls are balanced over every live instance and retried where that is safe.
+//!
+//! This crate is the front door. What it re-exports:
+//!
+//! - calling: [`Client`], [`ClientConfig`], [`Proxy`], [`Policy`], [`CallError`]; everything else
+//!   of the [`client`] library;
+//! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
+//! - the [`nameserver`] library with [`NameServer`];
+//! - declaring interfaces: the [`interface!`] macro;
+//! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`Hash`], [`Echo`];
+//! - what both ends share: [`Endpoint`] and the rest of [`common`].
+//!
+//! ```no_run
+//! use pyroxene::{Calculator, Client, tarpc::context};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("127.0.0.1:9090").await?;
+//! let calculator = client.object::<Calculator>("calculator").await?;
+//! let answer = calculator.factorial(context::current(), 30).await??;
+//! println!("30! is {answer}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A program that declares an interface of its own needs `tarpc` among its dependencies too. The
+//! example `greeter` is such a program: interface, worker and client in one file.
+
+#[doc(inline)]
+pub use pyroxene_client as client;
+#[doc(inline)]
+pub use pyroxene_common as common;
+#[doc(inline)]
+pub use pyroxene_nameserver as nameserver;
+#[doc(inline)]
+pub use pyroxene_worker as worker;
+
+pub use pyroxene_client::{
+    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, DynamicError, DynamicObject,
+    InvalidConfig, Policy, Proxy, Trail,
+};
+pub use pyroxene_common::{
+    endpoint::Endpoint,
+    interface,
+    interface::Interface,
+    interfaces::{calculator::Calculator, echo::Echo, hash::Hash, text::Text},
+};
+pub use pyroxene_nameserver::{NameServer, NameServerConfig};
+pub use pyroxene_worker::{Chaos, Worker, WorkerBuilder, WorkerError};
+pub use tarpc;

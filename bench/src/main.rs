@@ -24,6 +24,9 @@ enum Command {
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
     ServeRpc { system: rpc::System },
+    /// Host the echo object at a name server until standard input closes
+    #[command(hide = true)]
+    ServeRpcWorker { nameserver: String },
 }
 
 #[tokio::main]
@@ -31,5 +34,8 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Rpc(options) => rpc::run(options).await,
         Command::ServeRpc { system } => process::serve_while_parent_lives(system.serve()).await,
+        Command::ServeRpcWorker { nameserver } => {
+            process::serve_while_parent_lives(rpc::serve_worker(nameserver)).await
+        }
     }
 }

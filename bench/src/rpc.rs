@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 
 use self::report::Row;
-pub(crate) use self::systems::System;
+pub(crate) use self::systems::{System, pyroxene::serve_worker};
 
 const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
 

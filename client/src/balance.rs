@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 use tokio::time::Instant;
@@ -55,11 +55,31 @@ const COMPARE_ALL: usize = 8;
 /// The latency assumed of instances when none is known, in seconds.
 const UNKNOWN_LATENCY: f64 = 0.001;
 
+/// Calls that follow each other go to the same instance in runs of this length, if calls are quick:
+/// then they leave in one write and wake the worker once. The run is too short to matter for the
+/// balance: the calls of a whole run wait no longer than [`QUICK`].
+const RUN: usize = 32;
+
+/// An average latency up to this is quick, in seconds.
+const QUICK: f64 = 0.001;
+
 /// Picks instances for one object.
 #[derive(Debug, Default)]
 pub(crate) struct Balancer {
     policy: Policy,
     turn: AtomicUsize,
+    run: Run,
+}
+
+/// The instance that quick calls go to for now.
+#[derive(Debug, Default)]
+struct Run {
+    /// Its place in the list.
+    place: AtomicUsize,
+    /// The calls that are left of the run.
+    left: AtomicUsize,
+    /// The run ends early when the instance has this many calls in flight.
+    full: AtomicU32,
 }
 
 /// Why no instance was picked.
@@ -75,7 +95,7 @@ impl Balancer {
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
             policy,
-            turn: AtomicUsize::new(0),
+            ..Self::default()
         }
     }
 
@@ -87,6 +107,11 @@ impl Balancer {
         tried: &[Arc<Instance<R>>],
         now: Instant,
     ) -> Result<Arc<Instance<R>>, NoPick> {
+        if tried.is_empty()
+            && let Some(instance) = self.run.next(instances)
+        {
+            return Ok(Arc::clone(instance));
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let untried = |instance: &&Arc<Instance<R>>| {
             !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
@@ -95,7 +120,11 @@ impl Balancer {
             Policy::RoundRobin => in_turn(instances, turn)
                 .filter(untried)
                 .find(|instance| instance.admit(now)),
-            Policy::LeastLoaded => least_loaded(instances, turn, now, untried),
+            Policy::LeastLoaded => {
+                let best = least_loaded(instances, turn, now, untried);
+                self.run.begin(instances, best, now);
+                best
+            }
         };
         if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(untried)) {
             return Ok(Arc::clone(instance));
@@ -105,6 +134,47 @@ impl Balancer {
         } else {
             NoPick::AllTried
         })
+    }
+}
+
+impl Run {
+    /// The instance of the run, if it goes on.
+    fn next<'a, R>(&self, instances: &'a [Arc<Instance<R>>]) -> Option<&'a Arc<Instance<R>>> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return None;
+        }
+        // A lost race makes the run a call longer or shorter, which does no harm.
+        self.left.store(left - 1, Ordering::Relaxed);
+        instances
+            .get(self.place.load(Ordering::Relaxed))
+            .filter(|instance| instance.takes_all_calls())
+            .filter(|instance| instance.in_flight() < self.full.load(Ordering::Relaxed))
+    }
+
+    /// Begins a run at the instance that was picked, if it is quick.
+    fn begin<R>(
+        &self,
+        instances: &[Arc<Instance<R>>],
+        picked: Option<&Arc<Instance<R>>>,
+        now: Instant,
+    ) {
+        let quick = picked.filter(|instance| {
+            let latency = instance.latency(now);
+            latency.is_some_and(|latency| latency <= QUICK)
+        });
+        let place = quick.and_then(|picked| {
+            let same = |instance: &Arc<Instance<R>>| Arc::ptr_eq(instance, picked);
+            Some((instances.iter().position(same)?, picked.in_flight()))
+        });
+        let Some((place, in_flight)) = place.filter(|_| instances.len() > 1) else {
+            self.left.store(0, Ordering::Relaxed);
+            return;
+        };
+        self.place.store(place, Ordering::Relaxed);
+        let full = in_flight.saturating_add(u32::try_from(RUN).unwrap_or(u32::MAX));
+        self.full.store(full, Ordering::Relaxed);
+        self.left.store(RUN - 1, Ordering::Relaxed);
     }
 }
 
@@ -252,7 +322,33 @@ mod tests {
         }
         assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
         let _busy: Vec<_> = (0..10).map(|_| instances[1].enter()).collect();
+        let balancer = Balancer::new(Policy::LeastLoaded);
         assert_eq!(tally(&balancer, &instances, 100, now), [0, 0, 100]);
+    }
+
+    #[test]
+    fn quick_calls_go_in_runs_and_slow_ones_one_by_one() {
+        let now = Instant::now();
+        for (milliseconds, longest) in [(1, RUN), (20, 1)] {
+            let instances = instances(2);
+            for instance in &instances {
+                instance.succeeded(Duration::from_millis(milliseconds), now);
+            }
+            let balancer = Balancer::new(Policy::LeastLoaded);
+            let (mut runs, mut last, mut in_flight) = (Vec::new(), None, Vec::new());
+            for _ in 0..4 * RUN {
+                let picked = balancer.pick(&instances, &[], now).unwrap();
+                let place = instances.iter().position(|i| Arc::ptr_eq(i, &picked));
+                in_flight.push(instances[place.unwrap()].enter());
+                if place == last {
+                    *runs.last_mut().unwrap() += 1;
+                } else {
+                    runs.push(1);
+                    last = place;
+                }
+            }
+            assert!(runs.iter().all(|&run| run == longest), "{runs:?}");
+        }
     }
 
     #[test]

@@ -80,13 +80,16 @@ impl DynamicObject {
             .method(method)
             .is_some_and(|method| method.repeatable);
         let arguments = serde_json::to_string(arguments).map_err(|error| unreadable(&error))?;
-        let method = method.to_owned();
-        let request = if repeatable {
-            InvokeRequest::CallRepeatable { method, arguments }
-        } else {
-            InvokeRequest::Call { method, arguments }
+        let request = {
+            let method = method.to_owned();
+            if repeatable {
+                InvokeRequest::CallRepeatable { method, arguments }
+            } else {
+                InvokeRequest::Call { method, arguments }
+            }
         };
-        let answered = self.proxy.call_traced(context, &request).await?;
+        let called = self.proxy.call_traced(context, &request).await;
+        let answered = called.map_err(|error| error.of_method(method))?;
         let response = match answered.response {
             InvokeResponse::CallRepeatable(answer) | InvokeResponse::Call(answer) => answer?,
             InvokeResponse::Describe(_) => return Err(unreadable(&"it answered another method")),

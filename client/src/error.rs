@@ -65,6 +65,20 @@ impl CallError {
         }
     }
 
+    /// The same error of another method's name: of the one that the caller meant, where a call
+    /// travels inside another one.
+    pub(crate) fn of_method(mut self, method: &str) -> Self {
+        match &mut self {
+            Self::NotSent(trail)
+            | Self::MaybeRan(trail)
+            | Self::Failed(trail)
+            | Self::DeadlineExceeded(trail)
+            | Self::Refused(trail)
+            | Self::Unavailable(trail) => trail.method = method.to_owned(),
+        }
+        self
+    }
+
     /// The attempts, in order.
     pub fn attempts(&self) -> &[Attempt] {
         &self.trail().attempts

@@ -158,6 +158,16 @@ impl<R> Instance<R> {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing speaks against any call.
+    pub(crate) fn takes_all_calls(&self) -> bool {
+        self.unrestricted.load(Ordering::Relaxed) && !self.is_draining()
+    }
+
+    /// How many of our calls it has in front of it.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Whether a call may go here now. In an open breaker it makes this call the probe.
     pub(crate) fn admit(&self, now: Instant) -> bool {
         if self.unrestricted.load(Ordering::Relaxed) {
@@ -187,7 +197,7 @@ impl<R> Instance<R> {
             None => None,
         };
         let reported = reported.unwrap_or_else(|| self.listed_load.load(Ordering::Relaxed));
-        cost(latency, self.in_flight.load(Ordering::Relaxed), reported)
+        cost(latency, self.in_flight(), reported)
     }
 
     /// Counts a call for as long as the guard lives.

@@ -14,8 +14,8 @@ use pyroxene_common::{
     interface::Interface,
     message::EncodedRequest,
 };
-use rand::Rng;
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use rand::{RngExt, rngs::SmallRng};
+use std::{cell::RefCell, fmt, pin::pin, sync::Arc, time::Duration};
 use tarpc::{
     client::{RpcError, stub::Stub},
     context, trace,
@@ -300,7 +300,7 @@ impl<I: Interface> Proxy<I> {
         call: &Call<'_, I>,
         instance: &Arc<Instance<I::Response>>,
     ) -> Result<I::Response, AttemptError> {
-        let started = Instant::now();
+        let started = call.now;
         let counted = instance.enter();
         let outcome = async {
             let connection = instance.connection(call.deadline).await?;
@@ -465,11 +465,13 @@ const RECHECK: Duration = Duration::from_millis(200);
 /// How long calls wait, each time, for another instance while every known one drains.
 const DRAINING_GRACE: Duration = Duration::from_millis(20);
 
+/// Trace ids need not be secret, only different; a fast generator is good enough.
 fn random_trace_id() -> trace::TraceId {
-    let mut random = rand::rng();
-    let high = u128::from(random.next_u64());
-    let low = u128::from(random.next_u64());
-    ((high << 64) | low | 1).into()
+    thread_local! {
+        static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+    }
+    let id: u128 = RANDOM.with_borrow_mut(|random| random.random());
+    (id | 1).into()
 }
 
 impl<I: Interface> Stub for Proxy<I> {

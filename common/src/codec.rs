@@ -4,8 +4,12 @@
 //! refused. Decoding never allocates more than the input could fill: bincode checks every length
 //! against the bytes that are there.
 
+pub(crate) mod splice;
+
 use bincode::Options;
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+use std::io;
 
 /// A value that could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +37,58 @@ pub fn encode_into<T: Serialize + ?Sized>(
     options()
         .serialize_into(buffer, value)
         .map_err(|error| CodecError::new(error.to_string()))
+}
+
+/// Appends the encoding of `value` to `buffer`, but leaves large blobs out. Returns them, each with
+/// the position in the buffer where it belongs. On an error the buffer may hold a part of it.
+pub fn encode_spliced<T: Serialize + ?Sized>(
+    buffer: &mut Vec<u8>,
+    value: &T,
+) -> Result<Vec<(usize, Bytes)>, CodecError> {
+    let mut writer = Splicer {
+        buffer,
+        blobs: Vec::new(),
+    };
+    splice::splicing(|| options().serialize_into(&mut writer, value))
+        .map_err(|error| CodecError::new(error.to_string()))?;
+    Ok(writer.blobs)
+}
+
+/// Cuts `buffer` where blobs belong and calls `piece` for all pieces from `start` on, in order.
+pub fn for_each_piece(
+    mut buffer: Vec<u8>,
+    blobs: Vec<(usize, Bytes)>,
+    mut piece: impl FnMut(Bytes),
+) {
+    let mut cut = 0;
+    for (at, blob) in blobs {
+        let rest = buffer.split_off((at - cut).min(buffer.len()));
+        cut = at;
+        piece(std::mem::replace(&mut buffer, rest).into());
+        piece(blob);
+    }
+    if !buffer.is_empty() {
+        piece(buffer.into());
+    }
+}
+
+struct Splicer<'a> {
+    buffer: &'a mut Vec<u8>,
+    blobs: Vec<(usize, Bytes)>,
+}
+
+impl io::Write for Splicer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if let Some(blob) = splice::take_offer() {
+            self.blobs.push((self.buffer.len(), blob));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The encoding of `value`.

@@ -4,6 +4,7 @@
 //! kinds of frames have the bodies below.
 
 use crate::codec::{self, CodecError};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// A request's message, encoded once however often it is sent.
@@ -11,8 +12,13 @@ use serde::{Deserialize, Serialize};
 pub enum EncodedRequest {
     /// Copied into the write buffer.
     Small(Vec<u8>),
-    /// Queued as it is.
-    Large(bytes::Bytes),
+    /// Queued as it is, in pieces.
+    Large {
+        /// The pieces, in order.
+        pieces: Vec<Bytes>,
+        /// The size of all of them in bytes.
+        len: usize,
+    },
 }
 
 /// Messages of at least this size, in bytes, are queued without copying.
@@ -22,19 +28,21 @@ impl EncodedRequest {
     /// Encodes a message.
     pub fn new<T: Serialize + ?Sized>(message: &T) -> Result<Self, CodecError> {
         let mut body = Vec::with_capacity(128);
-        codec::encode_into(&mut body, message)?;
-        Ok(if body.len() >= LARGE_MESSAGE {
-            Self::Large(body.into())
-        } else {
-            Self::Small(body)
-        })
+        let blobs = codec::encode_spliced(&mut body, message)?;
+        if blobs.is_empty() && body.len() < LARGE_MESSAGE {
+            return Ok(Self::Small(body));
+        }
+        let mut pieces = Vec::with_capacity(2 * blobs.len() + 1);
+        codec::for_each_piece(body, blobs, |piece| pieces.push(piece));
+        let len = pieces.iter().map(Bytes::len).sum();
+        Ok(Self::Large { pieces, len })
     }
 
     /// The size of the encoded message in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Small(body) => body.len(),
-            Self::Large(body) => body.len(),
+            Self::Large { len, .. } => *len,
         }
     }
 

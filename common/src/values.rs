@@ -7,12 +7,14 @@
 //!
 //! Decoding allocates no more than the input fills, and never panics.
 
+mod blob;
 mod integer;
 mod matrix;
 mod numbers;
 mod packed;
 mod payload;
 
+pub use blob::Blob;
 pub use integer::Integer;
 pub use matrix::{Matrix, MatrixError};
 pub use numbers::{Number, Numbers};

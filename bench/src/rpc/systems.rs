@@ -3,11 +3,15 @@
 //! A new system is one file with `serve` and `connect`, one variant of [`System`], and its arm in
 //! [`System::serve`] and in [`System::measure`].
 
+pub(crate) mod pyroxene;
 pub(crate) mod raw;
 pub(crate) mod tarpc_peer;
 pub(crate) mod tonic_peer;
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -33,6 +37,8 @@ pub(crate) enum System {
     Tarpc,
     TarpcInline,
     Tonic,
+    PyroxeneDirect,
+    PyroxeneBalanced,
 }
 
 /// A client of an echo server: one call in flight.
@@ -51,21 +57,20 @@ impl System {
 
     /// Listens on a free port, announces it and serves until an error.
     pub(crate) async fn serve(self) -> Result<()> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        process::announce(listener.local_addr()?)?;
         match self {
-            System::Raw => raw::serve(listener).await,
-            System::Tarpc => tarpc_peer::serve(listener, Handlers::Spawned).await,
-            System::TarpcInline => tarpc_peer::serve(listener, Handlers::Inline).await,
-            System::Tonic => tonic_peer::serve(listener).await,
+            System::Raw => raw::serve(listen().await?).await,
+            System::Tarpc => tarpc_peer::serve(listen().await?, Handlers::Spawned).await,
+            System::TarpcInline => tarpc_peer::serve(listen().await?, Handlers::Inline).await,
+            System::Tonic => tonic_peer::serve(listen().await?).await,
+            System::PyroxeneDirect => pyroxene::serve_direct().await,
+            System::PyroxeneBalanced => pyroxene::serve_balanced(&this_program()?).await,
         }
     }
 
     /// Starts a server of this system in a process of its own, loads it from this process and
     /// stops it.
     pub(crate) async fn measure(self, cell: Cell, windows: Windows) -> Result<Measurement> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let server = self.start(&program).await?;
+        let server = self.start(&this_program()?).await?;
         let (address, in_flight) = (server.address(), cell.in_flight);
         let measurement = match self {
             System::Raw => {
@@ -80,6 +85,14 @@ impl System {
                 let clients = tonic_peer::connect(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }
+            System::PyroxeneDirect => {
+                let clients = pyroxene::connect_direct(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::PyroxeneBalanced => {
+                let clients = pyroxene::connect_balanced(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
         }?;
         server.stop().await?;
         Ok(measurement)
@@ -88,6 +101,17 @@ impl System {
     async fn start(self, program: &Path) -> Result<ChildServer> {
         ChildServer::start(program, &["serve-rpc", &self.name()]).await
     }
+}
+
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where this program is")
+}
+
+/// Takes a free port and announces it.
+async fn listen() -> Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    process::announce(listener.local_addr()?)?;
+    Ok(listener)
 }
 
 /// A client that repeats its call with its payload and checks every answer.

@@ -138,7 +138,11 @@ impl<R> State<R> {
         self.outbox.extend(envelope);
         match message {
             EncodedRequest::Small(body) => self.outbox.extend(body),
-            EncodedRequest::Large(body) => self.outbox.push(body.clone()),
+            EncodedRequest::Large { pieces, .. } => {
+                for piece in pieces {
+                    self.outbox.push(piece.clone());
+                }
+            }
         }
     }
 }
@@ -354,8 +358,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         };
         let room = match request {
             EncodedRequest::Small(_) => None,
-            EncodedRequest::Large(body) => {
-                let units = (body.len() / LARGE_MESSAGE).clamp(1, settings.room_units());
+            EncodedRequest::Large { len, .. } => {
+                let units = (len / LARGE_MESSAGE).clamp(1, settings.room_units());
                 let units = u32::try_from(units).unwrap_or(u32::MAX);
                 let room = Arc::clone(&self.shared.room).acquire_many_owned(units);
                 timeout_at(deadline, room).await.map_err(late)?.ok()

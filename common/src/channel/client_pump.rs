@@ -118,67 +118,35 @@ where
 
     /// Handles the frames that were read.
     fn receive(&mut self) -> Result<(), ConnectionLost> {
-        let mut go_away = None;
-        let mut load = None;
-        let mut pongs = Vec::new();
-        let protocol = |what: &dyn std::fmt::Display| ConnectionLost::Protocol(what.to_string());
-        while let Some((kind, body)) = self.link.next_frame().map_err(|e| protocol(&e))? {
-            match kind {
-                FrameKind::Call => {
-                    let response: Response<R> = codec::decode(body).map_err(|e| protocol(&e))?;
-                    let answer = response.message.map_err(error_of);
-                    self.answers.push((response.request_id, answer));
-                }
-                FrameKind::Refused => {
-                    let refused: RefusedCall = codec::decode(body).map_err(|e| protocol(&e))?;
-                    let answer = Err(AttemptError::Refused(refused.refusal));
-                    self.answers.push((refused.request_id, answer));
-                }
-                FrameKind::GoAway => {
-                    go_away = Some(codec::decode::<GoAway>(body).map_err(|e| protocol(&e))?);
-                }
-                FrameKind::Load => {
-                    load = Some(codec::decode::<Load>(body).map_err(|e| protocol(&e))?);
-                }
-                FrameKind::Ping => pongs.push(body.to_vec()),
-                FrameKind::Pong => {}
-                FrameKind::Batch | FrameKind::OneWay => {
-                    return Err(protocol(&format_args!(
-                        "a client received a {kind:?} frame"
-                    )));
-                }
-            }
+        let mut news = News::default();
+        while let Some((kind, body)) = self.link.next_frame().map_err(protocol)? {
+            body.read(|body| news.take_in(kind, body, &mut self.answers))?;
         }
-        self.deliver(go_away, load, &pongs)
+        self.deliver(news)
     }
 
-    fn deliver(
-        &mut self,
-        go_away: Option<GoAway>,
-        load: Option<Load>,
-        pongs: &[Vec<u8>],
-    ) -> Result<(), ConnectionLost> {
+    fn deliver(&mut self, news: News) -> Result<(), ConnectionLost> {
         let mut state = self.shared.lock();
         for (id, answer) in self.answers.drain(..) {
             self.wakers.extend(state.calls.complete(id, answer));
         }
-        if load.is_some() {
-            state.load = load;
+        if news.load.is_some() {
+            state.load = news.load;
         }
-        for pong in pongs {
+        for pong in &news.pongs {
             state.outbox.push_raw_frame(FrameKind::Pong, pong);
         }
-        if !pongs.is_empty()
+        if !news.pongs.is_empty()
             && let Some(pump) = state.pump.take()
         {
             self.wakers.push(pump);
         }
-        if go_away == Some(GoAway::Draining) && matches!(state.phase, Phase::Open) {
+        if news.go_away == Some(GoAway::Draining) && matches!(state.phase, Phase::Open) {
             state.phase = Phase::GoingAway;
         }
         drop(state);
         self.wake_callers();
-        match go_away {
+        match news.go_away {
             Some(GoAway::ProtocolError(sentence)) => Err(ConnectionLost::Rejected(sentence)),
             Some(GoAway::Draining) | None => Ok(()),
         }
@@ -261,6 +229,48 @@ where
             Poll::Pending
         }
     }
+}
+
+/// What a round of frames said, apart from answers.
+#[derive(Default)]
+struct News {
+    go_away: Option<GoAway>,
+    load: Option<Load>,
+    pongs: Vec<Vec<u8>>,
+}
+
+impl News {
+    fn take_in<R: DeserializeOwned>(
+        &mut self,
+        kind: FrameKind,
+        body: &[u8],
+        answers: &mut Vec<(u64, Result<R, AttemptError>)>,
+    ) -> Result<(), ConnectionLost> {
+        match kind {
+            FrameKind::Call => {
+                let response: Response<R> = codec::decode(body).map_err(protocol)?;
+                answers.push((response.request_id, response.message.map_err(error_of)));
+            }
+            FrameKind::Refused => {
+                let refused: RefusedCall = codec::decode(body).map_err(protocol)?;
+                let answer = Err(AttemptError::Refused(refused.refusal));
+                answers.push((refused.request_id, answer));
+            }
+            FrameKind::GoAway => self.go_away = Some(codec::decode(body).map_err(protocol)?),
+            FrameKind::Load => self.load = Some(codec::decode(body).map_err(protocol)?),
+            FrameKind::Ping => self.pongs.push(body.to_vec()),
+            FrameKind::Pong => {}
+            FrameKind::Batch | FrameKind::OneWay => {
+                let what = format!("a client received a {kind:?} frame");
+                return Err(ConnectionLost::Protocol(what));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn protocol(error: impl std::fmt::Display) -> ConnectionLost {
+    ConnectionLost::Protocol(error.to_string())
 }
 
 /// The error that stands in a response in the answer's place.

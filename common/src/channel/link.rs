@@ -2,10 +2,12 @@
 
 use super::outbox::{Outbox, Writing};
 use crate::{
+    codec::splice,
     frame::{FrameError, FrameHeader},
+    message::LARGE_MESSAGE,
     wire::{FrameKind, HEADER_LEN},
 };
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::{
     io,
     pin::Pin,
@@ -21,6 +23,22 @@ const MAX_READ: usize = 256 * 1024;
 /// A large frame's buffer is made at once up to this size; beyond, it grows as the bytes arrive,
 /// so that a header alone cannot claim much memory.
 const TRUSTED_ALLOCATION: usize = 16 * 1024 * 1024;
+
+/// The body of a frame: lent, or, if it is large, handed over.
+pub(super) enum Body<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Bytes),
+}
+
+impl Body<'_> {
+    /// Hands the bytes to `read`. Blobs that it decodes share a large body's memory.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            Self::Borrowed(bytes) => read(bytes),
+            Self::Shared(bytes) => splice::sharing(bytes, || read(bytes)),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Link<S> {
@@ -81,18 +99,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The next whole frame among the bytes that were read.
-    pub(super) fn next_frame(&mut self) -> Result<Option<(FrameKind, &[u8])>, FrameError> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<(FrameKind, Body<'_>)>, FrameError> {
         self.incoming.advance(self.consumed);
         self.consumed = 0;
         let Some((header, rest)) = self.incoming.split_first_chunk::<HEADER_LEN>() else {
             return Ok(None);
         };
         let header = FrameHeader::parse(*header, self.limit)?;
-        let Some(body) = rest.get(..header.len) else {
+        if rest.len() < header.len {
             return Ok(None);
-        };
+        }
+        if header.len >= LARGE_MESSAGE {
+            self.incoming.advance(HEADER_LEN);
+            let body = self.incoming.split_to(header.len).freeze();
+            return Ok(Some((header.kind, Body::Shared(body))));
+        }
         self.consumed = HEADER_LEN + header.len;
-        Ok(Some((header.kind, body)))
+        let body = self.incoming.get(HEADER_LEN..self.consumed);
+        Ok(Some((
+            header.kind,
+            Body::Borrowed(body.unwrap_or_default()),
+        )))
     }
 
     /// Takes over what waits in `outbox`.

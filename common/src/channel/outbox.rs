@@ -77,12 +77,16 @@ impl Outbox {
     ) -> Result<(), Unsendable> {
         let start = self.tail.len();
         self.tail.extend_from_slice(&[0; HEADER_LEN]);
-        let encoded = codec::encode_into(&mut self.tail, body);
-        let size = self.tail.len() - start - HEADER_LEN;
-        if let Err(error) = encoded {
-            self.tail.truncate(start);
-            return Err(Unsendable::Codec(error));
-        }
+        let encoded = codec::encode_spliced(&mut self.tail, body);
+        let blobs = match encoded {
+            Ok(blobs) => blobs,
+            Err(error) => {
+                self.tail.truncate(start);
+                return Err(Unsendable::Codec(error));
+            }
+        };
+        let blob_size: usize = blobs.iter().map(|(_, blob)| blob.len()).sum();
+        let size = self.tail.len() - start - HEADER_LEN + blob_size;
         if size > limit {
             // Give the memory back: the limit says that nobody wants to hold this much.
             self.tail.truncate(start);
@@ -94,7 +98,10 @@ impl Outbox {
             place.copy_from_slice(&header);
         }
         self.grew(HEADER_LEN + size);
-        if size >= LARGE_MESSAGE {
+        if !blobs.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            codec::for_each_piece(tail, blobs, |piece| self.segments.push_back(piece));
+        } else if size >= LARGE_MESSAGE {
             self.seal_tail();
         }
         Ok(())

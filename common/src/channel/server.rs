@@ -269,7 +269,7 @@ where
                     return Ok(true);
                 }
                 match self.link.next_frame() {
-                    Ok(Some((kind, body))) => starter.handle(kind, body)?,
+                    Ok(Some((kind, body))) => body.read(|body| starter.handle(kind, body))?,
                     Ok(None) => return Ok(false),
                     Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
                 }

@@ -1,6 +1,6 @@
 //! Data of any kind.
 
-use super::packed::{Bytes, unpack};
+use super::Blob;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::Value;
@@ -16,7 +16,7 @@ pub enum Payload {
     /// Text.
     Text(String),
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(Blob),
     /// Any other JSON value.
     Json(Value),
 }
@@ -35,7 +35,7 @@ impl fmt::Debug for Payload {
         // The sizes alone: a request may be logged, and it may be large.
         match self {
             Self::Text(text) => write!(formatter, "Text({} bytes)", text.len()),
-            Self::Bytes(bytes) => write!(formatter, "Bytes({} bytes)", bytes.len()),
+            Self::Bytes(bytes) => write!(formatter, "Bytes({} bytes)", bytes.0.len()),
             Self::Json(_) => formatter.write_str("Json(…)"),
         }
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for Payload {
 #[derive(Serialize)]
 enum Sent<'a> {
     Text(&'a str),
-    Bytes(Bytes<'a>),
+    Bytes(&'a Blob),
     Json(String),
 }
 
@@ -53,12 +53,8 @@ enum Sent<'a> {
 #[derive(Deserialize)]
 enum Received {
     Text(String),
-    Bytes(#[serde(deserialize_with = "byte_vector")] Vec<u8>),
+    Bytes(Blob),
     Json(String),
-}
-
-fn byte_vector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    unpack(deserializer, "bytes", |bytes| Ok(bytes.into_owned()))
 }
 
 impl Serialize for Payload {
@@ -66,13 +62,13 @@ impl Serialize for Payload {
         if serializer.is_human_readable() {
             return match self {
                 Self::Text(text) => serializer.serialize_str(text),
-                Self::Bytes(bytes) => serializer.collect_seq(bytes),
+                Self::Bytes(bytes) => bytes.serialize(serializer),
                 Self::Json(value) => value.serialize(serializer),
             };
         }
         match self {
             Self::Text(text) => Sent::Text(text),
-            Self::Bytes(bytes) => Sent::Bytes(Bytes(bytes)),
+            Self::Bytes(bytes) => Sent::Bytes(bytes),
             Self::Json(value) => {
                 Sent::Json(serde_json::to_string(value).map_err(S::Error::custom)?)
             }
@@ -119,7 +115,7 @@ mod tests {
     fn json_shows_the_value_itself() {
         let json = |payload: Payload| serde_json::to_value(payload).unwrap();
         assert_eq!(json(Payload::Text("hi".to_owned())), json!("hi"));
-        assert_eq!(json(Payload::Bytes(vec![0, 255])), json!([0, 255]));
+        assert_eq!(json(Payload::Bytes(vec![0, 255].into())), json!([0, 255]));
         assert_eq!(
             json(Payload::Json(json!({ "a": [1, null] }))),
             json!({ "a": [1, null] })
@@ -142,7 +138,7 @@ mod tests {
 
     #[test]
     fn bytes_are_packed_in_the_binary_codec() {
-        let bytes = codec::encode(&Payload::Bytes(vec![7; 1000])).unwrap();
+        let bytes = codec::encode(&Payload::Bytes(vec![7; 1000].into())).unwrap();
         assert_eq!(bytes.len(), 4 + 8 + 1000);
     }
 
@@ -153,7 +149,7 @@ mod tests {
             let bytes = codec::encode(&Sent::Json(text.to_owned())).unwrap();
             assert!(codec::decode::<Payload>(&bytes).is_err());
         }
-        let not_utf8 = codec::encode(&Sent::Bytes(Bytes(&[0xff]))).unwrap();
+        let not_utf8 = codec::encode(&Sent::Bytes(&vec![0xff].into())).unwrap();
         let mut as_text = 0u32.to_le_bytes().to_vec();
         as_text.extend(&not_utf8[4..]);
         assert!(codec::decode::<Payload>(&as_text).is_err());
@@ -162,7 +158,8 @@ mod tests {
     fn payloads() -> impl Strategy<Value = Payload> {
         prop_oneof![
             any::<String>().prop_map(Payload::Text),
-            proptest::collection::vec(any::<u8>(), 0..100).prop_map(Payload::Bytes),
+            proptest::collection::vec(any::<u8>(), 0..100)
+                .prop_map(|bytes| Payload::Bytes(bytes.into())),
             any::<(Option<i64>, String, bool)>()
                 .prop_map(|(number, text, flag)| Payload::Json(json!([number, { text: flag }]))),
         ]

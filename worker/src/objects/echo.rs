@@ -57,7 +57,7 @@ mod tests {
 
     #[tokio::test]
     async fn data_comes_back() {
-        let data = Payload::Bytes(vec![1, 2, 3]);
+        let data = Payload::Bytes(vec![1, 2, 3].into());
         let answer = Echo::new("w1").echo(context::current(), data.clone()).await;
         assert_eq!(answer, data);
     }

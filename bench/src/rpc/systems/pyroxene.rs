@@ -1,0 +1,120 @@
+//! This project: one worker called at its address, and three behind a name server.
+
+use std::{collections::HashMap, net::SocketAddr, path::Path};
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use pyroxene_client::{Client, Direct, Proxy};
+use pyroxene_common::{
+    endpoint::Endpoint,
+    host::{Host, HostConfig, Object},
+    values::Blob,
+};
+use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_worker::Worker;
+use tarpc::context;
+
+use super::Echo;
+use crate::process::{self, ChildServer};
+
+const OBJECT: &str = "bench.echo";
+
+pyroxene_common::interface! {
+    /// Echoes bytes, as the peers do.
+    #[name = "Bench.Echo"]
+    #[version = 1]
+    pub trait EchoService in service {
+        /// Answers the payload.
+        #[repeatable]
+        async fn echo(payload: Blob) -> Blob;
+    }
+}
+use service::EchoServiceClient;
+
+#[derive(Clone)]
+struct Server;
+
+impl service::EchoService for Server {
+    async fn echo(self, _: context::Context, payload: Blob) -> Blob {
+        payload
+    }
+}
+
+fn any_port() -> Endpoint {
+    Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
+    Ok(endpoint.to_string().parse()?)
+}
+
+/// Serves the object at an address, without a name server.
+pub(crate) async fn serve_direct() -> Result<()> {
+    let object = Object::from_service::<EchoService, _>(Server);
+    let objects = HashMap::from([(OBJECT.to_owned(), object)]);
+    let host = Host::bind(HostConfig::new(any_port(), "bench"), objects).await?;
+    process::announce(socket_address(host.local_addr())?)?;
+    std::future::pending().await
+}
+
+/// Runs a name server, and three workers in processes of their own.
+pub(crate) async fn serve_balanced(program: &Path) -> Result<()> {
+    let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
+    let address = nameserver.local_addr().to_string();
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(ChildServer::start(program, &["serve-rpc-worker", &address]).await?);
+    }
+    process::announce(socket_address(nameserver.local_addr())?)?;
+    std::future::pending().await
+}
+
+/// Runs one of the three workers.
+pub(crate) async fn serve_worker(nameserver: String) -> Result<()> {
+    let worker = Worker::builder()
+        .nameserver(nameserver)
+        .host(OBJECT, EchoService, Server)
+        .bind()
+        .await?;
+    process::announce(socket_address(worker.local_addr())?)?;
+    worker.join().await?;
+    bail!("the worker was told to stop")
+}
+
+/// Opens one connection that all callers share.
+pub(crate) async fn connect_direct(
+    address: SocketAddr,
+    in_flight: usize,
+) -> Result<Vec<Caller<Direct<EchoService>>>> {
+    let direct = Direct::<EchoService>::connect(&address.into(), OBJECT).await?;
+    Ok(callers(direct.client(), in_flight))
+}
+
+/// Resolves the object and balances over its instances.
+pub(crate) async fn connect_balanced(
+    address: SocketAddr,
+    in_flight: usize,
+) -> Result<Vec<Caller<Proxy<EchoService>>>> {
+    let client = Client::connect(&address.to_string()).await?;
+    let client = client.object::<EchoService>(OBJECT).await?;
+    Ok(callers(client, in_flight))
+}
+
+fn callers<S: Clone>(client: EchoServiceClient<S>, in_flight: usize) -> Vec<Caller<S>> {
+    (0..in_flight).map(|_| Caller(client.clone())).collect()
+}
+
+/// One caller.
+pub(crate) struct Caller<S>(EchoServiceClient<S>);
+
+impl Echo for Caller<Direct<EchoService>> {
+    async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
+        Ok(self.0.echo(context::current(), Blob(payload)).await?)
+    }
+}
+
+impl Echo for Caller<Proxy<EchoService>> {
+    async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
+        Ok(self.0.echo(context::current(), Blob(payload)).await?)
+    }
+}

@@ -1,0 +1,125 @@
+//! Bytes that are not copied on their way.
+
+use super::packed::unpack;
+use crate::codec::splice;
+use bytes::Bytes;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{borrow::Cow, fmt};
+
+/// A byte string. Large ones travel without being copied: they are written from where they lie, and
+/// received as a share of the connection's buffer. A blob that is kept for long keeps that buffer.
+///
+/// In the binary codec it is packed; in JSON it is an array of integers from 0 to 255.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Blob(pub Bytes);
+
+/// Shorter blobs are copied: that costs less than sharing.
+const WORTH_SHARING: usize = 32 * 1024;
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The size alone: a request may be logged, and it may be large.
+        write!(formatter, "Blob({} bytes)", self.0.len())
+    }
+}
+
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Blob {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_seq(&self.0);
+        }
+        if self.0.len() >= WORTH_SHARING && splice::offer(&self.0) {
+            // The codec writes a byte string as its length and its bytes, and splices these in.
+            return serializer.serialize_u64(self.0.len() as u64);
+        }
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Vec::deserialize(deserializer).map(Self::from);
+        }
+        unpack(deserializer, "bytes", |bytes| {
+            Ok(Self(match bytes {
+                Cow::Owned(bytes) => bytes.into(),
+                Cow::Borrowed(bytes) if bytes.len() >= WORTH_SHARING => {
+                    splice::share(bytes).unwrap_or_else(|| Bytes::copy_from_slice(bytes))
+                }
+                Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            }))
+        })
+    }
+}
+
+impl JsonSchema for Blob {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Blob".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<u8>::json_schema(generator)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{codec, message::EncodedRequest};
+
+    fn blob(len: usize) -> Blob {
+        Blob((0..len).map(|byte| byte as u8).collect())
+    }
+
+    #[test]
+    fn a_spliced_blob_has_the_same_encoding_as_a_copied_one() {
+        for len in [0, 5, WORTH_SHARING, 3 * WORTH_SHARING] {
+            let message = (7u8, blob(len), "x".to_owned(), blob(len), blob(3));
+            let copied = codec::encode(&message).unwrap();
+            let encoded = EncodedRequest::new(&message).unwrap();
+            let sent = match encoded {
+                EncodedRequest::Small(body) => body,
+                EncodedRequest::Large { pieces, .. } => pieces.concat(),
+            };
+            assert_eq!(sent, copied, "{len}");
+            assert_eq!(codec::decode(&copied), Ok(message));
+        }
+    }
+
+    #[test]
+    fn a_large_blob_is_neither_copied_out_nor_in() {
+        let sent = blob(WORTH_SHARING);
+        let EncodedRequest::Large { pieces, .. } = EncodedRequest::new(&sent).unwrap() else {
+            panic!("it is large");
+        };
+        assert!(pieces.iter().any(|piece| piece.as_ptr() == sent.0.as_ptr()));
+        let frame = Bytes::from(pieces.concat());
+        let received: Blob = splice::sharing(&frame, || codec::decode(&frame)).unwrap();
+        assert_eq!(received, sent);
+        assert!(frame.as_ptr_range().contains(&received.0.as_ptr()));
+        let alone: Blob = codec::decode(&frame).unwrap();
+        assert!(!frame.as_ptr_range().contains(&alone.0.as_ptr()));
+    }
+
+    #[test]
+    fn json_shows_an_array() {
+        assert_eq!(serde_json::to_string(&blob(3)).unwrap(), "[0,1,2]");
+        assert_eq!(serde_json::from_str::<Blob>("[0,1,2]").unwrap(), blob(3));
+    }
+}

@@ -1,0 +1,278 @@
+//! The arguments of a call, from the words of a command line or a line of JSON.
+//!
+//! A word is `NAME=VALUE` if NAME is one of the method's parameters, else a positional value. A
+//! value is JSON if it parses as JSON of a type that the parameter's schema wants, else a string.
+//! `@FILE` and `-` stand for a file's content and standard input; `@@x` is the text `@x`.
+
+mod schema;
+
+use crate::{failure::Failure, nearest::nearest, signature::signature};
+use pyroxene_common::interface::{Description, MethodDescription, ParameterDescription};
+use schema::{Types, mismatch, shown};
+use serde_json::{Map, Value};
+use std::io;
+
+/// Where a value is read from that does not stand on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source<'a> {
+    /// A file.
+    File(&'a str),
+    /// Standard input.
+    Stdin,
+}
+
+/// A method as arguments are read for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signature<'a> {
+    description: &'a Description,
+    method: &'a MethodDescription,
+}
+
+impl<'a> Signature<'a> {
+    /// The method of this name; if there is none, the nearest one is the hint.
+    pub(crate) fn find(
+        description: &'a Description,
+        object: &str,
+        method: &str,
+    ) -> Result<Self, Failure> {
+        if let Some(method) = description.method(method) {
+            return Ok(Self {
+                description,
+                method,
+            });
+        }
+        let names = description.methods.iter().map(|known| known.name.as_str());
+        let failure = Failure::usage(format!("unknown method '{method}' of {object}"));
+        Err(match nearest(method, names.clone()) {
+            Some(name) => failure.hint(format!("did you mean '{name}'?")),
+            None => failure.hint(format!("it has {}", names.collect::<Vec<_>>().join(", "))),
+        })
+    }
+
+    /// The parameters, in order.
+    pub(crate) fn parameters(&self) -> &'a [ParameterDescription] {
+        &self.method.parameters
+    }
+
+    fn parameter(&self, name: &str) -> Option<&'a ParameterDescription> {
+        self.parameters().iter().find(|known| known.name == name)
+    }
+
+    fn wanted(&self, parameter: &ParameterDescription) -> Types {
+        Types::wanted(self.description, &parameter.schema)
+    }
+
+    /// Whether a parameter takes strings.
+    pub(crate) fn takes_string(&self, parameter: &ParameterDescription) -> bool {
+        self.wanted(parameter).contains(Types::STRING)
+    }
+
+    /// Reads the words of a command line. `read` gives the content of a source.
+    pub(crate) fn read_words(
+        &self,
+        words: &[String],
+        mut read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+    ) -> Result<Map<String, Value>, Failure> {
+        let mut given: Vec<Option<&str>> = vec![None; self.parameters().len()];
+        let mut positional = Vec::new();
+        for word in words {
+            let named = word.split_once('=').and_then(|(name, value)| {
+                let index = self.parameters().iter().position(|p| p.name == name)?;
+                Some((index, name, value))
+            });
+            match named {
+                None => positional.push(word.as_str()),
+                Some((index, name, value)) => {
+                    let earlier = given.get_mut(index).and_then(|slot| slot.replace(value));
+                    if earlier.is_some() {
+                        return Err(self.wrong(format!("argument '{name}' is given twice")));
+                    }
+                }
+            }
+        }
+        let mut free = given.iter_mut().filter(|slot| slot.is_none());
+        for word in positional {
+            match free.next() {
+                Some(slot) => *slot = Some(word),
+                None => return Err(self.too_many(word)),
+            }
+        }
+        let mut arguments = Map::new();
+        let mut stdin_read = false;
+        for (parameter, text) in self.parameters().iter().zip(given) {
+            let Some(text) = text else { continue };
+            if text == "-" && std::mem::replace(&mut stdin_read, true) {
+                return Err(self.wrong("standard input can be read for one argument only"));
+            }
+            let value = self.value(parameter, text, &mut read)?;
+            arguments.insert(parameter.name.clone(), value);
+        }
+        self.complete(arguments)
+    }
+
+    /// Reads a line of JSON: an object by the parameters' names, an array in their order, or, for a
+    /// single parameter, its bare value.
+    pub(crate) fn read_json(&self, line: Value) -> Result<Map<String, Value>, Failure> {
+        match (self.parameters(), line) {
+            ([only], Value::Object(fields)) => {
+                let whole =
+                    !fields.contains_key(&only.name) && self.wanted(only).contains(Types::OBJECT);
+                if whole {
+                    self.single(only, Value::Object(fields))
+                } else {
+                    self.by_name(fields)
+                }
+            }
+            (_, Value::Object(fields)) => self.by_name(fields),
+            ([only], Value::Array(values)) if self.wanted(only).contains(Types::ARRAY) => {
+                let whole = Value::Array(values);
+                let fits = mismatch(self.description, &only.schema, &whole).is_none();
+                match whole {
+                    // Taken whole it does not fit; perhaps it was meant as a list of arguments.
+                    Value::Array(values) if !fits && values.len() == 1 => self
+                        .by_position(values.clone())
+                        .or_else(|_| self.single(only, Value::Array(values))),
+                    whole => self.single(only, whole),
+                }
+            }
+            (_, Value::Array(values)) => self.by_position(values),
+            ([only], value) => self.single(only, value),
+            (parameters, value) => Err(self.wrong(format!(
+                "{} has {} parameters, so a line is an object or an array, not {}",
+                self.method.name,
+                parameters.len(),
+                shown(&value)
+            ))),
+        }
+    }
+
+    fn single(
+        &self,
+        parameter: &ParameterDescription,
+        value: Value,
+    ) -> Result<Map<String, Value>, Failure> {
+        self.by_name(Map::from_iter([(parameter.name.clone(), value)]))
+    }
+
+    fn by_position(&self, values: Vec<Value>) -> Result<Map<String, Value>, Failure> {
+        if let Some(extra) = values.get(self.parameters().len()) {
+            return Err(self.too_many(&extra.to_string()));
+        }
+        let names = self.parameters().iter().map(|known| known.name.clone());
+        self.by_name(names.zip(values).collect())
+    }
+
+    fn by_name(&self, arguments: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+        for (name, value) in &arguments {
+            let Some(parameter) = self.parameter(name) else {
+                let method = &self.method.name;
+                return Err(self.wrong(format!("{method} has no parameter '{name}'")));
+            };
+            self.check(parameter, value)?;
+        }
+        self.complete(arguments)
+    }
+
+    /// The value of one word.
+    fn value(
+        &self,
+        parameter: &ParameterDescription,
+        text: &str,
+        read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+    ) -> Result<Value, Failure> {
+        let source = match text.strip_prefix('@') {
+            Some(escaped) if escaped.starts_with('@') => {
+                return self.text_value(parameter, escaped);
+            }
+            Some(path) => Source::File(path),
+            None if text == "-" => Source::Stdin,
+            None => return self.text_value(parameter, text),
+        };
+        let place = match source {
+            Source::File(path) => path,
+            Source::Stdin => "standard input",
+        };
+        let unreadable = |why: String| {
+            let name = &parameter.name;
+            Failure::usage(format!("cannot read {place} for argument '{name}': {why}"))
+        };
+        let content = read(source).map_err(|error| unreadable(error.to_string()))?;
+        let content = String::from_utf8(content).map_err(|error| unreadable(error.to_string()))?;
+        self.content_value(parameter, content)
+    }
+
+    /// JSON of a type that is wanted, else a string.
+    fn text_value(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
+        let wanted = self.wanted(parameter);
+        let value = match serde_json::from_str::<Value>(text) {
+            Ok(value) if wanted.contains(Types::of(&value)) => value,
+            Ok(value) if !wanted.contains(Types::STRING) => value,
+            _ => Value::String(text.to_owned()),
+        };
+        self.check(parameter, &value)?;
+        Ok(value)
+    }
+
+    /// As of a word, but a parameter that takes strings and no other kind of value gets the content
+    /// as it is, even if that looks like JSON.
+    fn content_value(
+        &self,
+        parameter: &ParameterDescription,
+        content: String,
+    ) -> Result<Value, Failure> {
+        let only_text = self
+            .wanted(parameter)
+            .without(Types::NULL)
+            .without(Types::STRING)
+            == Types::NONE;
+        if only_text {
+            return Ok(Value::String(content));
+        }
+        let json = content.trim();
+        match serde_json::from_str::<Value>(json) {
+            Ok(value) if !value.is_string() => self.text_value(parameter, json),
+            _ => self.text_value(parameter, &content),
+        }
+    }
+
+    fn check(&self, parameter: &ParameterDescription, value: &Value) -> Result<(), Failure> {
+        let Some(found) = mismatch(self.description, &parameter.schema, value) else {
+            return Ok(());
+        };
+        Err(self.wrong(format!(
+            "argument '{}{}' of {} wants {}, got {}",
+            parameter.name, found.path, self.method.name, found.wanted, found.got
+        )))
+    }
+
+    /// Fills in what may be left out, and names what is missing.
+    fn complete(&self, mut arguments: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+        for parameter in self.parameters() {
+            if arguments.contains_key(&parameter.name) {
+                continue;
+            }
+            let wanted = self.wanted(parameter);
+            if wanted == Types::ANY || !wanted.contains(Types::NULL) {
+                let (method, name) = (&self.method.name, &parameter.name);
+                return Err(self.wrong(format!("{method} needs the argument '{name}'")));
+            }
+            arguments.insert(parameter.name.clone(), Value::Null);
+        }
+        Ok(arguments)
+    }
+
+    fn too_many(&self, word: &str) -> Failure {
+        self.wrong(format!(
+            "{} takes no argument for '{word}'",
+            self.method.name
+        ))
+    }
+
+    /// A usage failure with the method's signature as the hint.
+    fn wrong(&self, sentence: impl Into<String>) -> Failure {
+        Failure::usage(sentence).hint(signature(self.method))
+    }
+}
+
+#[cfg(test)]
+mod tests;

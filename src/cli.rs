@@ -1,0 +1,216 @@
+//! The command line: what every command takes.
+
+use crate::{commands, failure::Failure};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use pyroxene_client::{Client, ClientConfig, Policy};
+use pyroxene_common::{endpoint::Endpoint, wire::GREATEST_MAX_MESSAGE};
+use std::time::Duration;
+
+/// An object broker: typed methods on remote objects, found by name, balanced and retried.
+///
+/// Exit codes: 0 done, 1 the object answered an error, 2 usage, 3 unavailable (no name server, no
+/// such object, no live worker), 4 refused, 5 deadline exceeded.
+#[derive(Debug, Parser)]
+#[command(name = "pyroxene", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(commands::up::Arguments),
+    Nameserver(commands::nameserver::Arguments),
+    Worker(commands::worker::Arguments),
+    Ping(commands::ping::Arguments),
+    List(commands::list::Arguments),
+    Lookup(commands::lookup::Arguments),
+    Workers(commands::workers::Arguments),
+    Describe(commands::describe::Arguments),
+    Call(commands::call::Arguments),
+    Map(commands::map::Arguments),
+    Register(commands::register::Arguments),
+    Remove(commands::remove::Arguments),
+    Bench(commands::bench::Arguments),
+    Completions(commands::completions::Arguments),
+}
+
+/// The address at which `up` and `nameserver` listen, and where clients look first.
+pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
+
+/// What every client command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClientArguments {
+    /// The name servers, separated by commas; one that answers is enough
+    #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
+    pub(crate) nameserver: String,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+}
+
+impl ClientArguments {
+    /// A client that connects when it has to.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(ClientConfig::new(&self.nameserver)?))
+    }
+
+    /// A client that spreads its calls in a certain way.
+    pub(crate) fn client_with(&self, policy: Policy) -> Result<Client, Failure> {
+        Ok(Client::new(
+            ClientConfig::new(&self.nameserver)?.policy(policy),
+        ))
+    }
+}
+
+/// What every daemon takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DaemonArguments {
+    /// How log lines on standard error look; RUST_LOG selects them
+    #[arg(long, value_enum, env = "PYROXENE_LOG", default_value_t)]
+    pub(crate) log: LogFormat,
+    /// How long calls that run may take to finish once the daemon is told to stop
+    #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+    /// Allow to listen on addresses that other machines reach: everybody there may do everything
+    #[arg(long, env = "PYROXENE_INSECURE", value_parser = FalseyValueParser::new())]
+    pub(crate) insecure: bool,
+    /// Stop when standard input closes
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_parent: bool,
+}
+
+impl DaemonArguments {
+    /// Refuses an address that other machines reach, unless that is what the user wants.
+    pub(crate) fn check_listen(&self, listen: &Endpoint) -> Result<(), Failure> {
+        if self.insecure || listen.is_local() {
+            return Ok(());
+        }
+        let sentence = format!("other machines could reach {listen} without any authentication");
+        Err(Failure::usage(sentence)
+            .hint("add --insecure if that is wanted, or listen on 127.0.0.1"))
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Reads a duration such as `10s` or `250ms`, of a year at most, so that it can be added to a time.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration > LONGEST {
+        return Err("it is longer than a year".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Reads the greatest size of a message, in bytes.
+pub(crate) fn message_size(text: &str) -> Result<usize, String> {
+    /// Hellos and heartbeats have to fit.
+    const LEAST: usize = 16 * 1024;
+    let bytes = text
+        .parse()
+        .map_err(|error| format!("it is not a number of bytes: {error}"))?;
+    if (LEAST..=GREATEST_MAX_MESSAGE).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(format!(
+        "it is not between {LEAST} and {GREATEST_MAX_MESSAGE} bytes"
+    ))
+}
+
+/// The range of how many calls a command keeps in flight.
+pub(crate) const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::from_clap;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_flag_has_an_environment_variable_and_help() {
+        for command in Cli::command().get_subcommands() {
+            let flags = command.get_arguments().filter(|argument| {
+                argument.get_long().is_some()
+                    && !argument.is_hide_set()
+                    && !["help", "version"].contains(&argument.get_id().as_str())
+            });
+            for flag in flags {
+                let place = format!("{} --{}", command.get_name(), flag.get_id());
+                let variable = flag.get_env().map(|name| name.to_string_lossy());
+                assert!(
+                    variable.is_some_and(|name| name.starts_with("PYROXENE_")),
+                    "{place}"
+                );
+                assert!(flag.get_help().is_some(), "{place}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_command_line_is_one_sentence_and_a_hint() {
+        let error = Cli::try_parse_from(["pyroxene", "call", "calculator"]).unwrap_err();
+        let failure = from_clap(&error);
+        assert_eq!(
+            failure.sentence.unwrap(),
+            "the following required arguments were not provided: <METHOD>"
+        );
+        assert!(failure.hint.unwrap().contains("pyroxene call"));
+        let error = Cli::try_parse_from(["pyroxene", "lst"]).unwrap_err();
+        let failure = from_clap(&error);
+        assert_eq!(failure.sentence.unwrap(), "unrecognized subcommand 'lst'");
+        assert!(failure.hint.unwrap().contains("'list'"));
+    }
+
+    #[test]
+    fn numbers_that_nothing_could_hold_are_refused() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("1000000y").is_err());
+        assert!(duration("10").is_err());
+        assert_eq!(message_size("1048576"), Ok(1_048_576));
+        for text in ["1", "99999999999999", "-1", "64M"] {
+            assert!(message_size(text).is_err(), "{text}");
+        }
+        let bench = |flag: &str| Cli::try_parse_from(["pyroxene", "bench", flag]).is_ok();
+        assert!(bench("--payload=65536") && bench("--concurrency=1"));
+        assert!(!bench("--payload=99999999999999") && !bench("--concurrency=0"));
+    }
+
+    #[test]
+    fn a_public_address_needs_an_explicit_word() {
+        for (flags, listen, allowed) in [
+            (&["pyroxene", "nameserver"][..], "127.0.0.1:0", true),
+            (&["pyroxene", "nameserver"], "0.0.0.0:0", false),
+            (&["pyroxene", "nameserver", "--insecure"], "0.0.0.0:0", true),
+        ] {
+            let Command::Nameserver(arguments) = Cli::try_parse_from(flags).unwrap().command else {
+                panic!("another command");
+            };
+            let checked = arguments.daemon.check_listen(&listen.parse().unwrap());
+            assert_eq!(checked.is_ok(), allowed, "{flags:?} {listen}");
+        }
+    }
+}

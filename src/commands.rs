@@ -1,0 +1,16 @@
+//! The subcommands, one module each.
+
+pub(crate) mod bench;
+pub(crate) mod call;
+pub(crate) mod completions;
+pub(crate) mod describe;
+pub(crate) mod list;
+pub(crate) mod lookup;
+pub(crate) mod map;
+pub(crate) mod nameserver;
+pub(crate) mod ping;
+pub(crate) mod register;
+pub(crate) mod remove;
+pub(crate) mod up;
+pub(crate) mod worker;
+pub(crate) mod workers;

@@ -1,0 +1,281 @@
+//! `pyroxene bench`: how fast the user's own workers answer.
+
+use crate::{
+    arguments::Signature,
+    cli::{CONCURRENCY, ClientArguments, duration},
+    commands::call::read,
+    failure::{Exit, Failure},
+    nameservers::explain,
+    output::{print, print_json, table},
+};
+use hdrhistogram::Histogram;
+use pyroxene_client::DynamicObject;
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tarpc::context;
+use tokio::{task::JoinSet, time::Instant};
+
+/// Measure how fast the workers answer
+///
+/// So many callers each make one call after the other until the time is up. Calls go by the names
+/// of methods, with arguments and results in JSON. The default is to echo a text of --payload
+/// bytes.
+///
+/// --json prints {"object","method","concurrency","seconds","calls","calls_per_second",
+/// "latency_us":{"p50","p90","p99","p99.9","max"},"errors":{KIND:COUNT},"workers":{NAME:CALLS}}.
+/// "calls" and the latencies are of the calls that were answered; KIND is failed, usage,
+/// unavailable, refused or deadline.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The object's name
+    #[arg(default_value = "echo")]
+    object: String,
+    /// The method
+    #[arg(default_value = "echo")]
+    method: String,
+    /// The arguments, as of call
+    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    /// How many callers
+    #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
+    concurrency: u32,
+    /// How long they call
+    #[arg(long, value_name = "TIME", env = "PYROXENE_DURATION", default_value = "5s", value_parser = duration)]
+    duration: Duration,
+    /// The size of the text that is sent if no arguments are given, in bytes
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "PYROXENE_PAYLOAD",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(..=MAX_PAYLOAD)
+    )]
+    payload: u32,
+    /// How long each call may take
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// The default limit of a message, in bytes.
+const MAX_PAYLOAD: i64 = 64 * 1024 * 1024;
+
+/// What one caller, or all of them, saw.
+struct Tally {
+    /// In nanoseconds.
+    latencies: Histogram<u64>,
+    workers: BTreeMap<String, u64>,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+/// The significant digits of a latency.
+const DIGITS: u8 = 3;
+
+impl Tally {
+    fn new() -> Result<Self, Failure> {
+        let latencies = Histogram::new(DIGITS)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        Ok(Self {
+            latencies,
+            workers: BTreeMap::new(),
+            errors: BTreeMap::new(),
+        })
+    }
+
+    fn answered(&mut self, worker: String, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        // It resizes by itself, so there is room for every number.
+        let _ = self.latencies.record(nanos);
+        *self.workers.entry(worker).or_default() += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        // Both resize by themselves, so there is always room.
+        let _ = self.latencies.add(&other.latencies);
+        for (worker, calls) in &other.workers {
+            *self.workers.entry(worker.clone()).or_default() += calls;
+        }
+        for (kind, count) in &other.errors {
+            *self.errors.entry(kind).or_default() += count;
+        }
+    }
+
+    /// A percentile in microseconds, to a tenth.
+    fn micros(&self, quantile: f64) -> f64 {
+        tenths_of_micros(self.latencies.value_at_quantile(quantile))
+    }
+}
+
+fn tenths_of_micros(nanos: u64) -> f64 {
+    let tenths = u32::try_from(nanos / 100).unwrap_or(u32::MAX);
+    f64::from(tenths) / 10.0
+}
+
+/// What every caller does.
+struct Load {
+    object: DynamicObject,
+    method: String,
+    arguments: Map<String, Value>,
+    timeout: Duration,
+    until: Instant,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let load = match prepare(&client, &arguments).await {
+        Ok(load) => Arc::new(load),
+        Err(failure) => return Err(explain(&client, &arguments.object, failure).await),
+    };
+    let began = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..arguments.concurrency {
+        callers.spawn(keep_calling(Arc::clone(&load)));
+    }
+    let mut total = Tally::new()?;
+    while let Some(caller) = callers.join_next().await {
+        match caller {
+            Ok(tally) => total.add(&tally?),
+            Err(error) => return Err(Failure::new(Exit::Failed, error.to_string())),
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    if arguments.client.json {
+        return print_json(&to_json(&arguments, &total, seconds));
+    }
+    print(&to_text(&arguments, &total, seconds))
+}
+
+/// Reads the arguments and makes a first call, so that mistakes are told as of `call`.
+async fn prepare(client: &pyroxene_client::Client, arguments: &Arguments) -> Result<Load, Failure> {
+    let object = client
+        .dynamic(&arguments.object, within(arguments.timeout))
+        .await?;
+    let signature = Signature::find(object.description(), &arguments.object, &arguments.method)?;
+    let values = match (arguments.arguments.as_slice(), signature.parameters()) {
+        ([], [only]) if signature.takes_string(only) => {
+            let payload =
+                Value::String("x".repeat(usize::try_from(arguments.payload).unwrap_or(0)));
+            Map::from_iter([(only.name.clone(), payload)])
+        }
+        (words, _) => signature.read_words(words, read)?,
+    };
+    let context = within(arguments.timeout);
+    object.call(context, &arguments.method, &values).await?;
+    Ok(Load {
+        object,
+        method: arguments.method.clone(),
+        arguments: values,
+        timeout: arguments.timeout,
+        until: Instant::now() + arguments.duration,
+    })
+}
+
+fn within(timeout: Duration) -> context::Context {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + timeout).into_std();
+    context
+}
+
+async fn keep_calling(load: Arc<Load>) -> Result<Tally, Failure> {
+    let mut tally = Tally::new()?;
+    loop {
+        let began = Instant::now();
+        if began >= load.until {
+            return Ok(tally);
+        }
+        let context = within(load.timeout);
+        let called = load.object.call(context, &load.method, &load.arguments);
+        match called.await {
+            Ok(answered) => tally.answered(answered.worker, began.elapsed()),
+            Err(error) => {
+                let kind = Failure::from(error).kind();
+                *tally.errors.entry(kind).or_default() += 1;
+                // A call that fails at once must not keep the others from being made.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+fn per_second(calls: u64, seconds: f64) -> f64 {
+    let calls = u32::try_from(calls).map_or(f64::from(u32::MAX), f64::from);
+    (calls / seconds).round()
+}
+
+fn to_json(arguments: &Arguments, total: &Tally, seconds: f64) -> Value {
+    json!({
+        "object": arguments.object,
+        "method": arguments.method,
+        "concurrency": arguments.concurrency,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+        "calls": total.latencies.len(),
+        "calls_per_second": per_second(total.latencies.len(), seconds),
+        "latency_us": {
+            "p50": total.micros(0.5),
+            "p90": total.micros(0.9),
+            "p99": total.micros(0.99),
+            "p99.9": total.micros(0.999),
+            "max": tenths_of_micros(total.latencies.max()),
+        },
+        "errors": total.errors,
+        "workers": total.workers,
+    })
+}
+
+fn to_text(arguments: &Arguments, total: &Tally, seconds: f64) -> String {
+    let calls = total.latencies.len();
+    let mut text = format!(
+        "{}.{}: {calls} calls in {seconds:.1} s by {} callers, {} calls/s\n\n",
+        arguments.object,
+        arguments.method,
+        arguments.concurrency,
+        per_second(calls, seconds),
+    );
+    let latencies = [
+        total.micros(0.5),
+        total.micros(0.9),
+        total.micros(0.99),
+        total.micros(0.999),
+        tenths_of_micros(total.latencies.max()),
+    ];
+    let headings = ["P50 µs", "P90 µs", "P99 µs", "P99.9 µs", "MAX µs"];
+    text.push_str(&table(
+        headings,
+        &[latencies.map(|micros| format!("{micros:.1}"))],
+    ));
+    let counted = |heading: &'static str, counts: Vec<[String; 2]>| {
+        let body = table([heading, "CALLS"], &counts);
+        format!("\n{body}")
+    };
+    let workers = total.workers.iter();
+    let workers = workers.map(|(name, calls)| [name.clone(), calls.to_string()]);
+    text.push_str(&counted("WORKER", workers.collect()));
+    if !total.errors.is_empty() {
+        let errors = total.errors.iter();
+        let errors = errors.map(|(kind, count)| [(*kind).to_owned(), count.to_string()]);
+        text.push_str(&counted("ERROR", errors.collect()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_of_callers_add_up() {
+        let mut total = Tally::new().unwrap();
+        for worker in ["w1", "w2", "w1"] {
+            let mut tally = Tally::new().unwrap();
+            tally.answered(worker.to_owned(), Duration::from_micros(100));
+            tally.errors.insert("deadline", 2);
+            total.add(&tally);
+        }
+        assert_eq!(total.latencies.len(), 3);
+        assert_eq!(total.workers["w1"], 2);
+        assert_eq!(total.errors["deadline"], 6);
+        assert!((total.micros(0.5) - 100.0).abs() < 0.2);
+    }
+}

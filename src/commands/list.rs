@@ -1,0 +1,135 @@
+//! `pyroxene list`: the objects and who hosts them.
+
+use crate::{
+    cli::ClientArguments,
+    failure::Failure,
+    nameservers::{list, state_name},
+    output::{print, print_json, table},
+};
+use pyroxene_common::interfaces::directory::{Filter, Instance, ObjectEntry};
+use serde_json::{Value, json};
+
+/// List the objects and their instances
+///
+/// --json prints [{"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}].
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// Only names that start with this
+    prefix: Option<String>,
+    /// Only names in which this regular expression is found
+    #[arg(long, value_name = "REGEX", env = "PYROXENE_PATTERN")]
+    pattern: Option<String>,
+    /// Only instances with this tag; may be given several times
+    #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
+    tag: Vec<String>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let filter = Filter {
+        prefix: arguments.prefix,
+        pattern: arguments.pattern,
+        tags: arguments.tag,
+    };
+    let objects = list(&client, &filter).await?;
+    if arguments.client.json {
+        let entries: Vec<Value> = objects.iter().map(to_json).collect();
+        return print_json(&entries);
+    }
+    print(&to_table(&objects))
+}
+
+/// An object as JSON shows it.
+pub(crate) fn to_json(object: &ObjectEntry) -> Value {
+    let instance = |instance: &Instance| {
+        json!({
+            "worker": instance.worker,
+            "endpoint": instance.endpoint,
+            "state": state_name(instance.state),
+            "tags": instance.tags,
+        })
+    };
+    json!({
+        "name": object.name,
+        "interface": object.interface,
+        "instances": object.instances.iter().map(instance).collect::<Vec<_>>(),
+    })
+}
+
+/// Objects with a row for each instance.
+pub(crate) fn to_table(objects: &[ObjectEntry]) -> String {
+    let mut rows = Vec::new();
+    for object in objects {
+        let mut name = object.name.as_str();
+        let mut interface = object.interface.as_str();
+        for instance in &object.instances {
+            rows.push([
+                name.to_owned(),
+                interface.to_owned(),
+                match instance.worker.as_str() {
+                    "" => "(static)".to_owned(),
+                    worker => worker.to_owned(),
+                },
+                instance.endpoint.clone(),
+                state_name(instance.state).to_owned(),
+                instance.tags.join(","),
+            ]);
+            (name, interface) = ("", "");
+        }
+    }
+    let headings = ["NAME", "INTERFACE", "WORKER", "ENDPOINT", "STATE", "TAGS"];
+    table(headings, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::interfaces::directory::{Load, State};
+
+    fn instance(worker: &str) -> Instance {
+        Instance {
+            worker: worker.into(),
+            incarnation: 1,
+            endpoint: "127.0.0.1:1".into(),
+            target: "calc".into(),
+            interface: "Calc".into(),
+            version: 1,
+            state: State::Ready,
+            tags: vec!["gpu".into()],
+            fence: None,
+            load: Load::default(),
+        }
+    }
+
+    fn object() -> ObjectEntry {
+        ObjectEntry {
+            name: "calc".into(),
+            interface: "Calc".into(),
+            version: 1,
+            instances: vec![instance(""), instance("w1")],
+        }
+    }
+
+    #[test]
+    fn json_has_the_documented_shape() {
+        assert_eq!(
+            to_json(&object()).to_string(),
+            concat!(
+                r#"{"name":"calc","interface":"Calc","instances":["#,
+                r#"{"worker":"","endpoint":"127.0.0.1:1","state":"ready","tags":["gpu"]},"#,
+                r#"{"worker":"w1","endpoint":"127.0.0.1:1","state":"ready","tags":["gpu"]}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn an_objects_name_stands_once_in_the_table() {
+        let text = to_table(&[object()]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("calc  Calc       (static)  127.0.0.1:1  ready  gpu"));
+        assert!(lines[2].starts_with("                 w1        127.0.0.1:1"));
+    }
+}

@@ -1,0 +1,39 @@
+//! `pyroxene lookup`: who hosts one object.
+
+use super::list::{to_json, to_table};
+use crate::{
+    cli::ClientArguments,
+    failure::Failure,
+    nameservers::{list, no_such_object},
+    output::{print, print_json},
+};
+use pyroxene_common::interfaces::directory::Filter;
+
+/// Show who hosts an object
+///
+/// --json prints {"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}.
+/// Exit code 3 if nobody hosts it.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The object's name
+    name: String,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let filter = Filter {
+        prefix: Some(arguments.name.clone()),
+        ..Filter::default()
+    };
+    let objects = list(&client, &filter).await?;
+    let Some(object) = objects.iter().find(|object| object.name == arguments.name) else {
+        return Err(no_such_object(&client, &arguments.name).await);
+    };
+    if arguments.client.json {
+        return print_json(&to_json(object));
+    }
+    print(&to_table(std::slice::from_ref(object)))
+}

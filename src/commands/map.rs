@@ -1,0 +1,197 @@
+//! `pyroxene map`: one call for each line of a file, over all workers.
+
+mod lines;
+mod progress;
+
+use crate::{
+    arguments::Signature,
+    cli::{CONCURRENCY, ClientArguments, duration},
+    commands::call::raw,
+    failure::{Exit, Failure},
+    nameservers::explain,
+    output::{Output, to_json},
+};
+use clap::builder::FalseyValueParser;
+use futures::{FutureExt, Stream, StreamExt};
+use lines::{Input, Line};
+use progress::Progress;
+use pyroxene_client::{Answered, DynamicObject};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
+use std::{pin::pin, time::Duration};
+use tarpc::context;
+use tokio::time::Instant;
+
+/// Call a method once for each line of a file, over all workers
+///
+/// A line is a JSON object (arguments by name), a JSON array (arguments in order), or, for a
+/// method with one parameter, the bare value. Blank lines are skipped. The results are printed as
+/// JSON, one per line, in the order of the input, while the input is read.
+///
+/// The first line that fails ends the command; with --keep-going {"error":"…"} takes its place, and
+/// the exit code is 1 at the end. --json prints {"line":1,"result":…,"worker":"w1","attempts":1} or
+/// {"line":1,"error":"…"} for each line.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The object's name
+    object: String,
+    /// The method
+    method: String,
+    /// The file with the lines; - is standard input
+    #[arg(long, value_name = "FILE", env = "PYROXENE_INPUT")]
+    input: String,
+    /// How long each call may take
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+    /// How many calls are in flight [default: 32 for each instance]
+    #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
+    concurrency: Option<u32>,
+    /// Go on after a line that fails
+    #[arg(long, env = "PYROXENE_KEEP_GOING", value_parser = FalseyValueParser::new())]
+    keep_going: bool,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Calls in flight for each instance, as in the client library's map.
+const PER_INSTANCE: usize = 32;
+
+/// The bounds of the calls in flight, unless the user sets them.
+const WINDOW: std::ops::RangeInclusive<usize> = 32..=1024;
+
+/// What became of a line.
+struct Done {
+    number: u64,
+    /// The end of the line in the file, in bytes.
+    end: u64,
+    outcome: Result<Answered<String>, Failure>,
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    line: u64,
+    result: &'a RawValue,
+    worker: &'a str,
+    attempts: usize,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let input = Input::open(&arguments.input)?;
+    let client = arguments.client.client()?;
+    let mut context = context::current();
+    context.deadline = (Instant::now() + arguments.timeout).into_std();
+    let object = match client.dynamic(&arguments.object, context).await {
+        Ok(object) => object,
+        Err(error) => return Err(explain(&client, &arguments.object, error.into()).await),
+    };
+    let signature = Signature::find(object.description(), &arguments.object, &arguments.method)?;
+    let window = arguments.concurrency.map_or_else(
+        || (object.instance_count() * PER_INSTANCE).clamp(*WINDOW.start(), *WINDOW.end()),
+        |given| usize::try_from(given).unwrap_or(usize::MAX),
+    );
+    let progress = Progress::new(input.size);
+    let calls = input.lines(window).map(|line| {
+        let (object, arguments) = (&object, &arguments);
+        async move { call(object, signature, arguments, line).await }
+    });
+    let results = print_all(&arguments, calls.buffered(window), &progress).await;
+    progress.end();
+    results
+}
+
+async fn call(
+    object: &DynamicObject,
+    signature: Signature<'_>,
+    arguments: &Arguments,
+    line: Line,
+) -> Done {
+    let outcome = async {
+        let value: Value = serde_json::from_slice(&line.content?)
+            .map_err(|error| Failure::usage(format!("not JSON: {}", without_position(&error))))?;
+        let values = signature.read_json(value)?;
+        let mut context = context::current();
+        context.deadline = (Instant::now() + arguments.timeout).into_std();
+        Ok(object.call(context, &arguments.method, &values).await?)
+    };
+    Done {
+        number: line.number,
+        end: line.end,
+        outcome: outcome.await,
+    }
+}
+
+/// The error with its column alone: its line number counts within the line.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((sentence, _)) => format!("{sentence} at column {}", error.column()),
+        None => text,
+    }
+}
+
+async fn print_all(
+    arguments: &Arguments,
+    results: impl Stream<Item = Done>,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let mut results = pin!(results);
+    let mut output = Output::new();
+    let (mut lines, mut failed) = (0_u64, 0_u64);
+    loop {
+        let done = match results.next().now_or_never() {
+            Some(done) => done,
+            None => {
+                // Nothing comes at once, so what is there goes out.
+                progress.aside(|| output.flush())?;
+                results.next().await
+            }
+        };
+        let Some(done) = done else { break };
+        lines += 1;
+        let text = match &done.outcome {
+            Ok(answered) => success(arguments, done.number, answered)?,
+            // A file that cannot be read further has no lines to go on with.
+            Err(failure) if arguments.keep_going && failure.sentence.is_some() => {
+                failed += 1;
+                let error = failure.sentence.as_deref().unwrap_or_default();
+                if arguments.client.json {
+                    json!({"line": done.number, "error": error}).to_string()
+                } else {
+                    json!({"error": error}).to_string()
+                }
+            }
+            Err(failure) => {
+                progress.aside(|| output.flush())?;
+                return Err(failure.clone().at(&format!("line {}", done.number)));
+            }
+        };
+        progress.aside(|| output.line(&text))?;
+        progress.advance(lines, done.end);
+    }
+    progress.aside(|| output.flush())?;
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(
+            Exit::Failed,
+            format!("{failed} of {lines} lines failed"),
+        )),
+    }
+}
+
+fn success(
+    arguments: &Arguments,
+    number: u64,
+    answered: &Answered<String>,
+) -> Result<String, Failure> {
+    if !arguments.client.json {
+        return Ok(answered.response.clone());
+    }
+    to_json(&Entry {
+        line: number,
+        result: raw(&answered.response)?,
+        worker: &answered.worker,
+        attempts: answered.attempts,
+    })
+}

@@ -1,0 +1,81 @@
+//! `pyroxene ping`: which name servers answer.
+
+use crate::{
+    cli::ClientArguments,
+    failure::Failure,
+    nameservers::{ask_all, nobody_answered},
+    output::{milliseconds, print, print_json, table},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Ask every name server how it is
+///
+/// --json prints an array with one entry per name server:
+/// {"nameserver","ok":true,"rtt_ms","workers","objects","instances","uptime_ms","settled","version"} or
+/// {"nameserver","ok":false,"error"}. Exit code 3 if none answers.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let answers = ask_all(&client, |directory, context| async move {
+        // The first question also connects; the second one alone is a round trip.
+        directory.status(context).await?;
+        let asked = Instant::now();
+        let status = directory.status(context).await?;
+        Ok((status, asked.elapsed()))
+    })
+    .await;
+    let mut rows = Vec::new();
+    let mut entries: Vec<Value> = Vec::new();
+    let mut failures = Vec::new();
+    for (nameserver, answer) in answers {
+        let endpoint = nameserver.endpoint().to_string();
+        match answer {
+            Ok((status, elapsed)) => {
+                entries.push(json!({
+                    "nameserver": endpoint,
+                    "ok": true,
+                    "rtt_ms": milliseconds(elapsed),
+                    "workers": status.workers,
+                    "objects": status.objects,
+                    "instances": status.instances,
+                    "uptime_ms": status.uptime_ms,
+                    "settled": status.settled,
+                    "version": status.version,
+                }));
+                let up = Duration::from_secs(status.uptime_ms / 1000);
+                rows.push([
+                    endpoint,
+                    format!("{} ms", milliseconds(elapsed)),
+                    status.workers.to_string(),
+                    status.objects.to_string(),
+                    humantime::format_duration(up).to_string(),
+                ]);
+            }
+            Err(failure) => {
+                let reason = failure.sentence.clone().unwrap_or_default();
+                entries.push(json!({"nameserver": endpoint, "ok": false, "error": reason}));
+                let blank = || "-".to_owned();
+                rows.push([endpoint, reason, blank(), blank(), blank()]);
+                failures.push((nameserver, failure));
+            }
+        }
+    }
+    if arguments.client.json {
+        print_json(&entries)?;
+    } else if failures.len() < rows.len() {
+        let headings = ["NAME SERVER", "ROUND TRIP", "WORKERS", "OBJECTS", "UP"];
+        print(&table(headings, &rows))?;
+    }
+    if failures.len() == rows.len() {
+        return Err(nobody_answered(&failures));
+    }
+    Ok(())
+}

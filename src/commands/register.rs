@@ -1,0 +1,58 @@
+//! `pyroxene register`: static names.
+
+use crate::{
+    cli::ClientArguments,
+    failure::Failure,
+    nameservers::ask_all,
+    output::{print, print_json},
+    static_names::{Change, taken},
+};
+use clap::builder::FalseyValueParser;
+use serde_json::json;
+
+/// Give a name to an object at an address that holds no lease
+///
+/// URI is an endpoint (host:port, [v6]:port, unix:/path) whose object has the same name, or
+/// OBJECT@ENDPOINT. The name is kept by every name server that answers, until it is removed or the
+/// name server ends. --json prints {"registered":NAME,"nameservers":[…]}, those that took it.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The name
+    name: String,
+    /// The object and where it is
+    uri: String,
+    /// Refuse any other holder of the name
+    #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = FalseyValueParser::new())]
+    exclusive: bool,
+    /// A word to find it by; may be given several times
+    #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
+    tag: Vec<String>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let Arguments {
+        name,
+        uri,
+        exclusive,
+        tag,
+        ..
+    } = arguments;
+    let answers = ask_all(&client, |directory, context| {
+        let (name, uri, tags) = (name.clone(), uri.clone(), tag.clone());
+        async move {
+            directory
+                .register(context, name, uri, tags, exclusive)
+                .await
+        }
+    })
+    .await;
+    let took = taken(Change::Register, answers)?;
+    if arguments.client.json {
+        return print_json(&json!({"registered": name, "nameservers": took}));
+    }
+    print(&format!("registered {name} with {}", took.join(", ")))
+}

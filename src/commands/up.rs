@@ -1,0 +1,273 @@
+//! `pyroxene up`: a whole broker on this machine, for as long as the command runs.
+
+mod child;
+
+use crate::{
+    cli::{DEFAULT_NAMESERVER, DaemonArguments},
+    daemon,
+    failure::{Exit, Failure},
+    output::table,
+};
+use child::Child;
+use futures::future::{join_all, select_all};
+use pyroxene_common::{endpoint::Endpoint, signal::StopSignals};
+use serde_json::{Value, json};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+/// Start name servers and workers on this machine
+///
+/// They are processes of their own; their logs go to standard error. Ctrl-C stops them all, and so
+/// does any other end of this command. One that ends by itself is not started again.
+///
+/// --json prints, once all are ready, one line:
+/// {"nameservers":[{"pid","endpoint"}],"workers":[{"name","pid","endpoint"}]}.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// How many workers, named w1, w2, …
+    #[arg(long, value_name = "N", env = "PYROXENE_WORKERS", default_value_t = 3)]
+    workers: u16,
+    /// How many name servers
+    #[arg(long, value_name = "N", env = "PYROXENE_NAMESERVERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    nameservers: u16,
+    /// Where the first name server listens; the next ones use ports 100 higher each, or any free
+    /// one if this is port 0
+    #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
+    listen: Endpoint,
+    /// Threads of each worker for CPU-bound calls [default: the number of cores]
+    #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Where durable state is kept; memory: is the one store there is
+    #[arg(long, env = "PYROXENE_STORE", default_value = "memory:")]
+    store: String,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    json: bool,
+    #[command(flatten)]
+    daemon: DaemonArguments,
+}
+
+/// Beyond their own drain, how long children have to end.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// The processes, in the order in which they were started.
+#[derive(Default)]
+struct Cluster {
+    nameservers: Vec<Child>,
+    workers: Vec<Child>,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    daemon::check_store(&arguments.store)?;
+    arguments.daemon.check_listen(&arguments.listen)?;
+    let addresses = addresses(&arguments.listen, arguments.nameservers)?;
+    let mut signals = daemon::catch_signals()?;
+    let mut parent = daemon::Parent::watch(arguments.daemon.exit_with_parent);
+    let mut cluster = Cluster::default();
+    let outcome = tokio::select! {
+        outcome = cluster.live(&arguments, &addresses) => outcome,
+        () = signals.next() => Ok(()),
+        () = parent.gone() => Ok(()),
+    };
+    let stopped = cluster.stop(arguments.daemon.drain_timeout + SLACK, &mut signals);
+    let in_order = stopped.await;
+    outcome.and(in_order)
+}
+
+/// Where the name servers listen.
+fn addresses(first: &Endpoint, count: u16) -> Result<Vec<Endpoint>, Failure> {
+    /// From one port to the next.
+    const STEP: u16 = 100;
+    let address = |index: u16| match first {
+        _ if index == 0 => Ok(first.clone()),
+        Endpoint::Tcp { host, port: 0 } => Ok(Endpoint::Tcp {
+            host: host.clone(),
+            port: 0,
+        }),
+        Endpoint::Tcp { host, port } => index
+            .checked_mul(STEP)
+            .and_then(|distance| port.checked_add(distance))
+            .map(|port| Endpoint::Tcp {
+                host: host.clone(),
+                port,
+            })
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "no port is left for {count} name servers from {first} on"
+                ))
+                .hint("choose a lower port with --listen, or port 0")
+            }),
+        Endpoint::Unix(path) => Ok(Endpoint::Unix(
+            format!("{}.{}", path.display(), index + 1).into(),
+        )),
+    };
+    (0..count).map(address).collect()
+}
+
+impl Cluster {
+    /// Starts everything, says so, and waits until nothing lives any more.
+    async fn live(&mut self, arguments: &Arguments, addresses: &[Endpoint]) -> Result<(), Failure> {
+        self.start(arguments, addresses).await?;
+        if arguments.json {
+            daemon::ready(&self.to_json().to_string())?;
+        } else {
+            daemon::ready(&self.to_text())?;
+        }
+        loop {
+            let children = self.nameservers.iter_mut().chain(&mut self.workers);
+            let living: Vec<_> = children.filter(|child| child.is_running()).collect();
+            if living.is_empty() {
+                return Err(Failure::new(Exit::Failed, "every process has ended"));
+            }
+            let ends = living.into_iter().map(|child| Box::pin(child.ended()));
+            let (sentence, ..) = select_all(ends).await;
+            let _ = writeln!(io::stderr(), "warning: {sentence}");
+        }
+    }
+
+    async fn start(
+        &mut self,
+        arguments: &Arguments,
+        addresses: &[Endpoint],
+    ) -> Result<(), Failure> {
+        let common = common_flags(&arguments.daemon);
+        for address in addresses {
+            let mut flags = common.clone();
+            flags.extend(["--listen".to_owned(), address.to_string()]);
+            flags.extend(["--store".to_owned(), arguments.store.clone()]);
+            self.nameservers.push(Child::spawn("nameserver", &flags)?);
+        }
+        for nameserver in &mut self.nameservers {
+            nameserver.ready().await?;
+        }
+        let listen = match &arguments.listen {
+            Endpoint::Tcp { host, .. } => Endpoint::Tcp {
+                host: host.clone(),
+                port: 0,
+            }
+            .to_string(),
+            Endpoint::Unix(_) => "127.0.0.1:0".to_owned(),
+        };
+        for number in 1..=arguments.workers {
+            let mut flags = common.clone();
+            flags.extend(["--nameserver".to_owned(), self.nameserver_list()]);
+            flags.extend(["--name".to_owned(), format!("w{number}")]);
+            flags.extend(["--listen".to_owned(), listen.clone()]);
+            if let Some(threads) = arguments.threads {
+                flags.extend(["--threads".to_owned(), threads.to_string()]);
+            }
+            self.workers.push(Child::spawn("worker", &flags)?);
+        }
+        for worker in &mut self.workers {
+            worker.ready().await?;
+        }
+        Ok(())
+    }
+
+    fn nameserver_list(&self) -> String {
+        let endpoints = self.nameservers.iter().map(|child| child.endpoint.as_str());
+        endpoints.collect::<Vec<_>>().join(",")
+    }
+
+    fn to_json(&self) -> Value {
+        let nameservers: Vec<Value> = self
+            .nameservers
+            .iter()
+            .map(|child| json!({"pid": child.pid, "endpoint": child.endpoint}))
+            .collect();
+        let workers: Vec<Value> = self
+            .workers
+            .iter()
+            .map(|child| json!({"name": child.name, "pid": child.pid, "endpoint": child.endpoint}))
+            .collect();
+        json!({"nameservers": nameservers, "workers": workers})
+    }
+
+    fn to_text(&self) -> String {
+        let children = self.nameservers.iter().chain(&self.workers);
+        let rows: Vec<_> = children
+            .map(|child| {
+                [
+                    child.name.clone(),
+                    child.pid.to_string(),
+                    child.endpoint.clone(),
+                ]
+            })
+            .collect();
+        let list = self.nameserver_list();
+        let flag = match list.as_str() {
+            DEFAULT_NAMESERVER => String::new(),
+            _ => format!(" --nameserver {list}"),
+        };
+        format!(
+            "{}\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
+             pyroxene workers{flag}\n\nCtrl-C stops everything.",
+            table(["NAME", "PID", "ADDRESS"], &rows)
+        )
+    }
+
+    /// Stops the workers, then the name servers. Another signal ends them all at once.
+    async fn stop(&mut self, patience: Duration, signals: &mut StopSignals) -> Result<(), Failure> {
+        let in_order = async {
+            join_all(self.workers.iter_mut().map(|child| child.stop(patience))).await;
+            join_all(
+                self.nameservers
+                    .iter_mut()
+                    .map(|child| child.stop(patience)),
+            )
+            .await;
+        };
+        // Children that are left are killed as they are dropped.
+        tokio::select! {
+            () = in_order => Ok(()),
+            () = signals.next() => Err(Failure::quiet(Exit::Failed)),
+        }
+    }
+}
+
+/// What every child is told.
+fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
+    let mut flags = vec![
+        "--exit-with-parent".to_owned(),
+        "--log".to_owned(),
+        daemon.log.name().to_owned(),
+        "--drain-timeout".to_owned(),
+        humantime::format_duration(daemon.drain_timeout).to_string(),
+    ];
+    if daemon.insecure {
+        flags.push("--insecure".to_owned());
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(first: &str, count: u16) -> Result<Vec<String>, Failure> {
+        let addresses = addresses(&first.parse().unwrap(), count)?;
+        Ok(addresses.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn name_servers_listen_side_by_side() {
+        assert_eq!(
+            listed("127.0.0.1:9090", 3).unwrap(),
+            ["127.0.0.1:9090", "127.0.0.1:9190", "127.0.0.1:9290"]
+        );
+        assert_eq!(listed("[::1]:0", 2).unwrap(), ["[::1]:0", "[::1]:0"]);
+        assert_eq!(
+            listed("unix:/tmp/ns", 2).unwrap(),
+            ["unix:/tmp/ns", "unix:/tmp/ns.2"]
+        );
+    }
+
+    #[test]
+    fn ports_do_not_wrap_around() {
+        assert_eq!(listed("127.0.0.1:65500", 2).unwrap_err().exit, Exit::Usage);
+        assert_eq!(listed("127.0.0.1:1", 999).unwrap_err().exit, Exit::Usage);
+    }
+}

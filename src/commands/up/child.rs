@@ -1,0 +1,141 @@
+//! One daemon that `up` started.
+
+use crate::failure::{Exit, Failure};
+use std::{
+    env,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{self, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+/// How long a daemon may take until it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A daemon in a process of its own. It is killed when it is dropped, and stops by itself when this
+/// process ends, because its standard input closes then.
+pub(super) struct Child {
+    pub(super) name: String,
+    pub(super) pid: u32,
+    /// Where it listens, once it is ready.
+    pub(super) endpoint: String,
+    process: process::Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    running: bool,
+}
+
+impl Child {
+    /// Starts `pyroxene` with a subcommand and flags, and nothing from the environment that would
+    /// set others.
+    pub(super) fn spawn(subcommand: &str, flags: &[String]) -> Result<Self, Failure> {
+        let cannot = |why: &dyn std::fmt::Display| {
+            Failure::new(Exit::Failed, format!("cannot start a {subcommand}: {why}"))
+        };
+        let program = env::current_exe().map_err(|error| cannot(&error))?;
+        let mut command = Command::new(program);
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("PYROXENE_") {
+                command.env_remove(name);
+            }
+        }
+        let mut process = command
+            .arg(subcommand)
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A group of its own: Ctrl-C in the terminal is for us, who stop the children in order.
+            .process_group(0)
+            // They are not services of their own to systemd.
+            .env_remove("NOTIFY_SOCKET")
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| cannot(&error))?;
+        Ok(Self {
+            name: subcommand.to_owned(),
+            pid: process.id().unwrap_or_default(),
+            endpoint: String::new(),
+            stdin: process.stdin.take(),
+            stdout: process.stdout.take(),
+            process,
+            running: true,
+        })
+    }
+
+    /// Waits for the ready line: `ready nameserver ADDRESS` or `ready worker NAME ADDRESS`.
+    pub(super) async fn ready(&mut self) -> Result<(), Failure> {
+        let mut line = String::new();
+        let Some(stdout) = &mut self.stdout else {
+            return Ok(());
+        };
+        let mut stdout = BufReader::new(stdout);
+        let read = timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match (read, words.as_slice()) {
+            (Ok(Ok(_)), ["ready", "nameserver", endpoint]) => {
+                self.endpoint = (*endpoint).to_owned();
+                Ok(())
+            }
+            (Ok(Ok(_)), ["ready", "worker", name, endpoint]) => {
+                self.name = (*name).to_owned();
+                self.endpoint = (*endpoint).to_owned();
+                Ok(())
+            }
+            (Err(_), _) => Err(Failure::new(
+                Exit::Failed,
+                format!("a {} is not ready after {READY_TIMEOUT:?}", self.name),
+            )),
+            _ => Err(self.ended_too_early().await),
+        }
+    }
+
+    async fn ended_too_early(&mut self) -> Failure {
+        let status = self.wait().await;
+        match status.and_then(|status| status.code()) {
+            // It has told why itself, on the standard error that it shares with us.
+            Some(code) if code != 0 => Failure::quiet(Exit::from_code(code)),
+            _ => Failure::new(
+                Exit::Failed,
+                format!("a {} ended before it was ready{}", self.name, shown(status)),
+            ),
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    async fn wait(&mut self) -> Option<ExitStatus> {
+        let status = self.process.wait().await.ok();
+        self.running = false;
+        status
+    }
+
+    /// Waits for its end, and tells of it.
+    pub(super) async fn ended(&mut self) -> String {
+        let status = self.wait().await;
+        format!("{} (pid {}) ended{}", self.name, self.pid, shown(status))
+    }
+
+    /// Asks it to stop, and kills it if it does not.
+    pub(super) async fn stop(&mut self, patience: Duration) {
+        drop(self.stdin.take());
+        if timeout(patience, self.wait()).await.is_err() {
+            tracing::warn!(
+                name = self.name,
+                pid = self.pid,
+                "it did not stop; killing it"
+            );
+            // It fails only if the process has ended meanwhile.
+            let _ = self.process.kill().await;
+            self.running = false;
+        }
+    }
+}
+
+fn shown(status: Option<ExitStatus>) -> String {
+    status.map_or_else(String::new, |status| format!(": {status}"))
+}

@@ -1,0 +1,130 @@
+//! `pyroxene worker`: the daemon that hosts the built-in objects.
+
+use crate::{
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size},
+    daemon::{self, Parent},
+    failure::{Exit, Failure},
+};
+use clap::builder::FalseyValueParser;
+use pyroxene_client::ClientConfig;
+use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError, wire};
+use pyroxene_worker::{BUILTINS, Chaos, Worker, WorkerError};
+use std::time::Duration;
+
+/// Run a worker with the built-in objects
+///
+/// Once it is ready it prints one line: ready worker NAME 127.0.0.1:41233. A name server that
+/// cannot be reached is tried again until it can.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The name servers to register with, separated by commas
+    #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
+    nameserver: String,
+    /// Its name, unique among live workers [default: the host's name and the process id]
+    #[arg(long, env = "PYROXENE_NAME")]
+    name: Option<String>,
+    /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PYROXENE_LISTEN",
+        default_value = "127.0.0.1:0"
+    )]
+    listen: Endpoint,
+    /// The address that clients are told, if it is another one
+    #[arg(long, value_name = "ADDRESS", env = "PYROXENE_ADVERTISE")]
+    advertise: Option<Endpoint>,
+    /// The built-in objects to host, separated by commas
+    #[arg(long, value_name = "A,B", env = "PYROXENE_OBJECTS", value_delimiter = ',', default_values_t = BUILTINS.map(str::to_owned))]
+    objects: Vec<String>,
+    /// Threads for CPU-bound calls [default: the number of cores]
+    #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// How many CPU-bound calls may wait for a thread; further ones are refused [default: 1024]
+    #[arg(long, value_name = "N", env = "PYROXENE_QUEUE")]
+    queue: Option<usize>,
+    /// A word to find its instances by; may be given several times
+    #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Take the objects' names alone; another worker of the same names waits until this one is gone
+    #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = FalseyValueParser::new())]
+    exclusive: bool,
+    /// The time to live of its leases [default: 3s]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = duration)]
+    ttl: Option<Duration>,
+    /// The greatest message, in bytes
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
+    max_message: usize,
+    /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
+    #[arg(long, value_name = "FAULTS", env = "PYROXENE_CHAOS")]
+    chaos: Option<Chaos>,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.daemon.check_listen(&arguments.listen)?;
+    ClientConfig::new(&arguments.nameserver)?;
+    let mut signals = daemon::catch_signals()?;
+    let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
+    let patience = arguments.daemon.drain_timeout;
+    let worker = start(arguments).await.map_err(cannot_start)?;
+    daemon::ready(&format!(
+        "ready worker {} {}",
+        worker.name(),
+        worker.local_addr()
+    ))?;
+    daemon::told_to_stop(&mut signals, &mut parent).await;
+    daemon::drain(&mut signals, worker.shutdown(patience)).await
+}
+
+async fn start(arguments: Arguments) -> Result<Worker, WorkerError> {
+    let mut builder = Worker::builder()
+        .nameserver(arguments.nameserver)
+        .listen(arguments.listen)
+        .max_message(arguments.max_message)
+        .exclusive(arguments.exclusive);
+    if let Some(name) = arguments.name {
+        builder = builder.name(name);
+    }
+    if let Some(endpoint) = arguments.advertise {
+        builder = builder.advertise(endpoint);
+    }
+    if let Some(threads) = arguments.threads {
+        builder = builder.threads(threads.into());
+    }
+    if let Some(queue) = arguments.queue {
+        builder = builder.queue(queue);
+    }
+    if let Some(ttl) = arguments.ttl {
+        builder = builder.ttl(ttl);
+    }
+    if let Some(chaos) = arguments.chaos {
+        builder = builder.chaos(chaos);
+    }
+    for tag in arguments.tag {
+        builder = builder.tag(tag);
+    }
+    builder.builtins(arguments.objects)?.bind().await
+}
+
+fn cannot_start(error: WorkerError) -> Failure {
+    let sentence = error.to_string();
+    match error {
+        WorkerError::Listen { endpoint, error } => daemon::cannot_listen(&endpoint, &error),
+        WorkerError::Refused { error, .. } => {
+            let hint = matches!(error, DirectoryError::NameTaken { .. })
+                .then(|| "choose another name with --name".to_owned());
+            Failure {
+                exit: Failure::from(error).exit,
+                sentence: Some(sentence),
+                hint,
+            }
+        }
+        WorkerError::NameServers(_)
+        | WorkerError::UnknownBuiltin(_)
+        | WorkerError::HostedTwice(_) => Failure::usage(sentence),
+        WorkerError::Threads(_) | WorkerError::Signals(_) => Failure::new(Exit::Failed, sentence),
+    }
+}

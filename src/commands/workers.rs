@@ -1,0 +1,103 @@
+//! `pyroxene workers`: the live workers.
+
+use crate::{
+    cli::ClientArguments,
+    failure::Failure,
+    nameservers::{state_name, workers},
+    output::{print, print_json, table},
+};
+use pyroxene_common::interfaces::directory::WorkerEntry;
+use serde_json::{Value, json};
+
+/// List the live workers and their load
+///
+/// --json prints
+/// [{"name","endpoint","pid","host","state","in_flight","capacity","calls","objects":[…]}],
+/// with "state" one of "ready" and "draining".
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let workers = workers(&client).await?;
+    if arguments.client.json {
+        let entries: Vec<Value> = workers.iter().map(to_json).collect();
+        return print_json(&entries);
+    }
+    let rows: Vec<_> = workers.iter().map(to_row).collect();
+    let headings = [
+        "NAME",
+        "ENDPOINT",
+        "PID",
+        "HOST",
+        "STATE",
+        "IN FLIGHT",
+        "CAPACITY",
+        "CALLS",
+        "OBJECTS",
+    ];
+    print(&table(headings, &rows))
+}
+
+fn to_json(worker: &WorkerEntry) -> Value {
+    json!({
+        "name": worker.name,
+        "endpoint": worker.endpoint,
+        "pid": worker.pid,
+        "host": worker.host,
+        "state": state_name(worker.state),
+        "in_flight": worker.load.in_flight,
+        "capacity": worker.load.capacity,
+        "calls": worker.load.calls,
+        "objects": worker.objects,
+    })
+}
+
+fn to_row(worker: &WorkerEntry) -> [String; 9] {
+    [
+        worker.name.clone(),
+        worker.endpoint.clone(),
+        worker.pid.to_string(),
+        worker.host.clone(),
+        state_name(worker.state).to_owned(),
+        worker.load.in_flight.to_string(),
+        worker.load.capacity.to_string(),
+        worker.load.calls.to_string(),
+        worker.objects.join(","),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::interfaces::directory::{Load, State};
+
+    #[test]
+    fn json_has_the_documented_shape() {
+        let worker = WorkerEntry {
+            name: "w1".into(),
+            endpoint: "127.0.0.1:1".into(),
+            pid: 42,
+            host: "here".into(),
+            state: State::Draining,
+            load: Load {
+                in_flight: 1,
+                queue: 2,
+                capacity: 3,
+                calls: 4,
+            },
+            objects: vec!["echo".into()],
+        };
+        assert_eq!(
+            to_json(&worker).to_string(),
+            concat!(
+                r#"{"name":"w1","endpoint":"127.0.0.1:1","pid":42,"host":"here","state":"draining","#,
+                r#""in_flight":1,"capacity":3,"calls":4,"objects":["echo"]}"#
+            )
+        );
+    }
+}

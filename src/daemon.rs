@@ -1,0 +1,144 @@
+//! What the daemons have in common: ready lines, signals, the drain.
+
+use crate::{
+    failure::{Exit, Failure},
+    output::print,
+};
+use pyroxene_common::{endpoint::Endpoint, host::Drained, signal::StopSignals};
+use std::{
+    io::{self, Read},
+    thread,
+};
+use tokio::sync::oneshot;
+
+/// Takes over the signals that end a process in order.
+pub(crate) fn catch_signals() -> Result<StopSignals, Failure> {
+    StopSignals::listen()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))
+}
+
+/// The end of the process that holds the other end of standard input.
+pub(crate) struct Parent(Option<oneshot::Receiver<()>>);
+
+impl Parent {
+    /// Watches standard input, if `watched`.
+    pub(crate) fn watch(watched: bool) -> Self {
+        if !watched {
+            return Self(None);
+        }
+        let (sender, receiver) = oneshot::channel();
+        // A thread of its own, which does not keep the process from ending.
+        thread::spawn(move || {
+            let mut ignored = [0; 1024];
+            let mut stdin = io::stdin().lock();
+            loop {
+                match stdin.read(&mut ignored) {
+                    Ok(0) => break,
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                    _ => {}
+                }
+            }
+            let _ = sender.send(());
+        });
+        Self(Some(receiver))
+    }
+
+    /// Waits for standard input to close; for ever, if it is not watched.
+    pub(crate) async fn gone(&mut self) {
+        match &mut self.0 {
+            Some(receiver) => {
+                let _ = receiver.await;
+                // Asked again, it has nothing more to tell.
+                self.0 = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells the starter of the daemon, and systemd, that it is ready.
+pub(crate) fn ready(line: &str) -> Result<(), Failure> {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    match print(line) {
+        // Nobody reads it; the daemon is no less ready.
+        Err(failure) if failure.exit == Exit::Done => Ok(()),
+        other => other,
+    }
+}
+
+/// Waits until the daemon is told to stop.
+pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent) {
+    tokio::select! {
+        () = signals.next() => tracing::info!("told to stop; finishing what runs"),
+        () = parent.gone() => tracing::info!("the parent is gone; finishing what runs"),
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+/// Drains; a second signal ends it at once.
+pub(crate) async fn drain(
+    signals: &mut StopSignals,
+    shutdown: impl Future<Output = Drained>,
+) -> Result<(), Failure> {
+    tokio::select! {
+        drained = shutdown => {
+            match drained.abandoned {
+                0 => tracing::info!("stopped"),
+                abandoned => tracing::warn!(abandoned, "stopped with connections still at work"),
+            }
+            Ok(())
+        }
+        () = signals.next() => {
+            tracing::warn!("told to stop a second time; ending at once");
+            Err(Failure::quiet(Exit::Failed))
+        }
+    }
+}
+
+/// A daemon that cannot listen.
+pub(crate) fn cannot_listen(endpoint: &Endpoint, error: &io::Error) -> Failure {
+    let failure = Failure::new(
+        Exit::Failed,
+        format!("cannot listen on {endpoint}: {error}"),
+    );
+    match error.kind() {
+        io::ErrorKind::AddrInUse => failure
+            .hint("another process listens there; stop it or choose another address with --listen"),
+        io::ErrorKind::PermissionDenied => {
+            failure.hint("choose an address that you may use with --listen")
+        }
+        _ => failure,
+    }
+}
+
+/// Refuses every store but the one that there is.
+pub(crate) fn check_store(store: &str) -> Result<(), Failure> {
+    if store == "memory:" {
+        return Ok(());
+    }
+    let sentence = format!("cannot use the store '{store}': durable stores are not built in yet");
+    Err(Failure::usage(sentence).hint("the one store is memory:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_has_a_hint() {
+        let endpoint = "127.0.0.1:9090".parse().unwrap();
+        let error = io::Error::from(io::ErrorKind::AddrInUse);
+        let failure = cannot_listen(&endpoint, &error);
+        let sentence = failure.sentence.unwrap();
+        assert!(sentence.starts_with("cannot listen on 127.0.0.1:9090: "));
+        assert!(failure.hint.unwrap().contains("--listen"));
+        assert_eq!(failure.exit, Exit::Failed);
+    }
+
+    #[test]
+    fn only_the_store_in_memory_is_there() {
+        assert_eq!(check_store("memory:"), Ok(()));
+        let failure = check_store("sqlite:state.db").unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,299 @@
+//! What a command that fails says, and its exit code. Every mapping from an error to an exit code
+//! is here.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use pyroxene_client::{CallError, DynamicError, InvalidConfig};
+use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
+use std::io::{self, Write};
+
+/// The exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// The object answered an error, or something failed that no other code stands for.
+    Failed = 1,
+    /// The command cannot be carried out as it was given.
+    Usage = 2,
+    /// No name server, no such object, or no live worker.
+    Unavailable = 3,
+    /// The caller may not do this.
+    Refused = 4,
+    /// The deadline passed.
+    Deadline = 5,
+}
+
+impl Exit {
+    /// What the exit code of another process of this program stands for.
+    pub(crate) fn from_code(code: i32) -> Self {
+        match code {
+            0 => Self::Done,
+            2 => Self::Usage,
+            3 => Self::Unavailable,
+            4 => Self::Refused,
+            5 => Self::Deadline,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Why a command ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What the process exits with.
+    pub(crate) exit: Exit,
+    /// What is said about it. Nothing, if there is nobody left to tell or another process has told.
+    pub(crate) sentence: Option<String>,
+    /// What the user may do about it.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self {
+            exit,
+            sentence: Some(sentence.into()),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, sentence)
+    }
+
+    /// An end without a word.
+    pub(crate) fn quiet(exit: Exit) -> Self {
+        Self {
+            exit,
+            sentence: None,
+            hint: None,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts words before the sentence.
+    #[must_use]
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.sentence = self.sentence.map(|sentence| format!("{place}: {sentence}"));
+        self
+    }
+
+    /// The kind of failure as one word, for counting.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.exit {
+            Exit::Done => "done",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::Unavailable => "unavailable",
+            Exit::Refused => "refused",
+            Exit::Deadline => "deadline",
+        }
+    }
+
+    /// Says it on standard error. A standard error that is closed is no reason to fail further.
+    pub(crate) fn report(&self) {
+        let mut stderr = io::stderr().lock();
+        if let Some(sentence) = &self.sentence {
+            let _ = writeln!(stderr, "error: {}", one_line(sentence));
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(stderr, "hint: {}", one_line(hint));
+        }
+    }
+}
+
+/// Errors of objects may have line breaks; what is said stays one line.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join(" ")
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let exit = match &error {
+            // It did not run and will not: the call itself cannot be sent.
+            CallError::NotSent(_) => Exit::Usage,
+            // Not `Unavailable`: a script must not take this for "it has not run, try again".
+            CallError::MaybeRan(_) | CallError::Failed(_) => Exit::Failed,
+            CallError::DeadlineExceeded(_) => Exit::Deadline,
+            CallError::Refused(_) => Exit::Refused,
+            CallError::Unavailable(_) => Exit::Unavailable,
+        };
+        let trail = error.trail();
+        let sentence = match (&error, &trail.reason) {
+            // Nothing was tried, so there is no more to tell than why.
+            (CallError::Unavailable(_), Some(reason)) if trail.attempts.is_empty() => {
+                format!("object '{}' is unavailable: {reason}", trail.object)
+            }
+            _ => error.to_string(),
+        };
+        Self::new(exit, sentence)
+    }
+}
+
+impl From<DynamicError> for Failure {
+    fn from(error: DynamicError) -> Self {
+        match error {
+            DynamicError::Call(error) => error.into(),
+            DynamicError::Object(error) => error.into(),
+            DynamicError::Unreadable(_) => Self::new(Exit::Failed, error.to_string()),
+        }
+    }
+}
+
+impl From<InvokeError> for Failure {
+    fn from(error: InvokeError) -> Self {
+        let exit = match &error {
+            InvokeError::UnknownMethod { .. } | InvokeError::BadArguments { .. } => Exit::Usage,
+            InvokeError::Failed { .. }
+            | InvokeError::NotRepeatable { .. }
+            | InvokeError::Unpresentable { .. } => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<DirectoryError> for Failure {
+    fn from(error: DirectoryError) -> Self {
+        let exit = match &error {
+            DirectoryError::Invalid { .. } => Exit::Usage,
+            DirectoryError::UnknownName { .. } => Exit::Unavailable,
+            DirectoryError::UnknownSession
+            | DirectoryError::TooOld
+            | DirectoryError::NameTaken { .. }
+            | DirectoryError::ObjectTaken { .. }
+            | DirectoryError::Full { .. } => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<InvalidConfig> for Failure {
+    fn from(error: InvalidConfig) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+/// A failure to write to standard output. A reader that has read enough is no error.
+pub(crate) fn cannot_write(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::quiet(Exit::Done),
+        _ => Failure::new(Exit::Failed, format!("cannot write the output: {error}")),
+    }
+}
+
+/// What clap found wrong, in our form.
+pub(crate) fn from_clap(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let mut sentence = Vec::new();
+    let mut tips = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        match line.strip_prefix("tip: ") {
+            Some(tip) => tips.push(tip),
+            None => sentence.push(line),
+        }
+    }
+    let sentence = one_line(&sentence.join("\n"));
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    let failure = Failure::usage(sentence);
+    if !tips.is_empty() {
+        return failure.hint(tips.join("; "));
+    }
+    match (error.kind(), error.get(ContextKind::Usage)) {
+        (ErrorKind::InvalidSubcommand, _) => failure.hint("see 'pyroxene --help'"),
+        (_, Some(ContextValue::StyledStr(usage))) => {
+            let usage = one_line(&usage.to_string());
+            failure.hint(usage.replacen("Usage: ", "usage: ", 1))
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_client::Trail;
+
+    fn exit_of(error: impl Into<Failure>) -> u8 {
+        error.into().exit as u8
+    }
+
+    #[test]
+    fn call_errors_have_the_documented_exit_codes() {
+        assert_eq!(exit_of(CallError::NotSent(Box::default())), 2);
+        assert_eq!(exit_of(CallError::MaybeRan(Box::default())), 1);
+        assert_eq!(exit_of(CallError::Failed(Box::default())), 1);
+        assert_eq!(exit_of(CallError::Unavailable(Box::default())), 3);
+        assert_eq!(exit_of(CallError::Refused(Box::default())), 4);
+        assert_eq!(exit_of(CallError::DeadlineExceeded(Box::default())), 5);
+    }
+
+    #[test]
+    fn an_objects_own_error_is_1_and_a_wrong_call_is_2() {
+        let failed = InvokeError::Failed {
+            sentence: "sold out".into(),
+            error: "{}".into(),
+        };
+        let failure = Failure::from(DynamicError::Object(failed));
+        assert_eq!(failure, Failure::new(Exit::Failed, "sold out"));
+        let bad = InvokeError::BadArguments {
+            sentence: "no".into(),
+        };
+        assert_eq!(exit_of(bad), 2);
+        let unknown = InvokeError::UnknownMethod {
+            method: "a".into(),
+            interface: "B".into(),
+            known: vec![],
+        };
+        assert_eq!(exit_of(unknown), 2);
+    }
+
+    #[test]
+    fn directory_errors_tell_a_wrong_name_from_an_unknown_one() {
+        let sentence = "a name is empty".to_owned();
+        assert_eq!(exit_of(DirectoryError::Invalid { sentence }), 2);
+        let name = "x".to_owned();
+        assert_eq!(exit_of(DirectoryError::UnknownName { name }), 3);
+        let (name, holder) = ("x".to_owned(), "w1".to_owned());
+        assert_eq!(exit_of(DirectoryError::ObjectTaken { name, holder }), 1);
+    }
+
+    #[test]
+    fn an_object_that_nobody_hosts_is_said_without_a_method() {
+        let error = CallError::Unavailable(Box::new(Trail {
+            object: "calc".into(),
+            method: "*".into(),
+            reason: Some("no live worker hosts it".into()),
+            attempts: Vec::new(),
+        }));
+        assert_eq!(
+            Failure::from(error).sentence.unwrap(),
+            "object 'calc' is unavailable: no live worker hosts it"
+        );
+    }
+
+    #[test]
+    fn a_broken_pipe_is_a_quiet_end() {
+        let error = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(cannot_write(&error), Failure::quiet(Exit::Done));
+        let error = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(cannot_write(&error).exit, Exit::Failed);
+    }
+
+    #[test]
+    fn sentences_stay_on_one_line() {
+        assert_eq!(one_line("a\n  b\n\nc"), "a b c");
+    }
+}

@@ -1,0 +1,87 @@
+//! The one binary: every daemon and every command.
+//!
+//! Glue: flags in, a library called, an exit code out. `commands` has a module for each subcommand,
+//! `failure` every mapping from errors to exit codes, `arguments` the reading of a call's arguments.
+
+mod arguments;
+mod cli;
+mod commands;
+mod daemon;
+mod failure;
+mod logging;
+mod nameservers;
+mod nearest;
+mod output;
+mod signature;
+mod static_names;
+
+use clap::{Parser, error::ErrorKind};
+use cli::{Cli, Command, LogFormat};
+use failure::{Exit, Failure};
+use std::process::ExitCode;
+use tokio::runtime::Runtime;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_a_command(&error),
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&failure),
+    }
+}
+
+fn end(failure: &Failure) -> ExitCode {
+    failure.report();
+    ExitCode::from(failure.exit as u8)
+}
+
+/// What clap answers itself: help, the version, and mistakes.
+fn not_a_command(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody left to read it is no error.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
+        }
+        _ => end(&failure::from_clap(error)),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    let (format, level) = match &command {
+        Command::Nameserver(arguments) => (arguments.daemon.log, LevelFilter::INFO),
+        Command::Worker(arguments) => (arguments.daemon.log, LevelFilter::INFO),
+        _ => (LogFormat::default(), LevelFilter::WARN),
+    };
+    logging::start(format, level);
+    let runtime = Runtime::new()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(carry_out(command));
+    // What is left, such as a lookup of a host's name, must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn carry_out(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Up(arguments) => commands::up::run(arguments).await,
+        Command::Nameserver(arguments) => commands::nameserver::run(arguments).await,
+        Command::Worker(arguments) => commands::worker::run(arguments).await,
+        Command::Ping(arguments) => commands::ping::run(arguments).await,
+        Command::List(arguments) => commands::list::run(arguments).await,
+        Command::Lookup(arguments) => commands::lookup::run(arguments).await,
+        Command::Workers(arguments) => commands::workers::run(arguments).await,
+        Command::Describe(arguments) => commands::describe::run(arguments).await,
+        Command::Call(arguments) => commands::call::run(arguments).await,
+        Command::Map(arguments) => commands::map::run(arguments).await,
+        Command::Register(arguments) => commands::register::run(arguments).await,
+        Command::Remove(arguments) => commands::remove::run(arguments).await,
+        Command::Bench(arguments) => commands::bench::run(arguments).await,
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+    }
+}

@@ -1,0 +1,254 @@
+//! Questions to every name server, and one answer made of theirs.
+
+use crate::failure::{Exit, Failure};
+use futures::{StreamExt, stream::FuturesUnordered};
+use pyroxene_client::{CallError, Client, NameServer};
+use pyroxene_common::interfaces::directory::{
+    DirectoryError, Filter, Instance, ObjectEntry, State, WorkerEntry, directory::DirectoryClient,
+};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    error::Error,
+    time::Duration,
+};
+use tarpc::{client::RpcError, context};
+use tokio::time::{Instant, timeout_at};
+
+/// How long the first answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the other answers may take once there is one, so that one frozen name server does not
+/// delay every look around.
+const STRAGGLERS: Duration = Duration::from_millis(500);
+
+/// What one name server answered, in the order in which they were given.
+pub(crate) type Answers<T> = Vec<(NameServer, Result<T, Failure>)>;
+
+/// Asks every name server at once.
+pub(crate) async fn ask_all<T, F>(
+    client: &Client,
+    ask: impl Fn(DirectoryClient<NameServer>, context::Context) -> F,
+) -> Answers<T>
+where
+    F: Future<Output = Result<T, RpcError>>,
+{
+    let began = Instant::now();
+    let mut context = context::current();
+    context.deadline = (began + PATIENCE).into_std();
+    let mut questions: FuturesUnordered<_> = client
+        .nameservers()
+        .iter()
+        .map(|nameserver| ask(nameserver.directory(), context))
+        .enumerate()
+        .map(|(index, question)| async move { (index, question.await) })
+        .collect();
+    let mut answers: Vec<Option<Result<T, Failure>>> = Vec::new();
+    answers.resize_with(client.nameservers().len(), || None);
+    let mut until = began + PATIENCE;
+    while let Ok(Some((index, answer))) = timeout_at(until, questions.next()).await {
+        if answer.is_ok() {
+            until = until.min(Instant::now() + STRAGGLERS);
+        }
+        if let Some(slot) = answers.get_mut(index) {
+            *slot = Some(answer.map_err(|error| no_answer(error.into())));
+        }
+    }
+    let silent = || Err(Failure::new(Exit::Unavailable, "no answer in time"));
+    client
+        .nameservers()
+        .iter()
+        .cloned()
+        .zip(
+            answers
+                .into_iter()
+                .map(|answer| answer.unwrap_or_else(silent)),
+        )
+        .collect()
+}
+
+/// Why a name server did not answer, without naming the question.
+fn no_answer(error: CallError) -> Failure {
+    let reason = match error.attempts() {
+        [attempt] => causes(&attempt.error),
+        _ => error.to_string(),
+    };
+    let exit = match Failure::from(error).exit {
+        // To the user a name server that does not answer in time is one that is not there.
+        Exit::Deadline => Exit::Unavailable,
+        exit => exit,
+    };
+    Failure::new(exit, reason)
+}
+
+/// An error's deepest cause: what is in between says only that nothing was sent.
+fn causes(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
+}
+
+/// The answers of those that answered; a failure if nobody did.
+pub(crate) fn answered<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
+    let mut taken = Vec::new();
+    let mut failures = Vec::new();
+    for (nameserver, answer) in answers {
+        match answer {
+            Ok(answer) => taken.push(answer),
+            Err(failure) => failures.push((nameserver, failure)),
+        }
+    }
+    match taken.as_slice() {
+        [] => Err(nobody_answered(&failures)),
+        _ => Ok(taken),
+    }
+}
+
+/// That no name server answered, and why each did not.
+pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
+    let exit = match failures {
+        [(_, only)] => only.exit,
+        _ => Exit::Unavailable,
+    };
+    let reasons: Vec<String> = failures
+        .iter()
+        .map(|(nameserver, failure)| {
+            let reason = failure.sentence.as_deref().unwrap_or_default();
+            format!("{}: {reason}", nameserver.endpoint())
+        })
+        .collect();
+    Failure::new(
+        exit,
+        format!("no name server answers: {}", reasons.join("; ")),
+    )
+    .hint("start one with 'pyroxene up' or 'pyroxene nameserver'")
+}
+
+/// The objects that a filter lets through, as all name servers together know them.
+pub(crate) async fn list(client: &Client, filter: &Filter) -> Result<Vec<ObjectEntry>, Failure> {
+    let answers = ask_all(client, |directory, context| {
+        let filter = filter.clone();
+        async move { directory.list(context, filter).await }
+    });
+    let lists = answered(answers.await)?;
+    let lists: Result<Vec<_>, DirectoryError> = lists.into_iter().collect();
+    Ok(merge_objects(lists?))
+}
+
+/// The live workers, as all name servers together know them.
+pub(crate) async fn workers(client: &Client) -> Result<Vec<WorkerEntry>, Failure> {
+    let answers = ask_all(client, |directory, context| async move {
+        directory.workers(context).await
+    });
+    Ok(merge_workers(answered(answers.await)?))
+}
+
+/// Objects by name; an instance that several name servers know stands there once.
+fn merge_objects(lists: Vec<Vec<ObjectEntry>>) -> Vec<ObjectEntry> {
+    let mut objects: BTreeMap<String, ObjectEntry> = BTreeMap::new();
+    for entry in lists.into_iter().flatten() {
+        match objects.entry(entry.name.clone()) {
+            Entry::Vacant(slot) => {
+                slot.insert(entry);
+            }
+            Entry::Occupied(mut slot) => {
+                let known = slot.get_mut();
+                if known.interface.is_empty() {
+                    known.interface = entry.interface;
+                    known.version = entry.version;
+                }
+                for instance in entry.instances {
+                    add_instance(&mut known.instances, instance);
+                }
+            }
+        }
+    }
+    let mut objects: Vec<ObjectEntry> = objects.into_values().collect();
+    for object in &mut objects {
+        let by_worker =
+            |a: &Instance, b: &Instance| (&a.worker, &a.endpoint).cmp(&(&b.worker, &b.endpoint));
+        object.instances.sort_by(by_worker);
+    }
+    objects
+}
+
+fn add_instance(instances: &mut Vec<Instance>, instance: Instance) {
+    let same = |known: &&mut Instance| {
+        known.worker == instance.worker
+            && known.incarnation == instance.incarnation
+            && known.endpoint == instance.endpoint
+    };
+    match instances.iter_mut().find(same) {
+        None => instances.push(instance),
+        // A drain is told to one name server after the other, and never taken back.
+        Some(known) if instance.state == State::Draining => known.state = State::Draining,
+        Some(_) => {}
+    }
+}
+
+/// Workers by name.
+fn merge_workers(lists: Vec<Vec<WorkerEntry>>) -> Vec<WorkerEntry> {
+    let mut workers: BTreeMap<String, WorkerEntry> = BTreeMap::new();
+    for entry in lists.into_iter().flatten() {
+        match workers.entry(entry.name.clone()) {
+            Entry::Vacant(slot) => {
+                slot.insert(entry);
+            }
+            Entry::Occupied(mut slot) if entry.state == State::Draining => {
+                slot.get_mut().state = State::Draining;
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    workers.into_values().collect()
+}
+
+/// The name of a state in output.
+pub(crate) fn state_name(state: State) -> &'static str {
+    match state {
+        State::Ready => "ready",
+        State::Draining => "draining",
+    }
+}
+
+/// A failure to reach an object, with what the user may do about it.
+pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> Failure {
+    if failure.exit != Exit::Unavailable || failure.hint.is_some() {
+        return failure;
+    }
+    match list(client, &Filter::default()).await {
+        // What all of it comes down to.
+        Err(nobody) if nobody.exit == Exit::Unavailable => nobody,
+        Err(_) => failure,
+        Ok(objects) => hint_at_names(object, &objects, failure),
+    }
+}
+
+fn hint_at_names(object: &str, objects: &[ObjectEntry], failure: Failure) -> Failure {
+    let mut names = objects.iter().map(|known| known.name.as_str());
+    if objects.is_empty() {
+        return failure.hint("no worker hosts anything; start one with 'pyroxene worker'");
+    }
+    if names.clone().any(|name| name == object) {
+        return failure.hint("see 'pyroxene workers' for who hosts it");
+    }
+    if let Some(name) = crate::nearest::nearest(object, names.clone()) {
+        return failure.hint(format!("did you mean '{name}'?"));
+    }
+    const SHOWN: usize = 8;
+    let mut shown: Vec<&str> = names.by_ref().take(SHOWN).collect();
+    if names.next().is_some() {
+        shown.push("…");
+    }
+    failure.hint(format!("there are {}", shown.join(", ")))
+}
+
+/// A failure for an object that no name server lists.
+pub(crate) async fn no_such_object(client: &Client, object: &str) -> Failure {
+    let sentence = format!("object '{object}' is unavailable: no live worker hosts it");
+    explain(client, object, Failure::new(Exit::Unavailable, sentence)).await
+}
+
+#[cfg(test)]
+mod tests;
