@@ -9,7 +9,7 @@
 //! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
 //! - the [`nameserver`] library with [`NameServer`];
 //! - declaring interfaces: the [`interface!`] macro;
-//! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`Hash`], [`Echo`];
+//! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`];
 //! - what both ends share: [`Endpoint`] and the rest of [`common`].
 //!
 //! ```no_run

@@ -221,8 +221,26 @@ pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> 
         // What all of it comes down to.
         Err(nobody) if nobody.exit == Exit::Unavailable => nobody,
         Err(_) => failure,
-        Ok(objects) => hint_at_names(object, &objects, failure),
+        Ok(objects) => match refused_name(client, object).await {
+            Some(refused) => refused,
+            None => hint_at_names(object, &objects, failure),
+        },
     }
+}
+
+/// Why the name servers do not take a name for a name, if they do not.
+async fn refused_name(client: &Client, object: &str) -> Option<Failure> {
+    let answers = ask_all(client, |directory, context| async move {
+        directory.watch(context, object.to_owned(), None, 0).await
+    });
+    let refused = answers
+        .await
+        .into_iter()
+        .find_map(|(_, answer)| match answer {
+            Ok(Err(error @ DirectoryError::Invalid { .. })) => Some(error),
+            _ => None,
+        });
+    refused.map(Failure::from)
 }
 
 fn hint_at_names(object: &str, objects: &[ObjectEntry], failure: Failure) -> Failure {

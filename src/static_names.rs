@@ -49,3 +49,47 @@ pub(crate) fn taken(
     }
     Ok(took)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    /// What three name servers answered.
+    fn answers(
+        answers: [Result<Result<(), DirectoryError>, Failure>; 3],
+    ) -> Answers<Result<(), DirectoryError>> {
+        let nameservers = ["a:1", "b:1", "c:1"];
+        let nameservers =
+            nameservers.map(|address| NameServer::new(address.parse().unwrap(), "test", 1024));
+        nameservers.into_iter().zip(answers).collect()
+    }
+
+    fn unknown() -> Result<Result<(), DirectoryError>, Failure> {
+        let name = "x".to_owned();
+        Ok(Err(DirectoryError::UnknownName { name }))
+    }
+
+    fn silent() -> Result<Result<(), DirectoryError>, Failure> {
+        Err(Failure::new(Exit::Unavailable, "gone"))
+    }
+
+    #[test]
+    fn one_name_server_that_takes_it_is_enough() {
+        let took = taken(Change::Remove, answers([silent(), Ok(Ok(())), unknown()]));
+        assert_eq!(took, Ok(vec!["b:1".to_owned()]));
+    }
+
+    #[test]
+    fn an_answer_says_more_than_silence() {
+        let failure = taken(Change::Remove, answers([silent(), unknown(), silent()])).unwrap_err();
+        assert_eq!(failure.sentence.unwrap(), "there is no static name 'x'");
+        let failure = taken(Change::Register, answers([silent(), silent(), silent()])).unwrap_err();
+        let sentence = failure.sentence.unwrap();
+        assert!(
+            sentence.contains("a:1: gone") && sentence.contains("c:1: gone"),
+            "{sentence}"
+        );
+        assert_eq!(failure.exit, Exit::Unavailable);
+    }
+}

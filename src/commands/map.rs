@@ -152,8 +152,7 @@ async fn print_all(
         lines += 1;
         let text = match &done.outcome {
             Ok(answered) => success(arguments, done.number, answered)?,
-            // A file that cannot be read further has no lines to go on with.
-            Err(failure) if arguments.keep_going && failure.sentence.is_some() => {
+            Err(failure) if arguments.keep_going => {
                 failed += 1;
                 let error = failure.sentence.as_deref().unwrap_or_default();
                 if arguments.client.json {
