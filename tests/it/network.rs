@@ -112,7 +112,7 @@ async fn an_answer_that_is_cut_short_is_fetched_elsewhere_if_the_call_is_safe_to
     proxy.set(Mode::CutAnswersAfter(100_000));
     let bytes = vec![7; 1_000_000];
     let request = EchoRequest::Echo {
-        data: Payload::Bytes(bytes.clone()),
+        data: Payload::Bytes(bytes.clone().into()),
     };
     let mut retried = 0;
     for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn an_answer_that_is_cut_short_is_fetched_elsewhere_if_the_call_is_safe_to
         let EchoResponse::Echo(data) = answered.response else {
             panic!("another method's answer");
         };
-        assert!(data == Payload::Bytes(bytes.clone()));
+        assert!(data == Payload::Bytes(bytes.clone().into()));
     }
     assert!(retried > 0, "no call went to the far worker first");
 }

@@ -119,7 +119,7 @@ async fn ten_thousand_calls_at_once_on_one_connection_are_all_answered_in_bounde
             let request = match number % 10 {
                 0 => EchoRequest::Sleep { ms: 10 },
                 1 => EchoRequest::Echo {
-                    data: Payload::Bytes(vec![1; 50_000]),
+                    data: Payload::Bytes(vec![1; 50_000].into()),
                 },
                 _ => EchoRequest::Whoami {},
             };

@@ -15,19 +15,28 @@ async fn a_call_prints_its_result_alone() {
     let broker = Broker::start().workers(1).await;
     std::fs::write(broker.dir().join("poem.txt"), "one two\nthree\n").unwrap();
     for (words, expected) in [
-        (&["calculator", "factorial", "n=20"][..], "2432902008176640000"),
+        (
+            &["calculator", "factorial", "n=20"][..],
+            "2432902008176640000",
+        ),
         (&["calculator", "factorial", "20"], "2432902008176640000"),
         (&["calculator", "sum", "values=[1,2,3.5]"], "6.5"),
         (
             &["calculator", "matrix_multiply", "[[1,2]]", "b=[[3],[4]]"],
             "[[11]]",
         ),
-        (&["calculator", "fibonacci", "5"], r#"["0","1","1","2","3"]"#),
+        (
+            &["calculator", "fibonacci", "5"],
+            r#"["0","1","1","2","3"]"#,
+        ),
         (&["text", "uppercase", "text=straße"], "STRASSE"),
         (&["text", "count_words", "text=@poem.txt"], "3"),
         // The parameter wants text, so what looks like a number stays text.
         (&["text", "reverse", "text=012"], "210"),
-        (&["echo", "echo", r#"data={"a": [1, null]}"#], r#"{"a":[1,null]}"#),
+        (
+            &["echo", "echo", r#"data={"a": [1, null]}"#],
+            r#"{"a":[1,null]}"#,
+        ),
         (&["echo", "echo", "data=plain words"], "plain words"),
     ] {
         let words = [&["call"], words].concat();
@@ -38,7 +47,9 @@ async fn a_call_prints_its_result_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_in_json_tells_who_answered() {
     let broker = Broker::start().workers(1).await;
-    let ran = broker.run(&["call", "calculator", "factorial", "n=5", "--json"]).await;
+    let ran = broker
+        .run(&["call", "calculator", "factorial", "n=5", "--json"])
+        .await;
     let answer = ran.json();
     let elapsed = answer["elapsed_ms"].as_f64().unwrap();
     assert!(elapsed > 0.0 && elapsed < 10_000.0, "{elapsed}");
@@ -54,9 +65,13 @@ async fn a_call_in_json_tells_who_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_objects_own_error_is_exit_code_1() {
     let broker = Broker::start().workers(1).await;
-    let ran = broker.run(&["call", "echo", "fail", "message=no tea today"]).await;
+    let ran = broker
+        .run(&["call", "echo", "fail", "message=no tea today"])
+        .await;
     assert_eq!(ran.error(1), "no tea today");
-    let ran = broker.run(&["call", "calculator", "sum", "values=[]"]).await;
+    let ran = broker
+        .run(&["call", "calculator", "sum", "values=[]"])
+        .await;
     assert_eq!(ran.error(1), "the list of values is empty");
 }
 
@@ -68,7 +83,10 @@ async fn a_command_that_makes_no_sense_is_exit_code_2() {
         (&["call", "calculator", "factorial"], "'n'"),
         (&["call", "calculator", "factorial", "n=many"], "'n'"),
         (&["call", "calculator", "factorial", "1", "2"], "'2'"),
-        (&["call", "text", "reverse", "text=@no-such-file"], "no-such-file"),
+        (
+            &["call", "text", "reverse", "text=@no-such-file"],
+            "no-such-file",
+        ),
         (&["call", "calculator"], "METHOD"),
         (&["clal"], "clal"),
         (&["list", "--pattern", "("], "("),
@@ -76,8 +94,13 @@ async fn a_command_that_makes_no_sense_is_exit_code_2() {
         let ran = broker.run(words).await;
         assert!(ran.error(2).contains(expected), "{words:?}: {ran:?}");
     }
-    let ran = broker.run(&["call", "calculator", "factorail", "n=1"]).await;
-    assert!(ran.stderr.contains("hint: did you mean 'factorial'?"), "{ran:?}");
+    let ran = broker
+        .run(&["call", "calculator", "factorail", "n=1"])
+        .await;
+    assert!(
+        ran.stderr.contains("hint: did you mean 'factorial'?"),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,12 +53,26 @@ async fn a_users_own_object_is_called_and_described_like_any_other() {
         .await
         .unwrap();
 
-    let ran = broker.run(&["call", "Example.greeter", "hello", "name=Ana"]).await;
+    let ran = broker
+        .run(&["call", "Example.greeter", "hello", "name=Ana"])
+        .await;
     assert_eq!(ran.out(), "Hello, Ana!");
-    let words = ["call", "Example.greeter", "greet_all", r#"["Ana","Bo"]"#, "true"];
-    assert_eq!(broker.run(&words).await.out(), r#"["HELLO, ANA!","HELLO, BO!"]"#);
+    let words = [
+        "call",
+        "Example.greeter",
+        "greet_all",
+        r#"["Ana","Bo"]"#,
+        "true",
+    ];
+    assert_eq!(
+        broker.run(&words).await.out(),
+        r#"["HELLO, ANA!","HELLO, BO!"]"#
+    );
     let words = ["call", "Example.greeter", "greet_all", "[]", "false"];
-    assert_eq!(broker.run(&words).await.error(1), "there is nobody to greet");
+    assert_eq!(
+        broker.run(&words).await.error(1),
+        "there is nobody to greet"
+    );
 
     let ran = broker.run(&["describe", "Example.greeter"]).await;
     for line in [
@@ -67,16 +81,24 @@ async fn a_users_own_object_is_called_and_described_like_any_other() {
         "greet_all(names: [string], loudly: boolean) -> [string] or an error",
         "    A greeting for `name`.",
     ] {
-        assert!(ran.out().lines().any(|told| told == line), "{line}: {ran:?}");
+        assert!(
+            ran.out().lines().any(|told| told == line),
+            "{line}: {ran:?}"
+        );
     }
     let ran = broker.run(&["describe", "Example.greeter", "--json"]).await;
     let description = ran.json();
     assert_eq!(description["interface"], "Example.Greeter");
     assert_eq!(description["methods"][0]["repeatable"], true);
     assert_eq!(description["methods"][1]["repeatable"], false);
-    assert_eq!(description["methods"][1]["parameters"][1]["schema"]["type"], "boolean");
+    assert_eq!(
+        description["methods"][1]["parameters"][1]["schema"]["type"],
+        "boolean"
+    );
 
     worker.shutdown(crate::harness::seconds(5)).await;
-    let ran = broker.run(&["call", "Example.greeter", "hello", "name=Ana"]).await;
+    let ran = broker
+        .run(&["call", "Example.greeter", "hello", "name=Ana"])
+        .await;
     assert!(ran.error(3).contains("Example.greeter"), "{ran:?}");
 }

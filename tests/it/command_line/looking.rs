@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 /// The first word of every line below the headings.
 fn first_words(table: &str) -> Vec<&str> {
     let rows = table.lines().skip(1);
-    rows.filter_map(|row| row.split_whitespace().next()).collect()
+    rows.filter_map(|row| row.split_whitespace().next())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,7 +24,10 @@ async fn list_and_lookup_tell_who_hosts_what() {
     for word in OBJECTS.iter().chain(&["w1", "w2", "pyroxene.Echo", "gpu"]) {
         assert!(ran.out().contains(word), "{word}: {ran:?}");
     }
-    assert!(ran.out().contains(&one) && ran.out().contains(&two), "{ran:?}");
+    assert!(
+        ran.out().contains(&one) && ran.out().contains(&two),
+        "{ran:?}"
+    );
 
     let listed = broker.run(&["list", "--json"]).await.json();
     let names: Vec<&str> = listed
@@ -46,11 +50,16 @@ async fn list_and_lookup_tell_who_hosts_what() {
     let ran = broker.run(&["lookup", "echo", "--json"]).await;
     assert_eq!(ran.out(), echo.to_string());
     let ran = broker.run(&["lookup", "echo"]).await;
-    assert!(ran.out().contains(&one) && ran.out().contains(&two), "{ran:?}");
+    assert!(
+        ran.out().contains(&one) && ran.out().contains(&two),
+        "{ran:?}"
+    );
 
     let tagged = broker.run(&["list", "--tag", "gpu", "--json"]).await.json();
     assert_eq!(tagged[0]["instances"].as_array().unwrap().len(), 1);
-    let found = broker.run(&["list", "--pattern", "^(te|ha)", "--json"]).await;
+    let found = broker
+        .run(&["list", "--pattern", "^(te|ha)", "--json"])
+        .await;
     assert_eq!(found.json().as_array().unwrap().len(), 2);
     assert_eq!(broker.run(&["list", "nothing", "--json"]).await.out(), "[]");
 }
@@ -112,7 +121,12 @@ async fn ping_tells_which_name_servers_answer() {
     broker.nameserver(1).kill().await;
     let ran = broker.run(&["ping", "--json"]).await;
     let pinged = ran.json();
-    let states: Vec<&Value> = pinged.as_array().unwrap().iter().map(|e| &e["ok"]).collect();
+    let states: Vec<&Value> = pinged
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["ok"])
+        .collect();
     assert_eq!(states, [&json!(true), &json!(false)]);
     let ran = broker.run(&["ping"]).await;
     let dead = broker.nameserver(1).address().to_owned();
@@ -143,6 +157,18 @@ async fn a_static_name_is_registered_called_and_removed() {
     let ran = broker.run(&["remove", "mirror", "--json"]).await;
     let expected = json!({"removed": "mirror", "nameservers": [nameserver]});
     assert_eq!(ran.out(), expected.to_string());
-    assert!(broker.run(&["lookup", "mirror"]).await.error(3).contains("mirror"));
-    assert!(broker.run(&["remove", "mirror"]).await.error(3).contains("mirror"));
+    assert!(
+        broker
+            .run(&["lookup", "mirror"])
+            .await
+            .error(3)
+            .contains("mirror")
+    );
+    assert!(
+        broker
+            .run(&["remove", "mirror"])
+            .await
+            .error(3)
+            .contains("mirror")
+    );
 }

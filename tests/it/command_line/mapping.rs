@@ -58,7 +58,14 @@ async fn a_map_loses_nothing_when_two_of_three_workers_and_the_name_server_are_k
 async fn a_map_in_json_tells_who_answered_each_line() {
     let broker = Broker::start().workers(1).await;
     std::fs::write(broker.dir().join("in.jsonl"), "1\n\n[2]\n{\"n\":3}\n").unwrap();
-    let words = ["map", "calculator", "factorial", "--input", "in.jsonl", "--json"];
+    let words = [
+        "map",
+        "calculator",
+        "factorial",
+        "--input",
+        "in.jsonl",
+        "--json",
+    ];
     let ran = broker.run(&words).await;
     let lines: Vec<&str> = ran.out().lines().collect();
     assert_eq!(
@@ -79,7 +86,10 @@ async fn a_line_that_fails_ends_a_map_unless_it_is_to_keep_going() {
     let ran = broker.run(&words).await;
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_eq!(ran.stdout, "\"6\"\n", "{ran:?}");
-    assert!(ran.stderr.starts_with("error: line 2: n is 2000000"), "{ran:?}");
+    assert!(
+        ran.stderr.starts_with("error: line 2: n is 2000000"),
+        "{ran:?}"
+    );
 
     let words = [&words[..], &["--keep-going"]].concat();
     let ran = broker.run(&words).await;

@@ -7,7 +7,15 @@ use tempfile::TempDir;
 
 /// A running `up` and what it printed.
 async fn up(dir: &TempDir) -> (Process, Value) {
-    let flags = ["--json", "--listen", "127.0.0.1:0", "--workers", "2", "--nameservers", "2"];
+    let flags = [
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--workers",
+        "2",
+        "--nameservers",
+        "2",
+    ];
     let mut up = start_command(dir.path(), "up", &flags);
     let told = serde_json::from_str(&up.line().await).unwrap();
     (up, told)
@@ -17,19 +25,25 @@ async fn up(dir: &TempDir) -> (Process, Value) {
 fn pids(told: &Value) -> Vec<u64> {
     let kinds = ["nameservers", "workers"].map(|kind| told[kind].as_array().unwrap());
     let children = kinds.into_iter().flatten();
-    children.map(|child| child["pid"].as_u64().unwrap()).collect()
+    children
+        .map(|child| child["pid"].as_u64().unwrap())
+        .collect()
 }
 
 fn addresses(told: &Value) -> String {
     let nameservers = told["nameservers"].as_array().unwrap().iter();
-    let addresses: Vec<&str> = nameservers.map(|ns| ns["endpoint"].as_str().unwrap()).collect();
+    let addresses: Vec<&str> = nameservers
+        .map(|ns| ns["endpoint"].as_str().unwrap())
+        .collect();
     addresses.join(",")
 }
 
 /// Whether the process runs: one that has ended and that nobody has asked about does not.
 fn runs(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z'));
+    let state = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.starts_with('Z'));
     state == Some(false)
 }
 
@@ -45,12 +59,27 @@ async fn all_end(pids: &[u64]) {
 async fn up_starts_a_broker_that_works_and_takes_it_along_when_it_is_killed() {
     let dir = TempDir::new().unwrap();
     let (mut up, told) = up(&dir).await;
-    let names: Vec<&Value> = told["workers"].as_array().unwrap().iter().map(|w| &w["name"]).collect();
+    let names: Vec<&Value> = told["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| &w["name"])
+        .collect();
     assert_eq!(names, ["w1", "w2"]);
     let pids = pids(&told);
-    assert!(pids.len() == 4 && pids.iter().all(|&pid| runs(pid)), "{told}");
+    assert!(
+        pids.len() == 4 && pids.iter().all(|&pid| runs(pid)),
+        "{told}"
+    );
     let addresses = addresses(&told);
-    let words = ["call", "calculator", "factorial", "5", "--nameserver", &addresses];
+    let words = [
+        "call",
+        "calculator",
+        "factorial",
+        "5",
+        "--nameserver",
+        &addresses,
+    ];
     assert_eq!(Ran::in_dir(dir.path(), &words).await.out(), "120");
 
     up.kill().await;
@@ -78,7 +107,14 @@ async fn up_goes_on_without_a_worker_that_dies() {
     rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
     let addresses = addresses(&told);
     for _ in 0..5 {
-        let words = ["call", "echo", "whoami", "--json", "--nameserver", &addresses];
+        let words = [
+            "call",
+            "echo",
+            "whoami",
+            "--json",
+            "--nameserver",
+            &addresses,
+        ];
         let ran = Ran::in_dir(dir.path(), &words).await;
         assert_eq!(ran.json()["worker"], "w2");
     }
