@@ -89,7 +89,7 @@ async fn a_command_that_makes_no_sense_is_exit_code_2() {
         ),
         (&["call", "calculator"], "METHOD"),
         (&["clal"], "clal"),
-        (&["list", "--pattern", "("], "("),
+        (&["list", "--pattern", "("], "regular expression"),
     ] {
         let ran = broker.run(words).await;
         assert!(ran.error(2).contains(expected), "{words:?}: {ran:?}");
