@@ -1,9 +1,9 @@
 //! How calls are spread over workers.
 
-use crate::harness::{Broker, Load, eventually, seconds, within};
+use crate::harness::{Broker, Load, eventually, in_time, seconds, within};
 use pyroxene_client::{Policy, Proxy};
 use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Makes so many calls, one after the other, and counts who answered them.
 async fn shares(echo: &Proxy<Echo>, calls: usize) -> BTreeMap<String, usize> {
@@ -82,4 +82,22 @@ async fn least_loaded_avoids_a_slow_worker() {
         let share = tally.of(worker);
         assert!(share * 4 > all, "{worker} answered {share} of {all}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_hedged_does_not_wait_for_a_slow_worker() {
+    let broker = Broker::start()
+        .worker("w1", &[])
+        .worker("slow", &["--chaos", "delay=3s"])
+        .await;
+    let client = broker
+        .client_with(|config| {
+            let config = config.policy(Policy::RoundRobin);
+            config.hedge_after(Duration::from_millis(50))
+        })
+        .await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let all = shares(&echo, 20);
+    let all = in_time(seconds(3), "20 hedged calls", all).await;
+    assert_eq!(all, BTreeMap::from([("w1".to_owned(), 20)]));
 }

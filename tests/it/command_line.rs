@@ -1,6 +1,7 @@
 //! The program as a stranger uses it, from a terminal or a script.
 
 mod calling;
+mod daemons;
 mod greeter;
 mod looking;
 mod mapping;

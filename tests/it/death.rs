@@ -1,6 +1,6 @@
 //! A worker is killed while calls are made.
 
-use crate::harness::{Broker, Load, ledger, turn};
+use crate::harness::{Broker, Load, eventually, ledger, seconds, turn, within};
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_client::CallError;
 use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
@@ -66,8 +66,8 @@ async fn with_nobody_left_a_call_says_that_it_reached_nobody() {
     broker.worker("w1").kill().await;
     broker.nameserver(0).forgets("w1").await;
     let request = EchoRequest::Whoami {};
-    let error = crate::harness::eventually("the client knows it too", || async {
-        let time = crate::harness::within(crate::harness::seconds(3));
+    let error = eventually("the client knows it too", || async {
+        let time = within(seconds(3));
         match echo.call_traced(time, &request).await {
             Err(error @ CallError::Unavailable(_)) if error.attempts().is_empty() => Ok(error),
             outcome => Err(format!("{outcome:?}")),
@@ -78,4 +78,44 @@ async fn with_nobody_left_a_call_says_that_it_reached_nobody() {
         error.to_string().contains("no live worker hosts it"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_crashes_in_the_middle_of_a_call_fails_no_call_that_is_safe_to_repeat() {
+    let mut broker = Broker::start()
+        .workers(1)
+        .worker("weak", &["--chaos", "crash-after=30"])
+        .await;
+    let client = broker.client().await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let load = Load::start(&echo, 4, |_| EchoRequest::Sleep { ms: 2 });
+    let status = broker.worker("weak").exit().await;
+    assert_ne!(status.code(), Some(0), "it crashed");
+    load.goes_on_for(50).await;
+    let tally = load.stop().await;
+    tally.all_succeeded();
+    assert!(tally.retried > 0, "the crash hit no call: {tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exclusive_name_passes_to_the_next_worker_when_its_holder_dies() {
+    let _turn = turn().await;
+    let mut broker = Broker::start()
+        .worker("first", &["--exclusive"])
+        .worker("second", &["--exclusive"])
+        .await;
+    let client = broker.client().await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let request = EchoRequest::Whoami {};
+    for _ in 0..20 {
+        let answered = echo.call_traced(within(seconds(5)), &request).await;
+        assert_eq!(answered.unwrap().worker, "first");
+    }
+    broker.worker("first").kill().await;
+    eventually("the second worker answers", || async {
+        let answered = echo.call_traced(within(seconds(2)), &request).await;
+        let worker = answered.map_err(|error| error.to_string())?.worker;
+        (worker == "second").then_some(()).ok_or(worker)
+    })
+    .await;
 }

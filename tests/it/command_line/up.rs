@@ -15,6 +15,7 @@ async fn up(dir: &TempDir) -> (Process, Value) {
         "2",
         "--nameservers",
         "2",
+        "--exit-with-parent",
     ];
     let mut up = start_command(dir.path(), "up", &flags);
     let told = serde_json::from_str(&up.line().await).unwrap();

@@ -117,7 +117,7 @@ impl Broker {
         command
             .args(["worker", "--exit-with-parent", "--name", name])
             .args(["--nameserver", &self.addresses()])
-            .args(["--listen", "127.0.0.1:0", "--objects", &OBJECTS.join(",")])
+            .args(["--objects", &OBJECTS.join(",")])
             .args(flags);
         let mut process = Process::start(name, command, self.dir.path());
         let address = process.ready(&format!("ready worker {name}")).await;
@@ -283,6 +283,11 @@ impl Worker {
     /// Asks it to end, and waits until it has.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.process.terminate().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        self.process.exit().await
     }
 
     /// What it printed after its ready line. It must have ended.
