@@ -95,7 +95,9 @@ impl Balancer {
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
             policy,
-            ..Self::default()
+            // Many short-lived clients would otherwise all begin with the same instance.
+            turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
+            run: Run::default(),
         }
     }
 

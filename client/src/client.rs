@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 use tarpc::context;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A client of a broker. Clones share connections, watches and the retry budget; the last one to go
@@ -52,6 +52,12 @@ impl fmt::Debug for Client {
 
 /// How long [`Client::connect`] waits for the first name server to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After this time the answer of one name server is enough to say that an object is not there.
+const SLOW_NAMESERVER: Duration = Duration::from_millis(500);
+
+/// How often a wait looks again on its own.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Connects to the name servers at `nameservers`, a list of addresses separated by commas. It
@@ -136,14 +142,18 @@ impl Client {
     ) -> Result<Proxy<I>, CallError> {
         let object = self.watched::<I>(name);
         let mut updates = object.updates();
+        let patience = Instant::now() + SLOW_NAMESERVER;
         let known = async {
             loop {
                 match object.known() {
+                    Known::NotYet if Instant::now() < patience => {}
+                    // One that is frozen must not hold up what the others know.
+                    Known::NotYet if object.is_probably_absent() => return Known::None,
                     Known::NotYet => {}
                     known => return known,
                 }
-                // The sender lives in the object that we hold.
-                let _ = updates.changed().await;
+                // The sender lives in the object that we hold; the timeout is the next look.
+                let _ = timeout(LOOK_AGAIN, updates.changed()).await;
             }
         };
         let unavailable = |reason: &str| {

@@ -94,6 +94,13 @@ impl Membership {
             .all(|(view, unreachable)| *unreachable || (view.cursor.is_some() && view.settled))
     }
 
+    /// Whether a name server is in contact that knows every live worker.
+    pub fn is_settled(&self) -> bool {
+        self.views
+            .iter()
+            .any(|view| view.cursor.is_some() && view.settled)
+    }
+
     /// Whether any name server is in contact.
     pub fn in_contact(&self) -> bool {
         self.views.iter().any(|view| view.cursor.is_some())
@@ -146,11 +153,7 @@ impl Membership {
 
     fn recompute(&mut self) -> Difference {
         let mut next = BTreeMap::new();
-        let conclusive = self
-            .views
-            .iter()
-            .any(|view| view.cursor.is_some() && view.settled);
-        if !conclusive {
+        if !self.is_settled() {
             // Nobody who can tell says that anything is gone, except by name.
             next.extend(
                 self.current

@@ -107,6 +107,12 @@ impl<R: Send + Sync + 'static> Object<R> {
         }
     }
 
+    /// Whether a name server that knows every live worker says that there are none; others may not
+    /// have answered yet.
+    pub(crate) fn is_probably_absent(&self) -> bool {
+        self.instances.load().is_empty() && self.membership().is_settled()
+    }
+
     /// Takes a change of the membership over into the list that calls pick from.
     fn update(&self, change: impl FnOnce(&mut Membership) -> crate::membership::Difference) {
         let mut membership = self.membership();
@@ -168,7 +174,7 @@ impl<R: Send + Sync + 'static> Object<R> {
                     self.membership().start_over(index);
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(object = self.name, %error, "a name server refuses the watch");
+                    tracing::debug!(object = self.name, %error, "watch refused");
                     self.update(|membership| membership.lost(index));
                 }
                 Err(error) => {

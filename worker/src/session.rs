@@ -74,17 +74,18 @@ impl Session {
     /// Publishes how the session stands, and logs it if that is news.
     fn note(&self, standing: &watch::Sender<Standing>, now: Standing) {
         let nameserver = self.nameserver.endpoint();
+        let worker = &self.registration.worker;
         standing.send_if_modified(|before| {
             if *before == now {
                 return false;
             }
             match &now {
-                Standing::Open(_) => tracing::info!(%nameserver, "registered"),
+                Standing::Open(_) => tracing::info!(worker, %nameserver, "registered"),
                 Standing::Lost(reason) => {
-                    tracing::warn!(%nameserver, reason, "not registered; trying again");
+                    tracing::warn!(worker, %nameserver, reason, "not registered; trying again");
                 }
                 Standing::Refused(error) => {
-                    tracing::warn!(%nameserver, %error, "registration refused; trying again");
+                    tracing::warn!(worker, %nameserver, %error, "registration refused; trying again");
                 }
                 Standing::Opening => {}
             }
