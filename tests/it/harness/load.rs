@@ -88,6 +88,14 @@ impl Load {
         .await;
     }
 
+    /// Waits for so long, in which calls go on being answered.
+    pub(crate) async fn goes_on_while(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.goes_on_for(20).await;
+        }
+    }
+
     /// Waits until the worker has answered so many more calls.
     pub(crate) async fn reaches(&self, worker: &str, calls: u64) {
         let before = self.tally.lock().unwrap().of(worker);
