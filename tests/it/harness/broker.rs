@@ -305,8 +305,8 @@ impl Worker {
         self.process.thaw();
     }
 
-    /// The memory that it has in use, in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        self.process.memory()
+    /// The most memory that it has ever had in use, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
     }
 }

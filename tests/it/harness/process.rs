@@ -137,10 +137,10 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The memory that it has in use, in bytes.
-    pub(crate) fn memory(&self) -> u64 {
+    /// The most memory that it has ever had in use, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kilobytes: u64 = kilobytes.expect("it runs").parse().unwrap();
         kilobytes * 1024
