@@ -60,11 +60,16 @@ impl NameServerConfig {
     }
 }
 
+/// The longest drain. Watches and held connections never finish by themselves; every other call
+/// takes milliseconds.
+const DRAIN_AT_MOST: Duration = Duration::from_millis(500);
+
 /// A running name server. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct NameServer {
     host: Host,
-    _expiry: DropGuard,
+    /// Ends leases until it is dropped.
+    expiry: DropGuard,
 }
 
 impl NameServer {
@@ -88,7 +93,7 @@ impl NameServer {
         tokio::spawn(service.run_expiry(stop.clone().cancelled_owned()));
         Ok(Self {
             host,
-            _expiry: stop.drop_guard(),
+            expiry: stop.drop_guard(),
         })
     }
 
@@ -97,8 +102,12 @@ impl NameServer {
         self.host.local_addr()
     }
 
-    /// Refuses new calls, lets those that run finish for at most `patience`, and stops.
+    /// Refuses new calls, lets those that run finish for at most `patience` or half a second, and
+    /// stops.
     pub async fn shutdown(self, patience: Duration) -> Drained {
-        self.host.shutdown(patience).await
+        // Heartbeats are refused from now on. That must not look like the death of every worker to
+        // those who still watch.
+        drop(self.expiry);
+        self.host.shutdown(patience.min(DRAIN_AT_MOST)).await
     }
 }

@@ -1,0 +1,8 @@
+//! The program as a stranger uses it, from a terminal or a script.
+
+mod calling;
+mod daemons;
+mod greeter;
+mod looking;
+mod mapping;
+mod up;

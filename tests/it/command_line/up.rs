@@ -1,0 +1,122 @@
+//! `pyroxene up`: a whole broker with one command.
+
+use crate::harness::{Process, Ran, eventually, start_command};
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+
+/// A running `up` and what it printed.
+async fn up(dir: &TempDir) -> (Process, Value) {
+    let flags = [
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--workers",
+        "2",
+        "--nameservers",
+        "2",
+        "--exit-with-parent",
+    ];
+    let mut up = start_command(dir.path(), "up", &flags);
+    let told = serde_json::from_str(&up.line().await).unwrap();
+    (up, told)
+}
+
+/// The processes that it told of.
+fn pids(told: &Value) -> Vec<u64> {
+    let kinds = ["nameservers", "workers"].map(|kind| told[kind].as_array().unwrap());
+    let children = kinds.into_iter().flatten();
+    children
+        .map(|child| child["pid"].as_u64().unwrap())
+        .collect()
+}
+
+fn addresses(told: &Value) -> String {
+    let nameservers = told["nameservers"].as_array().unwrap().iter();
+    let addresses: Vec<&str> = nameservers
+        .map(|ns| ns["endpoint"].as_str().unwrap())
+        .collect();
+    addresses.join(",")
+}
+
+/// Whether the process runs: one that has ended and that nobody has asked about does not.
+fn runs(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.starts_with('Z'));
+    state == Some(false)
+}
+
+async fn all_end(pids: &[u64]) {
+    eventually("everything that up started has ended", || async {
+        let left: Vec<&u64> = pids.iter().filter(|&&pid| runs(pid)).collect();
+        left.is_empty().then_some(()).ok_or(format!("{left:?} run"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_starts_a_broker_that_works_and_takes_it_along_when_it_is_killed() {
+    let dir = TempDir::new().unwrap();
+    let (mut up, told) = up(&dir).await;
+    let names: Vec<&Value> = told["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| &w["name"])
+        .collect();
+    assert_eq!(names, ["w1", "w2"]);
+    let pids = pids(&told);
+    assert!(
+        pids.len() == 4 && pids.iter().all(|&pid| runs(pid)),
+        "{told}"
+    );
+    let addresses = addresses(&told);
+    let words = [
+        "call",
+        "calculator",
+        "factorial",
+        "5",
+        "--nameserver",
+        &addresses,
+    ];
+    assert_eq!(Ran::in_dir(dir.path(), &words).await.out(), "120");
+
+    up.kill().await;
+    all_end(&pids).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_stops_everything_in_order_when_it_is_asked_to() {
+    let dir = TempDir::new().unwrap();
+    let (mut up, told) = up(&dir).await;
+    let status = up.terminate().await;
+    assert_eq!(status.code(), Some(0), "{status}: {}", up.log());
+    // Nobody is left at this point, not even for a moment.
+    let left: Vec<u64> = pids(&told).into_iter().filter(|&pid| runs(pid)).collect();
+    assert!(left.is_empty(), "{left:?} run");
+    assert_eq!(up.rest_of_output().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_goes_on_without_a_worker_that_dies() {
+    let dir = TempDir::new().unwrap();
+    let (_up, told) = up(&dir).await;
+    let victim = told["workers"][0]["pid"].as_i64().unwrap();
+    let victim = rustix::process::Pid::from_raw(i32::try_from(victim).unwrap()).unwrap();
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
+    let addresses = addresses(&told);
+    for _ in 0..5 {
+        let words = [
+            "call",
+            "echo",
+            "whoami",
+            "--json",
+            "--nameserver",
+            &addresses,
+        ];
+        let ran = Ran::in_dir(dir.path(), &words).await;
+        assert_eq!(ran.json()["worker"], "w2");
+    }
+}

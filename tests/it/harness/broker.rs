@@ -1,0 +1,312 @@
+//! A broker: name servers and workers, each a process of its own.
+
+use super::{PYROXENE, Process, eventually, ledger, process::command, seconds, within};
+use pyroxene_client::{Client, ClientConfig, NameServer as Directory};
+use pyroxene_common::{interfaces::directory::WorkerEntry, wire::DEFAULT_MAX_MESSAGE};
+use std::{future::IntoFuture, path::Path, pin::Pin, process::ExitStatus};
+use tempfile::TempDir;
+
+/// The built-in objects that every worker of a test hosts.
+pub(crate) const OBJECTS: [&str; 4] = ["calculator", "echo", "hash", "text"];
+
+/// A running broker. Dropping it kills all of it.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    nameservers: Vec<NameServer>,
+    workers: Vec<Worker>,
+    dir: TempDir,
+}
+
+/// What a broker is to begin with.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    nameservers: usize,
+    workers: Vec<(String, Vec<String>)>,
+}
+
+impl Plan {
+    /// With so many name servers.
+    pub(crate) fn nameservers(mut self, count: usize) -> Self {
+        self.nameservers = count;
+        self
+    }
+
+    /// With so many workers: `w1`, `w2`, …
+    pub(crate) fn workers(mut self, count: usize) -> Self {
+        for number in 1..=count {
+            self.workers.push((format!("w{number}"), Vec::new()));
+        }
+        self
+    }
+
+    /// With a worker of this name, started with further flags.
+    pub(crate) fn worker(mut self, name: &str, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        self.workers.push((name.to_owned(), flags));
+        self
+    }
+
+    async fn start(self) -> Broker {
+        let dir = TempDir::new().unwrap();
+        let mut broker = Broker {
+            nameservers: Vec::new(),
+            workers: Vec::new(),
+            dir,
+        };
+        for number in 0..self.nameservers {
+            let nameserver = NameServer::start(number, "127.0.0.1:0", broker.dir.path()).await;
+            broker.nameservers.push(nameserver);
+        }
+        for (name, flags) in self.workers {
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            broker.add_worker(&name, &flags).await;
+        }
+        broker
+    }
+}
+
+impl IntoFuture for Plan {
+    type Output = Broker;
+    type IntoFuture = Pin<Box<dyn Future<Output = Broker> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+impl Broker {
+    /// A broker with one name server, and with what the plan adds.
+    pub(crate) fn start() -> Plan {
+        Plan::default().nameservers(1)
+    }
+
+    /// The addresses of its name servers, separated by commas.
+    pub(crate) fn addresses(&self) -> String {
+        let addresses: Vec<&str> = self.nameservers.iter().map(|ns| ns.address()).collect();
+        addresses.join(",")
+    }
+
+    /// A new client of all its name servers.
+    pub(crate) async fn client(&self) -> Client {
+        self.client_with(|config| config).await
+    }
+
+    /// A new client with other settings than the defaults.
+    pub(crate) async fn client_with(
+        &self,
+        settings: impl FnOnce(ClientConfig) -> ClientConfig,
+    ) -> Client {
+        let config = ClientConfig::new(&self.addresses()).unwrap().name("test");
+        Client::connect_with(settings(config)).await.unwrap()
+    }
+
+    /// Name server number `index`.
+    pub(crate) fn nameserver(&mut self, index: usize) -> &mut NameServer {
+        &mut self.nameservers[index]
+    }
+
+    /// The worker of this name.
+    pub(crate) fn worker(&mut self, name: &str) -> &mut Worker {
+        let worker = self.workers.iter_mut().find(|worker| worker.name == name);
+        worker.unwrap_or_else(|| panic!("the test started no worker {name}"))
+    }
+
+    /// Starts another worker, and waits until every name server lists it.
+    pub(crate) async fn add_worker(&mut self, name: &str, flags: &[&str]) {
+        let mut command = command(Path::new(PYROXENE), self.dir.path());
+        command
+            .args(["worker", "--exit-with-parent", "--name", name])
+            .args(["--nameserver", &self.addresses()])
+            .args(["--objects", &OBJECTS.join(",")])
+            .args(flags);
+        let mut process = Process::start(name, command, self.dir.path());
+        let address = process.ready(&format!("ready worker {name}")).await;
+        self.admit(Worker {
+            name: name.to_owned(),
+            address,
+            process,
+        })
+        .await;
+    }
+
+    /// Starts a worker that hosts the object `ledger` (see [`ledger`]), which clients reach at
+    /// `advertise` if that is given, and waits until every name server lists it.
+    pub(crate) async fn add_ledger(&mut self, name: &str, advertise: Option<&str>) {
+        let command = ledger::command(name, &self.addresses(), advertise, self.dir.path());
+        let process = Process::start(name, command, self.dir.path());
+        let address = ledger::address(self.dir.path(), name).await;
+        self.admit(Worker {
+            name: name.to_owned(),
+            address,
+            process,
+        })
+        .await;
+    }
+
+    async fn admit(&mut self, worker: Worker) {
+        let name = worker.name.clone();
+        self.workers.push(worker);
+        for nameserver in &self.nameservers {
+            nameserver.lists(&name).await;
+        }
+    }
+
+    /// Which entries the ledgers of this broker's workers hold, in no order.
+    pub(crate) fn ledger_entries(&self) -> Vec<u64> {
+        ledger::entries(self.dir.path())
+    }
+
+    /// A directory for files, which ends with the broker.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// A name server of a broker.
+#[derive(Debug)]
+pub(crate) struct NameServer {
+    number: usize,
+    address: String,
+    process: Process,
+    dir: std::path::PathBuf,
+}
+
+impl NameServer {
+    async fn start(number: usize, listen: &str, dir: &Path) -> Self {
+        let mut command = command(Path::new(PYROXENE), dir);
+        command.args(["nameserver", "--exit-with-parent", "--listen", listen]);
+        let mut process = Process::start(&format!("nameserver-{number}"), command, dir);
+        let address = process.ready("ready nameserver").await;
+        Self {
+            number,
+            address,
+            process,
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Kills it without a chance to say anything.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate().await
+    }
+
+    /// What it printed after its ready line. It must have ended.
+    pub(crate) async fn rest_of_output(&mut self) -> String {
+        self.process.rest_of_output().await
+    }
+
+    /// Stops it: it keeps its sockets and answers nothing.
+    pub(crate) fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.thaw();
+    }
+
+    /// Starts it again on the port that it had.
+    pub(crate) async fn restart(&mut self) {
+        *self = Self::start(self.number, &self.address, &self.dir).await;
+    }
+
+    /// The live workers that it knows.
+    pub(crate) async fn listed(&self) -> Result<Vec<WorkerEntry>, String> {
+        let endpoint = self.address.parse().unwrap();
+        let directory = Directory::new(endpoint, "test", DEFAULT_MAX_MESSAGE).directory();
+        let listed = directory.workers(within(seconds(2))).await;
+        listed.map_err(|error| error.to_string())
+    }
+
+    /// Waits until it lists the worker.
+    pub(crate) async fn lists(&self, worker: &str) {
+        let what = format!("{worker} is in the directory");
+        eventually(&what, || async {
+            let names = self.names().await?;
+            let listed = names.iter().any(|name| name == worker);
+            listed.then_some(()).ok_or(format!("{names:?}"))
+        })
+        .await;
+    }
+
+    /// Waits until it lists the worker no more.
+    pub(crate) async fn forgets(&self, worker: &str) {
+        let what = format!("{worker} leaves the directory");
+        eventually(&what, || async {
+            let names = self.names().await?;
+            let gone = names.iter().all(|name| name != worker);
+            gone.then_some(()).ok_or(format!("{names:?}"))
+        })
+        .await;
+    }
+
+    async fn names(&self) -> Result<Vec<String>, String> {
+        let listed = self.listed().await?;
+        Ok(listed.into_iter().map(|entry| entry.name).collect())
+    }
+}
+
+/// A worker of a broker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    name: String,
+    address: String,
+    process: Process,
+}
+
+impl Worker {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Kills it without a chance to say anything.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        self.process.exit().await
+    }
+
+    /// What it printed after its ready line. It must have ended.
+    pub(crate) async fn rest_of_output(&mut self) -> String {
+        self.process.rest_of_output().await
+    }
+
+    /// Stops it: it keeps its sockets and answers nothing.
+    pub(crate) fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.thaw();
+    }
+
+    /// The most memory that it has ever had in use, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+}

@@ -1,0 +1,80 @@
+//! The program as a person runs it: one command, its output, its exit code.
+
+use super::{Broker, PYROXENE, Process, in_time, process, seconds};
+use serde_json::Value;
+use std::{path::Path, process::Stdio};
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Runs the program in `dir`, with nothing on its standard input.
+    pub(crate) async fn in_dir(dir: &Path, arguments: &[&str]) -> Self {
+        let output = process::command(Path::new(PYROXENE), dir)
+            .args(arguments)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .output();
+        let output = in_time(seconds(60), &arguments.join(" "), output).await;
+        let output = output.unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Its standard output, which must be all that it wrote, without the last line's end.
+    pub(crate) fn out(&self) -> &str {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout.strip_suffix('\n').unwrap_or(&self.stdout)
+    }
+
+    /// Its standard output as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(self.out()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The sentence of its error. It must have ended with this code, printed nothing else, and
+    /// said one line that begins with `error: `, and at most one hint.
+    pub(crate) fn error(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        let mut lines = self.stderr.lines();
+        let sentence = lines.next().and_then(|line| line.strip_prefix("error: "));
+        let rest: Vec<&str> = lines.collect();
+        assert!(
+            rest.len() <= 1 && rest.iter().all(|line| line.starts_with("hint: ")),
+            "{self:?}"
+        );
+        sentence.unwrap_or_else(|| panic!("{self:?}"))
+    }
+}
+
+/// Starts a command of the program in `dir`, which goes on while the test does.
+pub(crate) fn start_command(dir: &Path, subcommand: &str, arguments: &[&str]) -> Process {
+    let mut command = process::command(Path::new(PYROXENE), dir);
+    command.arg(subcommand).args(arguments).current_dir(dir);
+    Process::start(subcommand, command, dir)
+}
+
+impl Broker {
+    /// Runs a client command of the program on this broker, in its directory.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let addresses = self.addresses();
+        let all = [arguments, &["--nameserver", &addresses]].concat();
+        Ran::in_dir(self.dir(), &all).await
+    }
+
+    /// As [`run`](Self::run), for a command that takes its time.
+    pub(crate) fn start_command(&self, subcommand: &str, arguments: &[&str]) -> Process {
+        let addresses = self.addresses();
+        let all = [arguments, &["--nameserver", &addresses]].concat();
+        start_command(self.dir(), subcommand, &all)
+    }
+}

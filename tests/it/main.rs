@@ -1,0 +1,30 @@
+//! The broker as a whole: real processes and real sockets, and what becomes of calls when they
+//! break.
+//!
+//! [`harness`] is the vocabulary, [`fault_proxy`] the bad network between a client and a worker;
+//! every other module is one family of scenarios.
+//!
+//! One test binary, so that it is linked once. Tests that keep both cores busy take turns
+//! ([`harness::turn`]).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod balance;
+mod calls;
+mod command_line;
+mod death;
+mod drain;
+mod fault_proxy;
+mod freeze;
+mod harness;
+mod names;
+mod network;
+mod overload;
+mod stock_tarpc;
+mod wire;
