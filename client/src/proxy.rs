@@ -213,6 +213,9 @@ impl<I: Interface> Proxy<I> {
         match timeout_at(call.deadline, ready).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(reason)) => {
+                // Nothing was awaited: a caller that tries again in a loop must not keep its
+                // thread from everybody else.
+                tokio::task::consume_budget().await;
                 Err(self.error(CallError::Unavailable, call, Some(reason.to_owned())))
             }
             Err(_) => {
