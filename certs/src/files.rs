@@ -68,15 +68,24 @@ pub(crate) fn write_pair(
     }
     let key = write_aside(directory, ".key", KEY_MODE, &issued.key_pem)?;
     let certificate = write_aside(directory, ".crt", CERTIFICATE_MODE, &issued.certificate_pem)?;
-    put(key, &key_path, overwrite)?;
-    if let Err(error) = put(certificate, &certificate_path, overwrite) {
-        if !overwrite {
-            // It is ours, as it was not there before. That it may not go is the lesser trouble.
-            let _ = fs::remove_file(&key_path);
-        }
-        return Err(error);
-    }
+    put_both(certificate, &certificate_path, key, &key_path, overwrite)?;
     Ok((certificate_path, key_path))
+}
+
+fn put_both(
+    certificate: NamedTempFile,
+    certificate_path: &Path,
+    key: NamedTempFile,
+    key_path: &Path,
+    overwrite: bool,
+) -> Result<(), CertsError> {
+    put(key, key_path, overwrite)?;
+    let outcome = put(certificate, certificate_path, overwrite);
+    if outcome.is_err() && !overwrite {
+        // It is ours, as it was not there before. That it may not go is the lesser trouble.
+        let _ = fs::remove_file(key_path);
+    }
+    outcome
 }
 
 fn check_free(path: &Path, overwrite: bool) -> Result<(), CertsError> {
@@ -130,5 +139,26 @@ fn cannot_write(path: &Path, error: io::Error) -> CertsError {
     CertsError::CannotWrite {
         path: path.to_owned(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_somebody_else_was_quicker_with_takes_the_key_away_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let (certificate_path, key_path) = pair(directory, "w1");
+        let key = write_aside(directory, ".key", KEY_MODE, "key").unwrap();
+        let certificate = write_aside(directory, ".crt", CERTIFICATE_MODE, "ours").unwrap();
+        let mode = key.as_file().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, KEY_MODE, "before it is in its place, too");
+        fs::write(&certificate_path, "theirs").unwrap();
+        let error = put_both(certificate, &certificate_path, key, &key_path, false).unwrap_err();
+        assert!(matches!(error, CertsError::Exists { path } if path == certificate_path));
+        assert_eq!(read(&certificate_path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
     }
 }

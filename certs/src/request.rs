@@ -88,8 +88,9 @@ impl Issued {
     /// Writes `NAME.crt`, and `NAME.key` that only its owner can read. Returns the two paths, the
     /// certificate's first.
     ///
-    /// Either both are there afterwards or what was there before, unless the machine fails between
-    /// the two.
+    /// Either both are there afterwards or what was there before, unless the machine or its disk
+    /// fails between the two. Who reads the files while they are overwritten may find the new key
+    /// beside the old certificate, for a moment.
     ///
     /// # Errors
     ///

@@ -1,5 +1,7 @@
 //! An authority on disk: private files, nothing lost, and errors that name what is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use pyroxene_certs::{Authority, CertsError, Issued, Request, inspect, read};
 use std::{
     fs,

@@ -1,5 +1,13 @@
 //! What is issued, put before rustls: both ends prove who they are, and nothing else passes.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
 use pyroxene_certs::{Authority, Issued, Request, Role, inspect_der};
 use std::{
     sync::Arc,
@@ -96,7 +104,8 @@ async fn a_server_passes_for_its_hosts_alone() {
             Ok(_) => assert!(passes, "{host}"),
             Err(error) => {
                 assert!(!passes, "{host}: {error}");
-                assert!(error.to_string().contains("NotValidForName"), "{error}");
+                let error = format!("{error:?}");
+                assert!(error.contains("NotValidForName"), "{error}");
             }
         }
     }
@@ -104,16 +113,20 @@ async fn a_server_passes_for_its_hosts_alone() {
 
 #[tokio::test]
 async fn a_holder_is_no_authority() {
-    // What a holder signs with its own key does not pass, though its own certificate does.
     let authority = Authority::in_memory().unwrap();
-    let holder = issue(&authority, "mallory", Role::User);
-    let key = rcgen::KeyPair::from_pem(&holder.key_pem).unwrap();
-    let signer = rcgen::Issuer::from_ca_cert_pem(&holder.certificate_pem, key).unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    params.not_before = SystemTime::now().into();
+    let mallory = issue(&authority, "mallory", Role::User);
+    let client = issue(&authority, "ada", Role::User);
+    let key = rcgen::KeyPair::from_pem(&mallory.key_pem).unwrap();
+    let signer = rcgen::Issuer::from_ca_cert_pem(&mallory.certificate_pem, key).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
-    // rcgen itself asks for the right to sign, which the holder's certificate does not give.
-    assert!(params.signed_by(&key, &signer).is_err());
+    let forged = params.signed_by(&key, &signer).unwrap();
+    let chain = Issued {
+        certificate_pem: forged.pem() + &mallory.certificate_pem,
+        key_pem: key.serialize_pem(),
+    };
+    let failed = fail(shake_hands(&authority, &chain, &authority, &client, "localhost").await);
+    assert!(failed.contains("EndEntityUsedAsCa"), "{failed}");
 }
 
 struct Peers {
@@ -131,7 +144,7 @@ fn issue(authority: &Authority, name: &str, role: Role) -> Issued {
 fn fail(outcome: Result<Peers, rustls::Error>) -> String {
     match outcome {
         Ok(_) => panic!("the handshake passed"),
-        Err(error) => error.to_string(),
+        Err(error) => format!("{error:?}"),
     }
 }
 
@@ -200,12 +213,13 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn roots(authority: &Authority) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    roots.add(certificate(authority.certificate_pem())).unwrap();
+    roots.add_parsable_certificates(chain(authority.certificate_pem()));
     Arc::new(roots)
 }
 
-fn certificate(pem: &str) -> CertificateDer<'static> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+    certificates.collect::<Result<_, _>>().unwrap()
 }
 
 fn key(issued: &Issued) -> PrivateKeyDer<'static> {
@@ -218,7 +232,7 @@ fn server_config(trusted: &Authority, own: &Issued) -> ServerConfig {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![certificate(&own.certificate_pem)], key(own))
+        .with_single_cert(chain(&own.certificate_pem), key(own))
         .unwrap()
 }
 
@@ -227,6 +241,6 @@ fn client_config(trusted: &Authority, own: &Issued) -> ClientConfig {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots(trusted))
-        .with_client_auth_cert(vec![certificate(&own.certificate_pem)], key(own))
+        .with_client_auth_cert(chain(&own.certificate_pem), key(own))
         .unwrap()
 }

@@ -1,5 +1,7 @@
 //! What was asked for is what a certificate tells, and what it tells is never more than it says.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use pyroxene_certs::{Authority, CertsError, Request, Role, inspect, inspect_der};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
