@@ -4,7 +4,6 @@ use crate::{
     CertificateInfo, CertsError, Issued, Request, San, files,
     info::{self, LAST_SECOND, rfc3339},
     inspect_der,
-    request::MAX_DAYS,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -18,6 +17,9 @@ use std::{
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For how many days an authority is valid: ten years, but for the leap days.
+const AUTHORITY_DAYS: u32 = 3650;
 
 /// The name of an authority's files, without their extensions.
 const FILES: &str = "ca";
@@ -101,7 +103,7 @@ impl Authority {
     /// [`CertsError::InvalidTime`] if it would not be valid between 1970 and 9999,
     /// [`CertsError::NotMade`] if the system has no random numbers to give.
     pub fn in_memory_at(now: SystemTime) -> Result<Self, CertsError> {
-        let (not_before, not_after) = validity(now, MAX_DAYS)?;
+        let (not_before, not_after) = validity(now, AUTHORITY_DAYS)?;
         let key = generate_key()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = authority_name(&key);

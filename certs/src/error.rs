@@ -1,6 +1,6 @@
 //! What can go wrong with certificates and their files.
 
-use crate::InvalidSan;
+use crate::{InvalidSan, MAX_DAYS};
 use std::{io, path::PathBuf};
 
 /// What can go wrong with certificates and their files.
@@ -61,7 +61,7 @@ pub enum CertsError {
         when: String,
     },
     /// The certificate would be valid for longer than its authority's.
-    #[error("the certificate authority expires on {when}, before a certificate of {days} days")]
+    #[error("the certificate authority expires on {when}, before {days} days are over")]
     OutlivesAuthority {
         /// For how many days the certificate was to be valid.
         days: u32,
@@ -80,7 +80,7 @@ pub enum CertsError {
     #[error(transparent)]
     InvalidSan(#[from] InvalidSan),
     /// The number of days is not between one and the greatest.
-    #[error("a certificate cannot be valid for {0} days; from 1 to 3650 are possible")]
+    #[error("a certificate cannot be valid for {0} days; from 1 to {MAX_DAYS} are possible")]
     InvalidDays(u32),
     /// The time is before 1970 or after 9999.
     #[error("certificates cannot be made for this time: check the clock")]

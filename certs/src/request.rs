@@ -11,8 +11,8 @@ use std::{
 /// For how many days a certificate is valid unless something else is asked for.
 pub const DEFAULT_DAYS: u32 = 365;
 
-/// For how many days a certificate may be valid: as long as an authority.
-pub const MAX_DAYS: u32 = 3650;
+/// For how many days a certificate may be valid: half as long as an authority.
+pub const MAX_DAYS: u32 = 1825;
 
 /// What a certificate is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

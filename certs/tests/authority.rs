@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use pyroxene_certs::{Authority, CertsError, Issued, Request, inspect, read};
+use pyroxene_certs::{Authority, CertsError, Issued, MAX_DAYS, Request, San, inspect, read};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -178,14 +178,19 @@ fn an_authority_that_has_expired_or_soon_will_issues_nothing_that_cannot_be_used
 }
 
 #[test]
-fn days_and_times_have_bounds() {
+fn days_times_and_hosts_have_bounds() {
     let authority = Authority::in_memory().unwrap();
     let mut request = Request::new("w1");
-    for days in [0, 3651, u32::MAX] {
+    for days in [0, MAX_DAYS + 1, u32::MAX] {
         request.days = days;
         let error = authority.issue(&request).unwrap_err();
         assert!(matches!(error, CertsError::InvalidDays(_)), "{error}");
     }
+    request.days = MAX_DAYS;
+    assert!(authority.issue(&request).is_ok());
+    request.sans = vec![San::Dns("not a name".to_owned())];
+    let error = authority.issue(&request).unwrap_err();
+    assert!(matches!(error, CertsError::InvalidSan(_)), "{error}");
     let epoch = SystemTime::UNIX_EPOCH;
     for time in [epoch - DAY, epoch, epoch + 3_000_000 * DAY] {
         let error = Authority::in_memory_at(time).unwrap_err();

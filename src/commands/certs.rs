@@ -247,7 +247,7 @@ mod tests {
             &["--name=w1", "--san=a b"],
             &["--name=w1", "--san=a,,b"],
             &["--name=w1", "--days=0"],
-            &["--name=w1", "--days=3651"],
+            &["--name=w1", "--days=1826"],
             &[],
         ] {
             let failure = run_with(directory.path(), "issue", flags).unwrap_err();
