@@ -32,6 +32,7 @@ pub(crate) enum Command {
     Register(commands::register::Arguments),
     Remove(commands::remove::Arguments),
     Bench(commands::bench::Arguments),
+    Certs(commands::certs::Arguments),
     Completions(commands::completions::Arguments),
 }
 
@@ -152,7 +153,10 @@ mod tests {
 
     #[test]
     fn every_visible_flag_has_an_environment_variable_and_help() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let mut commands: Vec<_> = cli.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
             let flags = command.get_arguments().filter(|argument| {
                 argument.get_long().is_some()
                     && !argument.is_hide_set()

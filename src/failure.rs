@@ -2,6 +2,7 @@
 //! is here.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig};
 use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
 use std::io::{self, Write};
@@ -174,6 +175,40 @@ impl From<DirectoryError> for Failure {
             | DirectoryError::Full { .. } => Exit::Failed,
         };
         Self::new(exit, error.to_string())
+    }
+}
+
+impl From<CertsError> for Failure {
+    fn from(error: CertsError) -> Self {
+        let (exit, hint) = match &error {
+            CertsError::InvalidName { .. }
+            | CertsError::InvalidSan(_)
+            | CertsError::InvalidDays(_) => (Exit::Usage, None),
+            CertsError::NoAuthority { .. } => (
+                Exit::Failed,
+                Some("make one with 'pyroxene certs init', or say where it is with --dir"),
+            ),
+            CertsError::Expired { .. } => (
+                Exit::Failed,
+                Some("make a new one in another directory with 'pyroxene certs init'"),
+            ),
+            CertsError::OutlivesAuthority { .. } => {
+                (Exit::Failed, Some("ask for fewer days with --days"))
+            }
+            CertsError::Exists { .. }
+            | CertsError::NotAFile { .. }
+            | CertsError::Unreadable { .. }
+            | CertsError::CannotWrite { .. }
+            | CertsError::Unusable { .. }
+            | CertsError::NotACertificate { .. }
+            | CertsError::InvalidTime
+            | CertsError::NotMade(_) => (Exit::Failed, None),
+        };
+        let failure = Self::new(exit, error.to_string());
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

@@ -82,6 +82,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Register(arguments) => commands::register::run(arguments).await,
         Command::Remove(arguments) => commands::remove::run(arguments).await,
         Command::Bench(arguments) => commands::bench::run(arguments).await,
+        Command::Certs(arguments) => commands::certs::run(arguments),
         Command::Completions(arguments) => commands::completions::run(&arguments),
     }
 }

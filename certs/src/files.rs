@@ -1,0 +1,164 @@
+//! Certificates and keys as files: private from the start, whole or not there.
+
+use crate::{CertsError, Issued};
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+/// The greatest file that [`read`] takes, in bytes. A certificate has about a thousand.
+pub const MAX_FILE: u64 = 1024 * 1024;
+
+const DIRECTORY_MODE: u32 = 0o700;
+const KEY_MODE: u32 = 0o600;
+/// Less what the user's mask takes away.
+const CERTIFICATE_MODE: u32 = 0o644;
+
+/// The certificate's and the key's path.
+pub(crate) fn pair(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let path = |extension| directory.join(format!("{name}.{extension}"));
+    (path("crt"), path("key"))
+}
+
+/// Reads a file that should be a certificate or a key.
+///
+/// # Errors
+///
+/// [`CertsError::Unreadable`], also if it has more than [`MAX_FILE`] bytes or is not text.
+pub fn read(path: &Path) -> Result<String, CertsError> {
+    let unreadable = |error| CertsError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let count = file
+        .take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    if u64::try_from(count).is_ok_and(|count| count > MAX_FILE) {
+        return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(text)
+}
+
+/// Makes a directory that only its owner can enter, unless it is there.
+pub(crate) fn make_directory(directory: &Path) -> Result<(), CertsError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory)
+        .map_err(|error| cannot_write(directory, error))
+}
+
+/// Writes a certificate and its key; see [`Issued::save`].
+pub(crate) fn write_pair(
+    directory: &Path,
+    name: &str,
+    issued: &Issued,
+    overwrite: bool,
+) -> Result<(PathBuf, PathBuf), CertsError> {
+    let (certificate_path, key_path) = pair(directory, name);
+    // Most reasons to fail are found before anything is in its place.
+    for path in [&certificate_path, &key_path] {
+        check_free(path, overwrite)?;
+    }
+    let key = write_aside(directory, ".key", KEY_MODE, &issued.key_pem)?;
+    let certificate = write_aside(directory, ".crt", CERTIFICATE_MODE, &issued.certificate_pem)?;
+    put_both(certificate, &certificate_path, key, &key_path, overwrite)?;
+    Ok((certificate_path, key_path))
+}
+
+fn put_both(
+    certificate: NamedTempFile,
+    certificate_path: &Path,
+    key: NamedTempFile,
+    key_path: &Path,
+    overwrite: bool,
+) -> Result<(), CertsError> {
+    put(key, key_path, overwrite)?;
+    let outcome = put(certificate, certificate_path, overwrite);
+    if outcome.is_err() && !overwrite {
+        // It is ours, as it was not there before. That it may not go is the lesser trouble.
+        let _ = fs::remove_file(key_path);
+    }
+    outcome
+}
+
+fn check_free(path: &Path, overwrite: bool) -> Result<(), CertsError> {
+    let path = path.to_owned();
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(cannot_write(&path, error)),
+        Ok(_) if !overwrite => Err(CertsError::Exists { path }),
+        Ok(metadata) if !metadata.is_file() => Err(CertsError::NotAFile { path }),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Writes a new file under a name that nobody guesses, and that goes if it is not put in its place.
+fn write_aside(
+    directory: &Path,
+    extension: &str,
+    mode: u32,
+    text: &str,
+) -> Result<NamedTempFile, CertsError> {
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .suffix(extension)
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    write().map_err(|error| cannot_write(directory, error))
+}
+
+fn put(file: NamedTempFile, path: &Path, overwrite: bool) -> Result<(), CertsError> {
+    let put = if overwrite {
+        file.persist(path)
+    } else {
+        file.persist_noclobber(path)
+    };
+    match put {
+        Ok(_) => Ok(()),
+        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(CertsError::Exists {
+                path: path.to_owned(),
+            })
+        }
+        Err(failed) => Err(cannot_write(path, failed.error)),
+    }
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> CertsError {
+    CertsError::CannotWrite {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_somebody_else_was_quicker_with_takes_the_key_away_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let (certificate_path, key_path) = pair(directory, "w1");
+        let key = write_aside(directory, ".key", KEY_MODE, "key").unwrap();
+        let certificate = write_aside(directory, ".crt", CERTIFICATE_MODE, "ours").unwrap();
+        let mode = key.as_file().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, KEY_MODE, "before it is in its place, too");
+        fs::write(&certificate_path, "theirs").unwrap();
+        let error = put_both(certificate, &certificate_path, key, &key_path, false).unwrap_err();
+        assert!(matches!(error, CertsError::Exists { path } if path == certificate_path));
+        assert_eq!(read(&certificate_path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
+    }
+}

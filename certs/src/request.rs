@@ -1,0 +1,148 @@
+//! What a certificate is to be, and what comes of it.
+
+use crate::{CertsError, Role, San, files::write_pair, name::check_name};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// For how many days a certificate is valid unless something else is asked for.
+pub const DEFAULT_DAYS: u32 = 365;
+
+/// For how many days a certificate may be valid: half as long as an authority.
+pub const MAX_DAYS: u32 = 1825;
+
+/// What a certificate is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The holder's name: up to 64 letters, digits, `.`, `_` and `-`, the first neither a dot nor a
+    /// hyphen. `ca` is the authority's own.
+    pub name: String,
+    /// The holder's role. Without one the certificate is good for a server, and proves a name.
+    pub role: Option<Role>,
+    /// The hosts that the holder serves on. If there are none: `localhost`, `127.0.0.1`, `::1`, and
+    /// the name if it is a DNS name.
+    pub sans: Vec<San>,
+    /// For how many days it is valid, from 1 to [`MAX_DAYS`].
+    pub days: u32,
+    /// When it is made. It is valid from an hour earlier, for clocks that differ.
+    pub now: SystemTime,
+}
+
+impl Request {
+    /// A certificate for a name that is valid from now for [`DEFAULT_DAYS`], for the default hosts
+    /// and without a role.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            role: None,
+            sans: Vec::new(),
+            days: DEFAULT_DAYS,
+            now: SystemTime::now(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), CertsError> {
+        check_name(&self.name)?;
+        if !(1..=MAX_DAYS).contains(&self.days) {
+            return Err(CertsError::InvalidDays(self.days));
+        }
+        self.sans.iter().try_for_each(San::check)?;
+        Ok(())
+    }
+
+    /// The hosts, each once.
+    pub(crate) fn hosts(&self) -> Vec<San> {
+        let wanted = if self.sans.is_empty() {
+            let local = [
+                San::Dns("localhost".to_owned()),
+                San::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                San::Ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            ];
+            local.into_iter().chain(San::dns(&self.name)).collect()
+        } else {
+            self.sans.clone()
+        };
+        let mut hosts = Vec::with_capacity(wanted.len());
+        for host in wanted {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        hosts
+    }
+}
+
+/// A certificate and its private key, both as PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The certificate, `CERTIFICATE`.
+    pub certificate_pem: String,
+    /// The private key, `PRIVATE KEY` (PKCS #8).
+    pub key_pem: String,
+}
+
+impl Issued {
+    /// Writes `NAME.crt`, and `NAME.key` that only its owner can read. Returns the two paths, the
+    /// certificate's first.
+    ///
+    /// Either both are there afterwards or what was there before, unless the machine or its disk
+    /// fails between the two. Who reads the files while they are overwritten may find the new key
+    /// beside the old certificate, for a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`CertsError::InvalidName`]; [`CertsError::Exists`] unless `overwrite`;
+    /// [`CertsError::NotAFile`] if there is something that is not a file;
+    /// [`CertsError::CannotWrite`], among others if there is no such directory.
+    pub fn save(
+        &self,
+        directory: &Path,
+        name: &str,
+        overwrite: bool,
+    ) -> Result<(PathBuf, PathBuf), CertsError> {
+        check_name(name)?;
+        write_pair(directory, name, self, overwrite)
+    }
+}
+
+impl fmt::Debug for Issued {
+    // The key belongs in no log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Issued")
+            .field("certificate_pem", &self.certificate_pem)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(request: &Request) -> Vec<String> {
+        request.hosts().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn hosts_default_to_this_machine_and_the_name() {
+        let local = ["localhost", "127.0.0.1", "::1"];
+        assert_eq!(hosts(&Request::new("w1"))[3..], ["w1"]);
+        assert_eq!(hosts(&Request::new("w1"))[..3], local);
+        // Neither of these is a DNS name; the third is there already.
+        for name in ["w1-", "10.0.0.1", "localhost"] {
+            assert_eq!(hosts(&Request::new(name)), local, "{name}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_given_replace_the_default_and_stand_once() {
+        let mut request = Request::new("w1");
+        request.sans = ["a.example", "10.0.0.1", "A.example"]
+            .map(|host| host.parse().unwrap())
+            .to_vec();
+        assert_eq!(hosts(&request), ["a.example", "10.0.0.1"]);
+    }
+}

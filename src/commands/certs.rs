@@ -1,0 +1,272 @@
+//! `pyroxene certs`: a certificate authority of one's own.
+
+use crate::{
+    failure::Failure,
+    output::{print, print_json},
+};
+use clap::{
+    Subcommand,
+    builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
+};
+use pyroxene_certs::{
+    Authority, CertificateInfo, CertsError, DEFAULT_DAYS, MAX_DAYS, Request, Role, San, inspect,
+    read,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// Make and show certificates for TLS
+///
+/// 'init' makes an authority, 'issue' a certificate for each name server, worker and person. Give
+/// ca.crt to everybody who is to trust them, and each .key to nobody but its holder.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Init(Init),
+    Issue(Issue),
+    Show(Show),
+}
+
+/// Make a certificate authority
+///
+/// Writes ca.crt, which others trust, and ca.key, which signs for it and has to stay secret. The
+/// authority is valid for ten years. One that is there is never overwritten.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Init {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Make a key and a certificate
+///
+/// Writes NAME.crt, and NAME.key which has to stay secret. The certificate is good for both ends of
+/// a connection. Its subject has the name as common name (CN) and the role as organizational unit
+/// (OU): that is how a broker knows its holder.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Issue {
+    #[command(flatten)]
+    place: Place,
+    /// The holder's name: letters, digits, '.', '_' and '-'
+    #[arg(long, value_name = "NAME", env = "PYROXENE_CERTS_NAME")]
+    name: String,
+    /// What the holder may do; without it the certificate is good for a server and proves a name
+    #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = role_parser())]
+    role: Option<Role>,
+    /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name
+    #[arg(
+        long,
+        value_name = "HOST,IP",
+        env = "PYROXENE_CERTS_SAN",
+        value_delimiter = ','
+    )]
+    san: Vec<San>,
+    /// For how many days it is valid
+    #[arg(long, value_name = "N", env = "PYROXENE_CERTS_DAYS", default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
+    days: u32,
+    /// Overwrite a key and a certificate of that name
+    #[arg(long, env = "PYROXENE_CERTS_FORCE", value_parser = FalseyValueParser::new())]
+    force: bool,
+}
+
+/// Show what is in a certificate
+///
+/// Of several in the file, the first. Whether an authority vouches for it is not looked at.
+/// --json prints {"subject","name","role","is_authority","hosts":[…],"not_before","not_after",
+/// "issuer","serial","sha256"}, "name" and "role" null if there is none.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Show {
+    /// The certificate, as PEM
+    file: PathBuf,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The authority's directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PYROXENE_CERTS_DIR",
+        default_value = "certs"
+    )]
+    dir: PathBuf,
+}
+
+fn role_parser() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name)).try_map(|text| text.parse::<Role>())
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::Init(init) => {
+            let written = Authority::in_memory()?.save(&init.place.dir)?;
+            print_paths(&written)
+        }
+        Verb::Issue(issue) => issue.run(),
+        Verb::Show(show) => show.run(SystemTime::now()),
+    }
+}
+
+impl Issue {
+    fn run(self) -> Result<(), Failure> {
+        let mut request = Request::new(self.name);
+        (request.role, request.sans, request.days) = (self.role, self.san, self.days);
+        let issued = Authority::open(&self.place.dir)?.issue(&request)?;
+        match issued.save(&self.place.dir, &request.name, self.force) {
+            Ok(written) => print_paths(&written),
+            Err(error @ CertsError::Exists { .. }) => {
+                Err(Failure::from(error).hint("add --force to overwrite it"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Show {
+    fn run(&self, now: SystemTime) -> Result<(), Failure> {
+        let info = inspect(&read(&self.file)?)
+            .map_err(|error| Failure::from(error).at(&self.file.display().to_string()))?;
+        if self.json {
+            return print_json(&info);
+        }
+        print(&to_text(&info, now))
+    }
+}
+
+fn print_paths((certificate, key): &(PathBuf, PathBuf)) -> Result<(), Failure> {
+    let line = |path: &Path| path.display().to_string();
+    print(&format!("{}\n{}", line(certificate), line(key)))
+}
+
+fn to_text(info: &CertificateInfo, now: SystemTime) -> String {
+    let state = if now < info.not_before {
+        ", not yet valid"
+    } else if now > info.not_after {
+        ", expired"
+    } else {
+        ""
+    };
+    let role = match (info.role, info.is_authority) {
+        (Some(role), _) => role.name(),
+        (None, true) => "none, an authority",
+        (None, false) => "none",
+    };
+    let hosts = match info.hosts.as_slice() {
+        [] => "none".to_owned(),
+        hosts => hosts.join(", "),
+    };
+    let time = humantime::format_rfc3339_seconds;
+    format!(
+        "subject  {}\nrole     {role}\nhosts    {hosts}\nvalid    {} to {}{state}\n\
+         issuer   {}\nserial   {}\nsha256   {}\n",
+        info.subject,
+        time(info.not_before),
+        time(info.not_after),
+        info.issuer,
+        info.serial,
+        info.sha256,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::Cli, failure::Exit};
+    use clap::Parser;
+    use std::time::Duration;
+
+    fn run_with(dir: &Path, verb: &str, flags: &[&str]) -> Result<(), Failure> {
+        let dir = format!("--dir={}", dir.display());
+        let command = ["pyroxene", "certs", verb, &dir];
+        let cli = Cli::try_parse_from(command.iter().chain(flags))
+            .map_err(|error| crate::failure::from_clap(&error))?;
+        let crate::cli::Command::Certs(arguments) = cli.command else {
+            panic!("another command");
+        };
+        run(arguments)
+    }
+
+    #[test]
+    fn init_and_issue_write_what_show_reads_and_overwrite_nothing_unasked() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().join("certs");
+        let missing = run_with(&dir, "issue", &["--name=w1"]).unwrap_err();
+        assert_eq!(missing.exit, Exit::Failed);
+        assert!(missing.hint.unwrap().contains("pyroxene certs init"));
+
+        run_with(&dir, "init", &[]).unwrap();
+        assert_eq!(run_with(&dir, "init", &[]).unwrap_err().exit, Exit::Failed);
+        let issue = ["--name=w1", "--role=worker", "--san=a.example,10.0.0.1"];
+        run_with(&dir, "issue", &issue).unwrap();
+        let info = inspect(&read(&dir.join("w1.crt")).unwrap()).unwrap();
+        assert_eq!(info.role, Some(Role::Worker));
+        assert_eq!(info.hosts, ["a.example", "10.0.0.1"]);
+        let json = false;
+        let file = |name: &str| dir.join(name);
+        let show = |name: &str| {
+            Show {
+                file: file(name),
+                json,
+            }
+            .run(SystemTime::now())
+        };
+        assert!(show("w1.crt").is_ok() && show("ca.crt").is_ok());
+        let failure = show("w1.key").unwrap_err();
+        assert!(failure.sentence.unwrap().contains("w1.key: it is not"));
+
+        let exists = run_with(&dir, "issue", &["--name=w1"]).unwrap_err();
+        assert_eq!(exists.exit, Exit::Failed);
+        assert!(exists.sentence.unwrap().contains("w1.crt exists already"));
+        assert!(exists.hint.unwrap().contains("--force"));
+        run_with(&dir, "issue", &["--name=w1", "--force"]).unwrap();
+        assert_eq!(inspect(&read(&file("w1.crt")).unwrap()).unwrap().role, None);
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_a_usage_error() {
+        let directory = tempfile::tempdir().unwrap();
+        run_with(directory.path(), "init", &[]).unwrap();
+        for flags in [
+            &["--name=../w1"][..],
+            &["--name=ca"],
+            &["--name="],
+            &["--name=w1", "--role=root"],
+            &["--name=w1", "--san=a b"],
+            &["--name=w1", "--san=a,,b"],
+            &["--name=w1", "--days=0"],
+            &["--name=w1", "--days=1826"],
+            &[],
+        ] {
+            let failure = run_with(directory.path(), "issue", flags).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn text_says_whether_a_certificate_is_valid_now() {
+        let authority = Authority::in_memory().unwrap();
+        let issued = authority.issue(&Request::new("w1")).unwrap();
+        let info = inspect(&issued.certificate_pem).unwrap();
+        let now = SystemTime::now();
+        let year = Duration::from_secs(366 * 86_400);
+        let text = to_text(&info, now);
+        assert!(text.starts_with("subject  CN=w1\nrole     none\nhosts    localhost, 127.0.0.1"));
+        assert!(!text.contains("expired") && !text.contains("not yet"));
+        assert!(to_text(&info, now + year).contains("Z, expired\n"));
+        assert!(to_text(&info, now - year).contains("Z, not yet valid\n"));
+        assert!(to_text(authority.info(), now).contains("none, an authority"));
+    }
+}
