@@ -17,9 +17,10 @@ mod server;
 mod server_calls;
 mod server_start;
 mod settings;
+mod spin;
 
 pub use client::Connection;
 pub use error::{AttemptError, ConnectionLost};
 pub use liveness::Patience;
 pub use server::{Dispatch, Session, Unanswered, serve};
-pub use settings::{DEFAULT_MAX_BUFFERED, Settings};
+pub use settings::{DEFAULT_MAX_BUFFERED, DEFAULT_SPIN, Settings};

@@ -7,6 +7,7 @@ use super::{
     link::Link,
     liveness::{Liveness, Verdict},
     settings::Settings,
+    spin::Spin,
 };
 use crate::{
     codec,
@@ -17,13 +18,14 @@ use crate::{
 use serde::de::DeserializeOwned;
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 use tarpc::{Response, ServerError, trace};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -40,6 +42,7 @@ pub(super) struct Pump<S, R> {
     /// How often this round has let other tasks run before writing, and how much had gathered.
     gathers: u32,
     gathered_bytes: usize,
+    spin: Spin,
     /// Answers of one round, kept between rounds for their allocation.
     answers: Vec<(u64, Result<R, AttemptError>)>,
     wakers: Vec<Waker>,
@@ -61,6 +64,7 @@ where
             shared,
             gathers: 0,
             gathered_bytes: 0,
+            spin: Spin::new(settings.spin),
             answers: Vec::new(),
             wakers: Vec::new(),
         }
@@ -78,13 +82,20 @@ where
                 return Err(reason);
             }
         }
-        self.tick(context)?;
+        let busy = self.tick(context)?;
+        if busy && self.spin.stays_awake(Instant::now()) {
+            // The runtime looks at its sockets before it polls a task that yielded again.
+            let mut yielded = pin!(yield_now());
+            let _ = yielded.as_mut().poll(context);
+        }
         Ok(self.poll_end())
     }
 
     fn read(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         while let Poll::Ready(count) = self.link.poll_read(context) {
-            self.liveness.sign_of_life(Instant::now());
+            let now = Instant::now();
+            self.liveness.sign_of_life(now);
+            self.spin.heard(now);
             self.receive()?;
             if count? == 0 {
                 return Err(ConnectionLost::Closed);
@@ -189,8 +200,8 @@ where
         }
     }
 
-    /// Looks after deadlines and silence.
-    fn tick(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
+    /// Looks after deadlines and silence. Returns whether calls await answers.
+    fn tick(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         loop {
             let (busy, earliest) = {
                 let state = self.shared.lock();
@@ -204,7 +215,7 @@ where
                 self.timer.as_mut().reset(wanted);
             }
             if self.timer.as_mut().poll(context).is_pending() {
-                return Ok(());
+                return Ok(busy);
             }
             self.on_timer(Instant::now())?;
         }

@@ -5,6 +5,7 @@ use crate::{
     message::LARGE_MESSAGE,
     wire::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_MESSAGE},
 };
+use std::time::Duration;
 
 /// The bounds of a channel.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,13 @@ pub struct Settings {
     pub max_buffered: usize,
     /// How long silence is borne.
     pub patience: Patience,
+    /// How long a client looks for a quick answer before its thread may sleep; zero lets it sleep
+    /// at once.
+    pub spin: Duration,
 }
+
+/// The default of [`Settings::spin`]: 100 microseconds.
+pub const DEFAULT_SPIN: Duration = Duration::from_micros(100);
 
 /// The default of [`Settings::max_buffered`]: 16 MiB.
 pub const DEFAULT_MAX_BUFFERED: usize = 16 * 1024 * 1024;
@@ -32,6 +39,7 @@ impl Settings {
         max_in_flight: DEFAULT_MAX_IN_FLIGHT as usize,
         max_buffered: DEFAULT_MAX_BUFFERED,
         patience: Patience::CLIENT,
+        spin: DEFAULT_SPIN,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {
