@@ -211,3 +211,22 @@ async fn a_sentence_from_the_server_reaches_the_callers() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn answers_before_nonsense_are_answers_all_the_same() {
+    let (client, mut server) = raw_server(Settings::CLIENT);
+    let calls = [spawn_call(&client, echo("x")), spawn_call(&client, hang())];
+    let id = id_of(&server.expect(FrameKind::Call).await);
+    server.expect(FrameKind::Call).await;
+    let mut bytes = response_frame(id, Response::Echo("x".into()));
+    bytes.extend([0, 0, 0, 0, 77]);
+    server.write(&bytes).await;
+    let [first, second] = calls.map(|call| async { call.await.unwrap() });
+    assert_eq!(text(first.await), "x");
+    match second.await {
+        Err(AttemptError::MaybeRan(ConnectionLost::Protocol(why))) => {
+            assert_eq!(why, "frame kind 77 is not known");
+        }
+        other => panic!("{other:?}"),
+    }
+}
