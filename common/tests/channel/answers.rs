@@ -198,3 +198,48 @@ async fn a_panic_fails_its_own_call() {
     );
     assert_eq!(text(pair.call(echo("next")).await), "next");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_call_is_forgotten_while_others_come_and_go() {
+    let mut session = session();
+    session.settings.max_buffered = 64 * 1024;
+    let (ours, theirs) = sockets().await;
+    let object = Object::new();
+    let server = serve_on(theirs, &object, session);
+    let settings = Settings {
+        max_in_flight: 16,
+        max_buffered: 64 * 1024,
+        ..Settings::CLIENT
+    };
+    let client: Client = Connection::new(ours, settings);
+    object.open(1_000_000);
+    let callers = (0..64u32).map(|caller| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for round in 0..100 {
+                match (caller + round) % 5 {
+                    0 => assert_eq!(text(call(&client, echo("x")).await), "x"),
+                    1 => assert_eq!(number(call(&client, pass(round)).await), round),
+                    2 => {
+                        let large = "x".repeat(40_000);
+                        assert_eq!(text(call(&client, echo(large)).await).len(), 40_000);
+                    }
+                    3 => {
+                        let request = Request::NoteLater { number: round };
+                        let (context, request) = (minutes(1), encoded(&request));
+                        let sent = client.send_one_way(&context, &request);
+                        within(sent).await.unwrap();
+                    }
+                    _ => spawn_call(&client, hang()).abort(),
+                }
+            }
+        })
+    });
+    for caller in futures::future::join_all(callers).await {
+        caller.unwrap();
+    }
+    drop(client);
+    within(server).await.unwrap();
+    let notes = within(object.notes(64 * 20)).await;
+    assert_eq!(notes.len(), 64 * 20);
+}

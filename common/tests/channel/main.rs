@@ -1,5 +1,13 @@
 //! The call channel against friends, stalled peers and enemies.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets a surprise should end"
+)]
+
 mod answers;
 mod batches;
 mod deadlines;

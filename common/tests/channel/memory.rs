@@ -57,7 +57,7 @@ impl Dispatch for Heavy {
 
 #[tokio::test(start_paused = true)]
 async fn answers_wait_for_a_client_that_does_not_read() {
-    for in_place in [true, false] {
+    for (in_place, batched) in [(true, false), (false, false), (true, true)] {
         let encoded = Arc::new(AtomicUsize::new(0));
         let heavy = Arc::new(Heavy {
             gate: Semaphore::new(0),
@@ -69,17 +69,29 @@ async fn answers_wait_for_a_client_that_does_not_read() {
         let dispatch = Arc::clone(&heavy);
         let _server = tokio::spawn(async move { serve(theirs, dispatch, session).await });
         let mut client = Raw(ours);
-        for id in 0..60 {
-            let mut body = request_body(id, Duration::from_secs(600), &echo(""));
-            body.truncate(52);
-            body.push(u8::from(in_place));
-            client.send(FrameKind::Call, &body).await;
+        let bodies: Vec<_> = (0..60)
+            .map(|id| {
+                let mut body = request_body(id, Duration::from_secs(600), &echo(""));
+                body.truncate(52);
+                body.push(u8::from(in_place));
+                body
+            })
+            .collect();
+        if batched {
+            client.send(FrameKind::Batch, &batch_body(&bodies)).await;
+        } else {
+            for body in bodies {
+                client.send(FrameKind::Call, &body).await;
+            }
         }
         settle().await;
         heavy.gate.add_permits(60);
         settle().await;
         let held = encoded.load(Ordering::SeqCst);
-        assert!((1..=10).contains(&held), "{held} MiB, in place: {in_place}");
+        assert!(
+            (1..=10).contains(&held),
+            "{held} MiB, in place: {in_place}, batched: {batched}"
+        );
         let mut answered = 0;
         while answered < 60 {
             let (kind, body) = client.receive().await.unwrap();
