@@ -46,6 +46,9 @@ impl FrameHeader {
     }
 }
 
+/// What stands before each message of a batch: its length, in so many bytes.
+pub const BATCH_LENGTH: usize = 4;
+
 /// Splits a batch's body into its messages, or says where it is cut short.
 pub fn split_batch(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], TruncatedBatch>> {
     std::iter::from_fn(move || {
@@ -53,7 +56,7 @@ pub fn split_batch(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], Trunca
             return None;
         }
         let message = body
-            .split_first_chunk::<4>()
+            .split_first_chunk::<BATCH_LENGTH>()
             .and_then(|(length, rest)| rest.split_at_checked(u32::from_be_bytes(*length) as usize));
         match message {
             Some((message, rest)) => {

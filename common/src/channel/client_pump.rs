@@ -158,10 +158,17 @@ where
     /// Handles the frames that were read.
     fn receive(&mut self) -> Result<(), ConnectionLost> {
         let mut news = News::default();
+        let taken_in = self.take_in(&mut news);
+        // Answers that came before nonsense are answers all the same.
+        self.deliver(news)?;
+        taken_in
+    }
+
+    fn take_in(&mut self, news: &mut News) -> Result<(), ConnectionLost> {
         while let Some((kind, body)) = self.link.next_frame().map_err(protocol)? {
             body.read(|body| news.take_in(kind, body, &mut self.answers))?;
         }
-        self.deliver(news)
+        Ok(())
     }
 
     fn deliver(&mut self, news: News) -> Result<(), ConnectionLost> {

@@ -13,11 +13,13 @@ use super::{
     settings::Settings,
 };
 use crate::{
+    codec::splice,
     interfaces::directory::Load,
     message::{GoAway, Refusal},
     scope::{Caller, Scope},
     wire::FrameKind,
 };
+use bytes::{Buf, Bytes};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fmt,
@@ -110,6 +112,8 @@ struct Server<S, D, B, F> {
     calls: Arc<ServerCalls>,
     /// Answers that are ready.
     outbox: Outbox,
+    /// What is left of a batch whose answers found no room.
+    batch: Bytes,
     session: Session,
     scope: Scope,
     template: context::Context,
@@ -139,6 +143,7 @@ where
             slot: Box::pin(None),
             calls: ServerCalls::new(session.settings),
             outbox: Outbox::default(),
+            batch: Bytes::new(),
             scope: Scope {
                 caller: Arc::clone(&session.caller),
                 ..Scope::default()
@@ -287,9 +292,16 @@ where
                 settings: &self.session.settings,
                 scope: &self.scope,
                 template: &self.template,
+                batch: &mut self.batch,
                 draining: self.draining.is_none(),
                 now: Instant::now(),
             };
+            if !starter.batch.is_empty() {
+                let mut batch = std::mem::take(starter.batch);
+                let done = splice::sharing(&batch, || starter.handle_batch(&batch))?;
+                batch.advance(done);
+                *starter.batch = batch;
+            }
             for _ in 0..ROUND {
                 if starter.outbox.len() >= self.session.settings.max_buffered {
                     return Ok(true);

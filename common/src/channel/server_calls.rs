@@ -49,6 +49,7 @@ pub(super) struct State {
     pub(super) outbox: Outbox,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) earliest_deadline: Option<Instant>,
+    serial: u64,
     pub(super) server: Option<Waker>,
 }
 
@@ -56,6 +57,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) task: AbortHandle,
+    /// Tells it from an earlier call to which the peer gave the same number.
+    pub(super) serial: u64,
     pub(super) deadline: Instant,
 }
 
@@ -96,12 +99,17 @@ impl ServerCalls {
     }
 
     /// Queues the answer of a call that ran in its own task, once there is room for it.
-    pub(super) async fn finish<R: Serialize>(&self, id: u64, answer: Result<R, Unanswered>) {
+    pub(super) async fn finish<R: Serialize>(
+        &self,
+        id: u64,
+        serial: u64,
+        answer: Result<R, Unanswered>,
+    ) {
         let mut answer = Some(answer);
         loop {
             // Registered before the look at the outbox, so that no emptying in between is missed.
             let emptied = self.emptied.notified();
-            if self.try_finish(id, &mut answer) {
+            if self.try_finish(id, serial, &mut answer) {
                 return;
             }
             emptied.await;
@@ -112,6 +120,7 @@ impl ServerCalls {
     fn try_finish<R: Serialize>(
         &self,
         id: u64,
+        serial: u64,
         answer: &mut Option<Result<R, Unanswered>>,
     ) -> bool {
         let mut state = self.lock();
@@ -119,7 +128,12 @@ impl ServerCalls {
             return false;
         }
         // A call that was cancelled meanwhile has been answered, or wants no answer.
-        if state.pending.remove(&id).is_some()
+        let waits = state
+            .pending
+            .get(&id)
+            .is_some_and(|call| call.serial == serial);
+        if waits
+            && state.pending.remove(&id).is_some()
             && let Some(answer) = answer.take()
         {
             push_answer(&mut state.outbox, id, answer, self.settings.max_send);
@@ -134,6 +148,12 @@ impl ServerCalls {
 }
 
 impl State {
+    /// A number for the next call that is inserted.
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
     pub(super) fn insert(&mut self, id: u64, pending: Pending) {
         let earliest = self.earliest_deadline.get_or_insert(pending.deadline);
         *earliest = (*earliest).min(pending.deadline);

@@ -10,11 +10,12 @@ use super::{
 use crate::{
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
-    frame::split_batch,
+    frame::{BATCH_LENGTH, split_batch},
     message::{Refusal, RefusalReason},
     scope::Scope,
     wire::FrameKind,
 };
+use bytes::Bytes;
 use std::{
     any::Any,
     fmt, io,
@@ -43,6 +44,8 @@ pub(super) struct Starter<'a, D, B, F> {
     pub(super) settings: &'a Settings,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
+    /// What is left of a batch whose answers found no room.
+    pub(super) batch: &'a mut Bytes,
     pub(super) draining: bool,
     pub(super) now: Instant,
 }
@@ -58,9 +61,9 @@ where
         match kind {
             FrameKind::Call => self.handle_message(body)?,
             FrameKind::Batch => {
-                for message in split_batch(body) {
-                    self.handle_message(message.map_err(|error| protocol(&error))?)?;
-                }
+                let done = self.handle_batch(body)?;
+                let rest = body.get(done..).unwrap_or_default();
+                *self.batch = Bytes::copy_from_slice(rest);
             }
             FrameKind::OneWay => match ClientMessage::parse(body) {
                 Ok(ClientMessage::Request {
@@ -84,6 +87,21 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Starts the calls of a batch while there is room for their answers. Returns how many of its
+    /// bytes are done with.
+    pub(super) fn handle_batch(&mut self, body: &[u8]) -> Result<usize, ConnectionLost> {
+        let mut done = 0;
+        for message in split_batch(body) {
+            if self.outbox.len() >= self.settings.max_buffered {
+                break;
+            }
+            let message = message.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
+            self.handle_message(message)?;
+            done += BATCH_LENGTH + message.len();
+        }
+        Ok(done)
     }
 
     fn handle_message(&mut self, body: &[u8]) -> Result<(), ConnectionLost> {
@@ -157,14 +175,16 @@ where
         };
         let calls = Arc::clone(self.calls);
         let mut state = self.calls.lock();
+        let serial = state.next_serial();
         let task = tokio::spawn(async move {
             let answer = future.await;
-            calls.finish(id, answer).await;
+            calls.finish(id, serial, answer).await;
         });
         state.insert(
             id,
             Pending {
                 task: task.abort_handle(),
+                serial,
                 deadline,
             },
         );

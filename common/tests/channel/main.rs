@@ -1,0 +1,24 @@
+//! The call channel against friends, stalled peers and enemies.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets a surprise should end"
+)]
+
+mod answers;
+mod batches;
+mod deadlines;
+mod drain;
+mod harness;
+mod hostile;
+mod hosts;
+mod liveness;
+mod loss;
+mod memory;
+mod mutations;
+mod one_way;
+mod probe;
+mod stock;
