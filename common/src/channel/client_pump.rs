@@ -18,14 +18,13 @@ use crate::{
 use serde::de::DeserializeOwned;
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 use tarpc::{Response, ServerError, trace};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -83,10 +82,8 @@ where
             }
         }
         let busy = self.tick(context)?;
-        if busy && self.spin.stays_awake(Instant::now()) {
-            // The runtime looks at its sockets before it polls a task that yielded again.
-            let mut yielded = pin!(yield_now());
-            let _ = yielded.as_mut().poll(context);
+        if busy {
+            self.spin.wait(Instant::now(), context);
         }
         Ok(self.poll_end())
     }

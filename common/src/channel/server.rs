@@ -11,6 +11,7 @@ use super::{
     server_calls::{ServerCalls, push_answer},
     server_start::{Starter, deadline_passed},
     settings::Settings,
+    spin::Spin,
 };
 use crate::{
     codec::splice,
@@ -121,6 +122,7 @@ struct Server<S, D, B, F> {
     timer: Pin<Box<Sleep>>,
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     gathered: bool,
+    spin: Spin,
     reported: (Load, Instant),
     /// When bytes last came or went.
     quiet_since: Instant,
@@ -153,6 +155,7 @@ where
             liveness,
             draining: Some(Box::pin(session.drain.clone().cancelled_owned())),
             gathered: false,
+            spin: Spin::new(session.settings.spin),
             reported: (Load::default(), now),
             quiet_since: now,
             session,
@@ -183,12 +186,17 @@ where
                 Poll::Ready(Ok(_)) => {
                     self.quiet_since = Instant::now();
                     self.liveness.sign_of_life(self.quiet_since);
+                    self.spin.heard(self.quiet_since);
                 }
                 Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => break,
             }
         }
         self.tick(context)?;
+        // Calls that run in their own tasks, and answers that do not get away, wake this one.
+        if !self.link.has_unwritten() && self.calls.lock().pending.is_empty() {
+            self.spin.wait(Instant::now(), context);
+        }
         Ok(Poll::Pending)
     }
 

@@ -20,8 +20,8 @@ pub struct Settings {
     pub max_buffered: usize,
     /// How long silence is borne.
     pub patience: Patience,
-    /// How long a client looks for a quick answer before its thread may sleep; zero lets it sleep
-    /// at once.
+    /// How long this side looks for more on a connection where things go quickly, before its thread
+    /// may sleep; zero lets it sleep at once.
     pub spin: Duration,
 }
 
