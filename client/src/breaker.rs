@@ -73,6 +73,11 @@ impl Breaker {
         self.phase == Phase::Closed
     }
 
+    /// Whether it is closed and remembers no failure.
+    pub fn is_spotless(&self) -> bool {
+        self.is_closed() && self.failures == 0
+    }
+
     /// Whether a call may go to the instance now. In an open breaker whose time is up, a `true`
     /// makes this call the probe.
     pub fn admit(&mut self, now: Instant) -> bool {

@@ -29,6 +29,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+/// An answer within this time is quick.
+const QUICK: Duration = Duration::from_millis(1);
+
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -90,6 +93,9 @@ pub(crate) struct Instance<R> {
     learned: Mutex<Learned>,
     /// Whether `learned` forbids nothing, so that most calls need not ask.
     unrestricted: AtomicBool,
+    /// Whether the breaker remembers no failure, so that most answers teach it nothing.
+    spotless: AtomicBool,
+    answered: AtomicU32,
 }
 
 /// What calls have taught about the instance.
@@ -127,6 +133,8 @@ impl<R> Instance<R> {
                 pushed_back: None,
             }),
             unrestricted: AtomicBool::new(true),
+            spotless: AtomicBool::new(true),
+            answered: AtomicU32::new(0),
         };
         instance.update(listed);
         instance
@@ -206,15 +214,23 @@ impl<R> Instance<R> {
         InFlight(&self.in_flight)
     }
 
-    /// Learns from an answered call.
+    /// Learns from an answered call. Of quick answers of an instance that never fails, one in eight
+    /// is lesson enough.
     pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
+        let turn = self.answered.fetch_add(1, Ordering::Relaxed);
+        if took < QUICK && !turn.is_multiple_of(8) && self.spotless.load(Ordering::Relaxed) {
+            return;
+        }
         let mut learned = self.learned();
         learned.latency.answered(took, now);
         learned.breaker.succeeded();
+        let spotless = learned.breaker.is_spotless();
+        self.spotless.store(spotless, Ordering::Relaxed);
     }
 
     /// Learns from an attempt that brought no answer.
     pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
+        self.spotless.store(false, Ordering::Relaxed);
         let mut learned = self.learned();
         match error {
             AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => {
@@ -274,7 +290,8 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))
     }
 
-    fn open_connection(&self) -> Option<Arc<Connection<R>>> {
+    /// The connection, if it is open.
+    pub(crate) fn open_connection(&self) -> Option<Arc<Connection<R>>> {
         self.connection
             .load_full()
             .filter(|connection| connection.is_open())

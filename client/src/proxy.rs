@@ -102,18 +102,36 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         request: &I::Request,
     ) -> Result<Answered<I::Response>, CallError> {
+        let (response, instance, attempts) = self.run(context, request).await?;
+        Ok(Answered {
+            response,
+            worker: instance.name().to_owned(),
+            attempts,
+        })
+    }
+
+    /// Attempts a call until it is answered or must not be attempted again.
+    ///
+    /// What a call seldom needs is boxed: a future that is moved and stored for every call should
+    /// be no larger than the usual way, which is to pick at once and call over an open connection.
+    async fn run(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+    ) -> Result<(I::Response, Arc<Instance<I::Response>>, usize), CallError> {
         let mut call = self.begin(context, request)?;
         loop {
-            let instance = self.pick(&mut call).await?;
-            let (outcome, instance) = self.attempt_or_hedge(&mut call, instance).await;
+            let instance = match self.pick_now(&call) {
+                Ok(instance) => instance,
+                Err(_) => Box::pin(self.pick(&mut call)).await?,
+            };
+            let (outcome, instance) = if self.client.hedge_after().is_some() && call.repeatable {
+                Box::pin(self.attempt_and_hedge(&mut call, instance)).await
+            } else {
+                (self.attempt(&call, &instance).await, instance)
+            };
             match outcome {
-                Ok(response) => {
-                    return Ok(Answered {
-                        response,
-                        worker: instance.name().to_owned(),
-                        attempts: call.attempts.len() + 1,
-                    });
-                }
+                Ok(response) => return Ok((response, instance, call.attempts.len() + 1)),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
         }
@@ -167,14 +185,16 @@ impl<I: Interface> Proxy<I> {
         }))
     }
 
+    fn pick_now(&self, call: &Call<'_, I>) -> Result<Arc<Instance<I::Response>>, NoPick> {
+        let instances = self.object.instances();
+        self.object.balancer.pick(&instances, &call.tried, call.now)
+    }
+
     /// The instance for the next attempt. Waits between rounds over all of them, and, if the proxy
     /// is weak, for one to appear.
     async fn pick(&self, call: &mut Call<'_, I>) -> Result<Arc<Instance<I::Response>>, CallError> {
         loop {
-            let instances = self.object.instances();
-            let picked = self.object.balancer.pick(&instances, &call.tried, call.now);
-            drop(instances);
-            match picked {
+            match self.pick_now(call) {
                 Ok(instance) => return Ok(instance),
                 Err(NoPick::AllTried) => {
                     let wait = BETWEEN_ROUNDS.wait(call.rounds, rand::random());
@@ -228,8 +248,8 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    /// Makes an attempt; if it takes long and may be hedged, a second one beside it.
-    async fn attempt_or_hedge(
+    /// Makes an attempt, and a second one beside it if that takes long.
+    async fn attempt_and_hedge(
         &self,
         call: &mut Call<'_, I>,
         instance: Arc<Instance<I::Response>>,
@@ -237,11 +257,8 @@ impl<I: Interface> Proxy<I> {
         Result<I::Response, AttemptError>,
         Arc<Instance<I::Response>>,
     ) {
-        let number = call.attempts.len() + 1;
-        let Some(delay) = self.client.hedge_after().filter(|_| call.repeatable) else {
-            return (self.attempt(call, &instance, number).await, instance);
-        };
-        let first = pin!(self.attempt(call, &instance, number));
+        let delay = self.client.hedge_after().unwrap_or_default();
+        let first = pin!(self.attempt(call, &instance));
         let first = match select(first, pin!(sleep_until(Instant::now() + delay))).await {
             Either::Left((outcome, _)) => return (outcome, Arc::clone(&instance)),
             Either::Right(((), first)) => first,
@@ -259,7 +276,7 @@ impl<I: Interface> Proxy<I> {
         if !self.client.withdraw_retry(now) {
             return (first.await, Arc::clone(&instance));
         }
-        let second = pin!(self.attempt(call, &other, number + 1));
+        let second = pin!(self.attempt(call, &other));
         match select(first, second).await {
             Either::Left((Ok(response), _)) => (Ok(response), Arc::clone(&instance)),
             Either::Right((Ok(response), _)) => (Ok(response), Arc::clone(&other)),
@@ -273,17 +290,24 @@ impl<I: Interface> Proxy<I> {
         &self,
         call: &Call<'_, I>,
         instance: &Arc<Instance<I::Response>>,
-        number: usize,
     ) -> Result<I::Response, AttemptError> {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return self.attempt_unlogged(call, instance).await;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            return Box::pin(self.attempt_logged(call, instance)).await;
         }
+        self.attempt_unlogged(call, instance).await
+    }
+
+    async fn attempt_logged(
+        &self,
+        call: &Call<'_, I>,
+        instance: &Arc<Instance<I::Response>>,
+    ) -> Result<I::Response, AttemptError> {
         let span = tracing::debug_span!(
             "call",
             object = self.object.name,
             method = call.method,
             worker = instance.name(),
-            attempt = number,
+            attempt = call.attempts.len() + 1,
             trace = %call.context.trace_context.trace_id,
         );
         async {
@@ -303,27 +327,33 @@ impl<I: Interface> Proxy<I> {
         call: &Call<'_, I>,
         instance: &Arc<Instance<I::Response>>,
     ) -> Result<I::Response, AttemptError> {
-        let started = call.now;
         let counted = instance.enter();
-        let outcome = async {
-            let connection = instance.connection(call.deadline).await?;
-            let response = connection.call(&call.context, &call.encoded).await?;
-            // tarpc's client panics if it is handed the answer to another method.
-            if I::response_index(&response) != I::request_index(call.request) {
-                connection.abandon("the worker answered another method");
-                let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
-                return Err(AttemptError::MaybeRan(mixed_up));
-            }
-            Ok(response)
-        }
-        .await;
+        let outcome = Self::call_instance(call, instance).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
-            Ok(_) => instance.succeeded(now - started, now),
-            Err(error) => instance.failed(error, now - started, now),
+            Ok(_) => instance.succeeded(now - call.now, now),
+            Err(error) => instance.failed(error, now - call.now, now),
         }
         outcome
+    }
+
+    async fn call_instance(
+        call: &Call<'_, I>,
+        instance: &Arc<Instance<I::Response>>,
+    ) -> Result<I::Response, AttemptError> {
+        let connection = match instance.open_connection() {
+            Some(connection) => connection,
+            None => Box::pin(instance.connection(call.deadline)).await?,
+        };
+        let response = connection.call(&call.context, &call.encoded).await?;
+        // tarpc's client panics if it is handed the answer to another method.
+        if I::response_index(&response) != I::request_index(call.request) {
+            connection.abandon("the worker answered another method");
+            let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
+            return Err(AttemptError::MaybeRan(mixed_up));
+        }
+        Ok(response)
     }
 
     /// Decides whether another attempt follows.
@@ -486,7 +516,7 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let answered = self.call_traced(context, &request).await?;
-        Ok(answered.response)
+        let (response, ..) = self.run(context, &request).await?;
+        Ok(response)
     }
 }

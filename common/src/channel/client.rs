@@ -25,7 +25,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -70,9 +70,9 @@ pub(super) struct Shared<R> {
     handles: AtomicUsize,
     /// One permit for each call that may be in flight.
     pub(super) in_flight: Arc<Semaphore>,
-    /// One permit for each [`LARGE_MESSAGE`] bytes of large
-    /// messages that may wait to be written.
+    /// One permit for each [`LARGE_MESSAGE`] bytes of large messages that may wait to be written.
     room: Arc<Semaphore>,
+    open: Arc<AtomicBool>,
     settings: Settings,
 }
 
@@ -82,6 +82,8 @@ pub(super) struct State<R> {
     /// Bytes that the kernel has taken.
     pub(super) written: u64,
     pub(super) phase: Phase,
+    /// Whether the phase is [`Phase::Open`], for those who do not hold the lock.
+    open: Arc<AtomicBool>,
     pub(super) on_written: VecDeque<OnWritten>,
     pub(super) load: Option<Load>,
     pub(super) pump: Option<Waker>,
@@ -151,12 +153,14 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             max_in_flight: settings.max_in_flight.clamp(1, u32::MAX as usize >> 3),
             ..settings
         };
+        let open = Arc::new(AtomicBool::new(true));
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 outbox: Outbox::default(),
                 calls: Calls::new(),
                 written: 0,
                 phase: Phase::Open,
+                open: Arc::clone(&open),
                 on_written: VecDeque::new(),
                 load: None,
                 pump: None,
@@ -164,6 +168,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             handles: AtomicUsize::new(1),
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             room: Arc::new(Semaphore::new(settings.room_units())),
+            open,
             settings,
         });
         tokio::spawn(Pump::new(stream, Arc::clone(&shared), settings));
@@ -358,12 +363,13 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         let closed = |_| AttemptError::NotSent(ConnectionLost::Closed);
         let late = |_| AttemptError::DeadlineExceeded { sent: false };
+        // Waiting is boxed: most calls need not, and should not carry room for it.
         let permit = match self.shared.in_flight.try_acquire_many(count) {
             Ok(permit) => permit,
-            Err(_) => timeout_at(deadline, self.shared.in_flight.acquire_many(count))
-                .await
-                .map_err(late)?
-                .map_err(closed)?,
+            Err(_) => {
+                let permit = timeout_at(deadline, self.shared.in_flight.acquire_many(count));
+                Box::pin(permit).await.map_err(late)?.map_err(closed)?
+            }
         };
         if large == 0 {
             return Ok((permit, None));
@@ -371,7 +377,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         let units = large.min(settings.room_units());
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.shared.room).acquire_many_owned(units);
-        let room = timeout_at(deadline, room).await.map_err(late)?;
+        let room = Box::pin(timeout_at(deadline, room)).await.map_err(late)?;
         Ok((permit, Some(room.map_err(closed)?)))
     }
 }
@@ -379,7 +385,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
 impl<R> Connection<R> {
     /// Whether the connection takes calls.
     pub fn is_open(&self) -> bool {
-        matches!(self.shared.lock().phase, Phase::Open)
+        self.shared.open.load(Ordering::Relaxed)
     }
 
     /// Why the connection was lost, if it was.
@@ -403,13 +409,19 @@ impl<R> Connection<R> {
                 return;
             }
             // The pump ends the calls: it alone knows which bytes the kernel has taken.
-            state.phase = Phase::Lost(ConnectionLost::Abandoned(reason));
+            state.leave(Phase::Lost(ConnectionLost::Abandoned(reason)));
         }
         self.shared.wake_pump();
     }
 }
 
 impl<R> State<R> {
+    /// Takes no more calls.
+    pub(super) fn leave(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.open.store(false, Ordering::Relaxed);
+    }
+
     /// Ends every call, saying of each whether it was sent. Returns whom to wake. An earlier reason
     /// stands.
     #[must_use]
@@ -417,7 +429,7 @@ impl<R> State<R> {
         let reason = match &self.phase {
             Phase::Lost(earlier) => earlier.clone(),
             Phase::Open | Phase::GoingAway => {
-                self.phase = Phase::Lost(reason.clone());
+                self.leave(Phase::Lost(reason.clone()));
                 reason
             }
         };

@@ -188,7 +188,7 @@ where
             self.wakers.push(pump);
         }
         if news.go_away == Some(GoAway::Draining) && matches!(state.phase, Phase::Open) {
-            state.phase = Phase::GoingAway;
+            state.leave(Phase::GoingAway);
         }
         drop(state);
         self.wake_callers();
