@@ -59,8 +59,12 @@ fn run(command: Command) -> Result<(), Failure> {
         _ => (LogFormat::default(), LevelFilter::WARN),
     };
     logging::start(format, level);
-    let runtime = Runtime::new()
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
+    let runtime = match &command {
+        Command::Nameserver(_) | Command::Worker(_) => pyroxene_worker::runtime(),
+        _ => Runtime::new(),
+    };
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(carry_out(command));
     // What is left, such as a lookup of a host's name, must not hold up the end.
     runtime.shutdown_background();

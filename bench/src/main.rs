@@ -29,9 +29,19 @@ enum Command {
     ServeRpcWorker { nameserver: String },
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> anyhow::Result<()> {
+    let command = Cli::parse().command;
+    let runtime = match &command {
+        // As the worker's own daemon does it.
+        Command::ServeRpc { system } if system.is_worker() => pyroxene_worker::runtime()?,
+        Command::ServeRpcWorker { .. } => pyroxene_worker::runtime()?,
+        _ => tokio::runtime::Runtime::new()?,
+    };
+    runtime.block_on(run(command))
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Rpc(options) => rpc::run(options).await,
         Command::ServeRpc { system } => process::serve_while_parent_lives(system.serve()).await,
         Command::ServeRpcWorker { nameserver } => {

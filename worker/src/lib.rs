@@ -13,9 +13,11 @@ mod exclusive;
 mod hosted;
 mod load;
 pub mod objects;
+mod runtime;
 mod session;
 mod worker;
 
 pub use builder::{BUILTINS, WorkerBuilder};
 pub use chaos::{Chaos, InvalidChaos};
+pub use runtime::runtime;
 pub use worker::{Worker, WorkerError};

@@ -55,6 +55,11 @@ impl System {
             .unwrap_or_default()
     }
 
+    /// Whether its server is one of this project's workers.
+    pub(crate) fn is_worker(self) -> bool {
+        self == System::PyroxeneDirect
+    }
+
     /// Listens on a free port, announces it and serves until an error.
     pub(crate) async fn serve(self) -> Result<()> {
         match self {
