@@ -17,6 +17,7 @@ use pyroxene_common::{
 };
 use serde::de::DeserializeOwned;
 use std::{
+    cell::Cell,
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -95,7 +96,6 @@ pub(crate) struct Instance<R> {
     unrestricted: AtomicBool,
     /// Whether the breaker remembers no failure, so that most answers teach it nothing.
     spotless: AtomicBool,
-    answered: AtomicU32,
 }
 
 /// What calls have taught about the instance.
@@ -134,7 +134,6 @@ impl<R> Instance<R> {
             }),
             unrestricted: AtomicBool::new(true),
             spotless: AtomicBool::new(true),
-            answered: AtomicU32::new(0),
         };
         instance.update(listed);
         instance
@@ -217,7 +216,11 @@ impl<R> Instance<R> {
     /// Learns from an answered call. Of quick answers of an instance that never fails, one in eight
     /// is lesson enough.
     pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
-        let turn = self.answered.fetch_add(1, Ordering::Relaxed);
+        thread_local! {
+            static TURN: Cell<u32> = const { Cell::new(0) };
+        }
+        let turn = TURN.get().wrapping_add(1);
+        TURN.set(turn);
         if took < QUICK && !turn.is_multiple_of(8) && self.spotless.load(Ordering::Relaxed) {
             return;
         }
