@@ -48,6 +48,15 @@ pub(crate) trait Echo: Send + 'static {
 }
 
 impl System {
+    /// What is measured unless something else is asked for.
+    pub(crate) const DEFAULT: [Self; 5] = [
+        Self::Raw,
+        Self::Tarpc,
+        Self::Tonic,
+        Self::PyroxeneDirect,
+        Self::PyroxeneBalanced,
+    ];
+
     /// The name on the command line and in results.
     pub(crate) fn name(self) -> String {
         self.to_possible_value()

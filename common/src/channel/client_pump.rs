@@ -82,7 +82,7 @@ where
             }
         }
         let busy = self.tick(context)?;
-        if busy {
+        if busy && !self.link.is_mid_message() {
             self.spin.wait(Instant::now(), context);
         }
         Ok(self.poll_end())

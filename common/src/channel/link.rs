@@ -91,7 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             None => 0,
         };
         let claim = missing.min(TRUSTED_ALLOCATION.max(self.incoming.len()));
-        if claim > self.read_size {
+        // A large frame's room was made once. Asking for more towards its end would move all of it.
+        let is_large = self.incoming.len() + missing > MAX_READ;
+        if is_large || claim > self.read_size {
             self.incoming.reserve(claim);
         } else if self.incoming.capacity() - self.incoming.len() < self.read_size / 2 {
             self.incoming.reserve(self.read_size);
@@ -125,6 +127,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Takes over what waits in `outbox`.
     pub(super) fn take(&mut self, outbox: &mut Outbox) {
         outbox.drain_into(&mut self.writing);
+    }
+
+    /// Whether a message is only partly written or read. The rest of it comes by itself, and in
+    /// larger pieces if it is not waited for awake.
+    pub(super) fn is_mid_message(&self) -> bool {
+        self.has_unwritten() || self.incoming.len() > self.consumed
     }
 
     pub(super) fn has_unwritten(&self) -> bool {

@@ -194,7 +194,7 @@ where
         }
         self.tick(context)?;
         // Calls that run in their own tasks, and answers that do not get away, wake this one.
-        if !self.link.has_unwritten() && self.calls.lock().pending.is_empty() {
+        if !self.link.is_mid_message() && self.calls.lock().pending.is_empty() {
             self.spin.wait(Instant::now(), context);
         }
         Ok(Poll::Pending)
