@@ -2,10 +2,10 @@
 
 use crate::{
     breaker::BreakerConfig,
-    instance::{Greeting, connect},
+    instance::{Greeting, connect, expect_answer},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, ConnectionLost, Settings},
+    channel::{AttemptError, Connection, Settings},
     endpoint::Endpoint,
     hello::HelloError,
     interface::Interface,
@@ -69,11 +69,6 @@ impl<I: Interface> Stub for Direct<I> {
         let encoded =
             EncodedRequest::new(&request).map_err(|error| sent(AttemptError::Encoding(error)))?;
         let response = self.0.call(&context, &encoded).await.map_err(sent)?;
-        if I::response_index(&response) != I::request_index(&request) {
-            self.0.abandon("the peer answered another method");
-            let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
-            return Err(sent(AttemptError::MaybeRan(mixed_up)));
-        }
-        Ok(response)
+        expect_answer::<I>(&request, response, &self.0).map_err(sent)
     }
 }

@@ -11,6 +11,7 @@ use pyroxene_common::{
     channel::{AttemptError, Connection, ConnectionLost, Settings},
     endpoint::Endpoint,
     hello::{self, Hello, HelloError},
+    interface::Interface,
     interfaces::directory::{Instance as Listed, State},
     message::RefusalReason,
     net::Stream,
@@ -77,6 +78,21 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
         ..settings
     };
     Ok(Connection::new(stream, settings))
+}
+
+/// Passes on an answer to the method that was asked. Any other ends the connection: the peer is
+/// confused, and tarpc's generated client would panic.
+pub(crate) fn expect_answer<I: Interface>(
+    request: &I::Request,
+    response: I::Response,
+    connection: &Connection<I::Response>,
+) -> Result<I::Response, AttemptError> {
+    if I::response_index(&response) == I::request_index(request) {
+        return Ok(response);
+    }
+    connection.abandon("the peer answered another method");
+    let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
+    Err(AttemptError::MaybeRan(mixed_up))
 }
 
 /// An instance of an object whose methods answer `R`.

@@ -3,7 +3,7 @@
 use crate::{
     breaker::BreakerConfig,
     error::{Attempt, CallError, Trail},
-    instance::{Greeting, connect},
+    instance::{Greeting, connect, expect_answer},
 };
 use pyroxene_common::{
     channel::{AttemptError, Connection, ConnectionLost, Patience, Settings},
@@ -105,12 +105,7 @@ impl NameServer {
             .await
             .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
         let response = connection.call(context, &encoded).await?;
-        if Directory::response_index(&response) != Directory::request_index(request) {
-            connection.abandon("the name server answered another method");
-            let mixed_up = ConnectionLost::Protocol("it answered another method".to_owned());
-            return Err(AttemptError::MaybeRan(mixed_up));
-        }
-        Ok(response)
+        expect_answer::<Directory>(request, response, &connection)
     }
 
     /// Calls a method of the directory once; every one of them is safe to repeat.

@@ -1,0 +1,103 @@
+//! Calls beyond the usual: without an answer, and many in one frame.
+
+use super::Proxy;
+use crate::{
+    error::CallError,
+    instance::{Instance, expect_answer},
+};
+use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
+use std::sync::Arc;
+use tarpc::context;
+
+impl<I: Interface> Proxy<I> {
+    /// Sends a call that wants no answer: fire and forget. It returns once the operating system
+    /// has taken the whole call; whether it runs is not known. It goes to another instance only if
+    /// it was certainly not sent.
+    pub async fn send(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+    ) -> Result<(), CallError> {
+        let mut call = self.begin(context, request)?;
+        call.repeatable = false;
+        loop {
+            let instance = self.pick(&mut call).await?;
+            let outcome = async {
+                let connection = instance.connection(call.deadline).await?;
+                connection.send_one_way(&call.context, &call.encoded).await
+            };
+            match outcome.await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.after_failure(&mut call, instance, error)?,
+            }
+        }
+    }
+
+    /// Sends several calls to one instance in one frame, and returns the answers in the order of
+    /// the requests. Each call succeeds or fails by itself; one that fails is retried by itself, as
+    /// any call is.
+    pub async fn batch(
+        &self,
+        context: context::Context,
+        requests: &[I::Request],
+    ) -> Vec<Result<I::Response, CallError>> {
+        let Some(first) = requests.first() else {
+            return Vec::new();
+        };
+        let together = async {
+            let mut call = self.begin(context, first).ok()?;
+            let encoded = requests
+                .iter()
+                .map(EncodedRequest::new)
+                .collect::<Result<Vec<_>, _>>()
+                .ok()?;
+            let instance = self.pick(&mut call).await.ok()?;
+            let counted = instance.enter();
+            let connection = instance.connection(call.deadline).await.ok()?;
+            let outcomes = connection.call_batch(&call.context, &encoded).await;
+            drop(counted);
+            let checked = requests
+                .iter()
+                .zip(outcomes)
+                .map(|(request, outcome)| expect_answer::<I>(request, outcome?, &connection));
+            Some((instance, checked.collect::<Vec<_>>()))
+        };
+        // If not even a connection was had, each call finds out why.
+        let Some((instance, outcomes)) = together.await else {
+            let alone = requests.iter().map(|request| self.alone(context, request));
+            return futures::future::join_all(alone).await;
+        };
+        let settled = requests
+            .iter()
+            .zip(outcomes)
+            .map(|(request, outcome)| self.settle(context, request, &instance, outcome));
+        futures::future::join_all(settled).await
+    }
+
+    async fn alone(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+    ) -> Result<I::Response, CallError> {
+        let answered = self.call_traced(context, request).await?;
+        Ok(answered.response)
+    }
+
+    /// Turns one outcome of a batch into an answer, with a call of its own if need be.
+    async fn settle(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+        instance: &Arc<Instance<I::Response>>,
+        outcome: Result<I::Response, AttemptError>,
+    ) -> Result<I::Response, CallError> {
+        match outcome {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                let mut call = self.begin(context, request)?;
+                self.after_failure(&mut call, Arc::clone(instance), error)?;
+                self.alone(context, request).await
+            }
+        }
+    }
+}
