@@ -7,7 +7,13 @@ use std::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pyroxene-bench");
 
-const SYSTEMS: [&str; 4] = ["raw", "tarpc", "tarpc-inline", "tonic"];
+const SYSTEMS: [&str; 5] = [
+    "raw",
+    "tarpc",
+    "tonic",
+    "pyroxene-direct",
+    "pyroxene-balanced",
+];
 
 fn rpc(arguments: &[&str]) -> std::io::Result<Output> {
     Command::new(PROGRAM).arg("rpc").args(arguments).output()

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Scope {
     /// Who calls.
     pub caller: Arc<Caller>,
-    /// Cancelled once nobody waits for the answer any more.
+    /// For a method on a compute pool: cancelled once nobody waits for the answer any more. A
+    /// method on the runtime needs no token: its future is dropped.
     pub cancellation: CancellationToken,
 }
 
@@ -34,8 +35,8 @@ pub fn current() -> Scope {
     CURRENT.with(|current| current.borrow().clone().unwrap_or_default())
 }
 
-/// The token that is cancelled once nobody waits for the current call's answer any more. Long
-/// loops ask it now and then, and may hand clones of it to other threads.
+/// The token that is cancelled once nobody waits for the answer of the call that runs on this thread
+/// of a compute pool. Long loops ask it now and then, and may hand clones of it to other threads.
 pub fn cancellation() -> CancellationToken {
     current().cancellation
 }

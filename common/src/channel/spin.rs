@@ -25,8 +25,14 @@ pub(super) struct Spin {
     /// The moving average of the waits, each counted as four times the limit at most.
     average: Duration,
     waiting_since: Option<Instant>,
+    /// How often it has looked during this wait.
+    looks: u32,
     awake: Option<Awake>,
 }
+
+/// A wait ends after this many looks whatever the clock says: a paused clock stands still for as
+/// long as anything is awake.
+const MAX_LOOKS: u32 = 500;
 
 /// The connections of this process that are awake: at most one for every two cores.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
@@ -57,6 +63,7 @@ impl Spin {
             limit,
             average: Duration::ZERO,
             waiting_since: None,
+            looks: 0,
             awake: None,
         }
     }
@@ -64,6 +71,7 @@ impl Spin {
     /// Takes note that something arrived.
     pub(super) fn heard(&mut self, now: Instant) {
         self.awake = None;
+        self.looks = 0;
         if let Some(since) = self.waiting_since.take() {
             let wait = now.saturating_duration_since(since).min(self.limit * 4);
             self.average = (self.average * 7 + wait) / 8;
@@ -74,7 +82,8 @@ impl Spin {
     fn stays_awake(&mut self, now: Instant) -> bool {
         let since = *self.waiting_since.get_or_insert(now);
         let waited = now.saturating_duration_since(since);
-        if self.average > self.limit || waited >= self.limit {
+        self.looks = self.looks.saturating_add(1);
+        if self.average > self.limit || waited >= self.limit || self.looks > MAX_LOOKS {
             self.awake = None;
             return false;
         }
@@ -120,6 +129,14 @@ mod tests {
         spin.heard(now + LIMIT);
         let mut never = Spin::new(Duration::ZERO);
         assert!(!never.stays_awake(now));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_does_not_keep_it_awake() {
+        let now = Instant::now();
+        let mut spin = Spin::new(LIMIT);
+        assert!((0..=MAX_LOOKS).any(|_| !spin.stays_awake(now)));
+        assert!(!spin.stays_awake(now));
     }
 
     #[test]

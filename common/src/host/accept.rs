@@ -73,7 +73,10 @@ async fn refuse_as_busy(mut stream: Stream) {
 impl Acceptor {
     async fn welcome(&self, mut stream: Stream, address: String) {
         let greeted = tokio::select! {
+            biased;
             greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream)) => greeted,
+            // One that has not finished its hello by now has nothing to lose here.
+            () = self.drain.cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         let (hello, object, face) = match greeted {
