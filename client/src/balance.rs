@@ -263,6 +263,7 @@ mod tests {
             client: "test".into(),
             max_message: 1024,
             breaker: BreakerConfig::default(),
+            spin: Duration::ZERO,
         });
         (0..count)
             .map(|n| {

@@ -195,6 +195,7 @@ impl Client {
             client: self.0.config.name.clone(),
             max_message: self.0.config.max_message,
             breaker: self.0.config.breaker,
+            spin: self.0.config.spin,
         });
         let object = Arc::new(Object::new(
             name,

@@ -5,7 +5,7 @@ use crate::{
     instance::{Greeting, connect, expect_answer},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, Settings},
+    channel::{AttemptError, Connection, DEFAULT_SPIN, Settings},
     endpoint::Endpoint,
     hello::HelloError,
     interface::Interface,
@@ -32,6 +32,7 @@ impl<I: Interface> Direct<I> {
             client: format!("pid {}", std::process::id()),
             max_message: DEFAULT_MAX_MESSAGE,
             breaker: BreakerConfig::default(),
+            spin: DEFAULT_SPIN,
         };
         connect(endpoint, object, &greeting, Settings::CLIENT)
             .await

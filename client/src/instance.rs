@@ -45,6 +45,7 @@ pub(crate) struct Greeting {
     pub(crate) client: String,
     pub(crate) max_message: usize,
     pub(crate) breaker: BreakerConfig,
+    pub(crate) spin: Duration,
 }
 
 impl Greeting {
@@ -75,6 +76,7 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
         max_receive: greeting.max_message,
         max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
         max_in_flight: welcome.max_in_flight as usize,
+        spin: greeting.spin,
         ..settings
     };
     Ok(Connection::new(stream, settings))

@@ -6,7 +6,7 @@ use crate::{
     instance::{Greeting, connect, expect_answer},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, ConnectionLost, Patience, Settings},
+    channel::{AttemptError, Connection, ConnectionLost, DEFAULT_SPIN, Patience, Settings},
     endpoint::Endpoint,
     hello::{HelloError, RefusalCode},
     interface::Interface,
@@ -58,6 +58,7 @@ impl NameServer {
                 client: client.into(),
                 max_message,
                 breaker: BreakerConfig::default(),
+                spin: DEFAULT_SPIN,
             },
             connection: Mutex::new(None),
         }))
