@@ -56,13 +56,15 @@ impl FromStr for Endpoint {
         let (host, port) = text
             .rsplit_once(':')
             .ok_or_else(|| invalid("there is no port"))?;
-        let port = port
-            .parse()
-            .map_err(|_| invalid("the port is not a number from 0 to 65535"))?;
+        // Rust would read "+80" as a number too.
+        let port = Some(port)
+            .filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|port| port.parse().ok())
+            .ok_or_else(|| invalid("the port is not a number from 0 to 65535"))?;
         let host = match host.strip_prefix('[') {
             Some(rest) => rest
                 .strip_suffix(']')
-                .filter(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+                .filter(|address| is_v6(address))
                 .ok_or_else(|| invalid("the brackets hold no IPv6 address"))?,
             None if host.contains(':') => {
                 return Err(invalid("an IPv6 address stands in brackets"));
@@ -83,6 +85,13 @@ impl FromStr for Endpoint {
             port,
         })
     }
+}
+
+/// Whether a text is an IPv6 address, perhaps with the zone that a link-local one needs.
+fn is_v6(text: &str) -> bool {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
+    let in_zone = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !zone.is_empty() && zone.chars().all(in_zone) && address.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 impl fmt::Display for Endpoint {
@@ -114,6 +123,7 @@ mod tests {
             "127.0.0.1:9090",
             "example.org:0",
             "[::1]:9090",
+            "[fe80::1%eth0]:9090",
             "unix:/tmp/a b",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
@@ -126,6 +136,8 @@ mod tests {
             ("localhost", "there is no port"),
             ("localhost:http", "the port is not a number"),
             ("localhost:65536", "the port is not a number"),
+            ("localhost:+80", "the port is not a number"),
+            ("[::1%]:80", "the brackets hold no IPv6 address"),
             (":9090", "the host is empty"),
             ("::1:9090", "an IPv6 address stands in brackets"),
             ("[localhost]:1", "the brackets hold no IPv6 address"),

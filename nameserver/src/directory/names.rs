@@ -1,8 +1,11 @@
 //! Names and addresses: what is accepted, and how static names are written.
 
 use super::limits::{Limits, MAX_NAME};
-use pyroxene_common::interfaces::directory::{DirectoryError, Registration};
-use std::{collections::HashSet, net::Ipv6Addr};
+use pyroxene_common::{
+    endpoint::Endpoint,
+    interfaces::directory::{DirectoryError, Registration},
+};
+use std::collections::HashSet;
 
 /// What the address of a static name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,26 +122,11 @@ pub(super) fn is_endpoint(text: &str) -> bool {
     if text.len() > MAX_NAME || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return false;
     }
-    if let Some(path) = text.strip_prefix("unix:") {
-        return path.len() > 1 && path.starts_with('/');
+    match text.parse() {
+        Ok(Endpoint::Tcp { host, port }) => port > 0 && (host.contains(':') || is_host(&host)),
+        Ok(Endpoint::Unix(path)) => path.is_absolute() && path.as_os_str().len() > 1,
+        Err(_) => false,
     }
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return false;
-    };
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return false;
-    }
-    match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').is_some_and(is_v6),
-        None => is_host(host),
-    }
-}
-
-/// Whether `text` is an IPv6 address, perhaps with a zone.
-fn is_v6(text: &str) -> bool {
-    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
-    is_host(zone) && address.parse::<Ipv6Addr>().is_ok()
 }
 
 /// Whether `text` looks like a host name or an IPv4 address.
