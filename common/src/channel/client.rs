@@ -278,14 +278,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             for (id, _) in &ids {
                 state.calls.set_end(*id, end);
             }
-            if room.is_some() {
-                state.on_written.push_back(OnWritten {
-                    end,
-                    _room: room,
-                    _place: None,
-                    notify: None,
-                });
-            }
+            state.hold_room(end, room);
             (ids, state.pump.take())
         };
         if let Some(waker) = waker {
@@ -420,6 +413,18 @@ impl<R> State<R> {
     pub(super) fn leave(&mut self, phase: Phase) {
         self.phase = phase;
         self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes up the room of a large message until the bytes before `end` have been written.
+    pub(super) fn hold_room(&mut self, end: u64, room: Option<OwnedSemaphorePermit>) {
+        if room.is_some() {
+            self.on_written.push_back(OnWritten {
+                end,
+                _room: room,
+                _place: None,
+                notify: None,
+            });
+        }
     }
 
     /// Ends every call, saying of each whether it was sent. Returns whom to wake. An earlier reason

@@ -94,14 +94,7 @@ impl<R> Answer<'_, R> {
         state.append(&header.to_bytes(), &envelope.request(id), request);
         let end = state.outbox.end();
         state.calls.set_end(id, end);
-        if room.is_some() {
-            state.on_written.push_back(OnWritten {
-                end,
-                _room: room,
-                _place: None,
-                notify: None,
-            });
-        }
+        state.hold_room(end, room);
         let pump = state.pump.take();
         drop(state);
         if let Some(pump) = pump {

@@ -108,9 +108,8 @@ where
             if let Phase::Lost(reason) = &state.phase {
                 return Err(reason.clone());
             }
-            if state.outbox.is_empty() {
-                state.pump = Some(context.waker().clone());
-            } else if self.gathers < MAX_GATHERS
+            // An empty outbox has grown by nothing, so it is never waited for.
+            if self.gathers < MAX_GATHERS
                 && state.calls.waiting() > 1
                 && state.outbox.len() > self.gathered_bytes
             {
