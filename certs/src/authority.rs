@@ -163,7 +163,8 @@ impl Authority {
         &self.info
     }
 
-    /// Makes a key and a certificate for it, good for both ends of a connection.
+    /// Makes a key and a certificate for it, good for both ends of a connection, or for the client's
+    /// alone if the role is one that serves nobody.
     ///
     /// # Errors
     ///
@@ -186,10 +187,11 @@ impl Authority {
         params.not_after = not_after.into();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if request.serves() {
+            let server = ExtendedKeyUsagePurpose::ServerAuth;
+            params.extended_key_usages.push(server);
+        }
         params.use_authority_key_identifier_extension = true;
         params.subject_alt_names = request
             .hosts()

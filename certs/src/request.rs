@@ -23,7 +23,7 @@ pub struct Request {
     /// The holder's role. Without one the certificate is good for a server, and proves a name.
     pub role: Option<Role>,
     /// The hosts that the holder serves on. If there are none: `localhost`, `127.0.0.1`, `::1`, and
-    /// the name if it is a DNS name.
+    /// the name if it is a DNS name; or none at all for a role that serves nobody.
     pub sans: Vec<San>,
     /// For how many days it is valid, from 1 to [`MAX_DAYS`].
     pub days: u32,
@@ -53,9 +53,17 @@ impl Request {
         Ok(())
     }
 
+    /// Whether the certificate is good for a server.
+    pub(crate) fn serves(&self) -> bool {
+        self.role.is_none_or(Role::serves)
+    }
+
     /// The hosts, each once.
     pub(crate) fn hosts(&self) -> Vec<San> {
         let wanted = if self.sans.is_empty() {
+            if !self.serves() {
+                return Vec::new();
+            }
             let local = [
                 San::Dns("localhost".to_owned()),
                 San::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -135,6 +143,16 @@ mod tests {
         for name in ["w1-", "10.0.0.1", "localhost"] {
             assert_eq!(hosts(&Request::new(name)), local, "{name}");
         }
+    }
+
+    #[test]
+    fn a_role_that_serves_nobody_has_no_hosts_by_default() {
+        let of = |role| Request {
+            role: Some(role),
+            ..Request::new("x")
+        };
+        assert!(hosts(&of(Role::User)).is_empty() && hosts(&of(Role::Observer)).is_empty());
+        assert!(!hosts(&of(Role::Worker)).is_empty() && !hosts(&of(Role::Admin)).is_empty());
     }
 
     #[test]

@@ -21,6 +21,12 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 4] = [Self::Admin, Self::Worker, Self::User, Self::Observer];
 
+    /// Whether its holder may be a server. Otherwise whoever may call could pass itself off as a
+    /// name server on the machine it runs on.
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Admin | Self::Worker)
+    }
+
     /// The role as certificates, flags and JSON have it.
     pub fn name(self) -> &'static str {
         match self {

@@ -44,6 +44,19 @@ async fn both_ends_prove_who_they_are_over_tls_1_3() {
 }
 
 #[tokio::test]
+async fn who_may_only_call_cannot_pass_for_a_server() {
+    let authority = Authority::in_memory().unwrap();
+    for role in [Role::User, Role::Observer] {
+        let mut request = Request::new("ada");
+        request.role = Some(role);
+        request.sans = vec!["localhost".parse().unwrap()];
+        let caller = authority.issue(&request).unwrap();
+        let failed = fail(shake_hands(&authority, &caller, &authority, &caller, "localhost").await);
+        assert!(failed.contains("InvalidPurpose"), "{failed}");
+    }
+}
+
+#[tokio::test]
 async fn an_authority_read_back_from_its_files_issues_what_passes() {
     let directory = tempfile::tempdir().unwrap();
     let created = Authority::create(directory.path()).unwrap();

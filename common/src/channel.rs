@@ -15,12 +15,13 @@ mod liveness;
 mod outbox;
 mod server;
 mod server_calls;
+mod server_progress;
 mod server_start;
 mod settings;
 mod spin;
 
-pub use client::Connection;
+pub use client::{Connection, Listener};
 pub use error::{AttemptError, ConnectionLost};
 pub use liveness::Patience;
-pub use server::{Dispatch, Session, Unanswered, serve};
+pub use server::{Dispatch, Renew, Session, Unanswered, serve};
 pub use settings::{DEFAULT_MAX_BUFFERED, DEFAULT_SPIN, Settings};

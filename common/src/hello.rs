@@ -12,6 +12,7 @@
 
 use crate::{
     codec,
+    tls::TlsFailure,
     wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
 };
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,8 @@ pub enum RefusalCode {
     Busy = 8,
     /// The server is about to stop.
     Draining = 9,
+    /// The server speaks TLS alone.
+    TlsRequired = 10,
     /// A code that this version does not know.
     Other = 0,
 }
@@ -121,6 +124,7 @@ impl From<u16> for RefusalCode {
             7 => Self::Denied,
             8 => Self::Busy,
             9 => Self::Draining,
+            10 => Self::TlsRequired,
             _ => Self::Other,
         }
     }
@@ -138,14 +142,21 @@ pub enum HelloError {
     /// The other side did not finish its half in time.
     #[error("no answer to the hello within {} s", HELLO_TIMEOUT.as_secs())]
     Timeout,
+    /// TLS could not be agreed on.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
     /// The stream failed.
     #[error("the connection failed during the hello")]
     Io(#[source] io::Error),
 }
 
 impl From<io::Error> for HelloError {
+    /// A server that does not like this side's certificate says so when it is first read from.
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match TlsFailure::find(&error) {
+            Some(failure) => Self::Tls(failure),
+            None => Self::Io(error),
+        }
     }
 }
 
@@ -216,6 +227,11 @@ async fn read_body<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> 
     let mut body = vec![0; len];
     stream.read_exact(&mut body).await?;
     Ok(body)
+}
+
+/// Whether a connection's first bytes are those of a TLS handshake.
+pub(crate) fn is_tls(first: [u8; 4]) -> bool {
+    first.starts_with(&[0x16, 3])
 }
 
 /// What the first four bytes of a stranger tell about it.

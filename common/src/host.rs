@@ -1,15 +1,22 @@
 //! Hosting objects on a port: accept, hello, serve, drain. Every daemon is one of these.
 
 mod accept;
+mod crowd;
+mod local;
 mod object;
 
+pub use local::LocalLink;
 pub use object::{Object, Service};
 
 use crate::{
+    access::Gate,
     channel::Settings,
     endpoint::Endpoint,
     interfaces::directory::Load,
     net::Listener,
+    reload::follow_files,
+    scope::Caller,
+    tls::TlsServer,
     wire::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_MESSAGE},
 };
 use accept::Acceptor;
@@ -35,6 +42,12 @@ pub struct HostConfig {
     pub max_in_flight: u32,
     /// How many connections it keeps. Further ones are refused as busy.
     pub max_connections: usize,
+    /// How many connections it keeps from one address.
+    pub max_connections_per_address: usize,
+    /// What it shows and demands if it speaks TLS. Without it, it speaks in the clear.
+    pub tls: Option<TlsServer>,
+    /// Who may connect. Without it everybody may do everything.
+    pub gate: Option<Arc<Gate>>,
     /// What it reports to its clients of its load, if anything.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
 }
@@ -51,6 +64,10 @@ impl fmt::Debug for HostConfig {
 /// The default of [`HostConfig::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: usize = 16 * 1024;
 
+/// The default of [`HostConfig::max_connections_per_address`]: whatever one machine does, there is
+/// room for others.
+pub const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 12 * 1024;
+
 impl HostConfig {
     /// A host with the default bounds.
     pub fn new(listen: Endpoint, name: impl Into<String>) -> Self {
@@ -61,6 +78,9 @@ impl HostConfig {
             max_message: DEFAULT_MAX_MESSAGE,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
+            tls: None,
+            gate: None,
             load: None,
         }
     }
@@ -79,10 +99,13 @@ impl HostConfig {
 #[derive(Debug)]
 pub struct Host {
     endpoint: Endpoint,
+    acceptor: Arc<Acceptor>,
     drain: CancellationToken,
     stop: CancellationToken,
     connections: TaskTracker,
     accept: AbortOnDropHandle<()>,
+    /// Ends connections whose tickets run out, and reads certificates again.
+    _chores: Vec<AbortOnDropHandle<()>>,
 }
 
 /// How a shutdown went.
@@ -100,6 +123,13 @@ impl Host {
         let drain = CancellationToken::new();
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
+        let mut chores = Vec::new();
+        if let Some(gate) = config.gate.clone() {
+            chores.push(AbortOnDropHandle::new(tokio::spawn(gate.sweep())));
+        }
+        if let Some(tls) = config.tls.clone() {
+            chores.push(AbortOnDropHandle::new(tokio::spawn(follow_files(tls))));
+        }
         let acceptor = Acceptor {
             settings: config.settings(),
             config,
@@ -108,19 +138,29 @@ impl Host {
             stop: stop.clone(),
             connections: connections.clone(),
         };
-        let accept = tokio::spawn(accept::run(listener, Arc::new(acceptor)));
+        let acceptor = Arc::new(acceptor);
+        let accept = tokio::spawn(accept::run(listener, Arc::clone(&acceptor)));
         Ok(Self {
             endpoint,
+            acceptor,
             drain,
             stop,
             connections,
             accept: AbortOnDropHandle::new(accept),
+            _chores: chores,
         })
     }
 
     /// Where it listens, with the port that was chosen.
     pub fn local_addr(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// A way to connect to this host from within the process, past its port, TLS and gate. Whoever
+    /// connects there is `caller`, and may do everything.
+    pub fn local(&self, caller: Caller) -> LocalLink {
+        let acceptor = Arc::downgrade(&self.acceptor);
+        LocalLink::new(self.endpoint.clone(), acceptor, caller)
     }
 
     /// Refuses new calls and lets those that run finish, for at most `patience`; then ends what is

@@ -1,11 +1,17 @@
 //! The interfaces that come with the broker.
 
+pub mod access;
+pub mod accounts;
 pub mod calculator;
+pub mod chat;
 pub mod directory;
 pub mod echo;
 pub mod hash;
 pub mod invoke;
+pub mod presence;
+pub mod tasks;
 pub mod text;
+pub mod topics;
 
 #[cfg(test)]
 mod tests {
@@ -59,6 +65,29 @@ mod tests {
         assert_eq!(
             signatures::<echo::Echo>(),
             ["echo(data)", "sleep(ms)", "fail(message)", "whoami()"]
+        );
+        assert_eq!(accounts::Accounts::NAME, "pyroxene.Accounts");
+        assert_eq!(
+            signatures::<accounts::Accounts>(),
+            [
+                "open(user, balance)",
+                "query(user)",
+                "update(user, delta, request_id)",
+                "transfer(from, to, amount, request_id)",
+            ]
+        );
+        assert_eq!(chat::Chat::NAME, "pyroxene.Chat");
+        assert_eq!(
+            signatures::<chat::Chat>(),
+            [
+                "join(name, session)",
+                "leave(name, session)",
+                "members()",
+                "broadcast(from, text, id)",
+                "send(from, to, text, id)",
+                "receive(name, after, wait_ms, session)",
+                "history(name, before, limit)",
+            ]
         );
     }
 

@@ -1,11 +1,11 @@
-//! Requests from JSON and responses to JSON, for any interface.
+//! Requests and responses from and to JSON, for any interface.
 //!
 //! tarpc's request enum has one variant per method with the parameters as its fields, so
 //! `{"Hello": {"name": "Ana"}}` is a request in serde's JSON, and `{"Hello": "Hi, Ana"}` its
 //! response.
 
 use crate::{
-    interface::{Interface, Outcome},
+    interface::{Interface, Method, Outcome},
     interfaces::invoke::InvokeError,
 };
 use serde_json::value::RawValue;
@@ -36,15 +36,18 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
             "{method} has no parameter '{stranger}'; {parameters}"
         )));
     }
-    if let Some(missing) = known
-        .parameters
-        .iter()
-        .find(|name| !given.contains_key(**name))
-    {
-        return Err(bad(format!("{method} needs the argument '{missing}'")));
-    }
-    serde_json::from_str(&format!("{{\"{}\":{arguments}}}", known.variant))
-        .map_err(|error| bad(format!("{method}: {}", without_position(&error))))
+    let missing = |error: &str| {
+        // What may be null may be left out, which serde alone knows.
+        let mut missing = known.parameters.iter();
+        missing.find(|name| error == format!("missing field `{name}`"))
+    };
+    serde_json::from_str(&format!("{{\"{}\":{arguments}}}", known.variant)).map_err(|error| {
+        let error = without_position(&error);
+        bad(match missing(&error) {
+            Some(missing) => format!("{method} needs the argument '{missing}'"),
+            None => format!("{method}: {error}"),
+        })
+    })
 }
 
 /// The error without its line and column, which count in a text that the caller never saw.
@@ -71,6 +74,42 @@ pub fn response<I: Interface>(response: &I::Response) -> Result<String, InvokeEr
             Err(InvokeError::Failed { sentence, error })
         }
     }
+}
+
+/// The arguments of a request, by name: a JSON object.
+pub fn arguments<I: Interface>(request: &I::Request) -> Result<String, InvokeError> {
+    let unpresentable = |error: serde_json::Error| InvokeError::Unpresentable {
+        sentence: error.to_string(),
+    };
+    let text = serde_json::to_string(request).map_err(unpresentable)?;
+    only_value(&text).map(str::to_owned).map_err(unpresentable)
+}
+
+/// An answer, or an object's own error, as JSON has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// The answer of a method that cannot fail.
+    Plain(&'a str),
+    /// The success of a method that can.
+    Succeeded(&'a str),
+    /// Its error.
+    Failed(&'a str),
+}
+
+/// The response of a method that has this answer.
+pub fn answered<I: Interface>(
+    method: &Method,
+    answer: Answer<'_>,
+) -> Result<I::Response, InvokeError> {
+    let variant = method.variant;
+    let text = match answer {
+        Answer::Plain(value) => format!("{{\"{variant}\":{value}}}"),
+        Answer::Succeeded(value) => format!("{{\"{variant}\":{{\"Ok\":{value}}}}}"),
+        Answer::Failed(value) => format!("{{\"{variant}\":{{\"Err\":{value}}}}}"),
+    };
+    serde_json::from_str(&text).map_err(|error| InvokeError::Unpresentable {
+        sentence: format!("{}: {}", method.name, without_position(&error)),
+    })
 }
 
 /// The value of a JSON object's only entry: serde's form of an enum's variant.
@@ -142,6 +181,30 @@ mod tests {
                 sentence: "sold out".into(),
                 error: r#""sold out""#.into(),
             })
+        );
+    }
+
+    #[test]
+    fn requests_and_responses_survive_a_journey_as_json() {
+        let given = r#"{"item":"tea","count":2}"#;
+        let buying = request::<Shop>("buy", given).unwrap();
+        assert_eq!(arguments::<Shop>(&buying), Ok(given.into()));
+        let looking = request::<Shop>("look_around", "{}").unwrap();
+        assert_eq!(arguments::<Shop>(&looking), Ok("{}".into()));
+
+        let [buy, look] = Shop::METHODS else {
+            panic!("it has two methods")
+        };
+        let bought = answered::<Shop>(buy, Answer::Succeeded(r#"["tea"]"#));
+        assert!(matches!(bought, Ok(ShopResponse::Buy(Ok(items))) if items == ["tea"]));
+        let failed = answered::<Shop>(buy, Answer::Failed(r#""sold out""#));
+        assert!(matches!(failed, Ok(ShopResponse::Buy(Err(error))) if error == "sold out"));
+        let seen = answered::<Shop>(look, Answer::Plain("null"));
+        assert!(matches!(seen, Ok(ShopResponse::LookAround(None))));
+        let mixed_up = answered::<Shop>(look, Answer::Plain("\"x\"")).unwrap_err();
+        assert_eq!(
+            mixed_up.to_string(),
+            "the answer cannot be shown as JSON: look_around: invalid type: string \"x\", expected u8"
         );
     }
 

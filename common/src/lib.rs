@@ -1,5 +1,6 @@
 //! What both ends of a Pyroxene connection share.
 
+pub mod access;
 pub mod channel;
 pub mod codec;
 pub mod endpoint;
@@ -12,8 +13,11 @@ pub mod interfaces;
 pub mod json;
 pub mod message;
 pub mod net;
+pub mod reload;
+pub mod roster;
 pub mod scope;
 pub mod signal;
+pub mod tls;
 pub mod transport;
 pub mod values;
 pub mod wire;

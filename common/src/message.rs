@@ -3,7 +3,10 @@
 //! A call's body is an [`Envelope`](crate::envelope::Envelope) and the request's message; the other
 //! kinds of frames have the bodies below.
 
-use crate::codec::{self, CodecError};
+use crate::{
+    codec::{self, CodecError},
+    interfaces::tasks::Progress,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +64,15 @@ pub struct RefusedCall {
     pub refusal: Refusal,
 }
 
+/// How far a call is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallProgress {
+    /// The call.
+    pub request_id: u64,
+    /// What its method says.
+    pub progress: Progress,
+}
+
 /// Why a call was refused before it ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{sentence}")]
@@ -84,6 +96,15 @@ pub enum RefusalReason {
     NotHolder,
     /// The caller may not do this.
     Denied,
+    /// The caller has not proved who it is.
+    Unauthenticated,
+}
+
+impl RefusalReason {
+    /// Whether it is about who the caller is, so that another worker would say the same.
+    pub fn is_about_the_caller(self) -> bool {
+        matches!(self, Self::Denied | Self::Unauthenticated)
+    }
 }
 
 /// Why the sender of a go-away frame wants no more on this connection.

@@ -1,8 +1,10 @@
 //! Streams and listeners over every kind of [`Endpoint`].
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, tls::TlsClient};
 use std::{
+    fmt,
     io::{self, IoSlice},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
@@ -11,17 +13,18 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::TlsStream;
 
 /// A connected socket.
 #[derive(Debug)]
-pub enum Stream {
+pub enum Socket {
     /// Over TCP, without Nagle's delay.
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
 }
 
-impl Stream {
+impl Socket {
     /// Connects to an endpoint.
     pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
@@ -35,52 +38,126 @@ impl Stream {
     }
 }
 
-macro_rules! with_socket {
-    ($stream:expr, $socket:ident => $call:expr) => {
-        match $stream.get_mut() {
-            Stream::Tcp($socket) => $call,
-            Stream::Unix($socket) => $call,
+/// A socket, perhaps with TLS over it.
+#[derive(Debug)]
+pub enum Stream {
+    /// As it is.
+    Plain(Socket),
+    /// Encrypted.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Stream {
+    /// Connects to an endpoint, with TLS if `tls` says how.
+    pub async fn connect(endpoint: &Endpoint, tls: Option<&TlsClient>) -> io::Result<Self> {
+        let socket = Socket::connect(endpoint).await?;
+        match tls {
+            Some(tls) => tls.connect(socket, endpoint).await,
+            None => Ok(Self::Plain(socket)),
+        }
+    }
+}
+
+impl Socket {
+    /// Two sockets that are connected with each other, within this process.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = UnixStream::pair()?;
+        Ok((Self::Unix(one), Self::Unix(other)))
+    }
+}
+
+/// Forwards reading and writing to what a variant holds.
+macro_rules! forward {
+    ($name:ident { $($variant:ident)|+ }) => {
+        impl AsyncRead for $name {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(inner) => Pin::new(inner).poll_read(context, buffer),)+
+                }
+            }
+        }
+
+        impl AsyncWrite for $name {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    $(Self::$variant(inner) => Pin::new(inner).poll_write(context, bytes),)+
+                }
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    $(Self::$variant(inner) => Pin::new(inner).poll_write_vectored(context, slices),)+
+                }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(inner) => Pin::new(inner).poll_flush(context),)+
+                }
+            }
+
+            fn poll_shutdown(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(inner) => Pin::new(inner).poll_shutdown(context),)+
+                }
+            }
         }
     };
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        with_socket!(self, socket => Pin::new(socket).poll_read(context, buffer))
+forward!(Socket { Tcp | Unix });
+forward!(Stream { Plain | Tls });
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// From an address.
+    Ip(SocketAddr),
+    /// From a process of this machine.
+    Unix {
+        /// The user whose process it is.
+        uid: u32,
+    },
+}
+
+impl Peer {
+    /// The address without the port.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix { .. } => None,
+        }
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        with_socket!(self, socket => Pin::new(socket).poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        with_socket!(self, socket => Pin::new(socket).poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        with_socket!(self, socket => Pin::new(socket).poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        with_socket!(self, socket => Pin::new(socket).poll_shutdown(context))
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix { uid } => write!(f, "unix:uid={uid}"),
+        }
     }
 }
 
@@ -133,20 +210,18 @@ impl Listener {
         }
     }
 
-    /// The next connection, and the address it comes from.
-    pub async fn accept(&self) -> io::Result<(Stream, String)> {
+    /// The next connection, and where it comes from.
+    pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), peer.to_string()))
+                Ok((Socket::Tcp(stream), Peer::Ip(address)))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
-                let peer = stream
-                    .peer_cred()
-                    .map(|peer| format!("unix:uid={}", peer.uid()))?;
-                Ok((Stream::Unix(stream), peer))
+                let uid = stream.peer_cred()?.uid();
+                Ok((Socket::Unix(stream), Peer::Unix { uid }))
             }
         }
     }

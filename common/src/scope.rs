@@ -1,10 +1,18 @@
-//! What a running method can know beyond its parameters: who calls, and whether the caller has
-//! given up.
+//! What a running method can know beyond its parameters, and say beyond its answer: who calls,
+//! whether the caller has given up, and how far the work is.
 //!
 //! tarpc hands a method its deadline and trace; the rest is found here, in a thread-local that is
 //! set whenever the method's future is polled, and on the compute pool while its work runs.
 
-use std::{cell::RefCell, future::Future, pin::Pin, sync::Arc, task::Poll};
+use crate::{access::Identity, interfaces::tasks::Progress, tls::Holder};
+use std::{
+    cell::RefCell,
+    fmt::{self, Write},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The surroundings of one call.
@@ -15,6 +23,79 @@ pub struct Scope {
     /// For a method on a compute pool: cancelled once nobody waits for the answer any more. A
     /// method on the runtime needs no token: its future is dropped.
     pub cancellation: CancellationToken,
+    /// Where the method says how far it is.
+    pub reporter: Reporter,
+}
+
+/// Where a method says how far it is. Clones may go to other threads. What is said to the default
+/// one is heard by nobody.
+#[derive(Clone, Default)]
+pub struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reporter({})", self.is_heard())
+    }
+}
+
+/// The longest note of a report, in characters. What is longer is cut.
+pub const MAX_NOTE: usize = 200;
+
+impl Reporter {
+    /// A reporter that hands on what it is told.
+    pub fn new(hear: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says that the work is done to this `fraction`, from 0 to 1, and in words where it is. A
+    /// fraction beyond these bounds counts as the nearer one; NaN is ignored. A note is cut at
+    /// [`MAX_NOTE`] characters, and not even formatted if nobody listens.
+    pub fn report(&self, fraction: f64, note: impl fmt::Display) {
+        if let Some(hear) = &self.0
+            && let Some(progress) = bounded(fraction, note)
+        {
+            hear(progress);
+        }
+    }
+}
+
+/// The progress within its bounds, or nothing if it is none.
+pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress> {
+    if fraction.is_nan() {
+        return None;
+    }
+    let mut short = Short::default();
+    // An error says that the rest was cut.
+    let _ = write!(short, "{note}");
+    Some(Progress {
+        fraction: fraction.clamp(0.0, 1.0),
+        note: short.text,
+    })
+}
+
+/// Text that ends after [`MAX_NOTE`] characters.
+#[derive(Default)]
+struct Short {
+    text: String,
+    length: usize,
+}
+
+impl Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if self.length == MAX_NOTE {
+                return Err(fmt::Error);
+            }
+            self.text.push(character);
+            self.length += 1;
+        }
+        Ok(())
+    }
 }
 
 /// The other end of a connection.
@@ -24,6 +105,20 @@ pub struct Caller {
     pub address: String,
     /// What it calls itself in its hello.
     pub name: String,
+    /// Who it has proved to be, where that is asked.
+    pub identity: Option<Arc<Identity>>,
+    /// Whose certificate it showed, if it did.
+    pub certificate: Option<Holder>,
+}
+
+impl Caller {
+    /// The address without the port.
+    pub fn host(&self) -> &str {
+        match self.address.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => &self.address,
+        }
+    }
 }
 
 thread_local! {
@@ -39,6 +134,21 @@ pub fn current() -> Scope {
 /// of a compute pool. Long loops ask it now and then, and may hand clones of it to other threads.
 pub fn cancellation() -> CancellationToken {
     current().cancellation
+}
+
+/// Says how far the call is that runs on this thread: done to this `fraction`, from 0 to 1, and in
+/// words where. Callers that asked for it hear of it, ten times a second at most; if nobody did, it
+/// costs next to nothing. See [`Reporter::report`] for the bounds.
+///
+/// A method that spreads its work over other threads hands them its `current().reporter`.
+pub fn progress(fraction: f64, note: impl fmt::Display) {
+    let reporter = CURRENT.with(|current| {
+        let current = current.borrow();
+        current.as_ref().and_then(|scope| scope.reporter.0.clone())
+    });
+    if reporter.is_some() {
+        Reporter(reporter).report(fraction, note);
+    }
 }
 
 impl Scope {
@@ -80,5 +190,65 @@ impl<F: Future + Unpin> Future for Scoped<F> {
         let this = self.get_mut();
         let future = Pin::new(&mut this.future);
         this.scope.enter(|| future.poll(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn reports(work: impl FnOnce()) -> Vec<(f64, String)> {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let scope = Scope {
+            reporter: Reporter::new({
+                let heard = Arc::clone(&heard);
+                move |progress| {
+                    heard
+                        .lock()
+                        .unwrap()
+                        .push((progress.fraction, progress.note))
+                }
+            }),
+            ..Scope::default()
+        };
+        scope.enter(work);
+        heard.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn a_report_is_brought_within_its_bounds() {
+        let seen = reports(|| {
+            progress(-1.0, "a");
+            progress(f64::NAN, "b");
+            progress(f64::INFINITY, "c");
+            progress(0.25, "ä".repeat(MAX_NOTE + 1));
+        });
+        let long = "ä".repeat(MAX_NOTE);
+        let expected = [(0.0, "a".to_owned()), (1.0, "c".to_owned()), (0.25, long)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_note_that_nobody_hears_is_not_formatted() {
+        struct Loud;
+        impl fmt::Display for Loud {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("it was formatted")
+            }
+        }
+        progress(0.5, Loud);
+        Scope::default().enter(|| progress(0.5, Loud));
+        current().reporter.report(0.5, Loud);
+    }
+
+    #[test]
+    fn another_thread_can_report_for_the_call() {
+        let seen = reports(|| {
+            let reporter = current().reporter;
+            let other = std::thread::spawn(move || reporter.report(0.5, format_args!("{}", 2)));
+            other.join().unwrap();
+        });
+        assert_eq!(seen, [(0.5, "2".to_owned())]);
     }
 }

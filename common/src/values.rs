@@ -8,6 +8,7 @@
 //! Decoding allocates no more than the input fills, and never panics.
 
 mod blob;
+mod decimal;
 mod integer;
 mod matrix;
 mod numbers;
@@ -15,6 +16,7 @@ mod packed;
 mod payload;
 
 pub use blob::Blob;
+pub use decimal::{Decimal, DecimalError};
 pub use integer::Integer;
 pub use matrix::{Matrix, MatrixError};
 pub use numbers::{Number, Numbers};

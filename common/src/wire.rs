@@ -50,6 +50,12 @@ pub enum FrameKind {
     Refused = 7,
     /// To a client: how busy the worker is.
     Load = 8,
+    /// To a server: a fresh credential in the place of the one in the hello.
+    Credential = 9,
+    /// To a client: how far a call is. Only for calls that came as [`Watched`](Self::Watched).
+    Progress = 10,
+    /// To a server: as [`Call`](Self::Call), a request whose caller wants to hear how far it is.
+    Watched = 11,
 }
 
 impl FrameKind {
@@ -64,6 +70,9 @@ impl FrameKind {
             6 => Self::GoAway,
             7 => Self::Refused,
             8 => Self::Load,
+            9 => Self::Credential,
+            10 => Self::Progress,
+            11 => Self::Watched,
             _ => return None,
         })
     }

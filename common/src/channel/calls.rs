@@ -1,6 +1,6 @@
 //! The calls in flight on one connection: which await an answer, until when, and who waits.
 
-use super::error::AttemptError;
+use super::{client::Listener, error::AttemptError};
 use slab::Slab;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ struct Call<R> {
     /// The position in the stream after its last byte.
     end: u64,
     stage: Stage<R>,
+    /// Who wants to hear how far it is.
+    listener: Option<Listener>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl<R> Calls<R> {
             deadline,
             end: u64::MAX,
             stage: Stage::Waiting(waker),
+            listener: None,
         });
         self.waiting += 1;
         let earliest = self.earliest_deadline.get_or_insert(deadline);
@@ -81,6 +84,22 @@ impl<R> Calls<R> {
     pub(super) fn set_end(&mut self, id: u64, end: u64) {
         if let Some(call) = self.get(id) {
             call.end = end;
+        }
+    }
+
+    /// Notes who wants to hear how far a call is.
+    pub(super) fn listen(&mut self, id: u64, listener: Listener) {
+        if let Some(call) = self.get(id) {
+            call.listener = Some(listener);
+        }
+    }
+
+    /// Who wants to hear how far a call is, if somebody does and it has no answer yet.
+    pub(super) fn listener(&mut self, id: u64) -> Option<Listener> {
+        let call = self.get(id)?;
+        match call.stage {
+            Stage::Waiting(_) => call.listener.clone(),
+            Stage::Done(_) => None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     envelope::ENVELOPE_LEN,
     frame::FrameHeader,
-    interfaces::directory::Load,
+    interfaces::{directory::Load, tasks::Progress},
     message::{EncodedRequest, LARGE_MESSAGE},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
@@ -32,7 +32,7 @@ use std::{
 use tarpc::context;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot, watch},
     time::{Instant, timeout_at},
 };
 
@@ -63,6 +63,10 @@ impl<R> Drop for Connection<R> {
         }
     }
 }
+
+/// What hears how far a call is, always the newest. There is nothing to hear before the method has
+/// said something, and perhaps not the last thing that it said before it answered.
+pub type Listener = watch::Sender<Option<Progress>>;
 
 /// What callers and the pump share.
 pub(super) struct Shared<R> {
@@ -177,10 +181,20 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
 
     /// Calls, and waits for the answer until the context's deadline. Dropping the future tells the
     /// peer to stop working on the call.
-    pub async fn call(
+    pub fn call<'a>(
+        &'a self,
+        context: &'a context::Context,
+        request: &'a EncodedRequest,
+    ) -> impl Future<Output = Result<R, AttemptError>> + Send + use<'a, R> {
+        self.call_with_progress(context, request, None)
+    }
+
+    /// As [`call`](Self::call); a listener hears how far the method says that it is.
+    pub async fn call_with_progress(
         &self,
         context: &context::Context,
         request: &EncodedRequest,
+        listener: Option<&Listener>,
     ) -> Result<R, AttemptError> {
         let deadline = Instant::from_std(context.deadline);
         let requests = std::slice::from_ref(request);
@@ -189,7 +203,11 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             shared: &self.shared,
             context,
             deadline,
-            stage: Stage::Unsent { request, room },
+            stage: Stage::Unsent {
+                request,
+                room,
+                listener,
+            },
             permit: Some(permit),
         }
         .await
@@ -392,6 +410,32 @@ impl<R> Connection<R> {
     /// The load that the peer last reported, if it did.
     pub fn load(&self) -> Option<Load> {
         self.shared.lock().load
+    }
+
+    /// What shows the server a fresh credential, if it is given one, for as long as the connection
+    /// lasts. It answers whether it does, and does not keep the connection alive.
+    pub fn renewer(&self) -> impl Fn(Option<&[u8]>) -> bool + Send + Sync + use<R>
+    where
+        R: Send + 'static,
+    {
+        let shared = Arc::downgrade(&self.shared);
+        move |credential| {
+            let Some(shared) = shared.upgrade() else {
+                return false;
+            };
+            if !shared.open.load(Ordering::Relaxed) {
+                return false;
+            }
+            if let Some(credential) = credential {
+                let mut state = shared.lock();
+                state
+                    .outbox
+                    .push_raw_frame(FrameKind::Credential, credential);
+                drop(state);
+                shared.wake_pump();
+            }
+            true
+        }
     }
 
     /// Gives the connection up: it takes no more calls, and those in flight end.

@@ -1,7 +1,7 @@
 //! One call at the client, from its first poll to its answer.
 
 use super::{
-    client::{Phase, Shared, State},
+    client::{Listener, Phase, Shared, State},
     error::{AttemptError, ConnectionLost},
 };
 use crate::{
@@ -69,6 +69,7 @@ pub(super) enum Stage<'a> {
     Unsent {
         request: &'a EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
+        listener: Option<&'a Listener>,
     },
     Sent(u64),
     Done,
@@ -79,11 +80,15 @@ impl<R> Answer<'_, R> {
         &self,
         request: &EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
+        listener: Option<&Listener>,
         waker: &Waker,
     ) -> Result<u64, AttemptError> {
         let envelope = envelope_in_time(self.context)?;
         let header = FrameHeader {
-            kind: FrameKind::Call,
+            kind: match listener {
+                None => FrameKind::Call,
+                Some(_) => FrameKind::Watched,
+            },
             len: ENVELOPE_LEN + request.len(),
         };
         let mut state = self.shared.lock();
@@ -94,6 +99,9 @@ impl<R> Answer<'_, R> {
         state.append(&header.to_bytes(), &envelope.request(id), request);
         let end = state.outbox.end();
         state.calls.set_end(id, end);
+        if let Some(listener) = listener {
+            state.calls.listen(id, listener.clone());
+        }
         state.hold_room(end, room);
         let pump = state.pump.take();
         drop(state);
@@ -127,7 +135,11 @@ impl<R> Future for Answer<'_, R> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match std::mem::replace(&mut this.stage, Stage::Done) {
-            Stage::Unsent { request, room } => match this.send(request, room, context.waker()) {
+            Stage::Unsent {
+                request,
+                room,
+                listener,
+            } => match this.send(request, room, listener, context.waker()) {
                 Ok(id) => {
                     this.stage = Stage::Sent(id);
                     Poll::Pending

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     codec,
     interfaces::directory::Load,
-    message::{GoAway, RefusedCall},
+    message::{CallProgress, GoAway, RefusedCall},
+    scope,
     wire::FrameKind,
 };
 use serde::de::DeserializeOwned;
@@ -169,6 +170,16 @@ where
 
     fn deliver(&mut self, news: News) -> Result<(), ConnectionLost> {
         let mut state = self.shared.lock();
+        let mut heard = Vec::new();
+        for CallProgress {
+            request_id,
+            progress,
+        } in news.progress
+        {
+            // What a peer says is held to the same bounds as what is said here.
+            let progress = scope::bounded(progress.fraction, progress.note);
+            heard.extend(state.calls.listener(request_id).zip(progress));
+        }
         for (id, answer) in self.answers.drain(..) {
             self.wakers.extend(state.calls.complete(id, answer));
         }
@@ -190,6 +201,9 @@ where
             state.leave(Phase::GoingAway);
         }
         drop(state);
+        for (listener, progress) in heard {
+            listener.send_replace(Some(progress));
+        }
         self.wake_callers();
         match news.go_away {
             Some(GoAway::ProtocolError(sentence)) => Err(ConnectionLost::Rejected(sentence)),
@@ -280,6 +294,7 @@ struct News {
     go_away: Option<GoAway>,
     load: Option<Load>,
     pongs: Vec<Vec<u8>>,
+    progress: Vec<CallProgress>,
 }
 
 impl News {
@@ -303,7 +318,8 @@ impl News {
             FrameKind::Load => self.load = Some(codec::decode(body).map_err(protocol)?),
             FrameKind::Ping => self.pongs.push(body.to_vec()),
             FrameKind::Pong => {}
-            FrameKind::Batch | FrameKind::OneWay => {
+            FrameKind::Progress => self.progress.push(codec::decode(body).map_err(protocol)?),
+            FrameKind::Batch | FrameKind::OneWay | FrameKind::Credential | FrameKind::Watched => {
                 let what = format!("a client received a {kind:?} frame");
                 return Err(ConnectionLost::Protocol(what));
             }

@@ -1,6 +1,6 @@
 //! How an attempt at a call on one connection can end without the method's answer.
 
-use crate::{codec::CodecError, message::Refusal};
+use crate::{codec::CodecError, message::Refusal, tls::TlsFailure};
 use std::{io, sync::Arc, time::Duration};
 use tarpc::ServerError;
 
@@ -19,6 +19,9 @@ pub enum ConnectionLost {
     /// The peer says that it received something that makes no sense.
     #[error("the peer refused to go on: {0}")]
     Rejected(String),
+    /// The link could not be secured.
+    #[error(transparent)]
+    Insecure(TlsFailure),
     /// The peer sent nothing for too long.
     #[error("the peer was silent for {0:?}")]
     Silent(Duration),

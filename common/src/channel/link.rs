@@ -51,6 +51,8 @@ pub(super) struct Link<S> {
     writing: Writing,
     /// Whether the kernel refused bytes at the last attempt.
     write_blocked: bool,
+    /// Whether the stream (TLS) holds bytes that the kernel has yet to take.
+    unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
@@ -64,6 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             limit,
             writing: Writing::default(),
             write_blocked: false,
+            unflushed: false,
         }
     }
 
@@ -136,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     pub(super) fn has_unwritten(&self) -> bool {
-        !self.writing.is_empty()
+        self.unflushed || !self.writing.is_empty()
     }
 
     /// Writes as much as the kernel takes.
@@ -166,10 +169,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
             }
         }
-        if error.is_none()
-            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(context)
-        {
-            error = flushed.err();
+        if error.is_none() {
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Ready(flushed) => {
+                    self.unflushed = false;
+                    error = flushed.err();
+                }
+                Poll::Pending => self.unflushed = true,
+            }
         }
         Written {
             bytes,

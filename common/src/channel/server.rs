@@ -71,7 +71,12 @@ pub struct Session {
     pub drain: CancellationToken,
     /// What to report of the worker's load, if anything.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
+    /// What to do with a fresh credential, where credentials are asked for.
+    pub renew: Option<Renew>,
 }
+
+/// Takes a fresh credential of whoever is at the other end of a connection.
+pub type Renew = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,6 +226,9 @@ where
             return false;
         }
         let mut state = self.calls.lock();
+        if !state.reports.is_empty() {
+            state.push_reports(Instant::now());
+        }
         if state.outbox.is_empty() {
             return false;
         }
@@ -298,6 +306,7 @@ where
                 calls: &self.calls,
                 outbox: &mut self.outbox,
                 settings: &self.session.settings,
+                renew: self.session.renew.as_ref(),
                 scope: &self.scope,
                 template: &self.template,
                 batch: &mut self.batch,
@@ -327,12 +336,16 @@ where
     /// Looks after deadlines and silence.
     fn tick(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         loop {
-            let (busy, earliest) = {
+            let now = Instant::now();
+            let (busy, earliest, report) = {
                 let state = self.calls.lock();
-                (!state.pending.is_empty(), state.earliest_deadline)
+                // One that the link has no room for leaves once it has.
+                let waits = !state.reports.is_empty() && !self.link.has_unwritten();
+                let report = waits.then(|| state.reports.next_due(now)).flatten();
+                (!state.pending.is_empty(), state.earliest_deadline, report)
             };
-            self.liveness.set_busy(busy, Instant::now());
-            let wanted = [earliest, self.hang_up_at()]
+            self.liveness.set_busy(busy, now);
+            let wanted = [earliest, report, self.hang_up_at()]
                 .into_iter()
                 .flatten()
                 .fold(self.liveness.next_tick(), Instant::min);

@@ -3,6 +3,7 @@
 use super::{
     outbox::{Outbox, Unsendable},
     server::Unanswered,
+    server_progress::{Reports, Watched},
     settings::Settings,
 };
 use crate::{message::RefusedCall, wire::FrameKind};
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) earliest_deadline: Option<Instant>,
     serial: u64,
     pub(super) server: Option<Waker>,
+    /// What watched calls have said and the peer has yet to hear.
+    pub(super) reports: Reports,
 }
 
 /// A call that runs in a task of its own.
@@ -60,6 +63,8 @@ pub(super) struct Pending {
     /// Tells it from an earlier call to which the peer gave the same number.
     pub(super) serial: u64,
     pub(super) deadline: Instant,
+    /// What it says of its progress, if its caller wants to hear that.
+    pub(super) watched: Option<Arc<Watched>>,
 }
 
 impl ServerCalls {

@@ -3,8 +3,9 @@
 use super::{
     error::ConnectionLost,
     outbox::Outbox,
-    server::{Dispatch, Unanswered},
+    server::{Dispatch, Renew, Unanswered},
     server_calls::{Pending, ServerCalls, push_answer},
+    server_progress::Watched,
     settings::Settings,
 };
 use crate::{
@@ -32,6 +33,8 @@ struct Call<'a> {
     id: Option<u64>,
     envelope: Envelope,
     message: &'a [u8],
+    /// Whether the caller wants to hear how far it is.
+    watched: bool,
 }
 
 /// Starts the calls of a round of frames.
@@ -42,6 +45,7 @@ pub(super) struct Starter<'a, D, B, F> {
     pub(super) calls: &'a Arc<ServerCalls>,
     pub(super) outbox: &'a mut Outbox,
     pub(super) settings: &'a Settings,
+    pub(super) renew: Option<&'a Renew>,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
     /// What is left of a batch whose answers found no room.
@@ -59,7 +63,8 @@ where
     pub(super) fn handle(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), ConnectionLost> {
         let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
         match kind {
-            FrameKind::Call => self.handle_message(body)?,
+            FrameKind::Call => self.handle_message(body, false)?,
+            FrameKind::Watched => self.handle_message(body, true)?,
             FrameKind::Batch => {
                 let done = self.handle_batch(body)?;
                 let rest = body.get(done..).unwrap_or_default();
@@ -72,6 +77,7 @@ where
                     id: None,
                     envelope,
                     message,
+                    watched: false,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
                     return Err(protocol(&"a one-way call cannot be cancelled"));
@@ -80,7 +86,12 @@ where
             },
             FrameKind::Ping => self.outbox.push_raw_frame(FrameKind::Pong, body),
             FrameKind::Pong => {}
-            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load => {
+            FrameKind::Credential => {
+                if let Some(renew) = self.renew {
+                    renew(body);
+                }
+            }
+            FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => {
                 return Err(protocol(&format_args!(
                     "a server received a {kind:?} frame"
                 )));
@@ -98,13 +109,13 @@ where
                 break;
             }
             let message = message.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
-            self.handle_message(message)?;
+            self.handle_message(message, false)?;
             done += BATCH_LENGTH + message.len();
         }
         Ok(done)
     }
 
-    fn handle_message(&mut self, body: &[u8]) -> Result<(), ConnectionLost> {
+    fn handle_message(&mut self, body: &[u8], watched: bool) -> Result<(), ConnectionLost> {
         match ClientMessage::parse(body) {
             Ok(ClientMessage::Request {
                 envelope,
@@ -114,6 +125,7 @@ where
                 id: Some(id),
                 envelope,
                 message,
+                watched,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
             Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
@@ -131,6 +143,21 @@ where
         if call.id.is_some() && self.calls.is_full() {
             return self.answer(call.id, Err(Unanswered::Refused(overloaded())));
         }
+        let watched = call.id.filter(|_| call.watched);
+        if let Some(id) = watched {
+            let watched = Watched::new(id, self.calls);
+            let scope = Scope {
+                reporter: watched.reporter(),
+                ..self.scope.clone()
+            };
+            return scope.enter(|| self.begin_in(call, &scope, Some(watched)));
+        }
+        // The usual call finds itself in its connection's scope already.
+        self.begin_in(call, self.scope, None);
+    }
+
+    /// Begins a call that may run, in the scope that this thread has entered.
+    fn begin_in(&mut self, call: &Call<'_>, scope: &Scope, watched: Option<Arc<Watched>>) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let request = codec::decode::<D::Request>(call.message)?;
@@ -150,7 +177,10 @@ where
                 // Some futures hold resources until they are dropped.
                 self.slot.set(None);
             }
-            Poll::Pending => self.spawn(call.id, Instant::from_std(context.deadline)),
+            Poll::Pending => {
+                let deadline = Instant::from_std(context.deadline);
+                self.spawn(call.id, deadline, scope, watched);
+            }
         }
     }
 
@@ -161,9 +191,15 @@ where
     }
 
     /// Gives the future in the slot a task of its own.
-    fn spawn(&mut self, id: Option<u64>, deadline: Instant) {
+    fn spawn(
+        &mut self,
+        id: Option<u64>,
+        deadline: Instant,
+        scope: &Scope,
+        watched: Option<Arc<Watched>>,
+    ) {
         let slot = std::mem::replace(self.slot, Box::pin(None));
-        let future = self.scope.clone().wrap(Caught(slot));
+        let future = scope.clone().wrap(Caught(slot));
         let Some(id) = id else {
             // Nobody can cancel a one-way call, and it outlives its connection.
             let counted = self.calls.enter_one_way();
@@ -186,6 +222,7 @@ where
                 task: task.abort_handle(),
                 serial,
                 deadline,
+                watched,
             },
         );
     }

@@ -1,11 +1,17 @@
 //! From an accepted socket to a served connection.
 
-use super::{HostConfig, Object, object::Face};
+use super::{
+    HostConfig, Object,
+    crowd::{Bounds, Crowd, Place},
+    object::Face,
+};
 use crate::{
-    channel::{ConnectionLost, Session, Settings},
+    access::{Admitted, Permit, Renewal},
+    channel::{ConnectionLost, Renew, Session, Settings},
     hello::{self, Hello, RefusalCode, Refused, Welcome},
-    net::{Listener, Stream},
+    net::{Listener, Peer, Socket, Stream},
     scope::Caller,
+    tls::Holder,
     wire::{HELLO_TIMEOUT, MAGIC},
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
@@ -16,6 +22,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) settings: Settings,
     pub(super) config: HostConfig,
@@ -32,14 +39,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a refused stranger gets to read its refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How many connections may be in the middle of their handshake and hello.
+const MAX_STRANGERS: usize = 1024;
+
 pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
-    let places = Arc::new(Semaphore::new(
-        acceptor.config.max_connections.min(Semaphore::MAX_PERMITS),
-    ));
+    let crowd = Crowd::new(Bounds {
+        connections: acceptor.config.max_connections,
+        per_address: acceptor.config.max_connections_per_address,
+        strangers: MAX_STRANGERS,
+    });
     // Refusing is cheap but not free: beyond this many at once, strangers are simply dropped.
     let refusals = Arc::new(Semaphore::new(64));
     loop {
-        let (stream, address) = match listener.accept().await {
+        let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -47,90 +59,187 @@ pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
                 continue;
             }
         };
-        let acceptor = Arc::clone(&acceptor);
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let connections = acceptor.connections.clone();
-            connections.spawn(async move {
-                acceptor.welcome(stream, address).await;
-                drop(place);
-            });
-        } else if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
-            tokio::spawn(async move {
-                refuse_as_busy(stream).await;
-                drop(place);
-            });
+        match crowd.enter(&peer, &acceptor.stop) {
+            Ok(place) => {
+                let connections = acceptor.connections.clone();
+                let acceptor = Arc::clone(&acceptor);
+                connections.spawn(async move { acceptor.receive(socket, peer, place).await });
+            }
+            Err(full) => {
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        refuse_as_busy(socket, full.to_string()).await;
+                        drop(turn);
+                    });
+                }
+            }
         }
     }
 }
 
-async fn refuse_as_busy(mut stream: Stream) {
-    let sentence = "the server has as many connections as it may";
+async fn refuse_as_busy(mut socket: Socket, sentence: String) {
     let refused = Err(Refused::new(RefusalCode::Busy, sentence));
     // The stranger may be gone; nobody else wants to know.
-    let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut stream, &refused)).await;
+    let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut socket, &refused)).await;
+}
+
+/// A stream whose other end may be known by its certificate.
+struct Stranger {
+    stream: Stream,
+    holder: Option<Holder>,
+}
+
+/// What a hello comes to.
+struct Welcomed {
+    object: Object,
+    face: Face,
+    permit: Permit,
+    admitted: Option<Admitted>,
+    /// Whether it may call more than what is open to everybody.
+    is_let_in: bool,
 }
 
 impl Acceptor {
-    async fn welcome(&self, mut stream: Stream, address: String) {
+    async fn receive(&self, socket: Socket, peer: Peer, place: Place) {
         let greeted = tokio::select! {
             biased;
-            greeted = timeout(HELLO_TIMEOUT, self.greet(&mut stream)) => greeted,
+            greeted = timeout(HELLO_TIMEOUT, self.greet(socket, &place)) => greeted,
             // One that has not finished its hello by now has nothing to lose here.
             () = self.drain.cancelled() => return,
-            () = self.stop.cancelled() => return,
+            () = place.end.cancelled() => return,
         };
-        let (hello, object, face) = match greeted {
+        let (stranger, hello, welcomed) = match greeted {
             Ok(Ok(greeted)) => greeted,
-            Ok(Err(reason)) => return tracing::debug!(address, %reason, "hello failed"),
-            Err(_) => return tracing::debug!(address, "no hello in time"),
+            Ok(Err(reason)) => return tracing::debug!(%peer, %reason, "hello failed"),
+            Err(_) => return tracing::debug!(%peer, "no hello in time"),
         };
+        // Who has proved nothing stays a stranger: else those who do nothing further could take every
+        // place.
+        if welcomed.is_let_in || stranger.holder.is_some() {
+            place.greeted();
+        }
         tracing::debug!(
-            address,
+            %peer,
             object = hello.object,
             client = hello.client,
+            user = welcomed.admitted.as_ref().map(|admitted| &*admitted.identity().name),
             "connected"
         );
-        let peer_limit = usize::try_from(hello.max_message).unwrap_or(usize::MAX);
+        let caller = Caller {
+            address: peer.to_string(),
+            name: hello.client,
+            identity: welcomed
+                .admitted
+                .as_ref()
+                .map(|admitted| Arc::clone(admitted.identity())),
+            certificate: stranger.holder,
+        };
+        let serving = self.serve(stranger.stream, hello.max_message, welcomed, caller);
+        tokio::select! {
+            reason = serving => match reason {
+                ConnectionLost::Protocol(_) => tracing::warn!(%peer, %reason, "connection ended"),
+                reason => tracing::debug!(%peer, %reason, "connection ended"),
+            },
+            () = place.end.cancelled() => {}
+        }
+    }
+
+    /// Serves a connection from within the process, whose caller is known.
+    pub(super) async fn receive_local(&self, socket: Socket, caller: Caller) {
+        let mut stream = Stream::Plain(socket);
+        let greeted = timeout(HELLO_TIMEOUT, async {
+            let mut magic = [0; MAGIC.len()];
+            stream.read_exact(&mut magic).await?;
+            let decided = match hello::receive(&mut stream).await {
+                Ok(hello) => self
+                    .decide_trusted(&hello)
+                    .map(|welcomed| (hello, welcomed)),
+                Err(refused) => Err(refused),
+            };
+            let answer = decided.as_ref().map(|_| self.welcome_words());
+            hello::answer(&mut stream, &answer.map_err(Clone::clone)).await?;
+            decided.map_err(io::Error::other)
+        });
+        let Ok(Ok((hello, welcomed))) = greeted.await else {
+            return;
+        };
+        let serving = self.serve(stream, hello.max_message, welcomed, caller);
+        tokio::select! {
+            _ = serving => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn serve(
+        &self,
+        stream: Stream,
+        max_message: u64,
+        welcomed: Welcomed,
+        caller: Caller,
+    ) -> ConnectionLost {
+        let drain = self.drain.child_token();
+        let peer_limit = usize::try_from(max_message).unwrap_or(usize::MAX);
+        let Welcomed {
+            object,
+            face,
+            permit,
+            admitted,
+            is_let_in: _,
+        } = welcomed;
         let session = Session {
             settings: Settings {
                 max_send: self.settings.max_send.min(peer_limit),
                 ..self.settings
             },
-            caller: Arc::new(Caller {
-                address,
-                name: hello.client,
-            }),
-            drain: self.drain.clone(),
+            caller: Arc::new(caller),
+            drain: drain.clone(),
             load: self.config.load.clone(),
+            renew: admitted.map(|admitted| renewer(admitted, drain)),
         };
-        let caller = Arc::clone(&session.caller);
-        tokio::select! {
-            reason = object.serve(face, stream, session) => match reason {
-                ConnectionLost::Protocol(_) => {
-                    tracing::warn!(address = caller.address, %reason, "connection ended");
-                }
-                reason => tracing::debug!(address = caller.address, %reason, "connection ended"),
-            },
-            () = self.stop.cancelled() => {}
-        }
+        object.serve(face, stream, session, permit).await
     }
 
-    /// Hears a hello and answers it.
-    async fn greet(&self, stream: &mut Stream) -> io::Result<(Hello, Object, Face)> {
-        let mut first = [0; MAGIC.len()];
-        stream.read_exact(&mut first).await?;
-        if first != MAGIC {
-            return Err(turn_away(stream, first).await);
-        }
-        let decided = match hello::receive(stream).await {
-            Ok(hello) => self
-                .decide(&hello)
-                .map(|(object, face)| (hello, object, face)),
+    /// Agrees on TLS if that is spoken here, hears a hello, and answers it.
+    async fn greet(
+        &self,
+        socket: Socket,
+        place: &Place,
+    ) -> io::Result<(Stranger, Hello, Welcomed)> {
+        let mut stranger = self.secure(socket).await?;
+        let decided = match hello::receive(&mut stranger.stream).await {
+            Ok(hello) => self.decide(&hello, place).map(|welcomed| (hello, welcomed)),
             Err(refused) => Err(refused),
         };
         let answer = decided.as_ref().map(|_| self.welcome_words());
-        hello::answer(stream, &answer.map_err(Clone::clone)).await?;
-        decided.map_err(io::Error::other)
+        hello::answer(&mut stranger.stream, &answer.map_err(Clone::clone)).await?;
+        let (hello, welcomed) = decided.map_err(io::Error::other)?;
+        Ok((stranger, hello, welcomed))
+    }
+
+    /// The stream up to the first four bytes of the hello, encrypted if this host says so.
+    async fn secure(&self, mut socket: Socket) -> io::Result<Stranger> {
+        let mut first = [0; MAGIC.len()];
+        socket.read_exact(&mut first).await?;
+        let stranger = match &self.config.tls {
+            None if first == MAGIC => {
+                return Ok(Stranger {
+                    stream: Stream::Plain(socket),
+                    holder: None,
+                });
+            }
+            Some(tls) if hello::is_tls(first) => {
+                let (stream, holder) = tls.accept(socket, &first).await?;
+                Stranger { stream, holder }
+            }
+            Some(_) if first == MAGIC => return Err(demand_tls(socket).await),
+            _ => return Err(turn_away(&mut socket, first).await),
+        };
+        let Stranger { mut stream, holder } = stranger;
+        stream.read_exact(&mut first).await?;
+        if first != MAGIC {
+            return Err(turn_away(&mut stream, first).await);
+        }
+        Ok(Stranger { stream, holder })
     }
 
     fn welcome_words(&self) -> Welcome {
@@ -142,22 +251,83 @@ impl Acceptor {
         }
     }
 
-    fn decide(&self, hello: &Hello) -> Result<(Object, Face), Refused> {
+    fn refuse_if_draining(&self) -> Result<(), Refused> {
         if self.drain.is_cancelled() {
             let sentence = "the server is about to stop";
             return Err(Refused::new(RefusalCode::Draining, sentence));
         }
-        let object = self.objects.get(&hello.object).ok_or_else(|| {
-            let sentence = format!("there is no object '{}' here", hello.object);
-            Refused::new(RefusalCode::UnknownObject, sentence)
-        })?;
+        Ok(())
+    }
+
+    /// What somebody is welcomed to whom nobody needs to ask anything.
+    fn decide_trusted(&self, hello: &Hello) -> Result<Welcomed, Refused> {
+        self.refuse_if_draining()?;
+        let object = self.objects.get(&hello.object);
+        let object = object.ok_or_else(|| unknown_object(&hello.object))?;
+        Ok(Welcomed {
+            object: object.clone(),
+            face: object.face(&hello.object, &hello.interface, hello.interface_version)?,
+            permit: Permit::EVERYTHING,
+            admitted: None,
+            is_let_in: true,
+        })
+    }
+
+    fn decide(&self, hello: &Hello, place: &Place) -> Result<Welcomed, Refused> {
+        self.refuse_if_draining()?;
+        let object = self.objects.get(&hello.object);
+        let (admitted, is_let_in) = match &self.config.gate {
+            None => (None, true),
+            Some(gate) => match gate.admit(hello.credential.as_deref(), &place.end) {
+                Ok(admitted) => (admitted, true),
+                Err(_) if object.is_some_and(Object::is_open) => (None, false),
+                // Before anything is said about what there is here.
+                Err(refused) => return Err(refused),
+            },
+        };
+        let object = object.ok_or_else(|| unknown_object(&hello.object))?;
         let face = object.face(&hello.object, &hello.interface, hello.interface_version)?;
-        Ok((object.clone(), face))
+        let permit = match &admitted {
+            None => Permit::EVERYTHING,
+            Some(admitted) => object.permit(face, admitted.identity(), &hello.object)?,
+        };
+        Ok(Welcomed {
+            object: object.clone(),
+            face,
+            permit,
+            admitted,
+            is_let_in,
+        })
     }
 }
 
+fn unknown_object(name: &str) -> Refused {
+    let sentence = format!("there is no object '{name}' here");
+    Refused::new(RefusalCode::UnknownObject, sentence)
+}
+
+/// What a connection does with a fresh ticket. It keeps the bearer's place at the gate.
+fn renewer(admitted: Admitted, drain: CancellationToken) -> Renew {
+    Arc::new(move |ticket| {
+        // Whoever may do other things now has to connect again.
+        if admitted.renew(ticket) == Renewal::Changed {
+            drain.cancel();
+        }
+    })
+}
+
+/// Tells a client without TLS that it is wanted here.
+async fn demand_tls(mut socket: Socket) -> io::Error {
+    let sentence = "this port speaks TLS, and the hello came without it";
+    // What came is read first: bytes left unread would cut the refusal short.
+    let _ = hello::receive(&mut socket).await;
+    let refused = Err(Refused::new(RefusalCode::TlsRequired, sentence));
+    let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut socket, &refused)).await;
+    io::Error::new(io::ErrorKind::InvalidData, sentence)
+}
+
 /// Tells a stranger that speaks another protocol what this port is, as far as it can understand.
-async fn turn_away(stream: &mut Stream, first: [u8; 4]) -> io::Error {
+async fn turn_away(stream: &mut (impl tokio::io::AsyncWrite + Unpin), first: [u8; 4]) -> io::Error {
     let what = hello::foreign(first);
     let reply: &[u8] = match &first {
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" => {

@@ -1,9 +1,10 @@
 //! An object as a host sees it, whatever its interface is.
 
 use crate::{
+    access::{Identity, Permit, Policy},
     channel::{ConnectionLost, Dispatch, Session, Unanswered, serve},
     hello::{RefusalCode, Refused},
-    interface::{Interface, Serves},
+    interface::{Interface, Method, Serves},
     interfaces::invoke::{
         Invoke, InvokeError,
         invoke::{InvokeRequest, InvokeResponse},
@@ -17,11 +18,14 @@ use tarpc::{ServerError, context};
 
 /// An object that connections can ask for. It has two faces: its own interface, and [`Invoke`].
 #[derive(Clone)]
-pub struct Object(Arc<dyn Faces>);
+pub struct Object {
+    faces: Arc<dyn Faces>,
+    policy: Policy,
+}
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (interface, version) = self.0.interface();
+        let (interface, version) = self.interface();
         write!(f, "Object({interface} {version})")
     }
 }
@@ -33,10 +37,40 @@ impl Object {
         I: Interface,
         D: Dispatch<Request = I::Request, Response = I::Response>,
     {
-        Self(Arc::new(Hosted::<I, D> {
-            own: Arc::new(dispatch),
-            interface: PhantomData,
-        }))
+        Self {
+            faces: Arc::new(Hosted::<I, D> {
+                own: Arc::new(dispatch),
+                interface: PhantomData,
+            }),
+            policy: Policy::Patterns,
+        }
+    }
+
+    /// Who may call what, where callers are known. The default is [`Policy::Patterns`].
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Whether strangers may call it too.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.policy, Policy::Open)
+    }
+
+    /// What somebody may call over one of its faces, or that it is nothing.
+    pub(super) fn permit(
+        &self,
+        face: Face,
+        identity: &Arc<Identity>,
+        name: &str,
+    ) -> Result<Permit, Refused> {
+        let permit = self.policy.permit(identity, name, self.faces.methods());
+        match face {
+            Face::Own => permit.or_refuse(),
+            // How an object is called is no secret to anybody who is known.
+            Face::Invoke => Ok(permit),
+        }
     }
 
     /// An object whose methods run on the runtime, as they are.
@@ -50,12 +84,12 @@ impl Object {
 
     /// The name and version of its own interface.
     pub fn interface(&self) -> (&'static str, u32) {
-        self.0.interface()
+        self.faces.interface()
     }
 
     /// Picks the face that a client asked for, or says why there is none.
     pub(super) fn face(&self, name: &str, interface: &str, version: u32) -> Result<Face, Refused> {
-        let (own, own_version) = self.0.interface();
+        let (own, own_version) = self.interface();
         let (face, expected) = match interface {
             _ if interface == own => (Face::Own, own_version),
             _ if interface == Invoke::NAME => (Face::Invoke, Invoke::VERSION),
@@ -79,10 +113,11 @@ impl Object {
         face: Face,
         stream: Stream,
         session: Session,
+        permit: Permit,
     ) -> BoxFuture<'static, ConnectionLost> {
         match face {
-            Face::Own => self.0.serve_own(stream, session),
-            Face::Invoke => self.0.serve_invoke(stream, session),
+            Face::Own => self.faces.serve_own(stream, session, permit),
+            Face::Invoke => self.faces.serve_invoke(stream, session, permit),
         }
     }
 }
@@ -96,8 +131,19 @@ pub(super) enum Face {
 
 trait Faces: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
-    fn serve_own(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost>;
-    fn serve_invoke(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost>;
+    fn methods(&self) -> &'static [Method];
+    fn serve_own(
+        &self,
+        stream: Stream,
+        session: Session,
+        permit: Permit,
+    ) -> BoxFuture<'static, ConnectionLost>;
+    fn serve_invoke(
+        &self,
+        stream: Stream,
+        session: Session,
+        permit: Permit,
+    ) -> BoxFuture<'static, ConnectionLost>;
 }
 
 struct Hosted<I, D> {
@@ -114,13 +160,37 @@ where
         (I::NAME, I::VERSION)
     }
 
-    fn serve_own(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost> {
-        serve(stream, Arc::clone(&self.own), session).boxed()
+    fn methods(&self) -> &'static [Method] {
+        I::METHODS
     }
 
-    fn serve_invoke(&self, stream: Stream, session: Session) -> BoxFuture<'static, ConnectionLost> {
+    fn serve_own(
+        &self,
+        stream: Stream,
+        session: Session,
+        permit: Permit,
+    ) -> BoxFuture<'static, ConnectionLost> {
+        let own = Arc::clone(&self.own);
+        if permit.is_everything() {
+            return serve(stream, own, session).boxed();
+        }
+        let limited = Limited::<I, D> {
+            own,
+            permit,
+            interface: PhantomData,
+        };
+        serve(stream, Arc::new(limited), session).boxed()
+    }
+
+    fn serve_invoke(
+        &self,
+        stream: Stream,
+        session: Session,
+        permit: Permit,
+    ) -> BoxFuture<'static, ConnectionLost> {
         let invoke = ByName::<I, D> {
             own: Arc::clone(&self.own),
+            permit,
             interface: PhantomData,
         };
         serve(stream, Arc::new(invoke), session).boxed()
@@ -163,9 +233,37 @@ where
     }
 }
 
+/// An object of which a caller may not call every method.
+struct Limited<I, D> {
+    own: Arc<D>,
+    permit: Permit,
+    interface: PhantomData<I>,
+}
+
+impl<I, D> Dispatch for Limited<I, D>
+where
+    I: Interface,
+    D: Dispatch<Request = I::Request, Response = I::Response>,
+{
+    type Request = I::Request;
+    type Response = I::Response;
+
+    async fn dispatch(
+        self: Arc<Self>,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, Unanswered> {
+        self.permit
+            .check(I::request_index(&request), I::METHODS)
+            .map_err(Unanswered::Refused)?;
+        Arc::clone(&self.own).dispatch(context, request).await
+    }
+}
+
 /// The [`Invoke`] face of an object.
 struct ByName<I, D> {
     own: Arc<D>,
+    permit: Permit,
     interface: PhantomData<I>,
 }
 
@@ -185,6 +283,9 @@ where
             Ok(request) => request,
             Err(error) => return Ok(Err(error)),
         };
+        self.permit
+            .check(I::request_index(&request), I::METHODS)
+            .map_err(Unanswered::Refused)?;
         if as_repeatable && !I::is_repeatable(&request) {
             let method = method.to_owned();
             return Ok(Err(InvokeError::NotRepeatable { method }));

@@ -332,10 +332,22 @@ pub enum DirectoryError {
         /// What there is too much of.
         what: String,
     },
+    /// The caller may not do this.
+    #[error("{sentence}")]
+    Denied {
+        /// Who may not do what.
+        sentence: String,
+    },
     /// Something in the request makes no sense.
     #[error("{sentence}")]
     Invalid {
         /// What, and why.
+        sentence: String,
+    },
+    /// What keeps the name cannot be reached now.
+    #[error("the name cannot be kept now: {sentence}")]
+    Unavailable {
+        /// Why.
         sentence: String,
     },
 }

@@ -1,6 +1,6 @@
 //! Answers that say something about the call itself: for tests and diagnosis.
 
-use crate::values::Payload;
+use crate::{access::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,10 @@ pub struct Identity {
     pub caller: String,
     /// The address that the caller called from; empty for a call within the process.
     pub address: String,
+    /// The user that the caller has proved to be; null where nobody is asked.
+    pub user: Option<String>,
+    /// That user's role.
+    pub role: Option<Role>,
 }
 
 /// The error that `fail` was asked for.

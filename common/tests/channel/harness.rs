@@ -50,6 +50,7 @@ pub(crate) fn session() -> Session {
         caller: Arc::new(Caller::default()),
         drain: CancellationToken::new(),
         load: None,
+        renew: None,
     }
 }
 

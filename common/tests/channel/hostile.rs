@@ -35,7 +35,7 @@ async fn a_server_says_why_it_ends_a_connection() {
     let mut cancel_with_tail = cancel_frame(7)[5..].to_vec();
     cancel_with_tail.push(0);
     let cases = [
-        (header(0, 9), "frame kind 9 is not known"),
+        (header(0, 12), "frame kind 12 is not known"),
         (header(0, 0), "frame kind 0 is not known"),
         (
             header(1001, 1),
@@ -88,6 +88,10 @@ async fn a_server_says_why_it_ends_a_connection() {
         (
             frame(FrameKind::Refused, &[]),
             "a server received a Refused frame",
+        ),
+        (
+            frame(FrameKind::Progress, &[]),
+            "a server received a Progress frame",
         ),
         (
             frame(FrameKind::Load, &[]),
@@ -181,6 +185,8 @@ async fn a_client_ends_a_connection_that_makes_no_sense() {
         frame(FrameKind::Refused, &[1]),
         frame(FrameKind::GoAway, &[9, 9, 9, 9]),
         frame(FrameKind::Load, &[]),
+        frame(FrameKind::Progress, &[1]),
+        frame(FrameKind::Watched, &[]),
         frame(FrameKind::Batch, &[]),
         frame(FrameKind::OneWay, &[]),
         vec![0, 0, 0, 0, 77],

@@ -39,7 +39,7 @@ fn hello_for(object: &str, interface: &str, interface_version: u32) -> Hello {
 }
 
 async fn try_connect(at: &Endpoint, hello: &Hello) -> Result<Client, HelloError> {
-    let mut stream = within(Stream::connect(at)).await?;
+    let mut stream = within(Stream::connect(at, None)).await?;
     within(hello::greet(&mut stream, hello)).await?;
     Ok(Connection::new(stream, Settings::CLIENT))
 }
@@ -85,7 +85,7 @@ async fn strangers_are_refused_with_a_reason() {
 #[tokio::test]
 async fn a_newer_protocol_is_refused() {
     let (host, _) = host(config()).await;
-    let mut stream = Stream::connect(host.local_addr()).await.unwrap();
+    let mut stream = Stream::connect(host.local_addr(), None).await.unwrap();
     let newer = PROTOCOL_VERSION + 1;
     let words = [b"PYRX".as_slice(), &newer.to_be_bytes()].concat();
     stream.write_all(&words).await.unwrap();

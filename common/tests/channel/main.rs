@@ -21,4 +21,5 @@ mod memory;
 mod mutations;
 mod one_way;
 mod probe;
+mod progress;
 mod stock;

@@ -6,8 +6,8 @@ use crate::{
 };
 use pyroxene_common::{
     channel::{Connection, Settings},
-    interfaces::directory::Load,
-    message::{GoAway, Refusal, RefusalReason, RefusedCall},
+    interfaces::{directory::Load, tasks::Progress},
+    message::{CallProgress, GoAway, Refusal, RefusalReason, RefusedCall},
     wire::FrameKind,
 };
 use std::time::Duration;
@@ -71,6 +71,12 @@ async fn a_server_survives_any_client() {
     ];
     whole.extend(frame(FrameKind::Batch, &batch_body(&batch)));
     whole.extend(frame(FrameKind::Ping, b"ping"));
+    let work = Request::Work {
+        steps: 1,
+        chatty: false,
+    };
+    let body = request_body(6, minute, &work);
+    whole.extend(frame(FrameKind::Watched, &body));
     whole.extend(cancel_frame(2));
     whole.extend(request_frame(
         5,
@@ -123,6 +129,14 @@ async fn a_client_survives_any_server() {
         },
     };
     whole.extend(frame(FrameKind::Refused, &encode(&refused)));
+    let progress = CallProgress {
+        request_id: id(1),
+        progress: Progress {
+            fraction: 0.5,
+            note: "half".into(),
+        },
+    };
+    whole.extend(frame(FrameKind::Progress, &encode(&progress)));
     whole.extend(frame(FrameKind::GoAway, &encode(&GoAway::Draining)));
     whole.extend(response_frame(id(2), Response::Pass(2)));
     let (mut answered, mut lost) = (0, 0);

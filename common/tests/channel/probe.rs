@@ -1,8 +1,12 @@
 //! The object under test: methods that answer, wait, hang, panic and take notes on request.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use pyroxene_common::scope::progress;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 use tarpc::context::Context;
 use tokio::sync::{Semaphore, watch};
@@ -28,6 +32,11 @@ pyroxene_common::interface! {
         async fn panic_now(message: String);
         /// Panics once the gate has let it pass.
         async fn panic_later(message: String);
+        /// Says how far it is before each of so many passes of the gate: step by step, or a
+        /// thousand times for each step.
+        async fn work(steps: u32, chatty: bool) -> u32;
+        /// Says every ten milliseconds how far it is.
+        async fn chatter(times: u32);
     }
 }
 
@@ -133,6 +142,22 @@ impl probe::Probe for Object {
     async fn panic_later(self, _: Context, message: String) {
         self.gate().await;
         panic!("{message}");
+    }
+    async fn work(self, _: Context, steps: u32, chatty: bool) -> u32 {
+        for step in 0..steps {
+            for _ in 0..if chatty { 1000 } else { 0 } {
+                progress(0.0, "nearly nothing");
+            }
+            progress(f64::from(step) / f64::from(steps), format!("step {step}"));
+            self.gate().await;
+        }
+        steps
+    }
+    async fn chatter(self, _: Context, times: u32) {
+        for time in 1..=times {
+            progress(f64::from(time) / f64::from(times), "");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

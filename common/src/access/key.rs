@@ -1,0 +1,310 @@
+//! The keys that tickets are signed and checked with, as PASERK writes them.
+
+use super::{Claims, Ticket, TicketError, ticket};
+use pasetors::{
+    keys::{AsymmetricKeyPair, AsymmetricPublicKey, AsymmetricSecretKey, Generate},
+    paserk::{FormatAsPaserk, Id},
+    version4::V4,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use zeroize::Zeroizing;
+
+const SECRET_PREFIX: &str = "k4.secret.";
+const ID_PREFIX: &str = "k4.pid.";
+/// What follows the prefix of a key's id: 33 bytes in base64url.
+const ID_LEN: usize = 44;
+/// The first characters of a secret key that is all zeros.
+const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What can go wrong with keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The text is no key.
+    #[error("it is not a key of this kind")]
+    NotAKey,
+    /// No key could be made.
+    #[error("no key could be made: the system has no random numbers")]
+    NotMade,
+    /// No ticket could be made.
+    #[error("no ticket could be made: it would be too long")]
+    NotSigned,
+}
+
+/// What signs the tickets of a domain: the secret half of an Ed25519 key.
+///
+/// Its bytes are overwritten when it is dropped.
+pub struct DomainKey {
+    secret: AsymmetricSecretKey<V4>,
+    public: PublicKey,
+}
+
+impl DomainKey {
+    /// A new key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NotMade`] if the system has no random numbers.
+    pub fn generate() -> Result<Self, KeyError> {
+        let pair = AsymmetricKeyPair::<V4>::generate().map_err(|_| KeyError::NotMade)?;
+        Ok(Self {
+            secret: pair.secret,
+            public: PublicKey::new(pair.public)?,
+        })
+    }
+
+    /// Reads a key from its `k4.secret.…`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NotAKey`].
+    pub fn from_paserk(text: &str) -> Result<Self, KeyError> {
+        let encoded = text.strip_prefix(SECRET_PREFIX).ok_or(KeyError::NotAKey)?;
+        // The library would panic.
+        if encoded.starts_with(ZEROS) {
+            return Err(KeyError::NotAKey);
+        }
+        let secret = AsymmetricSecretKey::<V4>::try_from(text).map_err(|_| KeyError::NotAKey)?;
+        let public = AsymmetricPublicKey::try_from(&secret).map_err(|_| KeyError::NotAKey)?;
+        Ok(Self {
+            secret,
+            public: PublicKey::new(public)?,
+        })
+    }
+
+    /// The key as text, `k4.secret.…`.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: every key has a text.
+    pub fn to_paserk(&self) -> Result<Zeroizing<String>, KeyError> {
+        // With room for all of it, so that no part stays behind where it has grown from.
+        let mut text = Zeroizing::new(String::with_capacity(128));
+        self.secret.fmt(&mut *text).map_err(|_| KeyError::NotAKey)?;
+        Ok(text)
+    }
+
+    /// The half that checks.
+    pub fn public(&self) -> PublicKey {
+        self.public.clone()
+    }
+
+    /// Makes a ticket.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NotSigned`] if it would be longer than [`MAX_TICKET`](super::MAX_TICKET), which
+    /// no user's claims are.
+    pub fn sign(&self, claims: &Claims) -> Result<Ticket, KeyError> {
+        ticket::sign(&self.secret, &self.public.id, claims)
+    }
+}
+
+impl fmt::Debug for DomainKey {
+    /// Hides the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DomainKey")
+            .field("id", &self.public.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What checks the tickets of a domain. As text and in messages it is its `k4.public.…`.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct PublicKey {
+    key: AsymmetricPublicKey<V4>,
+    text: String,
+    id: KeyId,
+}
+
+impl PublicKey {
+    fn new(key: AsymmetricPublicKey<V4>) -> Result<Self, KeyError> {
+        let (mut text, mut id) = (String::new(), String::new());
+        key.fmt(&mut text).map_err(|_| KeyError::NotAKey)?;
+        Id::from(&key).fmt(&mut id).map_err(|_| KeyError::NotAKey)?;
+        let id = KeyId(id);
+        Ok(Self { key, text, id })
+    }
+
+    /// The short text that tells this key from others.
+    pub fn id(&self) -> KeyId {
+        self.id.clone()
+    }
+
+    /// Checks a ticket's signature and form, and reads what it says. Whether it is in force is
+    /// asked of the [`Claims`].
+    ///
+    /// # Errors
+    ///
+    /// [`TicketError::Malformed`], [`TicketError::OtherDomain`] or [`TicketError::Forged`].
+    pub fn verify(&self, ticket: &[u8]) -> Result<Claims, TicketError> {
+        ticket::verify(&self.key, &self.id, ticket)
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for PublicKey {}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let key = AsymmetricPublicKey::<V4>::try_from(text).map_err(|_| KeyError::NotAKey)?;
+        Self::new(key)
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        text.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.text
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PublicKey").field(&self.text).finish()
+    }
+}
+
+/// The short text that tells a public key from others: its PASERK id, `k4.pid.…`.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct KeyId(String);
+
+impl TryFrom<String> for KeyId {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let is_id = text
+            .strip_prefix(ID_PREFIX)
+            .is_some_and(|id| id.len() == ID_LEN && id.bytes().all(is_base64));
+        is_id.then_some(Self(text)).ok_or(KeyError::NotAKey)
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_are_read_as_they_are_written() {
+        let key = DomainKey::generate().unwrap();
+        let text = key.to_paserk().unwrap();
+        let again = DomainKey::from_paserk(&text).unwrap();
+        assert_eq!(again.to_paserk().unwrap(), text);
+        assert_eq!(again.public(), key.public());
+        let public = key.public().to_string();
+        assert_eq!(public.parse(), Ok(key.public()));
+        let json = serde_json::to_string(&key.public()).unwrap();
+        assert_eq!(json, format!("\"{public}\""));
+        assert_eq!(
+            serde_json::from_str::<PublicKey>(&json).unwrap(),
+            again.public()
+        );
+        assert_eq!(
+            KeyId::try_from(key.public().id().to_string()),
+            Ok(again.public().id())
+        );
+        assert_ne!(
+            DomainKey::generate().unwrap().public().id(),
+            key.public().id()
+        );
+    }
+
+    /// The test vectors k4.secret-2, k4.public-2 and k4.pid-2 of the PASERK specification.
+    #[test]
+    fn texts_are_those_of_the_specification() {
+        let secret = "k4.secret.cHFyc3R1dnd4eXp7fH1-f4CBgoOEhYaHiImKi4yNjo8c5WpIyC_5kWKhS8VEYSZ05dYfuTF-ZdQFV4D9vLTcNQ";
+        let public = "k4.public.cHFyc3R1dnd4eXp7fH1-f4CBgoOEhYaHiImKi4yNjo8";
+        let id = "k4.pid.9ShR3xc8-qVJ_di0tc9nx0IDIqbatdeM2mqLFBJsKRHs";
+        let key = DomainKey::from_paserk(secret).unwrap();
+        assert_eq!(*key.to_paserk().unwrap(), secret);
+        let public: PublicKey = public.parse().unwrap();
+        assert_eq!(public.id().to_string(), id);
+    }
+
+    #[test]
+    fn nobody_sees_a_secret_key_by_accident() {
+        let key = DomainKey::generate().unwrap();
+        let text = key.to_paserk().unwrap();
+        let shown = format!("{key:?}");
+        assert!(shown.contains("k4.pid."), "{shown}");
+        assert!(
+            !shown.contains(&text[SECRET_PREFIX.len()..][..8]),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let zero = format!("{SECRET_PREFIX}{}", "A".repeat(86));
+        let key = DomainKey::generate().unwrap();
+        let text = key.to_paserk().unwrap();
+        let public = key.public().to_string();
+        for text in [
+            "",
+            "k4.secret.",
+            "k4.secret.AAAA",
+            &zero,
+            &public,
+            &text[1..],
+        ] {
+            let error = DomainKey::from_paserk(text).unwrap_err();
+            assert_eq!(error, KeyError::NotAKey, "{text}");
+        }
+        for text in ["", "k4.public.", "k4.public.AAAA", &text] {
+            assert_eq!(text.parse::<PublicKey>(), Err(KeyError::NotAKey), "{text}");
+        }
+        for text in ["", "k4.pid.", "k4.pid.AAAA", &public] {
+            assert_eq!(KeyId::try_from(text.to_owned()), Err(KeyError::NotAKey));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_keys_never_panics(text in "(k4\\.(secret|public|pid)\\.)?[A-Za-z0-9_-]{0,90}") {
+            let _ = DomainKey::from_paserk(&text);
+            let _ = text.parse::<PublicKey>();
+            let _ = KeyId::try_from(text);
+        }
+    }
+}

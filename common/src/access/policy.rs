@@ -1,0 +1,189 @@
+//! What somebody may call of an object: decided once for each connection.
+
+use super::{Identity, Role, denials};
+use crate::{
+    hello::{RefusalCode, Refused},
+    interface::Method,
+    message::{Refusal, RefusalReason},
+};
+use std::sync::Arc;
+
+/// How an object decides who may call what.
+#[derive(Clone, Copy, Debug)]
+pub enum Policy {
+    /// Everybody may call everything, also those whom nobody knows.
+    Open,
+    /// Admins may call everything, users what their patterns allow, and nobody else anything.
+    Patterns,
+    /// A role may call the methods for which this is true.
+    Roles(fn(Role, method: &str) -> bool),
+}
+
+/// What one connection may call.
+#[derive(Clone, Debug)]
+pub struct Permit(Option<Arc<Limited>>);
+
+#[derive(Debug)]
+struct Limited {
+    identity: Arc<Identity>,
+    object: String,
+    /// By the methods' positions.
+    allowed: Box<[bool]>,
+}
+
+impl Permit {
+    /// Everything is allowed.
+    pub const EVERYTHING: Self = Self(None);
+
+    /// Whether everything is allowed, so that nobody has to ask for each call.
+    pub fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether the method at a position of `methods` may be called; if not, it is logged.
+    pub fn check(&self, index: usize, methods: &[Method]) -> Result<(), Refusal> {
+        let Some(limited) = &self.0 else {
+            return Ok(());
+        };
+        if limited.allowed.get(index).copied().unwrap_or(false) {
+            return Ok(());
+        }
+        let method = methods.get(index).map_or("?", |method| method.name);
+        Err(Refusal {
+            reason: RefusalReason::Denied,
+            retry_after_ms: 0,
+            sentence: denied(&limited.identity, &format!("{}.{method}", limited.object)),
+        })
+    }
+
+    /// Refuses a connection that could call nothing.
+    pub(crate) fn or_refuse(self) -> Result<Self, Refused> {
+        match &self.0 {
+            Some(limited) if !limited.allowed.contains(&true) => {
+                let sentence = denied(&limited.identity, &limited.object);
+                Err(Refused::new(RefusalCode::Denied, sentence))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Logs that somebody may not call something, and says it.
+fn denied(identity: &Identity, what: &str) -> String {
+    let Identity { name, role, .. } = identity;
+    denials::log(identity, what);
+    format!("'{name}' ({role}) may not call {what}")
+}
+
+impl Policy {
+    /// What somebody may call of an object with these methods.
+    pub(crate) fn permit(
+        self,
+        identity: &Arc<Identity>,
+        object: &str,
+        methods: &[Method],
+    ) -> Permit {
+        let may_call = |method: &Method| match self {
+            Self::Open => true,
+            Self::Patterns => match identity.role {
+                Role::Admin => true,
+                Role::User => identity.allow.allows(object, Some(method.name)),
+                Role::Worker | Role::Observer => false,
+            },
+            Self::Roles(may_call) => may_call(identity.role, method.name),
+        };
+        let allowed: Box<[bool]> = methods.iter().map(may_call).collect();
+        if !allowed.contains(&false) {
+            return Permit::EVERYTHING;
+        }
+        Permit(Some(Arc::new(Limited {
+            identity: Arc::clone(identity),
+            object: object.to_owned(),
+            allowed,
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        interface::Interface,
+        interfaces::{directory::Directory, echo::Echo},
+    };
+
+    fn identity(role: Role, allow: &[&str]) -> Arc<Identity> {
+        let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+        Arc::new(Identity {
+            name: "ana".to_owned(),
+            role,
+            allow: allow.try_into().unwrap(),
+        })
+    }
+
+    /// The methods of `echo` that somebody may call.
+    fn allowed(role: Role, allow: &[&str]) -> Vec<&'static str> {
+        let permit = Policy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS);
+        let methods = Echo::METHODS.iter().enumerate();
+        methods
+            .filter(|(index, _)| permit.check(*index, Echo::METHODS).is_ok())
+            .map(|(_, method)| method.name)
+            .collect()
+    }
+
+    #[test]
+    fn a_user_may_call_what_the_patterns_allow_and_other_roles_nothing_or_all() {
+        let all = ["echo", "sleep", "fail", "whoami"];
+        assert_eq!(allowed(Role::User, &["echo"]), all);
+        assert_eq!(allowed(Role::User, &["echo.whoami", "text"]), ["whoami"]);
+        assert_eq!(allowed(Role::User, &["text"]), [""; 0]);
+        assert_eq!(allowed(Role::Admin, &[]), all);
+        assert_eq!(allowed(Role::Worker, &["*"]), [""; 0]);
+        assert_eq!(allowed(Role::Observer, &["*"]), [""; 0]);
+    }
+
+    #[test]
+    fn whoever_may_call_everything_is_not_checked_again() {
+        let permit = Policy::Patterns.permit(&identity(Role::User, &["*"]), "echo", Echo::METHODS);
+        assert!(permit.is_everything());
+        let permit = Policy::Open.permit(&identity(Role::Observer, &[]), "echo", Echo::METHODS);
+        assert!(permit.is_everything());
+    }
+
+    #[test]
+    fn a_denial_says_who_and_what() {
+        let user = identity(Role::User, &["echo.whoami"]);
+        let permit = Policy::Patterns.permit(&user, "echo", Echo::METHODS);
+        let refusal = permit.check(1, Echo::METHODS).unwrap_err();
+        assert_eq!(refusal.reason, RefusalReason::Denied);
+        assert_eq!(refusal.sentence, "'ana' (user) may not call echo.sleep");
+        assert!(permit.check(99, Echo::METHODS).is_err());
+        assert!(permit.or_refuse().is_ok());
+        let permit = Policy::Patterns.permit(&user, "text", Echo::METHODS);
+        let refused = permit.or_refuse().unwrap_err();
+        assert_eq!(refused.code, RefusalCode::Denied);
+        assert_eq!(refused.sentence, "'ana' (user) may not call text");
+    }
+
+    #[test]
+    fn roles_decide_where_patterns_do_not() {
+        let look = |_: Role, method: &str| method == "list";
+        let observer = identity(Role::Observer, &[]);
+        let permit = Policy::Roles(look).permit(&observer, "directory", Directory::METHODS);
+        let index = |name| {
+            Directory::METHODS
+                .iter()
+                .position(|method| method.name == name)
+        };
+        assert!(
+            permit
+                .check(index("list").unwrap(), Directory::METHODS)
+                .is_ok()
+        );
+        assert!(
+            permit
+                .check(index("open").unwrap(), Directory::METHODS)
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! Connections to a host from within its own process.
+
+use super::accept::Acceptor;
+use crate::{endpoint::Endpoint, net::Socket, scope::Caller};
+use std::{
+    fmt, io,
+    sync::{Arc, Weak},
+};
+
+/// A way to connect to a host from within its process. It does not keep the host alive.
+#[derive(Clone)]
+pub struct LocalLink(Arc<Inner>);
+
+struct Inner {
+    endpoint: Endpoint,
+    host: Weak<Acceptor>,
+    caller: Caller,
+}
+
+impl fmt::Debug for LocalLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalLink({})", self.0.endpoint)
+    }
+}
+
+impl LocalLink {
+    pub(super) fn new(endpoint: Endpoint, host: Weak<Acceptor>, caller: Caller) -> Self {
+        Self(Arc::new(Inner {
+            endpoint,
+            host,
+            caller,
+        }))
+    }
+
+    /// Where others reach the host.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+
+    /// Connects. The hello is still to be said.
+    ///
+    /// # Errors
+    ///
+    /// The host is gone, or the process has no more file descriptors.
+    pub fn connect(&self) -> io::Result<Socket> {
+        let host = self.0.host.upgrade();
+        let host = host.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        let (here, there) = Socket::pair()?;
+        let caller = self.0.caller.clone();
+        let connections = host.connections.clone();
+        connections.spawn(async move { host.receive_local(there, caller).await });
+        Ok(here)
+    }
+}

@@ -1,0 +1,116 @@
+//! Who somebody is, and the tickets that prove it: the object that every name server hosts under
+//! the name [`OBJECT`]. It is the one object that strangers may call.
+
+use crate::access::{Identity, PublicKey, Revocation, Ticket};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The name of the access object on a name server.
+pub const OBJECT: &str = "access";
+
+crate::interface! {
+    /// Who somebody is.
+    #[name = "pyroxene.Access"]
+    #[version = 1]
+    pub trait Access in access {
+        /// A ticket for a user who knows the token.
+        #[repeatable]
+        async fn login(user: String, token: Secret) -> Result<Admission, AccessError>;
+        /// A ticket for the holder of the certificate that this connection was opened with.
+        #[repeatable]
+        async fn login_by_certificate() -> Result<Admission, AccessError>;
+        /// Whom this name server takes the caller for.
+        #[repeatable]
+        async fn whoami() -> WhoAmI;
+        /// Whose tickets are void, as soon as that differs from what was said in `version`, or after
+        /// `wait_ms` milliseconds. For workers.
+        #[repeatable]
+        async fn revocations(version: Option<u64>, wait_ms: u64) -> Result<Revocations, AccessError>;
+    }
+}
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Somebody was recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Admission {
+    /// What proves it, here and to the workers.
+    pub ticket: Ticket,
+    /// The key with which the ticket can be verified.
+    #[schemars(with = "String")]
+    pub key: PublicKey,
+    /// What the name server's clock shows, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// For how long the ticket is valid, in milliseconds.
+    pub life_ms: u64,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// Whom a name server takes a caller for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhoAmI {
+    /// Whether it asks at all.
+    pub authentication: bool,
+    /// Who the caller is, if it is known.
+    pub identity: Option<Identity>,
+    /// The address that the caller comes from.
+    pub address: String,
+}
+
+/// Whose tickets are void.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Revocations {
+    /// The number of this answer; it changes with it.
+    pub version: u64,
+    /// All of them.
+    pub revoked: Vec<Revocation>,
+}
+
+/// Why somebody was not recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+pub enum AccessError {
+    /// The name server asks nobody who it is.
+    #[error("the name server does not ask who anybody is")]
+    Off,
+    /// There is no such user, or the token is another one.
+    #[error("the user or the token is wrong")]
+    WrongToken,
+    /// The connection was opened without a certificate that names somebody.
+    #[error("there is no certificate that says who calls")]
+    NoCertificate,
+    /// The certificate names nobody who may do anything.
+    #[error("the certificate of '{name}' names no role")]
+    NoRole {
+        /// The holder.
+        name: String,
+    },
+    /// The user was revoked.
+    #[error("the access of '{name}' was revoked")]
+    Revoked {
+        /// The user.
+        name: String,
+    },
+    /// There were too many failures.
+    #[error("there were too many failed logins; try again in {} s", wait_ms.div_ceil(1000))]
+    TooManyAttempts {
+        /// For how long nothing more is tried, in milliseconds.
+        wait_ms: u64,
+    },
+    /// The caller may not ask this.
+    #[error("only workers may ask this")]
+    Denied,
+    /// The name server cannot sign a ticket.
+    #[error("the name server cannot make a ticket: {0}")]
+    Broken(String),
+}

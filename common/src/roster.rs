@@ -1,0 +1,215 @@
+//! Who is there, as far as one process knows: names, each under a session, for a while.
+//!
+//! A state machine without a clock. Rosters that tell each other what they know come to agree,
+//! whatever the order: a stay only grows, a session that has left does not come back by hearsay, and
+//! of two sessions with one name the lesser one keeps it.
+
+use crate::interfaces::presence::{Heard, Present};
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// For how long it is known that a session has left: longer than any hearsay of it.
+const LEFT: Duration = Duration::from_secs(120);
+
+/// The members of one space.
+#[derive(Clone, Debug, Default)]
+pub struct Roster {
+    members: BTreeMap<String, Held>,
+    /// Sessions that have left, and until when that is known.
+    left: HashMap<String, Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    session: String,
+    until: Instant,
+}
+
+/// Why a name cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is there under another session.
+    Taken,
+    /// There are too many.
+    Full,
+}
+
+impl Roster {
+    /// Takes a name, or keeps it, until then.
+    pub fn claim(
+        &mut self,
+        name: &str,
+        session: &str,
+        until: Instant,
+        limit: usize,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        self.expire(now);
+        let full = self.members.len() >= limit;
+        match self.members.entry(name.to_owned()) {
+            Entry::Occupied(held) if held.get().session != session => return Err(Refused::Taken),
+            Entry::Occupied(mut held) => {
+                let held = held.get_mut();
+                held.until = held.until.max(until);
+            }
+            Entry::Vacant(_) if full => return Err(Refused::Full),
+            Entry::Vacant(free) => {
+                let session = session.to_owned();
+                free.insert(Held { session, until });
+            }
+        }
+        self.left.remove(session);
+        Ok(())
+    }
+
+    /// Takes in what another roster says. Of more than `limit` members some are left out.
+    pub fn merge(&mut self, present: Present, limit: usize, now: Instant) {
+        for session in present.left.into_iter().take(limit) {
+            self.leave(&session, now);
+        }
+        for heard in present.members {
+            let until = now + Duration::from_millis(heard.stays_ms);
+            if self.left.contains_key(&heard.session) || until <= now {
+                continue;
+            }
+            let full = self.members.len() >= limit;
+            let session = heard.session;
+            match self.members.entry(heard.name) {
+                Entry::Vacant(_) if full => {}
+                Entry::Vacant(free) => {
+                    free.insert(Held { session, until });
+                }
+                Entry::Occupied(mut held) => {
+                    let held = held.get_mut();
+                    if held.session == session {
+                        held.until = held.until.max(until);
+                    } else if held.until <= now || session < held.session {
+                        *held = Held { session, until };
+                    }
+                }
+            }
+        }
+        self.expire(now);
+    }
+
+    /// A session leaves of its own accord.
+    pub fn leave(&mut self, session: &str, now: Instant) {
+        self.members.retain(|_, held| held.session != session);
+        // Told again it is not known for longer, or it would never be forgotten.
+        self.left
+            .entry(session.to_owned())
+            .or_insert_with(|| now + LEFT);
+    }
+
+    /// The session that has a name.
+    pub fn session(&self, name: &str, now: Instant) -> Option<&str> {
+        let held = self.members.get(name).filter(|held| held.until > now);
+        held.map(|held| &*held.session)
+    }
+
+    /// Everything that another roster may want to know.
+    pub fn present(&self, now: Instant) -> Present {
+        let there = self.members.iter().filter(|(_, held)| held.until > now);
+        let members = there.map(|(name, held)| Heard {
+            name: name.clone(),
+            session: held.session.clone(),
+            stays_ms: u64::try_from((held.until - now).as_millis()).unwrap_or(u64::MAX),
+        });
+        // The last moments of it are not told, or two that tell each other would never forget.
+        let told = self
+            .left
+            .iter()
+            .filter(|(_, until)| **until > now + LEFT / 2);
+        Present {
+            members: members.collect(),
+            left: told.map(|(session, _)| session.clone()).collect(),
+        }
+    }
+
+    /// Forgets what is over.
+    pub fn expire(&mut self, now: Instant) {
+        self.members.retain(|_, held| held.until > now);
+        self.left.retain(|_, until| *until > now);
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.left.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAY: Duration = Duration::from_secs(30);
+
+    fn names(roster: &Roster, now: Instant) -> Vec<String> {
+        let members = roster.present(now).members.into_iter();
+        members.map(|member| member.name).collect()
+    }
+
+    fn claim(roster: &mut Roster, name: &str, session: &str, now: Instant) -> Result<(), Refused> {
+        roster.claim(name, session, now + STAY, 3, now)
+    }
+
+    #[test]
+    fn a_name_is_one_sessions_for_as_long_as_it_is_heard_of() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        assert_eq!(claim(&mut roster, "ana", "1", now), Ok(()));
+        assert_eq!(claim(&mut roster, "ana", "2", now), Err(Refused::Taken));
+        let later = now + STAY / 2;
+        assert_eq!(claim(&mut roster, "ana", "1", later), Ok(()));
+        let late = now + STAY + Duration::from_secs(1);
+        assert_eq!(roster.session("ana", late), Some("1"));
+        assert_eq!(claim(&mut roster, "ana", "2", later + STAY), Ok(()));
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        for name in ["a", "b", "c"] {
+            claim(&mut roster, name, name, now).unwrap();
+        }
+        assert_eq!(claim(&mut roster, "d", "d", now), Err(Refused::Full));
+        assert_eq!(claim(&mut roster, "c", "c", now), Ok(()));
+        let mut other = Roster::default();
+        claim(&mut other, "e", "e", now).unwrap();
+        roster.merge(other.present(now), 3, now);
+        assert_eq!(names(&roster, now), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn who_leaves_is_gone_everywhere_until_it_comes_back_itself() {
+        let now = Instant::now();
+        let (mut here, mut there) = (Roster::default(), Roster::default());
+        claim(&mut here, "ana", "1", now).unwrap();
+        there.merge(here.present(now), 3, now);
+        assert_eq!(names(&there, now), ["ana"]);
+        let before = here.present(now);
+        here.leave("1", now);
+        there.merge(here.present(now), 3, now);
+        there.merge(before, 3, now);
+        assert_eq!(names(&there, now), [""; 0]);
+        assert_eq!(claim(&mut there, "ana", "1", now), Ok(()));
+        assert_eq!(names(&there, now), ["ana"]);
+        here.expire(now + LEFT);
+        assert!(here.is_empty());
+    }
+
+    #[test]
+    fn rosters_come_to_agree_on_who_has_a_name() {
+        let now = Instant::now();
+        let (mut here, mut there) = (Roster::default(), Roster::default());
+        claim(&mut here, "ana", "2", now).unwrap();
+        claim(&mut there, "ana", "1", now).unwrap();
+        let (of_here, of_there) = (here.present(now), there.present(now));
+        here.merge(of_there, 3, now);
+        there.merge(of_here, 3, now);
+        assert_eq!(here.session("ana", now), Some("1"));
+        assert_eq!(there.session("ana", now), Some("1"));
+    }
+}

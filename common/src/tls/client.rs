@@ -1,0 +1,116 @@
+//! The client's side of TLS.
+
+use super::{
+    ALPN, TlsFileError,
+    pem::{self, KeyPair},
+    provider,
+};
+use crate::{
+    endpoint::Endpoint,
+    net::{Socket, Stream},
+    reload::Reload,
+};
+use arc_swap::ArcSwap;
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, client::Resumption, pki_types::ServerName, version::TLS13},
+};
+
+/// Whom a client trusts, and what it shows if it is asked. Clones share it.
+#[derive(Clone)]
+pub struct TlsClient(Arc<Inner>);
+
+struct Inner {
+    authorities: PathBuf,
+    own: Option<KeyPair>,
+    config: ArcSwap<ClientConfig>,
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient")
+            .field("authorities", &self.0.authorities)
+            .field("own", &self.0.own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsClient {
+    /// A client that trusts the authorities in a file, and shows `own` to servers that ask.
+    pub fn new(authorities: PathBuf, own: Option<KeyPair>) -> Result<Self, TlsFileError> {
+        let config = read(&authorities, own.as_ref())?;
+        Ok(Self(Arc::new(Inner {
+            authorities,
+            own,
+            config: ArcSwap::from_pointee(config),
+        })))
+    }
+
+    /// Whether it has a certificate to show.
+    pub fn has_certificate(&self) -> bool {
+        self.0.own.is_some()
+    }
+
+    /// Shakes hands over a socket that was connected to `endpoint`, and verifies that the server's
+    /// certificate is for that host; at a Unix socket, for `localhost`.
+    pub(crate) async fn connect(
+        &self,
+        socket: Socket,
+        endpoint: &Endpoint,
+    ) -> Result<Stream, io::Error> {
+        let host = match endpoint {
+            Endpoint::Tcp { host, .. } => host.clone(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
+        };
+        let name = ServerName::try_from(host)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connector = TlsConnector::from(self.0.config.load_full());
+        let stream = connector.connect(name, socket).await?;
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+}
+
+fn read(authorities: &Path, own: Option<&KeyPair>) -> Result<ClientConfig, TlsFileError> {
+    let roots = pem::authorities(authorities)?;
+    let unusable = |error: tokio_rustls::rustls::Error| TlsFileError::Unusable {
+        path: authorities.display().to_string(),
+        what: "certificate authority",
+        why: error.to_string(),
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(unusable)?
+        .with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => {
+            let (certificates, key) = own.read()?;
+            builder
+                .with_client_auth_cert(certificates, key)
+                .map_err(|error| own.mismatch(&error))?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+impl Reload for TlsClient {
+    fn files(&self) -> Vec<PathBuf> {
+        let own = self.0.own.clone();
+        let own = own.into_iter().flat_map(|own| [own.certificate, own.key]);
+        own.chain([self.0.authorities.clone()]).collect()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let fresh = read(&self.0.authorities, self.0.own.as_ref());
+        let fresh = fresh.map_err(|error| error.to_string())?;
+        self.0.config.store(Arc::new(fresh));
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! What went wrong with TLS, in words.
+
+use std::io;
+use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
+
+/// Why there is no encrypted stream, as the client sees it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFailure {
+    /// The server does not speak TLS, or not the version that this side demands.
+    #[error("the server does not speak TLS 1.3 here; this side insists on it")]
+    Plain,
+    /// The server's certificate was not accepted.
+    #[error("the server's certificate {0}")]
+    Server(String),
+    /// The server did not accept this side's certificate, or misses one.
+    #[error("the server refuses this side's certificate: {0}")]
+    Client(&'static str),
+    /// Anything else.
+    #[error("TLS failed: {0}")]
+    Other(String),
+}
+
+impl TlsFailure {
+    /// What a stream's error says about TLS, if anything.
+    pub fn find(error: &io::Error) -> Option<Self> {
+        let error = error.get_ref()?.downcast_ref::<Error>()?;
+        Some(match error {
+            // Ours answers a stranger's handshake with the first; others answer with plain text.
+            Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | Error::InvalidMessage(_)
+            | Error::PeerIncompatible(_) => Self::Plain,
+            Error::InvalidCertificate(error) => Self::Server(about(error)),
+            Error::NoCertificatesPresented => Self::Server("is missing".to_owned()),
+            Error::AlertReceived(alert) => match refused(*alert) {
+                Some(why) => Self::Client(why),
+                None => Self::Other(format!("the server answered {alert:?}")),
+            },
+            error => Self::Other(error.to_string()),
+        })
+    }
+}
+
+fn about(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".into(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet".into()
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "is not from an authority that is trusted here".into()
+        }
+        CertificateError::NotValidForName => "is for another host".into(),
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => format!(
+            "is not for {} but for {}",
+            expected.to_str(),
+            presented
+                .iter()
+                .map(|name| bare(name))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not one of a server".into()
+        }
+        CertificateError::Revoked => "was revoked".into(),
+        error => format!("is not acceptable: {error}"),
+    }
+}
+
+/// A name without what rustls puts around it, as in `DnsName("db.example")`.
+fn bare(name: &str) -> &str {
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(name, |inner| inner.trim_matches('"'))
+}
+
+/// What an alert says about the certificate that this side showed or did not show.
+fn refused(alert: AlertDescription) -> Option<&'static str> {
+    Some(match alert {
+        AlertDescription::CertificateRequired => "it demands one, and there is none",
+        AlertDescription::CertificateExpired => "it has expired or is not valid yet",
+        AlertDescription::CertificateRevoked => "it was revoked",
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            "it is not from an authority that the server trusts"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::AccessDenied => "it is not acceptable there",
+        _ => return None,
+    })
+}

@@ -1,0 +1,35 @@
+//! Whom a verified certificate stands for.
+
+use crate::access::Role;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Whom a certificate stands for: its common name (CN), and the role in its organizational unit (OU).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The holder's name.
+    pub name: String,
+    /// The holder's role, if the certificate names one.
+    pub role: Option<Role>,
+}
+
+impl Holder {
+    /// Reads a certificate that was verified already. One that names nobody, or several, is nobody's.
+    pub(super) fn of(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let subject = certificate.subject();
+        let name = only(subject.iter_common_name())?;
+        let role = only(subject.iter_organizational_unit());
+        Some(Self {
+            name: name.to_owned(),
+            role: role.and_then(|role| role.parse().ok()),
+        })
+    }
+}
+
+/// The text of an attribute that stands there once.
+fn only<'a>(
+    mut values: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>,
+) -> Option<&'a str> {
+    let value = values.next()?.as_str().ok()?;
+    values.next().is_none().then_some(value)
+}

@@ -1,0 +1,134 @@
+//! Certificates and keys in PEM files.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+use tokio_rustls::rustls::{
+    self, RootCertStore,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+};
+
+/// A file of certificates or keys is at most this large, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The files of one's own certificate and key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The certificate, and those between it and the authority, in this order.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// A file of certificates or keys that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFileError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {why}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        why: String,
+    },
+    /// It holds something else than it should.
+    #[error("{path} holds no usable {what}: {why}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What it should hold.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The key is not the certificate's, or one of the two cannot be used.
+    #[error("{certificate} and {key} do not make a pair: {why}")]
+    Mismatch {
+        /// The file of the certificate.
+        certificate: String,
+        /// The file of the key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+pub(super) type Certificates = Vec<CertificateDer<'static>>;
+
+impl KeyPair {
+    pub(super) fn read(&self) -> Result<(Certificates, PrivateKeyDer<'static>), TlsFileError> {
+        let certificates = certificates(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
+            .map_err(|error| unusable(&self.key, "private key", why(&error)))?;
+        Ok((certificates, key))
+    }
+
+    pub(super) fn mismatch(&self, error: &rustls::Error) -> TlsFileError {
+        let why = match error {
+            rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+            error => error.to_string(),
+        };
+        TlsFileError::Mismatch {
+            certificate: self.certificate.display().to_string(),
+            key: self.key.display().to_string(),
+            why,
+        }
+    }
+}
+
+/// The authorities in a file.
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsFileError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(path, "certificate authority", error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Certificates, TlsFileError> {
+    let what = "certificate";
+    let certificates = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unusable(path, what, why(&error)))?;
+    if certificates.is_empty() {
+        return Err(unusable(path, what, why(&pem::Error::NoItemsFound)));
+    }
+    Ok(certificates)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsFileError> {
+    let read = || {
+        if fs::metadata(path)?.len() > MAX_FILE {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {MAX_FILE} bytes"),
+            ));
+        }
+        fs::read(path)
+    };
+    read().map_err(|error| TlsFileError::Unreadable {
+        path: path.display().to_string(),
+        why: error.to_string(),
+    })
+}
+
+fn why(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "there is none in PEM".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+fn unusable(path: &Path, what: &'static str, why: String) -> TlsFileError {
+    TlsFileError::Unusable {
+        path: path.display().to_string(),
+        what,
+        why,
+    }
+}

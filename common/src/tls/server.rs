@@ -1,0 +1,188 @@
+//! The server's side of TLS.
+
+use super::{
+    ALPN, Holder, TlsFileError,
+    pem::{self, KeyPair},
+    provider,
+};
+use crate::{
+    net::{Socket, Stream},
+    reload::Reload,
+};
+use arc_swap::ArcSwap;
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+use tokio_rustls::{
+    LazyConfigAcceptor,
+    rustls::{
+        ServerConfig,
+        server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier},
+        version::TLS13,
+    },
+};
+
+/// Whether clients need certificates of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked for one.
+    #[default]
+    None,
+    /// One that has a certificate may show it. A bad one is refused all the same.
+    Optional,
+    /// Nobody connects without one.
+    Required,
+}
+
+impl ClientAuth {
+    /// The setting as flags have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+}
+
+impl fmt::Display for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text that is not a [`ClientAuth`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not one of none, optional and required")]
+pub struct InvalidClientAuth(String);
+
+impl FromStr for ClientAuth {
+    type Err = InvalidClientAuth;
+
+    fn from_str(text: &str) -> Result<Self, InvalidClientAuth> {
+        [Self::None, Self::Optional, Self::Required]
+            .into_iter()
+            .find(|setting| setting.name() == text)
+            .ok_or_else(|| InvalidClientAuth(text.to_owned()))
+    }
+}
+
+/// What a server shows and demands. Clones share it.
+#[derive(Clone)]
+pub struct TlsServer(Arc<Inner>);
+
+struct Inner {
+    own: KeyPair,
+    authorities: Option<PathBuf>,
+    client_auth: ClientAuth,
+    config: ArcSwap<ServerConfig>,
+}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer")
+            .field("own", &self.0.own)
+            .field("authorities", &self.0.authorities)
+            .field("client_auth", &self.0.client_auth)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsServer {
+    /// A server that shows `own`. Clients' certificates are verified against `authorities`, which
+    /// has to be there unless `client_auth` is [`ClientAuth::None`].
+    pub fn new(
+        own: KeyPair,
+        authorities: Option<PathBuf>,
+        client_auth: ClientAuth,
+    ) -> Result<Self, TlsFileError> {
+        let config = read(&own, authorities.as_deref(), client_auth)?;
+        Ok(Self(Arc::new(Inner {
+            own,
+            authorities,
+            client_auth,
+            config: ArcSwap::from_pointee(config),
+        })))
+    }
+
+    /// Whether clients need certificates.
+    pub fn client_auth(&self) -> ClientAuth {
+        self.0.client_auth
+    }
+
+    /// Shakes hands over a socket of which the first bytes, `first`, have been read already. Answers
+    /// the encrypted stream, and who is at its other end.
+    pub(crate) async fn accept(
+        &self,
+        socket: Socket,
+        mut first: &[u8],
+    ) -> io::Result<(Stream, Option<Holder>)> {
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut first)?;
+        let handshake = LazyConfigAcceptor::new(acceptor, socket).await?;
+        let stream = handshake.into_stream(self.0.config.load_full()).await?;
+        let certificates = stream.get_ref().1.peer_certificates();
+        let holder = certificates
+            .and_then(<[_]>::first)
+            .and_then(|certificate| Holder::of(certificate));
+        Ok((Stream::Tls(Box::new(stream.into())), holder))
+    }
+}
+
+fn read(
+    own: &KeyPair,
+    authorities: Option<&Path>,
+    client_auth: ClientAuth,
+) -> Result<ServerConfig, TlsFileError> {
+    let (certificates, key) = own.read()?;
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| own.mismatch(&error))?;
+    let builder = match (client_auth, authorities) {
+        (ClientAuth::None, _) | (_, None) => builder.with_no_client_auth(),
+        (demand, Some(path)) => {
+            let roots = Arc::new(pem::authorities(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+            let verifier = match demand {
+                ClientAuth::Required => verifier,
+                ClientAuth::None | ClientAuth::Optional => verifier.allow_unauthenticated(),
+            };
+            let verifier = verifier.build().map_err(|error| TlsFileError::Unusable {
+                path: path.display().to_string(),
+                what: "certificate authority",
+                why: error.to_string(),
+            })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(certificates, key)
+        .map_err(|error| own.mismatch(&error))?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+impl Reload for TlsServer {
+    fn files(&self) -> Vec<PathBuf> {
+        let own = [self.0.own.certificate.clone(), self.0.own.key.clone()];
+        own.into_iter().chain(self.0.authorities.clone()).collect()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let Inner {
+            own,
+            authorities,
+            client_auth,
+            config,
+        } = &*self.0;
+        let fresh =
+            read(own, authorities.as_deref(), *client_auth).map_err(|error| error.to_string())?;
+        config.store(Arc::new(fresh));
+        Ok(())
+    }
+}
