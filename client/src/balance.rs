@@ -249,22 +249,19 @@ fn cheapest<'a, R: 'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{breaker::BreakerConfig, instance::Greeting};
+    use crate::{config::ClientConfig, instance::Greeting};
     use pyroxene_common::{
         channel::{AttemptError, ConnectionLost},
-        interfaces::directory::{Instance as Listed, Load, State},
+        interfaces::{
+            directory::{Instance as Listed, Load, State},
+            echo::Echo,
+        },
     };
     use std::{collections::HashMap, time::Duration};
 
     fn instances(count: usize) -> Vec<Arc<Instance<()>>> {
-        let greeting = Arc::new(Greeting {
-            interface: "I",
-            version: 1,
-            client: "test".into(),
-            max_message: 1024,
-            breaker: BreakerConfig::default(),
-            spin: Duration::ZERO,
-        });
+        let config = ClientConfig::without_nameservers();
+        let greeting = Arc::new(Greeting::new::<Echo>(&config));
         (0..count)
             .map(|n| {
                 let listed = Listed {

@@ -8,9 +8,10 @@ use crate::{
     instance::Greeting,
     nameserver::NameServer,
     object::{Known, Object},
+    passport::Passport,
     proxy::Proxy,
 };
-use pyroxene_common::interface::Interface;
+use pyroxene_common::{interface::Interface, reload::follow_files};
 use std::{
     any::Any,
     cell::Cell,
@@ -18,7 +19,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,10 +35,13 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: ClientConfig,
     nameservers: Vec<NameServer>,
+    passport: Option<Passport>,
     objects: Mutex<ObjectsInUse>,
     budget: Mutex<Budget>,
     /// Calls since the budget was last asked.
     calls: AtomicU64,
+    /// The name server that was the last to answer about tasks.
+    favourite: AtomicUsize,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
@@ -80,19 +84,39 @@ impl Client {
 
     /// A client that connects when it has to: also while no name server is up yet.
     pub fn new(config: ClientConfig) -> Self {
-        let nameservers = config
+        let nameservers: Vec<_> = config
             .nameservers
             .iter()
-            .map(|endpoint| {
-                NameServer::new(endpoint.clone(), config.name.clone(), config.max_message)
-            })
+            .map(|endpoint| NameServer::new(endpoint.clone(), &config))
             .collect();
         let stop = CancellationToken::new();
+        let logins: Vec<_> = nameservers
+            .iter()
+            .filter_map(NameServer::login)
+            .cloned()
+            .collect();
+        let passport = (!logins.is_empty()).then(|| Passport::new(logins));
+        if let Some(passport) = &passport {
+            for login in passport.logins() {
+                let renewing =
+                    Arc::clone(login).keep(Arc::clone(passport.renewers()), stop.clone());
+                tokio::spawn(renewing);
+            }
+        }
+        if let Some(tls) = config.security.tls.clone() {
+            let following = stop.clone();
+            tokio::spawn(async move {
+                following.run_until_cancelled(follow_files(tls)).await;
+            });
+        }
         Self(Arc::new(Inner {
             nameservers,
+            passport,
             objects: Mutex::default(),
             budget: Mutex::new(Budget::new(config.budget, Instant::now())),
             calls: AtomicU64::new(0),
+            // Not the same one for every client.
+            favourite: AtomicUsize::new(rand::random_range(0..=u16::MAX).into()),
             _stop_when_dropped: stop.clone().drop_guard(),
             stop,
             config,
@@ -157,17 +181,19 @@ impl Client {
                 let _ = timeout(LOOK_AGAIN, updates.changed()).await;
             }
         };
-        let unavailable = |reason: &str| {
-            CallError::Unavailable(Box::new(Trail {
+        let ended = |kind: fn(Box<Trail>) -> CallError, reason: String| {
+            kind(Box::new(Trail {
                 object: name.to_owned(),
                 method: "*".to_owned(),
-                reason: Some(reason.to_owned()),
+                reason: Some(reason),
                 attempts: Vec::new(),
             }))
         };
+        let unavailable = |reason: &str| ended(CallError::Unavailable, reason.to_owned());
         match timeout_at(deadline, known).await {
             Ok(Known::Some) => Ok(Proxy::new(self.clone(), object, false)),
             Ok(Known::None) => Err(unavailable("no live worker hosts it")),
+            Ok(Known::Refused(sentence)) => Err(ended(CallError::Refused, sentence)),
             Ok(Known::NobodyToAsk) => Err(unavailable("no name server can be reached")),
             Ok(Known::NotYet) | Err(_) => Err(unavailable("no name server answered in time")),
         }
@@ -189,19 +215,13 @@ impl Client {
         if let Some(object) = known.and_then(|known| known.downcast().ok()) {
             return object;
         }
-        let greeting = Arc::new(Greeting {
-            interface: I::NAME,
-            version: I::VERSION,
-            client: self.0.config.name.clone(),
-            max_message: self.0.config.max_message,
-            breaker: self.0.config.breaker,
-            spin: self.0.config.spin,
-        });
+        let mut greeting = Greeting::new::<I>(&self.0.config);
+        greeting.passport = self.0.passport.clone();
         let object = Arc::new(Object::new(
             name,
             Balancer::new(self.0.config.policy),
             self.0.nameservers.len(),
-            greeting,
+            Arc::new(greeting),
         ));
         for (index, nameserver) in self.0.nameservers.iter().enumerate() {
             let following = Arc::clone(&object);
@@ -230,6 +250,14 @@ impl Client {
         let calls = self.0.calls.swap(0, Ordering::Relaxed);
         let mut budget = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
         budget.withdraw(calls, now)
+    }
+
+    pub(crate) fn favourite(&self) -> &AtomicUsize {
+        &self.0.favourite
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.0.config.patience
     }
 
     pub(crate) fn hedge_after(&self) -> Option<Duration> {

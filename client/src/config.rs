@@ -1,25 +1,39 @@
 //! How a client is set up.
 
-use crate::{balance::Policy, breaker::BreakerConfig, budget::BudgetConfig};
+use crate::{
+    balance::Policy,
+    breaker::BreakerConfig,
+    budget::BudgetConfig,
+    security::{Credentials, Security},
+};
 use pyroxene_common::{
     channel::DEFAULT_SPIN,
     endpoint::{Endpoint, InvalidEndpoint},
+    host::LocalLink,
+    tls::TlsClient,
     wire::DEFAULT_MAX_MESSAGE,
 };
 use std::time::Duration;
+
+/// The default of [`ClientConfig::patience`]: a name server is restarted in that time.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client's settings.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) nameservers: Vec<Endpoint>,
+    /// The way to the one name server, if it is in this process.
+    pub(crate) local: Option<LocalLink>,
     pub(crate) name: String,
     pub(crate) policy: Policy,
     pub(crate) max_message: usize,
     pub(crate) max_attempts: u32,
     pub(crate) hedge_after: Option<Duration>,
     pub(crate) spin: Duration,
+    pub(crate) patience: Duration,
     pub(crate) breaker: BreakerConfig,
     pub(crate) budget: BudgetConfig,
+    pub(crate) security: Security,
 }
 
 /// A client cannot be set up like this.
@@ -47,15 +61,35 @@ impl ClientConfig {
         }
         Ok(Self {
             nameservers,
+            ..Self::without_nameservers()
+        })
+    }
+
+    /// The defaults, for a client of the name server in this process.
+    pub fn local(nameserver: LocalLink) -> Self {
+        Self {
+            nameservers: vec![nameserver.endpoint().clone()],
+            local: Some(nameserver),
+            ..Self::without_nameservers()
+        }
+    }
+
+    /// The defaults, for those who ask nobody.
+    pub(crate) fn without_nameservers() -> Self {
+        Self {
+            nameservers: Vec::new(),
+            local: None,
             name: format!("pid {}", std::process::id()),
             policy: Policy::default(),
             max_message: DEFAULT_MAX_MESSAGE,
             max_attempts: 16,
             hedge_after: None,
             spin: DEFAULT_SPIN,
+            patience: DEFAULT_PATIENCE,
             breaker: BreakerConfig::default(),
             budget: BudgetConfig::default(),
-        })
+            security: Security::default(),
+        }
     }
 
     /// The name servers, in the order given.
@@ -104,6 +138,29 @@ impl ClientConfig {
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
+        self
+    }
+
+    /// How long what is asked of the name servers about tasks goes on being asked while none of them
+    /// can answer. The default is 10 seconds.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Encrypts every connection, and trusts the servers that `tls` says. If it has a certificate,
+    /// name servers may recognise the client by it.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsClient) -> Self {
+        self.security.tls = Some(tls);
+        self
+    }
+
+    /// Whom to log in as.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.security.credentials = Some(credentials);
         self
     }
 

@@ -1,16 +1,16 @@
 //! Calls to one instance at a known address: no name server, no balancing, no retries.
 
 use crate::{
-    breaker::BreakerConfig,
-    instance::{Greeting, connect, expect_answer},
+    config::ClientConfig,
+    instance::{Greeting, connect_to_worker, expect_answer},
+    nameserver::NameServer,
+    passport::Passport,
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, DEFAULT_SPIN, Settings},
+    channel::{AttemptError, Connection},
     endpoint::Endpoint,
-    hello::HelloError,
     interface::Interface,
     message::EncodedRequest,
-    wire::DEFAULT_MAX_MESSAGE,
 };
 use std::fmt;
 use tarpc::{
@@ -24,17 +24,26 @@ use tarpc::{
 pub struct Direct<I: Interface>(Connection<I::Response>);
 
 impl<I: Interface> Direct<I> {
-    /// Connects to an object at an endpoint.
-    pub async fn connect(endpoint: &Endpoint, object: &str) -> Result<Self, HelloError> {
-        let greeting = Greeting {
-            interface: I::NAME,
-            version: I::VERSION,
-            client: format!("pid {}", std::process::id()),
-            max_message: DEFAULT_MAX_MESSAGE,
-            breaker: BreakerConfig::default(),
-            spin: DEFAULT_SPIN,
-        };
-        connect(endpoint, object, &greeting, Settings::CLIENT)
+    /// Connects to an object at an endpoint, in the clear and as nobody in particular.
+    pub async fn connect(endpoint: &Endpoint, object: &str) -> Result<Self, AttemptError> {
+        Self::connect_with(endpoint, object, &ClientConfig::without_nameservers()).await
+    }
+
+    /// Connects to an object at an endpoint, as `config` says. Its name servers are asked for a
+    /// ticket, if there is something that they could recognise the client by.
+    pub async fn connect_with(
+        endpoint: &Endpoint,
+        object: &str,
+        config: &ClientConfig,
+    ) -> Result<Self, AttemptError> {
+        let mut greeting = Greeting::new::<I>(config);
+        let logins = config
+            .endpoints()
+            .iter()
+            .filter_map(|nameserver| NameServer::new(nameserver.clone(), config).login().cloned());
+        let logins: Vec<_> = logins.collect();
+        greeting.passport = (!logins.is_empty()).then(|| Passport::new(logins));
+        connect_to_worker(endpoint, object, &greeting)
             .await
             .map(Self)
     }

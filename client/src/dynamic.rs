@@ -6,6 +6,7 @@ use crate::{
     proxy::{Answered, Proxy},
 };
 use pyroxene_common::{
+    channel::Listener,
     interface::Description,
     interfaces::invoke::{
         Invoke, InvokeError,
@@ -75,11 +76,24 @@ impl DynamicObject {
         method: &str,
         arguments: &Map<String, Value>,
     ) -> Result<Answered<String>, DynamicError> {
+        let arguments = serde_json::to_string(arguments).map_err(|error| unreadable(&error))?;
+        self.call_with_progress(context, method, arguments, None)
+            .await
+    }
+
+    /// Calls a method with arguments by name, given as a JSON object's text. `listener`, if there
+    /// is one, hears how far the method says that it is. The answer is JSON text.
+    pub async fn call_with_progress(
+        &self,
+        context: context::Context,
+        method: &str,
+        arguments: String,
+        listener: Option<&Listener>,
+    ) -> Result<Answered<String>, DynamicError> {
         let repeatable = self
             .description
             .method(method)
             .is_some_and(|method| method.repeatable);
-        let arguments = serde_json::to_string(arguments).map_err(|error| unreadable(&error))?;
         let request = {
             let method = method.to_owned();
             if repeatable {
@@ -88,7 +102,7 @@ impl DynamicObject {
                 InvokeRequest::Call { method, arguments }
             }
         };
-        let called = self.proxy.call_traced(context, &request).await;
+        let called = self.proxy.traced(context, &request, listener).await;
         let answered = called.map_err(|error| error.of_method(method))?;
         let response = match answered.response {
             InvokeResponse::CallRepeatable(answer) | InvokeResponse::Call(answer) => answer?,

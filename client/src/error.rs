@@ -84,6 +84,23 @@ impl CallError {
         &self.trail().attempts
     }
 
+    /// What the last attempt brought instead of an answer, alone; or why none was made.
+    pub fn last_reason(&self) -> String {
+        match (self.attempts().last(), &self.trail().reason) {
+            // What stands around a refusal's sentence adds nothing to it.
+            (
+                Some(Attempt {
+                    error: AttemptError::Refused(refusal),
+                    ..
+                }),
+                _,
+            ) => refusal.sentence.clone(),
+            (Some(attempt), _) => sentence(&attempt.error),
+            (None, Some(reason)) => reason.clone(),
+            (None, None) => self.to_string(),
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "was not sent",

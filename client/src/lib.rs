@@ -10,7 +10,8 @@
 //!    becomes a [`CallError`].
 //!
 //! [`Client::map`] spreads many calls; [`Client::dynamic`] calls objects by the names of their
-//! methods.
+//! methods. [`Client::submit`] hands a call to the name servers, which see to it that it is made
+//! (`tasks`). [`Client::topic`] is a durable log that they keep.
 
 pub mod backoff;
 pub mod balance;
@@ -27,8 +28,12 @@ mod map;
 pub mod membership;
 mod nameserver;
 mod object;
+mod passport;
 mod proxy;
 mod retry;
+mod security;
+mod tasks;
+mod topic;
 
 pub use balance::Policy;
 pub use client::{Client, ConnectError};
@@ -36,5 +41,8 @@ pub use config::{ClientConfig, InvalidConfig};
 pub use direct::Direct;
 pub use dynamic::{DynamicError, DynamicObject};
 pub use error::{Attempt, CallError, Trail};
-pub use nameserver::NameServer;
-pub use proxy::{Answered, Proxy};
+pub use nameserver::{Held, NameServer, Recognised, Service};
+pub use proxy::{Answered, Once, Proxy};
+pub use security::Credentials;
+pub use tasks::{Durable, NewTask, TaskError, TaskHandle};
+pub use topic::{Topic, TopicError};

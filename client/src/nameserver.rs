@@ -1,44 +1,40 @@
-//! The connection to one name server, made again whenever it is lost.
+//! One name server: the objects that it hosts itself, and who it says that we are.
 
-use crate::{
-    breaker::BreakerConfig,
-    error::{Attempt, CallError, Trail},
-    instance::{Greeting, connect, expect_answer},
-};
+mod login;
+mod service;
+
+pub use login::{Held, Recognised};
+pub(crate) use login::{Login, Renewers};
+pub use service::Service;
+
+use crate::{config::ClientConfig, instance::Greeting};
 use pyroxene_common::{
-    channel::{AttemptError, Connection, ConnectionLost, DEFAULT_SPIN, Patience, Settings},
+    channel::AttemptError,
     endpoint::Endpoint,
-    hello::{HelloError, RefusalCode},
     interface::Interface,
-    interfaces::directory::{
-        self, Directory,
-        directory::{DirectoryClient, DirectoryRequest, DirectoryResponse},
+    interfaces::{
+        access::{self, Access, access::AccessClient},
+        directory::{self, Directory, directory::DirectoryClient},
+        presence::{self, Presence, presence::PresenceClient},
+        tasks::{self, Tasks, tasks::TasksClient},
+        topics::{self, Topics, topics::TopicsClient},
     },
-    message::{EncodedRequest, Refusal, RefusalReason},
 };
-use std::{fmt, sync::Arc, time::Duration};
-use tarpc::{client::RpcError, client::stub::Stub, context};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout_at},
-};
+use std::{fmt, sync::Arc};
+use tokio::sync::watch;
 
-/// A name server is asked for a sign of life less often than a worker: a long poll is always in
-/// flight there.
-const PATIENCE: Patience = Patience {
-    ping_when_busy: Duration::from_secs(2),
-    ping_when_idle: Duration::from_secs(10),
-    give_up: Duration::from_secs(2),
-};
-
-/// One name server. As a tarpc stub it serves [`DirectoryClient`].
+/// One name server. Its connections are made when they are needed.
 #[derive(Clone)]
 pub struct NameServer(Arc<Inner>);
 
 struct Inner {
     endpoint: Endpoint,
-    greeting: Greeting,
-    connection: Mutex<Option<Connection<DirectoryResponse>>>,
+    login: Option<Arc<Login>>,
+    directory: Service<Directory>,
+    access: Service<Access>,
+    tasks: Service<Tasks>,
+    presence: Service<Presence>,
+    topics: Service<Topics>,
 }
 
 impl fmt::Debug for NameServer {
@@ -48,19 +44,29 @@ impl fmt::Debug for NameServer {
 }
 
 impl NameServer {
-    /// A name server that is not connected to yet. `client` is what we call ourselves there.
-    pub fn new(endpoint: Endpoint, client: impl Into<String>, max_message: usize) -> Self {
+    /// A name server that is not connected to yet, and is talked to as `config` says.
+    pub fn new(endpoint: Endpoint, config: &ClientConfig) -> Self {
+        let stranger = Service::new(
+            endpoint.clone(),
+            access::OBJECT,
+            Greeting::new::<Access>(config),
+            None,
+        );
+        let can_log_in = config.security.can_log_in() || config.local.is_some();
+        let login = can_log_in.then(|| {
+            let security = config.security.clone();
+            Arc::new(Login::new(endpoint.clone(), security, stranger))
+        });
+        // A name server in this process asks nobody from here for a ticket; workers may.
+        let shown = login.clone().filter(|_| config.local.is_none());
         Self(Arc::new(Inner {
+            directory: service::<Directory>(&endpoint, directory::OBJECT, config, &shown),
+            access: service::<Access>(&endpoint, access::OBJECT, config, &shown),
+            tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &shown),
+            presence: service::<Presence>(&endpoint, presence::OBJECT, config, &shown),
+            topics: service::<Topics>(&endpoint, topics::OBJECT, config, &shown),
+            login,
             endpoint,
-            greeting: Greeting {
-                interface: Directory::NAME,
-                version: Directory::VERSION,
-                client: client.into(),
-                max_message,
-                breaker: BreakerConfig::default(),
-                spin: DEFAULT_SPIN,
-            },
-            connection: Mutex::new(None),
         }))
     }
 
@@ -70,118 +76,57 @@ impl NameServer {
     }
 
     /// tarpc's client for its directory.
-    pub fn directory(&self) -> DirectoryClient<Self> {
-        DirectoryClient::from(self.clone())
+    pub fn directory(&self) -> DirectoryClient<Service<Directory>> {
+        self.0.directory.clone().into()
     }
 
-    async fn connection(&self) -> Result<Connection<DirectoryResponse>, AttemptError> {
-        let mut slot = self.0.connection.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(connection.clone());
-        }
-        let settings = Settings {
-            patience: PATIENCE,
-            ..Settings::CLIENT
+    /// tarpc's client for its access object.
+    pub fn access(&self) -> AccessClient<Service<Access>> {
+        self.0.access.clone().into()
+    }
+
+    /// tarpc's client for its tasks. [`Client::submit`](crate::Client::submit) uses that of any name
+    /// server that answers.
+    pub fn tasks(&self) -> TasksClient<Service<Tasks>> {
+        self.0.tasks.clone().into()
+    }
+
+    /// tarpc's client for its presence object.
+    pub fn presence(&self) -> PresenceClient<Service<Presence>> {
+        self.0.presence.clone().into()
+    }
+
+    /// tarpc's client for its topics.
+    pub fn topics(&self) -> TopicsClient<Service<Topics>> {
+        self.0.topics.clone().into()
+    }
+
+    /// Asks the name server whom it takes us for, unless it has said so already. Follow the answer
+    /// for what it says later. `None` if there is nothing that it could recognise us by.
+    pub async fn recognise(&self) -> Result<Option<watch::Receiver<Recognised>>, AttemptError> {
+        let Some(login) = &self.0.login else {
+            return Ok(None);
         };
-        let connection = connect(
-            &self.0.endpoint,
-            directory::OBJECT,
-            &self.0.greeting,
-            settings,
-        )
-        .await
-        .map_err(not_connected)?;
-        *slot = Some(connection.clone());
-        Ok(connection)
+        let recognised = login.recognised();
+        login.ticket().await?;
+        Ok(Some(recognised))
     }
 
-    async fn attempt(
-        &self,
-        context: &context::Context,
-        request: &DirectoryRequest,
-    ) -> Result<DirectoryResponse, AttemptError> {
-        let deadline = Instant::from_std(context.deadline);
-        let encoded = EncodedRequest::new(request).map_err(AttemptError::Encoding)?;
-        let connection = timeout_at(deadline, self.connection())
-            .await
-            .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
-        let response = connection.call(context, &encoded).await?;
-        expect_answer::<Directory>(request, response, &connection)
-    }
-
-    /// Calls a method of the directory once; every one of them is safe to repeat.
-    pub async fn call(
-        &self,
-        context: &context::Context,
-        request: &DirectoryRequest,
-    ) -> Result<DirectoryResponse, CallError> {
-        let started = Instant::now();
-        self.attempt(context, request).await.map_err(|error| {
-            let method = Directory::method(request).map_or("", |method| method.name);
-            let kind = match &error {
-                AttemptError::DeadlineExceeded { .. } => CallError::DeadlineExceeded,
-                AttemptError::Failed(_) => CallError::Failed,
-                AttemptError::TooLarge { .. } | AttemptError::Encoding(_) => CallError::NotSent,
-                AttemptError::Refused(refusal) if refusal.reason == RefusalReason::Denied => {
-                    CallError::Refused
-                }
-                AttemptError::NotSent(_) | AttemptError::MaybeRan(_) | AttemptError::Refused(_) => {
-                    CallError::Unavailable
-                }
-            };
-            kind(Box::new(Trail {
-                object: directory::OBJECT.to_owned(),
-                method: method.to_owned(),
-                reason: None,
-                attempts: vec![Attempt {
-                    worker: format!("name server {}", self.0.endpoint),
-                    endpoint: self.0.endpoint.to_string(),
-                    ended: started.elapsed(),
-                    error,
-                }],
-            }))
-        })
+    pub(crate) fn login(&self) -> Option<&Arc<Login>> {
+        self.0.login.as_ref()
     }
 }
 
-pub(crate) fn not_connected(error: HelloError) -> AttemptError {
-    match error {
-        HelloError::Io(error) => AttemptError::NotSent(ConnectionLost::from(error)),
-        HelloError::Refused(refused) => {
-            let reason = match refused.code {
-                RefusalCode::BadCredential | RefusalCode::Denied => RefusalReason::Denied,
-                RefusalCode::Busy => RefusalReason::Overloaded,
-                RefusalCode::Draining => RefusalReason::Draining,
-                RefusalCode::Malformed
-                | RefusalCode::UnsupportedProtocol
-                | RefusalCode::UnknownObject
-                | RefusalCode::WrongInterface
-                | RefusalCode::WrongVersion
-                | RefusalCode::Other => {
-                    return AttemptError::NotSent(ConnectionLost::Rejected(refused.sentence));
-                }
-            };
-            AttemptError::Refused(Refusal {
-                reason,
-                retry_after_ms: 0,
-                sentence: refused.sentence,
-            })
-        }
-        HelloError::Foreign(_) | HelloError::Timeout => {
-            AttemptError::NotSent(ConnectionLost::Rejected(error.to_string()))
-        }
-    }
-}
-
-impl Stub for NameServer {
-    type Req = DirectoryRequest;
-    type Resp = DirectoryResponse;
-
-    async fn call(
-        &self,
-        context: context::Context,
-        request: DirectoryRequest,
-    ) -> Result<DirectoryResponse, RpcError> {
-        Ok(Self::call(self, &context, &request).await?)
-    }
+fn service<I: Interface>(
+    endpoint: &Endpoint,
+    object: &'static str,
+    config: &ClientConfig,
+    login: &Option<Arc<Login>>,
+) -> Service<I> {
+    Service::new(
+        endpoint.clone(),
+        object,
+        Greeting::new::<I>(config),
+        login.clone(),
+    )
 }

@@ -3,6 +3,7 @@
 use crate::{
     backoff::Backoff,
     balance::Balancer,
+    error::CallError,
     instance::{Greeting, Instance},
     membership::{InstanceKey, Membership},
     nameserver::NameServer,
@@ -36,6 +37,8 @@ pub(crate) struct Object<R> {
     pub(crate) balancer: Balancer,
     instances: ArcSwap<Vec<Arc<Instance<R>>>>,
     membership: Mutex<Membership>,
+    /// What a name server said that does not answer because of who asks.
+    refusal: Mutex<Option<String>>,
     greeting: Arc<Greeting>,
     /// Counts the updates, for those who wait for an instance to appear.
     updates: watch::Sender<u64>,
@@ -51,7 +54,7 @@ impl<R> fmt::Debug for Object<R> {
 }
 
 /// What is known of an object's instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     /// There are some.
     Some,
@@ -59,6 +62,8 @@ pub(crate) enum Known {
     None,
     /// No name server could be asked.
     NobodyToAsk,
+    /// No name server could be asked, and one does not answer because of who asks.
+    Refused(String),
     /// Not every name server has answered yet.
     NotYet,
 }
@@ -75,6 +80,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             balancer,
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
+            refusal: Mutex::default(),
             greeting,
             updates: watch::Sender::new(0),
         }
@@ -95,6 +101,10 @@ impl<R: Send + Sync + 'static> Object<R> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn known(&self) -> Known {
         if !self.instances.load().is_empty() {
             return Known::Some;
@@ -103,7 +113,10 @@ impl<R: Send + Sync + 'static> Object<R> {
         match (membership.is_conclusive(), membership.in_contact()) {
             (false, _) => Known::NotYet,
             (true, true) => Known::None,
-            (true, false) => Known::NobodyToAsk,
+            (true, false) => match self.refusal().clone() {
+                Some(sentence) => Known::Refused(sentence),
+                None => Known::NobodyToAsk,
+            },
         }
     }
 
@@ -167,6 +180,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             match answer {
                 Ok(Ok(watched)) => {
                     failures = 0;
+                    *self.refusal() = None;
                     self.update(|membership| membership.heard(index, watched));
                     continue;
                 }
@@ -179,6 +193,7 @@ impl<R: Send + Sync + 'static> Object<R> {
                 }
                 Err(error) => {
                     tracing::debug!(object = self.name, %error, "watch lost");
+                    *self.refusal() = refused(CallError::from(error));
                     self.update(|membership| membership.lost(index));
                 }
             }
@@ -204,4 +219,9 @@ impl<R: Send + Sync + 'static> Object<R> {
             .watch(context, self.name.clone(), cursor, wait)
             .await
     }
+}
+
+/// What a name server says that does not answer because of who asks.
+fn refused(error: CallError) -> Option<String> {
+    matches!(error, CallError::Refused(_)).then(|| error.last_reason())
 }

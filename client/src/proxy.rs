@@ -1,9 +1,13 @@
 //! The stub for an object: picks an instance, calls it, and decides what a failure means.
 
-use crate::{backoff::Backoff, balance::NoPick};
 mod batch;
+mod once;
+
+pub use once::Once;
 
 use crate::{
+    backoff::Backoff,
+    balance::NoPick,
     client::Client,
     error::{Attempt, CallError, Trail},
     instance::{Instance, expect_answer},
@@ -11,7 +15,11 @@ use crate::{
     retry::{Verdict, judge},
 };
 use futures::future::{Either, select};
-use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
+use pyroxene_common::{
+    channel::{AttemptError, Listener},
+    interface::Interface,
+    message::EncodedRequest,
+};
 use rand::{RngExt, rngs::SmallRng};
 use std::{cell::RefCell, fmt, pin::pin, sync::Arc, time::Duration};
 use tarpc::{
@@ -70,6 +78,7 @@ struct Call<'a, I: Interface> {
     repeatable: bool,
     request: &'a I::Request,
     encoded: EncodedRequest,
+    listener: Option<&'a Listener>,
     tried: Vec<Arc<Instance<I::Response>>>,
     attempts: Vec<Attempt>,
     rounds: u32,
@@ -100,7 +109,27 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         request: &I::Request,
     ) -> Result<Answered<I::Response>, CallError> {
-        let (response, instance, attempts) = self.run(context, request).await?;
+        self.traced(context, request, None).await
+    }
+
+    /// As [`call_traced`](Self::call_traced); `listener` hears how far the method says that it is,
+    /// in whichever attempt.
+    pub async fn call_with_progress(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+        listener: &Listener,
+    ) -> Result<Answered<I::Response>, CallError> {
+        self.traced(context, request, Some(listener)).await
+    }
+
+    pub(crate) async fn traced(
+        &self,
+        context: context::Context,
+        request: &I::Request,
+        listener: Option<&Listener>,
+    ) -> Result<Answered<I::Response>, CallError> {
+        let (response, instance, attempts) = self.run(context, request, listener).await?;
         Ok(Answered {
             response,
             worker: instance.name().to_owned(),
@@ -116,8 +145,10 @@ impl<I: Interface> Proxy<I> {
         &self,
         context: context::Context,
         request: &I::Request,
+        listener: Option<&Listener>,
     ) -> Result<(I::Response, Arc<Instance<I::Response>>, usize), CallError> {
         let mut call = self.begin(context, request)?;
+        call.listener = listener;
         loop {
             let instance = match self.pick_now(&call) {
                 Ok(instance) => instance,
@@ -163,6 +194,7 @@ impl<I: Interface> Proxy<I> {
             repeatable: method.is_some_and(|method| method.repeatable),
             request,
             encoded,
+            listener: None,
             tried: Vec::new(),
             attempts: Vec::new(),
             rounds: 0,
@@ -208,6 +240,8 @@ impl<I: Interface> Proxy<I> {
     }
 
     async fn wait_for_instance(&self, call: &mut Call<'_, I>) -> Result<(), CallError> {
+        type Verdict = (fn(Box<Trail>) -> CallError, String);
+        let unavailable = |reason: &str| -> Verdict { (CallError::Unavailable, reason.to_owned()) };
         let mut updates = self.object.updates();
         let ready = async {
             loop {
@@ -220,8 +254,9 @@ impl<I: Interface> Proxy<I> {
                     // Every instance drains: its replacement may already be on its way.
                     Known::Some => sleep(DRAINING_GRACE).await,
                     Known::NotYet => {}
-                    Known::None if !self.weak => return Err(NOT_HOSTED),
-                    Known::NobodyToAsk if !self.weak => return Err(NOBODY_TO_ASK),
+                    Known::None if !self.weak => return Err(unavailable(NOT_HOSTED)),
+                    Known::Refused(sentence) => return Err((CallError::Refused, sentence)),
+                    Known::NobodyToAsk if !self.weak => return Err(unavailable(NOBODY_TO_ASK)),
                     Known::None | Known::NobodyToAsk => {}
                 }
                 // The sender lives in the object that we hold.
@@ -230,11 +265,11 @@ impl<I: Interface> Proxy<I> {
         };
         match timeout_at(call.deadline, ready).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(reason)) => {
+            Ok(Err((kind, reason))) => {
                 // Nothing was awaited: a caller that tries again in a loop must not keep its
                 // thread from everybody else.
                 tokio::task::consume_budget().await;
-                Err(self.error(CallError::Unavailable, call, Some(reason.to_owned())))
+                Err(self.error(kind, call, Some(reason)))
             }
             Err(_) => {
                 let reason = match self.object.known() {
@@ -344,7 +379,9 @@ impl<I: Interface> Proxy<I> {
             Some(connection) => connection,
             None => Box::pin(instance.connection(call.deadline)).await?,
         };
-        let response = connection.call(&call.context, &call.encoded).await?;
+        let response = connection
+            .call_with_progress(&call.context, &call.encoded, call.listener)
+            .await?;
         expect_answer::<I>(call.request, response, &connection)
     }
 
@@ -412,7 +449,7 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let (response, ..) = self.run(context, &request).await?;
+        let (response, ..) = self.run(context, &request, None).await?;
         Ok(response)
     }
 }

@@ -26,7 +26,9 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
             last: CallError::Unavailable,
         },
         AttemptError::Refused(refusal) => match refusal.reason {
-            RefusalReason::Denied => Verdict::Final(CallError::Refused),
+            RefusalReason::Denied | RefusalReason::Unauthenticated => {
+                Verdict::Final(CallError::Refused)
+            }
             RefusalReason::Overloaded | RefusalReason::Draining | RefusalReason::NotHolder => {
                 Verdict::TryElsewhere {
                     costs_budget: refusal.reason == RefusalReason::Overloaded,

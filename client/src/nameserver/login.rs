@@ -1,0 +1,272 @@
+//! Who one name server says that we are: a ticket, got when it is first needed and renewed halfway
+//! through its life.
+
+use super::service::Service;
+use crate::{backoff::Backoff, security::Security};
+use pyroxene_common::{
+    access::Ticket,
+    channel::AttemptError,
+    endpoint::Endpoint,
+    interfaces::access::{
+        Access, AccessError, Admission,
+        access::{AccessRequest, AccessResponse},
+    },
+    message::{Refusal, RefusalReason},
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tarpc::context;
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+/// For so long a name server that does not ask who we are is not tried again.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long one login may take.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+
+/// Whom a name server takes us for.
+#[derive(Clone, Debug)]
+pub enum Recognised {
+    /// It was not asked yet.
+    NotYet,
+    /// It did not ask who we are when we last wanted to log in, at this time.
+    NotAsked(Instant),
+    /// Somebody who has a ticket.
+    As(Held),
+}
+
+/// An admission, and when it was given by our clock.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What the name server said.
+    pub admission: Arc<Admission>,
+    /// When its answer came.
+    pub at: Instant,
+}
+
+impl Held {
+    fn ends(&self) -> Instant {
+        self.at + Duration::from_millis(self.admission.life_ms)
+    }
+
+    /// A part of its life after it was given.
+    fn after(&self, part: u32) -> Instant {
+        self.at + Duration::from_millis(self.admission.life_ms) / part
+    }
+}
+
+/// See [`Connection::renewer`](pyroxene_common::channel::Connection::renewer).
+type Renewer = Box<dyn Fn(Option<&[u8]>) -> bool + Send + Sync>;
+
+/// A list of so many, or twice as many and so on, is looked through for those that are gone.
+const LOOK_THROUGH_AT: usize = 64;
+
+/// Connections that want to be shown fresh tickets.
+#[derive(Default)]
+pub(crate) struct Renewers(Mutex<Vec<Renewer>>);
+
+impl Renewers {
+    pub(crate) fn add(&self, renewer: impl Fn(Option<&[u8]>) -> bool + Send + Sync + 'static) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= LOOK_THROUGH_AT && all.len().is_power_of_two() {
+            all.retain(|renew| renew(None));
+        }
+        all.push(Box::new(renewer));
+    }
+
+    fn show(&self, ticket: &Ticket) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|renew| renew(Some(ticket.as_bytes())));
+    }
+}
+
+/// What one name server knows us by.
+pub(crate) struct Login {
+    endpoint: Endpoint,
+    security: Security,
+    access: Service<Access>,
+    recognised: watch::Sender<Recognised>,
+    /// Held while a login is under way, so that many who need a ticket make one.
+    logging_in: AsyncMutex<()>,
+    own: Renewers,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.endpoint)
+    }
+}
+
+impl Login {
+    /// `access` is the name server's access object, connected to without a ticket.
+    pub(super) fn new(endpoint: Endpoint, security: Security, access: Service<Access>) -> Self {
+        Self {
+            endpoint,
+            security,
+            access,
+            recognised: watch::Sender::new(Recognised::NotYet),
+            logging_in: AsyncMutex::new(()),
+            own: Renewers::default(),
+        }
+    }
+
+    /// What the name server said last, and whenever it says something new.
+    pub(crate) fn recognised(&self) -> watch::Receiver<Recognised> {
+        self.recognised.subscribe()
+    }
+
+    /// The ticket, if it has not expired.
+    pub(crate) fn ticket_in_hand(&self) -> Option<(Ticket, Instant)> {
+        match &*self.recognised.borrow() {
+            Recognised::As(held) if Instant::now() < held.ends() => {
+                Some((held.admission.ticket.clone(), held.ends()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The ticket, or a new one; none if the name server does not ask who we are.
+    pub(crate) async fn ticket(&self) -> Result<Option<Ticket>, AttemptError> {
+        if let Recognised::NotAsked(at) = &*self.recognised.borrow()
+            && at.elapsed() < ASK_AGAIN
+        {
+            return Ok(None);
+        }
+        match self.ticket_in_hand() {
+            Some((ticket, _)) => Ok(Some(ticket)),
+            None => self.renew(None).await,
+        }
+    }
+
+    /// Another ticket than `old`.
+    pub(crate) async fn renew(&self, old: Option<&Ticket>) -> Result<Option<Ticket>, AttemptError> {
+        let _one_at_a_time = self.logging_in.lock().await;
+        if let Some((ticket, _)) = self.ticket_in_hand()
+            && Some(&ticket) != old
+        {
+            return Ok(Some(ticket));
+        }
+        match self.log_in().await? {
+            Ok(admission) => {
+                let ticket = admission.ticket.clone();
+                self.recognised.send_replace(Recognised::As(Held {
+                    admission: Arc::new(admission),
+                    at: Instant::now(),
+                }));
+                Ok(Some(ticket))
+            }
+            Err(AccessError::Off) => {
+                self.recognised
+                    .send_replace(Recognised::NotAsked(Instant::now()));
+                Ok(None)
+            }
+            Err(error) => Err(unauthenticated(&self.who(), &error)),
+        }
+    }
+
+    /// Whom we claim to be, for messages.
+    fn who(&self) -> String {
+        match &self.security.credentials {
+            Some(credentials) => format!("'{}'", credentials.user),
+            None => "the certificate".to_owned(),
+        }
+    }
+
+    async fn log_in(&self) -> Result<Result<Admission, AccessError>, AttemptError> {
+        let mut context = context::current();
+        context.deadline = (Instant::now() + LOGIN_TIMEOUT).into_std();
+        let request = match &self.security.credentials {
+            Some(credentials) => {
+                if !self.security.is_private(&self.endpoint) {
+                    return Err(AttemptError::Refused(Refusal {
+                        reason: RefusalReason::Unauthenticated,
+                        retry_after_ms: 0,
+                        sentence: format!(
+                            "a token is not sent to {} in the clear; TLS is needed",
+                            self.endpoint
+                        ),
+                    }));
+                }
+                AccessRequest::Login {
+                    user: credentials.user.clone(),
+                    token: credentials.token.clone(),
+                }
+            }
+            None => AccessRequest::LoginByCertificate {},
+        };
+        // The way to the access object leads past here again, for those who have a ticket.
+        match Box::pin(self.access.attempt(&context, &request)).await? {
+            AccessResponse::Login(answer) => Ok(answer),
+            // A server that did not ask for the certificate is one that does not ask who we are.
+            AccessResponse::LoginByCertificate(Err(AccessError::NoCertificate)) => {
+                Ok(Err(AccessError::Off))
+            }
+            AccessResponse::LoginByCertificate(answer) => Ok(answer),
+            AccessResponse::Whoami(_) | AccessResponse::Revocations(_) => Ok(Err(AccessError::Off)),
+        }
+    }
+
+    /// Shows a connection to this name server every fresh ticket.
+    pub(super) fn keep_renewed(
+        &self,
+        renewer: impl Fn(Option<&[u8]>) -> bool + Send + Sync + 'static,
+    ) {
+        self.own.add(renewer);
+    }
+
+    /// Renews the ticket halfway through its life until `stop`, and shows it to the connections that
+    /// want to know: those to this name server, and `others`.
+    pub(crate) async fn keep(self: Arc<Self>, others: Arc<Renewers>, stop: CancellationToken) {
+        // Whoever needs the first ticket gets it.
+        let mut recognised = self.recognised.subscribe();
+        let mut failures = 0;
+        let renewing = async {
+            loop {
+                let Recognised::As(current) = recognised.borrow_and_update().clone() else {
+                    // The sender is in `self`.
+                    let _ = recognised.changed().await;
+                    continue;
+                };
+                // A worker may hear of the key with which it is signed after it is first shown it.
+                let showing = async {
+                    for part in [u32::MAX, 4] {
+                        sleep_until(current.after(part)).await;
+                        self.own.show(&current.admission.ticket);
+                        others.show(&current.admission.ticket);
+                    }
+                    sleep_until(current.after(2)).await;
+                };
+                tokio::select! {
+                    _ = recognised.changed() => continue,
+                    () = showing => {}
+                }
+                match self.renew(Some(&current.admission.ticket)).await {
+                    Ok(_) => failures = 0,
+                    Err(error) => {
+                        tracing::warn!(nameserver = %self.endpoint, %error, "cannot renew the ticket");
+                        sleep(RETRY.wait(failures, rand::random())).await;
+                        failures += 1;
+                    }
+                }
+            }
+        };
+        let _: Option<()> = stop.run_until_cancelled(renewing).await;
+    }
+}
+
+fn unauthenticated(who: &str, error: &AccessError) -> AttemptError {
+    AttemptError::Refused(Refusal {
+        reason: RefusalReason::Unauthenticated,
+        retry_after_ms: 0,
+        sentence: format!("{who} cannot log in: {error}"),
+    })
+}

@@ -1,0 +1,178 @@
+//! One object of one name server: a connection to it, made again whenever it is lost.
+
+use super::login::Login;
+use crate::{
+    error::{Attempt, CallError, Trail},
+    instance::{Greeting, connect, connect_locally, expect_answer},
+};
+use pyroxene_common::{
+    access::Ticket,
+    channel::{AttemptError, Connection, Patience, Settings},
+    endpoint::Endpoint,
+    interface::Interface,
+    message::{EncodedRequest, RefusalReason},
+};
+use std::{fmt, sync::Arc, time::Duration};
+use tarpc::{client::RpcError, client::stub::Stub, context};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+/// A name server is asked for a sign of life less often than a worker: a long poll is always in
+/// flight there.
+const PATIENCE: Patience = Patience {
+    ping_when_busy: Duration::from_secs(2),
+    ping_when_idle: Duration::from_secs(10),
+    give_up: Duration::from_secs(2),
+};
+
+/// A stub for an object of the interface `I` that a name server hosts itself.
+pub struct Service<I: Interface>(Arc<Inner<I>>);
+
+struct Inner<I: Interface> {
+    endpoint: Endpoint,
+    object: &'static str,
+    greeting: Greeting,
+    /// Who says who we are; nobody does where that is not asked.
+    login: Option<Arc<Login>>,
+    connection: Mutex<Option<Connection<I::Response>>>,
+}
+
+impl<I: Interface> Clone for Service<I> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<I: Interface> fmt::Debug for Service<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Service({} at {})", self.0.object, self.0.endpoint)
+    }
+}
+
+impl<I: Interface> Service<I> {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        object: &'static str,
+        greeting: Greeting,
+        login: Option<Arc<Login>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            endpoint,
+            object,
+            greeting,
+            login,
+            connection: Mutex::new(None),
+        }))
+    }
+
+    async fn connection(&self) -> Result<Connection<I::Response>, AttemptError> {
+        let mut slot = self.0.connection.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(connection.clone());
+        }
+        let connection = match &self.0.login {
+            None => self.connect(None).await?,
+            Some(login) => {
+                let ticket = login.ticket().await?;
+                match self.connect(ticket.as_ref()).await {
+                    // The name server may have been restarted with another key.
+                    Err(AttemptError::Refused(refusal))
+                        if refusal.reason == RefusalReason::Unauthenticated && ticket.is_some() =>
+                    {
+                        let fresh = login.renew(ticket.as_ref()).await?;
+                        self.connect(fresh.as_ref()).await?
+                    }
+                    connected => connected?,
+                }
+            }
+        };
+        if let Some(login) = &self.0.login {
+            login.keep_renewed(connection.renewer());
+        }
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn connect(
+        &self,
+        ticket: Option<&Ticket>,
+    ) -> Result<Connection<I::Response>, AttemptError> {
+        let settings = Settings {
+            patience: PATIENCE,
+            ..Settings::CLIENT
+        };
+        let Inner {
+            endpoint,
+            object,
+            greeting,
+            ..
+        } = &*self.0;
+        match &greeting.local {
+            Some(link) => connect_locally(link, object, greeting, settings).await,
+            None => connect(endpoint, object, greeting, ticket, settings).await,
+        }
+    }
+
+    pub(super) async fn attempt(
+        &self,
+        context: &context::Context,
+        request: &I::Request,
+    ) -> Result<I::Response, AttemptError> {
+        let deadline = Instant::from_std(context.deadline);
+        let encoded = EncodedRequest::new(request).map_err(AttemptError::Encoding)?;
+        let connection = timeout_at(deadline, self.connection())
+            .await
+            .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
+        let response = connection.call(context, &encoded).await?;
+        expect_answer::<I>(request, response, &connection)
+    }
+
+    /// Calls a method once.
+    pub async fn call(
+        &self,
+        context: &context::Context,
+        request: &I::Request,
+    ) -> Result<I::Response, CallError> {
+        let started = Instant::now();
+        self.attempt(context, request).await.map_err(|error| {
+            let method = I::method(request).map_or("", |method| method.name);
+            let kind = match &error {
+                AttemptError::DeadlineExceeded { .. } => CallError::DeadlineExceeded,
+                AttemptError::Failed(_) => CallError::Failed,
+                AttemptError::TooLarge { .. } | AttemptError::Encoding(_) => CallError::NotSent,
+                AttemptError::Refused(refusal) if refusal.reason.is_about_the_caller() => {
+                    CallError::Refused
+                }
+                AttemptError::NotSent(_) | AttemptError::MaybeRan(_) | AttemptError::Refused(_) => {
+                    CallError::Unavailable
+                }
+            };
+            kind(Box::new(Trail {
+                object: self.0.object.to_owned(),
+                method: method.to_owned(),
+                reason: None,
+                attempts: vec![Attempt {
+                    worker: format!("name server {}", self.0.endpoint),
+                    endpoint: self.0.endpoint.to_string(),
+                    ended: started.elapsed(),
+                    error,
+                }],
+            }))
+        })
+    }
+}
+
+impl<I: Interface> Stub for Service<I> {
+    type Req = I::Request;
+    type Resp = I::Response;
+
+    async fn call(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, RpcError> {
+        Ok(Self::call(self, &context, &request).await?)
+    }
+}

@@ -1,0 +1,210 @@
+//! Putting a question to name servers until one answers.
+
+use super::error::TaskError;
+use crate::{backoff::Backoff, error::CallError};
+use futures::{StreamExt, stream::FuturesUnordered};
+use pyroxene_common::{
+    channel::{AttemptError, ConnectionLost},
+    endpoint::Endpoint,
+    interfaces::tasks::TasksError,
+};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+use tarpc::client::RpcError;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A name server that has not answered a quick question by then may be frozen: the next one is
+/// asked too. Every question may be put twice.
+pub(super) const STAGGER: Duration = Duration::from_millis(500);
+
+/// Between rounds over all name servers.
+const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+
+/// Why a name server has not answered a question, by what that means for the question.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// Every one would say the same.
+    Final(TaskError),
+    /// Another one may say something else.
+    Elsewhere(TaskError),
+    /// It may go better soon, here or elsewhere.
+    Later {
+        sentence: String,
+        /// Whether the question may have reached it.
+        sent: bool,
+    },
+}
+
+impl NoAnswer {
+    /// What the tasks object itself answers.
+    pub(super) fn from_object(endpoint: &Endpoint, error: TasksError) -> Self {
+        match error {
+            TasksError::Unavailable { .. } => Self::Later {
+                sentence: format!("{endpoint}: {error}"),
+                sent: true,
+            },
+            TasksError::Unknown { .. } | TasksError::Broken { .. } => Self::Elsewhere(error.into()),
+            TasksError::KeyTaken { .. }
+            | TasksError::Denied { .. }
+            | TasksError::Invalid { .. } => Self::Final(error.into()),
+        }
+    }
+
+    /// What became of the question on its way.
+    pub(super) fn from_link(endpoint: &Endpoint, error: RpcError) -> Self {
+        let error = CallError::from(error);
+        let reason = error.last_reason();
+        match &error {
+            CallError::Refused(_) => Self::Elsewhere(TaskError::Refused { sentence: reason }),
+            CallError::NotSent(_) => Self::Final(TaskError::Invalid { sentence: reason }),
+            CallError::MaybeRan(_)
+            | CallError::Failed(_)
+            | CallError::DeadlineExceeded(_)
+            | CallError::Unavailable(_) => match error.attempts().last().map(|last| &last.error) {
+                Some(AttemptError::NotSent(ConnectionLost::Rejected(why))) => {
+                    Self::Elsewhere(TaskError::Unavailable {
+                        sentence: format!("name server {endpoint} takes no tasks: {why}"),
+                        sent: false,
+                    })
+                }
+                last => Self::Later {
+                    sentence: format!("{endpoint}: {reason}"),
+                    sent: matches!(
+                        last,
+                        Some(
+                            AttemptError::MaybeRan(_)
+                                | AttemptError::Failed(_)
+                                | AttemptError::DeadlineExceeded { sent: true }
+                        )
+                    ),
+                },
+            },
+        }
+    }
+
+    /// There is none to ask.
+    pub(super) fn nobody() -> Self {
+        Self::Final(TaskError::Unavailable {
+            sentence: "there is no name server to ask".to_owned(),
+            sent: false,
+        })
+    }
+}
+
+/// An answer that does not fit its question.
+pub(super) fn miscounted() -> TaskError {
+    TaskError::Unavailable {
+        sentence: "the name server answered for another number of tasks".to_owned(),
+        sent: true,
+    }
+}
+
+/// How a question is put to several name servers.
+pub(super) struct Asking<'a> {
+    /// How many there are.
+    pub(super) count: usize,
+    /// Which one answered last, modulo their number.
+    pub(super) favourite: &'a AtomicUsize,
+    /// How long to go on after the first round that brought no answer.
+    pub(super) patience: Duration,
+    /// After this time the next one is asked too; without it, only once one has failed.
+    pub(super) stagger: Option<Duration>,
+}
+
+/// What a round over all name servers brought instead of an answer.
+#[derive(Debug, Default)]
+struct Round {
+    verdict: Option<TaskError>,
+    reasons: Vec<String>,
+    sent: bool,
+}
+
+impl Asking<'_> {
+    /// Asks until one answers, or all say that there is no answer, or the patience is at its end.
+    pub(super) async fn ask<T, F>(&self, question: impl Fn(usize) -> F) -> Result<T, TaskError>
+    where
+        F: Future<Output = Result<T, NoAnswer>>,
+    {
+        let mut give_up = None;
+        let mut sent = false;
+        let mut rounds = 0;
+        loop {
+            let round = match self.round(&question).await {
+                Ok(answer) => return Ok(answer),
+                Err(round) => round,
+            };
+            sent |= round.sent;
+            let now = Instant::now();
+            let give_up = *give_up.get_or_insert(now + self.patience);
+            let may_change = !round.reasons.is_empty();
+            match round.verdict {
+                Some(TaskError::Unavailable { .. }) | None if may_change && now < give_up => {}
+                Some(TaskError::Unavailable { sentence, .. }) => {
+                    return Err(TaskError::Unavailable { sentence, sent });
+                }
+                Some(verdict) => return Err(verdict),
+                None => {
+                    let reasons = round.reasons.join("; ");
+                    let sentence = format!("no name server answers: {reasons}");
+                    return Err(TaskError::Unavailable { sentence, sent });
+                }
+            }
+            let wait = BETWEEN_ROUNDS.wait(rounds, rand::random());
+            rounds += 1;
+            sleep(wait.min(give_up - now)).await;
+        }
+    }
+
+    /// Asks each once, the favourite first.
+    async fn round<T, F>(&self, question: &impl Fn(usize) -> F) -> Result<T, Round>
+    where
+        F: Future<Output = Result<T, NoAnswer>>,
+    {
+        let count = self.count.max(1);
+        let first = self.favourite.load(Ordering::Relaxed);
+        let mut waiting = (0..count).map(|step| first.wrapping_add(step) % count);
+        let ask = |index| {
+            let answer = question(index);
+            async move { (index, answer.await) }
+        };
+        let mut asked = FuturesUnordered::new();
+        asked.extend(waiting.next().map(ask));
+        let mut round = Round::default();
+        loop {
+            let answered = match self.stagger.filter(|_| waiting.len() > 0) {
+                Some(stagger) => match timeout(stagger, asked.next()).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        asked.extend(waiting.next().map(ask));
+                        continue;
+                    }
+                },
+                None => asked.next().await,
+            };
+            match answered {
+                None => return Err(round),
+                Some((index, Ok(answer))) => {
+                    self.favourite.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Some((_, Err(NoAnswer::Final(error)))) => {
+                    return Err(Round {
+                        verdict: Some(error),
+                        ..Round::default()
+                    });
+                }
+                Some((_, Err(NoAnswer::Elsewhere(error)))) => round.verdict = Some(error),
+                Some((_, Err(NoAnswer::Later { sentence, sent }))) => {
+                    round.reasons.push(sentence);
+                    round.sent |= sent;
+                }
+            }
+            asked.extend(waiting.next().map(ask));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+use std::cell::RefCell;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Name servers that answer as a script says, and note when each was asked.
+struct Desks {
+    favourite: AtomicUsize,
+    count: usize,
+    began: Instant,
+    asked: RefCell<Vec<(usize, u128)>>,
+}
+
+impl Desks {
+    fn new(count: usize) -> Self {
+        Self {
+            favourite: AtomicUsize::new(0),
+            count,
+            began: Instant::now(),
+            asked: RefCell::default(),
+        }
+    }
+
+    /// Asks; `script` is told who is asked for the how manieth time.
+    async fn ask<F>(&self, script: impl Fn(usize, usize) -> F) -> Result<&'static str, TaskError>
+    where
+        F: Future<Output = Result<&'static str, NoAnswer>>,
+    {
+        let asking = Asking {
+            count: self.count,
+            favourite: &self.favourite,
+            patience: PATIENCE,
+            stagger: Some(STAGGER),
+        };
+        asking
+            .ask(|index| {
+                let mut asked = self.asked.borrow_mut();
+                let times = asked.iter().filter(|(who, _)| *who == index).count();
+                asked.push((index, self.began.elapsed().as_millis()));
+                script(index, times)
+            })
+            .await
+    }
+
+    fn asked(&self) -> Vec<(usize, u128)> {
+        self.asked.take()
+    }
+}
+
+fn later(sentence: &str, sent: bool) -> NoAnswer {
+    NoAnswer::Later {
+        sentence: sentence.to_owned(),
+        sent,
+    }
+}
+
+fn unknown() -> TaskError {
+    TaskError::Unknown { id: "7".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answered_last_is_asked_first() {
+    let desks = Desks::new(3);
+    let script = async |index, _| match index {
+        0 => Err(later("down", false)),
+        _ => Ok("done"),
+    };
+    assert_eq!(desks.ask(script).await, Ok("done"));
+    assert_eq!(desks.asked(), [(0, 0), (1, 0)]);
+    assert_eq!(desks.ask(script).await, Ok("done"));
+    assert_eq!(desks.asked(), [(1, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_one_that_is_frozen_the_next_is_asked_too() {
+    let desks = Desks::new(2);
+    let answer = desks.ask(async |index, _| match index {
+        0 => std::future::pending().await,
+        _ => Ok("done"),
+    });
+    assert_eq!(answer.await, Ok("done"));
+    assert_eq!(desks.asked(), [(0, 0), (1, 500)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_still_counts_after_another_was_asked() {
+    let desks = Desks::new(2);
+    let answer = desks.ask(async |index, _| match index {
+        0 => {
+            sleep(2 * STAGGER).await;
+            Ok("slow")
+        }
+        _ => Err(later("down", false)),
+    });
+    assert_eq!(answer.await, Ok("slow"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_does_not_know_another_may() {
+    let desks = Desks::new(2);
+    let answer = desks.ask(async |index, _| match index {
+        0 => Err(NoAnswer::Elsewhere(unknown())),
+        _ => Ok("found"),
+    });
+    assert_eq!(answer.await, Ok("found"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_knows_is_told_at_once_also_if_one_is_down() {
+    let desks = Desks::new(3);
+    let answer = desks.ask(async |index, _| match index {
+        1 => Err(later("down", false)),
+        _ => Err(NoAnswer::Elsewhere(unknown())),
+    });
+    assert_eq!(answer.await, Err(unknown()));
+    assert_eq!(desks.asked(), [(0, 0), (1, 0), (2, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_word_is_not_discussed() {
+    let desks = Desks::new(3);
+    let refused = TaskError::Invalid {
+        sentence: "no".to_owned(),
+    };
+    let answer = desks.ask(async |_, _| Err(NoAnswer::Final(refused.clone())));
+    assert_eq!(answer.await, Err(refused));
+    assert_eq!(desks.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_answer_now_is_asked_again_until_the_patience_ends() {
+    let desks = Desks::new(2);
+    let answer = desks.ask(async |index, times| match (index, times) {
+        (1, 0) => Err(later("b: lost", true)),
+        (0, _) => Err(later("a: down", false)),
+        (_, _) => Err(later("b: down", false)),
+    });
+    let TaskError::Unavailable { sentence, sent } = answer.await.unwrap_err() else {
+        panic!("another error")
+    };
+    assert_eq!(sentence, "no name server answers: a: down; b: down");
+    assert!(sent, "it was sent in the first round");
+    let passed = desks.began.elapsed();
+    assert!(
+        (PATIENCE..PATIENCE + STAGGER).contains(&passed),
+        "{passed:?}"
+    );
+
+    let answer = desks.ask(async |_, times| match times {
+        0..20 => Err(later("down", false)),
+        _ => Ok("up again"),
+    });
+    assert_eq!(answer.await, Ok("up again"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_no_tasks_is_waited_for_only_beside_one_that_may() {
+    let none = || {
+        NoAnswer::Elsewhere(TaskError::Unavailable {
+            sentence: "a takes no tasks".to_owned(),
+            sent: false,
+        })
+    };
+    let desks = Desks::new(2);
+    let answer = desks.ask(async |_, _| Err(none())).await;
+    assert_eq!(answer.unwrap_err().to_string(), "a takes no tasks");
+    assert_eq!(desks.began.elapsed(), Duration::ZERO);
+    let answer = desks.ask(async |index, times| match (index, times) {
+        (0, _) => Err(none()),
+        (_, 0..3) => Err(later("down", false)),
+        (_, _) => Ok("up again"),
+    });
+    desks.asked();
+    assert_eq!(answer.await, Ok("up again"));
+}

@@ -1,0 +1,157 @@
+//! A stub whose calls are tasks.
+
+use super::{error::TaskError, new::NewTask};
+use crate::{
+    client::Client,
+    error::{CallError, Trail},
+};
+use pyroxene_common::{
+    interface::{Interface, Method},
+    json::{self, Answer},
+};
+use std::{fmt, marker::PhantomData, sync::Arc};
+use tarpc::{
+    client::{RpcError, stub::Stub},
+    context,
+};
+use tokio::time::{Instant, timeout_at};
+
+/// A stub for an object of the interface `I` that submits its calls as tasks and waits for their
+/// results. The object need not be there yet, and its workers and the name servers may come and go.
+///
+/// The deadline in a call's context is the task's; set one that suits the work. A call that is
+/// dropped leaves its task to go on. The object's own errors come back as such; a task that failed
+/// otherwise, or was called off, is a [`CallError`] in [`RpcError::Send`].
+pub struct Durable<I> {
+    client: Client,
+    object: Arc<str>,
+    shape: Arc<dyn Fn(NewTask) -> NewTask + Send + Sync>,
+    /// Which methods can answer an error of their own, in the order of the interface.
+    fallible: Arc<[bool]>,
+    interface: PhantomData<fn() -> I>,
+}
+
+impl<I> Clone for Durable<I> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            object: Arc::clone(&self.object),
+            shape: Arc::clone(&self.shape),
+            fallible: Arc::clone(&self.fallible),
+            interface: PhantomData,
+        }
+    }
+}
+
+impl<I: Interface> fmt::Debug for Durable<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Durable({}: {})", self.object, I::NAME)
+    }
+}
+
+impl<I: Interface> Durable<I> {
+    pub(super) fn new(client: Client, object: &str) -> Self {
+        let methods = I::describe().methods;
+        Self {
+            client,
+            object: object.into(),
+            shape: Arc::new(|task| task),
+            fallible: methods.iter().map(|method| method.fallible).collect(),
+            interface: PhantomData,
+        }
+    }
+
+    /// Says how the tasks are run, such as `|task| task.priority(5).max_attempts(10)`.
+    #[must_use]
+    pub fn with(mut self, shape: impl Fn(NewTask) -> NewTask + Send + Sync + 'static) -> Self {
+        self.shape = Arc::new(shape);
+        self
+    }
+
+    /// tarpc's client over this stub.
+    pub fn client(self) -> I::Client<Self> {
+        self.into()
+    }
+
+    /// Submits a call and waits for what becomes of it.
+    async fn run(
+        &self,
+        deadline: Instant,
+        method: &Method,
+        request: &I::Request,
+    ) -> Result<String, TaskError> {
+        let invalid = |sentence: String| TaskError::Invalid { sentence };
+        let arguments =
+            json::arguments::<I>(request).map_err(|error| invalid(error.to_string()))?;
+        let time = deadline.saturating_duration_since(Instant::now());
+        let task = NewTask::new(&*self.object, method.name)
+            .arguments(arguments)
+            .deadline(time);
+        let finished = async {
+            let handle = self.client.submit((self.shape)(task)).await?;
+            handle.wait_text().await
+        };
+        timeout_at(deadline, finished)
+            .await
+            .unwrap_or(Err(TaskError::DeadlineExceeded))
+    }
+
+    fn error(&self, method: &str, error: TaskError) -> CallError {
+        let kind = match &error {
+            TaskError::Failed { .. } | TaskError::Cancelled | TaskError::Unknown { .. } => {
+                CallError::Failed
+            }
+            TaskError::DeadlineExceeded => CallError::DeadlineExceeded,
+            TaskError::Unavailable { sent: true, .. } => CallError::MaybeRan,
+            TaskError::Unavailable { sent: false, .. } => CallError::Unavailable,
+            TaskError::Refused { .. } => CallError::Refused,
+            TaskError::Invalid { .. } => CallError::NotSent,
+        };
+        kind(Box::new(Trail {
+            object: self.object.to_string(),
+            method: method.to_owned(),
+            reason: Some(error.to_string()),
+            attempts: Vec::new(),
+        }))
+    }
+}
+
+impl<I: Interface> Stub for Durable<I> {
+    type Req = I::Request;
+    type Resp = I::Response;
+
+    async fn call(
+        &self,
+        context: context::Context,
+        request: I::Request,
+    ) -> Result<I::Response, RpcError> {
+        let index = I::request_index(&request);
+        let (Some(method), Some(&fallible)) = (I::METHODS.get(index), self.fallible.get(index))
+        else {
+            let sentence = "the interface does not list this method".to_owned();
+            return Err(self.error("", TaskError::Invalid { sentence }).into());
+        };
+        let deadline = Instant::from_std(context.deadline);
+        let outcome = self.run(deadline, method, &request).await;
+        let answer = match &outcome {
+            Ok(result) if fallible => Answer::Succeeded(result),
+            Ok(result) => Answer::Plain(result),
+            Err(TaskError::Failed {
+                value: Some(value), ..
+            }) if fallible => Answer::Failed(value),
+            Err(error) => return Err(self.error(method.name, error.clone()).into()),
+        };
+        json::answered::<I>(method, answer).map_err(|unreadable| {
+            let sentence = match outcome {
+                // An error that is not of the method's type: of an object with another interface.
+                Err(error) => error.to_string(),
+                Ok(_) => unreadable.to_string(),
+            };
+            let failed = TaskError::Failed {
+                sentence,
+                value: None,
+            };
+            self.error(method.name, failed).into()
+        })
+    }
+}

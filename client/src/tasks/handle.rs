@@ -1,0 +1,176 @@
+//! A task that was submitted: how it is, and its result.
+
+use super::error::TaskError;
+use crate::client::Client;
+use futures::{Stream, stream};
+use pyroxene_common::interfaces::tasks::{Outcome, Status, Task, TaskId, TaskState};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{fmt, time::Duration};
+
+/// How long a name server is asked at a time to tell when a task has changed.
+const POLL: Duration = Duration::from_secs(20);
+
+/// An answer to that may take so much longer to arrive.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A submitted task. Dropping the handle does nothing to it.
+#[derive(Clone)]
+pub struct TaskHandle {
+    client: Client,
+    id: TaskId,
+}
+
+impl fmt::Debug for TaskHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskHandle({})", self.id)
+    }
+}
+
+impl TaskHandle {
+    pub(super) fn new(client: Client, id: TaskId) -> Self {
+        Self { client, id }
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// Waits for the result, however long it takes: only if no name server can answer for longer than
+    /// the client's [patience](crate::ClientConfig::patience), it gives up.
+    pub async fn wait(&self) -> Result<Value, TaskError> {
+        self.wait_as().await
+    }
+
+    /// As [`wait`](Self::wait), and reads the result as a `T`.
+    pub async fn wait_as<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
+        let text = self.wait_text().await?;
+        serde_json::from_str(&text).map_err(|error| TaskError::Failed {
+            sentence: format!("the result cannot be read: {error}"),
+            value: None,
+        })
+    }
+
+    /// As [`wait`](Self::wait), and leaves the result as it came: JSON as text.
+    pub async fn wait_text(&self) -> Result<String, TaskError> {
+        let mut status = self.status().await?;
+        while !status.state.is_final() {
+            status = self.changed(status.version).await?;
+        }
+        self.result(status).await
+    }
+
+    /// What came of a task that has ended: its result, JSON as text.
+    pub async fn result(&self, status: Status) -> Result<String, TaskError> {
+        match (status.state, status.error) {
+            (TaskState::Succeeded, _) => Ok(status.result.unwrap_or_else(|| "null".to_owned())),
+            (TaskState::Cancelled, _) => Err(TaskError::Cancelled),
+            // The object's own error says more than that it was late.
+            (_, Some(failure)) if failure.value.is_some() => Err(TaskError::Failed {
+                sentence: failure.sentence,
+                value: failure.value,
+            }),
+            (_, failure) => match self.show().await {
+                Ok(task) if was_late(&task) => Err(TaskError::DeadlineExceeded),
+                _ => Err(TaskError::Failed {
+                    sentence: failure.map_or_else(String::new, |failure| failure.sentence),
+                    value: None,
+                }),
+            },
+        }
+    }
+
+    /// How the task is now.
+    pub async fn status(&self) -> Result<Status, TaskError> {
+        self.client
+            .ask_about_tasks(|tasks, context| {
+                let id = self.id.clone();
+                async move { tasks.wait(context, id, None, 0).await }
+            })
+            .await
+    }
+
+    /// How the task is now, and whenever that changes: its state, its attempt, its progress. Of
+    /// quick changes only the newest is seen. Ends once the task has.
+    pub fn updates(&self) -> impl Stream<Item = Result<Status, TaskError>> + Send + '_ {
+        stream::try_unfold(Seen::Nothing, move |seen| async move {
+            let status = match seen {
+                Seen::Nothing => self.status().await?,
+                Seen::Version(version) => self.changed(version).await?,
+                Seen::End => return Ok(None),
+            };
+            let seen = if status.state.is_final() {
+                Seen::End
+            } else {
+                Seen::Version(status.version)
+            };
+            Ok(Some((status, seen)))
+        })
+    }
+
+    /// Waits until the task is no more as it was at `version`.
+    async fn changed(&self, version: u64) -> Result<Status, TaskError> {
+        let wait_ms = u64::try_from(POLL.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let status = self
+                .client
+                .ask_for(POLL + GRACE, None, |tasks, context| {
+                    let id = self.id.clone();
+                    async move { tasks.wait(context, id, Some(version), wait_ms).await }
+                })
+                .await?;
+            if status.version != version || status.state.is_final() {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Everything about the task.
+    pub async fn show(&self) -> Result<Task, TaskError> {
+        self.client
+            .ask_about_tasks(|tasks, context| {
+                let id = self.id.clone();
+                async move { tasks.show(context, id).await }
+            })
+            .await
+    }
+
+    /// Calls the task off, also while it runs. Answers its state, which is another one than
+    /// [`TaskState::Cancelled`] if it had ended already.
+    pub async fn cancel(&self) -> Result<TaskState, TaskError> {
+        self.client
+            .ask_about_tasks(|tasks, context| {
+                let id = self.id.clone();
+                async move { tasks.cancel(context, id).await }
+            })
+            .await
+    }
+
+    /// Queues the task again if it has failed or was called off. Answers its state, which is the one
+    /// that it had if it was another one.
+    pub async fn retry(&self) -> Result<TaskState, TaskError> {
+        self.client
+            .ask_about_tasks(|tasks, context| {
+                let id = self.id.clone();
+                async move { tasks.retry(context, id).await }
+            })
+            .await
+    }
+}
+
+enum Seen {
+    Nothing,
+    Version(u64),
+    End,
+}
+
+/// Whether a task failed because its deadline passed.
+fn was_late(task: &Task) -> bool {
+    let last = task.attempts.last().and_then(|attempt| attempt.outcome);
+    let ended_late = task
+        .deadline_ms
+        .zip(task.ended_ms)
+        .is_some_and(|(deadline, ended)| deadline <= ended);
+    last == Some(Outcome::Late) || ended_late
+}

@@ -1,0 +1,217 @@
+//! A task before it is submitted.
+
+use super::error::TaskError;
+use pyroxene_common::interfaces::tasks::{DEFAULT_BACKOFF_MS, DEFAULT_MAX_ATTEMPTS, Submission};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A task to submit: a method of an object, its arguments, and how to go about it.
+///
+/// ```
+/// # use std::time::Duration;
+/// let task = pyroxene_client::NewTask::new("calculator", "factorial")
+///     .argument("n", 1000)
+///     .priority(5)
+///     .deadline(Duration::from_secs(3600));
+/// ```
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    submission: Submission,
+    arguments: Arguments,
+    /// Whether the caller chose a key.
+    has_key: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Arguments {
+    Values(BTreeMap<String, Box<RawValue>>),
+    /// A JSON object as text.
+    Text(String),
+    /// One of them has no form in JSON.
+    Invalid(String),
+}
+
+impl NewTask {
+    /// A task without arguments, and with the defaults for everything else.
+    pub fn new(object: impl Into<String>, method: impl Into<String>) -> Self {
+        Self {
+            submission: Submission {
+                object: object.into(),
+                method: method.into(),
+                arguments: String::new(),
+                key: String::new(),
+                priority: 0,
+                delay_ms: 0,
+                deadline_ms: None,
+                max_attempts: DEFAULT_MAX_ATTEMPTS,
+                backoff_ms: DEFAULT_BACKOFF_MS,
+                worker: None,
+            },
+            arguments: Arguments::Values(BTreeMap::new()),
+            has_key: false,
+        }
+    }
+
+    /// Adds an argument by name. One that has no form in JSON is told about when the task is
+    /// submitted.
+    #[must_use]
+    pub fn argument(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
+        let name = name.into();
+        match (&mut self.arguments, to_raw_value(&value)) {
+            (Arguments::Values(values), Ok(value)) => {
+                values.insert(name, value);
+            }
+            (Arguments::Values(_), Err(error)) => {
+                self.arguments = Arguments::Invalid(format!("argument '{name}': {error}"));
+            }
+            (Arguments::Text(text), value) => {
+                let values = serde_json::from_str(text).map_err(|error| error.to_string());
+                self.arguments = values.map_or_else(Arguments::Invalid, Arguments::Values);
+                return match value {
+                    Ok(value) => self.argument(name, value),
+                    Err(_) => self,
+                };
+            }
+            (Arguments::Invalid(_), _) => {}
+        }
+        self
+    }
+
+    /// Sets all arguments at once: a JSON object as text.
+    #[must_use]
+    pub fn arguments(mut self, text: impl Into<String>) -> Self {
+        self.arguments = Arguments::Text(text.into());
+        self
+    }
+
+    /// Two submissions of one caller with the same key are one task. Without one, each is a task of
+    /// its own.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.submission.key = key.into();
+        self.has_key = true;
+        self
+    }
+
+    /// Greater goes first. The default is 0.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.submission.priority = priority;
+        self
+    }
+
+    /// How long to wait before the task may be begun.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.submission.delay_ms = milliseconds(delay);
+        self
+    }
+
+    /// By when it has to have succeeded, counted from its submission.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.submission.deadline_ms = Some(milliseconds(deadline));
+        self
+    }
+
+    /// How often it may be begun. The default is 3.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.submission.max_attempts = attempts;
+        self
+    }
+
+    /// The pause before the second attempt; each further one is twice as long. The default is 500
+    /// milliseconds.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Duration) -> Self {
+        self.submission.backoff_ms = milliseconds(backoff);
+        self
+    }
+
+    /// The one worker that may run it.
+    #[must_use]
+    pub fn worker(mut self, worker: impl Into<String>) -> Self {
+        self.submission.worker = Some(worker.into());
+        self
+    }
+
+    /// The submission as it travels, with a key made up for it if it has none.
+    pub(super) fn into_submission(self) -> Result<Submission, TaskError> {
+        let invalid = |sentence: String| TaskError::Invalid { sentence };
+        let mut submission = self.submission;
+        submission.arguments = match self.arguments {
+            Arguments::Values(values) => {
+                serde_json::to_string(&values).map_err(|error| invalid(error.to_string()))?
+            }
+            Arguments::Text(text) => text,
+            Arguments::Invalid(sentence) => return Err(invalid(sentence)),
+        };
+        if !self.has_key {
+            submission.key = format!("{:032x}", rand::random::<u128>());
+        }
+        Ok(submission)
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_the_defaults_and_a_key_of_its_own() {
+        let task = NewTask::new("calculator", "factorial").argument("n", 30);
+        let submissions = [task.clone(), task].map(|task| task.into_submission().unwrap());
+        assert_eq!(submissions[0].arguments, r#"{"n":30}"#);
+        assert_eq!(
+            (submissions[0].max_attempts, submissions[0].backoff_ms),
+            (3, 500)
+        );
+        assert_eq!(submissions[0].key.len(), 32);
+        assert_ne!(submissions[0].key, submissions[1].key);
+    }
+
+    #[test]
+    fn what_is_set_travels() {
+        let submission = NewTask::new("o", "m")
+            .arguments(r#"{"a":1.50}"#)
+            .key("k")
+            .priority(-1)
+            .delay(Duration::from_secs(1))
+            .deadline(Duration::from_secs(2))
+            .max_attempts(7)
+            .backoff(Duration::from_millis(3))
+            .worker("w1")
+            .into_submission()
+            .unwrap();
+        let expected = Submission {
+            object: "o".into(),
+            method: "m".into(),
+            arguments: r#"{"a":1.50}"#.into(),
+            key: "k".into(),
+            priority: -1,
+            delay_ms: 1000,
+            deadline_ms: Some(2000),
+            max_attempts: 7,
+            backoff_ms: 3,
+            worker: Some("w1".into()),
+        };
+        assert_eq!(submission, expected);
+    }
+
+    #[test]
+    fn arguments_are_added_to_text_and_wrong_ones_are_told_about() {
+        let task = NewTask::new("o", "m").arguments(r#"{"a":1.50}"#);
+        let submission = task.argument("b", [1, 2]).into_submission().unwrap();
+        assert_eq!(submission.arguments, r#"{"a":1.50,"b":[1,2]}"#);
+        let keyed_by_lists = std::collections::HashMap::from([(vec![1], 1)]);
+        let wrong = NewTask::new("o", "m").argument("a", keyed_by_lists);
+        let error = wrong.argument("b", 1).into_submission().unwrap_err();
+        assert_eq!(error.to_string(), "argument 'a': key must be a string");
+    }
+}
