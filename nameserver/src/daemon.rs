@@ -1,17 +1,31 @@
-//! The daemon: the directory behind a port.
+//! The daemon: the directory and the access object behind a port.
 
-use crate::directory::{Directory, DirectoryService, Limits};
+use crate::{
+    access::{self, AccessService, Authority, FollowUsers},
+    directory::{self, Directory, DirectoryService, Limits},
+    presence::PresenceService,
+    store::{Store, StoreError, StoreOptions, StoreUrl},
+    tasks::{self, DEFAULT_TASK_RETENTION, Dispatching, TasksService},
+    topics::{self, TopicsService, keep_retention},
+    users::UsersError,
+};
+use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{
+    access::Policy,
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig, Object},
-    interfaces::directory::{self as interface},
+    interfaces::{self, topics::Retention},
+    reload::{Reload, follow_files},
+    tls::{ClientAuth, TlsClient, TlsServer},
 };
 use std::{
     collections::HashMap,
     io,
+    path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How a name server is set up.
@@ -19,6 +33,36 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct NameServerConfig {
     host: HostConfig,
     limits: Limits,
+    users: Option<PathBuf>,
+    ticket_life: Duration,
+    store: Option<StoreUrl>,
+    task_retention: Duration,
+    workers: Option<TlsClient>,
+    topic_retention: Retention,
+}
+
+/// How long a topic keeps its entries unless it says otherwise: 30 days, and a gibibyte.
+pub const DEFAULT_TOPIC_RETENTION: Retention = Retention {
+    age_ms: Some(30 * 24 * 60 * 60 * 1000),
+    bytes: Some(1 << 30),
+};
+
+/// How long tickets are good for unless something else is asked for. They are renewed halfway, so a
+/// client gets along for half of this time without a name server.
+pub const DEFAULT_TICKET_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// Why a name server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NameServerError {
+    /// It cannot listen.
+    #[error("cannot listen: {0}")]
+    Listen(#[source] io::Error),
+    /// The users, or the key beside them, cannot be read.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    /// The store cannot be opened.
+    #[error("cannot use the store: {0}")]
+    Store(#[from] StoreError),
 }
 
 impl NameServerConfig {
@@ -28,7 +72,35 @@ impl NameServerConfig {
         Self {
             host: HostConfig::new(listen, name),
             limits: Limits::default(),
+            users: None,
+            ticket_life: DEFAULT_TICKET_LIFE,
+            store: None,
+            task_retention: DEFAULT_TASK_RETENTION,
+            workers: None,
+            topic_retention: DEFAULT_TOPIC_RETENTION,
         }
+    }
+
+    /// Keeps tasks and topics in this store, and runs the tasks. Without one, there are none.
+    #[must_use]
+    pub fn store(mut self, store: StoreUrl) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// For how long tasks that have ended are kept. The default is a week.
+    #[must_use]
+    pub fn task_retention(mut self, retention: Duration) -> Self {
+        self.task_retention = retention;
+        self
+    }
+
+    /// Connects to workers with TLS when it runs tasks. Without it, workers that speak TLS cannot be
+    /// reached.
+    #[must_use]
+    pub fn tls_to_workers(mut self, tls: TlsClient) -> Self {
+        self.workers = Some(tls);
+        self
     }
 
     /// What it calls itself.
@@ -52,6 +124,42 @@ impl NameServerConfig {
         self
     }
 
+    /// How many connections it keeps from one address.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.host.max_connections_per_address = connections;
+        self
+    }
+
+    /// Speaks TLS alone. If `tls` asks clients for certificates, everybody has to prove who they
+    /// are.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsServer) -> Self {
+        self.host.tls = Some(tls);
+        self
+    }
+
+    /// Demands that everybody is a user of this file, and proves it.
+    #[must_use]
+    pub fn users(mut self, file: impl Into<PathBuf>) -> Self {
+        self.users = Some(file.into());
+        self
+    }
+
+    /// How long tickets are good for.
+    #[must_use]
+    pub fn ticket_life(mut self, life: Duration) -> Self {
+        self.ticket_life = life;
+        self
+    }
+
+    /// How long topics keep their entries that say nothing themselves.
+    #[must_use]
+    pub fn topic_retention(mut self, retention: Retention) -> Self {
+        self.topic_retention = retention;
+        self
+    }
+
     /// What bounds its directory.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -67,34 +175,113 @@ const DRAIN_AT_MOST: Duration = Duration::from_millis(500);
 /// A running name server. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct NameServer {
+    dispatching: Option<Dispatching>,
+    store: Option<Store>,
     host: Host,
-    /// Ends leases until it is dropped.
-    expiry: DropGuard,
+    authority: Option<Arc<Authority>>,
+    /// Ends leases, and follows the users, until it is dropped.
+    chores: DropGuard,
 }
 
 impl NameServer {
     /// Starts to listen with an empty directory.
-    pub async fn bind(config: NameServerConfig) -> io::Result<Self> {
+    pub async fn bind(config: NameServerConfig) -> Result<Self, NameServerError> {
+        let NameServerConfig {
+            mut host,
+            limits,
+            users,
+            ticket_life,
+            store,
+            task_retention,
+            workers,
+            topic_retention,
+        } = config;
+        let store = match store {
+            Some(url) => Some(Store::open(&url, store_options(&host)).await?),
+            None => None,
+        };
+        let tasks = store.clone().map(tasks::Shared::new);
+        let by_certificate = host.tls.as_ref().map(TlsServer::client_auth);
+        let asks = users.is_some() || by_certificate.is_some_and(|auth| auth != ClientAuth::None);
+        let authority = match asks {
+            true => Some(Arc::new(Authority::new(users, ticket_life)?)),
+            false => None,
+        };
+        host.gate = authority
+            .as_ref()
+            .map(|authority| Arc::clone(authority.gate()));
+
         // Fences are to grow over restarts, which a clock does unless it is set back.
         let first_fence = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros());
         let directory = Directory::new(
-            config.limits,
-            config.host.incarnation,
+            limits,
+            host.incarnation,
             u64::try_from(first_fence).unwrap_or(u64::MAX / 2),
             Instant::now(),
         );
-        let service = DirectoryService::new(directory);
-        let object = Object::from_service::<interface::Directory, _>(service.clone());
-        let objects = HashMap::from([(interface::OBJECT.to_owned(), object)]);
-        let host = Host::bind(config.host, objects).await?;
+        let mut directory = DirectoryService::new(directory);
+        if let Some(store) = &store {
+            directory.share_names(store.clone()).await?;
+        }
+        let mut objects = objects(&directory, AccessService(authority.clone()));
+        if let Some(tasks) = &tasks {
+            objects.insert(
+                interfaces::tasks::OBJECT.to_owned(),
+                tasks_object(tasks.service()),
+            );
+        }
+        if let Some(store) = &store {
+            let topics = TopicsService::new(store.clone(), topic_retention);
+            let topics = Object::from_service::<interfaces::topics::Topics, _>(topics)
+                .policy(Policy::Roles(topics::may_call));
+            objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
+        }
+        let host = Host::bind(host, objects)
+            .await
+            .map_err(NameServerError::Listen)?;
+
+        let dispatching = tasks.map(|tasks| {
+            let client = client_of_workers(&host, workers);
+            Dispatching::start(tasks, client, directory.clone(), task_retention)
+        });
         let stop = CancellationToken::new();
-        tokio::spawn(service.run_expiry(stop.clone().cancelled_owned()));
+        tokio::spawn(
+            directory
+                .clone()
+                .follow_names(stop.clone().cancelled_owned()),
+        );
+        tokio::spawn(directory.run_expiry(stop.clone().cancelled_owned()));
+        if let Some(authority) = authority.clone() {
+            if let Some(store) = store.clone() {
+                let sharing = access::share_revocations(Arc::clone(&authority), store);
+                tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
+            }
+            let (stop, users) = (stop.clone(), FollowUsers(authority));
+            tokio::spawn(async move { stop.run_until_cancelled(follow_files(users)).await });
+        }
+        if let Some(store) = store.clone() {
+            let stop = stop.clone();
+            let keeping = keep_retention(store, topic_retention);
+            tokio::spawn(async move { stop.run_until_cancelled(keeping).await });
+        }
         Ok(Self {
+            dispatching,
+            store,
             host,
-            expiry: stop.drop_guard(),
+            authority,
+            chores: stop.drop_guard(),
         })
+    }
+
+    /// What it reads from files and can read again, apart from its certificates.
+    pub fn reloads(&self) -> Vec<Box<dyn Reload>> {
+        let users = self.authority.clone().map(FollowUsers);
+        users
+            .into_iter()
+            .map(|users| Box::new(users) as _)
+            .collect()
     }
 
     /// Where it listens, with the port that was chosen.
@@ -105,9 +292,56 @@ impl NameServer {
     /// Refuses new calls, lets those that run finish for at most `patience` or half a second, and
     /// stops.
     pub async fn shutdown(self, patience: Duration) -> Drained {
+        let patience = patience.min(DRAIN_AT_MOST);
+        if let Some(dispatching) = self.dispatching {
+            dispatching.stop(patience).await;
+        }
         // Heartbeats are refused from now on. That must not look like the death of every worker to
         // those who still watch.
-        drop(self.expiry);
-        self.host.shutdown(patience.min(DRAIN_AT_MOST)).await
+        drop(self.chores);
+        let drained = self.host.shutdown(patience).await;
+        if let Some(store) = self.store {
+            // What waits to be written is, unless the database is away.
+            let _ = timeout(DRAIN_AT_MOST, store.close()).await;
+        }
+        drained
     }
+}
+
+/// How the store is opened.
+fn store_options(host: &HostConfig) -> StoreOptions {
+    StoreOptions {
+        create: true,
+        max_body: host.max_message,
+        ..StoreOptions::default()
+    }
+}
+
+/// The client that runs tasks: of this name server alone, without a port.
+fn client_of_workers(host: &Host, tls: Option<TlsClient>) -> Client {
+    let config = ClientConfig::local(host.local(access::own_caller())).name("dispatcher");
+    Client::new(match tls {
+        Some(tls) => config.tls(tls),
+        None => config,
+    })
+}
+
+fn tasks_object(service: TasksService) -> Object {
+    Object::from_service::<interfaces::tasks::Tasks, _>(service)
+        .policy(Policy::Roles(tasks::may_call))
+}
+
+/// The objects that every name server hosts, by name.
+fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<String, Object> {
+    let directory = Object::from_service::<interfaces::directory::Directory, _>(directory.clone())
+        .policy(Policy::Roles(directory::may_call));
+    let access = Object::from_service::<interfaces::access::Access, _>(access).policy(Policy::Open);
+    let presence =
+        Object::from_service::<interfaces::presence::Presence, _>(PresenceService::default())
+            .policy(Policy::Roles(topics::may_call));
+    HashMap::from([
+        (interfaces::presence::OBJECT.to_owned(), presence),
+        (interfaces::directory::OBJECT.to_owned(), directory),
+        (interfaces::access::OBJECT.to_owned(), access),
+    ])
 }

@@ -39,6 +39,7 @@ mod tests;
 pub use limits::{DEFAULT_TTL, HEARTBEAT, Limits, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL};
 pub use listing::Listing;
 pub use selection::Selection;
+pub(crate) use service::may_call;
 pub use service::{DirectoryService, MAX_WAIT};
 
 use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};

@@ -2,9 +2,23 @@
 //!
 //! - [`directory`]: sessions, leases, instances and their changes, without I/O; and the service
 //!   that answers calls and watches over it.
+//! - [`users`]: who may log in, and the key that signs their tickets.
+//! - [`store`]: what outlives every name server: tasks, leases, static names, topics, revocations.
+//! - `tasks`: durable tasks over the store, and the dispatcher that runs them.
+//! - `presence`: who is there, for those who keep members.
+//! - `topics`: the store's topics as an object.
 //! - [`NameServer`]: the daemon, which is that service behind a port.
 
+mod access;
 mod daemon;
 pub mod directory;
+mod presence;
+pub mod store;
+mod tasks;
+mod topics;
+pub mod users;
 
-pub use daemon::{NameServer, NameServerConfig};
+pub use daemon::{
+    DEFAULT_TICKET_LIFE, DEFAULT_TOPIC_RETENTION, NameServer, NameServerConfig, NameServerError,
+};
+pub use tasks::DEFAULT_TASK_RETENTION;

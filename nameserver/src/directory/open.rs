@@ -23,12 +23,14 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// `NameTaken` if another incarnation that seems to be alive has the worker's name;
+    /// `NameTaken` if another incarnation that seems to be alive has the worker's name, or if
+    /// somebody else's worker has it, alive or not;
     /// `ObjectTaken` if an object is offered exclusively and otherwise at once; `Full`; `Invalid`.
     pub fn open(
         &mut self,
         id: SessionId,
         registration: Registration,
+        owner: Option<&str>,
         now: Instant,
     ) -> Result<Lease, DirectoryError> {
         check_registration(&registration, &self.limits)?;
@@ -36,7 +38,7 @@ impl Directory {
             return Err(invalid("the random name of the session is in use"));
         }
         let before = self.sessions.slot_of_worker(&registration.worker);
-        self.check_worker_name(&registration, before, now)?;
+        self.check_worker_name(&registration, owner, before, now)?;
         self.check_offers(&registration.objects, before)?;
         self.check_room(&registration, before)?;
 
@@ -49,7 +51,7 @@ impl Directory {
             capacity: registration.capacity,
             ..Load::default()
         };
-        let session = Session::new(
+        let mut session = Session::new(
             id,
             Arc::clone(&origin),
             registration.pid,
@@ -58,6 +60,7 @@ impl Directory {
             granted_ttl(registration.ttl_ms),
             now,
         );
+        session.owner = owner.map(|owner| self.objects.strings.share(owner));
         let (slot, places) = match kept {
             Some(slot) => {
                 let places = self.sessions.get_mut(slot).map(|old| &mut old.places);
@@ -74,13 +77,15 @@ impl Directory {
     fn check_worker_name(
         &self,
         registration: &Registration,
+        owner: Option<&str>,
         before: Option<usize>,
         now: Instant,
     ) -> Result<(), DirectoryError> {
         match before.and_then(|slot| self.sessions.get(slot)) {
             Some(session)
-                if session.origin.incarnation != registration.incarnation
-                    && !session.is_suspect(now) =>
+                if session.owner.as_deref() != owner
+                    || session.origin.incarnation != registration.incarnation
+                        && !session.is_suspect(now) =>
             {
                 Err(DirectoryError::NameTaken {
                     worker: registration.worker.clone(),

@@ -1,12 +1,19 @@
 //! The directory as an object: answers the interface's calls, lets watchers wait, ends leases.
 
+mod shared_names;
 mod watchers;
 
 use super::{Directory, Selection, names::check_name};
-use pyroxene_common::interfaces::directory::{
-    Cursor, DirectoryError, Filter, Lease, Load, News, ObjectEntry, Registration, SessionId,
-    Status, Watched, WorkerEntry, directory,
+use crate::store::{StaticName, Store, StoreError};
+use pyroxene_common::{
+    access::{Identity, Role},
+    interfaces::directory::{
+        Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Registration,
+        SessionId, State, Status, Watched, WorkerEntry, directory,
+    },
+    scope,
 };
+use shared_names::SharedNames;
 use std::{
     future::{Future, pending},
     pin::pin,
@@ -30,6 +37,8 @@ const GATHER: Duration = Duration::from_millis(2);
 #[derive(Clone, Debug)]
 pub struct DirectoryService {
     shared: Arc<Mutex<Shared>>,
+    /// The static names that it has in common with other name servers.
+    names: Option<SharedNames>,
 }
 
 /// What the clones of a service share. Nobody waits while holding its lock.
@@ -48,6 +57,27 @@ impl DirectoryService {
                 directory,
                 watchers,
             })),
+            names: None,
+        }
+    }
+
+    /// Keeps static names in the store, and takes over those that are there.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn share_names(&mut self, store: Store) -> Result<(), StoreError> {
+        let names = self.names.insert(SharedNames::new(store)).clone();
+        names.pull(self).await
+    }
+
+    /// Takes over the static names that others change, if it shares them, until `shutdown`
+    /// resolves.
+    pub async fn follow_names(self, shutdown: impl Future<Output = ()>) {
+        let Some(names) = &self.names else { return };
+        tokio::select! {
+            () = names.follow(&self) => {}
+            () = shutdown => {}
         }
     }
 
@@ -94,6 +124,20 @@ impl DirectoryService {
         result
     }
 
+    /// How many calls each worker runs at once that hosts an object and is not draining; of one
+    /// worker alone, if it is named.
+    pub(crate) fn capacities(&self, object: &str, worker: Option<&str>) -> Vec<u32> {
+        let watched = self.lock().directory.snapshot(object, Instant::now());
+        let News::Snapshot(instances) = watched.news else {
+            return Vec::new();
+        };
+        let is_meant = |instance: &&Instance| {
+            instance.state == State::Ready && worker.is_none_or(|worker| instance.worker == worker)
+        };
+        let meant = instances.iter().filter(is_meant);
+        meant.map(|instance| instance.load.capacity).collect()
+    }
+
     /// When a watch that begins now answers, whether anything changed or not.
     fn answer_at(&self, wait_ms: u64, context: &Context) -> Instant {
         let now = Instant::now();
@@ -114,7 +158,11 @@ impl DirectoryService {
 impl directory::Directory for DirectoryService {
     async fn open(self, _: Context, registration: Registration) -> Result<Lease, DirectoryError> {
         let id = SessionId(rand::random());
-        self.change(|directory| directory.open(id, registration, Instant::now()))
+        let caller = scope::current().caller;
+        let names = registration.objects.iter().map(|offer| &*offer.object);
+        check_may_host(caller.identity.as_deref(), names)?;
+        let owner = caller.identity.as_ref().map(|identity| &*identity.name);
+        self.change(|directory| directory.open(id, registration, owner, Instant::now()))
     }
 
     async fn renew(
@@ -189,16 +237,72 @@ impl directory::Directory for DirectoryService {
         tags: Vec<String>,
         exclusive: bool,
     ) -> Result<(), DirectoryError> {
-        self.change(|directory| directory.register(&name, &uri, &tags, exclusive))
+        let caller = scope::current().caller;
+        check_may_host(caller.identity.as_deref(), [&*name])?;
+        let Some(names) = &self.names else {
+            return self.change(|directory| directory.register(&name, &uri, &tags, exclusive));
+        };
+        let check =
+            |directory: &Directory| directory.check_registration(&name, &uri, &tags, exclusive);
+        check(&self.lock().directory)?;
+        let entry = StaticName {
+            name,
+            uri,
+            tags,
+            exclusive,
+        };
+        names.register(&self, entry).await
     }
 
     async fn remove(self, _: Context, name: String) -> Result<(), DirectoryError> {
-        self.change(|directory| directory.remove(&name))
+        let caller = scope::current().caller;
+        check_may_host(caller.identity.as_deref(), [&*name])?;
+        match &self.names {
+            None => self.change(|directory| directory.remove(&name)),
+            Some(names) => names.remove(&self, &name).await,
+        }
     }
 
     async fn status(self, _: Context) -> Status {
         self.lock().directory.status(Instant::now())
     }
+}
+
+/// Which methods a role may call. Which names a worker may host is checked where they are known.
+pub(crate) fn may_call(role: Role, method: &str) -> bool {
+    match method {
+        "open" | "renew" | "hold" | "drain" | "close" | "register" | "remove" => {
+            matches!(role, Role::Admin | Role::Worker)
+        }
+        _ => true,
+    }
+}
+
+/// Refuses names that the caller may not host, where callers are known.
+fn check_may_host<'a>(
+    caller: Option<&Identity>,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), DirectoryError> {
+    let Some(Identity {
+        name: user,
+        role,
+        allow,
+    }) = caller
+    else {
+        return Ok(());
+    };
+    if *role == Role::Admin {
+        return Ok(());
+    }
+    for name in names {
+        if !allow.allows(name, None) {
+            tracing::warn!(user, %role, name, "hosting denied");
+            return Err(DirectoryError::Denied {
+                sentence: format!("'{user}' ({role}) may not host '{name}'"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A call of `hold` that runs. It is dropped when the call's connection ends.

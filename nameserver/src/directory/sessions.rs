@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) origin: Arc<Origin>,
     pub(super) pid: u32,
     pub(super) host: Arc<str>,
+    /// Whose worker it is, where that is known.
+    pub(super) owner: Option<Arc<str>>,
     pub(super) state: State,
     pub(super) load: Load,
     /// The objects, by name.
@@ -55,6 +57,7 @@ impl Session {
             origin,
             pid,
             host,
+            owner: None,
             state: State::Ready,
             load,
             places: Box::default(),

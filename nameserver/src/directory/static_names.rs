@@ -28,8 +28,7 @@ impl Directory {
         tags: &[String],
         exclusive: bool,
     ) -> Result<(), DirectoryError> {
-        check_name("an object", name)?;
-        check_tags(name, tags, &self.limits)?;
+        self.check_registration(name, uri, tags, exclusive)?;
         let address = parse_address(name, uri)?;
         let name = self.objects.strings.share(name);
         let strings = &mut self.objects.strings;
@@ -58,11 +57,6 @@ impl Directory {
             self.objects.update(&name, STATIC_PLACE, record);
             return Ok(());
         }
-        self.check_static(
-            &name,
-            exclusive,
-            before.as_deref().filter(|_| !same_address),
-        )?;
         if before.is_some() {
             self.objects
                 .remove(&name, STATIC_PLACE, Departure::Replaced);
@@ -71,6 +65,45 @@ impl Directory {
         }
         self.objects.add_static(&name, record, exclusive);
         Ok(())
+    }
+
+    /// Whether [`register`](Self::register) would do it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `register`.
+    pub fn check_registration(
+        &self,
+        name: &str,
+        uri: &str,
+        tags: &[String],
+        exclusive: bool,
+    ) -> Result<(), DirectoryError> {
+        check_name("an object", name)?;
+        check_tags(name, tags, &self.limits)?;
+        let address = parse_address(name, uri)?;
+        let before = self.static_record(name);
+        let is_same = |before: &Record| {
+            *before.origin.endpoint == *address.endpoint && *before.target == *address.object
+        };
+        let same_address = before.is_some_and(|before| is_same(before));
+        let object = self.objects.get(name);
+        if same_address && object.is_some_and(|object| object.is_exclusive()) == exclusive {
+            return Ok(());
+        }
+        let other_address = before.map(|before| &**before).filter(|_| !same_address);
+        self.check_static(name, exclusive, other_address)
+    }
+
+    /// Every static name, in order.
+    pub(super) fn static_names(&self) -> Vec<String> {
+        let all = self.objects.starting_with("");
+        let all = all.filter(|(_, object)| object.member(STATIC_PLACE).is_some());
+        all.map(|(name, _)| name.as_ref().to_owned()).collect()
+    }
+
+    pub(super) fn has_static(&self, name: &str) -> bool {
+        self.static_record(name).is_some()
     }
 
     /// Removes a static name.

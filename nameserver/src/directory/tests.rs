@@ -44,7 +44,7 @@ impl World {
     fn try_open(&mut self, registration: Registration) -> Result<Lease, DirectoryError> {
         self.opened += 1;
         let id = SessionId([self.opened, 0]);
-        self.directory.open(id, registration, self.now)
+        self.directory.open(id, registration, None, self.now)
     }
 
     fn open(&mut self, registration: Registration) -> SessionId {

@@ -1,0 +1,74 @@
+//! Revocations that name servers over one store tell each other.
+
+use super::Authority;
+use crate::store::{self, Hint, Store, StoreError};
+use pyroxene_common::access::Revocation;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
+
+/// How often the store is asked, whatever hints say.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// No ticket lives longer, whatever name server has given it, in milliseconds: a day and an hour.
+const LONGEST_TICKET: u64 = 25 * 60 * 60 * 1000;
+
+/// Writes what this name server learns, and takes over what others write, for as long as it is
+/// polled or the store is open.
+pub(crate) async fn share(authority: Arc<Authority>, store: Store) {
+    let mut hints = store.hints();
+    let mut own = authority.revocations.subscribe();
+    let mut written = HashMap::new();
+    let mut look_at = Instant::now();
+    loop {
+        tokio::select! {
+            hint = hints.next() => match hint {
+                Some(Hint::Revocations | Hint::Anything) => {}
+                Some(_) => continue,
+                None => return,
+            },
+            // The sender is in the authority.
+            _ = own.changed() => {}
+            () = sleep_until(look_at) => {}
+        }
+        look_at = Instant::now() + LOOK;
+        own.borrow_and_update();
+        if let Err(error) = exchange(&authority, &store, &mut written).await {
+            // What is to be written is known for as long as this name server lives.
+            tracing::debug!(%error, "cannot share revocations");
+        }
+    }
+}
+
+async fn exchange(
+    authority: &Authority,
+    store: &Store,
+    written: &mut HashMap<String, u64>,
+) -> Result<(), StoreError> {
+    let there = store.revocations().await?;
+    written.clear();
+    for store::Revocation { name, issued, .. } in there {
+        written.insert(name, u64::try_from(issued).unwrap_or(0));
+    }
+    let revoked: Vec<Revocation> = written
+        .iter()
+        .map(|(name, until_ms)| Revocation {
+            name: name.clone(),
+            until_ms: *until_ms,
+        })
+        .collect();
+    authority.revoked_elsewhere(revoked);
+    let known = authority.revocations.borrow().revoked.clone();
+    let is_news = |one: &&Revocation| written.get(&one.name) < Some(&one.until_ms);
+    let now = store.now().await?;
+    let news = known.iter().filter(is_news).map(|one| store::Revocation {
+        name: one.name.clone(),
+        issued: i64::try_from(one.until_ms).unwrap_or(i64::MAX),
+        until: i64::try_from(one.until_ms.saturating_add(LONGEST_TICKET)).unwrap_or(i64::MAX),
+    });
+    // What no ticket can be about any more need not be told.
+    let news: Vec<_> = news.filter(|one| one.until > now).collect();
+    match news.is_empty() {
+        true => Ok(()),
+        false => store.revoke(news).await,
+    }
+}

@@ -1,0 +1,218 @@
+//! Static names that outlive a name server, and that those over one store have in common.
+//!
+//! The store decides; the directory is what every look-up is answered from. Changes are written to
+//! the store first, and come from there to every directory, the own one too.
+
+use super::{Directory, DirectoryService};
+use crate::store::{Hint, NameChanges, RegisteredName, StaticName, Store, StoreError};
+use pyroxene_common::interfaces::directory::DirectoryError;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep_until, timeout},
+};
+
+/// How long the store is waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How often the store is asked, whatever hints say.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The names in the store, as far as they are in the directory.
+#[derive(Clone, Debug)]
+pub(super) struct SharedNames {
+    store: Store,
+    /// Held while they are taken over, so that changes get there in their order.
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    revision: i64,
+    /// What cannot be there now, because a worker has the name for itself.
+    left_out: BTreeMap<String, StaticName>,
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> DirectoryError {
+    let sentence = error.to_string();
+    DirectoryError::Unavailable { sentence }
+}
+
+async fn ask<T>(
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, DirectoryError> {
+    match timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|error| match error {
+            StoreError::Invalid(sentence) => DirectoryError::Invalid { sentence },
+            error => unavailable(&error),
+        }),
+        Err(_) => Err(unavailable(&"the store does not answer")),
+    }
+}
+
+impl SharedNames {
+    pub(super) fn new(store: Store) -> Self {
+        let seen = Arc::default();
+        Self { store, seen }
+    }
+
+    /// Takes over what has changed in the store.
+    pub(super) async fn pull(&self, service: &DirectoryService) -> Result<(), StoreError> {
+        let mut seen = self.seen.lock().await;
+        let changes = self.store.names_after(seen.revision).await?;
+        seen.revision = changes.revision;
+        service.change(|directory| seen.take_over(changes, directory));
+        Ok(())
+    }
+
+    /// Writes a name that the directory has room for.
+    pub(super) async fn register(
+        &self,
+        service: &DirectoryService,
+        entry: StaticName,
+    ) -> Result<(), DirectoryError> {
+        let name = entry.name.clone();
+        match ask(self.store.register_name(entry)).await? {
+            RegisteredName::Taken(holder) => Err(DirectoryError::ObjectTaken { name, holder }),
+            RegisteredName::Changed(_) | RegisteredName::Same => ask(self.pull(service)).await,
+        }
+    }
+
+    pub(super) async fn remove(
+        &self,
+        service: &DirectoryService,
+        name: &str,
+    ) -> Result<(), DirectoryError> {
+        let was_here = service.lock().directory.has_static(name);
+        let removed = ask(self.store.remove_name(name)).await?;
+        ask(self.pull(service)).await?;
+        match removed.is_some() || was_here {
+            true => Ok(()),
+            false => Err(DirectoryError::UnknownName {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Takes over what others change, for as long as it is polled or the store is open.
+    pub(super) async fn follow(&self, service: &DirectoryService) {
+        let mut hints = self.store.hints();
+        let mut look_at = Instant::now() + LOOK;
+        loop {
+            tokio::select! {
+                hint = hints.next() => match hint {
+                    Some(Hint::Names | Hint::Anything) => {}
+                    Some(_) => continue,
+                    None => return,
+                },
+                () = sleep_until(look_at) => {}
+            }
+            look_at = Instant::now() + LOOK;
+            if let Err(error) = self.pull(service).await {
+                tracing::debug!(%error, "cannot look for changes of static names");
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn take_over(&mut self, changes: NameChanges, directory: &mut Directory) {
+        if changes.reset {
+            let kept = |name: &String| changes.put.iter().any(|entry| entry.name == *name);
+            let gone: Vec<String> = directory.static_names();
+            for name in gone.iter().filter(|name| !kept(name)) {
+                // It was just there.
+                let _ = directory.remove(name);
+            }
+            self.left_out.clear();
+        }
+        for name in &changes.removed {
+            self.left_out.remove(name);
+            // One that was left out is not there.
+            let _ = directory.remove(name);
+        }
+        for entry in changes.put {
+            self.left_out.insert(entry.name.clone(), entry);
+        }
+        self.left_out.retain(|name, entry| {
+            let put = put(directory, entry);
+            if let Err(error) = &put {
+                tracing::debug!(name, %error, "a static name is left out for now");
+            }
+            put.is_err()
+        });
+    }
+}
+
+/// Puts what the store says in the place of what is there.
+fn put(directory: &mut Directory, entry: &StaticName) -> Result<(), DirectoryError> {
+    let StaticName {
+        name,
+        uri,
+        tags,
+        exclusive,
+    } = entry;
+    match directory.register(name, uri, tags, *exclusive) {
+        Err(DirectoryError::ObjectTaken { .. }) if directory.has_static(name) => {
+            directory.remove(name)?;
+            directory.register(name, uri, tags, *exclusive)
+        }
+        registered => registered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Limits;
+
+    fn entry(name: &str, port: u16, exclusive: bool) -> StaticName {
+        StaticName {
+            name: name.to_owned(),
+            uri: format!("h:{port}"),
+            tags: Vec::new(),
+            exclusive,
+        }
+    }
+
+    fn directory() -> Directory {
+        Directory::new(Limits::default(), 1, 1, Instant::now())
+    }
+
+    fn endpoints(directory: &Directory, name: &str) -> Vec<String> {
+        use pyroxene_common::interfaces::directory::News;
+        match directory.snapshot(name, Instant::now()).news {
+            News::Snapshot(found) => found.into_iter().map(|one| one.endpoint).collect(),
+            News::Changes(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_stores_word_replaces_what_is_there() {
+        let (mut seen, mut directory) = (Seen::default(), directory());
+        let put = |put| NameChanges {
+            put,
+            ..NameChanges::default()
+        };
+        seen.take_over(
+            put(vec![entry("a", 1, true), entry("b", 1, false)]),
+            &mut directory,
+        );
+        seen.take_over(put(vec![entry("a", 2, true)]), &mut directory);
+        assert_eq!(endpoints(&directory, "a"), ["h:2"]);
+        let removed = vec!["b".to_owned(), "c".to_owned()];
+        let changes = NameChanges {
+            removed,
+            ..NameChanges::default()
+        };
+        seen.take_over(changes, &mut directory);
+        assert_eq!(directory.static_names(), ["a"]);
+        let reset = NameChanges {
+            reset: true,
+            put: vec![entry("d", 1, false)],
+            ..NameChanges::default()
+        };
+        seen.take_over(reset, &mut directory);
+        assert_eq!(directory.static_names(), ["d"]);
+    }
+}

@@ -1,0 +1,171 @@
+//! Presence as an object: who is there, in memory.
+
+use pyroxene_common::{
+    interfaces::presence::{
+        Heard, MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, Present, presence,
+    },
+    roster::{Refused, Roster},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tarpc::context::Context;
+use tokio::time::Instant;
+
+/// How many spaces there may be.
+const MAX_SPACES: usize = 1000;
+
+/// Answers the calls of the interface `Presence`. Clones share what they know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PresenceService {
+    spaces: Arc<Mutex<HashMap<String, Roster>>>,
+}
+
+impl PresenceService {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Roster>> {
+        self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the roster of a space, and gives what it says then.
+    fn at<R>(
+        &self,
+        space: String,
+        now: Instant,
+        act: impl FnOnce(&mut Roster) -> Result<R, PresenceError>,
+    ) -> Result<Present, PresenceError> {
+        check_name("the name of a space", &space)?;
+        let mut spaces = self.lock();
+        if !spaces.contains_key(&space) && spaces.len() >= MAX_SPACES {
+            spaces.retain(|_, roster| {
+                roster.expire(now);
+                !roster.is_empty()
+            });
+            if spaces.len() >= MAX_SPACES {
+                let limit = MAX_SPACES as u64;
+                return Err(PresenceError::Full { limit });
+            }
+        }
+        let roster = spaces.entry(space).or_default();
+        act(roster)?;
+        Ok(roster.present(now))
+    }
+}
+
+impl presence::Presence for PresenceService {
+    async fn claim(
+        self,
+        _: Context,
+        space: String,
+        member: Heard,
+    ) -> Result<Present, PresenceError> {
+        check(&member)?;
+        let now = Instant::now();
+        let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
+        self.at(space, now, |roster| {
+            let Heard { name, session, .. } = &member;
+            let claimed = roster.claim(name, session, until, MAX_MEMBERS, now);
+            claimed.map_err(|refused| match refused {
+                Refused::Taken => PresenceError::Taken { name: name.clone() },
+                Refused::Full => PresenceError::Full {
+                    limit: MAX_MEMBERS as u64,
+                },
+            })
+        })
+    }
+
+    async fn exchange(
+        self,
+        _: Context,
+        space: String,
+        heard: Vec<Heard>,
+        left: Vec<String>,
+    ) -> Result<Present, PresenceError> {
+        let mut members = heard;
+        for member in &mut members {
+            check(member)?;
+            member.stays_ms = member.stays_ms.min(MAX_STAY_MS);
+        }
+        for session in &left {
+            check_name("a session", session)?;
+        }
+        let now = Instant::now();
+        self.at(space, now, |roster| {
+            roster.merge(Present { members, left }, MAX_MEMBERS, now);
+            Ok(())
+        })
+    }
+}
+
+fn check(member: &Heard) -> Result<(), PresenceError> {
+    check_name("the name of a member", &member.name)?;
+    check_name("a session", &member.session)
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), PresenceError> {
+    if !name.is_empty() && name.chars().nth(MAX_NAME).is_none() {
+        return Ok(());
+    }
+    let sentence = format!("{what} must have 1 to {MAX_NAME} characters");
+    Err(PresenceError::Invalid { sentence })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{presence::Presence as _, *};
+    use tarpc::context;
+
+    fn heard(name: &str, session: &str) -> Heard {
+        Heard {
+            name: name.to_owned(),
+            session: session.to_owned(),
+            stays_ms: 30_000,
+        }
+    }
+
+    async fn claim(
+        service: &PresenceService,
+        space: &str,
+        member: Heard,
+    ) -> Result<usize, PresenceError> {
+        let claiming = service
+            .clone()
+            .claim(context::current(), space.to_owned(), member);
+        Ok(claiming.await?.members.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_taken_once_in_each_space_until_it_is_not_heard_of() {
+        let service = PresenceService::default();
+        assert_eq!(claim(&service, "a", heard("ana", "1")).await, Ok(1));
+        assert_eq!(claim(&service, "b", heard("ana", "2")).await, Ok(1));
+        let taken = claim(&service, "a", heard("ana", "2")).await;
+        assert_eq!(taken.unwrap_err().to_string(), "'ana' is there already");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let heard_again = vec![heard("ana", "1"), heard("bob", "3")];
+        let telling =
+            service
+                .clone()
+                .exchange(context::current(), "a".to_owned(), heard_again, vec![]);
+        assert_eq!(telling.await.unwrap().members.len(), 2);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(claim(&service, "a", heard("ana", "2")).await.is_err());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(claim(&service, "a", heard("ana", "2")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn spaces_are_bounded_and_forgotten() {
+        let service = PresenceService::default();
+        for number in 0..MAX_SPACES {
+            claim(&service, &number.to_string(), heard("ana", "1"))
+                .await
+                .unwrap();
+        }
+        let one_more = claim(&service, "x", heard("ana", "1")).await;
+        assert!(matches!(one_more, Err(PresenceError::Full { .. })));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(claim(&service, "x", heard("ana", "1")).await, Ok(1));
+    }
+}

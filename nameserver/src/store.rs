@@ -1,0 +1,50 @@
+//! The store: what outlives every name server of a domain.
+//!
+//! - [`Store`]: tasks, leases, static names, topics and revocations, in SQLite or PostgreSQL. The
+//!   operations are written once (`tasks`, `leases`, `static_names`, `topics`, `revocations`) over
+//!   what both databases understand (`sql`).
+//! - Single calls of many callers are written together (`batch`, `writer`).
+//! - What follows the end of an attempt is decided without a database (`task_state`).
+//! - Who waits is told by hints, and would find out without them (`hints`, `waiters`).
+//!
+//! Nothing here knows sockets, workers or the directory.
+
+mod backend;
+mod batch;
+mod check;
+mod error;
+mod handle;
+mod hints;
+mod leases;
+mod model;
+mod open;
+mod options;
+mod revocations;
+mod schema;
+mod sql;
+mod static_names;
+mod task_state;
+mod tasks;
+mod topics;
+mod transaction;
+mod transfer;
+mod waiters;
+mod writer;
+
+pub use error::StoreError;
+pub use handle::Store;
+pub use hints::{Hint, HintReceiver};
+pub use model::*;
+pub use options::{Clock, StoreOptions, StoreUrl};
+pub use transfer::TransferError;
+
+use sql::SqlResult;
+use transaction::Transaction;
+
+/// Takes the next number of a counter. Its row stays locked until the transaction ends: numbers
+/// become visible in their order.
+async fn next_number(transaction: &mut Transaction<'_>, counter: &str) -> SqlResult<i64> {
+    let sql = "UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value";
+    let row = transaction.sql.row(sql, &[counter.into()]).await?;
+    row.ok_or(sqlx::Error::RowNotFound)?.int(0)
+}

@@ -1,0 +1,75 @@
+//! The two databases.
+
+pub(super) mod postgres;
+pub(super) mod sqlite;
+
+use super::{
+    batch::Batch, error::StoreError, model::UnixMillis, sql::Connection, transaction::Effects,
+};
+use sqlx::{Postgres, Sqlite, SqliteConnection, pool::PoolConnection};
+use tokio::sync::MutexGuard;
+
+/// A database.
+#[derive(Debug)]
+pub(super) enum Backend {
+    Sqlite(sqlite::SqliteStore),
+    Postgres(postgres::PostgresStore),
+}
+
+impl Backend {
+    /// Whether several transactions can write at once.
+    pub(super) fn writes_in_parallel(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Writes a batch as one transaction.
+    pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.write(batch).await,
+            Self::Postgres(store) => store.write(batch).await,
+        }
+    }
+
+    /// A connection to read with.
+    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.reader().await,
+            Self::Postgres(store) => store.reader().await,
+        }
+    }
+
+    /// The store's clock.
+    pub(super) async fn now(&self) -> Result<UnixMillis, StoreError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.now()),
+            Self::Postgres(store) => store.now().await,
+        }
+    }
+
+    /// Gives the database back. Writes must have ended.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+}
+
+/// A connection to read with.
+#[derive(Debug)]
+pub(super) enum Reader<'r> {
+    Pooled(PoolConnection<Sqlite>),
+    /// A database in memory has one connection for all.
+    Shared(MutexGuard<'r, SqliteConnection>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Reader<'_> {
+    pub(super) fn sql(&mut self) -> Connection<'_> {
+        match self {
+            Self::Pooled(connection) => Connection::Sqlite(connection),
+            Self::Shared(connection) => Connection::Sqlite(connection),
+            Self::Postgres(connection) => Connection::Postgres(connection),
+        }
+    }
+}

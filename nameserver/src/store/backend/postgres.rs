@@ -1,0 +1,238 @@
+//! PostgreSQL: many name servers, on any number of machines.
+//!
+//! Every transaction sets what it needs for itself alone, so that a pooler may hand the same
+//! connection to anybody in between.
+
+mod listen;
+
+pub(in crate::store) use listen::{listen, notify};
+
+use super::Reader;
+use crate::store::{
+    batch::{Batch, Lane},
+    error::{StoreError, is_worth_repeating},
+    model::UnixMillis,
+    options::{Clock, StoreOptions},
+    schema,
+    sql::{Connection, SqlResult},
+    transaction::{Effects, Transaction},
+};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// A store in a PostgreSQL database.
+#[derive(Debug)]
+pub(in crate::store) struct PostgresStore {
+    pool: PgPool,
+    clock: Clock,
+    /// The longest that a transaction takes.
+    patience: Duration,
+}
+
+/// What each transaction begins with: the time, and settings for itself.
+///
+/// The planner must not think that a table is small because it was when it last looked. A process
+/// that is frozen within a transaction must not keep its locks.
+macro_rules! prelude {
+    ($synchronous:literal) => {
+        concat!(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ",
+            "set_config('enable_seqscan', 'off', true), ",
+            "set_config('enable_hashjoin', 'off', true), ",
+            "set_config('enable_mergejoin', 'off', true), ",
+            "set_config('idle_in_transaction_session_timeout', '5000', true), ",
+            "set_config('statement_timeout', '30000', true), ",
+            "set_config('synchronous_commit', ",
+            $synchronous,
+            ", true)"
+        )
+    };
+}
+
+/// On disk before the callers are told, or more if the server is set to it.
+const DURABLE: &str = prelude!(
+    "CASE WHEN current_setting('synchronous_commit') = 'off' THEN 'on' \
+     ELSE current_setting('synchronous_commit') END"
+);
+
+/// On disk with the next one that is durable.
+const NOT_DURABLE: &str = prelude!("'off'");
+
+/// How often a transaction is tried that another one was in the way of.
+const TRIES: u32 = 5;
+
+/// The key of the lock under which a store is made or migrated.
+const MIGRATION_LOCK: i64 = 0x5059_5258_0001;
+
+impl PostgresStore {
+    /// Connects, and makes or migrates the store.
+    pub(in crate::store) async fn open(
+        url: &str,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
+        let connect: PgConnectOptions = url.parse()?;
+        let connect = connect.application_name("pyroxene");
+        // All that write, the listener, the notifier, and some to read with.
+        let least = Lane::ALL.map(Lane::writers).iter().sum::<usize>() + 4;
+        let least = u32::try_from(least).unwrap_or(u32::MAX);
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections.max(least))
+            .acquire_timeout(options.patience)
+            // A connection that has died is found by its use, and another one tried.
+            .test_before_acquire(false)
+            .connect_lazy_with(connect.clone());
+        let store = Self {
+            pool,
+            clock: options.clock.clone(),
+            patience: options.patience.saturating_mul(4),
+        };
+        store.first_connection(&connect, options.patience).await?;
+        store.make(options.create).await?;
+        Ok(store)
+    }
+
+    /// The pool only says that it took too long; this says why.
+    async fn first_connection(
+        &self,
+        connect: &PgConnectOptions,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let place = format!("{}:{}", connect.get_host(), connect.get_port());
+        let connection = match timeout(patience, connect.connect()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                return Err(match StoreError::from(error) {
+                    StoreError::Unavailable(why) => {
+                        StoreError::Unavailable(format!("{place}: {why}"))
+                    }
+                    other => other,
+                });
+            }
+            Err(_) => {
+                let why = format!("{place}: no answer within {patience:?}");
+                return Err(StoreError::Unavailable(why));
+            }
+        };
+        Ok(connection.close().await?)
+    }
+
+    async fn make(&self, create: bool) -> Result<(), StoreError> {
+        let mut begun = self.pool.begin().await?;
+        let mut sql = Connection::Postgres(&mut begun);
+        sql.rows("SELECT pg_advisory_xact_lock($1)", &[MIGRATION_LOCK.into()])
+            .await?;
+        let found = version(&mut sql).await?;
+        match found {
+            None if !create => {
+                let why = "the database has no tables of this program";
+                return Err(StoreError::Missing(why.to_owned()));
+            }
+            None => {
+                sql.script("CREATE TABLE pyroxene_schema (version BIGINT NOT NULL)")
+                    .await?;
+                sql.script("INSERT INTO pyroxene_schema VALUES (0)").await?;
+            }
+            Some(_) => {}
+        }
+        schema::migrate(&mut sql, found.unwrap_or(0)).await?;
+        if found != Some(schema::KNOWN) {
+            let update = "UPDATE pyroxene_schema SET version = $1";
+            sql.execute(update, &[schema::KNOWN.into()]).await?;
+        }
+        Ok(begun.commit().await?)
+    }
+
+    pub(super) async fn now(&self) -> Result<UnixMillis, StoreError> {
+        if let Some(now) = self.clock.manual() {
+            return Ok(now);
+        }
+        let mut connection = self.pool.acquire().await?;
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let row = Connection::Postgres(&mut connection).row(sql, &[]).await?;
+        Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0))
+    }
+
+    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        Ok(Reader::Postgres(self.pool.acquire().await?))
+    }
+
+    pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let late = || {
+                let why = format!("no answer within {:?}", self.patience);
+                StoreError::Unavailable(why)
+            };
+            let done = timeout(self.patience, self.try_write(batch)).await;
+            match done.map_err(|_| late())? {
+                Ok(effects) => return Ok(effects),
+                Err(Attempt::Over(error)) => return Err(error.into()),
+                Err(Attempt::RolledBack(error)) => {
+                    if tries >= TRIES || !is_worth_repeating(&error) {
+                        return Err(error.into());
+                    }
+                    // Not all at the same time again.
+                    let pause = rand::random_range(1..20 * u64::from(tries));
+                    sleep(Duration::from_millis(pause)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
+        let mut begun = self.pool.begin().await.map_err(Attempt::RolledBack)?;
+        let effects = self
+            .run(&mut Connection::Postgres(&mut begun), batch)
+            .await
+            .map_err(Attempt::RolledBack)?;
+        // If this fails, nobody knows whether it was done.
+        begun.commit().await.map_err(Attempt::Over)?;
+        Ok(effects)
+    }
+
+    async fn run(&self, sql: &mut Connection<'_>, batch: &mut Batch) -> SqlResult<Effects> {
+        let prelude = if batch.is_durable() {
+            DURABLE
+        } else {
+            NOT_DURABLE
+        };
+        let row = sql.row(prelude, &[]).await?;
+        let now = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
+        let now = self.clock.manual().unwrap_or(now);
+        let mut transaction = Transaction::new(sql.reborrow(), now);
+        batch.run(&mut transaction).await?;
+        Ok(transaction.effects)
+    }
+
+    pub(in crate::store) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Why a transaction did not take place.
+enum Attempt {
+    /// It surely did not.
+    RolledBack(sqlx::Error),
+    /// Or perhaps it did.
+    Over(sqlx::Error),
+}
+
+/// The version of the store, if there is one.
+async fn version(sql: &mut Connection<'_>) -> Result<Option<i64>, StoreError> {
+    let there = "SELECT 1::bigint WHERE to_regclass('pyroxene_schema') IS NOT NULL";
+    if sql.row(there, &[]).await?.is_none() {
+        return Ok(None);
+    }
+    let row = sql.row("SELECT version FROM pyroxene_schema", &[]).await?;
+    Ok(row.map(|row| row.int(0)).transpose()?)
+}

@@ -1,0 +1,233 @@
+//! Every way to write, and how those that wait are written together.
+//!
+//! Each operation takes a list and answers a list of the same length, so that what many callers ask
+//! for becomes one list, one or two statements, and one transaction for all kinds together.
+
+use super::{
+    error::StoreError,
+    leases::{self, Acquire, Renew},
+    model::{
+        Cancelled, Claim, Claimed, Fence, Finish, Finished, Lease, LeaseLost, NewEntry, Progress,
+        RegisteredName, Retention, Retried, Revocation, Started, Submitted, Swept, TaskId,
+    },
+    revocations,
+    sql::SqlResult,
+    static_names::{self, Change},
+    tasks::{
+        claim, control, finish, purge, submit,
+        sweep::{self, Sweep},
+    },
+    topics,
+    transaction::Transaction,
+    transfer,
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// Inputs of one kind, and who waits for the answers.
+#[derive(Debug)]
+pub(super) struct Merged<I, O> {
+    inputs: Vec<I>,
+    callers: Vec<(usize, Reply<O>)>,
+    outputs: Vec<O>,
+}
+
+type Reply<O> = oneshot::Sender<Result<Vec<O>, StoreError>>;
+
+impl<I, O> Default for Merged<I, O> {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            callers: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+}
+
+impl<I, O> Merged<I, O> {
+    pub(super) fn push(&mut self, mut inputs: Vec<I>, reply: Reply<O>) {
+        self.callers.push((inputs.len(), reply));
+        self.inputs.append(&mut inputs);
+    }
+
+    fn succeed(self) {
+        let mut outputs = self.outputs.into_iter();
+        for (count, reply) in self.callers {
+            // A caller that no longer waits has lost interest, not the effect.
+            let _ = reply.send(Ok(outputs.by_ref().take(count).collect()));
+        }
+    }
+
+    fn fail(self, error: &StoreError) {
+        for (_, reply) in self.callers {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}
+
+macro_rules! operations {
+    ($($(#[$about:meta])* $kind:ident $field:ident: $input:ty => $output:ty, $run:path, $lane:expr, $durable:expr;)*) => {
+        /// What one caller asks for.
+        #[derive(Debug)]
+        pub(super) enum Request {
+            $($(#[$about])* $kind(Vec<$input>, Reply<$output>),)*
+        }
+
+        impl Request {
+            /// Which lane writes it, where there are several.
+            pub(super) fn lane(&self) -> Lane {
+                match self {
+                    $(Self::$kind(..) => $lane,)*
+                }
+            }
+
+            /// How many things it asks for.
+            fn count(&self) -> usize {
+                match self {
+                    $(Self::$kind(inputs, _) => inputs.len(),)*
+                }
+            }
+        }
+
+        /// What is written in one transaction.
+        #[derive(Debug, Default)]
+        pub(super) struct Batch {
+            $($field: Merged<$input, $output>,)*
+            count: usize,
+            durable: bool,
+            permits: Vec<OwnedSemaphorePermit>,
+        }
+
+        impl Batch {
+            pub(super) fn push(&mut self, queued: Queued) {
+                self.count += queued.request.count();
+                self.permits.push(queued.permit);
+                match queued.request {
+                    $(Request::$kind(inputs, reply) => {
+                        self.durable |= $durable;
+                        self.$field.push(inputs, reply);
+                    })*
+                }
+            }
+
+            /// Does all of it, in the order of the table below.
+            pub(super) async fn run(&mut self, transaction: &mut Transaction<'_>) -> SqlResult<()> {
+                $(if !self.$field.inputs.is_empty() {
+                    self.$field.outputs = $run(transaction, &self.$field.inputs).await?;
+                })*
+                Ok(())
+            }
+
+            /// Tells every caller.
+            pub(super) fn answer(self, outcome: Result<(), StoreError>) {
+                match outcome {
+                    Ok(()) => { $(self.$field.succeed();)* }
+                    Err(error) => { $(self.$field.fail(&error);)* }
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// New tasks.
+    Submit submit: submit::Named => Submitted, submit::submit, Lane::Submit, true;
+    /// New entries of topics.
+    Append append: NewEntry => i64, topics::append, Lane::Append, true;
+    /// The workers of attempts. If it is forgotten, an attempt ends without naming its worker.
+    Started started: Started => bool, control::started, Lane::Claim, false;
+    /// Progress. If it is forgotten, there will be more.
+    Progress progress: Progress => bool, control::progress, Lane::Claim, false;
+    /// The ends of attempts.
+    Finish finish: Finish => Finished, finish::finish, Lane::Finish, true;
+    /// Cancellations.
+    Cancel cancel: TaskId => Cancelled, control::cancel, Lane::Other, true;
+    /// Retries by hand.
+    Retry retry: TaskId => Retried, control::retry, Lane::Other, true;
+    /// Delays, deadlines, and owners that are gone. If it is forgotten, it is done again.
+    Sweep sweep: Sweep => Swept, sweep::sweep, Lane::Claim, false;
+    /// Claims. If one is forgotten, the task is queued, and the end of the forgotten attempt does
+    /// not count.
+    Claim claim: Claim => Result<Vec<Claimed>, LeaseLost>, claim::claim, Lane::Claim, false;
+    /// Old tasks to forget.
+    Purge purge: i64 => u64, purge::purge, Lane::Other, false;
+    /// Leases wanted.
+    Acquire acquire: Acquire => Lease, leases::acquire, Lane::Lease, true;
+    /// Leases that go on. If it is forgotten, the lease ends sooner.
+    Renew renew: Renew => Option<i64>, leases::renew, Lane::Lease, false;
+    /// Leases that are given back.
+    Release release: Fence => (), leases::release, Lane::Lease, true;
+    /// Old leases to forget.
+    ForgetLeases forget_leases: () => u64, leases::forget, Lane::Other, false;
+    /// Changes of static names.
+    Names names: Change => RegisteredName, static_names::change, Lane::Other, true;
+    /// Retentions of topics.
+    Configure configure: (String, Retention) => (), topics::configure, Lane::Other, true;
+    /// Old keys of entries to forget.
+    ForgetKeys forget_keys: i64 => u64, topics::forget_keys, Lane::Other, false;
+    /// Topics to make shorter.
+    Trim trim: (String, Retention) => u64, topics::trim, Lane::Append, false;
+    /// Topics to remove.
+    RemoveTopic remove_topic: String => bool, topics::remove, Lane::Append, true;
+    /// Users to shut out.
+    Revoke revoke: Revocation => (), revocations::revoke, Lane::Other, true;
+    /// What another store exported.
+    Import import: transfer::Record => (), transfer::import, Lane::Other, true;
+}
+
+/// Where several transactions can be under way at once, each lane has its own: they wait for the disk
+/// together, and seldom for each other's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Submit,
+    Claim,
+    Finish,
+    Append,
+    Lease,
+    Other,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Submit,
+        Self::Claim,
+        Self::Finish,
+        Self::Append,
+        Self::Lease,
+        Self::Other,
+    ];
+
+    /// How many of its transactions can be under way at once. With two, what comes while one waits
+    /// for the disk need not wait for that too. The rows of topics are locked to the end, and claims
+    /// and leases are not durable or rare: there a second one would only wait for the first.
+    pub(super) fn writers(self) -> usize {
+        match self {
+            Self::Submit | Self::Finish => 2,
+            Self::Claim | Self::Append | Self::Lease | Self::Other => 1,
+        }
+    }
+}
+
+/// A request that waits to be written.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) request: Request,
+    /// Its share of the memory that all waiting requests may take.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl Batch {
+    /// Whether it is to be written before any more.
+    pub(super) fn is_full(&self) -> bool {
+        /// More would make the first caller wait longer than the others gain.
+        const MOST: usize = 1000;
+        /// In units of the permits.
+        const LARGEST: usize = super::writer::permits_for(16 << 20) as usize;
+        let size: usize = self.permits.iter().map(|permit| permit.num_permits()).sum();
+        self.count >= MOST || size >= LARGEST
+    }
+
+    /// Whether the callers are to be told only once it is on disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+}

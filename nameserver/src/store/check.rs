@@ -1,0 +1,63 @@
+//! Whether what is in a store fits together.
+
+use super::sql::{Connection, SqlResult};
+
+/// What has to be found nowhere: a sentence, and how to count the cases.
+const CONTRADICTIONS: [(&str, &str); 8] = [
+    (
+        "tasks without arguments",
+        "SELECT count(*) FROM tasks t WHERE arguments IS NULL AND NOT EXISTS \
+         (SELECT 1 FROM bodies b WHERE b.task = t.id AND b.kind = 0)",
+    ),
+    (
+        "running tasks without an owner or a beginning",
+        "SELECT count(*) FROM tasks WHERE state = 2 AND (owner IS NULL OR started IS NULL)",
+    ),
+    (
+        "ended tasks without a time or an outcome",
+        "SELECT count(*) FROM tasks WHERE state > 2 AND (ended IS NULL OR outcome IS NULL)",
+    ),
+    (
+        "bodies without a task",
+        "SELECT count(*) FROM bodies b WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = b.task)",
+    ),
+    (
+        "attempts without a task",
+        "SELECT count(*) FROM attempts a WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.task)",
+    ),
+    (
+        "topics whose entries are not those from the first to the head",
+        "SELECT count(*) FROM topics t WHERE head - first + 1 <> (SELECT count(*) FROM entries e \
+         WHERE e.topic = t.id AND e.sequence BETWEEN t.first AND t.head)",
+    ),
+    (
+        "topics whose size is not that of their entries",
+        "SELECT count(*) FROM topics t WHERE bytes <> \
+         (SELECT coalesce(sum(size), 0) FROM entries e WHERE e.topic = t.id)",
+    ),
+    (
+        "leases with a fence that was never given",
+        "SELECT count(*) FROM leases WHERE fence > (SELECT value FROM counters WHERE name = 'fences')",
+    ),
+];
+
+/// Everything that is wrong, a sentence each; as far as SQLite is asked, about its file too.
+pub(super) async fn check(sql: &mut Connection<'_>) -> SqlResult<Vec<String>> {
+    let mut problems = Vec::new();
+    if let Connection::Sqlite(_) = sql {
+        for row in sql.rows("PRAGMA integrity_check(20)", &[]).await? {
+            let found = row.text(0)?;
+            if found != "ok" {
+                problems.push(found);
+            }
+        }
+    }
+    for (what, count) in CONTRADICTIONS {
+        let row = sql.row(count, &[]).await?;
+        let count = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
+        if count != 0 {
+            problems.push(format!("{count} {what}"));
+        }
+    }
+    Ok(problems)
+}

@@ -1,0 +1,94 @@
+//! What a name server can ask of its store.
+
+mod records;
+mod work;
+
+use super::{
+    backend::Backend,
+    error::StoreError,
+    hints::{HintReceiver, Hints},
+    model::UnixMillis,
+    options::StoreOptions,
+    waiters::Waiters,
+    writer::Writer,
+};
+use std::sync::Arc;
+use tokio_util::{sync::DropGuard, task::TaskTracker};
+
+/// A store. Clones are the same store.
+///
+/// Every write takes a list and is one transaction: all of it is done, or nothing. It is on disk when
+/// it is answered, unless it says otherwise; writes asked for at the same time are committed
+/// together. A write that is answered with [`Unavailable`](StoreError::Unavailable) may have been
+/// done.
+#[derive(Clone, Debug)]
+pub struct Store(pub(super) Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) backend: Arc<Backend>,
+    pub(super) writer: Writer,
+    pub(super) hints: Hints,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) options: StoreOptions,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: DropGuard,
+}
+
+impl Store {
+    /// What the store's clock says.
+    ///
+    /// # Errors
+    ///
+    /// Any but `Invalid`.
+    pub async fn now(&self) -> Result<UnixMillis, StoreError> {
+        self.0.backend.now().await
+    }
+
+    /// What changes from now on, in this process and as far as it is told in others.
+    pub fn hints(&self) -> HintReceiver {
+        self.0.hints.subscribe()
+    }
+
+    fn check_body(&self, what: &str, body: &[u8]) -> Result<(), StoreError> {
+        let (size, limit) = (body.len(), self.0.options.max_body);
+        if size <= limit {
+            return Ok(());
+        }
+        Err(StoreError::Invalid(format!(
+            "{what} of {size} bytes is beyond the limit of {limit} bytes"
+        )))
+    }
+}
+
+/// A name of whatever kind, as far as the store cares.
+fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
+    /// They are in the keys of indexes.
+    const LONGEST: usize = 512;
+    let invalid = |why: &str| Err(StoreError::Invalid(format!("{what} {why}")));
+    if name.len() > LONGEST {
+        return invalid("is longer than 512 bytes");
+    }
+    if name.contains('\0') {
+        return invalid("has a zero character in it");
+    }
+    Ok(())
+}
+
+/// A sentence that others wrote: cut where it is too long, and without what PostgreSQL cannot hold.
+fn sentence(text: &mut String) {
+    const LONGEST: usize = 4096;
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{fffd}");
+    }
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+}
+
+/// The one answer to one question.
+fn only<T>(answers: Vec<T>) -> Result<T, StoreError> {
+    let missing = || StoreError::Corrupt("a write was not answered".to_owned());
+    answers.into_iter().next().ok_or_else(missing)
+}

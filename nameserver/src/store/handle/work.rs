@@ -1,0 +1,273 @@
+//! Tasks and leases.
+
+use super::{Store, check_name, only, sentence};
+use crate::store::{
+    batch::Request,
+    error::StoreError,
+    leases::{Acquire, Renew},
+    model::{
+        Cancelled, Claim, Claimed, Counts, Ending, Fence, Finish, Finished, Lease, LeaseLost,
+        NewTask, Progress, Retried, Running, Settlement, Started, Submitted, Swept, Task,
+        TaskFilter, TaskId, UnixMillis,
+    },
+    tasks::{millis, query, sweep::Sweep},
+};
+use std::time::Duration;
+use tokio::time::timeout;
+
+impl Store {
+    /// Adds tasks. When this answers, they are on disk.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for names and bodies beyond the limits; then none of them is added.
+    pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<Submitted>, StoreError> {
+        let mut bytes = 0;
+        for task in &tasks {
+            check_name("the name of an object", &task.object)?;
+            check_name("the name of a method", &task.method)?;
+            check_name("the name of a submitter", &task.submitter)?;
+            check_name("the name of a worker", task.worker.as_deref().unwrap_or(""))?;
+            check_name(
+                "an idempotency key",
+                task.idempotency_key.as_deref().unwrap_or(""),
+            )?;
+            self.check_body("a task's arguments", &task.arguments)?;
+            if task.max_attempts == 0 {
+                let why = "a task needs at least one attempt".to_owned();
+                return Err(StoreError::Invalid(why));
+            }
+            bytes += task.arguments.len() + 200;
+        }
+        let named = tasks.into_iter().map(|task| (TaskId::generate(), task));
+        let named = named.collect();
+        self.0.writer.write(bytes, Request::Submit, named).await
+    }
+
+    /// Takes queued tasks: of each object as many as asked for, those of the highest priority first
+    /// and of these the oldest. They are the owner's until they are finished or its lease ends.
+    ///
+    /// A claim is not waited to be on disk. If it is lost, the tasks are queued and what comes of
+    /// them under that claim does not count.
+    pub async fn claim(&self, claim: Claim) -> Result<Result<Vec<Claimed>, LeaseLost>, StoreError> {
+        let claims = vec![claim];
+        only(self.0.writer.write(0, Request::Claim, claims).await?)
+    }
+
+    /// Notes the workers of attempts. Gives for each whether the attempt still counts. Not waited to
+    /// be on disk.
+    pub async fn started(&self, started: Vec<Started>) -> Result<Vec<bool>, StoreError> {
+        for started in &started {
+            check_name("the name of a worker", &started.worker)?;
+        }
+        self.0.writer.write(0, Request::Started, started).await
+    }
+
+    /// Notes how far attempts are. Gives for each whether the attempt still counts. Not waited to be
+    /// on disk.
+    pub async fn progress(&self, mut progress: Vec<Progress>) -> Result<Vec<bool>, StoreError> {
+        for progress in &mut progress {
+            progress.note.as_mut().map(sentence);
+            progress.fraction = progress.fraction.filter(|fraction| fraction.is_finite());
+        }
+        self.0.writer.write(0, Request::Progress, progress).await
+    }
+
+    /// Ends attempts. What becomes of each task is decided by how the attempt ended and by the
+    /// attempts that are left. A task has one accepted result at most.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for results beyond the limit; then none of the ends is written.
+    pub async fn finish(&self, mut finishes: Vec<Finish>) -> Result<Vec<Finished>, StoreError> {
+        let mut bytes = 0;
+        for finish in &mut finishes {
+            check_name(
+                "the name of a worker",
+                finish.worker.as_deref().unwrap_or(""),
+            )?;
+            match &mut finish.ending {
+                Ending::Succeeded { result } => {
+                    self.check_body("a result", result)?;
+                    bytes += result.len();
+                }
+                Ending::Failed { error, value, .. } => {
+                    sentence(error);
+                    let value = value.as_deref().unwrap_or_default();
+                    self.check_body("an error", value)?;
+                    bytes += value.len();
+                }
+                Ending::Lost { reason } | Ending::Refused { reason } => sentence(reason),
+                Ending::DeadlineExceeded => {}
+            }
+            bytes += 200;
+        }
+        self.0.writer.write(bytes, Request::Finish, finishes).await
+    }
+
+    /// Calls tasks off, also those that run: no result of them counts from now on. Their owners find
+    /// out by [`superseded`](Self::superseded).
+    pub async fn cancel(&self, ids: Vec<TaskId>) -> Result<Vec<Cancelled>, StoreError> {
+        self.0.writer.write(0, Request::Cancel, ids).await
+    }
+
+    /// Queues failed and cancelled tasks again, with as many attempts as at first and no deadline.
+    pub async fn retry(&self, ids: Vec<TaskId>) -> Result<Vec<Retried>, StoreError> {
+        self.0.writer.write(0, Request::Retry, ids).await
+    }
+
+    /// Does what time brings: delayed tasks become due, deadlines pass, and tasks whose owner has no
+    /// lease any more are taken from it. Any name server may do so at any time; at least one has to,
+    /// as often as it should take effect.
+    pub async fn sweep(&self) -> Result<Swept, StoreError> {
+        let everything = vec![Sweep { rescue: true }];
+        only(self.0.writer.write(0, Request::Sweep, everything).await?)
+    }
+
+    /// As [`sweep`](Self::sweep), but takes nothing from anybody: for when nobody could reach the
+    /// store for a while, and owners without a lease may be about to come back.
+    pub async fn sweep_times(&self) -> Result<Swept, StoreError> {
+        let times = vec![Sweep { rescue: false }];
+        only(self.0.writer.write(0, Request::Sweep, times).await?)
+    }
+
+    /// Forgets tasks that ended longer than `age` ago, a number of them at a time: gives how many,
+    /// and there may be more until that is 0.
+    pub async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
+        let age = vec![millis(age)];
+        only(self.0.writer.write(0, Request::Purge, age).await?)
+    }
+
+    /// One task with all there is to know, or nothing.
+    pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::task(&mut reader.sql(), id).await?)
+    }
+
+    /// One task without its arguments, its result and all attempts but the last, or nothing.
+    pub async fn brief(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::brief(&mut reader.sql(), id).await?)
+    }
+
+    /// Tasks, newest first, without arguments and results.
+    pub async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::tasks(&mut reader.sql(), filter, limit).await?)
+    }
+
+    /// How many tasks are in each state. It counts them.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::counts(&mut reader.sql()).await?)
+    }
+
+    /// The objects that tasks are queued for.
+    pub async fn queued_objects(&self) -> Result<Vec<String>, StoreError> {
+        let queued = self.queued().await?;
+        let mut objects: Vec<String> = queued.into_iter().map(|(object, _)| object).collect();
+        objects.dedup();
+        Ok(objects)
+    }
+
+    /// The objects that tasks are queued for, each with the one worker that may run them, or none if
+    /// any may.
+    pub async fn queued(&self) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::queued(&mut reader.sql()).await?)
+    }
+
+    /// Those of these attempts that no longer count, because the task was called off or is
+    /// another's.
+    pub async fn superseded(&self, running: &[Running]) -> Result<Vec<Running>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::superseded(&mut reader.sql(), running).await?)
+    }
+
+    /// The attempts that are an owner's, whoever knows of them.
+    pub async fn owned(&self, owner: Fence) -> Result<Vec<Running>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::owned(&mut reader.sql(), owner).await?)
+    }
+
+    /// Those of these tasks that have ended.
+    pub async fn settled(&self, ids: &[TaskId]) -> Result<Vec<Settlement>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::settled(&mut reader.sql(), ids).await?)
+    }
+
+    /// Waits for the end of a task, wherever it comes about; nothing if that takes too long. An id
+    /// that no task has is waited for too.
+    pub async fn wait(&self, id: TaskId, at_most: Duration) -> Option<Settlement> {
+        let ended = self.0.waiters.task(id);
+        timeout(at_most, ended).await.ok()?.ok()
+    }
+
+    /// Takes a lease, unless another has it. Its own owner gets the same one again, and longer.
+    pub async fn acquire(
+        &self,
+        name: &str,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Lease, StoreError> {
+        check_name("the name of a lease", name)?;
+        check_name("the owner of a lease", owner)?;
+        let asked = Acquire {
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            ttl: millis(ttl),
+        };
+        only(
+            self.0
+                .writer
+                .write(0, Request::Acquire, vec![asked])
+                .await?,
+        )
+    }
+
+    /// Goes on with a lease: until then, or nothing if it has ended, even if nobody has taken it.
+    /// Not waited to be on disk.
+    pub async fn renew(
+        &self,
+        fence: Fence,
+        ttl: Duration,
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        let ttl = millis(ttl);
+        let revive = false;
+        let asked = vec![Renew { fence, ttl, revive }];
+        only(self.0.writer.write(0, Request::Renew, asked).await?)
+    }
+
+    /// As [`renew`](Self::renew), also if the lease has ended, unless somebody else has taken it
+    /// since. What was taken over in the meantime stays with those who took it.
+    pub async fn revive(
+        &self,
+        fence: Fence,
+        ttl: Duration,
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        let ttl = millis(ttl);
+        let revive = true;
+        let asked = vec![Renew { fence, ttl, revive }];
+        only(self.0.writer.write(0, Request::Renew, asked).await?)
+    }
+
+    /// Gives a lease back. What runs under it is taken over as if its time were up.
+    pub async fn release(&self, fence: Fence) -> Result<(), StoreError> {
+        only(
+            self.0
+                .writer
+                .write(0, Request::Release, vec![fence])
+                .await?,
+        )
+    }
+
+    /// Forgets leases that ended a day ago. Gives how many.
+    pub async fn forget_leases(&self) -> Result<u64, StoreError> {
+        only(
+            self.0
+                .writer
+                .write(0, Request::ForgetLeases, vec![()])
+                .await?,
+        )
+    }
+}

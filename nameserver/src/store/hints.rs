@@ -1,0 +1,127 @@
+//! Hints that it may be worth looking again.
+//!
+//! Nothing depends on them: whoever waits looks again from time to time anyway. They make it quick.
+
+use super::{model::TaskId, transaction::Effects};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, broadcast};
+
+/// How many hints one may be behind before they become [`Hint::Anything`].
+const BEHIND: usize = 1024;
+
+/// What may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// There may be tasks to claim for these objects.
+    Queued(Arc<[String]>),
+    /// These tasks have ended.
+    Settled(Arc<[TaskId]>),
+    /// These topics have grown, or were removed.
+    Topics(Arc<[String]>),
+    /// Static names have changed.
+    Names,
+    /// Revocations have changed.
+    Revocations,
+    /// Anything: hints were lost, or another process has written and does not say what.
+    Anything,
+}
+
+/// Hints as they come.
+#[derive(Debug)]
+pub struct HintReceiver(broadcast::Receiver<Hint>);
+
+impl HintReceiver {
+    /// The next one, or nothing once the store is closed.
+    pub async fn next(&mut self) -> Option<Hint> {
+        match self.0.recv().await {
+            Ok(hint) => Some(hint),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Hint::Anything),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// Where hints are told.
+#[derive(Clone, Debug)]
+pub(super) struct Hints {
+    here: broadcast::Sender<Hint>,
+    elsewhere: Option<Arc<Outgoing>>,
+}
+
+/// What other processes have not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    effects: Mutex<Effects>,
+    some: Notify,
+}
+
+impl Outgoing {
+    /// Waits until there is something to tell, and takes it.
+    pub(super) async fn next(&self) -> Effects {
+        loop {
+            self.some.notified().await;
+            let effects = std::mem::take(&mut *lock(&self.effects));
+            if effects != Effects::default() {
+                return effects;
+            }
+        }
+    }
+}
+
+fn lock(effects: &Mutex<Effects>) -> std::sync::MutexGuard<'_, Effects> {
+    effects.lock().unwrap_or_else(|error| error.into_inner())
+}
+
+impl Hints {
+    /// `elsewhere`, if other processes are to be told too.
+    pub(super) fn new(elsewhere: Option<Arc<Outgoing>>) -> Self {
+        let here = broadcast::Sender::new(BEHIND);
+        Self { here, elsewhere }
+    }
+
+    pub(super) fn subscribe(&self) -> HintReceiver {
+        HintReceiver(self.here.subscribe())
+    }
+
+    /// Tells everybody what a transaction of this process changed.
+    pub(super) fn tell(&self, effects: Effects) {
+        if effects == Effects::default() {
+            return;
+        }
+        if let Some(outgoing) = &self.elsewhere {
+            let mut waiting = lock(&outgoing.effects);
+            waiting.queued.extend(effects.queued.iter().cloned());
+            waiting.settled.extend(&effects.settled);
+            waiting.topics.extend(effects.topics.iter().cloned());
+            waiting.names |= effects.names;
+            waiting.revocations |= effects.revocations;
+            drop(waiting);
+            outgoing.some.notify_one();
+        }
+        self.tell_here(effects);
+    }
+
+    /// Tells those in this process.
+    pub(super) fn tell_here(&self, effects: Effects) {
+        if !effects.settled.is_empty() {
+            self.send(Hint::Settled(effects.settled.into()));
+        }
+        if !effects.queued.is_empty() {
+            self.send(Hint::Queued(effects.queued.into_iter().collect()));
+        }
+        if !effects.topics.is_empty() {
+            self.send(Hint::Topics(effects.topics.into_iter().collect()));
+        }
+        if effects.names {
+            self.send(Hint::Names);
+        }
+        if effects.revocations {
+            self.send(Hint::Revocations);
+        }
+    }
+
+    pub(super) fn send(&self, hint: Hint) {
+        // Nobody may be listening.
+        let _ = self.here.send(hint);
+    }
+}

@@ -1,0 +1,48 @@
+//! Users whose tickets are void, until the last of these has expired anyway.
+
+use super::{
+    model::Revocation,
+    sql::{Connection, SqlResult},
+    transaction::Transaction,
+};
+
+/// Adds revocations; a later end counts. What has ended is forgotten on the way.
+pub(super) async fn revoke(
+    transaction: &mut Transaction<'_>,
+    revocations: &[Revocation],
+) -> SqlResult<Vec<()>> {
+    let now = transaction.now;
+    let sql = "DELETE FROM revocations WHERE until <= $1";
+    transaction.sql.execute(sql, &[now.into()]).await?;
+    for revocation in revocations {
+        transaction
+            .sql
+            .execute(
+                "INSERT INTO revocations (name, until, issued) VALUES ($1, $2, $3) \
+                 ON CONFLICT (name) DO UPDATE SET until = excluded.until, \
+                 issued = excluded.issued WHERE revocations.until < excluded.until",
+                &[
+                    revocation.name.as_str().into(),
+                    revocation.until.into(),
+                    revocation.issued.into(),
+                ],
+            )
+            .await?;
+    }
+    transaction.effects.revocations = true;
+    Ok(vec![(); revocations.len()])
+}
+
+/// Those that have not ended.
+pub(super) async fn list(sql: &mut Connection<'_>, now: i64) -> SqlResult<Vec<Revocation>> {
+    let statement = "SELECT name, until, issued FROM revocations WHERE until > $1 ORDER BY name";
+    let mut revocations = Vec::new();
+    for row in sql.rows(statement, &[now.into()]).await? {
+        revocations.push(Revocation {
+            name: row.text(0)?,
+            until: row.int(1)?,
+            issued: row.int(2)?,
+        });
+    }
+    Ok(revocations)
+}

@@ -1,0 +1,145 @@
+//! Statements that run on both databases.
+//!
+//! The statements of the store are written once: both databases understand `$1`, `ON CONFLICT`,
+//! `RETURNING` and `UPDATE … FROM`. What differs is small and here: how many rows become one
+//! statement ([`Connection::rows_with`]), and that only PostgreSQL locks rows
+//! ([`Connection::locking`]).
+
+mod relation;
+mod value;
+
+pub(super) use relation::{Kind, Relation};
+pub(super) use value::{Row, Value};
+
+use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
+use std::borrow::Cow;
+
+/// What the statements of the store return.
+pub(super) type SqlResult<T> = Result<T, sqlx::Error>;
+
+/// A connection to either database.
+#[derive(Debug)]
+pub(super) enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Connection<'_> {
+    /// The same connection, lent on.
+    pub(super) fn reborrow(&mut self) -> Connection<'_> {
+        match self {
+            Self::Sqlite(connection) => Connection::Sqlite(connection),
+            Self::Postgres(connection) => Connection::Postgres(connection),
+        }
+    }
+
+    /// Runs one statement, and gives the rows that it returns.
+    pub(super) async fn rows(
+        &mut self,
+        sql: impl Into<Cow<'static, str>>,
+        values: &[Value<'_>],
+    ) -> SqlResult<Vec<Row>> {
+        // Every text in them is written in this crate; what comes from outside is bound.
+        let sql = AssertSqlSafe(sql.into());
+        match self {
+            Self::Sqlite(connection) => {
+                let query = values
+                    .iter()
+                    .fold(sqlx::query(sql), |query, value| value.bind_sqlite(query));
+                let rows = query.fetch_all(&mut **connection).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(connection) => {
+                let query = values
+                    .iter()
+                    .fold(sqlx::query(sql), |query, value| value.bind_postgres(query));
+                let rows = query.fetch_all(&mut **connection).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// The first row that a statement returns.
+    pub(super) async fn row(
+        &mut self,
+        sql: impl Into<Cow<'static, str>>,
+        values: &[Value<'_>],
+    ) -> SqlResult<Option<Row>> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// Runs one statement, and says how many rows it changed.
+    pub(super) async fn execute(
+        &mut self,
+        sql: impl Into<Cow<'static, str>>,
+        values: &[Value<'_>],
+    ) -> SqlResult<u64> {
+        let sql = AssertSqlSafe(sql.into());
+        match self {
+            Self::Sqlite(connection) => {
+                let query = values
+                    .iter()
+                    .fold(sqlx::query(sql), |query, value| value.bind_sqlite(query));
+                Ok(query.execute(&mut **connection).await?.rows_affected())
+            }
+            Self::Postgres(connection) => {
+                let query = values
+                    .iter()
+                    .fold(sqlx::query(sql), |query, value| value.bind_postgres(query));
+                Ok(query.execute(&mut **connection).await?.rows_affected())
+            }
+        }
+    }
+
+    /// Runs several statements without parameters, such as a migration.
+    pub(super) async fn script(&mut self, sql: &'static str) -> SqlResult<()> {
+        match self {
+            Self::Sqlite(connection) => {
+                sqlx::raw_sql(sql).execute(&mut **connection).await?;
+            }
+            Self::Postgres(connection) => {
+                sqlx::raw_sql(sql).execute(&mut **connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows a `SELECT` that has to lock its rows. SQLite has one writer at a time, so there
+    /// it is nothing.
+    pub(super) fn locking(&self, clause: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => clause,
+        }
+    }
+
+    /// Which database it is.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}
+
+/// Which database a statement is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    /// What follows `FROM` where for each row of the relation `u` the row of `table` is looked up
+    /// that has the same `key`, as `t`. It ends with a `WHERE`. Said like this, neither planner has
+    /// the idea of reading the table instead.
+    pub(super) fn looked_up(self, u: &str, table: &str, key: &str) -> String {
+        match self {
+            Self::Sqlite => format!("{u} CROSS JOIN {table} t WHERE t.{key} = u.{key}"),
+            Self::Postgres => format!(
+                "{u} CROSS JOIN LATERAL (SELECT * FROM {table} r WHERE r.{key} = u.{key} OFFSET 0) \
+                 AS t WHERE true"
+            ),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Static names, and their changes in the order in which they were made.
+//!
+//! Every change takes the next revision, whose row stays locked until the change is committed: a
+//! reader that has seen a revision has seen all before it.
+
+use super::{
+    model::{NameChanges, RegisteredName, StaticName},
+    sql::{Connection, SqlResult},
+    transaction::Transaction,
+};
+
+/// For how many revisions the removal of a name is known.
+const REMEMBERED: i64 = 1_000;
+
+/// A change.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Put(StaticName),
+    /// As `Put`, unless somebody else has the name, and one of the two has it alone.
+    Register(StaticName),
+    Remove(String),
+}
+
+/// Makes changes. Gives what became of each.
+pub(super) async fn change(
+    transaction: &mut Transaction<'_>,
+    changes: &[Change],
+) -> SqlResult<Vec<RegisteredName>> {
+    let mut revisions = Vec::with_capacity(changes.len());
+    for change in changes {
+        revisions.push(change_one(transaction, change).await?);
+    }
+    Ok(revisions)
+}
+
+async fn change_one(
+    transaction: &mut Transaction<'_>,
+    change: &Change,
+) -> SqlResult<RegisteredName> {
+    let (name, entry) = match change {
+        Change::Put(entry) | Change::Register(entry) => {
+            let json = serde_json::to_string(entry);
+            let json = json.map_err(|error| sqlx::Error::Encode(error.into()))?;
+            (entry.name.as_str(), Some(json))
+        }
+        Change::Remove(name) => (name.as_str(), None),
+    };
+    let revision = super::next_number(transaction, "static_names").await?;
+    let known = "SELECT entry FROM static_names WHERE name = $1";
+    let known = transaction.sql.row(known, &[name.into()]).await?;
+    let known = known.map(|row| row.optional_text(0)).transpose()?.flatten();
+    if known == entry {
+        return Ok(RegisteredName::Same);
+    }
+    if let (Change::Register(wanted), Some(known)) = (change, &known) {
+        let known: StaticName =
+            serde_json::from_str(known).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        if known.uri != wanted.uri && (known.exclusive || wanted.exclusive) {
+            return Ok(RegisteredName::Taken(known.uri));
+        }
+    }
+    transaction
+        .sql
+        .execute(
+            "INSERT INTO static_names (name, entry, revision) VALUES ($1, $2, $3) \
+             ON CONFLICT (name) DO UPDATE SET entry = excluded.entry, revision = excluded.revision",
+            &[name.into(), entry.as_deref().into(), revision.into()],
+        )
+        .await?;
+    forget_removed(transaction, revision.saturating_sub(REMEMBERED)).await?;
+    transaction.effects.names = true;
+    Ok(RegisteredName::Changed(revision))
+}
+
+async fn forget_removed(transaction: &mut Transaction<'_>, floor: i64) -> SqlResult<()> {
+    if floor <= 0 {
+        return Ok(());
+    }
+    let sql = "DELETE FROM static_names WHERE entry IS NULL AND revision <= $1";
+    if transaction.sql.execute(sql, &[floor.into()]).await? > 0 {
+        let sql = "UPDATE counters SET value = $1 WHERE name = 'static_names_floor'";
+        transaction.sql.execute(sql, &[floor.into()]).await?;
+    }
+    Ok(())
+}
+
+/// What changed after a revision; 0 asks for everything.
+pub(super) async fn changes(sql: &mut Connection<'_>, after: i64) -> SqlResult<NameChanges> {
+    // One statement, so that the floor fits the rows.
+    let statement = "SELECT c.value, n.name, n.entry, n.revision FROM counters c LEFT JOIN \
+                     static_names n ON n.revision > $1 OR $1 < c.value \
+                     WHERE c.name = 'static_names_floor' ORDER BY n.revision";
+    let mut changes = NameChanges {
+        revision: after,
+        ..NameChanges::default()
+    };
+    for row in sql.rows(statement, &[after.into()]).await? {
+        changes.reset = after == 0 || after < row.int(0)?;
+        let Some(revision) = row.optional_int(3)? else {
+            continue;
+        };
+        changes.revision = changes.revision.max(revision);
+        match row.optional_text(2)? {
+            Some(entry) => {
+                let entry = serde_json::from_str(&entry);
+                changes
+                    .put
+                    .push(entry.map_err(|error| sqlx::Error::Decode(error.into()))?);
+            }
+            None => changes.removed.push(row.text(1)?),
+        }
+    }
+    if changes.reset {
+        changes.removed.clear();
+    }
+    Ok(changes)
+}

@@ -1,0 +1,243 @@
+//! What becomes of a task when an attempt ends. No clock, no chance, no database: all three are
+//! handed in.
+
+use super::model::{Ending, Outcome, TaskState, UnixMillis};
+
+/// No pause between two attempts is longer, in milliseconds.
+const LONGEST_PAUSE: i64 = 60_000;
+
+/// What has to be known about a task to decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tries {
+    /// How often it was begun, with the attempt that ends now.
+    pub(super) attempt: i64,
+    /// How often it may be begun.
+    pub(super) allowed: i64,
+    /// How many attempts were lost in a row before this one.
+    pub(super) losses: i64,
+    /// The first pause, in milliseconds.
+    pub(super) backoff: i64,
+    /// By when it has to have succeeded.
+    pub(super) deadline: Option<UnixMillis>,
+}
+
+/// What the task is from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) state: TaskState,
+    /// When it may be begun again, if it may.
+    pub(super) due: UnixMillis,
+    pub(super) allowed: i64,
+    pub(super) losses: i64,
+    /// How the attempt ended.
+    pub(super) outcome: Outcome,
+    /// Why it failed.
+    pub(super) error: Option<String>,
+}
+
+/// Decides. `chance` is from 0 to 1.
+pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chance: f64) -> Next {
+    let (outcome, error, retry) = match ending {
+        Ending::Succeeded { .. } => (Outcome::Succeeded, None, false),
+        Ending::Failed { error, retry, .. } => (Outcome::Failed, Some(error.clone()), *retry),
+        Ending::Lost { reason } => (Outcome::Lost, Some(reason.clone()), true),
+        Ending::Refused { reason } => (Outcome::Refused, Some(reason.clone()), true),
+        Ending::DeadlineExceeded => (Outcome::DeadlineExceeded, None, false),
+    };
+    let mut next = Next {
+        state: TaskState::Failed,
+        due: now,
+        allowed: tries.allowed,
+        losses: 0,
+        outcome,
+        error,
+    };
+    if outcome == Outcome::Succeeded {
+        next.state = TaskState::Succeeded;
+        return next;
+    }
+    if outcome == Outcome::Refused {
+        // It has not run, so this was no attempt.
+        next.allowed = next.allowed.saturating_add(1);
+    }
+    if outcome == Outcome::Lost {
+        next.losses = tries.losses.saturating_add(1);
+    }
+    let failures = match outcome {
+        // A worker that dies is no fault of the task: it goes on elsewhere at once. If that was
+        // no accident, the second loss tells.
+        Outcome::Lost => tries.losses,
+        _ => tries.attempt,
+    };
+    next.due = now.saturating_add(pause(tries.backoff, failures, chance));
+    let late = tries.deadline.is_some_and(|deadline| next.due >= deadline);
+    if outcome == Outcome::DeadlineExceeded || (retry && late) {
+        let why = next.error.map(|error| format!(": {error}"));
+        next.error = Some(format!("the deadline passed{}", why.unwrap_or_default()));
+        next.due = now;
+        return next;
+    }
+    if !retry {
+        next.due = now;
+        return next;
+    }
+    if tries.attempt >= next.allowed {
+        let why = next.error.unwrap_or_default();
+        next.error = Some(given_up(outcome, tries.attempt, next.losses, &why));
+        next.due = now;
+        return next;
+    }
+    next.state = if next.due > now {
+        TaskState::Delayed
+    } else {
+        TaskState::Queued
+    };
+    next
+}
+
+fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
+    let times = if attempts == 1 {
+        "1 attempt".to_owned()
+    } else {
+        format!("{attempts} attempts")
+    };
+    match outcome {
+        Outcome::Lost if losses > 1 => format!(
+            "given up after {times}, the last {losses} of which were lost with their worker: the \
+             task may be what kills it: {why}"
+        ),
+        _ => format!("given up after {times}: {why}"),
+    }
+}
+
+/// Full jitter above a half: between half and all of `backoff` doubled for each failure after the
+/// first; none before any failure.
+fn pause(backoff: i64, failures: i64, chance: f64) -> i64 {
+    if failures <= 0 {
+        return 0;
+    }
+    let doublings = u32::try_from(failures - 1).unwrap_or(u32::MAX).min(30);
+    let longest = backoff
+        .max(0)
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_PAUSE);
+    let half = longest / 2;
+    let jitter = (longest - half) as f64 * chance.clamp(0.0, 1.0);
+    half + jitter as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = 1_000_000;
+
+    fn tries(attempt: i64) -> Tries {
+        Tries {
+            attempt,
+            allowed: 3,
+            losses: 0,
+            backoff: 500,
+            deadline: None,
+        }
+    }
+
+    fn lost() -> Ending {
+        let reason = "worker w1 is gone".to_owned();
+        Ending::Lost { reason }
+    }
+
+    fn failed(retry: bool) -> Ending {
+        let error = "sold out".to_owned();
+        let value = None;
+        Ending::Failed {
+            error,
+            value,
+            retry,
+        }
+    }
+
+    #[test]
+    fn a_result_is_the_end() {
+        let ending = Ending::Succeeded { result: vec![1] };
+        let next = after_attempt(tries(1), &ending, NOW, 0.5);
+        assert_eq!((next.state, next.error), (TaskState::Succeeded, None));
+    }
+
+    #[test]
+    fn the_objects_error_is_final_unless_it_may_be_retried() {
+        let next = after_attempt(tries(1), &failed(false), NOW, 0.5);
+        assert_eq!(next.state, TaskState::Failed);
+        assert_eq!(next.error.unwrap(), "sold out");
+        let next = after_attempt(tries(1), &failed(true), NOW, 1.0);
+        assert_eq!((next.state, next.due), (TaskState::Delayed, NOW + 500));
+        let next = after_attempt(tries(2), &failed(true), NOW, 0.0);
+        assert_eq!((next.state, next.due), (TaskState::Delayed, NOW + 500));
+    }
+
+    #[test]
+    fn a_lost_attempt_goes_on_at_once_and_a_second_loss_waits() {
+        let first = after_attempt(tries(1), &lost(), NOW, 0.5);
+        assert_eq!((first.state, first.due), (TaskState::Queued, NOW));
+        let second = Tries {
+            losses: first.losses,
+            ..tries(2)
+        };
+        let second = after_attempt(second, &lost(), NOW, 1.0);
+        assert_eq!((second.state, second.due), (TaskState::Delayed, NOW + 500));
+        assert_eq!(second.losses, 2);
+    }
+
+    #[test]
+    fn what_kills_its_workers_stops_after_the_last_attempt_and_says_so() {
+        let last = Tries {
+            losses: 2,
+            ..tries(3)
+        };
+        let next = after_attempt(last, &lost(), NOW, 0.5);
+        assert_eq!(
+            (next.state, next.outcome),
+            (TaskState::Failed, Outcome::Lost)
+        );
+        let error = next.error.unwrap();
+        assert!(error.contains("after 3 attempts"), "{error}");
+        assert!(error.contains("may be what kills it"), "{error}");
+        assert!(error.contains("worker w1 is gone"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_does_not_count_but_waits() {
+        let reason = "overloaded".to_owned();
+        let next = after_attempt(tries(3), &Ending::Refused { reason }, NOW, 0.0);
+        assert_eq!((next.state, next.allowed), (TaskState::Delayed, 4));
+        assert!(next.due > NOW);
+    }
+
+    #[test]
+    fn nothing_is_begun_again_that_cannot_be_in_time() {
+        let hurried = Tries {
+            deadline: Some(NOW + 100),
+            ..tries(1)
+        };
+        let next = after_attempt(hurried, &failed(true), NOW, 0.0);
+        assert_eq!(next.state, TaskState::Failed);
+        assert_eq!(next.error.unwrap(), "the deadline passed: sold out");
+        let next = after_attempt(tries(1), &Ending::DeadlineExceeded, NOW, 0.0);
+        assert_eq!(next.error.unwrap(), "the deadline passed");
+        assert_eq!(next.outcome, Outcome::DeadlineExceeded);
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let pauses: Vec<_> = (0..10).map(|n| pause(500, n, 1.0)).collect();
+        assert_eq!(
+            pauses,
+            [
+                0, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000
+            ]
+        );
+        assert_eq!(pause(500, 3, 0.0), 1000);
+        assert_eq!(pause(i64::MAX, i64::MAX, 1.0), LONGEST_PAUSE);
+        assert_eq!(pause(-5, 3, 1.0), 0);
+    }
+}

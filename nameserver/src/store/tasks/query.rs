@@ -1,0 +1,268 @@
+//! Looking at tasks.
+
+use super::{ARGUMENTS, RESULT};
+use crate::store::{
+    model::{Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskState},
+    sql::{Connection, Kind, Relation, Row, SqlResult, Value},
+};
+use std::collections::HashSet;
+
+const COLUMNS: &str = "t.id, t.object, t.method, t.submitter, t.idempotency_key, t.priority, \
+     t.state, t.submitted, t.due, t.deadline, t.max_attempts, t.attempt, t.ended, t.fraction, \
+     t.note, t.error, t.worker, t.started, t.outcome, t.pinned";
+
+/// Reads [`COLUMNS`].
+fn read(row: &Row) -> SqlResult<Task> {
+    let ended = row.optional_int(12)?;
+    let outcome = row
+        .optional_int(18)?
+        .map(Outcome::from_number)
+        .transpose()?;
+    let error = row.optional_text(15)?;
+    let attempt = row.int(11)?;
+    // While it waits for another attempt, all of them are in the history.
+    let last = row.optional_int(17)?.map(|started| -> SqlResult<_> {
+        Ok(Attempt {
+            number: attempt,
+            worker: row.optional_text(16)?,
+            started,
+            ended,
+            outcome: outcome.filter(|_| ended.is_some()),
+            error: error.clone(),
+        })
+    });
+    Ok(Task {
+        id: TaskId::from_bytes(&row.bytes(0)?)?,
+        object: row.text(1)?,
+        method: row.text(2)?,
+        submitter: row.text(3)?,
+        idempotency_key: row.optional_text(4)?,
+        priority: row.int(5)?,
+        state: TaskState::from_number(row.int(6)?)?,
+        submitted: row.int(7)?,
+        due: row.int(8)?,
+        deadline: row.optional_int(9)?,
+        max_attempts: row.int(10)?,
+        worker: Some(row.text(19)?).filter(|worker| !worker.is_empty()),
+        attempt,
+        ended,
+        fraction: row.optional_real(13)?,
+        note: row.optional_text(14)?,
+        error,
+        arguments: None,
+        result: None,
+        attempts: last.transpose()?.into_iter().collect(),
+    })
+}
+
+pub(in crate::store) async fn task(
+    sql: &mut Connection<'_>,
+    id: TaskId,
+) -> SqlResult<Option<Task>> {
+    let statement = format!(
+        "SELECT {COLUMNS}, \
+         coalesce(t.arguments, (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {ARGUMENTS})), \
+         coalesce(t.result, (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})) \
+         FROM tasks t WHERE t.id = $1"
+    );
+    let id: [Value<'_>; 1] = [id.as_bytes().into()];
+    let Some(row) = sql.row(statement, &id).await? else {
+        return Ok(None);
+    };
+    let mut task = read(&row)?;
+    task.arguments = row.optional_bytes(20)?;
+    task.result = row.optional_bytes(21)?;
+    let statement = "SELECT number, worker, started, ended, outcome, error FROM attempts \
+                     WHERE task = $1 ORDER BY number";
+    let mut attempts = Vec::new();
+    for row in sql.rows(statement, &id).await? {
+        attempts.push(Attempt {
+            number: row.int(0)?,
+            worker: row.optional_text(1)?,
+            started: row.int(2)?,
+            ended: Some(row.int(3)?),
+            outcome: Some(Outcome::from_number(row.int(4)?)?),
+            error: row.optional_text(5)?,
+        });
+    }
+    // Between the two statements the last attempt may have moved to the history.
+    let last = task.attempts.pop();
+    attempts.extend(last.filter(|last| attempts.iter().all(|known| known.number != last.number)));
+    task.attempts = attempts;
+    Ok(Some(task))
+}
+
+/// One task as in a listing.
+pub(in crate::store) async fn brief(
+    sql: &mut Connection<'_>,
+    id: TaskId,
+) -> SqlResult<Option<Task>> {
+    let statement = format!("SELECT {COLUMNS} FROM tasks t WHERE t.id = $1");
+    let row = sql.row(statement, &[id.as_bytes().into()]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Newest first.
+pub(in crate::store) async fn tasks(
+    sql: &mut Connection<'_>,
+    filter: &TaskFilter,
+    limit: u32,
+) -> SqlResult<Vec<Task>> {
+    let mut conditions = String::from("true");
+    let mut values: Vec<Value<'_>> = vec![i64::from(limit).into()];
+    let mut add = |condition: &str, value| {
+        values.push(value);
+        conditions.push_str(&format!(" AND {condition} ${}", values.len()));
+    };
+    if let Some(before) = &filter.before {
+        add("t.id <", before.as_bytes().into());
+    }
+    if let Some(object) = &filter.object {
+        add("t.object =", object.as_str().into());
+    }
+    if let Some(submitter) = &filter.submitter {
+        add("t.submitter =", submitter.as_str().into());
+    }
+    if let Some(method) = &filter.method {
+        add("t.method =", method.as_str().into());
+    }
+    if let Some(worker) = &filter.worker {
+        add("t.worker =", worker.as_str().into());
+    }
+    // Not bound, so that the index of that state can be used.
+    match filter.states.as_slice() {
+        [] => {}
+        [state] => conditions.push_str(&format!(" AND t.state = {}", *state as i64)),
+        states => {
+            let numbers: Vec<String> = states.iter().map(|s| (*s as i64).to_string()).collect();
+            conditions.push_str(&format!(" AND t.state IN ({})", numbers.join(", ")));
+        }
+    }
+    let statement =
+        format!("SELECT {COLUMNS} FROM tasks t WHERE {conditions} ORDER BY t.id DESC LIMIT $1");
+    let rows = sql.rows(statement, &values).await?;
+    rows.iter().map(read).collect()
+}
+
+pub(in crate::store) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Counts> {
+    let mut counts = Counts::default();
+    let statement = "SELECT state, count(*) FROM tasks GROUP BY state";
+    for row in sql.rows(statement, &[]).await? {
+        let place = match TaskState::from_number(row.int(0)?)? {
+            TaskState::Queued => &mut counts.queued,
+            TaskState::Delayed => &mut counts.delayed,
+            TaskState::Running => &mut counts.running,
+            TaskState::Succeeded => &mut counts.succeeded,
+            TaskState::Failed => &mut counts.failed,
+            TaskState::Cancelled => &mut counts.cancelled,
+        };
+        *place = row.int(1)?;
+    }
+    Ok(counts)
+}
+
+/// For which objects tasks are queued, and for which workers alone: from one pair to the next through
+/// the index, whatever the number of tasks.
+pub(in crate::store) async fn queued(
+    sql: &mut Connection<'_>,
+) -> SqlResult<Vec<(String, Option<String>)>> {
+    // A pair goes by one of its tasks, because a subquery has one column.
+    let statement = "WITH RECURSIVE pairs (id) AS (\
+         SELECT (SELECT id FROM tasks WHERE state = 0 ORDER BY object, pinned LIMIT 1) \
+         UNION ALL SELECT (SELECT id FROM tasks WHERE state = 0 AND (object, pinned) > \
+         (SELECT object, pinned FROM tasks WHERE tasks.id = pairs.id) \
+         ORDER BY object, pinned LIMIT 1) FROM pairs WHERE pairs.id IS NOT NULL) \
+         SELECT object, pinned FROM pairs JOIN tasks ON tasks.id = pairs.id";
+    let rows = sql.rows(statement, &[]).await?;
+    let pair = |row: &Row| {
+        let worker = Some(row.text(1)?).filter(|worker| !worker.is_empty());
+        Ok((row.text(0)?, worker))
+    };
+    rows.iter().map(pair).collect()
+}
+
+/// Those of these tasks that have ended, and how.
+pub(in crate::store) async fn settled(
+    sql: &mut Connection<'_>,
+    ids: &[TaskId],
+) -> SqlResult<Vec<Settlement>> {
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for id in ids {
+        relation.push([id.as_bytes().into()]);
+    }
+    let dialect = sql.dialect();
+    let statement = |u: &str| {
+        format!(
+            "SELECT t.id, t.state, t.error, coalesce(t.result, \
+             (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})), t.attempt, \
+             t.worker FROM {} AND t.state > 2",
+            dialect.looked_up(u, "tasks", "id")
+        )
+    };
+    let mut settled = Vec::new();
+    for row in sql.rows_with(&relation, &[], statement).await? {
+        settled.push(Settlement {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            state: TaskState::from_number(row.int(1)?)?,
+            error: row.optional_text(2)?,
+            result: row.optional_bytes(3)?,
+            attempt: row.int(4)?,
+            worker: row.optional_text(5)?,
+        });
+    }
+    Ok(settled)
+}
+
+/// Those of these attempts that no longer count.
+pub(in crate::store) async fn superseded(
+    sql: &mut Connection<'_>,
+    running: &[Running],
+) -> SqlResult<Vec<Running>> {
+    let mut relation = Relation::new([
+        ("id", Kind::Bytes),
+        ("attempt", Kind::Int),
+        ("owner", Kind::Int),
+    ]);
+    for running in running {
+        relation.push([
+            running.id.as_bytes().into(),
+            running.attempt.into(),
+            running.owner.into(),
+        ]);
+    }
+    let dialect = sql.dialect();
+    let statement = |u: &str| {
+        format!(
+            "SELECT u.id, u.attempt, u.owner FROM {} \
+             AND t.state = 2 AND t.attempt = u.attempt AND t.owner = u.owner",
+            dialect.looked_up(u, "tasks", "id")
+        )
+    };
+    let mut current = HashSet::new();
+    for row in sql.rows_with(&relation, &[], statement).await? {
+        current.insert(Running {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            attempt: row.int(1)?,
+            owner: row.int(2)?,
+        });
+    }
+    let late = running.iter().filter(|running| !current.contains(running));
+    Ok(late.copied().collect())
+}
+
+/// The attempts that are an owner's.
+pub(in crate::store) async fn owned(
+    sql: &mut Connection<'_>,
+    owner: i64,
+) -> SqlResult<Vec<Running>> {
+    let statement = "SELECT id, attempt FROM tasks WHERE state = 2 AND owner = $1";
+    let rows = sql.rows(statement, &[owner.into()]).await?;
+    let running = |row: &Row| {
+        Ok(Running {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            attempt: row.int(1)?,
+            owner,
+        })
+    };
+    rows.iter().map(running).collect()
+}

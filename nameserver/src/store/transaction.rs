@@ -1,0 +1,46 @@
+//! What an operation works with, and what it leaves to be told.
+
+use super::{
+    model::{TaskId, UnixMillis},
+    sql::Connection,
+};
+use std::collections::BTreeSet;
+
+/// A transaction that is under way.
+pub(super) struct Transaction<'c> {
+    pub(super) sql: Connection<'c>,
+    /// The time at which all of it happens.
+    pub(super) now: UnixMillis,
+    /// What others are told once it is committed.
+    pub(super) effects: Effects,
+}
+
+impl<'c> Transaction<'c> {
+    pub(super) fn new(sql: Connection<'c>, now: UnixMillis) -> Self {
+        let effects = Effects::default();
+        Self { sql, now, effects }
+    }
+}
+
+/// What a transaction changed, as far as somebody may wait for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Effects {
+    /// Tasks of these objects may be claimed.
+    pub(super) queued: BTreeSet<String>,
+    /// Tasks that are in a final state.
+    pub(super) settled: Vec<TaskId>,
+    /// Topics that are longer.
+    pub(super) topics: BTreeSet<String>,
+    /// Whether static names changed.
+    pub(super) names: bool,
+    /// Whether revocations changed.
+    pub(super) revocations: bool,
+}
+
+impl Effects {
+    pub(super) fn queue(&mut self, object: &str) {
+        if !self.queued.contains(object) {
+            self.queued.insert(object.to_owned());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Moving a domain from one store to another: everything but leases, as JSON lines.
+//!
+//! The first line says what it is and the last one how many there were, so that a part is not taken
+//! for the whole. Leases stay behind: tasks that were running are taken over as if their name server
+//! had died. Fences go on from where they were.
+
+mod export;
+mod record;
+
+pub(super) use export::export;
+pub use record::TransferError;
+pub(super) use record::{Record, TaskRecord};
+
+use super::{
+    sql::{Connection, SqlResult, Value},
+    tasks::{ARGUMENTS, LARGEST_INLINE, RESULT},
+    transaction::Transaction,
+};
+use record::{AttemptRecord, TopicRecord};
+
+/// The counter that is there while an import is not finished.
+const IMPORTING: &str = "importing";
+
+/// Whether an import into this store was begun and not finished.
+pub(super) async fn is_unfinished(sql: &mut Connection<'_>) -> SqlResult<bool> {
+    let statement = "SELECT value FROM counters WHERE name = $1";
+    Ok(sql.row(statement, &[IMPORTING.into()]).await?.is_some())
+}
+
+/// Whether there is anything in this store that an import could meet.
+pub(super) async fn is_empty(sql: &mut Connection<'_>) -> SqlResult<bool> {
+    let statement = "SELECT 1 FROM (SELECT 1 FROM tasks LIMIT 1) AS a UNION ALL \
+                     SELECT 1 FROM (SELECT 1 FROM topics LIMIT 1) AS b UNION ALL \
+                     SELECT 1 FROM (SELECT 1 FROM static_names LIMIT 1) AS c UNION ALL \
+                     SELECT 1 FROM (SELECT 1 FROM revocations LIMIT 1) AS d";
+    Ok(sql.row(statement, &[]).await?.is_none())
+}
+
+/// Writes records. What is there already stays, so that an import can be repeated.
+pub(super) async fn import(
+    transaction: &mut Transaction<'_>,
+    records: &[Record],
+) -> SqlResult<Vec<()>> {
+    let sql = &mut transaction.sql;
+    for record in records {
+        match record {
+            Record::Store { .. } => {
+                let statement = "INSERT INTO counters (name, value) VALUES ($1, 1) \
+                                 ON CONFLICT (name) DO NOTHING";
+                sql.execute(statement, &[IMPORTING.into()]).await?;
+            }
+            Record::End { .. } => {
+                let statement = "DELETE FROM counters WHERE name = $1";
+                sql.execute(statement, &[IMPORTING.into()]).await?;
+            }
+            Record::Counter { name, value } => {
+                let statement = "INSERT INTO counters (name, value) VALUES ($1, $2) \
+                                 ON CONFLICT (name) DO UPDATE SET value = excluded.value \
+                                 WHERE counters.value < excluded.value";
+                let values = [name.as_str().into(), (*value).into()];
+                sql.execute(statement, &values).await?;
+            }
+            Record::Task(task) => import_task(sql, task).await?,
+            Record::Attempt(attempt) => import_attempt(sql, attempt).await?,
+            Record::StaticName {
+                name,
+                entry,
+                revision,
+            } => {
+                let statement = "INSERT INTO static_names (name, entry, revision) \
+                                 VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING";
+                let entry = entry.as_deref().into();
+                let values = [name.as_str().into(), entry, (*revision).into()];
+                sql.execute(statement, &values).await?;
+            }
+            Record::Topic(topic) => import_topic(sql, topic).await?,
+            Record::Entry {
+                topic,
+                sequence,
+                at,
+                body,
+            } => {
+                let size = i64::try_from(body.0.len()).unwrap_or(i64::MAX);
+                let statement = "INSERT INTO entries (topic, sequence, at, size, body) \
+                                 SELECT id, $2, $3, $4, $5 FROM topics WHERE name = $1 \
+                                 ON CONFLICT (topic, sequence) DO NOTHING";
+                let values = [
+                    topic.as_str().into(),
+                    (*sequence).into(),
+                    (*at).into(),
+                    size.into(),
+                    body.0.as_slice().into(),
+                ];
+                sql.execute(statement, &values).await?;
+            }
+            Record::Revocation(revocation) => {
+                let statement = "INSERT INTO revocations (name, until, issued) VALUES ($1, $2, $3) \
+                                 ON CONFLICT (name) DO NOTHING";
+                let values = [
+                    revocation.name.as_str().into(),
+                    revocation.until.into(),
+                    revocation.issued.into(),
+                ];
+                sql.execute(statement, &values).await?;
+            }
+        }
+    }
+    Ok(vec![(); records.len()])
+}
+
+async fn import_task(sql: &mut Connection<'_>, task: &TaskRecord) -> SqlResult<()> {
+    let inline = |body: &Option<record::Body>| {
+        let body = body.as_ref().map(|body| body.0.clone());
+        body.filter(|body| body.len() <= LARGEST_INLINE)
+    };
+    let (arguments, result) = (inline(&task.arguments), inline(&task.result));
+    let statement = "INSERT INTO tasks (id, object, method, submitter, idempotency_key, priority, \
+         state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, owner, \
+         worker, outcome, submitted, started, ended, fraction, note, error, arguments, result, \
+         pinned) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22, $23, $24, $25, $26) ON CONFLICT (id) DO NOTHING";
+    let id = task.id()?;
+    let values: [Value<'_>; 26] = [
+        id.as_bytes().into(),
+        task.object.as_str().into(),
+        task.method.as_str().into(),
+        task.submitter.as_str().into(),
+        task.idempotency_key.as_deref().into(),
+        task.priority.into(),
+        (task.state as i64).into(),
+        task.due.into(),
+        task.deadline.into(),
+        task.attempt.into(),
+        task.allowed_attempts.into(),
+        task.max_attempts.into(),
+        task.losses.into(),
+        task.backoff.into(),
+        task.owner.into(),
+        task.worker.as_deref().into(),
+        task.outcome.map(|outcome| outcome as i64).into(),
+        task.submitted.into(),
+        task.started.into(),
+        task.ended.into(),
+        task.fraction.into(),
+        task.note.as_deref().into(),
+        task.error.as_deref().into(),
+        arguments.as_deref().into(),
+        result.as_deref().into(),
+        task.pinned.as_str().into(),
+    ];
+    sql.execute(statement, &values).await?;
+    for (kind, body) in [(ARGUMENTS, &task.arguments), (RESULT, &task.result)] {
+        let body = body.as_ref().map(|body| body.0.as_slice());
+        let Some(body) = body.filter(|body| body.len() > LARGEST_INLINE) else {
+            continue;
+        };
+        let statement = "INSERT INTO bodies (task, kind, body) VALUES ($1, $2, $3) \
+                         ON CONFLICT (task, kind) DO NOTHING";
+        let values = [id.as_bytes().into(), kind.into(), body.into()];
+        sql.execute(statement, &values).await?;
+    }
+    Ok(())
+}
+
+async fn import_attempt(sql: &mut Connection<'_>, attempt: &AttemptRecord) -> SqlResult<()> {
+    let statement = "INSERT INTO attempts (task, number, worker, started, ended, outcome, error) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (task, number) DO NOTHING";
+    let id = record::parse_id(&attempt.task)?;
+    let values: [Value<'_>; 7] = [
+        id.as_bytes().into(),
+        attempt.number.into(),
+        attempt.worker.as_deref().into(),
+        attempt.started.into(),
+        attempt.ended.into(),
+        (attempt.outcome as i64).into(),
+        attempt.error.as_deref().into(),
+    ];
+    sql.execute(statement, &values).await?;
+    Ok(())
+}
+
+async fn import_topic(sql: &mut Connection<'_>, topic: &TopicRecord) -> SqlResult<()> {
+    let statement = "INSERT INTO topics (name, first, head, bytes, keep_age, keep_bytes) \
+                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING";
+    let values: [Value<'_>; 6] = [
+        topic.name.as_str().into(),
+        topic.first.into(),
+        topic.head.into(),
+        topic.bytes.into(),
+        topic.keep_age.into(),
+        topic.keep_bytes.into(),
+    ];
+    sql.execute(statement, &values).await?;
+    Ok(())
+}

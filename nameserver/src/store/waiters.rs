@@ -1,0 +1,180 @@
+//! Waiting for the ends of tasks and the growth of topics: one look for all who wait.
+//!
+//! Hints say when to look at what. Should any get lost, everything that is waited for is looked at
+//! from time to time.
+
+use super::{
+    backend::Backend,
+    error::StoreError,
+    hints::{Hint, HintReceiver},
+    model::{Settlement, TaskId},
+    tasks::query::settled,
+    topics::grown,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+
+/// How long it takes at most until something is found that no hint told of.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How many tasks or topics are asked for at once.
+const PAGE: usize = 500;
+
+/// Those who wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    table: Mutex<Table>,
+    /// There are new ones, who may have come too late for the hint.
+    new: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    tasks: HashMap<TaskId, Vec<oneshot::Sender<Settlement>>>,
+    new_tasks: Vec<TaskId>,
+    /// By topic: the sequence that each has, and how it is told that there is a later one.
+    topics: HashMap<String, Vec<(i64, oneshot::Sender<()>)>>,
+}
+
+impl Waiters {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(|error| error.into_inner())
+    }
+
+    /// Will be told how the task ended.
+    pub(super) fn task(&self, id: TaskId) -> oneshot::Receiver<Settlement> {
+        let (sender, receiver) = oneshot::channel();
+        let mut table = self.lock();
+        table.tasks.entry(id).or_default().push(sender);
+        table.new_tasks.push(id);
+        drop(table);
+        self.new.notify_one();
+        receiver
+    }
+
+    /// Will be told when the topic may have grown beyond `after`. One looks after this, not before.
+    pub(super) fn topic(&self, topic: &str, after: i64) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut table = self.lock();
+        let waiting = table.topics.entry(topic.to_owned()).or_default();
+        waiting.push((after, sender));
+        receiver
+    }
+
+    /// Those of these that somebody waits for.
+    fn waited(&self, ids: &[TaskId]) -> Vec<TaskId> {
+        let table = self.lock();
+        let waited = |id: &&TaskId| table.tasks.contains_key(id);
+        ids.iter().filter(waited).copied().collect()
+    }
+
+    fn take_new(&self) -> Vec<TaskId> {
+        std::mem::take(&mut self.lock().new_tasks)
+    }
+
+    fn settle(&self, settlement: Settlement) {
+        let waiting = self.lock().tasks.remove(&settlement.id);
+        for sender in waiting.into_iter().flatten() {
+            // Who no longer waits is told nothing.
+            let _ = sender.send(settlement.clone());
+        }
+    }
+
+    fn grow(&self, topic: &str) {
+        let waiting = self.lock().topics.remove(topic);
+        for (_, sender) in waiting.into_iter().flatten() {
+            let _ = sender.send(());
+        }
+    }
+
+    /// Forgets those who no longer wait. Gives everything that is waited for.
+    fn all(&self) -> (Vec<TaskId>, Vec<(String, i64)>) {
+        let mut table = self.lock();
+        table.tasks.retain(|_, waiting| {
+            waiting.retain(|sender| !sender.is_closed());
+            !waiting.is_empty()
+        });
+        table.topics.retain(|_, waiting| {
+            waiting.retain(|(_, sender)| !sender.is_closed());
+            !waiting.is_empty()
+        });
+        table.new_tasks.clear();
+        let tasks = table.tasks.keys().copied().collect();
+        let least = |waiting: &Vec<(i64, _)>| waiting.iter().map(|(after, _)| *after).min();
+        let topics = table.topics.iter();
+        let topics = topics.map(|(name, waiting)| (name.clone(), least(waiting).unwrap_or(0)));
+        (tasks, topics.collect())
+    }
+}
+
+/// Looks for those who wait, until the store is closed.
+pub(super) async fn look(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints: HintReceiver) {
+    let mut next = Instant::now() + LOOK;
+    let mut earliest = Instant::now();
+    loop {
+        tokio::select! {
+            hint = hints.next() => match hint {
+                Some(Hint::Settled(ids)) => {
+                    let ids = waiters.waited(&ids);
+                    tell_tasks(&waiters, &backend, &ids).await;
+                }
+                Some(Hint::Topics(topics)) => {
+                    topics.iter().for_each(|topic| waiters.grow(topic));
+                }
+                Some(Hint::Anything) => next = next.min(earliest),
+                Some(_) => {}
+                None => return,
+            },
+            () = waiters.new.notified() => {
+                let new = waiters.take_new();
+                tell_tasks(&waiters, &backend, &new).await;
+            }
+            () = sleep_until(next) => {
+                let begun = Instant::now();
+                let (tasks, topics) = waiters.all();
+                tell_tasks(&waiters, &backend, &tasks).await;
+                tell_topics(&waiters, &backend, &topics).await;
+                // With very many who wait, looking takes at most a fifth of the time.
+                let now = Instant::now();
+                earliest = now + (now - begun) * 4;
+                next = now + LOOK.max((now - begun) * 4);
+            }
+        }
+    }
+}
+
+async fn tell_tasks(waiters: &Waiters, backend: &Backend, ids: &[TaskId]) {
+    let distinct: HashSet<TaskId> = ids.iter().copied().collect();
+    let distinct: Vec<TaskId> = distinct.into_iter().collect();
+    for page in distinct.chunks(PAGE) {
+        let found = async {
+            let mut reader = backend.reader().await?;
+            Ok::<_, StoreError>(settled(&mut reader.sql(), page).await?)
+        };
+        match found.await {
+            Ok(found) => found.into_iter().for_each(|one| waiters.settle(one)),
+            // They go on waiting, and there will be another look.
+            Err(error) => tracing::debug!(%error, "cannot look for the ends of tasks"),
+        }
+    }
+}
+
+async fn tell_topics(waiters: &Waiters, backend: &Backend, topics: &[(String, i64)]) {
+    for page in topics.chunks(PAGE) {
+        let found = async {
+            let mut reader = backend.reader().await?;
+            Ok::<_, StoreError>(grown(&mut reader.sql(), page).await?)
+        };
+        match found.await {
+            Ok(found) => found.iter().for_each(|(name, _)| waiters.grow(name)),
+            Err(error) => tracing::debug!(%error, "cannot look for the growth of topics"),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! From the interface to the store and back.
+
+use crate::store::{self, StoreError};
+use pyroxene_common::interfaces::tasks::{
+    Attempt, Failure, Outcome, Progress, Status, Submission, Task, TaskFilter, TaskId, TaskState,
+    TasksError,
+};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+/// No time in a submission is longer, in milliseconds: ten years.
+const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
+
+/// As many tasks are in a list at most.
+pub(super) const LONGEST_LIST: u32 = 1_000;
+
+impl From<StoreError> for TasksError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(sentence) => Self::Unavailable { sentence },
+            StoreError::Closed => Self::Unavailable {
+                sentence: error.to_string(),
+            },
+            StoreError::Invalid(sentence) => Self::Invalid { sentence },
+            other => Self::Broken {
+                sentence: other.to_string(),
+            },
+        }
+    }
+}
+
+fn invalid(sentence: impl Into<String>) -> TasksError {
+    let sentence = sentence.into();
+    TasksError::Invalid { sentence }
+}
+
+/// What is to be stored for a submission.
+pub(super) fn new_task(
+    submission: Submission,
+    submitter: &str,
+) -> Result<store::NewTask, TasksError> {
+    let Submission {
+        object,
+        method,
+        arguments,
+        key,
+        priority,
+        delay_ms,
+        deadline_ms,
+        max_attempts,
+        backoff_ms,
+        worker,
+    } = submission;
+    if object.is_empty() || method.is_empty() {
+        return Err(invalid("a task needs the names of an object and a method"));
+    }
+    let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&arguments);
+    if let Err(error) = parsed {
+        return Err(invalid(format!(
+            "the arguments of {object}.{method} are no JSON object: {error}"
+        )));
+    }
+    if max_attempts == 0 {
+        return Err(invalid("a task needs at least one attempt"));
+    }
+    if worker.as_ref().is_some_and(String::is_empty) {
+        return Err(invalid("the name of the worker is empty"));
+    }
+    let millis = |ms: u64| Duration::from_millis(ms.min(LONGEST));
+    Ok(store::NewTask {
+        object,
+        method,
+        arguments: arguments.into_bytes(),
+        submitter: submitter.to_owned(),
+        idempotency_key: Some(key).filter(|key| !key.is_empty()),
+        priority,
+        delay: millis(delay_ms),
+        deadline: deadline_ms.map(millis),
+        max_attempts,
+        backoff: millis(backoff_ms),
+        worker,
+    })
+}
+
+pub(super) fn task_id(id: store::TaskId) -> TaskId {
+    TaskId(id.to_string())
+}
+
+/// The store's id. One that nothing can have is one that nothing has.
+pub(super) fn store_id(id: &TaskId) -> Result<store::TaskId, TasksError> {
+    id.0.parse().map_err(|_| unknown(id))
+}
+
+pub(super) fn unknown(id: &TaskId) -> TasksError {
+    let id = id.0.chars().take(64).collect();
+    TasksError::Unknown { id }
+}
+
+pub(super) fn state(state: store::TaskState) -> TaskState {
+    match state {
+        store::TaskState::Queued | store::TaskState::Delayed => TaskState::Queued,
+        store::TaskState::Running => TaskState::Running,
+        store::TaskState::Succeeded => TaskState::Succeeded,
+        store::TaskState::Failed => TaskState::Failed,
+        store::TaskState::Cancelled => TaskState::Cancelled,
+    }
+}
+
+fn store_states(states: &[TaskState]) -> Vec<store::TaskState> {
+    let mut all = Vec::new();
+    for state in states {
+        match state {
+            TaskState::Queued => {
+                all.extend([store::TaskState::Queued, store::TaskState::Delayed]);
+            }
+            TaskState::Running => all.push(store::TaskState::Running),
+            TaskState::Succeeded => all.push(store::TaskState::Succeeded),
+            TaskState::Failed => all.push(store::TaskState::Failed),
+            TaskState::Cancelled => all.push(store::TaskState::Cancelled),
+        }
+    }
+    all
+}
+
+/// The store's filter. `only_of` is whose tasks may be seen, if not everybody's.
+pub(super) fn filter(
+    filter: TaskFilter,
+    only_of: Option<&str>,
+) -> Result<store::TaskFilter, TasksError> {
+    let before = filter.before.as_ref().map(store_id).transpose()?;
+    if let (Some(name), Some(wanted)) = (only_of, &filter.submitter)
+        && name != wanted
+    {
+        let sentence = format!("'{name}' may not see the tasks of others");
+        return Err(TasksError::Denied { sentence });
+    }
+    Ok(store::TaskFilter {
+        states: store_states(&filter.states),
+        object: filter.object,
+        method: filter.method,
+        worker: filter.worker,
+        submitter: only_of.map(str::to_owned).or(filter.submitter),
+        before,
+    })
+}
+
+fn outcome(outcome: store::Outcome) -> Outcome {
+    match outcome {
+        store::Outcome::Succeeded => Outcome::Succeeded,
+        store::Outcome::Failed => Outcome::Failed,
+        store::Outcome::Lost => Outcome::Lost,
+        store::Outcome::Refused => Outcome::Refused,
+        store::Outcome::DeadlineExceeded => Outcome::Late,
+        store::Outcome::Cancelled => Outcome::Cancelled,
+    }
+}
+
+fn millis(time: i64) -> u64 {
+    u64::try_from(time).unwrap_or(0)
+}
+
+fn number(count: i64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn attempt(attempt: store::Attempt) -> Attempt {
+    Attempt {
+        worker: attempt.worker,
+        started_ms: millis(attempt.started),
+        ended_ms: attempt.ended.map(millis),
+        outcome: attempt.outcome.map(outcome),
+        reason: attempt.error,
+    }
+}
+
+fn progress(fraction: Option<f64>, note: Option<String>) -> Option<Progress> {
+    if fraction.is_none() && note.is_none() {
+        return None;
+    }
+    Some(Progress {
+        fraction: fraction.unwrap_or(0.0),
+        note: note.unwrap_or_default(),
+    })
+}
+
+/// What a final state comes with: a result, or why there is none.
+fn ending(
+    state: store::TaskState,
+    result: Option<Vec<u8>>,
+    error: Option<String>,
+) -> (Option<String>, Option<Failure>) {
+    let value = result.map(text);
+    match state {
+        store::TaskState::Succeeded => (value, None),
+        store::TaskState::Failed => {
+            let sentence = error.unwrap_or_default();
+            (None, Some(Failure { sentence, value }))
+        }
+        _ => (None, None),
+    }
+}
+
+pub(super) fn task(task: store::Task) -> Task {
+    let (result, error) = ending(task.state, task.result, task.error);
+    Task {
+        id: task_id(task.id),
+        object: task.object,
+        method: task.method,
+        arguments: task.arguments.map(text),
+        submitter: task.submitter,
+        worker: task.worker,
+        state: state(task.state),
+        priority: i32::try_from(task.priority).unwrap_or_default(),
+        submitted_ms: millis(task.submitted),
+        due_ms: millis(task.due),
+        deadline_ms: task.deadline.map(millis),
+        ended_ms: task.ended.map(millis),
+        max_attempts: number(task.max_attempts),
+        attempts: task.attempts.into_iter().map(attempt).collect(),
+        progress: progress(task.fraction, task.note),
+        result,
+        error,
+    }
+}
+
+/// How a task is that has not ended.
+pub(super) fn status(task: store::Task) -> Status {
+    let worker = task.attempts.last().and_then(|last| last.worker.clone());
+    let mut status = Status {
+        id: task_id(task.id),
+        version: 0,
+        state: state(task.state),
+        attempt: number(task.attempt),
+        worker,
+        progress: progress(task.fraction, task.note),
+        result: None,
+        error: None,
+    };
+    status.version = version(&status);
+    status
+}
+
+/// How a task is that has ended.
+pub(super) fn settled(settlement: store::Settlement) -> Status {
+    let state = settlement.state;
+    let (result, error) = ending(state, settlement.result, settlement.error);
+    let mut status = Status {
+        id: task_id(settlement.id),
+        version: 0,
+        state: self::state(state),
+        attempt: number(settlement.attempt),
+        worker: settlement.worker,
+        progress: None,
+        result,
+        error,
+    };
+    status.version = version(&status);
+    status
+}
+
+/// A number that is another one whenever anything in the status is: made of it, so that it means the
+/// same to every name server, and nothing has to be kept for it.
+fn version(status: &Status) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (status.state, status.attempt, &status.worker).hash(&mut hasher);
+    if let Some(progress) = &status.progress {
+        (progress.fraction.to_bits(), &progress.note).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission() -> Submission {
+        Submission {
+            object: "echo".to_owned(),
+            method: "echo".to_owned(),
+            arguments: r#"{"data":"x"}"#.to_owned(),
+            key: String::new(),
+            priority: 1,
+            delay_ms: u64::MAX,
+            deadline_ms: Some(5),
+            max_attempts: 3,
+            backoff_ms: 0,
+            worker: None,
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_sentence() {
+        let of = |change: fn(&mut Submission)| {
+            let mut wrong = submission();
+            change(&mut wrong);
+            new_task(wrong, "ana").unwrap_err().to_string()
+        };
+        assert!(of(|s| s.arguments = "[1]".to_owned()).contains("no JSON object"));
+        assert!(of(|s| s.object.clear()).contains("names of an object"));
+        assert!(of(|s| s.max_attempts = 0).contains("at least one attempt"));
+        assert!(of(|s| s.worker = Some(String::new())).contains("worker is empty"));
+    }
+
+    #[test]
+    fn an_empty_key_is_none_and_times_are_bounded() {
+        let task = new_task(submission(), "ana").unwrap();
+        assert_eq!(task.idempotency_key, None);
+        assert_eq!(task.submitter, "ana");
+        assert_eq!(task.delay, Duration::from_millis(LONGEST));
+        assert_eq!(task.deadline, Some(Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn a_user_lists_no_tasks_of_others() {
+        let wanted = |submitter: Option<&str>| TaskFilter {
+            submitter: submitter.map(str::to_owned),
+            ..TaskFilter::default()
+        };
+        let found = filter(wanted(None), Some("ana")).unwrap();
+        assert_eq!(found.submitter.as_deref(), Some("ana"));
+        assert!(filter(wanted(Some("bob")), Some("ana")).is_err());
+        let found = filter(wanted(Some("bob")), None).unwrap();
+        assert_eq!(found.submitter.as_deref(), Some("bob"));
+    }
+
+    #[test]
+    fn the_version_changes_with_the_status() {
+        let mut status = Status {
+            id: TaskId("x".to_owned()),
+            version: 0,
+            state: TaskState::Queued,
+            attempt: 0,
+            worker: None,
+            progress: None,
+            result: None,
+            error: None,
+        };
+        let mut seen = vec![version(&status)];
+        status.state = TaskState::Running;
+        seen.push(version(&status));
+        status.worker = Some("w1".to_owned());
+        seen.push(version(&status));
+        status.progress = Some(Progress::default());
+        seen.push(version(&status));
+        let mut distinct = seen.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), seen.len());
+        assert_eq!(seen.last(), Some(&version(&status)));
+    }
+}

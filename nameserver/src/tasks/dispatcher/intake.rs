@@ -1,0 +1,211 @@
+//! From the store to the workers.
+
+use super::{Dispatcher, Event, running};
+use crate::{
+    store::{Claim, Claimed, LeaseLost, StoreError},
+    tasks::{
+        attempt::{self, At, Taken},
+        lane::{self, Lane, LaneKey},
+        lease::Held,
+        running::Sent,
+    },
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often the store is asked for which objects tasks are queued, whatever hints say.
+const SCAN_EVERY: Duration = Duration::from_millis(500);
+
+/// After a claim that failed.
+pub(super) const CLAIM_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many tasks one dispatcher has at a time.
+const MOST: usize = 8192;
+
+impl Dispatcher {
+    /// There may be tasks for a lane.
+    pub(super) fn has_tasks(&mut self, key: LaneKey, now: Instant) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.more = true;
+        } else if lane::places(&key, &self.directory) > 0 {
+            // Others may be submitted in any number, and take no memory here.
+            self.lanes.insert(key, Lane::new(now));
+        }
+    }
+
+    pub(super) fn claimed(
+        &mut self,
+        answer: Result<Result<Vec<Claimed>, LeaseLost>, StoreError>,
+        asked: Vec<(LaneKey, usize)>,
+        at: Instant,
+    ) {
+        self.under_way.claim = false;
+        let now = Instant::now();
+        let claimed = match answer {
+            Ok(Ok(claimed)) => claimed,
+            Ok(Err(LeaseLost)) => {
+                self.again(asked, now + CLAIM_PAUSE);
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot take tasks");
+                // They may have been taken all the same.
+                self.unsure = true;
+                self.again(asked, now + CLAIM_PAUSE);
+                return;
+            }
+        };
+        let mut counts: HashMap<LaneKey, usize> = HashMap::new();
+        for task in claimed {
+            let key = (task.object.clone(), task.worker.clone());
+            *counts.entry(key.clone()).or_default() += 1;
+            let lane = self.lanes.entry(key.clone());
+            let lane = lane.or_insert_with(|| Lane::new(now));
+            self.shared.watched.tell(task.id);
+            lane.take(Taken {
+                task,
+                lane: key,
+                at,
+            });
+            self.waiting += 1;
+        }
+        for (key, wanted) in asked {
+            let got = counts.get(&key).copied().unwrap_or(0);
+            if got >= wanted
+                && let Some(lane) = self.lanes.get_mut(&key)
+            {
+                lane.more = true;
+            }
+        }
+    }
+
+    pub(super) fn again(&mut self, asked: Vec<(LaneKey, usize)>, from: Instant) {
+        self.claim_from = from;
+        for (key, _) in asked {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.more = true;
+            }
+        }
+    }
+
+    /// Whether tasks may be taken and sent.
+    pub(super) fn may_begin(&self, now: Instant) -> Option<Held> {
+        self.held.filter(|held| held.is_good(now) && !self.doubtful)
+    }
+
+    /// Sends what waits and has a place.
+    pub(super) fn send(&mut self) {
+        let now = Instant::now();
+        let Some(held) = self.may_begin(now) else {
+            return;
+        };
+        if self.waiting == 0 {
+            return;
+        }
+        let mut next = Vec::new();
+        for (key, lane) in &mut self.lanes {
+            if lane.waiting.is_empty() {
+                continue;
+            }
+            let window = lane.window(key, &self.directory, now);
+            while let Some(taken) = lane.next(window) {
+                next.push((taken, Arc::clone(&lane.stub)));
+            }
+        }
+        self.waiting -= next.len();
+        for (taken, stub) in next {
+            self.begin(taken, stub, held);
+        }
+    }
+
+    pub(super) fn begin(&mut self, mut taken: Taken, stub: attempt::Stub, held: Held) {
+        let running = running(&taken.task, held);
+        let lane = taken.lane.clone();
+        let at = Arc::<At>::default();
+        let (listener, progress) = watch::channel(None);
+        let since = Instant::now();
+        let (client, sender, place) = (self.client.clone(), self.sender.clone(), Arc::clone(&at));
+        let call = tokio::spawn(async move {
+            let ending = attempt::call(client, stub, &mut taken, &place, &listener).await;
+            let took = since.elapsed();
+            let _ = sender.send(Event::Ended {
+                running,
+                took,
+                ending,
+            });
+        });
+        self.sent.insert(Sent {
+            running,
+            lane,
+            since,
+            at,
+            progress,
+            noted: (None, None),
+            _call: AbortOnDropHandle::new(call),
+        });
+    }
+
+    /// Takes more, if there is room for more.
+    pub(super) fn claim(&mut self) {
+        let now = Instant::now();
+        let Some(held) = self.may_begin(now) else {
+            return;
+        };
+        if self.under_way.claim || now < self.claim_from {
+            return;
+        }
+        let store = self.shared.store.clone();
+        let owner = held.fence;
+        if self.unsure {
+            self.under_way.claim = true;
+            self.spawn(async move { Event::Owned(store.owned(owner).await) });
+            return;
+        }
+        let mut room = MOST.saturating_sub(self.sent.len() + self.waiting);
+        let mut claim = Claim {
+            owner,
+            ..Claim::default()
+        };
+        let mut asked = Vec::new();
+        for (key, lane) in &mut self.lanes {
+            if !lane.more {
+                continue;
+            }
+            let window = lane.window(key, &self.directory, now);
+            let wanted = lane.wants(window).min(room);
+            if wanted == 0 {
+                continue;
+            }
+            room -= wanted;
+            // Until a hint or a full answer says otherwise.
+            lane.more = false;
+            let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
+            let (object, worker) = key.clone();
+            match worker {
+                None => claim.objects.push((object, limit)),
+                Some(worker) => claim.pinned.push((object, worker, limit)),
+            }
+            asked.push((key.clone(), wanted));
+        }
+        if asked.is_empty() {
+            return;
+        }
+        self.under_way.claim = true;
+        self.spawn(async move {
+            let at = Instant::now();
+            Event::Claimed(store.claim(claim).await, asked, at)
+        });
+    }
+
+    pub(super) fn scan(&mut self, now: Instant) {
+        if now < self.scan_at || self.under_way.scan {
+            return;
+        }
+        self.under_way.scan = true;
+        self.scanned = now;
+        self.scan_at = now + SCAN_EVERY;
+        let store = self.shared.store.clone();
+        self.spawn(async move { Event::Queued(store.queued().await) });
+    }
+}

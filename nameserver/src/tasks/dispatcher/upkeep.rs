@@ -1,0 +1,197 @@
+//! What no longer counts, what has waited for too long, and the end of it all.
+
+use super::{CHECK_EVERY, Dispatcher, Event, running};
+use crate::{
+    store::{Ending, Finish, Running, TaskId},
+    tasks::{attempt::Taken, lease::Held, notes},
+};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long what is to be written at the end may take.
+pub(in crate::tasks) const WRAP_UP: Duration = Duration::from_secs(2);
+
+/// What is younger is not worth the question whether it still counts: of what is called off here
+/// there is a hint.
+const CHECK_AGE: Duration = Duration::from_millis(100);
+
+/// What waits for a place for so long is given back, so that another name server can have it.
+const WAIT_AT_MOST: Duration = Duration::from_secs(5);
+
+/// An object that had no task for so long is forgotten.
+const LANE_KEPT: Duration = Duration::from_secs(60);
+
+/// How long what runs may go on when the name server stops.
+const LAST_MOMENT: Duration = Duration::from_millis(300);
+
+impl Dispatcher {
+    /// Those of these that wait here for a place.
+    pub(super) fn waiting_of(&self, ids: &[TaskId]) -> Vec<Running> {
+        if self.waiting == 0 {
+            return Vec::new();
+        }
+        let Some(held) = self.held else {
+            return Vec::new();
+        };
+        let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
+        let here = waiting.filter(|taken| ids.contains(&taken.task.id));
+        here.map(|taken| running(&taken.task, held)).collect()
+    }
+
+    pub(super) fn drop_superseded(&mut self, superseded: &[Running]) {
+        for running in superseded {
+            let task = running.id;
+            if let Some(sent) = self.sent.remove(*running) {
+                tracing::debug!(%task, "called off, or another's now");
+                if let Some(lane) = self.lanes.get_mut(&sent.lane) {
+                    lane.sent = lane.sent.saturating_sub(1);
+                }
+                continue;
+            }
+            let Some(held) = self.held else { continue };
+            for lane in self.lanes.values_mut() {
+                let before = lane.waiting.len();
+                lane.waiting
+                    .retain(|taken| self::running(&taken.task, held) != *running);
+                self.waiting -= before - lane.waiting.len();
+            }
+        }
+    }
+
+    /// Gives back what the store says is ours and is not here. What has ended is written before.
+    pub(super) fn give_back_unknown(&mut self, owned: &[Running]) {
+        self.unsure = false;
+        let Some(held) = self.held else { return };
+        let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
+        let waiting: Vec<Running> = waiting.map(|taken| running(&taken.task, held)).collect();
+        for running in owned {
+            let sent = self.sent.get(running.id);
+            if sent.is_some_and(|sent| sent.running == *running) || waiting.contains(running) {
+                continue;
+            }
+            self.outcomes.add(Finish {
+                running: *running,
+                worker: None,
+                ending: Ending::Refused {
+                    reason: "the answer to the claim was lost".to_owned(),
+                },
+            });
+        }
+    }
+
+    /// Asks which of these no longer count; they may be all that is here.
+    pub(super) fn check(&mut self, running: Vec<Running>, complete: bool) {
+        if running.is_empty() {
+            return;
+        }
+        if self.under_way.check {
+            self.check_at = Instant::now();
+            return;
+        }
+        self.under_way.check = true;
+        let store = self.shared.store.clone();
+        self.spawn(async move { Event::Superseded(store.superseded(&running).await, complete) });
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        self.scan(now);
+        if now >= self.check_at && !self.under_way.check {
+            self.checked = now;
+            self.check_at = now + CHECK_EVERY;
+            let age = if self.doubtful {
+                Duration::ZERO
+            } else {
+                CHECK_AGE
+            };
+            let mut all = self.sent.older_than(age, now);
+            if self.doubtful {
+                all.extend(self.all_waiting());
+            }
+            if all.is_empty() {
+                self.doubtful = false;
+            }
+            self.check(all, self.doubtful);
+        }
+        if !self.under_way.notes {
+            let news = self.sent.news(now);
+            if !news.is_empty() {
+                self.under_way.notes = true;
+                let shared = self.shared.clone();
+                self.spawn(async move { Event::Noted(notes::write(shared, news).await) });
+            }
+        }
+        self.give_back_stale(now);
+        self.lanes.retain(|_, lane| !lane.is_idle(now, LANE_KEPT));
+    }
+
+    pub(super) fn all_waiting(&self) -> Vec<Running> {
+        let Some(held) = self.held else {
+            return Vec::new();
+        };
+        let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
+        waiting.map(|taken| running(&taken.task, held)).collect()
+    }
+
+    /// Gives back what has waited for too long: the workers are slower than they were, or gone.
+    pub(super) fn give_back_stale(&mut self, now: Instant) {
+        let Some(held) = self.held else { return };
+        for lane in self.lanes.values_mut() {
+            let is_stale = |taken: &Taken| now.saturating_duration_since(taken.at) > WAIT_AT_MOST;
+            if !lane.waiting.front().is_some_and(is_stale) {
+                continue;
+            }
+            self.waiting -= lane.waiting.len();
+            for taken in lane.waiting.drain(..) {
+                self.outcomes
+                    .add(unsent(&taken, held, "no worker had a place for it"));
+            }
+        }
+    }
+
+    /// Lets what runs end, if it soon does, and gives back the rest.
+    pub(super) async fn wrap_up(mut self) {
+        let Some(held) = self.held else { return };
+        let waiting = self
+            .lanes
+            .values_mut()
+            .flat_map(|lane| lane.waiting.drain(..));
+        for taken in waiting {
+            self.outcomes
+                .add(unsent(&taken, held, "the name server was stopped"));
+        }
+        let end = Instant::now() + LAST_MOMENT;
+        while !self.sent.is_empty() {
+            match timeout_at(end, self.events.recv()).await {
+                Ok(Some(event)) => self.handle(event),
+                _ => break,
+            }
+        }
+        for sent in self.sent.drain() {
+            let reason = "the name server that had it was stopped".to_owned();
+            self.outcomes.add(Finish {
+                running: sent.running,
+                worker: sent.at.worker(),
+                ending: Ending::Lost { reason },
+            });
+        }
+        let store = self.shared.store.clone();
+        let outcomes = self.outcomes;
+        let _ = timeout(WRAP_UP, async {
+            outcomes.written().await;
+            store.release(held.fence).await
+        })
+        .await;
+    }
+}
+
+/// The end of an attempt that was never sent.
+fn unsent(taken: &Taken, held: Held, reason: &str) -> Finish {
+    Finish {
+        running: running(&taken.task, held),
+        worker: None,
+        ending: Ending::Refused {
+            reason: reason.to_owned(),
+        },
+    }
+}

@@ -1,0 +1,145 @@
+//! Writes what became of attempts, many at a time, and keeps it until the store has it.
+
+use super::Shared;
+use crate::store::{Ending, Finish, Finished, StoreError, TaskState};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+/// How many are written at once, and how many bytes of results.
+const MOST: (usize, usize) = (1000, 8 << 20);
+
+/// How many bytes of results are kept while the store does not answer.
+const KEPT_BYTES: usize = 256 << 20;
+
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_secs(1);
+
+/// The way to the store.
+#[derive(Debug)]
+pub(super) struct Outcomes {
+    sender: mpsc::UnboundedSender<Finish>,
+    kept: Arc<AtomicUsize>,
+    writing: AbortOnDropHandle<()>,
+}
+
+fn size(finish: &Finish) -> usize {
+    match &finish.ending {
+        Ending::Succeeded { result } => result.len(),
+        Ending::Failed { value, .. } => value.as_ref().map_or(0, Vec::len),
+        _ => 0,
+    }
+}
+
+impl Outcomes {
+    pub(super) fn start(shared: Shared) -> Self {
+        // As many as the dispatcher has tasks: it takes no more while the store is away.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let kept = Arc::<AtomicUsize>::default();
+        let writing = tokio::spawn(write_all(receiver, shared, Arc::clone(&kept)));
+        Self {
+            sender,
+            kept,
+            writing: AbortOnDropHandle::new(writing),
+        }
+    }
+
+    /// The end of an attempt.
+    pub(super) fn add(&self, mut finish: Finish) {
+        let size = size(&finish);
+        if size > 0 && self.kept.load(Ordering::Relaxed).saturating_add(size) > KEPT_BYTES {
+            let reason = "its result could not be kept: the store does not answer, and too many \
+                          results wait for it";
+            finish.ending = Ending::Lost {
+                reason: reason.to_owned(),
+            };
+        }
+        self.kept.fetch_add(self::size(&finish), Ordering::Relaxed);
+        // The receiver is only gone when the store is closed.
+        let _ = self.sender.send(finish);
+    }
+
+    /// Waits until all is written.
+    pub(super) async fn written(self) {
+        drop(self.sender);
+        let _ = self.writing.await;
+    }
+}
+
+async fn write_all(
+    mut queue: mpsc::UnboundedReceiver<Finish>,
+    shared: Shared,
+    kept: Arc<AtomicUsize>,
+) {
+    while let Some(first) = queue.recv().await {
+        let mut bytes = size(&first);
+        let mut batch = vec![first];
+        while batch.len() < MOST.0 && bytes < MOST.1 {
+            let Ok(next) = queue.try_recv() else { break };
+            bytes += size(&next);
+            batch.push(next);
+        }
+        if write(&shared, batch).await.is_err() {
+            return;
+        }
+        kept.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The store is closed: nothing more is written.
+struct Closed;
+
+async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
+    let mut wait = RETRY_FIRST;
+    loop {
+        // What was written before an answer was lost is superseded the second time.
+        match shared.store.finish(batch.clone()).await {
+            Ok(finished) => {
+                if finished.contains(&Finished::Accepted(TaskState::Delayed)) {
+                    shared.chores.look_soon();
+                }
+                for (finish, finished) in batch.iter().zip(finished) {
+                    if finished == Finished::Superseded {
+                        let task = finish.running.id;
+                        tracing::debug!(%task, "an end that came too late");
+                    }
+                    shared.watched.tell(finish.running.id);
+                }
+                return Ok(());
+            }
+            Err(StoreError::Closed) => return Err(Closed),
+            Err(StoreError::Invalid(why)) => return write_each(shared, batch, &why).await,
+            Err(error) => {
+                tracing::warn!(%error, tasks = batch.len(), "cannot write the ends of tasks yet");
+                sleep(wait).await;
+                wait = (wait * 2).min(RETRY_LAST);
+            }
+        }
+    }
+}
+
+/// One of them cannot be written: its task fails, and the others are none the worse for it.
+async fn write_each(shared: &Shared, batch: Vec<Finish>, why: &str) -> Result<(), Closed> {
+    let [finish] = batch.as_slice() else {
+        for finish in batch {
+            Box::pin(write(shared, vec![finish])).await?;
+        }
+        return Ok(());
+    };
+    let replacement = Finish {
+        running: finish.running,
+        worker: None,
+        ending: Ending::Failed {
+            error: format!("its end cannot be stored: {why}"),
+            value: None,
+            retry: false,
+        },
+    };
+    Box::pin(write(shared, vec![replacement])).await
+}

@@ -1,0 +1,122 @@
+//! Who may do what with tasks.
+
+use crate::store::Task;
+use pyroxene_common::{
+    access::{Identity, Role},
+    interfaces::tasks::{Submission, TasksError},
+};
+
+/// Which methods of the object a role may call.
+pub(crate) fn may_call(role: Role, method: &str) -> bool {
+    match role {
+        Role::Admin | Role::User => true,
+        Role::Observer => matches!(method, "wait" | "show" | "list" | "counts"),
+        Role::Worker => false,
+    }
+}
+
+/// Refuses a submission of something that the caller may not call itself.
+pub(super) fn check_submission(
+    caller: Option<&Identity>,
+    submission: &Submission,
+) -> Result<(), TasksError> {
+    let Some(Identity { name, role, allow }) = caller else {
+        return Ok(());
+    };
+    let Submission { object, method, .. } = submission;
+    let allowed = match role {
+        Role::Admin => true,
+        Role::User => allow.allows(object, Some(method)),
+        Role::Worker | Role::Observer => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let sentence = format!("'{name}' ({role}) may not call {object}.{method}");
+    tracing::warn!(user = name, %role, object, method, "submission denied");
+    Err(TasksError::Denied { sentence })
+}
+
+/// Refuses to show a task to somebody whom it is no business of.
+pub(super) fn check_look(caller: Option<&Identity>, task: &Task) -> Result<(), TasksError> {
+    match caller {
+        Some(identity) if identity.role == Role::Observer => Ok(()),
+        caller => check_change(caller, task),
+    }
+}
+
+/// Refuses to let somebody change a task who has not submitted it.
+pub(super) fn check_change(caller: Option<&Identity>, task: &Task) -> Result<(), TasksError> {
+    let Some(Identity { name, role, .. }) = caller else {
+        return Ok(());
+    };
+    if *role == Role::Admin || task.submitter == *name {
+        return Ok(());
+    }
+    let sentence = format!("task {} is not one of '{name}' ({role})", task.id);
+    Err(TasksError::Denied { sentence })
+}
+
+/// Whose tasks somebody sees in a list, if not everybody's.
+pub(super) fn only_of(caller: Option<&Identity>) -> Option<&str> {
+    caller
+        .filter(|identity| !matches!(identity.role, Role::Admin | Role::Observer))
+        .map(|identity| &*identity.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somebody(role: Role, allow: &[&str]) -> Identity {
+        let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+        Identity {
+            name: "ana".to_owned(),
+            role,
+            allow: allow.try_into().unwrap(),
+        }
+    }
+
+    fn submission(object: &str, method: &str) -> Submission {
+        Submission {
+            object: object.to_owned(),
+            method: method.to_owned(),
+            arguments: "{}".to_owned(),
+            key: "k".to_owned(),
+            priority: 0,
+            delay_ms: 0,
+            deadline_ms: None,
+            max_attempts: 3,
+            backoff_ms: 500,
+            worker: None,
+        }
+    }
+
+    #[test]
+    fn what_one_may_not_call_one_may_not_submit() {
+        let echo = submission("echo", "sleep");
+        assert_eq!(check_submission(None, &echo), Ok(()));
+        let may = |role, allow: &[&str]| check_submission(Some(&somebody(role, allow)), &echo);
+        assert_eq!(may(Role::Admin, &[]), Ok(()));
+        assert_eq!(may(Role::User, &["echo"]), Ok(()));
+        assert_eq!(may(Role::User, &["echo.sleep"]), Ok(()));
+        for denied in [
+            may(Role::User, &["echo.whoami", "text"]),
+            may(Role::Worker, &["*"]),
+            may(Role::Observer, &["*"]),
+        ] {
+            let sentence = denied.unwrap_err().to_string();
+            assert!(sentence.ends_with("may not call echo.sleep"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn users_see_their_own_tasks_and_observers_all() {
+        assert_eq!(only_of(None), None);
+        assert_eq!(only_of(Some(&somebody(Role::Admin, &[]))), None);
+        assert_eq!(only_of(Some(&somebody(Role::Observer, &[]))), None);
+        assert_eq!(only_of(Some(&somebody(Role::User, &["*"]))), Some("ana"));
+        assert!(may_call(Role::Observer, "show") && !may_call(Role::Observer, "cancel"));
+        assert!(!may_call(Role::Worker, "submit"));
+    }
+}

@@ -1,0 +1,253 @@
+//! The object `tasks`: submissions, questions, waiting.
+
+use super::{
+    Shared,
+    convert::{self, LONGEST_LIST, store_id, unknown},
+    permission::{check_change, check_look, check_submission, only_of},
+};
+use crate::store::{self, StoreError};
+use pyroxene_common::{
+    interfaces::tasks::{
+        Status, Submission, Task, TaskFilter, TaskId, TaskState, TasksError, tasks,
+    },
+    scope,
+};
+use std::{collections::HashMap, time::Duration};
+use tarpc::context::Context;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long the store is waited for. Somebody who hears "unavailable" then asks another name server,
+/// or again.
+const STORE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// The longest that a question waits for news.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// A wait answers this long before its caller gives up, or a tenth of the time it has if that is
+/// shorter.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// How often a wait looks for what other name servers noted of a task that runs there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Of many who wait, each looks more rarely: so long for each of them.
+const LOOK_EACH: Duration = Duration::from_millis(2);
+
+/// Answers the calls of the interface `Tasks`.
+#[derive(Clone, Debug)]
+pub(crate) struct TasksService(pub(super) Shared);
+
+/// A bounded question to the store.
+async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
+    match timeout(STORE_PATIENCE, question).await {
+        Ok(answer) => answer.map_err(TasksError::from),
+        Err(_) => Err(TasksError::Unavailable {
+            sentence: "the store does not answer".to_owned(),
+        }),
+    }
+}
+
+fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
+    answers.into_iter().next().ok_or_else(|| {
+        let sentence = "a question was not answered".to_owned();
+        TasksError::Broken { sentence }
+    })
+}
+
+impl TasksService {
+    /// Nobody waits for a store that is known to be away.
+    fn check_store(&self) -> Result<(), TasksError> {
+        match self.0.ownership.trouble() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn brief(&self, id: store::TaskId) -> Result<store::Task, TasksError> {
+        let task = ask(self.0.store.brief(id)).await?;
+        let id = TaskId(id.to_string());
+        task.ok_or_else(|| unknown(&id))
+    }
+
+    /// A task that the caller may change.
+    async fn own(&self, id: &TaskId) -> Result<store::TaskId, TasksError> {
+        self.check_store()?;
+        let id = store_id(id)?;
+        let caller = scope::current().caller;
+        if let Some(identity) = caller.identity.as_deref() {
+            check_change(Some(identity), &self.brief(id).await?)?;
+        }
+        Ok(id)
+    }
+
+    async fn submit_all(&self, tasks: Vec<store::NewTask>) -> Result<Vec<TaskId>, TasksError> {
+        let delayed = tasks.iter().any(|task| !task.delay.is_zero());
+        let keys: Vec<_> = tasks
+            .iter()
+            .map(|task| task.idempotency_key.clone())
+            .collect();
+        let submitted = ask(self.0.store.submit(tasks)).await?;
+        let taken = submitted
+            .iter()
+            .position(|one| one.submission == store::Submission::KeyTaken);
+        if let Some(place) = taken {
+            // All or none: what came with it is called off.
+            let new = |one: &&store::Submitted| one.submission == store::Submission::New;
+            let new = submitted.iter().filter(new).map(|one| one.id).collect();
+            ask(self.0.store.cancel(new)).await?;
+            let key = keys.into_iter().nth(place).flatten().unwrap_or_default();
+            return Err(TasksError::KeyTaken { key });
+        }
+        if delayed {
+            self.0.chores.look_soon();
+        }
+        let ids = submitted.into_iter().map(|one| convert::task_id(one.id));
+        Ok(ids.collect())
+    }
+
+    /// How a task is that has ended.
+    async fn settled(&self, id: store::TaskId) -> Result<Option<Status>, TasksError> {
+        let settled = ask(self.0.store.settled(&[id])).await?;
+        Ok(settled.into_iter().next().map(convert::settled))
+    }
+
+    /// Waits until the task is no longer as in `seen`, or the time is up.
+    async fn news(
+        &self,
+        id: store::TaskId,
+        first: Status,
+        seen: Option<u64>,
+        until: Instant,
+    ) -> Result<Status, TasksError> {
+        let watch = self.0.watched.watch(id);
+        let patience = until.saturating_duration_since(Instant::now());
+        let mut ended = std::pin::pin!(self.0.store.wait(id, patience));
+        let mut status = first;
+        // Nothing that came between the first look and now is missed.
+        let mut look_at = Instant::now();
+        loop {
+            if Some(status.version) != seen {
+                return Ok(status);
+            }
+            let news = watch.news();
+            tokio::select! {
+                settlement = &mut ended => {
+                    return Ok(settlement.map_or(status, convert::settled));
+                }
+                () = news => {}
+                () = sleep_until(look_at.min(until)) => {}
+            }
+            if Instant::now() >= until {
+                return Ok(status);
+            }
+            let each = u32::try_from(self.0.watched.len()).unwrap_or(u32::MAX);
+            look_at = Instant::now() + LOOK.max(LOOK_EACH.saturating_mul(each));
+            let task = self.brief(id).await?;
+            if task.state.is_final() {
+                // Its result comes by itself.
+                continue;
+            }
+            status = convert::status(task);
+        }
+    }
+}
+
+impl tasks::Tasks for TasksService {
+    async fn submit(self, _: Context, tasks: Vec<Submission>) -> Result<Vec<TaskId>, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let identity = caller.identity.as_deref();
+        for task in &tasks {
+            check_submission(identity, task)?;
+        }
+        let submitter = identity.map_or("", |identity| &identity.name);
+        let tasks = tasks
+            .into_iter()
+            .map(|task| convert::new_task(task, submitter))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.submit_all(tasks).await
+    }
+
+    async fn wait(
+        self,
+        context: Context,
+        id: TaskId,
+        seen: Option<u64>,
+        wait_ms: u64,
+    ) -> Result<Status, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let now = Instant::now();
+        let left = context
+            .deadline
+            .saturating_duration_since(std::time::Instant::now());
+        let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
+        let until = now + Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience);
+        let id = store_id(&id)?;
+        let task = self.brief(id).await?;
+        check_look(caller.identity.as_deref(), &task)?;
+        if task.state.is_final()
+            && let Some(status) = self.settled(id).await?
+        {
+            return Ok(status);
+        }
+        self.news(id, convert::status(task), seen, until).await
+    }
+
+    async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let task = ask(self.0.store.task(store_id(&id)?)).await?;
+        let task = task.ok_or_else(|| unknown(&id))?;
+        check_look(caller.identity.as_deref(), &task)?;
+        Ok(convert::task(task))
+    }
+
+    async fn list(self, _: Context, filter: TaskFilter) -> Result<Vec<Task>, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let limit = match filter.limit {
+            0 => LONGEST_LIST,
+            limit => limit.min(LONGEST_LIST),
+        };
+        let filter = convert::filter(filter, only_of(caller.identity.as_deref()))?;
+        let found = ask(self.0.store.tasks(&filter, limit)).await?;
+        Ok(found.into_iter().map(convert::task).collect())
+    }
+
+    async fn cancel(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
+        let known = self.own(&id).await?;
+        match only(ask(self.0.store.cancel(vec![known])).await?)? {
+            store::Cancelled::Now => Ok(TaskState::Cancelled),
+            store::Cancelled::Ended(state) => Ok(convert::state(state)),
+            store::Cancelled::Unknown => Err(unknown(&id)),
+        }
+    }
+
+    async fn retry(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
+        let known = self.own(&id).await?;
+        match only(ask(self.0.store.retry(vec![known])).await?)? {
+            store::Retried::Queued => Ok(TaskState::Queued),
+            store::Retried::Not(state) => Ok(convert::state(state)),
+            store::Retried::Unknown => Err(unknown(&id)),
+        }
+    }
+
+    async fn counts(self, _: Context) -> Result<Vec<(TaskState, u64)>, TasksError> {
+        self.check_store()?;
+        let counts = ask(self.0.store.counts()).await?;
+        let mut by_state: HashMap<TaskState, u64> = HashMap::new();
+        for (state, count) in [
+            (TaskState::Queued, counts.queued),
+            (TaskState::Queued, counts.delayed),
+            (TaskState::Running, counts.running),
+            (TaskState::Succeeded, counts.succeeded),
+            (TaskState::Failed, counts.failed),
+            (TaskState::Cancelled, counts.cancelled),
+        ] {
+            *by_state.entry(state).or_default() += u64::try_from(count).unwrap_or(0);
+        }
+        let count = |state: TaskState| (state, by_state.get(&state).copied().unwrap_or(0));
+        Ok(TaskState::ALL.into_iter().map(count).collect())
+    }
+}

@@ -1,0 +1,126 @@
+//! How many tasks of an object are taken and sent at once. No clock, no store, no workers: all that
+//! counts is handed in.
+
+use std::time::Duration;
+
+/// A worker is given so many at once for each of its places, so that none is idle while an answer and
+/// the next call are under way.
+const PER_PLACE: f64 = 2.0;
+
+/// And up to so many, if they are short.
+const PER_PLACE_AT_MOST: f64 = 32.0;
+
+/// What is under way to and from a worker for so long keeps its places busy.
+const ON_THE_WAY: Duration = Duration::from_millis(4);
+
+/// What is taken in advance lasts for about so long: more than it takes to take more.
+const IN_ADVANCE: Duration = Duration::from_millis(20);
+
+/// Whatever they are, so many are taken in advance for each that is sent.
+const ADVANCE_AT_MOST: f64 = 8.0;
+
+/// All that is taken in advance is about so large at most, in bytes.
+const ADVANCE_BYTES: f64 = 16_777_216.0;
+
+/// How many of an object's tasks may be where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// At workers.
+    pub(super) sent: usize,
+    /// Taken, and waiting for a place.
+    pub(super) waiting: usize,
+}
+
+/// How long an object's tasks take, and how large they are, as far as is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    /// In seconds.
+    took: Option<f64>,
+    /// In bytes.
+    size: f64,
+}
+
+impl Pace {
+    /// A task was answered. A long one counts at once, short ones by and by: it does less harm to
+    /// take too few than to hold many for long.
+    pub(super) fn answered(&mut self, took: Duration) {
+        let took = took.as_secs_f64();
+        self.took = Some(match self.took {
+            Some(before) if before > took => before + (took - before) / 16.0,
+            Some(before) => before + (took - before) / 2.0,
+            None => took,
+        });
+    }
+
+    /// A task of so many bytes was taken.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        let bytes = bytes as f64;
+        self.size = bytes.max(self.size + (bytes - self.size) / 16.0);
+    }
+
+    /// For workers that run so many at once, all together.
+    pub(super) fn window(&self, places: u32) -> Window {
+        let places = f64::from(places);
+        let how_often = |time: Duration| self.took.map(|took| time.as_secs_f64() / took.max(1e-6));
+        let per_place = how_often(ON_THE_WAY).unwrap_or(PER_PLACE);
+        let sent = places * per_place.clamp(PER_PLACE, PER_PLACE_AT_MOST);
+        let ahead = how_often(IN_ADVANCE)
+            .unwrap_or(0.0)
+            .clamp(0.25, ADVANCE_AT_MOST);
+        let fits = (ADVANCE_BYTES / self.size.max(1.0)).max(1.0);
+        Window {
+            sent: sent.min(1024.0) as usize,
+            waiting: (sent * ahead).ceil().min(fits).min(1024.0) as usize,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(answers: &[u64]) -> Window {
+        let mut pace = Pace::default();
+        for micros in answers {
+            pace.answered(Duration::from_micros(*micros));
+        }
+        pace.window(4)
+    }
+
+    #[test]
+    fn nothing_is_taken_for_nobody() {
+        let nothing = Window {
+            sent: 0,
+            waiting: 0,
+        };
+        assert_eq!(Pace::default().window(0), nothing);
+    }
+
+    #[test]
+    fn of_what_is_unknown_or_long_few_are_taken() {
+        let few = Window {
+            sent: 8,
+            waiting: 2,
+        };
+        assert_eq!(after(&[]), few);
+        assert_eq!(after(&[10_000_000]), few);
+    }
+
+    #[test]
+    fn of_what_is_short_many_are_taken_and_one_long_one_changes_that() {
+        let many = after(&[200]);
+        assert!(many.sent >= 64 && many.waiting >= 256, "{many:?}");
+        let after_a_long_one = after(&[200, 1_000_000]);
+        assert_eq!(after_a_long_one.sent, 8);
+        let by_and_by = after(&[[1_000_000].as_slice(), [200; 200].as_slice()].concat());
+        assert!(by_and_by.sent >= 32, "{by_and_by:?}");
+    }
+
+    #[test]
+    fn of_what_is_large_few_wait() {
+        let mut pace = Pace::default();
+        pace.answered(Duration::from_micros(200));
+        pace.taken(8 << 20);
+        assert_eq!(pace.window(4).waiting, 2);
+    }
+}

@@ -1,0 +1,226 @@
+//! Topics as an object: answers the interface's calls from the store, and makes room in it.
+
+mod retention;
+
+pub(crate) use retention::keep_retention;
+
+use crate::store::{self, Store, StoreError};
+use pyroxene_common::{
+    access::Role,
+    interfaces::topics::{
+        Entries, Entry, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, Topic,
+        TopicsError, topics,
+    },
+    values::Blob,
+};
+use std::time::Duration;
+use tarpc::context::Context;
+
+/// The most bytes of one page. A greater entry is a page alone.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The most topics of one list.
+const PAGE_TOPICS: usize = 1000;
+
+/// Reading answers this long before its caller gives up, or a tenth of the time it has if that is
+/// shorter: an answer without entries is not a failure.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// Answers the calls of the interface `Topics`.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicsService {
+    store: Store,
+    /// What a topic keeps that says nothing itself.
+    default: Retention,
+}
+
+impl TopicsService {
+    pub(crate) fn new(store: Store, default: Retention) -> Self {
+        Self { store, default }
+    }
+
+    fn shown(&self, topic: store::Topic) -> Topic {
+        Topic {
+            name: topic.name,
+            first: unsigned(topic.first),
+            head: unsigned(topic.head),
+            bytes: unsigned(topic.bytes),
+            retention: Retention {
+                age_ms: topic.retention.age.map(unsigned).or(self.default.age_ms),
+                bytes: topic.retention.bytes.map(unsigned).or(self.default.bytes),
+            },
+        }
+    }
+}
+
+impl topics::Topics for TopicsService {
+    async fn append(
+        self,
+        _: Context,
+        topic: String,
+        entries: Vec<NewEntry>,
+    ) -> Result<Vec<u64>, TopicsError> {
+        check_name("the name of a topic", &topic)?;
+        if entries.len() > MAX_ENTRIES {
+            let (count, limit) = (entries.len(), MAX_ENTRIES);
+            return Err(invalid(format!(
+                "{count} entries at once are more than {limit}"
+            )));
+        }
+        let mut new = Vec::with_capacity(entries.len());
+        for entry in entries {
+            check_name("the key of an entry", &entry.key)?;
+            let (size, limit) = (entry.body.0.len(), MAX_ENTRY);
+            if size > limit {
+                return Err(invalid(format!(
+                    "an entry of {size} bytes is beyond the limit of {limit} bytes"
+                )));
+            }
+            new.push(store::NewEntry {
+                topic: topic.clone(),
+                key: Some(entry.key),
+                body: entry.body.0.into(),
+            });
+        }
+        let sequences = self.store.append(new).await.map_err(failed)?;
+        Ok(sequences.into_iter().map(unsigned).collect())
+    }
+
+    async fn read(
+        self,
+        context: Context,
+        topic: String,
+        after: u64,
+        limit: u32,
+        wait_ms: u64,
+    ) -> Result<Entries, TopicsError> {
+        check_name("the name of a topic", &topic)?;
+        let limit = limit.clamp(1, u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
+        let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(patience(&context));
+        let after = signed(after);
+        let found = match wait.is_zero() {
+            true => self.store.read(&topic, after, limit, PAGE_BYTES).await,
+            false => {
+                let following = self.store.follow(&topic, after, limit, PAGE_BYTES, wait);
+                following.await
+            }
+        };
+        Ok(match found.map_err(failed)? {
+            Some(found) => Entries {
+                first: unsigned(found.first),
+                head: unsigned(found.head),
+                entries: found.entries.into_iter().map(entry).collect(),
+            },
+            None => Entries {
+                first: 1,
+                ..Entries::default()
+            },
+        })
+    }
+
+    async fn list(
+        self,
+        _: Context,
+        prefix: String,
+        after: String,
+    ) -> Result<Vec<Topic>, TopicsError> {
+        // Those with the prefix stand side by side, in the order of their names.
+        let mut found: Vec<Topic> = Vec::new();
+        let mut after = after;
+        if after < prefix {
+            let exact = self.store.topic(&prefix).await.map_err(failed)?;
+            found.extend(exact.map(|topic| self.shown(topic)));
+            after.clone_from(&prefix);
+        }
+        let limit = u32::try_from(PAGE_TOPICS).unwrap_or(u32::MAX);
+        let page = self.store.topics(&after, limit).await.map_err(failed)?;
+        let with_prefix = page
+            .into_iter()
+            .take_while(|topic| topic.name.starts_with(&prefix));
+        found.extend(with_prefix.map(|topic| self.shown(topic)));
+        found.truncate(PAGE_TOPICS);
+        Ok(found)
+    }
+
+    async fn keep(
+        self,
+        _: Context,
+        topic: String,
+        retention: Retention,
+    ) -> Result<(), TopicsError> {
+        check_name("the name of a topic", &topic)?;
+        let retention = stored(retention);
+        let configured = self.store.configure_topic(&topic, retention).await;
+        configured.map_err(failed)
+    }
+
+    async fn remove(self, _: Context, topic: String) -> Result<(), TopicsError> {
+        self.store.remove_topic(&topic).await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Which roles may call topics: those who keep something for others, and those who look after it.
+pub(crate) fn may_call(role: Role, _method: &str) -> bool {
+    matches!(role, Role::Admin | Role::Worker)
+}
+
+/// How long a call may wait and still be answered in time.
+fn patience(context: &Context) -> Duration {
+    let left = context
+        .deadline
+        .saturating_duration_since(std::time::Instant::now());
+    left.saturating_sub(ANSWER_MARGIN.min(left / 10))
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), TopicsError> {
+    if name.is_empty() || name.chars().nth(MAX_NAME).is_some() {
+        return Err(invalid(format!(
+            "{what} must have 1 to {MAX_NAME} characters"
+        )));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(invalid(format!("{what} must have no control characters")));
+    }
+    Ok(())
+}
+
+fn invalid(sentence: String) -> TopicsError {
+    TopicsError::Invalid { sentence }
+}
+
+fn failed(error: StoreError) -> TopicsError {
+    let sentence = error.to_string();
+    match error {
+        StoreError::Unavailable(sentence) => TopicsError::Unavailable { sentence },
+        StoreError::Closed => TopicsError::Unavailable { sentence },
+        StoreError::Invalid(sentence) => TopicsError::Invalid { sentence },
+        _ => TopicsError::Broken { sentence },
+    }
+}
+
+fn entry(entry: store::Entry) -> Entry {
+    Entry {
+        sequence: unsigned(entry.sequence),
+        at_ms: unsigned(entry.at),
+        body: Blob(entry.body.into()),
+    }
+}
+
+fn stored(retention: Retention) -> store::Retention {
+    store::Retention {
+        age: retention.age_ms.map(signed),
+        bytes: retention.bytes.map(signed),
+    }
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The domain key: beside the users file, because it says who is who as much as that does.
+
+use super::{
+    UsersError,
+    file::{PRIVATE, beside, cannot_write, invalid, read_text, sync_directory, write_aside},
+};
+use pyroxene_common::access::DomainKey;
+use std::{os::unix::fs::PermissionsExt, path::Path};
+use zeroize::Zeroizing;
+
+/// The greatest key file, in bytes. A key has about a hundred.
+const MAX_FILE: usize = 4096;
+const OPEN_TO_OTHERS: u32 = 0o077;
+
+/// Reads the domain key of a users file, `FILE.key`, and makes one if there is none. Of several
+/// processes that do so at once, all get the same.
+///
+/// # Errors
+///
+/// [`UsersError::Exposed`] if others can read or write it; [`UsersError::Unreadable`],
+/// [`UsersError::Invalid`], [`UsersError::CannotWrite`] or [`UsersError::NoKey`].
+pub fn domain_key(path_of_users: &Path) -> Result<DomainKey, UsersError> {
+    let path = beside(path_of_users, ".key");
+    if let Some(key) = read(&path)? {
+        return Ok(key);
+    }
+    let key = DomainKey::generate()?;
+    let text = Zeroizing::new(format!("{}\n", *key.to_paserk()?));
+    match write_aside(&path, PRIVATE, &text)?.persist_noclobber(&path) {
+        Ok(_) => {
+            sync_directory(&path).map_err(|error| cannot_write(&path, error))?;
+            Ok(key)
+        }
+        // Somebody was quicker.
+        Err(failed) => read(&path)?.ok_or_else(|| cannot_write(&path, failed.error)),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<DomainKey>, UsersError> {
+    let read = read_text(path, MAX_FILE, |metadata| {
+        if metadata.permissions().mode() & OPEN_TO_OTHERS == 0 {
+            return Ok(());
+        }
+        Err(UsersError::Exposed {
+            path: path.to_owned(),
+            what: "read or write",
+        })
+    })?;
+    let Some((text, _)) = read else {
+        return Ok(None);
+    };
+    let text = Zeroizing::new(text);
+    match DomainKey::from_paserk(text.trim()) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) => Err(invalid(path, None, None, error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, Permissions},
+        sync::Barrier,
+        thread,
+    };
+
+    #[test]
+    fn all_who_ask_at_once_get_the_same_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let users = directory.path().join("users.toml");
+        let barrier = Barrier::new(8);
+        let ids: Vec<_> = thread::scope(|scope| {
+            let ask = || {
+                barrier.wait();
+                domain_key(&users).unwrap().public().id()
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]));
+        assert_eq!(domain_key(&users).unwrap().public().id(), ids[0]);
+        let mode = fs::metadata(directory.path().join("users.toml.key"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_or_that_is_none_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let users = directory.path().join("users.toml");
+        domain_key(&users).unwrap();
+        let path = beside(&users, ".key");
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = domain_key(&users).unwrap_err();
+            assert!(matches!(error, UsersError::Exposed { .. }), "{mode:o}");
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        for text in ["", "k4.secret.AAAA", &"A".repeat(MAX_FILE + 1)] {
+            fs::write(&path, text).unwrap();
+            let error = domain_key(&users).unwrap_err();
+            assert!(matches!(error, UsersError::Invalid { .. }), "{error}");
+            assert!(error.to_string().contains("users.toml.key: "), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let error = domain_key(&users).unwrap_err();
+        assert!(matches!(error, UsersError::Unreadable { .. }), "{error}");
+    }
+}

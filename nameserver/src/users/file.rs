@@ -1,0 +1,276 @@
+//! The users file: TOML, read as a whole, changed under a lock, and replaced whole.
+//!
+//! ```toml
+//! [users.ana]
+//! role = "user"
+//! allow = ["calculator", "accounts.q*"]
+//! token = "sha256:…"        # absent once revoked
+//! issued = 1767225600000    # when the token was made, in Unix milliseconds
+//! revoked = 1767225600000   # absent if never; tickets issued until then are void
+//!
+//! [removed]                 # whose tickets are void too; forgotten after a day
+//! bob = 1767225600000
+//! ```
+
+use super::{Place, Users, UsersError};
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata, Permissions},
+    io::{self, Read, Write},
+    ops::Range,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+/// The greatest users file, in bytes.
+const MAX_FILE: usize = 8 * 1024 * 1024;
+pub(super) const PRIVATE: u32 = 0o600;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// What every file begins with that is written here.
+const HEADING: &str = "# Written by 'pyroxene users', which keeps no comments but this one.\n\n";
+
+impl Users {
+    /// Reads a users file.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::Missing`], [`UsersError::Unreadable`], [`UsersError::Exposed`] if others can
+    /// write it, or [`UsersError::Invalid`].
+    pub fn read(path: &Path) -> Result<Self, UsersError> {
+        let (users, _) = read_if_there(path)?.ok_or_else(|| missing(path))?;
+        Ok(users)
+    }
+
+    /// Changes a users file that is there, while nobody else does. Nothing is written if the change
+    /// fails. Those who read it meanwhile get the old file or the new one.
+    ///
+    /// It blocks while another process edits the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read), [`UsersError::CannotWrite`], and those of the change.
+    pub fn edit<T>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Result<T, UsersError>,
+    ) -> Result<T, UsersError> {
+        // Before there is a lock beside a file that there is not.
+        let is_there = path.try_exists().map_err(|error| unreadable(path, error))?;
+        if !is_there {
+            return Err(missing(path));
+        }
+        Self::edit_or_create(path, change)
+    }
+
+    /// As [`edit`](Self::edit), but a file that is missing is created, for its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`edit`](Self::edit), without [`UsersError::Missing`].
+    pub fn edit_or_create<T>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Result<T, UsersError>,
+    ) -> Result<T, UsersError> {
+        // A link is followed, not replaced.
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let _lock = lock(path)?;
+        let (mut users, before) = match read_if_there(path)? {
+            Some((users, metadata)) => (users, Some(metadata)),
+            None => (Self::default(), None),
+        };
+        let outcome = change(&mut users)?;
+        write(path, &users.to_text(path)?, before.as_ref())?;
+        Ok(outcome)
+    }
+
+    fn from_text(path: &Path, text: &str) -> Result<Self, UsersError> {
+        let users: Self = toml::from_str(text).map_err(|error| {
+            let (line, user) = error
+                .span()
+                .map_or((None, None), |span| around(text, &span));
+            invalid(path, line, user, error.message().replace('\n', ", "))
+        })?;
+        let check = users.check();
+        check.map_err(|(user, why)| invalid(path, None, user, why))?;
+        Ok(users)
+    }
+
+    fn to_text(&self, path: &Path) -> Result<String, UsersError> {
+        let unwritable = |user, why| invalid(path, None, user, why);
+        self.check().map_err(|(user, why)| unwritable(user, why))?;
+        let text = toml::to_string(self).map_err(|error| unwritable(None, error.to_string()))?;
+        if HEADING.len() + text.len() > MAX_FILE {
+            return Err(too_large(path));
+        }
+        Ok(format!("{HEADING}{text}"))
+    }
+}
+
+/// `FILE` with something after its name.
+pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(extension);
+    name.into()
+}
+
+/// Reads a text of at most `limit` bytes. None if there is no such file.
+pub(super) fn read_text(
+    path: &Path,
+    limit: usize,
+    check: impl FnOnce(&Metadata) -> Result<(), UsersError>,
+) -> Result<Option<(String, Metadata)>, UsersError> {
+    let unreadable = |error| unreadable(path, error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    // Of the open file, so that it cannot be exchanged in between.
+    let metadata = file.metadata().map_err(unreadable)?;
+    check(&metadata)?;
+    let mut bytes = Vec::new();
+    let at_most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(at_most)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > limit {
+        return Err(too_large(path));
+    }
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| invalid(path, None, None, "it is not text in UTF-8".to_owned()))?;
+    Ok(Some((text, metadata)))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<(Users, Metadata)>, UsersError> {
+    let read = read_text(path, MAX_FILE, |metadata| {
+        if metadata.permissions().mode() & WRITABLE_BY_OTHERS == 0 {
+            return Ok(());
+        }
+        Err(UsersError::Exposed {
+            path: path.to_owned(),
+            what: "write",
+        })
+    })?;
+    let Some((text, metadata)) = read else {
+        return Ok(None);
+    };
+    Ok(Some((Users::from_text(path, &text)?, metadata)))
+}
+
+/// The lock on a users file, held until it is dropped. It is a file of its own, which stays: the
+/// users file itself is replaced, and another process would have locked the old one.
+fn lock(path: &Path) -> Result<File, UsersError> {
+    let lock = beside(path, ".lock");
+    let open = || {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(PRIVATE)
+            .open(&lock)?;
+        file.lock()?;
+        Ok(file)
+    };
+    open().map_err(|error| cannot_write(&lock, error))
+}
+
+/// Replaces a file whole. It keeps its mode and its owner: who edits it may be somebody else than
+/// the server that reads it.
+fn write(path: &Path, text: &str, before: Option<&Metadata>) -> Result<(), UsersError> {
+    let mode = before.map_or(PRIVATE, |before| before.permissions().mode() & 0o777);
+    let file = write_aside(path, mode, text)?;
+    let replace = || {
+        if let Some(before) = before {
+            let after = file.as_file().metadata()?;
+            if (before.uid(), before.gid()) != (after.uid(), after.gid()) {
+                fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+            }
+        }
+        file.persist(path)?;
+        sync_directory(path)
+    };
+    replace().map_err(|error| cannot_write(path, error))
+}
+
+/// Writes a file in the directory of another, under a name that nobody guesses, and that goes if it
+/// is not put in its place.
+pub(super) fn write_aside(path: &Path, mode: u32, text: &str) -> Result<NamedTempFile, UsersError> {
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(directory(path))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    write().map_err(|error| cannot_write(path, error))
+}
+
+/// Makes the new name of a file last.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The line where a piece of a file begins, and the user whose it is.
+fn around<'a>(text: &'a str, span: &Range<usize>) -> (Option<usize>, Option<&'a str>) {
+    let Some(before) = text.get(..span.start) else {
+        return (None, None);
+    };
+    let line = before.matches('\n').count() + 1;
+    let headers = text.lines().take(line).filter(|line| line.starts_with('['));
+    let user = headers
+        .last()
+        .and_then(|line| line.strip_prefix("[users.")?.strip_suffix(']'))
+        .map(|name| name.trim_matches('"'));
+    (Some(line), user)
+}
+
+pub(super) fn invalid(
+    path: &Path,
+    line: Option<usize>,
+    user: Option<&str>,
+    why: String,
+) -> UsersError {
+    let place = Place {
+        path: path.to_owned(),
+        line,
+        user: user.map(str::to_owned),
+    };
+    UsersError::Invalid { place, why }
+}
+
+fn too_large(path: &Path) -> UsersError {
+    let why = "it has more bytes than such a file may have".to_owned();
+    invalid(path, None, None, why)
+}
+
+fn missing(path: &Path) -> UsersError {
+    UsersError::Missing {
+        path: path.to_owned(),
+    }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> UsersError {
+    UsersError::Unreadable {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+pub(super) fn cannot_write(path: &Path, error: io::Error) -> UsersError {
+    UsersError::CannotWrite {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! The store, on both databases: one suite for what it promises, and what is particular to each.
+
+#![allow(missing_docs, reason = "tests are described by their names")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
+mod harness;
+
+mod crash;
+mod leases;
+mod ownership;
+mod postgres;
+mod records;
+mod sqlite;
+mod tasks;
+mod topics;
+mod transfer;
+mod waiting;
