@@ -4,24 +4,31 @@ use crate::{
     chaos::Chaos,
     compute::ComputePool,
     exclusive::Holdings,
+    guard::Guard,
     hosted::{Hosted, Surroundings},
     load::Gauge,
-    objects::{self, Calculator, Echo, Hash, Text},
+    objects::{self, Calculator, Chat, Echo, Hash, Text},
     worker::{Worker, WorkerError},
 };
+use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
+    access::Gate,
     endpoint::Endpoint,
     host::Object,
     interface::Serves,
     interfaces::{self, directory::Offer},
+    tls::{ClientAuth, TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };
 use std::{
-    fmt, marker::PhantomData, num::NonZeroUsize, thread::available_parallelism, time::Duration,
+    fmt, marker::PhantomData, num::NonZeroUsize, sync::Arc, thread::available_parallelism,
+    time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
-/// The names of the objects that every worker can host.
-pub const BUILTINS: [&str; 4] = ["calculator", "text", "hash", "echo"];
+/// The names of the objects that every worker can host. [`Accounts`](objects::Accounts), which needs
+/// a database, is hosted like an object of one's own.
+pub const BUILTINS: [&str; 5] = ["calculator", "text", "hash", "echo", "chat"];
 
 /// Makes an object once the worker's surroundings are known.
 type MakeObject = Box<dyn FnOnce(&Surroundings) -> Object + Send>;
@@ -42,6 +49,9 @@ pub struct WorkerBuilder {
     pub(crate) tags: Vec<String>,
     pub(crate) exclusive: bool,
     pub(crate) chaos: Chaos,
+    pub(crate) tls: Option<TlsServer>,
+    pub(crate) trust: Option<TlsClient>,
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) objects: Vec<(Planned, MakeObject)>,
 }
 
@@ -83,6 +93,9 @@ impl Default for WorkerBuilder {
             tags: Vec::new(),
             exclusive: false,
             chaos: Chaos::default(),
+            tls: None,
+            trust: None,
+            credentials: None,
             objects: Vec::new(),
         }
     }
@@ -143,6 +156,26 @@ impl WorkerBuilder {
     /// is 3 s; name servers accept 0.5 s to 60 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Speaks TLS alone to its clients. If `tls` asks them for certificates, it takes calls only
+    /// from those whom a name server has recognised.
+    pub fn tls(mut self, tls: TlsServer) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Speaks TLS to its name servers, and trusts those that `tls` says.
+    pub fn trust(mut self, tls: TlsClient) -> Self {
+        self.trust = Some(tls);
+        self
+    }
+
+    /// Whom to log in as. A worker that logs in takes calls only from those whom a name server has
+    /// recognised too.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
         self
     }
 
@@ -255,6 +288,16 @@ impl WorkerBuilder {
                 |surroundings| Echo::new(surroundings.worker.clone()),
                 |_| false,
             ),
+            "chat" => self.plan::<interfaces::chat::Chat, _>(
+                own,
+                |surroundings| {
+                    let Surroundings {
+                        client, draining, ..
+                    } = surroundings;
+                    Chat::new(client, "chat", draining.clone())
+                },
+                |_| false,
+            ),
             _ => return Err(WorkerError::UnknownBuiltin(own)),
         })
     }
@@ -265,7 +308,39 @@ impl WorkerBuilder {
         Worker::bind(self).await
     }
 
-    pub(crate) fn surroundings(&self, worker: &str) -> Result<Surroundings, WorkerError> {
+    /// How it talks to its name servers.
+    pub(crate) fn client_config(&self, name: &str) -> Result<ClientConfig, InvalidConfig> {
+        let mut config = ClientConfig::new(&self.nameservers)?
+            .name(format!("worker {name}"))
+            .max_message(self.max_message);
+        if let Some(tls) = &self.trust {
+            config = config.tls(tls.clone());
+        }
+        if let Some(credentials) = &self.credentials {
+            config = config.credentials(credentials.clone());
+        }
+        Ok(config)
+    }
+
+    /// Who decides who may call, if the worker can be recognised itself.
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        let demanded = self.credentials.is_some()
+            || self
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.client_auth() != ClientAuth::None);
+        let can_log_in = self.trust.as_ref().is_some_and(TlsClient::has_certificate);
+        (demanded || can_log_in).then(|| Guard {
+            gate: Arc::new(Gate::default()),
+            demanded,
+        })
+    }
+
+    pub(crate) fn surroundings(
+        &self,
+        worker: &str,
+        client: &Client,
+    ) -> Result<Surroundings, WorkerError> {
         let pool = ComputePool::new(self.threads, self.queue).map_err(WorkerError::Threads)?;
         Ok(Surroundings {
             worker: worker.into(),
@@ -274,6 +349,8 @@ impl WorkerBuilder {
             holdings: Holdings::default(),
             chaos: self.chaos,
             max_calls: self.max_calls,
+            client: client.clone(),
+            draining: CancellationToken::new(),
         })
     }
 }

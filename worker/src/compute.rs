@@ -198,12 +198,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_method_says_on_the_pool_how_far_it_is() {
+        let pool = ComputePool::new(1, 0).unwrap();
+        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let scope = Scope {
+            reporter: scope::Reporter::new(move |progress| said.send(progress.note).unwrap()),
+            ..Scope::default()
+        };
+        let running = pool
+            .admit()
+            .unwrap()
+            .run(async { scope::progress(0.5, "half") });
+        scope.wrap(std::pin::pin!(running)).await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), "half");
+    }
+
+    #[tokio::test]
     async fn a_method_sees_its_caller_on_the_pool() {
         let pool = ComputePool::new(1, 0).unwrap();
         let scope = Scope {
             caller: Arc::new(scope::Caller {
                 address: "a".into(),
                 name: "n".into(),
+                ..scope::Caller::default()
             }),
             ..Scope::default()
         };

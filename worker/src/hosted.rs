@@ -1,6 +1,7 @@
 //! The way of a call within a worker: admitted, counted, and run in place or on the compute pool.
 
 use crate::{chaos::Chaos, compute::ComputePool, exclusive::Holdings, load::Gauge};
+use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{Dispatch, Unanswered},
     interface::{Interface, Serves},
@@ -10,6 +11,7 @@ use pyroxene_common::{
 use std::{io, marker::PhantomData, sync::Arc};
 use tarpc::{ServerError, context};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// What all objects of a worker share.
@@ -22,6 +24,10 @@ pub(crate) struct Surroundings {
     pub(crate) chaos: Chaos,
     /// Calls that may run or wait at once, in all objects.
     pub(crate) max_calls: u64,
+    /// How objects talk to the name servers themselves.
+    pub(crate) client: Client,
+    /// Cancelled when the worker begins to drain: what waits for nothing but time should end.
+    pub(crate) draining: CancellationToken,
 }
 
 /// An object of the interface `I`, answered by a service of type `S`.

@@ -10,6 +10,7 @@ mod builder;
 mod chaos;
 pub mod compute;
 mod exclusive;
+mod guard;
 mod hosted;
 mod load;
 pub mod objects;

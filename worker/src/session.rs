@@ -1,10 +1,10 @@
 //! The session of a worker with one name server: opened, renewed by heartbeats, opened again after
 //! the name server restarted or forgot it.
 
-use crate::{exclusive::Holdings, load::Gauge};
-use pyroxene_client::{CallError, NameServer, backoff::Backoff};
+use crate::{exclusive::Holdings, guard::Guard, load::Gauge};
+use pyroxene_client::{CallError, NameServer, Recognised, backoff::Backoff};
 use pyroxene_common::interfaces::directory::{DirectoryError, Lease, Registration, SessionId};
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 use tarpc::context;
 use tokio::{
     sync::watch,
@@ -38,9 +38,11 @@ pub(crate) struct Session {
     pub(crate) registration: Arc<Registration>,
     pub(crate) gauge: Gauge,
     pub(crate) holdings: Holdings,
+    /// Who decides who may call, if anybody does.
+    pub(crate) guard: Option<Guard>,
 }
 
-fn deadline() -> context::Context {
+pub(crate) fn deadline() -> context::Context {
     let mut context = context::current();
     context.deadline = (Instant::now() + CALL_TIMEOUT).into_std();
     context
@@ -53,10 +55,16 @@ impl Session {
         while !stop.is_cancelled() {
             match stop.run_until_cancelled(self.open()).await {
                 None => return,
-                Some(Ok(lease)) => {
+                Some(Ok((lease, recognised))) => {
                     failures = 0;
                     self.note(&standing, Standing::Open(lease.session));
-                    match stop.run_until_cancelled(self.renew(&lease)).await {
+                    let renewing = async {
+                        tokio::select! {
+                            reason = self.renew(&lease) => reason,
+                            never = self.follow(recognised) => never,
+                        }
+                    };
+                    match stop.run_until_cancelled(renewing).await {
                         None => return,
                         Some(reason) => self.note(&standing, Standing::Lost(reason)),
                     }
@@ -94,7 +102,11 @@ impl Session {
         });
     }
 
-    async fn open(&self) -> Result<Lease, Standing> {
+    async fn open(&self) -> Result<(Lease, Option<watch::Receiver<Recognised>>), Standing> {
+        let recognised = match &self.guard {
+            Some(guard) => Some(guard.learn(self.index, &self.nameserver).await?),
+            None => None,
+        };
         let asked = Instant::now();
         let directory = self.nameserver.directory();
         match directory
@@ -103,11 +115,24 @@ impl Session {
         {
             Ok(Ok(lease)) => {
                 self.take(&lease, asked);
-                Ok(lease)
+                Ok((lease, recognised))
             }
             Ok(Err(error)) => Err(Standing::Refused(error)),
-            Err(error) => Err(Standing::Lost(CallError::from(error).to_string())),
+            Err(error) => Err(match CallError::from(error) {
+                error @ CallError::Refused(_) => Standing::Refused(DirectoryError::Denied {
+                    sentence: error.last_reason(),
+                }),
+                error => Standing::Lost(error.to_string()),
+            }),
         }
+    }
+
+    /// Takes in what the name server says of who may call, while the session lives.
+    async fn follow<T>(&self, recognised: Option<watch::Receiver<Recognised>>) -> T {
+        if let (Some(guard), Some(recognised)) = (&self.guard, recognised) {
+            guard.follow(self.index, &self.nameserver, recognised).await;
+        }
+        pending().await
     }
 
     /// Takes a lease in. It runs from before it was asked for: the answer may have been on its way

@@ -4,7 +4,7 @@ use crate::{
     builder::WorkerBuilder,
     session::{Session, Standing},
 };
-use pyroxene_client::{ClientConfig, InvalidConfig, NameServer};
+use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig},
@@ -35,7 +35,10 @@ pub struct Worker {
     sessions: Vec<(Session, watch::Receiver<Standing>)>,
     keepers: TaskTracker,
     stop_sessions: CancellationToken,
+    draining: CancellationToken,
     drain_timeout: Duration,
+    /// Renews what the worker is recognised by.
+    _client: Client,
     _stop_when_dropped: DropGuard,
 }
 
@@ -68,7 +71,7 @@ pub enum WorkerError {
         error: DirectoryError,
     },
     /// There is no such built-in object.
-    #[error("there is no built-in object '{0}'; there are calculator, text, hash and echo")]
+    #[error("there is no built-in object '{0}'; there are calculator, text, hash, echo and chat")]
     UnknownBuiltin(String),
     /// Two objects have the same name.
     #[error("the object '{0}' is hosted twice")]
@@ -82,16 +85,19 @@ impl Worker {
     }
 
     pub(crate) async fn bind(builder: WorkerBuilder) -> Result<Self, WorkerError> {
-        let nameservers = ClientConfig::new(&builder.nameservers)?;
         let hostname = gethostname::gethostname().to_string_lossy().into_owned();
         let name = builder
             .name
             .clone()
             .unwrap_or_else(|| format!("{hostname}-{}", std::process::id()));
-        let surroundings = builder.surroundings(&name)?;
+        let client = Client::new(builder.client_config(&name)?);
+        let surroundings = builder.surroundings(&name, &client)?;
+        let guard = builder.guard();
 
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;
+        config.tls = builder.tls;
+        config.gate = guard.as_ref().map(|guard| Arc::clone(&guard.gate));
         let gauge = surroundings.gauge.clone();
         config.load = Some(Arc::new(move || gauge.load()) as Arc<dyn Fn() -> Load + Send + Sync>);
         let incarnation = config.incarnation;
@@ -125,21 +131,18 @@ impl Worker {
         });
         let stop_sessions = CancellationToken::new();
         let keepers = TaskTracker::new();
-        let sessions = nameservers
-            .endpoints()
+        let sessions = client
+            .nameservers()
             .iter()
             .enumerate()
-            .map(|(index, endpoint)| {
+            .map(|(index, nameserver)| {
                 let session = Session {
                     index,
-                    nameserver: NameServer::new(
-                        endpoint.clone(),
-                        format!("worker {name}"),
-                        builder.max_message,
-                    ),
+                    nameserver: nameserver.clone(),
                     registration: Arc::clone(&registration),
                     gauge: surroundings.gauge.clone(),
                     holdings: surroundings.holdings.clone(),
+                    guard: guard.clone(),
                 };
                 let (standing, standings) = watch::channel(Standing::Opening);
                 keepers.spawn(session.clone().keep(standing, stop_sessions.clone()));
@@ -153,7 +156,9 @@ impl Worker {
             keepers,
             _stop_when_dropped: stop_sessions.clone().drop_guard(),
             stop_sessions,
+            draining: surroundings.draining,
             drain_timeout: builder.drain_timeout,
+            _client: client,
         };
         worker.first_registrations().await?;
         Ok(worker)
@@ -210,6 +215,9 @@ impl Worker {
         let announce = open.iter().map(|(session, id)| session.drain(*id));
         // A name server that does not answer in time does not hold up the drain.
         let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(announce)).await;
+        // Now that callers know that it drains, they ask elsewhere.
+        self.host.begin_drain();
+        self.draining.cancel();
         let drained = self.host.shutdown(patience).await;
         self.stop_sessions.cancel();
         let close = open.iter().map(|(session, id)| session.close(*id));

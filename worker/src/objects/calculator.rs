@@ -9,13 +9,12 @@ use pyroxene_common::{
         CalculatorError, MAX_FACTORIAL, MAX_FIBONACCI, MAX_ITERATIONS,
         calculator::{self, CalculatorRequest},
     },
-    scope,
+    scope::{self, Scope},
     values::{Integer, Matrix, Number, Numbers},
 };
 use rayon::ThreadPool;
 use std::sync::Arc;
 use tarpc::context::Context;
-use tokio_util::sync::CancellationToken;
 
 /// The object `calculator`.
 #[derive(Clone, Debug)]
@@ -49,8 +48,8 @@ pub fn is_heavy(request: &CalculatorRequest) -> bool {
 }
 
 /// An error if nobody waits for the answer any more.
-fn check(cancellation: &CancellationToken) -> Result<(), CalculatorError> {
-    if cancellation.is_cancelled() {
+fn check(scope: &Scope) -> Result<(), CalculatorError> {
+    if scope.cancellation.is_cancelled() {
         return Err(CalculatorError::Cancelled);
     }
     Ok(())
@@ -89,16 +88,16 @@ impl calculator::Calculator for Calculator {
 
     async fn factorial(self, _: Context, n: u64) -> Result<Integer, CalculatorError> {
         limited("n", n, MAX_FACTORIAL)?;
-        integers::factorial(n, &scope::cancellation()).map(Integer)
+        integers::factorial(n, &scope::current()).map(Integer)
     }
 
     async fn fibonacci(self, _: Context, n: u64) -> Result<Vec<Integer>, CalculatorError> {
         limited("n", n, MAX_FIBONACCI)?;
-        integers::fibonacci(n, &scope::cancellation())
+        integers::fibonacci(n, &scope::current())
     }
 
     async fn sort(self, _: Context, values: Numbers) -> Result<Numbers, CalculatorError> {
-        numbers::sort(values.0, &self.pool, &scope::cancellation()).map(Numbers)
+        numbers::sort(values.0, &self.pool, &scope::current()).map(Numbers)
     }
 
     async fn matrix_multiply(
@@ -107,12 +106,12 @@ impl calculator::Calculator for Calculator {
         a: Matrix,
         b: Matrix,
     ) -> Result<Matrix, CalculatorError> {
-        matrices::multiply(&a, &b, &self.pool, &scope::cancellation())
+        matrices::multiply(&a, &b, &self.pool, &scope::current())
     }
 
     async fn compute(self, _: Context, iterations: u64) -> Result<Number, CalculatorError> {
         limited("iterations", iterations, MAX_ITERATIONS)?;
-        numbers::leibniz(iterations, &scope::cancellation()).map(Number)
+        numbers::leibniz(iterations, &scope::current()).map(Number)
     }
 }
 

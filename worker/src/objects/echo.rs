@@ -44,6 +44,11 @@ impl echo::Echo for Echo {
             pid: std::process::id(),
             caller: caller.name.clone(),
             address: caller.address.clone(),
+            user: caller
+                .identity
+                .as_ref()
+                .map(|identity| identity.name.clone()),
+            role: caller.identity.as_ref().map(|identity| identity.role),
         }
     }
 }
@@ -82,6 +87,7 @@ mod tests {
         let caller = Caller {
             address: "127.0.0.1:5".to_owned(),
             name: "alice".to_owned(),
+            ..Caller::default()
         };
         let scope = Scope {
             caller: Arc::new(caller),

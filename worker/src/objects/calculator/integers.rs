@@ -2,8 +2,7 @@
 
 use super::check;
 use dashu_int::UBig;
-use pyroxene_common::{interfaces::calculator::CalculatorError, values::Integer};
-use tokio_util::sync::CancellationToken;
+use pyroxene_common::{interfaces::calculator::CalculatorError, scope::Scope, values::Integer};
 
 /// How many factors are multiplied before the token is asked again.
 const UNCHECKED_FACTORS: usize = 256;
@@ -16,27 +15,34 @@ const UNCHECKED_TERMS: usize = 256;
 /// a balanced product tree and 110 ms in CPython.
 ///
 /// The powers of two are left out and shifted in at the end; n! holds n - (ones in n) of them.
-pub(super) fn factorial(n: u64, cancellation: &CancellationToken) -> Result<UBig, CalculatorError> {
+pub(super) fn factorial(n: u64, scope: &Scope) -> Result<UBig, CalculatorError> {
     let twos = n - u64::from(n.count_ones());
-    let odd = odd_factorial(n, &odd_primes(n), cancellation)?;
+    let odd = odd_factorial(n, n, &odd_primes(n), scope)?;
     // The caller limits n, so that the shift fits any usize.
     Ok(odd << usize::try_from(twos).unwrap_or(usize::MAX))
 }
 
-/// The odd part of n! = (n/2)!² · swing(n).
+/// The odd part of n! = (n/2)!² · swing(n), on the way to that of `greatest`!.
 fn odd_factorial(
     n: u64,
+    greatest: u64,
     primes: &[u64],
-    cancellation: &CancellationToken,
+    scope: &Scope,
 ) -> Result<UBig, CalculatorError> {
     if n < 3 {
         return Ok(UBig::ONE);
     }
-    let half = odd_factorial(n / 2, primes, cancellation)?;
-    check(cancellation)?;
-    let swing = product(&odd_swing_factors(n, primes), cancellation)?;
-    check(cancellation)?;
-    Ok(half.sqr() * swing)
+    let half = odd_factorial(n / 2, greatest, primes, scope)?;
+    check(scope)?;
+    let swing = product(&odd_swing_factors(n, primes), scope)?;
+    check(scope)?;
+    let odd = half.sqr() * swing;
+    // The numbers double in length from one to the next, and what they cost a little more.
+    let done = n as f64 / greatest as f64;
+    scope
+        .reporter
+        .report(done, format_args!("{n}! of {greatest}!"));
+    Ok(odd)
 }
 
 /// The prime powers of the odd part of swing(n) = n! / (n/2)!². The exponent of a prime p is the
@@ -60,16 +66,16 @@ fn odd_swing_factors(n: u64, primes: &[u64]) -> Vec<u64> {
 
 /// The product of the factors. Halves of equal length keep the operands of the large
 /// multiplications equally large, which is when the fast algorithms help.
-fn product(factors: &[u64], cancellation: &CancellationToken) -> Result<UBig, CalculatorError> {
+fn product(factors: &[u64], scope: &Scope) -> Result<UBig, CalculatorError> {
     const SMALL: usize = 16;
     if factors.len() <= SMALL {
         return Ok(small_product(factors));
     }
     if factors.len() > UNCHECKED_FACTORS {
-        check(cancellation)?;
+        check(scope)?;
     }
     let (left, right) = factors.split_at(factors.len() / 2);
-    Ok(product(left, cancellation)? * product(right, cancellation)?)
+    Ok(product(left, scope)? * product(right, scope)?)
 }
 
 /// The product of a few factors, in machine words for as long as it fits.
@@ -109,16 +115,13 @@ fn odd_primes(n: u64) -> Vec<u64> {
 }
 
 /// The first n Fibonacci numbers, from 0.
-pub(super) fn fibonacci(
-    n: u64,
-    cancellation: &CancellationToken,
-) -> Result<Vec<Integer>, CalculatorError> {
+pub(super) fn fibonacci(n: u64, scope: &Scope) -> Result<Vec<Integer>, CalculatorError> {
     let length = usize::try_from(n).unwrap_or(usize::MAX);
     let mut terms = Vec::with_capacity(length);
     let (mut term, mut next) = (UBig::ZERO, UBig::ONE);
     while terms.len() < length {
         if terms.len() % UNCHECKED_TERMS == 0 {
-            check(cancellation)?;
+            check(scope)?;
         }
         let after = &term + &next;
         terms.push(Integer(term));

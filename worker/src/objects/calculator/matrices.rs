@@ -4,6 +4,7 @@ use super::check;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use pyroxene_common::{
     interfaces::calculator::{CalculatorError, MAX_PRODUCT_VALUES},
+    scope::Scope,
     values::Matrix,
 };
 use rayon::{
@@ -11,7 +12,7 @@ use rayon::{
     iter::{IndexedParallelIterator, ParallelIterator},
     slice::{ParallelSlice, ParallelSliceMut},
 };
-use tokio_util::sync::CancellationToken;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// From so many multiplications on, several threads are faster than one.
 const PARALLEL: u64 = 128 * 128 * 128;
@@ -36,7 +37,7 @@ pub(super) fn multiply(
     a: &Matrix,
     b: &Matrix,
     pool: &ThreadPool,
-    cancellation: &CancellationToken,
+    scope: &Scope,
 ) -> Result<Matrix, CalculatorError> {
     if a.columns() != b.rows() {
         return Err(CalculatorError::Mismatch {
@@ -61,7 +62,7 @@ pub(super) fn multiply(
         multiply_block(a.values(), b, target);
     } else {
         let rows = block_rows(a.rows(), work, pool.current_num_threads());
-        pool.install(|| multiply_blocks(a, b, target, rows, cancellation))?;
+        pool.install(|| multiply_blocks(a, b, target, rows, scope))?;
     }
     if !all_finite(product.values()) && all_finite(a.values()) && all_finite(b.values()) {
         return Err(CalculatorError::Overflow);
@@ -90,14 +91,19 @@ pub(super) fn multiply_blocks(
     b: &Matrix,
     product: &mut [f64],
     block_rows: usize,
-    cancellation: &CancellationToken,
+    scope: &Scope,
 ) -> Result<(), CalculatorError> {
     let block_rows = block_rows.clamp(1, a.rows() as usize);
     let blocks = a.values().par_chunks(block_rows * a.columns() as usize);
     let targets = product.par_chunks_mut(block_rows * b.columns() as usize);
+    let count = targets.len();
+    let done = AtomicUsize::new(0);
     blocks.zip(targets).try_for_each(|(left, target)| {
-        check(cancellation)?;
+        check(scope)?;
         multiply_block(left, b, target);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        let fraction = done as f64 / count as f64;
+        scope.reporter.report(fraction, "multiplying");
         Ok(())
     })
 }

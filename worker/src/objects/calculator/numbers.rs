@@ -1,10 +1,9 @@
 //! Sums, order and series of floating-point numbers.
 
 use super::check;
-use pyroxene_common::interfaces::calculator::CalculatorError;
+use pyroxene_common::{interfaces::calculator::CalculatorError, scope::Scope};
 use rayon::ThreadPool;
 use rdst::RadixSort;
-use tokio_util::sync::CancellationToken;
 
 /// From this length on, the radix sort on two threads beats the standard library's sort.
 const PARALLEL_LENGTH: usize = 16 * 1024;
@@ -68,43 +67,47 @@ fn finite(result: f64, operands: &[f64]) -> Result<f64, CalculatorError> {
 pub(super) fn sort(
     mut values: Vec<f64>,
     pool: &ThreadPool,
-    cancellation: &CancellationToken,
+    scope: &Scope,
 ) -> Result<Vec<f64>, CalculatorError> {
     if values.len() < PARALLEL_LENGTH {
         values.sort_unstable_by(f64::total_cmp);
         return Ok(values);
     }
-    check(cancellation)?;
+    check(scope)?;
     // The radix sort takes as long for sorted values as for any others; this look stops at the
     // first pair that is out of order.
     if values.is_sorted_by(|left, right| left.total_cmp(right).is_le()) {
         return Ok(values);
     }
+    scope.reporter.report(0.1, "sorting");
     // The low-memory tuner sorts in place, and was no slower than the one that copies.
     pool.install(|| values.radix_sort_builder().with_low_mem_tuner().sort());
-    check(cancellation)?;
+    check(scope)?;
     Ok(values)
 }
 
 /// How many pairs of terms are added before the token is asked again: about 20 microseconds.
 const BLOCK: u64 = 32 * 1024;
 
+/// How many blocks are added before anybody is told how far the sum is: about a millisecond.
+const UNREPORTED_BLOCKS: u64 = 64;
+
 /// How many sums run side by side, so that the processor's vector units have work.
 const LANES: usize = 8;
 
 /// The first terms of 4 (1 - 1/3 + 1/5 - …).
-pub(super) fn leibniz(
-    terms: u64,
-    cancellation: &CancellationToken,
-) -> Result<f64, CalculatorError> {
+pub(super) fn leibniz(terms: u64, scope: &Scope) -> Result<f64, CalculatorError> {
     let pairs = terms / 2;
     let mut total = 0.0;
     let mut start = 0;
     while start < pairs {
-        check(cancellation)?;
+        check(scope)?;
         let end = pairs.min(start + BLOCK);
         total += pair_sum(start, end);
         start = end;
+        if (start / BLOCK).is_multiple_of(UNREPORTED_BLOCKS) {
+            scope.reporter.report(start as f64 / pairs as f64, "adding");
+        }
     }
     if terms % 2 == 1 {
         total += 1.0 / (4 * pairs + 1) as f64;

@@ -1,7 +1,10 @@
 use super::{calculator::Calculator as _, *};
 use proptest::prelude::*;
-use pyroxene_common::{interfaces::calculator::MAX_PRODUCT_VALUES, scope::Scope};
-use std::sync::LazyLock;
+use pyroxene_common::{
+    interfaces::calculator::MAX_PRODUCT_VALUES,
+    scope::{Reporter, Scope},
+};
+use std::sync::{LazyLock, Mutex};
 use tarpc::context;
 
 static POOL: LazyLock<Arc<ThreadPool>> = LazyLock::new(|| {
@@ -252,9 +255,9 @@ fn products_are_right_in_blocks_of_any_height() {
     let (a, b) = (whole_matrix(7, 5, 3), whole_matrix(5, 4, 11));
     for block_rows in [0, 1, 2, 3, 6, 7, 8, usize::MAX] {
         let mut product = vec![f64::NAN; 28];
-        let token = CancellationToken::new();
+        let scope = Scope::default();
         let (target, rows) = (&mut product, block_rows);
-        POOL.install(|| matrices::multiply_blocks(&a, &b, target, rows, &token))
+        POOL.install(|| matrices::multiply_blocks(&a, &b, target, rows, &scope))
             .unwrap();
         assert_eq!(product, naive_product(&a, &b), "{block_rows}");
     }
@@ -326,6 +329,40 @@ fn a_running_computation_is_cancelled() {
     starts.recv().unwrap();
     token.cancel();
     assert_eq!(computation.join().unwrap(), Err(CalculatorError::Cancelled));
+}
+
+/// What a method says of its progress.
+fn reports(work: impl FnOnce()) -> Vec<(f64, String)> {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
+    let scope = Scope {
+        reporter: Reporter::new(move |progress| {
+            let mut heard = hearing.lock().unwrap();
+            heard.push((progress.fraction, progress.note));
+        }),
+        ..Scope::default()
+    };
+    scope.enter(work);
+    heard.lock().unwrap().clone()
+}
+
+#[test]
+fn long_computations_say_how_far_they_are() {
+    let computed = reports(|| assert!(call!(compute(20_000_000)).is_ok()));
+    assert!(computed.len() > 3, "{computed:?}");
+    assert!(
+        computed.is_sorted_by(|one, next| one.0 < next.0),
+        "{computed:?}"
+    );
+    let factorial = reports(|| assert!(call!(factorial(1000)).is_ok()));
+    assert!(factorial.contains(&(0.5, "500! of 1000!".to_owned())));
+    assert_eq!(factorial.last(), Some(&(1.0, "1000! of 1000!".to_owned())));
+    let large = whole_matrix(130, 130, 7);
+    let product = reports(|| assert!(call!(matrix_multiply(large.clone(), large)).is_ok()));
+    assert!(product.len() > 1 && product.contains(&(1.0, "multiplying".to_owned())));
+    let descending = Numbers((0..50_000).rev().map(f64::from).collect());
+    let sorted = reports(|| assert!(call!(sort(descending)).is_ok()));
+    assert_eq!(sorted, [(0.1, "sorting".to_owned())]);
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! Accounts in a SQLite file, which the workers of one host may share.
+
+use super::{
+    book::{Account, Applied, Balances, Book, Operation, Wanted},
+    database::{decimal, optional_decimal},
+};
+use serde_json::{Value, json};
+use sqlx::{
+    ConnectOptions, Connection, Error, Row, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
+};
+use std::{path::Path, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// How long one waits for another worker's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long SQLite does the waiting. It looks more and more seldom, up to every 100 ms, and whoever
+/// has waited for long would wait for ever behind those who have just come; it begins at 1 ms, and
+/// so is made to begin again and again.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(3);
+
+/// The error code of SQLite for "another one is at work" without its details.
+const SQLITE_BUSY: i32 = 5;
+
+/// Opens the file, or makes it. A commit is on disk before it is told of.
+pub(super) async fn connect(file: &Path) -> Result<SqliteConnection, Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        // What goes wrong is told by the worker, with all that it knows.
+        .disable_statement_logging();
+    // To turn a new file to WAL needs it for oneself, and SQLite does not wait for that itself.
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match SqliteConnection::connect_with(&options).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Begins a transaction that is alone from the beginning: to become it later can fail. Nobody rolls
+/// it back; it ends with the connection.
+async fn begin(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection);
+        match begun.await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {}
+            outcome => return outcome.map(|_| ()),
+        }
+    }
+}
+
+async fn commit(connection: &mut SqliteConnection) -> Result<(), Error> {
+    sqlx::query("COMMIT").execute(connection).await?;
+    Ok(())
+}
+
+fn is_busy(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+/// Brings the tables to the newest version, unless they are of an even newer one. Answers the
+/// version that it found.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+    migrations: &[&'static str],
+) -> Result<usize, Error> {
+    begin(connection).await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS accounts_schema (version INTEGER NOT NULL) STRICT")
+        .execute(&mut *connection)
+        .await?;
+    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM accounts_schema")
+        .fetch_one(&mut *connection)
+        .await?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    for (version, migration) in (1i64..).zip(migrations).skip(found) {
+        sqlx::raw_sql(*migration).execute(&mut *connection).await?;
+        sqlx::query("INSERT INTO accounts_schema (version) VALUES (?)")
+            .bind(version)
+            .execute(&mut *connection)
+            .await?;
+    }
+    commit(connection).await?;
+    Ok(found)
+}
+
+/// The accounts and requests that operations want, as they are now.
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+) -> Result<Book, Error> {
+    let accounts = sqlx::query(
+        "SELECT name, opening, balance FROM accounts
+         WHERE name IN (SELECT value FROM json_each(?))",
+    )
+    .bind(json!(wanted.accounts).to_string())
+    .try_map(|row: SqliteRow| {
+        Ok(Account {
+            name: row.try_get(0)?,
+            opening: decimal(&row.try_get::<String, _>(1)?)?,
+            balance: decimal(&row.try_get::<String, _>(2)?)?,
+        })
+    })
+    .fetch_all(&mut *connection)
+    .await?;
+    if wanted.requests.is_empty() {
+        return Ok(Book::new(accounts, []));
+    }
+    let requests = sqlx::query(
+        "SELECT id, account, receiver, amount, account_balance, receiver_balance
+         FROM accounts_requests WHERE id IN (SELECT value FROM json_each(?))",
+    )
+    .bind(json!(wanted.requests).to_string())
+    .try_map(|row: SqliteRow| {
+        Ok(Applied {
+            id: row.try_get(0)?,
+            account: row.try_get(1)?,
+            receiver: row.try_get(2)?,
+            amount: decimal(&row.try_get::<String, _>(3)?)?,
+            balances: Balances {
+                account: decimal(&row.try_get::<String, _>(4)?)?,
+                receiver: optional_decimal(row.try_get(5)?)?,
+            },
+        })
+    })
+    .fetch_all(connection)
+    .await?;
+    Ok(Book::new(accounts, requests))
+}
+
+/// Carries out all operations in one transaction.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    operations: &[Operation],
+) -> Result<Vec<super::book::Answer>, Error> {
+    let wanted = Wanted::by(operations);
+    begin(connection).await?;
+    let mut book = read(connection, &wanted).await?;
+    let answers = operations.iter().map(|one| book.carry_out(one)).collect();
+    save(connection, &book).await?;
+    commit(connection).await?;
+    Ok(answers)
+}
+
+async fn save(connection: &mut SqliteConnection, book: &Book) -> Result<(), Error> {
+    let row = |account: &Account| json!([account.name, account.opening, account.balance]);
+    each(
+        connection,
+        "INSERT INTO accounts (name, opening, balance)
+         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
+        book.opened().map(row).collect(),
+    )
+    .await?;
+    each(
+        connection,
+        "UPDATE accounts SET balance = change.value ->> 2 FROM json_each(?) AS change
+         WHERE name = change.value ->> 0",
+        book.changed().map(row).collect(),
+    )
+    .await?;
+    let row = |applied: &Applied| {
+        json!([
+            applied.id,
+            applied.account,
+            applied.receiver,
+            applied.amount,
+            applied.balances.account,
+            applied.balances.receiver,
+        ])
+    };
+    each(
+        connection,
+        "INSERT INTO accounts_requests
+         (id, account, receiver, amount, account_balance, receiver_balance)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?)",
+        book.applied().map(row).collect(),
+    )
+    .await
+}
+
+/// Executes a statement for all rows at once, unless there is none.
+async fn each(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: Vec<Value>,
+) -> Result<(), Error> {
+    if !rows.is_empty() {
+        let rows = Value::Array(rows).to_string();
+        sqlx::query(statement)
+            .bind(rows)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
