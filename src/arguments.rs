@@ -4,7 +4,11 @@
 //! value is JSON if it parses as JSON of a type that the parameter's schema wants, else a string.
 //! `@FILE` and `-` stand for a file's content and standard input; `@@x` is the text `@x`.
 
+mod digits;
+mod loose;
 mod schema;
+
+pub(crate) use loose::read_loosely;
 
 use crate::{failure::Failure, nearest::nearest, signature::signature};
 use pyroxene_common::interface::{Description, MethodDescription, ParameterDescription};
@@ -19,6 +23,44 @@ pub(crate) enum Source<'a> {
     File(&'a str),
     /// Standard input.
     Stdin,
+}
+
+impl Source<'_> {
+    /// The text that it holds, for an argument of this name.
+    fn content(
+        self,
+        argument: &str,
+        read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+    ) -> Result<String, Failure> {
+        let place = match self {
+            Self::File(path) => path,
+            Self::Stdin => "standard input",
+        };
+        let unreadable = |why: String| {
+            Failure::usage(format!(
+                "cannot read {place} for argument '{argument}': {why}"
+            ))
+        };
+        let content = read(self).map_err(|error| unreadable(error.to_string()))?;
+        String::from_utf8(content).map_err(|error| unreadable(error.to_string()))
+    }
+}
+
+/// A word of the command line: the value itself, or where it is read from.
+enum Word<'a> {
+    Text(&'a str),
+    Source(Source<'a>),
+}
+
+impl<'a> Word<'a> {
+    fn of(word: &'a str) -> Self {
+        match word.strip_prefix('@') {
+            Some(escaped) if escaped.starts_with('@') => Self::Text(escaped),
+            Some(path) => Self::Source(Source::File(path)),
+            None if word == "-" => Self::Source(Source::Stdin),
+            None => Self::Text(word),
+        }
+    }
 }
 
 /// A method as arguments are read for it.
@@ -65,6 +107,12 @@ impl<'a> Signature<'a> {
     /// Whether a parameter takes strings.
     pub(crate) fn takes_string(&self, parameter: &ParameterDescription) -> bool {
         self.wanted(parameter).contains(Types::STRING)
+    }
+
+    /// Whether a parameter takes lists, and no strings.
+    pub(crate) fn takes_list(&self, parameter: &ParameterDescription) -> bool {
+        let wanted = self.wanted(parameter);
+        wanted.contains(Types::ARRAY) && !wanted.contains(Types::STRING)
     }
 
     /// Reads the words of a command line. `read` gives the content of a source.
@@ -180,31 +228,23 @@ impl<'a> Signature<'a> {
         text: &str,
         read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
     ) -> Result<Value, Failure> {
-        let source = match text.strip_prefix('@') {
-            Some(escaped) if escaped.starts_with('@') => {
-                return self.text_value(parameter, escaped);
+        match Word::of(text) {
+            Word::Text(text) => self.text_value(parameter, text),
+            Word::Source(source) => {
+                let content = source.content(&parameter.name, read)?;
+                self.content_value(parameter, content)
             }
-            Some(path) => Source::File(path),
-            None if text == "-" => Source::Stdin,
-            None => return self.text_value(parameter, text),
-        };
-        let place = match source {
-            Source::File(path) => path,
-            Source::Stdin => "standard input",
-        };
-        let unreadable = |why: String| {
-            let name = &parameter.name;
-            Failure::usage(format!("cannot read {place} for argument '{name}': {why}"))
-        };
-        let content = read(source).map_err(|error| unreadable(error.to_string()))?;
-        let content = String::from_utf8(content).map_err(|error| unreadable(error.to_string()))?;
-        self.content_value(parameter, content)
+        }
     }
 
     /// JSON of a type that is wanted, else a string.
     fn text_value(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
         let wanted = self.wanted(parameter);
         let value = match serde_json::from_str::<Value>(text) {
+            // A number that would not be the same digits any more, where digits are wanted as well.
+            Ok(Value::Number(number)) if wanted.are_digits() && number.to_string() != text => {
+                Value::String(text.to_owned())
+            }
             Ok(value) if wanted.contains(Types::of(&value)) => value,
             Ok(value) if !wanted.contains(Types::STRING) => value,
             _ => Value::String(text.to_owned()),

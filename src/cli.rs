@@ -1,9 +1,13 @@
 //! The command line: what every command takes.
 
-use crate::{commands, failure::Failure};
+use crate::{
+    commands,
+    failure::Failure,
+    security::{ClientAuthArguments, LoginArguments, TlsArguments, secured},
+};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use pyroxene_client::{Client, ClientConfig, Policy};
-use pyroxene_common::{endpoint::Endpoint, wire::GREATEST_MAX_MESSAGE};
+use pyroxene_common::wire::GREATEST_MAX_MESSAGE;
 use std::time::Duration;
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
@@ -29,15 +33,25 @@ pub(crate) enum Command {
     Describe(commands::describe::Arguments),
     Call(commands::call::Arguments),
     Map(commands::map::Arguments),
+    Chat(commands::chat::Arguments),
+    Submit(commands::submit::Arguments),
+    Tasks(commands::tasks::Arguments),
     Register(commands::register::Arguments),
     Remove(commands::remove::Arguments),
+    Whoami(commands::whoami::Arguments),
+    Shell(commands::shell::Arguments),
     Bench(commands::bench::Arguments),
     Certs(commands::certs::Arguments),
+    Users(commands::users::Arguments),
+    Store(commands::store::Arguments),
     Completions(commands::completions::Arguments),
 }
 
 /// The address at which `up` and `nameserver` listen, and where clients look first.
 pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
+
+/// How long a command asks name servers about tasks while none of them can answer.
+const TASKS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What every client command takes.
 #[derive(Clone, Debug, Args)]
@@ -48,19 +62,31 @@ pub(crate) struct ClientArguments {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+    #[command(flatten)]
+    pub(crate) login: LoginArguments,
 }
 
 impl ClientArguments {
     /// A client that connects when it has to.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(ClientConfig::new(&self.nameserver)?))
+        Ok(Client::new(self.config()?))
     }
 
     /// A client that spreads its calls in a certain way.
     pub(crate) fn client_with(&self, policy: Policy) -> Result<Client, Failure> {
-        Ok(Client::new(
-            ClientConfig::new(&self.nameserver)?.policy(policy),
-        ))
+        Ok(Client::new(self.config()?.policy(policy)))
+    }
+
+    /// A client that asks about tasks, and soon says so if nobody answers.
+    pub(crate) fn client_for_tasks(&self) -> Result<Client, Failure> {
+        Ok(Client::new(self.config()?.patience(TASKS_PATIENCE)))
+    }
+
+    fn config(&self) -> Result<ClientConfig, Failure> {
+        let config = ClientConfig::new(&self.nameserver)?;
+        secured(config, &self.tls, &self.login)
     }
 }
 
@@ -79,18 +105,10 @@ pub(crate) struct DaemonArguments {
     /// Stop when standard input closes
     #[arg(long, hide = true)]
     pub(crate) exit_with_parent: bool,
-}
-
-impl DaemonArguments {
-    /// Refuses an address that other machines reach, unless that is what the user wants.
-    pub(crate) fn check_listen(&self, listen: &Endpoint) -> Result<(), Failure> {
-        if self.insecure || listen.is_local() {
-            return Ok(());
-        }
-        let sentence = format!("other machines could reach {listen} without any authentication");
-        Err(Failure::usage(sentence)
-            .hint("add --insecure if that is wanted, or listen on 127.0.0.1"))
-    }
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+    #[command(flatten)]
+    pub(crate) client_auth: ClientAuthArguments,
 }
 
 /// How log lines look.
@@ -120,6 +138,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("it is longer than a year".to_owned());
     }
     Ok(duration)
+}
+
+/// Reads a number of bytes such as `4096`, `64KiB` or `1GiB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("", 0)];
+    let unit = UNITS.iter().find_map(|(unit, power)| {
+        let number = text.strip_suffix(unit)?;
+        Some((number.trim_end(), power))
+    });
+    let (number, power) = unit.unwrap_or((text, &0));
+    let number: u64 = number
+        .parse()
+        .map_err(|error| format!("it is not a number of bytes, KiB, MiB, GiB or TiB: {error}"))?;
+    let bytes = number.checked_mul(1 << power);
+    bytes.ok_or_else(|| "it is too large".to_owned())
 }
 
 /// Reads the greatest size of a message, in bytes.
@@ -198,23 +231,14 @@ mod tests {
         for text in ["1", "99999999999999", "-1", "64M"] {
             assert!(message_size(text).is_err(), "{text}");
         }
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(size("1 GiB"), Ok(1 << 30));
+        for text in ["", "GiB", "-1", "1.5GiB", "1GB", "99999999999TiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
         let bench = |flag: &str| Cli::try_parse_from(["pyroxene", "bench", flag]).is_ok();
         assert!(bench("--payload=65536") && bench("--concurrency=1"));
         assert!(!bench("--payload=99999999999999") && !bench("--concurrency=0"));
-    }
-
-    #[test]
-    fn a_public_address_needs_an_explicit_word() {
-        for (flags, listen, allowed) in [
-            (&["pyroxene", "nameserver"][..], "127.0.0.1:0", true),
-            (&["pyroxene", "nameserver"], "0.0.0.0:0", false),
-            (&["pyroxene", "nameserver", "--insecure"], "0.0.0.0:0", true),
-        ] {
-            let Command::Nameserver(arguments) = Cli::try_parse_from(flags).unwrap().command else {
-                panic!("another command");
-            };
-            let checked = arguments.daemon.check_listen(&listen.parse().unwrap());
-            assert_eq!(checked.is_ok(), allowed, "{flags:?} {listen}");
-        }
     }
 }

@@ -111,15 +111,6 @@ pub(crate) fn cannot_listen(endpoint: &Endpoint, error: &io::Error) -> Failure {
     }
 }
 
-/// Refuses every store but the one that there is.
-pub(crate) fn check_store(store: &str) -> Result<(), Failure> {
-    if store == "memory:" {
-        return Ok(());
-    }
-    let sentence = format!("cannot use the store '{store}': durable stores are not built in yet");
-    Err(Failure::usage(sentence).hint("the one store is memory:"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,12 +124,5 @@ mod tests {
         assert!(sentence.starts_with("cannot listen on 127.0.0.1:9090: "));
         assert!(failure.hint.unwrap().contains("--listen"));
         assert_eq!(failure.exit, Exit::Failed);
-    }
-
-    #[test]
-    fn only_the_store_in_memory_is_there() {
-        assert_eq!(check_store("memory:"), Ok(()));
-        let failure = check_store("sqlite:state.db").unwrap_err();
-        assert_eq!(failure.exit, Exit::Usage);
     }
 }

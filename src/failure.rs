@@ -3,8 +3,10 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use pyroxene_certs::CertsError;
-use pyroxene_client::{CallError, DynamicError, InvalidConfig};
+use pyroxene_client::{CallError, DynamicError, InvalidConfig, TaskError};
 use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
+use pyroxene_nameserver::users::UsersError;
+use pyroxene_worker::objects::AccountsDatabaseError;
 use std::io::{self, Write};
 
 /// The exit codes.
@@ -135,10 +137,45 @@ impl From<CallError> for Failure {
             (CallError::Unavailable(_), Some(reason)) if trail.attempts.is_empty() => {
                 format!("object '{}' is unavailable: {reason}", trail.object)
             }
+            (CallError::Refused(_), Some(reason)) if trail.attempts.is_empty() => {
+                format!("object '{}' was refused: {reason}", trail.object)
+            }
+            (CallError::Refused(_), None) => error.last_reason(),
             _ => error.to_string(),
         };
-        Self::new(exit, sentence)
+        let hint = security_hint(&sentence);
+        let failure = Self::new(exit, sentence);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
+}
+
+/// What the user may do about a link that could not be secured as one side wants it.
+pub(crate) fn security_hint(sentence: &str) -> Option<&'static str> {
+    let hints = [
+        ("this port speaks TLS", "turn TLS on with --tls-ca FILE"),
+        (
+            "does not speak TLS",
+            "leave out --tls-ca, or start the server with --tls-cert and --tls-key",
+        ),
+        (
+            "wants to know who calls",
+            "log in with --user NAME and --token-file FILE, or show a certificate with --tls-cert and --tls-key",
+        ),
+        ("in the clear", "turn TLS on with --tls-ca FILE"),
+        (
+            "it demands one, and there is none",
+            "show a certificate with --tls-cert FILE and --tls-key FILE",
+        ),
+        (
+            "not from an authority that is trusted here",
+            "give the authority's certificate with --tls-ca FILE",
+        ),
+    ];
+    let hint = hints.iter().find(|(words, _)| sentence.contains(words));
+    hint.map(|(_, hint)| *hint)
 }
 
 impl From<DynamicError> for Failure {
@@ -167,7 +204,10 @@ impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
         let exit = match &error {
             DirectoryError::Invalid { .. } => Exit::Usage,
-            DirectoryError::UnknownName { .. } => Exit::Unavailable,
+            DirectoryError::Denied { .. } => Exit::Refused,
+            DirectoryError::UnknownName { .. } | DirectoryError::Unavailable { .. } => {
+                Exit::Unavailable
+            }
             DirectoryError::UnknownSession
             | DirectoryError::TooOld
             | DirectoryError::NameTaken { .. }
@@ -176,6 +216,34 @@ impl From<DirectoryError> for Failure {
         };
         Self::new(exit, error.to_string())
     }
+}
+
+impl From<TaskError> for Failure {
+    fn from(error: TaskError) -> Self {
+        let exit = match &error {
+            TaskError::Failed { .. } | TaskError::Cancelled => Exit::Failed,
+            TaskError::DeadlineExceeded => Exit::Deadline,
+            TaskError::Unknown { .. } | TaskError::Unavailable { .. } => Exit::Unavailable,
+            TaskError::Refused { .. } => Exit::Refused,
+            TaskError::Invalid { .. } => Exit::Usage,
+        };
+        let sentence = error.to_string();
+        let hint = match &error {
+            TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'"),
+            _ => security_hint(&sentence).or_else(|| start_hint(&sentence)),
+        };
+        let failure = Self::new(exit, sentence);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// What the user may do about name servers that cannot be reached.
+fn start_hint(sentence: &str) -> Option<&'static str> {
+    let nobody = sentence.starts_with("no name server answers");
+    nobody.then_some("start one with 'pyroxene up' or 'pyroxene nameserver'")
 }
 
 impl From<CertsError> for Failure {
@@ -203,6 +271,47 @@ impl From<CertsError> for Failure {
             | CertsError::NotACertificate { .. }
             | CertsError::InvalidTime
             | CertsError::NotMade(_) => (Exit::Failed, None),
+        };
+        let failure = Self::new(exit, error.to_string());
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<AccountsDatabaseError> for Failure {
+    fn from(error: AccountsDatabaseError) -> Self {
+        let exit = match &error {
+            AccountsDatabaseError::Unreachable { .. } => Exit::Unavailable,
+            AccountsDatabaseError::Unusable { .. } | AccountsDatabaseError::TooNew { .. } => {
+                Exit::Failed
+            }
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<UsersError> for Failure {
+    fn from(error: UsersError) -> Self {
+        let (exit, hint) = match &error {
+            UsersError::Missing { .. } => (
+                Exit::Usage,
+                Some("'pyroxene users add' makes one; say where it is with --users"),
+            ),
+            UsersError::Exposed { .. } => (Exit::Usage, Some("take that away with 'chmod 600'")),
+            UsersError::Exists { .. } => (
+                Exit::Usage,
+                Some("'pyroxene users rotate' gives a user a new token"),
+            ),
+            UsersError::Unknown { .. } => (Exit::Usage, Some("see 'pyroxene users list'")),
+            UsersError::Invalid { .. } | UsersError::InvalidName(_) | UsersError::Full => {
+                (Exit::Usage, None)
+            }
+            UsersError::Unreadable { .. }
+            | UsersError::CannotWrite { .. }
+            | UsersError::NoToken
+            | UsersError::NoKey(_) => (Exit::Failed, None),
         };
         let failure = Self::new(exit, error.to_string());
         match hint {
@@ -303,6 +412,31 @@ mod tests {
         assert_eq!(exit_of(DirectoryError::UnknownName { name }), 3);
         let (name, holder) = ("x".to_owned(), "w1".to_owned());
         assert_eq!(exit_of(DirectoryError::ObjectTaken { name, holder }), 1);
+    }
+
+    #[test]
+    fn task_errors_have_the_documented_exit_codes() {
+        let sentence = "no".to_owned();
+        let failed = TaskError::Failed {
+            sentence: "sold out".to_owned(),
+            value: Some("{}".to_owned()),
+        };
+        assert_eq!(
+            Failure::from(failed),
+            Failure::new(Exit::Failed, "sold out")
+        );
+        assert_eq!(exit_of(TaskError::Cancelled), 1);
+        assert_eq!(exit_of(TaskError::DeadlineExceeded), 5);
+        let id = "7".to_owned();
+        assert_eq!(exit_of(TaskError::Unknown { id }), 3);
+        let unavailable = TaskError::Unavailable {
+            sentence: sentence.clone(),
+            sent: true,
+        };
+        assert_eq!(exit_of(unavailable), 3);
+        let refused = sentence.clone();
+        assert_eq!(exit_of(TaskError::Refused { sentence: refused }), 4);
+        assert_eq!(exit_of(TaskError::Invalid { sentence }), 2);
     }
 
     #[test]

@@ -6,10 +6,14 @@
 //!
 //! - calling: [`Client`], [`ClientConfig`], [`Proxy`], [`Policy`], [`CallError`]; everything else
 //!   of the [`client`] library;
+//! - calls that outlive the caller: [`Client::submit`] takes a [`NewTask`] and gives a
+//!   [`TaskHandle`]; [`Durable`], [`TaskError`];
 //! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
 //! - the [`nameserver`] library with [`NameServer`];
 //! - declaring interfaces: the [`interface!`] macro;
-//! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`];
+//! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
+//!   [`Accounts`], [`Chat`];
+//! - within a method: [`progress`] says how far it is;
 //! - what both ends share: [`Endpoint`] and the rest of [`common`].
 //!
 //! ```no_run
@@ -37,14 +41,18 @@ pub use pyroxene_nameserver as nameserver;
 pub use pyroxene_worker as worker;
 
 pub use pyroxene_client::{
-    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, DynamicError, DynamicObject,
-    InvalidConfig, Policy, Proxy, Trail,
+    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Durable, DynamicError,
+    DynamicObject, InvalidConfig, NewTask, Policy, Proxy, TaskError, TaskHandle, Topic, TopicError,
+    Trail,
 };
 pub use pyroxene_common::{
     endpoint::Endpoint,
     interface,
     interface::Interface,
-    interfaces::{calculator::Calculator, echo::Echo, hash::Hash, text::Text},
+    interfaces::{
+        accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
+    },
+    scope::progress,
 };
 pub use pyroxene_nameserver::{NameServer, NameServerConfig};
 pub use pyroxene_worker::{Chaos, Worker, WorkerBuilder, WorkerError};

@@ -12,8 +12,10 @@ mod logging;
 mod nameservers;
 mod nearest;
 mod output;
+mod security;
 mod signature;
 mod static_names;
+mod store;
 
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Command, LogFormat};
@@ -83,10 +85,17 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Describe(arguments) => commands::describe::run(arguments).await,
         Command::Call(arguments) => commands::call::run(arguments).await,
         Command::Map(arguments) => commands::map::run(arguments).await,
+        Command::Chat(arguments) => commands::chat::run(arguments).await,
+        Command::Submit(arguments) => commands::submit::run(arguments).await,
+        Command::Tasks(arguments) => commands::tasks::run(arguments).await,
         Command::Register(arguments) => commands::register::run(arguments).await,
         Command::Remove(arguments) => commands::remove::run(arguments).await,
+        Command::Whoami(arguments) => commands::whoami::run(arguments).await,
+        Command::Shell(arguments) => commands::shell::run(arguments).await,
         Command::Bench(arguments) => commands::bench::run(arguments).await,
         Command::Certs(arguments) => commands::certs::run(arguments),
+        Command::Users(arguments) => commands::users::run(arguments),
+        Command::Store(arguments) => commands::store::run(arguments).await,
         Command::Completions(arguments) => commands::completions::run(&arguments),
     }
 }

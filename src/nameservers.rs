@@ -1,10 +1,11 @@
 //! Questions to every name server, and one answer made of theirs.
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, security_hint};
 use futures::{StreamExt, stream::FuturesUnordered};
-use pyroxene_client::{CallError, Client, NameServer};
+use pyroxene_client::{CallError, Client, NameServer, Service};
 use pyroxene_common::interfaces::directory::{
-    DirectoryError, Filter, Instance, ObjectEntry, State, WorkerEntry, directory::DirectoryClient,
+    Directory, DirectoryError, Filter, Instance, ObjectEntry, State, WorkerEntry,
+    directory::DirectoryClient,
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -27,7 +28,21 @@ pub(crate) type Answers<T> = Vec<(NameServer, Result<T, Failure>)>;
 /// Asks every name server at once.
 pub(crate) async fn ask_all<T, F>(
     client: &Client,
-    ask: impl Fn(DirectoryClient<NameServer>, context::Context) -> F,
+    question: impl Fn(DirectoryClient<Service<Directory>>, context::Context) -> F,
+) -> Answers<T>
+where
+    F: Future<Output = Result<T, RpcError>>,
+{
+    ask(client, |nameserver, context| {
+        question(nameserver.directory(), context)
+    })
+    .await
+}
+
+/// Asks every name server at once, whichever of its objects.
+pub(crate) async fn ask<T, F>(
+    client: &Client,
+    question: impl Fn(NameServer, context::Context) -> F,
 ) -> Answers<T>
 where
     F: Future<Output = Result<T, RpcError>>,
@@ -38,7 +53,7 @@ where
     let mut questions: FuturesUnordered<_> = client
         .nameservers()
         .iter()
-        .map(|nameserver| ask(nameserver.directory(), context))
+        .map(|nameserver| question(nameserver.clone(), context))
         .enumerate()
         .map(|(index, question)| async move { (index, question.await) })
         .collect();
@@ -107,8 +122,9 @@ pub(crate) fn answered<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
 
 /// That no name server answered, and why each did not.
 pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
+    let same = |exit| failures.iter().all(|(_, failure)| failure.exit == exit);
     let exit = match failures {
-        [(_, only)] => only.exit,
+        [(_, first), ..] if same(first.exit) => first.exit,
         _ => Exit::Unavailable,
     };
     let reasons: Vec<String> = failures
@@ -118,11 +134,15 @@ pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
             format!("{}: {reason}", nameserver.endpoint())
         })
         .collect();
-    Failure::new(
-        exit,
-        format!("no name server answers: {}", reasons.join("; ")),
-    )
-    .hint("start one with 'pyroxene up' or 'pyroxene nameserver'")
+    let reasons = reasons.join("; ");
+    let hint = match security_hint(&reasons) {
+        Some(hint) => hint,
+        None if exit == Exit::Unavailable => {
+            "start one with 'pyroxene up' or 'pyroxene nameserver'"
+        }
+        None => return Failure::new(exit, format!("no name server answers: {reasons}")),
+    };
+    Failure::new(exit, format!("no name server answers: {reasons}")).hint(hint)
 }
 
 /// The objects that a filter lets through, as all name servers together know them.

@@ -2,7 +2,10 @@
 
 use crate::failure::{Failure, cannot_write};
 use serde::Serialize;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::{
+    io::{self, BufWriter, StdoutLock, Write},
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// Standard output, written in large pieces. What is left is written when it is flushed.
 pub(crate) struct Output(BufWriter<StdoutLock<'static>>);
@@ -66,8 +69,15 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
     text
 }
 
+/// A time as RFC 3339 has it, in UTC and to the millisecond. One beyond its last year is that.
+pub(crate) fn rfc3339(unix_ms: u64) -> String {
+    const LAST_MS: u64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
+    let since = Duration::from_millis(unix_ms.min(LAST_MS));
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
 /// A duration in milliseconds, to the microsecond.
-pub(crate) fn milliseconds(duration: std::time::Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     f64::from(micros) / 1000.0
 }
@@ -75,7 +85,6 @@ pub(crate) fn milliseconds(duration: std::time::Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
@@ -90,6 +99,12 @@ mod tests {
     #[test]
     fn a_table_without_rows_is_its_headings() {
         assert_eq!(table(["A", "B"], &[]), "A  B\n");
+    }
+
+    #[test]
+    fn times_are_rfc_3339_and_never_too_late_to_tell() {
+        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Changes of static names, which every name server keeps for itself.
+//! Changes of static names, told to every name server: those without a common store keep them
+//! each for itself.
 
 use crate::{
     failure::Failure,
@@ -54,15 +55,16 @@ pub(crate) fn taken(
 mod tests {
     use super::*;
     use crate::failure::Exit;
+    use pyroxene_client::ClientConfig;
 
     /// What three name servers answered.
     fn answers(
         answers: [Result<Result<(), DirectoryError>, Failure>; 3],
     ) -> Answers<Result<(), DirectoryError>> {
-        let nameservers = ["a:1", "b:1", "c:1"];
-        let nameservers =
-            nameservers.map(|address| NameServer::new(address.parse().unwrap(), "test", 1024));
-        nameservers.into_iter().zip(answers).collect()
+        let config = ClientConfig::new("a:1,b:1,c:1").unwrap();
+        let nameservers = config.endpoints().iter();
+        let nameservers = nameservers.map(|at| NameServer::new(at.clone(), &config));
+        nameservers.zip(answers).collect()
     }
 
     fn unknown() -> Result<Result<(), DirectoryError>, Failure> {

@@ -41,6 +41,11 @@ impl Types {
         self.0 & other.0 == other.0
     }
 
+    /// Whether a string stands for a number: both are accepted, and nothing else.
+    pub(crate) fn are_digits(self) -> bool {
+        self.without(Self::NULL) == Self::STRING.or(Self::NUMBER)
+    }
+
     pub(crate) fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }

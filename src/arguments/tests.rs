@@ -279,3 +279,27 @@ fn a_single_parameter_takes_its_line_whole() {
         "argument 'text' of work wants a string, got the number 5"
     );
 }
+
+#[test]
+fn a_number_whose_every_digit_counts_keeps_them_all() {
+    let amount = json!({"type": ["string", "number"]});
+    assert_eq!(value(amount.clone(), "12.5"), json!(12.5));
+    assert_eq!(value(amount.clone(), "12.50"), json!("12.50"));
+    let long = "1234567890.00000001";
+    assert_eq!(value(amount.clone(), long), json!(long));
+    // Where any JSON will do, a number is a number.
+    assert_eq!(value(json!(true), "12.50"), json!(12.5));
+
+    let parameters = json!({"name": {"type": "string"}, "amount": amount, "x": true});
+    let description = description(&parameters);
+    let signature = Signature::find(&description, "tester", "work").unwrap();
+    for line in [
+        format!(r#"{{"amount": {long}, "name": "ana", "x": {long}}}"#),
+        format!(r#"["ana", {long}, {long}]"#),
+    ] {
+        let values = signature.read_json(serde_json::from_str(&line).unwrap());
+        let values = signature.with_all_digits(line.as_bytes(), values.unwrap());
+        assert_eq!(values["amount"], json!(long));
+        assert_eq!(values["x"], json!(1234567890.0));
+    }
+}

@@ -5,12 +5,13 @@ use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure},
     nameservers::explain,
-    output::{milliseconds, print, print_json},
+    output::{Output, milliseconds, print, to_json},
 };
-use pyroxene_client::Policy;
+use pyroxene_client::{Answered, Client, Policy};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use std::{
+    borrow::Cow,
     fs,
     io::{self, Read},
     time::Duration,
@@ -56,42 +57,71 @@ struct Answer<'a> {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client_with(arguments.policy)?;
-    let mut context = context::current();
-    context.deadline = (Instant::now() + arguments.timeout).into_std();
-    let called = async {
-        let object = client.dynamic(&arguments.object, context).await?;
-        let signature =
-            Signature::find(object.description(), &arguments.object, &arguments.method)?;
-        let values = signature.read_words(&arguments.arguments, read)?;
-        let began = Instant::now();
-        let answered = object.call(context, &arguments.method, &values).await?;
-        Ok((answered, began.elapsed()))
-    };
-    let (answered, elapsed) = match called.await {
-        Ok(called) => called,
-        Err(failure) => return Err(explain(&client, &arguments.object, failure).await),
-    };
-    if !arguments.client.json {
-        // Any other JSON than a string is printed as it came.
-        return match serde_json::from_str::<String>(&answered.response) {
-            Ok(text) => print_text(&text),
-            Err(_) => print(&answered.response),
-        };
+    let read_values = |signature: Signature<'_>| signature.read_words(&arguments.arguments, read);
+    let (object, method) = (&arguments.object, &arguments.method);
+    let called = call(&client, object, method, arguments.timeout, read_values).await?;
+    match arguments.client.json {
+        true => print(&called.to_json()?),
+        false => print_result(&called.answered.response),
     }
-    let result = raw(&answered.response)?;
-    print_json(&Answer {
-        result,
-        worker: &answered.worker,
-        attempts: answered.attempts,
-        elapsed_ms: milliseconds(elapsed),
-    })
 }
 
-/// Prints a string as it is, with a line break of our own after it.
-fn print_text(text: &str) -> Result<(), Failure> {
-    let mut output = crate::output::Output::new();
-    output.line(text)?;
+/// A call that was answered.
+pub(crate) struct Called {
+    pub(crate) answered: Answered<String>,
+    elapsed: Duration,
+}
+
+impl Called {
+    /// The documented JSON.
+    pub(crate) fn to_json(&self) -> Result<String, Failure> {
+        to_json(&Answer {
+            result: raw(&self.answered.response)?,
+            worker: &self.answered.worker,
+            attempts: self.answered.attempts,
+            elapsed_ms: milliseconds(self.elapsed),
+        })
+    }
+}
+
+/// Calls a method. `read_values` reads its arguments once its parameters are known.
+pub(crate) async fn call(
+    client: &Client,
+    object: &str,
+    method: &str,
+    timeout: Duration,
+    read_values: impl FnOnce(Signature<'_>) -> Result<Map<String, Value>, Failure>,
+) -> Result<Called, Failure> {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + timeout).into_std();
+    let called = async {
+        let dynamic = client.dynamic(object, context).await?;
+        let signature = Signature::find(dynamic.description(), object, method)?;
+        let values = read_values(signature)?;
+        let began = Instant::now();
+        let answered = dynamic.call(context, method, &values).await?;
+        let elapsed = began.elapsed();
+        Ok(Called { answered, elapsed })
+    };
+    match called.await {
+        Ok(called) => Ok(called),
+        Err(failure) => Err(explain(client, object, failure).await),
+    }
+}
+
+/// Prints a result alone, with a line break of our own after it.
+pub(crate) fn print_result(json: &str) -> Result<(), Failure> {
+    let mut output = Output::new();
+    output.line(&result_text(json))?;
     output.flush()
+}
+
+/// A result as people read it: a string without quotes, any other JSON as it came.
+pub(crate) fn result_text(json: &str) -> Cow<'_, str> {
+    match serde_json::from_str::<String>(json) {
+        Ok(text) => Cow::Owned(text),
+        Err(_) => Cow::Borrowed(json),
+    }
 }
 
 /// An answer as the JSON that it is, digit for digit.

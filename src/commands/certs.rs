@@ -62,7 +62,8 @@ struct Issue {
     /// What the holder may do; without it the certificate is good for a server and proves a name
     #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = role_parser())]
     role: Option<Role>,
-    /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name
+    /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name; a
+    /// user and an observer serve on none
     #[arg(
         long,
         value_name = "HOST,IP",

@@ -7,6 +7,7 @@ use crate::{
     output::{print, print_json},
     signature::signature,
 };
+use pyroxene_client::Client;
 use pyroxene_common::interface::Description;
 use std::time::Duration;
 use tarpc::context;
@@ -31,19 +32,29 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let mut context = context::current();
-    context.deadline = (Instant::now() + arguments.timeout).into_std();
-    let object = match client.dynamic(&arguments.name, context).await {
-        Ok(object) => object,
-        Err(error) => return Err(explain(&client, &arguments.name, error.into()).await),
-    };
-    if arguments.client.json {
-        return print_json(object.description());
+    let description = description(&client, &arguments.name, arguments.timeout).await?;
+    match arguments.client.json {
+        true => print_json(&description),
+        false => print(&to_text(&arguments.name, &description)),
     }
-    print(&to_text(&arguments.name, object.description()))
 }
 
-fn to_text(name: &str, description: &Description) -> String {
+/// What an object says of itself.
+pub(crate) async fn description(
+    client: &Client,
+    name: &str,
+    timeout: Duration,
+) -> Result<Description, Failure> {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + timeout).into_std();
+    match client.dynamic(name, context).await {
+        Ok(object) => Ok(object.description().clone()),
+        Err(error) => Err(explain(client, name, error.into()).await),
+    }
+}
+
+/// An object's methods as people read them.
+pub(crate) fn to_text(name: &str, description: &Description) -> String {
     let mut text = format!(
         "{name}: {} version {}\n",
         description.interface, description.version

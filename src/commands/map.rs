@@ -108,9 +108,10 @@ async fn call(
     line: Line,
 ) -> Done {
     let outcome = async {
-        let value: Value = serde_json::from_slice(&line.content?)
+        let content = line.content?;
+        let value: Value = serde_json::from_slice(&content)
             .map_err(|error| Failure::usage(format!("not JSON: {}", without_position(&error))))?;
-        let values = signature.read_json(value)?;
+        let values = signature.with_all_digits(&content, signature.read_json(value)?);
         let mut context = context::current();
         context.deadline = (Instant::now() + arguments.timeout).into_std();
         Ok(object.call(context, &arguments.method, &values).await?)

@@ -1,15 +1,25 @@
 //! `pyroxene nameserver`: the daemon that knows who hosts what.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, message_size},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size, size},
     daemon::{self, Parent},
     failure::Failure,
+    security::{Protection, UsersArguments, reload_on_hangup},
+    store::{self, StoreArguments},
 };
-use pyroxene_common::{endpoint::Endpoint, wire};
-use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_common::{
+    endpoint::Endpoint,
+    interfaces::topics::Retention,
+    reload::Reload,
+    tls::{ClientAuth, TlsServer},
+    wire,
+};
+use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError};
+use std::time::Duration;
 
 /// As many connections as a host keeps by default.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
+const DEFAULT_CONNECTIONS_PER_ADDRESS: u32 = 12 * 1024;
 
 /// Run a name server
 ///
@@ -20,32 +30,89 @@ pub(crate) struct Arguments {
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     pub(crate) listen: Endpoint,
-    /// Where durable state is kept; memory: is the one store there is
-    #[arg(long, env = "PYROXENE_STORE", default_value = "memory:")]
-    pub(crate) store: String,
     /// The greatest message, in bytes
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
     /// How many connections are kept; further ones are refused
     #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS", default_value_t = DEFAULT_CONNECTIONS)]
     pub(crate) max_connections: u32,
+    /// How many connections are kept from one address
+    #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = DEFAULT_CONNECTIONS_PER_ADDRESS)]
+    pub(crate) max_connections_per_address: u32,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
+    #[command(flatten)]
+    pub(crate) users: UsersArguments,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    #[command(flatten)]
+    pub(crate) topics: TopicsArguments,
+}
+
+/// How long topics keep what is appended to them.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Durable state")]
+pub(crate) struct TopicsArguments {
+    /// How long topics keep what is appended to them
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TOPIC_RETENTION_AGE", default_value = "30d", value_parser = duration)]
+    pub(crate) topic_retention_age: Duration,
+    /// How much of what is appended to them topics keep, each: a number of bytes, or of KiB, MiB, GiB
+    #[arg(long, value_name = "SIZE", env = "PYROXENE_TOPIC_RETENTION_BYTES", default_value = "1GiB", value_parser = size)]
+    pub(crate) topic_retention_bytes: u64,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    daemon::check_store(&arguments.store)?;
-    arguments.daemon.check_listen(&arguments.listen)?;
+    protection(&arguments.daemon, &arguments.users)
+        .check(&arguments.listen, arguments.daemon.insecure)?;
+    let tls = arguments.daemon.tls.server(&arguments.daemon.client_auth)?;
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
-    let config = NameServerConfig::new(arguments.listen.clone())
-        .max_message(arguments.max_message)
-        .max_connections(usize::try_from(arguments.max_connections).unwrap_or(usize::MAX));
-    let nameserver = NameServer::bind(config)
-        .await
-        .map_err(|error| daemon::cannot_listen(&arguments.listen, &error))?;
+    let nameserver = start(&arguments, tls.clone()).await?;
+    let mut reloads = nameserver.reloads();
+    reloads.extend(tls.map(|tls| Box::new(tls) as Box<dyn Reload>));
+    reload_on_hangup(reloads);
     daemon::ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
     daemon::told_to_stop(&mut signals, &mut parent).await;
     let patience = arguments.daemon.drain_timeout;
     daemon::drain(&mut signals, nameserver.shutdown(patience)).await
+}
+
+/// What protects the port of a name server with these flags.
+pub(crate) fn protection(daemon: &DaemonArguments, users: &UsersArguments) -> Protection<'static> {
+    let certificates = daemon.client_auth.tls_client_auth == ClientAuth::Required;
+    Protection {
+        tls: daemon.tls.tls_cert.is_some(),
+        authentication: users.users.is_some() || certificates,
+        flags: "--users FILE (or --tls-ca FILE --tls-client-auth required)",
+    }
+}
+
+async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServer, Failure> {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let age_ms = u64::try_from(arguments.topics.topic_retention_age.as_millis());
+    let mut config = NameServerConfig::new(arguments.listen.clone())
+        .topic_retention(Retention {
+            age_ms: Some(age_ms.unwrap_or(u64::MAX)),
+            bytes: Some(arguments.topics.topic_retention_bytes),
+        })
+        .max_message(arguments.max_message)
+        .max_connections(count(arguments.max_connections))
+        .max_connections_per_address(count(arguments.max_connections_per_address))
+        .ticket_life(arguments.users.ticket_life)
+        .store(arguments.store.url()?)
+        .task_retention(arguments.store.task_retention);
+    if let Some(tls) = tls {
+        config = config.tls(tls);
+    }
+    if let Some(tls) = arguments.daemon.tls.client()? {
+        config = config.tls_to_workers(tls);
+    }
+    if let Some(users) = &arguments.users.users {
+        config = config.users(users);
+    }
+    NameServer::bind(config).await.map_err(|error| match error {
+        NameServerError::Listen(error) => daemon::cannot_listen(&arguments.listen, &error),
+        NameServerError::Users(error) => error.into(),
+        NameServerError::Store(error) => store::cannot_open(&error),
+    })
 }

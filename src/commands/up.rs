@@ -4,13 +4,16 @@ mod child;
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments},
+    commands::{nameserver, worker},
     daemon,
     failure::{Exit, Failure},
     output::table,
+    security::{LoginArguments, UsersArguments, token_variable},
+    store::StoreArguments,
 };
 use child::Child;
 use futures::future::{join_all, select_all};
-use pyroxene_common::{endpoint::Endpoint, signal::StopSignals};
+use pyroxene_common::{endpoint::Endpoint, signal::StopSignals, tls::ClientAuth};
 use serde_json::{Value, json};
 use std::{
     io::{self, Write},
@@ -40,14 +43,18 @@ pub(crate) struct Arguments {
     /// Threads of each worker for CPU-bound calls [default: the number of cores]
     #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Where durable state is kept; memory: is the one store there is
-    #[arg(long, env = "PYROXENE_STORE", default_value = "memory:")]
-    store: String,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
     #[command(flatten)]
     daemon: DaemonArguments,
+    #[command(flatten)]
+    users: UsersArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Whom the workers log in as
+    #[command(flatten)]
+    login: LoginArguments,
 }
 
 /// Beyond their own drain, how long children have to end.
@@ -61,14 +68,21 @@ struct Cluster {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    daemon::check_store(&arguments.store)?;
-    arguments.daemon.check_listen(&arguments.listen)?;
+    // What is wrong with it is said once, not by every name server.
+    arguments.store.url()?;
+    for protection in [
+        nameserver::protection(&arguments.daemon, &arguments.users),
+        worker::protection(&arguments.daemon, &arguments.login),
+    ] {
+        protection.check(&arguments.listen, arguments.daemon.insecure)?;
+    }
+    let token = arguments.login.token_for_children()?;
     let addresses = addresses(&arguments.listen, arguments.nameservers)?;
     let mut signals = daemon::catch_signals()?;
     let mut parent = daemon::Parent::watch(arguments.daemon.exit_with_parent);
     let mut cluster = Cluster::default();
     let outcome = tokio::select! {
-        outcome = cluster.live(&arguments, &addresses) => outcome,
+        outcome = cluster.live(&arguments, &addresses, token) => outcome,
         () = signals.next() => Ok(()),
         () = parent.gone() => Ok(()),
     };
@@ -109,12 +123,17 @@ fn addresses(first: &Endpoint, count: u16) -> Result<Vec<Endpoint>, Failure> {
 
 impl Cluster {
     /// Starts everything, says so, and waits until nothing lives any more.
-    async fn live(&mut self, arguments: &Arguments, addresses: &[Endpoint]) -> Result<(), Failure> {
-        self.start(arguments, addresses).await?;
+    async fn live(
+        &mut self,
+        arguments: &Arguments,
+        addresses: &[Endpoint],
+        token: Option<String>,
+    ) -> Result<(), Failure> {
+        self.start(arguments, addresses, token).await?;
         if arguments.json {
             daemon::ready(&self.to_json().to_string())?;
         } else {
-            daemon::ready(&self.to_text())?;
+            daemon::ready(&self.to_text(&client_flags(arguments)))?;
         }
         loop {
             let children = self.nameservers.iter_mut().chain(&mut self.workers);
@@ -132,13 +151,20 @@ impl Cluster {
         &mut self,
         arguments: &Arguments,
         addresses: &[Endpoint],
+        token: Option<String>,
     ) -> Result<(), Failure> {
         let common = common_flags(&arguments.daemon);
         for address in addresses {
             let mut flags = common.clone();
             flags.extend(["--listen".to_owned(), address.to_string()]);
-            flags.extend(["--store".to_owned(), arguments.store.clone()]);
-            self.nameservers.push(Child::spawn("nameserver", &flags)?);
+            let retention = humantime::format_duration(arguments.store.task_retention);
+            flags.extend(["--task-retention".to_owned(), retention.to_string()]);
+            flags.extend(users_flags(&arguments.users));
+            self.nameservers.push(Child::spawn(
+                "nameserver",
+                &flags,
+                arguments.store.variable(),
+            )?);
         }
         for nameserver in &mut self.nameservers {
             nameserver.ready().await?;
@@ -159,7 +185,11 @@ impl Cluster {
             if let Some(threads) = arguments.threads {
                 flags.extend(["--threads".to_owned(), threads.to_string()]);
             }
-            self.workers.push(Child::spawn("worker", &flags)?);
+            if let Some(user) = &arguments.login.user {
+                flags.extend(["--user".to_owned(), user.clone()]);
+            }
+            let token = token.clone().map(token_variable);
+            self.workers.push(Child::spawn("worker", &flags, token)?);
         }
         for worker in &mut self.workers {
             worker.ready().await?;
@@ -186,7 +216,7 @@ impl Cluster {
         json!({"nameservers": nameservers, "workers": workers})
     }
 
-    fn to_text(&self) -> String {
+    fn to_text(&self, security: &str) -> String {
         let children = self.nameservers.iter().chain(&self.workers);
         let rows: Vec<_> = children
             .map(|child| {
@@ -199,8 +229,8 @@ impl Cluster {
             .collect();
         let list = self.nameserver_list();
         let flag = match list.as_str() {
-            DEFAULT_NAMESERVER => String::new(),
-            _ => format!(" --nameserver {list}"),
+            DEFAULT_NAMESERVER => security.to_owned(),
+            _ => format!(" --nameserver {list}{security}"),
         };
         format!(
             "{}\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
@@ -239,6 +269,42 @@ fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
     ];
     if daemon.insecure {
         flags.push("--insecure".to_owned());
+    }
+    let tls = &daemon.tls;
+    for (flag, file) in [
+        ("--tls-cert", &tls.tls_cert),
+        ("--tls-key", &tls.tls_key),
+        ("--tls-ca", &tls.tls_ca),
+    ] {
+        if let Some(file) = file {
+            flags.extend([flag.to_owned(), file.display().to_string()]);
+        }
+    }
+    let demand = daemon.client_auth.tls_client_auth;
+    flags.extend(["--tls-client-auth".to_owned(), demand.to_string()]);
+    flags
+}
+
+/// What clients have to add to reach these daemons.
+fn client_flags(arguments: &Arguments) -> String {
+    let mut flags = String::new();
+    let tls = &arguments.daemon.tls;
+    if let (Some(_), Some(ca)) = (&tls.tls_cert, &tls.tls_ca) {
+        flags.push_str(&format!(" --tls-ca {}", ca.display()));
+    }
+    if arguments.users.users.is_some() {
+        flags.push_str(" --user NAME --token-file FILE");
+    } else if arguments.daemon.client_auth.tls_client_auth == ClientAuth::Required {
+        flags.push_str(" --tls-cert FILE --tls-key FILE");
+    }
+    flags
+}
+
+fn users_flags(users: &UsersArguments) -> Vec<String> {
+    let life = humantime::format_duration(users.ticket_life).to_string();
+    let mut flags = vec!["--ticket-life".to_owned(), life];
+    if let Some(file) = &users.users {
+        flags.extend(["--users".to_owned(), file.display().to_string()]);
     }
     flags
 }

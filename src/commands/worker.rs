@@ -4,11 +4,21 @@ use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size},
     daemon::{self, Parent},
     failure::{Exit, Failure},
+    security::{LoginArguments, Protection, reload_on_hangup},
 };
 use clap::builder::FalseyValueParser;
-use pyroxene_client::ClientConfig;
-use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError, wire};
-use pyroxene_worker::{BUILTINS, Chaos, Worker, WorkerError};
+use pyroxene_client::Credentials;
+use pyroxene_common::{
+    endpoint::Endpoint,
+    interfaces::{self, directory::DirectoryError},
+    reload::Reload,
+    tls::{ClientAuth, TlsClient, TlsServer},
+    wire,
+};
+use pyroxene_worker::{
+    BUILTINS, Chaos, Worker, WorkerError,
+    objects::{Accounts, AccountsDatabase},
+};
 use std::time::Duration;
 
 /// Run a worker with the built-in objects
@@ -35,9 +45,24 @@ pub(crate) struct Arguments {
     /// The address that clients are told, if it is another one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_ADVERTISE")]
     advertise: Option<Endpoint>,
-    /// The built-in objects to host, separated by commas
-    #[arg(long, value_name = "A,B", env = "PYROXENE_OBJECTS", value_delimiter = ',', default_values_t = BUILTINS.map(str::to_owned))]
-    objects: Vec<String>,
+    /// The built-in objects to host, separated by commas [default: calculator,text,hash,echo,
+    /// chat, and accounts with --accounts-db]
+    #[arg(
+        long,
+        value_name = "A,B",
+        env = "PYROXENE_OBJECTS",
+        value_delimiter = ','
+    )]
+    objects: Option<Vec<String>>,
+    /// The database of the object accounts: sqlite:FILE, which workers of one host may share, or
+    /// postgres://USER@HOST:PORT/DATABASE
+    #[arg(
+        long,
+        value_name = "DATABASE",
+        env = "PYROXENE_ACCOUNTS_DB",
+        hide_env_values = true
+    )]
+    accounts_db: Option<String>,
     /// Threads for CPU-bound calls [default: the number of cores]
     #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -61,15 +86,21 @@ pub(crate) struct Arguments {
     chaos: Option<Chaos>,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
+    #[command(flatten)]
+    login: LoginArguments,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    arguments.daemon.check_listen(&arguments.listen)?;
-    ClientConfig::new(&arguments.nameserver)?;
+    protection(&arguments.daemon, &arguments.login)
+        .check(&arguments.listen, arguments.daemon.insecure)?;
+    let security = Security::read(&arguments)?;
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let patience = arguments.daemon.drain_timeout;
-    let worker = start(arguments).await.map_err(cannot_start)?;
+    let (objects, accounts) = objects(&arguments).await?;
+    reload_on_hangup(security.reloads());
+    let worker = start(arguments, security, objects, accounts);
+    let worker = worker.await.map_err(cannot_start)?;
     daemon::ready(&format!(
         "ready worker {} {}",
         worker.name(),
@@ -79,12 +110,89 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     daemon::drain(&mut signals, worker.shutdown(patience)).await
 }
 
-async fn start(arguments: Arguments) -> Result<Worker, WorkerError> {
+/// What protects the port of a worker with these flags.
+pub(crate) fn protection(daemon: &DaemonArguments, login: &LoginArguments) -> Protection<'static> {
+    let certificates = daemon.client_auth.tls_client_auth == ClientAuth::Required;
+    Protection {
+        tls: daemon.tls.tls_cert.is_some(),
+        authentication: login.user.is_some() || certificates,
+        flags: "--tls-ca FILE --user NAME --token-file FILE (or --tls-ca FILE --tls-client-auth required)",
+    }
+}
+
+/// What the worker shows, whom it trusts and as whom it logs in.
+struct Security {
+    tls: Option<TlsServer>,
+    trust: Option<TlsClient>,
+    credentials: Option<Credentials>,
+}
+
+impl Security {
+    fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        let daemon = &arguments.daemon;
+        Ok(Self {
+            tls: daemon.tls.server(&daemon.client_auth)?,
+            trust: daemon.tls.client()?,
+            credentials: arguments.login.credentials()?,
+        })
+    }
+
+    fn reloads(&self) -> Vec<Box<dyn Reload>> {
+        let server = self.tls.clone().map(|tls| Box::new(tls) as Box<dyn Reload>);
+        let client = self.trust.clone().map(|tls| Box::new(tls) as _);
+        server.into_iter().chain(client).collect()
+    }
+}
+
+/// The name of the one object that needs something to be given.
+const ACCOUNTS: &str = "accounts";
+
+/// The names of the objects to host, without `accounts`, and that object with its database open.
+async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>), Failure> {
+    let mut names = match &arguments.objects {
+        Some(names) => names.clone(),
+        None => {
+            let accounts = arguments.accounts_db.is_some().then_some(ACCOUNTS);
+            let names = BUILTINS.into_iter().chain(accounts);
+            names.map(str::to_owned).collect()
+        }
+    };
+    let Some(position) = names.iter().position(|name| name == ACCOUNTS) else {
+        return Ok((names, None));
+    };
+    names.remove(position);
+    let Some(database) = &arguments.accounts_db else {
+        return Err(Failure::usage("the object 'accounts' needs a database")
+            .hint("name one with --accounts-db sqlite:FILE or --accounts-db postgres://…"));
+    };
+    // Not a type of the flag: clap would show the text with its password.
+    let database: AccountsDatabase = database
+        .parse()
+        .map_err(|error| Failure::usage(format!("cannot use --accounts-db: {error}")))?;
+    let accounts = Accounts::open(&database).await?;
+    Ok((names, Some(accounts)))
+}
+
+async fn start(
+    arguments: Arguments,
+    security: Security,
+    objects: Vec<String>,
+    accounts: Option<Accounts>,
+) -> Result<Worker, WorkerError> {
     let mut builder = Worker::builder()
         .nameserver(arguments.nameserver)
         .listen(arguments.listen)
         .max_message(arguments.max_message)
         .exclusive(arguments.exclusive);
+    if let Some(tls) = security.tls {
+        builder = builder.tls(tls);
+    }
+    if let Some(tls) = security.trust {
+        builder = builder.trust(tls);
+    }
+    if let Some(credentials) = security.credentials {
+        builder = builder.credentials(credentials);
+    }
     if let Some(name) = arguments.name {
         builder = builder.name(name);
     }
@@ -106,7 +214,10 @@ async fn start(arguments: Arguments) -> Result<Worker, WorkerError> {
     for tag in arguments.tag {
         builder = builder.tag(tag);
     }
-    builder.builtins(arguments.objects)?.bind().await
+    if let Some(accounts) = accounts {
+        builder = builder.host(ACCOUNTS, interfaces::accounts::Accounts, accounts);
+    }
+    builder.builtins(objects)?.bind().await
 }
 
 fn cannot_start(error: WorkerError) -> Failure {

@@ -24,10 +24,19 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let workers = workers(&client).await?;
-    if arguments.client.json {
-        let entries: Vec<Value> = workers.iter().map(to_json).collect();
-        return print_json(&entries);
+    match arguments.client.json {
+        true => print_json(&to_json(&workers)),
+        false => print(&to_table(&workers)),
     }
+}
+
+/// Workers as JSON shows them.
+pub(crate) fn to_json(workers: &[WorkerEntry]) -> Vec<Value> {
+    workers.iter().map(entry).collect()
+}
+
+/// Workers with a row for each.
+pub(crate) fn to_table(workers: &[WorkerEntry]) -> String {
     let rows: Vec<_> = workers.iter().map(to_row).collect();
     let headings = [
         "NAME",
@@ -40,10 +49,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         "CALLS",
         "OBJECTS",
     ];
-    print(&table(headings, &rows))
+    table(headings, &rows)
 }
 
-fn to_json(worker: &WorkerEntry) -> Value {
+fn entry(worker: &WorkerEntry) -> Value {
     json!({
         "name": worker.name,
         "endpoint": worker.endpoint,
@@ -93,7 +102,7 @@ mod tests {
             objects: vec!["echo".into()],
         };
         assert_eq!(
-            to_json(&worker).to_string(),
+            entry(&worker).to_string(),
             concat!(
                 r#"{"name":"w1","endpoint":"127.0.0.1:1","pid":42,"host":"here","state":"draining","#,
                 r#""in_flight":1,"capacity":3,"calls":4,"objects":["echo"]}"#

@@ -29,9 +29,13 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `pyroxene` with a subcommand and flags, and nothing from the environment that would
-    /// set others.
-    pub(super) fn spawn(subcommand: &str, flags: &[String]) -> Result<Self, Failure> {
+    /// Starts `pyroxene` with a subcommand, flags and perhaps an environment variable, and nothing
+    /// else from the environment that would set other flags.
+    pub(super) fn spawn(
+        subcommand: &str,
+        flags: &[String],
+        variable: Option<(&str, String)>,
+    ) -> Result<Self, Failure> {
         let cannot = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Failed, format!("cannot start a {subcommand}: {why}"))
         };
@@ -43,6 +47,7 @@ impl Child {
             }
         }
         let mut process = command
+            .envs(variable)
             .arg(subcommand)
             .args(flags)
             .stdin(Stdio::piped())

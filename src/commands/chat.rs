@@ -1,0 +1,168 @@
+//! `pyroxene chat`: a chat room, for a person at a terminal or for a script.
+
+mod input;
+mod room;
+mod screen;
+
+use crate::{cli::ClientArguments, daemon, failure::Failure, nameservers::explain};
+use input::{Input, Wish};
+use pyroxene_common::interfaces::chat::{Chat, Message};
+pub(crate) use room::Room;
+use screen::Screen;
+pub(crate) use screen::{clock, entry};
+use std::time::Duration;
+use tokio::{sync::watch, time::timeout};
+
+/// Talk in the chat room
+///
+/// /list tells who is there, /msg NAME TEXT says something to one member, /quit leaves; anything else
+/// is said to all. A line that begins with two slashes is said without the first one.
+///
+/// Where standard input or output is no terminal, each line of input is a command, and each message
+/// is printed as one line: [HH:MM:SS] bob: text, or [HH:MM:SS] bob → ana: text if it is for one
+/// member alone. The end of the input leaves, once all that was said is kept. --json prints each
+/// message as {"sequence":1,"at":"…","from":"bob","to":null,"text":"…"}.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// Your name in the room [default: the user of --user]
+    #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]
+    name: Option<String>,
+    /// How many earlier messages to show at first
+    #[arg(long, value_name = "N", env = "PYROXENE_HISTORY", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=500))]
+    history: u32,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// The object that hosts the room.
+pub(crate) const OBJECT: &str = "chat";
+
+/// How long what was said may take until it is seen, at the end.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let user = arguments.client.login.user.as_ref();
+    let Some(name) = arguments.name.as_ref().or(user) else {
+        return Err(Failure::usage("nobody knows your name").hint("say it with --as NAME"));
+    };
+    let client = arguments.client.client()?;
+    // Says at once that nobody hosts it, which calls wait for later.
+    if let Err(error) = client.proxy::<Chat>(OBJECT).await {
+        return Err(explain(&client, OBJECT, error.into()).await);
+    }
+    let mut signals = daemon::catch_signals()?;
+    let (room, welcome) = Room::enter(client.weak_object::<Chat>(OBJECT), name.clone()).await?;
+    let (input, screen) = Input::open(arguments.client.json)?;
+    if arguments.history > 0 {
+        let history = room.history(welcome.head + 1, arguments.history).await?;
+        screen.show(&history)?;
+    }
+    screen.greet(&welcome.members)?;
+    let seen = watch::Sender::new(welcome.head);
+    let outcome = tokio::select! {
+        outcome = listen(&room, &screen, &seen) => outcome,
+        outcome = talk(&room, &screen, input, &seen) => outcome,
+        () = signals.next() => Ok(()),
+    };
+    room.leave().await;
+    outcome
+}
+
+/// Shows what is said, until it cannot.
+async fn listen(room: &Room, screen: &Screen, seen: &watch::Sender<u64>) -> Result<(), Failure> {
+    loop {
+        let after = *seen.borrow();
+        let received = room
+            .receive(after, || screen.note("the room is away; waiting"))
+            .await?;
+        screen.show(&received.messages)?;
+        seen.send_replace(received.next);
+    }
+}
+
+/// Does what the user asks for, until the end of the input.
+async fn talk(
+    room: &Room,
+    screen: &Screen,
+    mut input: Input,
+    seen: &watch::Sender<u64>,
+) -> Result<(), Failure> {
+    let (mut last, mut failed) = (0, None);
+    while let Some(line) = input.line().await? {
+        let done = match input::read(&line) {
+            Wish::Nothing => Ok(()),
+            Wish::Quit => break,
+            Wish::List => match room.members().await {
+                Ok(members) => screen.list(&members),
+                Err(failure) => Err(failure),
+            },
+            Wish::Say { to, text } => room.say(to, text).await.map(|sent| {
+                last = sent.sequence;
+                if let (false, Some(to)) = (sent.present, to) {
+                    screen.note(&format!("{to} is not here; it is kept for when they come"));
+                }
+            }),
+            Wish::Wrong(sentence) => Err(Failure::usage(sentence)),
+        };
+        if let Err(failure) = done {
+            screen.fail(&failure)?;
+            failed = Some(failure.exit);
+        }
+    }
+    // What was said last is to be on the screen as well.
+    let mut seen = seen.subscribe();
+    let _ = timeout(CATCH_UP, seen.wait_for(|seen| *seen >= last)).await;
+    match failed {
+        // At a terminal one has seen it.
+        Some(exit) if !screen.is_terminal() => Err(Failure::quiet(exit)),
+        _ => Ok(()),
+    }
+}
+
+/// A message as one line, without what could disturb a terminal.
+pub(crate) fn line(message: &Message, at: &str) -> String {
+    let Message { from, to, text, .. } = message;
+    let text: String = text.chars().flat_map(harmless).collect();
+    match to {
+        None => format!("[{at}] {from}: {text}"),
+        Some(to) => format!("[{at}] {from} → {to}: {text}"),
+    }
+}
+
+/// A character as it is shown.
+fn harmless(c: char) -> impl Iterator<Item = char> {
+    /// Marks that turn the direction of a text, so that it looks like another one.
+    const TURNS: [char; 9] = [
+        '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}',
+        '\u{2068}', '\u{2069}',
+    ];
+    let shown = match c.is_control() || TURNS.contains(&c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    shown.chars().collect::<Vec<_>>().into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_is_in_it() {
+        let mut message = Message {
+            sequence: 1,
+            at_ms: 0,
+            from: "bob".to_owned(),
+            to: None,
+            text: "größer\n[12:00:00] ana: no\u{1b}[2J".to_owned(),
+        };
+        assert_eq!(
+            line(&message, "12:00:01"),
+            "[12:00:01] bob: größer\\n[12:00:00] ana: no\\u{1b}[2J"
+        );
+        message.to = Some("ana".to_owned());
+        message.text = "hi".to_owned();
+        assert_eq!(line(&message, "12:00:01"), "[12:00:01] bob → ana: hi");
+    }
+}

@@ -1,0 +1,154 @@
+//! What the user types, or a script writes.
+
+use super::screen::Screen;
+use crate::failure::{Exit, Failure};
+use rustyline::{DefaultEditor, error::ReadlineError};
+use std::{
+    io::{self, IsTerminal, Write},
+    thread,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
+    sync::mpsc,
+};
+
+/// Lines of input.
+pub(super) enum Input {
+    Script(Lines<BufReader<Stdin>>),
+    Person(mpsc::Receiver<Result<String, String>>),
+}
+
+/// What a line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish<'l> {
+    Nothing,
+    Quit,
+    List,
+    Say {
+        to: Option<&'l str>,
+        text: &'l str,
+    },
+    /// Not a command, and why.
+    Wrong(String),
+}
+
+/// What a line asks for.
+pub(super) fn read(line: &str) -> Wish<'_> {
+    let line = line.trim();
+    if line.is_empty() {
+        return Wish::Nothing;
+    }
+    let Some(command) = line.strip_prefix('/') else {
+        let (to, text) = (None, line);
+        return Wish::Say { to, text };
+    };
+    if command.starts_with('/') {
+        let (to, text) = (None, command);
+        return Wish::Say { to, text };
+    }
+    let (word, rest) = split(command);
+    match (word, split(rest)) {
+        ("quit", ("", _)) => Wish::Quit,
+        ("list", ("", _)) => Wish::List,
+        ("msg", (to, text)) if !to.is_empty() && !text.is_empty() => {
+            Wish::Say { to: Some(to), text }
+        }
+        ("msg", _) => Wish::Wrong("it is /msg NAME TEXT".to_owned()),
+        ("quit" | "list", _) => Wish::Wrong(format!("/{word} stands alone")),
+        _ => Wish::Wrong(format!(
+            "there is no /{word}; there are /list, /msg NAME TEXT and /quit"
+        )),
+    }
+}
+
+/// The first word, and what comes after it.
+fn split(text: &str) -> (&str, &str) {
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, rest.trim_start()),
+        None => (text, ""),
+    }
+}
+
+impl Input {
+    /// The input, and where messages go, which depends on it.
+    pub(super) fn open(json: bool) -> Result<(Self, Screen), Failure> {
+        let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        if json || !is_terminal {
+            let lines = BufReader::new(tokio::io::stdin()).lines();
+            return Ok((Self::Script(lines), Screen::lines(json)));
+        }
+        let cannot = |error: ReadlineError| {
+            let sentence = format!("cannot use the terminal: {error}");
+            Failure::new(Exit::Failed, sentence)
+        };
+        let mut editor = DefaultEditor::new().map_err(cannot)?;
+        let printer = editor.create_external_printer().map_err(cannot)?;
+        let (sender, lines) = mpsc::channel(1);
+        // A thread of its own, which does not keep the process from ending.
+        thread::spawn(move || {
+            loop {
+                let line = match editor.readline("> ") {
+                    Ok(line) => Ok(line),
+                    Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
+                    Err(error) => Err(error.to_string()),
+                };
+                if let Ok(line) = &line {
+                    // The message itself takes its place.
+                    erase(line);
+                    let _ = editor.add_history_entry(line);
+                }
+                let is_last = line.is_err();
+                if sender.blocking_send(line).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Ok((Self::Person(lines), Screen::terminal(Box::new(printer))))
+    }
+
+    /// The next line, or nothing at the end.
+    pub(super) async fn line(&mut self) -> Result<Option<String>, Failure> {
+        let line = match self {
+            Self::Script(lines) => lines.next_line().await.map_err(|error| error.to_string()),
+            Self::Person(lines) => lines.recv().await.transpose(),
+        };
+        line.map_err(|error| {
+            let sentence = format!("cannot read standard input: {error}");
+            Failure::new(Exit::Failed, sentence)
+        })
+    }
+}
+
+/// Takes the line that was just typed off the screen, unless it fills more than one there.
+fn erase(line: &str) {
+    const NARROW: usize = 76;
+    if line.chars().count() < NARROW {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(b"\x1b[1A\r\x1b[2K");
+        let _ = stdout.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_command_is_said_to_all() {
+        let said = |text| Wish::Say { to: None, text };
+        assert_eq!(read(" hello  there "), said("hello  there"));
+        assert_eq!(read("//quit"), said("/quit"));
+        assert_eq!(read("  "), Wish::Nothing);
+    }
+
+    #[test]
+    fn commands_are_read() {
+        assert_eq!(read("/list"), Wish::List);
+        assert_eq!(read("/quit "), Wish::Quit);
+        let (to, text) = (Some("bob"), "how are  you");
+        assert_eq!(read("/msg bob how are  you"), Wish::Say { to, text });
+        for wrong in ["/msg", "/msg bob", "/msg  ", "/quit now", "/dance", "/"] {
+            assert!(matches!(read(wrong), Wish::Wrong(_)), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Where messages are shown: a terminal with a prompt below them, or lines.
+
+use super::line;
+use crate::{
+    failure::{Exit, Failure},
+    output::{Output, to_json},
+};
+use jiff::{Timestamp, tz::TimeZone};
+use pyroxene_common::interfaces::chat::Message;
+use rustyline::ExternalPrinter;
+use serde::Serialize;
+use serde_json::json;
+use std::sync::{Mutex, PoisonError};
+
+/// Where messages are shown.
+pub(super) enum Screen {
+    /// One line for each; JSON, if so.
+    Lines {
+        json: bool,
+    },
+    Terminal(Mutex<Box<dyn ExternalPrinter + Send>>),
+}
+
+/// A line of `--json`.
+#[derive(Serialize)]
+pub(crate) struct Entry<'m> {
+    sequence: u64,
+    at: String,
+    from: &'m str,
+    to: Option<&'m str>,
+    text: &'m str,
+}
+
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// For whom something is, on a terminal.
+const MAGENTA: &str = "\x1b[35m";
+
+impl Screen {
+    pub(super) fn lines(json: bool) -> Self {
+        Self::Lines { json }
+    }
+
+    pub(super) fn terminal(printer: Box<dyn ExternalPrinter + Send>) -> Self {
+        Self::Terminal(Mutex::new(printer))
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
+    }
+
+    /// Shows messages.
+    pub(super) fn show(&self, messages: &[Message]) -> Result<(), Failure> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        match self {
+            Self::Lines { json } => {
+                let mut output = Output::new();
+                for message in messages {
+                    match json {
+                        true => output.line(&to_json(&entry(message))?)?,
+                        false => output.line(&line(message, &clock(message.at_ms)))?,
+                    }
+                }
+                output.flush()
+            }
+            Self::Terminal(_) => {
+                for message in messages {
+                    self.print(&coloured(message))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells a person at a terminal who is there.
+    pub(super) fn greet(&self, members: &[String]) -> Result<(), Failure> {
+        match self.is_terminal() {
+            true => {
+                self.list(members)?;
+                self.print(&format!("{DIM}/list  /msg NAME TEXT  /quit{PLAIN}"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Tells who is there.
+    pub(super) fn list(&self, members: &[String]) -> Result<(), Failure> {
+        let sentence = format!("members: {}", members.join(", "));
+        match self {
+            Self::Terminal(_) => self.print(&format!("{DIM}{sentence}{PLAIN}")),
+            Self::Lines { json } => {
+                let mut output = Output::new();
+                match json {
+                    true => output.line(&to_json(&json!({ "members": members }))?)?,
+                    false => output.line(&sentence)?,
+                }
+                output.flush()
+            }
+        }
+    }
+
+    /// Says something that is no message.
+    pub(super) fn note(&self, sentence: &str) {
+        match self {
+            // If it cannot be said here, nothing can.
+            Self::Terminal(_) => drop(self.print(&format!("{DIM}{sentence}{PLAIN}"))),
+            Self::Lines { .. } => eprintln!("note: {sentence}"),
+        }
+    }
+
+    /// Says why a line was not done.
+    pub(super) fn fail(&self, failure: &Failure) -> Result<(), Failure> {
+        match (self, &failure.sentence) {
+            (Self::Terminal(_), Some(sentence)) => self.print(&format!("{RED}{sentence}{PLAIN}")),
+            _ => {
+                failure.report();
+                Ok(())
+            }
+        }
+    }
+
+    fn print(&self, text: &str) -> Result<(), Failure> {
+        let Self::Terminal(printer) = self else {
+            return Ok(());
+        };
+        let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
+        printer.print(format!("{text}\n")).map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("cannot write to the terminal: {error}"),
+            )
+        })
+    }
+}
+
+pub(crate) fn entry(message: &Message) -> Entry<'_> {
+    Entry {
+        sequence: message.sequence,
+        at: time(message.at_ms).map_or_else(String::new, |time| format!("{time:.3}")),
+        from: &message.from,
+        to: message.to.as_deref(),
+        text: &message.text,
+    }
+}
+
+fn time(at_ms: u64) -> Option<Timestamp> {
+    let at_ms = i64::try_from(at_ms).ok()?;
+    Timestamp::from_millisecond(at_ms).ok()
+}
+
+/// The time of day here.
+pub(crate) fn clock(at_ms: u64) -> String {
+    let here = |time: Timestamp| time.to_zoned(TimeZone::system());
+    let shown = time(at_ms).map(|time| here(time).strftime("%H:%M:%S").to_string());
+    shown.unwrap_or_else(|| "??:??:??".to_owned())
+}
+
+/// As a line, in colours.
+fn coloured(message: &Message) -> String {
+    let plain = line(message, &clock(message.at_ms));
+    let Some((head, text)) = plain.split_once(": ") else {
+        return plain;
+    };
+    let Some((at, who)) = head.split_once("] ") else {
+        return plain;
+    };
+    let colour = match message.to {
+        Some(_) => MAGENTA,
+        None => "",
+    };
+    format!("{DIM}{at}]{PLAIN} {colour}{BOLD}{who}{PLAIN}{colour}: {text}{PLAIN}")
+}

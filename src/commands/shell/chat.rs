@@ -1,0 +1,131 @@
+//! The chat as the shell takes part in it.
+
+use super::screen::Screen;
+use crate::{
+    commands::chat::{OBJECT, Room, clock, entry, line},
+    failure::Failure,
+    nameservers::explain,
+    output::to_json,
+};
+use pyroxene_client::Client;
+use pyroxene_common::interfaces::chat::{Chat, Message, Sent};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// As many earlier messages are shown unless one asks for another number.
+const HISTORY: u32 = 20;
+
+/// After every message.
+const END: u64 = i64::MAX as u64;
+
+/// A member of the chat, for as long as it lives.
+pub(super) struct Membership {
+    room: Arc<Room>,
+    json: bool,
+    listening: JoinHandle<()>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Membership {
+    /// Comes in, and shows what is said from then on.
+    pub(super) async fn join(
+        client: &Client,
+        name: &str,
+        screen: &Arc<Screen>,
+        json: bool,
+    ) -> Result<Self, Failure> {
+        // Says at once that nobody hosts it, which calls wait for later.
+        if let Err(error) = client.proxy::<Chat>(OBJECT).await {
+            return Err(explain(client, OBJECT, error.into()).await);
+        }
+        let chat = client.weak_object::<Chat>(OBJECT);
+        let (room, welcome) = Room::enter(chat, name.to_owned()).await?;
+        let room = Arc::new(room);
+        let listener = Listener {
+            room: Arc::clone(&room),
+            name: name.to_owned(),
+            screen: Arc::clone(screen),
+            json,
+        };
+        let listening = tokio::spawn(listener.listen(welcome.head));
+        Ok(Self {
+            room,
+            json,
+            listening,
+        })
+    }
+
+    /// Goes.
+    pub(super) async fn leave(self) {
+        self.room.leave().await;
+    }
+
+    pub(super) async fn members(&self) -> Result<Vec<String>, Failure> {
+        self.room.members().await
+    }
+
+    /// Says something, to all or to one member.
+    pub(super) async fn say(&self, to: Option<&str>, text: &str) -> Result<Sent, Failure> {
+        self.room.say(to, text).await
+    }
+
+    /// The last messages, a line for each.
+    pub(super) async fn history(&self, count: Option<u32>) -> Result<Vec<String>, Failure> {
+        let messages = self.room.history(END, count.unwrap_or(HISTORY)).await?;
+        let shown = messages.iter().map(|message| shown(message, self.json));
+        shown.collect()
+    }
+}
+
+/// A message as `pyroxene chat` shows it.
+fn shown(message: &Message, json: bool) -> Result<String, Failure> {
+    match json {
+        true => to_json(&entry(message)),
+        false => Ok(line(message, &clock(message.at_ms))),
+    }
+}
+
+/// What shows messages as they come.
+struct Listener {
+    room: Arc<Room>,
+    name: String,
+    screen: Arc<Screen>,
+    json: bool,
+}
+
+impl Listener {
+    async fn listen(self, mut after: u64) {
+        loop {
+            let away = || self.note("the chat is away; waiting".to_owned());
+            match self.room.receive(after, away).await {
+                Ok(received) => {
+                    after = received.next;
+                    // What was said here is on the screen already.
+                    let messages = received.messages.iter();
+                    for message in messages.filter(|message| message.from != self.name) {
+                        if let Ok(line) = shown(message, self.json) {
+                            self.screen.announce(&line).await;
+                        }
+                    }
+                }
+                Err(failure) => {
+                    let sentence = failure.sentence.unwrap_or_default();
+                    return self.note(format!("the chat is over: {sentence}"));
+                }
+            }
+        }
+    }
+
+    /// Tells how the chat itself is: to people, not to whoever reads messages as JSON.
+    fn note(&self, sentence: String) {
+        if !self.json {
+            let screen = Arc::clone(&self.screen);
+            tokio::spawn(async move { screen.announce(&format!("-- {sentence}")).await });
+        }
+    }
+}

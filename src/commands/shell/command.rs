@@ -1,0 +1,399 @@
+//! The commands of the shell: what there is, and which one a line is.
+
+use super::words::split;
+use crate::{
+    commands::submit::Options,
+    failure::{Failure, from_clap},
+    nearest::nearest,
+};
+use clap::Parser;
+
+/// What a command has to tell about itself.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    /// What stands behind it.
+    pub(super) usage: &'static str,
+    /// What it does, in a line.
+    pub(super) summary: &'static str,
+    /// What each word behind it is, for completion; the last one also what all further words are.
+    pub(super) operands: &'static [Operand],
+}
+
+/// What a word behind a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    /// The name of an object.
+    Object,
+    /// A method of the object that is named before, or of this one.
+    Method(Option<&'static str>),
+    /// Arguments of that method, `NAME=VALUE` or values alone.
+    Arguments,
+    /// A task that was submitted here.
+    Task,
+    /// Who is in the chat.
+    Member,
+    /// A command of the shell.
+    Command,
+    /// A file.
+    File,
+    /// Anything.
+    Text,
+}
+
+/// Every command, in the order in which help lists them.
+pub(super) const SPECS: &[Spec] = &[
+    Spec {
+        name: "/list",
+        usage: "",
+        summary: "who is in the chat",
+        operands: &[],
+    },
+    Spec {
+        name: "/msg",
+        usage: "NAME TEXT…",
+        summary: "say something to one member; a line without a slash is said to all",
+        operands: &[Operand::Member, Operand::Text],
+    },
+    Spec {
+        name: "/history",
+        usage: "[N]",
+        summary: "what was said last, 20 messages unless you say how many",
+        operands: &[],
+    },
+    Spec {
+        name: "/workers",
+        usage: "",
+        summary: "the live workers and their load",
+        operands: &[],
+    },
+    Spec {
+        name: "/objects",
+        usage: "[PREFIX]",
+        summary: "the objects and who hosts them",
+        operands: &[Operand::Object],
+    },
+    Spec {
+        name: "/describe",
+        usage: "OBJECT",
+        summary: "the methods of an object",
+        operands: &[Operand::Object],
+    },
+    Spec {
+        name: "/call",
+        usage: "OBJECT METHOD [ARG=VALUE…]",
+        summary: "call a method",
+        operands: &[Operand::Object, Operand::Method(None), Operand::Arguments],
+    },
+    Spec {
+        name: "/calculate",
+        usage: "METHOD [VALUE…]",
+        summary: "call the calculator: /calculate factorial 30, /calculate sum 1 2 3.5",
+        operands: &[Operand::Method(Some("calculator")), Operand::Arguments],
+    },
+    Spec {
+        name: "/text",
+        usage: "METHOD TEXT…",
+        summary: "call text with the rest of the line: /text reverse hello world",
+        operands: &[Operand::Method(Some("text")), Operand::Text],
+    },
+    Spec {
+        name: "/hash",
+        usage: "METHOD TEXT…",
+        summary: "call hash with the rest of the line: /hash sha256 hello world",
+        operands: &[Operand::Method(Some("hash")), Operand::Text],
+    },
+    Spec {
+        name: "/submit",
+        usage: "[--worker NAME] [--times N] [--quiet] [OPTION…] OBJECT METHOD [ARG=VALUE…]",
+        summary: "submit a task, or many of the same; the options are those of 'pyroxene submit'",
+        operands: &[Operand::Object, Operand::Method(None), Operand::Arguments],
+    },
+    Spec {
+        name: "/submit-file",
+        usage: "[--quiet] FILE",
+        summary: "submit a task for each line of a file: OBJECT METHOD [ARG=VALUE…]",
+        operands: &[Operand::File],
+    },
+    Spec {
+        name: "/results",
+        usage: "[ID…]",
+        summary: "what became of these tasks, or of all that were submitted here",
+        operands: &[Operand::Task],
+    },
+    Spec {
+        name: "/cancel",
+        usage: "ID…",
+        summary: "call tasks off",
+        operands: &[Operand::Task],
+    },
+    Spec {
+        name: "/wait",
+        usage: "",
+        summary: "wait until every task that was submitted here has ended",
+        operands: &[],
+    },
+    Spec {
+        name: "/help",
+        usage: "[COMMAND]",
+        summary: "this list, or more about one command",
+        operands: &[Operand::Command],
+    },
+    Spec {
+        name: "/quit",
+        usage: "",
+        summary: "end the shell; tasks go on",
+        operands: &[],
+    },
+];
+
+/// The command of this name, with its slash.
+pub(super) fn spec(name: &str) -> Option<&'static Spec> {
+    SPECS.iter().find(|spec| spec.name == name)
+}
+
+/// What a line asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Members,
+    Message { to: String, text: String },
+    Say { text: String },
+    History { count: Option<u32> },
+    Workers,
+    Objects { prefix: Option<String> },
+    Describe { object: String },
+    Call(Call),
+    Submit(Box<Submit>),
+    SubmitFile(SubmitFile),
+    Results { ids: Vec<String> },
+    Cancel { ids: Vec<String> },
+    Wait,
+    Help { command: Option<&'static Spec> },
+    Quit,
+}
+
+/// A call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) object: String,
+    pub(super) method: String,
+    pub(super) arguments: CallArguments,
+}
+
+/// The arguments of a call, as far as they are read without the method's parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CallArguments {
+    /// As those of `pyroxene call`.
+    Words(Vec<String>),
+    /// The same, but values alone are a list where the method's one parameter wants a list.
+    Values(Vec<String>),
+    /// The value of the method's one parameter, as it stands.
+    Text(String),
+}
+
+/// `/submit`.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, name = "/submit", disable_help_flag = true)]
+pub(super) struct Submit {
+    pub(super) object: String,
+    pub(super) method: String,
+    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
+    pub(super) arguments: Vec<String>,
+    /// So many of the same
+    #[arg(long, value_name = "N", conflicts_with = "key", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) times: Option<u32>,
+    /// Print no results but those of failures, and the sum of it all
+    #[arg(long)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+impl Submit {
+    /// Reads the words behind the command.
+    pub(super) fn read(words: &[String]) -> Result<Self, Failure> {
+        Self::try_parse_from(words).map_err(|error| from_clap(&error))
+    }
+}
+
+/// `/submit-file`.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, name = "/submit-file", disable_help_flag = true)]
+pub(super) struct SubmitFile {
+    pub(super) file: String,
+    /// Print no results but those of failures, and the sum of it all
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+/// What a line asks for; nothing if it is blank.
+pub(super) fn parse(line: &str) -> Result<Option<Command>, Failure> {
+    let line = line.trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    // Two slashes stand for one that does not begin a command.
+    if !line.starts_with('/') || line.starts_with("//") {
+        let text = line.strip_prefix('/').unwrap_or(line).to_owned();
+        return Ok(Some(Command::Say { text }));
+    }
+    let (name, rest) = first_word(line);
+    let Some(spec) = spec(name) else {
+        return Err(unknown(name));
+    };
+    command(spec, rest).map(Some)
+}
+
+fn command(spec: &'static Spec, rest: &str) -> Result<Command, Failure> {
+    let words = || Operands::read(spec, rest);
+    Ok(match spec.name {
+        "/list" => words()?.none(Command::Members)?,
+        "/msg" => {
+            let (to, text) = first_word(rest);
+            require(spec, &[to, text])?;
+            let (to, text) = (to.to_owned(), text.to_owned());
+            Command::Message { to, text }
+        }
+        "/history" => Command::History {
+            count: words()?.number()?,
+        },
+        "/workers" => words()?.none(Command::Workers)?,
+        "/objects" => Command::Objects {
+            prefix: words()?.optional()?,
+        },
+        "/describe" => {
+            let mut words = words()?;
+            let object = words.next()?;
+            words.none(Command::Describe { object })?
+        }
+        "/call" => {
+            let mut words = words()?;
+            Command::Call(Call {
+                object: words.next()?,
+                method: words.next()?,
+                arguments: CallArguments::Words(words.rest()),
+            })
+        }
+        "/calculate" => {
+            let mut words = words()?;
+            Command::Call(Call {
+                object: "calculator".to_owned(),
+                method: words.next()?,
+                arguments: CallArguments::Values(words.rest()),
+            })
+        }
+        "/text" | "/hash" => {
+            let (method, text) = first_word(rest);
+            require(spec, &[method])?;
+            Command::Call(Call {
+                object: spec.name.trim_start_matches('/').to_owned(),
+                method: method.to_owned(),
+                arguments: CallArguments::Text(text.to_owned()),
+            })
+        }
+        "/submit" => Command::Submit(Box::new(Submit::read(&words()?.rest())?)),
+        "/submit-file" => {
+            let read = SubmitFile::try_parse_from(words()?.rest());
+            Command::SubmitFile(read.map_err(|error| from_clap(&error))?)
+        }
+        "/results" => Command::Results {
+            ids: words()?.rest(),
+        },
+        "/cancel" => {
+            let mut words = words()?;
+            let mut ids = vec![words.next()?];
+            ids.extend(words.rest());
+            Command::Cancel { ids }
+        }
+        "/wait" => words()?.none(Command::Wait)?,
+        "/help" => Command::Help {
+            command: words()?.optional()?.map(|name| find(&name)).transpose()?,
+        },
+        "/quit" => words()?.none(Command::Quit)?,
+        other => return Err(unknown(other)),
+    })
+}
+
+/// A command by its name, with or without the slash.
+fn find(name: &str) -> Result<&'static Spec, Failure> {
+    let slashed = format!("/{}", name.trim_start_matches('/'));
+    spec(&slashed).ok_or_else(|| unknown(&slashed))
+}
+
+fn unknown(name: &str) -> Failure {
+    let failure = Failure::usage(format!("unknown command '{name}'"));
+    match nearest(name, SPECS.iter().map(|spec| spec.name)) {
+        Some(known) => failure.hint(format!("did you mean '{known}'?")),
+        None => failure.hint("see '/help'"),
+    }
+}
+
+/// The first word of a text and what stands behind it, both without the blanks around them.
+fn first_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
+fn require(spec: &Spec, words: &[&str]) -> Result<(), Failure> {
+    match words.iter().any(|word| word.is_empty()) {
+        true => Err(wrong(spec, format!("{} needs more than that", spec.name))),
+        false => Ok(()),
+    }
+}
+
+fn wrong(spec: &Spec, sentence: String) -> Failure {
+    let usage = format!("usage: {} {}", spec.name, spec.usage);
+    Failure::usage(sentence).hint(usage.trim_end())
+}
+
+/// The words behind a command, taken one by one.
+struct Operands {
+    spec: &'static Spec,
+    words: std::vec::IntoIter<String>,
+}
+
+impl Operands {
+    fn read(spec: &'static Spec, rest: &str) -> Result<Self, Failure> {
+        let words = split(rest)?.into_iter();
+        Ok(Self { spec, words })
+    }
+
+    fn next(&mut self) -> Result<String, Failure> {
+        let missing = || format!("{} needs more than that", self.spec.name);
+        self.words.next().ok_or_else(|| wrong(self.spec, missing()))
+    }
+
+    fn optional(&mut self) -> Result<Option<String>, Failure> {
+        let word = self.words.next();
+        self.none(word)
+    }
+
+    fn number(&mut self) -> Result<Option<u32>, Failure> {
+        let spec = self.spec;
+        let parse = |word: String| {
+            let number = word.parse().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| wrong(spec, format!("'{word}' is not a number of messages")))
+        };
+        self.optional()?.map(parse).transpose()
+    }
+
+    fn rest(self) -> Vec<String> {
+        self.words.collect()
+    }
+
+    /// The command, if there are no words left.
+    fn none<T>(&mut self, command: T) -> Result<T, Failure> {
+        let name = self.spec.name;
+        match self.words.next() {
+            None => Ok(command),
+            Some(word) => Err(wrong(
+                self.spec,
+                format!("{name} takes nothing for '{word}'"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! What the commands of the shell do.
+
+use super::{
+    chat::Membership,
+    command::{Call, CallArguments, Command, SPECS, Spec},
+    screen::Screen,
+    submitting::Submitted,
+};
+use crate::{
+    arguments::{Signature, Source},
+    commands::{
+        call::{call, result_text},
+        describe, list, workers,
+    },
+    failure::Failure,
+    nameservers,
+    output::to_json,
+};
+use pyroxene_client::Client;
+use pyroxene_common::interfaces::directory::Filter;
+use serde_json::{Map, Value, json};
+use std::{fs, io, sync::Arc, time::Duration};
+
+/// Everything that commands work with.
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// Whether output is JSON.
+    pub(super) json: bool,
+    /// How long a call may take.
+    pub(super) timeout: Duration,
+    pub(super) screen: Arc<Screen>,
+    pub(super) submitted: Submitted,
+    /// Nothing without a name, or if the chat let nobody of that name in.
+    pub(super) chat: Option<Membership>,
+}
+
+/// Whether the shell goes on after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    Quit,
+}
+
+impl Session {
+    /// Does what a command asks for.
+    pub(super) async fn carry_out(&mut self, command: Command) -> Result<Next, Failure> {
+        match command {
+            Command::Members => self.members().await?,
+            Command::Message { to, text } => self.tell(&to, &text).await?,
+            Command::Say { text } => drop(self.chat()?.say(None, &text).await?),
+            Command::History { count } => self.history(count).await?,
+            Command::Workers => self.workers().await?,
+            Command::Objects { prefix } => self.objects(prefix).await?,
+            Command::Describe { object } => self.describe(&object).await?,
+            Command::Call(call) => self.call(&call).await?,
+            Command::Submit(submit) => self.submit(*submit).await?,
+            Command::SubmitFile(file) => self.submit_file(file).await?,
+            Command::Results { ids } => self.results(ids).await?,
+            Command::Cancel { ids } => self.cancel(&ids).await?,
+            Command::Wait => self.submitted.wait().await?,
+            Command::Help { command } => self.screen.print(&help(command))?,
+            Command::Quit => return Ok(Next::Quit),
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn chat(&self) -> Result<&Membership, Failure> {
+        let nobody = || {
+            Failure::usage("nobody can hear you: you are not in the chat").hint(
+                "start the shell with --as NAME to talk; commands begin with a slash, see '/help'",
+            )
+        };
+        self.chat.as_ref().ok_or_else(nobody)
+    }
+
+    async fn members(&self) -> Result<(), Failure> {
+        let members = self.chat()?.members().await?;
+        match self.json {
+            true => self.screen.print(&json!({"members": members}).to_string()),
+            false => self.screen.print(&members.join("\n")),
+        }
+    }
+
+    async fn tell(&self, to: &str, text: &str) -> Result<(), Failure> {
+        let sent = self.chat()?.say(Some(to), text).await?;
+        match sent.present || self.json {
+            true => Ok(()),
+            false => {
+                let note = format!("-- {to} is not here; it is kept for when they come");
+                self.screen.print(&note)
+            }
+        }
+    }
+
+    async fn history(&self, count: Option<u32>) -> Result<(), Failure> {
+        let lines = self.chat()?.history(count).await?;
+        match lines.is_empty() {
+            true => Ok(()),
+            false => self.screen.print(&lines.join("\n")),
+        }
+    }
+
+    async fn workers(&self) -> Result<(), Failure> {
+        let found = nameservers::workers(&self.client).await?;
+        self.screen.print(&match self.json {
+            true => to_json(&workers::to_json(&found))?,
+            false => workers::to_table(&found),
+        })
+    }
+
+    async fn objects(&self, prefix: Option<String>) -> Result<(), Failure> {
+        let filter = Filter {
+            prefix,
+            ..Filter::default()
+        };
+        let objects = nameservers::list(&self.client, &filter).await?;
+        self.screen.print(&match self.json {
+            true => to_json(&objects.iter().map(list::to_json).collect::<Vec<_>>())?,
+            false => list::to_table(&objects),
+        })
+    }
+
+    async fn describe(&self, object: &str) -> Result<(), Failure> {
+        let description = describe::description(&self.client, object, self.timeout).await?;
+        self.screen.print(&match self.json {
+            true => to_json(&description)?,
+            false => describe::to_text(object, &description),
+        })
+    }
+
+    async fn call(&self, asked: &Call) -> Result<(), Failure> {
+        let (object, method) = (&asked.object, &asked.method);
+        let read = |signature: Signature<'_>| read_values(signature, method, &asked.arguments);
+        let called = call(&self.client, object, method, self.timeout, read).await?;
+        match self.json {
+            true => self.screen.print(&called.to_json()?),
+            false => self.screen.print(&result_text(&called.answered.response)),
+        }
+    }
+}
+
+/// The arguments of a call, now that its parameters are known.
+fn read_values(
+    signature: Signature<'_>,
+    method: &str,
+    arguments: &CallArguments,
+) -> Result<Map<String, Value>, Failure> {
+    match arguments {
+        CallArguments::Words(words) => signature.read_words(words, read_file),
+        CallArguments::Values(words) => match as_list(signature, words) {
+            Some(list) => signature.read_words(&[list], read_file),
+            None => signature.read_words(words, read_file),
+        },
+        CallArguments::Text(text) => match signature.parameters() {
+            [only] if signature.takes_string(only) => {
+                let value = Value::String(text.clone());
+                Ok(Map::from_iter([(only.name.clone(), value)]))
+            }
+            _ => Err(Failure::usage(format!(
+                "{method} does not take one text; use '/call'"
+            ))),
+        },
+    }
+}
+
+/// Numbers alone as the one list that a method wants: `1 2 3.5` as `[1,2,3.5]`.
+fn as_list(signature: Signature<'_>, words: &[String]) -> Option<String> {
+    let [only] = signature.parameters() else {
+        return None;
+    };
+    let is_number = |word: &String| serde_json::from_str::<serde_json::Number>(word).is_ok();
+    let is_list = signature.takes_list(only) && words.iter().all(is_number) && !words.is_empty();
+    is_list.then(|| format!("[{}]", words.join(",")))
+}
+
+/// The content of a file that an argument names.
+pub(super) fn read_file(source: Source<'_>) -> io::Result<Vec<u8>> {
+    match source {
+        Source::File(path) => fs::read(path),
+        Source::Stdin => Err(io::Error::other("it is where the shell reads its commands")),
+    }
+}
+
+/// What there is, or more about one command.
+fn help(command: Option<&Spec>) -> String {
+    if let Some(spec) = command {
+        let usage = format!("{} {}", spec.name, spec.usage);
+        return format!("{}\n    {}", usage.trim_end(), spec.summary);
+    }
+    let usages: Vec<String> = SPECS
+        .iter()
+        .map(|spec| {
+            format!("{} {}", spec.name, spec.usage)
+                .trim_end()
+                .to_owned()
+        })
+        .collect();
+    /// What is longer has its summary on the next line.
+    const COLUMN: usize = 40;
+    let mut text = String::new();
+    for (usage, spec) in usages.iter().zip(SPECS) {
+        match usage.chars().count() < COLUMN {
+            true => text.push_str(&format!("{usage:<COLUMN$}{}\n", spec.summary)),
+            false => text.push_str(&format!("{usage}\n{:COLUMN$}{}\n", "", spec.summary)),
+        }
+    }
+    text.push_str(
+        "\nAnything that does not begin with a slash is said to all who are in the chat.\n\
+         Words are quoted as in a shell; JSON in brackets needs no quotes: /calculate sort [3, 1, 2]\n\
+         @FILE as a value stands for what is in the file.",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::{
+        interface::{Description, Interface},
+        interfaces::{calculator::Calculator, text::Text},
+    };
+
+    fn values(
+        description: &Description,
+        method: &str,
+        arguments: &CallArguments,
+    ) -> Result<Value, String> {
+        let signature = Signature::find(description, "it", method).unwrap();
+        read_values(signature, method, arguments)
+            .map(Value::Object)
+            .map_err(|failure| failure.sentence.unwrap())
+    }
+
+    #[test]
+    fn numbers_alone_are_a_list_where_one_is_wanted() {
+        let read = |method: &str, words: &[&str]| {
+            let words = words.iter().map(|&word| word.to_owned()).collect();
+            values(
+                &Calculator::describe(),
+                method,
+                &CallArguments::Values(words),
+            )
+        };
+        let expected = json!({"values": [1, -2, 3.5]});
+        assert_eq!(read("sum", &["1", "-2", "3.5"]), Ok(expected.clone()));
+        assert_eq!(read("sum", &["[1, -2, 3.5]"]), Ok(expected.clone()));
+        assert_eq!(read("sum", &["values=[1,-2,3.5]"]), Ok(expected));
+        assert_eq!(read("sum", &["7"]), Ok(json!({"values": [7]})));
+        assert_eq!(read("factorial", &["30"]), Ok(json!({"n": 30})));
+        assert!(read("factorial", &["1", "2"]).is_err());
+        assert!(read("sum", &["1", "two"]).is_err());
+        assert!(read("sum", &[]).is_err());
+    }
+
+    #[test]
+    fn a_text_is_taken_as_it_stands() {
+        let text = CallArguments::Text(r#"@"two  words" 12"#.to_owned());
+        let expected = json!({"text": r#"@"two  words" 12"#});
+        assert_eq!(values(&Text::describe(), "reverse", &text), Ok(expected));
+        let refused = values(&Calculator::describe(), "sum", &text).unwrap_err();
+        assert_eq!(refused, "sum does not take one text; use '/call'");
+    }
+
+    #[test]
+    fn help_tells_every_command() {
+        let text = help(None);
+        for spec in SPECS {
+            assert!(text.contains(spec.name) && text.contains(spec.summary));
+            assert!(help(Some(spec)).contains(spec.summary));
+        }
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 125),
+            "{text}"
+        );
+    }
+}

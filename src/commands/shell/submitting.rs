@@ -1,0 +1,303 @@
+//! Tasks from the shell: submitted one by one or many at once, and followed until they end.
+
+use super::{
+    catalog::TaskIds,
+    command::{Submit, SubmitFile},
+    screen::Screen,
+    session::{Session, read_file},
+    tally::{Tally, between, shown},
+    words::split,
+};
+use crate::{
+    commands::{
+        call::result_text,
+        submit::values,
+        tasks::{Changed, HEADINGS, Shown, describe, row, shortened},
+    },
+    failure::{Exit, Failure},
+    output::{table, to_json},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use pyroxene_client::{Client, NewTask, TaskHandle};
+use pyroxene_common::interfaces::tasks::{Task, TaskId, TaskState};
+use serde_json::json;
+use std::{
+    fs,
+    sync::{Arc, PoisonError},
+};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
+
+/// As many tasks are followed at once.
+const FOLLOWED: usize = 256;
+
+/// As many tasks are submitted in one go.
+const CHUNK: usize = 256;
+
+/// As many of the latest tasks are listed.
+const LISTED: usize = 100;
+
+/// How much of a result is shown to a person as it comes, in characters.
+const GLIMPSE: usize = 500;
+
+/// The tasks that were submitted here.
+pub(super) struct Submitted {
+    pub(super) ids: TaskIds,
+    followed: JoinSet<Result<(), Failure>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Submitted {
+    pub(super) fn new() -> Self {
+        Self {
+            ids: TaskIds::default(),
+            followed: JoinSet::new(),
+            turns: Arc::new(Semaphore::new(FOLLOWED)),
+        }
+    }
+
+    fn remember(&self, tasks: &[TaskHandle]) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.extend(tasks.iter().map(|task| task.id().0.clone()));
+    }
+
+    fn known(&self) -> Vec<String> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.clone()
+    }
+
+    /// How many have not ended, as far as is known.
+    pub(super) fn running(&mut self) -> usize {
+        while self.followed.try_join_next().is_some() {}
+        self.followed.len()
+    }
+
+    /// The failures of those that have ended since they were asked for last.
+    pub(super) fn failures(&mut self) -> Vec<Failure> {
+        let ended = std::iter::from_fn(|| self.followed.try_join_next());
+        ended.filter_map(failure_of).collect()
+    }
+
+    /// Waits until all have ended. Answers the first failure.
+    pub(super) async fn wait(&mut self) -> Result<(), Failure> {
+        let mut first = None;
+        while let Some(ended) = self.followed.join_next().await {
+            first = first.or(failure_of(ended));
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Tells what becomes of a task when it has ended.
+    fn follow(&mut self, task: TaskHandle, screen: &Arc<Screen>, json: bool) {
+        let (turns, screen) = (Arc::clone(&self.turns), Arc::clone(screen));
+        self.followed.spawn(async move {
+            // It is never closed.
+            let _turn = turns.acquire().await;
+            let end = End::of(task).await;
+            end.tell(&screen, json).await
+        });
+    }
+}
+
+fn failure_of(ended: Result<Result<(), Failure>, JoinError>) -> Option<Failure> {
+    match ended {
+        Ok(told) => told.err(),
+        Err(_) => Some(Failure::new(
+            Exit::Failed,
+            "a task is not followed any more",
+        )),
+    }
+}
+
+/// How a task has ended.
+struct End {
+    id: TaskId,
+    /// Everything about it, if that can be known.
+    task: Option<Task>,
+    outcome: Result<String, Failure>,
+}
+
+impl End {
+    /// Waits until a task has ended.
+    async fn of(handle: TaskHandle) -> Self {
+        let outcome = handle.wait_text().await;
+        let id = handle.id().clone();
+        Self {
+            task: handle.show().await.ok(),
+            outcome: outcome.map_err(|error| Failure::from(error).at(&format!("task {id}"))),
+            id,
+        }
+    }
+
+    /// `task 0193… succeeded on w2 in 12 ms: 120`, or the task as JSON.
+    fn line(&self, screen: &Screen, json: bool) -> Result<String, Failure> {
+        if let (true, Some(task)) = (json, &self.task) {
+            return to_json(&Shown::new(task)?);
+        }
+        let result = self.outcome.as_ref().map_err(Clone::clone)?;
+        let text = result_text(result);
+        let text = match screen.is_terminal() {
+            true => shortened(&text, GLIMPSE),
+            false => text.into_owned(),
+        };
+        let mut line = format!("task {} succeeded", self.id);
+        if let Some(task) = &self.task {
+            let last = task.attempts.last();
+            if let Some(worker) = last.and_then(|last| last.worker.as_ref()) {
+                line.push_str(&format!(" on {worker}"));
+            }
+            let took = between(task.submitted_ms, task.ended_ms);
+            line.push_str(&format!(" in {}", shown(took)));
+        }
+        Ok(format!("{line}: {text}"))
+    }
+
+    /// Tells of it, and answers the failure if it has no result.
+    async fn tell(self, screen: &Screen, json: bool) -> Result<(), Failure> {
+        match self.line(screen, json) {
+            Ok(line) => screen.announce(&line).await,
+            Err(failure) if screen.is_terminal() => {
+                let sentence = failure.sentence.as_deref().unwrap_or_default();
+                screen.announce(&format!("error: {sentence}")).await;
+            }
+            Err(failure) => screen.complain(&failure),
+        }
+        self.outcome.map(drop)
+    }
+}
+
+impl Session {
+    /// `/submit`.
+    pub(super) async fn submit(&mut self, submit: Submit) -> Result<(), Failure> {
+        let task = new_task(&self.client, &submit).await?;
+        if let Some(times) = submit.times {
+            let tasks = vec![task; usize::try_from(times).unwrap_or(usize::MAX)];
+            return self.submit_many(tasks, submit.quiet).await;
+        }
+        let task = self.client.submit(task).await?;
+        self.submitted.remember(std::slice::from_ref(&task));
+        let text = match self.json {
+            true => to_json(&json!({"id": task.id()}))?,
+            false => task.id().0.clone(),
+        };
+        self.screen.print(&text)?;
+        self.submitted.follow(task, &self.screen, self.json);
+        Ok(())
+    }
+
+    /// `/submit-file`.
+    pub(super) async fn submit_file(&mut self, file: SubmitFile) -> Result<(), Failure> {
+        let name = &file.file;
+        let text = fs::read_to_string(name)
+            .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+        let mut tasks = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let task = async {
+                let submit = Submit::read(&split(line)?)?;
+                let task = new_task(&self.client, &submit).await?;
+                let times = submit.times.unwrap_or(1);
+                Ok(vec![task; usize::try_from(times).unwrap_or(usize::MAX)])
+            };
+            let place = format!("{name}: line {}", index + 1);
+            tasks.extend(task.await.map_err(|failure: Failure| failure.at(&place))?);
+        }
+        self.submit_many(tasks, file.quiet).await
+    }
+
+    /// Submits tasks and waits for all of them, with a progress bar.
+    async fn submit_many(&mut self, tasks: Vec<NewTask>, quiet: bool) -> Result<(), Failure> {
+        let began = Instant::now();
+        let progress = self.screen.progress(tasks.len() as u64);
+        let mut handles = Vec::with_capacity(tasks.len());
+        for chunk in tasks.chunks(CHUNK) {
+            let submitted = self.client.submit_many(chunk.to_vec()).await?;
+            self.submitted.remember(&submitted);
+            handles.extend(submitted);
+        }
+        let mut tally = Tally::default();
+        let ends = stream::iter(handles).map(End::of);
+        let mut ends = ends.buffer_unordered(FOLLOWED);
+        while let Some(end) = ends.next().await {
+            match &end.task {
+                Some(task) => tally.add(task),
+                None => tally.add_lost(),
+            }
+            progress.advance(tally.outcomes());
+            if !quiet || end.outcome.is_err() {
+                // That it failed is in the tally.
+                drop(end.tell(&self.screen, self.json).await);
+            }
+        }
+        drop(progress);
+        let total = began.elapsed();
+        self.screen.print(&match self.json {
+            true => tally.to_json(total),
+            false => tally.summary(total),
+        })?;
+        match tally.without_result() {
+            0 => Ok(()),
+            lost => {
+                let sentence = format!("{lost} of {} tasks have no result", tally.count());
+                Err(Failure::new(Exit::Failed, sentence))
+            }
+        }
+    }
+
+    /// `/results`.
+    pub(super) async fn results(&self, ids: Vec<String>) -> Result<(), Failure> {
+        let all = ids.is_empty();
+        let mut ids = if all { self.submitted.known() } else { ids };
+        if all {
+            ids = ids.split_off(ids.len().saturating_sub(LISTED));
+        }
+        let handles = ids
+            .into_iter()
+            .map(|id| self.client.task_handle(TaskId(id)));
+        let tasks = stream::iter(handles).map(|task| async move { task.show().await });
+        let tasks: Vec<Task> = tasks.buffered(16).try_collect().await?;
+        if self.json {
+            let shown: Result<Vec<_>, _> = tasks.iter().map(Shown::new).collect();
+            return self.screen.print(&to_json(&shown?)?);
+        }
+        if !all {
+            let texts: Vec<String> = tasks.iter().map(describe).collect();
+            return self.screen.print(&texts.concat());
+        }
+        let rows: Vec<_> = tasks.iter().map(with_result).collect();
+        self.screen.print(&table(HEADINGS, &rows))
+    }
+
+    /// `/cancel`.
+    pub(super) async fn cancel(&self, ids: &[String]) -> Result<(), Failure> {
+        let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
+        let changed = Changed::all(&self.client, ids, TaskState::Cancelled, cancel).await;
+        let text = changed.shown(self.json)?;
+        if !text.is_empty() {
+            self.screen.print(&text)?;
+        }
+        changed.failure.map_or(Ok(()), Err)
+    }
+}
+
+async fn new_task(client: &Client, submit: &Submit) -> Result<NewTask, Failure> {
+    let (object, method) = (&submit.object, &submit.method);
+    let values = values(client, object, method, &submit.arguments, read_file).await?;
+    Ok(submit.options.new_task(object, method, values))
+}
+
+/// A row of a task, with the beginning of its result.
+fn with_result(task: &Task) -> [String; 6] {
+    let mut row = row(task);
+    if let (TaskState::Succeeded, Some(result)) = (task.state, &task.result) {
+        let [.., detail] = &mut row;
+        *detail = shortened(&result_text(result), 60);
+    }
+    row
+}

@@ -1,0 +1,305 @@
+//! `pyroxene store`: looking after what outlives the name servers.
+
+use crate::{
+    failure::{Exit, Failure, cannot_write},
+    output::{print, print_json},
+    store::store_url,
+};
+use clap::{Subcommand, builder::FalseyValueParser};
+use pyroxene_nameserver::store::{
+    Counts, Store, StoreError, StoreOptions, StoreUrl, TransferError,
+};
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter},
+    path::{Path, PathBuf},
+};
+
+/// Check, export and import the store of a domain
+///
+/// To move a domain to another store: stop its name servers, export the one store, import into the
+/// other, which has to be empty, and start the name servers with that.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(Check),
+    Export(Export),
+    Import(Import),
+}
+
+/// See whether everything in a store fits together
+///
+/// Reads all of it. --json prints {"problems":[…],"tasks":{"queued","delayed","running",
+/// "succeeded","failed","cancelled"}}. Exits with 1 if there is a problem.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Check {
+    #[command(flatten)]
+    place: Place,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
+}
+
+/// Write everything in a store as lines of JSON
+///
+/// As it is at one time; name servers may go on working, but what they do after that is not in it.
+/// Leases are left out.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Export {
+    #[command(flatten)]
+    place: Place,
+    /// Where to; - is standard output
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+/// Read what export wrote into an empty store
+///
+/// A store that is not there is made. An import that did not finish can be run again; until then no
+/// name server takes the store.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Import {
+    #[command(flatten)]
+    place: Place,
+    /// Where from; - is standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The store: sqlite:FILE or postgres://USER@HOST/DATABASE [default: that of the name server]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PYROXENE_STORE",
+        hide_env_values = true
+    )]
+    store: Option<String>,
+}
+
+impl Place {
+    fn url(&self) -> Result<StoreUrl, Failure> {
+        store_url(self.store.as_deref())
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    problems: Vec<String>,
+    tasks: Counts,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::Check(check) => check.run().await,
+        Verb::Export(export) => export.run().await,
+        Verb::Import(import) => import.run().await,
+    }
+}
+
+impl Check {
+    async fn run(self) -> Result<(), Failure> {
+        let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
+        let problems = store.check().await?;
+        let tasks = store.counts().await?;
+        store.close().await;
+        let (found, first) = (problems.len(), problems.first().cloned());
+        let report = Report { problems, tasks };
+        if self.json {
+            print_json(&report)?;
+        } else {
+            print(&to_text(&report))?;
+        }
+        match first {
+            None => Ok(()),
+            Some(first) if found == 1 => Err(Failure::new(Exit::Failed, first)),
+            Some(first) => {
+                let sentence = format!("{first}, and {} more problems", found - 1);
+                Err(Failure::new(Exit::Failed, sentence))
+            }
+        }
+    }
+}
+
+fn to_text(report: &Report) -> String {
+    let tasks = &report.tasks;
+    let mut text = format!(
+        "tasks     {} queued, {} delayed, {} running, {} succeeded, {} failed, {} cancelled\n",
+        tasks.queued, tasks.delayed, tasks.running, tasks.succeeded, tasks.failed, tasks.cancelled
+    );
+    if report.problems.is_empty() {
+        text.push_str("problems  none\n");
+    }
+    for problem in &report.problems {
+        text.push_str(&format!("problem   {problem}\n"));
+    }
+    text
+}
+
+impl Export {
+    async fn run(self) -> Result<(), Failure> {
+        let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
+        let lines = if is_standard(&self.file) {
+            let exported = store.export(&mut BufWriter::new(io::stdout())).await;
+            exported.map_err(|error| match error {
+                TransferError::Io(error) => cannot_write(&error),
+                error => error.into(),
+            })?
+        } else {
+            let at = |error: TransferError| Failure::from(error).at(&shown(&self.file));
+            let file = File::create(&self.file).map_err(|error| at(error.into()))?;
+            let mut output = BufWriter::new(&file);
+            let lines = store.export(&mut output).await.map_err(at)?;
+            file.sync_all().map_err(|error| at(error.into()))?;
+            lines
+        };
+        store.close().await;
+        tracing::info!(lines, "exported");
+        Ok(())
+    }
+}
+
+impl Import {
+    async fn run(self) -> Result<(), Failure> {
+        let url = self.place.url()?;
+        let at = |error: TransferError| Failure::from(error).at(&shown(&self.file));
+        // Before a store is made that nothing would come into.
+        let mut input: Box<dyn io::BufRead + Send> = if is_standard(&self.file) {
+            Box::new(BufReader::new(io::stdin()))
+        } else {
+            let file = File::open(&self.file).map_err(|error| at(error.into()))?;
+            Box::new(BufReader::new(file))
+        };
+        let options = StoreOptions {
+            create: true,
+            ..StoreOptions::default()
+        };
+        let store = Store::open_for_import(&url, options).await?;
+        let imported = store.import(&mut *input).await;
+        store.close().await;
+        let lines = imported.map_err(|error| match error {
+            TransferError::Store(error) => error.into(),
+            error => at(error),
+        })?;
+        tracing::info!(lines, "imported");
+        Ok(())
+    }
+}
+
+fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+fn shown(file: &Path) -> String {
+    if is_standard(file) {
+        return "standard input".to_owned();
+    }
+    file.display().to_string()
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Store(error) => error.into(),
+            error => Self::new(Exit::Failed, error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Unavailable(_) | StoreError::Closed => Exit::Unavailable,
+            StoreError::Refused(_) => Exit::Refused,
+            StoreError::Invalid(_) => Exit::Usage,
+            StoreError::ReadOnly(_)
+            | StoreError::Full(_)
+            | StoreError::Corrupt(_)
+            | StoreError::NewerSchema { .. }
+            | StoreError::Missing(_)
+            | StoreError::NotAStore(_) => Exit::Failed,
+        };
+        let failure = Self::new(exit, error.to_string());
+        match error {
+            StoreError::NewerSchema { .. } => failure.hint("use the later version of this program"),
+            StoreError::Corrupt(_) => {
+                failure.hint("bring back a copy; 'pyroxene store check' says more")
+            }
+            _ => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+    use pyroxene_nameserver::store::NewTask;
+
+    async fn store(arguments: &[&str]) -> Result<(), Failure> {
+        let command = ["pyroxene", "store"].iter().chain(arguments);
+        let cli =
+            Cli::try_parse_from(command).map_err(|error| crate::failure::from_clap(&error))?;
+        let Command::Store(arguments) = cli.command else {
+            panic!("another command");
+        };
+        run(arguments).await
+    }
+
+    #[tokio::test]
+    async fn a_store_is_checked_and_moved() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name).display().to_string();
+        let (old, new) = (place("old.db"), place("new.db"));
+        let flag = |path: &str| format!("--store=sqlite:{path}");
+        let missing = store(&["check", &flag(&old)]).await.unwrap_err();
+        assert_eq!(missing.exit, Exit::Failed);
+        assert!(missing.sentence.unwrap().contains("old.db: no such file"));
+
+        let options = StoreOptions {
+            create: true,
+            ..StoreOptions::default()
+        };
+        let url = StoreUrl::Sqlite(old.clone().into());
+        let opened = Store::open(&url, options).await.unwrap();
+        let task = NewTask::new("calc", "run", vec![1; 5000]);
+        opened.submit(vec![task]).await.unwrap();
+        opened.close().await;
+
+        let lines = place("lines.jsonl");
+        store(&["export", &flag(&old), &lines]).await.unwrap();
+        let none = store(&["import", &flag(&new), &place("none")]).await;
+        assert!(none.unwrap_err().sentence.unwrap().contains("none: "));
+        assert!(!Path::new(&new).exists());
+        store(&["import", &flag(&new), &lines]).await.unwrap();
+        store(&["check", &flag(&new), "--json"]).await.unwrap();
+        let again = store(&["import", &flag(&new), &lines]).await.unwrap_err();
+        assert_eq!(again.exit, Exit::Usage);
+        let other = place("again.jsonl");
+        store(&["export", &flag(&new), &other]).await.unwrap();
+        let read = |path: &str| std::fs::read(path).unwrap();
+        assert!(read(&lines) == read(&other));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_store_is_told_from_what_will_pass() {
+        let text = || "why".to_owned();
+        let exit = |error: StoreError| Failure::from(error).exit;
+        assert_eq!(exit(StoreError::Unavailable(text())), Exit::Unavailable);
+        assert_eq!(exit(StoreError::Corrupt(text())), Exit::Failed);
+        assert_eq!(exit(StoreError::Refused(text())), Exit::Refused);
+        assert_eq!(exit(StoreError::Invalid(text())), Exit::Usage);
+    }
+}

@@ -1,0 +1,214 @@
+//! `pyroxene submit`: a call that is made some time, whatever becomes of this process.
+
+use crate::{
+    arguments::{Signature, Source, read_loosely},
+    cli::{ClientArguments, duration},
+    commands::{call::read, tasks::Waiting},
+    failure::{Exit, Failure},
+    nameservers::list,
+    output::{print, print_json, to_json},
+};
+use clap::builder::FalseyValueParser;
+use pyroxene_client::{CallError, Client, DynamicError, NewTask};
+use pyroxene_common::interfaces::{directory::Filter, tasks::DEFAULT_MAX_ATTEMPTS};
+use serde_json::json;
+use std::{io, time::Duration};
+use tarpc::context;
+use tokio::time::Instant;
+
+/// Submit a task: a call that is made some time, and whose result is kept
+///
+/// The task's id is printed once it is on disk. With --wait the result is printed instead, as 'call'
+/// does; interrupting the wait does not touch the task.
+///
+/// The arguments are those of 'call'. If no worker hosts the object now, they need names, and a
+/// VALUE is JSON if it parses as JSON, else a string.
+///
+/// --json prints {"id":…}, and with --wait the task as 'tasks show' does.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// The object's name
+    object: String,
+    /// The method
+    method: String,
+    /// The arguments
+    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    #[command(flatten)]
+    options: Options,
+    /// Wait for the result and print it
+    #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = FalseyValueParser::new())]
+    wait: bool,
+    /// How long to wait, with --wait [default: as long as it takes]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// How the task is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Two submissions of one user with the same key are one task
+    #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
+    pub(crate) key: Option<String>,
+    /// Greater goes first
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PYROXENE_SUBMIT_PRIORITY",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub(crate) priority: i32,
+    /// How long to wait before the task may be begun
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DELAY", default_value = "0s", value_parser = duration)]
+    pub(crate) delay: Duration,
+    /// By when it has to have succeeded, from now on [default: never]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DEADLINE", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// How often it may be begun
+    #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_attempts: u32,
+    /// The pause before the second attempt; each further one is twice as long
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
+    pub(crate) backoff: Duration,
+    /// The one worker that may run it [default: any]
+    #[arg(long, value_name = "NAME", env = "PYROXENE_SUBMIT_WORKER")]
+    pub(crate) worker: Option<String>,
+}
+
+/// How long the object has to say what its parameters are.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client_for_tasks()?;
+    let (object, method) = (&arguments.object, &arguments.method);
+    let values = values(&client, object, method, &arguments.arguments, read).await?;
+    let task = arguments.options.new_task(object, method, values);
+    let handle = client.submit(task).await?;
+    let json = arguments.client.json;
+    if arguments.wait {
+        let waiting = Waiting {
+            tasks: vec![handle],
+            timeout: arguments.timeout,
+            json,
+        };
+        return waiting.run().await;
+    }
+    match json {
+        true => print_json(&json!({"id": handle.id()})),
+        false => print(&handle.id().0),
+    }
+}
+
+/// The arguments as a JSON object, by the method's parameters if the object can tell them.
+pub(crate) async fn values(
+    client: &Client,
+    object: &str,
+    method: &str,
+    words: &[String],
+    read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+) -> Result<String, Failure> {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + DESCRIBE_TIMEOUT).into_std();
+    match client.dynamic(object, context).await {
+        Ok(dynamic) => {
+            let signature = Signature::find(dynamic.description(), object, method)?;
+            to_json(&signature.read_words(words, read)?)
+        }
+        Err(DynamicError::Call(error @ CallError::Refused(_))) => Err(error.into()),
+        Err(_) => {
+            // Nobody at all is another matter than an object that is not there now.
+            list(client, &Filter::default()).await.or_else(|failure| {
+                // Who may submit need not be allowed to look around.
+                match failure.exit {
+                    Exit::Refused => Ok(Vec::new()),
+                    _ => Err(failure),
+                }
+            })?;
+            to_json(&read_loosely(object, words, read)?)
+        }
+    }
+}
+
+impl Options {
+    /// A task that is run like this.
+    pub(crate) fn new_task(&self, object: &str, method: &str, values: String) -> NewTask {
+        let mut task = NewTask::new(object, method)
+            .arguments(values)
+            .priority(self.priority)
+            .delay(self.delay)
+            .max_attempts(self.max_attempts)
+            .backoff(self.backoff);
+        if let Some(key) = &self.key {
+            task = task.key(key);
+        }
+        if let Some(deadline) = self.deadline {
+            task = task.deadline(deadline);
+        }
+        if let Some(worker) = &self.worker {
+            task = task.worker(worker);
+        }
+        task
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn parsed(words: &[&str]) -> Result<Arguments, clap::Error> {
+        let words = [&["pyroxene", "submit", "calculator", "factorial"], words].concat();
+        match Cli::try_parse_from(words)?.command {
+            Command::Submit(arguments) => Ok(arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn new_task(arguments: &Arguments, values: &str) -> NewTask {
+        let (object, method) = (&arguments.object, &arguments.method);
+        arguments
+            .options
+            .new_task(object, method, values.to_owned())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let arguments = parsed(&["n=30"]).unwrap();
+        let task = new_task(&arguments, "{}");
+        let expected = NewTask::new("calculator", "factorial").arguments("{}");
+        assert_eq!(format!("{task:?}"), format!("{expected:?}"));
+        assert!(!arguments.wait && arguments.timeout.is_none());
+    }
+
+    #[test]
+    fn what_is_given_reaches_the_task() {
+        let words = "-5 --key k --priority -3 --delay 5s --deadline 1h --max-attempts 7 \
+                     --backoff 250ms --worker w2 --wait --timeout 1m";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let arguments = parsed(&words).unwrap();
+        assert_eq!(arguments.arguments, ["-5"]);
+        assert_eq!(arguments.timeout, Some(Duration::from_secs(60)));
+        let task = new_task(&arguments, r#"{"n":-5}"#);
+        let expected = NewTask::new("calculator", "factorial")
+            .arguments(r#"{"n":-5}"#)
+            .key("k")
+            .priority(-3)
+            .delay(Duration::from_secs(5))
+            .deadline(Duration::from_secs(3600))
+            .max_attempts(7)
+            .backoff(Duration::from_millis(250))
+            .worker("w2");
+        assert_eq!(format!("{task:?}"), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn a_task_is_attempted_at_least_once() {
+        assert!(parsed(&["--max-attempts", "0"]).is_err());
+        assert!(parsed(&["--delay", "soon"]).is_err());
+    }
+}

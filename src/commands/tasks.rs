@@ -1,0 +1,283 @@
+//! `pyroxene tasks`: what became of submitted calls.
+
+mod progress;
+mod shown;
+mod waiting;
+
+pub(crate) use shown::{HEADINGS, Shown, describe, row, shortened};
+pub(crate) use waiting::Waiting;
+
+use crate::{
+    cli::{ClientArguments, duration},
+    failure::{Exit, Failure},
+    output::{print, print_json, table, to_json},
+};
+use clap::{
+    Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use pyroxene_client::{Client, TaskHandle};
+use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskState};
+use serde_json::json;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+/// See to submitted tasks
+///
+/// 'pyroxene submit' makes them. A task is queued, running, succeeded, failed or cancelled.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(List),
+    Show(Show),
+    Wait(Wait),
+    Cancel(Cancel),
+    Retry(Retry),
+}
+
+/// List tasks, the newest first
+///
+/// --json prints an array of what 'tasks show --json' prints, without "args" and "result", and with
+/// the last attempt alone.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct List {
+    /// In this state; may be given more than once [default: in any]
+    #[arg(long, value_name = "STATE", env = "PYROXENE_TASKS_STATE", value_delimiter = ',', value_parser = state_parser())]
+    state: Vec<TaskState>,
+    /// Of this object
+    #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_OBJECT")]
+    object: Option<String>,
+    /// Of this method
+    #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_METHOD")]
+    method: Option<String>,
+    /// Whose last attempt was at this worker
+    #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_WORKER")]
+    worker: Option<String>,
+    /// Of this user
+    #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_SUBMITTER")]
+    submitter: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", env = "PYROXENE_TASKS_LIMIT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Submitted before this one
+    #[arg(long, value_name = "ID", env = "PYROXENE_TASKS_BEFORE")]
+    before: Option<String>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Show everything about a task
+///
+/// --json prints {"id","object","method","args","state","attempts":[{"worker","started","ended",
+/// "outcome","reason"}],"result","error","error_value","submitted","submitter","due","deadline",
+/// "ended","priority","max_attempts","worker","progress":{"fraction","note"}}. Times are RFC 3339;
+/// "error" is a sentence, and "error_value" the object's own error.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Show {
+    /// The task's id
+    id: String,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Wait for tasks and print their results
+///
+/// The results are printed as 'call' prints one, in the order of the ids; --json prints what 'tasks
+/// show --json' prints, one task per line. If a task has failed, or was called off, the others are
+/// waited for all the same.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Wait {
+    /// The tasks' ids
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    /// How long to wait [default: as long as it takes]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Call tasks off, also while they run
+///
+/// --json prints [{"id","state"}]. That a task has ended already is an error.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Cancel {
+    #[command(flatten)]
+    tasks: Ids,
+}
+
+/// Queue tasks again that have failed or were called off
+///
+/// --json prints [{"id","state"}]. That a task has not ended, or has succeeded, is an error.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Retry {
+    #[command(flatten)]
+    tasks: Ids,
+}
+
+#[derive(Debug, clap::Args)]
+struct Ids {
+    /// The tasks' ids
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+fn state_parser() -> impl TypedValueParser<Value = TaskState> {
+    PossibleValuesParser::new(TaskState::ALL.map(TaskState::name))
+        .try_map(|text| text.parse::<TaskState>())
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::List(list) => list.run().await,
+        Verb::Show(show) => show.run().await,
+        Verb::Wait(wait) => wait.run().await,
+        Verb::Cancel(Cancel { tasks }) => {
+            let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
+            tasks.change(TaskState::Cancelled, cancel).await
+        }
+        Verb::Retry(Retry { tasks }) => {
+            let retry = async |task: TaskHandle| Ok(task.retry().await?);
+            tasks.change(TaskState::Queued, retry).await
+        }
+    }
+}
+
+fn handle(client: &Client, id: &str) -> TaskHandle {
+    client.task_handle(TaskId(id.to_owned()))
+}
+
+impl List {
+    fn filter(&self) -> TaskFilter {
+        TaskFilter {
+            states: self.state.clone(),
+            object: self.object.clone(),
+            method: self.method.clone(),
+            submitter: self.submitter.clone(),
+            worker: self.worker.clone(),
+            before: self.before.clone().map(TaskId),
+            limit: self.limit,
+        }
+    }
+
+    async fn run(&self) -> Result<(), Failure> {
+        let client = self.client.client_for_tasks()?;
+        let tasks = client.list_tasks(&self.filter()).await?;
+        if self.client.json {
+            let listed: Result<Vec<_>, _> = tasks.iter().map(Shown::listed).collect();
+            return print_json(&listed?);
+        }
+        let rows: Vec<_> = tasks.iter().map(row).collect();
+        print(&table(HEADINGS, &rows))?;
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        if let Some(last) = tasks.last().filter(|_| tasks.len() >= limit) {
+            // It is no more than a note: nobody there to read it is no error.
+            let note = format!("note: there may be more; go on with --before {}", last.id);
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(&self) -> Result<(), Failure> {
+        let client = self.client.client_for_tasks()?;
+        let task = handle(&client, &self.id).show().await?;
+        match self.client.json {
+            true => print_json(&Shown::new(&task)?),
+            false => print(&describe(&task)),
+        }
+    }
+}
+
+impl Wait {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.client.client_for_tasks()?;
+        let tasks = self.ids.iter().map(|id| handle(&client, id)).collect();
+        let waiting = Waiting {
+            tasks,
+            timeout: self.timeout,
+            json: self.client.json,
+        };
+        waiting.run().await
+    }
+}
+
+impl Ids {
+    /// Changes each task, and tells those that are not in the state that was wanted then.
+    async fn change(
+        &self,
+        wanted: TaskState,
+        change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
+    ) -> Result<(), Failure> {
+        let client = self.client.client_for_tasks()?;
+        let changed = Changed::all(&client, &self.ids, wanted, change).await;
+        let text = changed.shown(self.client.json)?;
+        if !text.is_empty() {
+            print(&text)?;
+        }
+        changed.failure.map_or(Ok(()), Err)
+    }
+}
+
+/// Tasks that were to be brought into another state.
+pub(crate) struct Changed {
+    states: Vec<(String, TaskState)>,
+    /// That of the first one that is not in it now.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Changed {
+    /// Changes each of these tasks.
+    pub(crate) async fn all(
+        client: &Client,
+        ids: &[String],
+        wanted: TaskState,
+        change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
+    ) -> Self {
+        let mut states = Vec::new();
+        let mut failure = None;
+        for id in ids {
+            match change(handle(client, id)).await {
+                Ok(state) => {
+                    states.push((id.clone(), state));
+                    if state != wanted {
+                        let sentence = format!("task {id} is {state} already");
+                        failure = failure.or(Some(Failure::new(Exit::Failed, sentence)));
+                    }
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Self { states, failure }
+    }
+
+    /// The states that they have now, or nothing if none could be asked about.
+    pub(crate) fn shown(&self, json: bool) -> Result<String, Failure> {
+        let states = self.states.iter();
+        if json {
+            let states = states.map(|(id, state)| json!({"id": id, "state": state}));
+            return to_json(&states.collect::<Vec<_>>());
+        }
+        let lines: Vec<String> = states.map(|(id, state)| format!("{id} {state}")).collect();
+        Ok(lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

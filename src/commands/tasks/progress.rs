@@ -1,0 +1,86 @@
+//! The progress bar of a wait, on standard error if that is a terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pyroxene_common::interfaces::tasks::{Status, TaskState};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+/// How long the bar is, in steps.
+const LENGTH: u32 = 1000;
+
+/// A bar over all tasks that are waited for, or none.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    /// How far each task is.
+    fractions: Vec<f64>,
+}
+
+impl Progress {
+    /// A bar over so many tasks.
+    pub(super) fn new(tasks: usize) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let length = Some(u64::from(LENGTH));
+            let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+            let template = "{bar:30} {percent}% · {msg} · {elapsed}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self {
+            bar,
+            fractions: vec![0.0; tasks],
+        }
+    }
+
+    /// Takes note of how a task is.
+    pub(super) fn advance(&mut self, index: usize, status: &Status) {
+        if let Some(fraction) = self.fractions.get_mut(index) {
+            *fraction = fraction_of(status);
+        }
+        if let Some(bar) = &self.bar {
+            let whole: f64 = self.fractions.iter().sum::<f64>() / self.fractions.len() as f64;
+            bar.set_position((whole * f64::from(LENGTH)) as u64);
+            bar.set_message(message(status));
+        }
+    }
+
+    /// Does something that may write to the terminal.
+    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    /// Takes the bar away.
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn fraction_of(status: &Status) -> f64 {
+    match (status.state.is_final(), &status.progress) {
+        (true, _) => 1.0,
+        (false, Some(progress)) => progress.fraction.clamp(0.0, 1.0),
+        (false, None) => 0.0,
+    }
+}
+
+/// What is going on, in a few words.
+fn message(status: &Status) -> String {
+    let note = status.progress.as_ref().map(|progress| &progress.note);
+    let note = note.filter(|note| !note.is_empty());
+    match (status.state, &status.worker, note) {
+        (TaskState::Running, Some(worker), Some(note)) => format!("{worker}: {note}"),
+        (TaskState::Running, Some(worker), None) => format!("running on {worker}"),
+        (state, _, _) => state.to_string(),
+    }
+}

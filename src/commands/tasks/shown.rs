@@ -1,0 +1,226 @@
+//! Tasks as JSON and as text.
+
+use crate::{commands::call::raw, failure::Failure, output::rfc3339};
+use pyroxene_common::interfaces::tasks::{Attempt, Outcome, Progress, Task, TaskState};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::fmt::Write;
+
+/// A task as JSON has it. Times are RFC 3339.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<'a> {
+    id: &'a str,
+    object: &'a str,
+    method: &'a str,
+    /// Nothing in a list, as the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Option<&'a RawValue>>,
+    state: TaskState,
+    attempts: Vec<ShownAttempt<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Option<&'a RawValue>>,
+    /// A sentence.
+    error: Option<&'a str>,
+    /// The object's own error.
+    error_value: Option<&'a RawValue>,
+    submitted: String,
+    submitter: &'a str,
+    due: String,
+    deadline: Option<String>,
+    ended: Option<String>,
+    priority: i32,
+    max_attempts: u32,
+    /// The one that may run it.
+    worker: Option<&'a str>,
+    progress: Option<&'a Progress>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownAttempt<'a> {
+    worker: Option<&'a str>,
+    started: String,
+    ended: Option<String>,
+    outcome: Option<Outcome>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Shown<'a> {
+    /// Everything about a task.
+    pub(crate) fn new(task: &'a Task) -> Result<Self, Failure> {
+        let value = |text: &'a Option<String>| text.as_deref().map(raw).transpose();
+        Ok(Self {
+            args: Some(value(&task.arguments)?),
+            result: Some(value(&task.result)?),
+            ..Self::listed(task)?
+        })
+    }
+
+    /// A task in a list.
+    pub(crate) fn listed(task: &'a Task) -> Result<Self, Failure> {
+        let error_value = task.error.as_ref().and_then(|error| error.value.as_deref());
+        Ok(Self {
+            id: &task.id.0,
+            object: &task.object,
+            method: &task.method,
+            args: None,
+            state: task.state,
+            attempts: task.attempts.iter().map(shown_attempt).collect(),
+            result: None,
+            error: task.error.as_ref().map(|error| error.sentence.as_str()),
+            error_value: error_value.map(raw).transpose()?,
+            submitted: rfc3339(task.submitted_ms),
+            submitter: &task.submitter,
+            due: rfc3339(task.due_ms),
+            deadline: task.deadline_ms.map(rfc3339),
+            ended: task.ended_ms.map(rfc3339),
+            priority: task.priority,
+            max_attempts: task.max_attempts,
+            worker: task.worker.as_deref(),
+            progress: task.progress.as_ref(),
+        })
+    }
+}
+
+fn shown_attempt(attempt: &Attempt) -> ShownAttempt<'_> {
+    ShownAttempt {
+        worker: attempt.worker.as_deref(),
+        started: rfc3339(attempt.started_ms),
+        ended: attempt.ended_ms.map(rfc3339),
+        outcome: attempt.outcome,
+        reason: attempt.reason.as_deref(),
+    }
+}
+
+/// What stands above the rows.
+pub(crate) const HEADINGS: [&str; 6] = ["ID", "STATE", "CALL", "WORKER", "SUBMITTED", "DETAIL"];
+
+/// A task as a row of a table.
+pub(crate) fn row(task: &Task) -> [String; 6] {
+    let last = task.attempts.last();
+    let worker = last.and_then(|attempt| attempt.worker.clone());
+    [
+        task.id.to_string(),
+        task.state.to_string(),
+        format!("{}.{}", task.object, task.method),
+        worker.unwrap_or_default(),
+        rfc3339(task.submitted_ms),
+        detail(task),
+    ]
+}
+
+/// What else there is to say of a task in a few words.
+fn detail(task: &Task) -> String {
+    match (task.state, &task.progress, &task.error) {
+        (TaskState::Running, Some(progress), _) => progress_text(progress),
+        (TaskState::Failed, _, Some(error)) => shortened(&error.sentence, 60),
+        (TaskState::Queued, ..) if task.due_ms > task.submitted_ms => {
+            format!("due {}", rfc3339(task.due_ms))
+        }
+        _ => String::new(),
+    }
+}
+
+fn progress_text(progress: &Progress) -> String {
+    let percent = (progress.fraction.clamp(0.0, 1.0) * 100.0).round();
+    match progress.note.as_str() {
+        "" => format!("{percent}%"),
+        note => format!("{percent}% {}", shortened(note, 60)),
+    }
+}
+
+/// A text on one line, cut after so many characters.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(longest + 1)
+        .collect();
+    if line.chars().count() > longest {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
+/// A task as people read it.
+pub(crate) fn describe(task: &Task) -> String {
+    /// What is longer is for --json, and for 'tasks wait'.
+    const LONGEST: usize = 500;
+    let mut text = format!("{} {}\n", task.id, task.state);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<10} {value}");
+    };
+    line("call", &format!("{}.{}", task.object, task.method));
+    if let Some(arguments) = &task.arguments {
+        line("args", &shortened(arguments, LONGEST));
+    }
+    let submitted = rfc3339(task.submitted_ms);
+    match task.submitter.as_str() {
+        "" => line("submitted", &submitted),
+        submitter => line("submitted", &format!("{submitted} by {submitter}")),
+    }
+    if task.due_ms > task.submitted_ms {
+        line("due", &rfc3339(task.due_ms));
+    }
+    if let Some(deadline) = task.deadline_ms {
+        line("deadline", &rfc3339(deadline));
+    }
+    if task.priority != 0 {
+        line("priority", &task.priority.to_string());
+    }
+    if let Some(worker) = &task.worker {
+        line("only at", worker);
+    }
+    if let Some(progress) = task.progress.as_ref().filter(|_| !task.state.is_final()) {
+        line("progress", &progress_text(progress));
+    }
+    for (index, attempt) in task.attempts.iter().enumerate() {
+        let attempts = format!("{} of {}: ", index + 1, task.max_attempts);
+        line("attempt", &(attempts + &attempt_text(attempt)));
+    }
+    if let Some(ended) = task.ended_ms {
+        line("ended", &rfc3339(ended));
+    }
+    if let Some(result) = &task.result {
+        line("result", &shortened(result, LONGEST));
+    }
+    if let Some(error) = &task.error {
+        line("error", &shortened(&error.sentence, LONGEST));
+    }
+    text
+}
+
+/// `w1, from 2026-01-02T03:04:05.678Z, after 1.2s lost: worker w1 is gone`.
+fn attempt_text(attempt: &Attempt) -> String {
+    let worker = attempt.worker.as_deref().unwrap_or("no worker yet");
+    let mut text = format!("{worker}, from {}", rfc3339(attempt.started_ms));
+    let Some(outcome) = attempt.outcome else {
+        return text + ", runs";
+    };
+    if let Some(ended) = attempt.ended_ms {
+        let took = std::time::Duration::from_millis(ended.saturating_sub(attempt.started_ms));
+        let _ = write!(text, ", after {}", humantime::format_duration(took));
+    }
+    let _ = write!(text, " {}", outcome_name(outcome));
+    if let Some(reason) = &attempt.reason {
+        let _ = write!(text, ": {}", shortened(reason, 200));
+    }
+    text
+}
+
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Lost => "lost",
+        Outcome::Refused => "refused",
+        Outcome::Late => "late",
+        Outcome::Cancelled => "cancelled",
+    }
+}

@@ -1,0 +1,225 @@
+use super::*;
+use crate::cli::{Cli, Command};
+use clap::Parser;
+use pyroxene_common::interfaces::tasks::{
+    Attempt, Failure as TaskFailure, Outcome, Progress, Task,
+};
+use serde_json::Value;
+
+/// A task whose first worker died and whose second one answered an error.
+fn failed() -> Task {
+    Task {
+        id: TaskId("0190-1".to_owned()),
+        object: "shop".to_owned(),
+        method: "buy".to_owned(),
+        arguments: Some(r#"{"item":"tea","count":12345678901234567890123}"#.to_owned()),
+        submitter: "ana".to_owned(),
+        worker: None,
+        state: TaskState::Failed,
+        priority: 0,
+        submitted_ms: 1_700_000_000_000,
+        due_ms: 1_700_000_000_000,
+        deadline_ms: None,
+        ended_ms: Some(1_700_000_003_500),
+        max_attempts: 3,
+        attempts: vec![
+            Attempt {
+                worker: Some("w1".to_owned()),
+                started_ms: 1_700_000_000_000,
+                ended_ms: Some(1_700_000_002_000),
+                outcome: Some(Outcome::Lost),
+                reason: Some("worker w1 is gone".to_owned()),
+            },
+            Attempt {
+                worker: Some("w2".to_owned()),
+                started_ms: 1_700_000_002_500,
+                ended_ms: Some(1_700_000_003_500),
+                outcome: Some(Outcome::Failed),
+                reason: None,
+            },
+        ],
+        progress: Some(Progress {
+            fraction: 0.25,
+            note: "weighing".to_owned(),
+        }),
+        result: None,
+        error: Some(TaskFailure {
+            sentence: "sold out".to_owned(),
+            value: Some(r#"{"SoldOut":"tea"}"#.to_owned()),
+        }),
+    }
+}
+
+fn to_value(shown: &Shown<'_>) -> Value {
+    serde_json::from_str(&serde_json::to_string(shown).unwrap()).unwrap()
+}
+
+#[test]
+fn a_task_has_the_documented_json() {
+    let task = failed();
+    let text = serde_json::to_string(&Shown::new(&task).unwrap()).unwrap();
+    // Digit for digit.
+    assert!(text.contains(r#""args":{"item":"tea","count":12345678901234567890123}"#));
+    let shown = to_value(&Shown::new(&task).unwrap());
+    let expected = json!({
+        "id": "0190-1", "object": "shop", "method": "buy", "args": shown["args"],
+        "state": "failed",
+        "attempts": [
+            {
+                "worker": "w1", "started": "2023-11-14T22:13:20.000Z",
+                "ended": "2023-11-14T22:13:22.000Z", "outcome": "lost",
+                "reason": "worker w1 is gone",
+            },
+            {
+                "worker": "w2", "started": "2023-11-14T22:13:22.500Z",
+                "ended": "2023-11-14T22:13:23.500Z", "outcome": "failed", "reason": null,
+            },
+        ],
+        "result": null, "error": "sold out", "error_value": {"SoldOut": "tea"},
+        "submitted": "2023-11-14T22:13:20.000Z", "submitter": "ana",
+        "due": "2023-11-14T22:13:20.000Z", "deadline": null,
+        "ended": "2023-11-14T22:13:23.500Z", "priority": 0, "max_attempts": 3, "worker": null,
+        "progress": {"fraction": 0.25, "note": "weighing"},
+    });
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_result_is_json_and_a_list_has_neither_it_nor_the_arguments() {
+    let task = Task {
+        state: TaskState::Succeeded,
+        result: Some("[1, 2.50]".to_owned()),
+        error: None,
+        ..failed()
+    };
+    let shown = to_value(&Shown::new(&task).unwrap());
+    assert_eq!(
+        (&shown["result"], &shown["error"]),
+        (&json!([1, 2.5]), &Value::Null)
+    );
+    let listed = to_value(&Shown::listed(&task).unwrap());
+    assert!(listed.get("args").is_none() && listed.get("result").is_none());
+    assert_eq!(listed["state"], "succeeded");
+}
+
+#[test]
+fn a_person_reads_each_attempt_with_its_reason() {
+    let expected = "0190-1 failed
+  call       shop.buy
+  args       {\"item\":\"tea\",\"count\":12345678901234567890123}
+  submitted  2023-11-14T22:13:20.000Z by ana
+  attempt    1 of 3: w1, from 2023-11-14T22:13:20.000Z, after 2s lost: worker w1 is gone
+  attempt    2 of 3: w2, from 2023-11-14T22:13:22.500Z, after 1s failed
+  ended      2023-11-14T22:13:23.500Z
+  error      sold out
+";
+    assert_eq!(describe(&failed()), expected);
+    let mut running = Task {
+        state: TaskState::Running,
+        ended_ms: None,
+        error: None,
+        due_ms: 1_700_000_001_000,
+        deadline_ms: Some(1_700_000_009_000),
+        priority: 2,
+        worker: Some("w2".to_owned()),
+        arguments: None,
+        ..failed()
+    };
+    running.attempts.truncate(1);
+    running.attempts[0].outcome = None;
+    let expected = "0190-1 running
+  call       shop.buy
+  submitted  2023-11-14T22:13:20.000Z by ana
+  due        2023-11-14T22:13:21.000Z
+  deadline   2023-11-14T22:13:29.000Z
+  priority   2
+  only at    w2
+  progress   25% weighing
+  attempt    1 of 3: w1, from 2023-11-14T22:13:20.000Z, runs
+";
+    assert_eq!(describe(&running), expected);
+}
+
+#[test]
+fn a_row_says_what_matters_in_its_state() {
+    let detail = |state| {
+        let task = Task {
+            state,
+            due_ms: 1_700_000_001_000,
+            ..failed()
+        };
+        let [id, shown, call, worker, _, detail] = row(&task);
+        assert_eq!(
+            (id.as_str(), call.as_str(), worker.as_str()),
+            ("0190-1", "shop.buy", "w2")
+        );
+        assert_eq!(shown, state.name());
+        detail
+    };
+    assert_eq!(detail(TaskState::Running), "25% weighing");
+    assert_eq!(detail(TaskState::Failed), "sold out");
+    assert_eq!(detail(TaskState::Queued), "due 2023-11-14T22:13:21.000Z");
+    assert_eq!(detail(TaskState::Succeeded), "");
+    let long = Task {
+        error: Some(TaskFailure {
+            sentence: "a\n".repeat(100),
+            value: None,
+        }),
+        ..failed()
+    };
+    let [.., detail] = row(&long);
+    assert_eq!(detail, format!("{}…", "a ".repeat(30)));
+}
+
+fn verb(words: &[&str]) -> Result<Verb, clap::Error> {
+    let words = [&["pyroxene", "tasks"], words].concat();
+    match Cli::try_parse_from(words)?.command {
+        Command::Tasks(arguments) => Ok(arguments.verb),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_list_is_filtered_as_asked() {
+    let words = "list --state queued --state running,failed --object o --method m --worker w \
+                 --submitter u --limit 7 --before 0190-2";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let Ok(Verb::List(list)) = verb(&words) else {
+        panic!("not a list")
+    };
+    let expected = TaskFilter {
+        states: vec![TaskState::Queued, TaskState::Running, TaskState::Failed],
+        object: Some("o".to_owned()),
+        method: Some("m".to_owned()),
+        submitter: Some("u".to_owned()),
+        worker: Some("w".to_owned()),
+        before: Some(TaskId("0190-2".to_owned())),
+        limit: 7,
+    };
+    assert_eq!(list.filter(), expected);
+    let Ok(Verb::List(list)) = verb(&["list"]) else {
+        panic!("not a list")
+    };
+    let everything = TaskFilter {
+        limit: 50,
+        ..TaskFilter::default()
+    };
+    assert_eq!(list.filter(), everything);
+    assert!(verb(&["list", "--state", "done"]).is_err());
+    assert!(verb(&["list", "--limit", "1001"]).is_err());
+}
+
+#[test]
+fn what_is_done_to_tasks_needs_an_id() {
+    for name in ["show", "wait", "cancel", "retry"] {
+        assert!(verb(&[name]).is_err(), "{name}");
+        assert!(verb(&[name, "0190-1"]).is_ok(), "{name}");
+    }
+    let Ok(Verb::Wait(wait)) = verb(&["wait", "a", "b", "--timeout", "60s"]) else {
+        panic!("not a wait")
+    };
+    assert_eq!(
+        (wait.ids.len(), wait.timeout),
+        (2, Some(Duration::from_secs(60)))
+    );
+}

@@ -1,0 +1,237 @@
+//! `pyroxene users`: who may log in at a name server.
+
+use crate::{
+    failure::{Exit, Failure},
+    output::{print, print_json, rfc3339, table},
+};
+use clap::{
+    Subcommand,
+    builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
+};
+use pyroxene_common::access::{Pattern, Patterns, Role};
+use pyroxene_nameserver::users::{Token, User, Users};
+use serde::Serialize;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Say who may log in
+///
+/// The users file is what 'pyroxene nameserver --users FILE' reads; name servers of one broker need
+/// the same. It keeps no token, only what is enough to recognise one.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Add(Add),
+    List(List),
+    Remove(Remove),
+    Rotate(Rotate),
+    Revoke(Revoke),
+}
+
+/// Add a user and print its token
+///
+/// The token is printed alone, and kept nowhere: give it to its holder. A users file that is
+/// missing is created, for its owner alone.
+///
+/// Roles: an admin may do everything, a worker host objects, a user call them, and an observer look
+/// around. Without --allow they may do so with every object.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Add {
+    #[command(flatten)]
+    place: Place,
+    /// The name: letters, digits, '.', '_' and '-'
+    name: String,
+    /// What the user may do
+    #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = role_parser())]
+    role: Role,
+    /// The objects that it may do so with, such as 'calculator', 'accounts.query' for one method,
+    /// or 'accounts.q*'; may be given more than once [default: *]
+    #[arg(long, value_name = "PATTERN", env = "PYROXENE_USERS_ALLOW")]
+    allow: Vec<Pattern>,
+}
+
+/// Show the users
+///
+/// --json prints [{"name","role","allow":[…],"issued","revoked"}]: when the last token was made, and
+/// when the user was revoked, null if it is not.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct List {
+    #[command(flatten)]
+    place: Place,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
+}
+
+/// Remove a user
+///
+/// This ends its token and tickets as 'revoke' does.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Remove {
+    #[command(flatten)]
+    place: Place,
+    /// The name
+    name: String,
+}
+
+/// Give a user a new token and print it
+///
+/// The old one is good no more. A user who was revoked may log in again.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Rotate {
+    #[command(flatten)]
+    place: Place,
+    /// The name
+    name: String,
+}
+
+/// End a user's token and tickets
+///
+/// The user stays in the file; 'rotate' lets it in again.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Revoke {
+    #[command(flatten)]
+    place: Place,
+    /// The name
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The users file
+    #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
+    users: PathBuf,
+}
+
+fn role_parser() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name)).try_map(|text| text.parse::<Role>())
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let now_ms = unix_ms(SystemTime::now())?;
+    match arguments.verb {
+        Verb::Add(add) => add.run(now_ms),
+        Verb::List(list) => list.run(),
+        Verb::Remove(Remove { place, name }) => Ok(Users::edit(&place.users, |users| {
+            users.remove(&name, now_ms)
+        })?),
+        Verb::Rotate(Rotate { place, name }) => {
+            let token = Users::edit(&place.users, |users| users.rotate(&name, now_ms))?;
+            print_token(&token, &name)
+        }
+        Verb::Revoke(Revoke { place, name }) => Ok(Users::edit(&place.users, |users| {
+            users.revoke(&name, now_ms)
+        })?),
+    }
+}
+
+impl Add {
+    fn run(self, now_ms: u64) -> Result<(), Failure> {
+        let is_narrow = !self.allow.is_empty();
+        let allow = if is_narrow {
+            Patterns::try_from(self.allow).map_err(|error| Failure::usage(error.to_string()))?
+        } else {
+            Patterns::any()
+        };
+        let (name, role) = (self.name, self.role);
+        let token = Users::edit_or_create(&self.place.users, |users| {
+            users.add(&name, role, allow, now_ms)
+        })?;
+        if !is_narrow && let Some(verb) = verb_of(role) {
+            // It is no more than a note: nobody there to read it is no error.
+            let note =
+                format!("note: {name} may {verb} every object; --allow PATTERN narrows that");
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+        print_token(&token, &name)
+    }
+}
+
+/// What patterns restrict, for roles that they restrict.
+fn verb_of(role: Role) -> Option<&'static str> {
+    match role {
+        Role::User => Some("call"),
+        Role::Worker => Some("host"),
+        Role::Admin | Role::Observer => None,
+    }
+}
+
+/// A token that could not be printed is lost.
+fn print_token(token: &Token, name: &str) -> Result<(), Failure> {
+    print(&token.expose()).map_err(|_| {
+        Failure::new(
+            Exit::Failed,
+            format!("the token of {name} could not be printed"),
+        )
+        .hint("make another with 'pyroxene users rotate'")
+    })
+}
+
+/// A user as JSON has it. Times are RFC 3339.
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    role: Role,
+    allow: &'a Patterns,
+    issued: String,
+    revoked: Option<String>,
+}
+
+impl List {
+    fn run(&self) -> Result<(), Failure> {
+        let users = Users::read(&self.place.users)?;
+        if self.json {
+            let shown: Vec<_> = users.iter().map(|(name, user)| shown(name, user)).collect();
+            return print_json(&shown);
+        }
+        let rows: Vec<_> = users.iter().map(|(name, user)| row(name, user)).collect();
+        print(&table(["NAME", "ROLE", "ALLOW", "STATE"], &rows))
+    }
+}
+
+fn shown<'a>(name: &'a str, user: &'a User) -> Shown<'a> {
+    let revoked_ms = user.revoked_ms().filter(|_| !user.is_active());
+    Shown {
+        name,
+        role: user.role(),
+        allow: user.allow(),
+        issued: rfc3339(user.issued_ms()),
+        revoked: revoked_ms.map(rfc3339),
+    }
+}
+
+fn row(name: &str, user: &User) -> [String; 4] {
+    let allow: Vec<_> = user.allow().iter().map(Pattern::to_string).collect();
+    let state = if user.is_active() {
+        "active"
+    } else {
+        "revoked"
+    };
+    [
+        name.to_owned(),
+        user.role().to_string(),
+        allow.join(" "),
+        state.to_owned(),
+    ]
+}
+
+fn unix_ms(time: SystemTime) -> Result<u64, Failure> {
+    let since = time.duration_since(UNIX_EPOCH).ok();
+    since
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .ok_or_else(|| Failure::new(Exit::Failed, "the clock is before 1970"))
+}

@@ -1,0 +1,92 @@
+//! `pyroxene whoami`: whom the broker takes you for.
+
+use crate::{
+    cli::ClientArguments,
+    failure::Failure,
+    nameservers::{ask, nobody_answered},
+    output::{print, print_json},
+};
+use pyroxene_common::{
+    access::{Identity, Role},
+    interfaces::access::WhoAmI,
+};
+use serde::Serialize;
+
+/// Tell whom the broker takes you for
+///
+/// --json prints an array with one entry per name server that answers:
+/// {"nameserver","authentication","user","role","allow":[…],"address"}. user, role and allow are null
+/// where nobody is asked. Exit code 3 if none answers, 4 if none lets you in.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    nameserver: String,
+    authentication: bool,
+    user: Option<&'a str>,
+    role: Option<Role>,
+    allow: Option<&'a pyroxene_common::access::Patterns>,
+    address: &'a str,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let answers = ask(&client, |nameserver, context| async move {
+        nameserver.access().whoami(context).await
+    });
+    let mut known = Vec::new();
+    let mut failures = Vec::new();
+    for (nameserver, answer) in answers.await {
+        match answer {
+            Ok(who) => known.push((nameserver.endpoint().to_string(), who)),
+            Err(failure) => failures.push((nameserver, failure)),
+        }
+    }
+    if known.is_empty() {
+        return Err(nobody_answered(&failures));
+    }
+    if arguments.client.json {
+        let entries: Vec<_> = known.iter().map(|(at, who)| entry(at, who)).collect();
+        return print_json(&entries);
+    }
+    let lines: Vec<_> = known
+        .iter()
+        .map(|(at, who)| format!("{at}: {}", sentence(who)))
+        .collect();
+    print(&lines.join("\n"))
+}
+
+fn entry<'a>(nameserver: &str, who: &'a WhoAmI) -> Entry<'a> {
+    let identity = who.identity.as_ref();
+    Entry {
+        nameserver: nameserver.to_owned(),
+        authentication: who.authentication,
+        user: identity.map(|identity| &*identity.name),
+        role: identity.map(|identity| identity.role),
+        allow: identity.map(|identity| &identity.allow),
+        address: &who.address,
+    }
+}
+
+fn sentence(who: &WhoAmI) -> String {
+    match &who.identity {
+        Some(Identity { name, role, allow }) => {
+            let allow: Vec<_> = allow.iter().map(ToString::to_string).collect();
+            format!(
+                "{name}, {role}, for {}, from {}",
+                allow.join(" "),
+                who.address
+            )
+        }
+        None if who.authentication => format!("nobody, from {}", who.address),
+        None => format!(
+            "somebody from {}; this broker does not ask who anybody is",
+            who.address
+        ),
+    }
+}

@@ -1,0 +1,271 @@
+//! Who this process is, and whom it trusts: the flags that every command and daemon has.
+
+use crate::{
+    cli::duration,
+    failure::{Exit, Failure},
+};
+use clap::Args;
+use pyroxene_client::{ClientConfig, Credentials};
+use pyroxene_common::{
+    endpoint::Endpoint,
+    reload::{Reload, follow_hangups},
+    tls::{ClientAuth, KeyPair, TlsClient, TlsFileError, TlsServer},
+};
+use std::{
+    env, fs,
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The environment variable that holds a token, for those who have no file.
+const TOKEN_VARIABLE: &str = "PYROXENE_TOKEN";
+
+/// A file with a token is at most this large, in bytes.
+const MAX_TOKEN_FILE: u64 = 4096;
+
+/// One's own certificate, and whom one trusts.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Security")]
+pub(crate) struct TlsArguments {
+    /// The own certificate, with those between it and the authority (PEM)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PYROXENE_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The own certificate's private key (PEM)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PYROXENE_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The authorities whose certificates are trusted (PEM); turns TLS on for what connects
+    #[arg(long, value_name = "FILE", env = "PYROXENE_TLS_CA")]
+    pub(crate) tls_ca: Option<PathBuf>,
+}
+
+/// Whom to log in as.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Security")]
+pub(crate) struct LoginArguments {
+    /// The user to log in as; the token comes from --token-file, PYROXENE_TOKEN or a prompt
+    #[arg(long, value_name = "NAME", env = "PYROXENE_USER")]
+    pub(crate) user: Option<String>,
+    /// The file that holds the user's token
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PYROXENE_TOKEN_FILE",
+        requires = "user"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// What daemons ask of those who connect.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Security")]
+pub(crate) struct ClientAuthArguments {
+    /// Whether those who connect need certificates: none, optional or required
+    #[arg(
+        long,
+        value_name = "WHO",
+        env = "PYROXENE_TLS_CLIENT_AUTH",
+        default_value_t
+    )]
+    pub(crate) tls_client_auth: ClientAuth,
+}
+
+/// How a name server knows people.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Security")]
+pub(crate) struct UsersArguments {
+    /// The users who may log in; turns authentication on
+    #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
+    pub(crate) users: Option<PathBuf>,
+    /// How long a login is good for before it has to be renewed, which clients do by themselves
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TICKET_LIFE", default_value = "10m", value_parser = ticket_life)]
+    pub(crate) ticket_life: Duration,
+}
+
+fn ticket_life(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+    let life = duration(text)?;
+    if (least..=most).contains(&life) {
+        return Ok(life);
+    }
+    Err("it is not between 1s and 24h".to_owned())
+}
+
+impl TlsArguments {
+    fn own(&self) -> Option<KeyPair> {
+        let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(KeyPair { certificate, key })
+    }
+
+    /// What is needed to connect with TLS, if it is asked for.
+    pub(crate) fn client(&self) -> Result<Option<TlsClient>, Failure> {
+        match &self.tls_ca {
+            Some(authorities) => Ok(Some(TlsClient::new(authorities.clone(), self.own())?)),
+            None => Ok(None),
+        }
+    }
+
+    /// What is needed to serve with TLS, if it is asked for.
+    pub(crate) fn server(
+        &self,
+        demand: &ClientAuthArguments,
+    ) -> Result<Option<TlsServer>, Failure> {
+        let client_auth = demand.tls_client_auth;
+        let asks = client_auth != ClientAuth::None;
+        match self.own() {
+            None if asks => Err(Failure::usage(format!(
+                "--tls-client-auth {client_auth} needs TLS"
+            ))
+            .hint("add --tls-cert FILE and --tls-key FILE")),
+            None => Ok(None),
+            Some(_) if asks && self.tls_ca.is_none() => Err(Failure::usage(format!(
+                "--tls-client-auth {client_auth} needs to know whose certificates are good"
+            ))
+            .hint("add --tls-ca FILE")),
+            Some(own) => Ok(Some(TlsServer::new(own, self.tls_ca.clone(), client_auth)?)),
+        }
+    }
+}
+
+impl From<TlsFileError> for Failure {
+    fn from(error: TlsFileError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl LoginArguments {
+    /// The user and the token, if there is a user.
+    pub(crate) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+        match &self.user {
+            Some(user) => Ok(Some(Credentials::new(user, &self.token(user)?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The token of the user, if there is one.
+    pub(crate) fn token_for_children(&self) -> Result<Option<String>, Failure> {
+        self.user.as_ref().map(|user| self.token(user)).transpose()
+    }
+
+    fn token(&self, user: &str) -> Result<String, Failure> {
+        let token = match &self.token_file {
+            Some(path) => read_token(path)?,
+            None => match env::var(TOKEN_VARIABLE) {
+                Ok(token) => token,
+                Err(_) => ask_for_token(user)?,
+            },
+        };
+        match token.trim() {
+            "" => Err(Failure::usage(format!("the token of '{user}' is empty"))),
+            token => Ok(token.to_owned()),
+        }
+    }
+}
+
+fn read_token(path: &Path) -> Result<String, Failure> {
+    let mut token = String::new();
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a token");
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_TOKEN_FILE + 1).read_to_string(&mut token))
+        .and_then(|size| match size as u64 {
+            ..=MAX_TOKEN_FILE => Ok(()),
+            _ => Err(too_large()),
+        })
+        .map_err(|error| {
+            Failure::usage(format!(
+                "cannot read the token in {}: {error}",
+                path.display()
+            ))
+        })?;
+    Ok(token)
+}
+
+fn ask_for_token(user: &str) -> Result<String, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(
+            Failure::usage(format!("there is no token for '{user}'")).hint(format!(
+                "give --token-file FILE, or set {TOKEN_VARIABLE}; 'pyroxene users add' prints it"
+            )),
+        );
+    }
+    rpassword::prompt_password(format!("token of {user}: "))
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot ask for the token: {error}")))
+}
+
+/// The environment variable for a child process that has a token to know.
+pub(crate) fn token_variable(token: String) -> (&'static str, String) {
+    (TOKEN_VARIABLE, token)
+}
+
+/// Adds what a client needs to a configuration.
+pub(crate) fn secured(
+    config: ClientConfig,
+    tls: &TlsArguments,
+    login: &LoginArguments,
+) -> Result<ClientConfig, Failure> {
+    if tls.tls_cert.is_some() && tls.tls_ca.is_none() {
+        return Err(
+            Failure::usage("a certificate is of no use without TLS").hint("add --tls-ca FILE")
+        );
+    }
+    let mut config = config;
+    if let Some(tls) = tls.client()? {
+        config = config.tls(tls);
+    }
+    if let Some(credentials) = login.credentials()? {
+        config = config.credentials(credentials);
+    }
+    Ok(config)
+}
+
+/// What protects a daemon's port.
+pub(crate) struct Protection<'a> {
+    pub(crate) tls: bool,
+    pub(crate) authentication: bool,
+    /// The flags that would turn authentication on.
+    pub(crate) flags: &'a str,
+}
+
+impl Protection<'_> {
+    /// Refuses an address that other machines reach, unless it is protected or the user wants it.
+    pub(crate) fn check(&self, listen: &Endpoint, insecure: bool) -> Result<(), Failure> {
+        let missing = match (self.tls, self.authentication) {
+            _ if insecure || listen.is_local() => return Ok(()),
+            (true, true) => return Ok(()),
+            (false, false) => "TLS and authentication",
+            (false, true) => "TLS",
+            (true, false) => "authentication",
+        };
+        let mut flags = Vec::new();
+        if !self.tls {
+            flags.push("--tls-cert FILE --tls-key FILE");
+        }
+        if !self.authentication {
+            flags.push(self.flags);
+        }
+        let sentence = format!("other machines could reach {listen} without {missing}");
+        Err(Failure::usage(sentence).hint(format!(
+            "add {}; or listen on 127.0.0.1; or add --insecure if everybody there may do everything",
+            flags.join(" and ")
+        )))
+    }
+}
+
+/// Reads certificates and users again on SIGHUP, until the process ends.
+pub(crate) fn reload_on_hangup(everything: Vec<Box<dyn Reload>>) {
+    tokio::spawn(async {
+        if let Err(error) = follow_hangups(everything).await {
+            tracing::warn!(%error, "cannot listen for SIGHUP");
+        }
+    });
+}

@@ -1,0 +1,149 @@
+//! The flags that say where durable state is, and the place where it is by default.
+
+use crate::{
+    cli::duration,
+    failure::{Exit, Failure},
+};
+use clap::Args;
+use pyroxene_nameserver::store::{StoreError, StoreUrl};
+use std::{
+    env,
+    ffi::OsString,
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The environment variable that says where the store is.
+const STORE_VARIABLE: &str = "PYROXENE_STORE";
+
+/// Where durable state is kept.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Durable state")]
+pub(crate) struct StoreArguments {
+    /// Where tasks and static names are kept: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory:
+    /// [default: sqlite:~/.local/state/pyroxene/state.db]
+    ///
+    /// The default is in $XDG_STATE_HOME, if that is set. Name servers of one machine may share a
+    /// file; those of several machines share a PostgreSQL database. What is kept in memory: is the
+    /// name server's own, and gone with it.
+    #[arg(long, value_name = "STORE", env = STORE_VARIABLE, hide_env_values = true)]
+    pub(crate) store: Option<String>,
+    /// For how long tasks that have ended are kept
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TASK_RETENTION", default_value = "7d", value_parser = duration)]
+    pub(crate) task_retention: Duration,
+}
+
+impl StoreArguments {
+    /// Where the store is.
+    pub(crate) fn url(&self) -> Result<StoreUrl, Failure> {
+        store_url(self.store.as_deref())
+    }
+
+    /// What a child process is told, in its environment: there may be a password in it.
+    pub(crate) fn variable(&self) -> Option<(&'static str, String)> {
+        self.store.clone().map(|store| (STORE_VARIABLE, store))
+    }
+}
+
+/// Where a store is. Makes the directory for the one that is nobody else's choice.
+pub(crate) fn store_url(text: Option<&str>) -> Result<StoreUrl, Failure> {
+    match text {
+        Some(text) => text
+            .parse()
+            .map_err(|error: StoreError| Failure::usage(format!("cannot use the store: {error}"))),
+        None => {
+            let path = default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))?;
+            make_private_directory(&path)?;
+            Ok(StoreUrl::Sqlite(path))
+        }
+    }
+}
+
+/// The directory in which this user's state is kept.
+pub(crate) fn state_directory() -> Result<PathBuf, Failure> {
+    let file = default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))?;
+    Ok(file.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// The file that is used if nothing else is asked for. As the XDG base directory specification has
+/// it, a path that is not absolute counts as none.
+fn default_path(state: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, Failure> {
+    let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute(state).or_else(|| Some(absolute(home)?.join(".local/state")));
+    match state {
+        Some(state) => Ok(state.join("pyroxene/state.db")),
+        None => Err(Failure::usage(
+            "there is no place for the store: neither HOME nor XDG_STATE_HOME is a path",
+        )
+        .hint("choose one with --store sqlite:FILE, or --store memory:")),
+    }
+}
+
+/// Everything that is submitted is in there, so it is only its owner's to read.
+fn make_private_directory(file: &Path) -> Result<(), Failure> {
+    let Some(directory) = file.parent() else {
+        return Ok(());
+    };
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    made.map_err(|error| {
+        let directory = directory.display();
+        let sentence = format!("cannot make the directory {directory} for the store: {error}");
+        Failure::new(Exit::Failed, sentence)
+            .hint("choose another place with --store sqlite:FILE, or --store memory:")
+    })
+}
+
+/// A store that cannot be used.
+pub(crate) fn cannot_open(error: &StoreError) -> Failure {
+    let sentence = format!("cannot use the store: {error}");
+    let failure = match error {
+        StoreError::Invalid(_) => Failure::usage(sentence),
+        _ => Failure::new(Exit::Failed, sentence),
+    };
+    match error {
+        StoreError::Unavailable(_) => {
+            failure.hint("see that the database runs and can be reached, or choose another --store")
+        }
+        StoreError::ReadOnly(_) | StoreError::Refused(_) => {
+            failure.hint("see that this user may write there, or choose another --store")
+        }
+        StoreError::NewerSchema { .. } => {
+            failure.hint("use the version that wrote it, or a later one")
+        }
+        StoreError::Corrupt(_) | StoreError::NotAStore(_) | StoreError::Missing(_) => {
+            failure.hint("bring back a copy of it, or choose another --store")
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_in_the_users_state_directory() {
+        let path = |state: Option<&str>, home: Option<&str>| {
+            default_path(state.map(Into::into), home.map(Into::into))
+        };
+        let in_state = path(Some("/s"), Some("/h")).unwrap();
+        assert_eq!(in_state, Path::new("/s/pyroxene/state.db"));
+        let in_home = path(Some("relative"), Some("/h")).unwrap();
+        assert_eq!(in_home, Path::new("/h/.local/state/pyroxene/state.db"));
+        let nowhere = path(None, None).unwrap_err();
+        assert_eq!(nowhere.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
+        let newer = cannot_open(&StoreError::NewerSchema { found: 9, known: 1 });
+        assert_eq!(newer.exit, Exit::Failed);
+        assert!(newer.sentence.unwrap().contains("version 9"));
+        assert!(newer.hint.is_some());
+    }
+}
