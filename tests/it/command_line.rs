@@ -1,8 +1,10 @@
 //! The program as a stranger uses it, from a terminal or a script.
 
+mod accounts;
 mod calling;
 mod daemons;
 mod greeter;
 mod looking;
 mod mapping;
 mod up;
+mod users;

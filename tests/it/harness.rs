@@ -6,16 +6,24 @@
 
 mod broker;
 mod command;
+mod keys;
 pub(crate) mod ledger;
 mod load;
+#[path = "../../worker/tests/accounts/postgres.rs"]
+pub(crate) mod postgres;
 mod process;
+mod secured;
 mod wait;
+mod wiretap;
 
-pub(crate) use broker::{Broker, OBJECTS};
+pub(crate) use broker::{Broker, OBJECTS, Plan, Terms};
 pub(crate) use command::{Ran, start_command};
+pub(crate) use keys::Keys;
 pub(crate) use load::Load;
 pub(crate) use process::Process;
+pub(crate) use secured::SecuredBroker;
 pub(crate) use wait::{eventually, eventually_within, in_time};
+pub(crate) use wiretap::Wiretap;
 
 use std::time::{Duration, Instant};
 use tarpc::context::{self, Context};

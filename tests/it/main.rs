@@ -16,7 +16,9 @@
 )]
 
 mod balance;
+mod bank;
 mod calls;
+mod chat;
 mod command_line;
 mod death;
 mod drain;
@@ -26,5 +28,9 @@ mod harness;
 mod names;
 mod network;
 mod overload;
+mod security;
+mod shell;
 mod stock_tarpc;
+mod tasks;
+mod topics;
 mod wire;

@@ -1,10 +1,16 @@
 //! A broker: name servers and workers, each a process of its own.
 
 use super::{PYROXENE, Process, eventually, ledger, process::command, seconds, within};
-use pyroxene_client::{Client, ClientConfig, NameServer as Directory};
-use pyroxene_common::{interfaces::directory::WorkerEntry, wire::DEFAULT_MAX_MESSAGE};
-use std::{future::IntoFuture, path::Path, pin::Pin, process::ExitStatus};
+use pyroxene_client::{Client, ClientConfig, Credentials, NameServer as Directory};
+use pyroxene_common::{interfaces::directory::WorkerEntry, tls::TlsClient};
+use std::{
+    future::IntoFuture,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::ExitStatus,
+};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 /// The built-in objects that every worker of a test hosts.
 pub(crate) const OBJECTS: [&str; 4] = ["calculator", "echo", "hash", "text"];
@@ -14,20 +20,83 @@ pub(crate) const OBJECTS: [&str; 4] = ["calculator", "echo", "hash", "text"];
 pub(crate) struct Broker {
     nameservers: Vec<NameServer>,
     workers: Vec<Worker>,
+    terms: Terms,
     dir: TempDir,
+}
+
+/// On what terms daemons are started, and how the harness itself gets into them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// Further flags of every name server.
+    pub(crate) nameserver: Vec<String>,
+    /// Further flags of every worker.
+    pub(crate) worker: Vec<String>,
+    /// What daemons log, if it is not the usual.
+    pub(crate) log: Option<String>,
+    /// Whom the harness trusts.
+    pub(crate) tls: Option<TlsClient>,
+    /// As whom it logs in.
+    pub(crate) credentials: Option<Credentials>,
+}
+
+impl Terms {
+    /// The settings of a client that gets in.
+    pub(crate) fn config(&self, addresses: &str) -> ClientConfig {
+        let mut config = ClientConfig::new(addresses).unwrap().name("test");
+        if let Some(tls) = &self.tls {
+            config = config.tls(tls.clone());
+        }
+        if let Some(credentials) = &self.credentials {
+            config = config.credentials(credentials.clone());
+        }
+        config
+    }
+
+    /// The command that starts a daemon.
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = command(Path::new(PYROXENE), dir);
+        if let Some(log) = &self.log {
+            command.env("RUST_LOG", log);
+        }
+        command
+    }
 }
 
 /// What a broker is to begin with.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     nameservers: usize,
+    store: Option<String>,
+    one_store: bool,
+    nameserver_flags: Vec<String>,
     workers: Vec<(String, Vec<String>)>,
+    terms: Terms,
+    dir: Option<TempDir>,
 }
 
 impl Plan {
+    /// With this store.
+    pub(crate) fn store(mut self, url: &str) -> Self {
+        self.store = Some(url.to_owned());
+        self
+    }
+
     /// With so many name servers.
     pub(crate) fn nameservers(mut self, count: usize) -> Self {
         self.nameservers = count;
+        self
+    }
+
+    /// With one store for all name servers, in a file that outlives them.
+    pub(crate) fn one_store(mut self) -> Self {
+        self.one_store = true;
+        self
+    }
+
+    /// With further flags for every name server.
+    pub(crate) fn nameserver_flags(mut self, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|&flag| flag.to_owned());
+        self.nameserver_flags.extend(flags);
         self
     }
 
@@ -46,15 +115,34 @@ impl Plan {
         self
     }
 
+    /// On these terms, with its files in a directory that is there already.
+    pub(crate) fn secured(mut self, terms: Terms, dir: TempDir) -> Self {
+        (self.terms, self.dir) = (terms, Some(dir));
+        self
+    }
+
     async fn start(self) -> Broker {
-        let dir = TempDir::new().unwrap();
+        let dir = self.dir.unwrap_or_else(|| TempDir::new().unwrap());
         let mut broker = Broker {
             nameservers: Vec::new(),
             workers: Vec::new(),
+            terms: self.terms,
             dir,
         };
+        broker.terms.nameserver.extend(self.nameserver_flags);
+        let store = match (self.store, self.one_store) {
+            (Some(store), _) => store,
+            (None, true) => format!("sqlite:{}", broker.dir.path().join("state.db").display()),
+            // Most tests do not care what outlives a name server.
+            (None, false) => "memory:".to_owned(),
+        };
+        broker
+            .terms
+            .nameserver
+            .extend(["--store".to_owned(), store]);
         for number in 0..self.nameservers {
-            let nameserver = NameServer::start(number, "127.0.0.1:0", broker.dir.path()).await;
+            let (terms, dir) = (broker.terms.clone(), broker.dir.path());
+            let nameserver = NameServer::start(number, "127.0.0.1:0", terms, dir).await;
             broker.nameservers.push(nameserver);
         }
         for (name, flags) in self.workers {
@@ -77,7 +165,10 @@ impl IntoFuture for Plan {
 impl Broker {
     /// A broker with one name server, and with what the plan adds.
     pub(crate) fn start() -> Plan {
-        Plan::default().nameservers(1)
+        Plan {
+            nameservers: 1,
+            ..Plan::default()
+        }
     }
 
     /// The addresses of its name servers, separated by commas.
@@ -96,7 +187,7 @@ impl Broker {
         &self,
         settings: impl FnOnce(ClientConfig) -> ClientConfig,
     ) -> Client {
-        let config = ClientConfig::new(&self.addresses()).unwrap().name("test");
+        let config = self.terms.config(&self.addresses());
         Client::connect_with(settings(config)).await.unwrap()
     }
 
@@ -111,13 +202,24 @@ impl Broker {
         worker.unwrap_or_else(|| panic!("the test started no worker {name}"))
     }
 
+    /// Asks all of it to read its files again.
+    pub(crate) fn hang_up_all(&self) {
+        for nameserver in &self.nameservers {
+            nameserver.process.hang_up();
+        }
+        for worker in &self.workers {
+            worker.process.hang_up();
+        }
+    }
+
     /// Starts another worker, and waits until every name server lists it.
     pub(crate) async fn add_worker(&mut self, name: &str, flags: &[&str]) {
-        let mut command = command(Path::new(PYROXENE), self.dir.path());
+        let mut command = self.terms.command(self.dir.path());
         command
             .args(["worker", "--exit-with-parent", "--name", name])
             .args(["--nameserver", &self.addresses()])
             .args(["--objects", &OBJECTS.join(",")])
+            .args(&self.terms.worker)
             .args(flags);
         let mut process = Process::start(name, command, self.dir.path());
         let address = process.ready(&format!("ready worker {name}")).await;
@@ -168,19 +270,23 @@ pub(crate) struct NameServer {
     number: usize,
     address: String,
     process: Process,
-    dir: std::path::PathBuf,
+    terms: Terms,
+    dir: PathBuf,
 }
 
 impl NameServer {
-    async fn start(number: usize, listen: &str, dir: &Path) -> Self {
-        let mut command = command(Path::new(PYROXENE), dir);
-        command.args(["nameserver", "--exit-with-parent", "--listen", listen]);
+    async fn start(number: usize, listen: &str, terms: Terms, dir: &Path) -> Self {
+        let mut command = terms.command(dir);
+        command
+            .args(["nameserver", "--exit-with-parent", "--listen", listen])
+            .args(&terms.nameserver);
         let mut process = Process::start(&format!("nameserver-{number}"), command, dir);
         let address = process.ready("ready nameserver").await;
         Self {
             number,
             address,
             process,
+            terms,
             dir: dir.to_owned(),
         }
     }
@@ -188,6 +294,11 @@ impl NameServer {
     /// Where it listens.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Kills it without a chance to say anything.
@@ -217,13 +328,14 @@ impl NameServer {
 
     /// Starts it again on the port that it had.
     pub(crate) async fn restart(&mut self) {
-        *self = Self::start(self.number, &self.address, &self.dir).await;
+        let terms = self.terms.clone();
+        *self = Self::start(self.number, &self.address, terms, &self.dir).await;
     }
 
     /// The live workers that it knows.
     pub(crate) async fn listed(&self) -> Result<Vec<WorkerEntry>, String> {
-        let endpoint = self.address.parse().unwrap();
-        let directory = Directory::new(endpoint, "test", DEFAULT_MAX_MESSAGE).directory();
+        let config = self.terms.config(&self.address);
+        let directory = Directory::new(config.endpoints()[0].clone(), &config).directory();
         let listed = directory.workers(within(seconds(2))).await;
         listed.map_err(|error| error.to_string())
     }
@@ -273,6 +385,11 @@ impl Worker {
     /// Its process id.
     pub(crate) fn pid(&self) -> i32 {
         self.process.pid()
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Kills it without a chance to say anything.

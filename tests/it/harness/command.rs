@@ -2,7 +2,11 @@
 
 use super::{Broker, PYROXENE, Process, in_time, process, seconds};
 use serde_json::Value;
-use std::{path::Path, process::Stdio};
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
+use tokio::io::AsyncWriteExt;
 
 /// What a command did.
 #[derive(Debug)]
@@ -15,13 +19,42 @@ pub(crate) struct Ran {
 impl Ran {
     /// Runs the program in `dir`, with nothing on its standard input.
     pub(crate) async fn in_dir(dir: &Path, arguments: &[&str]) -> Self {
+        Self::with(dir, &[], arguments).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) async fn with(dir: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let output = process::command(Path::new(PYROXENE), dir)
+            .envs(environment.iter().copied())
             .args(arguments)
             .current_dir(dir)
             .stdin(Stdio::null())
             .output();
         let output = in_time(seconds(60), &arguments.join(" "), output).await;
-        let output = output.unwrap();
+        Self::done(output.unwrap())
+    }
+
+    /// Runs the program in `dir`, with this on its standard input.
+    pub(crate) async fn fed(dir: &Path, arguments: &[&str], input: &str) -> Self {
+        let mut child = process::command(Path::new(PYROXENE), dir)
+            .args(arguments)
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let fed = async {
+            stdin.write_all(input.as_bytes()).await.unwrap();
+            drop(stdin);
+        };
+        let run = async { tokio::join!(fed, child.wait_with_output()).1 };
+        let output = in_time(seconds(60), &arguments.join(" "), run).await;
+        Self::done(output.unwrap())
+    }
+
+    fn done(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -43,8 +76,20 @@ impl Ran {
     /// The sentence of its error. It must have ended with this code, printed nothing else, and
     /// said one line that begins with `error: `, and at most one hint.
     pub(crate) fn error(&self, code: i32) -> &str {
-        assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.stdout, "", "{self:?}");
+        self.complaint(code)
+    }
+
+    /// What the user may do about its error.
+    pub(crate) fn hint(&self) -> &str {
+        let mut lines = self.stderr.lines();
+        let hint = lines.find_map(|line| line.strip_prefix("hint: "));
+        hint.unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    /// As [`error`](Self::error), for a command that had printed something before.
+    pub(crate) fn complaint(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "{self:?}");
         let mut lines = self.stderr.lines();
         let sentence = lines.next().and_then(|line| line.strip_prefix("error: "));
         let rest: Vec<&str> = lines.collect();
@@ -69,6 +114,13 @@ impl Broker {
         let addresses = self.addresses();
         let all = [arguments, &["--nameserver", &addresses]].concat();
         Ran::in_dir(self.dir(), &all).await
+    }
+
+    /// As [`run`](Self::run), with this on the command's standard input.
+    pub(crate) async fn feed(&self, arguments: &[&str], input: &str) -> Ran {
+        let addresses = self.addresses();
+        let all = [arguments, &["--nameserver", &addresses]].concat();
+        Ran::fed(self.dir(), &all, input).await
     }
 
     /// As [`run`](Self::run), for a command that takes its time.

@@ -8,7 +8,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct Process {
     child: Child,
     pid: Pid,
     /// Open for as long as this process lives: the child ends when it closes.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     log: PathBuf,
 }
@@ -58,11 +58,25 @@ impl Process {
         Self {
             name: name.to_owned(),
             pid: id.and_then(Pid::from_raw).expect("it has just started"),
-            _stdin: child.stdin.take(),
+            stdin: child.stdin.take(),
             stdout: BufReader::new(child.stdout.take().expect("it is piped")),
             child,
             log,
         }
+    }
+
+    /// Writes lines on its standard input.
+    pub(crate) async fn write(&mut self, lines: &[String]) {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let stdin = self.stdin.as_mut().expect("it is open");
+        let what = format!("{} takes its input", self.name);
+        let written = in_time(seconds(20), &what, stdin.write_all(text.as_bytes()));
+        written.await.unwrap();
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
     }
 
     /// The next line of its standard output, without its end.
@@ -116,6 +130,16 @@ impl Process {
     /// Ends what [`freeze`](Self::freeze) began.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Asks it to read its files again.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// The words of its command line, as everybody on the machine sees them.
+    pub(crate) fn command_line(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cmdline", self.pid())).unwrap()
     }
 
     /// Asks it to end, and waits until it has.

@@ -1,0 +1,17 @@
+//! Who may do what, and what becomes of those who try otherwise: on real processes.
+
+mod certificates;
+mod defaults;
+mod downgrade;
+mod floods;
+mod mutual_tls;
+mod permissions;
+mod renewal;
+mod replay;
+mod revocation;
+mod rotation;
+mod secrets;
+mod strangers;
+mod throttle;
+mod tickets;
+mod workers;

@@ -1,0 +1,331 @@
+//! Many who say nothing, say it slowly, or say far too much.
+
+use super::strangers::{admission, hello};
+use crate::harness::{Load, Ran, SecuredBroker, in_time, seconds, turn, within};
+use pyroxene_client::Direct;
+use pyroxene_common::{
+    codec,
+    endpoint::Endpoint,
+    frame::FrameHeader,
+    hello::{HelloError, RefusalCode, greet},
+    interfaces::{
+        access::{self, Access},
+        directory::{self, Directory},
+        echo::{Echo, echo::EchoRequest},
+        invoke::{Invoke, InvokeError},
+    },
+    message::GoAway,
+    wire::{FrameKind, HEADER_LEN, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{fs, io, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::sleep,
+};
+
+/// How many a daemon lets be in the middle of their handshake, and some more.
+const STRANGERS: usize = 1024 + 176;
+
+/// Allows this process, and those that it starts from now on, as many open files as the system
+/// lets it. `false` if those are too few.
+fn allow_many_files() -> bool {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let allowed = setrlimit(Resource::Nofile, limit).is_ok();
+    allowed && maximum.is_none_or(|files| files >= 8192)
+}
+
+/// Connects so many times, and says this each time.
+async fn connect(address: &str, times: usize, words: &[u8]) -> Vec<TcpStream> {
+    let mut streams = Vec::with_capacity(times);
+    for number in 0..times {
+        if number % 100 == 0 {
+            // No faster than they are taken in: else the system makes everybody wait.
+            knock(address).await;
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The daemon may have had enough of the oldest, not of the newest.
+        stream.write_all(words).await.unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+/// Waits for the answer to something silly.
+async fn knock(address: &str) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET ").await.unwrap();
+    let mut answer = Vec::new();
+    // However it ends.
+    let _ = in_time(seconds(3), "an answer", stream.read_to_end(&mut answer)).await;
+}
+
+/// Whether the other side has ended a connection.
+fn has_ended(stream: &TcpStream) -> bool {
+    match stream.try_read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+/// Says one more byte now and then on each of the streams that are still open.
+async fn dribble(mut streams: Vec<TcpStream>) {
+    loop {
+        for stream in &mut streams {
+            // Those that were ended are of no interest.
+            let _ = stream.try_write(&[0]);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_handshakes_keep_nobody_out_and_hold_nobody_up() {
+    let _turn = turn().await;
+    if !allow_many_files() {
+        return eprintln!("not run: it takes 8192 open files");
+    }
+    // Those who say nothing would fill it twice over.
+    let mut broker = SecuredBroker::with_tokens_over_tls()
+        .nameserver_flags(&["--max-connections", "1200"])
+        .worker("w1", &[])
+        .await;
+    let client = broker.client_as("ana").await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let load = Load::start(&echo, 4, |_| EchoRequest::Sleep { ms: 2 });
+    let addresses = [broker.addresses(), broker.worker("w1").address().to_owned()];
+    // The beginning of a handshake: the header of a record, and of a ClientHello.
+    let half = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    let mut vandals = JoinSet::new();
+    for words in [&half[..], b""] {
+        for address in &addresses {
+            vandals.spawn(dribble(connect(address, STRANGERS, words).await));
+        }
+    }
+    for _ in 0..3 {
+        let newcomer = in_time(seconds(3), "a newcomer", broker.client_as("ana")).await;
+        let echo = newcomer.object::<Echo>("echo").await.unwrap();
+        echo.whoami(within(seconds(3))).await.unwrap();
+        load.goes_on_for(50).await;
+    }
+    broker.run_as("oli", &["list"]).await.out();
+    let tally = load.stop().await;
+    assert!(tally.all_succeeded().slowest < seconds(3), "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_who_came_in_and_say_nothing_are_no_burden() {
+    let _turn = turn().await;
+    if !allow_many_files() {
+        return eprintln!("not run: it takes 8192 open files");
+    }
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let held = admission(&broker.config("ana")).await;
+    let ticket = held.admission.ticket.as_bytes();
+    let mut idle = Vec::new();
+    for (address, hello, count) in [
+        (
+            broker.addresses(),
+            hello::<Access>(access::OBJECT, None),
+            500,
+        ),
+        (
+            broker.addresses(),
+            hello::<Directory>(directory::OBJECT, Some(ticket)),
+            100,
+        ),
+        (
+            broker.worker("w1").address().to_owned(),
+            hello::<Echo>("echo", Some(ticket)),
+            400,
+        ),
+    ] {
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            greet(&mut stream, &hello).await.unwrap();
+            idle.push(stream);
+        }
+    }
+    let client = in_time(seconds(3), "a newcomer", broker.client_as("ana")).await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let load = Load::start(&echo, 4, |_| EchoRequest::Sleep { ms: 2 });
+    load.goes_on_for(200).await;
+    load.stop().await.all_succeeded();
+    broker.run_as("oli", &["list"]).await.out();
+    // They are still there.
+    for stream in &idle {
+        assert!(!has_ended(stream));
+    }
+}
+
+/// The one object that is open to everybody is no way to take every place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_never_log_in_make_way_for_those_who_do() {
+    let broker = SecuredBroker::with_tokens()
+        .nameserver_flags(&["--max-connections", "50"])
+        .worker("w1", &[])
+        .await;
+    let hello = hello::<Access>(access::OBJECT, None);
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(broker.addresses()).await.unwrap();
+        greet(&mut stream, &hello).await.unwrap();
+        idle.push(stream);
+    }
+    let client = in_time(seconds(3), "a newcomer", broker.client_as("ana")).await;
+    let echo = client.object::<Echo>("echo").await.unwrap();
+    echo.whoami(within(seconds(3))).await.unwrap();
+    // It is the worker's and the newcomer's places that are safe.
+    assert!(has_ended(&idle[0]));
+    broker
+        .run_as("oli", &["call", "echo", "whoami"])
+        .await
+        .error(4);
+    broker
+        .run_as("root", &["call", "echo", "whoami"])
+        .await
+        .out();
+}
+
+/// A hello, a ticket and a frame beyond their limits, from somebody who may come in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_on_the_wire_is_told_so() {
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let held = admission(&broker.config("ana")).await;
+    let ticket = held.admission.ticket.as_bytes();
+    let worker = broker.worker("w1").address().to_owned();
+    for address in [&broker.addresses(), &worker] {
+        let length = u16::try_from(MAX_HELLO + 1).unwrap().to_be_bytes();
+        let words = [&MAGIC[..], &PROTOCOL_VERSION.to_be_bytes(), &length].concat();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(&words).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = in_time(seconds(5), "an answer", stream.read_to_end(&mut answer)).await;
+        let sentence = String::from_utf8_lossy(&answer[11..]);
+        assert!(sentence.contains(&MAX_HELLO.to_string()), "{sentence}");
+
+        let large = hello::<Echo>("echo", Some(&[b'v'; MAX_HELLO - 200]));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let Err(HelloError::Refused(refused)) = greet(&mut stream, &large).await else {
+            panic!("it was welcomed");
+        };
+        assert_eq!(refused.code, RefusalCode::BadCredential);
+        assert_eq!(refused.sentence, "this is not a ticket");
+    }
+
+    let frame = FrameHeader {
+        kind: FrameKind::Call,
+        len: 1 << 30,
+    };
+    let mut stream = TcpStream::connect(&worker).await.unwrap();
+    greet(&mut stream, &hello::<Echo>("echo", Some(ticket)))
+        .await
+        .unwrap();
+    stream.write_all(&frame.to_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = in_time(seconds(5), "an answer", stream.read_to_end(&mut answer)).await;
+    let GoAway::ProtocolError(sentence) = codec::decode(&answer[HEADER_LEN..]).unwrap() else {
+        panic!("{answer:?}");
+    };
+    assert!(sentence.contains("1073741824"), "{sentence}");
+    broker
+        .run_as("ana", &["call", "echo", "whoami"])
+        .await
+        .out();
+}
+
+/// Files and arguments beyond all bounds, through the program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_on_the_command_line_is_told_so() {
+    let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let keys = &broker.keys;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    fs::write(keys.path("deep"), &deep).unwrap();
+    fs::write(keys.path("large"), vec![b'x'; 70 * 1024 * 1024]).unwrap();
+    let at = |name: &str| format!("@{}", keys.path(name));
+
+    // A text is a text, however it is written; a list of numbers is not that deep.
+    let ran = broker
+        .run_as("ana", &["call", "text", "count_chars", &at("deep")])
+        .await;
+    assert_eq!(ran.out(), "20000");
+    let ran = broker
+        .run_as("ana", &["call", "calculator", "sum", &deep])
+        .await;
+    let sentence = ran.error(2);
+    assert!(
+        sentence.starts_with("argument 'values' of sum wants an array"),
+        "{ran:?}"
+    );
+    assert!(sentence.len() < 1000, "{ran:?}");
+    let ran = broker
+        .run_as("ana", &["call", "text", "count_chars", &at("large")])
+        .await;
+    let expected = "the request of 73400414 bytes exceeds the limit of 67108864 bytes";
+    assert!(ran.error(2).contains(expected), "{ran:?}");
+
+    for huge in ["large", "/dev/zero"] {
+        let file = if huge == "large" {
+            keys.path(huge)
+        } else {
+            huge.to_owned()
+        };
+        let flags = ["list", "--user", "ana", "--token-file", &file];
+        let ran = in_time(seconds(5), "a refusal", broker.run(&flags)).await;
+        assert!(
+            ran.error(2).contains("it is too large for a token"),
+            "{ran:?}"
+        );
+    }
+    let long = "x".repeat(100_000);
+    let ran = broker.run_as("ana", &["call", &long, "whoami"]).await;
+    let expected = "the name of an object has 100000 bytes, the limit is 255";
+    assert_eq!(ran.error(2), expected);
+    let ran = Ran::with(
+        broker.dir(),
+        &[("PYROXENE_TOKEN", &long)],
+        &["list", "--nameserver", &broker.addresses(), "--user", "ana"],
+    )
+    .await;
+    assert!(
+        ran.error(4).contains("the user or the token is wrong"),
+        "{}",
+        ran.stderr.len()
+    );
+    broker
+        .run_as("ana", &["call", "echo", "whoami"])
+        .await
+        .out();
+}
+
+/// Arguments that no client of ours would send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_that_is_too_deep_for_a_worker_is_told_so() {
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let worker: Endpoint = broker.worker("w1").address().parse().unwrap();
+    let config = broker.config("ana");
+    for (object, method, argument) in [
+        ("echo", "echo", "data"),
+        ("calculator", "sum", "values"),
+        ("text", "uppercase", "text"),
+    ] {
+        let direct = Direct::<Invoke>::connect_with(&worker, object, &config).await;
+        let invoke = direct.unwrap().client();
+        for deep in ["[".repeat(100_000), "{\"a\":".repeat(100_000)] {
+            let arguments = format!("{{\"{argument}\":{deep}");
+            let called = invoke.call(within(seconds(5)), method.to_owned(), arguments);
+            let error = called.await.unwrap().unwrap_err();
+            assert!(matches!(error, InvokeError::BadArguments { .. }), "{error}");
+        }
+    }
+    broker
+        .run_as("ana", &["call", "echo", "whoami"])
+        .await
+        .out();
+}

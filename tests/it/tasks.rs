@@ -1,0 +1,10 @@
+//! Durable tasks on real processes: what becomes of them when workers, name servers and databases
+//! break.
+
+mod broken_nameservers;
+mod broken_stores;
+mod broken_workers;
+mod desk;
+mod life;
+mod names;
+mod security;

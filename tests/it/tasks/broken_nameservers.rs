@@ -1,0 +1,89 @@
+//! Name servers that die while they have tasks.
+
+use super::desk::{Desk, entry, outcomes, sleep};
+use crate::harness::{Broker, seconds, turn};
+use pyroxene_common::interfaces::tasks::{Outcome, TaskState};
+use std::{collections::HashSet, time::Duration};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_name_server_ran_that_is_killed_is_taken_over_by_another() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().nameservers(2).one_store().workers(1).await;
+    let desks = [Desk::at(&mut broker, 0), Desk::at(&mut broker, 1)];
+    // Whichever runs them: of so many, each has some.
+    let tasks = vec![sleep(seconds(2)); 8];
+    let ids = desks[0].submit_all(tasks).await;
+    for id in &ids[..2] {
+        desks[1].is_at_a_worker(id).await;
+    }
+    broker.nameserver(0).kill().await;
+    desks[1].succeeded(ids.len(), seconds(30)).await;
+    for id in &ids {
+        let task = desks[1].show(id).await;
+        assert_eq!(task.state, TaskState::Succeeded, "{task:?}");
+        if task.attempts.len() > 1 {
+            assert_eq!(
+                outcomes(&task),
+                [Some(Outcome::Lost), Some(Outcome::Succeeded)]
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_taken_over_within_three_seconds() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().nameservers(2).one_store().workers(1).await;
+    let desks = [Desk::at(&mut broker, 0), Desk::at(&mut broker, 1)];
+    // The dispatcher of the other name server stands still while the first one takes the task.
+    broker.nameserver(1).freeze();
+    let id = desks[0].submit(sleep(Duration::from_millis(500))).await;
+    desks[0].is_at_a_worker(&id).await;
+    broker.nameserver(0).kill().await;
+    let killed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    broker.nameserver(1).thaw();
+    let status = desks[1].ended(&id).await;
+    assert_eq!(status.state, TaskState::Succeeded);
+    let task = desks[1].show(&id).await;
+    assert_eq!(
+        outcomes(&task),
+        [Some(Outcome::Lost), Some(Outcome::Succeeded)]
+    );
+    let after = Duration::from_millis(task.attempts[1].started_ms).saturating_sub(killed);
+    // It needs to be sure that its own view is steady, on top of the other's lease.
+    assert!(after < seconds(4), "taken over after {after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_task_outlives_all_name_servers() {
+    let _turn = turn().await;
+    const TASKS: usize = 1_000;
+    let mut broker = Broker::start().nameservers(2).one_store().await;
+    for name in ["l1", "l2"] {
+        broker.add_ledger(name, None).await;
+    }
+    let desk = Desk::at(&mut broker, 0);
+    let tasks = (0..TASKS).map(|number| entry(number, Duration::from_millis(2)));
+    let ids = desk.submit_all(tasks.collect()).await;
+    for index in [0, 1] {
+        broker.nameserver(index).kill().await;
+    }
+    for index in [0, 1] {
+        broker.nameserver(index).restart().await;
+    }
+    desk.succeeded(TASKS, seconds(60)).await;
+    let distinct: HashSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), TASKS);
+    for id in &ids {
+        let task = desk.show(id).await;
+        let accepted = outcomes(&task);
+        let accepted = accepted
+            .iter()
+            .filter(|one| **one == Some(Outcome::Succeeded));
+        assert_eq!(accepted.count(), 1, "{task:?}");
+    }
+    let entries: HashSet<u64> = broker.ledger_entries().into_iter().collect();
+    assert_eq!(entries.len(), TASKS);
+}
