@@ -1,0 +1,170 @@
+//! Feeds a target, and keeps what breaks it.
+
+use crate::{
+    mutate::{Numbers, mutated},
+    targets::Verdict,
+};
+use std::{
+    cell::RefCell,
+    env, fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{Seek, Write},
+    panic::{self, AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+/// How many new inputs, in the place of each target's own number.
+pub const ITERATIONS: &str = "PYROXENE_FUZZ_ITERATIONS";
+/// The seed of the new inputs.
+pub const SEED: &str = "PYROXENE_FUZZ_SEED";
+/// A file to run alone.
+pub const INPUT: &str = "PYROXENE_FUZZ_INPUT";
+
+thread_local! {
+    /// What the last panic on this thread said, also if somebody caught it.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Feeds `target` all that is committed for it, then new inputs: `iterations` of them unless the
+/// environment says otherwise. `scratch` is where the input that runs is kept, for the case that the
+/// process ends with it.
+///
+/// # Panics
+///
+/// If the target does, or anything that it calls on this thread, also if that is caught. The input
+/// is in `crashes/` then.
+pub fn run(name: &str, scratch: &Path, iterations: u64, target: impl Fn(&[u8]) -> Verdict) {
+    note_panics();
+    let mut feeder = Feeder::new(name, scratch, target);
+    if let Some(path) = env::var_os(INPUT) {
+        let bytes = fs::read(&path).expect("the input cannot be read");
+        eprintln!("{name}: {:?}", feeder.feed(&bytes));
+        return;
+    }
+    let mut corpus = files(&committed("corpus", name));
+    assert!(!corpus.is_empty(), "there is no corpus for {name}");
+    for (file, bytes) in &corpus {
+        let expected = match file.starts_with(HOSTILE) {
+            true => Verdict::Refused,
+            false => Verdict::Accepted,
+        };
+        assert_eq!(feeder.feed(bytes), expected, "{name}: corpus file {file}");
+    }
+    let crashes = files(&committed("crashes", name));
+    for (_, bytes) in &crashes {
+        feeder.feed(bytes);
+    }
+    corpus.extend(crashes);
+    let corpus: Vec<_> = corpus.into_iter().map(|(_, bytes)| bytes).collect();
+    let mut numbers = Numbers::new(from_environment(SEED).unwrap_or(1));
+    let iterations = from_environment(ITERATIONS).unwrap_or(iterations);
+    let mut accepted = 0_u64;
+    for _ in 0..iterations {
+        let verdict = feeder.feed(&mutated(&corpus, &mut numbers));
+        accepted += u64::from(verdict == Verdict::Accepted);
+    }
+    eprintln!("{name}: {iterations} new inputs, {accepted} of them accepted");
+    feeder.finish();
+}
+
+/// What the names of those files in a corpus begin with that are to be refused.
+pub const HOSTILE: &str = "hostile-";
+
+/// The folder of the committed inputs of a kind (`corpus` or `crashes`) for a target.
+pub fn committed(kind: &str, target: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), kind, target].iter().collect()
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}")),
+    )
+}
+
+/// The files of a folder by name; none if there is no such folder.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<_> = entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .filter(|(name, _)| !name.starts_with('.'))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Lets every panic be seen, also those that a runtime or a server catches.
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PANIC.with(|panic| *panic.borrow_mut() = Some(info.to_string()));
+            before(info);
+        }));
+    });
+}
+
+struct Feeder<'a, T> {
+    name: &'a str,
+    target: T,
+    running: fs::File,
+    running_path: PathBuf,
+}
+
+impl<'a, T: Fn(&[u8]) -> Verdict> Feeder<'a, T> {
+    fn new(name: &'a str, scratch: &Path, target: T) -> Self {
+        let running_path = scratch.join(format!("{name}.running"));
+        Self {
+            name,
+            target,
+            running: fs::File::create(&running_path).unwrap(),
+            running_path,
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Verdict {
+        self.keep(bytes);
+        PANIC.with(|panic| panic.take());
+        let verdict = catch_unwind(AssertUnwindSafe(|| (self.target)(bytes)));
+        match (verdict, PANIC.with(|panic| panic.take())) {
+            (Ok(verdict), None) => verdict,
+            (_, said) => self.broken(bytes, &said.unwrap_or_default()),
+        }
+    }
+
+    /// Keeps the input where it outlives the process, which a stack overflow ends.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.running.rewind().unwrap();
+        self.running.set_len(0).unwrap();
+        self.running.write_all(bytes).unwrap();
+    }
+
+    fn broken(&self, bytes: &[u8], said: &str) -> ! {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let folder = committed("crashes", self.name);
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{:016x}", hasher.finish()));
+        fs::write(&path, bytes).unwrap();
+        let (name, path) = (self.name, path.display());
+        panic!(
+            "{name}: an input of {} bytes broke it: {said}\n\
+             To run it alone: {INPUT}={path} cargo test -p pyroxene-fuzz {name}\n\
+             Once it is mended, commit that file.",
+            bytes.len()
+        );
+    }
+
+    fn finish(self) {
+        fs::remove_file(&self.running_path).unwrap();
+    }
+}

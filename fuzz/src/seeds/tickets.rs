@@ -1,0 +1,52 @@
+//! Tickets, keys, and what is written of people.
+
+use super::Seeds;
+use crate::targets::tickets::KEY;
+use pyroxene_common::access::{Claims, Identity, Patterns, Role};
+
+pub(super) fn seeds() -> Seeds {
+    let claims = |allow: &[&str]| Claims {
+        identity: Identity {
+            name: "ana".into(),
+            role: Role::User,
+            allow: patterns(allow),
+        },
+        issued_ms: 1000,
+        expires_ms: 2000,
+    };
+    let ticket = |allow| KEY.sign(&claims(allow)).unwrap().as_bytes().to_vec();
+    let some = claims(&["accounts.q*", "Example.*"]);
+    let users = concat!(
+        "[users.ana]\nrole = \"user\"\nallow = [\"calculator\", \"accounts.q*\"]\n",
+        "token = \"sha256:",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"\n",
+        "issued = 1000\n\n[users.bob]\nrole = \"worker\"\nallow = []\nissued = 5\nrevoked = 9\n",
+        "\n[removed]\neve = 77\n",
+    );
+    let zeros = format!("k4.secret.{}", "A".repeat(86));
+    vec![
+        ("ticket", ticket(&["*"])),
+        ("ticket-of-patterns", ticket(&["accounts.q*", "text"])),
+        ("public-key", KEY.public().to_string().into_bytes()),
+        ("secret-key", KEY.to_paserk().unwrap().as_bytes().to_vec()),
+        ("key-id", KEY.public().id().to_string().into_bytes()),
+        (
+            "token",
+            format!("prx_{}", "ab0-_c".repeat(7) + "A").into_bytes(),
+        ),
+        ("claims", serde_json::to_vec(&some).unwrap()),
+        ("patterns", br#"["*", "accounts.q*"]"#.to_vec()),
+        ("users", users.as_bytes().to_vec()),
+        ("hostile-zero-key", zeros.into_bytes()),
+        ("hostile-pattern", b"a*b*c.q*\naxbxbc\nquery".to_vec()),
+        (
+            "hostile-stars",
+            b"*a*a*a*b\naaaaaaaaaaaaaaaa\naaaaaaaa".to_vec(),
+        ),
+    ]
+}
+
+fn patterns(texts: &[&str]) -> Patterns {
+    let patterns: Vec<_> = texts.iter().map(|text| text.parse().unwrap()).collect();
+    patterns.try_into().unwrap()
+}

@@ -1,0 +1,179 @@
+//! The frames of a server, as a client with calls in flight reads them.
+
+use super::{
+    Verdict,
+    object::{Request, Response},
+    reference::{self, End, Frame},
+};
+use pyroxene_common::{
+    channel::{AttemptError, Connection, ConnectionLost, Settings},
+    codec,
+    interfaces::directory::Load,
+    message::{CallProgress, EncodedRequest, GoAway, RefusedCall},
+    wire::FrameKind,
+};
+use std::time::Duration;
+use tarpc::context::{self, Context};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::{Instant, sleep, timeout},
+};
+
+/// The greatest body that the client accepts, in bytes.
+pub const LIMIT: usize = 4096;
+
+/// How long the calls may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Longer than any call takes, and than silence is borne.
+const FOREVER: Duration = Duration::from_secs(60);
+
+/// The number of the call of a new connection that is sent at this position.
+pub(crate) fn id(position: u64) -> u64 {
+    ((position + 1) << 24) | position
+}
+
+/// Feeds a client's connection, from a server that hangs up then and from one that falls silent:
+/// every call must end, with an answer only if there was one, and the connection too.
+pub async fn run(bytes: &[u8]) -> Verdict {
+    let readable = Readable::new(bytes);
+    for hangs_up in [true, false] {
+        let (answers, lost) = all_calls(bytes, hangs_up).await;
+        for answer in answers.iter().flatten() {
+            let said = format!("{answer:?}");
+            assert!(readable.answers.contains(&said), "nobody answered {said}");
+        }
+        let refused = matches!(
+            lost,
+            ConnectionLost::Protocol(_) | ConnectionLost::Rejected(_)
+        );
+        assert!(refused || !readable.is_nonsense, "nonsense was accepted");
+        assert!(
+            !matches!(lost, ConnectionLost::Protocol(_)) || readable.may_be_refused,
+            "refused for nothing: {lost}"
+        );
+    }
+    Verdict::accepted_if(!readable.may_be_refused)
+}
+
+type Answer = Result<Response, AttemptError>;
+
+/// Makes one call, two that are sent together, one that wants no answer and one that is given up,
+/// while the server says `bytes`. Returns the answers and how the connection ended.
+async fn all_calls(bytes: &[u8], hangs_up: bool) -> (Vec<Answer>, ConnectionLost) {
+    let (ours, theirs) = duplex(64 * 1024);
+    let settings = Settings {
+        max_receive: LIMIT,
+        spin: Duration::ZERO,
+        ..Settings::CLIENT
+    };
+    let client = Connection::<Response>::new(ours, settings);
+    let context = lasting(DEADLINE);
+    let note = encoded(&Request::Note { numbers: vec![1] });
+    let requests = [
+        encoded(&Request::Echo { text: "x".into() }),
+        encoded(&Request::Pass { ms: 1 }),
+        encoded(&Request::Insist { text: None }),
+    ];
+    let [first, batch @ ..] = &requests;
+    let calling = async {
+        let short = lasting(Duration::from_millis(1));
+        let (answer, mut answers, given_up, sent) = tokio::join!(
+            client.call(&context, first),
+            client.call_batch(&context, batch),
+            client.call(&short, first),
+            client.send_one_way(&context, &note),
+        );
+        answers.extend([answer, given_up]);
+        // Whether it was sent in time is up to when the connection ends.
+        let _ = sent;
+        answers
+    };
+    let (mut reader, mut writer) = tokio::io::split(theirs);
+    let serving = async {
+        // The calls are in flight once something of them arrives.
+        let mut heard = vec![0; 4096];
+        let _ = reader.read(&mut heard).await;
+        let _ = writer.write_all(bytes).await;
+        if hangs_up {
+            let _ = writer.shutdown().await;
+        }
+        while reader.read(&mut heard).await.is_ok_and(|count| count > 0) {}
+    };
+    let ending = async {
+        let answers = timeout(FOREVER, calling).await.expect("a call never ends");
+        sleep(FOREVER).await;
+        let lost = client.lost().expect("the connection never ends");
+        let late = client.call(&lasting(DEADLINE), first).await;
+        assert!(
+            matches!(late, Err(AttemptError::NotSent(_))),
+            "a connection that ended was used: {late:?}"
+        );
+        (answers, lost)
+    };
+    tokio::select! {
+        biased;
+        end = ending => end,
+        () = async { serving.await; std::future::pending().await } => unreachable!("it is pending"),
+    }
+}
+
+fn encoded(request: &Request) -> EncodedRequest {
+    EncodedRequest::new(request).unwrap()
+}
+
+fn lasting(time: Duration) -> Context {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + time).into_std();
+    context
+}
+
+/// What can be made of a server's bytes.
+struct Readable {
+    /// The answers among them, as text.
+    answers: Vec<String>,
+    /// Whether they must end the connection, whatever else happens.
+    is_nonsense: bool,
+    /// Whether something in them may.
+    may_be_refused: bool,
+}
+
+impl Readable {
+    fn new(bytes: &[u8]) -> Self {
+        let frames = reference::frames(bytes, LIMIT);
+        let mut answers = Vec::new();
+        let mut go_away = false;
+        let mut bad_frame = false;
+        for frame in &frames.whole {
+            bad_frame |= !is_sound(frame);
+            go_away |= frame.kind == FrameKind::GoAway;
+            if let Ok(tarpc::Response {
+                message: Ok(answer),
+                ..
+            }) = codec::decode::<tarpc::Response<Response>>(frame.body)
+            {
+                answers.push(format!("{answer:?}"));
+            }
+        }
+        let any = bad_frame || frames.end == End::Nonsense;
+        Self {
+            answers,
+            // A client that is told to go away need not read on.
+            is_nonsense: any && !go_away,
+            may_be_refused: any,
+        }
+    }
+}
+
+/// Whether a client can read a frame.
+fn is_sound(frame: &Frame<'_>) -> bool {
+    match frame.kind {
+        FrameKind::Call => codec::decode::<tarpc::Response<Response>>(frame.body).is_ok(),
+        FrameKind::Refused => codec::decode::<RefusedCall>(frame.body).is_ok(),
+        FrameKind::GoAway => codec::decode::<GoAway>(frame.body).is_ok(),
+        FrameKind::Load => codec::decode::<Load>(frame.body).is_ok(),
+        FrameKind::Progress => codec::decode::<CallProgress>(frame.body).is_ok(),
+        FrameKind::Ping | FrameKind::Pong => true,
+        FrameKind::Batch | FrameKind::OneWay | FrameKind::Credential | FrameKind::Watched => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! Every built-in interface, seen without its types.
+
+use super::Verdict;
+use pyroxene_common::{
+    codec,
+    interface::{Interface, Outcome},
+    interfaces::{
+        access::Access, accounts::Accounts, calculator::Calculator, directory::Directory,
+        echo::Echo, hash::Hash, invoke::Invoke, tasks::Tasks, text::Text, topics::Topics,
+    },
+    json,
+    message::EncodedRequest,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// What can be done with an interface's messages.
+pub(crate) struct Face {
+    /// The interface's name.
+    pub(crate) name: &'static str,
+    /// Reads an encoded request.
+    pub(super) request: fn(&[u8]) -> Verdict,
+    /// Reads an encoded response.
+    pub(super) response: fn(&[u8]) -> Verdict,
+    /// Reads a method and its arguments in JSON.
+    pub(super) invocation: fn(&str, &str) -> Verdict,
+    /// The encoded request of a method and its arguments in JSON.
+    pub(crate) encoded_request: fn(&str, &str) -> Vec<u8>,
+    /// The encoded response of a variant in JSON.
+    pub(crate) encoded_response: fn(&str) -> Vec<u8>,
+}
+
+/// All of them. Files of the corpus name them by their positions: new ones are put at the end.
+pub(crate) const FACES: [Face; 10] = [
+    Face::of::<Access>(),
+    Face::of::<Accounts>(),
+    Face::of::<Calculator>(),
+    Face::of::<Directory>(),
+    Face::of::<Echo>(),
+    Face::of::<Hash>(),
+    Face::of::<Invoke>(),
+    Face::of::<Tasks>(),
+    Face::of::<Text>(),
+    Face::of::<Topics>(),
+];
+
+impl Face {
+    const fn of<I: Interface>() -> Self {
+        Self {
+            name: I::NAME,
+            request: |bytes| match codec::decode::<I::Request>(bytes) {
+                Ok(request) => {
+                    check_request::<I>(&request);
+                    Verdict::Accepted
+                }
+                Err(_) => Verdict::Refused,
+            },
+            response: |bytes| match codec::decode::<I::Response>(bytes) {
+                Ok(response) => {
+                    check_response::<I>(&response);
+                    Verdict::Accepted
+                }
+                Err(_) => Verdict::Refused,
+            },
+            invocation: |method, arguments| match json::request::<I>(method, arguments) {
+                Ok(request) => {
+                    assert_eq!(I::method(&request).map(|known| known.name), Some(method));
+                    check_request::<I>(&request);
+                    Verdict::Accepted
+                }
+                Err(refused) => {
+                    assert!(!refused.to_string().is_empty());
+                    Verdict::Refused
+                }
+            },
+            encoded_request: |method, arguments| {
+                let request = json::request::<I>(method, arguments);
+                codec::encode(&request.unwrap()).unwrap()
+            },
+            encoded_response: |json| {
+                let response: I::Response = serde_json::from_str(json).unwrap();
+                codec::encode(&response).unwrap()
+            },
+        }
+    }
+}
+
+fn check_request<I: Interface>(request: &I::Request) {
+    assert!(I::method(request).is_some());
+    check_codec(request);
+    assert!(!format!("{request:?}").is_empty());
+}
+
+fn check_response<I: Interface>(response: &I::Response) {
+    assert!(I::response_index(response) < I::METHODS.len());
+    check_codec(response);
+    assert!(!format!("{response:?}").is_empty());
+    let shown = json::response::<I>(response);
+    let failed = matches!(I::outcome(response), Outcome::Failed(_));
+    match shown {
+        Ok(text) => {
+            assert!(!failed, "an error was shown as an answer");
+            serde_json::from_str::<&RawValue>(&text).expect("an answer that is no JSON");
+        }
+        Err(error) => assert!(!error.to_string().is_empty() || failed),
+    }
+}
+
+/// What was read is written, and the same is read again; also in pieces.
+fn check_codec<T: Serialize + DeserializeOwned>(value: &T) {
+    let bytes = codec::encode(value).expect("what was read cannot be written");
+    let again: T = codec::decode(&bytes).expect("what was written cannot be read");
+    assert_eq!(codec::encode(&again).as_ref(), Ok(&bytes));
+    let pieces = match EncodedRequest::new(value).unwrap() {
+        EncodedRequest::Small(bytes) => bytes,
+        EncodedRequest::Large { pieces, .. } => pieces.concat(),
+    };
+    assert_eq!(pieces, bytes);
+}

@@ -1,0 +1,158 @@
+//! The frames of a client, as a server reads them.
+
+use super::{
+    Verdict,
+    object::{Object, Probe, Response},
+    reference::{self, End, Frames, Message},
+};
+use pyroxene_common::{
+    channel::{ConnectionLost, Session, Settings, serve},
+    codec,
+    host::Service,
+    message::{GoAway, RefusedCall},
+    scope::Caller,
+    wire::FrameKind,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The greatest body that the server accepts, in bytes. A damaged length is soon beyond it.
+pub const LIMIT: usize = 4096;
+
+/// Longer than any call takes.
+const FOREVER: Duration = Duration::from_secs(60);
+
+/// Feeds a server's connection, once in large pieces and once in small ones: it must end in time,
+/// the same way, for the same reason as another reading of the frames gives; and what it answers
+/// must be answers to what was asked.
+pub async fn run(bytes: &[u8]) -> Verdict {
+    let frames = reference::frames(bytes, LIMIT);
+    let expected = fault(&frames);
+    let ends = [
+        serve_all(bytes, 64 * 1024).await,
+        serve_all(bytes, 23).await,
+    ];
+    for (ended, heard) in &ends {
+        match ended {
+            ConnectionLost::Closed => assert!(!expected, "nonsense was accepted"),
+            ConnectionLost::Protocol(_) => assert!(expected, "refused for nothing: {ended}"),
+            other => panic!("it ended otherwise: {other:?}"),
+        }
+        check_answers(&frames, heard);
+    }
+    let [(first, _), (second, _)] = &ends;
+    assert_eq!(first.to_string(), second.to_string());
+    Verdict::accepted_if(!expected && frames.end == End::Clean)
+}
+
+/// Serves a client that sends `bytes` and hangs up. Returns how the connection ended and what the
+/// client heard.
+async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
+    let session = Session {
+        settings: Settings {
+            max_receive: LIMIT,
+            max_in_flight: 8,
+            max_buffered: 1 << 20,
+            spin: Duration::ZERO,
+            ..Settings::SERVER
+        },
+        caller: Arc::new(Caller::default()),
+        drain: CancellationToken::new(),
+        load: None,
+        renew: Some(Arc::new(|_: &[u8]| {})),
+    };
+    let (ours, theirs) = duplex(pipe);
+    let (mut reader, mut writer) = tokio::io::split(ours);
+    let service = Arc::new(Service::<Probe, _>::new(Object));
+    let serving = serve(theirs, service, session);
+    let writing = async {
+        // The server may be gone before it has read everything.
+        let _ = writer.write_all(bytes).await;
+        let _ = writer.shutdown().await;
+    };
+    let mut heard = Vec::new();
+    let reading = reader.read_to_end(&mut heard);
+    let all = async { tokio::join!(serving, writing, reading) };
+    let (ended, (), read) = timeout(FOREVER, all).await.expect("it never ends");
+    read.unwrap();
+    (ended, heard)
+}
+
+/// Whether a server must end the connection for what it reads.
+fn fault(frames: &Frames<'_>) -> bool {
+    let is_message = |body: &&[u8]| reference::message(body).is_some();
+    let mut whole = frames.whole.iter();
+    let bad = whole.any(|frame| match frame.kind {
+        FrameKind::Call | FrameKind::Watched => !is_message(&frame.body),
+        FrameKind::Batch => {
+            !reference::batch(frame.body).is_some_and(|messages| messages.iter().all(is_message))
+        }
+        FrameKind::OneWay => !matches!(reference::message(frame.body), Some(Message::Request(_))),
+        FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
+        FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
+    });
+    bad || frames.end == End::Nonsense
+}
+
+/// Checks that a server said nothing but whole frames: at most one answer to each call, the pongs
+/// to the pings, and why it ends.
+fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
+    let mut calls = HashMap::<u64, usize>::new();
+    let mut pings = Vec::new();
+    for frame in &asked.whole {
+        let bodies = match frame.kind {
+            FrameKind::Call | FrameKind::Watched => vec![frame.body],
+            // What stands before the cut was asked.
+            FrameKind::Batch => whole_messages(frame.body),
+            FrameKind::Ping => {
+                pings.push(frame.body);
+                continue;
+            }
+            _ => continue,
+        };
+        for body in bodies {
+            if let Some(Message::Request(id)) = reference::message(body) {
+                *calls.entry(id).or_default() += 1;
+            }
+        }
+    }
+    let mut pings = pings.into_iter();
+    let heard = reference::frames(heard, usize::MAX);
+    for frame in &heard.whole {
+        let id = match frame.kind {
+            FrameKind::Call => {
+                let answer = codec::decode::<tarpc::Response<Response>>(frame.body);
+                answer.expect("an answer cannot be read").request_id
+            }
+            FrameKind::Refused => {
+                let refused = codec::decode::<RefusedCall>(frame.body);
+                refused.expect("a refusal cannot be read").request_id
+            }
+            FrameKind::Pong => {
+                assert_eq!(Some(frame.body), pings.next(), "a pong without its ping");
+                continue;
+            }
+            FrameKind::GoAway => {
+                codec::decode::<GoAway>(frame.body).expect("a reason cannot be read");
+                continue;
+            }
+            FrameKind::Ping => continue,
+            other => panic!("a server sent a {other:?} frame"),
+        };
+        let left = calls.get_mut(&id).expect("an answer to what nobody asked");
+        *left = left.checked_sub(1).expect("more answers than calls");
+    }
+    assert_ne!(heard.end, End::Nonsense, "a server sent nonsense");
+}
+
+/// The messages of a batch that may be cut short.
+fn whole_messages(body: &[u8]) -> Vec<&[u8]> {
+    (0..=body.len())
+        .rev()
+        .find_map(|end| reference::batch(body.get(..end)?))
+        .unwrap_or_default()
+}
