@@ -8,6 +8,8 @@ mod process;
 mod rpc;
 mod table;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -23,7 +25,10 @@ enum Command {
     Rpc(rpc::Options),
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
-    ServeRpc { system: rpc::System },
+    ServeRpc {
+        system: rpc::System,
+        secrets: Option<PathBuf>,
+    },
     /// Host the echo object at a name server until standard input closes
     #[command(hide = true)]
     ServeRpcWorker { nameserver: String },
@@ -33,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     let command = Cli::parse().command;
     let runtime = match &command {
         // As the worker's own daemon does it.
-        Command::ServeRpc { system } if system.is_worker() => pyroxene_worker::runtime()?,
+        Command::ServeRpc { system, .. } if system.is_worker() => pyroxene_worker::runtime()?,
         Command::ServeRpcWorker { .. } => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
@@ -43,7 +48,9 @@ fn main() -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Rpc(options) => rpc::run(options).await,
-        Command::ServeRpc { system } => process::serve_while_parent_lives(system.serve()).await,
+        Command::ServeRpc { system, secrets } => {
+            process::serve_while_parent_lives(system.serve(secrets)).await
+        }
         Command::ServeRpcWorker { nameserver } => {
             process::serve_while_parent_lives(rpc::serve_worker(nameserver)).await
         }

@@ -5,6 +5,7 @@
 
 pub(crate) mod pyroxene;
 pub(crate) mod raw;
+pub(crate) mod secured;
 pub(crate) mod tarpc_peer;
 pub(crate) mod tonic_peer;
 
@@ -19,7 +20,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
-use self::tarpc_peer::Handlers;
+use self::{secured::Secrets, tarpc_peer::Handlers};
 use super::{Cell, Windows, payload::Payload};
 use crate::{
     load::{self, Measurement, Operation},
@@ -39,6 +40,8 @@ pub(crate) enum System {
     Tonic,
     PyroxeneDirect,
     PyroxeneBalanced,
+    PyroxeneTls,
+    PyroxeneAuthorised,
 }
 
 /// A client of an echo server: one call in flight.
@@ -49,12 +52,14 @@ pub(crate) trait Echo: Send + 'static {
 
 impl System {
     /// What is measured unless something else is asked for.
-    pub(crate) const DEFAULT: [Self; 5] = [
+    pub(crate) const DEFAULT: [Self; 7] = [
         Self::Raw,
         Self::Tarpc,
         Self::Tonic,
         Self::PyroxeneDirect,
         Self::PyroxeneBalanced,
+        Self::PyroxeneTls,
+        Self::PyroxeneAuthorised,
     ];
 
     /// The name on the command line and in results.
@@ -66,11 +71,20 @@ impl System {
 
     /// Whether its server is one of this project's workers.
     pub(crate) fn is_worker(self) -> bool {
-        self == System::PyroxeneDirect
+        matches!(
+            self,
+            System::PyroxeneDirect | System::PyroxeneTls | System::PyroxeneAuthorised
+        )
+    }
+
+    /// Whether client and server have secrets to share.
+    fn is_secured(self) -> bool {
+        matches!(self, System::PyroxeneTls | System::PyroxeneAuthorised)
     }
 
     /// Listens on a free port, announces it and serves until an error.
-    pub(crate) async fn serve(self) -> Result<()> {
+    pub(crate) async fn serve(self, secrets: Option<PathBuf>) -> Result<()> {
+        let secrets = || secrets.context("there is no directory with secrets");
         match self {
             System::Raw => raw::serve(listen().await?).await,
             System::Tarpc => tarpc_peer::serve(listen().await?, Handlers::Spawned).await,
@@ -78,13 +92,17 @@ impl System {
             System::Tonic => tonic_peer::serve(listen().await?).await,
             System::PyroxeneDirect => pyroxene::serve_direct().await,
             System::PyroxeneBalanced => pyroxene::serve_balanced(&this_program()?).await,
+            System::PyroxeneTls => secured::serve_tls(&secrets()?).await,
+            System::PyroxeneAuthorised => secured::serve_authorised(&secrets()?).await,
         }
     }
 
     /// Starts a server of this system in a process of its own, loads it from this process and
     /// stops it.
     pub(crate) async fn measure(self, cell: Cell, windows: Windows) -> Result<Measurement> {
-        let server = self.start(&this_program()?).await?;
+        let secrets = self.is_secured().then(Secrets::create).transpose()?;
+        let server = self.start(&this_program()?, secrets.as_ref()).await?;
+        let secrets = || secrets.as_ref().context("there are no secrets");
         let (address, in_flight) = (server.address(), cell.in_flight);
         let measurement = match self {
             System::Raw => {
@@ -107,13 +125,25 @@ impl System {
                 let clients = pyroxene::connect_balanced(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }
+            System::PyroxeneTls => {
+                let clients = secured::connect_tls(address, in_flight, secrets()?).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::PyroxeneAuthorised => {
+                let clients = secured::connect_authorised(address, in_flight, secrets()?).await?;
+                load_clients(clients, cell, windows).await
+            }
         }?;
         server.stop().await?;
         Ok(measurement)
     }
 
-    async fn start(self, program: &Path) -> Result<ChildServer> {
-        ChildServer::start(program, &["serve-rpc", &self.name()]).await
+    async fn start(self, program: &Path, secrets: Option<&Secrets>) -> Result<ChildServer> {
+        let name = self.name();
+        let mut arguments = vec!["serve-rpc", &name];
+        let secrets = secrets.map(|secrets| secrets.path().to_string_lossy());
+        arguments.extend(secrets.as_deref());
+        ChildServer::start(program, &arguments).await
     }
 }
 

@@ -17,7 +17,7 @@ use tarpc::context;
 use super::Echo;
 use crate::process::{self, ChildServer};
 
-const OBJECT: &str = "bench.echo";
+pub(super) const OBJECT: &str = "bench.echo";
 
 pyroxene_common::interface! {
     /// Echoes bytes, as the peers do.
@@ -27,24 +27,28 @@ pyroxene_common::interface! {
         /// Answers the payload.
         #[repeatable]
         async fn echo(payload: Blob) -> Blob;
+        /// What nobody calls: not everybody may call everything.
+        async fn other();
     }
 }
 use service::EchoServiceClient;
 
 #[derive(Clone)]
-struct Server;
+pub(super) struct Server;
 
 impl service::EchoService for Server {
     async fn echo(self, _: context::Context, payload: Blob) -> Blob {
         payload
     }
+
+    async fn other(self, _: context::Context) {}
 }
 
-fn any_port() -> Endpoint {
+pub(super) fn any_port() -> Endpoint {
     Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
+pub(super) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
     Ok(endpoint.to_string().parse()?)
 }
 
@@ -100,7 +104,7 @@ pub(crate) async fn connect_balanced(
     Ok(callers(client, in_flight))
 }
 
-fn callers<S: Clone>(client: EchoServiceClient<S>, in_flight: usize) -> Vec<Caller<S>> {
+pub(super) fn callers<S: Clone>(client: EchoServiceClient<S>, in_flight: usize) -> Vec<Caller<S>> {
     (0..in_flight).map(|_| Caller(client.clone())).collect()
 }
 

@@ -1,0 +1,141 @@
+//! This project with what security adds: TLS alone, and a caller who may call one method of two.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use pyroxene_certs::{Authority, Request};
+use pyroxene_client::{ClientConfig, Credentials, Direct};
+use pyroxene_common::{
+    access::{Clock, Gate, Patterns, Role},
+    host::{Host, HostConfig, Object},
+    tls::{ClientAuth, KeyPair, TlsClient, TlsServer},
+};
+use pyroxene_nameserver::{
+    NameServer, NameServerConfig,
+    users::{Users, domain_key},
+};
+use tempfile::TempDir;
+
+use super::pyroxene::{
+    Caller, EchoService, OBJECT, Server, any_port, callers, service::EchoServiceClient,
+    socket_address,
+};
+use crate::process;
+
+const USER: &str = "ana";
+
+/// A certificate authority, a server's certificate, and a users file with one user.
+pub(crate) struct Secrets {
+    directory: TempDir,
+    token: String,
+}
+
+impl Secrets {
+    /// Makes them in a directory that goes with them.
+    pub(crate) fn create() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let authority = Authority::create(directory.path())?;
+        let server = authority.issue(&Request::new("server"))?;
+        server.save(directory.path(), "server", false)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let now = u64::try_from(now)?;
+        let one_method = Patterns::try_from(vec![format!("{OBJECT}.echo").parse()?])?;
+        let token = Users::edit_or_create(&users(directory.path()), |users| {
+            users.add(USER, Role::User, one_method, now)
+        })?;
+        Ok(Self {
+            token: token.expose().to_string(),
+            directory,
+        })
+    }
+
+    /// Where they are.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+fn users(directory: &Path) -> PathBuf {
+    directory.join("users.toml")
+}
+
+fn name_server(directory: &Path) -> String {
+    format!("unix:{}", directory.join("nameserver.sock").display())
+}
+
+fn objects() -> HashMap<String, Object> {
+    let object = Object::from_service::<EchoService, _>(Server);
+    HashMap::from([(OBJECT.to_owned(), object)])
+}
+
+/// Serves the object over TLS.
+pub(crate) async fn serve_tls(directory: &Path) -> Result<()> {
+    let own = KeyPair {
+        certificate: directory.join("server.crt"),
+        key: directory.join("server.key"),
+    };
+    let mut config = HostConfig::new(any_port(), "bench");
+    config.tls = Some(TlsServer::new(own, None, ClientAuth::None)?);
+    let host = Host::bind(config, objects()).await?;
+    process::announce(socket_address(host.local_addr())?)?;
+    std::future::pending().await
+}
+
+/// Serves the object to those whom a name server beside it knows.
+pub(crate) async fn serve_authorised(directory: &Path) -> Result<()> {
+    let users = users(directory);
+    let beside = NameServerConfig::new(name_server(directory).parse()?).users(&users);
+    let _name_server = NameServer::bind(beside).await?;
+    let gate = Gate::default();
+    gate.trust(0, domain_key(&users)?.public(), Clock::Own);
+    let mut config = HostConfig::new(any_port(), "bench");
+    config.gate = Some(Arc::new(gate));
+    let host = Host::bind(config, objects()).await?;
+    process::announce(socket_address(host.local_addr())?)?;
+    std::future::pending().await
+}
+
+/// Opens one connection with TLS that all callers share.
+pub(crate) async fn connect_tls(
+    address: SocketAddr,
+    in_flight: usize,
+    secrets: &Secrets,
+) -> Result<Vec<Caller<Direct<EchoService>>>> {
+    let tls = TlsClient::new(secrets.path().join("ca.crt"), None)?;
+    connect(address, in_flight, config(secrets)?.tls(tls)).await
+}
+
+/// Opens one connection as somebody who may call one method, which all callers share.
+pub(crate) async fn connect_authorised(
+    address: SocketAddr,
+    in_flight: usize,
+    secrets: &Secrets,
+) -> Result<Vec<Caller<Direct<EchoService>>>> {
+    let credentials = Credentials::new(USER, &secrets.token);
+    connect(
+        address,
+        in_flight,
+        config(secrets)?.credentials(credentials),
+    )
+    .await
+}
+
+fn config(secrets: &Secrets) -> Result<ClientConfig> {
+    ClientConfig::new(&name_server(secrets.path())).context("the name server's address")
+}
+
+async fn connect(
+    address: SocketAddr,
+    in_flight: usize,
+    config: ClientConfig,
+) -> Result<Vec<Caller<Direct<EchoService>>>> {
+    let direct = Direct::<EchoService>::connect_with(&address.into(), OBJECT, &config).await?;
+    let client: EchoServiceClient<_> = direct.client();
+    Ok(callers(client, in_flight))
+}
