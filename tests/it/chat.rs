@@ -198,7 +198,8 @@ async fn a_name_is_taken_until_its_member_leaves_or_is_no_longer_heard_of() {
     // If all that knew of it died at once, the member tells those that are left.
     eventually("ana is still there", || async {
         let members = members_if_reached(&broker).await?;
-        let still_there = members == ["ana"];
+        // Bob may be back for his lease, if nobody is left who was told that he went.
+        let still_there = members.iter().any(|member| member == "ana");
         still_there.then_some(()).ok_or(format!("{members:?}"))
     })
     .await;
