@@ -104,6 +104,11 @@ impl Roster {
             .or_insert_with(|| now + LEFT);
     }
 
+    /// Whether it is known that a session has left.
+    pub fn has_left(&self, session: &str, now: Instant) -> bool {
+        self.left.get(session).is_some_and(|until| *until > now)
+    }
+
     /// The session that has a name.
     pub fn session(&self, name: &str, now: Instant) -> Option<&str> {
         let held = self.members.get(name).filter(|held| held.until > now);
@@ -194,6 +199,7 @@ mod tests {
         there.merge(here.present(now), 3, now);
         there.merge(before, 3, now);
         assert_eq!(names(&there, now), [""; 0]);
+        assert!(there.has_left("1", now) && !there.has_left("1", now + LEFT));
         assert_eq!(claim(&mut there, "ana", "1", now), Ok(()));
         assert_eq!(names(&there, now), ["ana"]);
         here.expire(now + LEFT);

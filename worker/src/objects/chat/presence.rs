@@ -241,16 +241,21 @@ impl Presence {
         session: Option<&str>,
         known: bool,
     ) -> Result<(), ChatError> {
+        let is_others = |there: &String| !known && session.is_some_and(|session| session != there);
+        if self.session(name).as_ref().is_some_and(is_others) {
+            // The other one may have gone a moment ago, which the name servers know.
+            self.glance().await;
+        }
         match (self.session(name), session) {
-            (Some(there), Some(session)) if there != session && !known => {
-                Err(refuse(name, &Refused::Taken))
-            }
+            (Some(there), _) if is_others(&there) => Err(refuse(name, &Refused::Taken)),
             (Some(there), _) => {
                 // It is told with the next beat.
                 let claimed = self.lock().claim(name, &there, Instant::now());
                 self.awake.notify_one();
                 claimed.map_err(|refused| refuse(name, &refused))
             }
+            // What is heard of a member that left was said before.
+            (None, Some(session)) if self.lock().all.has_left(session, Instant::now()) => Ok(()),
             // It has been away for too long, or this worker is new here.
             (None, Some(session)) => self.claim(name, session).await,
             (None, None) => Ok(()),
