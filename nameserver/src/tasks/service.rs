@@ -47,6 +47,15 @@ async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result
     }
 }
 
+/// For how long somebody can be kept waiting.
+fn patience(context: &Context, wait_ms: u64) -> Duration {
+    let left = context
+        .deadline
+        .saturating_duration_since(std::time::Instant::now());
+    let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
+    Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience)
+}
+
 fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
     answers.into_iter().next().ok_or_else(|| {
         let sentence = "a question was not answered".to_owned();
@@ -75,7 +84,8 @@ impl TasksService {
         let id = store_id(id)?;
         let caller = scope::current().caller;
         if let Some(identity) = caller.identity.as_deref() {
-            check_change(Some(identity), &self.brief(id).await?)?;
+            let submitter = self.brief(id).await?.submitter;
+            check_change(Some(identity), id, &submitter)?;
         }
         Ok(id)
     }
@@ -177,15 +187,10 @@ impl tasks::Tasks for TasksService {
     ) -> Result<Status, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
-        let now = Instant::now();
-        let left = context
-            .deadline
-            .saturating_duration_since(std::time::Instant::now());
-        let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
-        let until = now + Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience);
+        let until = Instant::now() + patience(&context, wait_ms);
         let id = store_id(&id)?;
         let task = self.brief(id).await?;
-        check_look(caller.identity.as_deref(), &task)?;
+        check_look(caller.identity.as_deref(), id, &task.submitter)?;
         if task.state.is_final()
             && let Some(status) = self.settled(id).await?
         {
@@ -199,7 +204,7 @@ impl tasks::Tasks for TasksService {
         let caller = scope::current().caller;
         let task = ask(self.0.store.task(store_id(&id)?)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
-        check_look(caller.identity.as_deref(), &task)?;
+        check_look(caller.identity.as_deref(), task.id, &task.submitter)?;
         Ok(convert::task(task))
     }
 
@@ -249,5 +254,31 @@ impl tasks::Tasks for TasksService {
         }
         let count = |state: TaskState| (state, by_state.get(&state).copied().unwrap_or(0));
         Ok(TaskState::ALL.into_iter().map(count).collect())
+    }
+
+    async fn ended(self, context: Context, id: TaskId, wait_ms: u64) -> Result<Status, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let caller = caller.identity.as_deref();
+        let until = Instant::now() + patience(&context, wait_ms);
+        let id = store_id(&id)?;
+        match self.0.store.submitter_of_open(id) {
+            // Nothing has to be read for most of those who wait.
+            Some(submitter) => check_look(caller, id, &submitter)?,
+            None => {
+                let task = self.brief(id).await?;
+                check_look(caller, id, &task.submitter)?;
+                if task.state.is_final()
+                    && let Some(status) = self.settled(id).await?
+                {
+                    return Ok(status);
+                }
+            }
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match self.0.store.wait(id, left).await {
+            Some(settlement) => Ok(convert::settled(settlement)),
+            None => Ok(convert::status(self.brief(id).await?)),
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::store::{
     },
     tasks::{millis, query, sweep::Sweep},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 impl Store {
@@ -40,8 +40,27 @@ impl Store {
             bytes += task.arguments.len() + 200;
         }
         let named = tasks.into_iter().map(|task| (TaskId::generate(), task));
-        let named = named.collect();
-        self.0.writer.write(bytes, Request::Submit, named).await
+        let named: Vec<_> = named.collect();
+        let opened = named
+            .iter()
+            .map(|(id, task)| (*id, Arc::from(&*task.submitter)));
+        self.0.waiters.open(opened);
+        let ids: Vec<TaskId> = named.iter().map(|(id, _)| *id).collect();
+        let submitted = self.0.writer.write(bytes, Request::Submit, named).await;
+        match &submitted {
+            Ok(submitted) => {
+                let of_old = ids.iter().zip(submitted).filter(|(id, one)| one.id != **id);
+                self.0.waiters.forget(of_old.map(|(id, _)| *id));
+            }
+            Err(_) => self.0.waiters.forget(ids),
+        }
+        submitted
+    }
+
+    /// Who submitted a task, if that was in this process and not long ago, and it is not known to have
+    /// ended: what is asked most often, without a question to the database.
+    pub fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
+        self.0.waiters.submitter_of_open(id)
     }
 
     /// Takes queued tasks: of each object as many as asked for, those of the highest priority first

@@ -5,7 +5,7 @@ use crate::{
     store::{Ending, Finish, Running, TaskId},
     tasks::{attempt::Taken, lease::Held, notes},
 };
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long what is to be written at the end may take.
@@ -33,6 +33,7 @@ impl Dispatcher {
         let Some(held) = self.held else {
             return Vec::new();
         };
+        let ids: HashSet<TaskId> = ids.iter().copied().collect();
         let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
         let here = waiting.filter(|taken| ids.contains(&taken.task.id));
         here.map(|taken| running(&taken.task, held)).collect()
