@@ -4,6 +4,7 @@ use super::{
     Shared,
     convert::{self, LONGEST_LIST, store_id, unknown},
     permission::{check_change, check_look, check_submission, only_of},
+    places::Placed,
 };
 use crate::store::{self, StoreError};
 use pyroxene_common::{
@@ -90,13 +91,25 @@ impl TasksService {
         Ok(id)
     }
 
+    /// Writes tasks, and tells the dispatcher which of them are its own. This goes on if nobody waits
+    /// for it any more.
+    async fn write(&self, tasks: Vec<store::NewTask>) -> Result<Vec<store::Submitted>, StoreError> {
+        let Placed { tasks, reservation } = self.0.places.take(tasks);
+        let store = self.0.store.clone();
+        let written = tokio::spawn(async move {
+            let outcome = store.submit_and_claim(tasks).await;
+            reservation.settle(outcome)
+        });
+        written.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     async fn submit_all(&self, tasks: Vec<store::NewTask>) -> Result<Vec<TaskId>, TasksError> {
         let delayed = tasks.iter().any(|task| !task.delay.is_zero());
         let keys: Vec<_> = tasks
             .iter()
             .map(|task| task.idempotency_key.clone())
             .collect();
-        let submitted = ask(self.0.store.submit(tasks)).await?;
+        let submitted = ask(self.write(tasks)).await?;
         let taken = submitted
             .iter()
             .position(|one| one.submission == store::Submission::KeyTaken);
