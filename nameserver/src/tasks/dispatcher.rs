@@ -269,7 +269,7 @@ impl Dispatcher {
         if let Some(lane) = self.lanes.get_mut(&sent.lane) {
             lane.sent = lane.sent.saturating_sub(1);
             if matches!(ending, Ending::Succeeded { .. } | Ending::Failed { .. }) {
-                lane.pace.answered(took);
+                lane.pace.answered(took, Instant::now());
             }
         }
         let worker = sent.at.worker();

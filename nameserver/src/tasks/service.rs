@@ -38,9 +38,10 @@ const LOOK_EACH: Duration = Duration::from_millis(2);
 #[derive(Clone, Debug)]
 pub(crate) struct TasksService(pub(super) Shared);
 
-/// A bounded question to the store.
+/// A bounded question to the store. What the database's driver needs for one is large, and would be
+/// moved about with every call, whether that asks or not: so it is kept apart.
 async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
-    match timeout(STORE_PATIENCE, question).await {
+    match timeout(STORE_PATIENCE, Box::pin(question)).await {
         Ok(answer) => answer.map_err(TasksError::from),
         Err(_) => Err(TasksError::Unavailable {
             sentence: "the store does not answer".to_owned(),
