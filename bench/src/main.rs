@@ -7,6 +7,7 @@ mod load;
 mod process;
 mod rpc;
 mod table;
+mod tasks;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Echo calls: throughput and latency of every system, side by side
     Rpc(rpc::Options),
+    /// Durable tasks from submission to end, and appends to topics, on every store
+    Tasks(tasks::Options),
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
     ServeRpc {
@@ -32,14 +35,22 @@ enum Command {
     /// Host the echo object at a name server until standard input closes
     #[command(hide = true)]
     ServeRpcWorker { nameserver: String },
+    /// Serve a name server over a store until standard input closes
+    #[command(hide = true)]
+    ServeTasksNameserver { store: String },
+    /// Host the empty object at a name server until standard input closes
+    #[command(hide = true)]
+    ServeTasksWorker { nameserver: String },
 }
 
 fn main() -> anyhow::Result<()> {
     let command = Cli::parse().command;
     let runtime = match &command {
-        // As the worker's own daemon does it.
+        // As the daemons do it.
         Command::ServeRpc { system, .. } if system.is_worker() => pyroxene_worker::runtime()?,
-        Command::ServeRpcWorker { .. } => pyroxene_worker::runtime()?,
+        Command::ServeRpcWorker { .. }
+        | Command::ServeTasksNameserver { .. }
+        | Command::ServeTasksWorker { .. } => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
     runtime.block_on(run(command))
@@ -53,6 +64,13 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::ServeRpcWorker { nameserver } => {
             process::serve_while_parent_lives(rpc::serve_worker(nameserver)).await
+        }
+        Command::Tasks(options) => tasks::run(options).await,
+        Command::ServeTasksNameserver { store } => {
+            process::serve_while_parent_lives(tasks::broker::serve_nameserver(&store)).await
+        }
+        Command::ServeTasksWorker { nameserver } => {
+            process::serve_while_parent_lives(tasks::broker::serve_worker(nameserver)).await
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     leases::{self, Acquire, Renew},
     model::{
         Cancelled, Claim, Claimed, Fence, Finish, Finished, Lease, LeaseLost, NewEntry, Progress,
-        RegisteredName, Retention, Retried, Revocation, Started, Submitted, Swept, TaskId,
+        RegisteredName, Retention, Retried, Revocation, Started, Swept, TaskId,
     },
     revocations,
     sql::SqlResult,
@@ -130,7 +130,7 @@ macro_rules! operations {
 
 operations! {
     /// New tasks.
-    Submit submit: submit::Named => Submitted, submit::submit, Lane::Submit, true;
+    Submit submit: submit::Named => submit::Answer, submit::submit, Lane::Submit, true;
     /// New entries of topics.
     Append append: NewEntry => i64, topics::append, Lane::Append, true;
     /// The workers of attempts. If it is forgotten, an attempt ends without naming its worker.

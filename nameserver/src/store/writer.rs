@@ -7,6 +7,7 @@ use super::{
     batch::{Batch, Lane, Queued, Request},
     error::StoreError,
     hints::Hints,
+    waiters::Waiters,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -47,6 +48,7 @@ impl Writer {
     pub(super) fn start(
         backend: &Arc<Backend>,
         hints: &Hints,
+        waiters: &Arc<Waiters>,
         patience: Duration,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -61,7 +63,8 @@ impl Writer {
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..writers {
                 let (queue, backend) = (Arc::clone(&receiver), Arc::clone(backend));
-                tasks.spawn(write_all(queue, backend, hints.clone(), stop.clone()));
+                let told = (hints.clone(), Arc::clone(waiters));
+                tasks.spawn(write_all(queue, backend, told, stop.clone()));
             }
             sender
         });
@@ -103,13 +106,14 @@ impl Writer {
 async fn write_all(
     queue: Arc<Mutex<mpsc::Receiver<Queued>>>,
     backend: Arc<Backend>,
-    hints: Hints,
+    (hints, waiters): (Hints, Arc<Waiters>),
     stop: CancellationToken,
 ) {
     while let Some(mut batch) = next_batch(&mut *queue.lock().await, &stop).await {
         match backend.write(&mut batch).await {
-            Ok(effects) => {
+            Ok(mut effects) => {
                 batch.answer(Ok(()));
+                waiters.settle(std::mem::take(&mut effects.ends));
                 hints.tell(effects);
             }
             Err(error) => {

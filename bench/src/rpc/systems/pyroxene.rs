@@ -44,11 +44,11 @@ impl service::EchoService for Server {
     async fn other(self, _: context::Context) {}
 }
 
-pub(super) fn any_port() -> Endpoint {
+pub(crate) fn any_port() -> Endpoint {
     Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-pub(super) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
+pub(crate) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
     Ok(endpoint.to_string().parse()?)
 }
 

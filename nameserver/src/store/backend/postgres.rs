@@ -35,12 +35,15 @@ pub(in crate::store) struct PostgresStore {
 
 /// What each transaction begins with: the time, and settings for itself.
 ///
-/// The planner must not think that a table is small because it was when it last looked. A process
-/// that is frozen within a transaction must not keep its locks.
+/// The planner must not think that a table is small because it was when it last looked, and need not
+/// plan the same statement again. Scans that are forbidden look so dear to it that it would compile
+/// machine code for every statement. A process that is frozen within a transaction must not keep its locks.
 macro_rules! prelude {
     ($synchronous:literal) => {
         concat!(
             "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ",
+            "set_config('plan_cache_mode', 'force_generic_plan', true), ",
+            "set_config('jit', 'off', true), ",
             "set_config('enable_seqscan', 'off', true), ",
             "set_config('enable_hashjoin', 'off', true), ",
             "set_config('enable_mergejoin', 'off', true), ",

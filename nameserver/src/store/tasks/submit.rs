@@ -1,37 +1,53 @@
 //! Submission.
 
-use super::{ARGUMENTS, inline, millis};
+use super::{ARGUMENTS, claim::holds_lease, inline, millis};
 use crate::store::{
-    model::{NewTask, Submission, Submitted, TaskId, TaskState},
+    model::{Claimed, Fence, NewTask, Submission, Submitted, TaskId, TaskState, UnixMillis},
     sql::{Kind, Relation, SqlResult, Value},
     transaction::Transaction,
 };
-use std::{collections::HashSet, time::Duration};
+use std::collections::{BTreeSet, HashSet};
 
-/// A task with the id that it gets if it is new.
-pub(in crate::store) type Named = (TaskId, NewTask);
+/// A task to add.
+#[derive(Debug)]
+pub(in crate::store) struct Named {
+    /// The id that it gets if it is new.
+    pub(in crate::store) id: TaskId,
+    pub(in crate::store) task: NewTask,
+    /// Who claims it if it is new and this lease holds.
+    pub(in crate::store) owner: Option<Fence>,
+}
+
+/// What came of it, and the claim.
+pub(in crate::store) type Answer = (Submitted, Option<Claimed>);
 
 pub(in crate::store) async fn submit(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
-) -> SqlResult<Vec<Submitted>> {
-    let new = insert(transaction, tasks).await?;
+) -> SqlResult<Vec<Answer>> {
+    let owners = owners(transaction, tasks).await?;
+    let new = insert(transaction, tasks, &owners).await?;
     let is_new = |id: &TaskId| new.as_ref().is_none_or(|new| new.contains(id));
     let mut submitted = Vec::with_capacity(tasks.len());
     let mut large = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
-    for (id, task) in tasks {
+    for named in tasks {
+        let Named { id, task, .. } = named;
         if !is_new(id) {
-            submitted.push(find_existing(transaction, *id, task).await?);
+            let existing = find_existing(transaction, *id, task).await?;
+            submitted.push((existing, None));
             continue;
         }
         if inline(&task.arguments).is_none() {
             large.push([id.as_bytes().into(), task.arguments.as_slice().into()]);
         }
-        if task.delay.is_zero() {
+        let claimed = named
+            .owner(&owners)
+            .map(|_| claimed(named, transaction.now));
+        if task.delay.is_zero() && claimed.is_none() {
             transaction.effects.queue(&task.object);
         }
         let (id, submission) = (*id, Submission::New);
-        submitted.push(Submitted { id, submission });
+        submitted.push((Submitted { id, submission }, claimed));
     }
     let sql = |u: &str| {
         format!("INSERT INTO bodies (task, kind, body) SELECT id, {ARGUMENTS}, body FROM {u}")
@@ -40,10 +56,47 @@ pub(in crate::store) async fn submit(
     Ok(submitted)
 }
 
+impl Named {
+    /// Who claims it, if it is one of these.
+    fn owner(&self, owners: &HashSet<Fence>) -> Option<Fence> {
+        let owner = self.owner.filter(|_| self.task.delay.is_zero());
+        owner.filter(|owner| owners.contains(owner))
+    }
+}
+
+/// The owners whose leases hold, and cannot be ended before the claims are written. As for any claim.
+async fn owners(transaction: &mut Transaction<'_>, tasks: &[Named]) -> SqlResult<HashSet<Fence>> {
+    let asked: BTreeSet<Fence> = tasks.iter().filter_map(|named| named.owner).collect();
+    let mut owners = HashSet::new();
+    for owner in asked {
+        if holds_lease(transaction, owner).await? {
+            owners.insert(owner);
+        }
+    }
+    Ok(owners)
+}
+
+fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
+    Claimed {
+        id: *id,
+        object: task.object.clone(),
+        method: task.method.clone(),
+        arguments: task.arguments.clone(),
+        submitter: task.submitter.clone(),
+        worker: task.worker.clone(),
+        attempt: 1,
+        priority: i64::from(task.priority),
+        submitted: now,
+        started: now,
+        deadline: task.deadline.map(|time| now.saturating_add(millis(time))),
+    }
+}
+
 /// Adds those whose key is not there. Gives the ids of the new ones, or nothing if all are new.
 async fn insert(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
+    owners: &HashSet<Fence>,
 ) -> SqlResult<Option<HashSet<TaskId>>> {
     let now = transaction.now;
     let mut relation = Relation::new([
@@ -60,15 +113,20 @@ async fn insert(
         ("max_attempts", Kind::Int),
         ("backoff", Kind::Int),
         ("arguments", Kind::Bytes),
+        ("attempt", Kind::Int),
+        ("owner", Kind::Int),
+        ("started", Kind::Int),
     ]);
     // Everybody takes the keys in the same order, so that nobody waits for each other.
     let mut ordered: Vec<&Named> = tasks.iter().collect();
-    ordered.sort_by_key(|(_, task)| (&task.submitter, &task.idempotency_key));
-    for (id, task) in ordered {
-        let state = if task.delay > Duration::ZERO {
-            TaskState::Delayed
-        } else {
-            TaskState::Queued
+    ordered.sort_by_key(|named| (&named.task.submitter, &named.task.idempotency_key));
+    for named in ordered {
+        let Named { id, task, .. } = named;
+        let owner = named.owner(owners);
+        let state = match owner {
+            Some(_) => TaskState::Running,
+            None if task.delay.is_zero() => TaskState::Queued,
+            None => TaskState::Delayed,
         };
         let after = |duration| now.saturating_add(millis(duration));
         relation.push([
@@ -85,9 +143,13 @@ async fn insert(
             i64::from(task.max_attempts).into(),
             millis(task.backoff).into(),
             inline(&task.arguments).into(),
+            i64::from(owner.is_some()).into(),
+            owner.into(),
+            owner.map(|_| now).into(),
         ]);
     }
-    let keyed = tasks.iter().any(|(_, task)| task.idempotency_key.is_some());
+    let keyed = |named: &Named| named.task.idempotency_key.is_some();
+    let keyed = tasks.iter().any(keyed);
     let unless_known = if keyed {
         "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING \
          RETURNING id"
@@ -98,9 +160,10 @@ async fn insert(
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
-             arguments) \
+             arguments, owner, started) \
              SELECT id, object, method, pinned, submitter, idempotency_key, priority, state, due, \
-             deadline, 0, max_attempts, max_attempts, 0, backoff, $1, arguments FROM {u} WHERE true \
+             deadline, attempt, max_attempts, max_attempts, 0, backoff, $1, arguments, owner, started \
+             FROM {u} WHERE true \
              {unless_known}"
         )
     };
