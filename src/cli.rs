@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Describe(commands::describe::Arguments),
     Call(commands::call::Arguments),
     Map(commands::map::Arguments),
+    Sort(commands::sort::Arguments),
+    Multiply(commands::multiply::Arguments),
     Chat(commands::chat::Arguments),
     Submit(commands::submit::Arguments),
     Tasks(commands::tasks::Arguments),

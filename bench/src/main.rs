@@ -3,6 +3,7 @@
 //! Every server runs in a process of its own, which is this same program started with a hidden
 //! subcommand; the client load runs in the process the user started.
 
+mod distributed;
 mod load;
 mod process;
 mod rpc;
@@ -26,6 +27,14 @@ enum Command {
     Rpc(rpc::Options),
     /// Durable tasks from submission to end, and appends to topics, on every store
     Tasks(tasks::Options),
+    /// One large sort and one large matrix product, spread over two workers
+    Distributed(distributed::Options),
+    /// Run a name server until standard input closes
+    #[command(hide = true)]
+    ServeDistributedNameserver,
+    /// Host the calculator at a name server until standard input closes
+    #[command(hide = true)]
+    ServeDistributedWorker { nameserver: String, threads: usize },
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
     ServeRpc {
@@ -51,6 +60,9 @@ fn main() -> anyhow::Result<()> {
         Command::ServeRpcWorker { .. }
         | Command::ServeTasksNameserver { .. }
         | Command::ServeTasksWorker { .. } => pyroxene_worker::runtime()?,
+        Command::ServeRpcWorker { .. } => pyroxene_worker::runtime()?,
+        Command::ServeDistributedNameserver => pyroxene_worker::runtime()?,
+        Command::ServeDistributedWorker { .. } => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
     runtime.block_on(run(command))
@@ -59,6 +71,17 @@ fn main() -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Rpc(options) => rpc::run(options).await,
+        Command::Distributed(options) => distributed::run(options).await,
+        Command::ServeDistributedNameserver => {
+            process::serve_while_parent_lives(distributed::serve_nameserver()).await
+        }
+        Command::ServeDistributedWorker {
+            nameserver,
+            threads,
+        } => {
+            let server = distributed::serve_worker(nameserver, threads);
+            process::serve_while_parent_lives(server).await
+        }
         Command::ServeRpc { system, secrets } => {
             process::serve_while_parent_lives(system.serve(secrets)).await
         }

@@ -57,6 +57,11 @@ impl ChildServer {
         self.address
     }
 
+    /// The child's process id, unless it has ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Closes the child's standard input and waits until it has ended.
     pub(crate) async fn stop(mut self) -> Result<()> {
         drop(self.child.stdin.take());

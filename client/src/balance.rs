@@ -131,11 +131,39 @@ impl Balancer {
         if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(untried)) {
             return Ok(Arc::clone(instance));
         }
-        Err(if instances.iter().all(|instance| instance.is_draining()) {
-            NoPick::Empty
-        } else {
-            NoPick::AllTried
-        })
+        Err(nobody_left(instances))
+    }
+
+    /// Picks the instance that has the fewest calls of this client in front of it, and that `tried`
+    /// does not hold. For large calls of equal size: each goes to whoever was done first, and what
+    /// calls of other sizes have taken before says nothing.
+    pub(crate) fn pick_idlest<R>(
+        &self,
+        instances: &[Arc<Instance<R>>],
+        tried: &[Arc<Instance<R>>],
+        now: Instant,
+    ) -> Result<Arc<Instance<R>>, NoPick> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut untried: Vec<_> = in_turn(instances, turn)
+            .filter(|instance| {
+                !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
+            })
+            .collect();
+        untried.sort_by_key(|instance| instance.in_flight());
+        let admitted = untried.iter().find(|instance| instance.admit(now));
+        admitted
+            .or(untried.first())
+            .map(|instance| Arc::clone(instance))
+            .ok_or_else(|| nobody_left(instances))
+    }
+}
+
+/// Why none of the instances was picked.
+fn nobody_left<R>(instances: &[Arc<Instance<R>>]) -> NoPick {
+    if instances.iter().all(|instance| instance.is_draining()) {
+        NoPick::Empty
+    } else {
+        NoPick::AllTried
     }
 }
 
@@ -349,6 +377,27 @@ mod tests {
             }
             assert!(runs.iter().all(|&run| run == longest), "{runs:?}");
         }
+    }
+
+    #[test]
+    fn the_idlest_has_the_fewest_calls_however_long_they_take() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for (instance, milliseconds) in instances.iter().zip([1, 1, 900]) {
+            instance.succeeded(Duration::from_millis(milliseconds), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let _busy: Vec<_> = instances[..2].iter().map(|other| other.enter()).collect();
+        let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
+        assert_eq!(picked.name(), "w2");
+        let tried = [picked];
+        let picked = balancer.pick_idlest(&instances, &tried, now).unwrap();
+        assert_ne!(picked.name(), "w2");
+        break_open(&instances[2], now);
+        let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
+        assert_ne!(picked.name(), "w2");
+        let none = balancer.pick_idlest(&instances, &instances, now);
+        assert_eq!(none.unwrap_err(), NoPick::AllTried);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The stub for an object: picks an instance, calls it, and decides what a failure means.
 
 mod batch;
+mod encoded;
 mod once;
 
 pub use once::Once;
@@ -17,6 +18,7 @@ use crate::{
 use futures::future::{Either, select};
 use pyroxene_common::{
     channel::{AttemptError, Listener},
+    codec::CodecError,
     interface::Interface,
     message::EncodedRequest,
 };
@@ -82,6 +84,8 @@ struct Call<'a, I: Interface> {
     tried: Vec<Arc<Instance<I::Response>>>,
     attempts: Vec<Attempt>,
     rounds: u32,
+    /// Whether the load that counts is that of this client alone.
+    to_the_idlest: bool,
 }
 
 impl<I: Interface> Proxy<I> {
@@ -168,8 +172,18 @@ impl<I: Interface> Proxy<I> {
 
     fn begin<'a>(
         &self,
+        context: context::Context,
+        request: &'a I::Request,
+    ) -> Result<Call<'a, I>, CallError> {
+        self.begin_encoded(context, request, EncodedRequest::new(request))
+    }
+
+    /// Begins a call of the method that `request` calls, with what may be other arguments.
+    fn begin_encoded<'a>(
+        &self,
         mut context: context::Context,
         request: &'a I::Request,
+        encoded: Result<EncodedRequest, CodecError>,
     ) -> Result<Call<'a, I>, CallError> {
         if context.trace_context.trace_id.is_none() {
             context.trace_context.trace_id = random_trace_id();
@@ -177,7 +191,7 @@ impl<I: Interface> Proxy<I> {
         self.client.count_call();
         let now = Instant::now();
         let method = I::method(request);
-        let encoded = EncodedRequest::new(request).map_err(|error| {
+        let encoded = encoded.map_err(|error| {
             CallError::NotSent(Box::new(Trail {
                 object: self.object.name.clone(),
                 method: method.map_or("", |method| method.name).to_owned(),
@@ -198,6 +212,7 @@ impl<I: Interface> Proxy<I> {
             tried: Vec::new(),
             attempts: Vec::new(),
             rounds: 0,
+            to_the_idlest: false,
         })
     }
 
@@ -217,6 +232,12 @@ impl<I: Interface> Proxy<I> {
 
     fn pick_now(&self, call: &Call<'_, I>) -> Result<Arc<Instance<I::Response>>, NoPick> {
         let instances = self.object.instances();
+        if call.to_the_idlest {
+            return self
+                .object
+                .balancer
+                .pick_idlest(&instances, &call.tried, call.now);
+        }
         self.object.balancer.pick(&instances, &call.tried, call.now)
     }
 

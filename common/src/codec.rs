@@ -64,7 +64,11 @@ pub fn for_each_piece(
     for (at, blob) in blobs {
         let rest = buffer.split_off((at - cut).min(buffer.len()));
         cut = at;
-        piece(std::mem::replace(&mut buffer, rest).into());
+        let before = std::mem::replace(&mut buffer, rest);
+        // Nothing stands between the parts of one value.
+        if !before.is_empty() {
+            piece(before.into());
+        }
         piece(blob);
     }
     if !buffer.is_empty() {
@@ -80,7 +84,7 @@ struct Splicer<'a> {
 impl io::Write for Splicer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
-        if let Some(blob) = splice::take_offer() {
+        for blob in splice::take_offers() {
             self.blobs.push((self.buffer.len(), blob));
         }
         Ok(bytes.len())
