@@ -3,12 +3,16 @@
 //! Every server runs in a process of its own, which is this same program started with a hidden
 //! subcommand; the client load runs in the process the user started.
 
+mod directory;
+mod figure;
+mod footprint;
 mod load;
 mod process;
+mod program;
 mod rpc;
 mod table;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +27,10 @@ struct Cli {
 enum Command {
     /// Echo calls: throughput and latency of every system, side by side
     Rpc(rpc::Options),
+    /// The directory: memory, renewals, look-ups, watches, idle connections, a restart
+    Directory(directory::Options),
+    /// What the daemons weigh: memory, time until they are ready, size of the program
+    Footprint(footprint::Options),
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
     ServeRpc {
@@ -32,6 +40,22 @@ enum Command {
     /// Host the echo object at a name server until standard input closes
     #[command(hide = true)]
     ServeRpcWorker { nameserver: String },
+    /// Run many workers until standard input closes
+    #[command(hide = true)]
+    ServeDirectoryWorkers {
+        nameserver: String,
+        objects: String,
+        first: usize,
+        end: usize,
+    },
+    /// Call a worker many times and look at everybody's memory
+    #[command(hide = true)]
+    FootprintCalls {
+        nameserver: SocketAddr,
+        worker: u32,
+        nameserver_pid: u32,
+        calls: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,11 +72,28 @@ fn main() -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Rpc(options) => rpc::run(options).await,
+        Command::Directory(options) => directory::run(options).await,
+        Command::Footprint(options) => footprint::run(options).await,
         Command::ServeRpc { system, secrets } => {
             process::serve_while_parent_lives(system.serve(secrets)).await
         }
         Command::ServeRpcWorker { nameserver } => {
             process::serve_while_parent_lives(rpc::serve_worker(nameserver)).await
         }
+        Command::ServeDirectoryWorkers {
+            nameserver,
+            objects,
+            first,
+            end,
+        } => {
+            let workers = directory::serve_workers(nameserver, objects, first, end);
+            process::serve_while_parent_lives(workers).await
+        }
+        Command::FootprintCalls {
+            nameserver,
+            worker,
+            nameserver_pid,
+            calls,
+        } => footprint::call(nameserver, worker, nameserver_pid, calls).await,
     }
 }
