@@ -4,13 +4,17 @@
 //! subcommand; the client load runs in the process the user started.
 
 mod distributed;
+mod directory;
+mod figure;
+mod footprint;
 mod load;
 mod process;
+mod program;
 mod rpc;
 mod table;
 mod tasks;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +39,10 @@ enum Command {
     /// Host the calculator at a name server until standard input closes
     #[command(hide = true)]
     ServeDistributedWorker { nameserver: String, threads: usize },
+    /// The directory: memory, renewals, look-ups, watches, idle connections, a restart
+    Directory(directory::Options),
+    /// What the daemons weigh: memory, time until they are ready, size of the program
+    Footprint(footprint::Options),
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
     ServeRpc {
@@ -50,6 +58,22 @@ enum Command {
     /// Host the empty object at a name server until standard input closes
     #[command(hide = true)]
     ServeTasksWorker { nameserver: String },
+    /// Run many workers until standard input closes
+    #[command(hide = true)]
+    ServeDirectoryWorkers {
+        nameserver: String,
+        objects: String,
+        first: usize,
+        end: usize,
+    },
+    /// Call a worker many times and look at everybody's memory
+    #[command(hide = true)]
+    FootprintCalls {
+        nameserver: SocketAddr,
+        worker: u32,
+        nameserver_pid: u32,
+        calls: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -82,6 +106,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let server = distributed::serve_worker(nameserver, threads);
             process::serve_while_parent_lives(server).await
         }
+        Command::Directory(options) => directory::run(options).await,
+        Command::Footprint(options) => footprint::run(options).await,
         Command::ServeRpc { system, secrets } => {
             process::serve_while_parent_lives(system.serve(secrets)).await
         }
@@ -95,5 +121,20 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::ServeTasksWorker { nameserver } => {
             process::serve_while_parent_lives(tasks::broker::serve_worker(nameserver)).await
         }
+        Command::ServeDirectoryWorkers {
+            nameserver,
+            objects,
+            first,
+            end,
+        } => {
+            let workers = directory::serve_workers(nameserver, objects, first, end);
+            process::serve_while_parent_lives(workers).await
+        }
+        Command::FootprintCalls {
+            nameserver,
+            worker,
+            nameserver_pid,
+            calls,
+        } => footprint::call(nameserver, worker, nameserver_pid, calls).await,
     }
 }

@@ -35,13 +35,19 @@ impl ChildServer {
     /// Starts `program` and waits for its ready line. What the child writes on standard error
     /// goes to that of this process.
     pub(crate) async fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::start_command(command).await
+    }
+
+    /// As [`start`](Self::start), with a command that has its arguments and environment.
+    pub(crate) async fn start_command(mut command: Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
         let stdout = child.stdout.take().context("the server has no output")?;
         let mut line = String::new();
         timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
@@ -60,6 +66,14 @@ impl ChildServer {
     /// The child's process id, unless it has ended.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
+    /// The child's process id.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
+    /// Ends the child at once, as a crash would, and waits until it has.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("cannot end the server")
     }
 
     /// Closes the child's standard input and waits until it has ended.
@@ -76,10 +90,13 @@ impl ChildServer {
     }
 }
 
-fn parse_ready_line(line: &str) -> Result<SocketAddr> {
+/// The address is the last word: a daemon of `pyroxene` says before it what it is.
+pub(crate) fn parse_ready_line(line: &str) -> Result<SocketAddr> {
     line.strip_prefix(READY)
         .with_context(|| format!("expected a ready line from the server, got {line:?}"))?
-        .trim_end()
+        .split_whitespace()
+        .next_back()
+        .unwrap_or_default()
         .parse()
         .with_context(|| format!("no address in the server's ready line {line:?}"))
 }
@@ -123,6 +140,12 @@ mod tests {
         let server = shell("echo ready 127.0.0.1:4567; cat").await.unwrap();
         assert_eq!(server.address(), "127.0.0.1:4567".parse().unwrap());
         server.stop().await.unwrap();
+    }
+
+    #[test]
+    fn the_ready_line_of_a_daemon_names_its_address_last() {
+        let address = parse_ready_line("ready worker w1 127.0.0.1:41233\n").unwrap();
+        assert_eq!(address, "127.0.0.1:41233".parse().unwrap());
     }
 
     #[tokio::test]

@@ -65,6 +65,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.users)
         .check(&arguments.listen, arguments.daemon.insecure)?;
     let tls = arguments.daemon.tls.server(&arguments.daemon.client_auth)?;
+    daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let nameserver = start(&arguments, tls.clone()).await?;

@@ -94,6 +94,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.login)
         .check(&arguments.listen, arguments.daemon.insecure)?;
     let security = Security::read(&arguments)?;
+    daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let patience = arguments.daemon.drain_timeout;

@@ -9,7 +9,7 @@ use super::{
     liveness::{Liveness, Verdict},
     outbox::Outbox,
     server_calls::{ServerCalls, push_answer},
-    server_start::{Starter, deadline_passed},
+    server_start::{Slot, Starter, deadline_passed},
     settings::Settings,
     spin::Spin,
 };
@@ -113,8 +113,7 @@ struct Server<S, D, B, F> {
     dispatch: Arc<D>,
     /// `D::dispatch`, whose future's type has no name.
     start: B,
-    /// Where a method's future is polled in place; reused until one has to wait.
-    slot: Pin<Box<Option<F>>>,
+    slot: Slot<F>,
     calls: Arc<ServerCalls>,
     /// Answers that are ready.
     outbox: Outbox,
@@ -147,7 +146,7 @@ where
             link: Link::new(stream, session.settings.max_receive),
             dispatch,
             start,
-            slot: Box::pin(None),
+            slot: Slot::new(),
             calls: ServerCalls::new(session.settings),
             outbox: Outbox::default(),
             batch: Bytes::new(),
