@@ -30,11 +30,11 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    /// One sound worker that serves eight calls at once.
+    /// One sound worker that serves sixteen calls at once.
     pub(crate) fn sound(service: Duration) -> Self {
         Self {
             service,
-            places: 8,
+            places: 16,
             count: 1,
             fault: None,
         }

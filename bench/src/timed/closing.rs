@@ -25,7 +25,7 @@ pub(super) async fn serve(nameserver: &str, name: &str) -> Result<()> {
         incarnation: rand::random(),
         endpoint: address.to_string(),
         pid: std::process::id(),
-        host: String::new(),
+        host: "bench".to_owned(),
         capacity: 1,
         ttl_ms: 3000,
         objects: vec![Offer {
