@@ -35,7 +35,7 @@ pub(crate) struct Options {
     rounds: usize,
 
     /// Calls per second of all clients together
-    #[arg(long, default_value_t = 3000, value_parser = RangedU64ValueParser::<u64>::new().range(100..))]
+    #[arg(long, default_value_t = 2000, value_parser = RangedU64ValueParser::<u64>::new().range(100..))]
     rate: u64,
 
     /// Print a JSON array instead of a table
