@@ -7,12 +7,17 @@ mod distributed;
 mod directory;
 mod figure;
 mod footprint;
+mod balancing;
+mod failover;
+mod fleet;
 mod load;
+mod open_loop;
 mod process;
 mod program;
 mod rpc;
 mod table;
 mod tasks;
+mod timed;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -43,6 +48,16 @@ enum Command {
     Directory(directory::Options),
     /// What the daemons weigh: memory, time until they are ready, size of the program
     Footprint(footprint::Options),
+    /// How well calls are spread over slow, failing, new and many workers
+    Balancing(balancing::Options),
+    /// What calls feel of the death, the restart and the freezing of workers
+    Failover(failover::Options),
+    /// Host the timed object at a name server until standard input closes
+    #[command(hide = true)]
+    ServeTimed(timed::Arguments),
+    /// Run a name server until standard input closes
+    #[command(hide = true)]
+    ServeNameServer { listen: std::net::SocketAddr },
     /// Serve the echo of one system until standard input closes
     #[command(hide = true)]
     ServeRpc {
@@ -87,6 +102,7 @@ fn main() -> anyhow::Result<()> {
         Command::ServeRpcWorker { .. } => pyroxene_worker::runtime()?,
         Command::ServeDistributedNameserver => pyroxene_worker::runtime()?,
         Command::ServeDistributedWorker { .. } => pyroxene_worker::runtime()?,
+        Command::ServeRpcWorker { .. } | Command::ServeTimed(_) => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
     runtime.block_on(run(command))
@@ -108,6 +124,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Directory(options) => directory::run(options).await,
         Command::Footprint(options) => footprint::run(options).await,
+        Command::Balancing(options) => balancing::run(options).await,
+        Command::Failover(options) => failover::run(options).await,
+        Command::ServeTimed(arguments) => {
+            process::serve_while_parent_lives(timed::serve(arguments)).await
+        }
+        Command::ServeNameServer { listen } => {
+            process::serve_while_parent_lives(fleet::serve_nameserver(listen)).await
+        }
         Command::ServeRpc { system, secrets } => {
             process::serve_while_parent_lives(system.serve(secrets)).await
         }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -74,6 +75,27 @@ impl ChildServer {
     /// Ends the child at once, as a crash would, and waits until it has.
     pub(crate) async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("cannot end the server")
+    /// Sends the child a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.child.id().context("the server has ended")?;
+        let pid = Pid::from_raw(i32::try_from(pid)?).context("the server has no process id")?;
+        kill_process(pid, signal).context("cannot signal the server")
+    }
+
+    /// Whether the child has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until the child has ended by itself, however it does, with its standard input open.
+    pub(crate) async fn ended(mut self) -> Result<()> {
+        // Waiting for a child closes its input, which would tell it to stop at once.
+        let _input = self.child.stdin.take();
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .context("the server did not end in time")?
+            .context("cannot wait for the server")?;
+        Ok(())
     }
 
     /// Closes the child's standard input and waits until it has ended.

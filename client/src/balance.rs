@@ -1,13 +1,17 @@
 //! Which instance gets the next call.
 
-use crate::instance::Instance;
+use crate::{
+    cost::{Peers, Standing},
+    instance::Instance,
+};
 use std::{
     fmt,
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -52,27 +56,32 @@ impl fmt::Display for Policy {
 /// choices (Mitzenmacher, 2001) is nearly as good and does not herd.
 const COMPARE_ALL: usize = 8;
 
-/// The latency assumed of instances when none is known, in seconds.
-const UNKNOWN_LATENCY: f64 = 0.001;
-
 /// Calls that follow each other go to the same instance in runs of this length, if calls are quick:
 /// then they leave in one write and wake the worker once. The run is too short to matter for the
 /// balance: the calls of a whole run wait no longer than [`QUICK`].
 const RUN: usize = 32;
 
+/// A run lasts no longer than this. Calls further apart leave in writes of their own anyway.
+const RUN_TIME: Duration = Duration::from_millis(1);
+
+/// Runs side by side. Each thread keeps to one of them: threads that send to the same instance at the
+/// same time wait for each other's locks and share its counters.
+const RUNS: usize = 4;
+
 /// An average latency up to this is quick, in seconds.
 const QUICK: f64 = 0.001;
 
 /// Picks instances for one object.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Balancer {
     policy: Policy,
     turn: AtomicUsize,
-    run: Run,
+    runs: [Run; RUNS],
 }
 
-/// The instance that quick calls go to for now.
-#[derive(Debug, Default)]
+/// The instance that the quick calls of some threads go to for now. It has cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
 struct Run {
     /// Its place in the list.
     place: AtomicUsize,
@@ -80,6 +89,9 @@ struct Run {
     left: AtomicUsize,
     /// The run ends early when the instance has this many calls in flight.
     full: AtomicU32,
+    /// It ends at this time, in microseconds from `since`.
+    until: AtomicU64,
+    since: Instant,
 }
 
 /// Why no instance was picked.
@@ -97,8 +109,17 @@ impl Balancer {
             policy,
             // Many short-lived clients would otherwise all begin with the same instance.
             turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
-            run: Run::default(),
+            runs: std::array::from_fn(|_| Run::new(Instant::now())),
         }
+    }
+
+    /// The run of this thread.
+    fn run(&self) -> Option<&Run> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % RUNS;
+        }
+        self.runs.get(THREAD.with(|thread| *thread))
     }
 
     /// Picks an instance that `tried` does not hold. Breakers are respected while any instance is
@@ -110,7 +131,7 @@ impl Balancer {
         now: Instant,
     ) -> Result<Arc<Instance<R>>, NoPick> {
         if tried.is_empty()
-            && let Some(instance) = self.run.next(instances)
+            && let Some(instance) = self.run().and_then(|run| run.next(instances, now))
         {
             return Ok(Arc::clone(instance));
         }
@@ -124,7 +145,9 @@ impl Balancer {
                 .find(|instance| instance.admit(now)),
             Policy::LeastLoaded => {
                 let best = least_loaded(instances, turn, now, untried);
-                self.run.begin(instances, best, now);
+                if let Some(run) = self.run() {
+                    run.begin(instances, best, now);
+                }
                 best
             }
         };
@@ -168,10 +191,29 @@ fn nobody_left<R>(instances: &[Arc<Instance<R>>]) -> NoPick {
 }
 
 impl Run {
+    fn new(since: Instant) -> Self {
+        Self {
+            place: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            full: AtomicU32::new(0),
+            until: AtomicU64::new(0),
+            since,
+        }
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        let micros = now.saturating_duration_since(self.since).as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX)
+    }
+
     /// The instance of the run, if it goes on.
-    fn next<'a, R>(&self, instances: &'a [Arc<Instance<R>>]) -> Option<&'a Arc<Instance<R>>> {
+    fn next<'a, R>(
+        &self,
+        instances: &'a [Arc<Instance<R>>],
+        now: Instant,
+    ) -> Option<&'a Arc<Instance<R>>> {
         let left = self.left.load(Ordering::Relaxed);
-        if left == 0 {
+        if left == 0 || self.micros(now) > self.until.load(Ordering::Relaxed) {
             return None;
         }
         // A lost race makes the run a call longer or shorter, which does no harm.
@@ -204,6 +246,8 @@ impl Run {
         self.place.store(place, Ordering::Relaxed);
         let full = in_flight.saturating_add(u32::try_from(RUN).unwrap_or(u32::MAX));
         self.full.store(full, Ordering::Relaxed);
+        let until = self.micros(now + RUN_TIME);
+        self.until.store(until, Ordering::Relaxed);
         self.left.store(RUN - 1, Ordering::Relaxed);
     }
 }
@@ -241,37 +285,21 @@ fn cheapest<'a, R: 'a>(
     candidates: impl Iterator<Item = &'a Arc<Instance<R>>>,
     now: Instant,
 ) -> Option<&'a Arc<Instance<R>>> {
-    let mut candidates: Vec<_> = candidates.collect();
+    let candidates: Vec<_> = candidates.collect();
     if let [only] = candidates.as_slice() {
         return only.admit(now).then_some(*only);
     }
-    // A newcomer is taken for as fast as its fastest peer: it gets its share at once, and no more,
-    // because its own calls in flight count.
-    let stranger = candidates
+    let standings: Vec<Standing> = candidates
         .iter()
-        .filter_map(|instance| instance.latency(now))
-        .fold(f64::INFINITY, f64::min);
-    let stranger = if stranger.is_finite() {
-        stranger
-    } else {
-        UNKNOWN_LATENCY
-    };
-    let mut costs: Vec<f64> = candidates
-        .iter()
-        .map(|instance| instance.cost(stranger, now))
+        .map(|instance| instance.standing(now))
         .collect();
-    while !candidates.is_empty() {
-        let (at, _) = costs
-            .iter()
-            .enumerate()
-            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let best = candidates.remove(at);
-        costs.remove(at);
-        if best.admit(now) {
-            return Some(best);
-        }
-    }
-    None
+    let peers = Peers::of(standings.iter());
+    let costs = standings.iter().map(|standing| peers.cost(standing));
+    let mut by_cost: Vec<_> = costs.zip(candidates).collect();
+    // Equals stay in the order in which they came.
+    by_cost.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let mut best = by_cost.into_iter().map(|(_, instance)| instance);
+    best.find(|instance| instance.admit(now))
 }
 
 #[cfg(test)]
@@ -349,7 +377,7 @@ mod tests {
             instance.succeeded(Duration::from_millis(milliseconds), now);
         }
         assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
-        let _busy: Vec<_> = (0..10).map(|_| instances[1].enter()).collect();
+        let _busy: Vec<_> = (0..10).map(|_| instances[1].enter(now)).collect();
         let balancer = Balancer::new(Policy::LeastLoaded);
         assert_eq!(tally(&balancer, &instances, 100, now), [0, 0, 100]);
     }
@@ -367,7 +395,7 @@ mod tests {
             for _ in 0..4 * RUN {
                 let picked = balancer.pick(&instances, &[], now).unwrap();
                 let place = instances.iter().position(|i| Arc::ptr_eq(i, &picked));
-                in_flight.push(instances[place.unwrap()].enter());
+                in_flight.push(instances[place.unwrap()].enter(now));
                 if place == last {
                     *runs.last_mut().unwrap() += 1;
                 } else {
@@ -398,6 +426,102 @@ mod tests {
         assert_ne!(picked.name(), "w2");
         let none = balancer.pick_idlest(&instances, &instances, now);
         assert_eq!(none.unwrap_err(), NoPick::AllTried);
+    fn quick_calls_that_are_far_apart_go_one_by_one() {
+        let mut now = Instant::now();
+        let instances = instances(2);
+        for instance in &instances {
+            instance.succeeded(Duration::from_millis(1), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let mut picked = || {
+            now += 2 * RUN_TIME;
+            balancer.pick(&instances, &[], now).unwrap()
+        };
+        let (first, second) = (picked(), picked());
+        assert!(!Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn whoever_answers_only_errors_attracts_no_calls() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for instance in &instances {
+            instance.succeeded(Duration::from_millis(1), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        // It is in the middle of a run, and its peers are busy.
+        let failing = balancer.pick(&instances, &[], now).unwrap();
+        let mut busy = Vec::new();
+        for instance in &instances {
+            if !Arc::ptr_eq(instance, &failing) {
+                busy.extend((0..20).map(|_| instance.enter(now)));
+            }
+        }
+        for _ in 0..40 {
+            failing.erred(Duration::from_micros(1), now);
+        }
+        for _ in 0..100 {
+            let picked = balancer.pick(&instances, &[], now).unwrap();
+            assert!(!Arc::ptr_eq(&picked, &failing));
+        }
+    }
+
+    #[test]
+    fn a_newcomer_gets_one_call_until_it_has_answered() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for instance in &instances[..2] {
+            instance.succeeded(Duration::from_millis(5), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let mut in_flight = Vec::new();
+        for _ in 0..6 {
+            in_flight.push(balancer.pick(&instances, &[], now).unwrap());
+            std::mem::forget(in_flight.last().unwrap().enter(now));
+        }
+        assert_eq!(instances[2].in_flight(), 1);
+        instances[2].succeeded(Duration::from_millis(5), now);
+        let next = balancer.pick(&instances, &[], now).unwrap();
+        assert!(Arc::ptr_eq(&next, &instances[2]));
+    }
+
+    #[test]
+    fn one_that_stops_answering_gets_no_more_calls() {
+        let now = Instant::now();
+        let instances = instances(2);
+        for instance in &instances {
+            instance.succeeded(Duration::from_millis(5), now);
+        }
+        let _silent = instances[0].enter(now);
+        let _busy: Vec<_> = (0..9).map(|_| instances[1].enter(now)).collect();
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let picked = |now| {
+            let picked = balancer.pick(&instances, &[], now).unwrap();
+            instances.iter().position(|i| Arc::ptr_eq(i, &picked))
+        };
+        assert_eq!(picked(now), Some(0));
+        let later = now + Duration::from_millis(100);
+        instances[1].succeeded(Duration::from_millis(5), later);
+        assert_eq!(picked(later), Some(1));
+    }
+
+    #[test]
+    fn quick_answers_teach_once_a_millisecond() {
+        let now = Instant::now();
+        let micros = Duration::from_micros;
+        let instances = instances(1);
+        let latency = |now| instances[0].latency(now).unwrap();
+        instances[0].succeeded(micros(100), now);
+        for _ in 0..100 {
+            instances[0].succeeded(micros(900), now);
+        }
+        assert_eq!(latency(now), 0.0001);
+        let later = now + Duration::from_millis(2);
+        instances[0].succeeded(micros(900), later);
+        assert_eq!(latency(later), 0.0002);
+        // What is not quick is always news.
+        instances[0].succeeded(Duration::from_secs(1), later);
+        assert_eq!(latency(later), 0.0004);
     }
 
     #[test]
@@ -425,7 +549,7 @@ mod tests {
             assert_eq!(tally(&balancer, &instances, 10, now), [0, 10], "{policy}");
         }
         break_open(&instances[1], now);
-        let shares = tally(&Balancer::default(), &instances, 10, now);
+        let shares = tally(&Balancer::new(Policy::default()), &instances, 10, now);
         assert_eq!(shares.iter().sum::<usize>(), 10);
     }
 
@@ -433,7 +557,7 @@ mod tests {
     fn what_was_tried_is_not_picked_again_while_another_is_left() {
         let now = Instant::now();
         let instances = instances(2);
-        let balancer = Balancer::default();
+        let balancer = Balancer::new(Policy::default());
         let first = balancer.pick(&instances, &[], now).unwrap();
         let second = balancer
             .pick(&instances, &[Arc::clone(&first)], now)

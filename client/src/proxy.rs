@@ -20,6 +20,7 @@ use pyroxene_common::{
     channel::{AttemptError, Listener},
     codec::CodecError,
     interface::Interface,
+    interface::{Interface, Outcome},
     message::EncodedRequest,
 };
 use rand::{RngExt, rngs::SmallRng};
@@ -381,11 +382,12 @@ impl<I: Interface> Proxy<I> {
         call: &Call<'_, I>,
         instance: &Arc<Instance<I::Response>>,
     ) -> Result<I::Response, AttemptError> {
-        let counted = instance.enter();
+        let counted = instance.enter(call.now);
         let outcome = Self::call_instance(call, instance).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
+            Ok(response) if is_error::<I>(response) => instance.erred(now - call.now, now),
             Ok(_) => instance.succeeded(now - call.now, now),
             Err(error) => instance.failed(error, now - call.now, now),
         }
@@ -441,6 +443,11 @@ impl<I: Interface> Proxy<I> {
             }
         }
     }
+}
+
+/// Whether an answer is an error of the object's own.
+fn is_error<I: Interface>(response: &I::Response) -> bool {
+    matches!(I::outcome(response), Outcome::Failed(_))
 }
 
 const NOT_HOSTED: &str = "no live worker hosts it";

@@ -52,7 +52,7 @@ impl<I: Interface> Proxy<I> {
                 .collect::<Result<Vec<_>, _>>()
                 .ok()?;
             let instance = self.pick(&mut call).await.ok()?;
-            let counted = instance.enter();
+            let counted = instance.enter(call.now);
             let connection = instance.connection(call.deadline).await.ok()?;
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);
