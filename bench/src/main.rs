@@ -3,13 +3,13 @@
 //! Every server runs in a process of its own, which is this same program started with a hidden
 //! subcommand; the client load runs in the process the user started.
 
-mod distributed;
-mod directory;
-mod figure;
-mod footprint;
 mod balancing;
+mod directory;
+mod distributed;
 mod failover;
+mod figure;
 mod fleet;
+mod footprint;
 mod load;
 mod open_loop;
 mod process;
@@ -98,11 +98,11 @@ fn main() -> anyhow::Result<()> {
         Command::ServeRpc { system, .. } if system.is_worker() => pyroxene_worker::runtime()?,
         Command::ServeRpcWorker { .. }
         | Command::ServeTasksNameserver { .. }
-        | Command::ServeTasksWorker { .. } => pyroxene_worker::runtime()?,
-        Command::ServeRpcWorker { .. } => pyroxene_worker::runtime()?,
-        Command::ServeDistributedNameserver => pyroxene_worker::runtime()?,
-        Command::ServeDistributedWorker { .. } => pyroxene_worker::runtime()?,
-        Command::ServeRpcWorker { .. } | Command::ServeTimed(_) => pyroxene_worker::runtime()?,
+        | Command::ServeTasksWorker { .. }
+        | Command::ServeDistributedNameserver
+        | Command::ServeDistributedWorker { .. }
+        | Command::ServeNameServer { .. }
+        | Command::ServeTimed(_) => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
     runtime.block_on(run(command))

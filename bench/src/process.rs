@@ -64,9 +64,6 @@ impl ChildServer {
         self.address
     }
 
-    /// The child's process id, unless it has ended.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
     /// The child's process id.
     pub(crate) fn pid(&self) -> Result<u32> {
         self.child.id().context("the server has ended")
@@ -75,10 +72,12 @@ impl ChildServer {
     /// Ends the child at once, as a crash would, and waits until it has.
     pub(crate) async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("cannot end the server")
+    }
+
     /// Sends the child a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.child.id().context("the server has ended")?;
-        let pid = Pid::from_raw(i32::try_from(pid)?).context("the server has no process id")?;
+        let pid =
+            Pid::from_raw(i32::try_from(self.pid()?)?).context("the server has no process id")?;
         kill_process(pid, signal).context("cannot signal the server")
     }
 

@@ -426,6 +426,9 @@ mod tests {
         assert_ne!(picked.name(), "w2");
         let none = balancer.pick_idlest(&instances, &instances, now);
         assert_eq!(none.unwrap_err(), NoPick::AllTried);
+    }
+
+    #[test]
     fn quick_calls_that_are_far_apart_go_one_by_one() {
         let mut now = Instant::now();
         let instances = instances(2);

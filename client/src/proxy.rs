@@ -19,7 +19,6 @@ use futures::future::{Either, select};
 use pyroxene_common::{
     channel::{AttemptError, Listener},
     codec::CodecError,
-    interface::Interface,
     interface::{Interface, Outcome},
     message::EncodedRequest,
 };

@@ -60,7 +60,7 @@ impl Cluster {
     /// The processor time that the workers have taken so far.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
         let times = self.workers.iter().map(|worker| {
-            let pid = worker.pid().context("a worker has ended")?;
+            let pid = worker.pid()?;
             cpu_time(&PathBuf::from(format!("/proc/{pid}/stat")))
         });
         times.sum()
