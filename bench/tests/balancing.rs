@@ -1,5 +1,10 @@
 //! Balancing and failover as a user measures them, for as short a time as possible.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pyroxene-bench");

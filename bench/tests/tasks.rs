@@ -1,5 +1,10 @@
 //! The program as a user starts it: real name servers, workers and databases.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 use std::process::{Command, Output};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pyroxene-bench");
