@@ -34,6 +34,9 @@ pub(super) async fn measure(
     for waiting in [0, options.backlog] {
         let began = Instant::now();
         load(&url, waiting).await?;
+        if let (StoreKind::Postgres, Some(postgres)) = (store, &stores.postgres) {
+            postgres.tidy(&url).await?;
+        }
         let loaded = began.elapsed();
         let broker = Broker::start(&url, options.workers).await?;
         let measured = tasks(options, &broker, SUBMITTERS).await?;

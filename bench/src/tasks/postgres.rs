@@ -120,6 +120,15 @@ impl Postgres {
         Ok(self.url(&name))
     }
 
+    /// Does now what the server would do in the background after very many rows were added.
+    pub(super) async fn tidy(&self, url: &str) -> Result<()> {
+        let mut connection = PgConnection::connect(url).await?;
+        for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            sqlx::raw_sql(statement).execute(&mut connection).await?;
+        }
+        Ok(())
+    }
+
     /// How often per second `pgbench` goes through a script with so many connections. Nothing, if it
     /// is not installed.
     pub(super) fn pgbench(

@@ -196,8 +196,8 @@ impl Lane {
         Self::Other,
     ];
 
-    /// How many of its transactions can be under way at once. With two, what comes while one waits
-    /// for the disk need not wait for that too. The rows of topics are locked to the end, and claims
+    /// How many of its transactions can be under way at once. With two, what comes in numbers while
+    /// one waits for the disk need not wait for that too. The rows of topics are locked to the end, and claims
     /// and leases are not durable or rare: there a second one would only wait for the first.
     pub(super) fn writers(self) -> usize {
         match self {
@@ -224,6 +224,11 @@ impl Batch {
         const LARGEST: usize = super::writer::permits_for(16 << 20) as usize;
         let size: usize = self.permits.iter().map(|permit| permit.num_permits()).sum();
         self.count >= MOST || size >= LARGEST
+    }
+
+    /// How many things it does.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Whether the callers are to be told only once it is on disk.

@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn tasks(objects: &[&str]) -> Vec<NewTask> {
-        let task = |object: &&str| NewTask::new(object, "run", Vec::new());
+        let task = |object: &&str| NewTask::new(*object, "run", Vec::new());
         objects.iter().map(task).collect()
     }
 
