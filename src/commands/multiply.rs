@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         read: move || {
             let a = read_matrix(a, format, Side::Columns(inner))?;
             let b = read_matrix(b, format, Side::Rows(inner))?;
-            Ok((a, b))
+            Ok::<_, Failure>((a, b))
         },
         write: move |product: &Matrix, target| write_matrix(product, format, target),
     };

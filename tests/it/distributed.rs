@@ -78,11 +78,8 @@ async fn is_at_work(broker: &mut Broker, worker: &str) {
     let nameserver = broker.nameserver(0);
     eventually(&format!("{worker} has answered"), || async {
         let listed = nameserver.listed().await?;
-        let calls = |entry: &&_| -> bool {
-            let entry: &pyroxene_common::interfaces::directory::WorkerEntry = entry;
-            entry.name == worker && entry.load.calls > 1
-        };
-        let found = listed.iter().find(calls);
+        let mut entries = listed.iter();
+        let found = entries.find(|entry| entry.name == worker && entry.load.calls > 1);
         found.map(drop).ok_or_else(|| format!("{listed:?}"))
     })
     .await;
@@ -136,7 +133,7 @@ async fn a_sort_is_right_when_a_worker_freezes_in_the_middle() {
         .worker("w1", &SLOW)
         .worker("w2", &SLOW)
         .await;
-    let values = numbers(150_000);
+    let values = numbers(300_000);
     let sort = start_sort(&broker, &values, &[]);
     is_at_work(&mut broker, "w2").await;
     broker.worker("w2").freeze();
@@ -152,7 +149,7 @@ async fn a_product_is_right_when_a_worker_is_killed_in_the_middle() {
         .worker("w1", &SLOW)
         .worker("w2", &SLOW)
         .await;
-    let (a, b) = (matrix(310, 50), matrix(50, 290));
+    let (a, b) = (matrix(210, 50), matrix(50, 190));
     write(&broker.dir().join("a"), a.values());
     write(&broker.dir().join("b"), b.values());
     let words = ["a", "b", "--output", "out", "--format", "f64le"];
@@ -164,7 +161,7 @@ async fn a_product_is_right_when_a_worker_is_killed_in_the_middle() {
     assert!(summary["repeated"].as_u64() > Some(0), "{summary}");
     assert_eq!(
         (&summary["rows"], &summary["columns"]),
-        (&310.into(), &290.into())
+        (&210.into(), &190.into())
     );
     assert_eq!(read(&broker.dir().join("out")), product(&a, &b).values());
 }
@@ -186,7 +183,11 @@ async fn with_all_workers_dead_a_sort_ends_in_time_and_leaves_the_output_as_it_w
     assert_eq!(status.code(), Some(3), "{}", sort.log());
     // The leases, the patience, and one more round of tries.
     assert!(began.elapsed() < seconds(20), "{:?}", began.elapsed());
-    assert!(sort.log().starts_with("error: "), "{}", sort.log());
+    let said = sort.log();
+    assert!(
+        said.lines().any(|line| line.starts_with("error: ")),
+        "{said}"
+    );
     assert_eq!(sort.rest_of_output().await, "");
     assert_eq!(fs::read(broker.dir().join("out")).unwrap(), b"precious");
 }
@@ -198,7 +199,11 @@ async fn a_sort_that_is_told_to_stop_leaves_nothing_behind() {
     is_at_work(&mut broker, "w1").await;
     let status = sort.terminate().await;
     assert_eq!(status.code(), Some(1));
-    assert_eq!(sort.log(), "error: interrupted before it was done\n");
+    let said = sort.log();
+    assert!(
+        said.ends_with("error: interrupted before it was done\n"),
+        "{said}"
+    );
     let files = fs::read_dir(broker.dir()).unwrap();
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
     names.retain(|name| !name.to_string_lossy().ends_with(".log"));

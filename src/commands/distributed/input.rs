@@ -11,6 +11,9 @@ use std::{
 /// The size of a number in [`Format::F64le`], in bytes.
 const NUMBER_SIZE: usize = size_of::<f64>();
 
+/// How many bytes of packed numbers are read at once.
+const CHUNK: u64 = 64 * 1024 * NUMBER_SIZE as u64;
+
 /// A line with one number is no longer, in bytes.
 const LONGEST_NUMBER: u64 = 4096;
 
@@ -66,10 +69,10 @@ impl Input {
     /// Numbers of 8 bytes each.
     fn packed(&mut self) -> Result<Vec<f64>, Failure> {
         let mut values = Vec::new();
-        let mut chunk = Vec::with_capacity(64 * 1024 * NUMBER_SIZE);
+        let mut chunk = Vec::new();
         loop {
             chunk.clear();
-            let mut bounded = self.reader.by_ref().take(chunk.capacity() as u64);
+            let mut bounded = self.reader.by_ref().take(CHUNK);
             let read = bounded.read_to_end(&mut chunk);
             read.map_err(|error| self.unreadable(&error))?;
             let (numbers, rest) = chunk.as_chunks::<NUMBER_SIZE>();

@@ -46,6 +46,7 @@ pub(super) struct Range {
 
 /// The position of a value in the total order, as an integer (as in the standard library's
 /// `f64::total_cmp`).
+#[inline(always)]
 fn key(value: f64) -> i64 {
     let bits = value.to_bits().cast_signed();
     bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
@@ -157,16 +158,28 @@ impl Splitters {
         }
     }
 
-    /// The range of each key.
-    fn classify(&self, keys: &[i64; BLOCK]) -> [usize; BLOCK] {
+    /// The range of each of the values.
+    ///
+    /// The loops are plain, and their bounds fixed, so that all of them unroll: this is most of the
+    /// client's own work.
+    #[inline(always)]
+    fn classify(&self, values: &[f64; BLOCK]) -> [usize; BLOCK] {
+        let mut keys = [0; BLOCK];
+        for (key_of, value) in keys.iter_mut().zip(values) {
+            *key_of = key(*value);
+        }
         let mut places = [1_usize; BLOCK];
         for _ in 0..self.levels {
-            for (place, key) in places.iter_mut().zip(keys) {
+            for (place, key) in places.iter_mut().zip(&keys) {
                 let node = self.tree.get(*place % PLACES).copied().unwrap_or(i64::MAX);
                 *place = 2 * *place + usize::from(node < *key);
             }
         }
-        places.map(|place| place - (1 << self.levels))
+        let first = 1 << self.levels;
+        for place in &mut places {
+            *place -= first;
+        }
+        places
     }
 
     /// Whether copies of the key are counted, which belongs to this range.
@@ -208,13 +221,12 @@ impl Splitters {
         };
         let (blocks, rest) = values.as_chunks::<BLOCK>();
         for block in blocks {
-            let ranges = self.classify(&block.map(key));
-            for (range, value) in ranges.into_iter().zip(block) {
-                put(range, *value);
+            for (range, value) in self.classify(block).iter().zip(block) {
+                put(*range, *value);
             }
         }
         for value in rest {
-            let [range, ..] = self.classify(&[key(*value); BLOCK]);
+            let [range, ..] = self.classify(&[*value; BLOCK]);
             put(range, *value);
         }
     }
