@@ -62,6 +62,7 @@ pub(super) async fn measure(
         watching.spawn(watch(line, cursor));
     }
     sleep(SETTLE).await;
+    ensure!(watching.try_join_next().is_none(), "a watch did not wait");
     note(figures, "clients that watch an object each", None)?;
     watching.shutdown().await;
     drop(lines);
