@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_client::Direct;
 use pyroxene_common::interfaces::directory::{Cursor, Directory, directory::DirectoryClient};
@@ -62,12 +62,13 @@ pub(super) async fn measure(
         watching.spawn(watch(line, cursor));
     }
     sleep(SETTLE).await;
+    ensure!(watching.try_join_next().is_none(), "a watch did not wait");
     note(figures, "clients that watch an object each", None)?;
     watching.shutdown().await;
     drop(lines);
     // It still answers.
     let status = connect(address).await?.status(context::current()).await?;
-    debug_assert_eq!(status.workers, 0);
+    ensure!(status.workers == 0, "there are workers of somebody else");
     nameserver.server.stop().await
 }
 
