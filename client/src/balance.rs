@@ -20,8 +20,8 @@ use tokio::time::Instant;
 pub enum Policy {
     /// One after the other.
     RoundRobin,
-    /// To the instance with the least cost: moving latency times calls in flight. Among many
-    /// instances, the better of two random ones.
+    /// To the instance with the least cost: moving latency times calls in flight, and more if it
+    /// answers errors. Among many instances, the better of two random ones.
     #[default]
     LeastLoaded,
 }
