@@ -20,8 +20,8 @@ use tokio::time::Instant;
 pub enum Policy {
     /// One after the other.
     RoundRobin,
-    /// To the instance with the least cost: moving latency times calls in flight. Among many
-    /// instances, the better of two random ones.
+    /// To the instance with the least cost: moving latency times calls in flight, and more if it
+    /// answers errors. Among many instances, the better of two random ones.
     #[default]
     LeastLoaded,
 }
@@ -56,6 +56,9 @@ impl fmt::Display for Policy {
 /// choices (Mitzenmacher, 2001) is nearly as good and does not herd.
 const COMPARE_ALL: usize = 8;
 
+/// How often an instance is drawn until two are found that may be called.
+const DRAWS: usize = 8;
+
 /// Calls that follow each other go to the same instance in runs of this length, if calls are quick:
 /// then they leave in one write and wake the worker once. The run is too short to matter for the
 /// balance: the calls of a whole run wait no longer than [`QUICK`].
@@ -63,10 +66,6 @@ const RUN: usize = 32;
 
 /// A run lasts no longer than this. Calls further apart leave in writes of their own anyway.
 const RUN_TIME: Duration = Duration::from_millis(1);
-
-/// Runs side by side. Each thread keeps to one of them: threads that send to the same instance at the
-/// same time wait for each other's locks and share its counters.
-const RUNS: usize = 4;
 
 /// An average latency up to this is quick, in seconds.
 const QUICK: f64 = 0.001;
@@ -76,12 +75,11 @@ const QUICK: f64 = 0.001;
 pub(crate) struct Balancer {
     policy: Policy,
     turn: AtomicUsize,
-    runs: [Run; RUNS],
+    run: Run,
 }
 
-/// The instance that the quick calls of some threads go to for now. It has cache lines of its own.
+/// The instance that quick calls go to for now.
 #[derive(Debug)]
-#[repr(align(128))]
 struct Run {
     /// Its place in the list.
     place: AtomicUsize,
@@ -109,17 +107,8 @@ impl Balancer {
             policy,
             // Many short-lived clients would otherwise all begin with the same instance.
             turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
-            runs: std::array::from_fn(|_| Run::new(Instant::now())),
+            run: Run::new(Instant::now()),
         }
-    }
-
-    /// The run of this thread.
-    fn run(&self) -> Option<&Run> {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % RUNS;
-        }
-        self.runs.get(THREAD.with(|thread| *thread))
     }
 
     /// Picks an instance that `tried` does not hold. Breakers are respected while any instance is
@@ -131,7 +120,7 @@ impl Balancer {
         now: Instant,
     ) -> Result<Arc<Instance<R>>, NoPick> {
         if tried.is_empty()
-            && let Some(instance) = self.run().and_then(|run| run.next(instances, now))
+            && let Some(instance) = self.run.next(instances, now)
         {
             return Ok(Arc::clone(instance));
         }
@@ -145,9 +134,7 @@ impl Balancer {
                 .find(|instance| instance.admit(now)),
             Policy::LeastLoaded => {
                 let best = least_loaded(instances, turn, now, untried);
-                if let Some(run) = self.run() {
-                    run.begin(instances, best, now);
-                }
+                self.run.begin(instances, best, now);
                 best
             }
         };
@@ -271,14 +258,35 @@ fn least_loaded<'a, R>(
     untried: impl Fn(&&'a Arc<Instance<R>>) -> bool,
 ) -> Option<&'a Arc<Instance<R>>> {
     if instances.len() > COMPARE_ALL {
-        let two = [(); 2].map(|()| rand::random_range(0..instances.len()));
-        let two = two.iter().filter_map(|&at| instances.get(at));
-        if let Some(best) = cheapest(two.filter(&untried), now) {
+        let sound = |instance: &&'a Arc<Instance<R>>| untried(instance) && instance.is_sound();
+        let two = two_at_random(instances, sound, |len| rand::random_range(0..len));
+        if let Some(best) = two.and_then(|two| cheapest(two.into_iter(), now)) {
             return Some(best);
         }
     }
     // Beginning at a different place each time breaks ties fairly.
     cheapest(in_turn(instances, turn).filter(&untried), now)
+}
+
+/// Two different instances that fit, unless they are so rare that looking at all of them is better:
+/// what is left of a worker that dies again and again can be most of the list.
+fn two_at_random<'a, R>(
+    instances: &'a [Arc<Instance<R>>],
+    fits: impl Fn(&&'a Arc<Instance<R>>) -> bool,
+    mut draw: impl FnMut(usize) -> usize,
+) -> Option<[&'a Arc<Instance<R>>; 2]> {
+    let mut first = None;
+    for _ in 0..DRAWS {
+        let drawn = instances.get(draw(instances.len())).filter(&fits);
+        match (first, drawn) {
+            (Some(first), Some(second)) if !Arc::ptr_eq(first, second) => {
+                return Some([first, second]);
+            }
+            (None, Some(drawn)) => first = Some(drawn),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn cheapest<'a, R: 'a>(
@@ -312,6 +320,7 @@ mod tests {
             directory::{Instance as Listed, Load, State},
             echo::Echo,
         },
+        message::{Refusal, RefusalReason},
     };
     use std::{collections::HashMap, time::Duration};
 
@@ -470,6 +479,26 @@ mod tests {
     }
 
     #[test]
+    fn whoever_refuses_attracts_no_calls_although_all_others_are_slow() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for instance in &instances {
+            instance.succeeded(Duration::from_secs(1), now);
+        }
+        let refused = AttemptError::Refused(Refusal {
+            reason: RefusalReason::Overloaded,
+            retry_after_ms: 0,
+            sentence: String::new(),
+        });
+        for _ in 0..40 {
+            instances[0].failed(&refused, Duration::ZERO, now);
+        }
+        let _busy: Vec<_> = (0..10).map(|n| instances[1 + n % 2].enter(now)).collect();
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
+    }
+
+    #[test]
     fn a_newcomer_gets_one_call_until_it_has_answered() {
         let now = Instant::now();
         let instances = instances(3);
@@ -533,6 +562,47 @@ mod tests {
             let shares = tally(&Balancer::new(policy), &instances(4), 100, Instant::now());
             assert_eq!(shares, [25; 4], "{policy}");
         }
+    }
+
+    #[test]
+    fn two_are_drawn_of_those_that_answer() {
+        let instances = instances(9);
+        let sound = |instance: &&Arc<Instance<()>>| instance.is_sound();
+        let drawn = |draws: [usize; DRAWS]| {
+            let mut draws = draws.into_iter();
+            let two = two_at_random(&instances, sound, |len| draws.next().unwrap().min(len - 1));
+            two.map(|two| two.map(|instance| instance.name().to_owned()))
+        };
+        let two = Some(["w1", "w2"].map(str::to_owned));
+        assert_eq!(drawn([1, 2, 0, 0, 0, 0, 0, 0]), two);
+        assert_eq!(drawn([1, 1, 1, 2, 0, 0, 0, 0]), two, "they differ");
+        let lost = AttemptError::NotSent(ConnectionLost::Closed);
+        instances[0].failed(&lost, Duration::ZERO, Instant::now());
+        assert_eq!(
+            drawn([0, 1, 0, 2, 0, 0, 0, 0]),
+            two,
+            "nobody draws the dead"
+        );
+        assert_eq!(drawn([0, 1, 0, 0, 0, 0, 0, 0]), None, "they are too rare");
+        instances[0].succeeded(Duration::ZERO, Instant::now());
+        let two = Some(["w0", "w1"].map(str::to_owned));
+        assert_eq!(drawn([0, 1, 0, 0, 0, 0, 0, 0]), two);
+    }
+
+    #[test]
+    fn of_many_most_of_whom_are_dead_the_living_are_found() {
+        let now = Instant::now();
+        let instances = instances(40);
+        let lost = AttemptError::NotSent(ConnectionLost::Closed);
+        for instance in &instances[2..] {
+            instance.failed(&lost, Duration::ZERO, now);
+        }
+        for instance in &instances[..2] {
+            instance.succeeded(Duration::from_millis(5), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let shares = tally(&balancer, &instances, 100, now);
+        assert_eq!(shares[0] + shares[1], 100, "{shares:?}");
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! The latency is a peak-sensitive moving average: it goes up with slower answers at once and comes
 //! down slowly, as in Finagle's and linkerd's Peak EWMA balancers. Unlike there, one answer at most
-//! doubles it, and instances that differ by less than that are taken for equals: among many
-//! instances, of which a client hears seldom, a single answer that the scheduler held up would
-//! otherwise keep it away for seconds. The latency is multiplied by the calls that wait in front of a
-//! new one: our own, which are known exactly, and those of others, of which
-//! the worker's reports tell. The reports are up to 100 ms old and everybody hears the same, so they
-//! are smoothed: clients that all ran after the last one would overload in turn whoever was free a
-//! moment ago (Mitzenmacher, "How Useful Is Old Information?", 2000).
+//! doubles it, and latencies that differ by less than that are equal; where few answers are known,
+//! by less than a greater factor. Among many instances, of which a client hears seldom, a single
+//! answer that the scheduler held up would otherwise keep it away for seconds.
+//!
+//! The latency is multiplied by the calls that wait in front of a new one: our own, which are known
+//! exactly, and those of others, of which the worker's reports tell. The reports are up to 100 ms
+//! old, and everybody hears the same. So they are smoothed: clients that all ran after the last one
+//! would overload in turn whoever was free a moment ago (Mitzenmacher, "How Useful Is Old
+//! Information?", 2000).
 //!
 //! Errors make an instance dearer as a share of the load of its busiest peer, not of its own: one
 //! that fails at once never has a queue, and would otherwise draw in all the calls that it fails.
@@ -19,8 +21,7 @@ use tokio::time::Instant;
 /// How slowly old latencies and errors are forgotten.
 const DECAY: Duration = Duration::from_secs(5);
 
-/// An instance that refused, or could not be reached, costs at least as much as one that takes this
-/// long.
+/// An instance that did not answer costs at least as much as one that takes this long.
 const PENALTY: Duration = Duration::from_millis(250);
 
 /// The latency assumed of instances when none is known, in seconds.
@@ -37,6 +38,10 @@ const STRANGER_WEIGHT: f64 = 8.0;
 /// Latencies that differ by no more than this factor are equal, and one answer raises the average by
 /// no more.
 const NOISE: f64 = 2.0;
+
+/// How wide the noise is of a latency that is known from few answers, above one: this divided by the
+/// root of their number.
+const FEW_ANSWERS: f64 = 10.0;
 
 /// How much the newest observation counts in a moving average: the more, the longer ago the last one
 /// was; at least one part in 32, so that a burst of answers counts for something.
@@ -61,11 +66,14 @@ pub struct Latency {
     average: Option<f64>,
     /// When it was last measured.
     measured: Option<Instant>,
+    /// How many answers it is known from; old ones count less and less.
+    answers: f64,
 }
 
 impl Latency {
     /// Takes in the latency of an answered call.
     pub fn answered(&mut self, took: Duration, now: Instant) {
+        self.answers = self.answers(now) + 1.0;
         let took = took.as_secs_f64();
         let old = self.at(now).unwrap_or(took);
         self.average = Some(if took > old {
@@ -90,7 +98,15 @@ impl Latency {
         let old = self.at(now).unwrap_or(0.0);
         let worse = old.max(took.as_secs_f64()).max(PENALTY.as_secs_f64());
         self.average = Some(worse);
+        // There is no doubt about it.
+        self.answers = self.answers(now).max(FEW_ANSWERS * FEW_ANSWERS);
         self.measured = Some(now);
+    }
+
+    /// How many answers the average is known from. Old ones count less and less.
+    pub fn answers(&self, now: Instant) -> f64 {
+        self.measured
+            .map_or(0.0, |measured| faded(self.answers, measured, now))
     }
 
     /// The average now, in seconds. It fades while nothing is measured, so that an instance that
@@ -100,21 +116,21 @@ impl Latency {
     }
 }
 
-/// The share of an instance's answers that were errors.
+/// The share of an instance's calls that brought an error, or no answer at all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Errors {
     share: f64,
     measured: Option<Instant>,
+    calls: u32,
 }
 
 impl Errors {
-    /// Takes in an answer.
-    pub fn answered(&mut self, error: bool, now: Instant) {
+    /// Takes in how a call ended.
+    pub fn ended(&mut self, error: bool, now: Instant) {
         let old = self.at(now);
-        let weight = match self.measured {
-            None => 1.0,
-            last => weight(last, now),
-        };
+        self.calls = self.calls.saturating_add(1);
+        // At first it is the plain mean: the first call of many must not weigh more than others.
+        let weight = weight(self.measured, now).max(1.0 / f64::from(self.calls));
         self.share = old + (f64::from(u8::from(error)) - old) * weight;
         self.measured = Some(now);
     }
@@ -159,9 +175,11 @@ impl Others {
 pub struct Standing {
     /// The moving latency in seconds; unknown of a stranger.
     pub latency: Option<f64>,
+    /// How many answers that is known from.
+    pub answers: f64,
     /// For how long the calls in flight have waited without an answer to any, in seconds.
     pub stalled: f64,
-    /// The share of answers that were errors, from 0 to 1.
+    /// The share of calls that brought errors, from 0 to 1.
     pub errors: f64,
     /// Our own calls in flight.
     pub own: u32,
@@ -217,10 +235,13 @@ impl Peers {
     /// The cost of one more call. A newcomer is taken for as fast as its fastest peer and for as
     /// busy with others as its peers are: it gets its share at once, and no more.
     pub fn cost(&self, standing: &Standing) -> f64 {
-        let latency = standing
-            .latency
-            .unwrap_or(self.latency)
-            .max(standing.stalled);
+        let known = standing.latency.unwrap_or(self.latency);
+        let latency = known.max(standing.stalled);
+        let noise = 1.0 + FEW_ANSWERS / standing.answers.max(1.0).sqrt();
+        let latency = match latency <= self.latency * noise.max(NOISE) {
+            true => self.latency,
+            false => latency,
+        };
         let load = self.load_of(standing) + standing.errors * ERROR_WEIGHT * self.load;
         // Even an instance that answers in no time costs something, or its queue would not count.
         latency.max(1e-6) * load
@@ -236,6 +257,7 @@ mod tests {
     fn fast() -> Standing {
         Standing {
             latency: Some(0.001),
+            answers: 1000.0,
             ..Standing::default()
         }
     }
@@ -292,16 +314,18 @@ mod tests {
     fn one_error_among_many_answers_weighs_little_and_errors_fade() {
         let mut now = Instant::now();
         let mut errors = Errors::default();
-        errors.answered(true, now);
+        errors.ended(true, now);
         assert_eq!(errors.at(now), 1.0);
+        errors.ended(false, now);
+        assert_eq!(errors.at(now), 0.5);
         for _ in 0..200 {
-            errors.answered(false, now);
+            errors.ended(false, now);
         }
         assert!(errors.at(now) < 0.01);
-        errors.answered(true, now);
+        errors.ended(true, now);
         assert!(errors.at(now) < 0.05);
         for _ in 0..200 {
-            errors.answered(true, now);
+            errors.ended(true, now);
         }
         assert!(errors.at(now) > 0.99);
         now += Duration::from_secs(30);
@@ -340,6 +364,17 @@ mod tests {
         assert!(slow > b);
         let [busy, idle] = costs([of(0.0010, 1), of(0.0019, 0)]);
         assert!(busy > idle);
+        // The fewer answers are known, the greater they have to be.
+        let of = |latency, answers| Standing {
+            latency: Some(latency),
+            answers,
+            ..fast()
+        };
+        let [a, b, slow] = costs([of(0.001, 10.0), of(0.004, 10.0), of(0.005, 10.0)]);
+        assert_eq!(a, b);
+        assert!(slow > b);
+        let [fast, slow] = costs([of(0.001, 1.0), of(0.02, 1.0)]);
+        assert!(slow > fast);
     }
 
     #[test]

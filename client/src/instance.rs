@@ -258,6 +258,8 @@ pub(crate) struct Instance<R> {
     spotless: AtomicBool,
     /// Whether most of its answers are errors.
     erring: AtomicBool,
+    /// Whether the last call found nobody who answered it.
+    absent: AtomicBool,
 }
 
 /// A share of errors up to this is not worth remembering.
@@ -313,6 +315,7 @@ impl<R> Instance<R> {
             unrestricted: AtomicBool::new(true),
             spotless: AtomicBool::new(true),
             erring: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
         };
         instance.update(listed);
         instance
@@ -349,6 +352,11 @@ impl<R> Instance<R> {
         self.unrestricted.load(Ordering::Relaxed)
             && !self.erring.load(Ordering::Relaxed)
             && !self.is_draining()
+    }
+
+    /// Whether it answers, as far as is known.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.takes_all_calls() && !self.absent.load(Ordering::Relaxed)
     }
 
     /// How many of our calls it has in front of it.
@@ -394,6 +402,7 @@ impl<R> Instance<R> {
         }
         Standing {
             latency: learned.latency.at(now),
+            answers: learned.latency.answers(now),
             stalled: match own {
                 0 => 0.0,
                 _ => self.silence(learned.answered, now).as_secs_f64(),
@@ -437,13 +446,14 @@ impl<R> Instance<R> {
         }
         let mut learned = self.learned();
         learned.latency.answered(took, now);
-        learned.errors.answered(false, now);
+        learned.errors.ended(false, now);
         learned.answered = Some(now);
         learned.breaker.succeeded();
         let errors = learned.errors.at(now);
         let spotless = learned.breaker.is_spotless() && errors < FEW_ERRORS;
         self.spotless.store(spotless, Ordering::Relaxed);
         self.erring.store(errors > 0.5, Ordering::Relaxed);
+        self.absent.store(false, Ordering::Relaxed);
     }
 
     /// Learns from a call that was answered with an error, the object's own or its host's.
@@ -451,11 +461,12 @@ impl<R> Instance<R> {
         self.spotless.store(false, Ordering::Relaxed);
         let mut learned = self.learned();
         learned.latency.erred(took, now);
-        learned.errors.answered(true, now);
+        learned.errors.ended(true, now);
         learned.answered = Some(now);
         learned.breaker.succeeded();
         let erring = learned.errors.at(now) > 0.5;
         self.erring.store(erring, Ordering::Relaxed);
+        self.absent.store(false, Ordering::Relaxed);
     }
 
     /// Learns from an attempt that brought no answer.
@@ -468,10 +479,13 @@ impl<R> Instance<R> {
         match error {
             AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => {
                 learned.latency.failed(took, now);
+                learned.errors.ended(true, now);
                 learned.breaker.failed(now);
+                self.absent.store(true, Ordering::Relaxed);
             }
             AttemptError::Refused(refusal) => {
                 learned.latency.failed(took, now);
+                learned.errors.ended(true, now);
                 if refusal.retry_after_ms > 0 {
                     let pause = Duration::from_millis(refusal.retry_after_ms.into());
                     learned.pushed_back = Some(now + pause);

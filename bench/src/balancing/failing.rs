@@ -22,6 +22,9 @@ const FAULTY: &str = "faulty";
 /// How long what starts a crashed worker again waits between its looks.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How long it waits before it does so: as long as systemd does (`RestartSec=`).
+const RESTART: Duration = Duration::from_millis(100);
+
 /// One measurement.
 #[derive(Serialize)]
 pub(super) struct Row {
@@ -71,7 +74,7 @@ fn faulty(fault: Fault) -> Kind {
     }
 }
 
-/// Whatever crashes is started again at once, under another name each time.
+/// Whatever crashes is started again, under another name each time.
 async fn start_again(fleet: &Fleet, first: ChildServer, fault: Fault) -> Infallible {
     let mut child = Some(first);
     let mut number = 0;
@@ -79,7 +82,7 @@ async fn start_again(fleet: &Fleet, first: ChildServer, fault: Fault) -> Infalli
         while child.as_mut().is_some_and(ChildServer::is_running) {
             sleep(LOOK).await;
         }
-        sleep(LOOK).await;
+        sleep(RESTART).await;
         number += 1;
         // A call may reach it, and end it, before it has said that it is ready.
         let name = format!("{FAULTY}-{number}");

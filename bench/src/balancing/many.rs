@@ -35,11 +35,15 @@ pub(super) struct Row {
     most_before: u32,
 }
 
-/// With calls of the usual length and with those that are answered at once, which are sent
+/// With calls of the usual length, and with those that are answered at once, which least-loaded sends
 /// otherwise. The first sixth, in which connections are made, does not count.
 pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for service in [SERVICE, Duration::ZERO] {
+    let services = match policy {
+        Policy::LeastLoaded => [SERVICE, Duration::ZERO].as_slice(),
+        Policy::RoundRobin => &[SERVICE],
+    };
+    for &service in services {
         let fleet = Fleet::start().await?;
         let mut workers = Vec::new();
         for number in 0..PROCESSES {
