@@ -4,12 +4,14 @@
 //! subcommand; the client load runs in the process the user started.
 
 mod balancing;
+mod compute;
 mod directory;
 mod distributed;
 mod failover;
 mod figure;
 mod fleet;
 mod footprint;
+mod large;
 mod load;
 mod open_loop;
 mod process;
@@ -89,6 +91,28 @@ enum Command {
         nameserver_pid: u32,
         calls: u64,
     },
+    /// What the built-in objects compute, beside Python and NumPy, and through the broker
+    Compute(compute::Options),
+    /// Host the objects that compute, at a name server, until standard input closes
+    #[command(hide = true)]
+    ServeComputeWorker { nameserver: String },
+    /// Take and send bare bytes until standard input closes
+    #[command(hide = true)]
+    ServeComputeFloor,
+    /// Large messages: the memory they take, and how long small calls wait beside them
+    Large(large::Options),
+    /// Host the objects that large messages go to, at a name server, until standard input closes
+    #[command(hide = true)]
+    ServeLargeWorker { nameserver: String },
+    /// Make one large call
+    #[command(hide = true)]
+    LargeSingle(large::Single),
+    /// Make large calls, one after the other
+    #[command(hide = true)]
+    LargeLoader(large::Loader),
+    /// Make small calls at a fixed rate
+    #[command(hide = true)]
+    LargeProber(large::Prober),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -102,7 +126,9 @@ fn main() -> anyhow::Result<()> {
         | Command::ServeDistributedNameserver
         | Command::ServeDistributedWorker { .. }
         | Command::ServeNameServer { .. }
-        | Command::ServeTimed(_) => pyroxene_worker::runtime()?,
+        | Command::ServeTimed(_)
+        | Command::ServeComputeWorker { .. }
+        | Command::ServeLargeWorker { .. } => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
     runtime.block_on(run(command))
@@ -160,5 +186,19 @@ async fn run(command: Command) -> anyhow::Result<()> {
             nameserver_pid,
             calls,
         } => footprint::call(nameserver, worker, nameserver_pid, calls).await,
+        Command::Compute(options) => compute::run(options).await,
+        Command::ServeComputeWorker { nameserver } => {
+            process::serve_while_parent_lives(compute::serve_worker(nameserver)).await
+        }
+        Command::ServeComputeFloor => {
+            process::serve_while_parent_lives(compute::serve_floor()).await
+        }
+        Command::Large(options) => large::run(options).await,
+        Command::ServeLargeWorker { nameserver } => {
+            process::serve_while_parent_lives(large::serve_worker(nameserver)).await
+        }
+        Command::LargeSingle(single) => large::run_single(single).await,
+        Command::LargeLoader(loader) => large::run_loader(loader).await,
+        Command::LargeProber(prober) => large::run_prober(prober).await,
     }
 }

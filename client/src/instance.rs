@@ -219,14 +219,14 @@ fn not_connected(error: HelloError) -> AttemptError {
     }
 }
 
-/// Passes on an answer to the method that was asked. Any other ends the connection: the peer is
+/// Passes on an answer to the method that was asked, which the index of the request tells. Any other ends the connection: the peer is
 /// confused, and tarpc's generated client would panic.
 pub(crate) fn expect_answer<I: Interface>(
-    request: &I::Request,
+    request_index: usize,
     response: I::Response,
     connection: &Connection<I::Response>,
 ) -> Result<I::Response, AttemptError> {
-    if I::response_index(&response) == I::request_index(request) {
+    if I::response_index(&response) == request_index {
         return Ok(response);
     }
     connection.abandon("the peer answered another method");

@@ -78,7 +78,7 @@ struct Call<'a, I: Interface> {
     now: Instant,
     method: &'static str,
     repeatable: bool,
-    request: &'a I::Request,
+    request_index: usize,
     encoded: EncodedRequest,
     listener: Option<&'a Listener>,
     tried: Vec<Arc<Instance<I::Response>>>,
@@ -133,7 +133,8 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
         listener: Option<&Listener>,
     ) -> Result<Answered<I::Response>, CallError> {
-        let (response, instance, attempts) = self.run(context, request, listener).await?;
+        let call = self.begin(context, request, listener)?;
+        let (response, instance, attempts) = self.run(call).await?;
         Ok(Answered {
             response,
             worker: instance.name().to_owned(),
@@ -147,12 +148,8 @@ impl<I: Interface> Proxy<I> {
     /// be no larger than the usual way, which is to pick at once and call over an open connection.
     async fn run(
         &self,
-        context: context::Context,
-        request: &I::Request,
-        listener: Option<&Listener>,
+        mut call: Call<'_, I>,
     ) -> Result<(I::Response, Arc<Instance<I::Response>>, usize), CallError> {
-        let mut call = self.begin(context, request)?;
-        call.listener = listener;
         loop {
             let instance = match self.pick_now(&call) {
                 Ok(instance) => instance,
@@ -173,17 +170,19 @@ impl<I: Interface> Proxy<I> {
     fn begin<'a>(
         &self,
         context: context::Context,
-        request: &'a I::Request,
+        request: &I::Request,
+        listener: Option<&'a Listener>,
     ) -> Result<Call<'a, I>, CallError> {
-        self.begin_encoded(context, request, EncodedRequest::new(request))
+        self.begin_encoded(context, request, EncodedRequest::new(request), listener)
     }
 
     /// Begins a call of the method that `request` calls, with what may be other arguments.
     fn begin_encoded<'a>(
         &self,
         mut context: context::Context,
-        request: &'a I::Request,
+        request: &I::Request,
         encoded: Result<EncodedRequest, CodecError>,
+        listener: Option<&'a Listener>,
     ) -> Result<Call<'a, I>, CallError> {
         if context.trace_context.trace_id.is_none() {
             context.trace_context.trace_id = random_trace_id();
@@ -206,9 +205,9 @@ impl<I: Interface> Proxy<I> {
             now,
             method: method.map_or("", |method| method.name),
             repeatable: method.is_some_and(|method| method.repeatable),
-            request,
+            request_index: I::request_index(request),
             encoded,
-            listener: None,
+            listener,
             tried: Vec::new(),
             attempts: Vec::new(),
             rounds: 0,
@@ -404,7 +403,7 @@ impl<I: Interface> Proxy<I> {
         let response = connection
             .call_with_progress(&call.context, &call.encoded, call.listener)
             .await?;
-        expect_answer::<I>(call.request, response, &connection)
+        expect_answer::<I>(call.request_index, response, &connection)
     }
 
     /// Decides whether another attempt follows.
@@ -476,7 +475,10 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let (response, ..) = self.run(context, &request, None).await?;
+        let call = self.begin(context, &request, None)?;
+        // It may be large, and what is sent is its encoding.
+        drop(request);
+        let (response, ..) = self.run(call).await?;
         Ok(response)
     }
 }

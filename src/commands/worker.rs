@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
     /// The time to live of its leases [default: 3s]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = duration)]
     ttl: Option<Duration>,
-    /// The greatest message, in bytes
+    /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     max_message: usize,
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100

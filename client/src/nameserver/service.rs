@@ -132,7 +132,7 @@ impl<I: Interface> Service<I> {
             .await
             .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
         let response = connection.call(context, &encoded).await?;
-        expect_answer::<I>(request, response, &connection)
+        expect_answer::<I>(I::request_index(request), response, &connection)
     }
 
     /// Calls a method once.

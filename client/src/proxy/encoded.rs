@@ -16,7 +16,7 @@ impl<I: Interface> Proxy<I> {
         like: &I::Request,
         message: &(impl Serialize + Sync),
     ) -> Result<Answered<I::Response>, CallError> {
-        let mut call = self.begin_encoded(context, like, EncodedRequest::new(message))?;
+        let mut call = self.begin_encoded(context, like, EncodedRequest::new(message), None)?;
         call.to_the_idlest = true;
         loop {
             let instance = self.pick(&mut call).await?;

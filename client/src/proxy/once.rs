@@ -44,9 +44,8 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
         once: Once<'_>,
     ) -> Result<Answered<I::Response>, CallError> {
-        let mut call = self.begin(context, request)?;
+        let mut call = self.begin(context, request, once.listener)?;
         call.repeatable = false;
-        call.listener = once.listener;
         loop {
             let instance = self.choose(&mut call, once.worker).await?;
             (once.sending)(instance.name());

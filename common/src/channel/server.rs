@@ -167,6 +167,7 @@ where
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
+        self.link.begin_turn();
         if let Some(draining) = &mut self.draining
             && draining.as_mut().poll(context).is_ready()
         {
@@ -197,6 +198,9 @@ where
             }
         }
         self.tick(context)?;
+        if self.link.end_turn(context) {
+            return Ok(Poll::Pending);
+        }
         // Calls that run in their own tasks, and answers that do not get away, wake this one.
         if !self.link.is_mid_message() && self.calls.lock().pending.is_empty() {
             self.spin.wait(Instant::now(), context);
