@@ -1,9 +1,6 @@
 //! Balancing and failover as a user measures them, for as short a time as possible.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::process::Command;
 
