@@ -16,7 +16,7 @@ use crate::{
 
 /// A server, which runs until standard input closes.
 #[derive(Subcommand)]
-pub(crate) enum Server {
+pub(crate) enum Serve {
     /// Run a name server
     NameServer(NameServerArguments),
     /// Host built-in objects at a name server
@@ -43,7 +43,7 @@ pub(crate) enum Server {
     Bytes,
 }
 
-impl Server {
+impl Serve {
     /// Whether it is one of this project's daemons, alone in its process.
     pub(crate) fn is_daemon(&self) -> bool {
         match self {
@@ -77,7 +77,7 @@ impl Server {
 
 /// A client, which does its work and says on standard output what it saw.
 #[derive(Subcommand)]
-pub(crate) enum Client {
+pub(crate) enum Call {
     /// Call a worker many times and look at everybody's memory
     FootprintCalls {
         nameserver: SocketAddr,
@@ -93,7 +93,7 @@ pub(crate) enum Client {
     LargeProber(large::Prober),
 }
 
-impl Client {
+impl Call {
     pub(crate) async fn run(self) -> Result<()> {
         match self {
             Self::FootprintCalls {

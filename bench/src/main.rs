@@ -54,10 +54,10 @@ enum Command {
     Tasks(tasks::Options),
     /// Serve, for another process of this program
     #[command(subcommand, hide = true)]
-    Serve(helpers::Server),
+    Serve(helpers::Serve),
     /// Call, for another process of this program
     #[command(subcommand, hide = true)]
-    Call(helpers::Client),
+    Call(helpers::Call),
 }
 
 fn main() -> anyhow::Result<()> {
