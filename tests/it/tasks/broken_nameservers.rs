@@ -1,7 +1,7 @@
 //! Name servers that die while they have tasks.
 
 use super::desk::{Desk, entry, outcomes, sleep};
-use crate::harness::{Broker, seconds, turn};
+use crate::harness::{Broker, postgres::Postgres, seconds, turn};
 use pyroxene_common::interfaces::tasks::{Outcome, TaskState};
 use std::{collections::HashSet, time::Duration};
 
@@ -33,7 +33,21 @@ async fn what_a_name_server_ran_that_is_killed_is_taken_over_by_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_is_taken_over_within_three_seconds() {
     let _turn = turn().await;
-    let mut broker = Broker::start().nameservers(2).one_store().workers(1).await;
+    let broker = Broker::start().nameservers(2).one_store().workers(1).await;
+    is_taken_over(broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_taken_over_within_three_seconds_over_a_server_that_waits_for_the_disk() {
+    let _turn = turn().await;
+    let postgres = Postgres::start_with(&["fsync=on"]).await;
+    let url = postgres.database("state").await;
+    let broker = Broker::start().nameservers(2).store(&url).workers(1).await;
+    is_taken_over(broker).await;
+}
+
+/// One of two name servers has a task, and is killed.
+async fn is_taken_over(mut broker: Broker) {
     let desks = [Desk::at(&mut broker, 0), Desk::at(&mut broker, 1)];
     // The dispatcher of the other name server stands still while the first one takes the task.
     broker.nameserver(1).freeze();

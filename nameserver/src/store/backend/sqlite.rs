@@ -81,7 +81,8 @@ impl SqliteStore {
             clock: options.clock.clone(),
             durable: AtomicBool::new(true),
             shared: AtomicBool::new(false),
-            version: Mutex::new(0),
+            // None that SQLite ever says: the first look finds something new.
+            version: Mutex::new(i64::MIN),
         }
     }
 

@@ -9,7 +9,10 @@ use crate::store::{
 use std::{collections::HashSet, time::Duration};
 
 /// A task with the id that it gets if it is new.
-pub(in crate::store) type Named = (TaskId, NewTask);
+pub(in crate::store) type Named = (TaskId, NewTask, Lot);
+
+/// Which tasks were submitted together: all of them are added, or none.
+pub(in crate::store) type Lot = u64;
 
 pub(in crate::store) async fn submit(
     transaction: &mut Transaction<'_>,
@@ -19,9 +22,17 @@ pub(in crate::store) async fn submit(
     let is_new = |id: &TaskId| new.as_ref().is_none_or(|new| new.contains(id));
     let mut submitted = Vec::with_capacity(tasks.len());
     let mut large = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
-    for (id, task) in tasks {
+    for (id, task, _) in tasks {
         if !is_new(id) {
             submitted.push(find_existing(transaction, *id, task).await?);
+            continue;
+        }
+        let (id, submission) = (*id, Submission::New);
+        submitted.push(Submitted { id, submission });
+    }
+    withdraw(transaction, tasks, &mut submitted).await?;
+    for ((id, task, _), submitted) in tasks.iter().zip(&submitted) {
+        if submitted.submission != Submission::New {
             continue;
         }
         if inline(&task.arguments).is_none() {
@@ -30,14 +41,43 @@ pub(in crate::store) async fn submit(
         if task.delay.is_zero() {
             transaction.effects.queue(&task.object);
         }
-        let (id, submission) = (*id, Submission::New);
-        submitted.push(Submitted { id, submission });
     }
     let sql = |u: &str| {
         format!("INSERT INTO bodies (task, kind, body) SELECT id, {ARGUMENTS}, body FROM {u}")
     };
     transaction.sql.rows_with(&large, &[], sql).await?;
     Ok(submitted)
+}
+
+/// Takes back what was submitted together with a task whose key was used for another call. What
+/// somebody else submitted too, under the same key in the same transaction, stays for them.
+async fn withdraw(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+    submitted: &mut [Submitted],
+) -> SqlResult<()> {
+    let lots = tasks.iter().map(|(_, _, lot)| *lot);
+    let taken = lots.clone().zip(&*submitted);
+    let taken = taken.filter(|(_, one)| one.submission == Submission::KeyTaken);
+    let refused: HashSet<Lot> = taken.map(|(lot, _)| lot).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let kept = lots.clone().zip(&*submitted);
+    let kept = kept.filter(|(lot, _)| !refused.contains(lot));
+    let kept: HashSet<TaskId> = kept.map(|(_, one)| one.id).collect();
+    for (lot, one) in lots.zip(submitted) {
+        if !refused.contains(&lot) || one.submission == Submission::KeyTaken {
+            continue;
+        }
+        if one.submission == Submission::New && !kept.contains(&one.id) {
+            let sql = "DELETE FROM tasks WHERE id = $1";
+            let values = [one.id.as_bytes().into()];
+            transaction.sql.execute(sql, &values).await?;
+            one.submission = Submission::Withdrawn;
+        }
+    }
+    Ok(())
 }
 
 /// Adds those whose key is not there. Gives the ids of the new ones, or nothing if all are new.
@@ -63,8 +103,8 @@ async fn insert(
     ]);
     // Everybody takes the keys in the same order, so that nobody waits for each other.
     let mut ordered: Vec<&Named> = tasks.iter().collect();
-    ordered.sort_by_key(|(_, task)| (&task.submitter, &task.idempotency_key));
-    for (id, task) in ordered {
+    ordered.sort_by_key(|(_, task, _)| (&task.submitter, &task.idempotency_key));
+    for (id, task, _) in ordered {
         let state = if task.delay > Duration::ZERO {
             TaskState::Delayed
         } else {
@@ -87,7 +127,9 @@ async fn insert(
             inline(&task.arguments).into(),
         ]);
     }
-    let keyed = tasks.iter().any(|(_, task)| task.idempotency_key.is_some());
+    let keyed = tasks
+        .iter()
+        .any(|(_, task, _)| task.idempotency_key.is_some());
     let unless_known = if keyed {
         "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING \
          RETURNING id"
