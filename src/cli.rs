@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use pyroxene_client::{Client, ClientConfig, Policy};
-use pyroxene_common::wire::GREATEST_MAX_MESSAGE;
+use pyroxene_common::wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE};
 use std::time::Duration;
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Describe(commands::describe::Arguments),
     Call(commands::call::Arguments),
     Map(commands::map::Arguments),
+    Sort(commands::sort::Arguments),
+    Multiply(commands::multiply::Arguments),
     Chat(commands::chat::Arguments),
     Submit(commands::submit::Arguments),
     Tasks(commands::tasks::Arguments),
@@ -62,6 +64,9 @@ pub(crate) struct ClientArguments {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    /// The greatest answer, in bytes, KiB, MiB or GiB
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = DEFAULT_MAX_MESSAGE, value_parser = message_size)]
+    pub(crate) max_message: usize,
     #[command(flatten)]
     pub(crate) tls: TlsArguments,
     #[command(flatten)]
@@ -85,7 +90,7 @@ impl ClientArguments {
     }
 
     fn config(&self) -> Result<ClientConfig, Failure> {
-        let config = ClientConfig::new(&self.nameserver)?;
+        let config = ClientConfig::new(&self.nameserver)?.max_message(self.max_message);
         secured(config, &self.tls, &self.login)
     }
 }
@@ -155,13 +160,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "it is too large".to_owned())
 }
 
-/// Reads the greatest size of a message, in bytes.
+/// Reads the greatest size of a message, as [`size`] does.
 pub(crate) fn message_size(text: &str) -> Result<usize, String> {
     /// Hellos and heartbeats have to fit.
     const LEAST: usize = 16 * 1024;
-    let bytes = text
-        .parse()
-        .map_err(|error| format!("it is not a number of bytes: {error}"))?;
+    let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
     if (LEAST..=GREATEST_MAX_MESSAGE).contains(&bytes) {
         return Ok(bytes);
     }
@@ -228,7 +231,8 @@ mod tests {
         assert!(duration("1000000y").is_err());
         assert!(duration("10").is_err());
         assert_eq!(message_size("1048576"), Ok(1_048_576));
-        for text in ["1", "99999999999999", "-1", "64M"] {
+        assert_eq!(message_size("2GiB"), Ok(2 << 30));
+        for text in ["1", "99999999999999", "4GiB", "-1", "64M"] {
             assert!(message_size(text).is_err(), "{text}");
         }
         assert_eq!(size("4096"), Ok(4096));

@@ -5,6 +5,7 @@ use crate::{
     output::print,
 };
 use pyroxene_common::{endpoint::Endpoint, host::Drained, signal::StopSignals};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{self, Read},
     thread,
@@ -53,6 +54,19 @@ impl Parent {
             }
             None => std::future::pending().await,
         }
+    }
+}
+
+/// Lets the process open as many files as it may. Each connection is one, and the limit that processes
+/// usually begin with is as low as it is for the sake of programs that use select(2).
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -41,9 +41,9 @@ pub use pyroxene_nameserver as nameserver;
 pub use pyroxene_worker as worker;
 
 pub use pyroxene_client::{
-    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Durable, DynamicError,
-    DynamicObject, InvalidConfig, NewTask, Policy, Proxy, TaskError, TaskHandle, Topic, TopicError,
-    Trail,
+    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Distributed,
+    DistributedError, DistributedOptions, Durable, DynamicError, DynamicObject, InvalidConfig,
+    NewTask, Policy, Proxy, TaskError, TaskHandle, Topic, TopicError, Trail,
 };
 pub use pyroxene_common::{
     endpoint::Endpoint,

@@ -86,6 +86,8 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Describe(arguments) => commands::describe::run(arguments).await,
         Command::Call(arguments) => commands::call::run(arguments).await,
         Command::Map(arguments) => commands::map::run(arguments).await,
+        Command::Sort(arguments) => commands::sort::run(arguments).await,
+        Command::Multiply(arguments) => commands::multiply::run(arguments).await,
         Command::Chat(arguments) => commands::chat::run(arguments).await,
         Command::Submit(arguments) => commands::submit::run(arguments).await,
         Command::Tasks(arguments) => commands::tasks::run(arguments).await,

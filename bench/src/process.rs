@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -35,13 +36,19 @@ impl ChildServer {
     /// Starts `program` and waits for its ready line. What the child writes on standard error
     /// goes to that of this process.
     pub(crate) async fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::start_command(command).await
+    }
+
+    /// As [`start`](Self::start), with a command that has its arguments and environment.
+    pub(crate) async fn start_command(mut command: Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
         let stdout = child.stdout.take().context("the server has no output")?;
         let mut line = String::new();
         timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
@@ -55,6 +62,39 @@ impl ChildServer {
     /// The address the server announced.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The child's process id.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
+    /// Ends the child at once, as a crash would, and waits until it has.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("cannot end the server")
+    }
+
+    /// Sends the child a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid =
+            Pid::from_raw(i32::try_from(self.pid()?)?).context("the server has no process id")?;
+        kill_process(pid, signal).context("cannot signal the server")
+    }
+
+    /// Whether the child has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until the child has ended by itself, however it does, with its standard input open.
+    pub(crate) async fn ended(mut self) -> Result<()> {
+        // Waiting for a child closes its input, which would tell it to stop at once.
+        let _input = self.child.stdin.take();
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .context("the server did not end in time")?
+            .context("cannot wait for the server")?;
+        Ok(())
     }
 
     /// Closes the child's standard input and waits until it has ended.
@@ -71,10 +111,13 @@ impl ChildServer {
     }
 }
 
-fn parse_ready_line(line: &str) -> Result<SocketAddr> {
+/// The address is the last word: a daemon of `pyroxene` says before it what it is.
+pub(crate) fn parse_ready_line(line: &str) -> Result<SocketAddr> {
     line.strip_prefix(READY)
         .with_context(|| format!("expected a ready line from the server, got {line:?}"))?
-        .trim_end()
+        .split_whitespace()
+        .next_back()
+        .unwrap_or_default()
         .parse()
         .with_context(|| format!("no address in the server's ready line {line:?}"))
 }
@@ -118,6 +161,12 @@ mod tests {
         let server = shell("echo ready 127.0.0.1:4567; cat").await.unwrap();
         assert_eq!(server.address(), "127.0.0.1:4567".parse().unwrap());
         server.stop().await.unwrap();
+    }
+
+    #[test]
+    fn the_ready_line_of_a_daemon_names_its_address_last() {
+        let address = parse_ready_line("ready worker w1 127.0.0.1:41233\n").unwrap();
+        assert_eq!(address, "127.0.0.1:41233".parse().unwrap());
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ pub(crate) struct Windows {
     measured: Duration,
 }
 
-fn parse_seconds(text: &str) -> Result<Duration> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration> {
     Ok(Duration::try_from_secs_f64(text.parse()?)?)
 }
 

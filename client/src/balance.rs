@@ -1,13 +1,17 @@
 //! Which instance gets the next call.
 
-use crate::instance::Instance;
+use crate::{
+    cost::{Peers, Standing},
+    instance::Instance,
+};
 use std::{
     fmt,
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -16,8 +20,8 @@ use tokio::time::Instant;
 pub enum Policy {
     /// One after the other.
     RoundRobin,
-    /// To the instance with the least cost: moving latency times calls in flight. Among many
-    /// instances, the better of two random ones.
+    /// To the instance with the least cost: moving latency times calls in flight, and more if it
+    /// answers errors. Among many instances, the better of two random ones.
     #[default]
     LeastLoaded,
 }
@@ -52,19 +56,22 @@ impl fmt::Display for Policy {
 /// choices (Mitzenmacher, 2001) is nearly as good and does not herd.
 const COMPARE_ALL: usize = 8;
 
-/// The latency assumed of instances when none is known, in seconds.
-const UNKNOWN_LATENCY: f64 = 0.001;
+/// How often an instance is drawn until two are found that may be called.
+const DRAWS: usize = 8;
 
 /// Calls that follow each other go to the same instance in runs of this length, if calls are quick:
 /// then they leave in one write and wake the worker once. The run is too short to matter for the
 /// balance: the calls of a whole run wait no longer than [`QUICK`].
 const RUN: usize = 32;
 
+/// A run lasts no longer than this. Calls further apart leave in writes of their own anyway.
+const RUN_TIME: Duration = Duration::from_millis(1);
+
 /// An average latency up to this is quick, in seconds.
 const QUICK: f64 = 0.001;
 
 /// Picks instances for one object.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Balancer {
     policy: Policy,
     turn: AtomicUsize,
@@ -72,7 +79,7 @@ pub(crate) struct Balancer {
 }
 
 /// The instance that quick calls go to for now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Run {
     /// Its place in the list.
     place: AtomicUsize,
@@ -80,6 +87,9 @@ struct Run {
     left: AtomicUsize,
     /// The run ends early when the instance has this many calls in flight.
     full: AtomicU32,
+    /// It ends at this time, in microseconds from `since`.
+    until: AtomicU64,
+    since: Instant,
 }
 
 /// Why no instance was picked.
@@ -97,7 +107,7 @@ impl Balancer {
             policy,
             // Many short-lived clients would otherwise all begin with the same instance.
             turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
-            run: Run::default(),
+            run: Run::new(Instant::now()),
         }
     }
 
@@ -110,7 +120,7 @@ impl Balancer {
         now: Instant,
     ) -> Result<Arc<Instance<R>>, NoPick> {
         if tried.is_empty()
-            && let Some(instance) = self.run.next(instances)
+            && let Some(instance) = self.run.next(instances, now)
         {
             return Ok(Arc::clone(instance));
         }
@@ -131,19 +141,66 @@ impl Balancer {
         if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(untried)) {
             return Ok(Arc::clone(instance));
         }
-        Err(if instances.iter().all(|instance| instance.is_draining()) {
-            NoPick::Empty
-        } else {
-            NoPick::AllTried
-        })
+        Err(nobody_left(instances))
+    }
+
+    /// Picks the instance that has the fewest calls of this client in front of it, and that `tried`
+    /// does not hold. For large calls of equal size: each goes to whoever was done first, and what
+    /// calls of other sizes have taken before says nothing.
+    pub(crate) fn pick_idlest<R>(
+        &self,
+        instances: &[Arc<Instance<R>>],
+        tried: &[Arc<Instance<R>>],
+        now: Instant,
+    ) -> Result<Arc<Instance<R>>, NoPick> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut untried: Vec<_> = in_turn(instances, turn)
+            .filter(|instance| {
+                !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
+            })
+            .collect();
+        untried.sort_by_key(|instance| instance.in_flight());
+        let admitted = untried.iter().find(|instance| instance.admit(now));
+        admitted
+            .or(untried.first())
+            .map(|instance| Arc::clone(instance))
+            .ok_or_else(|| nobody_left(instances))
+    }
+}
+
+/// Why none of the instances was picked.
+fn nobody_left<R>(instances: &[Arc<Instance<R>>]) -> NoPick {
+    if instances.iter().all(|instance| instance.is_draining()) {
+        NoPick::Empty
+    } else {
+        NoPick::AllTried
     }
 }
 
 impl Run {
+    fn new(since: Instant) -> Self {
+        Self {
+            place: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            full: AtomicU32::new(0),
+            until: AtomicU64::new(0),
+            since,
+        }
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        let micros = now.saturating_duration_since(self.since).as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX)
+    }
+
     /// The instance of the run, if it goes on.
-    fn next<'a, R>(&self, instances: &'a [Arc<Instance<R>>]) -> Option<&'a Arc<Instance<R>>> {
+    fn next<'a, R>(
+        &self,
+        instances: &'a [Arc<Instance<R>>],
+        now: Instant,
+    ) -> Option<&'a Arc<Instance<R>>> {
         let left = self.left.load(Ordering::Relaxed);
-        if left == 0 {
+        if left == 0 || self.micros(now) > self.until.load(Ordering::Relaxed) {
             return None;
         }
         // A lost race makes the run a call longer or shorter, which does no harm.
@@ -176,6 +233,8 @@ impl Run {
         self.place.store(place, Ordering::Relaxed);
         let full = in_flight.saturating_add(u32::try_from(RUN).unwrap_or(u32::MAX));
         self.full.store(full, Ordering::Relaxed);
+        let until = self.micros(now + RUN_TIME);
+        self.until.store(until, Ordering::Relaxed);
         self.left.store(RUN - 1, Ordering::Relaxed);
     }
 }
@@ -199,9 +258,9 @@ fn least_loaded<'a, R>(
     untried: impl Fn(&&'a Arc<Instance<R>>) -> bool,
 ) -> Option<&'a Arc<Instance<R>>> {
     if instances.len() > COMPARE_ALL {
-        let two = [(); 2].map(|()| rand::random_range(0..instances.len()));
-        let two = two.iter().filter_map(|&at| instances.get(at));
-        if let Some(best) = cheapest(two.filter(&untried), now) {
+        let sound = |instance: &&'a Arc<Instance<R>>| untried(instance) && instance.is_sound();
+        let two = two_at_random(instances, sound, |len| rand::random_range(0..len));
+        if let Some(best) = two.and_then(|two| cheapest(two.into_iter(), now)) {
             return Some(best);
         }
     }
@@ -209,41 +268,46 @@ fn least_loaded<'a, R>(
     cheapest(in_turn(instances, turn).filter(&untried), now)
 }
 
+/// Two different instances that fit, unless they are so rare that looking at all of them is better:
+/// what is left of a worker that dies again and again can be most of the list.
+fn two_at_random<'a, R>(
+    instances: &'a [Arc<Instance<R>>],
+    fits: impl Fn(&&'a Arc<Instance<R>>) -> bool,
+    mut draw: impl FnMut(usize) -> usize,
+) -> Option<[&'a Arc<Instance<R>>; 2]> {
+    let mut first = None;
+    for _ in 0..DRAWS {
+        let drawn = instances.get(draw(instances.len())).filter(&fits);
+        match (first, drawn) {
+            (Some(first), Some(second)) if !Arc::ptr_eq(first, second) => {
+                return Some([first, second]);
+            }
+            (None, Some(drawn)) => first = Some(drawn),
+            _ => {}
+        }
+    }
+    None
+}
+
 fn cheapest<'a, R: 'a>(
     candidates: impl Iterator<Item = &'a Arc<Instance<R>>>,
     now: Instant,
 ) -> Option<&'a Arc<Instance<R>>> {
-    let mut candidates: Vec<_> = candidates.collect();
+    let candidates: Vec<_> = candidates.collect();
     if let [only] = candidates.as_slice() {
         return only.admit(now).then_some(*only);
     }
-    // A newcomer is taken for as fast as its fastest peer: it gets its share at once, and no more,
-    // because its own calls in flight count.
-    let stranger = candidates
+    let standings: Vec<Standing> = candidates
         .iter()
-        .filter_map(|instance| instance.latency(now))
-        .fold(f64::INFINITY, f64::min);
-    let stranger = if stranger.is_finite() {
-        stranger
-    } else {
-        UNKNOWN_LATENCY
-    };
-    let mut costs: Vec<f64> = candidates
-        .iter()
-        .map(|instance| instance.cost(stranger, now))
+        .map(|instance| instance.standing(now))
         .collect();
-    while !candidates.is_empty() {
-        let (at, _) = costs
-            .iter()
-            .enumerate()
-            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let best = candidates.remove(at);
-        costs.remove(at);
-        if best.admit(now) {
-            return Some(best);
-        }
-    }
-    None
+    let peers = Peers::of(standings.iter());
+    let costs = standings.iter().map(|standing| peers.cost(standing));
+    let mut by_cost: Vec<_> = costs.zip(candidates).collect();
+    // Equals stay in the order in which they came.
+    by_cost.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let mut best = by_cost.into_iter().map(|(_, instance)| instance);
+    best.find(|instance| instance.admit(now))
 }
 
 #[cfg(test)]
@@ -256,6 +320,7 @@ mod tests {
             directory::{Instance as Listed, Load, State},
             echo::Echo,
         },
+        message::{Refusal, RefusalReason},
     };
     use std::{collections::HashMap, time::Duration};
 
@@ -321,7 +386,7 @@ mod tests {
             instance.succeeded(Duration::from_millis(milliseconds), now);
         }
         assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
-        let _busy: Vec<_> = (0..10).map(|_| instances[1].enter()).collect();
+        let _busy: Vec<_> = (0..10).map(|_| instances[1].enter(now)).collect();
         let balancer = Balancer::new(Policy::LeastLoaded);
         assert_eq!(tally(&balancer, &instances, 100, now), [0, 0, 100]);
     }
@@ -339,7 +404,7 @@ mod tests {
             for _ in 0..4 * RUN {
                 let picked = balancer.pick(&instances, &[], now).unwrap();
                 let place = instances.iter().position(|i| Arc::ptr_eq(i, &picked));
-                in_flight.push(instances[place.unwrap()].enter());
+                in_flight.push(instances[place.unwrap()].enter(now));
                 if place == last {
                     *runs.last_mut().unwrap() += 1;
                 } else {
@@ -352,11 +417,192 @@ mod tests {
     }
 
     #[test]
+    fn the_idlest_has_the_fewest_calls_however_long_they_take() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for (instance, milliseconds) in instances.iter().zip([1, 1, 900]) {
+            instance.succeeded(Duration::from_millis(milliseconds), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let _busy: Vec<_> = instances[..2].iter().map(|other| other.enter()).collect();
+        let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
+        assert_eq!(picked.name(), "w2");
+        let tried = [picked];
+        let picked = balancer.pick_idlest(&instances, &tried, now).unwrap();
+        assert_ne!(picked.name(), "w2");
+        break_open(&instances[2], now);
+        let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
+        assert_ne!(picked.name(), "w2");
+        let none = balancer.pick_idlest(&instances, &instances, now);
+        assert_eq!(none.unwrap_err(), NoPick::AllTried);
+    }
+
+    #[test]
+    fn quick_calls_that_are_far_apart_go_one_by_one() {
+        let mut now = Instant::now();
+        let instances = instances(2);
+        for instance in &instances {
+            instance.succeeded(Duration::from_millis(1), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let mut picked = || {
+            now += 2 * RUN_TIME;
+            balancer.pick(&instances, &[], now).unwrap()
+        };
+        let (first, second) = (picked(), picked());
+        assert!(!Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn whoever_answers_only_errors_attracts_no_calls() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for instance in &instances {
+            instance.succeeded(Duration::from_millis(1), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        // It is in the middle of a run, and its peers are busy.
+        let failing = balancer.pick(&instances, &[], now).unwrap();
+        let mut busy = Vec::new();
+        for instance in &instances {
+            if !Arc::ptr_eq(instance, &failing) {
+                busy.extend((0..20).map(|_| instance.enter(now)));
+            }
+        }
+        for _ in 0..40 {
+            failing.erred(Duration::from_micros(1), now);
+        }
+        for _ in 0..100 {
+            let picked = balancer.pick(&instances, &[], now).unwrap();
+            assert!(!Arc::ptr_eq(&picked, &failing));
+        }
+    }
+
+    #[test]
+    fn whoever_refuses_attracts_no_calls_although_all_others_are_slow() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for instance in &instances {
+            instance.succeeded(Duration::from_secs(1), now);
+        }
+        let refused = AttemptError::Refused(Refusal {
+            reason: RefusalReason::Overloaded,
+            retry_after_ms: 0,
+            sentence: String::new(),
+        });
+        for _ in 0..40 {
+            instances[0].failed(&refused, Duration::ZERO, now);
+        }
+        let _busy: Vec<_> = (0..10).map(|n| instances[1 + n % 2].enter(now)).collect();
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
+    }
+
+    #[test]
+    fn a_newcomer_gets_one_call_until_it_has_answered() {
+        let now = Instant::now();
+        let instances = instances(3);
+        for instance in &instances[..2] {
+            instance.succeeded(Duration::from_millis(5), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let mut in_flight = Vec::new();
+        for _ in 0..6 {
+            in_flight.push(balancer.pick(&instances, &[], now).unwrap());
+            std::mem::forget(in_flight.last().unwrap().enter(now));
+        }
+        assert_eq!(instances[2].in_flight(), 1);
+        instances[2].succeeded(Duration::from_millis(5), now);
+        let next = balancer.pick(&instances, &[], now).unwrap();
+        assert!(Arc::ptr_eq(&next, &instances[2]));
+    }
+
+    #[test]
+    fn one_that_stops_answering_gets_no_more_calls() {
+        let now = Instant::now();
+        let instances = instances(2);
+        for instance in &instances {
+            instance.succeeded(Duration::from_millis(5), now);
+        }
+        let _silent = instances[0].enter(now);
+        let _busy: Vec<_> = (0..9).map(|_| instances[1].enter(now)).collect();
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let picked = |now| {
+            let picked = balancer.pick(&instances, &[], now).unwrap();
+            instances.iter().position(|i| Arc::ptr_eq(i, &picked))
+        };
+        assert_eq!(picked(now), Some(0));
+        let later = now + Duration::from_millis(100);
+        instances[1].succeeded(Duration::from_millis(5), later);
+        assert_eq!(picked(later), Some(1));
+    }
+
+    #[test]
+    fn quick_answers_teach_once_a_millisecond() {
+        let now = Instant::now();
+        let micros = Duration::from_micros;
+        let instances = instances(1);
+        let latency = |now| instances[0].latency(now).unwrap();
+        instances[0].succeeded(micros(100), now);
+        for _ in 0..100 {
+            instances[0].succeeded(micros(900), now);
+        }
+        assert_eq!(latency(now), 0.0001);
+        let later = now + Duration::from_millis(2);
+        instances[0].succeeded(micros(900), later);
+        assert_eq!(latency(later), 0.0002);
+        // What is not quick is always news.
+        instances[0].succeeded(Duration::from_secs(1), later);
+        assert_eq!(latency(later), 0.0004);
+    }
+
+    #[test]
     fn equals_share_evenly() {
         for policy in [Policy::RoundRobin, Policy::LeastLoaded] {
             let shares = tally(&Balancer::new(policy), &instances(4), 100, Instant::now());
             assert_eq!(shares, [25; 4], "{policy}");
         }
+    }
+
+    #[test]
+    fn two_are_drawn_of_those_that_answer() {
+        let instances = instances(9);
+        let sound = |instance: &&Arc<Instance<()>>| instance.is_sound();
+        let drawn = |draws: [usize; DRAWS]| {
+            let mut draws = draws.into_iter();
+            let two = two_at_random(&instances, sound, |len| draws.next().unwrap().min(len - 1));
+            two.map(|two| two.map(|instance| instance.name().to_owned()))
+        };
+        let two = Some(["w1", "w2"].map(str::to_owned));
+        assert_eq!(drawn([1, 2, 0, 0, 0, 0, 0, 0]), two);
+        assert_eq!(drawn([1, 1, 1, 2, 0, 0, 0, 0]), two, "they differ");
+        let lost = AttemptError::NotSent(ConnectionLost::Closed);
+        instances[0].failed(&lost, Duration::ZERO, Instant::now());
+        assert_eq!(
+            drawn([0, 1, 0, 2, 0, 0, 0, 0]),
+            two,
+            "nobody draws the dead"
+        );
+        assert_eq!(drawn([0, 1, 0, 0, 0, 0, 0, 0]), None, "they are too rare");
+        instances[0].succeeded(Duration::ZERO, Instant::now());
+        let two = Some(["w0", "w1"].map(str::to_owned));
+        assert_eq!(drawn([0, 1, 0, 0, 0, 0, 0, 0]), two);
+    }
+
+    #[test]
+    fn of_many_most_of_whom_are_dead_the_living_are_found() {
+        let now = Instant::now();
+        let instances = instances(40);
+        let lost = AttemptError::NotSent(ConnectionLost::Closed);
+        for instance in &instances[2..] {
+            instance.failed(&lost, Duration::ZERO, now);
+        }
+        for instance in &instances[..2] {
+            instance.succeeded(Duration::from_millis(5), now);
+        }
+        let balancer = Balancer::new(Policy::LeastLoaded);
+        let shares = tally(&balancer, &instances, 100, now);
+        assert_eq!(shares[0] + shares[1], 100, "{shares:?}");
     }
 
     #[test]
@@ -376,7 +622,7 @@ mod tests {
             assert_eq!(tally(&balancer, &instances, 10, now), [0, 10], "{policy}");
         }
         break_open(&instances[1], now);
-        let shares = tally(&Balancer::default(), &instances, 10, now);
+        let shares = tally(&Balancer::new(Policy::default()), &instances, 10, now);
         assert_eq!(shares.iter().sum::<usize>(), 10);
     }
 
@@ -384,7 +630,7 @@ mod tests {
     fn what_was_tried_is_not_picked_again_while_another_is_left() {
         let now = Instant::now();
         let instances = instances(2);
-        let balancer = Balancer::default();
+        let balancer = Balancer::new(Policy::default());
         let first = balancer.pick(&instances, &[], now).unwrap();
         let second = balancer
             .pick(&instances, &[Arc::clone(&first)], now)

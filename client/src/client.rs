@@ -264,6 +264,10 @@ impl Client {
         self.0.config.hedge_after
     }
 
+    pub(crate) fn max_message(&self) -> usize {
+        self.0.config.max_message
+    }
+
     pub(crate) fn max_attempts(&self) -> usize {
         self.0.config.max_attempts as usize
     }

@@ -3,7 +3,7 @@
 use crate::{
     breaker::{Breaker, BreakerConfig},
     config::ClientConfig,
-    cost::{Latency, cost},
+    cost::{Errors, Latency, Others, Standing},
     membership::InstanceKey,
     passport::Passport,
     security::Security,
@@ -16,18 +16,17 @@ use pyroxene_common::{
     hello::{self, Hello, HelloError, RefusalCode, Refused},
     host::LocalLink,
     interface::Interface,
-    interfaces::directory::{Instance as Listed, State},
+    interfaces::directory::{Instance as Listed, Load, State},
     message::{Refusal, RefusalReason},
     net::Stream,
     tls::TlsFailure,
 };
 use serde::de::DeserializeOwned;
 use std::{
-    cell::Cell,
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -38,6 +37,9 @@ use tokio::{
 
 /// An answer within this time is quick.
 const QUICK: Duration = Duration::from_millis(1);
+
+/// Of an instance that answers quickly and never fails, this often is often enough to learn.
+const LESSONS: Duration = Duration::from_millis(1);
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -217,14 +219,14 @@ fn not_connected(error: HelloError) -> AttemptError {
     }
 }
 
-/// Passes on an answer to the method that was asked. Any other ends the connection: the peer is
+/// Passes on an answer to the method that was asked, which the index of the request tells. Any other ends the connection: the peer is
 /// confused, and tarpc's generated client would panic.
 pub(crate) fn expect_answer<I: Interface>(
-    request: &I::Request,
+    request_index: usize,
     response: I::Response,
     connection: &Connection<I::Response>,
 ) -> Result<I::Response, AttemptError> {
-    if I::response_index(&response) == I::request_index(request) {
+    if I::response_index(&response) == request_index {
         return Ok(response);
     }
     connection.abandon("the peer answered another method");
@@ -242,19 +244,37 @@ pub(crate) struct Instance<R> {
     connecting: AsyncMutex<()>,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// When the first of the calls in flight began, in microseconds from `since`.
+    busy_since: AtomicU64,
+    /// When a quick answer was last learned from, likewise.
+    lesson: AtomicU64,
+    since: Instant,
     /// The load in the directory, for as long as no connection reports a fresher one.
     listed_load: AtomicU32,
     learned: Mutex<Learned>,
     /// Whether `learned` forbids nothing, so that most calls need not ask.
     unrestricted: AtomicBool,
-    /// Whether the breaker remembers no failure, so that most answers teach it nothing.
+    /// Whether neither failures nor errors are remembered, so that most answers teach nothing.
     spotless: AtomicBool,
+    /// Whether most of its answers are errors.
+    erring: AtomicBool,
+    /// Whether the last call found nobody who answered it.
+    absent: AtomicBool,
 }
+
+/// A share of errors up to this is not worth remembering.
+const FEW_ERRORS: f64 = 0.01;
 
 /// What calls have taught about the instance.
 #[derive(Debug)]
 struct Learned {
     latency: Latency,
+    errors: Errors,
+    others: Others,
+    /// The newest report that `others` knows of.
+    report: Option<Load>,
+    /// When a call was last answered.
+    answered: Option<Instant>,
     breaker: Breaker,
     /// The instance asked to be left alone until then.
     pushed_back: Option<Instant>,
@@ -279,14 +299,23 @@ impl<R> Instance<R> {
             connecting: AsyncMutex::new(()),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            busy_since: AtomicU64::new(0),
+            lesson: AtomicU64::new(0),
+            since: Instant::now(),
             listed_load: AtomicU32::new(0),
             learned: Mutex::new(Learned {
                 latency: Latency::default(),
+                errors: Errors::default(),
+                others: Others::default(),
+                report: None,
+                answered: None,
                 breaker,
                 pushed_back: None,
             }),
             unrestricted: AtomicBool::new(true),
             spotless: AtomicBool::new(true),
+            erring: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
         };
         instance.update(listed);
         instance
@@ -320,7 +349,14 @@ impl<R> Instance<R> {
 
     /// Whether nothing speaks against any call.
     pub(crate) fn takes_all_calls(&self) -> bool {
-        self.unrestricted.load(Ordering::Relaxed) && !self.is_draining()
+        self.unrestricted.load(Ordering::Relaxed)
+            && !self.erring.load(Ordering::Relaxed)
+            && !self.is_draining()
+    }
+
+    /// Whether it answers, as far as is known.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.takes_all_calls() && !self.absent.load(Ordering::Relaxed)
     }
 
     /// How many of our calls it has in front of it.
@@ -349,52 +385,107 @@ impl<R> Instance<R> {
         self.learned().latency.at(now)
     }
 
-    /// The cost of one more call; `stranger` is the latency to assume if none is known.
-    pub(crate) fn cost(&self, stranger: f64, now: Instant) -> f64 {
-        let latency = self.latency(now).unwrap_or(stranger);
-        let reported = match &*self.connection.load() {
-            Some(connection) => connection.load().map(|load| load.in_flight + load.queue),
+    /// What speaks for and against it now.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let report = match &*self.connection.load() {
+            Some(connection) => connection.load(),
             None => None,
         };
-        let reported = reported.unwrap_or_else(|| self.listed_load.load(Ordering::Relaxed));
-        cost(latency, self.in_flight(), reported)
+        let own = self.in_flight();
+        let mut learned = self.learned();
+        if let Some(load) = report
+            && learned.report != report
+        {
+            learned.report = report;
+            let everybodys = load.in_flight.saturating_add(load.queue);
+            learned.others.report(everybodys.saturating_sub(own), now);
+        }
+        Standing {
+            latency: learned.latency.at(now),
+            answers: learned.latency.answers(now),
+            stalled: match own {
+                0 => 0.0,
+                _ => self.silence(learned.answered, now).as_secs_f64(),
+            },
+            errors: learned.errors.at(now),
+            own,
+            others: learned.others.at(now),
+            listed: self.listed_load.load(Ordering::Relaxed),
+        }
     }
 
-    /// Counts a call for as long as the guard lives.
-    pub(crate) fn enter(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// For how long the calls in flight have waited without an answer to any.
+    fn silence(&self, answered: Option<Instant>, now: Instant) -> Duration {
+        let busy_since = Duration::from_micros(self.busy_since.load(Ordering::Relaxed));
+        let began = self.since + busy_since;
+        now.saturating_duration_since(answered.map_or(began, |answered| answered.max(began)))
+    }
+
+    /// Counts a call from `now` for as long as the guard lives.
+    pub(crate) fn enter(&self, now: Instant) -> InFlight<'_> {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.busy_since.store(self.micros(now), Ordering::Relaxed);
+        }
         InFlight(&self.in_flight)
     }
 
-    /// Learns from an answered call. Of quick answers of an instance that never fails, one in eight
-    /// is lesson enough.
+    fn micros(&self, now: Instant) -> u64 {
+        let micros = now.saturating_duration_since(self.since).as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX)
+    }
+
+    /// Learns from an answered call; seldom, if most of them are alike.
     pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
-        thread_local! {
-            static TURN: Cell<u32> = const { Cell::new(0) };
-        }
-        let turn = TURN.get().wrapping_add(1);
-        TURN.set(turn);
-        if took < QUICK && !turn.is_multiple_of(8) && self.spotless.load(Ordering::Relaxed) {
-            return;
+        if took < QUICK && self.spotless.load(Ordering::Relaxed) {
+            let micros = self.micros(now);
+            let last = self.lesson.load(Ordering::Relaxed);
+            if last > 0 && u128::from(micros.saturating_sub(last)) < LESSONS.as_micros() {
+                return;
+            }
+            self.lesson.store(micros.max(1), Ordering::Relaxed);
         }
         let mut learned = self.learned();
         learned.latency.answered(took, now);
+        learned.errors.ended(false, now);
+        learned.answered = Some(now);
         learned.breaker.succeeded();
-        let spotless = learned.breaker.is_spotless();
+        let errors = learned.errors.at(now);
+        let spotless = learned.breaker.is_spotless() && errors < FEW_ERRORS;
         self.spotless.store(spotless, Ordering::Relaxed);
+        self.erring.store(errors > 0.5, Ordering::Relaxed);
+        self.absent.store(false, Ordering::Relaxed);
+    }
+
+    /// Learns from a call that was answered with an error, the object's own or its host's.
+    pub(crate) fn erred(&self, took: Duration, now: Instant) {
+        self.spotless.store(false, Ordering::Relaxed);
+        let mut learned = self.learned();
+        learned.latency.erred(took, now);
+        learned.errors.ended(true, now);
+        learned.answered = Some(now);
+        learned.breaker.succeeded();
+        let erring = learned.errors.at(now) > 0.5;
+        self.erring.store(erring, Ordering::Relaxed);
+        self.absent.store(false, Ordering::Relaxed);
     }
 
     /// Learns from an attempt that brought no answer.
     pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
+        if let AttemptError::Failed(_) = error {
+            return self.erred(took, now);
+        }
         self.spotless.store(false, Ordering::Relaxed);
         let mut learned = self.learned();
         match error {
             AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => {
                 learned.latency.failed(took, now);
+                learned.errors.ended(true, now);
                 learned.breaker.failed(now);
+                self.absent.store(true, Ordering::Relaxed);
             }
             AttemptError::Refused(refusal) => {
                 learned.latency.failed(took, now);
+                learned.errors.ended(true, now);
                 if refusal.retry_after_ms > 0 {
                     let pause = Duration::from_millis(refusal.retry_after_ms.into());
                     learned.pushed_back = Some(now + pause);
@@ -403,12 +494,12 @@ impl<R> Instance<R> {
                     self.draining.store(true, Ordering::Relaxed);
                 }
             }
-            // A deadline that passes says that the instance takes at least this long; and one that
-            // fails fast must not look fast.
-            AttemptError::DeadlineExceeded { sent: true } | AttemptError::Failed(_) => {
+            // A deadline that passes says that the instance takes at least this long.
+            AttemptError::DeadlineExceeded { sent: true } => {
                 learned.latency.failed(took, now);
             }
-            AttemptError::DeadlineExceeded { sent: false }
+            AttemptError::Failed(_)
+            | AttemptError::DeadlineExceeded { sent: false }
             | AttemptError::TooLarge { .. }
             | AttemptError::Encoding(_) => {}
         }

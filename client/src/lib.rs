@@ -9,7 +9,8 @@
 //! 3. A failed attempt is judged (`retry`), paid for ([`budget`]), and made again elsewhere, or
 //!    becomes a [`CallError`].
 //!
-//! [`Client::map`] spreads many calls; [`Client::dynamic`] calls objects by the names of their
+//! [`Client::map`] spreads many calls, and [`distributed`] one large sort or matrix product;
+//! [`Client::dynamic`] calls objects by the names of their
 //! methods. [`Client::submit`] hands a call to the name servers, which see to it that it is made
 //! (`tasks`). [`Client::topic`] is a durable log that they keep.
 
@@ -21,6 +22,7 @@ mod client;
 pub mod config;
 pub mod cost;
 mod direct;
+pub mod distributed;
 mod dynamic;
 mod error;
 mod instance;
@@ -39,6 +41,7 @@ pub use balance::Policy;
 pub use client::{Client, ConnectError};
 pub use config::{ClientConfig, InvalidConfig};
 pub use direct::Direct;
+pub use distributed::{Distributed, DistributedError, DistributedOptions};
 pub use dynamic::{DynamicError, DynamicObject};
 pub use error::{Attempt, CallError, Trail};
 pub use nameserver::{Held, NameServer, Recognised, Service};

@@ -110,6 +110,10 @@ impl<R: Send + Sync + 'static> Object<R> {
             return Known::Some;
         }
         let membership = self.membership();
+        // An update changes both under this lock; one may have come since the first look.
+        if !self.instances.load().is_empty() {
+            return Known::Some;
+        }
         match (membership.is_conclusive(), membership.in_contact()) {
             (false, _) => Known::NotYet,
             (true, true) => Known::None,
@@ -123,7 +127,8 @@ impl<R: Send + Sync + 'static> Object<R> {
     /// Whether a name server that knows every live worker says that there are none; others may not
     /// have answered yet.
     pub(crate) fn is_probably_absent(&self) -> bool {
-        self.instances.load().is_empty() && self.membership().is_settled()
+        let membership = self.membership();
+        self.instances.load().is_empty() && membership.is_settled()
     }
 
     /// Takes a change of the membership over into the list that calls pick from.
@@ -224,4 +229,60 @@ impl<R: Send + Sync + 'static> Object<R> {
 /// What a name server says that does not answer because of who asks.
 fn refused(error: CallError) -> Option<String> {
     matches!(error, CallError::Refused(_)).then(|| error.last_reason())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ClientConfig;
+    use pyroxene_common::interfaces::{
+        directory::{Cursor, Instance as Listed, Load, News, State},
+        echo::Echo,
+    };
+    use std::thread;
+
+    fn one_instance() -> Watched {
+        let instance = Listed {
+            worker: "w1".to_owned(),
+            incarnation: 1,
+            endpoint: "w1:1".to_owned(),
+            target: "echo".to_owned(),
+            interface: "pyroxene.Echo".to_owned(),
+            version: 1,
+            state: State::Ready,
+            tags: Vec::new(),
+            fence: None,
+            load: Load::default(),
+        };
+        Watched {
+            cursor: Cursor {
+                epoch: 1,
+                revision: 1,
+            },
+            settled: true,
+            news: News::Snapshot(vec![instance]),
+        }
+    }
+
+    #[test]
+    fn nobody_sees_an_object_without_instances_while_the_first_ones_arrive() {
+        let config = ClientConfig::without_nameservers();
+        let greeting = Arc::new(Greeting::new::<Echo>(&config));
+        for _ in 0..10_000 {
+            let balancer = Balancer::new(config.policy);
+            let object = Object::<()>::new("echo", balancer, 1, Arc::clone(&greeting));
+            thread::scope(|scope| {
+                let looking = scope.spawn(|| {
+                    loop {
+                        match object.known() {
+                            Known::NotYet => std::hint::spin_loop(),
+                            known => return known,
+                        }
+                    }
+                });
+                object.update(|membership| membership.heard(0, one_instance()));
+                assert_eq!(looking.join().unwrap(), Known::Some);
+            });
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The stub for an object: picks an instance, calls it, and decides what a failure means.
 
 mod batch;
+mod encoded;
 mod once;
 
 pub use once::Once;
@@ -17,7 +18,8 @@ use crate::{
 use futures::future::{Either, select};
 use pyroxene_common::{
     channel::{AttemptError, Listener},
-    interface::Interface,
+    codec::CodecError,
+    interface::{Interface, Outcome},
     message::EncodedRequest,
 };
 use rand::{RngExt, rngs::SmallRng};
@@ -76,12 +78,14 @@ struct Call<'a, I: Interface> {
     now: Instant,
     method: &'static str,
     repeatable: bool,
-    request: &'a I::Request,
+    request_index: usize,
     encoded: EncodedRequest,
     listener: Option<&'a Listener>,
     tried: Vec<Arc<Instance<I::Response>>>,
     attempts: Vec<Attempt>,
     rounds: u32,
+    /// Whether the load that counts is that of this client alone.
+    to_the_idlest: bool,
 }
 
 impl<I: Interface> Proxy<I> {
@@ -129,7 +133,8 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
         listener: Option<&Listener>,
     ) -> Result<Answered<I::Response>, CallError> {
-        let (response, instance, attempts) = self.run(context, request, listener).await?;
+        let call = self.begin(context, request, listener)?;
+        let (response, instance, attempts) = self.run(call).await?;
         Ok(Answered {
             response,
             worker: instance.name().to_owned(),
@@ -143,12 +148,8 @@ impl<I: Interface> Proxy<I> {
     /// be no larger than the usual way, which is to pick at once and call over an open connection.
     async fn run(
         &self,
-        context: context::Context,
-        request: &I::Request,
-        listener: Option<&Listener>,
+        mut call: Call<'_, I>,
     ) -> Result<(I::Response, Arc<Instance<I::Response>>, usize), CallError> {
-        let mut call = self.begin(context, request)?;
-        call.listener = listener;
         loop {
             let instance = match self.pick_now(&call) {
                 Ok(instance) => instance,
@@ -168,8 +169,20 @@ impl<I: Interface> Proxy<I> {
 
     fn begin<'a>(
         &self,
+        context: context::Context,
+        request: &I::Request,
+        listener: Option<&'a Listener>,
+    ) -> Result<Call<'a, I>, CallError> {
+        self.begin_encoded(context, request, EncodedRequest::new(request), listener)
+    }
+
+    /// Begins a call of the method that `request` calls, with what may be other arguments.
+    fn begin_encoded<'a>(
+        &self,
         mut context: context::Context,
-        request: &'a I::Request,
+        request: &I::Request,
+        encoded: Result<EncodedRequest, CodecError>,
+        listener: Option<&'a Listener>,
     ) -> Result<Call<'a, I>, CallError> {
         if context.trace_context.trace_id.is_none() {
             context.trace_context.trace_id = random_trace_id();
@@ -177,7 +190,7 @@ impl<I: Interface> Proxy<I> {
         self.client.count_call();
         let now = Instant::now();
         let method = I::method(request);
-        let encoded = EncodedRequest::new(request).map_err(|error| {
+        let encoded = encoded.map_err(|error| {
             CallError::NotSent(Box::new(Trail {
                 object: self.object.name.clone(),
                 method: method.map_or("", |method| method.name).to_owned(),
@@ -192,12 +205,13 @@ impl<I: Interface> Proxy<I> {
             now,
             method: method.map_or("", |method| method.name),
             repeatable: method.is_some_and(|method| method.repeatable),
-            request,
+            request_index: I::request_index(request),
             encoded,
-            listener: None,
+            listener,
             tried: Vec::new(),
             attempts: Vec::new(),
             rounds: 0,
+            to_the_idlest: false,
         })
     }
 
@@ -217,6 +231,12 @@ impl<I: Interface> Proxy<I> {
 
     fn pick_now(&self, call: &Call<'_, I>) -> Result<Arc<Instance<I::Response>>, NoPick> {
         let instances = self.object.instances();
+        if call.to_the_idlest {
+            return self
+                .object
+                .balancer
+                .pick_idlest(&instances, &call.tried, call.now);
+        }
         self.object.balancer.pick(&instances, &call.tried, call.now)
     }
 
@@ -360,11 +380,12 @@ impl<I: Interface> Proxy<I> {
         call: &Call<'_, I>,
         instance: &Arc<Instance<I::Response>>,
     ) -> Result<I::Response, AttemptError> {
-        let counted = instance.enter();
+        let counted = instance.enter(call.now);
         let outcome = Self::call_instance(call, instance).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
+            Ok(response) if is_error::<I>(response) => instance.erred(now - call.now, now),
             Ok(_) => instance.succeeded(now - call.now, now),
             Err(error) => instance.failed(error, now - call.now, now),
         }
@@ -382,7 +403,7 @@ impl<I: Interface> Proxy<I> {
         let response = connection
             .call_with_progress(&call.context, &call.encoded, call.listener)
             .await?;
-        expect_answer::<I>(call.request, response, &connection)
+        expect_answer::<I>(call.request_index, response, &connection)
     }
 
     /// Decides whether another attempt follows.
@@ -422,6 +443,11 @@ impl<I: Interface> Proxy<I> {
     }
 }
 
+/// Whether an answer is an error of the object's own.
+fn is_error<I: Interface>(response: &I::Response) -> bool {
+    matches!(I::outcome(response), Outcome::Failed(_))
+}
+
 const NOT_HOSTED: &str = "no live worker hosts it";
 const NOBODY_TO_ASK: &str = "no name server can be reached";
 
@@ -449,7 +475,10 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let (response, ..) = self.run(context, &request, None).await?;
+        let call = self.begin(context, &request, None)?;
+        // It may be large, and what is sent is its encoding.
+        drop(request);
+        let (response, ..) = self.run(call).await?;
         Ok(response)
     }
 }

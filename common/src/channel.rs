@@ -5,6 +5,7 @@
 //! leaves in one write, and a method's future is polled in place and only becomes a task of its own
 //! if it has to wait. Calls in flight, buffers and silence are bounded.
 
+mod apart;
 mod calls;
 mod client;
 mod client_call;

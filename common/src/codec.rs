@@ -64,7 +64,11 @@ pub fn for_each_piece(
     for (at, blob) in blobs {
         let rest = buffer.split_off((at - cut).min(buffer.len()));
         cut = at;
-        piece(std::mem::replace(&mut buffer, rest).into());
+        let before = std::mem::replace(&mut buffer, rest);
+        // Nothing stands between the parts of one value.
+        if !before.is_empty() {
+            piece(before.into());
+        }
         piece(blob);
     }
     if !buffer.is_empty() {
@@ -80,8 +84,43 @@ struct Splicer<'a> {
 impl io::Write for Splicer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
-        if let Some(blob) = splice::take_offer() {
+        for blob in splice::take_offers() {
             self.blobs.push((self.buffer.len(), blob));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether the encoding of `value` has more than so many bytes. It stops looking once that is clear.
+/// A value that cannot be encoded is not long.
+pub fn is_longer_than<T: Serialize + ?Sized>(bytes: usize, value: &T) -> bool {
+    let mut counter = Counter {
+        left: bytes,
+        is_over: false,
+    };
+    // The error that ends the counting is the answer.
+    let _ = options().serialize_into(&mut counter, value);
+    counter.is_over
+}
+
+/// Counts bytes down and fails at the first too many.
+struct Counter {
+    left: usize,
+    is_over: bool,
+}
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.left.checked_sub(bytes.len()) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_over = true;
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
         }
         Ok(bytes.len())
     }
@@ -103,4 +142,33 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     options()
         .deserialize(bytes)
         .map_err(|error| CodecError::new(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::{Serializer, ser::Error as _};
+
+    #[test]
+    fn a_length_is_compared_with_a_bound() {
+        let text = "x".repeat(100); // and eight bytes of length
+        assert!(is_longer_than(107, &text));
+        assert!(!is_longer_than(108, &text));
+        let many = vec![1u64; 1000];
+        assert!(is_longer_than(8007, &many));
+        assert!(!is_longer_than(8008, &many));
+    }
+
+    struct Unencodable;
+
+    impl Serialize for Unencodable {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(S::Error::custom("it has no form"))
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_not_long() {
+        assert!(!is_longer_than(0, &Unencodable));
+    }
 }

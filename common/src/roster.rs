@@ -33,6 +33,8 @@ struct Held {
 pub enum Refused {
     /// It is there under another session.
     Taken,
+    /// The session has left, and has not come back.
+    Left,
     /// There are too many.
     Full,
 }
@@ -48,6 +50,9 @@ impl Roster {
         now: Instant,
     ) -> Result<(), Refused> {
         self.expire(now);
+        if self.left.contains_key(session) {
+            return Err(Refused::Left);
+        }
         let full = self.members.len() >= limit;
         match self.members.entry(name.to_owned()) {
             Entry::Occupied(held) if held.get().session != session => return Err(Refused::Taken),
@@ -61,7 +66,6 @@ impl Roster {
                 free.insert(Held { session, until });
             }
         }
-        self.left.remove(session);
         Ok(())
     }
 
@@ -102,6 +106,11 @@ impl Roster {
         self.left
             .entry(session.to_owned())
             .or_insert_with(|| now + LEFT);
+    }
+
+    /// A session that may have left comes back of its own accord.
+    pub fn come_back(&mut self, session: &str) {
+        self.left.remove(session);
     }
 
     /// The session that has a name.
@@ -194,6 +203,8 @@ mod tests {
         there.merge(here.present(now), 3, now);
         there.merge(before, 3, now);
         assert_eq!(names(&there, now), [""; 0]);
+        assert_eq!(claim(&mut there, "ana", "1", now), Err(Refused::Left));
+        there.come_back("1");
         assert_eq!(claim(&mut there, "ana", "1", now), Ok(()));
         assert_eq!(names(&there, now), ["ana"]);
         here.expire(now + LEFT);

@@ -14,6 +14,7 @@ mod matrix;
 mod numbers;
 mod packed;
 mod payload;
+mod shared;
 
 pub use blob::Blob;
 pub use decimal::{Decimal, DecimalError};
@@ -21,3 +22,4 @@ pub use integer::Integer;
 pub use matrix::{Matrix, MatrixError};
 pub use numbers::{Number, Numbers};
 pub use payload::Payload;
+pub use shared::{NumberParts, SharedNumbers};

@@ -59,15 +59,20 @@ impl presence::Presence for PresenceService {
         _: Context,
         space: String,
         member: Heard,
+        joins: bool,
     ) -> Result<Present, PresenceError> {
         check(&member)?;
         let now = Instant::now();
         let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
         self.at(space, now, |roster| {
             let Heard { name, session, .. } = &member;
+            if joins {
+                roster.come_back(session);
+            }
             let claimed = roster.claim(name, session, until, MAX_MEMBERS, now);
             claimed.map_err(|refused| match refused {
                 Refused::Taken => PresenceError::Taken { name: name.clone() },
+                Refused::Left => PresenceError::Left { name: name.clone() },
                 Refused::Full => PresenceError::Full {
                     limit: MAX_MEMBERS as u64,
                 },
@@ -131,7 +136,7 @@ mod tests {
     ) -> Result<usize, PresenceError> {
         let claiming = service
             .clone()
-            .claim(context::current(), space.to_owned(), member);
+            .claim(context::current(), space.to_owned(), member, true);
         Ok(claiming.await?.members.len())
     }
 
@@ -153,6 +158,28 @@ mod tests {
         assert!(claim(&service, "a", heard("ana", "2")).await.is_err());
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(claim(&service, "a", heard("ana", "2")).await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_left_is_not_brought_back_by_one_who_heard_of_it_before() {
+        let service = PresenceService::default();
+        claim(&service, "a", heard("ana", "1")).await.unwrap();
+        let leaving = service.clone().exchange(
+            context::current(),
+            "a".to_owned(),
+            vec![],
+            vec!["1".to_owned()],
+        );
+        assert_eq!(leaving.await.unwrap().members, []);
+        let late =
+            service
+                .clone()
+                .claim(context::current(), "a".to_owned(), heard("ana", "1"), false);
+        let left = late.await.unwrap_err();
+        assert_eq!(left.to_string(), "'ana' has left");
+        assert_eq!(claim(&service, "a", heard("ana", "2")).await, Ok(1));
+        let name_is_taken = claim(&service, "a", heard("ana", "1")).await;
+        assert!(matches!(name_is_taken, Err(PresenceError::Taken { .. })));
     }
 
     #[tokio::test(start_paused = true)]

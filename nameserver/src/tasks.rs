@@ -6,6 +6,7 @@
 //!   calls them (`attempt`) as any client would; `lane` is what it knows of one object's tasks.
 //! - `lease` keeps the right to do so; `outcomes` writes what became of attempts, `notes` how far
 //!   they are; `chores` does what time brings.
+//! - `places` let a new task begin without being queued.
 //!
 //! **At least once.** A task is called again when nobody can tell whether an attempt ran: its worker
 //! or its name server is gone. The record takes one result at most: everything that is written about
@@ -24,6 +25,7 @@ mod lease;
 mod notes;
 mod outcomes;
 mod permission;
+mod places;
 mod running;
 mod service;
 mod watched;
@@ -36,6 +38,7 @@ use crate::{directory::DirectoryService, store::Store};
 use chores::Chores;
 use dispatcher::Dispatcher;
 use lease::Ownership;
+use places::Places;
 use pyroxene_client::Client;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -52,6 +55,7 @@ pub(crate) struct Shared {
     watched: Arc<Watched>,
     chores: Arc<Chores>,
     ownership: Arc<Ownership>,
+    places: Arc<Places>,
 }
 
 impl Shared {
@@ -61,6 +65,7 @@ impl Shared {
             watched: Arc::default(),
             chores: Arc::default(),
             ownership: Arc::default(),
+            places: Arc::default(),
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     pub(crate) listen: Endpoint,
-    /// The greatest message, in bytes
+    /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
     /// How many connections are kept; further ones are refused
@@ -65,6 +65,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.users)
         .check(&arguments.listen, arguments.daemon.insecure)?;
     let tls = arguments.daemon.tls.server(&arguments.daemon.client_auth)?;
+    daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let nameserver = start(&arguments, tls.clone()).await?;

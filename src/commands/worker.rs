@@ -81,7 +81,7 @@ pub(crate) struct Arguments {
     /// The time to live of its leases [default: 3s]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = duration)]
     ttl: Option<Duration>,
-    /// The greatest message, in bytes
+    /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     max_message: usize,
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
@@ -97,6 +97,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.login)
         .check(&arguments.listen, arguments.daemon.insecure)?;
     let security = Security::read(&arguments)?;
+    daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let patience = arguments.daemon.drain_timeout;

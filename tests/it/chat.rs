@@ -219,6 +219,20 @@ async fn a_name_is_taken_until_its_member_leaves_or_is_no_longer_heard_of() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_left_comes_back_at_once_whichever_worker_it_meets() {
+    let broker = Broker::start().worker("c1", CHAT).worker("c2", CHAT);
+    let broker = broker.worker("c3", CHAT).await;
+    for visit in 0..10 {
+        let mut ana = broker.start_command("chat", &["--as", "ana", "--history", "0"]);
+        let line = format!("visit {visit}");
+        ana.write(std::slice::from_ref(&line)).await;
+        ana.end_input();
+        assert!(ana.line().await.ends_with(&line));
+        assert!(ana.exit().await.success(), "{line}");
+    }
+}
+
 /// The token of a new user, in a file.
 async fn user(dir: &Path, name: &str, role: &str) -> String {
     let add = [

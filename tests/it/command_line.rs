@@ -6,5 +6,6 @@ mod daemons;
 mod greeter;
 mod looking;
 mod mapping;
+mod spreading;
 mod up;
 mod users;

@@ -21,6 +21,7 @@ mod calls;
 mod chat;
 mod command_line;
 mod death;
+mod distributed;
 mod drain;
 mod exclusive;
 mod fault_proxy;

@@ -4,7 +4,7 @@ use crate::harness::{Broker, eventually, in_time, seconds, turn};
 use futures::StreamExt;
 use pyroxene_client::{Client, TopicError};
 use std::{collections::HashMap, time::Duration};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 
 /// Longer than it takes to find out that a name server is dead.
 const PATIENCE: Duration = seconds(30);
@@ -114,35 +114,5 @@ async fn topics_outlive_every_name_server_and_say_what_they_no_longer_have() {
     for expected in 3..=5 {
         let entry = entries.next().await.expect("it never ends").unwrap();
         assert_eq!(entry.sequence, expected);
-    }
-}
-
-/// `cargo test --release --test it -- --ignored --nocapture appends_in_a_second`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, which only says something with optimisations"]
-async fn appends_in_a_second() {
-    const APPENDERS: usize = 64;
-    const TIME: Duration = seconds(5);
-    let _turn = turn().await;
-    let broker = Broker::start().one_store().await;
-    let client = broker.client().await;
-    for one_topic in [true, false] {
-        let mut appenders = JoinSet::new();
-        let began = Instant::now();
-        for appender in 0..APPENDERS {
-            let number = if one_topic { 0 } else { appender };
-            let topic = client.topic(format!("load-{number}"));
-            appenders.spawn(async move {
-                let mut count = 0_u32;
-                while began.elapsed() < TIME {
-                    topic.append(vec![7; 64], PATIENCE).await.unwrap();
-                    count += 1;
-                }
-                count
-            });
-        }
-        let counts = appenders.join_all().await;
-        let rate = f64::from(counts.iter().sum::<u32>()) / began.elapsed().as_secs_f64();
-        println!("{APPENDERS} appenders, one topic: {one_topic}: {rate:.0} appends/s on disk");
     }
 }

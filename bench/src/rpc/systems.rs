@@ -40,6 +40,7 @@ pub(crate) enum System {
     Tonic,
     PyroxeneDirect,
     PyroxeneBalanced,
+    PyroxeneThree,
     PyroxeneTls,
     PyroxeneAuthorised,
 }
@@ -91,7 +92,9 @@ impl System {
             System::TarpcInline => tarpc_peer::serve(listen().await?, Handlers::Inline).await,
             System::Tonic => tonic_peer::serve(listen().await?).await,
             System::PyroxeneDirect => pyroxene::serve_direct().await,
-            System::PyroxeneBalanced => pyroxene::serve_balanced(&this_program()?).await,
+            System::PyroxeneBalanced | System::PyroxeneThree => {
+                pyroxene::serve_balanced(&this_program()?).await
+            }
             System::PyroxeneTls => secured::serve_tls(&secrets()?).await,
             System::PyroxeneAuthorised => secured::serve_authorised(&secrets()?).await,
         }
@@ -123,6 +126,10 @@ impl System {
             }
             System::PyroxeneBalanced => {
                 let clients = pyroxene::connect_balanced(address, in_flight).await?;
+                load_clients(clients, cell, windows).await
+            }
+            System::PyroxeneThree => {
+                let clients = pyroxene::connect_three(address, in_flight).await?;
                 load_clients(clients, cell, windows).await
             }
             System::PyroxeneTls => {

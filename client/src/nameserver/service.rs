@@ -72,6 +72,13 @@ impl<I: Interface> Service<I> {
         if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
             return Ok(connection.clone());
         }
+        // Kept apart, because it is large and every call would carry it.
+        let connection = Box::pin(self.open()).await?;
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn open(&self) -> Result<Connection<I::Response>, AttemptError> {
         let connection = match &self.0.login {
             None => self.connect(None).await?,
             Some(login) => {
@@ -91,7 +98,6 @@ impl<I: Interface> Service<I> {
         if let Some(login) = &self.0.login {
             login.keep_renewed(connection.renewer());
         }
-        *slot = Some(connection.clone());
         Ok(connection)
     }
 
@@ -126,7 +132,7 @@ impl<I: Interface> Service<I> {
             .await
             .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
         let response = connection.call(context, &encoded).await?;
-        expect_answer::<I>(request, response, &connection)
+        expect_answer::<I>(I::request_index(request), response, &connection)
     }
 
     /// Calls a method once.

@@ -18,7 +18,7 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         request: &I::Request,
     ) -> Result<(), CallError> {
-        let mut call = self.begin(context, request)?;
+        let mut call = self.begin(context, request, None)?;
         call.repeatable = false;
         loop {
             let instance = self.pick(&mut call).await?;
@@ -45,21 +45,20 @@ impl<I: Interface> Proxy<I> {
             return Vec::new();
         };
         let together = async {
-            let mut call = self.begin(context, first).ok()?;
+            let mut call = self.begin(context, first, None).ok()?;
             let encoded = requests
                 .iter()
                 .map(EncodedRequest::new)
                 .collect::<Result<Vec<_>, _>>()
                 .ok()?;
             let instance = self.pick(&mut call).await.ok()?;
-            let counted = instance.enter();
+            let counted = instance.enter(call.now);
             let connection = instance.connection(call.deadline).await.ok()?;
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);
-            let checked = requests
-                .iter()
-                .zip(outcomes)
-                .map(|(request, outcome)| expect_answer::<I>(request, outcome?, &connection));
+            let checked = requests.iter().zip(outcomes).map(|(request, outcome)| {
+                expect_answer::<I>(I::request_index(request), outcome?, &connection)
+            });
             Some((instance, checked.collect::<Vec<_>>()))
         };
         // If not even a connection was had, each call finds out why.
@@ -94,7 +93,7 @@ impl<I: Interface> Proxy<I> {
         match outcome {
             Ok(response) => Ok(response),
             Err(error) => {
-                let mut call = self.begin(context, request)?;
+                let mut call = self.begin(context, request, None)?;
                 self.after_failure(&mut call, Arc::clone(instance), error)?;
                 self.alone(context, request).await
             }

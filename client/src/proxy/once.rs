@@ -44,9 +44,8 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
         once: Once<'_>,
     ) -> Result<Answered<I::Response>, CallError> {
-        let mut call = self.begin(context, request)?;
+        let mut call = self.begin(context, request, once.listener)?;
         call.repeatable = false;
-        call.listener = once.listener;
         loop {
             let instance = self.choose(&mut call, once.worker).await?;
             (once.sending)(instance.name());
@@ -74,22 +73,24 @@ impl<I: Interface> Proxy<I> {
                 None => self.pick_now(call),
                 Some(worker) => self.pick_worker(call, worker),
             };
-            let missing = match worker {
+            let missing = || match worker {
                 None => super::NOT_HOSTED.to_owned(),
                 Some(worker) => format!("worker '{worker}' does not host it now"),
             };
             match picked {
                 Ok(instance) => return Ok(instance),
                 Err(NoPick::Empty) if call.attempts.is_empty() && worker.is_none() => {
-                    match timeout(APPEARANCE, self.wait_for_instance(call)).await {
+                    // Kept apart, because it is large and seldom needed.
+                    let appearance = Box::pin(self.wait_for_instance(call));
+                    match timeout(APPEARANCE, appearance).await {
                         Ok(waited) => waited?,
                         Err(_) => {
-                            return Err(self.error(CallError::Unavailable, call, Some(missing)));
+                            return Err(self.error(CallError::Unavailable, call, Some(missing())));
                         }
                     }
                 }
                 Err(NoPick::Empty) if call.attempts.is_empty() => {
-                    return Err(self.error(CallError::Unavailable, call, Some(missing)));
+                    return Err(self.error(CallError::Unavailable, call, Some(missing())));
                 }
                 Err(NoPick::Empty | NoPick::AllTried) => {
                     return Err(self.error(CallError::Unavailable, call, None));

@@ -11,6 +11,8 @@ use std::{fmt, time::Duration};
 /// How long a name server is asked at a time to tell when a task has changed.
 const POLL: Duration = Duration::from_secs(20);
 
+const POLL_MS: u64 = POLL.as_millis() as u64;
+
 /// An answer to that may take so much longer to arrive.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -54,9 +56,9 @@ impl TaskHandle {
 
     /// As [`wait`](Self::wait), and leaves the result as it came: JSON as text.
     pub async fn wait_text(&self) -> Result<String, TaskError> {
-        let mut status = self.status().await?;
+        let mut status = self.ended().await?;
         while !status.state.is_final() {
-            status = self.changed(status.version).await?;
+            status = self.ended().await?;
         }
         self.result(status).await
     }
@@ -109,15 +111,24 @@ impl TaskHandle {
         })
     }
 
+    /// Waits until the task has ended, but not for ever.
+    async fn ended(&self) -> Result<Status, TaskError> {
+        self.client
+            .ask_for(POLL + GRACE, None, |tasks, context| {
+                let id = self.id.clone();
+                async move { tasks.ended(context, id, POLL_MS).await }
+            })
+            .await
+    }
+
     /// Waits until the task is no more as it was at `version`.
     async fn changed(&self, version: u64) -> Result<Status, TaskError> {
-        let wait_ms = u64::try_from(POLL.as_millis()).unwrap_or(u64::MAX);
         loop {
             let status = self
                 .client
                 .ask_for(POLL + GRACE, None, |tasks, context| {
                     let id = self.id.clone();
-                    async move { tasks.wait(context, id, Some(version), wait_ms).await }
+                    async move { tasks.wait(context, id, Some(version), POLL_MS).await }
                 })
                 .await?;
             if status.version != version || status.state.is_final() {

@@ -5,6 +5,7 @@ use pyroxene_common::interfaces::tasks::{DEFAULT_BACKOFF_MS, DEFAULT_MAX_ATTEMPT
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::{collections::BTreeMap, time::Duration};
+use uuid::Uuid;
 
 /// A task to submit: a method of an object, its arguments, and how to go about it.
 ///
@@ -149,7 +150,8 @@ impl NewTask {
             Arguments::Invalid(sentence) => return Err(invalid(sentence)),
         };
         if !self.has_key {
-            submission.key = format!("{:032x}", rand::random::<u128>());
+            // One that grows with time is found quickly by an index, however many there are.
+            submission.key = Uuid::now_v7().simple().to_string();
         }
         Ok(submission)
     }

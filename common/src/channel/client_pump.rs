@@ -71,19 +71,22 @@ where
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
+        self.link.begin_turn();
         match self.write(context) {
             Ok(true) => return Ok(Poll::Pending),
             Ok(false) => self.read(context)?,
             Err(reason) => {
                 // What the peer said before it hung up still counts: answers, and why it left.
                 if matches!(reason, ConnectionLost::Io(_)) {
+                    self.link.read_to_the_end();
                     self.read(context)?;
                 }
                 return Err(reason);
             }
         }
         let busy = self.tick(context)?;
-        if busy && !self.link.is_mid_message() {
+        let is_cut_short = self.link.end_turn(context);
+        if busy && !is_cut_short && !self.link.is_mid_message() {
             self.spin.wait(Instant::now(), context);
         }
         Ok(self.poll_end())

@@ -1,13 +1,16 @@
 //! A stream cut into frames, with buffers for both directions.
 
-use super::outbox::{Outbox, Writing};
+use super::{
+    apart::{WORTHWHILE, apart, give_way},
+    outbox::{Outbox, Writing},
+};
 use crate::{
     codec::splice,
     frame::{FrameError, FrameHeader},
     message::LARGE_MESSAGE,
-    wire::{FrameKind, HEADER_LEN},
+    wire::{DEFAULT_MAX_MESSAGE, FrameKind, HEADER_LEN},
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::{
     io,
     pin::Pin,
@@ -24,6 +27,14 @@ const MAX_READ: usize = 256 * 1024;
 /// so that a header alone cannot claim much memory.
 const TRUSTED_ALLOCATION: usize = 16 * 1024 * 1024;
 
+/// A buffer beyond this is not kept for the next large frame: one that grew to hold a message of the
+/// default greatest size is.
+const KEPT_BUFFER: usize = 2 * DEFAULT_MAX_MESSAGE + MAX_READ;
+
+/// How many bytes are read, and how many written, before everybody else has a turn. Copying them
+/// takes some 200 microseconds, and up to a millisecond where memory is fresh.
+const TURN: usize = 1024 * 1024;
+
 /// The body of a frame: lent, or, if it is large, handed over.
 pub(super) enum Body<'a> {
     Borrowed(&'a [u8]),
@@ -32,10 +43,14 @@ pub(super) enum Body<'a> {
 
 impl Body<'_> {
     /// Hands the bytes to `read`. Blobs that it decodes share a large body's memory.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
+    pub(super) fn read<T>(self, read: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Borrowed(bytes) => read(bytes),
-            Self::Shared(bytes) => splice::sharing(bytes, || read(bytes)),
+            // It is dropped there too: giving so much memory back takes its time.
+            Self::Shared(bytes) if bytes.len() >= WORTHWHILE => {
+                apart(move || splice::sharing(&bytes, || read(&bytes)))
+            }
+            Self::Shared(bytes) => splice::sharing(&bytes, || read(&bytes)),
         }
     }
 }
@@ -53,6 +68,9 @@ pub(super) struct Link<S> {
     write_blocked: bool,
     /// Whether the stream (TLS) holds bytes that the kernel has yet to take.
     unflushed: bool,
+    /// What may still be read and written in this turn.
+    may_read: usize,
+    may_write: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
@@ -67,15 +85,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             writing: Writing::default(),
             write_blocked: false,
             unflushed: false,
+            may_read: TURN,
+            may_write: TURN,
         }
     }
 
-    /// Reads what is there. `Ready(0)` is the end of the stream.
+    /// Begins a turn: so much may be read and written.
+    pub(super) fn begin_turn(&mut self) {
+        self.may_read = TURN;
+        self.may_write = TURN;
+    }
+
+    /// Ends a turn. One that ended before all was done is followed by another once everybody else
+    /// has had theirs. Returns whether that is so.
+    pub(super) fn end_turn(&self, context: &mut Context<'_>) -> bool {
+        let is_cut_short = self.may_read == 0 || self.may_write == 0;
+        if is_cut_short {
+            give_way(context);
+        }
+        is_cut_short
+    }
+
+    /// Lets the turn last until there is nothing left to read: no other will follow.
+    pub(super) fn read_to_the_end(&mut self) {
+        self.may_read = usize::MAX;
+    }
+
+    /// Reads what is there, as much as this turn allows. `Ready(0)` is the end of the stream.
     pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.may_read == 0 {
+            return Poll::Pending;
+        }
         self.make_room();
         let room = self.incoming.capacity() - self.incoming.len();
         let stream = Pin::new(&mut self.stream);
-        let count = ready!(poll_read_buf(stream, context, &mut self.incoming))?;
+        let mut allowed = (&mut self.incoming).limit(self.may_read);
+        let count = ready!(poll_read_buf(stream, context, &mut allowed))?;
+        self.may_read -= count;
         if count == room {
             self.read_size = (self.read_size * 2).min(MAX_READ);
         }
@@ -117,6 +163,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if header.len >= LARGE_MESSAGE {
             self.incoming.advance(HEADER_LEN);
             let body = self.incoming.split_to(header.len).freeze();
+            if self.incoming.capacity() + header.len > KEPT_BUFFER
+                && self.incoming.len() <= MAX_READ
+            {
+                self.incoming = BytesMut::from(self.incoming.as_ref());
+            }
             return Ok(Some((header.kind, Body::Shared(body))));
         }
         self.consumed = HEADER_LEN + header.len;
@@ -148,15 +199,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let mut bytes = 0;
         let mut error = None;
         self.write_blocked = false;
-        while !self.writing.is_empty() {
+        while !self.writing.is_empty() && self.may_write > 0 {
             let stream = Pin::new(&mut self.stream);
-            match stream.poll_write(context, self.writing.chunk()) {
+            let chunk = self.writing.chunk();
+            let chunk = chunk.get(..self.may_write).unwrap_or(chunk);
+            match stream.poll_write(context, chunk) {
                 Poll::Ready(Ok(0)) => {
                     error = Some(io::ErrorKind::WriteZero.into());
                     break;
                 }
                 Poll::Ready(Ok(count)) => {
                     self.writing.advance(count);
+                    self.may_write = self.may_write.saturating_sub(count);
                     bytes += count as u64;
                 }
                 Poll::Ready(Err(failure)) => {
@@ -209,4 +263,103 @@ pub(super) struct Written {
     pub(super) proves_life: bool,
     /// What ended the round, unless all was written or the kernel had no room.
     pub(super) error: Option<io::Error>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use tokio::io::ReadBuf;
+
+    /// Always has more to read and always takes what is written.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let room = buffer.initialize_unfilled().len();
+            buffer.advance(room);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn link() -> (Link<Endless>, Context<'static>) {
+        let link = Link::new(Endless, DEFAULT_MAX_MESSAGE);
+        (link, Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn reading_ends_with_the_turn() {
+        let (mut link, mut context) = link();
+        for turn in 1..=3 {
+            link.begin_turn();
+            assert!(!link.end_turn(&mut context), "nothing was cut short yet");
+            while link.poll_read(&mut context).is_ready() {}
+            assert!(link.end_turn(&mut context));
+            assert_eq!(link.incoming.len(), turn * TURN);
+        }
+        link.read_to_the_end();
+        assert!(link.poll_read(&mut context).is_ready());
+    }
+
+    #[test]
+    fn writing_ends_with_the_turn() {
+        let (mut link, mut context) = link();
+        let mut outbox = Outbox::default();
+        outbox.extend(&[1; 100]);
+        outbox.push(vec![2; 2 * TURN].into());
+        link.take(&mut outbox);
+        let mut turns = Vec::new();
+        while link.has_unwritten() {
+            link.begin_turn();
+            let written = link.write_some(&mut context);
+            assert!(!written.proves_life, "the kernel never refused any");
+            turns.push((written.bytes, link.end_turn(&mut context)));
+        }
+        let whole = (TURN as u64, true);
+        assert_eq!(turns, [whole, whole, (100, false)]);
+    }
+
+    #[test]
+    fn a_very_large_buffer_is_not_kept() {
+        let (mut link, _) = link();
+        link.limit = 2 * KEPT_BUFFER;
+        for (size, is_kept) in [(KEPT_BUFFER / 2, true), (KEPT_BUFFER, false)] {
+            let header = FrameHeader {
+                kind: FrameKind::Call,
+                len: size,
+            };
+            link.incoming = BytesMut::with_capacity(HEADER_LEN + size);
+            link.incoming.extend_from_slice(&header.to_bytes());
+            link.incoming.resize(HEADER_LEN + size, 7);
+            link.incoming.extend_from_slice(b"next");
+            let Some((_, Body::Shared(body))) = link.next_frame().unwrap() else {
+                panic!("a large body is shared");
+            };
+            assert_eq!(body.len(), size);
+            assert_eq!(link.incoming.as_ref(), b"next");
+            assert_eq!(!body.is_unique(), is_kept);
+        }
+    }
 }

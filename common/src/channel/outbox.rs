@@ -123,6 +123,14 @@ impl Outbox {
         self.extend(body);
     }
 
+    /// Queues everything that `other` holds.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.seal_tail();
+        other.seal_tail();
+        self.segments.append(&mut other.segments);
+        self.grew(other.len);
+    }
+
     /// Moves everything to `writing`, whose emptied buffer is used again.
     pub(super) fn drain_into(&mut self, writing: &mut Writing) {
         writing.segments.append(&mut self.segments);
@@ -217,6 +225,21 @@ mod tests {
         assert_eq!(write_all(&mut writing, 2), b"onetwothreefourfive");
         assert!(outbox.is_empty());
         assert_eq!(outbox.end(), 19);
+    }
+
+    #[test]
+    fn another_outbox_is_appended_in_order() {
+        let mut outbox = Outbox::default();
+        let mut other = Outbox::default();
+        let mut writing = Writing::default();
+        outbox.extend(b"one");
+        other.push(Bytes::from_static(b"two"));
+        other.extend(b"three");
+        outbox.append(other);
+        outbox.extend(b"four");
+        assert_eq!((outbox.len(), outbox.end()), (15, 15));
+        outbox.drain_into(&mut writing);
+        assert_eq!(write_all(&mut writing, 2), b"onetwothreefour");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     liveness::{Liveness, Verdict},
     outbox::Outbox,
     server_calls::{ServerCalls, push_answer},
-    server_start::{Starter, deadline_passed},
+    server_start::{Slot, Starter, deadline_passed},
     settings::Settings,
     spin::Spin,
 };
@@ -113,8 +113,7 @@ struct Server<S, D, B, F> {
     dispatch: Arc<D>,
     /// `D::dispatch`, whose future's type has no name.
     start: B,
-    /// Where a method's future is polled in place; reused until one has to wait.
-    slot: Pin<Box<Option<F>>>,
+    slot: Slot<F>,
     calls: Arc<ServerCalls>,
     /// Answers that are ready.
     outbox: Outbox,
@@ -147,7 +146,7 @@ where
             link: Link::new(stream, session.settings.max_receive),
             dispatch,
             start,
-            slot: Box::pin(None),
+            slot: Slot::new(),
             calls: ServerCalls::new(session.settings),
             outbox: Outbox::default(),
             batch: Bytes::new(),
@@ -168,6 +167,7 @@ where
     }
 
     fn turn(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
+        self.link.begin_turn();
         if let Some(draining) = &mut self.draining
             && draining.as_mut().poll(context).is_ready()
         {
@@ -198,6 +198,9 @@ where
             }
         }
         self.tick(context)?;
+        if self.link.end_turn(context) {
+            return Ok(Poll::Pending);
+        }
         // Calls that run in their own tasks, and answers that do not get away, wake this one.
         if !self.link.is_mid_message() && self.calls.lock().pending.is_empty() {
             self.spin.wait(Instant::now(), context);

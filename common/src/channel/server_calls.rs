@@ -1,6 +1,7 @@
 //! The calls that a server's connection could not answer in place.
 
 use super::{
+    apart::{apart, is_worthwhile},
     outbox::{Outbox, Unsendable},
     server::Unanswered,
     server_progress::{Reports, Watched},
@@ -110,11 +111,12 @@ impl ServerCalls {
         serial: u64,
         answer: Result<R, Unanswered>,
     ) {
+        let is_large = answer.as_ref().is_ok_and(is_worthwhile);
         let mut answer = Some(answer);
         loop {
             // Registered before the look at the outbox, so that no emptying in between is missed.
             let emptied = self.emptied.notified();
-            if self.try_finish(id, serial, &mut answer) {
+            if self.try_finish(id, serial, &mut answer, is_large) {
                 return;
             }
             emptied.await;
@@ -127,21 +129,28 @@ impl ServerCalls {
         id: u64,
         serial: u64,
         answer: &mut Option<Result<R, Unanswered>>,
+        is_large: bool,
     ) -> bool {
         let mut state = self.lock();
         if state.outbox.len() >= self.settings.max_buffered {
             return false;
         }
-        // A call that was cancelled meanwhile has been answered, or wants no answer.
-        let waits = state
-            .pending
-            .get(&id)
-            .is_some_and(|call| call.serial == serial);
-        if waits
-            && state.pending.remove(&id).is_some()
+        let limit = self.settings.max_send;
+        if is_large && state.awaits(id, serial) {
+            // Nobody else waits for the lock while it is encoded.
+            drop(state);
+            let mut encoded = Outbox::default();
+            if let Some(answer) = answer.take() {
+                apart(|| push_answer(&mut encoded, id, answer, limit));
+            }
+            state = self.lock();
+            if state.take(id, serial) {
+                state.outbox.append(encoded);
+            }
+        } else if state.take(id, serial)
             && let Some(answer) = answer.take()
         {
-            push_answer(&mut state.outbox, id, answer, self.settings.max_send);
+            push_answer(&mut state.outbox, id, answer, limit);
         }
         let server = state.server.take();
         drop(state);
@@ -166,6 +175,18 @@ impl State {
             // The peer used a number twice; only the later call can be answered.
             earlier.task.abort();
         }
+    }
+
+    /// Whether a call still waits for its answer. One that was cancelled meanwhile has been answered,
+    /// or wants no answer.
+    fn awaits(&self, id: u64, serial: u64) -> bool {
+        let pending = self.pending.get(&id);
+        pending.is_some_and(|call| call.serial == serial)
+    }
+
+    /// Takes a call that is about to be answered off the list. Returns whether it was there.
+    fn take(&mut self, id: u64, serial: u64) -> bool {
+        self.awaits(id, serial) && self.pending.remove(&id).is_some()
     }
 
     pub(super) fn cancel(&mut self, id: u64) {

@@ -37,11 +37,40 @@ struct Call<'a> {
     watched: bool,
 }
 
+/// Where a method's future is polled in place. A place is made when a call needs one, and used again
+/// until a call has to wait, which takes it along.
+pub(super) struct Slot<F>(Option<Pin<Box<Option<F>>>>);
+
+/// A place for larger futures than this is not kept: most connections are idle, and what they keep
+/// adds up.
+const KEEP_SLOT: usize = 2048;
+
+impl<F> Slot<F> {
+    pub(super) fn new() -> Self {
+        Self(None)
+    }
+
+    fn fill(&mut self, future: F) {
+        match &mut self.0 {
+            Some(place) => place.set(Some(future)),
+            empty => *empty = Some(Box::pin(Some(future))),
+        }
+    }
+
+    /// Drops the future: some hold resources until then.
+    fn clear(&mut self) {
+        match &mut self.0 {
+            Some(place) if size_of::<F>() <= KEEP_SLOT => place.set(None),
+            place => *place = None,
+        }
+    }
+}
+
 /// Starts the calls of a round of frames.
 pub(super) struct Starter<'a, D, B, F> {
     pub(super) dispatch: &'a Arc<D>,
     pub(super) start: &'a B,
-    pub(super) slot: &'a mut Pin<Box<Option<F>>>,
+    pub(super) slot: &'a mut Slot<F>,
     pub(super) calls: &'a Arc<ServerCalls>,
     pub(super) outbox: &'a mut Outbox,
     pub(super) settings: &'a Settings,
@@ -162,7 +191,7 @@ where
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let request = codec::decode::<D::Request>(call.message)?;
             let future = (self.start)(Arc::clone(self.dispatch), context, request);
-            self.slot.set(Some(future));
+            self.slot.fill(future);
             Ok(())
         }));
         match begun {
@@ -171,11 +200,13 @@ where
             Err(panic) => return self.answer(call.id, Err(panicked(&*panic))),
         }
         // A future that has to wait is polled again by its own task, with that task's waker.
-        match poll_caught(self.slot, &mut Context::from_waker(Waker::noop())) {
+        let Some(place) = &mut self.slot.0 else {
+            return;
+        };
+        match poll_caught(place, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => {
                 self.answer(call.id, answer);
-                // Some futures hold resources until they are dropped.
-                self.slot.set(None);
+                self.slot.clear();
             }
             Poll::Pending => {
                 let deadline = Instant::from_std(context.deadline);
@@ -198,8 +229,10 @@ where
         scope: &Scope,
         watched: Option<Arc<Watched>>,
     ) {
-        let slot = std::mem::replace(self.slot, Box::pin(None));
-        let future = scope.clone().wrap(Caught(slot));
+        let Some(place) = self.slot.0.take() else {
+            return;
+        };
+        let future = scope.clone().wrap(Caught(place));
         let Some(id) = id else {
             // Nobody can cancel a one-way call, and it outlives its connection.
             let counted = self.calls.enter_one_way();

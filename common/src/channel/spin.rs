@@ -6,6 +6,7 @@
 //! time is waited for asleep. Whoever looks gives way to every other task and process, and only a
 //! few connections of a process do so at once.
 
+use super::apart::give_way;
 use std::{
     sync::{
         LazyLock,
@@ -99,9 +100,7 @@ impl Spin {
         if !self.stays_awake(now) {
             return;
         }
-        // The runtime looks at its sockets before it polls a task that yielded again.
-        let yielded = std::pin::pin!(tokio::task::yield_now());
-        let _ = yielded.poll(context);
+        give_way(context);
         std::thread::yield_now();
     }
 }

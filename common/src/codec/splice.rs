@@ -11,8 +11,8 @@ use std::cell::{Cell, RefCell};
 thread_local! {
     /// Whether an encoder that splices is at work.
     static SPLICING: Cell<bool> = const { Cell::new(false) };
-    /// Bytes to be spliced in after what is written next.
-    static OUTGOING: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+    /// Bytes to be spliced in after what is written next, in order.
+    static OUTGOING: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
     static HAS_OUTGOING: Cell<bool> = const { Cell::new(false) };
     /// The frame that is being decoded.
     static INCOMING: RefCell<Option<Bytes>> = const { RefCell::new(None) };
@@ -36,18 +36,23 @@ pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
 
 /// Offers bytes that belong after what is written next. Returns whether they will be spliced.
 pub(crate) fn offer(bytes: &Bytes) -> bool {
+    offer_all([bytes])
+}
+
+/// The same for bytes that lie in several parts.
+pub(crate) fn offer_all<'a>(parts: impl IntoIterator<Item = &'a Bytes>) -> bool {
     if !SPLICING.get() {
         return false;
     }
-    OUTGOING.set(Some(bytes.clone()));
+    OUTGOING.set(parts.into_iter().cloned().collect());
     HAS_OUTGOING.set(true);
     true
 }
 
 /// The bytes that were offered since the last time.
-pub(super) fn take_offer() -> Option<Bytes> {
+pub(super) fn take_offers() -> Vec<Bytes> {
     if !HAS_OUTGOING.replace(false) {
-        return None;
+        return Vec::new();
     }
     OUTGOING.take()
 }

@@ -101,9 +101,12 @@ struct Welcomed {
 
 impl Acceptor {
     async fn receive(&self, socket: Socket, peer: Peer, place: Place) {
+        // In a box: what it needs, with or without TLS, is not to be kept for as long as the connection
+        // lasts.
+        let greeting = Box::pin(self.greet(socket, &place));
         let greeted = tokio::select! {
             biased;
-            greeted = timeout(HELLO_TIMEOUT, self.greet(socket, &place)) => greeted,
+            greeted = timeout(HELLO_TIMEOUT, greeting) => greeted,
             // One that has not finished its hello by now has nothing to lose here.
             () = self.drain.cancelled() => return,
             () = place.end.cancelled() => return,

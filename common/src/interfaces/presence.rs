@@ -26,10 +26,11 @@ crate::interface! {
     #[name = "pyroxene.Presence"]
     #[version = 1]
     pub trait Presence in presence {
-        /// Takes a name in a space, or keeps it: refused if it is there under another session.
-        /// Answers who is there.
+        /// Takes a name in a space, or keeps it: refused if it is there under another session. A
+        /// session that has left comes back only if it `joins`; whoever merely heard of it may have
+        /// heard of it before. Answers who is there.
         #[repeatable]
-        async fn claim(space: String, member: Heard) -> Result<Present, PresenceError>;
+        async fn claim(space: String, member: Heard, joins: bool) -> Result<Present, PresenceError>;
         /// Tells whom the caller has heard of, and which sessions have left. Where two sessions have
         /// one name, which name servers that could not be reached may have let happen, the lesser
         /// session keeps it. Answers who is there.
@@ -64,6 +65,12 @@ pub enum PresenceError {
     /// The name is there under another session.
     #[error("'{name}' is there already")]
     Taken {
+        /// The name.
+        name: String,
+    },
+    /// The session has left.
+    #[error("'{name}' has left")]
+    Left {
         /// The name.
         name: String,
     },

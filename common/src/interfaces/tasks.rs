@@ -38,6 +38,9 @@ crate::interface! {
         /// How many tasks there are in each state.
         #[repeatable]
         async fn counts() -> Result<Vec<(TaskState, u64)>, TasksError>;
+        /// How a task is as soon as it has ended, or after `wait_ms` milliseconds if it has not.
+        #[repeatable]
+        async fn ended(id: TaskId, wait_ms: u64) -> Result<Status, TasksError>;
     }
 }
 

@@ -92,6 +92,15 @@ impl Matrix {
         gathered.finish()
     }
 
+    /// A matrix of one row and one column.
+    pub fn one_number(value: f64) -> Self {
+        Self {
+            rows: 1,
+            columns: 1,
+            values: vec![value],
+        }
+    }
+
     /// Zeros in the shape of the product of two matrices: the rows of `left` and the columns of
     /// `right`. The caller sees to it that the product is not too large for the memory.
     pub fn zeros_for_product(left: &Self, right: &Self) -> Self {

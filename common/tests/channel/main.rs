@@ -15,6 +15,7 @@ mod drain;
 mod harness;
 mod hostile;
 mod hosts;
+mod large;
 mod liveness;
 mod loss;
 mod memory;

@@ -280,7 +280,9 @@ impl directory::Directory for DirectoryService {
             tags,
             exclusive,
         };
-        names.register(&self, entry).await
+        // In a box, as in `remove`: whatever the store needs for it, every call would take that much
+        // room, watches that wait most of all.
+        Box::pin(names.register(&self, entry)).await
     }
 
     async fn remove(self, _: Context, name: String) -> Result<(), DirectoryError> {
@@ -288,7 +290,7 @@ impl directory::Directory for DirectoryService {
         check_may_host(caller.identity.as_deref(), [&*name])?;
         match &self.names {
             None => self.change(|directory| directory.remove(&name)),
-            Some(names) => names.remove(&self, &name).await,
+            Some(names) => Box::pin(names.remove(&self, &name)).await,
         }
     }
 

@@ -5,6 +5,7 @@ mod exclusive;
 mod following;
 mod leases;
 mod naming;
+mod sizes;
 mod waking;
 mod watching;
 

@@ -10,7 +10,7 @@ use super::{
     model::{
         Cancelled, Claim, Claimed, Fence, Finish, Finished, Lease, LeaseLost, NameClaim,
         NameClaimed, NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started,
-        Submitted, Swept, TaskId,
+        Swept, TaskId,
     },
     revocations,
     sql::SqlResult,
@@ -132,7 +132,7 @@ macro_rules! operations {
 
 operations! {
     /// New tasks.
-    Submit submit: submit::Named => Submitted, submit::submit, Lane::Submit, true;
+    Submit submit: submit::Named => submit::Answer, submit::submit, Lane::Submit, true;
     /// New entries of topics.
     Append append: NewEntry => i64, topics::append, Lane::Append, true;
     /// The workers of attempts. If it is forgotten, an attempt ends without naming its worker.
@@ -202,8 +202,8 @@ impl Lane {
         Self::Other,
     ];
 
-    /// How many of its transactions can be under way at once. With two, what comes while one waits
-    /// for the disk need not wait for that too. The rows of topics are locked to the end, and claims
+    /// How many of its transactions can be under way at once. With two, what comes in numbers while
+    /// one waits for the disk need not wait for that too. The rows of topics are locked to the end, and claims
     /// and leases are not durable or rare: there a second one would only wait for the first.
     pub(super) fn writers(self) -> usize {
         match self {
@@ -230,6 +230,11 @@ impl Batch {
         const LARGEST: usize = super::writer::permits_for(16 << 20) as usize;
         let size: usize = self.permits.iter().map(|permit| permit.num_permits()).sum();
         self.count >= MOST || size >= LARGEST
+    }
+
+    /// How many things it does.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Whether the callers are to be told only once it is on disk.

@@ -83,7 +83,7 @@ impl Store {
             Arc::clone(&backend),
             hints.subscribe(),
         )));
-        let writer = Writer::start(&backend, &hints, options.patience, &tasks, &stop);
+        let writer = Writer::start(&backend, &hints, &waiters, options.patience, &tasks, &stop);
         tasks.close();
         Self(Arc::new(Shared {
             backend,

@@ -1,7 +1,7 @@
 //! What an operation works with, and what it leaves to be told.
 
 use super::{
-    model::{TaskId, UnixMillis},
+    model::{Settlement, TaskId, UnixMillis},
     sql::Connection,
 };
 use std::collections::BTreeSet;
@@ -29,6 +29,8 @@ pub(super) struct Effects {
     pub(super) queued: BTreeSet<String>,
     /// Tasks that are in a final state.
     pub(super) settled: Vec<TaskId>,
+    /// How some of them ended, as far as that is known without reading it.
+    pub(super) ends: Vec<Settlement>,
     /// Topics that are longer.
     pub(super) topics: BTreeSet<String>,
     /// Whether static names changed.

@@ -1,7 +1,8 @@
 //! Waiting for the ends of tasks and the growth of topics: one look for all who wait.
 //!
 //! Hints say when to look at what. Should any get lost, everything that is waited for is looked at
-//! from time to time.
+//! from time to time. Nothing is read for those who wait for a task that was submitted here and ends
+//! here: what its end is becomes known as it is written.
 
 use super::{
     backend::Backend,
@@ -12,7 +13,7 @@ use super::{
     topics::grown,
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -27,6 +28,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How many tasks or topics are asked for at once.
 const PAGE: usize = 500;
 
+/// Of so many tasks at most it is remembered that they were submitted here. Of others it is read.
+const OPEN: usize = 65_536;
+
 /// Those who wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
@@ -39,6 +43,10 @@ pub(super) struct Waiters {
 struct Table {
     tasks: HashMap<TaskId, Vec<oneshot::Sender<Settlement>>>,
     new_tasks: Vec<TaskId>,
+    /// Tasks that were submitted here and are not known to have ended, and by whom.
+    open: HashMap<TaskId, Arc<str>>,
+    /// The newest that were among them, in their order.
+    opened: VecDeque<TaskId>,
     /// By topic: the sequence that each has, and how it is told that there is a later one.
     topics: HashMap<String, Vec<(i64, oneshot::Sender<()>)>>,
 }
@@ -53,10 +61,40 @@ impl Waiters {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.lock();
         table.tasks.entry(id).or_default().push(sender);
+        if table.open.contains_key(&id) {
+            return receiver;
+        }
         table.new_tasks.push(id);
         drop(table);
         self.new.notify_one();
         receiver
+    }
+
+    /// These are about to be submitted. Their ends are told of after this.
+    pub(super) fn open(&self, tasks: impl IntoIterator<Item = (TaskId, Arc<str>)>) {
+        let mut table = self.lock();
+        for (id, submitter) in tasks {
+            table.open.insert(id, submitter);
+            table.opened.push_back(id);
+        }
+        while table.opened.len() > OPEN {
+            if let Some(oldest) = table.opened.pop_front() {
+                table.open.remove(&oldest);
+            }
+        }
+    }
+
+    /// Nothing is known of these any more.
+    pub(super) fn forget(&self, ids: impl IntoIterator<Item = TaskId>) {
+        let mut table = self.lock();
+        for id in ids {
+            table.open.remove(&id);
+        }
+    }
+
+    /// Who submitted a task, if that was here and it is not known to have ended.
+    pub(super) fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
+        self.lock().open.get(&id).cloned()
     }
 
     /// Will be told when the topic may have grown beyond `after`. One looks after this, not before.
@@ -68,9 +106,12 @@ impl Waiters {
         receiver
     }
 
-    /// Those of these that somebody waits for.
+    /// Those of these, which have ended, that somebody waits for.
     fn waited(&self, ids: &[TaskId]) -> Vec<TaskId> {
-        let table = self.lock();
+        let mut table = self.lock();
+        for id in ids {
+            table.open.remove(id);
+        }
         let waited = |id: &&TaskId| table.tasks.contains_key(id);
         ids.iter().filter(waited).copied().collect()
     }
@@ -79,12 +120,30 @@ impl Waiters {
         std::mem::take(&mut self.lock().new_tasks)
     }
 
-    fn settle(&self, settlement: Settlement) {
-        let waiting = self.lock().tasks.remove(&settlement.id);
-        for sender in waiting.into_iter().flatten() {
-            // Who no longer waits is told nothing.
-            let _ = sender.send(settlement.clone());
+    /// Tells those who wait for these tasks how they ended.
+    pub(super) fn settle(&self, settlements: Vec<Settlement>) {
+        let mut told = Vec::new();
+        let mut table = self.lock();
+        for settlement in settlements {
+            table.open.remove(&settlement.id);
+            if let Some(waiting) = table.tasks.remove(&settlement.id) {
+                told.push((settlement, waiting));
+            }
         }
+        drop(table);
+        for (settlement, waiting) in told {
+            for sender in waiting {
+                // Who no longer waits is told nothing.
+                let _ = sender.send(settlement.clone());
+            }
+        }
+    }
+
+    /// Others may have ended any task.
+    fn doubt(&self) {
+        let mut table = self.lock();
+        table.open.clear();
+        table.opened.clear();
     }
 
     fn grow(&self, topic: &str) {
@@ -128,7 +187,10 @@ pub(super) async fn look(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints
                 Some(Hint::Topics(topics)) => {
                     topics.iter().for_each(|topic| waiters.grow(topic));
                 }
-                Some(Hint::Anything) => next = next.min(earliest),
+                Some(Hint::Anything) => {
+                    waiters.doubt();
+                    next = next.min(earliest);
+                }
                 Some(_) => {}
                 None => return,
             },
@@ -159,7 +221,7 @@ async fn tell_tasks(waiters: &Waiters, backend: &Backend, ids: &[TaskId]) {
             Ok::<_, StoreError>(settled(&mut reader.sql(), page).await?)
         };
         match found.await {
-            Ok(found) => found.into_iter().for_each(|one| waiters.settle(one)),
+            Ok(found) => waiters.settle(found),
             // They go on waiting, and there will be another look.
             Err(error) => tracing::debug!(%error, "cannot look for the ends of tasks"),
         }
@@ -176,5 +238,64 @@ async fn tell_topics(waiters: &Waiters, backend: &Backend, topics: &[(String, i6
             Ok(found) => found.iter().for_each(|(name, _)| waiters.grow(name)),
             Err(error) => tracing::debug!(%error, "cannot look for the growth of topics"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::model::TaskState;
+
+    fn settlement(id: TaskId) -> Settlement {
+        Settlement {
+            id,
+            state: TaskState::Succeeded,
+            attempt: 1,
+            worker: None,
+            result: None,
+            error: None,
+        }
+    }
+
+    fn open(waiters: &Waiters, id: TaskId) {
+        waiters.open([(id, Arc::from("ana"))]);
+    }
+
+    #[test]
+    fn what_was_submitted_here_is_not_looked_for_until_it_has_ended() {
+        let waiters = Waiters::default();
+        let (here, elsewhere) = (TaskId::generate(), TaskId::generate());
+        open(&waiters, here);
+        let mut receivers = [here, elsewhere].map(|id| waiters.task(id));
+        assert_eq!(waiters.take_new(), [elsewhere]);
+        assert_eq!(waiters.submitter_of_open(here).as_deref(), Some("ana"));
+        waiters.settle(vec![settlement(here)]);
+        assert_eq!(receivers[0].try_recv(), Ok(settlement(here)));
+        assert_eq!(waiters.submitter_of_open(here), None);
+        // Whoever comes too late finds out by looking.
+        let _late = waiters.task(here);
+        assert_eq!(waiters.take_new(), [here]);
+    }
+
+    #[test]
+    fn it_is_looked_for_what_others_may_have_ended() {
+        let waiters = Waiters::default();
+        let ids: Vec<TaskId> = (0..3).map(|_| TaskId::generate()).collect();
+        ids.iter().for_each(|id| open(&waiters, *id));
+        assert_eq!(waiters.waited(&ids[..1]), []);
+        waiters.forget([ids[1]]);
+        waiters.doubt();
+        ids.iter().for_each(|id| drop(waiters.task(*id)));
+        assert_eq!(waiters.take_new(), ids);
+    }
+
+    #[test]
+    fn only_so_many_are_remembered() {
+        let waiters = Waiters::default();
+        let ids: Vec<TaskId> = (0..OPEN + 2).map(|_| TaskId::generate()).collect();
+        ids.iter().for_each(|id| open(&waiters, *id));
+        let known = |id: &&TaskId| waiters.submitter_of_open(**id).is_some();
+        assert_eq!(ids.iter().filter(known).count(), OPEN);
+        assert!(!known(&&ids[1]) && known(&&ids[2]));
     }
 }

@@ -7,10 +7,17 @@ use super::{
     batch::{Batch, Lane, Queued, Request},
     error::StoreError,
     hints::Hints,
+    waiters::Waiters,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
-    sync::{Mutex, Semaphore, mpsc, oneshot},
+    sync::{Mutex, Notify, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,6 +27,10 @@ const QUEUE: usize = 1024;
 
 /// How many bytes the waiting requests hold at most.
 const WAITING_BYTES: usize = 256 << 20;
+
+/// While a batch of a lane is being written, another one is begun beside it only if it does so
+/// many things: a transaction costs much more than a row.
+const WORTH_ITS_OWN: usize = 32;
 
 /// Permits count kibibytes, because a semaphore counts no further than 2³² of them at once.
 pub(super) const fn permits_for(bytes: usize) -> u32 {
@@ -47,6 +58,7 @@ impl Writer {
     pub(super) fn start(
         backend: &Arc<Backend>,
         hints: &Hints,
+        waiters: &Arc<Waiters>,
         patience: Duration,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -58,10 +70,15 @@ impl Writer {
         };
         let lanes = writers.into_iter().map(|writers| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            let receiver = Arc::new(Mutex::new(receiver));
+            let waiting = Arc::new(Waiting {
+                queue: Mutex::new(receiver),
+                writing: AtomicUsize::new(0),
+                written: Notify::new(),
+            });
             for _ in 0..writers {
-                let (queue, backend) = (Arc::clone(&receiver), Arc::clone(backend));
-                tasks.spawn(write_all(queue, backend, hints.clone(), stop.clone()));
+                let (waiting, backend) = (Arc::clone(&waiting), Arc::clone(backend));
+                let told = (hints.clone(), Arc::clone(waiters));
+                tasks.spawn(write_all(waiting, backend, told, stop.clone()));
             }
             sender
         });
@@ -100,16 +117,30 @@ impl Writer {
     }
 }
 
+/// What waits in one lane.
+#[derive(Debug)]
+struct Waiting {
+    queue: Mutex<mpsc::Receiver<Queued>>,
+    /// How many batches are being written.
+    writing: AtomicUsize,
+    /// One of them has been.
+    written: Notify,
+}
+
 async fn write_all(
-    queue: Arc<Mutex<mpsc::Receiver<Queued>>>,
+    waiting: Arc<Waiting>,
     backend: Arc<Backend>,
-    hints: Hints,
+    (hints, waiters): (Hints, Arc<Waiters>),
     stop: CancellationToken,
 ) {
-    while let Some(mut batch) = next_batch(&mut *queue.lock().await, &stop).await {
-        match backend.write(&mut batch).await {
-            Ok(effects) => {
+    while let Some(mut batch) = waiting.next_batch(&stop).await {
+        let written = backend.write(&mut batch).await;
+        waiting.writing.fetch_sub(1, Ordering::Relaxed);
+        waiting.written.notify_one();
+        match written {
+            Ok(mut effects) => {
                 batch.answer(Ok(()));
+                waiters.settle(std::mem::take(&mut effects.ends));
                 hints.tell(effects);
             }
             Err(error) => {
@@ -120,20 +151,37 @@ async fn write_all(
     }
 }
 
-/// Everything that waits, as soon as something does; nothing at the end.
-async fn next_batch(queue: &mut mpsc::Receiver<Queued>, stop: &CancellationToken) -> Option<Batch> {
-    let first = loop {
-        tokio::select! {
-            first = queue.recv() => break first?,
-            // What waits is still written.
-            () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+impl Waiting {
+    /// Everything that waits, as soon as something does; nothing at the end.
+    async fn next_batch(&self, stop: &CancellationToken) -> Option<Batch> {
+        let mut queue = self.queue.lock().await;
+        let first = loop {
+            tokio::select! {
+                first = queue.recv() => break first?,
+                // What waits is still written.
+                () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+            }
+        };
+        let mut batch = Batch::default();
+        batch.push(first);
+        while !batch.is_full() {
+            if let Ok(next) = queue.try_recv() {
+                batch.push(next);
+                continue;
+            }
+            let alone = self.writing.load(Ordering::Relaxed) == 0;
+            if alone || batch.count() >= WORTH_ITS_OWN {
+                break;
+            }
+            tokio::select! {
+                next = queue.recv() => match next {
+                    Some(next) => batch.push(next),
+                    None => break,
+                },
+                () = self.written.notified() => {}
+            }
         }
-    };
-    let mut batch = Batch::default();
-    batch.push(first);
-    while !batch.is_full() {
-        let Ok(next) = queue.try_recv() else { break };
-        batch.push(next);
+        self.writing.fetch_add(1, Ordering::Relaxed);
+        Some(batch)
     }
-    Some(batch)
 }

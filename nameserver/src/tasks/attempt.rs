@@ -79,7 +79,8 @@ pub(super) async fn call(
         return failed("the arguments are no text".to_owned());
     };
     let object = &taken.task.object;
-    let resolve = || client.proxy_before::<Invoke>(object, Instant::now() + RESOLVE);
+    // Kept apart, because it is large and needed once for each object.
+    let resolve = || Box::pin(client.proxy_before::<Invoke>(object, Instant::now() + RESOLVE));
     let proxy = match stub.get_or_try_init(resolve).await {
         Ok(proxy) => proxy,
         Err(error) => return refused(&error),

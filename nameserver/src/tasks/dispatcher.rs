@@ -21,7 +21,7 @@ use crate::{
 };
 use intake::CLAIM_PAUSE;
 use pyroxene_client::Client;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -117,6 +117,7 @@ impl Dispatcher {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        let places = Arc::clone(&self.shared.places);
         let mut hints = self.shared.store.hints();
         let mut held = self.shared.ownership.follow();
         self.held = *held.borrow_and_update();
@@ -130,6 +131,7 @@ impl Dispatcher {
                         self.handle(event);
                     }
                 }
+                () = places.news() => self.arrive(),
                 hint = hints.next() => match hint {
                     Some(hint) => self.heard(hint),
                     None => break,
@@ -146,6 +148,7 @@ impl Dispatcher {
             }
             self.send();
             self.claim();
+            self.offer();
         }
         self.wrap_up().await;
     }
@@ -186,6 +189,7 @@ impl Dispatcher {
             lane.waiting.clear();
             lane.sent = 0;
             lane.more = true;
+            lane.asked = false;
         }
         self.waiting = 0;
         self.doubtful = false;
@@ -265,7 +269,7 @@ impl Dispatcher {
         if let Some(lane) = self.lanes.get_mut(&sent.lane) {
             lane.sent = lane.sent.saturating_sub(1);
             if matches!(ending, Ending::Succeeded { .. } | Ending::Failed { .. }) {
-                lane.pace.answered(took);
+                lane.pace.answered(took, Instant::now());
             }
         }
         let worker = sent.at.worker();

@@ -28,6 +28,8 @@ pub(super) struct Lane {
     pub(super) pace: Pace,
     /// Whether there may be more in the store.
     pub(super) more: bool,
+    /// Whether the store is being asked for them.
+    pub(super) asked: bool,
     places: u32,
     places_from: Option<Instant>,
     used: Instant,
@@ -41,6 +43,7 @@ impl Lane {
             sent: 0,
             pace: Pace::default(),
             more: true,
+            asked: false,
             places: 0,
             places_from: None,
             used: now,
@@ -65,6 +68,14 @@ impl Lane {
     /// How many more to ask the store for: none, while there are enough for a while.
     pub(super) fn wants(&self, window: Window) -> usize {
         if !self.more || 2 * self.waiting.len() > window.waiting {
+            return 0;
+        }
+        (window.sent + window.waiting).saturating_sub(self.sent + self.waiting.len())
+    }
+
+    /// How many new tasks could begin without being queued: none, while others are.
+    pub(super) fn free(&self, window: Window) -> usize {
+        if self.more || self.asked {
             return 0;
         }
         (window.sent + window.waiting).saturating_sub(self.sent + self.waiting.len())
@@ -177,5 +188,22 @@ mod tests {
         assert_eq!(lane.wants(window), 2);
         lane.more = false;
         assert_eq!(lane.wants(window), 0);
+    }
+
+    #[test]
+    fn a_new_task_overtakes_none_that_may_be_queued() {
+        let mut lane = Lane::new(Instant::now());
+        let window = Window {
+            sent: 2,
+            waiting: 1,
+        };
+        assert_eq!(lane.free(window), 0);
+        lane.more = false;
+        assert_eq!(lane.free(window), 3);
+        lane.asked = true;
+        assert_eq!(lane.free(window), 0);
+        lane.asked = false;
+        lane.take(taken(0, TaskId::generate()));
+        assert_eq!(lane.free(window), 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Who may do what with tasks.
 
-use crate::store::Task;
+use crate::store::TaskId;
 use pyroxene_common::{
     access::{Identity, Role},
     interfaces::tasks::{Submission, TasksError},
@@ -10,7 +10,7 @@ use pyroxene_common::{
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
     match role {
         Role::Admin | Role::User => true,
-        Role::Observer => matches!(method, "wait" | "show" | "list" | "counts"),
+        Role::Observer => matches!(method, "wait" | "ended" | "show" | "list" | "counts"),
         Role::Worker => false,
     }
 }
@@ -38,22 +38,30 @@ pub(super) fn check_submission(
 }
 
 /// Refuses to show a task to somebody whom it is no business of.
-pub(super) fn check_look(caller: Option<&Identity>, task: &Task) -> Result<(), TasksError> {
+pub(super) fn check_look(
+    caller: Option<&Identity>,
+    id: TaskId,
+    submitter: &str,
+) -> Result<(), TasksError> {
     match caller {
         Some(identity) if identity.role == Role::Observer => Ok(()),
-        caller => check_change(caller, task),
+        caller => check_change(caller, id, submitter),
     }
 }
 
 /// Refuses to let somebody change a task who has not submitted it.
-pub(super) fn check_change(caller: Option<&Identity>, task: &Task) -> Result<(), TasksError> {
+pub(super) fn check_change(
+    caller: Option<&Identity>,
+    id: TaskId,
+    submitter: &str,
+) -> Result<(), TasksError> {
     let Some(Identity { name, role, .. }) = caller else {
         return Ok(());
     };
-    if *role == Role::Admin || task.submitter == *name {
+    if *role == Role::Admin || submitter == *name {
         return Ok(());
     }
-    let sentence = format!("task {} is not one of '{name}' ({role})", task.id);
+    let sentence = format!("task {id} is not one of '{name}' ({role})");
     Err(TasksError::Denied { sentence })
 }
 

@@ -4,6 +4,7 @@ use super::{
     Shared,
     convert::{self, LONGEST_LIST, store_id, unknown},
     permission::{check_change, check_look, check_submission, only_of},
+    places::Placed,
 };
 use crate::store::{self, StoreError};
 use pyroxene_common::{
@@ -37,14 +38,24 @@ const LOOK_EACH: Duration = Duration::from_millis(2);
 #[derive(Clone, Debug)]
 pub(crate) struct TasksService(pub(super) Shared);
 
-/// A bounded question to the store.
+/// A bounded question to the store. What the database's driver needs for one is large, and would be
+/// moved about with every call, whether that asks or not: so it is kept apart.
 async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
-    match timeout(STORE_PATIENCE, question).await {
+    match timeout(STORE_PATIENCE, Box::pin(question)).await {
         Ok(answer) => answer.map_err(TasksError::from),
         Err(_) => Err(TasksError::Unavailable {
             sentence: "the store does not answer".to_owned(),
         }),
     }
+}
+
+/// For how long somebody can be kept waiting.
+fn patience(context: &Context, wait_ms: u64) -> Duration {
+    let left = context
+        .deadline
+        .saturating_duration_since(std::time::Instant::now());
+    let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
+    Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience)
 }
 
 fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
@@ -75,9 +86,22 @@ impl TasksService {
         let id = store_id(id)?;
         let caller = scope::current().caller;
         if let Some(identity) = caller.identity.as_deref() {
-            check_change(Some(identity), &self.brief(id).await?)?;
+            let submitter = self.brief(id).await?.submitter;
+            check_change(Some(identity), id, &submitter)?;
         }
         Ok(id)
+    }
+
+    /// Writes tasks, and tells the dispatcher which of them are its own. This goes on if nobody waits
+    /// for it any more.
+    async fn write(&self, tasks: Vec<store::NewTask>) -> Result<Vec<store::Submitted>, StoreError> {
+        let Placed { tasks, reservation } = self.0.places.take(tasks);
+        let store = self.0.store.clone();
+        let written = tokio::spawn(async move {
+            let outcome = store.submit_and_claim(tasks).await;
+            reservation.settle(outcome)
+        });
+        written.await.unwrap_or(Err(StoreError::Closed))
     }
 
     async fn submit_all(&self, tasks: Vec<store::NewTask>) -> Result<Vec<TaskId>, TasksError> {
@@ -86,7 +110,7 @@ impl TasksService {
             .iter()
             .map(|task| task.idempotency_key.clone())
             .collect();
-        let submitted = ask(self.0.store.submit(tasks)).await?;
+        let submitted = ask(self.write(tasks)).await?;
         let taken = submitted
             .iter()
             .position(|one| one.submission == store::Submission::KeyTaken);
@@ -174,15 +198,10 @@ impl tasks::Tasks for TasksService {
     ) -> Result<Status, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
-        let now = Instant::now();
-        let left = context
-            .deadline
-            .saturating_duration_since(std::time::Instant::now());
-        let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
-        let until = now + Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience);
+        let until = Instant::now() + patience(&context, wait_ms);
         let id = store_id(&id)?;
         let task = self.brief(id).await?;
-        check_look(caller.identity.as_deref(), &task)?;
+        check_look(caller.identity.as_deref(), id, &task.submitter)?;
         if task.state.is_final()
             && let Some(status) = self.settled(id).await?
         {
@@ -196,7 +215,7 @@ impl tasks::Tasks for TasksService {
         let caller = scope::current().caller;
         let task = ask(self.0.store.task(store_id(&id)?)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
-        check_look(caller.identity.as_deref(), &task)?;
+        check_look(caller.identity.as_deref(), task.id, &task.submitter)?;
         Ok(convert::task(task))
     }
 
@@ -246,5 +265,31 @@ impl tasks::Tasks for TasksService {
         }
         let count = |state: TaskState| (state, by_state.get(&state).copied().unwrap_or(0));
         Ok(TaskState::ALL.into_iter().map(count).collect())
+    }
+
+    async fn ended(self, context: Context, id: TaskId, wait_ms: u64) -> Result<Status, TasksError> {
+        self.check_store()?;
+        let caller = scope::current().caller;
+        let caller = caller.identity.as_deref();
+        let until = Instant::now() + patience(&context, wait_ms);
+        let id = store_id(&id)?;
+        match self.0.store.submitter_of_open(id) {
+            // Nothing has to be read for most of those who wait.
+            Some(submitter) => check_look(caller, id, &submitter)?,
+            None => {
+                let task = self.brief(id).await?;
+                check_look(caller, id, &task.submitter)?;
+                if task.state.is_final()
+                    && let Some(status) = self.settled(id).await?
+                {
+                    return Ok(status);
+                }
+            }
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match self.0.store.wait(id, left).await {
+            Some(settlement) => Ok(convert::settled(settlement)),
+            None => Ok(convert::status(self.brief(id).await?)),
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! counts is handed in.
 
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A worker is given so many at once for each of its places, so that none is idle while an answer and
 /// the next call are under way.
@@ -31,11 +32,18 @@ pub(super) struct Window {
     pub(super) waiting: usize,
 }
 
+/// Over such a time it is counted how many tasks are answered.
+const COUNTED: Duration = Duration::from_millis(5);
+
 /// How long an object's tasks take, and how large they are, as far as is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    /// In seconds.
+    /// From being sent until the answer, in seconds. Under load most of it is waiting.
     took: Option<f64>,
+    /// From one answer to the next, in seconds.
+    apart: Option<f64>,
+    /// Since when answers are counted, and how many there were.
+    counted: Option<(Instant, u32)>,
     /// In bytes.
     size: f64,
 }
@@ -43,7 +51,14 @@ pub(super) struct Pace {
 impl Pace {
     /// A task was answered. A long one counts at once, short ones by and by: it does less harm to
     /// take too few than to hold many for long.
-    pub(super) fn answered(&mut self, took: Duration) {
+    pub(super) fn answered(&mut self, took: Duration, now: Instant) {
+        let (since, count) = self.counted.unwrap_or((now, 0));
+        let (time, count) = (now.saturating_duration_since(since), count + 1);
+        self.counted = Some((since, count));
+        if time >= COUNTED {
+            self.apart = Some(time.as_secs_f64() / f64::from(count));
+            self.counted = Some((now, 0));
+        }
         let took = took.as_secs_f64();
         self.took = Some(match self.took {
             Some(before) if before > took => before + (took - before) / 16.0,
@@ -58,10 +73,21 @@ impl Pace {
         self.size = bytes.max(self.size + (bytes - self.size) / 16.0);
     }
 
+    /// For how long a task occupies one of so many places, in seconds, at most. A short one does so
+    /// for a part of the time until it is answered: then the answers of all places tell more.
+    fn occupies(&self, places: f64) -> Option<f64> {
+        let took = self.took?;
+        match self.apart {
+            Some(apart) if took < IN_ADVANCE.as_secs_f64() => Some(took.min(apart * places)),
+            _ => Some(took),
+        }
+    }
+
     /// For workers that run so many at once, all together.
     pub(super) fn window(&self, places: u32) -> Window {
         let places = f64::from(places);
-        let how_often = |time: Duration| self.took.map(|took| time.as_secs_f64() / took.max(1e-6));
+        let occupies = self.occupies(places);
+        let how_often = |time: Duration| occupies.map(|long| time.as_secs_f64() / long.max(1e-6));
         let per_place = how_often(ON_THE_WAY).unwrap_or(PER_PLACE);
         let sent = places * per_place.clamp(PER_PLACE, PER_PLACE_AT_MOST);
         let ahead = how_often(IN_ADVANCE)
@@ -79,12 +105,33 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// The window after answers that took so many microseconds, one after the other.
     fn after(answers: &[u64]) -> Window {
         let mut pace = Pace::default();
+        let mut now = Instant::now();
         for micros in answers {
-            pace.answered(Duration::from_micros(*micros));
+            let took = Duration::from_micros(*micros);
+            now += took;
+            pace.answered(took, now);
         }
         pace.window(4)
+    }
+
+    #[test]
+    fn many_are_sent_if_many_are_answered_however_long_each_waits() {
+        let mut pace = Pace::default();
+        let mut now = Instant::now();
+        for _ in 0..1000 {
+            now += Duration::from_micros(100);
+            pace.answered(Duration::from_millis(5), now);
+        }
+        assert_eq!(pace.window(2).sent, 40);
+        // Once they come slowly, it is the time of each that counts.
+        for _ in 0..10 {
+            now += Duration::from_millis(50);
+            pace.answered(Duration::from_millis(5), now);
+        }
+        assert_eq!(pace.window(2).sent, 4);
     }
 
     #[test]
@@ -119,7 +166,7 @@ mod tests {
     #[test]
     fn of_what_is_large_few_wait() {
         let mut pace = Pace::default();
-        pace.answered(Duration::from_micros(200));
+        pace.answered(Duration::from_micros(200), Instant::now());
         pace.taken(8 << 20);
         assert_eq!(pace.window(4).waiting, 2);
     }

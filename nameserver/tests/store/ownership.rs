@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 on_both! {
     no_task_is_handed_out_twice
     the_dead_owners_tasks_are_taken_over_and_its_answers_fenced_off
+    what_was_claimed_as_it_was_submitted_is_taken_over_too
     who_has_no_lease_gets_nothing
     an_answer_that_comes_before_the_takeover_counts
     a_stale_answer_beside_the_right_one_does_not_count
@@ -75,6 +76,27 @@ async fn the_dead_owners_tasks_are_taken_over_and_its_answers_fenced_off(place: 
         reason.contains("the name server that had it is gone"),
         "{reason}"
     );
+}
+
+async fn what_was_claimed_as_it_was_submitted_is_taken_over_too(place: Place) {
+    let (dead, alive) = (place.open().await, place.open().await);
+    let first = dispatcher(&dead, "first", TTL).await;
+    let tasks = vec![(call("calc"), Some(first))];
+    let claimed = dead.submit_and_claim(tasks).await.unwrap().remove(0).1;
+    let old = running(&claimed.expect("it was claimed"), first);
+    assert_eq!(alive.sweep().await.unwrap().rescued, 0);
+    place.advance(3000);
+    // Its lease has ended: what is submitted now is for anybody.
+    let tasks = vec![(call("calc"), Some(first))];
+    let (late, claimed) = dead.submit_and_claim(tasks).await.unwrap().remove(0);
+    assert_eq!(claimed, None);
+    assert_eq!(alive.sweep().await.unwrap().rescued, 1);
+    let second = dispatcher(&alive, "second", TTL).await;
+    let taken = claim(&alive, second, "calc", 10).await;
+    let ids: Vec<TaskId> = taken.iter().map(|task| task.id).collect();
+    assert_eq!(ids, [old.id, late.id]);
+    let ended = finish(&dead, old, succeeded(b"old")).await;
+    assert_eq!(ended, Finished::Superseded);
 }
 
 async fn who_has_no_lease_gets_nothing(place: Place) {

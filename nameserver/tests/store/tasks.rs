@@ -5,13 +5,15 @@ use crate::harness::{
     show, submit, succeeded, wanted,
 };
 use pyroxene_nameserver::store::{
-    Attempt, Cancelled, Counts, Ending, Finished, NewTask, Outcome, Progress, Retried, Started,
-    StoreError, Submission, TaskFilter, TaskId, TaskState,
+    Attempt, Cancelled, Claim, Claimed, Counts, Ending, Finished, NewTask, Outcome, Progress,
+    Retried, Started, StoreError, Submission, TaskFilter, TaskId, TaskState,
 };
 use std::time::Duration;
 
 on_all! {
     a_task_is_submitted_claimed_and_finished
+    a_new_task_is_claimed_as_it_is_submitted
+    a_task_that_is_known_or_delayed_is_not_claimed_as_it_is_submitted
     a_key_makes_two_submissions_one_task
     the_same_key_twice_in_one_list_is_one_task
     what_is_submitted_together_is_added_or_not_together
@@ -81,6 +83,77 @@ fn keyed(key: &str, arguments: &[u8]) -> NewTask {
         idempotency_key: Some(key.to_owned()),
         ..NewTask::new("calc", "run", arguments.to_vec())
     }
+}
+
+async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, "d", LONG).await;
+    let task = NewTask {
+        submitter: "ann".to_owned(),
+        worker: Some("w1".to_owned()),
+        deadline: Some(Duration::from_millis(500)),
+        priority: 3,
+        ..NewTask::new("calc", "run", vec![7; 10_000])
+    };
+    let tasks = vec![(task, Some(owner)), (call("calc"), None)];
+    let mut answers = store.submit_and_claim(tasks).await.unwrap();
+    let (queued, none) = answers.remove(1);
+    assert_eq!((none, queued.submission), (None, Submission::New));
+    let (submitted, claimed) = answers.remove(0);
+    let claimed = claimed.expect("it was claimed");
+    assert_eq!((claimed.id, claimed.attempt), (submitted.id, 1));
+    assert_eq!(claimed.arguments, vec![7; 10_000]);
+    // As it would have been, had it been queued.
+    let again = NewTask {
+        submitter: "ann".to_owned(),
+        worker: Some("w1".to_owned()),
+        deadline: Some(Duration::from_millis(500)),
+        priority: 3,
+        ..NewTask::new("calc", "run", vec![7; 10_000])
+    };
+    let id = submit(&store, again).await;
+    let wanted = Claim {
+        owner,
+        pinned: vec![("calc".to_owned(), "w1".to_owned(), 10)],
+        ..Claim::default()
+    };
+    let later = store.claim(wanted).await.unwrap().unwrap().remove(0);
+    assert_eq!(
+        Claimed {
+            id,
+            ..claimed.clone()
+        },
+        later
+    );
+
+    let shown = show(&store, submitted.id).await;
+    assert_eq!(shown.state, TaskState::Running);
+    assert_eq!(shown.attempts, show(&store, id).await.attempts);
+    let ended = finish(&store, running(&claimed, owner), succeeded(b"3")).await;
+    assert_eq!(ended, Finished::Accepted(TaskState::Succeeded));
+    assert_eq!(claim_one(&store, owner, "calc").await.id, queued.id);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+}
+
+async fn a_task_that_is_known_or_delayed_is_not_claimed_as_it_is_submitted(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, "d", LONG).await;
+    let delayed = NewTask {
+        delay: Duration::from_secs(1),
+        ..call("calc")
+    };
+    let tasks = [keyed("k", b"1"), keyed("k", b"1"), delayed];
+    let tasks = tasks.map(|task| (task, Some(owner)));
+    let answers = store.submit_and_claim(tasks.into()).await.unwrap();
+    assert_eq!(answers[0].0.id, answers[1].0.id);
+    let claimed = answers.iter().filter(|(_, claimed)| claimed.is_some());
+    assert_eq!(claimed.count(), 1);
+    let again = vec![(keyed("k", b"1"), Some(owner))];
+    let again = store.submit_and_claim(again).await.unwrap();
+    assert_eq!(again[0].0.submission, Submission::Existing);
+    assert_eq!(again[0].1, None);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.running, counts.delayed, counts.queued), (1, 1, 0));
 }
 
 async fn a_key_makes_two_submissions_one_task(place: Place) {

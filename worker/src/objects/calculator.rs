@@ -23,7 +23,7 @@ pub struct Calculator {
 }
 
 impl Calculator {
-    /// A calculator that sorts and multiplies matrices on the threads of `pool`.
+    /// A calculator that spreads sorts, matrix products and factorials over the threads of `pool`.
     pub fn new(pool: Arc<ThreadPool>) -> Self {
         Self { pool }
     }
@@ -88,7 +88,7 @@ impl calculator::Calculator for Calculator {
 
     async fn factorial(self, _: Context, n: u64) -> Result<Integer, CalculatorError> {
         limited("n", n, MAX_FACTORIAL)?;
-        integers::factorial(n, &scope::current()).map(Integer)
+        integers::factorial(n, &self.pool, &scope::current()).map(Integer)
     }
 
     async fn fibonacci(self, _: Context, n: u64) -> Result<Vec<Integer>, CalculatorError> {

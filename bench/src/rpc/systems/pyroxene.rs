@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, net::SocketAddr, path::Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use pyroxene_client::{Client, Direct, Proxy};
 use pyroxene_common::{
     endpoint::Endpoint,
     host::{Host, HostConfig, Object},
+    interfaces::directory::News,
     values::Blob,
 };
 use pyroxene_nameserver::{NameServer, NameServerConfig};
@@ -44,11 +45,11 @@ impl service::EchoService for Server {
     async fn other(self, _: context::Context) {}
 }
 
-pub(super) fn any_port() -> Endpoint {
+pub(crate) fn any_port() -> Endpoint {
     Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
 }
 
-pub(super) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
+pub(crate) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
     Ok(endpoint.to_string().parse()?)
 }
 
@@ -102,6 +103,28 @@ pub(crate) async fn connect_balanced(
     let client = Client::connect(&address.to_string()).await?;
     let client = client.object::<EchoService>(OBJECT).await?;
     Ok(callers(client, in_flight))
+}
+
+/// Opens one connection to each of the three workers. Each caller keeps to one of them: what
+/// balancing could reach if it cost nothing.
+pub(crate) async fn connect_three(
+    address: SocketAddr,
+    in_flight: usize,
+) -> Result<Vec<Caller<Direct<EchoService>>>> {
+    let client = Client::connect(&address.to_string()).await?;
+    let nameserver = client.nameservers().first().context("no name server")?;
+    let directory = nameserver.directory();
+    let watched = directory.watch(context::current(), OBJECT.to_owned(), None, 0);
+    let News::Snapshot(instances) = watched.await??.news else {
+        bail!("the name server answered with changes to nothing");
+    };
+    let mut clients = Vec::new();
+    for instance in instances {
+        let direct = Direct::<EchoService>::connect(&instance.endpoint.parse()?, OBJECT).await?;
+        clients.push(direct.client());
+    }
+    let callers = clients.iter().cycle().take(in_flight);
+    Ok(callers.map(|client| Caller(client.clone())).collect())
 }
 
 pub(super) fn callers<S: Clone>(client: EchoServiceClient<S>, in_flight: usize) -> Vec<Caller<S>> {

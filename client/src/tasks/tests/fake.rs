@@ -339,6 +339,27 @@ impl tasks::tasks::Tasks for Desk {
         }
     }
 
+    async fn ended(self, _: Context, id: TaskId, wait_ms: u64) -> Result<Status, TasksError> {
+        self.store
+            .0
+            .polls
+            .send_modify(|polls| polls.push(self.index));
+        let mut changes = self.store.0.changes.subscribe();
+        let ended = async {
+            loop {
+                let entry = self.store.entry(&id)?;
+                if entry.status.state.is_final() {
+                    return Ok(entry.status);
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        match timeout(Duration::from_millis(wait_ms), ended).await {
+            Ok(status) => status,
+            Err(_) => Ok(self.store.entry(&id)?.status),
+        }
+    }
+
     async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
         Ok(self.store.entry(&id)?.task())
     }

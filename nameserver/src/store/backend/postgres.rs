@@ -18,7 +18,8 @@ use crate::store::{
     transaction::{Effects, Transaction},
 };
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool, Postgres, Row as _,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::time::Duration;
@@ -33,14 +34,17 @@ pub(in crate::store) struct PostgresStore {
     patience: Duration,
 }
 
-/// What each transaction begins with: the time, and settings for itself.
+/// What each transaction begins with: the time, and settings for itself, in one question.
 ///
-/// The planner must not think that a table is small because it was when it last looked. A process
-/// that is frozen within a transaction must not keep its locks.
+/// The planner must not think that a table is small because it was when it last looked, and need not
+/// plan the same statement again. Scans that are forbidden look so dear to it that it would compile
+/// machine code for every statement. A process that is frozen within a transaction must not keep its locks.
 macro_rules! prelude {
     ($synchronous:literal) => {
         concat!(
-            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ",
+            "BEGIN; SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ",
+            "set_config('plan_cache_mode', 'force_generic_plan', true), ",
+            "set_config('jit', 'off', true), ",
             "set_config('enable_seqscan', 'off', true), ",
             "set_config('enable_hashjoin', 'off', true), ",
             "set_config('enable_mergejoin', 'off', true), ",
@@ -186,28 +190,23 @@ impl PostgresStore {
     }
 
     async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
-        let mut begun = self.pool.begin().await.map_err(Attempt::RolledBack)?;
-        let effects = self
-            .run(&mut Connection::Postgres(&mut begun), batch)
-            .await
-            .map_err(Attempt::RolledBack)?;
-        // If this fails, nobody knows whether it was done.
-        begun.commit().await.map_err(Attempt::Over)?;
-        Ok(effects)
-    }
-
-    async fn run(&self, sql: &mut Connection<'_>, batch: &mut Batch) -> SqlResult<Effects> {
-        let prelude = if batch.is_durable() {
-            DURABLE
-        } else {
-            NOT_DURABLE
-        };
-        let row = sql.row(prelude, &[]).await?;
-        let now = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
-        let now = self.clock.manual().unwrap_or(now);
-        let mut transaction = Transaction::new(sql.reborrow(), now);
-        batch.run(&mut transaction).await?;
-        Ok(transaction.effects)
+        let begun = Begun::begin(&self.pool, batch.is_durable()).await;
+        let mut begun = begun.map_err(Attempt::RolledBack)?;
+        let now = self.clock.manual().unwrap_or(begun.now);
+        let mut transaction = Transaction::new(begun.sql().map_err(Attempt::RolledBack)?, now);
+        match batch.run(&mut transaction).await {
+            Ok(()) => {
+                let effects = transaction.effects;
+                // If this fails, nobody knows whether it was done.
+                begun.end("COMMIT").await.map_err(Attempt::Over)?;
+                Ok(effects)
+            }
+            Err(error) => {
+                // If even that fails, the connection is closed, and the server rolls back.
+                let _ = begun.end("ROLLBACK").await;
+                Err(Attempt::RolledBack(error))
+            }
+        }
     }
 
     pub(in crate::store) fn pool(&self) -> &PgPool {
@@ -225,6 +224,53 @@ enum Attempt {
     RolledBack(sqlx::Error),
     /// Or perhaps it did.
     Over(sqlx::Error),
+}
+
+/// A transaction that has begun. Dropping it closes its connection, and so rolls it back.
+struct Begun {
+    /// Nothing once it has ended.
+    connection: Option<PoolConnection<Postgres>>,
+    /// What the server's clock says.
+    now: UnixMillis,
+}
+
+impl Begun {
+    async fn begin(pool: &PgPool, durable: bool) -> SqlResult<Self> {
+        let mut begun = Self {
+            connection: Some(pool.acquire().await?),
+            now: 0,
+        };
+        let prelude = if durable { DURABLE } else { NOT_DURABLE };
+        let row = sqlx::raw_sql(prelude)
+            .fetch_one(begun.connection()?)
+            .await?;
+        begun.now = row.try_get(0)?;
+        Ok(begun)
+    }
+
+    fn connection(&mut self) -> SqlResult<&mut PgConnection> {
+        let connection = self.connection.as_deref_mut();
+        connection.ok_or(sqlx::Error::PoolClosed)
+    }
+
+    fn sql(&mut self) -> SqlResult<Connection<'_>> {
+        Ok(Connection::Postgres(self.connection()?))
+    }
+
+    /// Ends it with this statement, and gives the connection back.
+    async fn end(mut self, statement: &'static str) -> SqlResult<()> {
+        sqlx::raw_sql(statement).execute(self.connection()?).await?;
+        drop(self.connection.take());
+        Ok(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(connection.detach());
+        }
+    }
 }
 
 /// The version of the store, if there is one.

@@ -9,11 +9,15 @@ use crate::store::{
     model::{
         Cancelled, Claim, Claimed, Counts, Ending, Fence, Finish, Finished, Lease, LeaseLost,
         NameClaim, NameClaimed, NewTask, Progress, Retried, Running, Settlement, Started,
-        Submitted, Swept, Task, TaskFilter, TaskId, UnixMillis,
+        Submission, Submitted, Swept, Task, TaskFilter, TaskId, UnixMillis,
     },
-    tasks::{millis, query, sweep::Sweep},
+    tasks::{
+        millis, query,
+        submit::{Answer, Named},
+        sweep::Sweep,
+    },
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 impl Store {
@@ -24,8 +28,27 @@ impl Store {
     ///
     /// `Invalid` for names and bodies beyond the limits; then none of them is added.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<Submitted>, StoreError> {
+        let tasks = tasks.into_iter().map(|task| (task, None)).collect();
+        let answers = self.submit_and_claim(tasks).await?;
+        Ok(answers
+            .into_iter()
+            .map(|(submitted, _)| submitted)
+            .collect())
+    }
+
+    /// Adds tasks, some of which are claimed at once by the owner of a lease, as if they had been
+    /// queued and claimed then. They are queued if the lease has ended; a task that is delayed is not
+    /// claimed, and neither is one that is not new.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub async fn submit_and_claim(
+        &self,
+        tasks: Vec<(NewTask, Option<Fence>)>,
+    ) -> Result<Vec<(Submitted, Option<Claimed>)>, StoreError> {
         let mut bytes = 0;
-        for task in &tasks {
+        for (task, _) in &tasks {
             check_name("the name of an object", &task.object)?;
             check_name("the name of a method", &task.method)?;
             check_name("the name of a submitter", &task.submitter)?;
@@ -42,11 +65,35 @@ impl Store {
             bytes += task.arguments.len() + 200;
         }
         let lot = rand::random();
-        let named = tasks
-            .into_iter()
-            .map(|task| (TaskId::generate(), task, lot));
-        let named = named.collect();
-        self.0.writer.write(bytes, Request::Submit, named).await
+        let named = |(task, owner)| Named {
+            id: TaskId::generate(),
+            lot,
+            task,
+            owner,
+        };
+        let named: Vec<Named> = tasks.into_iter().map(named).collect();
+        let opened = named
+            .iter()
+            .map(|named| (named.id, Arc::from(&*named.task.submitter)));
+        self.0.waiters.open(opened);
+        let ids: Vec<TaskId> = named.iter().map(|named| named.id).collect();
+        let submitted = self.0.writer.write(bytes, Request::Submit, named).await;
+        match &submitted {
+            Ok(submitted) => {
+                let is_new = |(one, _): &Answer| one.submission == Submission::New;
+                let others = ids.iter().zip(submitted);
+                let others = others.filter(|(_, answer)| !is_new(answer));
+                self.0.waiters.forget(others.map(|(id, _)| *id));
+            }
+            Err(_) => self.0.waiters.forget(ids),
+        }
+        submitted
+    }
+
+    /// Who submitted a task, if that was in this process and not long ago, and it is not known to have
+    /// ended: what is asked most often, without a question to the database.
+    pub fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
+        self.0.waiters.submitter_of_open(id)
     }
 
     /// Takes queued tasks: of each object as many as asked for, those of the highest priority first

@@ -51,8 +51,11 @@ impl<'a, const N: usize> Relation<'a, N> {
         self.rows.is_empty()
     }
 
-    /// `(SELECT column1 AS id, … FROM (VALUES ($3, …), …)) AS u`
-    fn spelled_out(&self, rows: usize, first: usize) -> String {
+    /// `(SELECT column1 AS id, … FROM (VALUES (?, …), …)) AS u`
+    ///
+    /// They have no numbers, because the driver looks up the name of each parameter that has one,
+    /// and SQLite looks through all of them for that.
+    fn spelled_out(&self, rows: usize) -> String {
         let mut sql = String::from("(SELECT ");
         for (index, (name, _)) in self.columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
@@ -60,13 +63,10 @@ impl<'a, const N: usize> Relation<'a, N> {
             let _ = write!(sql, "{comma}column{} AS {name}", index + 1);
         }
         sql.push_str(" FROM (VALUES ");
-        let mut parameter = first;
         for row in 0..rows {
             sql.push_str(if row == 0 { "(" } else { "), (" });
             for column in 0..N {
-                let comma = if column == 0 { "" } else { ", " };
-                let _ = write!(sql, "{comma}${parameter}");
-                parameter += 1;
+                sql.push_str(if column == 0 { "?" } else { ", ?" });
             }
         }
         sql.push_str("))) AS u");
@@ -126,6 +126,19 @@ impl<'a, const N: usize> Relation<'a, N> {
     }
 }
 
+/// A statement whose `$1` is the parameter after so many others.
+fn renumbered(statement: &str, others: usize) -> String {
+    let mut parts = statement.split('$');
+    let mut sql = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|character: char| !character.is_ascii_digit());
+        let (number, rest) = part.split_at(end.unwrap_or(part.len()));
+        let number = number.parse().unwrap_or(0) + others;
+        let _ = write!(sql, "${number}{rest}");
+    }
+    sql
+}
+
 impl Connection<'_> {
     /// Runs a statement over all rows of `relation`: one statement on PostgreSQL, a few on SQLite.
     /// `sql` is given how the relation is spelled in a `FROM`; `scalars` are `$1` and up. Gives all
@@ -148,12 +161,10 @@ impl Connection<'_> {
         let mut left = relation.rows.as_slice();
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(chunk_size(left.len()));
-            let values: Vec<_> = scalars
-                .iter()
-                .chain(chunk.iter().flatten())
-                .cloned()
-                .collect();
-            let statement = sql(&relation.spelled_out(chunk.len(), first));
+            // Those without a number come first, in their order.
+            let values: Vec<_> = chunk.iter().flatten().chain(scalars).cloned().collect();
+            let statement = sql(&relation.spelled_out(chunk.len()));
+            let statement = renumbered(&statement, chunk.len() * N);
             found.append(&mut self.rows(statement, &values).await?);
             left = rest;
         }
@@ -184,8 +195,12 @@ mod tests {
         relation.push([Value::Bytes(None), 1.into()]);
         relation.push([Value::Bytes(None), 2.into()]);
         assert_eq!(
-            relation.spelled_out(2, 3),
-            "(SELECT column1 AS id, column2 AS n FROM (VALUES ($3, $4), ($5, $6))) AS u"
+            relation.spelled_out(2),
+            "(SELECT column1 AS id, column2 AS n FROM (VALUES (?, ?), (?, ?))) AS u"
+        );
+        assert_eq!(
+            renumbered("SELECT $2, $1 FROM (VALUES (?, ?)) WHERE a = $12", 2),
+            "SELECT $4, $3 FROM (VALUES (?, ?)) WHERE a = $14"
         );
         assert_eq!(
             relation.unnested(3),

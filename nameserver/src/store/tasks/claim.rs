@@ -2,7 +2,7 @@
 
 use super::ARGUMENTS;
 use crate::store::{
-    model::{Claim, Claimed, LeaseLost, TaskId},
+    model::{Claim, Claimed, Fence, LeaseLost, TaskId},
     sql::{Kind, Relation, Row, SqlResult, Value},
     transaction::Transaction,
 };
@@ -24,17 +24,7 @@ async fn claim_one(
     claim: &Claim,
 ) -> SqlResult<Result<Vec<Claimed>, LeaseLost>> {
     let now = transaction.now;
-    // Whoever ends this lease locks the row for update, and so sees what is claimed here, or ends it
-    // first. A renewal is not in the way.
-    let sql = format!(
-        "SELECT fence FROM leases WHERE fence = $1 AND expires > $2{}",
-        transaction.sql.locking(" FOR KEY SHARE")
-    );
-    let lease = transaction
-        .sql
-        .row(sql, &[claim.owner.into(), now.into()])
-        .await?;
-    if lease.is_none() {
+    if !holds_lease(transaction, claim.owner).await? {
         return Ok(Err(LeaseLost));
     }
     let mut claimed = Vec::new();
@@ -49,6 +39,21 @@ async fn claim_one(
     }
     claimed.sort_by_key(|task| (-task.priority, task.id));
     Ok(Ok(claimed))
+}
+
+/// Whether a lease holds, and goes on to until the transaction has ended.
+pub(super) async fn holds_lease(
+    transaction: &mut Transaction<'_>,
+    owner: Fence,
+) -> SqlResult<bool> {
+    // Whoever ends this lease locks the row for update, and so sees what is claimed here, or ends it
+    // first. A renewal is not in the way.
+    let sql = format!(
+        "SELECT fence FROM leases WHERE fence = $1 AND expires > $2{}",
+        transaction.sql.locking(" FOR KEY SHARE")
+    );
+    let values = [owner.into(), transaction.now.into()];
+    Ok(transaction.sql.row(sql, &values).await?.is_some())
 }
 
 /// Tasks of an object that are asked for: those for any worker, or those for the one that is named.

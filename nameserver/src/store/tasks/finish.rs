@@ -2,12 +2,12 @@
 
 use super::{RESULT, inline};
 use crate::store::{
-    model::{Ending, Finish, Finished, Outcome, Running, TaskId, TaskState},
+    model::{Ending, Finish, Finished, Outcome, Running, Settlement, TaskId, TaskState},
     sql::{Kind, Relation, Row, SqlResult, Value},
     task_state::{Next, Tries, after_attempt},
     transaction::Transaction,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, hash_map::Entry};
 
 pub(in crate::store) async fn finish(
     transaction: &mut Transaction<'_>,
@@ -43,16 +43,16 @@ async fn succeed(
         ("worker", Kind::Text),
         ("result", Kind::Bytes),
     ]);
-    let mut seen = HashSet::new();
-    let mut large = HashMap::new();
+    let mut seen = HashMap::new();
     for finish in finishes {
         let Ending::Succeeded { result } = &finish.ending else {
             continue;
         };
         let running = &finish.running;
-        if !seen.insert(*running) {
+        let Entry::Vacant(place) = seen.entry(*running) else {
             continue;
-        }
+        };
+        place.insert((finish.worker.as_ref(), result));
         relation.push([
             running.id.as_bytes().into(),
             running.attempt.into(),
@@ -60,9 +60,6 @@ async fn succeed(
             finish.worker.as_deref().into(),
             inline(result).into(),
         ]);
-        if inline(result).is_none() {
-            large.insert(*running, result.as_slice());
-        }
     }
     let (state, outcome) = (TaskState::Succeeded as i64, Outcome::Succeeded as i64);
     let sql = |u: &str| {
@@ -79,6 +76,7 @@ async fn succeed(
         .rows_with(&relation, &[now.into()], sql)
         .await?;
     let mut accepted = HashMap::new();
+    let mut large = HashMap::new();
     for row in &rows {
         let running = Running {
             id: TaskId::from_bytes(&row.bytes(0)?)?,
@@ -87,10 +85,23 @@ async fn succeed(
         };
         transaction.effects.settled.push(running.id);
         accepted.insert(running, TaskState::Succeeded);
+        let Some((worker, result)) = seen.get(&running) else {
+            continue;
+        };
+        if inline(result).is_none() {
+            large.insert(running.id, result.as_slice());
+        } else if let Some(worker) = worker {
+            transaction.effects.ends.push(Settlement {
+                id: running.id,
+                state: TaskState::Succeeded,
+                attempt: running.attempt,
+                worker: Some((*worker).clone()),
+                result: Some((*result).clone()),
+                error: None,
+            });
+        }
     }
-    large.retain(|running, _| accepted.contains_key(running));
-    let large = large.into_iter().map(|(running, body)| (running.id, body));
-    keep_results(transaction, &large.collect()).await?;
+    keep_results(transaction, &large).await?;
     Ok(accepted)
 }
 

@@ -3,7 +3,7 @@
 use super::{ARGUMENTS, RESULT};
 use crate::store::{
     model::{Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskState},
-    sql::{Connection, Kind, Relation, Row, SqlResult, Value},
+    sql::{Connection, Dialect, Kind, Relation, Row, SqlResult, Value},
 };
 use std::collections::HashSet;
 
@@ -166,13 +166,26 @@ pub(in crate::store) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Coun
 pub(in crate::store) async fn queued(
     sql: &mut Connection<'_>,
 ) -> SqlResult<Vec<(String, Option<String>)>> {
-    // A pair goes by one of its tasks, because a subquery has one column.
-    let statement = "WITH RECURSIVE pairs (id) AS (\
-         SELECT (SELECT id FROM tasks WHERE state = 0 ORDER BY object, pinned LIMIT 1) \
-         UNION ALL SELECT (SELECT id FROM tasks WHERE state = 0 AND (object, pinned) > \
-         (SELECT object, pinned FROM tasks WHERE tasks.id = pairs.id) \
-         ORDER BY object, pinned LIMIT 1) FROM pairs WHERE pairs.id IS NOT NULL) \
-         SELECT object, pinned FROM pairs JOIN tasks ON tasks.id = pairs.id";
+    // SQLite seeks with what a subquery gives, and has none with two columns in a FROM that look at
+    // what comes before; so there a pair goes by one of its tasks. For PostgreSQL it is the reverse.
+    let statement = match sql.dialect() {
+        Dialect::Sqlite => {
+            "WITH RECURSIVE pairs (id) AS (\
+             SELECT (SELECT id FROM tasks WHERE state = 0 ORDER BY object, pinned LIMIT 1) \
+             UNION ALL SELECT (SELECT id FROM tasks WHERE state = 0 AND (object, pinned) > \
+             (SELECT object, pinned FROM tasks WHERE tasks.id = pairs.id) \
+             ORDER BY object, pinned LIMIT 1) FROM pairs WHERE pairs.id IS NOT NULL) \
+             SELECT object, pinned FROM pairs JOIN tasks ON tasks.id = pairs.id"
+        }
+        Dialect::Postgres => {
+            "WITH RECURSIVE pairs AS (\
+             (SELECT object, pinned FROM tasks WHERE state = 0 ORDER BY object, pinned LIMIT 1) \
+             UNION ALL SELECT next.object, next.pinned FROM pairs CROSS JOIN LATERAL \
+             (SELECT object, pinned FROM tasks WHERE state = 0 \
+             AND (object, pinned) > (pairs.object, pairs.pinned) \
+             ORDER BY object, pinned LIMIT 1) AS next) SELECT object, pinned FROM pairs"
+        }
+    };
     let rows = sql.rows(statement, &[]).await?;
     let pair = |row: &Row| {
         let worker = Some(row.text(1)?).filter(|worker| !worker.is_empty());

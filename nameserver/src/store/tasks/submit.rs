@@ -1,52 +1,70 @@
 //! Submission.
 
-use super::{ARGUMENTS, inline, millis};
+use super::{ARGUMENTS, claim::holds_lease, inline, millis};
 use crate::store::{
-    model::{NewTask, Submission, Submitted, TaskId, TaskState},
+    model::{Claimed, Fence, NewTask, Submission, Submitted, TaskId, TaskState, UnixMillis},
     sql::{Kind, Relation, SqlResult, Value},
     transaction::Transaction,
 };
-use std::{collections::HashSet, time::Duration};
+use std::collections::{BTreeSet, HashSet};
 
-/// A task with the id that it gets if it is new.
-pub(in crate::store) type Named = (TaskId, NewTask, Lot);
+/// A task to add.
+#[derive(Debug)]
+pub(in crate::store) struct Named {
+    /// The id that it gets if it is new.
+    pub(in crate::store) id: TaskId,
+    /// The same for all that were submitted together: all of them are added, or none.
+    pub(in crate::store) lot: u64,
+    pub(in crate::store) task: NewTask,
+    /// Who claims it if it is new and this lease holds.
+    pub(in crate::store) owner: Option<Fence>,
+}
 
-/// Which tasks were submitted together: all of them are added, or none.
-pub(in crate::store) type Lot = u64;
+/// What came of it, and the claim.
+pub(in crate::store) type Answer = (Submitted, Option<Claimed>);
 
 pub(in crate::store) async fn submit(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
-) -> SqlResult<Vec<Submitted>> {
-    let new = insert(transaction, tasks).await?;
+) -> SqlResult<Vec<Answer>> {
+    let owners = owners(transaction, tasks).await?;
+    let new = insert(transaction, tasks, &owners).await?;
     let is_new = |id: &TaskId| new.as_ref().is_none_or(|new| new.contains(id));
     let mut submitted = Vec::with_capacity(tasks.len());
     let mut large = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
-    for (id, task, _) in tasks {
-        if !is_new(id) {
-            submitted.push(find_existing(transaction, *id, task).await?);
-            continue;
-        }
-        let (id, submission) = (*id, Submission::New);
-        submitted.push(Submitted { id, submission });
+    for Named { id, task, .. } in tasks {
+        submitted.push(match is_new(id) {
+            true => Submitted {
+                id: *id,
+                submission: Submission::New,
+            },
+            false => find_existing(transaction, *id, task).await?,
+        });
     }
     withdraw(transaction, tasks, &mut submitted).await?;
-    for ((id, task, _), submitted) in tasks.iter().zip(&submitted) {
+    let mut answers = Vec::with_capacity(tasks.len());
+    for (named, submitted) in tasks.iter().zip(submitted) {
+        let Named { id, task, .. } = named;
         if submitted.submission != Submission::New {
+            answers.push((submitted, None));
             continue;
         }
         if inline(&task.arguments).is_none() {
             large.push([id.as_bytes().into(), task.arguments.as_slice().into()]);
         }
-        if task.delay.is_zero() {
+        let claimed = named
+            .owner(&owners)
+            .map(|_| claimed(named, transaction.now));
+        if task.delay.is_zero() && claimed.is_none() {
             transaction.effects.queue(&task.object);
         }
+        answers.push((submitted, claimed));
     }
     let sql = |u: &str| {
         format!("INSERT INTO bodies (task, kind, body) SELECT id, {ARGUMENTS}, body FROM {u}")
     };
     transaction.sql.rows_with(&large, &[], sql).await?;
-    Ok(submitted)
+    Ok(answers)
 }
 
 /// Takes back what was submitted together with a task whose key was used for another call. What
@@ -56,21 +74,20 @@ async fn withdraw(
     tasks: &[Named],
     submitted: &mut [Submitted],
 ) -> SqlResult<()> {
-    let lots = tasks.iter().map(|(_, _, lot)| *lot);
-    let taken = lots.clone().zip(&*submitted);
+    let taken = tasks.iter().zip(&*submitted);
     let taken = taken.filter(|(_, one)| one.submission == Submission::KeyTaken);
-    let refused: HashSet<Lot> = taken.map(|(lot, _)| lot).collect();
+    let refused: HashSet<u64> = taken.map(|(named, _)| named.lot).collect();
     if refused.is_empty() {
         return Ok(());
     }
-    let kept = lots.clone().zip(&*submitted);
-    let kept = kept.filter(|(lot, _)| !refused.contains(lot));
+    let kept = tasks.iter().zip(&*submitted);
+    let kept = kept.filter(|(named, _)| !refused.contains(&named.lot));
     let kept: HashSet<TaskId> = kept.map(|(_, one)| one.id).collect();
-    for (lot, one) in lots.zip(submitted) {
-        if !refused.contains(&lot) || one.submission == Submission::KeyTaken {
-            continue;
-        }
-        if one.submission == Submission::New && !kept.contains(&one.id) {
+    for (named, one) in tasks.iter().zip(submitted) {
+        let is_withdrawn = refused.contains(&named.lot)
+            && one.submission == Submission::New
+            && !kept.contains(&one.id);
+        if is_withdrawn {
             let sql = "DELETE FROM tasks WHERE id = $1";
             let values = [one.id.as_bytes().into()];
             transaction.sql.execute(sql, &values).await?;
@@ -80,10 +97,47 @@ async fn withdraw(
     Ok(())
 }
 
+impl Named {
+    /// Who claims it, if it is one of these.
+    fn owner(&self, owners: &HashSet<Fence>) -> Option<Fence> {
+        let owner = self.owner.filter(|_| self.task.delay.is_zero());
+        owner.filter(|owner| owners.contains(owner))
+    }
+}
+
+/// The owners whose leases hold, and cannot be ended before the claims are written. As for any claim.
+async fn owners(transaction: &mut Transaction<'_>, tasks: &[Named]) -> SqlResult<HashSet<Fence>> {
+    let asked: BTreeSet<Fence> = tasks.iter().filter_map(|named| named.owner).collect();
+    let mut owners = HashSet::new();
+    for owner in asked {
+        if holds_lease(transaction, owner).await? {
+            owners.insert(owner);
+        }
+    }
+    Ok(owners)
+}
+
+fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
+    Claimed {
+        id: *id,
+        object: task.object.clone(),
+        method: task.method.clone(),
+        arguments: task.arguments.clone(),
+        submitter: task.submitter.clone(),
+        worker: task.worker.clone(),
+        attempt: 1,
+        priority: i64::from(task.priority),
+        submitted: now,
+        started: now,
+        deadline: task.deadline.map(|time| now.saturating_add(millis(time))),
+    }
+}
+
 /// Adds those whose key is not there. Gives the ids of the new ones, or nothing if all are new.
 async fn insert(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
+    owners: &HashSet<Fence>,
 ) -> SqlResult<Option<HashSet<TaskId>>> {
     let now = transaction.now;
     let mut relation = Relation::new([
@@ -100,15 +154,20 @@ async fn insert(
         ("max_attempts", Kind::Int),
         ("backoff", Kind::Int),
         ("arguments", Kind::Bytes),
+        ("attempt", Kind::Int),
+        ("owner", Kind::Int),
+        ("started", Kind::Int),
     ]);
     // Everybody takes the keys in the same order, so that nobody waits for each other.
     let mut ordered: Vec<&Named> = tasks.iter().collect();
-    ordered.sort_by_key(|(_, task, _)| (&task.submitter, &task.idempotency_key));
-    for (id, task, _) in ordered {
-        let state = if task.delay > Duration::ZERO {
-            TaskState::Delayed
-        } else {
-            TaskState::Queued
+    ordered.sort_by_key(|named| (&named.task.submitter, &named.task.idempotency_key));
+    for named in ordered {
+        let Named { id, task, .. } = named;
+        let owner = named.owner(owners);
+        let state = match owner {
+            Some(_) => TaskState::Running,
+            None if task.delay.is_zero() => TaskState::Queued,
+            None => TaskState::Delayed,
         };
         let after = |duration| now.saturating_add(millis(duration));
         relation.push([
@@ -125,11 +184,13 @@ async fn insert(
             i64::from(task.max_attempts).into(),
             millis(task.backoff).into(),
             inline(&task.arguments).into(),
+            i64::from(owner.is_some()).into(),
+            owner.into(),
+            owner.map(|_| now).into(),
         ]);
     }
-    let keyed = tasks
-        .iter()
-        .any(|(_, task, _)| task.idempotency_key.is_some());
+    let keyed = |named: &Named| named.task.idempotency_key.is_some();
+    let keyed = tasks.iter().any(keyed);
     let unless_known = if keyed {
         "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING \
          RETURNING id"
@@ -140,9 +201,10 @@ async fn insert(
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
-             arguments) \
+             arguments, owner, started) \
              SELECT id, object, method, pinned, submitter, idempotency_key, priority, state, due, \
-             deadline, 0, max_attempts, max_attempts, 0, backoff, $1, arguments FROM {u} WHERE true \
+             deadline, attempt, max_attempts, max_attempts, 0, backoff, $1, arguments, owner, started \
+             FROM {u} WHERE true \
              {unless_known}"
         )
     };

@@ -40,16 +40,20 @@ pub(super) async fn known(
     }
     let sql = |u: &str| {
         format!(
-            "SELECT u.number, k.sequence FROM {u} JOIN topics t ON t.name = u.name \
-             JOIN entry_keys k ON k.topic = t.id AND k.key = u.key"
+            // For each key a look into the index, and no plan that reads all keys of a topic.
+            "SELECT u.number, (SELECT k.sequence FROM entry_keys k WHERE k.topic = \
+             (SELECT t.id FROM topics t WHERE t.name = u.name) AND k.key = u.key) FROM {u}"
         )
     };
     let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
-    let known = rows.iter().map(|row| {
-        let number = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
-        Ok((number, row.int(1)?))
-    });
-    known.collect()
+    let mut known = HashMap::new();
+    for row in &rows {
+        if let Some(sequence) = row.optional_int(1)? {
+            let number = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
+            known.insert(number, sequence);
+        }
+    }
+    Ok(known)
 }
 
 /// The entries that are to be added, and where each of all is then.

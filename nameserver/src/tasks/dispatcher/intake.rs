@@ -7,6 +7,7 @@ use crate::{
         attempt::{self, At, Taken},
         lane::{self, Lane, LaneKey},
         lease::Held,
+        places,
         running::Sent,
     },
 };
@@ -41,6 +42,11 @@ impl Dispatcher {
         at: Instant,
     ) {
         self.under_way.claim = false;
+        for (key, _) in &asked {
+            if let Some(lane) = self.lanes.get_mut(key) {
+                lane.asked = false;
+            }
+        }
         let now = Instant::now();
         let claimed = match answer {
             Ok(Ok(claimed)) => claimed,
@@ -158,6 +164,12 @@ impl Dispatcher {
         let store = self.shared.store.clone();
         let owner = held.fence;
         if self.unsure {
+            // What is just being written would seem to be unknown.
+            self.offer();
+            if self.shared.places.taken() > 0 {
+                return;
+            }
+            self.arrive();
             self.under_way.claim = true;
             self.spawn(async move { Event::Owned(store.owned(owner).await) });
             return;
@@ -180,6 +192,7 @@ impl Dispatcher {
             room -= wanted;
             // Until a hint or a full answer says otherwise.
             lane.more = false;
+            lane.asked = true;
             let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
             let (object, worker) = key.clone();
             match worker {
@@ -196,6 +209,36 @@ impl Dispatcher {
             let at = Instant::now();
             Event::Claimed(store.claim(claim).await, asked, at)
         });
+    }
+
+    /// Takes over what was submitted here and has a place.
+    pub(super) fn arrive(&mut self) {
+        let places::News { arrived, lost } = self.shared.places.collect();
+        self.unsure |= lost;
+        let now = Instant::now();
+        for (owner, taken) in arrived {
+            // If the lease has ended, others take it over.
+            if self.held.is_none_or(|held| held.fence != owner) {
+                continue;
+            }
+            let lane = self.lanes.entry(taken.lane.clone());
+            lane.or_insert_with(|| Lane::new(now)).take(taken);
+            self.waiting += 1;
+        }
+    }
+
+    /// Says how many new tasks can begin without being queued.
+    pub(super) fn offer(&mut self) {
+        let now = Instant::now();
+        let owner = self.may_begin(now).filter(|_| !self.unsure);
+        let owner = owner.map(|held| held.fence);
+        let room = MOST.saturating_sub(self.sent.len() + self.waiting);
+        let directory = &self.directory;
+        let lanes = self.lanes.iter_mut().map(|(key, lane)| {
+            let window = lane.window(key, directory, now);
+            (key, lane.free(window).min(room))
+        });
+        self.shared.places.offer(owner, room, lanes);
     }
 
     pub(super) fn scan(&mut self, now: Instant) {

@@ -5,7 +5,7 @@ use crate::{
     store::{Ending, Finish, Running, TaskId},
     tasks::{attempt::Taken, lease::Held, notes},
 };
-use std::time::Duration;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long what is to be written at the end may take.
@@ -33,6 +33,7 @@ impl Dispatcher {
         let Some(held) = self.held else {
             return Vec::new();
         };
+        let ids: HashSet<TaskId> = ids.iter().copied().collect();
         let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
         let here = waiting.filter(|taken| ids.contains(&taken.task.id));
         here.map(|taken| running(&taken.task, held)).collect()
@@ -122,7 +123,13 @@ impl Dispatcher {
             }
         }
         self.give_back_stale(now);
-        self.lanes.retain(|_, lane| !lane.is_idle(now, LANE_KEPT));
+        self.lanes.retain(|key, lane| {
+            let is_kept = !lane.is_idle(now, LANE_KEPT);
+            if !is_kept {
+                self.shared.places.close(key);
+            }
+            is_kept
+        });
     }
 
     pub(super) fn all_waiting(&self) -> Vec<Running> {
@@ -149,9 +156,19 @@ impl Dispatcher {
         }
     }
 
+    /// Offers no more places, and waits for what is being written to those that were taken.
+    async fn places_returned(&mut self) {
+        let places = Arc::clone(&self.shared.places);
+        places.offer(None, 0, std::iter::empty());
+        let end = Instant::now() + LAST_MOMENT;
+        while places.taken() > 0 && timeout_at(end, places.news()).await.is_ok() {}
+        self.arrive();
+    }
+
     /// Lets what runs end, if it soon does, and gives back the rest.
     pub(super) async fn wrap_up(mut self) {
         let Some(held) = self.held else { return };
+        self.places_returned().await;
         let waiting = self
             .lanes
             .values_mut()

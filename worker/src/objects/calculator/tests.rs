@@ -131,6 +131,23 @@ fn factorials_follow_from_each_other() {
     }
 }
 
+/// The lengths lie on both sides of where threads and parts of numbers come in.
+#[test]
+fn long_factorials_are_products_of_all_their_factors() {
+    fn product(from: u64, to: u64) -> dashu_int::UBig {
+        match to - from {
+            0 => from.into(),
+            _ => {
+                let middle = (from + to) / 2;
+                product(from, middle) * product(middle + 1, to)
+            }
+        }
+    }
+    for n in [4095, 4096, 20_000, 50_001, 100_000] {
+        assert_eq!(call!(factorial(n)).unwrap().0, product(1, n), "{n}");
+    }
+}
+
 #[test]
 fn fibonacci_starts_at_zero() {
     let terms: Vec<String> = call!(fibonacci(10))

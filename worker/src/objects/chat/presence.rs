@@ -183,14 +183,21 @@ impl Presence {
             (_, Some(session)) => session,
             (_, None) => Uuid::now_v7().to_string(),
         };
-        self.claim(name, &session).await?;
+        {
+            let mut rosters = self.lock();
+            rosters.own.come_back(&session);
+            rosters.all.come_back(&session);
+        }
+        self.claim(name, &session, true).await?;
         Ok(session)
     }
 
     /// Takes a name, or keeps it, here and at the name servers.
-    async fn claim(&self, name: &str, session: &str) -> Result<(), ChatError> {
+    async fn claim(&self, name: &str, session: &str, joins: bool) -> Result<(), ChatError> {
         let claimed = self.lock().claim(name, session, Instant::now());
-        claimed.map_err(|refused| refuse(name, &refused))?;
+        if let Err(refused) = claimed {
+            return refuse(name, &refused);
+        }
         self.awake.notify_one();
         let heard = Heard {
             name: name.to_owned(),
@@ -203,7 +210,7 @@ impl Presence {
         nameservers.sort_by_key(|nameserver| nameserver.endpoint().to_string());
         for nameserver in nameservers {
             let presence = nameserver.presence();
-            let claiming = presence.claim(within(CALL), self.space.clone(), heard.clone());
+            let claiming = presence.claim(within(CALL), self.space.clone(), heard.clone(), joins);
             let refused = match claiming.await {
                 Ok(Ok(present)) => {
                     self.lock().merge(present, Instant::now());
@@ -211,6 +218,7 @@ impl Presence {
                 }
                 Ok(Err(PresenceError::Taken { .. })) => Refused::Taken,
                 Ok(Err(PresenceError::Full { .. })) => Refused::Full,
+                Ok(Err(PresenceError::Left { .. })) => Refused::Left,
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "presence is refused");
                     continue;
@@ -223,7 +231,7 @@ impl Presence {
             };
             self.forget(session);
             self.glance().await;
-            return Err(refuse(name, &refused));
+            return refuse(name, &refused);
         }
         Ok(())
     }
@@ -241,18 +249,21 @@ impl Presence {
         session: Option<&str>,
         known: bool,
     ) -> Result<(), ChatError> {
+        let is_others = |there: &String| !known && session.is_some_and(|session| session != there);
+        if self.session(name).as_ref().is_some_and(is_others) {
+            // The other one may have gone a moment ago, which the name servers know.
+            self.glance().await;
+        }
         match (self.session(name), session) {
-            (Some(there), Some(session)) if there != session && !known => {
-                Err(refuse(name, &Refused::Taken))
-            }
+            (Some(there), _) if is_others(&there) => refuse(name, &Refused::Taken),
             (Some(there), _) => {
                 // It is told with the next beat.
                 let claimed = self.lock().claim(name, &there, Instant::now());
                 self.awake.notify_one();
-                claimed.map_err(|refused| refuse(name, &refused))
+                claimed.or_else(|refused| refuse(name, &refused))
             }
             // It has been away for too long, or this worker is new here.
-            (None, Some(session)) => self.claim(name, session).await,
+            (None, Some(session)) => self.claim(name, session, false).await,
             (None, None) => Ok(()),
         }
     }
@@ -273,13 +284,16 @@ impl Presence {
     }
 }
 
-fn refuse(name: &str, refused: &Refused) -> ChatError {
+/// What a member is told whose name is refused.
+fn refuse(name: &str, refused: &Refused) -> Result<(), ChatError> {
     match refused {
-        Refused::Taken => ChatError::NameTaken {
+        Refused::Taken => Err(ChatError::NameTaken {
             name: name.to_owned(),
-        },
-        Refused::Full => ChatError::Full {
+        }),
+        Refused::Full => Err(ChatError::Full {
             limit: MAX_MEMBERS as u64,
-        },
+        }),
+        // It left; this is the last that was heard of it, and nobody waits for the answer.
+        Refused::Left => Ok(()),
     }
 }

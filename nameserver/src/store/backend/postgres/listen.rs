@@ -22,6 +22,12 @@ const LONGEST: usize = 7500;
 /// How long hints gather before they are sent.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// And how long if there are many of them: telling costs the server a transaction.
+const GATHER_MANY: (usize, Duration) = (16, Duration::from_millis(20));
+
+/// Nobody waits for the disk for it.
+const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+
 /// How long to wait before the next connection if one fails.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -79,6 +85,7 @@ fn read(payload: &str, origin: u64, hints: &Hints) {
             topics: notice.topics.into_iter().collect(),
             names: notice.names,
             revocations: notice.revocations,
+            ends: Vec::new(),
         }),
         // Also what another version says and is not understood here.
         _ => hints.send(Hint::Anything),
@@ -89,20 +96,21 @@ fn read(payload: &str, origin: u64, hints: &Hints) {
 pub(in crate::store) async fn notify(pool: PgPool, outgoing: Arc<Outgoing>, origin: u64) {
     loop {
         let effects = outgoing.next().await;
+        let gather = match effects.settled.len() > GATHER_MANY.0 {
+            true => GATHER_MANY.1,
+            false => GATHER,
+        };
         let text = spell(origin, effects);
         let sent = async {
             let mut connection = pool.acquire().await?;
             Connection::Postgres(&mut connection)
-                .rows(
-                    "SELECT pg_notify($1, $2)",
-                    &[CHANNEL.into(), text.as_str().into()],
-                )
+                .rows(NOTIFY, &[CHANNEL.into(), text.as_str().into()])
                 .await
         };
         if let Err(error) = sent.await {
             tracing::debug!(%error, "other name servers were not told");
         }
-        sleep(GATHER).await;
+        sleep(gather).await;
     }
 }
 

@@ -1,0 +1,148 @@
+//! How well calls are spread: over slow, failing, new and many workers.
+//!
+//! Workers are real processes behind a real name server. A call takes a set time and no processor,
+//! so two cores are enough for all of them.
+
+mod failing;
+mod joining;
+mod many;
+mod slow;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+use pyroxene_client::Policy;
+use serde::{Serialize, Serializer};
+
+use crate::open_loop::Arrivals;
+
+/// What to measure and how to show it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Scenarios, separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "slow,failing,joining,many"
+    )]
+    scenarios: Vec<Scenario>,
+
+    /// Policies, separated by commas
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "least-loaded,round-robin"
+    )]
+    policies: Vec<Policy>,
+
+    /// Seconds of load with slow workers; the other scenarios take a part of it, or twice as long
+    #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<u64>::new().range(2..))]
+    seconds: u64,
+
+    /// Calls per second of all clients together; twice as many while a worker joins, and four
+    /// times as many with 64 workers
+    #[arg(long, default_value_t = 2000, value_parser = RangedU64ValueParser::<u64>::new().range(100..))]
+    rate: u64,
+
+    /// Print a JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// One kind of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// None, one and two of four workers are 50 times slower
+    Slow,
+    /// One of four workers fails at once, in several ways
+    Failing,
+    /// A fourth worker joins three
+    Joining,
+    /// 64 workers and 64 clients
+    Many,
+}
+
+/// The mean time that a call takes once it has a place at a sound worker.
+const SERVICE: Duration = Duration::from_millis(5);
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Clients, where there are not many of them.
+const CLIENTS: usize = 4;
+
+/// Everything that was measured.
+#[derive(Default, Serialize)]
+struct Report {
+    slow: Vec<slow::Row>,
+    failing: Vec<failing::Row>,
+    joining: Vec<joining::Row>,
+    many: Vec<many::Row>,
+}
+
+impl Options {
+    /// The load, with the rate and the duration multiplied.
+    fn arrivals(&self, rate: f64, duration: f64) -> Arrivals {
+        Arrivals {
+            per_second: self.rate as f64 * rate,
+            duration: Duration::from_secs(self.seconds).mul_f64(duration),
+            patience: PATIENCE,
+        }
+    }
+}
+
+/// Measures and prints. Progress goes to standard error.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let mut report = Report::default();
+    for scenario in &options.scenarios {
+        for &policy in &options.policies {
+            eprintln!("{scenario:?}, {policy}");
+            match scenario {
+                Scenario::Slow => report.slow.extend(slow::measure(&options, policy).await?),
+                Scenario::Failing => report
+                    .failing
+                    .extend(failing::measure(&options, policy).await?),
+                Scenario::Joining => report
+                    .joining
+                    .push(joining::measure(&options, policy).await?),
+                Scenario::Many => report.many.extend(many::measure(&options, policy).await?),
+            }
+        }
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    let tables = [
+        slow::render(&report.slow),
+        failing::render(&report.failing),
+        joining::render(&report.joining),
+        many::render(&report.many),
+    ];
+    let tables: Vec<String> = tables
+        .into_iter()
+        .filter(|table| !table.is_empty())
+        .collect();
+    print!("{}", tables.join("\n"));
+    Ok(())
+}
+
+/// A policy by its name.
+fn by_name<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(policy)
+}
+
+/// A share as a percentage.
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A title above a table, if the table has rows.
+fn titled(title: &str, rows: usize, table: &crate::table::Table) -> String {
+    if rows == 0 {
+        return String::new();
+    }
+    format!("{title}\n{table}")
+}

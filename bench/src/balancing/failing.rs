@@ -1,0 +1,130 @@
+//! One of four workers fails at once, which must not make it look quick.
+
+use std::{convert::Infallible, time::Duration};
+
+use anyhow::Result;
+use pyroxene_client::Policy;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use super::{CLIENTS, Options, SERVICE, by_name, percent, titled};
+use crate::{
+    fleet::{Fleet, Kind},
+    open_loop::{self, Sample, Summary},
+    process::ChildServer,
+    table::{Table, figure},
+    timed::Fault,
+};
+
+const SOUND: usize = 3;
+const FAULTY: &str = "faulty";
+
+/// How long what starts a crashed worker again waits between its looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long it waits before it does so: as long as systemd does (`RestartSec=`).
+const RESTART: Duration = Duration::from_millis(100);
+
+/// One measurement.
+#[derive(Serialize)]
+pub(super) struct Row {
+    #[serde(serialize_with = "by_name")]
+    policy: Policy,
+    fault: Fault,
+    #[serde(flatten)]
+    all: Summary,
+    /// The attempts that the faulty worker got for each call that was made.
+    faulty_share: f64,
+    /// The same in the second half of the time.
+    faulty_share_later: f64,
+}
+
+pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for fault in Fault::ALL {
+        let fleet = Fleet::start().await?;
+        let workers = fleet.workers(SOUND, SERVICE).await?;
+        let faulty = fleet.worker(FAULTY, faulty(fault)).await?;
+        let clients = fleet.clients(CLIENTS, policy).await?;
+        let arrivals = options.arrivals(1.0, 0.5);
+        let load = open_loop::run(&clients, arrivals, Instant::now());
+        let samples = tokio::select! {
+            samples = load => samples?,
+            never = start_again(&fleet, faulty, fault) => match never {},
+        };
+        fleet.stop(workers).await?;
+        let (early, late): (Vec<_>, Vec<_>) = samples
+            .iter()
+            .partition(|sample| sample.at < arrivals.duration / 2);
+        rows.push(Row {
+            policy,
+            fault,
+            all: Summary::of(&samples),
+            faulty_share: share(early.iter().chain(&late).copied()),
+            faulty_share_later: share(late.iter().copied()),
+        });
+    }
+    Ok(rows)
+}
+
+fn faulty(fault: Fault) -> Kind {
+    Kind {
+        fault: Some(fault),
+        ..Kind::sound(SERVICE)
+    }
+}
+
+/// Whatever crashes is started again, under another name each time.
+async fn start_again(fleet: &Fleet, first: ChildServer, fault: Fault) -> Infallible {
+    let mut child = Some(first);
+    let mut number = 0;
+    loop {
+        while child.as_mut().is_some_and(ChildServer::is_running) {
+            sleep(LOOK).await;
+        }
+        sleep(RESTART).await;
+        number += 1;
+        // A call may reach it, and end it, before it has said that it is ready.
+        let name = format!("{FAULTY}-{number}");
+        child = fleet.worker(&name, faulty(fault)).await.ok();
+    }
+}
+
+/// Only the faulty worker leaves attempts without an answer, so each of those was at it.
+fn share<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
+    let (mut calls, mut attempts) = (0, 0);
+    for sample in samples {
+        let worker = sample.worker.as_ref();
+        calls += 1;
+        attempts += sample.vain + usize::from(worker.is_some_and(|name| name.starts_with(FAULTY)));
+    }
+    attempts as f64 / f64::from(calls.max(1))
+}
+
+pub(super) fn render(rows: &[Row]) -> String {
+    let mut table = Table::new([
+        "policy",
+        "the worker",
+        "calls",
+        "failed",
+        "p50 ms",
+        "p99 ms",
+        "worst ms",
+        "attempts at it per call",
+        "in the second half",
+    ]);
+    for row in rows {
+        table.push(vec![
+            row.policy.to_string(),
+            row.fault.name(),
+            row.all.calls.to_string(),
+            row.all.failed.to_string(),
+            figure(row.all.p50_ms),
+            figure(row.all.p99_ms),
+            figure(row.all.worst_ms),
+            percent(row.faulty_share),
+            percent(row.faulty_share_later),
+        ]);
+    }
+    titled("One of four workers fails at once", rows.len(), &table)
+}

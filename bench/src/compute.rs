@@ -1,0 +1,136 @@
+//! What the built-in objects compute, beside Python and NumPy, and what the way through the broker
+//! adds.
+//!
+//! Four methods: a factorial, a sort, a product of matrices and a digest. Each is measured as the
+//! worker runs it, on a compute pool of this process; in Python; called through a name server at a
+//! worker in a process of its own; and as a bare transfer of as many bytes over loopback. All take
+//! turns within a round, so that a drift of the machine hits them alike.
+
+mod broker;
+mod floor;
+mod kernels;
+mod python;
+mod report;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+use serde::Serialize;
+
+use self::{broker::Broker, floor::Floor, kernels::Kernels, python::Python, report::Report};
+pub(crate) use self::{broker::serve_worker, floor::serve as serve_floor};
+
+/// What to measure and how to show it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Rounds; the median of each figure is shown
+    #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+
+    /// Kernels to measure, separated by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    kernels: Vec<Kernel>,
+
+    /// The Python to compare with; without NumPy in it some rows have nothing to compare with
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+
+    /// Print a JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kernel {
+    /// 100,000!
+    Factorial,
+    /// The decimal digits of 100,000!, which a caller asks for who wants to read it
+    Digits,
+    /// 10,000,000 random doubles in order
+    Sort,
+    /// The product of two matrices of 1024 by 1024 doubles
+    Product,
+    /// SHA-256 of a text of 256 MB
+    Sha256,
+}
+
+/// The n of the factorial.
+const FACTORIAL: u64 = 100_000;
+/// The length of the list that is sorted.
+const SORTED: usize = 10_000_000;
+/// Rows and columns of the matrices.
+const MATRIX: u32 = 1024;
+/// The length of the text, in bytes.
+const TEXT: usize = 256_000_000;
+
+impl Kernel {
+    /// The name on the command line and in results.
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// How often it is run in each round, so that quick ones are measured for long enough too.
+    fn repeats(self) -> usize {
+        match self {
+            Self::Factorial | Self::Digits | Self::Product => 9,
+            Self::Sort | Self::Sha256 => 3,
+        }
+    }
+}
+
+/// What was measured of one kernel.
+struct Samples {
+    kernel: Kernel,
+    /// The method's own time, on the compute pool.
+    own: Vec<Duration>,
+    python: Vec<Duration>,
+    /// From the call to its answer, through the broker. The digits travel with nobody.
+    end_to_end: Vec<Duration>,
+    /// The bytes of the call and of the answer over bare TCP.
+    transfer: Vec<Duration>,
+}
+
+/// Measures and prints. Progress goes to standard error.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let chosen = match options.kernels.as_slice() {
+        [] => Kernel::value_variants(),
+        chosen => chosen,
+    };
+    let python = Python::find(&options.python).await;
+    let kernels = Kernels::new()?;
+    let broker = Broker::start().await?;
+    let mut floor = Floor::start().await?;
+    let mut report = Report::new(python.as_ref().map(|python| python.version.clone()));
+    for &kernel in chosen {
+        let mut samples = Samples {
+            kernel,
+            own: Vec::new(),
+            python: Vec::new(),
+            end_to_end: Vec::new(),
+            transfer: Vec::new(),
+        };
+        for round in 1..=options.rounds {
+            eprintln!("{}: round {round} of {}", kernel.name(), options.rounds);
+            samples.own.extend(kernels.measure(kernel).await?);
+            if let Some(python) = &python {
+                samples.python.extend(python.measure(kernel).await?);
+            }
+            if kernel != Kernel::Digits {
+                let (bytes_in, bytes_out) = kernels.traffic(kernel);
+                let transfers = floor.measure(bytes_in, bytes_out, kernel.repeats()).await?;
+                samples.transfer.extend(transfers);
+                let calls = broker.measure(kernel, &kernels).await?;
+                samples.end_to_end.extend(calls);
+            }
+        }
+        report.push(samples);
+    }
+    broker.stop().await?;
+    floor.stop().await?;
+    report.print(options.json)
+}

@@ -1,0 +1,119 @@
+//! The same methods called as any client would: found at a name server, answered by a worker in a
+//! process of its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use pyroxene_client::{Client, ClientConfig, Proxy};
+use pyroxene_common::interfaces::{
+    calculator::{Calculator, calculator::CalculatorClient},
+    hash::{Hash, hash::HashClient},
+};
+use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_worker::Worker;
+use tarpc::context::{self, Context};
+
+use super::{FACTORIAL, Kernel, kernels::Kernels};
+use crate::{
+    process::{self, ChildServer},
+    rpc::systems::pyroxene::{any_port, socket_address},
+};
+
+/// The greatest message, in bytes: the text is larger than what is allowed by default.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// A client of a name server and a worker.
+pub(super) struct Broker {
+    worker: ChildServer,
+    calculator: CalculatorClient<Proxy<Calculator>>,
+    hash: HashClient<Proxy<Hash>>,
+    /// Dropping it would stop it.
+    _nameserver: NameServer,
+}
+
+impl Broker {
+    pub(super) async fn start() -> Result<Self> {
+        let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
+        let address = nameserver.local_addr().to_string();
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let worker = ChildServer::start(&program, &["serve-compute-worker", &address]).await?;
+        let config = ClientConfig::new(&address)?.max_message(MAX_MESSAGE);
+        let client = Client::connect_with(config).await?;
+        Ok(Self {
+            worker,
+            calculator: client.object::<Calculator>("calculator").await?,
+            hash: client.object::<Hash>("hash").await?,
+            _nameserver: nameserver,
+        })
+    }
+
+    /// Calls some times, after once for warming up.
+    pub(super) async fn measure(&self, kernel: Kernel, kernels: &Kernels) -> Result<Vec<Duration>> {
+        let mut times = Vec::new();
+        for _ in 0..=kernel.repeats() {
+            times.push(self.once(kernel, kernels).await?);
+        }
+        Ok(times.split_off(1))
+    }
+
+    /// The time from the call to its answer. What is sent is made before that.
+    async fn once(&self, kernel: Kernel, kernels: &Kernels) -> Result<Duration> {
+        let start;
+        let succeeded = match kernel {
+            Kernel::Factorial | Kernel::Digits => {
+                start = Instant::now();
+                let answer = self.calculator.factorial(context(), FACTORIAL).await?;
+                answer.is_ok()
+            }
+            Kernel::Sort => {
+                let numbers = kernels.numbers();
+                start = Instant::now();
+                let sorted = self.calculator.sort(context(), numbers).await??;
+                let time = start.elapsed();
+                if !sorted.0.is_sorted() {
+                    bail!("the list is not sorted");
+                }
+                return Ok(time);
+            }
+            Kernel::Product => {
+                let (left, right) = kernels.matrices();
+                start = Instant::now();
+                let product = self.calculator.matrix_multiply(context(), left, right);
+                product.await?.is_ok()
+            }
+            Kernel::Sha256 => {
+                let text = kernels.text();
+                start = Instant::now();
+                self.hash.sha256(context(), text).await?.len() == 64
+            }
+        };
+        let time = start.elapsed();
+        if !succeeded {
+            bail!("a call failed");
+        }
+        Ok(time)
+    }
+
+    pub(super) async fn stop(self) -> Result<()> {
+        self.worker.stop().await
+    }
+}
+
+fn context() -> Context {
+    let mut context = context::current();
+    context.deadline = Instant::now() + Duration::from_secs(60);
+    context
+}
+
+/// Runs the worker.
+pub(crate) async fn serve_worker(nameserver: String) -> Result<()> {
+    let worker = Worker::builder()
+        .nameserver(nameserver)
+        .max_message(MAX_MESSAGE)
+        .builtins(["calculator", "hash"])?
+        .bind()
+        .await?;
+    process::announce(socket_address(worker.local_addr())?)?;
+    worker.join().await?;
+    bail!("the worker was told to stop")
+}

@@ -1,0 +1,84 @@
+//! The same in Python: `math.factorial`, `str`, NumPy's `sort` and `@`, and `hashlib`.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use tokio::process::Command;
+
+use super::{FACTORIAL, Kernel, MATRIX, SORTED, TEXT};
+
+/// Run by the interpreter with the kernel, its size and the number of repetitions.
+const SCRIPT: &str = include_str!("peer.py");
+
+/// A Python that was found.
+pub(super) struct Python {
+    program: PathBuf,
+    /// What it and its NumPy call themselves.
+    pub(super) version: String,
+    has_numpy: bool,
+}
+
+#[derive(Deserialize)]
+struct About {
+    python: String,
+    numpy: Option<String>,
+}
+
+impl Python {
+    /// The interpreter, if it runs. Says on standard error if it does not.
+    pub(super) async fn find(program: &Path) -> Option<Self> {
+        let about: Result<About> = ask(program, &["about", "0", "0"]).await;
+        match about {
+            Ok(About { python, numpy }) => Some(Self {
+                program: program.to_owned(),
+                has_numpy: numpy.is_some(),
+                version: match numpy {
+                    Some(numpy) => format!("Python {python}, NumPy {numpy}"),
+                    None => format!("Python {python} without NumPy"),
+                },
+            }),
+            Err(error) => {
+                eprintln!("nothing to compare with: {error:#}");
+                None
+            }
+        }
+    }
+
+    /// Runs a kernel some times in a fresh interpreter, after once for warming up. None, if it
+    /// takes NumPy and there is none.
+    pub(super) async fn measure(&self, kernel: Kernel) -> Result<Vec<Duration>> {
+        let (name, size) = match kernel {
+            Kernel::Factorial => ("factorial", FACTORIAL),
+            Kernel::Digits => ("digits", FACTORIAL),
+            Kernel::Sha256 => ("sha256", TEXT as u64),
+            Kernel::Sort if self.has_numpy => ("sort", SORTED as u64),
+            Kernel::Product if self.has_numpy => ("product", u64::from(MATRIX)),
+            Kernel::Sort | Kernel::Product => return Ok(Vec::new()),
+        };
+        let arguments = [name, &size.to_string(), &kernel.repeats().to_string()];
+        let seconds: Vec<f64> = ask(&self.program, &arguments).await?;
+        Ok(seconds.into_iter().map(Duration::from_secs_f64).collect())
+    }
+}
+
+async fn ask<T: for<'de> Deserialize<'de>>(program: &Path, arguments: &[&str]) -> Result<T> {
+    let output = Command::new(program)
+        .args(["-c", SCRIPT])
+        .args(arguments)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed: {}",
+            program.display(),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}

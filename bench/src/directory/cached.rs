@@ -1,0 +1,132 @@
+//! Resolving a name that the client knows: what goes over the network for it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use pyroxene_client::Client;
+use pyroxene_common::interfaces::echo::Echo;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
+
+use super::{Figures, population::object};
+use crate::figure::{Figure, Target};
+
+/// How often the name is resolved. It takes less time than a connection is silent before it is
+/// looked after, which would send a few bytes that nobody asked for.
+const TIMES: u32 = 1_000_000;
+
+/// The client watches the name by then.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Resolves a name over a relay that counts what passes.
+pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Result<()> {
+    let (address, counts) = relay(nameserver).await?;
+    let client = Client::connect(&address.to_string()).await?;
+    let name = object(7);
+    client.proxy::<Echo>(&name).await?;
+    // The watch that follows the first answer is on its way.
+    sleep(SETTLE).await;
+    let first = counts.taken();
+    let start = Instant::now();
+    for _ in 0..TIMES {
+        client.proxy::<Echo>(&name).await?;
+    }
+    let elapsed = start.elapsed();
+    let after = counts.taken();
+    figures.note(Figure::new(
+        "resolve of a new name, and the watch that follows: bytes both ways",
+        first.bytes as f64,
+        "B",
+    ));
+    figures.note(
+        Figure::new(
+            format!("resolve of a cached name, {TIMES} times: bytes both ways"),
+            (after.bytes - first.bytes) as f64,
+            "B",
+        )
+        .target(Target::AtMost(0.0)),
+    );
+    figures.note(
+        Figure::new(
+            format!("resolve of a cached name, {TIMES} times: new connections"),
+            (after.connections - first.connections) as f64,
+            "",
+        )
+        .target(Target::AtMost(0.0)),
+    );
+    figures.note(Figure::new(
+        "resolve of a cached name",
+        elapsed.as_nanos() as f64 / f64::from(TIMES),
+        "ns",
+    ));
+    Ok(())
+}
+
+/// What passed the relay.
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    bytes: AtomicU64,
+}
+
+struct Taken {
+    connections: u64,
+    bytes: u64,
+}
+
+impl Counts {
+    fn taken(&self) -> Taken {
+        Taken {
+            connections: self.connections.load(Ordering::SeqCst),
+            bytes: self.bytes.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// Passes everything on to `target`, and counts it.
+async fn relay(target: SocketAddr) -> Result<(SocketAddr, Arc<Counts>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr().context("the relay has no address")?;
+    let counts = Arc::<Counts>::default();
+    let counting = Arc::clone(&counts);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = TcpStream::connect(target).await else {
+                return;
+            };
+            counting.connections.fetch_add(1, Ordering::SeqCst);
+            let (near_read, near_write) = near.into_split();
+            let (far_read, far_write) = far.into_split();
+            tokio::spawn(pass(near_read, far_write, Arc::clone(&counting)));
+            tokio::spawn(pass(far_read, near_write, Arc::clone(&counting)));
+        }
+    });
+    Ok((address, counts))
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    counts: Arc<Counts>,
+) -> Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        counts.bytes.fetch_add(count as u64, Ordering::SeqCst);
+        to.write_all(buffer.get(..count).unwrap_or_default())
+            .await?;
+    }
+}

@@ -1,0 +1,63 @@
+//! Many real workers in few processes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+use pyroxene_worker::Worker;
+
+use super::raise_file_limit;
+use crate::process::{self, ChildServer};
+
+/// Processes that the workers are spread over.
+const PROCESSES: usize = 4;
+
+/// How many workers of a process start at the same time.
+const AT_ONCE: usize = 16;
+
+/// Starts `count` workers, with a few processes for all of them.
+pub(super) async fn start(
+    nameserver: SocketAddr,
+    count: usize,
+    objects: &str,
+) -> Result<Vec<ChildServer>> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let mut processes = Vec::new();
+    for number in 0..PROCESSES {
+        let (first, end) = (count * number / PROCESSES, count * (number + 1) / PROCESSES);
+        let arguments = [
+            "serve-directory-workers",
+            &nameserver.to_string(),
+            objects,
+            &first.to_string(),
+            &end.to_string(),
+        ];
+        processes.push(ChildServer::start(&program, &arguments).await?);
+    }
+    Ok(processes)
+}
+
+/// Runs the workers from number `first` to before number `end`. They are the library's own, with
+/// their sessions and heartbeats; each has one thread for heavy calls.
+pub(crate) async fn serve_workers(
+    nameserver: String,
+    objects: String,
+    first: usize,
+    end: usize,
+) -> Result<()> {
+    raise_file_limit()?;
+    let starting = stream::iter(first..end).map(|number| {
+        let builder = Worker::builder()
+            .nameserver(&nameserver)
+            .name(format!("fleet-{number:04}"))
+            .threads(1)
+            .builtins(objects.split(','));
+        async move { builder?.bind().await }
+    });
+    let workers: Vec<Worker> = starting.buffer_unordered(AT_ONCE).try_collect().await?;
+    // They have addresses of their own; nobody needs one of the process.
+    process::announce((Ipv4Addr::LOCALHOST, 0).into())?;
+    std::future::pending::<()>().await;
+    drop(workers);
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! What a name server keeps for connections on which nothing goes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use pyroxene_client::Direct;
+use pyroxene_common::interfaces::directory::{Cursor, Directory, directory::DirectoryClient};
+use tarpc::context;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::{
+    Figures, Nameserver,
+    population::{connect, connect_many},
+};
+use crate::{
+    figure::{Figure, Target},
+    program::Program,
+};
+
+/// What is left to do is done by then.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Connects many clients to a name server that holds nothing else, and looks at its memory: after
+/// their hello, after one call of each, and while each of them watches an object.
+pub(super) async fn measure(
+    program: &Program,
+    clients: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let nameserver = Nameserver::start(program).await?;
+    let note = |figures: &mut Figures, what: &str, target: Option<Target>| -> Result<()> {
+        let resident = nameserver.resident()?;
+        let what = format!("{clients} {what}: resident memory");
+        let figure = Figure::new(what, resident.megabytes(), "MB");
+        figures.note(match target {
+            Some(target) => figure.target(target),
+            None => figure,
+        });
+        Ok(())
+    };
+    let target = Some(Target::AtMost(200.0));
+    let address = nameserver.server.address();
+    let lines = connect_many(address, clients).await?;
+    sleep(SETTLE).await;
+    note(figures, "clients that said hello", target)?;
+
+    let looking = stream::iter(lines.iter().cloned()).map(|line| async move {
+        let name = "nobody".to_owned();
+        let watched = line.watch(context::current(), name, None, 0).await??;
+        anyhow::Ok(watched.cursor)
+    });
+    let cursors: Vec<Cursor> = looking.buffer_unordered(64).try_collect().await?;
+    sleep(SETTLE).await;
+    note(figures, "idle clients after a call each", target)?;
+
+    let mut watching = JoinSet::new();
+    for (line, cursor) in lines.iter().cloned().zip(cursors) {
+        watching.spawn(watch(line, cursor));
+    }
+    sleep(SETTLE).await;
+    ensure!(watching.try_join_next().is_none(), "a watch did not wait");
+    note(figures, "clients that watch an object each", None)?;
+    watching.shutdown().await;
+    drop(lines);
+    // It still answers.
+    let status = connect(address).await?.status(context::current()).await?;
+    ensure!(status.workers == 0, "there are workers of somebody else");
+    nameserver.server.stop().await
+}
+
+async fn watch(line: DirectoryClient<Direct<Directory>>, cursor: Cursor) -> Result<()> {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + Duration::from_secs(90)).into_std();
+    let name = "nobody".to_owned();
+    line.watch(context, name, Some(cursor), 60_000).await??;
+    Ok(())
+}

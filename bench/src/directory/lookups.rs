@@ -1,0 +1,199 @@
+//! Look-ups of names that no client knows yet, at a steady rate.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use hdrhistogram::Histogram;
+use pyroxene_common::interfaces::directory::News;
+use tarpc::context;
+use tokio::{
+    runtime::Builder,
+    task::{LocalSet, spawn_blocking, spawn_local, yield_now},
+    time::Instant,
+};
+
+use super::{
+    Figures,
+    population::{Line, connect_many, object},
+};
+use crate::figure::{Figure, Target};
+
+/// Look-ups per second.
+const RATE: u32 = 20_000;
+
+/// Clients, each with a connection.
+const CLIENTS: usize = 16;
+
+/// When it is late, this process hears answers after so many look-ups.
+const BURST: u32 = 16;
+
+/// The share of the time that is for warming up, and not counted.
+const WARM_UP: u32 = 5;
+
+/// So many look-ups under way mean that the name server does not keep up.
+const TOO_MANY: usize = 20_000;
+
+/// Looks names up, each at its time whether earlier ones were answered or not. Latencies count from
+/// when a look-up was meant to begin, so what this process does too late counts as well.
+pub(super) async fn measure(
+    nameserver: SocketAddr,
+    measured: Duration,
+    figures: &mut Figures,
+) -> Result<()> {
+    // A thread of its own that never sleeps: timers are too coarse for this rate.
+    let latencies = spawn_blocking(move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, open_loop(nameserver, measured))
+    });
+    let latencies = latencies.await.context("the load panicked")??;
+    let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+    let mut note = |name: &str, nanoseconds, target: Option<Target>| {
+        let what = format!("uncached look-ups at {RATE}/s: {name}");
+        let figure = Figure::new(what, milliseconds(nanoseconds), "ms");
+        figures.note(match target {
+            Some(target) => figure.target(target),
+            None => figure,
+        });
+    };
+    let (mut begun, mut answered) = (Histogram::new(3)?, Histogram::new(3)?);
+    let mut of_seconds = Vec::new();
+    for second in latencies {
+        of_seconds.push(second.answered.value_at_quantile(0.99));
+        begun.add(second.begun)?;
+        answered.add(second.answered)?;
+    }
+    of_seconds.sort_unstable();
+    let median = of_seconds.get(of_seconds.len() / 2).copied();
+    let target = Some(Target::AtMost(1.0));
+    note("p50", answered.value_at_quantile(0.5), None);
+    note("p99", answered.value_at_quantile(0.99), target);
+    note("p99 of the median second", median.unwrap_or(0), target);
+    note(
+        "begun late by this process, p99",
+        begun.value_at_quantile(0.99),
+        None,
+    );
+    Ok(())
+}
+
+/// Nanoseconds from when each look-up was meant to begin.
+#[derive(Clone)]
+struct Latencies {
+    /// Until it began: what this process did too late.
+    begun: Histogram<u64>,
+    /// Until it was answered.
+    answered: Histogram<u64>,
+}
+
+impl Latencies {
+    fn new() -> Result<Self> {
+        let histogram = Histogram::new(3)?;
+        Ok(Self {
+            begun: histogram.clone(),
+            answered: histogram,
+        })
+    }
+}
+
+/// What the look-ups under way share.
+struct Shared {
+    /// By second.
+    latencies: RefCell<Vec<Latencies>>,
+    under_way: Cell<usize>,
+    failure: RefCell<Option<anyhow::Error>>,
+}
+
+async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<Latencies>> {
+    let lines = connect_many(nameserver, CLIENTS).await?;
+    let seconds = measured.as_secs().max(1);
+    let latencies: Result<Vec<_>> = (0..seconds).map(|_| Latencies::new()).collect();
+    let shared = Rc::new(Shared {
+        latencies: RefCell::new(latencies?),
+        under_way: Cell::new(0),
+        failure: RefCell::new(None),
+    });
+    let count = |time: Duration| (time.as_secs_f64() * f64::from(RATE)) as u32;
+    let warm_up = count(measured / WARM_UP);
+    let start = Instant::now();
+    for (number, line) in (0..warm_up + count(measured)).zip(lines.iter().cycle()) {
+        let intended = start + Duration::from_secs(1) * number / RATE;
+        if number.is_multiple_of(BURST) {
+            yield_now().await;
+        }
+        while Instant::now() < intended {
+            yield_now().await;
+        }
+        if let Some(failure) = shared.failure.take() {
+            return Err(failure);
+        }
+        ensure!(
+            shared.under_way.get() < TOO_MANY,
+            "the name server does not keep up with {RATE} look-ups per second"
+        );
+        shared.under_way.update(|count| count + 1);
+        let name = object(number.wrapping_mul(2_654_435_761) as usize);
+        let second = number
+            .checked_sub(warm_up)
+            .map(|number| (number / RATE) as usize);
+        shared.record(second, |latencies| &mut latencies.begun, intended)?;
+        spawn_local(look_up(
+            line.clone(),
+            name,
+            intended,
+            second,
+            Rc::clone(&shared),
+        ));
+    }
+    while shared.under_way.get() > 0 {
+        yield_now().await;
+    }
+    if let Some(failure) = shared.failure.take() {
+        return Err(failure);
+    }
+    let latencies = shared.latencies.borrow().clone();
+    Ok(latencies)
+}
+
+impl Shared {
+    /// Takes down how long ago `intended` was, in the `second` that the look-up belongs to. Without
+    /// one it does not count.
+    fn record(
+        &self,
+        second: Option<usize>,
+        which: fn(&mut Latencies) -> &mut Histogram<u64>,
+        intended: Instant,
+    ) -> Result<()> {
+        let nanoseconds = u64::try_from(intended.elapsed().as_nanos())?;
+        let mut latencies = self.latencies.borrow_mut();
+        if let Some(latencies) = second.and_then(|second| latencies.get_mut(second)) {
+            which(latencies).record(nanoseconds)?;
+        }
+        Ok(())
+    }
+}
+
+async fn look_up(
+    line: Line,
+    name: String,
+    intended: Instant,
+    second: Option<usize>,
+    shared: Rc<Shared>,
+) {
+    let answered = async {
+        let watched = line.watch(context::current(), name, None, 0).await??;
+        match watched.news {
+            News::Snapshot(instances) if instances.len() == 10 => {}
+            other => bail!("a look-up found {other:?}"),
+        }
+        shared.record(second, |latencies| &mut latencies.answered, intended)
+    };
+    if let Err(error) = answered.await {
+        *shared.failure.borrow_mut() = Some(error);
+    }
+    shared.under_way.update(|count| count - 1);
+}

@@ -1,0 +1,85 @@
+//! Renewals: how many heartbeats of workers a name server takes.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use pyroxene_common::interfaces::directory::{Load, SessionId};
+use tarpc::context;
+
+use super::{
+    Figures,
+    population::{Line, Population, connect_many},
+};
+use crate::{
+    figure::{Figure, Target},
+    load::{self, Operation},
+};
+
+/// Connections that carry the heartbeats of all sessions.
+const SHARED: usize = 8;
+/// Heartbeats in flight on each of them.
+const IN_FLIGHT: usize = 64;
+
+/// Renews one session after the other.
+struct Renew {
+    line: Line,
+    sessions: Vec<SessionId>,
+    next: usize,
+}
+
+impl Operation for Renew {
+    async fn once(&mut self) -> Result<()> {
+        let session = self.sessions.get(self.next % self.sessions.len());
+        self.next += 1;
+        if let Some(session) = session {
+            let load = Load::default();
+            self.line
+                .renew(context::current(), *session, load)
+                .await??;
+        }
+        Ok(())
+    }
+}
+
+/// Renews as fast as the name server answers: all sessions over a few connections, and each over
+/// one of its own.
+pub(super) async fn measure(
+    population: &Population,
+    measured: Duration,
+    figures: &mut Figures,
+) -> Result<()> {
+    let sessions = population.sessions();
+    let shared = connect_many(population.nameserver(), SHARED).await?;
+    let multiplexed = (0..IN_FLIGHT).flat_map(|turn| {
+        shared.iter().enumerate().map(move |(number, line)| Renew {
+            line: line.clone(),
+            sessions: sessions.to_vec(),
+            next: turn * SHARED + number,
+        })
+    });
+    let what = format!("renewals over {SHARED} connections");
+    renew(multiplexed.collect(), &what, measured, figures).await?;
+
+    let own = connect_many(population.nameserver(), sessions.len()).await?;
+    let alone = own.into_iter().zip(sessions).map(|(line, session)| Renew {
+        line,
+        sessions: vec![*session],
+        next: 0,
+    });
+    let what = "renewals, each worker over its own connection";
+    renew(alone.collect(), what, measured, figures).await
+}
+
+async fn renew(
+    operations: Vec<Renew>,
+    what: &str,
+    measured: Duration,
+    figures: &mut Figures,
+) -> Result<()> {
+    let measurement = load::run(operations, measured / 5, measured).await?;
+    figures
+        .note(Figure::new(what, measurement.per_second(), "1/s").target(Target::AtLeast(50_000.0)));
+    let p99 = measurement.latency_us(0.99) / 1e3;
+    figures.note(Figure::new(format!("{what}: p99"), p99, "ms"));
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! A name server with many workers that is killed and started again.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use tarpc::context;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::{Figures, Nameserver, fleet, population::connect};
+use crate::{
+    figure::{Figure, Target},
+    process::ChildServer,
+    program::Program,
+};
+
+/// How long the name server is away.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// How often it is asked how many workers it knows.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What is counted together.
+const BUCKET: Duration = Duration::from_millis(100);
+
+/// How long the workers may take to come back at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Kills a name server as a crash would, starts it again at the same address, and counts the
+/// workers that are back.
+pub(super) async fn measure(
+    program: &Program,
+    workers: usize,
+    objects: &str,
+    figures: &mut Figures,
+) -> Result<()> {
+    let nameserver = Nameserver::start(program).await?;
+    let address = nameserver.server.address();
+    let fleet = fleet::start(address, workers, objects).await?;
+    follow(address, workers, Instant::now()).await?;
+    let what = format!("name server with {workers} workers");
+    figures.note(Figure::new(
+        format!("{what}: resident memory"),
+        nameserver.resident()?.megabytes(),
+        "MB",
+    ));
+    let Nameserver { server, directory } = nameserver;
+    server.kill().await?;
+    sleep(AWAY).await;
+    let start = Instant::now();
+    let command = program.nameserver(directory.path(), &address.to_string());
+    let server = ChildServer::start_command(command).await?;
+    let arrivals = follow(address, workers, start).await?;
+    let whole = arrivals.last().map_or(0.0, |(at, _)| at.as_secs_f64());
+    figures.note(
+        Figure::new(
+            format!("{what}, killed and started: whole again after"),
+            whole,
+            "s",
+        )
+        .target(Target::AtMost(3.0)),
+    );
+    let series = per_bucket(&arrivals);
+    let burst = series.iter().copied().fold(0.0, f64::max);
+    figures.note(
+        Figure::new(
+            format!("{what}, killed and started: most registrations within 100 ms"),
+            burst,
+            "",
+        )
+        .series(series),
+    );
+    for process in fleet {
+        process.stop().await?;
+    }
+    server.stop().await
+}
+
+/// Looks until all workers are there. Says how many there were, and how long after `start`.
+async fn follow(
+    address: SocketAddr,
+    workers: usize,
+    start: Instant,
+) -> Result<Vec<(Duration, u32)>> {
+    let mut seen = Vec::new();
+    let following = async {
+        let line = connect(address).await?;
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let status = line.status(context::current()).await?;
+            seen.push((start.elapsed(), status.workers));
+            if status.workers as usize >= workers {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    timeout(PATIENCE, following)
+        .await
+        .context("not every worker came")??;
+    Ok(seen)
+}
+
+/// How many workers came in each tenth of a second.
+fn per_bucket(seen: &[(Duration, u32)]) -> Vec<f64> {
+    let mut buckets = Vec::new();
+    let mut before = 0;
+    for (at, workers) in seen {
+        let bucket = (at.as_millis() / BUCKET.as_millis()) as usize;
+        buckets.resize(buckets.len().max(bucket + 1), 0.0);
+        if let Some(count) = buckets.get_mut(bucket) {
+            *count += f64::from(workers.saturating_sub(before));
+        }
+        before = *workers;
+    }
+    buckets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrivals_are_counted_by_tenths_of_a_second() {
+        let at = |milliseconds| Duration::from_millis(milliseconds);
+        let seen = [(at(5), 2), (at(99), 3), (at(310), 10)];
+        assert_eq!(per_bucket(&seen), [3.0, 0.0, 0.0, 7.0]);
+    }
+}

@@ -1,0 +1,196 @@
+//! One large sort and one large matrix product: in one call of one worker, and spread over two.
+//!
+//! Every setup has a name server and workers in processes of their own. The setups take turns, round
+//! by round, with the same input, and every result is compared with that of the kernel.
+
+mod cluster;
+mod report;
+mod work;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::{Args, builder::RangedU64ValueParser};
+use pyroxene_worker::objects::Calculator;
+use tokio::time::Instant;
+
+use self::{
+    cluster::{Cluster, CpuTime},
+    report::Row,
+    work::{Sample, Work},
+};
+pub(crate) use cluster::{serve_nameserver, serve_worker};
+
+/// What to measure and how to show it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How many random numbers are sorted; 0 leaves the sort out
+    #[arg(long, default_value_t = 20_000_000)]
+    values: usize,
+
+    /// The rows and columns of the matrices, up to 2828; 0 leaves the product out
+    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(0..=2828))]
+    side: u32,
+
+    /// Rounds; of each setup the one with the median time is kept
+    #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
+
+    /// Pieces in flight for each worker
+    #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    in_flight: usize,
+
+    /// The greatest size of a piece in bytes of numbers [default: what the client chooses]
+    #[arg(long)]
+    piece: Option<usize>,
+
+    /// Leave out all but the two setups whose ratio counts
+    #[arg(long)]
+    quick: bool,
+
+    /// Print a JSON array instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setup {
+    /// In this process, without any broker.
+    Kernel { threads: usize },
+    /// By one call of one worker.
+    OneCall { threads: usize },
+    /// In pieces, by workers of one thread each.
+    Spread { workers: usize },
+}
+
+/// What all others are compared with.
+const BASELINE: Setup = Setup::OneCall { threads: 1 };
+
+const SETUPS: [Setup; 6] = [
+    BASELINE,
+    Setup::Spread { workers: 2 },
+    Setup::Spread { workers: 1 },
+    Setup::OneCall { threads: 2 },
+    Setup::Kernel { threads: 1 },
+    Setup::Kernel { threads: 2 },
+];
+
+impl Setup {
+    fn name(self) -> String {
+        let counted = |count: usize, noun: &str| match count {
+            1 => format!("1 {noun}"),
+            _ => format!("{count} {noun}s"),
+        };
+        match self {
+            Self::Kernel { threads } => {
+                format!("kernel in this process, {}", counted(threads, "thread"))
+            }
+            Self::OneCall { threads } => {
+                format!("one call, 1 worker of {}", counted(threads, "thread"))
+            }
+            Self::Spread { workers } => {
+                format!("spread, {} of 1 thread", counted(workers, "worker"))
+            }
+        }
+    }
+
+    async fn start(self) -> Result<Started> {
+        Ok(match self {
+            Self::Kernel { threads } => Started::Kernel(work::kernel(threads)?),
+            Self::OneCall { threads } => Started::OneCall(Cluster::start(1, threads).await?),
+            Self::Spread { workers } => Started::Spread(Cluster::start(workers, 1).await?),
+        })
+    }
+}
+
+/// A setup that is ready for work.
+enum Started {
+    Kernel(Calculator),
+    OneCall(Cluster),
+    Spread(Cluster),
+}
+
+/// Measures and prints. Progress goes to standard error.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let chosen = match options.quick {
+        true => SETUPS.get(..2).unwrap_or(&SETUPS),
+        false => &SETUPS,
+    };
+    let mut setups = Vec::new();
+    for &setup in chosen {
+        setups.push((setup, setup.start().await?));
+    }
+    let mut rows = Vec::new();
+    if options.values > 0 {
+        rows.extend(measure(Work::sort(options.values), &setups, &options).await?);
+    }
+    if options.side > 0 {
+        rows.extend(measure(Work::product(options.side)?, &setups, &options).await?);
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        let cores = std::thread::available_parallelism()?.get();
+        print!("{}", report::render(&rows, cores));
+    }
+    for (_, started) in setups {
+        match started {
+            Started::Kernel(_) => {}
+            Started::OneCall(cluster) | Started::Spread(cluster) => cluster.stop().await?,
+        }
+    }
+    Ok(())
+}
+
+async fn measure(work: Work, setups: &[(Setup, Started)], options: &Options) -> Result<Vec<Row>> {
+    let expected = work.by_kernel(work::kernel(1)?).await?.result;
+    let mut samples = vec![Vec::new(); setups.len()];
+    // The first round warms up: connections, and memory that the processes have never touched.
+    for round in 0..=options.rounds {
+        for ((setup, started), samples) in setups.iter().zip(&mut samples) {
+            let (sample, cpu) = once(&work, started, options).await?;
+            let right = work.is_right(&sample.result, &expected);
+            ensure!(right, "{}: the result is wrong", setup.name());
+            let row = Row::new(&work, *setup, &sample, cpu);
+            eprintln!("{}, {}: {:.0} ms", row.work, row.setup, row.ms);
+            if round > 0 {
+                samples.push(row);
+            }
+        }
+    }
+    let mut rows: Vec<Row> = samples.into_iter().filter_map(report::median).collect();
+    report::compare(&mut rows, &BASELINE.name());
+    Ok(rows)
+}
+
+/// Does the work once, and tells what processor time the client and the workers took for it.
+async fn once(
+    work: &Work,
+    started: &Started,
+    options: &Options,
+) -> Result<(Sample, [Option<Duration>; 2])> {
+    let (own, cluster) = match started {
+        Started::Kernel(calculator) => {
+            let before = CpuTime::of_self()?;
+            let sample = work.by_kernel(calculator.clone()).await?;
+            return Ok((sample, [Some(before.until_now()?), None]));
+        }
+        Started::OneCall(cluster) | Started::Spread(cluster) => (CpuTime::of_self()?, cluster),
+    };
+    let before = cluster.cpu_time()?;
+    let sample = match started {
+        Started::OneCall(_) => work.in_one_call(cluster).await?,
+        _ => {
+            work.spread(cluster, options.in_flight, options.piece)
+                .await?
+        }
+    };
+    let workers = cluster.cpu_time()?.saturating_sub(before);
+    Ok((sample, [Some(own.until_now()?), Some(workers)]))
+}
+
+/// The time since an instant, in milliseconds.
+fn milliseconds_since(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
+}

@@ -1,0 +1,120 @@
+//! A name server and workers, each in a process of its own.
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use pyroxene_client::{Client, ClientConfig};
+use pyroxene_common::endpoint::Endpoint;
+use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_worker::Worker;
+use std::net::SocketAddr;
+
+use crate::process::{self, ChildServer};
+
+/// The name of the object.
+pub(super) const OBJECT: &str = "calculator";
+
+/// One call has to carry everything.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// Linux counts processor time in hundredths of a second, whatever the kernel's own clock is.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// A running cluster and its clients.
+pub(super) struct Cluster {
+    nameserver: ChildServer,
+    workers: Vec<ChildServer>,
+    /// A client as everybody has it.
+    pub(super) client: Client,
+    /// A client for messages of any size.
+    pub(super) large: Client,
+}
+
+impl Cluster {
+    pub(super) async fn start(workers: usize, threads: usize) -> Result<Self> {
+        let program = env::current_exe().context("cannot find this program")?;
+        let nameserver = ChildServer::start(&program, &["serve-distributed-nameserver"]).await?;
+        let address = nameserver.address().to_string();
+        let mut started = Vec::new();
+        for _ in 0..workers {
+            let arguments = ["serve-distributed-worker", &address, &threads.to_string()];
+            started.push(ChildServer::start(&program, &arguments).await?);
+        }
+        let large = ClientConfig::new(&address)?.max_message(MAX_MESSAGE);
+        Ok(Self {
+            nameserver,
+            workers: started,
+            client: Client::connect(&address).await?,
+            large: Client::connect_with(large).await?,
+        })
+    }
+
+    pub(super) async fn stop(self) -> Result<()> {
+        drop((self.client, self.large));
+        for worker in self.workers {
+            worker.stop().await?;
+        }
+        self.nameserver.stop().await
+    }
+
+    /// The processor time that the workers have taken so far.
+    pub(super) fn cpu_time(&self) -> Result<Duration> {
+        let times = self.workers.iter().map(|worker| {
+            let pid = worker.pid()?;
+            cpu_time(&PathBuf::from(format!("/proc/{pid}/stat")))
+        });
+        times.sum()
+    }
+}
+
+/// The processor time of this process.
+pub(super) struct CpuTime(Duration);
+
+impl CpuTime {
+    pub(super) fn of_self() -> Result<Self> {
+        Ok(Self(cpu_time(&PathBuf::from("/proc/self/stat"))?))
+    }
+
+    pub(super) fn until_now(&self) -> Result<Duration> {
+        Ok(Self::of_self()?.0.saturating_sub(self.0))
+    }
+}
+
+/// The processor time that a process has taken, with all its threads.
+fn cpu_time(stat: &PathBuf) -> Result<Duration> {
+    let text = fs::read_to_string(stat).with_context(|| format!("cannot read {stat:?}"))?;
+    // The second field is a name in parentheses, in which anything may stand.
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => {
+            Ok(Duration::from_secs((user + system).into()) / TICKS_PER_SECOND)
+        }
+        _ => bail!("{stat:?} does not tell processor times"),
+    }
+}
+
+fn any_port() -> Endpoint {
+    Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// Runs the name server.
+pub(crate) async fn serve_nameserver() -> Result<()> {
+    let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
+    process::announce(nameserver.local_addr().to_string().parse()?)?;
+    std::future::pending().await
+}
+
+/// Runs a worker.
+pub(crate) async fn serve_worker(nameserver: String, threads: usize) -> Result<()> {
+    let worker = Worker::builder()
+        .nameserver(nameserver)
+        .threads(threads)
+        .max_message(MAX_MESSAGE)
+        .builtins([OBJECT])?
+        .bind()
+        .await?;
+    process::announce(worker.local_addr().to_string().parse()?)?;
+    worker.join().await?;
+    bail!("the worker was told to stop")
+}

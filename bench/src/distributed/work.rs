@@ -1,0 +1,209 @@
+//! The work, and the ways to have it done.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, ensure};
+use pyroxene_client::DistributedOptions;
+use pyroxene_common::{
+    interfaces::calculator::{Calculator as Interface, calculator::Calculator as _},
+    values::{Matrix, Numbers},
+};
+use pyroxene_worker::{compute::ComputePool, objects::Calculator};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use tarpc::context::{self, Context as CallContext};
+use tokio::time::Instant;
+
+use super::{
+    cluster::{Cluster, OBJECT},
+    milliseconds_since,
+};
+
+/// Rounding may differ between ways to multiply, relative to the greatest number of the product.
+const TOLERANCE: f64 = 1e-12;
+
+/// Input.
+pub(super) enum Work {
+    Sort(Numbers),
+    Product(Matrix, Matrix),
+}
+
+/// A result.
+#[derive(PartialEq)]
+pub(super) enum Done {
+    Sorted(Numbers),
+    Product(Matrix),
+}
+
+/// Work that was done once.
+pub(super) struct Sample {
+    pub(super) result: Done,
+    /// How long it took, in milliseconds.
+    pub(super) ms: f64,
+    /// How long the client took until it had the first piece to send, in milliseconds.
+    pub(super) cut_ms: Option<f64>,
+    pub(super) pieces: Option<usize>,
+}
+
+/// The calculator's kernels on so many threads.
+pub(super) fn kernel(threads: usize) -> Result<Calculator> {
+    let pool = ComputePool::new(threads, 0).context("cannot start threads")?;
+    Ok(Calculator::new(pool.parallel()))
+}
+
+/// A context with all the time it may take.
+fn patient() -> CallContext {
+    let mut context = context::current();
+    context.deadline += std::time::Duration::from_secs(300);
+    context
+}
+
+fn random_numbers(count: usize, seed: u64) -> Vec<f64> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    std::iter::repeat_with(|| random.random_range(-1.0..1.0))
+        .take(count)
+        .collect()
+}
+
+impl Work {
+    pub(super) fn sort(values: usize) -> Self {
+        Self::Sort(Numbers(random_numbers(values, 1)))
+    }
+
+    pub(super) fn product(side: u32) -> Result<Self> {
+        let count = side as usize * side as usize;
+        let matrix = |seed| Matrix::new(side, side, random_numbers(count, seed));
+        Ok(Self::Product(matrix(1)?, matrix(2)?))
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Sort(values) => format!("sort of {} numbers", values.0.len()),
+            Self::Product(a, b) => format!("product {0}x{1}x{2}", a.rows(), b.rows(), b.columns()),
+        }
+    }
+
+    /// Whether a result is as expected.
+    pub(super) fn is_right(&self, result: &Done, expected: &Done) -> bool {
+        match (result, expected) {
+            (Done::Product(result), Done::Product(expected)) => {
+                let pairs = result.values().iter().zip(expected.values());
+                let (mut greatest, mut difference) = (0.0_f64, 0.0_f64);
+                for (value, expected) in pairs {
+                    greatest = greatest.max(expected.abs());
+                    difference = difference.max((value - expected).abs());
+                }
+                result.rows() == expected.rows() && difference <= TOLERANCE * greatest
+            }
+            _ => result == expected,
+        }
+    }
+
+    /// Does it in this process.
+    pub(super) async fn by_kernel(&self, calculator: Calculator) -> Result<Sample> {
+        let context = context::current();
+        // The kernel keeps its thread busy, and nothing else is to be done here meanwhile.
+        let (ms, result) = match self {
+            Self::Sort(values) => {
+                let values = values.clone();
+                let began = Instant::now();
+                let sorted = calculator.sort(context, values).await?;
+                (milliseconds_since(began), Done::Sorted(sorted))
+            }
+            Self::Product(a, b) => {
+                let (a, b) = (a.clone(), b.clone());
+                let began = Instant::now();
+                let product = calculator.matrix_multiply(context, a, b).await?;
+                (milliseconds_since(began), Done::Product(product))
+            }
+        };
+        Ok(Sample::whole(ms, result))
+    }
+
+    /// Has it done by one call.
+    pub(super) async fn in_one_call(&self, cluster: &Cluster) -> Result<Sample> {
+        let client = cluster.large.object::<Interface>(OBJECT).await?;
+        let (ms, result) = match self {
+            Self::Sort(values) => {
+                let values = values.clone();
+                let began = Instant::now();
+                let sorted = client.sort(patient(), values).await??;
+                (milliseconds_since(began), Done::Sorted(sorted))
+            }
+            Self::Product(a, b) => {
+                let (a, b) = (a.clone(), b.clone());
+                let began = Instant::now();
+                let product = client.matrix_multiply(patient(), a, b).await??;
+                (milliseconds_since(began), Done::Product(product))
+            }
+        };
+        Ok(Sample::whole(ms, result))
+    }
+
+    /// Has it done in pieces.
+    pub(super) async fn spread(
+        &self,
+        cluster: &Cluster,
+        in_flight: usize,
+        piece: Option<usize>,
+    ) -> Result<Sample> {
+        let cut = Arc::new(OnceLock::new());
+        let heard = Arc::clone(&cut);
+        let options = DistributedOptions::default()
+            .in_flight(in_flight)
+            .progress(move |_| {
+                heard.get_or_init(Instant::now);
+            });
+        let options = match piece {
+            Some(bytes) => options.piece_bytes(bytes),
+            None => options,
+        };
+        let client = &cluster.client;
+        let (began, ms, pieces, repeated, result) = match self {
+            Self::Sort(values) => {
+                let values = values.clone();
+                let began = Instant::now();
+                let done = client.sort_distributed(OBJECT, values, &options).await?;
+                let ms = milliseconds_since(began);
+                (
+                    began,
+                    ms,
+                    done.pieces,
+                    done.repeated,
+                    Done::Sorted(done.result),
+                )
+            }
+            Self::Product(a, b) => {
+                let (a, b) = (a.clone(), b.clone());
+                let began = Instant::now();
+                let done = client.matmul_distributed(OBJECT, a, b, &options).await?;
+                let ms = milliseconds_since(began);
+                (
+                    began,
+                    ms,
+                    done.pieces,
+                    done.repeated,
+                    Done::Product(done.result),
+                )
+            }
+        };
+        ensure!(repeated == 0, "{repeated} pieces were lost");
+        let cut = cut.get().copied().unwrap_or(began) - began;
+        Ok(Sample {
+            result,
+            ms,
+            cut_ms: Some(cut.as_secs_f64() * 1e3),
+            pieces: Some(pieces),
+        })
+    }
+}
+
+impl Sample {
+    fn whole(ms: f64, result: Done) -> Self {
+        Self {
+            result,
+            ms,
+            cut_ms: None,
+            pieces: None,
+        }
+    }
+}

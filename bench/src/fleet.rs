@@ -1,0 +1,135 @@
+//! A name server and workers with the timed object, each in a process of its own, and clients of
+//! theirs in this one.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use pyroxene_client::{Client, ClientConfig, Policy, Proxy};
+use pyroxene_common::endpoint::Endpoint;
+use pyroxene_nameserver::{NameServer, NameServerConfig};
+
+use crate::{
+    process::{self, ChildServer},
+    timed::{Fault, OBJECT, Timed},
+};
+
+/// What the workers of one process are like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The mean time that a call takes once it has a place.
+    pub(crate) service: Duration,
+    /// The calls that a worker serves at once; others wait.
+    pub(crate) places: usize,
+    /// The workers in the process.
+    pub(crate) count: usize,
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Kind {
+    /// One sound worker that serves sixteen calls at once.
+    pub(crate) fn sound(service: Duration) -> Self {
+        Self {
+            service,
+            places: 16,
+            count: 1,
+            fault: None,
+        }
+    }
+}
+
+/// A running name server, and where it is.
+pub(crate) struct Fleet {
+    program: PathBuf,
+    nameserver: Option<ChildServer>,
+    address: SocketAddr,
+}
+
+impl Fleet {
+    /// Starts the name server.
+    pub(crate) async fn start() -> Result<Self> {
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut fleet = Self {
+            program,
+            nameserver: None,
+            address: any,
+        };
+        fleet.start_nameserver().await?;
+        Ok(fleet)
+    }
+
+    /// Starts the name server; the second time where it was before.
+    pub(crate) async fn start_nameserver(&mut self) -> Result<()> {
+        let listen = self.address.to_string();
+        let server = ChildServer::start(&self.program, &["serve-name-server", &listen]).await?;
+        self.address = server.address();
+        self.nameserver = Some(server);
+        Ok(())
+    }
+
+    /// Takes the name server's process out, to do something to it.
+    pub(crate) fn take_nameserver(&mut self) -> Result<ChildServer> {
+        self.nameserver.take().context("there is no name server")
+    }
+
+    /// Starts a process with workers, which are registered once this returns.
+    pub(crate) async fn worker(&self, name: &str, kind: Kind) -> Result<ChildServer> {
+        let nameserver = self.address.to_string();
+        let count = format!("--count={}", kind.count);
+        let service = format!("--service-us={}", kind.service.as_micros());
+        let places = format!("--places={}", kind.places);
+        let fault = kind.fault.map(|fault| format!("--fault={}", fault.name()));
+        let mut arguments = vec!["serve-timed", &nameserver, name, &count, &service, &places];
+        arguments.extend(fault.as_deref());
+        ChildServer::start(&self.program, &arguments).await
+    }
+
+    /// Starts sound workers: `w0`, `w1` and so on.
+    pub(crate) async fn workers(
+        &self,
+        count: usize,
+        service: Duration,
+    ) -> Result<Vec<ChildServer>> {
+        let mut workers = Vec::new();
+        for number in 0..count {
+            workers.push(
+                self.worker(&format!("w{number}"), Kind::sound(service))
+                    .await?,
+            );
+        }
+        Ok(workers)
+    }
+
+    /// Clients that share nothing with each other but this process.
+    pub(crate) async fn clients(&self, count: usize, policy: Policy) -> Result<Vec<Proxy<Timed>>> {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            let config = ClientConfig::new(&self.address.to_string())?.policy(policy);
+            let client = Client::connect_with(config).await?;
+            clients.push(client.proxy::<Timed>(OBJECT).await?);
+        }
+        Ok(clients)
+    }
+
+    /// Stops workers and the name server.
+    pub(crate) async fn stop(mut self, workers: Vec<ChildServer>) -> Result<()> {
+        for worker in workers {
+            worker.stop().await?;
+        }
+        match self.nameserver.take() {
+            Some(nameserver) => nameserver.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs a name server.
+pub(crate) async fn serve_nameserver(listen: SocketAddr) -> Result<()> {
+    let nameserver = NameServer::bind(NameServerConfig::new(Endpoint::from(listen))).await?;
+    process::announce(nameserver.local_addr().to_string().parse()?)?;
+    std::future::pending().await
+}

@@ -1,0 +1,117 @@
+//! What the daemons weigh: memory at rest and after a million calls, the time until they are ready,
+//! the size of the program.
+
+mod calls;
+mod starts;
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::time::sleep;
+
+pub(crate) use self::calls::call;
+use crate::{
+    figure::{self, Figure, Target},
+    program::{Program, ProgramOption, Resident},
+};
+
+/// What to measure and how to show it.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    program: ProgramOption,
+
+    /// How often each daemon is started
+    #[arg(long, default_value_t = 25)]
+    starts: usize,
+
+    /// Calls after which memory is looked at a last time
+    #[arg(long, default_value_t = 1_000_000)]
+    calls: u64,
+
+    /// Print a JSON array instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long a daemon is left alone before its memory at rest is looked at.
+const REST: Duration = Duration::from_secs(5);
+
+/// Measures and prints. Progress goes to standard error.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let program = options.program.find()?;
+    let mut figures = Vec::new();
+    for figure in size(&program)? {
+        note(&mut figures, figure);
+    }
+    for figure in starts::measure(&program, options.starts).await? {
+        note(&mut figures, figure);
+    }
+    for figure in rest(&program).await? {
+        note(&mut figures, figure);
+    }
+    for figure in calls::measure(&program, options.calls).await? {
+        note(&mut figures, figure);
+    }
+    figure::print(&figures, options.json)
+}
+
+fn note(figures: &mut Vec<Figure>, figure: Figure) {
+    eprintln!("{}", figure.line());
+    figures.push(figure);
+}
+
+/// The program's file as it is, and without its table of symbols, if there is a `strip` to ask.
+fn size(program: &Program) -> Result<Vec<Figure>> {
+    let megabytes = |path: &Path| -> Result<f64> { Ok(fs::metadata(path)?.len() as f64 / 1e6) };
+    let mut figures = vec![Figure::new(
+        "size of the program as it was built",
+        megabytes(program.path())?,
+        "MB",
+    )];
+    let directory = tempfile::tempdir().context("cannot make a directory")?;
+    let stripped = directory.path().join("stripped");
+    let strip = Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(program.path())
+        .status();
+    match strip {
+        Ok(status) if status.success() => figures.push(
+            Figure::new("size of the program, stripped", megabytes(&stripped)?, "MB")
+                .target(Target::AtMost(25.0)),
+        ),
+        _ => eprintln!("there is no `strip` here, so the stripped size is not known"),
+    }
+    Ok(figures)
+}
+
+/// The memory of a name server and of a worker that are registered and do nothing.
+async fn rest(program: &Program) -> Result<Vec<Figure>> {
+    let directory = tempfile::tempdir().context("cannot make a directory")?;
+    let nameserver = program.start_nameserver(directory.path()).await?;
+    let worker = program.start_worker(nameserver.address()).await?;
+    sleep(REST).await;
+    let mut figures = Vec::new();
+    for (what, server, most) in [
+        ("worker", &worker, 15.0),
+        ("name server", &nameserver, 20.0),
+    ] {
+        let resident = Resident::of(server.pid()?)?;
+        let total = Figure::new(
+            format!("{what} at rest: resident memory"),
+            resident.megabytes(),
+            "MB",
+        );
+        figures.push(total.target(Target::AtMost(most)));
+        figures.push(Figure::new(
+            format!("{what} at rest: of it, not the program's own pages"),
+            resident.anonymous_megabytes(),
+            "MB",
+        ));
+    }
+    worker.stop().await?;
+    nameserver.stop().await?;
+    Ok(figures)
+}

@@ -1,0 +1,132 @@
+//! Whether calls leave memory behind: in the worker, in the name server, in the client.
+
+use std::{net::SocketAddr, process::Stdio};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use pyroxene_client::{Client, Proxy};
+use pyroxene_common::{
+    interfaces::echo::{Echo, echo::EchoClient},
+    values::{Blob, Payload},
+};
+use serde::{Deserialize, Serialize};
+use tarpc::context;
+use tokio::{process::Command, task::JoinSet};
+
+use crate::{
+    figure::{Figure, Target},
+    program::{Program, Resident},
+};
+
+/// After so many calls everything has the size that it needs.
+const WARM: u64 = 10_000;
+
+/// Calls at the same time.
+const IN_FLIGHT: u64 = 64;
+
+/// Bytes each way.
+const PAYLOAD: usize = 64;
+
+/// What may have come since, in megabytes: a few pages that happen to be touched late.
+const SLACK: f64 = 1.0;
+
+/// Resident bytes of the three processes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Sample {
+    calls: u64,
+    worker: u64,
+    nameserver: u64,
+    client: u64,
+}
+
+/// Has a client in a process of its own call a worker through a name server, and compares memory
+/// after the first calls with that after all of them.
+pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>> {
+    let directory = tempfile::tempdir().context("cannot make a directory")?;
+    let nameserver = program.start_nameserver(directory.path()).await?;
+    let worker = program.start_worker(nameserver.address()).await?;
+    let this = std::env::current_exe().context("cannot tell where this program is")?;
+    let output = Command::new(this)
+        .arg("footprint-calls")
+        .arg(nameserver.address().to_string())
+        .args([worker.pid()?, nameserver.pid()?].map(|pid| pid.to_string()))
+        .arg(calls.to_string())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cannot start the client")?;
+    ensure!(output.status.success(), "the client failed");
+    let samples: Vec<Sample> =
+        serde_json::from_slice(&output.stdout).context("the client said something else")?;
+    worker.stop().await?;
+    nameserver.stop().await?;
+    figures(&samples)
+}
+
+fn figures(samples: &[Sample]) -> Result<Vec<Figure>> {
+    let [warm, end] = samples else {
+        anyhow::bail!("there are {} samples instead of two", samples.len());
+    };
+    let of = |what: &str, bytes: fn(&Sample) -> u64| {
+        let resident = |sample: &Sample| {
+            let what = format!("{what} after {} calls: resident memory", sample.calls);
+            Figure::new(what, bytes(sample) as f64 / 1e6, "MB")
+        };
+        let most = bytes(warm) as f64 / 1e6 + SLACK;
+        [resident(warm), resident(end).target(Target::AtMost(most))]
+    };
+    let all = [
+        of("worker", |sample| sample.worker),
+        of("name server", |sample| sample.nameserver),
+        of("client", |sample| sample.client),
+    ];
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// The client: calls, looks at the memory of all three, and prints what it saw as JSON.
+pub(crate) async fn call(
+    nameserver: SocketAddr,
+    worker: u32,
+    nameserver_pid: u32,
+    calls: u64,
+) -> Result<()> {
+    let client = Client::connect(&nameserver.to_string()).await?;
+    let echo: EchoClient<Proxy<Echo>> = client.object::<Echo>("echo").await?;
+    let sample = |calls: u64| -> Result<Sample> {
+        let of = |pid: u32| Resident::of(pid).map(|resident| resident.total);
+        Ok(Sample {
+            calls,
+            worker: of(worker)?,
+            nameserver: of(nameserver_pid)?,
+            client: of(std::process::id())?,
+        })
+    };
+    let mut samples = Vec::new();
+    call_many(&echo, WARM).await?;
+    samples.push(sample(WARM)?);
+    call_many(&echo, calls.saturating_sub(WARM)).await?;
+    samples.push(sample(calls.max(WARM))?);
+    println!("{}", serde_json::to_string(&samples)?);
+    Ok(())
+}
+
+async fn call_many(echo: &EchoClient<Proxy<Echo>>, calls: u64) -> Result<()> {
+    let mut callers = JoinSet::new();
+    for caller in 0..IN_FLIGHT {
+        let echo = echo.clone();
+        let share = calls / IN_FLIGHT + u64::from(caller < calls % IN_FLIGHT);
+        callers.spawn(async move {
+            let data = Payload::Bytes(Blob(Bytes::from(vec![7; PAYLOAD])));
+            for _ in 0..share {
+                let answer = echo.echo(context::current(), data.clone()).await?;
+                ensure!(answer == data, "something else came back");
+            }
+            Ok(())
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.context("a caller panicked")??;
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! How long small calls wait beside clients that send large messages.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Kind,
+    worker::{Broker, Caller, answer, start_client},
+};
+
+/// Clients that send large messages, each one after the other.
+#[derive(Args)]
+pub(crate) struct Loader {
+    nameserver: String,
+    kind: Kind,
+    size: usize,
+    clients: usize,
+    milliseconds: u64,
+}
+
+/// A client that makes small calls at a fixed rate.
+#[derive(Args)]
+pub(crate) struct Prober {
+    nameserver: String,
+    rate: u64,
+    milliseconds: u64,
+}
+
+/// What the small calls took. This is an element of the JSON output.
+#[derive(Debug, Serialize)]
+pub(super) struct WaitingRow {
+    /// What the large messages held; nothing, if there were none.
+    pub(super) load: Option<Kind>,
+    pub(super) clients: usize,
+    /// Bytes of each large message.
+    pub(super) size: usize,
+    /// Large messages per second of all clients together, in each direction.
+    pub(super) load_calls_per_s: f64,
+    #[serde(flatten)]
+    pub(super) small: Small,
+}
+
+/// Latencies of small calls, from when each was due.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Small {
+    pub(super) calls: u64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) max_ms: f64,
+}
+
+/// How long the large messages flow before the first small call.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Measures with a fresh worker and fresh clients.
+pub(super) async fn measure(
+    load: Option<(Kind, usize)>,
+    processes: usize,
+    clients: usize,
+    rate: u64,
+    duration: Duration,
+) -> Result<WaitingRow> {
+    let broker = Broker::start().await?;
+    let mut loaders = Vec::new();
+    let loaded = duration + WARM_UP;
+    if let Some((kind, size)) = load {
+        for process in 0..processes {
+            // As evenly as it goes.
+            let share = (clients + process) / processes;
+            loaders.push(start_client(&[
+                "large-loader".to_owned(),
+                broker.address.clone(),
+                kind.name(),
+                size.to_string(),
+                share.to_string(),
+                loaded.as_millis().to_string(),
+            ])?);
+        }
+        sleep(WARM_UP).await;
+    }
+    let prober = start_client(&[
+        "large-prober".to_owned(),
+        broker.address.clone(),
+        rate.to_string(),
+        duration.as_millis().to_string(),
+    ])?;
+    let small: Small = answer(prober).await?;
+    let mut load_calls = 0;
+    for loader in loaders {
+        load_calls += answer::<u64>(loader).await?;
+    }
+    broker.worker.stop().await?;
+    Ok(WaitingRow {
+        load: load.map(|(kind, _)| kind),
+        clients: if load.is_some() { clients } else { 0 },
+        size: load.map_or(0, |(_, size)| size),
+        load_calls_per_s: load_calls as f64 / loaded.as_secs_f64(),
+        small,
+    })
+}
+
+/// Calls until the time is over, and prints how often.
+pub(crate) async fn run_loader(loader: Loader) -> Result<()> {
+    let Loader { kind, size, .. } = loader;
+    let end = Instant::now() + Duration::from_millis(loader.milliseconds);
+    let mut clients = JoinSet::new();
+    for _ in 0..loader.clients {
+        let caller = Caller::connect(&loader.nameserver).await?;
+        clients.spawn(async move {
+            let mut calls = 0u64;
+            while Instant::now() < end {
+                caller.once(kind, size).await?;
+                calls += 1;
+            }
+            anyhow::Ok(calls)
+        });
+    }
+    let mut calls = 0;
+    while let Some(client) = clients.join_next().await {
+        calls += client.context("a client panicked")??;
+    }
+    println!("{calls}");
+    Ok(())
+}
+
+/// Makes calls when they are due, whatever became of earlier ones, so that a stall shows in all
+/// that fall into it.
+pub(crate) async fn run_prober(prober: Prober) -> Result<()> {
+    let caller = std::sync::Arc::new(Caller::connect(&prober.nameserver).await?);
+    caller.small().await?;
+    let mut latencies = Histogram::<u64>::new(3).context("cannot make a histogram")?;
+    let start = Instant::now();
+    let mut calls = JoinSet::new();
+    for number in 0..prober.rate * prober.milliseconds / 1000 {
+        let due = start + Duration::from_secs_f64(number as f64 / prober.rate as f64);
+        sleep_until(due).await;
+        let caller = std::sync::Arc::clone(&caller);
+        calls.spawn(async move { caller.small().await.map(|()| due.elapsed()) });
+    }
+    while let Some(call) = calls.join_next().await {
+        let latency = call.context("a call panicked")??;
+        latencies.record(u64::try_from(latency.as_nanos())?)?;
+    }
+    let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+    let small = Small {
+        calls: latencies.len(),
+        p50_ms: milliseconds(latencies.value_at_quantile(0.5)),
+        p99_ms: milliseconds(latencies.value_at_quantile(0.99)),
+        max_ms: milliseconds(latencies.max()),
+    };
+    println!("{}", serde_json::to_string(&small)?);
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The memory that one very large call takes on either side.
+
+use std::fs::read_to_string;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Kind,
+    worker::{Broker, Caller, answer, start_client},
+};
+
+/// One call of a client in a process of its own.
+#[derive(Args)]
+pub(crate) struct Single {
+    nameserver: String,
+    kind: Kind,
+    size: usize,
+}
+
+/// What that client says.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    milliseconds: f64,
+    /// Resident bytes before anything was made to send, and the most there ever were.
+    before: u64,
+    greatest: u64,
+}
+
+/// The memory that one call took. This is an element of the JSON output.
+#[derive(Debug, Serialize)]
+pub(super) struct MemoryRow {
+    pub(super) kind: Kind,
+    /// Bytes each way.
+    pub(super) size: usize,
+    pub(super) milliseconds: f64,
+    /// By how many times the size of the message the resident memory grew, at most.
+    pub(super) client_copies: f64,
+    pub(super) worker_copies: f64,
+}
+
+/// Makes one call with a fresh worker and a fresh client.
+pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
+    let broker = Broker::start().await?;
+    let process = broker
+        .worker
+        .id()
+        .context("the worker has ended")?
+        .to_string();
+    let before = memory(&process, "VmRSS:")?;
+    let arguments = [
+        "large-single",
+        &broker.address,
+        &kind.name(),
+        &size.to_string(),
+    ];
+    let client = start_client(&arguments.map(str::to_owned))?;
+    let said: Said = answer(client).await?;
+    let greatest = memory(&process, "VmHWM:")?;
+    broker.worker.stop().await?;
+    let copies = |greatest: u64, before: u64| greatest.saturating_sub(before) as f64 / size as f64;
+    Ok(MemoryRow {
+        kind,
+        size,
+        milliseconds: said.milliseconds,
+        client_copies: copies(said.greatest, said.before),
+        worker_copies: copies(greatest, before),
+    })
+}
+
+/// The client: one call.
+pub(crate) async fn run_single(single: Single) -> Result<()> {
+    let caller = Caller::connect(&single.nameserver).await?;
+    caller.small().await?;
+    let before = memory("self", "VmRSS:")?;
+    let time = caller.once(single.kind, single.size).await?;
+    let said = Said {
+        milliseconds: time.as_secs_f64() * 1e3,
+        before,
+        greatest: memory("self", "VmHWM:")?,
+    };
+    println!("{}", serde_json::to_string(&said)?);
+    Ok(())
+}
+
+/// A figure of a process's memory, in bytes, from what Linux tells of it.
+fn memory(process: &str, field: &str) -> Result<u64> {
+    let status = read_to_string(format!("/proc/{process}/status"))
+        .context("this system does not tell how much memory a process takes")?;
+    parse(&status, field).with_context(|| format!("no {field} of process {process}"))
+}
+
+fn parse(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_found_in_what_the_kernel_says() {
+        let status = "Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t    12 kB\n";
+        assert_eq!(parse(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(parse(status, "VmRSS:"), Some(12 << 10));
+        assert_eq!(parse(status, "VmPeak:"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! Results: the memory of very large calls and the wait of small ones, as tables and as JSON.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{load::WaitingRow, memory::MemoryRow};
+use crate::table::{Table, figure};
+
+/// All that was measured. This is the JSON output.
+#[derive(Default, Serialize)]
+pub(super) struct Report {
+    pub(super) memory: Vec<MemoryRow>,
+    pub(super) waiting: Vec<WaitingRow>,
+}
+
+impl Report {
+    pub(super) fn print(&self, json: bool) -> Result<()> {
+        if json {
+            println!("{}", serde_json::to_string_pretty(self)?);
+            return Ok(());
+        }
+        if !self.memory.is_empty() {
+            println!("one call; memory is how far it grew, in times the size of the message\n");
+            println!("{}", self.memory_table());
+        }
+        if !self.waiting.is_empty() {
+            println!("small calls at a fixed rate, from when each was due\n");
+            print!("{}", self.waiting_table());
+        }
+        Ok(())
+    }
+
+    fn memory_table(&self) -> Table {
+        let mut table = Table::new(["kind", "bytes each way", "ms", "client ×", "worker ×"]);
+        for row in &self.memory {
+            table.push(vec![
+                row.kind.name(),
+                row.size.to_string(),
+                figure(row.milliseconds),
+                format!("{:.2}", row.client_copies),
+                format!("{:.2}", row.worker_copies),
+            ]);
+        }
+        table
+    }
+
+    fn waiting_table(&self) -> Table {
+        let mut table = Table::new([
+            "beside",
+            "clients",
+            "load calls/s",
+            "load MB/s",
+            "calls",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+        ]);
+        for row in &self.waiting {
+            table.push(vec![
+                row.load
+                    .map_or_else(|| "nothing".to_owned(), super::Kind::name),
+                row.clients.to_string(),
+                figure(row.load_calls_per_s),
+                figure(row.load_calls_per_s * row.size as f64 / 1e6),
+                row.small.calls.to_string(),
+                format!("{:.2}", row.small.p50_ms),
+                format!("{:.2}", row.small.p99_ms),
+                format!("{:.2}", row.small.max_ms),
+            ]);
+        }
+        table
+    }
+}

@@ -1,0 +1,148 @@
+//! The worker that is called, and how clients find it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use pyroxene_client::{Client, ClientConfig, Proxy};
+use pyroxene_common::{
+    interfaces::{
+        calculator::{Calculator, calculator::CalculatorClient},
+        echo::{Echo, echo::EchoClient},
+    },
+    values::{Blob, Numbers, Payload},
+};
+use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_worker::Worker;
+use serde::de::DeserializeOwned;
+use tarpc::context::{self, Context};
+use tokio::process::{Child, Command};
+
+use super::Kind;
+use crate::{
+    process::{self, ChildServer},
+    rpc::systems::pyroxene::{any_port, socket_address},
+};
+
+/// The greatest message, in bytes.
+const MAX_MESSAGE: usize = 2 << 30;
+
+/// A name server in this process and a worker in one of its own.
+pub(super) struct Broker {
+    pub(super) address: String,
+    pub(super) worker: ChildServer,
+    /// Dropping it would stop it.
+    _nameserver: NameServer,
+}
+
+impl Broker {
+    pub(super) async fn start() -> Result<Self> {
+        let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
+        let address = nameserver.local_addr().to_string();
+        let program = std::env::current_exe().context("cannot tell where this program is")?;
+        let worker = ChildServer::start(&program, &["serve-large-worker", &address]).await?;
+        Ok(Self {
+            address,
+            worker,
+            _nameserver: nameserver,
+        })
+    }
+}
+
+/// Runs the worker.
+pub(crate) async fn serve(nameserver: String) -> Result<()> {
+    let worker = Worker::builder()
+        .nameserver(nameserver)
+        .max_message(MAX_MESSAGE)
+        .builtins(["calculator", "echo"])?
+        .bind()
+        .await?;
+    process::announce(socket_address(worker.local_addr())?)?;
+    worker.join().await?;
+    bail!("the worker was told to stop")
+}
+
+/// A client of the worker's objects, with a connection to each.
+pub(super) struct Caller {
+    calculator: CalculatorClient<Proxy<Calculator>>,
+    echo: EchoClient<Proxy<Echo>>,
+}
+
+impl Caller {
+    pub(super) async fn connect(nameserver: &str) -> Result<Self> {
+        let config = ClientConfig::new(nameserver)?.max_message(MAX_MESSAGE);
+        let client = Client::connect_with(config).await?;
+        Ok(Self {
+            calculator: client.object::<Calculator>("calculator").await?,
+            echo: client.object::<Echo>("echo").await?,
+        })
+    }
+
+    /// One call with about so many bytes each way. Answers the time from the call to its answer;
+    /// what is sent is made before that.
+    pub(super) async fn once(&self, kind: Kind, size: usize) -> Result<Duration> {
+        let start;
+        match kind {
+            Kind::Bytes => {
+                let data = Payload::Bytes(Blob::from(vec![1; size]));
+                start = Instant::now();
+                match self.echo.echo(context(), data).await? {
+                    Payload::Bytes(answer) if answer.0.len() == size => {}
+                    _ => bail!("something else came back"),
+                }
+            }
+            Kind::Text => {
+                let data = Payload::Text("x".repeat(size));
+                start = Instant::now();
+                match self.echo.echo(context(), data).await? {
+                    Payload::Text(answer) if answer.len() == size => {}
+                    _ => bail!("something else came back"),
+                }
+            }
+            Kind::Numbers => {
+                let length = u32::try_from(size / 8)?;
+                let values: Vec<f64> = (0..length).rev().map(f64::from).collect();
+                let numbers = Numbers::from(values);
+                start = Instant::now();
+                let sorted = self.calculator.sort(context(), numbers).await??;
+                let ends = (sorted.0.first(), sorted.0.last());
+                if ends != (Some(&0.0), Some(&f64::from(length - 1))) {
+                    bail!("something else came back");
+                }
+            }
+        }
+        Ok(start.elapsed())
+    }
+
+    /// One small call.
+    pub(super) async fn small(&self) -> Result<()> {
+        let data = Payload::Text("0123456789abcdef".repeat(4));
+        self.echo.echo(context(), data).await?;
+        Ok(())
+    }
+}
+
+fn context() -> Context {
+    let mut context = context::current();
+    context.deadline = Instant::now() + Duration::from_secs(60);
+    context
+}
+
+/// Starts this program with a hidden command, its answer on standard output.
+pub(super) fn start_client(arguments: &[String]) -> Result<Child> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    Command::new(program)
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start a client")
+}
+
+/// What a client answered.
+pub(super) async fn answer<T: DeserializeOwned>(client: Child) -> Result<T> {
+    let output = client.wait_with_output().await?;
+    if !output.status.success() {
+        bail!("a client ended with {}", output.status);
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}

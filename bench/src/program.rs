@@ -1,0 +1,136 @@
+//! The program `pyroxene`, whose daemons are measured as they are delivered.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tokio::process::Command;
+
+use crate::process::ChildServer;
+
+/// Where the program is.
+#[derive(Args)]
+pub(crate) struct ProgramOption {
+    /// The program whose daemons are measured [default: pyroxene beside this program]
+    #[arg(long, value_name = "PATH")]
+    pyroxene: Option<PathBuf>,
+}
+
+impl ProgramOption {
+    /// Finds the program.
+    pub(crate) fn find(&self) -> Result<Program> {
+        let path = match &self.pyroxene {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()
+                .context("cannot tell where this program is")?
+                .with_file_name("pyroxene"),
+        };
+        ensure!(
+            path.is_file(),
+            "there is no program at {}; build it with `cargo build --release`, or name another \
+             place with --pyroxene PATH",
+            path.display()
+        );
+        Ok(Program(path))
+    }
+}
+
+/// The program `pyroxene`.
+pub(crate) struct Program(PathBuf);
+
+impl Program {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The command that starts a name server with a store in `directory`.
+    pub(crate) fn nameserver(&self, directory: &Path, listen: &str) -> Command {
+        let store = directory.join("state.db");
+        let store = format!("sqlite:{}", store.display());
+        self.daemon(&["nameserver", "--listen", listen, "--store", &store])
+    }
+
+    /// The command that starts a worker with the built-in objects.
+    pub(crate) fn worker(&self, nameserver: SocketAddr) -> Command {
+        self.daemon(&["worker", "--nameserver", &nameserver.to_string()])
+    }
+
+    fn daemon(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.0);
+        command
+            .args(arguments)
+            .arg("--exit-with-parent")
+            .env("RUST_LOG", "error");
+        command
+    }
+
+    /// Starts a name server on a free port, with a new store in `directory`.
+    pub(crate) async fn start_nameserver(&self, directory: &Path) -> Result<ChildServer> {
+        ChildServer::start_command(self.nameserver(directory, "127.0.0.1:0")).await
+    }
+
+    /// Starts a worker with the built-in objects.
+    pub(crate) async fn start_worker(&self, nameserver: SocketAddr) -> Result<ChildServer> {
+        ChildServer::start_command(self.worker(nameserver)).await
+    }
+}
+
+/// The resident memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resident {
+    /// All of it, in bytes.
+    pub(crate) total: u64,
+    /// What belongs to the process alone: heap, stacks and changed data. The rest are pages of files,
+    /// most of all the program itself, which processes share.
+    pub(crate) anonymous: u64,
+}
+
+impl Resident {
+    /// What the kernel says of a process now.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))
+            .with_context(|| format!("cannot look at process {pid}"))?;
+        Self::parse(&status).context("the kernel does not say how much memory is resident")
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let bytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+            let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+            Some(kibibytes * 1024)
+        };
+        Some(Self {
+            total: bytes("VmRSS:")?,
+            anonymous: bytes("RssAnon:")?,
+        })
+    }
+
+    /// All of it, in megabytes (10⁶ bytes).
+    pub(crate) fn megabytes(self) -> f64 {
+        self.total as f64 / 1e6
+    }
+
+    /// What belongs to the process alone, in megabytes (10⁶ bytes).
+    pub(crate) fn anonymous_megabytes(self) -> f64 {
+        self.anonymous as f64 / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_read_from_the_kernels_words() {
+        let status = "Name:\tx\nVmRSS:\t   20540 kB\nRssAnon:\t    2660 kB\n";
+        let resident = Resident::parse(status).unwrap();
+        assert_eq!(resident.total, 20_540 * 1024);
+        assert_eq!(resident.anonymous, 2_660 * 1024);
+        assert_eq!(Resident::parse("VmRSS: many kB\n"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Durable tasks from submission to end, on every store, beside what its database does alone.
+//!
+//! A name server and its workers run in processes of their own over a new database; this process
+//! is the submitters. Everything that is measured is on disk when it is answered.
+
+mod alone;
+mod backlog;
+pub(crate) mod broker;
+mod postgres;
+mod report;
+mod stores;
+mod topics;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, builder::RangedU64ValueParser};
+use pyroxene_client::{Client, NewTask};
+
+use self::{
+    broker::Broker,
+    report::{Row, Tables},
+    stores::{StoreKind, Stores},
+};
+use crate::load::{self, Measurement, Operation};
+
+/// What to measure and how to show it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Measured seconds per figure; a fifth of that is added for warming up
+    #[arg(long, default_value = "3", value_parser = crate::rpc::parse_seconds)]
+    seconds: Duration,
+
+    /// Stores to measure, separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "sqlite,postgres"
+    )]
+    stores: Vec<StoreKind>,
+
+    /// How many submit at the same time, separated by commas; each waits for its task's end before
+    /// it submits the next
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256", value_parser = at_least_one())]
+    submitters: Vec<usize>,
+
+    /// Worker processes
+    #[arg(long, default_value_t = 1, value_parser = at_least_one())]
+    workers: usize,
+
+    /// Also measure beside so many tasks that wait; loading 1000000 of them takes a minute per store
+    #[arg(long, default_value_t = 0)]
+    backlog: usize,
+
+    /// Where the databases are made, in directories of their own; it should be on a disk [default:
+    /// the directory for temporary files]
+    #[arg(long)]
+    directory: Option<PathBuf>,
+
+    /// Measure tasks alone: no topics, and not what the database does
+    #[arg(long)]
+    only_tasks: bool,
+
+    /// Print the JSON array of the tasks' figures instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+impl Options {
+    async fn measure<O: Operation>(&self, operations: Vec<O>) -> Result<Measurement> {
+        load::run(operations, self.seconds / 5, self.seconds).await
+    }
+}
+
+/// Measures and prints. Progress goes to standard error.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let directory = options.directory.clone();
+    let directory = directory.unwrap_or_else(std::env::temp_dir);
+    let mut stores = Stores::new(&directory, &options.stores).await?;
+    let mut tables = Tables::new(alone::fsync(&directory)?);
+    for store in stores.kinds() {
+        measure_store(&options, &mut stores, store, &mut tables).await?;
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&tables.tasks)?);
+    } else {
+        let cores = std::thread::available_parallelism()?.get();
+        print!("{}", tables.render(cores));
+    }
+    Ok(())
+}
+
+async fn measure_store(
+    options: &Options,
+    stores: &mut Stores,
+    store: StoreKind,
+    tables: &mut Tables,
+) -> Result<()> {
+    let name = store.name();
+    for &submitters in &options.submitters {
+        let broker = Broker::start(&stores.new_url(store).await?, options.workers).await?;
+        let row = Row::new(
+            store,
+            submitters,
+            &tasks(options, &broker, submitters).await?,
+        );
+        eprintln!(
+            "{name}: {submitters} submitters: {:.0} tasks/s, p50 {:.2} ms",
+            row.tasks_per_s, row.p50_ms
+        );
+        tables.tasks.push(row);
+        broker.stop().await?;
+        if !options.only_tasks {
+            let rate = alone::pairs(stores, store, submitters, options.seconds).await?;
+            eprintln!("{name} alone, {submitters} at a time: {rate:?} tasks/s");
+            tables.alone.push((store, submitters, rate));
+        }
+    }
+    if !options.only_tasks {
+        let broker = Broker::start(&stores.new_url(store).await?, options.workers).await?;
+        let rows = topics::measure(options, store, &broker).await?;
+        tables.topics.extend(rows);
+        broker.stop().await?;
+    }
+    if options.backlog > 0 {
+        let rows = backlog::measure(options, stores, store).await?;
+        tables.backlog.extend(rows);
+    }
+    Ok(())
+}
+
+async fn tasks(options: &Options, broker: &Broker, submitters: usize) -> Result<Measurement> {
+    let one = || Submitter(broker.client().clone());
+    let submitters = std::iter::repeat_with(one).take(submitters);
+    options.measure(submitters.collect()).await
+}
+
+/// Submits an empty task and waits for its end, again and again.
+struct Submitter(Client);
+
+impl Operation for Submitter {
+    async fn once(&mut self) -> Result<()> {
+        let task = NewTask::new(broker::OBJECT, broker::METHOD);
+        let task = self.0.submit(task).await.context("a submission")?;
+        let result = task.wait_text().await.context("a task")?;
+        ensure!(result == "null", "an empty task answered {result}");
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Results: the rows of the JSON output, and all tables.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{alone::Pairs, stores::StoreKind};
+use crate::{
+    load::Measurement,
+    table::{Table, figure, ratio},
+};
+
+/// What a store did for so many submitters. This is an element of the JSON output.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Row {
+    pub(super) store: StoreKind,
+    /// Whether everything that was answered was on disk.
+    pub(super) fsync: bool,
+    pub(super) submitters: usize,
+    pub(super) tasks_per_s: f64,
+    /// From submission until the submitter knows the result.
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+impl Row {
+    pub(super) fn new(store: StoreKind, submitters: usize, measurement: &Measurement) -> Self {
+        Self {
+            store,
+            fsync: true,
+            submitters,
+            tasks_per_s: measurement.per_second(),
+            p50_ms: measurement.latency_us(0.5) / 1e3,
+            p99_ms: measurement.latency_us(0.99) / 1e3,
+        }
+    }
+}
+
+/// Appends of 64 bytes.
+pub(super) struct TopicRow {
+    pub(super) store: StoreKind,
+    pub(super) appenders: usize,
+    /// Whether each appends to a topic of its own.
+    pub(super) own_topics: bool,
+    pub(super) appends_per_s: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// Tasks beside others that wait.
+pub(super) struct BacklogRow {
+    pub(super) store: StoreKind,
+    pub(super) waiting: usize,
+    pub(super) submitters: usize,
+    pub(super) tasks_per_s: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// Everything that was measured.
+pub(super) struct Tables {
+    /// The median, in milliseconds.
+    fsync: f64,
+    pub(super) tasks: Vec<Row>,
+    pub(super) alone: Vec<(StoreKind, usize, Pairs)>,
+    pub(super) topics: Vec<TopicRow>,
+    pub(super) backlog: Vec<BacklogRow>,
+}
+
+impl Tables {
+    pub(super) fn new(fsync: f64) -> Self {
+        Self {
+            fsync,
+            tasks: Vec::new(),
+            alone: Vec::new(),
+            topics: Vec::new(),
+            backlog: Vec::new(),
+        }
+    }
+
+    /// All tables that have rows.
+    pub(super) fn render(&self, cores: usize) -> String {
+        let mut text = format!(
+            "{cores} cores, loopback; fsync on: it takes {:.2} ms here (median)\n",
+            self.fsync
+        );
+        let tables = [
+            (
+                "Empty tasks, from submission to the known result",
+                self.tasks(),
+            ),
+            ("Appends of 64 bytes to topics", self.topics()),
+            ("Empty tasks beside others that wait", self.backlog()),
+        ];
+        for (title, table) in tables {
+            if let Some(table) = table {
+                // Writing to a string does not fail.
+                let _ = write!(text, "\n{title}\n{table}");
+            }
+        }
+        text
+    }
+
+    fn tasks(&self) -> Option<Table> {
+        let header = ["store", "submitters", "tasks/s", "p50 ms", "p99 ms"];
+        let alone = ["alone, tasks/s", "÷ alone", "grouped, tasks/s", "÷ grouped"];
+        let alone = alone.iter().filter(|_| !self.alone.is_empty());
+        let mut table = Table::new(header.iter().chain(alone).copied());
+        for row in &self.tasks {
+            let mut line = vec![
+                row.store.name().to_owned(),
+                row.submitters.to_string(),
+                figure(row.tasks_per_s),
+                format!("{:.2}", row.p50_ms),
+                format!("{:.2}", row.p99_ms),
+            ];
+            let is_same = |(store, submitters, _): &&(StoreKind, usize, Pairs)| {
+                *store == row.store && *submitters == row.submitters
+            };
+            let pairs = self.alone.iter().find(is_same).map(|(_, _, pairs)| *pairs);
+            let pairs = pairs.unwrap_or_default();
+            for rate in [pairs.single, pairs.grouped] {
+                line.push(rate.map_or_else(String::new, figure));
+                let compared = |rate| ratio(row.tasks_per_s, rate);
+                line.push(rate.map_or_else(String::new, compared));
+            }
+            table.push(line);
+        }
+        (!self.tasks.is_empty()).then_some(table)
+    }
+
+    fn topics(&self) -> Option<Table> {
+        let mut table = Table::new([
+            "store",
+            "appenders",
+            "topics",
+            "appends/s",
+            "p50 ms",
+            "p99 ms",
+        ]);
+        for row in &self.topics {
+            let topics = if row.own_topics { row.appenders } else { 1 };
+            table.push(vec![
+                row.store.name().to_owned(),
+                row.appenders.to_string(),
+                topics.to_string(),
+                figure(row.appends_per_s),
+                format!("{:.2}", row.p50_ms),
+                format!("{:.2}", row.p99_ms),
+            ]);
+        }
+        (!self.topics.is_empty()).then_some(table)
+    }
+
+    fn backlog(&self) -> Option<Table> {
+        let header = [
+            "store",
+            "waiting",
+            "submitters",
+            "tasks/s",
+            "p50 ms",
+            "p99 ms",
+            "÷ empty",
+        ];
+        let mut table = Table::new(header);
+        let mut empty = 0.0;
+        for row in &self.backlog {
+            if row.waiting == 0 {
+                empty = row.tasks_per_s;
+            }
+            table.push(vec![
+                row.store.name().to_owned(),
+                row.waiting.to_string(),
+                row.submitters.to_string(),
+                figure(row.tasks_per_s),
+                format!("{:.2}", row.p50_ms),
+                format!("{:.2}", row.p99_ms),
+                ratio(row.tasks_per_s, empty),
+            ]);
+        }
+        (!self.backlog.is_empty()).then_some(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        Row {
+            store: StoreKind::Sqlite,
+            fsync: true,
+            submitters: 64,
+            tasks_per_s: 9000.0,
+            p50_ms: 7.0,
+            p99_ms: 12.5,
+        }
+    }
+
+    #[test]
+    fn json_has_the_agreed_names() {
+        let expected = r#"{"store":"sqlite","fsync":true,"submitters":64,"tasks_per_s":9000.0,"p50_ms":7.0,"p99_ms":12.5}"#;
+        assert_eq!(serde_json::to_string(&row()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_measured_is_shown_beside_the_database_alone() {
+        let mut tables = Tables::new(1.5);
+        tables.tasks.push(row());
+        let pairs = Pairs {
+            single: Some(450.0),
+            grouped: None,
+        };
+        tables.alone.push((StoreKind::Sqlite, 64, pairs));
+        assert_eq!(
+            tables.render(2),
+            "2 cores, loopback; fsync on: it takes 1.50 ms here (median)\n\
+             \n\
+             Empty tasks, from submission to the known result\n\
+             store   submitters  tasks/s  p50 ms  p99 ms  alone, tasks/s  ÷ alone  grouped, tasks/s  ÷ grouped\n\
+             sqlite          64     9000    7.00   12.50           450.0    20.00\n"
+        );
+    }
+}

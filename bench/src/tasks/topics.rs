@@ -1,0 +1,63 @@
+//! Appends to topics, each on disk before it is answered.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use pyroxene_client::Topic;
+
+use super::{Options, broker::Broker, report::TopicRow, stores::StoreKind};
+use crate::load::Operation;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// As small as a short message.
+const ENTRY: [u8; 64] = [7; 64];
+
+/// As many append at once, all to one topic and each to one of its own.
+pub(super) async fn measure(
+    options: &Options,
+    store: StoreKind,
+    broker: &Broker,
+) -> Result<Vec<TopicRow>> {
+    let mut rows = Vec::new();
+    for &appenders in &options.submitters {
+        for own_topics in [false, true] {
+            let appender = |number: usize| {
+                let number = if own_topics { number } else { 0 };
+                let name = format!("{appenders}-{own_topics}-{number}");
+                Appender(broker.client().topic(name))
+            };
+            let measured = options
+                .measure((0..appenders).map(appender).collect())
+                .await?;
+            let row = TopicRow {
+                store,
+                appenders,
+                own_topics,
+                appends_per_s: measured.per_second(),
+                p50_ms: measured.latency_us(0.5) / 1e3,
+                p99_ms: measured.latency_us(0.99) / 1e3,
+            };
+            eprintln!(
+                "{}: {appenders} appenders: {:.0} appends/s",
+                store.name(),
+                row.appends_per_s
+            );
+            rows.push(row);
+            if appenders == 1 {
+                // The same.
+                break;
+            }
+        }
+    }
+    Ok(rows)
+}
+
+struct Appender(Topic);
+
+impl Operation for Appender {
+    async fn once(&mut self) -> Result<()> {
+        self.0.append(ENTRY.to_vec(), PATIENCE).await?;
+        Ok(())
+    }
+}

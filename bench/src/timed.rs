@@ -1,0 +1,173 @@
+//! An object whose calls take a set time and no processor, so that two cores can play many
+//! workers; and the workers that host it, sound or faulty in a set way.
+
+mod closing;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use pyroxene_worker::{Chaos, Worker};
+use serde::Serialize;
+use tarpc::context;
+use tokio::{sync::Semaphore, time::sleep};
+
+use crate::process;
+pub(crate) use service::{TimedRequest, TimedResponse};
+
+pub(crate) const OBJECT: &str = "bench.timed";
+
+pyroxene_common::interface! {
+    /// Work that takes a set time and no processor.
+    #[name = "Bench.Timed"]
+    #[version = 1]
+    pub trait Timed in service {
+        /// Waits for a free place and keeps it for the service time. Answers how many calls were
+        /// there before it.
+        #[repeatable]
+        async fn work() -> Result<u32, String>;
+    }
+}
+
+/// In what way a worker fails at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// It refuses every call unseen, as one that is overloaded does.
+    Refuses,
+    /// It closes every connection as soon as it is made.
+    Closes,
+    /// It aborts at its first call.
+    Crashes,
+    /// Every call fails outside of the method, as one that panics does.
+    Fails,
+    /// Every call answers an error of the object's own.
+    Errors,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Refuses,
+        Self::Closes,
+        Self::Crashes,
+        Self::Fails,
+        Self::Errors,
+    ];
+
+    /// The name on the command line and in results.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// What workers one process hosts.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The name server
+    nameserver: String,
+    /// The worker's name; of several, what their names begin with
+    name: String,
+    /// How many workers
+    #[arg(long, default_value_t = 1)]
+    count: usize,
+    /// The mean time that a call keeps its place, in microseconds
+    #[arg(long)]
+    service_us: u64,
+    /// How many calls a worker serves at once
+    #[arg(long)]
+    places: usize,
+    /// How it fails
+    #[arg(long, value_enum)]
+    fault: Option<Fault>,
+}
+
+/// Hosts the workers until they are told to stop.
+pub(crate) async fn serve(arguments: Arguments) -> Result<()> {
+    if arguments.fault == Some(Fault::Closes) {
+        return closing::serve(&arguments.nameserver, &arguments.name).await;
+    }
+    let mut workers = Vec::new();
+    for number in 0..arguments.count {
+        let name = match arguments.count {
+            1 => arguments.name.clone(),
+            _ => format!("{}-{number}", arguments.name),
+        };
+        workers.push(start(&arguments, name).await?);
+    }
+    let first = workers.first().context("there is no worker to host")?;
+    process::announce(first.local_addr().to_string().parse::<SocketAddr>()?)?;
+    for ended in futures::future::join_all(workers.into_iter().map(Worker::join)).await {
+        ended?;
+    }
+    Ok(())
+}
+
+async fn start(arguments: &Arguments, name: String) -> Result<Worker> {
+    let server = Server(Arc::new(Queue {
+        places: Semaphore::new(arguments.places),
+        service: Duration::from_micros(arguments.service_us),
+        present: AtomicU32::new(0),
+        broken: arguments.fault == Some(Fault::Errors),
+    }));
+    let mut chaos = Chaos::default();
+    let mut builder = Worker::builder()
+        .nameserver(&arguments.nameserver)
+        .name(name)
+        .threads(1);
+    match arguments.fault {
+        None | Some(Fault::Errors) => {}
+        Some(Fault::Refuses) => builder = builder.max_calls(0),
+        Some(Fault::Crashes) => chaos.crash_after = Some(1),
+        Some(Fault::Fails) => chaos.fail = 1.0,
+        Some(Fault::Closes) => bail!("no worker closes every connection"),
+    }
+    let worker = builder.chaos(chaos).host(OBJECT, Timed, server);
+    Ok(worker.bind().await?)
+}
+
+#[derive(Clone)]
+struct Server(Arc<Queue>);
+
+struct Queue {
+    places: Semaphore,
+    service: Duration,
+    /// The calls that wait or are served.
+    present: AtomicU32,
+    broken: bool,
+}
+
+/// A call that counts as present for as long as this lives.
+struct Present<'a>(&'a AtomicU32);
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl service::Timed for Server {
+    async fn work(self, _: context::Context) -> Result<u32, String> {
+        let queue = &self.0;
+        if queue.broken {
+            return Err("it is broken".to_owned());
+        }
+        let before = queue.present.fetch_add(1, Ordering::Relaxed);
+        let _present = Present(&queue.present);
+        if !queue.service.is_zero() {
+            let place = queue.places.acquire().await;
+            let _place = place.map_err(|closed| closed.to_string())?;
+            // Not always the same, so that calls do not march in step.
+            sleep(queue.service.mul_f64(rand::random_range(0.5..1.5))).await;
+        }
+        Ok(before)
+    }
+}

@@ -1,0 +1,35 @@
+//! Calls whose arguments lie elsewhere than in a request.
+
+use super::{Answered, Proxy};
+use crate::error::CallError;
+use pyroxene_common::{interface::Interface, message::EncodedRequest};
+use serde::Serialize;
+use tarpc::context;
+
+impl<I: Interface> Proxy<I> {
+    /// Calls the method that `like` calls, with what `message` encodes to: a request of that method
+    /// whose bulk values need not be copied. The call goes to the instance that has the fewest calls
+    /// of this client, and elsewhere if it is lost there and may be repeated.
+    pub(crate) async fn call_as(
+        &self,
+        context: context::Context,
+        like: &I::Request,
+        message: &(impl Serialize + Sync),
+    ) -> Result<Answered<I::Response>, CallError> {
+        let mut call = self.begin_encoded(context, like, EncodedRequest::new(message), None)?;
+        call.to_the_idlest = true;
+        loop {
+            let instance = self.pick(&mut call).await?;
+            match self.attempt(&call, &instance).await {
+                Ok(response) => {
+                    return Ok(Answered {
+                        response,
+                        worker: instance.name().to_owned(),
+                        attempts: call.attempts.len() + 1,
+                    });
+                }
+                Err(error) => self.after_failure(&mut call, instance, error)?,
+            }
+        }
+    }
+}

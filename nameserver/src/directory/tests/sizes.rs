@@ -1,0 +1,19 @@
+//! What a connection to a name server keeps from its first call on: room for one call's future.
+
+use crate::directory::{Directory, DirectoryService, Limits};
+use pyroxene_common::{
+    channel::Dispatch, host::Service, interfaces::directory::Directory as Interface,
+    interfaces::directory::directory::DirectoryRequest,
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+#[tokio::test]
+async fn a_call_takes_little_room() {
+    let directory = Directory::new(Limits::default(), 1, 1, Instant::now());
+    let service = DirectoryService::new(directory);
+    let service = Arc::new(Service::<Interface, _>::new(service));
+    let call = service.dispatch(tarpc::context::current(), DirectoryRequest::Status {});
+    let size = size_of_val(&call);
+    assert!(size <= 2048, "{size} bytes");
+}

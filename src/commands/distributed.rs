@@ -1,0 +1,194 @@
+//! What the commands have in common that spread one large piece of work over all workers.
+
+mod input;
+mod numbers;
+mod output;
+mod progress;
+
+pub(crate) use input::{Input, Side, read_matrix, read_numbers};
+pub(crate) use numbers::Format;
+pub(crate) use output::{Target, write_matrix, write_numbers};
+
+use crate::{
+    cli::{ClientArguments, duration, size},
+    daemon::catch_signals,
+    failure::{Exit, Failure},
+    nameservers::explain,
+    output::{milliseconds, print_json},
+};
+use progress::Progress;
+use pyroxene_client::{CallError, Client, Distributed, DistributedError, DistributedOptions};
+use pyroxene_common::signal::StopSignals;
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{task::spawn_blocking, time::Instant};
+
+/// How work is spread.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpreadArguments {
+    /// The calculator's name
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PYROXENE_OBJECT",
+        default_value = "calculator"
+    )]
+    object: String,
+    /// Where the result goes: a file, which appears whole or not at all; - is standard output
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PYROXENE_OUTPUT",
+        default_value = "-"
+    )]
+    pub(crate) output: String,
+    /// How long all of it may take
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "1h", value_parser = duration)]
+    timeout: Duration,
+    /// How long pieces that no worker takes are tried again
+    #[arg(long, value_name = "TIME", env = "PYROXENE_PATIENCE", default_value = "10s", value_parser = duration)]
+    patience: Duration,
+    /// How many pieces each worker has in front of it
+    #[arg(long, value_name = "N", env = "PYROXENE_IN_FLIGHT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    in_flight: u16,
+    /// The greatest size of a piece, such as 4MiB; never more than a message [default: what suits
+    /// the work]
+    #[arg(long, value_name = "SIZE", env = "PYROXENE_PIECE", value_parser = size)]
+    piece: Option<u64>,
+}
+
+/// What `--json` tells of work that is done.
+#[derive(Serialize)]
+struct Summary<'a, S> {
+    #[serde(flatten)]
+    shape: S,
+    pieces: usize,
+    repeated: usize,
+    workers: &'a BTreeMap<String, usize>,
+    elapsed_ms: f64,
+}
+
+/// Work, from its input to its output.
+pub(crate) struct Job<Read, Write> {
+    pub(crate) spread: SpreadArguments,
+    pub(crate) client: ClientArguments,
+    /// Reads the input. It may take its time.
+    pub(crate) read: Read,
+    /// Writes the result. It may take its time.
+    pub(crate) write: Write,
+}
+
+impl<Read, Write> Job<Read, Write> {
+    /// Does it; `work` has the workers do their part, `shape` tells `--json` what the result is.
+    pub(crate) async fn run<I, R, F, S>(
+        self,
+        work: impl FnOnce(Client, String, I, DistributedOptions) -> F,
+        shape: impl FnOnce(&R) -> S,
+    ) -> Result<(), Failure>
+    where
+        Read: FnOnce() -> Result<I, Failure> + Send + 'static,
+        Write: FnOnce(&R, Target) -> Result<(), Failure> + Send + 'static,
+        I: Send + 'static,
+        R: Send + Sync + 'static,
+        F: Future<Output = Result<Distributed<R>, DistributedError>>,
+        S: Serialize,
+    {
+        let Self {
+            spread,
+            client: arguments,
+            read,
+            write,
+        } = self;
+        if arguments.json && spread.output == "-" {
+            let sentence = "--json prints what was done, so the result needs --output FILE";
+            return Err(Failure::usage(sentence));
+        }
+        let mut signals = catch_signals()?;
+        let client = arguments.client()?;
+        // What cannot be written is not worth calculating.
+        let target = Target::open(&spread.output)?;
+        let progress = Progress::new();
+        let options = spread.options(&progress);
+        let object = &spread.object;
+        let calculated = async {
+            let input = blocking(read).await?;
+            let began = Instant::now();
+            match work(client.clone(), object.clone(), input, options).await {
+                Ok(done) => Ok((done, began.elapsed())),
+                Err(error) => Err(explain(&client, object, error.into()).await),
+            }
+        };
+        let (done, elapsed) = unless_interrupted(&mut signals, calculated).await?;
+        progress.end();
+        let is_file = target.is_file();
+        let result = done.result;
+        let written = blocking(move || write(&result, target).map(|()| result));
+        let result = match is_file {
+            // It does not take long, and what was begun would stay behind.
+            true => written.await?,
+            false => unless_interrupted(&mut signals, written).await?,
+        };
+        if !arguments.json {
+            return Ok(());
+        }
+        print_json(&Summary {
+            shape: shape(&result),
+            pieces: done.pieces,
+            repeated: done.repeated,
+            workers: &done.workers,
+            elapsed_ms: milliseconds(elapsed),
+        })
+    }
+}
+
+/// Waits for an outcome, unless a signal to stop comes first.
+async fn unless_interrupted<T>(
+    signals: &mut StopSignals,
+    outcome: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = outcome => outcome,
+        () = signals.next() => Err(Failure::new(Exit::Failed, "interrupted before it was done")),
+    }
+}
+
+/// Runs what may wait for a file or keep a core busy.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match spawn_blocking(run).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Failure::new(Exit::Failed, error.to_string())),
+    }
+}
+
+impl SpreadArguments {
+    fn options(&self, progress: &Progress) -> DistributedOptions {
+        let options = DistributedOptions::default()
+            .timeout(self.timeout)
+            .patience(self.patience)
+            .in_flight(self.in_flight.into())
+            .progress(progress.listener());
+        match self.piece {
+            Some(bytes) => options.piece_bytes(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            None => options,
+        }
+    }
+}
+
+impl From<DistributedError> for Failure {
+    fn from(error: DistributedError) -> Self {
+        match error {
+            // Unlike other calls these do no harm if they have run: it can be tried again.
+            DistributedError::Call(error @ CallError::MaybeRan(_)) => {
+                Self::new(Exit::Unavailable, error.to_string())
+            }
+            DistributedError::Call(error) => error.into(),
+            DistributedError::LimitTooSmall { .. } => Self::usage(error.to_string())
+                .hint("allow larger messages with --max-message at the workers, or larger pieces"),
+            DistributedError::Calculator(_)
+            | DistributedError::Confused { .. }
+            | DistributedError::NotCut(_) => Self::new(Exit::Failed, error.to_string()),
+        }
+    }
+}

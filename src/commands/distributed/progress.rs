@@ -1,0 +1,59 @@
+//! The progress bar of distributed work, on standard error if that is a terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pyroxene_client::distributed::DistributedProgress;
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+/// A progress bar, or none.
+pub(super) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let template = "{bar:30} {percent}% · {msg} · {elapsed} · {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self(bar)
+    }
+
+    /// What to tell how far the work is.
+    pub(super) fn listener(&self) -> impl Fn(DistributedProgress) + Send + Sync + 'static {
+        let bar = self.0.clone();
+        move |progress| {
+            if let Some(bar) = &bar {
+                bar.set_length(progress.total);
+                bar.set_position(progress.done);
+                bar.set_message(message(progress));
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What was done, in a few words.
+fn message(progress: DistributedProgress) -> String {
+    match progress.repeated {
+        0 => format!("{} pieces", progress.pieces),
+        repeated => format!("{} pieces, {repeated} repeated", progress.pieces),
+    }
+}
