@@ -424,7 +424,10 @@ mod tests {
             instance.succeeded(Duration::from_millis(milliseconds), now);
         }
         let balancer = Balancer::new(Policy::LeastLoaded);
-        let _busy: Vec<_> = instances[..2].iter().map(|other| other.enter()).collect();
+        let _busy: Vec<_> = instances[..2]
+            .iter()
+            .map(|other| other.enter(now))
+            .collect();
         let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
         assert_eq!(picked.name(), "w2");
         let tried = [picked];

@@ -52,8 +52,8 @@ pub(crate) fn to_json(object: &ObjectEntry) -> Value {
             "state": state_name(instance.state),
             "tags": instance.tags,
         });
-        if let Some(fence) = instance.fence {
-            shown["fence"] = fence.into();
+        if let (Some(fence), Some(fields)) = (instance.fence, shown.as_object_mut()) {
+            fields.insert("fence".to_owned(), fence.into());
         }
         shown
     };

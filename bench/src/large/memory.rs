@@ -43,11 +43,7 @@ pub(super) struct MemoryRow {
 /// Makes one call with a fresh worker and a fresh client.
 pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
     let broker = Broker::start().await?;
-    let process = broker
-        .worker
-        .id()
-        .context("the worker has ended")?
-        .to_string();
+    let process = broker.worker.pid()?.to_string();
     let before = memory(&process, "VmRSS:")?;
     let arguments = [
         "large-single",

@@ -25,14 +25,6 @@ pub(super) enum Connection<'c> {
 }
 
 impl Connection<'_> {
-    /// The same connection, lent on.
-    pub(super) fn reborrow(&mut self) -> Connection<'_> {
-        match self {
-            Self::Sqlite(connection) => Connection::Sqlite(connection),
-            Self::Postgres(connection) => Connection::Postgres(connection),
-        }
-    }
-
     /// Runs one statement, and gives the rows that it returns.
     pub(super) async fn rows(
         &mut self,
