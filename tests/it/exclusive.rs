@@ -18,7 +18,7 @@ use std::{
 use tokio_util::task::AbortOnDropHandle;
 
 /// Somebody said under which fence the name is held.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Seen {
     begun: Instant,
     ended: Instant,
@@ -109,7 +109,14 @@ impl Observer {
                 }
             }
             if let Some(latest) = latest {
-                assert!(latest.fence <= now.fence, "{now:?} after {latest:?}");
+                assert!(
+                    latest.fence <= now.fence,
+                    "{} says {} after {} said {}",
+                    now.said,
+                    now.fence,
+                    latest.said,
+                    latest.fence
+                );
             }
         }
         let mut fences: Vec<u64> = seen.iter().map(|seen| seen.fence).collect();
@@ -171,15 +178,12 @@ async fn whoever_dies_one_worker_has_the_name_and_fences_grow() {
     let first = agreed(&[one, other], None).await;
 
     // What people see.
-    let looked = Ran::in_dir(
-        broker.dir(),
-        &["lookup", LEAD, "--json", "--nameserver", other],
-    );
-    let looked = looked.await.json();
+    let looked = ["lookup", LEAD, "--json", "--nameserver", other];
+    let looked = Ran::in_dir(broker.dir(), &looked).await.json();
     assert_eq!(looked["instances"][0]["worker"], first.0.as_str());
     assert_eq!(looked["instances"][0]["fence"], first.1);
-    let listed = Ran::in_dir(broker.dir(), &["list", LEAD, "--json", "--nameserver", one]);
-    let listed = listed.await.json();
+    let listed = ["list", LEAD, "--json", "--nameserver", one];
+    let listed = Ran::in_dir(broker.dir(), &listed).await.json();
     assert_eq!(listed[0]["instances"].as_array().unwrap().len(), 1);
 
     // The holder dies.
