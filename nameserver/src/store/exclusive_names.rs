@@ -61,18 +61,21 @@ async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlR
     if let Some(address) = static_address(transaction, name).await? {
         return Ok(NameClaimed::Taken { holder: address });
     }
-    if *may_take_over {
+    let mut known = current(transaction, name).await?;
+    let is_others =
+        |known: &Option<(String, Fence)>| known.as_ref().is_some_and(|(who, _)| who != holder);
+    if *may_take_over && is_others(&known) {
         // A renewal that is under way is waited for, and then the row is not one of these. One that
         // comes later finds no row.
         let ended = "DELETE FROM leases WHERE expires <= $2 AND fence IN \
                      (SELECT nameserver FROM exclusive_names WHERE name = $1)";
         let values = [name.as_str().into(), now.into()];
         transaction.sql.execute(ended, &values).await?;
+        known = current(transaction, name).await?;
     }
-    let fence = match current(transaction, name).await? {
-        Some((current, _)) if current != *holder => {
-            return Ok(NameClaimed::Taken { holder: current });
-        }
+    let fence = match known {
+        Some((known, _)) if known != *holder => return Ok(NameClaimed::Taken { holder: known }),
+        // Nobody else had it in between, whoever stood up for the holder.
         Some((_, fence)) => fence,
         None => next_fence(transaction).await?,
     };

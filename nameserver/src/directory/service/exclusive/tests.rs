@@ -34,7 +34,10 @@ impl Docket {
         if !self.lives(lease) {
             return Answer::LeaseLost;
         }
-        if may_take_over && let Some((_, _, standing)) = self.names.get(&claim.name) {
+        if may_take_over
+            && let Some((holder, _, standing)) = self.names.get(&claim.name)
+            && *holder != claim.holder
+        {
             let ended = standing.iter().copied();
             let ended: Vec<i64> = ended.filter(|lease| !self.lives(*lease)).collect();
             for lease in ended {
