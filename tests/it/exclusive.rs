@@ -186,6 +186,17 @@ async fn whoever_dies_one_worker_has_the_name_and_fences_grow() {
     let listed = Ran::in_dir(broker.dir(), &listed).await.json();
     assert_eq!(listed[0]["instances"].as_array().unwrap().len(), 1);
 
+    // Nobody gets it past the store, wherever they try.
+    for address in [one, other] {
+        for further in [&[][..], &["--exclusive"]] {
+            let hijack = ["register", LEAD, "127.0.0.1:1", "--nameserver", address];
+            let hijack = [&hijack[..], further].concat();
+            let refused = Ran::in_dir(broker.dir(), &hijack).await;
+            assert!(refused.error(1).contains("'lead'"), "{refused:?}");
+        }
+    }
+    assert_eq!(agreed(&[one, other], None).await, first);
+
     // The holder dies.
     let died = Instant::now();
     broker.worker(&first.0).kill().await;

@@ -29,7 +29,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `pyroxene` with a subcommand, flags and environment variables, and nothing else from the environment that would set other flags.
+    /// Starts `pyroxene` with a subcommand, flags and environment variables, and nothing else from the
+    /// environment that would set other flags.
     pub(super) fn spawn(
         subcommand: &str,
         flags: &[String],
