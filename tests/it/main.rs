@@ -35,5 +35,6 @@ mod shell;
 mod stock_tarpc;
 mod store_away;
 mod tasks;
+mod terminal;
 mod topics;
 mod wire;
