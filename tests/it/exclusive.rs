@@ -202,7 +202,7 @@ async fn whoever_dies_one_worker_has_the_name_and_fences_grow() {
     broker.worker(&first.0).kill().await;
     let second = agreed(&[one, other], Some(&first)).await;
     assert!(second.1 > first.1 && second.0 != first.0);
-    assert!(died.elapsed() < seconds(6), "{:?}", died.elapsed());
+    assert!(died.elapsed() < seconds(4), "{:?}", died.elapsed());
     broker.add_leader("l3").await;
     observer.ask_worker("l3", broker.worker("l3").address());
 
