@@ -18,8 +18,8 @@ use anyhow::Result;
 use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use serde::Serialize;
 
+pub(crate) use self::floor::serve as serve_bytes;
 use self::{broker::Broker, floor::Floor, kernels::Kernels, python::Python, report::Report};
-pub(crate) use self::{broker::serve_worker, floor::serve as serve_floor};
 
 /// What to measure and how to show it.
 #[derive(Args)]

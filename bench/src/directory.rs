@@ -26,7 +26,7 @@ use crate::{
     process::ChildServer,
     program::{Program, ProgramOption, Resident},
 };
-pub(crate) use fleet::serve_workers;
+pub(crate) use fleet::serve as serve_fleet;
 use population::Population;
 
 /// What to measure and how to show it.

@@ -19,7 +19,6 @@ use self::{
     report::Row,
     work::{Sample, Work},
 };
-pub(crate) use cluster::{serve_nameserver, serve_worker};
 
 /// What to measure and how to show it.
 #[derive(Args)]

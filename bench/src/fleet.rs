@@ -1,19 +1,14 @@
 //! A name server and workers with the timed object, each in a process of its own, and clients of
 //! theirs in this one.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use pyroxene_client::{Client, ClientConfig, Policy, Proxy};
-use pyroxene_common::endpoint::Endpoint;
-use pyroxene_nameserver::{NameServer, NameServerConfig};
 
 use crate::{
-    process::{self, ChildServer},
+    daemon::ANY_PORT,
+    process::ChildServer,
     timed::{Fault, OBJECT, Timed},
 };
 
@@ -43,7 +38,6 @@ impl Kind {
 
 /// A running name server, and where it is.
 pub(crate) struct Fleet {
-    program: PathBuf,
     nameserver: Option<ChildServer>,
     address: SocketAddr,
 }
@@ -51,12 +45,9 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts the name server.
     pub(crate) async fn start() -> Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut fleet = Self {
-            program,
             nameserver: None,
-            address: any,
+            address: ANY_PORT,
         };
         fleet.start_nameserver().await?;
         Ok(fleet)
@@ -65,7 +56,8 @@ impl Fleet {
     /// Starts the name server; the second time where it was before.
     pub(crate) async fn start_nameserver(&mut self) -> Result<()> {
         let listen = self.address.to_string();
-        let server = ChildServer::start(&self.program, &["serve-name-server", &listen]).await?;
+        let arguments = ["serve", "name-server", "--listen", &listen];
+        let server = ChildServer::start_this(&arguments).await?;
         self.address = server.address();
         self.nameserver = Some(server);
         Ok(())
@@ -83,9 +75,17 @@ impl Fleet {
         let service = format!("--service-us={}", kind.service.as_micros());
         let places = format!("--places={}", kind.places);
         let fault = kind.fault.map(|fault| format!("--fault={}", fault.name()));
-        let mut arguments = vec!["serve-timed", &nameserver, name, &count, &service, &places];
+        let mut arguments = vec![
+            "serve",
+            "timed",
+            &nameserver,
+            name,
+            &count,
+            &service,
+            &places,
+        ];
         arguments.extend(fault.as_deref());
-        ChildServer::start(&self.program, &arguments).await
+        ChildServer::start_this(&arguments).await
     }
 
     /// Starts sound workers: `w0`, `w1` and so on.
@@ -125,11 +125,4 @@ impl Fleet {
             None => Ok(()),
         }
     }
-}
-
-/// Runs a name server.
-pub(crate) async fn serve_nameserver(listen: SocketAddr) -> Result<()> {
-    let nameserver = NameServer::bind(NameServerConfig::new(Endpoint::from(listen))).await?;
-    process::announce(nameserver.local_addr().to_string().parse()?)?;
-    std::future::pending().await
 }

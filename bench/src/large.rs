@@ -21,7 +21,6 @@ use self::report::Report;
 pub(crate) use self::{
     load::{Loader, Prober, run_loader, run_prober},
     memory::{Single, run_single},
-    worker::serve as serve_worker,
 };
 
 /// What to measure and how to show it.

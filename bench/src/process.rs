@@ -7,7 +7,7 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -39,6 +39,11 @@ impl ChildServer {
         let mut command = Command::new(program);
         command.args(arguments);
         Self::start_command(command).await
+    }
+
+    /// Starts this program with a hidden command.
+    pub(crate) async fn start_this(arguments: &[&str]) -> Result<Self> {
+        Self::start(&this_program()?, arguments).await
     }
 
     /// As [`start`](Self::start), with a command that has its arguments and environment.
@@ -109,6 +114,11 @@ impl ChildServer {
         }
         Ok(())
     }
+}
+
+/// Where this program is.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where this program is")
 }
 
 /// The address is the last word: a daemon of `pyroxene` says before it what it is.

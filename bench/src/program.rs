@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tokio::process::Command;
 
-use crate::process::ChildServer;
+use crate::process::{ChildServer, this_program};
 
 /// Where the program is.
 #[derive(Args)]
@@ -25,9 +25,7 @@ impl ProgramOption {
     pub(crate) fn find(&self) -> Result<Program> {
         let path = match &self.pyroxene {
             Some(path) => path.clone(),
-            None => std::env::current_exe()
-                .context("cannot tell where this program is")?
-                .with_file_name("pyroxene"),
+            None => this_program()?.with_file_name("pyroxene"),
         };
         ensure!(
             path.is_file(),

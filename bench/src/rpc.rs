@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::{Args, builder::RangedU64ValueParser};
 
 use self::report::Row;
-pub(crate) use self::systems::{System, pyroxene::serve_worker};
+pub(crate) use self::systems::{System, pyroxene::serve_echo};
 
 const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
 

@@ -5,7 +5,7 @@
 
 mod alone;
 mod backlog;
-pub(crate) mod broker;
+mod broker;
 mod postgres;
 mod report;
 mod stores;
@@ -17,6 +17,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, builder::RangedU64ValueParser};
 use pyroxene_client::{Client, NewTask};
 
+pub(crate) use self::broker::serve_empty;
 use self::{
     broker::Broker,
     report::{Row, Tables},

@@ -79,7 +79,7 @@ fn a_server_ends_when_its_input_closes_even_with_a_client_connected() {
     // The others have secrets to share with their clients first.
     for system in SYSTEMS.iter().filter(|system| !SECURED.contains(system)) {
         let mut server = Command::new(PROGRAM)
-            .args(["serve-rpc", system])
+            .args(["serve", "rpc", system])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

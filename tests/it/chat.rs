@@ -231,6 +231,13 @@ async fn who_left_comes_back_at_once_whichever_worker_it_meets() {
         assert!(ana.line().await.ends_with(&line));
         assert!(ana.exit().await.success(), "{line}");
     }
+    // Nor does it matter where one who only looked in says goodbye.
+    for visit in 0..10 {
+        let mut bob = broker.start_command("shell", &["--as", "bob"]);
+        bob.write(&["/list".to_owned()]).await;
+        bob.end_input();
+        assert!(bob.exit().await.success(), "visit {visit}");
+    }
 }
 
 /// The token of a new user, in a file.

@@ -3,21 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use pyroxene_client::{Client, ClientConfig, Proxy};
 use pyroxene_common::interfaces::{
     calculator::{Calculator, calculator::CalculatorClient},
     hash::{Hash, hash::HashClient},
 };
-use pyroxene_nameserver::{NameServer, NameServerConfig};
-use pyroxene_worker::Worker;
 use tarpc::context::{self, Context};
 
 use super::{FACTORIAL, Kernel, kernels::Kernels};
-use crate::{
-    process::{self, ChildServer},
-    rpc::systems::pyroxene::{any_port, socket_address},
-};
+use crate::{daemon, process::ChildServer};
 
 /// The greatest message, in bytes: the text is larger than what is allowed by default.
 const MAX_MESSAGE: usize = 1 << 30;
@@ -27,23 +22,23 @@ pub(super) struct Broker {
     worker: ChildServer,
     calculator: CalculatorClient<Proxy<Calculator>>,
     hash: HashClient<Proxy<Hash>>,
-    /// Dropping it would stop it.
-    _nameserver: NameServer,
+    nameserver: ChildServer,
 }
 
 impl Broker {
     pub(super) async fn start() -> Result<Self> {
-        let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
-        let address = nameserver.local_addr().to_string();
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let worker = ChildServer::start(&program, &["serve-compute-worker", &address]).await?;
+        let nameserver = daemon::start_nameserver().await?;
+        let address = nameserver.address().to_string();
+        let limit = format!("--max-message={MAX_MESSAGE}");
+        let arguments = ["serve", "builtins", &address, "calculator,hash", &limit];
+        let worker = ChildServer::start_this(&arguments).await?;
         let config = ClientConfig::new(&address)?.max_message(MAX_MESSAGE);
         let client = Client::connect_with(config).await?;
         Ok(Self {
             worker,
             calculator: client.object::<Calculator>("calculator").await?,
             hash: client.object::<Hash>("hash").await?,
-            _nameserver: nameserver,
+            nameserver,
         })
     }
 
@@ -95,7 +90,8 @@ impl Broker {
     }
 
     pub(super) async fn stop(self) -> Result<()> {
-        self.worker.stop().await
+        self.worker.stop().await?;
+        self.nameserver.stop().await
     }
 }
 
@@ -103,17 +99,4 @@ fn context() -> Context {
     let mut context = context::current();
     context.deadline = Instant::now() + Duration::from_secs(60);
     context
-}
-
-/// Runs the worker.
-pub(crate) async fn serve_worker(nameserver: String) -> Result<()> {
-    let worker = Worker::builder()
-        .nameserver(nameserver)
-        .max_message(MAX_MESSAGE)
-        .builtins(["calculator", "hash"])?
-        .bind()
-        .await?;
-    process::announce(socket_address(worker.local_addr())?)?;
-    worker.join().await?;
-    bail!("the worker was told to stop")
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -19,8 +19,7 @@ pub(super) struct Floor {
 
 impl Floor {
     pub(super) async fn start() -> Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let server = ChildServer::start(&program, &["serve-compute-floor"]).await?;
+        let server = ChildServer::start_this(&["serve", "bytes"]).await?;
         let stream = TcpStream::connect(server.address()).await?;
         stream.set_nodelay(true)?;
         Ok(Self {

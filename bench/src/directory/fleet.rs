@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_worker::Worker;
 
@@ -21,25 +21,25 @@ pub(super) async fn start(
     count: usize,
     objects: &str,
 ) -> Result<Vec<ChildServer>> {
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
     let mut processes = Vec::new();
     for number in 0..PROCESSES {
         let (first, end) = (count * number / PROCESSES, count * (number + 1) / PROCESSES);
         let arguments = [
-            "serve-directory-workers",
+            "serve",
+            "fleet",
             &nameserver.to_string(),
             objects,
             &first.to_string(),
             &end.to_string(),
         ];
-        processes.push(ChildServer::start(&program, &arguments).await?);
+        processes.push(ChildServer::start_this(&arguments).await?);
     }
     Ok(processes)
 }
 
 /// Runs the workers from number `first` to before number `end`. They are the library's own, with
 /// their sessions and heartbeats; each has one thread for heavy calls.
-pub(crate) async fn serve_workers(
+pub(crate) async fn serve(
     nameserver: String,
     objects: String,
     first: usize,

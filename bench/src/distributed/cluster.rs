@@ -1,15 +1,11 @@
 //! A name server and workers, each in a process of its own.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use pyroxene_client::{Client, ClientConfig};
-use pyroxene_common::endpoint::Endpoint;
-use pyroxene_nameserver::{NameServer, NameServerConfig};
-use pyroxene_worker::Worker;
-use std::net::SocketAddr;
 
-use crate::process::{self, ChildServer};
+use crate::{daemon, process::ChildServer};
 
 /// The name of the object.
 pub(super) const OBJECT: &str = "calculator";
@@ -32,13 +28,14 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn start(workers: usize, threads: usize) -> Result<Self> {
-        let program = env::current_exe().context("cannot find this program")?;
-        let nameserver = ChildServer::start(&program, &["serve-distributed-nameserver"]).await?;
+        let nameserver = daemon::start_nameserver().await?;
         let address = nameserver.address().to_string();
+        let limit = format!("--max-message={MAX_MESSAGE}");
+        let threads = format!("--threads={threads}");
         let mut started = Vec::new();
         for _ in 0..workers {
-            let arguments = ["serve-distributed-worker", &address, &threads.to_string()];
-            started.push(ChildServer::start(&program, &arguments).await?);
+            let arguments = ["serve", "builtins", &address, OBJECT, &limit, &threads];
+            started.push(ChildServer::start_this(&arguments).await?);
         }
         let large = ClientConfig::new(&address)?.max_message(MAX_MESSAGE);
         Ok(Self {
@@ -92,29 +89,4 @@ fn cpu_time(stat: &PathBuf) -> Result<Duration> {
         }
         _ => bail!("{stat:?} does not tell processor times"),
     }
-}
-
-fn any_port() -> Endpoint {
-    Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
-}
-
-/// Runs the name server.
-pub(crate) async fn serve_nameserver() -> Result<()> {
-    let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
-    process::announce(nameserver.local_addr().to_string().parse()?)?;
-    std::future::pending().await
-}
-
-/// Runs a worker.
-pub(crate) async fn serve_worker(nameserver: String, threads: usize) -> Result<()> {
-    let worker = Worker::builder()
-        .nameserver(nameserver)
-        .threads(threads)
-        .max_message(MAX_MESSAGE)
-        .builtins([OBJECT])?
-        .bind()
-        .await?;
-    process::announce(worker.local_addr().to_string().parse()?)?;
-    worker.join().await?;
-    bail!("the worker was told to stop")
 }

@@ -15,6 +15,7 @@ use tokio::{process::Command, task::JoinSet};
 
 use crate::{
     figure::{Figure, Target},
+    process::this_program,
     program::{Program, Resident},
 };
 
@@ -45,9 +46,8 @@ pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let nameserver = program.start_nameserver(directory.path()).await?;
     let worker = program.start_worker(nameserver.address()).await?;
-    let this = std::env::current_exe().context("cannot tell where this program is")?;
-    let output = Command::new(this)
-        .arg("footprint-calls")
+    let output = Command::new(this_program()?)
+        .args(["call", "footprint-calls"])
         .arg(nameserver.address().to_string())
         .args([worker.pid()?, nameserver.pid()?].map(|pid| pid.to_string()))
         .arg(calls.to_string())

@@ -11,54 +11,40 @@ use pyroxene_common::{
     },
     values::{Blob, Numbers, Payload},
 };
-use pyroxene_nameserver::{NameServer, NameServerConfig};
-use pyroxene_worker::Worker;
 use serde::de::DeserializeOwned;
 use tarpc::context::{self, Context};
 use tokio::process::{Child, Command};
 
 use super::Kind;
 use crate::{
-    process::{self, ChildServer},
-    rpc::systems::pyroxene::{any_port, socket_address},
+    daemon,
+    process::{ChildServer, this_program},
 };
 
 /// The greatest message, in bytes.
 const MAX_MESSAGE: usize = 2 << 30;
 
-/// A name server in this process and a worker in one of its own.
+/// A name server and a worker, each in a process of its own.
 pub(super) struct Broker {
     pub(super) address: String,
     pub(super) worker: ChildServer,
-    /// Dropping it would stop it.
-    _nameserver: NameServer,
+    /// Dropping it would end it.
+    _nameserver: ChildServer,
 }
 
 impl Broker {
     pub(super) async fn start() -> Result<Self> {
-        let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
-        let address = nameserver.local_addr().to_string();
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let worker = ChildServer::start(&program, &["serve-large-worker", &address]).await?;
+        let nameserver = daemon::start_nameserver().await?;
+        let address = nameserver.address().to_string();
+        let limit = format!("--max-message={MAX_MESSAGE}");
+        let arguments = ["serve", "builtins", &address, "calculator,echo", &limit];
+        let worker = ChildServer::start_this(&arguments).await?;
         Ok(Self {
             address,
             worker,
             _nameserver: nameserver,
         })
     }
-}
-
-/// Runs the worker.
-pub(crate) async fn serve(nameserver: String) -> Result<()> {
-    let worker = Worker::builder()
-        .nameserver(nameserver)
-        .max_message(MAX_MESSAGE)
-        .builtins(["calculator", "echo"])?
-        .bind()
-        .await?;
-    process::announce(socket_address(worker.local_addr())?)?;
-    worker.join().await?;
-    bail!("the worker was told to stop")
 }
 
 /// A client of the worker's objects, with a connection to each.
@@ -129,8 +115,8 @@ fn context() -> Context {
 
 /// Starts this program with a hidden command, its answer on standard output.
 pub(super) fn start_client(arguments: &[String]) -> Result<Child> {
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
-    Command::new(program)
+    Command::new(this_program()?)
+        .arg("call")
         .args(arguments)
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)

@@ -9,10 +9,7 @@ pub(crate) mod secured;
 pub(crate) mod tarpc_peer;
 pub(crate) mod tonic_peer;
 
-use std::{
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-};
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -92,9 +89,7 @@ impl System {
             System::TarpcInline => tarpc_peer::serve(listen().await?, Handlers::Inline).await,
             System::Tonic => tonic_peer::serve(listen().await?).await,
             System::PyroxeneDirect => pyroxene::serve_direct().await,
-            System::PyroxeneBalanced | System::PyroxeneThree => {
-                pyroxene::serve_balanced(&this_program()?).await
-            }
+            System::PyroxeneBalanced | System::PyroxeneThree => pyroxene::serve_balanced().await,
             System::PyroxeneTls => secured::serve_tls(&secrets()?).await,
             System::PyroxeneAuthorised => secured::serve_authorised(&secrets()?).await,
         }
@@ -104,7 +99,7 @@ impl System {
     /// stops it.
     pub(crate) async fn measure(self, cell: Cell, windows: Windows) -> Result<Measurement> {
         let secrets = self.is_secured().then(Secrets::create).transpose()?;
-        let server = self.start(&this_program()?, secrets.as_ref()).await?;
+        let server = self.start(secrets.as_ref()).await?;
         let secrets = || secrets.as_ref().context("there are no secrets");
         let (address, in_flight) = (server.address(), cell.in_flight);
         let measurement = match self {
@@ -145,17 +140,13 @@ impl System {
         Ok(measurement)
     }
 
-    async fn start(self, program: &Path, secrets: Option<&Secrets>) -> Result<ChildServer> {
+    async fn start(self, secrets: Option<&Secrets>) -> Result<ChildServer> {
         let name = self.name();
-        let mut arguments = vec!["serve-rpc", &name];
+        let mut arguments = vec!["serve", "rpc", &name];
         let secrets = secrets.map(|secrets| secrets.path().to_string_lossy());
         arguments.extend(secrets.as_deref());
-        ChildServer::start(program, &arguments).await
+        ChildServer::start_this(&arguments).await
     }
-}
-
-fn this_program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot tell where this program is")
 }
 
 /// Takes a free port and announces it.

@@ -1,17 +1,11 @@
 //! A name server over a store, and workers, each in a process of its own.
 
-use std::path::Path;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use pyroxene_client::Client;
-use pyroxene_nameserver::{NameServer, NameServerConfig};
 use pyroxene_worker::Worker;
 use tarpc::context;
 
-use crate::{
-    process::{self, ChildServer},
-    rpc::systems::pyroxene::{any_port, socket_address},
-};
+use crate::{daemon, process::ChildServer};
 
 /// The object whose method does nothing.
 pub(super) const OBJECT: &str = "bench.empty";
@@ -37,24 +31,10 @@ impl service::Empty for Server {
     async fn run(self, _: context::Context) {}
 }
 
-/// Serves the name server of a store.
-pub(crate) async fn serve_nameserver(store: &str) -> Result<()> {
-    let config = NameServerConfig::new(any_port()).store(store.parse()?);
-    let nameserver = NameServer::bind(config).await?;
-    process::announce(socket_address(nameserver.local_addr())?)?;
-    std::future::pending().await
-}
-
 /// Serves the empty object.
-pub(crate) async fn serve_worker(nameserver: String) -> Result<()> {
-    let worker = Worker::builder()
-        .nameserver(nameserver)
-        .host(OBJECT, Empty, Server)
-        .bind()
-        .await?;
-    process::announce(socket_address(worker.local_addr())?)?;
-    worker.join().await?;
-    bail!("the worker was told to stop")
+pub(crate) async fn serve_empty(nameserver: String) -> Result<()> {
+    let worker = Worker::builder().nameserver(nameserver);
+    daemon::serve_worker(worker.host(OBJECT, Empty, Server)).await
 }
 
 /// All of it, and a client.
@@ -67,12 +47,12 @@ pub(super) struct Broker {
 impl Broker {
     /// Starts it over a store.
     pub(super) async fn start(store: &str, workers: usize) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let nameserver = start(&program, &["serve-tasks-nameserver", store]).await?;
+        let arguments = ["serve", "name-server", "--store", store];
+        let nameserver = ChildServer::start_this(&arguments).await?;
         let address = nameserver.address().to_string();
         let mut processes = Vec::new();
         for _ in 0..workers {
-            processes.push(start(&program, &["serve-tasks-worker", &address]).await?);
+            processes.push(ChildServer::start_this(&["serve", "empty", &address]).await?);
         }
         Ok(Self {
             nameserver,
@@ -92,8 +72,4 @@ impl Broker {
         }
         self.nameserver.stop().await
     }
-}
-
-async fn start(program: &Path, arguments: &[&str]) -> Result<ChildServer> {
-    ChildServer::start(program, arguments).await
 }

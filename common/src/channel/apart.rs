@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::{
     cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Condvar, LazyLock, Mutex, PoisonError},
     task::{Context, Waker},
@@ -33,9 +34,11 @@ pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Whether the encoding of a value is so large. Finding out takes no longer than encoding a value
-/// of that size, and next to nothing for bulk values.
+/// of that size, and next to nothing for bulk values. One whose encoder panics is not large: that is
+/// for whoever encodes it to tell.
 pub(super) fn is_worthwhile<T: Serialize>(value: &T) -> bool {
-    crate::codec::is_longer_than(WORTHWHILE, value)
+    let look = || crate::codec::is_longer_than(WORTHWHILE, value);
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
 }
 
 /// A place among those who work apart. There is one for every two cores, since those who serve

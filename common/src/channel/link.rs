@@ -345,7 +345,7 @@ mod tests {
     fn a_very_large_buffer_is_not_kept() {
         let (mut link, _) = link();
         link.limit = 2 * KEPT_BUFFER;
-        for (size, is_kept) in [(KEPT_BUFFER / 2, true), (KEPT_BUFFER, false)] {
+        for (size, is_kept) in [(DEFAULT_MAX_MESSAGE, true), (KEPT_BUFFER, false)] {
             let header = FrameHeader {
                 kind: FrameKind::Call,
                 len: size,

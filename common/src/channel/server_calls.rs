@@ -111,12 +111,11 @@ impl ServerCalls {
         serial: u64,
         answer: Result<R, Unanswered>,
     ) {
-        let is_large = answer.as_ref().is_ok_and(is_worthwhile);
         let mut answer = Some(answer);
         loop {
             // Registered before the look at the outbox, so that no emptying in between is missed.
             let emptied = self.emptied.notified();
-            if self.try_finish(id, serial, &mut answer, is_large) {
+            if self.try_finish(id, serial, &mut answer) {
                 return;
             }
             emptied.await;
@@ -129,13 +128,17 @@ impl ServerCalls {
         id: u64,
         serial: u64,
         answer: &mut Option<Result<R, Unanswered>>,
-        is_large: bool,
     ) -> bool {
-        let mut state = self.lock();
-        if state.outbox.len() >= self.settings.max_buffered {
+        let limit = self.settings.max_send;
+        let has_room = |state: &State| state.outbox.len() < self.settings.max_buffered;
+        if !has_room(&self.lock()) {
             return false;
         }
-        let limit = self.settings.max_send;
+        let is_large = matches!(answer, Some(Ok(answer)) if is_worthwhile(answer));
+        let mut state = self.lock();
+        if !has_room(&state) {
+            return false;
+        }
         if is_large && state.awaits(id, serial) {
             // Nobody else waits for the lock while it is encoded.
             drop(state);

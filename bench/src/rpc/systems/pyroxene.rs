@@ -1,12 +1,11 @@
 //! This project: one worker called at its address, and three behind a name server.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path};
+use std::{collections::HashMap, net::SocketAddr};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use pyroxene_client::{Client, Direct, Proxy};
 use pyroxene_common::{
-    endpoint::Endpoint,
     host::{Host, HostConfig, Object},
     interfaces::directory::News,
     values::Blob,
@@ -16,7 +15,10 @@ use pyroxene_worker::Worker;
 use tarpc::context;
 
 use super::Echo;
-use crate::process::{self, ChildServer};
+use crate::{
+    daemon::{self, ANY_PORT, socket_address},
+    process::{self, ChildServer},
+};
 
 pub(super) const OBJECT: &str = "bench.echo";
 
@@ -45,45 +47,31 @@ impl service::EchoService for Server {
     async fn other(self, _: context::Context) {}
 }
 
-pub(crate) fn any_port() -> Endpoint {
-    Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 0)))
-}
-
-pub(crate) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
-    Ok(endpoint.to_string().parse()?)
-}
-
 /// Serves the object at an address, without a name server.
 pub(crate) async fn serve_direct() -> Result<()> {
     let object = Object::from_service::<EchoService, _>(Server);
     let objects = HashMap::from([(OBJECT.to_owned(), object)]);
-    let host = Host::bind(HostConfig::new(any_port(), "bench"), objects).await?;
+    let host = Host::bind(HostConfig::new(ANY_PORT.into(), "bench"), objects).await?;
     process::announce(socket_address(host.local_addr())?)?;
     std::future::pending().await
 }
 
 /// Runs a name server, and three workers in processes of their own.
-pub(crate) async fn serve_balanced(program: &Path) -> Result<()> {
-    let nameserver = NameServer::bind(NameServerConfig::new(any_port())).await?;
+pub(crate) async fn serve_balanced() -> Result<()> {
+    let nameserver = NameServer::bind(NameServerConfig::new(ANY_PORT.into())).await?;
     let address = nameserver.local_addr().to_string();
     let mut workers = Vec::new();
     for _ in 0..3 {
-        workers.push(ChildServer::start(program, &["serve-rpc-worker", &address]).await?);
+        workers.push(ChildServer::start_this(&["serve", "echo", &address]).await?);
     }
     process::announce(socket_address(nameserver.local_addr())?)?;
     std::future::pending().await
 }
 
 /// Runs one of the three workers.
-pub(crate) async fn serve_worker(nameserver: String) -> Result<()> {
-    let worker = Worker::builder()
-        .nameserver(nameserver)
-        .host(OBJECT, EchoService, Server)
-        .bind()
-        .await?;
-    process::announce(socket_address(worker.local_addr())?)?;
-    worker.join().await?;
-    bail!("the worker was told to stop")
+pub(crate) async fn serve_echo(nameserver: String) -> Result<()> {
+    let worker = Worker::builder().nameserver(nameserver);
+    daemon::serve_worker(worker.host(OBJECT, EchoService, Server)).await
 }
 
 /// Opens one connection that all callers share.

@@ -22,11 +22,11 @@ use pyroxene_nameserver::{
 };
 use tempfile::TempDir;
 
-use super::pyroxene::{
-    Caller, EchoService, OBJECT, Server, any_port, callers, service::EchoServiceClient,
-    socket_address,
+use super::pyroxene::{Caller, EchoService, OBJECT, Server, callers, service::EchoServiceClient};
+use crate::{
+    daemon::{ANY_PORT, socket_address},
+    process,
 };
-use crate::process;
 
 const USER: &str = "ana";
 
@@ -80,7 +80,7 @@ pub(crate) async fn serve_tls(directory: &Path) -> Result<()> {
         certificate: directory.join("server.crt"),
         key: directory.join("server.key"),
     };
-    let mut config = HostConfig::new(any_port(), "bench");
+    let mut config = HostConfig::new(ANY_PORT.into(), "bench");
     config.tls = Some(TlsServer::new(own, None, ClientAuth::None)?);
     let host = Host::bind(config, objects()).await?;
     process::announce(socket_address(host.local_addr())?)?;
@@ -94,7 +94,7 @@ pub(crate) async fn serve_authorised(directory: &Path) -> Result<()> {
     let _name_server = NameServer::bind(beside).await?;
     let gate = Gate::default();
     gate.trust(0, domain_key(&users)?.public(), Clock::Own);
-    let mut config = HostConfig::new(any_port(), "bench");
+    let mut config = HostConfig::new(ANY_PORT.into(), "bench");
     config.gate = Some(Arc::new(gate));
     let host = Host::bind(config, objects()).await?;
     process::announce(socket_address(host.local_addr())?)?;

@@ -270,13 +270,12 @@ impl Presence {
 
     /// A member goes.
     pub(super) async fn leave(&self, name: &str, session: Option<&str>) {
-        if self.session(name).is_none() {
+        let leaves = |there: &String| session.is_none_or(|session| session == there);
+        if !self.session(name).as_ref().is_some_and(leaves) {
+            // It may have come in elsewhere, and one who had the name before may be gone.
             self.glance().await;
         }
-        let Some(there) = self.session(name) else {
-            return;
-        };
-        if session.is_none_or(|session| session == there) {
+        if let Some(there) = self.session(name).filter(leaves) {
             self.forget(&there);
             self.awake.notify_one();
             self.glance().await;

@@ -1,0 +1,82 @@
+//! Name servers and workers of this project, each in a process of this program.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pyroxene_common::{endpoint::Endpoint, wire::DEFAULT_MAX_MESSAGE};
+use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_worker::{Worker, WorkerBuilder};
+
+use crate::process::{self, ChildServer};
+
+/// A free port of loopback.
+pub(crate) const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// What a name server needs.
+#[derive(Args)]
+pub(crate) struct NameServerArguments {
+    /// Where it listens
+    #[arg(long, default_value_t = ANY_PORT)]
+    listen: SocketAddr,
+    /// Its store; without one it keeps nothing
+    #[arg(long)]
+    store: Option<String>,
+}
+
+/// What a worker with built-in objects needs.
+#[derive(Args)]
+pub(crate) struct BuiltinsArguments {
+    /// The name server
+    nameserver: String,
+    /// The objects, separated by commas
+    objects: String,
+    /// The greatest message, in bytes
+    #[arg(long, default_value_t = DEFAULT_MAX_MESSAGE)]
+    max_message: usize,
+    /// The threads of its compute pool [default: one for each core]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Starts a name server that keeps nothing, on a free port.
+pub(crate) async fn start_nameserver() -> Result<ChildServer> {
+    ChildServer::start_this(&["serve", "name-server"]).await
+}
+
+/// Runs a name server.
+pub(crate) async fn serve_nameserver(arguments: NameServerArguments) -> Result<()> {
+    let mut config = NameServerConfig::new(Endpoint::from(arguments.listen));
+    if let Some(store) = arguments.store {
+        config = config.store(store.parse()?);
+    }
+    let nameserver = NameServer::bind(config).await?;
+    process::announce(socket_address(nameserver.local_addr())?)?;
+    std::future::pending().await
+}
+
+/// Runs a worker with built-in objects.
+pub(crate) async fn serve_builtins(arguments: BuiltinsArguments) -> Result<()> {
+    let mut worker = Worker::builder()
+        .nameserver(arguments.nameserver)
+        .max_message(arguments.max_message)
+        .builtins(arguments.objects.split(','))?;
+    if let Some(threads) = arguments.threads {
+        worker = worker.threads(threads);
+    }
+    serve_worker(worker).await
+}
+
+/// Runs a worker.
+pub(crate) async fn serve_worker(worker: WorkerBuilder) -> Result<()> {
+    let worker = worker.bind().await?;
+    process::announce(socket_address(worker.local_addr())?)?;
+    worker.join().await?;
+    bail!("the worker was told to stop")
+}
+
+/// The address of an endpoint on TCP.
+pub(crate) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
+    Ok(endpoint.to_string().parse()?)
+}
