@@ -16,6 +16,7 @@ mod security;
 mod signature;
 mod static_names;
 mod store;
+mod terminal;
 
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Command, LogFormat};

@@ -1,5 +1,5 @@
 //! What a running method can know beyond its parameters, and say beyond its answer: who calls,
-//! whether the caller has given up, and how far the work is.
+//! whether the caller has given up, under which fence it runs, and how far the work is.
 //!
 //! tarpc hands a method its deadline and trace; the rest is found here, in a thread-local that is
 //! set whenever the method's future is polled, and on the compute pool while its work runs.
@@ -25,6 +25,10 @@ pub struct Scope {
     pub cancellation: CancellationToken,
     /// Where the method says how far it is.
     pub reporter: Reporter,
+    /// For an object whose name is exclusive: the fence under which the worker holds the name. It is
+    /// greater than that of every holder before. What the method writes where a former holder may
+    /// still write too should carry it, and be refused if a greater one was there.
+    pub fence: Option<u64>,
 }
 
 /// Where a method says how far it is. Clones may go to other threads. What is said to the default

@@ -3,6 +3,7 @@
 use crate::{
     access::{self, AccessService, Authority, FollowUsers},
     directory::{self, Directory, DirectoryService, Limits},
+    exclusive_names::StoreArbiter,
     presence::PresenceService,
     store::{Store, StoreError, StoreOptions, StoreUrl},
     tasks::{self, DEFAULT_TASK_RETENTION, Dispatching, TasksService},
@@ -196,6 +197,8 @@ impl NameServer {
             workers,
             topic_retention,
         } = config;
+        // In memory a store is this name server's alone, and so are its exclusive names.
+        let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
         let store = match store {
             Some(url) => Some(Store::open(&url, store_options(&host)).await?),
             None => None,
@@ -224,6 +227,9 @@ impl NameServer {
         let mut directory = DirectoryService::new(directory);
         if let Some(store) = &store {
             directory.share_names(store.clone()).await?;
+            if is_shared {
+                directory.share_exclusive_names();
+            }
         }
         let mut objects = objects(&directory, AccessService(authority.clone()));
         if let Some(tasks) = &tasks {
@@ -252,6 +258,11 @@ impl NameServer {
                 .clone()
                 .follow_names(stop.clone().cancelled_owned()),
         );
+        if let Some(store) = store.clone().filter(|_| is_shared) {
+            let arbiter = StoreArbiter::new(store);
+            let stop = stop.clone().cancelled_owned();
+            tokio::spawn(directory.clone().follow_exclusive_names(arbiter, stop));
+        }
         tokio::spawn(directory.run_expiry(stop.clone().cancelled_owned()));
         if let Some(authority) = authority.clone() {
             if let Some(store) = store.clone() {

@@ -18,7 +18,9 @@
 //!
 //! **Exclusive names** belong to the first session that offered them and is not draining. Whoever
 //! else offers the name waits, unseen, in the order of arrival. The fence, a number that grows
-//! whenever any name changes hands, tells holders apart. All of this holds within one name server.
+//! whenever any name changes hands, tells holders apart. This holds within one name server. Where
+//! several share a store, the first that takes calls is only proposed, and the store decides
+//! ([`Directory::share_exclusive_names`]).
 
 mod limits;
 mod listing;
@@ -30,6 +32,7 @@ mod record;
 mod selection;
 mod service;
 mod sessions;
+mod shared;
 mod static_names;
 mod strings;
 
@@ -39,7 +42,7 @@ mod tests;
 pub use limits::{DEFAULT_TTL, HEARTBEAT, Limits, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL};
 pub use listing::Listing;
 pub use selection::Selection;
-pub(crate) use service::may_call;
+pub(crate) use service::{Answer, Arbiter, Claim, may_call};
 pub use service::{DirectoryService, MAX_WAIT};
 
 use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};
@@ -48,6 +51,7 @@ use pyroxene_common::interfaces::directory::{
     Departure, DirectoryError, Lease, Load, SessionId, State,
 };
 use sessions::{Session, Sessions};
+use shared::Grants;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
@@ -62,6 +66,7 @@ pub struct Directory {
     sessions: Sessions,
     objects: Objects,
     static_names: usize,
+    grants: Grants,
 }
 
 /// What a run of [`Directory::expire`] did.
@@ -87,6 +92,7 @@ impl Directory {
             sessions: Sessions::default(),
             objects: Objects::new(&limits, first_fence),
             static_names: 0,
+            grants: Grants::default(),
             limits,
         }
     }
@@ -109,7 +115,7 @@ impl Directory {
     ) -> Result<Lease, DirectoryError> {
         let slot = self.slot(session)?;
         self.sessions.renew(slot, load, now);
-        self.lease(slot)
+        self.lease(slot, now)
     }
 
     /// Notes that a connection is held open for a session.
@@ -171,6 +177,9 @@ impl Directory {
         } else {
             0
         };
+        if self.grants_are_over(now) {
+            self.withdraw_all();
+        }
         let (mut expired, mut removed) = (0, 0);
         while removed < MAX_EXPIRED
             && let Some(slot) = self.sessions.overdue(now)
@@ -206,14 +215,23 @@ impl Directory {
             .ok_or(DirectoryError::UnknownSession)
     }
 
-    fn lease(&self, slot: usize) -> Result<Lease, DirectoryError> {
+    fn lease(&self, slot: usize, now: Instant) -> Result<Lease, DirectoryError> {
         let session = self.sessions.get(slot);
         let session = session.ok_or(DirectoryError::UnknownSession)?;
+        let fences = self.fences(session);
+        let ttl = match self.grants.until() {
+            // A worker must not believe that a name is its own for longer than this name server
+            // knows it.
+            Some(until) if !fences.is_empty() => {
+                session.ttl.min(until.saturating_duration_since(now))
+            }
+            _ => session.ttl,
+        };
         Ok(Lease {
             session: session.id,
             epoch: self.epoch,
-            ttl_ms: u64::try_from(session.ttl.as_millis()).unwrap_or(u64::MAX),
-            fences: self.fences(session),
+            ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+            fences,
         })
     }
 

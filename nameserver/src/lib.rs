@@ -5,6 +5,7 @@
 //! - [`users`]: who may log in, and the key that signs their tickets.
 //! - [`store`]: what outlives every name server: tasks, leases, static names, topics, revocations.
 //! - `tasks`: durable tasks over the store, and the dispatcher that runs them.
+//! - `exclusive_names`: how the directories of several name servers agree on them over the store.
 //! - `presence`: who is there, for those who keep members.
 //! - `topics`: the store's topics as an object.
 //! - [`NameServer`]: the daemon, which is that service behind a port.
@@ -12,6 +13,7 @@
 mod access;
 mod daemon;
 pub mod directory;
+mod exclusive_names;
 mod presence;
 pub mod store;
 mod tasks;

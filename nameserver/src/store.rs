@@ -1,8 +1,8 @@
 //! The store: what outlives every name server of a domain.
 //!
-//! - [`Store`]: tasks, leases, static names, topics and revocations, in SQLite or PostgreSQL. The
-//!   operations are written once (`tasks`, `leases`, `static_names`, `topics`, `revocations`) over
-//!   what both databases understand (`sql`).
+//! - [`Store`]: tasks, leases, exclusive and static names, topics and revocations, in SQLite or
+//!   PostgreSQL. The operations are written once (`tasks`, `leases`, `exclusive_names`,
+//!   `static_names`, `topics`, `revocations`) over what both databases understand (`sql`).
 //! - Single calls of many callers are written together (`batch`, `writer`).
 //! - What follows the end of an attempt is decided without a database (`task_state`).
 //! - Who waits is told by hints, and would find out without them (`hints`, `waiters`).
@@ -13,6 +13,7 @@ mod backend;
 mod batch;
 mod check;
 mod error;
+mod exclusive_names;
 mod handle;
 mod hints;
 mod leases;

@@ -4,7 +4,9 @@ mod input;
 mod room;
 mod screen;
 
-use crate::{cli::ClientArguments, daemon, failure::Failure, nameservers::explain};
+use crate::{
+    cli::ClientArguments, daemon, failure::Failure, nameservers::explain, terminal::Modes,
+};
 use input::{Input, Wish};
 use pyroxene_common::interfaces::chat::{Chat, Message};
 pub(crate) use room::Room;
@@ -53,6 +55,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let mut signals = daemon::catch_signals()?;
     let (room, welcome) = Room::enter(client.weak_object::<Chat>(OBJECT), name.clone()).await?;
+    let modes = Modes::now();
     let (input, screen) = Input::open(arguments.client.json)?;
     if arguments.history > 0 {
         let history = room.history(welcome.head + 1, arguments.history).await?;
@@ -60,11 +63,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     screen.greet(&welcome.members)?;
     let seen = watch::Sender::new(welcome.head);
-    let outcome = tokio::select! {
-        outcome = listen(&room, &screen, &seen) => outcome,
-        outcome = talk(&room, &screen, input, &seen) => outcome,
-        () = signals.next() => Ok(()),
+    let (outcome, is_editing) = tokio::select! {
+        outcome = listen(&room, &screen, &seen) => (outcome, true),
+        // Its last line was read.
+        outcome = talk(&room, &screen, input, &seen) => (outcome, false),
+        () = signals.next() => (Ok(()), true),
     };
+    if is_editing && screen.is_terminal() {
+        modes.restore_from_editing();
+    }
     room.leave().await;
     outcome
 }

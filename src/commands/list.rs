@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 /// List the objects and their instances
 ///
-/// --json prints [{"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}].
+/// --json prints [{"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}]. An
+/// instance that has its name alone says under which "fence".
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
@@ -45,12 +46,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// An object as JSON shows it.
 pub(crate) fn to_json(object: &ObjectEntry) -> Value {
     let instance = |instance: &Instance| {
-        json!({
+        let mut shown = json!({
             "worker": instance.worker,
             "endpoint": instance.endpoint,
             "state": state_name(instance.state),
             "tags": instance.tags,
-        })
+        });
+        if let (Some(fence), Some(fields)) = (instance.fence, shown.as_object_mut()) {
+            fields.insert("fence".to_owned(), fence.into());
+        }
+        shown
     };
     json!({
         "name": object.name,

@@ -11,7 +11,8 @@ use pyroxene_common::interfaces::directory::Filter;
 
 /// Show who hosts an object
 ///
-/// --json prints {"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}.
+/// --json prints {"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}. An
+/// instance that has its name alone says under which "fence".
 /// Exit code 3 if nobody hosts it.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

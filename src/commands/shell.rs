@@ -15,6 +15,7 @@ use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure},
     nameservers,
+    terminal::Modes,
 };
 use catalog::Catalog;
 use chat::Membership;
@@ -32,7 +33,10 @@ use std::{
 use submitting::Submitted;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, stdin},
-    signal::ctrl_c,
+    signal::{
+        ctrl_c,
+        unix::{SignalKind, signal},
+    },
 };
 
 /// Look around, call, submit and talk from one prompt
@@ -91,6 +95,7 @@ impl Arguments {
 
 /// Serves a person at a terminal.
 async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failure> {
+    let modes = Modes::now();
     let submitted = Submitted::new();
     let catalog = Catalog::new(client.clone(), Arc::clone(&submitted.ids));
     let prompt = format!("{}> ", arguments.name.as_deref().unwrap_or("pyroxene"));
@@ -100,16 +105,25 @@ async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failur
     if let Err(failure) = arguments.join(&mut session).await {
         session.screen.complain(&failure);
     }
+    let mut terminated = signal(SignalKind::terminate())
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}")))?;
     loop {
         let read = {
             let _editing = session.screen.edit();
-            editor.read().await
+            tokio::select! {
+                read = editor.read() => Some(read),
+                _ = terminated.recv() => None,
+            }
         };
         let line = match read {
-            Read::Line(line) => line,
-            Read::Interrupted => continue,
-            Read::End => break,
-            Read::Broken(why) => {
+            Some(Read::Line(line)) => line,
+            Some(Read::Interrupted) => continue,
+            Some(Read::End) => break,
+            None => {
+                modes.restore_from_editing();
+                break;
+            }
+            Some(Read::Broken(why)) => {
                 return Err(Failure::new(
                     Exit::Failed,
                     format!("cannot read a line: {why}"),
@@ -122,6 +136,7 @@ async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failur
                 let failure = Failure::new(Exit::Failed, "interrupted");
                 Err(failure.hint("tasks that were submitted go on; see '/results'"))
             }
+            _ = terminated.recv() => Ok(Next::Quit),
         };
         match carried_out {
             Ok(Next::GoOn) => {}

@@ -4,7 +4,10 @@ mod child;
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments},
-    commands::{nameserver, worker},
+    commands::{
+        nameserver,
+        worker::{self, ACCOUNTS_VARIABLE},
+    },
     daemon,
     failure::{Exit, Failure},
     output::table,
@@ -43,6 +46,15 @@ pub(crate) struct Arguments {
     /// Threads of each worker for CPU-bound calls [default: the number of cores]
     #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// The database of the object accounts, which every worker then hosts: sqlite:FILE, or
+    /// postgres://USER@HOST:PORT/DATABASE
+    #[arg(
+        long,
+        value_name = "DATABASE",
+        env = ACCOUNTS_VARIABLE,
+        hide_env_values = true
+    )]
+    accounts_db: Option<String>,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
@@ -70,6 +82,9 @@ struct Cluster {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // What is wrong with it is said once, not by every name server.
     arguments.store.url()?;
+    if let Some(database) = &arguments.accounts_db {
+        worker::accounts_database(database)?;
+    }
     for protection in [
         nameserver::protection(&arguments.daemon, &arguments.users),
         worker::protection(&arguments.daemon, &arguments.login),
@@ -189,7 +204,12 @@ impl Cluster {
                 flags.extend(["--user".to_owned(), user.clone()]);
             }
             let token = token.clone().map(token_variable);
-            self.workers.push(Child::spawn("worker", &flags, token)?);
+            // There may be a password in it.
+            let accounts = arguments.accounts_db.clone();
+            let accounts = accounts.map(|database| (ACCOUNTS_VARIABLE, database));
+            let variables = token.into_iter().chain(accounts);
+            self.workers
+                .push(Child::spawn("worker", &flags, variables)?);
         }
         for worker in &mut self.workers {
             worker.ready().await?;

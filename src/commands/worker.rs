@@ -21,6 +21,9 @@ use pyroxene_worker::{
 };
 use std::time::Duration;
 
+/// The environment variable that names the database of the accounts.
+pub(crate) const ACCOUNTS_VARIABLE: &str = "PYROXENE_ACCOUNTS_DB";
+
 /// Run a worker with the built-in objects
 ///
 /// Once it is ready it prints one line: ready worker NAME 127.0.0.1:41233. A name server that
@@ -59,7 +62,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "DATABASE",
-        env = "PYROXENE_ACCOUNTS_DB",
+        env = ACCOUNTS_VARIABLE,
         hide_env_values = true
     )]
     accounts_db: Option<String>,
@@ -166,12 +169,14 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
         return Err(Failure::usage("the object 'accounts' needs a database")
             .hint("name one with --accounts-db sqlite:FILE or --accounts-db postgres://…"));
     };
-    // Not a type of the flag: clap would show the text with its password.
-    let database: AccountsDatabase = database
-        .parse()
-        .map_err(|error| Failure::usage(format!("cannot use --accounts-db: {error}")))?;
-    let accounts = Accounts::open(&database).await?;
+    let accounts = Accounts::open(&accounts_database(database)?).await?;
     Ok((names, Some(accounts)))
+}
+
+/// The database of the accounts. Not a type of the flag: clap would show the text with its password.
+pub(crate) fn accounts_database(text: &str) -> Result<AccountsDatabase, Failure> {
+    text.parse()
+        .map_err(|error| Failure::usage(format!("cannot use --accounts-db: {error}")))
 }
 
 async fn start(

@@ -140,7 +140,9 @@ async fn a_batch_is_answered_in_its_order_and_a_call_without_an_answer_runs() {
         .into_iter()
         .map(|answer| match answer.unwrap() {
             LedgerResponse::Enter(entry) => entry,
-            LedgerResponse::Repeat(_) => panic!("another method's answer"),
+            LedgerResponse::Repeat(_) | LedgerResponse::Fence(_) => {
+                panic!("another method's answer")
+            }
         })
         .collect();
     assert!(answers.iter().copied().eq(0..300), "{answers:?}");

@@ -13,6 +13,7 @@ mod load;
 pub(crate) mod postgres;
 mod process;
 mod secured;
+mod terminal;
 mod wait;
 mod wiretap;
 
@@ -22,6 +23,7 @@ pub(crate) use keys::Keys;
 pub(crate) use load::Load;
 pub(crate) use process::Process;
 pub(crate) use secured::SecuredBroker;
+pub(crate) use terminal::Terminal;
 pub(crate) use wait::{eventually, eventually_within, in_time};
 pub(crate) use wiretap::Wiretap;
 

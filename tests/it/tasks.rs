@@ -5,6 +5,8 @@ mod broken_nameservers;
 mod broken_stores;
 mod broken_workers;
 mod desk;
+mod full_disks;
 mod life;
 mod names;
+mod promotion;
 mod security;

@@ -10,7 +10,14 @@ use tokio::time::Instant;
 
 /// The exclusive names of a worker, with what each name server granted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holdings(Arc<Mutex<HashMap<String, HashMap<usize, Instant>>>>);
+pub(crate) struct Holdings(Arc<Mutex<HashMap<String, HashMap<usize, Grant>>>>);
+
+/// What a name server granted.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    fence: u64,
+    until: Instant,
+}
 
 impl Holdings {
     /// Takes note of what a name server grants until `until`. What it does not list is lost there.
@@ -19,23 +26,22 @@ impl Holdings {
         for grants in held.values_mut() {
             grants.remove(&nameserver);
         }
-        for (name, _fence) in names {
+        for (name, fence) in names {
             let grants = held.entry(name.clone()).or_default();
-            grants.insert(nameserver, until);
+            let fence = *fence;
+            grants.insert(nameserver, Grant { fence, until });
         }
         held.retain(|_, grants| !grants.is_empty());
     }
 
-    /// Refuses a call to an exclusive object that is not held now.
-    pub(crate) fn check(&self, object: &str, now: Instant) -> Result<(), Refusal> {
+    /// The fence under which an exclusive object is held now, the latest if name servers differ;
+    /// refuses the call if it is not held.
+    pub(crate) fn check(&self, object: &str, now: Instant) -> Result<u64, Refusal> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let holds = held
-            .get(object)
-            .is_some_and(|grants| grants.values().any(|until| now < *until));
-        if holds {
-            return Ok(());
-        }
-        Err(Refusal {
+        let grants = held.get(object).into_iter().flat_map(HashMap::values);
+        let living = grants.filter(|grant| now < grant.until);
+        let fence = living.map(|grant| grant.fence).max();
+        fence.ok_or_else(|| Refusal {
             reason: RefusalReason::NotHolder,
             retry_after_ms: 0,
             sentence: format!("this worker does not hold the exclusive name '{object}' now"),

@@ -1,12 +1,17 @@
 //! The way of a call within a worker: admitted, counted, and run in place or on the compute pool.
 
-use crate::{chaos::Chaos, compute::ComputePool, exclusive::Holdings, load::Gauge};
+use crate::{
+    chaos::Chaos,
+    compute::{ComputePool, Place},
+    exclusive::Holdings,
+    load::Gauge,
+};
 use pyroxene_client::Client;
 use pyroxene_common::{
     channel::{Dispatch, Unanswered},
     interface::{Interface, Serves},
     message::{Refusal, RefusalReason},
-    scope,
+    scope::{self, Scope},
 };
 use std::{io, marker::PhantomData, sync::Arc};
 use tarpc::{ServerError, context};
@@ -45,7 +50,8 @@ where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
-    fn admit(&self) -> Result<(), Refusal> {
+    /// Lets a call in; the fence of the object's name, if it is exclusive.
+    fn admit(&self) -> Result<Option<u64>, Refusal> {
         let surroundings = &self.surroundings;
         if surroundings.gauge.in_flight() >= surroundings.max_calls {
             return Err(Refusal {
@@ -54,10 +60,12 @@ where
                 sentence: "the worker is overloaded: it runs as many calls as it may".to_owned(),
             });
         }
-        if self.exclusive {
-            surroundings.holdings.check(&self.name, Instant::now())?;
+        match self.exclusive {
+            true => Ok(Some(
+                surroundings.holdings.check(&self.name, Instant::now())?,
+            )),
+            false => Ok(None),
         }
-        Ok(())
     }
 
     async fn run(
@@ -65,7 +73,7 @@ where
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, Unanswered> {
-        self.admit().map_err(Unanswered::Refused)?;
+        let fence = self.admit().map_err(Unanswered::Refused)?;
         let heavy = (self.is_heavy)(&request);
         let place = match heavy {
             true => Some(
@@ -79,9 +87,33 @@ where
         let (number, _running) = self.surroundings.gauge.begin();
         self.misbehave(number).await.map_err(Unanswered::Failed)?;
         let serving = I::serve(self.service.clone(), context, request);
+        if let Some(fence) = fence {
+            return self.run_fenced(fence, place, serving).await;
+        }
         match place {
             Some(place) => place.run(serving).await.and_then(|answer| answer),
             None => serving.await,
+        }
+        .map_err(Unanswered::Failed)
+    }
+
+    /// Runs a method that can know under which fence it does.
+    async fn run_fenced(
+        &self,
+        fence: u64,
+        place: Option<Place>,
+        serving: impl Future<Output = Result<I::Response, ServerError>> + Send + 'static,
+    ) -> Result<I::Response, Unanswered> {
+        let scope = Scope {
+            fence: Some(fence),
+            ..scope::current()
+        };
+        match place {
+            Some(place) => {
+                let running = Box::pin(place.run(serving));
+                scope.wrap(running).await.and_then(|answer| answer)
+            }
+            None => scope.wrap(Box::pin(serving)).await,
         }
         .map_err(Unanswered::Failed)
     }

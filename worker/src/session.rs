@@ -8,12 +8,15 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tarpc::context;
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 /// How long one call to a name server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a worker that waits for an exclusive name says that it is there.
+const WAITING: Duration = Duration::from_millis(250);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
 
@@ -114,7 +117,11 @@ impl Session {
             .await
         {
             Ok(Ok(lease)) => {
-                self.take(&lease, asked);
+                // A name server that asks others which names are held does not say so here, but with
+                // the first heartbeat, which follows at once.
+                if !lease.fences.is_empty() {
+                    self.take(&lease, asked);
+                }
                 Ok((lease, recognised))
             }
             Ok(Err(error)) => Err(Standing::Refused(error)),
@@ -145,13 +152,11 @@ impl Session {
     /// Renews the lease until that fails for good, and says why it did.
     async fn renew(&self, lease: &Lease) -> String {
         let session = lease.session;
-        let period = Duration::from_millis(lease.ttl_ms) / 3;
-        let mut heartbeats = interval(period.max(Duration::from_millis(50)));
-        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next = Instant::now();
         let mut hold = std::pin::pin!(self.hold(session));
         loop {
             tokio::select! {
-                _ = heartbeats.tick() => {}
+                () = sleep_until(next) => {}
                 reason = &mut hold => return reason,
             }
             let asked = Instant::now();
@@ -160,10 +165,25 @@ impl Session {
                 .renew(deadline(), session, self.gauge.load())
                 .await
             {
-                Ok(Ok(lease)) => self.take(&lease, asked),
+                Ok(Ok(lease)) => {
+                    self.take(&lease, asked);
+                    next = Instant::now() + self.period(&lease);
+                }
                 Ok(Err(error)) => return error.to_string(),
                 Err(error) => return CallError::from(error).to_string(),
             }
+        }
+    }
+
+    /// How long after an answer the next heartbeat is due. Only heartbeats tell a worker that it has
+    /// got an exclusive name.
+    fn period(&self, lease: &Lease) -> Duration {
+        let period = (Duration::from_millis(lease.ttl_ms) / 3).max(Duration::from_millis(50));
+        let offers = self.registration.objects.iter();
+        let exclusive = offers.filter(|offer| offer.exclusive).count();
+        match lease.fences.len() < exclusive {
+            true => period.min(WAITING),
+            false => period,
         }
     }
 

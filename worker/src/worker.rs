@@ -71,7 +71,10 @@ pub enum WorkerError {
         error: DirectoryError,
     },
     /// There is no such built-in object.
-    #[error("there is no built-in object '{0}'; there are calculator, text, hash, echo and chat")]
+    #[error(
+        "there is no built-in object '{0}'; there are calculator, text, hash, echo, chat, and accounts with \
+         a database"
+    )]
     UnknownBuiltin(String),
     /// Two objects have the same name.
     #[error("the object '{0}' is hosted twice")]

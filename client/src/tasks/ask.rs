@@ -34,6 +34,8 @@ pub(super) enum NoAnswer {
         sentence: String,
         /// Whether the question may have reached it.
         sent: bool,
+        /// Whether it is the object that says so.
+        answered: bool,
     },
 }
 
@@ -44,6 +46,7 @@ impl NoAnswer {
             TasksError::Unavailable { .. } => Self::Later {
                 sentence: format!("{endpoint}: {error}"),
                 sent: true,
+                answered: true,
             },
             TasksError::Unknown { .. } | TasksError::Broken { .. } => Self::Elsewhere(error.into()),
             TasksError::KeyTaken { .. }
@@ -71,6 +74,7 @@ impl NoAnswer {
                 }
                 last => Self::Later {
                     sentence: format!("{endpoint}: {reason}"),
+                    answered: false,
                     sent: matches!(
                         last,
                         Some(
@@ -119,6 +123,7 @@ struct Round {
     verdict: Option<TaskError>,
     reasons: Vec<String>,
     sent: bool,
+    answered: bool,
 }
 
 impl Asking<'_> {
@@ -147,7 +152,10 @@ impl Asking<'_> {
                 Some(verdict) => return Err(verdict),
                 None => {
                     let reasons = round.reasons.join("; ");
-                    let sentence = format!("no name server answers: {reasons}");
+                    let sentence = match round.answered {
+                        true => format!("no name server can do it now: {reasons}"),
+                        false => format!("no name server answers: {reasons}"),
+                    };
                     return Err(TaskError::Unavailable { sentence, sent });
                 }
             }
@@ -196,9 +204,17 @@ impl Asking<'_> {
                     });
                 }
                 Some((_, Err(NoAnswer::Elsewhere(error)))) => round.verdict = Some(error),
-                Some((_, Err(NoAnswer::Later { sentence, sent }))) => {
+                Some((
+                    _,
+                    Err(NoAnswer::Later {
+                        sentence,
+                        sent,
+                        answered,
+                    }),
+                )) => {
                     round.reasons.push(sentence);
                     round.sent |= sent;
+                    round.answered |= answered;
                 }
             }
             asked.extend(waiting.next().map(ask));

@@ -196,7 +196,10 @@ async fn a_key_of_the_callers_own_is_kept_and_its_misuse_told() {
     assert_eq!(first.id(), second.id());
     let other = NewTask::new("calculator", "fibonacci").key("k");
     let error = client.submit(other).await.unwrap_err();
-    assert_eq!(error.to_string(), "the key 'k' was used for another call");
+    assert_eq!(
+        error.to_string(),
+        "the key 'k' was used for another call; nothing was submitted"
+    );
     assert!(matches!(error, TaskError::Invalid { .. }));
 }
 

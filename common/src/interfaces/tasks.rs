@@ -301,8 +301,9 @@ pub enum TasksError {
         /// Why.
         sentence: String,
     },
-    /// The key was used before, for another call.
-    #[error("the key '{key}' was used for another call")]
+    /// The key was used before, for another call. None of the tasks that came with it was added; those
+    /// that had been submitted under their keys before stay as they are.
+    #[error("the key '{key}' was used for another call; nothing was submitted")]
     KeyTaken {
         /// The key.
         key: String,

@@ -68,6 +68,21 @@ impl Object {
         self.members.get(&place)
     }
 
+    /// The members, in the order of their arrival.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// The member that holds the name.
+    pub(super) fn held(&self) -> Option<&Member> {
+        self.member(self.holder?)
+    }
+
+    /// Whether there is a static name of it.
+    pub(super) fn has_static(&self) -> bool {
+        self.members.contains_key(&STATIC_PLACE)
+    }
+
     /// Any member of another session than `session`, static names included.
     pub(super) fn other_than(&self, session: Option<usize>) -> Option<&Member> {
         self.members
@@ -99,6 +114,16 @@ pub(super) struct Objects {
     last_place: u64,
     last_fence: u64,
     changed: BTreeSet<Arc<str>>,
+    shared: Option<SharedNames>,
+}
+
+/// The exclusive names of workers, where somebody else gives them away.
+#[derive(Debug, Default)]
+struct SharedNames {
+    /// Those of which something may have to be said to whoever does.
+    unsettled: BTreeSet<Arc<str>>,
+    /// Those that have a holder.
+    granted: BTreeSet<Arc<str>>,
 }
 
 impl Objects {
@@ -112,7 +137,26 @@ impl Objects {
             last_place: STATIC_PLACE,
             last_fence: first_fence,
             changed: BTreeSet::new(),
+            shared: None,
         }
+    }
+
+    pub(super) fn share_exclusive_names(&mut self) {
+        self.shared = Some(SharedNames::default());
+    }
+
+    pub(super) fn shares_exclusive_names(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    pub(super) fn has_unsettled(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| !shared.unsettled.is_empty())
+    }
+
+    pub(super) fn take_unsettled(&mut self) -> BTreeSet<Arc<str>> {
+        let shared = self.shared.as_mut();
+        shared.map_or_else(BTreeSet::new, |shared| mem::take(&mut shared.unsettled))
     }
 
     /// An object that has members, or had some not long ago.
@@ -250,20 +294,28 @@ impl Objects {
     }
 
     /// Gives an exclusive name to the first member that takes calls, unless its holder does. A
-    /// holder that drains keeps the name until somebody can take it.
+    /// holder that drains keeps the name until somebody can take it. Where names are given away
+    /// elsewhere, it only notes that this one is unsettled.
     fn elect(&mut self, name: &Arc<str>) {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
         };
-        if !object.exclusive {
-            return;
-        }
         let takes_calls = |member: &Member| member.record.state == State::Ready;
         let holder = object.holder;
-        if holder
-            .and_then(|place| object.member(place))
-            .is_some_and(takes_calls)
+        let is_settled = object.held().is_some_and(takes_calls);
+        if let Some(shared) = &mut self.shared
+            && object.exclusive
+            && !object.has_static()
         {
+            if holder.is_none() {
+                shared.granted.remove(name);
+            }
+            if !is_settled {
+                shared.unsettled.insert(Arc::clone(name));
+            }
+            return;
+        }
+        if !object.exclusive || is_settled {
             return;
         }
         let next = object
@@ -283,6 +335,57 @@ impl Objects {
         }
         if let Some((record, _)) = self.refence(name, next, Some(fence)) {
             self.append(name, next, record, None);
+        }
+    }
+
+    /// Makes a worker's member the holder of a name that is given away elsewhere.
+    pub(super) fn grant(&mut self, name: &str, holder: &str, fence: u64) -> bool {
+        let Some((name, object)) = self.by_name.get_key_value(name) else {
+            return false;
+        };
+        let name = Arc::clone(name);
+        let is_meant = |member: &Member| member.record.origin.is_holder(holder);
+        let meant = object.members.iter().find(|(_, member)| is_meant(member));
+        let Some((&place, member)) = meant else {
+            return false;
+        };
+        if object.holder == Some(place) && member.record.fence == Some(fence) {
+            return true;
+        }
+        self.withdraw(&name);
+        if let Some(object) = self.by_name.get_mut(&name) {
+            object.holder = Some(place);
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.granted.insert(Arc::clone(&name));
+        }
+        if let Some((record, _)) = self.refence(&name, place, Some(fence)) {
+            self.append(&name, place, record, None);
+        }
+        true
+    }
+
+    /// Takes a name that is given away elsewhere from its holder.
+    pub(super) fn withdraw(&mut self, name: &str) {
+        let granted = self.shared.as_ref();
+        let Some(name) = granted.and_then(|shared| shared.granted.get(name).cloned()) else {
+            return;
+        };
+        let object = self.by_name.get_mut(&name);
+        let place = object.and_then(|object| object.holder.take());
+        if let Some(place) = place
+            && let Some((_, before)) = self.refence(&name, place, None)
+        {
+            self.append(&name, place, before, Some(Departure::Replaced));
+        }
+        self.elect(&name);
+    }
+
+    pub(super) fn withdraw_all(&mut self) {
+        let shared = self.shared.as_ref();
+        let granted = shared.map_or_else(BTreeSet::new, |shared| shared.granted.clone());
+        for name in granted {
+            self.withdraw(&name);
         }
     }
 

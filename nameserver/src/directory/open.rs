@@ -71,7 +71,15 @@ impl Directory {
             None => (self.sessions.insert(session), Box::default()),
         };
         self.offer(slot, &origin, places, registration.objects);
-        self.lease(slot)
+        let mut lease = self.lease(slot, now)?;
+        if self.objects.shares_exclusive_names() {
+            // What the worker still has it hears with its first heartbeat, which follows at once; so
+            // the term here is that of the session.
+            lease.fences.clear();
+            let ttl = self.sessions.get(slot).map(|session| session.ttl);
+            lease.ttl_ms = ttl.map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        }
+        Ok(lease)
     }
 
     fn check_worker_name(

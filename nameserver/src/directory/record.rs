@@ -13,6 +13,21 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// The worker and its incarnation, as those who give exclusive names away know it.
+    pub(super) fn holder(&self) -> String {
+        format!("{} {:016x}", self.worker, self.incarnation)
+    }
+
+    /// Whether [`holder`](Self::holder) says this.
+    pub(super) fn is_holder(&self, holder: &str) -> bool {
+        holder
+            .rsplit_once(' ')
+            .is_some_and(|(worker, incarnation)| {
+                *worker == *self.worker
+                    && u64::from_str_radix(incarnation, 16) == Ok(self.incarnation)
+            })
+    }
+
     /// Who this is, for an error.
     pub(super) fn describe(&self) -> String {
         let endpoint = &self.endpoint;

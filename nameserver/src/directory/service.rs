@@ -1,10 +1,12 @@
 //! The directory as an object: answers the interface's calls, lets watchers wait, ends leases.
 
+mod exclusive;
 mod shared_names;
 mod watchers;
 
 use super::{Directory, Selection, names::check_name};
 use crate::store::{StaticName, Store, StoreError};
+pub(crate) use exclusive::{Answer, Arbiter, Claim};
 use pyroxene_common::{
     access::{Identity, Role},
     interfaces::directory::{
@@ -21,7 +23,10 @@ use std::{
     time::Duration,
 };
 use tarpc::context::Context;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout_at},
+};
 use watchers::{Seat, Watchers};
 
 /// The longest that a watch waits for a change.
@@ -39,6 +44,8 @@ pub struct DirectoryService {
     shared: Arc<Mutex<Shared>>,
     /// The static names that it has in common with other name servers.
     names: Option<SharedNames>,
+    /// There may be exclusive names of which something is to be said to who gives them away.
+    unsettled: Arc<Notify>,
 }
 
 /// What the clones of a service share. Nobody waits while holding its lock.
@@ -46,6 +53,15 @@ pub struct DirectoryService {
 struct Shared {
     directory: Directory,
     watchers: Watchers,
+}
+
+impl Shared {
+    /// Wakes those who watch the objects that changed.
+    fn wake(&mut self) {
+        for object in self.directory.take_changed() {
+            self.watchers.wake(&object);
+        }
+    }
 }
 
 impl DirectoryService {
@@ -58,6 +74,7 @@ impl DirectoryService {
                 watchers,
             })),
             names: None,
+            unsettled: Arc::default(),
         }
     }
 
@@ -105,7 +122,18 @@ impl DirectoryService {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever asks just after this process stood still is not told what was true before.
+        let is_stale = shared.directory.shows_grants() && {
+            let now = Instant::now();
+            shared.directory.grants_are_over(now)
+        };
+        if is_stale {
+            shared.directory.withdraw_all();
+            shared.wake();
+            self.unsettled.notify_one();
+        }
+        shared
     }
 
     /// How many objects somebody waits for.
@@ -118,8 +146,9 @@ impl DirectoryService {
     fn change<R>(&self, change: impl FnOnce(&mut Directory) -> R) -> R {
         let mut shared = self.lock();
         let result = change(&mut shared.directory);
-        for object in shared.directory.take_changed() {
-            shared.watchers.wake(&object);
+        shared.wake();
+        if shared.directory.has_unsettled() {
+            self.unsettled.notify_one();
         }
         result
     }

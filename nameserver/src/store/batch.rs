@@ -5,10 +5,12 @@
 
 use super::{
     error::StoreError,
+    exclusive_names::{self, Leave},
     leases::{self, Acquire, Renew},
     model::{
-        Cancelled, Claim, Claimed, Fence, Finish, Finished, Lease, LeaseLost, NewEntry, Progress,
-        RegisteredName, Retention, Retried, Revocation, Started, Swept, TaskId,
+        Cancelled, Claim, Claimed, Fence, Finish, Finished, Lease, LeaseLost, NameClaim,
+        NameClaimed, NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started,
+        Swept, TaskId,
     },
     revocations,
     sql::SqlResult,
@@ -156,6 +158,10 @@ operations! {
     Renew renew: Renew => Option<i64>, leases::renew, Lane::Lease, false;
     /// Leases that are given back.
     Release release: Fence => (), leases::release, Lane::Lease, true;
+    /// Exclusive names that are no longer stood up for.
+    LeaveNames leave_names: Leave => (), exclusive_names::leave, Lane::Lease, true;
+    /// Exclusive names wanted.
+    ClaimNames claim_names: NameClaim => NameClaimed, exclusive_names::claim, Lane::Lease, true;
     /// Old leases to forget.
     ForgetLeases forget_leases: () => u64, leases::forget, Lane::Other, false;
     /// Changes of static names.

@@ -3,7 +3,7 @@
 use super::sql::{Connection, SqlResult};
 
 /// What has to be found nowhere: a sentence, and how to count the cases.
-const CONTRADICTIONS: [(&str, &str); 8] = [
+const CONTRADICTIONS: [(&str, &str); 10] = [
     (
         "tasks without arguments",
         "SELECT count(*) FROM tasks t WHERE arguments IS NULL AND NOT EXISTS \
@@ -38,6 +38,16 @@ const CONTRADICTIONS: [(&str, &str); 8] = [
     (
         "leases with a fence that was never given",
         "SELECT count(*) FROM leases WHERE fence > (SELECT value FROM counters WHERE name = 'fences')",
+    ),
+    (
+        "exclusive names with a fence that was never given",
+        "SELECT count(*) FROM exclusive_names WHERE fence > \
+         (SELECT value FROM counters WHERE name = 'exclusive_names')",
+    ),
+    (
+        "exclusive names with two holders or fences",
+        "SELECT count(*) FROM (SELECT name FROM exclusive_names GROUP BY name \
+         HAVING min(holder) <> max(holder) OR min(fence) <> max(fence)) AS torn",
     ),
 ];
 

@@ -106,7 +106,7 @@ pub(super) async fn renew(
     let mut until = Vec::with_capacity(renewals.len());
     for renewal in renewals {
         let end = transaction.now.saturating_add(renewal.ttl);
-        // One that was given back says 0.
+        // One that was given back or taken over is not there any more.
         let after = if renewal.revive { 0 } else { transaction.now };
         let changed = transaction
             .sql
@@ -120,7 +120,8 @@ pub(super) async fn renew(
     Ok(until)
 }
 
-/// Ends leases before their time. The rows stay, and with them the order of fences.
+/// Ends leases before their time. Nothing stays of them: fences are counted elsewhere, and that
+/// counter never goes back.
 pub(super) async fn release(
     transaction: &mut Transaction<'_>,
     fences: &[Fence],
@@ -128,22 +129,21 @@ pub(super) async fn release(
     for fence in fences {
         transaction
             .sql
-            .execute(
-                "UPDATE leases SET expires = 0 WHERE fence = $1",
-                &[(*fence).into()],
-            )
+            .execute("DELETE FROM leases WHERE fence = $1", &[(*fence).into()])
             .await?;
     }
     Ok(vec![(); fences.len()])
 }
 
-/// Forgets leases that ended a day ago: their fences are in the past by then.
+/// Forgets leases that ended a day ago: nobody comes back to them. Fences do not depend on what is
+/// forgotten here.
 pub(super) async fn forget(transaction: &mut Transaction<'_>, asked: &[()]) -> SqlResult<Vec<u64>> {
     const DAY: i64 = 24 * 60 * 60 * 1000;
+    // Before any lease, as by those who claim names.
+    super::exclusive_names::lock(transaction).await?;
     let before = transaction.now.saturating_sub(DAY);
-    // A released lease says 0, and nobody knows when that was; one of a name server that is
-    // long gone is no more than a row.
-    let sql = "DELETE FROM leases WHERE expires < $1 AND expires > 0";
+    let sql = "DELETE FROM leases WHERE expires < $1";
     let forgotten = transaction.sql.execute(sql, &[before.into()]).await?;
+    super::exclusive_names::forget(transaction).await?;
     Ok(vec![forgotten; asked.len()])
 }

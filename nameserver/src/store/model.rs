@@ -35,6 +35,38 @@ pub enum Lease {
     },
 }
 
+/// A name server stands up for a worker that is to have a name alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameClaim {
+    /// The name.
+    pub name: String,
+    /// Which incarnation of which worker.
+    pub holder: String,
+    /// The fence of the name server's own lease.
+    pub nameserver: Fence,
+    /// Whether it may be taken from a holder for whom only name servers stand up whose leases have
+    /// ended. For a while after the store was away, they may be about to come back.
+    pub may_take_over: bool,
+}
+
+/// What comes of a claim of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameClaimed {
+    /// It is that holder's, for as long as the lease of any name server that stands up for it.
+    Held {
+        /// Greater than that of every holder before. It stays the same for as long as the holder
+        /// does, whichever name servers stand up for it.
+        fence: Fence,
+    },
+    /// It is another's.
+    Taken {
+        /// Whose: a holder, or what is known of the static name.
+        holder: String,
+    },
+    /// The name server's own lease has ended.
+    LeaseLost,
+}
+
 /// A name for an address without a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaticName {
@@ -55,7 +87,7 @@ pub enum RegisteredName {
     Changed(i64),
     /// It was like that.
     Same,
-    /// Another address has the name, and one of the two has it alone.
+    /// Another address or a worker has the name, and one of the two has it alone.
     Taken(String),
 }
 

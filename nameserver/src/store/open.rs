@@ -15,11 +15,18 @@ use super::{
     writer::Writer,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often an SQLite file is looked at for what other processes write.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The same while there seems to be no other process.
+const LOOK_ALONE: Duration = Duration::from_millis(250);
+
+/// For how long after it wrote another process may still be there. A name server renews its lease
+/// several times in that time, whatever it does else.
+const COMPANY: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Opens a store.
@@ -115,10 +122,15 @@ async fn watch(backend: Arc<Backend>, hints: Hints) {
     let Backend::Sqlite(store) = &*backend else {
         return;
     };
+    let mut wrote = Instant::now();
     loop {
-        sleep(LOOK).await;
+        let is_alone = wrote.elapsed() > COMPANY;
+        sleep(if is_alone { LOOK_ALONE } else { LOOK }).await;
         match store.changed_elsewhere().await {
-            Ok(true) => hints.send(Hint::Anything),
+            Ok(true) => {
+                wrote = Instant::now();
+                hints.send(Hint::Anything);
+            }
             Ok(false) => {}
             Err(error) => tracing::debug!(%error, "cannot look for changes of the store"),
         }

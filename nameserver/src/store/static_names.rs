@@ -52,6 +52,14 @@ async fn change_one(
     if known == entry {
         return Ok(RegisteredName::Same);
     }
+    if let (Change::Register(_), None) = (change, &known) {
+        // The counter of static names is locked; so that nobody waits in a circle, those of exclusive
+        // names lock that of their own and read this table.
+        super::exclusive_names::lock(transaction).await?;
+        if let Some(holder) = super::exclusive_names::holder(transaction, name).await? {
+            return Ok(RegisteredName::Taken(holder));
+        }
+    }
     if let (Change::Register(wanted), Some(known)) = (change, &known) {
         let known: StaticName =
             serde_json::from_str(known).map_err(|error| sqlx::Error::Decode(error.into()))?;

@@ -93,6 +93,23 @@ pub(super) async fn import(
                 ];
                 sql.execute(statement, &values).await?;
             }
+            Record::EntryKey {
+                topic,
+                key,
+                sequence,
+                at,
+            } => {
+                let statement = "INSERT INTO entry_keys (topic, key, sequence, at) \
+                                 SELECT id, $2, $3, $4 FROM topics WHERE name = $1 \
+                                 ON CONFLICT (topic, key) DO NOTHING";
+                let values = [
+                    topic.as_str().into(),
+                    key.as_str().into(),
+                    (*sequence).into(),
+                    (*at).into(),
+                ];
+                sql.execute(statement, &values).await?;
+            }
             Record::Revocation(revocation) => {
                 let statement = "INSERT INTO revocations (name, until, issued) VALUES ($1, $2, $3) \
                                  ON CONFLICT (name) DO NOTHING";

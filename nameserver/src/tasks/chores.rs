@@ -81,13 +81,21 @@ async fn sweep_once(shared: &Shared, now: Instant) -> Result<Duration, StoreErro
 }
 
 async fn purge(shared: &Shared, retention: Duration) -> Infallible {
+    hourly(|| async {
+        if let Err(error) = purge_once(shared, retention).await {
+            tracing::warn!(%error, "cannot forget old tasks");
+        }
+    })
+    .await
+}
+
+/// Does something every hour, and soon after the start for the first time.
+async fn hourly<F: Future<Output = ()>>(mut work: impl FnMut() -> F) -> Infallible {
     let mut wait = FIRST_PURGE;
     loop {
         sleep(wait).await;
         wait = PURGE_EVERY;
-        if let Err(error) = purge_once(shared, retention).await {
-            tracing::warn!(%error, "cannot forget old tasks");
-        }
+        work().await;
     }
 }
 
@@ -106,4 +114,23 @@ async fn purge_once(shared: &Shared, retention: Duration) -> Result<(), StoreErr
     }
     shared.store.forget_leases().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_old_is_forgotten_soon_after_the_start_and_every_hour() {
+        let begun = Instant::now();
+        let mut done = Vec::new();
+        let working = hourly(|| {
+            done.push(begun.elapsed().as_secs());
+            std::future::ready(())
+        });
+        let ended = timeout(Duration::from_secs(3 * 60 * 60), working).await;
+        assert!(ended.is_err());
+        assert_eq!(done, [60, 3660, 7260]);
+    }
 }

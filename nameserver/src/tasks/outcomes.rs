@@ -37,6 +37,22 @@ fn size(finish: &Finish) -> usize {
     }
 }
 
+/// The end of an attempt, without its result if so much is kept that it has no place.
+fn within_bounds(finish: Finish, kept: usize) -> Finish {
+    let size = size(&finish);
+    if size == 0 || kept.saturating_add(size) <= KEPT_BYTES {
+        return finish;
+    }
+    let reason = "its result could not be kept: the store does not answer, and too many results \
+                  wait for it";
+    Finish {
+        ending: Ending::Lost {
+            reason: reason.to_owned(),
+        },
+        ..finish
+    }
+}
+
 impl Outcomes {
     pub(super) fn start(shared: Shared) -> Self {
         // As many as the dispatcher has tasks: it takes no more while the store is away.
@@ -51,15 +67,8 @@ impl Outcomes {
     }
 
     /// The end of an attempt.
-    pub(super) fn add(&self, mut finish: Finish) {
-        let size = size(&finish);
-        if size > 0 && self.kept.load(Ordering::Relaxed).saturating_add(size) > KEPT_BYTES {
-            let reason = "its result could not be kept: the store does not answer, and too many \
-                          results wait for it";
-            finish.ending = Ending::Lost {
-                reason: reason.to_owned(),
-            };
-        }
+    pub(super) fn add(&self, finish: Finish) {
+        let finish = within_bounds(finish, self.kept.load(Ordering::Relaxed));
         self.kept.fetch_add(self::size(&finish), Ordering::Relaxed);
         // The receiver is only gone when the store is closed.
         let _ = self.sender.send(finish);
@@ -142,4 +151,40 @@ async fn write_each(shared: &Shared, batch: Vec<Finish>, why: &str) -> Result<()
         },
     };
     Box::pin(write(shared, vec![replacement])).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Running, TaskId};
+
+    fn finish(ending: Ending) -> Finish {
+        let id = TaskId::generate();
+        Finish {
+            running: Running {
+                id,
+                attempt: 1,
+                owner: 1,
+            },
+            worker: None,
+            ending,
+        }
+    }
+
+    #[test]
+    fn so_many_bytes_of_results_are_kept_and_no_more() {
+        let result = vec![0; 1 << 20];
+        let large = finish(Ending::Succeeded { result });
+        let room = KEPT_BYTES - (1 << 20);
+        assert_eq!(within_bounds(large.clone(), room), large);
+        let lost = within_bounds(large, room + 1);
+        assert!(
+            matches!(&lost.ending, Ending::Lost { reason } if reason.contains("too many results")),
+            "{lost:?}"
+        );
+        // What has no size is always kept.
+        let late = finish(Ending::DeadlineExceeded);
+        assert_eq!(within_bounds(late.clone(), usize::MAX), late);
+        assert_eq!(size(&lost), 0);
+    }
 }

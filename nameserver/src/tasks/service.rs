@@ -115,10 +115,7 @@ impl TasksService {
             .iter()
             .position(|one| one.submission == store::Submission::KeyTaken);
         if let Some(place) = taken {
-            // All or none: what came with it is called off.
-            let new = |one: &&store::Submitted| one.submission == store::Submission::New;
-            let new = submitted.iter().filter(new).map(|one| one.id).collect();
-            ask(self.0.store.cancel(new)).await?;
+            // All or none: what came with it was not added, and what was there stays as it is.
             let key = keys.into_iter().nth(place).flatten().unwrap_or_default();
             return Err(TasksError::KeyTaken { key });
         }

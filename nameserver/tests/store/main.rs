@@ -9,6 +9,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod exclusive_names;
 mod harness;
 
 mod crash;

@@ -131,7 +131,7 @@ async fn a_later_schema_is_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 2
+            known: 3
         }
     );
 }

@@ -16,6 +16,7 @@ on_all! {
     a_task_that_is_known_or_delayed_is_not_claimed_as_it_is_submitted
     a_key_makes_two_submissions_one_task
     the_same_key_twice_in_one_list_is_one_task
+    what_is_submitted_together_is_added_or_not_together
     greater_priority_goes_first_and_then_the_older
     each_object_has_its_own_queue
     a_pinned_task_goes_to_its_worker_alone
@@ -178,6 +179,52 @@ async fn a_key_makes_two_submissions_one_task(place: Place) {
         assert_ne!(submit(&store, another).await, first);
     }
     assert_eq!(store.counts().await.unwrap().queued, 4);
+}
+
+async fn what_is_submitted_together_is_added_or_not_together(place: Place) {
+    let store = place.open().await;
+    let taken = submit(&store, keyed("taken", b"1")).await;
+    let earlier = submit(&store, keyed("earlier", b"1")).await;
+    let large = vec![7; 10_000];
+    let together = vec![
+        keyed("new", &large),
+        keyed("earlier", b"1"),
+        NewTask::new("calc", "run", b"{}".to_vec()),
+        keyed("taken", b"2"),
+    ];
+    let answers = store.submit(together.clone()).await.unwrap();
+    let answers: Vec<Submission> = answers.iter().map(|one| one.submission).collect();
+    let expected = [
+        Submission::Withdrawn,
+        Submission::Existing,
+        Submission::Withdrawn,
+        Submission::KeyTaken,
+    ];
+    assert_eq!(answers, expected);
+    for id in [taken, earlier] {
+        assert_eq!(show(&store, id).await.state, TaskState::Queued);
+    }
+    assert_eq!(store.counts().await.unwrap().queued, 2);
+    // The key of what was not added is free.
+    submit(&store, keyed("new", &large)).await;
+    // Others who submit at the same time are none the worse for it.
+    let submitting = (0..20).map(|number| {
+        let (store, together) = (store.clone(), together.clone());
+        tokio::spawn(async move {
+            match number % 2 {
+                0 => store.submit(together).await,
+                _ => store.submit(vec![keyed("shared", b"1")]).await,
+            }
+        })
+    });
+    for one in submitting.collect::<Vec<_>>() {
+        let answers = one.await.unwrap().unwrap();
+        if let [only] = answers.as_slice() {
+            assert_eq!(show(&store, only.id).await.state, TaskState::Queued);
+        }
+    }
+    assert_eq!(store.counts().await.unwrap().queued, 4);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
 async fn the_same_key_twice_in_one_list_is_one_task(place: Place) {

@@ -4,9 +4,17 @@ use crate::harness::{
     LONG, Place, claim, dispatcher, entry, failed, finish, lost, running, show, submit, succeeded,
 };
 use pyroxene_nameserver::store::{
-    Entries, NewTask, Revocation, StaticName, Store, StoreError, Submission, Task, TaskId,
-    TaskState, TransferError,
+    Entries, NewEntry, NewTask, Revocation, StaticName, Store, StoreError, Submission, Task,
+    TaskId, TaskState, TransferError,
 };
+
+/// An entry that may be appended again.
+fn keyed_entry() -> NewEntry {
+    NewEntry {
+        key: Some("once".to_owned()),
+        ..entry("log", "with a key")
+    }
+}
 
 /// A store with something of everything.
 async fn furnish(store: &Store) -> Vec<TaskId> {
@@ -29,6 +37,7 @@ async fn furnish(store: &Store) -> Vec<TaskId> {
     finish(store, running(&claimed[1], owner), failed(true)).await;
     let entries = (0..300).map(|number| entry("log", &number.to_string()));
     store.append(entries.collect()).await.unwrap();
+    store.append(vec![keyed_entry()]).await.unwrap();
     for name in ["kept", "gone"] {
         let name = StaticName {
             name: name.to_owned(),
@@ -94,7 +103,8 @@ async fn moves(from: Place, to: Place) {
     for task in &claimed {
         finish(&new, running(task, owner), lost()).await;
     }
-    assert_eq!(new.append(vec![entry("log", "x")]).await.unwrap(), [301]);
+    assert_eq!(new.append(vec![keyed_entry()]).await.unwrap(), [301]);
+    assert_eq!(new.append(vec![entry("log", "x")]).await.unwrap(), [302]);
     let again = NewTask {
         idempotency_key: Some("k1".to_owned()),
         ..NewTask::new("calc", "run", vec![0xff; 10_000])
@@ -169,6 +179,6 @@ async fn what_is_no_export_is_refused_with_its_line() {
             .await
             .contains("lines before this one")
     );
-    let later = lines.replacen("\"version\":2", "\"version\":99", 1);
+    let later = lines.replacen("\"version\":3", "\"version\":99", 1);
     assert!(import(later).await.contains("schema version 99"));
 }

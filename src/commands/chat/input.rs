@@ -97,7 +97,7 @@ impl Input {
                     erase(line);
                     let _ = editor.add_history_entry(line);
                 }
-                let is_last = line.is_err();
+                let is_last = line.as_ref().map_or(true, |line| read(line) == Wish::Quit);
                 if sender.blocking_send(line).is_err() || is_last {
                     return;
                 }

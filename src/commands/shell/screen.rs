@@ -4,7 +4,7 @@
 //! what comes by itself goes through a thread of its own. What a command prints goes out at once.
 
 use super::editor::Printer;
-use crate::{failure::Failure, output::print};
+use crate::{failure::Failure, output::print, terminal::Modes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{self, IsTerminal, Write},
@@ -101,6 +101,7 @@ impl Screen {
 
     /// Shows a progress bar over so many steps, if standard error is a terminal, until it is dropped.
     pub(super) fn progress(&self, steps: u64) -> Progress<'_> {
+        let modes = self.is_terminal().then(Modes::without_control_characters);
         let bar = match io::stderr().is_terminal() {
             true => ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr()),
             false => ProgressBar::hidden(),
@@ -111,7 +112,11 @@ impl Screen {
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         *lock(&self.place) = Place::Command(Some(bar.clone()));
-        Progress { screen: self, bar }
+        Progress {
+            screen: self,
+            bar,
+            modes,
+        }
     }
 
     fn free(&self) {
@@ -132,6 +137,8 @@ impl Drop for Editing<'_> {
 pub(super) struct Progress<'a> {
     screen: &'a Screen,
     bar: ProgressBar,
+    /// The terminal's modes from before.
+    modes: Option<Modes>,
 }
 
 impl Progress<'_> {
@@ -147,6 +154,9 @@ impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.screen.free();
         self.bar.finish_and_clear();
+        if let Some(modes) = &self.modes {
+            modes.restore();
+        }
     }
 }
 

@@ -29,12 +29,12 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `pyroxene` with a subcommand, flags and perhaps an environment variable, and nothing
-    /// else from the environment that would set other flags.
+    /// Starts `pyroxene` with a subcommand, flags and environment variables, and nothing else from the
+    /// environment that would set other flags.
     pub(super) fn spawn(
         subcommand: &str,
         flags: &[String],
-        variable: Option<(&str, String)>,
+        variables: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Result<Self, Failure> {
         let cannot = |why: &dyn std::fmt::Display| {
             Failure::new(Exit::Failed, format!("cannot start a {subcommand}: {why}"))
@@ -47,7 +47,7 @@ impl Child {
             }
         }
         let mut process = command
-            .envs(variable)
+            .envs(variables)
             .arg(subcommand)
             .args(flags)
             .stdin(Stdio::piped())

@@ -7,6 +7,11 @@ use tempfile::TempDir;
 
 /// A running `up` and what it printed.
 async fn up(dir: &TempDir) -> (Process, Value) {
+    up_with(dir, &[]).await
+}
+
+/// The same, with further flags.
+async fn up_with(dir: &TempDir, further: &[&str]) -> (Process, Value) {
     let flags = [
         "--json",
         "--listen",
@@ -17,6 +22,7 @@ async fn up(dir: &TempDir) -> (Process, Value) {
         "2",
         "--exit-with-parent",
     ];
+    let flags = [&flags, further].concat();
     let mut up = start_command(dir.path(), "up", &flags);
     let told = serde_json::from_str(&up.line().await).unwrap();
     (up, told)
@@ -85,6 +91,28 @@ async fn up_starts_a_broker_that_works_and_takes_it_along_when_it_is_killed() {
 
     up.kill().await;
     all_end(&pids).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_gives_its_workers_the_accounts() {
+    let dir = TempDir::new().unwrap();
+    let database = format!("sqlite:{}", dir.path().join("accounts.db").display());
+    let (mut up, told) = up_with(&dir, &["--accounts-db", &database]).await;
+    let addresses = addresses(&told);
+    let call = async |words: &[&str]| {
+        let all = [&["call", "accounts"], words, &["--nameserver", &addresses]].concat();
+        Ran::in_dir(dir.path(), &all).await
+    };
+    call(&["open", "user=ana", "balance=12.50"]).await.out();
+    assert_eq!(call(&["query", "user=ana"]).await.out(), "12.50");
+    let listed = ["lookup", "accounts", "--json", "--nameserver", &addresses];
+    let listed = Ran::in_dir(dir.path(), &listed).await.json();
+    assert_eq!(listed["instances"].as_array().unwrap().len(), 2);
+    up.terminate().await;
+
+    let wrong = ["up", "--accounts-db", "mysql:secret"];
+    let wrong = Ran::in_dir(dir.path(), &wrong).await;
+    assert!(!wrong.error(2).contains("secret"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

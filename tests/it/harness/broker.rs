@@ -15,6 +15,9 @@ use tokio::process::Command;
 /// The built-in objects that every worker of a test hosts.
 pub(crate) const OBJECTS: [&str; 4] = ["calculator", "echo", "hash", "text"];
 
+/// The directory of a disk, in that of the broker.
+const DISK: &str = "disk";
+
 /// A running broker. Dropping it kills all of it.
 #[derive(Debug)]
 pub(crate) struct Broker {
@@ -37,7 +40,15 @@ pub(crate) struct Terms {
     pub(crate) tls: Option<TlsClient>,
     /// As whom it logs in.
     pub(crate) credentials: Option<Credentials>,
+    /// How many mebibytes there are on the disk with the store, if it is one of its own.
+    pub(crate) disk: Option<u32>,
 }
+
+/// Mounts a disk of a size ($0) at a directory ($1), which this program and its children alone see,
+/// and becomes the program that follows.
+const ON_A_DISK: &str = r#"
+mkdir -p "$1" && mount -t tmpfs -o size="$0" tmpfs "$1" && shift && exec "$@"
+"#;
 
 impl Terms {
     /// The settings of a client that gets in.
@@ -50,6 +61,20 @@ impl Terms {
             config = config.credentials(credentials.clone());
         }
         config
+    }
+
+    /// The command that starts a name server.
+    fn nameserver_command(&self, dir: &Path) -> Command {
+        let Some(disk) = self.disk else {
+            return self.command(dir);
+        };
+        let mut command = command(Path::new("unshare"), dir);
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", ON_A_DISK])
+            .arg(format!("{disk}m"))
+            .arg(dir.join(DISK))
+            .arg(PYROXENE);
+        command
     }
 
     /// The command that starts a daemon.
@@ -93,6 +118,12 @@ impl Plan {
         self
     }
 
+    /// With a disk of so many mebibytes for the store, which the name server alone sees.
+    pub(crate) fn store_on_a_disk_of(mut self, mebibytes: u32) -> Self {
+        self.terms.disk = Some(mebibytes);
+        self
+    }
+
     /// With further flags for every name server.
     pub(crate) fn nameserver_flags(mut self, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|&flag| flag.to_owned());
@@ -132,6 +163,10 @@ impl Plan {
         broker.terms.nameserver.extend(self.nameserver_flags);
         let store = match (self.store, self.one_store) {
             (Some(store), _) => store,
+            (None, _) if broker.terms.disk.is_some() => {
+                let file = broker.dir.path().join(DISK).join("state.db");
+                format!("sqlite:{}", file.display())
+            }
             (None, true) => format!("sqlite:{}", broker.dir.path().join("state.db").display()),
             // Most tests do not care what outlives a name server.
             (None, false) => "memory:".to_owned(),
@@ -235,6 +270,18 @@ impl Broker {
     /// `advertise` if that is given, and waits until every name server lists it.
     pub(crate) async fn add_ledger(&mut self, name: &str, advertise: Option<&str>) {
         let command = ledger::command(name, &self.addresses(), advertise, self.dir.path());
+        self.start_ledger(name, command).await;
+    }
+
+    /// Starts a worker with a ledger that also wants the exclusive name [`ledger::LEAD`], and waits
+    /// until every name server lists it.
+    pub(crate) async fn add_leader(&mut self, name: &str) {
+        let mut command = ledger::command(name, &self.addresses(), None, self.dir.path());
+        ledger::want_lead(&mut command);
+        self.start_ledger(name, command).await;
+    }
+
+    async fn start_ledger(&mut self, name: &str, command: Command) {
         let process = Process::start(name, command, self.dir.path());
         let address = ledger::address(self.dir.path(), name).await;
         self.admit(Worker {
@@ -276,7 +323,7 @@ pub(crate) struct NameServer {
 
 impl NameServer {
     async fn start(number: usize, listen: &str, terms: Terms, dir: &Path) -> Self {
-        let mut command = terms.command(dir);
+        let mut command = terms.nameserver_command(dir);
         command
             .args(["nameserver", "--exit-with-parent", "--listen", listen])
             .args(&terms.nameserver);
@@ -324,6 +371,13 @@ impl NameServer {
     /// Lets it go on.
     pub(crate) fn thaw(&self) {
         self.process.thaw();
+    }
+
+    /// The directory of its own disk, as others see it.
+    pub(crate) fn disk(&self) -> PathBuf {
+        let root = format!("/proc/{}/root", self.process.pid());
+        let inside = self.dir.join(DISK);
+        Path::new(&root).join(inside.strip_prefix("/").unwrap())
     }
 
     /// Starts it again on the port that it had.

@@ -26,11 +26,17 @@ pyroxene_common::interface! {
         /// Answers an entry, without writing it down.
         #[repeatable]
         async fn repeat(entry: u64) -> u64;
+        /// Under which fence the worker holds the object's name.
+        #[repeatable]
+        async fn fence() -> Option<u64>;
     }
 }
 
 /// The name of the object.
 pub(crate) const OBJECT: &str = "ledger";
+
+/// The name that one ledger at a time has, of those that want it.
+pub(crate) const LEAD: &str = "lead";
 
 /// The file in which a worker writes its entries, one per line.
 fn file(dir: &Path, worker: &str) -> PathBuf {
@@ -83,12 +89,22 @@ impl ledger::Ledger for Entries {
     async fn repeat(self, _: Context, entry: u64) -> u64 {
         entry
     }
+
+    async fn fence(self, _: Context) -> Option<u64> {
+        pyroxene_common::scope::current().fence
+    }
 }
 
 const NAME: &str = "LEDGER_NAME";
 const NAMESERVERS: &str = "LEDGER_NAMESERVERS";
 const ADVERTISE: &str = "LEDGER_ADVERTISE";
+const WANTS_LEAD: &str = "LEDGER_WANTS_LEAD";
 const DIR: &str = "LEDGER_DIR";
+
+/// Makes the worker want the exclusive name [`LEAD`] too.
+pub(super) fn want_lead(command: &mut Command) {
+    command.env(WANTS_LEAD, "yes");
+}
 
 /// The command that starts a worker with a ledger.
 pub(super) fn command(
@@ -123,15 +139,19 @@ async fn host_a_ledger() {
         std::process::exit(0);
     });
     let dir = PathBuf::from(std::env::var(DIR).unwrap());
-    let entries = fs::File::options()
+    let file = fs::File::options()
         .create(true)
         .append(true)
         .open(file(&dir, &name))
         .unwrap();
+    let entries = Entries(Arc::new(file));
     let mut builder = Worker::builder()
         .name(name.clone())
         .nameserver(std::env::var(NAMESERVERS).unwrap())
-        .host(OBJECT, Ledger, Entries(Arc::new(entries)));
+        .host(OBJECT, Ledger, entries.clone());
+    if std::env::var(WANTS_LEAD).is_ok() {
+        builder = builder.exclusive(true).host(LEAD, Ledger, entries);
+    }
     if let Ok(address) = std::env::var(ADVERTISE) {
         builder = builder.advertise(address.parse::<Endpoint>().unwrap());
     }

@@ -9,7 +9,7 @@ use pyroxene_common::{
         tasks::TasksClient,
     },
 };
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The tasks object of one name server.
 #[derive(Clone, Debug)]
@@ -47,6 +47,12 @@ pub(super) fn entry(entry: usize, time: Duration) -> Submission {
     let ms = time.as_millis();
     let arguments = format!(r#"{{"entry":{entry},"ms":{ms}}}"#);
     task("ledger", "enter", &arguments)
+}
+
+/// The time by the clock that the records of this machine's name servers go by.
+pub(super) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
 }
 
 impl Desk {

@@ -161,6 +161,27 @@ async fn what_makes_no_sense_is_refused_with_a_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_beyond_the_limit_fails_its_task_and_says_so() {
+    let limit = ["--max-message", "65536"];
+    for (of_nameserver, of_worker) in [(&limit[..], &[][..]), (&[], &limit)] {
+        let mut broker = Broker::start()
+            .nameserver_flags(of_nameserver)
+            .worker("w1", of_worker)
+            .await;
+        let desk = Desk::at(&mut broker, 0);
+        let fits = task("calculator", "fibonacci", r#"{"n":100}"#);
+        let large = task("calculator", "fibonacci", r#"{"n":2000}"#);
+        let ids = desk.submit_all(vec![large, fits]).await;
+        let status = desk.ended(&ids[0]).await;
+        assert_eq!((status.state, status.attempt), (TaskState::Failed, 1));
+        let sentence = status.error.unwrap().sentence;
+        assert!(sentence.contains("65536"), "{sentence}");
+        assert_eq!(desk.ended(&ids[1]).await.state, TaskState::Succeeded);
+        assert_eq!(desk.show(&ids[0]).await.attempts.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_end_once_each_at_two_name_servers_over_one_file() {
     let _turn = turn().await;
     const TASKS: usize = 500;

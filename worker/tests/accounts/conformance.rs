@@ -11,6 +11,7 @@ on_both! {
     an_account_is_opened_once
     a_request_is_applied_once
     a_request_id_stands_for_one_request
+    a_request_is_remembered_for_thirty_days
     what_is_refused_changes_nothing
     parameters_are_checked
     accounts_outlive_those_who_serve_them
@@ -101,6 +102,30 @@ async fn a_request_id_stands_for_one_request(place: Place) {
     }
     assert_eq!(bank.update("ana", "1", "r1").await, Err(reused));
     assert_eq!(bank.query("ana").await.unwrap(), "9");
+}
+
+async fn a_request_is_remembered_for_thirty_days(place: Place) {
+    let bank = place.open().await;
+    bank.open("ana", "0").await.unwrap();
+    for id in ["young", "old"] {
+        bank.update("ana", "1", id).await.unwrap();
+    }
+    let aged = |id: &str, days: u32| match place.url.starts_with("sqlite:") {
+        true => format!(
+            "UPDATE accounts_requests SET applied_at =
+             strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{days} days') WHERE id = '{id}'"
+        ),
+        false => format!(
+            "UPDATE accounts_requests SET applied_at = now() - interval '{days} days'
+             WHERE id = '{id}'"
+        ),
+    };
+    place.execute(&aged("young", 29)).await;
+    place.execute(&aged("old", 31)).await;
+    assert_eq!(bank.update("ana", "1", "another").await.unwrap(), "3");
+    // The old one is a new request now.
+    assert_eq!(bank.update("ana", "1", "young").await.unwrap(), "1");
+    assert_eq!(bank.update("ana", "1", "old").await.unwrap(), "4");
 }
 
 async fn what_is_refused_changes_nothing(place: Place) {
@@ -232,26 +257,7 @@ async fn workers_may_make_the_tables_at_the_same_time(place: Place) {
 async fn tables_of_a_newer_version_are_refused(place: Place) {
     drop(place.open().await);
     let statement = "INSERT INTO accounts_schema (version) VALUES (7)";
-    match place.url.strip_prefix("sqlite:") {
-        Some(file) => {
-            use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
-            let options = SqliteConnectOptions::new().filename(file);
-            let mut connection = options.connect().await.unwrap();
-            sqlx::query(statement)
-                .execute(&mut connection)
-                .await
-                .unwrap();
-        }
-        None => {
-            use sqlx::{ConnectOptions, postgres::PgConnectOptions};
-            let options: PgConnectOptions = place.url.parse().unwrap();
-            let mut connection = options.connect().await.unwrap();
-            sqlx::query(statement)
-                .execute(&mut connection)
-                .await
-                .unwrap();
-        }
-    }
+    place.execute(statement).await;
     let database: AccountsDatabase = place.url.parse().unwrap();
     let error = Accounts::open(&database).await.unwrap_err();
     assert!(
@@ -259,7 +265,7 @@ async fn tables_of_a_newer_version_are_refused(place: Place) {
             error,
             AccountsDatabaseError::TooNew {
                 found: 7,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

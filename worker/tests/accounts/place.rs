@@ -6,6 +6,7 @@ use pyroxene_common::{
     values::Decimal,
 };
 use pyroxene_worker::objects::{Accounts, AccountsDatabase};
+use sqlx::{ConnectOptions, Connection, PgConnection, sqlite::SqliteConnectOptions};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tarpc::context;
 use tempfile::TempDir;
@@ -35,6 +36,23 @@ impl Place {
         Self {
             url: server.database(&format!("test_{number}")).await,
             _dir: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Runs a statement past those who serve the accounts.
+    pub(crate) async fn execute(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        let query = sqlx::raw_sql(statement);
+        match self.url.strip_prefix("sqlite:") {
+            Some(file) => {
+                let options = SqliteConnectOptions::new().filename(file);
+                let mut connection = options.connect().await.unwrap();
+                query.execute(&mut connection).await.unwrap();
+            }
+            None => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                query.execute(&mut connection).await.unwrap();
+            }
         }
     }
 

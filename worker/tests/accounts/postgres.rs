@@ -1,5 +1,7 @@
 //! A PostgreSQL server for tests, from the programs that are installed on this machine.
 
+#![allow(dead_code, reason = "two suites share it, and each uses a part")]
+
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
     fs,
@@ -22,17 +24,22 @@ pub(crate) struct Postgres {
     dir: PathBuf,
 }
 
-/// Starts the server ("$@"), and stops it like a crash, as it is told. At the end it removes its
-/// directory ($0).
+/// Starts the server ("$@"), and stops it like a crash, kills or freezes all of it, as it is told. At
+/// the end it removes its directory ($0).
 const SHELL: &str = r#"
 trap '' INT TERM
 "$@" & server=$!
 while read -r order; do
+    family="$server $(cat /proc/$server/task/$server/children)"
     case $order in
         stop) kill -QUIT $server; wait $server ;;
         start) "$@" & server=$! ;;
+        kill) kill -KILL $family; wait $server ;;
+        freeze) kill -STOP $family ;;
+        thaw) kill -CONT $family ;;
     esac
 done
+kill -CONT $server
 kill -QUIT $server; wait $server
 rm -rf "$0"
 "#;
@@ -41,39 +48,36 @@ rm -rf "$0"
 const NOBODY: u32 = 65534;
 
 impl Postgres {
-    /// Makes a new server, and starts it.
+    /// Makes a new server, and starts it. It waits for no disk: nothing here cuts the power.
     pub(crate) async fn start() -> Self {
-        let programs = programs();
-        let dir = TempDir::new().unwrap().keep();
-        let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
-        if is_root {
-            chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let as_nobody = |program: PathBuf| {
-            let nobody = NOBODY.to_string();
-            let change = ["setpriv", "--reuid", &nobody, "--regid", &nobody];
-            let change = change.into_iter().chain(["--clear-groups"]);
-            let mut words: Vec<PathBuf> = change.filter(|_| is_root).map(PathBuf::from).collect();
-            words.push(program);
-            words
-        };
-        let data = dir.join("data");
-        let words = as_nobody(programs.join("initdb"));
-        let made = Command::new(&words[0])
-            .args(&words[1..])
+        Self::start_with(&["fsync=off"]).await
+    }
+
+    /// Makes a new server, and starts it with these settings.
+    pub(crate) async fn start_with(settings: &[&str]) -> Self {
+        let dir = new_directory();
+        let made = as_nobody("initdb")
             .args(["--no-sync", "--auth=trust", "--username=postgres"])
             .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
-            .arg(&data)
+            .arg(dir.join("data"))
             .current_dir(&dir)
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {made:?}");
+        Self::run(dir, settings).await
+    }
+
+    async fn run(dir: PathBuf, settings: &[&str]) -> Self {
+        let data = dir.join("data");
+        let server = as_nobody("postgres");
         let shell = Command::new("sh")
             .args(["-c", SHELL])
             .arg(&dir)
-            .args(as_nobody(programs.join("postgres")))
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+            .arg(server.get_program())
+            .args(server.get_args())
+            .args(["-c", "listen_addresses=", "-k"])
             .args([&dir, Path::new("-D"), &data])
+            .args(settings.iter().flat_map(|setting| ["-c", *setting]))
             .current_dir(&dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -98,6 +102,62 @@ impl Postgres {
         self.url(name)
     }
 
+    /// A copy of it, which follows it: what is committed here from now on is there too.
+    pub(crate) async fn standby(&self) -> Self {
+        let dir = new_directory();
+        let copied = as_nobody("pg_basebackup")
+            .args([
+                "--username=postgres",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+            ])
+            .arg("--host")
+            .arg(&self.dir)
+            .arg("--pgdata")
+            .arg(dir.join("data"))
+            .current_dir(&dir)
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "pg_basebackup: {copied:?}");
+        let standby = Self::run(dir, &["fsync=off"]).await;
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            .await;
+        self.execute("SELECT pg_reload_conf()").await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+        while self.is_empty(synchronous).await {
+            assert!(Instant::now() < deadline, "the standby does not follow");
+            sleep(Duration::from_millis(20)).await;
+        }
+        standby
+    }
+
+    /// Makes a standby the server that is written to.
+    pub(crate) async fn promote(&self) {
+        self.execute("SELECT pg_promote()").await;
+    }
+
+    /// Kills all of it, without a chance to say anything.
+    pub(crate) async fn kill(&mut self) {
+        self.order("kill");
+        self.answers_no_more().await;
+    }
+
+    /// Stops its clock, so to speak: it keeps its sockets and answers nothing.
+    pub(crate) fn freeze(&mut self) {
+        self.order("freeze");
+    }
+
+    /// Ends what [`freeze`](Self::freeze) began.
+    pub(crate) fn thaw(&mut self) {
+        self.order("thaw");
+    }
+
+    /// The directory with its socket.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Ends every connection but the one that says so.
     pub(crate) async fn end_connections(&self) {
         self.execute(
@@ -110,6 +170,10 @@ impl Postgres {
     /// Stops it in the middle of whatever it does, and waits until it answers no more.
     pub(crate) async fn crash(&mut self) {
         self.order("stop");
+        self.answers_no_more().await;
+    }
+
+    async fn answers_no_more(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.connect().await.is_ok() {
             assert!(Instant::now() < deadline, "it does not stop");
@@ -135,6 +199,12 @@ impl Postgres {
         executed.unwrap();
     }
 
+    async fn is_empty(&self, question: &'static str) -> bool {
+        let mut connection = self.connect().await.unwrap();
+        let rows = sqlx::query(question).fetch_all(&mut connection).await;
+        rows.unwrap().is_empty()
+    }
+
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let options: PgConnectOptions = self.url("postgres").parse()?;
         PgConnection::connect_with(&options).await
@@ -155,6 +225,33 @@ impl Drop for Postgres {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
+}
+
+/// A directory that the server may write to.
+fn new_directory() -> PathBuf {
+    let dir = TempDir::new().unwrap().keep();
+    if is_root() {
+        chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    dir
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// One of the server's programs, run by somebody whom it does not refuse.
+fn as_nobody(program: &str) -> Command {
+    let program = programs().join(program);
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let nobody = NOBODY.to_string();
+    command
+        .args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"])
+        .arg(program);
+    command
 }
 
 /// The directory of the newest version that is installed.

@@ -51,6 +51,7 @@ fn later(sentence: &str, sent: bool) -> NoAnswer {
     NoAnswer::Later {
         sentence: sentence.to_owned(),
         sent,
+        answered: false,
     }
 }
 

@@ -73,7 +73,14 @@ impl SharedNames {
     ) -> Result<(), DirectoryError> {
         let name = entry.name.clone();
         match ask(self.store.register_name(entry)).await? {
-            RegisteredName::Taken(holder) => Err(DirectoryError::ObjectTaken { name, holder }),
+            RegisteredName::Taken(holder) => {
+                // A worker is named with its incarnation; an address has no space.
+                let holder = match holder.split_once(' ') {
+                    Some((worker, _)) => format!("the worker {worker}"),
+                    None => holder,
+                };
+                Err(DirectoryError::ObjectTaken { name, holder })
+            }
             RegisteredName::Changed(_) | RegisteredName::Same => ask(self.pull(service)).await,
         }
     }

@@ -13,7 +13,7 @@ use crate::store::{
     model::UnixMillis,
     options::{Clock, StoreOptions},
     schema::{self, APPLICATION},
-    sql::Connection,
+    sql::{Connection, SqlResult},
     transaction::{Effects, Transaction},
 };
 use sqlx::{
@@ -81,7 +81,8 @@ impl SqliteStore {
             clock: options.clock.clone(),
             durable: AtomicBool::new(true),
             shared: AtomicBool::new(false),
-            version: Mutex::new(0),
+            // None that SQLite ever says: the first look finds something new.
+            version: Mutex::new(i64::MIN),
         }
     }
 
@@ -99,23 +100,35 @@ impl SqliteStore {
     pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
         let mut writer = self.writer.lock().await;
         self.set_durable(&mut writer, batch.is_durable()).await?;
-        let mut begun = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let mut transaction = Transaction::new(Connection::Sqlite(&mut begun), self.now());
-        let done = batch.run(&mut transaction).await;
-        let effects = transaction.effects;
-        match done {
-            Ok(()) => begun.commit().await?,
+        let effects = match self.transact(&mut writer, batch).await {
+            Ok(effects) => effects,
             Err(error) => {
-                // If even that fails, SQLite has rolled back by itself.
-                let _ = begun.rollback().await;
+                // Some errors, a full disk among them, make SQLite roll back by itself. Then this fails,
+                // and nothing is left to do. The driver would take the transaction for open ever after;
+                // so it is not told of any.
+                let mut sql = Connection::Sqlite(&mut writer);
+                let _ = sql.execute("ROLLBACK", &[]).await;
                 return Err(error.into());
             }
-        }
+        };
         drop(writer);
         if self.shared.load(Ordering::Relaxed) {
             tokio::time::sleep(TURN).await;
         }
         Ok(effects)
+    }
+
+    async fn transact(
+        &self,
+        writer: &mut SqliteConnection,
+        batch: &mut Batch,
+    ) -> SqlResult<Effects> {
+        let mut sql = Connection::Sqlite(writer);
+        sql.execute("BEGIN IMMEDIATE", &[]).await?;
+        let mut transaction = Transaction::new(sql, self.now());
+        batch.run(&mut transaction).await?;
+        transaction.sql.execute("COMMIT", &[]).await?;
+        Ok(transaction.effects)
     }
 
     /// Whether the next commit waits for the disk.

@@ -4,11 +4,12 @@ use super::{Store, check_name, only, sentence};
 use crate::store::{
     batch::Request,
     error::StoreError,
+    exclusive_names::{self, Leave},
     leases::{Acquire, Renew},
     model::{
         Cancelled, Claim, Claimed, Counts, Ending, Fence, Finish, Finished, Lease, LeaseLost,
-        NewTask, Progress, Retried, Running, Settlement, Started, Submitted, Swept, Task,
-        TaskFilter, TaskId, UnixMillis,
+        NameClaim, NameClaimed, NewTask, Progress, Retried, Running, Settlement, Started,
+        Submission, Submitted, Swept, Task, TaskFilter, TaskId, UnixMillis,
     },
     tasks::{
         millis, query,
@@ -20,7 +21,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 impl Store {
-    /// Adds tasks. When this answers, they are on disk.
+    /// Adds tasks: all of them, or none if the key of one was used for another call. Which it was the
+    /// answers say. When this answers, they are on disk.
     ///
     /// # Errors
     ///
@@ -62,8 +64,10 @@ impl Store {
             }
             bytes += task.arguments.len() + 200;
         }
+        let lot = rand::random();
         let named = |(task, owner)| Named {
             id: TaskId::generate(),
+            lot,
             task,
             owner,
         };
@@ -76,9 +80,10 @@ impl Store {
         let submitted = self.0.writer.write(bytes, Request::Submit, named).await;
         match &submitted {
             Ok(submitted) => {
-                let is_old = |(id, (one, _)): &(&TaskId, &Answer)| one.id != **id;
-                let of_old = ids.iter().zip(submitted).filter(is_old);
-                self.0.waiters.forget(of_old.map(|(id, _)| *id));
+                let is_new = |(one, _): &Answer| one.submission == Submission::New;
+                let others = ids.iter().zip(submitted);
+                let others = others.filter(|(_, answer)| !is_new(answer));
+                self.0.waiters.forget(others.map(|(id, _)| *id));
             }
             Err(_) => self.0.waiters.forget(ids),
         }
@@ -308,7 +313,40 @@ impl Store {
         )
     }
 
-    /// Forgets leases that ended a day ago. Gives how many.
+    /// Claims exclusive names for workers, in order. One that its holder has already is claimed again
+    /// by every name server that is to keep it for that holder when others die.
+    pub async fn claim_names(
+        &self,
+        claims: Vec<NameClaim>,
+    ) -> Result<Vec<NameClaimed>, StoreError> {
+        for claim in &claims {
+            check_name("a name", &claim.name)?;
+            check_name("the holder of a name", &claim.holder)?;
+        }
+        self.0.writer.write(0, Request::ClaimNames, claims).await
+    }
+
+    /// No longer stands up for the holders of names, in the name of the name server that has this
+    /// lease. A name for whose holder nobody stands up is free.
+    pub async fn leave_names(
+        &self,
+        nameserver: Fence,
+        names: Vec<String>,
+    ) -> Result<(), StoreError> {
+        let leave = |name| Leave { nameserver, name };
+        let left = names.into_iter().map(leave).collect();
+        self.0.writer.write(0, Request::LeaveNames, left).await?;
+        Ok(())
+    }
+
+    /// The names for whose holders a name server stands up.
+    pub async fn names_of(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(exclusive_names::names_of(&mut reader.sql(), nameserver).await?)
+    }
+
+    /// Forgets leases that ended a day ago, and what was said under leases that are gone. Gives how
+    /// many leases.
     pub async fn forget_leases(&self) -> Result<u64, StoreError> {
         only(
             self.0

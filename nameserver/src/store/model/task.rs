@@ -183,6 +183,8 @@ pub enum Submission {
     Existing,
     /// The submitter has used that key for another call.
     KeyTaken,
+    /// It was not added, because the key of another that came with it is taken.
+    Withdrawn,
 }
 
 /// What a dispatcher asks for.

@@ -13,6 +13,8 @@ use std::collections::{BTreeSet, HashSet};
 pub(in crate::store) struct Named {
     /// The id that it gets if it is new.
     pub(in crate::store) id: TaskId,
+    /// The same for all that were submitted together: all of them are added, or none.
+    pub(in crate::store) lot: u64,
     pub(in crate::store) task: NewTask,
     /// Who claims it if it is new and this lease holds.
     pub(in crate::store) owner: Option<Fence>,
@@ -30,11 +32,21 @@ pub(in crate::store) async fn submit(
     let is_new = |id: &TaskId| new.as_ref().is_none_or(|new| new.contains(id));
     let mut submitted = Vec::with_capacity(tasks.len());
     let mut large = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
-    for named in tasks {
+    for Named { id, task, .. } in tasks {
+        submitted.push(match is_new(id) {
+            true => Submitted {
+                id: *id,
+                submission: Submission::New,
+            },
+            false => find_existing(transaction, *id, task).await?,
+        });
+    }
+    withdraw(transaction, tasks, &mut submitted).await?;
+    let mut answers = Vec::with_capacity(tasks.len());
+    for (named, submitted) in tasks.iter().zip(submitted) {
         let Named { id, task, .. } = named;
-        if !is_new(id) {
-            let existing = find_existing(transaction, *id, task).await?;
-            submitted.push((existing, None));
+        if submitted.submission != Submission::New {
+            answers.push((submitted, None));
             continue;
         }
         if inline(&task.arguments).is_none() {
@@ -46,14 +58,43 @@ pub(in crate::store) async fn submit(
         if task.delay.is_zero() && claimed.is_none() {
             transaction.effects.queue(&task.object);
         }
-        let (id, submission) = (*id, Submission::New);
-        submitted.push((Submitted { id, submission }, claimed));
+        answers.push((submitted, claimed));
     }
     let sql = |u: &str| {
         format!("INSERT INTO bodies (task, kind, body) SELECT id, {ARGUMENTS}, body FROM {u}")
     };
     transaction.sql.rows_with(&large, &[], sql).await?;
-    Ok(submitted)
+    Ok(answers)
+}
+
+/// Takes back what was submitted together with a task whose key was used for another call. What
+/// somebody else submitted too, under the same key in the same transaction, stays for them.
+async fn withdraw(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+    submitted: &mut [Submitted],
+) -> SqlResult<()> {
+    let taken = tasks.iter().zip(&*submitted);
+    let taken = taken.filter(|(_, one)| one.submission == Submission::KeyTaken);
+    let refused: HashSet<u64> = taken.map(|(named, _)| named.lot).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let kept = tasks.iter().zip(&*submitted);
+    let kept = kept.filter(|(named, _)| !refused.contains(&named.lot));
+    let kept: HashSet<TaskId> = kept.map(|(_, one)| one.id).collect();
+    for (named, one) in tasks.iter().zip(submitted) {
+        let is_withdrawn = refused.contains(&named.lot)
+            && one.submission == Submission::New
+            && !kept.contains(&one.id);
+        if is_withdrawn {
+            let sql = "DELETE FROM tasks WHERE id = $1";
+            let values = [one.id.as_bytes().into()];
+            transaction.sql.execute(sql, &values).await?;
+            one.submission = Submission::Withdrawn;
+        }
+    }
+    Ok(())
 }
 
 impl Named {

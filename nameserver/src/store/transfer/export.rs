@@ -204,8 +204,40 @@ async fn topics(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), T
         let name = topic.name.clone();
         lines.write(&Record::Topic(topic))?;
         entries(sql, id, &name, lines).await?;
+        entry_keys(sql, id, &name, lines).await?;
     }
     Ok(())
+}
+
+async fn entry_keys(
+    sql: &mut Connection<'_>,
+    id: i64,
+    topic: &str,
+    lines: &mut Lines<'_>,
+) -> Result<(), TransferError> {
+    let keys = format!(
+        "SELECT key, sequence, at FROM entry_keys WHERE topic = $1 AND key > $2 ORDER BY key \
+         LIMIT {PAGE}"
+    );
+    // No key is empty.
+    let mut after = String::new();
+    loop {
+        let page = rows(sql, keys.clone(), &[id.into(), after.as_str().into()]).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = read(|| last.text(0))?;
+        for row in page {
+            lines.write(&read(|| {
+                Ok(Record::EntryKey {
+                    topic: topic.to_owned(),
+                    key: row.text(0)?,
+                    sequence: row.int(1)?,
+                    at: row.int(2)?,
+                })
+            })?)?;
+        }
+    }
 }
 
 async fn entries(

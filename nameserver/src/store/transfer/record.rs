@@ -55,6 +55,13 @@ pub(in crate::store) enum Record {
         at: i64,
         body: Body,
     },
+    /// An entry came under this key, whether the topic still has the entry or not.
+    EntryKey {
+        topic: String,
+        key: String,
+        sequence: i64,
+        at: i64,
+    },
     Revocation(Revocation),
     /// The last.
     End {

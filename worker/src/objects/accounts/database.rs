@@ -10,8 +10,27 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use tokio::time::timeout;
 
 /// The statements that make the tables, a version each.
-const SQLITE_MIGRATIONS: [&str; 1] = [include_str!("schema/sqlite_1.sql")];
-const POSTGRES_MIGRATIONS: [&str; 1] = [include_str!("schema/postgres_1.sql")];
+const SQLITE_MIGRATIONS: [&str; 2] = [
+    include_str!("schema/sqlite_1.sql"),
+    include_str!("schema/sqlite_2.sql"),
+];
+const POSTGRES_MIGRATIONS: [&str; 2] = [
+    include_str!("schema/postgres_1.sql"),
+    include_str!("schema/postgres_2.sql"),
+];
+
+/// For how many days a request is remembered: whoever repeats it within this time gets the answer of
+/// the first time, and nothing is changed.
+pub(super) const REMEMBERED_DAYS: i64 = 30;
+
+/// How many old requests are forgotten with a transaction that adds `applied` of them. It is more, so
+/// that there are ever fewer of the old ones, and bounded, so that no transaction takes long.
+pub(super) fn forgotten_with(applied: usize) -> i64 {
+    i64::try_from(applied)
+        .unwrap_or(0)
+        .saturating_mul(2)
+        .min(1000)
+}
 
 /// How long a database may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use super::{
     book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
-    database::{decimal, optional_decimal},
+    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal},
 };
 use sqlx::{
     ConnectOptions, Connection, Error, PgConnection, Row,
@@ -193,9 +193,26 @@ async fn save(connection: &mut PgConnection, book: &Book) -> Result<(), Error> {
         .bind(column(&applied, |one| {
             one.balances.receiver.map(|balance| balance.to_string())
         }))
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+        forget(connection, applied.len()).await?;
     }
+    Ok(())
+}
+
+/// Forgets requests that are too old, some of them, with a transaction that adds so many. Those that
+/// another worker forgets just now are left to it.
+async fn forget(connection: &mut PgConnection, applied: usize) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM accounts_requests WHERE id IN
+         (SELECT id FROM accounts_requests
+          WHERE applied_at < now() - make_interval(days => $1::int)
+          ORDER BY applied_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(REMEMBERED_DAYS)
+    .bind(forgotten_with(applied))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

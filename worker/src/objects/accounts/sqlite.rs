@@ -2,7 +2,7 @@
 
 use super::{
     book::{Account, Applied, Balances, Book, Operation, Wanted},
-    database::{decimal, optional_decimal},
+    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal},
 };
 use serde_json::{Value, json};
 use sqlx::{
@@ -186,7 +186,26 @@ async fn save(connection: &mut SqliteConnection, book: &Book) -> Result<(), Erro
          FROM json_each(?)",
         book.applied().map(row).collect(),
     )
-    .await
+    .await?;
+    forget(connection, book.applied().count()).await
+}
+
+/// Forgets requests that are too old, some of them, with a transaction that adds so many.
+async fn forget(connection: &mut SqliteConnection, applied: usize) -> Result<(), Error> {
+    if applied == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM accounts_requests WHERE id IN
+         (SELECT id FROM accounts_requests
+          WHERE applied_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)
+          ORDER BY applied_at LIMIT ?)",
+    )
+    .bind(format!("-{REMEMBERED_DAYS} days"))
+    .bind(forgotten_with(applied))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Executes a statement for all rows at once, unless there is none.

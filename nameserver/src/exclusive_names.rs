@@ -1,0 +1,85 @@
+//! The store as the arbiter of exclusive names.
+
+use crate::{
+    directory::{Answer, Arbiter, Claim},
+    store::{Hint, HintReceiver, Lease, NameClaim, NameClaimed, Store, StoreError},
+};
+use std::{future::pending, time::Duration};
+
+/// The store, for one name server.
+#[derive(Debug)]
+pub(crate) struct StoreArbiter {
+    store: Store,
+    hints: HintReceiver,
+    /// The name of its lease.
+    name: String,
+}
+
+impl StoreArbiter {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            hints: store.hints(),
+            name: format!("directory {:016x}", rand::random::<u64>()),
+            store,
+        }
+    }
+}
+
+impl Arbiter for StoreArbiter {
+    type Error = StoreError;
+
+    async fn go_on(
+        &mut self,
+        lease: Option<i64>,
+        ttl: Duration,
+    ) -> Result<Option<i64>, StoreError> {
+        if let Some(number) = lease {
+            let until = self.store.revive(number, ttl).await?;
+            return Ok(until.map(|_| number));
+        }
+        match self.store.acquire(&self.name, &self.name, ttl).await? {
+            Lease::Held { fence, .. } => Ok(Some(fence)),
+            // Its name is random.
+            Lease::Taken { .. } => Ok(None),
+        }
+    }
+
+    async fn claim(
+        &mut self,
+        lease: i64,
+        claims: Vec<Claim>,
+        may_take_over: bool,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let claims = claims.into_iter().map(|Claim { name, holder }| NameClaim {
+            name,
+            holder,
+            nameserver: lease,
+            may_take_over,
+        });
+        let claimed = self.store.claim_names(claims.collect()).await?;
+        let answers = claimed.into_iter().map(|claimed| match claimed {
+            NameClaimed::Held { fence } => Answer::Held(u64::try_from(fence).unwrap_or(0)),
+            NameClaimed::Taken { holder } => Answer::Taken(holder),
+            NameClaimed::LeaseLost => Answer::LeaseLost,
+        });
+        Ok(answers.collect())
+    }
+
+    async fn leave(&mut self, lease: i64, names: Vec<String>) -> Result<(), StoreError> {
+        self.store.leave_names(lease, names).await
+    }
+
+    async fn stands_up_for(&mut self, lease: i64) -> Result<Vec<String>, StoreError> {
+        self.store.names_of(lease).await
+    }
+
+    async fn news(&mut self) {
+        loop {
+            match self.hints.next().await {
+                Some(Hint::Names | Hint::Anything) => return,
+                Some(_) => {}
+                None => pending().await,
+            }
+        }
+    }
+}
