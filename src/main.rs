@@ -21,9 +21,14 @@ mod terminal;
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Command, LogFormat};
 use failure::{Exit, Failure};
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
+
+/// It takes large memory in huge pages, which costs an eighth of what taking it in small ones does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

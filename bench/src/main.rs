@@ -24,6 +24,11 @@ mod tasks;
 mod timed;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// The allocator of the `pyroxene` program too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Parser)]
 #[command(version, about)]

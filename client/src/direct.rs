@@ -76,11 +76,9 @@ impl<I: Interface> Stub for Direct<I> {
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
         let sent = |error: AttemptError| RpcError::Send(Box::new(error));
-        let encoded =
-            EncodedRequest::new(&request).map_err(|error| sent(AttemptError::Encoding(error)))?;
         let index = I::request_index(&request);
-        // It may be large, and it is not needed any more.
-        drop(request);
+        let encoded = EncodedRequest::lending(request, I::request_parts)
+            .map_err(|error| sent(AttemptError::Encoding(error)))?;
         let response = self.0.call(&context, &encoded).await.map_err(sent)?;
         expect_answer::<I>(index, response, &self.0).map_err(sent)
     }

@@ -173,14 +173,15 @@ impl<I: Interface> Proxy<I> {
         request: &I::Request,
         listener: Option<&'a Listener>,
     ) -> Result<Call<'a, I>, CallError> {
-        self.begin_encoded(context, request, EncodedRequest::new(request), listener)
+        let index = I::request_index(request);
+        self.begin_encoded(context, index, EncodedRequest::new(request), listener)
     }
 
-    /// Begins a call of the method that `request` calls, with what may be other arguments.
+    /// Begins a call of a method, by its position, with an encoded request of it.
     fn begin_encoded<'a>(
         &self,
         mut context: context::Context,
-        request: &I::Request,
+        request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
         listener: Option<&'a Listener>,
     ) -> Result<Call<'a, I>, CallError> {
@@ -189,7 +190,7 @@ impl<I: Interface> Proxy<I> {
         }
         self.client.count_call();
         let now = Instant::now();
-        let method = I::method(request);
+        let method = I::METHODS.get(request_index);
         let encoded = encoded.map_err(|error| {
             CallError::NotSent(Box::new(Trail {
                 object: self.object.name.clone(),
@@ -205,7 +206,7 @@ impl<I: Interface> Proxy<I> {
             now,
             method: method.map_or("", |method| method.name),
             repeatable: method.is_some_and(|method| method.repeatable),
-            request_index: I::request_index(request),
+            request_index,
             encoded,
             listener,
             tried: Vec::new(),
@@ -475,9 +476,9 @@ impl<I: Interface> Stub for Proxy<I> {
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
-        let call = self.begin(context, &request, None)?;
-        // It may be large, and what is sent is its encoding.
-        drop(request);
+        let index = I::request_index(&request);
+        let encoded = EncodedRequest::lending(request, I::request_parts);
+        let call = self.begin_encoded(context, index, encoded, None)?;
         let (response, ..) = self.run(call).await?;
         Ok(response)
     }

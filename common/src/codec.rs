@@ -4,6 +4,7 @@
 //! refused. Decoding never allocates more than the input could fill: bincode checks every length
 //! against the bytes that are there.
 
+pub mod lend;
 pub(crate) mod splice;
 
 use bincode::Options;
@@ -39,14 +40,17 @@ pub fn encode_into<T: Serialize + ?Sized>(
         .map_err(|error| CodecError::new(error.to_string()))
 }
 
-/// Appends the encoding of `value` to `buffer`, but leaves large blobs out. Returns them, each with
-/// the position in the buffer where it belongs. On an error the buffer may hold a part of it.
+/// Appends the encoding of `value` to `buffer`, but leaves large blobs out, and parts of the value
+/// that are `lent`. Returns them, each with the position in the buffer where it belongs. On an error
+/// the buffer may hold a part of it.
 pub fn encode_spliced<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     value: &T,
+    lent: &[Bytes],
 ) -> Result<Vec<(usize, Bytes)>, CodecError> {
     let mut writer = Splicer {
         buffer,
+        lent,
         blobs: Vec::new(),
     };
     splice::splicing(|| options().serialize_into(&mut writer, value))
@@ -78,12 +82,16 @@ pub fn for_each_piece(
 
 struct Splicer<'a> {
     buffer: &'a mut Vec<u8>,
+    lent: &'a [Bytes],
     blobs: Vec<(usize, Bytes)>,
 }
 
 impl io::Write for Splicer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
+        match lend::find(self.lent, bytes) {
+            Some(part) => self.blobs.push((self.buffer.len(), part.clone())),
+            None => self.buffer.extend_from_slice(bytes),
+        }
         for blob in splice::take_offers() {
             self.blobs.push((self.buffer.len(), blob));
         }

@@ -61,6 +61,12 @@ pub trait Interface: Send + Sync + 'static {
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
 
+    /// Where the large parts of a request lie, for [`lend`](crate::codec::lend).
+    fn request_parts(request: &Self::Request) -> Vec<&[u8]>;
+
+    /// Where the large parts of a response lie.
+    fn response_parts(response: &Self::Response) -> Vec<&[u8]>;
+
     /// Whether a response holds the object's own error.
     fn outcome(response: &Self::Response) -> Outcome;
 

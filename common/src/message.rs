@@ -4,7 +4,10 @@
 //! kinds of frames have the bodies below.
 
 use crate::{
-    codec::{self, CodecError},
+    codec::{
+        self, CodecError,
+        lend::{self, Parts},
+    },
     interfaces::tasks::Progress,
 };
 use bytes::Bytes;
@@ -30,8 +33,20 @@ pub const LARGE_MESSAGE: usize = 32 * 1024;
 impl EncodedRequest {
     /// Encodes a message.
     pub fn new<T: Serialize + ?Sized>(message: &T) -> Result<Self, CodecError> {
+        Self::with_lent(message, &[])
+    }
+
+    /// Encodes a message whose large parts are not copied.
+    pub fn lending<T>(message: T, parts: Parts<T>) -> Result<Self, CodecError>
+    where
+        T: Serialize + Send + Sync + 'static,
+    {
+        lend::lending(message, parts, Self::with_lent)
+    }
+
+    fn with_lent<T: Serialize + ?Sized>(message: &T, lent: &[Bytes]) -> Result<Self, CodecError> {
         let mut body = Vec::with_capacity(128);
-        let blobs = codec::encode_spliced(&mut body, message)?;
+        let blobs = codec::encode_spliced(&mut body, message, lent)?;
         if blobs.is_empty() && body.len() < LARGE_MESSAGE {
             return Ok(Self::Small(body));
         }

@@ -8,6 +8,7 @@
 //! Decoding allocates no more than the input fills, and never panics.
 
 mod blob;
+mod bulk;
 mod decimal;
 mod integer;
 mod matrix;
@@ -17,6 +18,7 @@ mod payload;
 mod shared;
 
 pub use blob::Blob;
+pub use bulk::Bulk;
 pub use decimal::{Decimal, DecimalError};
 pub use integer::Integer;
 pub use matrix::{Matrix, MatrixError};

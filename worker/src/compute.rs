@@ -39,6 +39,19 @@ impl fmt::Debug for ComputePool {
     }
 }
 
+/// How much less of a core than others a thread of the pool gets where both want it, in the terms of
+/// nice(2): about a third. Those that read and answer calls should not stand in line behind it.
+const NICENESS: i32 = 5;
+
+/// Lowers this thread's priority.
+fn step_back() {
+    // Linux has one for every thread. Elsewhere it would be the whole process's.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "cannot lower the priority of a compute thread");
+    }
+}
+
 /// A refused call is told to come back after about the time that a short queue takes to move.
 const RETRY_AFTER_MS: u32 = 20;
 
@@ -48,6 +61,7 @@ impl ComputePool {
         let parallel = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("compute-{index}"))
+            .start_handler(|_| step_back())
             .build()
             .map_err(io::Error::other)?;
         Ok(Self(Arc::new(Inner {

@@ -144,6 +144,10 @@ where
     type Request = I::Request;
     type Response = I::Response;
 
+    fn parts(response: &I::Response) -> Vec<&[u8]> {
+        I::response_parts(response)
+    }
+
     async fn dispatch(
         self: Arc<Self>,
         context: context::Context,

@@ -58,7 +58,7 @@ pub(super) struct Small {
 }
 
 /// How long the large messages flow before the first small call.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_secs(4);
 
 /// Measures with a fresh worker and fresh clients.
 pub(super) async fn measure(

@@ -16,7 +16,8 @@ impl<I: Interface> Proxy<I> {
         like: &I::Request,
         message: &(impl Serialize + Sync),
     ) -> Result<Answered<I::Response>, CallError> {
-        let mut call = self.begin_encoded(context, like, EncodedRequest::new(message), None)?;
+        let index = I::request_index(like);
+        let mut call = self.begin_encoded(context, index, EncodedRequest::new(message), None)?;
         call.to_the_idlest = true;
         loop {
             let instance = self.pick(&mut call).await?;

@@ -1,5 +1,6 @@
 //! Work that would keep a thread of the runtime from everybody else.
 
+use crate::codec::lend::Parts;
 use serde::Serialize;
 use std::{
     cell::RefCell,
@@ -33,11 +34,12 @@ pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Whether the encoding of a value is so large. Finding out takes no longer than encoding a value
-/// of that size, and next to nothing for bulk values. One whose encoder panics is not large: that is
-/// for whoever encodes it to tell.
-pub(super) fn is_worthwhile<T: Serialize>(value: &T) -> bool {
-    let look = || crate::codec::is_longer_than(WORTHWHILE, value);
+/// Whether the encoding of a value is so large, without its parts that are not copied. Finding out
+/// takes no longer than encoding a value of that size, and next to nothing for bulk values. One whose
+/// encoder panics is not large: that is for whoever encodes it to tell.
+pub(super) fn is_worthwhile<T: Serialize>(value: &T, parts: Parts<T>) -> bool {
+    let lent: usize = parts(value).into_iter().map(<[u8]>::len).sum();
+    let look = || crate::codec::is_longer_than(WORTHWHILE.saturating_add(lent), value);
     catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
 }
 

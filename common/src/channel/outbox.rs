@@ -78,10 +78,21 @@ impl Outbox {
         body: &T,
         limit: usize,
     ) -> Result<(), Unsendable> {
+        self.push_lent_frame(kind, body, &[], limit)
+    }
+
+    /// Queues a frame of which some parts are lent and need no copy.
+    pub(super) fn push_lent_frame<T: Serialize + ?Sized>(
+        &mut self,
+        kind: FrameKind,
+        body: &T,
+        lent: &[Bytes],
+        limit: usize,
+    ) -> Result<(), Unsendable> {
         let start = self.tail.len();
         self.tail.extend_from_slice(&[0; HEADER_LEN]);
         // How a value encodes itself is up to its type; half a frame must not stay behind.
-        let encode = AssertUnwindSafe(|| codec::encode_spliced(&mut self.tail, body));
+        let encode = AssertUnwindSafe(|| codec::encode_spliced(&mut self.tail, body, lent));
         let encoded =
             catch_unwind(encode).unwrap_or_else(|_| Err(CodecError::new("the encoder panicked")));
         let blobs = match encoded {

@@ -8,7 +8,7 @@ use super::{
     link::Link,
     liveness::{Liveness, Verdict},
     outbox::Outbox,
-    server_calls::{ServerCalls, push_answer},
+    server_calls::{ServerCalls, push_failure},
     server_start::{Slot, Starter, deadline_passed},
     settings::Settings,
     spin::Spin,
@@ -41,7 +41,13 @@ pub trait Dispatch: Send + Sync + 'static {
     /// What is asked.
     type Request: DeserializeOwned + Send + 'static;
     /// What is answered.
-    type Response: Serialize + Send + 'static;
+    type Response: Serialize + Send + Sync + 'static;
+
+    /// Where the large parts of an answer lie, which need no copy on their way. None are known
+    /// unless this is said otherwise.
+    fn parts(_: &Self::Response) -> Vec<&[u8]> {
+        Vec::new()
+    }
 
     /// Answers one request. The future's first poll happens on the connection's task.
     fn dispatch(
@@ -386,8 +392,7 @@ where
             (overdue, state.earliest_deadline, state.pending.is_empty())
         };
         for id in overdue {
-            let answer = Err::<(), _>(Unanswered::Failed(deadline_passed()));
-            push_answer(&mut self.outbox, id, answer, usize::MAX);
+            push_failure(&mut self.outbox, id, deadline_passed(), usize::MAX);
         }
         let verdict = self.liveness.tick(now);
         match verdict {

@@ -7,7 +7,12 @@ use super::{
     server_progress::{Reports, Watched},
     settings::Settings,
 };
-use crate::{message::RefusedCall, wire::FrameKind};
+use crate::{
+    codec::lend::{self, Parts},
+    message::RefusedCall,
+    wire::FrameKind,
+};
+use bytes::Bytes;
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -105,36 +110,37 @@ impl ServerCalls {
     }
 
     /// Queues the answer of a call that ran in its own task, once there is room for it.
-    pub(super) async fn finish<R: Serialize>(
+    pub(super) async fn finish<R: Serialize + Send + Sync + 'static>(
         &self,
         id: u64,
         serial: u64,
         answer: Result<R, Unanswered>,
+        parts: Parts<R>,
     ) {
         let mut answer = Some(answer);
         loop {
             // Registered before the look at the outbox, so that no emptying in between is missed.
             let emptied = self.emptied.notified();
-            if self.try_finish(id, serial, &mut answer) {
+            if self.try_finish((id, serial), &mut answer, parts) {
                 return;
             }
             emptied.await;
         }
     }
 
-    /// Queues the answer if there is room for it.
-    fn try_finish<R: Serialize>(
+    /// Queues the answer of the call with this number and serial if there is room for it.
+    fn try_finish<R: Serialize + Send + Sync + 'static>(
         &self,
-        id: u64,
-        serial: u64,
+        (id, serial): (u64, u64),
         answer: &mut Option<Result<R, Unanswered>>,
+        parts: Parts<R>,
     ) -> bool {
         let limit = self.settings.max_send;
         let has_room = |state: &State| state.outbox.len() < self.settings.max_buffered;
         if !has_room(&self.lock()) {
             return false;
         }
-        let is_large = matches!(answer, Some(Ok(answer)) if is_worthwhile(answer));
+        let is_large = matches!(answer, Some(Ok(answer)) if is_worthwhile(answer, parts));
         let mut state = self.lock();
         if !has_room(&state) {
             return false;
@@ -144,7 +150,7 @@ impl ServerCalls {
             drop(state);
             let mut encoded = Outbox::default();
             if let Some(answer) = answer.take() {
-                apart(|| push_answer(&mut encoded, id, answer, limit));
+                apart(|| push_answer(&mut encoded, id, answer, parts, limit));
             }
             state = self.lock();
             if state.take(id, serial) {
@@ -153,7 +159,7 @@ impl ServerCalls {
         } else if state.take(id, serial)
             && let Some(answer) = answer.take()
         {
-            push_answer(&mut state.outbox, id, answer, limit);
+            push_answer(&mut state.outbox, id, answer, parts, limit);
         }
         let server = state.server.take();
         drop(state);
@@ -221,30 +227,59 @@ impl State {
 }
 
 /// Queues an answer. One that is too large or cannot be encoded becomes an error in its place.
-pub(super) fn push_answer<R: Serialize>(
+pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
     outbox: &mut Outbox,
-    id: u64,
+    request_id: u64,
     answer: Result<R, Unanswered>,
+    parts: Parts<R>,
     limit: usize,
 ) {
-    let message = match answer {
-        Ok(answer) => Ok(answer),
-        Err(Unanswered::Failed(error)) => Err(error),
+    match answer {
+        Ok(answer) => lend::lending(answer, parts, |answer, lent| {
+            let message = Ok(answer);
+            push_response(
+                outbox,
+                &Response {
+                    request_id,
+                    message,
+                },
+                lent,
+                limit,
+            );
+        }),
+        Err(Unanswered::Failed(error)) => push_failure(outbox, request_id, error, limit),
         Err(Unanswered::Refused(refusal)) => {
             let refused = RefusedCall {
-                request_id: id,
+                request_id,
                 refusal,
             };
             // A refusal is a sentence of ours: it can be neither too large nor unencodable.
             let _ = outbox.push_frame(FrameKind::Refused, &refused, limit);
-            return;
         }
-    };
-    let response = Response {
-        request_id: id,
-        message,
-    };
-    let detail = match outbox.push_frame(FrameKind::Call, &response, limit) {
+    }
+}
+
+/// Queues an error in an answer's place.
+pub(super) fn push_failure(outbox: &mut Outbox, request_id: u64, error: ServerError, limit: usize) {
+    let message = Err(error);
+    push_response::<()>(
+        outbox,
+        &Response {
+            request_id,
+            message,
+        },
+        &[],
+        limit,
+    );
+}
+
+fn push_response<R: Serialize>(
+    outbox: &mut Outbox,
+    response: &Response<R>,
+    lent: &[Bytes],
+    limit: usize,
+) {
+    let detail = match outbox.push_lent_frame(FrameKind::Call, response, lent, limit) {
         Ok(()) => return,
         Err(Unsendable::TooLarge { size, limit }) => {
             format!("the response of {size} bytes exceeds the limit of {limit} bytes")
@@ -252,9 +287,50 @@ pub(super) fn push_answer<R: Serialize>(
         Err(Unsendable::Codec(error)) => format!("the response cannot be encoded: {error}"),
     };
     let response = Response::<()> {
-        request_id: id,
+        request_id: response.request_id,
         message: Err(ServerError::new(io::ErrorKind::InvalidData, detail)),
     };
     // A sentence fits whatever the limit is.
     let _ = outbox.push_frame(FrameKind::Call, &response, usize::MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{channel::outbox::Writing, codec};
+
+    fn text(text: &String) -> Vec<&[u8]> {
+        lend::worth_lending([Some(text.as_bytes())])
+    }
+
+    #[test]
+    fn the_large_part_of_an_answer_is_written_from_where_it_lies() {
+        let answer = "x".repeat(100_000);
+        let place = answer.as_ptr();
+        let expected = Response {
+            request_id: 7,
+            message: Ok(answer.clone()),
+        };
+        let expected = codec::encode(&expected).unwrap();
+        let (mut outbox, mut writing) = (Outbox::default(), Writing::default());
+        push_answer(&mut outbox, 7, Ok(answer), text, expected.len());
+        outbox.drain_into(&mut writing);
+        let (mut written, mut is_lent) = (Vec::new(), false);
+        while !writing.is_empty() {
+            let chunk = writing.chunk();
+            is_lent |= chunk.as_ptr() == place;
+            written.extend_from_slice(chunk);
+            let length = chunk.len();
+            writing.advance(length);
+        }
+        assert!(is_lent);
+        assert_eq!(written.split_off(crate::wire::HEADER_LEN), expected);
+    }
+
+    #[test]
+    fn a_lent_answer_over_the_limit_becomes_an_error() {
+        let mut outbox = Outbox::default();
+        push_answer(&mut outbox, 7, Ok("x".repeat(100_000)), text, 100_000);
+        assert!(outbox.len() < 1000, "{}", outbox.len());
+    }
 }

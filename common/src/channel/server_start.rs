@@ -217,7 +217,7 @@ where
 
     fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, Unanswered>) {
         if let Some(id) = id {
-            push_answer(self.outbox, id, answer, self.settings.max_send);
+            push_answer(self.outbox, id, answer, D::parts, self.settings.max_send);
         }
     }
 
@@ -247,7 +247,7 @@ where
         let serial = state.next_serial();
         let task = tokio::spawn(async move {
             let answer = future.await;
-            calls.finish(id, serial, answer).await;
+            calls.finish(id, serial, answer, D::parts).await;
         });
         state.insert(
             id,

@@ -222,6 +222,10 @@ where
     type Request = I::Request;
     type Response = I::Response;
 
+    fn parts(response: &I::Response) -> Vec<&[u8]> {
+        I::response_parts(response)
+    }
+
     async fn dispatch(
         self: Arc<Self>,
         context: context::Context,
@@ -247,6 +251,10 @@ where
 {
     type Request = I::Request;
     type Response = I::Response;
+
+    fn parts(response: &I::Response) -> Vec<&[u8]> {
+        I::response_parts(response)
+    }
 
     async fn dispatch(
         self: Arc<Self>,
@@ -302,6 +310,10 @@ where
 {
     type Request = InvokeRequest;
     type Response = InvokeResponse;
+
+    fn parts(response: &InvokeResponse) -> Vec<&[u8]> {
+        Invoke::response_parts(response)
+    }
 
     async fn dispatch(
         self: Arc<Self>,

@@ -107,6 +107,28 @@ macro_rules! interface {
                     }
                 }
 
+                fn request_parts(request: &Self::Request) -> Vec<&[u8]> {
+                    #[allow(unused_imports)]
+                    use $crate::interface::probe::{LargePart, NoLargePart};
+                    match request {
+                        $($module::[<$name Request>]::[<$method:camel>] { $($parameter),* } =>
+                            $crate::codec::lend::worth_lending([
+                                $((&&$crate::interface::probe::PartOf($parameter)).part()),*
+                            ]),)*
+                    }
+                }
+
+                fn response_parts(response: &Self::Response) -> Vec<&[u8]> {
+                    #[allow(unused_imports)]
+                    use $crate::interface::probe::{LargePart, NoLargePart};
+                    match response {
+                        $($module::[<$name Response>]::[<$method:camel>](result) =>
+                            $crate::codec::lend::worth_lending([
+                                (&&$crate::interface::probe::PartOf(result)).part()
+                            ]),)*
+                    }
+                }
+
                 fn outcome(response: &Self::Response) -> $crate::interface::Outcome {
                     #[allow(unused_imports)]
                     use $crate::interface::probe::{OutcomeByDebug, OutcomeByDisplay, PlainOutcome};

@@ -4,6 +4,7 @@
 //! macro calls `(&&&Answer(value)).outcome()` and the first of the three traits that applies wins.
 
 use super::{Outcome, describe::Schemas};
+use crate::values::Bulk;
 use schemars::JsonSchema;
 use serde_json::Value;
 use std::{
@@ -102,3 +103,29 @@ impl<T: JsonSchema> PlainResult for ResultOf<T> {
         schemas.of::<T>()
     }
 }
+
+/// A parameter or a result, to be asked for its large part.
+#[derive(Debug)]
+pub struct PartOf<'a, T>(pub &'a T);
+
+/// A value of a type that may hold a large part.
+pub trait LargePart<'a> {
+    /// The part.
+    fn part(&self) -> Option<&'a [u8]>;
+}
+
+impl<'a, T: Bulk> LargePart<'a> for &PartOf<'a, T> {
+    fn part(&self) -> Option<&'a [u8]> {
+        Some(self.0.bulk())
+    }
+}
+
+/// Any other value.
+pub trait NoLargePart<'a> {
+    /// Nothing.
+    fn part(&self) -> Option<&'a [u8]> {
+        None
+    }
+}
+
+impl<'a, T> NoLargePart<'a> for PartOf<'a, T> {}

@@ -1,9 +1,10 @@
 //! Sums, order and series of floating-point numbers.
 
+mod order;
+
 use super::check;
 use pyroxene_common::{interfaces::calculator::CalculatorError, scope::Scope};
 use rayon::ThreadPool;
-use rdst::RadixSort;
 
 /// From this length on, the radix sort on two threads beats the standard library's sort.
 const PARALLEL_LENGTH: usize = 16 * 1024;
@@ -80,8 +81,7 @@ pub(super) fn sort(
         return Ok(values);
     }
     scope.reporter.report(0.1, "sorting");
-    // The low-memory tuner sorts in place, and was no slower than the one that copies.
-    pool.install(|| values.radix_sort_builder().with_low_mem_tuner().sort());
+    pool.install(|| order::sort(bytemuck::cast_slice_mut(&mut values)));
     check(scope)?;
     Ok(values)
 }
