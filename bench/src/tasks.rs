@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     workers: usize,
 
-    /// Also measure beside so many tasks that wait; loading 1000000 of them takes a minute per store
+    /// Also measure beside so many tasks that wait; loading 1000000 of them takes about ten seconds per store
     #[arg(long, default_value_t = 0)]
     backlog: usize,
 

@@ -13,8 +13,8 @@ use serde_json::json;
 /// Give a name to an object at an address that holds no lease
 ///
 /// URI is an endpoint (host:port, [v6]:port, unix:/path) whose object has the same name, or
-/// OBJECT@ENDPOINT. The name is kept by every name server that answers, until it is removed or the
-/// name server ends. --json prints {"registered":NAME,"nameservers":[…]}, those that took it.
+/// OBJECT@ENDPOINT. The name is kept in the store until it is removed; by name servers without one
+/// until they end. --json prints {"registered":NAME,"nameservers":[…]}, those that took it.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {

@@ -81,7 +81,8 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// How long one waits for a connection, for another process that writes, or to be let in.
     pub patience: Duration,
-    /// How many connections read (SQLite), or how many there are in all (PostgreSQL).
+    /// How many connections read (SQLite), or how many there are in all (PostgreSQL, where at least six
+    /// are left beside those that write).
     pub connections: u32,
     /// Whether to hear from other processes at once, over `LISTEN`. Poolers between here and the
     /// server may not carry that; without it all that is theirs is found by looking.

@@ -38,30 +38,36 @@ async fn append_new(
     entries: &[&NewEntry],
 ) -> SqlResult<Vec<i64>> {
     let mut next = lengthen(transaction, entries).await?;
-    let mut relation = Relation::new([
-        ("topic", Kind::Int),
-        ("sequence", Kind::Int),
-        ("size", Kind::Int),
-        ("body", Kind::Bytes),
-    ]);
-    let mut keys = Relation::new([
-        ("topic", Kind::Int),
-        ("key", Kind::Text),
-        ("sequence", Kind::Int),
-    ]);
+    let mut relation = Relation::sharing(
+        2,
+        [
+            ("sequence", Kind::Int),
+            ("body", Kind::Bytes),
+            ("topic", Kind::Int),
+            ("size", Kind::Int),
+        ],
+    );
+    let mut keys = Relation::sharing(
+        2,
+        [
+            ("key", Kind::Text),
+            ("sequence", Kind::Int),
+            ("topic", Kind::Int),
+        ],
+    );
     let mut sequences = Vec::with_capacity(entries.len());
     for entry in entries {
         let Some((topic, sequence)) = next.get_mut(entry.topic.as_str()) else {
             return Err(sqlx::Error::RowNotFound);
         };
         relation.push([
-            (*topic).into(),
             (*sequence).into(),
-            size(&entry.body).into(),
             entry.body.as_slice().into(),
+            (*topic).into(),
+            size(&entry.body).into(),
         ]);
         if let Some(key) = &entry.key {
-            keys.push([(*topic).into(), key.as_str().into(), (*sequence).into()]);
+            keys.push([key.as_str().into(), (*sequence).into(), (*topic).into()]);
         }
         sequences.push(*sequence);
         *sequence += 1;

@@ -189,7 +189,8 @@ impl Dispatcher {
             lane.waiting.clear();
             lane.sent = 0;
             lane.more = true;
-            lane.asked = false;
+            lane.asked = 0;
+            lane.emptied = false;
         }
         self.waiting = 0;
         self.doubtful = false;

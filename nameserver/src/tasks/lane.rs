@@ -28,8 +28,11 @@ pub(super) struct Lane {
     pub(super) pace: Pace,
     /// Whether there may be more in the store.
     pub(super) more: bool,
-    /// Whether the store is being asked for them.
-    pub(super) asked: bool,
+    /// How many the store is being asked for.
+    pub(super) asked: usize,
+    /// Whether it had no more when it was last asked. What has been queued since is little, and the
+    /// next claim takes it.
+    pub(super) emptied: bool,
     places: u32,
     places_from: Option<Instant>,
     used: Instant,
@@ -43,7 +46,8 @@ impl Lane {
             sent: 0,
             pace: Pace::default(),
             more: true,
-            asked: false,
+            asked: 0,
+            emptied: false,
             places: 0,
             places_from: None,
             used: now,
@@ -65,20 +69,36 @@ impl Lane {
         self.pace.window(self.places)
     }
 
-    /// How many more to ask the store for: none, while there are enough for a while.
+    /// How many more to ask the store for: none, while there are enough for a while. If only a few have
+    /// been queued, they are fetched soon, and half of the room is left for new tasks: otherwise more
+    /// and more would be queued behind them.
     pub(super) fn wants(&self, window: Window) -> usize {
-        if !self.more || 2 * self.waiting.len() > window.waiting {
+        let (ahead, share) = if self.emptied {
+            (window.direct, 2)
+        } else {
+            (window.waiting, 1)
+        };
+        if !self.more || 2 * self.waiting.len() > ahead {
             return 0;
         }
-        (window.sent + window.waiting).saturating_sub(self.sent + self.waiting.len())
+        let here = self.sent + self.waiting.len();
+        (window.sent + ahead).saturating_sub(here).div_ceil(share)
     }
 
-    /// How many new tasks could begin without being queued: none, while others are.
+    /// How many new tasks could begin without being queued: none, while others wait in the store. A
+    /// few of those may be under way here at that moment: if new tasks had to be queued for their sake,
+    /// there would be others to be fetched the next time, and so on for ever.
     pub(super) fn free(&self, window: Window) -> usize {
-        if self.more || self.asked {
+        let others_wait = if self.asked > 0 {
+            !self.emptied
+        } else {
+            self.more
+        };
+        if others_wait {
             return 0;
         }
-        (window.sent + window.waiting).saturating_sub(self.sent + self.waiting.len())
+        let here = self.sent + self.waiting.len() + self.asked;
+        (window.sent + window.direct).saturating_sub(here)
     }
 
     /// Takes in what was claimed.
@@ -162,6 +182,7 @@ mod tests {
         let window = Window {
             sent: 3,
             waiting: 4,
+            direct: 4,
         };
         let order: Vec<TaskId> = std::iter::from_fn(|| lane.next(window))
             .map(|taken| taken.task.id)
@@ -176,6 +197,7 @@ mod tests {
         let window = Window {
             sent: 4,
             waiting: 4,
+            direct: 4,
         };
         assert_eq!(lane.wants(window), 8);
         for _ in 0..8 {
@@ -191,19 +213,43 @@ mod tests {
     }
 
     #[test]
+    fn the_last_few_are_fetched_at_once_and_leave_room_for_new_ones() {
+        let mut lane = Lane::new(Instant::now());
+        let window = Window {
+            sent: 4,
+            waiting: 4,
+            direct: 12,
+        };
+        for _ in 0..6 {
+            lane.take(taken(0, TaskId::generate()));
+        }
+        assert_eq!(lane.wants(window), 0);
+        lane.emptied = true;
+        assert_eq!(lane.wants(window), 5);
+        lane.asked = 5;
+        assert_eq!(lane.free(window), 5);
+    }
+
+    #[test]
     fn a_new_task_overtakes_none_that_may_be_queued() {
         let mut lane = Lane::new(Instant::now());
         let window = Window {
             sent: 2,
             waiting: 1,
+            direct: 3,
         };
         assert_eq!(lane.free(window), 0);
         lane.more = false;
-        assert_eq!(lane.free(window), 3);
-        lane.asked = true;
-        assert_eq!(lane.free(window), 0);
-        lane.asked = false;
+        assert_eq!(lane.free(window), 5);
         lane.take(taken(0, TaskId::generate()));
-        assert_eq!(lane.free(window), 2);
+        assert_eq!(lane.free(window), 4);
+        // There may be many in the store that is being asked.
+        lane.asked = 3;
+        assert_eq!(lane.free(window), 0);
+        // There are no more than have just been queued, and these have their places.
+        (lane.emptied, lane.more) = (true, true);
+        assert_eq!(lane.free(window), 1);
+        lane.asked = 0;
+        assert_eq!(lane.free(window), 0);
     }
 }

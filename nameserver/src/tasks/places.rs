@@ -2,7 +2,8 @@
 //! for it is its own from the first moment, and need not be queued and claimed.
 //!
 //! The dispatcher says how many places there are; the service takes them, and brings back what came of
-//! each. There are none while anything is queued, so nobody is overtaken.
+//! each. There are none while others wait in the store, so nobody is overtaken but by those that come
+//! while the last few are being fetched.
 
 use super::{attempt::Taken, lane::LaneKey};
 use crate::store::{Claimed, Fence, NewTask, StoreError, Submitted};

@@ -17,6 +17,12 @@ const ON_THE_WAY: Duration = Duration::from_millis(4);
 /// What is taken in advance lasts for about so long: more than it takes to take more.
 const IN_ADVANCE: Duration = Duration::from_millis(20);
 
+/// New tasks need not be queued while what is here already lasts for less than this.
+const DIRECTLY: Duration = Duration::from_millis(100);
+
+/// And so many of them are here at most.
+const DIRECTLY_AT_MOST: usize = 1024;
+
 /// Whatever they are, so many are taken in advance for each that is sent.
 const ADVANCE_AT_MOST: f64 = 8.0;
 
@@ -28,8 +34,11 @@ const ADVANCE_BYTES: f64 = 16_777_216.0;
 pub(super) struct Window {
     /// At workers.
     pub(super) sent: usize,
-    /// Taken, and waiting for a place.
+    /// Taken from the store, and waiting for a place.
     pub(super) waiting: usize,
+    /// Waiting for a place if they were never queued. That saves the store a change for each, so
+    /// there may be more of them.
+    pub(super) direct: usize,
 }
 
 /// Over such a time it is counted how many tasks are answered.
@@ -94,9 +103,12 @@ impl Pace {
             .unwrap_or(0.0)
             .clamp(0.25, ADVANCE_AT_MOST);
         let fits = (ADVANCE_BYTES / self.size.max(1.0)).max(1.0);
+        let waiting = (sent * ahead).ceil().min(fits).min(1024.0) as usize;
+        let direct = (places * how_often(DIRECTLY).unwrap_or(0.0)).min(fits) as usize;
         Window {
             sent: sent.min(1024.0) as usize,
-            waiting: (sent * ahead).ceil().min(fits).min(1024.0) as usize,
+            waiting,
+            direct: direct.min(DIRECTLY_AT_MOST).max(waiting),
         }
     }
 }
@@ -139,6 +151,7 @@ mod tests {
         let nothing = Window {
             sent: 0,
             waiting: 0,
+            direct: 0,
         };
         assert_eq!(Pace::default().window(0), nothing);
     }
@@ -148,6 +161,7 @@ mod tests {
         let few = Window {
             sent: 8,
             waiting: 2,
+            direct: 2,
         };
         assert_eq!(after(&[]), few);
         assert_eq!(after(&[10_000_000]), few);
@@ -157,6 +171,7 @@ mod tests {
     fn of_what_is_short_many_are_taken_and_one_long_one_changes_that() {
         let many = after(&[200]);
         assert!(many.sent >= 64 && many.waiting >= 256, "{many:?}");
+        assert!(many.direct > many.waiting && many.direct <= DIRECTLY_AT_MOST);
         let after_a_long_one = after(&[200, 1_000_000]);
         assert_eq!(after_a_long_one.sent, 8);
         let by_and_by = after(&[[1_000_000].as_slice(), [200; 200].as_slice()].concat());
@@ -168,6 +183,7 @@ mod tests {
         let mut pace = Pace::default();
         pace.answered(Duration::from_micros(200), Instant::now());
         pace.taken(8 << 20);
-        assert_eq!(pace.window(4).waiting, 2);
+        let window = pace.window(4);
+        assert_eq!((window.waiting, window.direct), (2, 2));
     }
 }

@@ -6,6 +6,7 @@ use crate::harness::{
 };
 use pyroxene_nameserver::store::{Store, StoreError, StoreOptions, StoreUrl, TaskState};
 use rustix::process::Signal;
+use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
 
 fn url(place: &Place) -> String {
@@ -46,6 +47,26 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on()
     finish(&store, running(&claimed, owner), succeeded(b"3")).await;
     assert_eq!(show(&store, id).await.state, TaskState::Succeeded);
     assert_eq!(waiting.await.unwrap().unwrap().result.unwrap(), b"3");
+}
+
+/// Its connection goes with it: nothing else is written in the middle of that transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_given_up_leaves_nothing_behind() {
+    let place = Place::postgres().await;
+    let options = StoreOptions {
+        patience: Duration::from_millis(500),
+        ..place.options()
+    };
+    let store = place.open_with(options).await;
+    submit(&store, call("calc")).await;
+    let mut other = PgConnection::connect(&url(&place)).await.unwrap();
+    let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks");
+    lock.execute(&mut other).await.unwrap();
+    let error = store.submit(vec![call("calc")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    other.close().await.unwrap();
+    submit(&store, call("calc")).await;
+    assert_eq!(store.counts().await.unwrap().queued, 2);
 }
 
 #[tokio::test]

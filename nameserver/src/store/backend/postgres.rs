@@ -4,6 +4,7 @@
 //! connection to anybody in between.
 
 mod listen;
+mod writers;
 
 pub(in crate::store) use listen::{listen, notify};
 
@@ -18,17 +19,18 @@ use crate::store::{
     transaction::{Effects, Transaction},
 };
 use sqlx::{
-    PgConnection, PgPool, Postgres, Row as _,
-    pool::PoolConnection,
+    PgPool, Row as _,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use writers::{Writer, Writers};
 
 /// A store in a PostgreSQL database.
 #[derive(Debug)]
 pub(in crate::store) struct PostgresStore {
     pool: PgPool,
+    writers: Writers,
     clock: Clock,
     /// The longest that a transaction takes.
     patience: Duration,
@@ -80,17 +82,19 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         let connect: PgConnectOptions = url.parse()?;
         let connect = connect.application_name("pyroxene");
-        // All that write, the listener, the notifier, and some to read with.
-        let least = Lane::ALL.map(Lane::writers).iter().sum::<usize>() + 4;
-        let least = u32::try_from(least).unwrap_or(u32::MAX);
+        // Those that write are not the pool's. It has the listener, the notifier, and some to read with.
+        let writers = Lane::ALL.map(Lane::writers).iter().sum::<usize>();
+        let writers = u32::try_from(writers).unwrap_or(u32::MAX);
+        let others = options.connections.saturating_sub(writers).max(6);
         let pool = PgPoolOptions::new()
-            .max_connections(options.connections.max(least))
+            .max_connections(others)
             .acquire_timeout(options.patience)
             // A connection that has died is found by its use, and another one tried.
             .test_before_acquire(false)
             .connect_lazy_with(connect.clone());
         let store = Self {
             pool,
+            writers: Writers::default(),
             clock: options.clock.clone(),
             patience: options.patience.saturating_mul(4),
         };
@@ -190,10 +194,10 @@ impl PostgresStore {
     }
 
     async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
-        let begun = Begun::begin(&self.pool, batch.is_durable()).await;
+        let begun = Begun::begin(self, batch.is_durable()).await;
         let mut begun = begun.map_err(Attempt::RolledBack)?;
         let now = self.clock.manual().unwrap_or(begun.now);
-        let mut transaction = Transaction::new(begun.sql().map_err(Attempt::RolledBack)?, now);
+        let mut transaction = Transaction::new(begun.sql(), now);
         match batch.run(&mut transaction).await {
             Ok(()) => {
                 let effects = transaction.effects;
@@ -214,6 +218,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn close(&self) {
+        self.writers.forget();
         self.pool.close().await;
     }
 }
@@ -227,49 +232,45 @@ enum Attempt {
 }
 
 /// A transaction that has begun. Dropping it closes its connection, and so rolls it back.
-struct Begun {
-    /// Nothing once it has ended.
-    connection: Option<PoolConnection<Postgres>>,
+struct Begun<'s> {
+    writers: &'s Writers,
+    writer: Writer,
     /// What the server's clock says.
     now: UnixMillis,
 }
 
-impl Begun {
-    async fn begin(pool: &PgPool, durable: bool) -> SqlResult<Self> {
-        let mut begun = Self {
-            connection: Some(pool.acquire().await?),
-            now: 0,
+impl<'s> Begun<'s> {
+    async fn begin(store: &'s PostgresStore, durable: bool) -> SqlResult<Self> {
+        let writers = &store.writers;
+        let mut writer = match writers.take() {
+            Some(writer) => writer,
+            None => Writer {
+                connection: store.pool.acquire().await?.detach(),
+                since: Instant::now(),
+            },
         };
         let prelude = if durable { DURABLE } else { NOT_DURABLE };
-        let row = sqlx::raw_sql(prelude)
-            .fetch_one(begun.connection()?)
-            .await?;
-        begun.now = row.try_get(0)?;
-        Ok(begun)
+        let begun = sqlx::raw_sql(prelude).fetch_one(&mut writer.connection);
+        // If the server has gone, it has gone for the others too.
+        let row = begun.await.inspect_err(|_| writers.forget())?;
+        let now = row.try_get(0)?;
+        Ok(Self {
+            writers,
+            writer,
+            now,
+        })
     }
 
-    fn connection(&mut self) -> SqlResult<&mut PgConnection> {
-        let connection = self.connection.as_deref_mut();
-        connection.ok_or(sqlx::Error::PoolClosed)
+    fn sql(&mut self) -> Connection<'_> {
+        Connection::Postgres(&mut self.writer.connection)
     }
 
-    fn sql(&mut self) -> SqlResult<Connection<'_>> {
-        Ok(Connection::Postgres(self.connection()?))
-    }
-
-    /// Ends it with this statement, and gives the connection back.
+    /// Ends it with this statement, and keeps the connection for the next one.
     async fn end(mut self, statement: &'static str) -> SqlResult<()> {
-        sqlx::raw_sql(statement).execute(self.connection()?).await?;
-        drop(self.connection.take());
+        let connection = &mut self.writer.connection;
+        sqlx::raw_sql(statement).execute(connection).await?;
+        self.writers.keep(self.writer);
         Ok(())
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(connection.detach());
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Many rows as the input of one statement.
 
-use super::{Connection, Row, SqlResult, Value};
+use super::{Connection, Dialect, Row, SqlResult, Value};
 use std::fmt::Write as _;
 
 /// The type of a column.
@@ -12,11 +12,11 @@ pub(in crate::store) enum Kind {
 }
 
 impl Kind {
-    fn array(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
-            Self::Int => "bigint[]",
-            Self::Text => "text[]",
-            Self::Bytes => "bytea[]",
+            Self::Int => "bigint",
+            Self::Text => "text",
+            Self::Bytes => "bytea",
         }
     }
 }
@@ -25,6 +25,8 @@ impl Kind {
 #[derive(Debug)]
 pub(in crate::store) struct Relation<'a, const N: usize> {
     columns: [(&'static str, Kind); N],
+    /// From this column on, rows are mostly the same.
+    shared: usize,
     rows: Vec<[Value<'a>; N]>,
 }
 
@@ -39,8 +41,18 @@ fn chunk_size(left: usize) -> usize {
 
 impl<'a, const N: usize> Relation<'a, N> {
     pub(in crate::store) fn new(columns: [(&'static str, Kind); N]) -> Self {
+        Self::sharing(N, columns)
+    }
+
+    /// As [`new`](Self::new). The columns from `shared` on are often the same in all rows: then
+    /// PostgreSQL is told them once. To unpack 16 columns takes it half as long as to add the row.
+    pub(in crate::store) fn sharing(shared: usize, columns: [(&'static str, Kind); N]) -> Self {
         let rows = Vec::new();
-        Self { columns, rows }
+        Self {
+            columns,
+            shared,
+            rows,
+        }
     }
 
     pub(in crate::store) fn push(&mut self, row: [Value<'a>; N]) {
@@ -73,23 +85,45 @@ impl<'a, const N: usize> Relation<'a, N> {
         sql
     }
 
-    /// `unnest($3::bigint[], …) AS u(id, …)`
-    fn unnested(&self, first: usize) -> String {
+    /// How many columns differ from row to row.
+    fn different(&self) -> usize {
+        let Some((first, others)) = self.rows.split_first() else {
+            return N;
+        };
+        let first = first.get(self.shared..);
+        let is_same = |row: &[Value<'_>; N]| row.get(self.shared..) == first;
+        if others.iter().all(is_same) {
+            self.shared
+        } else {
+            N
+        }
+    }
+
+    /// `unnest($3::bigint[], …) AS u(id, …)`, or with columns that all rows share
+    /// `(SELECT *, $4::text AS name, … FROM unnest($3::bigint[], …) AS u(id, …)) AS u`
+    fn unnested(&self, first: usize, different: usize) -> String {
         let mut sql = String::from("unnest(");
-        for (index, (_, kind)) in self.columns.iter().enumerate() {
+        for (index, (_, kind)) in self.columns.iter().take(different).enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            let _ = write!(sql, "{comma}${}::{}", first + index, kind.array());
+            let _ = write!(sql, "{comma}${}::{}[]", first + index, kind.name());
         }
         sql.push_str(") AS u(");
-        for (index, (name, _)) in self.columns.iter().enumerate() {
+        for (index, (name, _)) in self.columns.iter().take(different).enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             let _ = write!(sql, "{comma}{name}");
         }
         sql.push(')');
-        sql
+        if different == N {
+            return sql;
+        }
+        let mut shared = String::new();
+        for (index, (name, kind)) in self.columns.iter().enumerate().skip(different) {
+            let _ = write!(shared, ", ${}::{} AS {name}", first + index, kind.name());
+        }
+        format!("(SELECT *{shared} FROM {sql}) AS u")
     }
 
-    fn columns(&self) -> Vec<Value<'a>> {
+    fn columns(&self, different: usize) -> Vec<Value<'a>> {
         let column = |index: usize, kind: Kind| {
             let values = self.rows.iter().filter_map(|row| row.get(index));
             match kind {
@@ -119,10 +153,10 @@ impl<'a, const N: usize> Relation<'a, N> {
                 ),
             }
         };
-        let kinds = self.columns.iter().enumerate();
-        kinds
-            .map(|(index, (_, kind))| column(index, *kind))
-            .collect()
+        let kinds = self.columns.iter().enumerate().take(different);
+        let arrays = kinds.map(|(index, (_, kind))| column(index, *kind));
+        let shared = self.rows.first().into_iter().flatten().skip(different);
+        arrays.chain(shared.cloned()).collect()
     }
 }
 
@@ -139,6 +173,39 @@ fn renumbered(statement: &str, others: usize) -> String {
     sql
 }
 
+impl<'a, const N: usize> Relation<'a, N> {
+    /// The statements that do what `sql` says with all rows, and their values: one on PostgreSQL, a
+    /// few on SQLite.
+    fn statements<'v>(
+        &self,
+        dialect: Dialect,
+        scalars: &[Value<'v>],
+        sql: impl Fn(&str) -> String,
+    ) -> Vec<(String, Vec<Value<'v>>)>
+    where
+        'a: 'v,
+    {
+        let mut left: &[[Value<'v>; N]] = &self.rows;
+        let mut statements = Vec::new();
+        if let (Dialect::Postgres, false) = (dialect, self.is_empty()) {
+            let different = self.different();
+            let columns: Vec<Value<'v>> = self.columns(different);
+            let values = scalars.iter().cloned().chain(columns).collect();
+            let relation = self.unnested(scalars.len() + 1, different);
+            return vec![(sql(&relation), values)];
+        }
+        while !left.is_empty() {
+            let (chunk, rest) = left.split_at(chunk_size(left.len()));
+            // Those without a number come first, in their order.
+            let values = chunk.iter().flatten().chain(scalars).cloned().collect();
+            let statement = sql(&self.spelled_out(chunk.len()));
+            statements.push((renumbered(&statement, chunk.len() * N), values));
+            left = rest;
+        }
+        statements
+    }
+}
+
 impl Connection<'_> {
     /// Runs a statement over all rows of `relation`: one statement on PostgreSQL, a few on SQLite.
     /// `sql` is given how the relation is spelled in a `FROM`; `scalars` are `$1` and up. Gives all
@@ -149,26 +216,25 @@ impl Connection<'_> {
         scalars: &[Value<'_>],
         sql: impl Fn(&str) -> String,
     ) -> SqlResult<Vec<Row>> {
-        let first = scalars.len() + 1;
-        if relation.is_empty() {
-            return Ok(Vec::new());
-        }
-        if let Self::Postgres(_) = self {
-            let values: Vec<_> = scalars.iter().cloned().chain(relation.columns()).collect();
-            return self.rows(sql(&relation.unnested(first)), &values).await;
-        }
         let mut found = Vec::new();
-        let mut left = relation.rows.as_slice();
-        while !left.is_empty() {
-            let (chunk, rest) = left.split_at(chunk_size(left.len()));
-            // Those without a number come first, in their order.
-            let values: Vec<_> = chunk.iter().flatten().chain(scalars).cloned().collect();
-            let statement = sql(&relation.spelled_out(chunk.len()));
-            let statement = renumbered(&statement, chunk.len() * N);
+        for (statement, values) in relation.statements(self.dialect(), scalars, sql) {
             found.append(&mut self.rows(statement, &values).await?);
-            left = rest;
         }
         Ok(found)
+    }
+
+    /// As [`rows_with`](Self::rows_with), and says how many rows the statements changed.
+    pub(in crate::store) async fn execute_with<const N: usize>(
+        &mut self,
+        relation: &Relation<'_, N>,
+        scalars: &[Value<'_>],
+        sql: impl Fn(&str) -> String,
+    ) -> SqlResult<u64> {
+        let mut changed = 0;
+        for (statement, values) in relation.statements(self.dialect(), scalars, sql) {
+            changed += self.execute(statement, &values).await?;
+        }
+        Ok(changed)
     }
 }
 
@@ -203,8 +269,23 @@ mod tests {
             "SELECT $4, $3 FROM (VALUES (?, ?)) WHERE a = $14"
         );
         assert_eq!(
-            relation.unnested(3),
+            relation.unnested(3, relation.different()),
             "unnest($3::bytea[], $4::bigint[]) AS u(id, n)"
         );
+    }
+
+    #[test]
+    fn what_all_rows_share_is_said_once() {
+        let mut relation = Relation::sharing(1, [("id", Kind::Int), ("name", Kind::Text)]);
+        relation.push([1.into(), "a".into()]);
+        relation.push([2.into(), "a".into()]);
+        assert_eq!(
+            relation.unnested(3, relation.different()),
+            "(SELECT *, $4::text AS name FROM unnest($3::bigint[]) AS u(id)) AS u"
+        );
+        let ids = Value::Ints(vec![Some(1), Some(2)]);
+        assert_eq!(relation.columns(relation.different()), [ids, "a".into()]);
+        relation.push([3.into(), "b".into()]);
+        assert_eq!(relation.different(), 2);
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 /// A value to bind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::store) enum Value<'a> {
     Int(Option<i64>),
     Real(Option<f64>),

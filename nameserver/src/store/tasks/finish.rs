@@ -36,13 +36,16 @@ async fn succeed(
     transaction: &mut Transaction<'_>,
     finishes: &[Finish],
 ) -> SqlResult<HashMap<Running, TaskState>> {
-    let mut relation = Relation::new([
-        ("id", Kind::Bytes),
-        ("attempt", Kind::Int),
-        ("owner", Kind::Int),
-        ("worker", Kind::Text),
-        ("result", Kind::Bytes),
-    ]);
+    let mut relation = Relation::sharing(
+        3,
+        [
+            ("id", Kind::Bytes),
+            ("worker", Kind::Text),
+            ("result", Kind::Bytes),
+            ("attempt", Kind::Int),
+            ("owner", Kind::Int),
+        ],
+    );
     let mut seen = HashMap::new();
     for finish in finishes {
         let Ending::Succeeded { result } = &finish.ending else {
@@ -55,10 +58,10 @@ async fn succeed(
         place.insert((finish.worker.as_ref(), result));
         relation.push([
             running.id.as_bytes().into(),
-            running.attempt.into(),
-            running.owner.into(),
             finish.worker.as_deref().into(),
             inline(result).into(),
+            running.attempt.into(),
+            running.owner.into(),
         ]);
     }
     let (state, outcome) = (TaskState::Succeeded as i64, Outcome::Succeeded as i64);

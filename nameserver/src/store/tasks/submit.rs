@@ -140,83 +140,92 @@ async fn insert(
     owners: &HashSet<Fence>,
 ) -> SqlResult<Option<HashSet<TaskId>>> {
     let now = transaction.now;
-    let mut relation = Relation::new([
-        ("id", Kind::Bytes),
-        ("object", Kind::Text),
-        ("method", Kind::Text),
-        ("pinned", Kind::Text),
-        ("submitter", Kind::Text),
-        ("idempotency_key", Kind::Text),
-        ("priority", Kind::Int),
-        ("state", Kind::Int),
-        ("due", Kind::Int),
-        ("deadline", Kind::Int),
-        ("max_attempts", Kind::Int),
-        ("backoff", Kind::Int),
-        ("arguments", Kind::Bytes),
-        ("attempt", Kind::Int),
-        ("owner", Kind::Int),
-        ("started", Kind::Int),
-    ]);
+    let mut relation = Relation::sharing(
+        4,
+        [
+            ("id", Kind::Bytes),
+            ("arguments", Kind::Bytes),
+            ("owner", Kind::Int),
+            ("idempotency_key", Kind::Text),
+            ("object", Kind::Text),
+            ("method", Kind::Text),
+            ("pinned", Kind::Text),
+            ("submitter", Kind::Text),
+            ("priority", Kind::Int),
+            ("due", Kind::Int),
+            ("deadline", Kind::Int),
+            ("max_attempts", Kind::Int),
+            ("backoff", Kind::Int),
+        ],
+    );
     // Everybody takes the keys in the same order, so that nobody waits for each other.
     let mut ordered: Vec<&Named> = tasks.iter().collect();
     ordered.sort_by_key(|named| (&named.task.submitter, &named.task.idempotency_key));
     for named in ordered {
         let Named { id, task, .. } = named;
-        let owner = named.owner(owners);
-        let state = match owner {
-            Some(_) => TaskState::Running,
-            None if task.delay.is_zero() => TaskState::Queued,
-            None => TaskState::Delayed,
-        };
         let after = |duration| now.saturating_add(millis(duration));
+        let due = match task.delay.is_zero() {
+            true => now,
+            false => after(task.delay).max(now.saturating_add(1)),
+        };
         relation.push([
             id.as_bytes().into(),
+            inline(&task.arguments).into(),
+            named.owner(owners).into(),
+            task.idempotency_key.as_deref().into(),
             task.object.as_str().into(),
             task.method.as_str().into(),
             task.worker.as_deref().unwrap_or("").into(),
             task.submitter.as_str().into(),
-            task.idempotency_key.as_deref().into(),
             i64::from(task.priority).into(),
-            (state as i64).into(),
-            after(task.delay).into(),
+            due.into(),
             task.deadline.map(after).into(),
             i64::from(task.max_attempts).into(),
             millis(task.backoff).into(),
-            inline(&task.arguments).into(),
-            i64::from(owner.is_some()).into(),
-            owner.into(),
-            owner.map(|_| now).into(),
         ]);
     }
     let keyed = |named: &Named| named.task.idempotency_key.is_some();
-    let keyed = tasks.iter().any(keyed);
-    let unless_known = if keyed {
-        "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING \
-         RETURNING id"
+    let unless_known = if tasks.iter().any(keyed) {
+        "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
     } else {
         ""
     };
+    let [queued, delayed, running] =
+        [TaskState::Queued, TaskState::Delayed, TaskState::Running].map(|state| state as i64);
     let sql = |u: &str| {
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
              arguments, owner, started) \
-             SELECT id, object, method, pinned, submitter, idempotency_key, priority, state, due, \
-             deadline, attempt, max_attempts, max_attempts, 0, backoff, $1, arguments, owner, started \
-             FROM {u} WHERE true \
-             {unless_known}"
+             SELECT id, object, method, pinned, submitter, idempotency_key, priority, \
+             CASE WHEN owner IS NOT NULL THEN {running} WHEN due > $1 THEN {delayed} ELSE {queued} END, \
+             due, deadline, CASE WHEN owner IS NULL THEN 0 ELSE 1 END, max_attempts, max_attempts, 0, \
+             backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END \
+             FROM {u} WHERE true {unless_known}"
         )
     };
-    let rows = transaction
-        .sql
-        .rows_with(&relation, &[now.into()], sql)
-        .await?;
-    if !keyed {
+    let scalars = [now.into()];
+    let added = transaction.sql.execute_with(&relation, &scalars, sql);
+    if usize::try_from(added.await?) == Ok(tasks.len()) {
         return Ok(None);
     }
+    Ok(Some(those_there(transaction, tasks).await?))
+}
+
+/// The ids under which tasks were added: they are new, so nothing else has them.
+async fn those_there(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+) -> SqlResult<HashSet<TaskId>> {
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for named in tasks {
+        relation.push([named.id.as_bytes().into()]);
+    }
+    let dialect = transaction.sql.dialect();
+    let sql = |u: &str| format!("SELECT t.id FROM {}", dialect.looked_up(u, "tasks", "id"));
+    let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
     let ids = rows.iter().map(|row| TaskId::from_bytes(&row.bytes(0)?));
-    Ok(Some(ids.collect::<SqlResult<_>>()?))
+    ids.collect()
 }
 
 /// The task that has the key.

@@ -24,34 +24,36 @@ pub(super) async fn known(
     transaction: &mut Transaction<'_>,
     entries: &[NewEntry],
 ) -> SqlResult<HashMap<usize, i64>> {
-    let mut relation = Relation::new([
-        ("number", Kind::Int),
-        ("name", Kind::Text),
-        ("key", Kind::Text),
-    ]);
+    let mut relation = Relation::sharing(
+        2,
+        [
+            ("number", Kind::Int),
+            ("key", Kind::Text),
+            ("name", Kind::Text),
+        ],
+    );
     for (number, entry) in (0_i64..).zip(entries) {
         if let Some(key) = &entry.key {
             relation.push([
                 number.into(),
-                entry.topic.as_str().into(),
                 key.as_str().into(),
+                entry.topic.as_str().into(),
             ]);
         }
     }
     let sql = |u: &str| {
         format!(
             // For each key a look into the index, and no plan that reads all keys of a topic.
-            "SELECT u.number, (SELECT k.sequence FROM entry_keys k WHERE k.topic = \
-             (SELECT t.id FROM topics t WHERE t.name = u.name) AND k.key = u.key) FROM {u}"
+            "SELECT number, sequence FROM (SELECT u.number, (SELECT k.sequence FROM entry_keys k \
+             WHERE k.topic = (SELECT t.id FROM topics t WHERE t.name = u.name) AND k.key = u.key) \
+             AS sequence FROM {u}) AS looked_up WHERE sequence IS NOT NULL"
         )
     };
     let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
     let mut known = HashMap::new();
     for row in &rows {
-        if let Some(sequence) = row.optional_int(1)? {
-            let number = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
-            known.insert(number, sequence);
-        }
+        let number = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
+        known.insert(number, row.int(1)?);
     }
     Ok(known)
 }

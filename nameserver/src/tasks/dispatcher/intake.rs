@@ -44,7 +44,7 @@ impl Dispatcher {
         self.under_way.claim = false;
         for (key, _) in &asked {
             if let Some(lane) = self.lanes.get_mut(key) {
-                lane.asked = false;
+                lane.asked = 0;
             }
         }
         let now = Instant::now();
@@ -78,10 +78,9 @@ impl Dispatcher {
         }
         for (key, wanted) in asked {
             let got = counts.get(&key).copied().unwrap_or(0);
-            if got >= wanted
-                && let Some(lane) = self.lanes.get_mut(&key)
-            {
-                lane.more = true;
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.emptied = got < wanted;
+                lane.more |= !lane.emptied;
             }
         }
     }
@@ -91,6 +90,7 @@ impl Dispatcher {
         for (key, _) in asked {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.more = true;
+                lane.emptied = false;
             }
         }
     }
@@ -192,7 +192,7 @@ impl Dispatcher {
             room -= wanted;
             // Until a hint or a full answer says otherwise.
             lane.more = false;
-            lane.asked = true;
+            lane.asked = wanted;
             let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
             let (object, worker) = key.clone();
             match worker {
