@@ -3,10 +3,24 @@
 use crate::harness::{
     Broker, Process, Ran, eventually, eventually_within, in_time, postgres::Postgres, seconds, turn,
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 /// A worker that hosts the room beside the usual objects.
 const ROOM: &[&str] = &["--objects", "chat"];
+
+/// What was said, as far as one of the workers knows.
+const RECEIVE: &[&str] = &[
+    "call",
+    "chat",
+    "receive",
+    "name=bob",
+    "after=0",
+    "wait_ms=0",
+    "--json",
+];
 
 /// What a command did, and how long it took.
 async fn timed(broker: &Broker, arguments: &[&str]) -> (Ran, Duration) {
@@ -20,6 +34,20 @@ async fn are_there(broker: &Broker, names: &str) {
         let ran = broker.run(&["call", "chat", "members"]).await;
         let there = ran.stdout.trim() == names;
         there.then_some(()).ok_or(format!("{ran:?}"))
+    })
+    .await;
+}
+
+/// Every worker knows what was said: one that nobody has asked yet would have to ask the database.
+async fn is_known_to_both(broker: &Broker) {
+    let mut knowing = HashSet::new();
+    in_time(seconds(30), "both workers know", async {
+        while knowing.len() < 2 {
+            let answer = broker.run(RECEIVE).await.json();
+            if answer["result"]["messages"][0]["text"] == "before" {
+                knowing.insert(answer["worker"].to_string());
+            }
+        }
     })
     .await;
 }
@@ -60,16 +88,8 @@ async fn life_goes_on(broker: &Broker, shell: &mut Process) {
     let sentence = refused.error(3);
     assert!(sentence.contains("store"), "{sentence}");
     assert!(took < seconds(15), "{took:?}");
-    let receive = [
-        "call",
-        "chat",
-        "receive",
-        "name=bob",
-        "after=0",
-        "wait_ms=0",
-    ];
-    let (received, took) = timed(broker, &receive).await;
-    assert_eq!(received.json()["messages"][0]["text"], "before");
+    let (received, took) = timed(broker, RECEIVE).await;
+    assert_eq!(received.json()["result"]["messages"][0]["text"], "before");
     assert!(took < seconds(5), "{took:?}");
     shell.write(&["/calculate factorial 6".to_owned()]).await;
     assert_eq!(soon(shell).await, "720");
@@ -96,6 +116,7 @@ async fn party(postgres: &Postgres) -> (Broker, Process, Process) {
     bob.write(&["before".to_owned()]).await;
     // A shell does not repeat what was typed into it.
     assert!(soon(&mut ana).await.ends_with("bob: before"));
+    is_known_to_both(&broker).await;
     (broker, ana, bob)
 }
 
