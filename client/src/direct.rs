@@ -2,7 +2,7 @@
 
 use crate::{
     config::ClientConfig,
-    instance::{Greeting, connect_to_worker, expect_answer},
+    connect::{Greeting, connect_to_worker, expect_answer},
     nameserver::NameServer,
     passport::Passport,
 };

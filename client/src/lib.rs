@@ -20,6 +20,7 @@ pub mod breaker;
 pub mod budget;
 mod client;
 pub mod config;
+mod connect;
 pub mod cost;
 mod direct;
 pub mod distributed;

@@ -7,7 +7,7 @@ pub use login::{Held, Recognised};
 pub(crate) use login::{Login, Renewers};
 pub use service::Service;
 
-use crate::{config::ClientConfig, instance::Greeting};
+use crate::{config::ClientConfig, connect::Greeting};
 use pyroxene_common::{
     channel::AttemptError,
     endpoint::Endpoint,

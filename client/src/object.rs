@@ -3,8 +3,9 @@
 use crate::{
     backoff::Backoff,
     balance::Balancer,
+    connect::Greeting,
     error::CallError,
-    instance::{Greeting, Instance},
+    instance::Instance,
     membership::{InstanceKey, Membership},
     nameserver::NameServer,
 };

@@ -10,8 +10,9 @@ use crate::{
     backoff::Backoff,
     balance::NoPick,
     client::Client,
+    connect::expect_answer,
     error::{Attempt, CallError, Trail},
-    instance::{Instance, expect_answer},
+    instance::Instance,
     object::{Known, Object},
     retry::{Verdict, judge},
 };
@@ -67,6 +68,16 @@ pub struct Answered<T> {
     pub worker: String,
     /// How many attempts it took.
     pub attempts: usize,
+}
+
+impl<T> Answered<T> {
+    fn new(response: T, instance: &Instance<T>, attempts: usize) -> Self {
+        Self {
+            response,
+            worker: instance.name().to_owned(),
+            attempts,
+        }
+    }
 }
 
 /// A call on its way.
@@ -135,11 +146,7 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<Answered<I::Response>, CallError> {
         let call = self.begin(context, request, listener)?;
         let (response, instance, attempts) = self.run(call).await?;
-        Ok(Answered {
-            response,
-            worker: instance.name().to_owned(),
-            attempts,
-        })
+        Ok(Answered::new(response, &instance, attempts))
     }
 
     /// Attempts a call until it is answered or must not be attempted again.

@@ -73,6 +73,13 @@ fn product(a: &Matrix, b: &Matrix) -> Matrix {
     product
 }
 
+async fn two_slow_workers() -> Broker {
+    Broker::start()
+        .worker("w1", &SLOW)
+        .worker("w2", &SLOW)
+        .await
+}
+
 /// Waits until the worker has answered a piece.
 async fn is_at_work(broker: &mut Broker, worker: &str) {
     let nameserver = broker.nameserver(0);
@@ -110,10 +117,7 @@ fn is_sorted(broker: &Broker, values: Vec<f64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sort_is_right_when_a_worker_is_killed_in_the_middle() {
     let _turn = turn().await;
-    let mut broker = Broker::start()
-        .worker("w1", &SLOW)
-        .worker("w2", &SLOW)
-        .await;
+    let mut broker = two_slow_workers().await;
     let values = numbers(300_000);
     let sort = start_sort(&broker, &values, &[]);
     is_at_work(&mut broker, "w2").await;
@@ -129,10 +133,7 @@ async fn a_sort_is_right_when_a_worker_is_killed_in_the_middle() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sort_is_right_when_a_worker_freezes_in_the_middle() {
     let _turn = turn().await;
-    let mut broker = Broker::start()
-        .worker("w1", &SLOW)
-        .worker("w2", &SLOW)
-        .await;
+    let mut broker = two_slow_workers().await;
     let values = numbers(300_000);
     let sort = start_sort(&broker, &values, &[]);
     is_at_work(&mut broker, "w2").await;
@@ -145,10 +146,7 @@ async fn a_sort_is_right_when_a_worker_freezes_in_the_middle() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_product_is_right_when_a_worker_is_killed_in_the_middle() {
     let _turn = turn().await;
-    let mut broker = Broker::start()
-        .worker("w1", &SLOW)
-        .worker("w2", &SLOW)
-        .await;
+    let mut broker = two_slow_workers().await;
     let (a, b) = (matrix(210, 50), matrix(50, 190));
     write(&broker.dir().join("a"), a.values());
     write(&broker.dir().join("b"), b.values());
@@ -169,10 +167,7 @@ async fn a_product_is_right_when_a_worker_is_killed_in_the_middle() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_all_workers_dead_a_sort_ends_in_time_and_leaves_the_output_as_it_was() {
     let _turn = turn().await;
-    let mut broker = Broker::start()
-        .worker("w1", &SLOW)
-        .worker("w2", &SLOW)
-        .await;
+    let mut broker = two_slow_workers().await;
     fs::write(broker.dir().join("out"), "precious").unwrap();
     let mut sort = start_sort(&broker, &numbers(300_000), &["--patience", "2s"]);
     is_at_work(&mut broker, "w1").await;

@@ -22,6 +22,7 @@ use super::{
 const TOLERANCE: f64 = 1e-12;
 
 /// Input.
+#[derive(Clone)]
 pub(super) enum Work {
     Sort(Numbers),
     Product(Matrix, Matrix),
@@ -158,34 +159,20 @@ impl Work {
             None => options,
         };
         let client = &cluster.client;
-        let (began, ms, pieces, repeated, result) = match self {
+        // Made before the time runs: a call consumes its input.
+        let input = self.clone();
+        let began = Instant::now();
+        let (pieces, repeated, result) = match input {
             Self::Sort(values) => {
-                let values = values.clone();
-                let began = Instant::now();
                 let done = client.sort_distributed(OBJECT, values, &options).await?;
-                let ms = milliseconds_since(began);
-                (
-                    began,
-                    ms,
-                    done.pieces,
-                    done.repeated,
-                    Done::Sorted(done.result),
-                )
+                (done.pieces, done.repeated, Done::Sorted(done.result))
             }
             Self::Product(a, b) => {
-                let (a, b) = (a.clone(), b.clone());
-                let began = Instant::now();
                 let done = client.matmul_distributed(OBJECT, a, b, &options).await?;
-                let ms = milliseconds_since(began);
-                (
-                    began,
-                    ms,
-                    done.pieces,
-                    done.repeated,
-                    Done::Product(done.result),
-                )
+                (done.pieces, done.repeated, Done::Product(done.result))
             }
         };
+        let ms = milliseconds_since(began);
         ensure!(repeated == 0, "{repeated} pieces were lost");
         let cut = cut.get().copied().unwrap_or(began) - began;
         Ok(Sample {

@@ -2,8 +2,8 @@
 
 use super::login::Login;
 use crate::{
+    connect::{Greeting, connect, connect_locally, expect_answer},
     error::{Attempt, CallError, Trail},
-    instance::{Greeting, connect, connect_locally, expect_answer},
 };
 use pyroxene_common::{
     access::Ticket,

@@ -1,10 +1,7 @@
 //! Calls beyond the usual: without an answer, and many in one frame.
 
 use super::Proxy;
-use crate::{
-    error::CallError,
-    instance::{Instance, expect_answer},
-};
+use crate::{connect::expect_answer, error::CallError, instance::Instance};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
 use tarpc::context;

@@ -23,11 +23,8 @@ impl<I: Interface> Proxy<I> {
             let instance = self.pick(&mut call).await?;
             match self.attempt(&call, &instance).await {
                 Ok(response) => {
-                    return Ok(Answered {
-                        response,
-                        worker: instance.name().to_owned(),
-                        attempts: call.attempts.len() + 1,
-                    });
+                    let attempts = call.attempts.len() + 1;
+                    return Ok(Answered::new(response, &instance, attempts));
                 }
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
