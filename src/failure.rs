@@ -1,13 +1,14 @@
 //! What a command that fails says, and its exit code. Every mapping from an error to an exit code
 //! is here.
 
+use crate::output::say;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, TaskError};
 use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
 use pyroxene_nameserver::users::UsersError;
 use pyroxene_worker::objects::AccountsDatabaseError;
-use std::io::{self, Write};
+use std::io;
 
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +101,11 @@ impl Failure {
 
     /// Says it on standard error. A standard error that is closed is no reason to fail further.
     pub(crate) fn report(&self) {
-        let mut stderr = io::stderr().lock();
         if let Some(sentence) = &self.sentence {
-            let _ = writeln!(stderr, "error: {}", one_line(sentence));
+            say("error", one_line(sentence));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(stderr, "hint: {}", one_line(hint));
+            say("hint", one_line(hint));
         }
     }
 }

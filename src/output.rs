@@ -1,9 +1,17 @@
-//! Standard output: results, JSON, and tables.
+//! Standard output and standard error: results, JSON, tables and notes.
+//!
+//! Everything that a command writes goes through here, and is cleaned on its way (`common/src/clean.rs`):
+//! no text of others reaches the terminal with escape sequences or bidirectional controls in it. What is
+//! to stay on one line is cleaned with [`clean::line`] where that line is put together; [`table`] does so
+//! with its cells. Results that go to a file or a pipe are left as they are, for they are data there.
 
 use crate::failure::{Failure, cannot_write};
+use pyroxene_common::clean;
 use serde::Serialize;
 use std::{
-    io::{self, BufWriter, StdoutLock, Write},
+    borrow::Cow,
+    fmt::Display,
+    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -15,8 +23,20 @@ impl Output {
         Self(BufWriter::new(io::stdout().lock()))
     }
 
-    /// Writes a line.
+    /// Writes a text, cleaned, and a line break.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        self.write_line(&clean::lines(text))
+    }
+
+    /// Writes a result and a line break: as it is, unless a terminal would have to show it.
+    pub(crate) fn result(&mut self, text: &str) -> Result<(), Failure> {
+        match io::stdout().is_terminal() {
+            true => self.line(text),
+            false => self.write_line(text),
+        }
+    }
+
+    fn write_line(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.0.write_all(text.as_bytes());
         written
             .and_then(|()| self.0.write_all(b"\n"))
@@ -40,23 +60,38 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&to_json(value)?)
 }
 
-/// A value as one line of JSON.
+/// A value as one line of JSON. What could disturb a terminal is escaped in it, which changes no value.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value)
-        .map_err(|error| Failure::new(crate::failure::Exit::Failed, error.to_string()))
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::new(crate::failure::Exit::Failed, error.to_string()))?;
+    Ok(match clean::json(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(cleaned) => cleaned,
+    })
 }
 
-/// Rows under headings, each column as wide as its widest cell.
+/// Says something beside the output, as one line on standard error: `note: …`, `warning: …`. Nobody
+/// there to read it is no error.
+pub(crate) fn say(kind: &str, sentence: impl Display) {
+    let sentence = sentence.to_string();
+    let _ = writeln!(io::stderr(), "{kind}: {}", clean::line(&sentence));
+}
+
+/// Rows under headings, each column as wide as its widest cell. Each cell is cleaned, so a row is a line.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[Cow<'_, str>; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| clean::line(cell)))
+        .collect();
     let mut widths = headings.map(|heading| heading.chars().count());
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    let headings = headings.map(str::to_owned);
-    for row in std::iter::once(&headings).chain(rows) {
+    let headings = headings.map(Cow::Borrowed);
+    for row in std::iter::once(&headings).chain(&rows) {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             line.push_str(cell);
@@ -94,6 +129,21 @@ mod tests {
         ];
         let expected = "NAME    STATE\nw1      ready\ngrößer\n";
         assert_eq!(table(["NAME", "STATE"], &rows), expected);
+    }
+
+    #[test]
+    fn a_cell_can_forge_neither_a_row_nor_a_colour() {
+        let rows = [["w1\nw2".to_owned(), "\x1b[31mready".to_owned()]];
+        let expected = "NAME    STATE\nw1\\nw2  \\u{1b}[31mready\n";
+        assert_eq!(table(["NAME", "STATE"], &rows), expected);
+    }
+
+    #[test]
+    fn json_is_escaped_and_means_the_same() {
+        let name = "\u{202e}\u{9b}\x1b";
+        let text = to_json(&name).unwrap();
+        assert_eq!(text, r#""\u202e\u009b\u001b""#);
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), name);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use crate::{
     failure::Failure,
     nameservers::{Answers, nobody_answered},
+    output::say,
 };
 use pyroxene_client::NameServer;
 use pyroxene_common::interfaces::directory::DirectoryError;
-use std::io::{self, Write};
 
 /// What is done to a static name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +42,10 @@ pub(crate) fn taken(
     let refused = refused.iter().filter(|_| change == Change::Register);
     for (nameserver, failure) in refused.chain(&silent) {
         let reason = failure.sentence.as_deref().unwrap_or_default();
-        let _ = writeln!(
-            io::stderr(),
-            "warning: name server {} did not take it: {reason}",
-            nameserver.endpoint()
+        let endpoint = nameserver.endpoint();
+        say(
+            "warning",
+            format_args!("name server {endpoint} did not take it: {reason}"),
         );
     }
     Ok(took)

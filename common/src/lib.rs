@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod channel;
+pub mod clean;
 pub mod codec;
 pub mod endpoint;
 pub mod envelope;

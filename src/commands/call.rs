@@ -112,7 +112,7 @@ pub(crate) async fn call(
 /// Prints a result alone, with a line break of our own after it.
 pub(crate) fn print_result(json: &str) -> Result<(), Failure> {
     let mut output = Output::new();
-    output.line(&result_text(json))?;
+    output.result(&result_text(json))?;
     output.flush()
 }
 

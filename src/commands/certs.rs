@@ -12,6 +12,7 @@ use pyroxene_certs::{
     Authority, CertificateInfo, CertsError, DEFAULT_DAYS, MAX_DAYS, Request, Role, San, inspect,
     read,
 };
+use pyroxene_common::clean;
 use std::{
     path::{Path, PathBuf},
     time::SystemTime,
@@ -171,12 +172,13 @@ fn to_text(info: &CertificateInfo, now: SystemTime) -> String {
     };
     let time = humantime::format_rfc3339_seconds;
     format!(
-        "subject  {}\nrole     {role}\nhosts    {hosts}\nvalid    {} to {}{state}\n\
+        "subject  {}\nrole     {role}\nhosts    {}\nvalid    {} to {}{state}\n\
          issuer   {}\nserial   {}\nsha256   {}\n",
-        info.subject,
+        clean::line(&info.subject),
+        clean::line(&hosts),
         time(info.not_before),
         time(info.not_after),
-        info.issuer,
+        clean::line(&info.issuer),
         info.serial,
         info.sha256,
     )

@@ -8,7 +8,10 @@ use crate::{
     cli::ClientArguments, daemon, failure::Failure, nameservers::explain, terminal::Modes,
 };
 use input::{Input, Wish};
-use pyroxene_common::interfaces::chat::{Chat, Message};
+use pyroxene_common::{
+    clean,
+    interfaces::chat::{Chat, Message},
+};
 pub(crate) use room::Room;
 use screen::Screen;
 pub(crate) use screen::{clock, entry};
@@ -127,28 +130,18 @@ async fn talk(
     }
 }
 
-/// A message as one line, without what could disturb a terminal.
+/// A message as one line.
 pub(crate) fn line(message: &Message, at: &str) -> String {
-    let Message { from, to, text, .. } = message;
-    let text: String = text.chars().flat_map(harmless).collect();
-    match to {
-        None => format!("[{at}] {from}: {text}"),
-        Some(to) => format!("[{at}] {from} → {to}: {text}"),
-    }
+    format!("[{at}] {}: {}", who(message), clean::line(&message.text))
 }
 
-/// A character as it is shown.
-fn harmless(c: char) -> impl Iterator<Item = char> {
-    /// Marks that turn the direction of a text, so that it looks like another one.
-    const TURNS: [char; 9] = [
-        '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}',
-        '\u{2068}', '\u{2069}',
-    ];
-    let shown = match c.is_control() || TURNS.contains(&c) {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    shown.chars().collect::<Vec<_>>().into_iter()
+/// Who says something, and to whom, as a part of a line.
+fn who(message: &Message) -> String {
+    let from = clean::line(&message.from);
+    match &message.to {
+        None => from.into_owned(),
+        Some(to) => format!("{from} → {}", clean::line(to)),
+    }
 }
 
 #[cfg(test)]
@@ -171,5 +164,8 @@ mod tests {
         message.to = Some("ana".to_owned());
         message.text = "hi".to_owned();
         assert_eq!(line(&message, "12:00:01"), "[12:00:01] bob → ana: hi");
+        message.from = "b\u{202e}ob\n".to_owned();
+        let forged = line(&message, "12:00:01");
+        assert_eq!(forged, r"[12:00:01] b\u{202e}ob\n → ana: hi");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     signature::signature,
 };
 use pyroxene_client::Client;
-use pyroxene_common::interface::Description;
+use pyroxene_common::{clean, interface::Description};
 use std::time::Duration;
 use tarpc::context;
 use tokio::time::Instant;
@@ -55,14 +55,13 @@ pub(crate) async fn description(
 
 /// An object's methods as people read them.
 pub(crate) fn to_text(name: &str, description: &Description) -> String {
-    let mut text = format!(
-        "{name}: {} version {}\n",
-        description.interface, description.version
-    );
+    let interface = clean::line(&description.interface);
+    let version = description.version;
+    let mut text = format!("{name}: {interface} version {version}\n");
     indent(&mut text, &description.doc, "  ");
     for method in &description.methods {
         text.push('\n');
-        text.push_str(&signature(method));
+        text.push_str(&clean::line(&signature(method)));
         text.push('\n');
         indent(&mut text, &method.doc, "    ");
     }

@@ -16,6 +16,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use lines::{Input, Line};
 use progress::Progress;
 use pyroxene_client::{Answered, DynamicObject};
+use pyroxene_common::clean;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use std::{pin::pin, time::Duration};
@@ -156,11 +157,10 @@ async fn print_all(
             Err(failure) if arguments.keep_going => {
                 failed += 1;
                 let error = failure.sentence.as_deref().unwrap_or_default();
-                if arguments.client.json {
-                    json!({"line": done.number, "error": error}).to_string()
-                } else {
-                    json!({"error": error}).to_string()
-                }
+                to_json(&match arguments.client.json {
+                    true => json!({"line": done.number, "error": error}),
+                    false => json!({"error": error}),
+                })?
             }
             Err(failure) => {
                 progress.aside(|| output.flush())?;
@@ -186,7 +186,7 @@ fn success(
     answered: &Answered<String>,
 ) -> Result<String, Failure> {
     if !arguments.client.json {
-        return Ok(answered.response.clone());
+        return Ok(clean::json(&answered.response).into_owned());
     }
     to_json(&Entry {
         line: number,

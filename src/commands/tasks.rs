@@ -10,7 +10,7 @@ pub(crate) use waiting::Waiting;
 use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure},
-    output::{print, print_json, table, to_json},
+    output::{print, print_json, say, table, to_json},
 };
 use clap::{
     Subcommand,
@@ -19,10 +19,7 @@ use clap::{
 use pyroxene_client::{Client, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskState};
 use serde_json::json;
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// See to submitted tasks
 ///
@@ -186,9 +183,10 @@ impl List {
         print(&table(HEADINGS, &rows))?;
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         if let Some(last) = tasks.last().filter(|_| tasks.len() >= limit) {
-            // It is no more than a note: nobody there to read it is no error.
-            let note = format!("note: there may be more; go on with --before {}", last.id);
-            let _ = writeln!(io::stderr(), "{note}");
+            say(
+                "note",
+                format_args!("there may be more; go on with --before {}", last.id),
+            );
         }
         Ok(())
     }

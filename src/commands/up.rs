@@ -10,7 +10,7 @@ use crate::{
     },
     daemon,
     failure::{Exit, Failure},
-    output::table,
+    output::{say, table, to_json},
     security::{LoginArguments, UsersArguments, token_variable},
     store::StoreArguments,
 };
@@ -18,10 +18,7 @@ use child::Child;
 use futures::future::{join_all, select_all};
 use pyroxene_common::{endpoint::Endpoint, signal::StopSignals, tls::ClientAuth};
 use serde_json::{Value, json};
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// Start name servers and workers on this machine
 ///
@@ -146,7 +143,7 @@ impl Cluster {
     ) -> Result<(), Failure> {
         self.start(arguments, addresses, token).await?;
         if arguments.json {
-            daemon::ready(&self.to_json().to_string())?;
+            daemon::ready(&to_json(&self.to_json())?)?;
         } else {
             daemon::ready(&self.to_text(&client_flags(arguments)))?;
         }
@@ -158,7 +155,7 @@ impl Cluster {
             }
             let ends = living.into_iter().map(|child| Box::pin(child.ended()));
             let (sentence, ..) = select_all(ends).await;
-            let _ = writeln!(io::stderr(), "warning: {sentence}");
+            say("warning", sentence);
         }
     }
 

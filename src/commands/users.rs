@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Exit, Failure},
-    output::{print, print_json, rfc3339, table},
+    output::{print, print_json, rfc3339, say, table},
 };
 use clap::{
     Subcommand,
@@ -12,7 +12,6 @@ use pyroxene_common::access::{Pattern, Patterns, Role};
 use pyroxene_nameserver::users::{Token, User, Users};
 use serde::Serialize;
 use std::{
-    io::{self, Write},
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -152,10 +151,8 @@ impl Add {
             users.add(&name, role, allow, now_ms)
         })?;
         if !is_narrow && let Some(verb) = verb_of(role) {
-            // It is no more than a note: nobody there to read it is no error.
-            let note =
-                format!("note: {name} may {verb} every object; --allow PATTERN narrows that");
-            let _ = writeln!(io::stderr(), "{note}");
+            let note = format!("{name} may {verb} every object; --allow PATTERN narrows that");
+            say("note", note);
         }
         print_token(&token, &name)
     }

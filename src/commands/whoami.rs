@@ -8,6 +8,7 @@ use crate::{
 };
 use pyroxene_common::{
     access::{Identity, Role},
+    clean,
     interfaces::access::WhoAmI,
 };
 use serde::Serialize;
@@ -56,7 +57,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let lines: Vec<_> = known
         .iter()
-        .map(|(at, who)| format!("{at}: {}", sentence(who)))
+        .map(|(at, who)| format!("{at}: {}", clean::line(&sentence(who))))
         .collect();
     print(&lines.join("\n"))
 }

@@ -1,12 +1,12 @@
 //! Where messages are shown: a terminal with a prompt below them, or lines.
 
-use super::line;
+use super::{line, who};
 use crate::{
     failure::{Exit, Failure},
-    output::{Output, to_json},
+    output::{Output, say, to_json},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use pyroxene_common::interfaces::chat::Message;
+use pyroxene_common::{clean, interfaces::chat::Message};
 use rustyline::ExternalPrinter;
 use serde::Serialize;
 use serde_json::json;
@@ -91,6 +91,7 @@ impl Screen {
     /// Tells who is there.
     pub(super) fn list(&self, members: &[String]) -> Result<(), Failure> {
         let sentence = format!("members: {}", members.join(", "));
+        let sentence = clean::line(&sentence);
         match self {
             Self::Terminal(_) => self.print(&format!("{DIM}{sentence}{PLAIN}")),
             Self::Lines { json } => {
@@ -108,15 +109,21 @@ impl Screen {
     pub(super) fn note(&self, sentence: &str) {
         match self {
             // If it cannot be said here, nothing can.
-            Self::Terminal(_) => drop(self.print(&format!("{DIM}{sentence}{PLAIN}"))),
-            Self::Lines { .. } => eprintln!("note: {sentence}"),
+            Self::Terminal(_) => {
+                let sentence = clean::line(sentence);
+                drop(self.print(&format!("{DIM}{sentence}{PLAIN}")));
+            }
+            Self::Lines { .. } => say("note", sentence),
         }
     }
 
     /// Says why a line was not done.
     pub(super) fn fail(&self, failure: &Failure) -> Result<(), Failure> {
         match (self, &failure.sentence) {
-            (Self::Terminal(_), Some(sentence)) => self.print(&format!("{RED}{sentence}{PLAIN}")),
+            (Self::Terminal(_), Some(sentence)) => {
+                let sentence = clean::line(sentence);
+                self.print(&format!("{RED}{sentence}{PLAIN}"))
+            }
             _ => {
                 failure.report();
                 Ok(())
@@ -124,6 +131,7 @@ impl Screen {
         }
     }
 
+    /// Prints on a terminal what was cleaned piece by piece: the colours in it are ours.
     fn print(&self, text: &str) -> Result<(), Failure> {
         let Self::Terminal(printer) = self else {
             return Ok(());
@@ -162,16 +170,11 @@ pub(crate) fn clock(at_ms: u64) -> String {
 
 /// As a line, in colours.
 fn coloured(message: &Message) -> String {
-    let plain = line(message, &clock(message.at_ms));
-    let Some((head, text)) = plain.split_once(": ") else {
-        return plain;
-    };
-    let Some((at, who)) = head.split_once("] ") else {
-        return plain;
-    };
+    let (at, who) = (clock(message.at_ms), who(message));
     let colour = match message.to {
         Some(_) => MAGENTA,
         None => "",
     };
-    format!("{DIM}{at}]{PLAIN} {colour}{BOLD}{who}{PLAIN}{colour}: {text}{PLAIN}")
+    let text = clean::line(&message.text);
+    format!("{DIM}[{at}]{PLAIN} {colour}{BOLD}{who}{PLAIN}{colour}: {text}{PLAIN}")
 }

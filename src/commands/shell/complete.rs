@@ -5,7 +5,7 @@ use super::{
     words::{Word, quoted, scan},
 };
 use clap::CommandFactory;
-use pyroxene_common::interface::MethodDescription;
+use pyroxene_common::{clean, interface::MethodDescription};
 
 /// The names that there are.
 pub(super) trait Vocabulary {
@@ -58,7 +58,8 @@ fn starting_with(
 ) -> Vec<String> {
     let mut found: Vec<String> = names
         .into_iter()
-        .filter(|name| name.starts_with(beginning))
+        // The editor shows them as they are.
+        .filter(|name| name.starts_with(beginning) && clean::line(name) == name.as_str())
         .map(|name| match end {
             End::Blank => quoted(&name) + " ",
             End::Nothing => quoted(&name),

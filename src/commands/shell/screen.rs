@@ -4,8 +4,9 @@
 //! what comes by itself goes through a thread of its own. What a command prints goes out at once.
 
 use super::editor::Printer;
-use crate::{failure::Failure, output::print, terminal::Modes};
+use crate::{commands::call::print_result, failure::Failure, output::print, terminal::Modes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pyroxene_common::clean;
 use std::{
     io::{self, IsTerminal, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -71,11 +72,12 @@ impl Screen {
 
     /// Prints what a command has to say.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
-        let place = lock(&self.place);
-        match self.is_terminal() {
-            true => place.aside(|| print(&harmless(text))),
-            false => place.aside(|| print(text)),
-        }
+        lock(&self.place).aside(|| print(text))
+    }
+
+    /// Prints the result of a call.
+    pub(super) fn print_result(&self, json: &str) -> Result<(), Failure> {
+        lock(&self.place).aside(|| print_result(json))
     }
 
     /// Says what went wrong.
@@ -87,7 +89,7 @@ impl Screen {
     pub(super) async fn announce(&self, line: &str) {
         match &self.announcer {
             // Nobody is left to be told once the thread is gone.
-            Some(announcer) => drop(announcer.send(harmless(line) + "\n").await),
+            Some(announcer) => drop(announcer.send(format!("{}\n", clean::line(line))).await),
             // Nobody there to read it is not this line's failure: the next command will tell.
             None => drop(self.print(line)),
         }
@@ -186,16 +188,6 @@ fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A text that leaves a terminal as it is: what others wrote may hold more than words.
-fn harmless(text: &str) -> String {
-    let replaced = |character: char| match character {
-        '\n' | '\t' => character,
-        control if control.is_control() => '\u{fffd}',
-        other => other,
-    };
-    text.chars().map(replaced).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,21 +204,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_would_move_the_cursor_is_taken_out() {
-        assert_eq!(harmless("a\tb\nc"), "a\tb\nc");
-        assert_eq!(harmless("\x1b[2Jgone\r"), "\u{fffd}[2Jgone\u{fffd}");
-        assert_eq!(harmless("größer 日本"), "größer 日本");
-    }
-
     #[tokio::test]
     async fn announcements_go_above_the_line_that_is_edited() {
         let (sender, printed) = channel::channel();
         let screen = Screen::terminal(Box::new(Editor(sender)));
         let editing = screen.edit();
-        screen.announce("ana: hello").await;
+        screen.announce("ana: hello\n\x1b[2J").await;
         let line = tokio::task::spawn_blocking(move || printed.recv()).await;
-        assert_eq!(line.unwrap().unwrap(), "ana: hello\n");
+        assert_eq!(line.unwrap().unwrap(), "ana: hello\\n\\u{1b}[2J\n");
         drop(editing);
         assert!(matches!(*lock(&screen.place), Place::Command(None)));
     }

@@ -8,16 +8,13 @@ use super::{
 };
 use crate::{
     arguments::{Signature, Source},
-    commands::{
-        call::{call, result_text},
-        describe, list, workers,
-    },
+    commands::{call::call, describe, list, workers},
     failure::Failure,
     nameservers,
     output::to_json,
 };
 use pyroxene_client::Client;
-use pyroxene_common::interfaces::directory::Filter;
+use pyroxene_common::{clean, interfaces::directory::Filter};
 use serde_json::{Map, Value, json};
 use std::{fs, io, sync::Arc, time::Duration};
 
@@ -76,8 +73,11 @@ impl Session {
     async fn members(&self) -> Result<(), Failure> {
         let members = self.chat()?.members().await?;
         match self.json {
-            true => self.screen.print(&json!({"members": members}).to_string()),
-            false => self.screen.print(&members.join("\n")),
+            true => self.screen.print(&to_json(&json!({"members": members}))?),
+            false => {
+                let lines: Vec<_> = members.iter().map(|name| clean::line(name)).collect();
+                self.screen.print(&lines.join("\n"))
+            }
         }
     }
 
@@ -134,7 +134,7 @@ impl Session {
         let called = call(&self.client, object, method, self.timeout, read).await?;
         match self.json {
             true => self.screen.print(&called.to_json()?),
-            false => self.screen.print(&result_text(&called.answered.response)),
+            false => self.screen.print_result(&called.answered.response),
         }
     }
 }

@@ -238,7 +238,7 @@ impl Session {
         drop(progress);
         let total = began.elapsed();
         self.screen.print(&match self.json {
-            true => tally.to_json(total),
+            true => tally.to_json(total)?,
             false => tally.summary(total),
         })?;
         match tally.without_result() {

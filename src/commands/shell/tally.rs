@@ -1,7 +1,13 @@
 //! What became of many tasks, in numbers.
 
-use crate::output::milliseconds;
-use pyroxene_common::interfaces::tasks::{Task, TaskState};
+use crate::{
+    failure::Failure,
+    output::{milliseconds, to_json},
+};
+use pyroxene_common::{
+    clean,
+    interfaces::tasks::{Task, TaskState},
+};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -68,7 +74,7 @@ impl Tally {
         let workers: Vec<String> = self
             .by_worker
             .iter()
-            .map(|(worker, count)| format!("{worker} {count}"))
+            .map(|(worker, count)| format!("{} {count}", clean::line(worker)))
             .collect();
         let mut text = format!(
             "{} {noun}: {}; total {}, average {} from submission to end, {} at work",
@@ -85,9 +91,9 @@ impl Tally {
     }
 
     /// All of it as one line of JSON.
-    pub(super) fn to_json(&self, total: Duration) -> String {
+    pub(super) fn to_json(&self, total: Duration) -> Result<String, Failure> {
         let count = u32::try_from(self.count()).unwrap_or(u32::MAX).max(1);
-        json!({
+        to_json(&json!({
             "tasks": self.count(),
             "succeeded": self.succeeded,
             "failed": self.failed,
@@ -96,8 +102,7 @@ impl Tally {
             "average_ms": milliseconds(self.waited / count),
             "average_at_work_ms": milliseconds(self.ran / count),
             "by_worker": self.by_worker,
-        })
-        .to_string()
+        }))
     }
 }
 

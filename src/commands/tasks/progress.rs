@@ -1,7 +1,10 @@
 //! The progress bar of a wait, on standard error if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pyroxene_common::interfaces::tasks::{Status, TaskState};
+use pyroxene_common::{
+    clean,
+    interfaces::tasks::{Status, TaskState},
+};
 use std::{
     io::{self, IsTerminal},
     time::Duration,
@@ -44,7 +47,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             let whole: f64 = self.fractions.iter().sum::<f64>() / self.fractions.len() as f64;
             bar.set_position((whole * f64::from(LENGTH)) as u64);
-            bar.set_message(message(status));
+            bar.set_message(clean::line(&message(status)).into_owned());
         }
     }
 

@@ -1,7 +1,10 @@
 //! Tasks as JSON and as text.
 
 use crate::{commands::call::raw, failure::Failure, output::rfc3339};
-use pyroxene_common::interfaces::tasks::{Attempt, Outcome, Progress, Task, TaskState};
+use pyroxene_common::{
+    clean,
+    interfaces::tasks::{Attempt, Outcome, Progress, Task, TaskState},
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::Write;
@@ -128,19 +131,9 @@ fn progress_text(progress: &Progress) -> String {
     }
 }
 
-/// A text on one line, cut after so many characters.
+/// A text on one line, cleaned, and cut after so many characters.
 pub(crate) fn shortened(text: &str, longest: usize) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(longest + 1)
-        .collect();
+    let mut line: String = clean::line(text).chars().take(longest + 1).collect();
     if line.chars().count() > longest {
         line.pop();
         line.push('…');
@@ -152,9 +145,9 @@ pub(crate) fn shortened(text: &str, longest: usize) -> String {
 pub(crate) fn describe(task: &Task) -> String {
     /// What is longer is for --json, and for 'tasks wait'.
     const LONGEST: usize = 500;
-    let mut text = format!("{} {}\n", task.id, task.state);
+    let mut text = format!("{} {}\n", clean::line(&task.id.0), task.state);
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<10} {value}");
+        let _ = writeln!(text, "  {name:<10} {}", clean::line(value));
     };
     line("call", &format!("{}.{}", task.object, task.method));
     if let Some(arguments) = &task.arguments {
