@@ -4,10 +4,10 @@ use crate::{
     mutate::{Numbers, mutated},
     targets::Verdict,
 };
+use sha2::{Digest, Sha256};
 use std::{
     cell::RefCell,
     env, fs,
-    hash::{DefaultHasher, Hash, Hasher},
     io::{Seek, Write},
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -149,11 +149,16 @@ impl<'a, T: Fn(&[u8]) -> Verdict> Feeder<'a, T> {
     }
 
     fn broken(&self, bytes: &[u8], said: &str) -> ! {
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
+        // The name is committed: the same input has the same one wherever it is found.
+        let hash = Sha256::digest(bytes);
+        let name: String = hash
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let folder = committed("crashes", self.name);
         fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(format!("{:016x}", hasher.finish()));
+        let path = folder.join(name);
         fs::write(&path, bytes).unwrap();
         let (name, path) = (self.name, path.display());
         panic!(

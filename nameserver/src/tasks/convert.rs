@@ -5,10 +5,8 @@ use pyroxene_common::interfaces::tasks::{
     Attempt, Failure, Outcome, Progress, Status, Submission, Task, TaskFilter, TaskId, TaskState,
     TasksError,
 };
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// No time in a submission is longer, in milliseconds: ten years.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
@@ -265,15 +263,26 @@ pub(super) fn settled(settlement: store::Settlement) -> Status {
     status
 }
 
-/// A number that is another one whenever anything in the status is: made of it, so that it means the
-/// same to every name server, and nothing has to be kept for it.
+/// A number that is another one whenever anything in the status is: made of it, so that nothing has to
+/// be kept for it. It must mean the same to every name server, whatever it was built with and runs on:
+/// the first eight bytes of the SHA-256 of the fields, each of a fixed form.
 fn version(status: &Status) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (status.state, status.attempt, &status.worker).hash(&mut hasher);
+    let mut hash = Sha256::new();
+    hash.update([status.state as u8]);
+    hash.update(status.attempt.to_le_bytes());
+    let mut text = |text: Option<&str>| {
+        // A length before each, so that no two statuses are the same bytes.
+        let length = text.map_or(u64::MAX, |text| text.len() as u64);
+        hash.update(length.to_le_bytes());
+        hash.update(text.unwrap_or_default());
+    };
+    text(status.worker.as_deref());
+    text(status.progress.as_ref().map(|progress| &*progress.note));
     if let Some(progress) = &status.progress {
-        (progress.fraction.to_bits(), &progress.note).hash(&mut hasher);
+        hash.update(progress.fraction.to_bits().to_le_bytes());
     }
-    hasher.finish()
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hash.finalize().into();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 #[cfg(test)]
@@ -328,6 +337,25 @@ mod tests {
         assert!(filter(wanted(Some("bob")), Some("ana")).is_err());
         let found = filter(wanted(Some("bob")), None).unwrap();
         assert_eq!(found.submitter.as_deref(), Some("bob"));
+    }
+
+    #[test]
+    fn the_version_is_the_same_whatever_computes_it() {
+        let status = Status {
+            id: TaskId("x".to_owned()),
+            version: 0,
+            state: TaskState::Running,
+            attempt: 2,
+            worker: Some("w1".to_owned()),
+            progress: Some(Progress {
+                fraction: 0.5,
+                note: "half".to_owned(),
+            }),
+            result: None,
+            error: None,
+        };
+        // As Python's hashlib has it.
+        assert_eq!(version(&status), 0x9954_dab5_dc5c_d04d);
     }
 
     #[test]
