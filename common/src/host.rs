@@ -118,6 +118,7 @@ pub struct Drained {
 impl Host {
     /// Starts to listen and to serve `objects`, by name.
     pub async fn bind(config: HostConfig, objects: HashMap<String, Object>) -> io::Result<Self> {
+        crate::steady_clock::start();
         let listener = Listener::bind(&config.listen).await?;
         let endpoint = listener.local_endpoint()?;
         let drain = CancellationToken::new();

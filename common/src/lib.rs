@@ -18,6 +18,7 @@ pub mod reload;
 pub mod roster;
 pub mod scope;
 pub mod signal;
+pub mod steady_clock;
 pub mod tls;
 pub mod transport;
 pub mod values;

@@ -2,7 +2,7 @@
 
 use crate::{
     directory::{Answer, Arbiter, Claim},
-    store::{Hint, HintReceiver, Lease, NameClaim, NameClaimed, Store, StoreError},
+    store::{Hint, HintReceiver, NameClaim, NameClaimed, Store, StoreError},
 };
 use std::{future::pending, time::Duration};
 
@@ -11,15 +11,12 @@ use std::{future::pending, time::Duration};
 pub(crate) struct StoreArbiter {
     store: Store,
     hints: HintReceiver,
-    /// The name of its lease.
-    name: String,
 }
 
 impl StoreArbiter {
     pub(crate) fn new(store: Store) -> Self {
         Self {
             hints: store.hints(),
-            name: format!("directory {:016x}", rand::random::<u64>()),
             store,
         }
     }
@@ -33,28 +30,17 @@ impl Arbiter for StoreArbiter {
         lease: Option<i64>,
         ttl: Duration,
     ) -> Result<Option<i64>, StoreError> {
-        if let Some(number) = lease {
-            let until = self.store.revive(number, ttl).await?;
-            return Ok(until.map(|_| number));
-        }
-        match self.store.acquire(&self.name, &self.name, ttl).await? {
-            Lease::Held { fence, .. } => Ok(Some(fence)),
-            // Its name is random.
-            Lease::Taken { .. } => Ok(None),
+        match lease {
+            Some(number) => Ok(self.store.renew(number).await?.then_some(number)),
+            None => self.store.lease(ttl).await.map(Some),
         }
     }
 
-    async fn claim(
-        &mut self,
-        lease: i64,
-        claims: Vec<Claim>,
-        may_take_over: bool,
-    ) -> Result<Vec<Answer>, StoreError> {
+    async fn claim(&mut self, lease: i64, claims: Vec<Claim>) -> Result<Vec<Answer>, StoreError> {
         let claims = claims.into_iter().map(|Claim { name, holder }| NameClaim {
             name,
             holder,
             nameserver: lease,
-            may_take_over,
         });
         let claimed = self.store.claim_names(claims.collect()).await?;
         let answers = claimed.into_iter().map(|claimed| match claimed {

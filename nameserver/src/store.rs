@@ -5,6 +5,8 @@
 //!   `static_names`, `topics`, `revocations`) over what both databases understand (`sql`).
 //! - Single calls of many callers are written together (`batch`, `writer`).
 //! - What follows the end of an attempt is decided without a database (`task_state`).
+//! - Whose lease is over, and whether the clock was set, is decided by time that only passes
+//!   (`timekeeper`); what a clock that was set must not change is in `clock_steps`.
 //! - Who waits is told by hints, and would find out without them (`hints`, `waiters`).
 //!
 //! Nothing here knows sockets, workers or the directory.
@@ -12,6 +14,7 @@
 mod backend;
 mod batch;
 mod check;
+mod clock_steps;
 mod error;
 mod exclusive_names;
 mod handle;
@@ -26,6 +29,7 @@ mod sql;
 mod static_names;
 mod task_state;
 mod tasks;
+mod timekeeper;
 mod topics;
 mod transaction;
 mod transfer;
@@ -36,7 +40,7 @@ pub use error::StoreError;
 pub use handle::Store;
 pub use hints::{Hint, HintReceiver};
 pub use model::*;
-pub use options::{Clock, StoreOptions, StoreUrl};
+pub use options::{Clock, ManualTime, StoreOptions, StoreUrl};
 pub use transfer::TransferError;
 
 use sql::SqlResult;

@@ -1,8 +1,8 @@
 //! A bank: many clients move money between accounts while everything that serves them is killed.
 //! Afterwards no money is lost or made, and every transfer that was acknowledged is there once.
 
-mod books;
-mod clients;
+pub(crate) mod books;
+pub(crate) mod clients;
 
 use crate::harness::{Broker, postgres::Postgres, turn};
 use clients::{Clients, USERS};

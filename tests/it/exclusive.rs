@@ -28,13 +28,13 @@ struct Seen {
 }
 
 /// Asks all name servers and workers again and again who has the name.
-struct Observer {
+pub(crate) struct Observer {
     seen: Arc<Mutex<Vec<Seen>>>,
     asking: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Observer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seen: Arc::default(),
             asking: Vec::new(),
@@ -51,7 +51,7 @@ impl Observer {
         });
     }
 
-    fn ask_nameserver(&mut self, address: &str) {
+    pub(crate) fn ask_nameserver(&mut self, address: &str) {
         let (seen, address) = (Arc::clone(&self.seen), address.to_owned());
         self.asking
             .push(AbortOnDropHandle::new(tokio::spawn(async move {
@@ -66,7 +66,7 @@ impl Observer {
     }
 
     /// Calls the worker past all name servers: it answers only while it has the name.
-    fn ask_worker(&mut self, worker: &str, address: &str) {
+    pub(crate) fn ask_worker(&mut self, worker: &str, address: &str) {
         let (seen, worker) = (Arc::clone(&self.seen), worker.to_owned());
         let endpoint: Endpoint = address.parse().unwrap();
         self.asking
@@ -94,7 +94,7 @@ impl Observer {
 
     /// Panics if a former holder was seen after a later one. Gives how often somebody was asked, and
     /// how many holders were seen.
-    fn finish(self) -> (usize, usize) {
+    pub(crate) fn finish(self) -> (usize, usize) {
         drop(self.asking);
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
         seen.sort_by_key(|seen| seen.begun);
@@ -127,7 +127,7 @@ impl Observer {
 }
 
 /// Who has the name by one name server, and under which fence.
-async fn holder(address: &str) -> Result<Option<(String, u64)>, String> {
+pub(crate) async fn holder(address: &str) -> Result<Option<(String, u64)>, String> {
     let config = ClientConfig::new(address).unwrap();
     let directory = NameServer::new(config.endpoints()[0].clone(), &config).directory();
     let filter = Filter {
@@ -147,7 +147,7 @@ async fn holder(address: &str) -> Result<Option<(String, u64)>, String> {
 }
 
 /// Waits until these name servers agree who has the name, and that it is another than before.
-async fn agreed(addresses: &[&str], before: Option<&(String, u64)>) -> (String, u64) {
+pub(crate) async fn agreed(addresses: &[&str], before: Option<&(String, u64)>) -> (String, u64) {
     eventually("all name servers name the same new holder", || async {
         let mut found = Vec::new();
         for address in addresses {

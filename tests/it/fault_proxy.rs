@@ -36,6 +36,17 @@ pub(crate) struct FaultProxy {
     accept: Option<AbortOnDropHandle<()>>,
 }
 
+/// Tells a proxy where connections go.
+#[derive(Debug)]
+pub(crate) struct Signpost(Arc<Shared>);
+
+impl Signpost {
+    /// Where connections go from now on.
+    pub(crate) fn lead_to(&self, target: &str) {
+        self.0.target.send_replace(Some(target.to_owned()));
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     mode: watch::Sender<Mode>,
@@ -68,7 +79,12 @@ impl FaultProxy {
 
     /// Where connections go from now on.
     pub(crate) fn lead_to(&self, target: &str) {
-        self.shared.target.send_replace(Some(target.to_owned()));
+        self.signpost().lead_to(target);
+    }
+
+    /// What tells it so, from elsewhere.
+    pub(crate) fn signpost(&self) -> Signpost {
+        Signpost(Arc::clone(&self.shared))
     }
 
     /// What happens from now on.

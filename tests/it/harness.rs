@@ -11,8 +11,9 @@ pub(crate) mod ledger;
 mod load;
 #[path = "../../worker/tests/accounts/postgres.rs"]
 pub(crate) mod postgres;
-mod process;
+pub(crate) mod process;
 mod secured;
+mod shim;
 mod terminal;
 mod wait;
 mod wiretap;
@@ -23,6 +24,7 @@ pub(crate) use keys::Keys;
 pub(crate) use load::Load;
 pub(crate) use process::Process;
 pub(crate) use secured::SecuredBroker;
+pub(crate) use shim::Shim;
 pub(crate) use terminal::Terminal;
 pub(crate) use wait::{eventually, eventually_within, in_time};
 pub(crate) use wiretap::Wiretap;

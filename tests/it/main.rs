@@ -19,6 +19,7 @@ mod balance;
 mod bank;
 mod calls;
 mod chat;
+mod clocks;
 mod command_line;
 mod death;
 mod distributed;

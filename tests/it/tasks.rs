@@ -4,7 +4,7 @@
 mod broken_nameservers;
 mod broken_stores;
 mod broken_workers;
-mod desk;
+pub(crate) mod desk;
 mod full_disks;
 mod life;
 mod names;

@@ -5,13 +5,16 @@
 //! for each connection nor a clock that is right.
 
 use super::{Claims, Identity, KeyId, PublicKey, Revocation, TicketError, key_id};
-use crate::hello::{RefusalCode, Refused};
+use crate::{
+    hello::{RefusalCode, Refused},
+    steady_clock,
+};
 use arc_swap::ArcSwap;
 use slab::Slab;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +29,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// The clock of whoever issues tickets.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
-    /// This process is the issuer.
+    /// This process is the issuer. Setting the machine's clock does not end its tickets
+    /// ([`steady_clock`]).
     Own,
     /// It showed `unix_ms` at a time.
     Read {
@@ -40,14 +44,13 @@ pub enum Clock {
 impl Clock {
     /// What the clock shows now, in milliseconds since 1970.
     pub fn now_ms(self) -> u64 {
-        let (shown, since) = match self {
-            Self::Own => (SystemTime::now().duration_since(UNIX_EPOCH).ok(), None),
+        match self {
+            Self::Own => steady_clock::now_ms(),
             Self::Read { unix_ms, at } => {
-                (Some(Duration::from_millis(unix_ms)), Some(at.elapsed()))
+                let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                unix_ms.saturating_add(since)
             }
-        };
-        let now = shown.unwrap_or_default() + since.unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+        }
     }
 }
 

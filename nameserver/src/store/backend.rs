@@ -4,7 +4,8 @@ pub(super) mod postgres;
 pub(super) mod sqlite;
 
 use super::{
-    batch::Batch, error::StoreError, model::UnixMillis, sql::Connection, transaction::Effects,
+    batch::Batch, error::StoreError, model::UnixMillis, sql::Connection, timekeeper::Timekeeper,
+    transaction::Effects,
 };
 use sqlx::{Postgres, Sqlite, SqliteConnection, pool::PoolConnection};
 use tokio::sync::MutexGuard;
@@ -35,6 +36,14 @@ impl Backend {
         match self {
             Self::Sqlite(store) => store.reader().await,
             Self::Postgres(store) => store.reader().await,
+        }
+    }
+
+    /// What this process has seen of time.
+    pub(super) fn time(&self) -> &Timekeeper {
+        match self {
+            Self::Sqlite(store) => store.time(),
+            Self::Postgres(store) => store.time(),
         }
     }
 

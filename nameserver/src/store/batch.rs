@@ -6,11 +6,10 @@
 use super::{
     error::StoreError,
     exclusive_names::{self, Leave},
-    leases::{self, Acquire, Renew},
+    leases,
     model::{
-        Cancelled, Claim, Claimed, Fence, Finish, Finished, Lease, LeaseLost, NameClaim,
-        NameClaimed, NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started,
-        Swept, TaskId,
+        Cancelled, Claim, Claimed, Fence, Finish, Finished, LeaseLost, NameClaim, NameClaimed,
+        NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started, Swept, TaskId,
     },
     revocations,
     sql::SqlResult,
@@ -113,6 +112,7 @@ macro_rules! operations {
 
             /// Does all of it, in the order of the table below.
             pub(super) async fn run(&mut self, transaction: &mut Transaction<'_>) -> SqlResult<()> {
+                super::clock_steps::notice(transaction).await?;
                 $(if !self.$field.inputs.is_empty() {
                     self.$field.outputs = $run(transaction, &self.$field.inputs).await?;
                 })*
@@ -145,6 +145,8 @@ operations! {
     Cancel cancel: TaskId => Cancelled, control::cancel, Lane::Other, true;
     /// Retries by hand.
     Retry retry: TaskId => Retried, control::retry, Lane::Other, true;
+    /// Leases that go on, before it is looked which do not. If it is forgotten, the lease ends sooner.
+    Renew renew: Fence => bool, leases::renew, Lane::Lease, false;
     /// Delays, deadlines, and owners that are gone. If it is forgotten, it is done again.
     Sweep sweep: Sweep => Swept, sweep::sweep, Lane::Claim, false;
     /// Claims. If one is forgotten, the task is queued, and the end of the forgotten attempt does
@@ -153,17 +155,13 @@ operations! {
     /// Old tasks to forget.
     Purge purge: i64 => u64, purge::purge, Lane::Other, false;
     /// Leases wanted.
-    Acquire acquire: Acquire => Lease, leases::acquire, Lane::Lease, true;
-    /// Leases that go on. If it is forgotten, the lease ends sooner.
-    Renew renew: Renew => Option<i64>, leases::renew, Lane::Lease, false;
+    Lease lease: i64 => Fence, leases::begin, Lane::Lease, true;
     /// Leases that are given back.
     Release release: Fence => (), leases::release, Lane::Lease, true;
     /// Exclusive names that are no longer stood up for.
     LeaveNames leave_names: Leave => (), exclusive_names::leave, Lane::Lease, true;
     /// Exclusive names wanted.
     ClaimNames claim_names: NameClaim => NameClaimed, exclusive_names::claim, Lane::Lease, true;
-    /// Old leases to forget.
-    ForgetLeases forget_leases: () => u64, leases::forget, Lane::Other, false;
     /// Changes of static names.
     Names names: Change => RegisteredName, static_names::change, Lane::Other, true;
     /// Retentions of topics.

@@ -5,8 +5,8 @@
 //! that dies takes the name from nobody for whom another one stands up; and a name is free as soon as
 //! the last of them has stood down.
 //!
-//! A lease that has ended is deleted by whoever takes a name over from it. A name server that comes
-//! back either finds its lease, and then nothing was taken, or it does not, and claims all anew.
+//! A lease that is over is deleted, and what was said under it with it (`leases`). A name server that
+//! comes back either finds its lease, and then nothing was taken, or it does not, and claims all anew.
 
 use super::{
     model::{Fence, NameClaim, NameClaimed},
@@ -47,33 +47,16 @@ async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlR
         name,
         holder,
         nameserver,
-        may_take_over,
     } = claim;
-    let now = transaction.now;
-    let own = "SELECT 1 FROM leases WHERE fence = $1 AND expires > $2";
-    let own = transaction
-        .sql
-        .row(own, &[(*nameserver).into(), now.into()])
-        .await?;
+    let own = "SELECT 1 FROM leases WHERE fence = $1";
+    let own = transaction.sql.row(own, &[(*nameserver).into()]).await?;
     if own.is_none() {
         return Ok(NameClaimed::LeaseLost);
     }
     if let Some(address) = static_address(transaction, name).await? {
         return Ok(NameClaimed::Taken { holder: address });
     }
-    let mut known = current(transaction, name).await?;
-    let is_others =
-        |known: &Option<(String, Fence)>| known.as_ref().is_some_and(|(who, _)| who != holder);
-    if *may_take_over && is_others(&known) {
-        // A renewal that is under way is waited for, and then the row is not one of these. One that
-        // comes later finds no row.
-        let ended = "DELETE FROM leases WHERE expires <= $2 AND fence IN \
-                     (SELECT nameserver FROM exclusive_names WHERE name = $1)";
-        let values = [name.as_str().into(), now.into()];
-        transaction.sql.execute(ended, &values).await?;
-        known = current(transaction, name).await?;
-    }
-    let fence = match known {
+    let fence = match current(transaction, name).await? {
         Some((known, _)) if known != *holder => return Ok(NameClaimed::Taken { holder: known }),
         // Nobody else had it in between, whoever stood up for the holder.
         Some((_, fence)) => fence,
@@ -104,15 +87,14 @@ async fn current(
     row.map(|row| Ok((row.text(0)?, row.int(1)?))).transpose()
 }
 
-/// Who has a name as far as name servers stand up for anybody whose leases have not ended.
+/// Who has a name as far as name servers stand up for anybody whose leases are not over.
 pub(super) async fn holder(
     transaction: &mut Transaction<'_>,
     name: &str,
 ) -> SqlResult<Option<String>> {
     let sql = "SELECT holder FROM exclusive_names e JOIN leases l ON l.fence = e.nameserver \
-               WHERE e.name = $1 AND l.expires > $2 LIMIT 1";
-    let values = [name.into(), transaction.now.into()];
-    let row = transaction.sql.row(sql, &values).await?;
+               WHERE e.name = $1 LIMIT 1";
+    let row = transaction.sql.row(sql, &[name.into()]).await?;
     row.map(|row| row.text(0)).transpose()
 }
 
@@ -158,10 +140,12 @@ pub(super) async fn names_of(
     rows.into_iter().map(|row| row.text(0)).collect()
 }
 
-/// Forgets what name servers said whose leases are gone. [`lock`] comes before.
+/// Forgets what name servers said whose leases are over. [`lock`] comes before.
 pub(super) async fn forget(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let sql = "DELETE FROM exclusive_names WHERE NOT EXISTS \
                (SELECT 1 FROM leases WHERE fence = exclusive_names.nameserver)";
-    transaction.sql.execute(sql, &[]).await?;
+    if transaction.sql.execute(sql, &[]).await? > 0 {
+        transaction.effects.names = true;
+    }
     Ok(())
 }

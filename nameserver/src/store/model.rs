@@ -16,25 +16,6 @@ pub type UnixMillis = i64;
 /// A number that grows with every lease that is taken; no two leases ever have the same.
 pub type Fence = i64;
 
-/// What comes of asking for a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lease {
-    /// It is the asker's, until then if it is not renewed.
-    Held {
-        /// What everything that is done under it carries.
-        fence: Fence,
-        /// When it ends.
-        until: UnixMillis,
-    },
-    /// It is another's.
-    Taken {
-        /// Whose.
-        owner: String,
-        /// When it ends if it is not renewed.
-        until: UnixMillis,
-    },
-}
-
 /// A name server stands up for a worker that is to have a name alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameClaim {
@@ -44,9 +25,6 @@ pub struct NameClaim {
     pub holder: String,
     /// The fence of the name server's own lease.
     pub nameserver: Fence,
-    /// Whether it may be taken from a holder for whom only name servers stand up whose leases have
-    /// ended. For a while after the store was away, they may be about to come back.
-    pub may_take_over: bool,
 }
 
 /// What comes of a claim of a name.

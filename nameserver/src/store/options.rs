@@ -4,10 +4,7 @@ use super::{error::StoreError, model::UnixMillis};
 use std::{
     path::PathBuf,
     str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -50,7 +47,39 @@ pub enum Clock {
     #[default]
     Database,
     /// What the test says it is.
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<ManualTime>),
+}
+
+/// A clock that a test winds: what it shows, and how much time has passed.
+#[derive(Debug, Default)]
+pub struct ManualTime(Mutex<(UnixMillis, Duration)>);
+
+impl ManualTime {
+    /// A clock that shows this.
+    pub fn starting_at(shown: UnixMillis) -> Self {
+        Self(Mutex::new((shown, Duration::ZERO)))
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, time: Duration) {
+        let mut now = self.lock();
+        now.0 = now.0.saturating_add(super::tasks::millis(time));
+        now.1 = now.1.saturating_add(time);
+    }
+
+    /// Sets the clock forward by so many milliseconds, or back, while no time passes.
+    pub fn set(&self, by: i64) {
+        let mut now = self.lock();
+        now.0 = now.0.saturating_add(by);
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.lock().1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (UnixMillis, Duration)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Clock {
@@ -58,7 +87,7 @@ impl Clock {
     pub(super) fn manual(&self) -> Option<UnixMillis> {
         match self {
             Self::Database => None,
-            Self::Manual(time) => Some(time.load(Ordering::SeqCst)),
+            Self::Manual(time) => Some(time.lock().0),
         }
     }
 

@@ -5,7 +5,7 @@
 use super::{error::StoreError, sql::Connection};
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -17,6 +17,10 @@ const MIGRATIONS: [(&str, &str); 3] = [
     (
         include_str!("schema/sqlite_3.sql"),
         include_str!("schema/postgres_3.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_4.sql"),
+        include_str!("schema/postgres_4.sql"),
     ),
 ];
 

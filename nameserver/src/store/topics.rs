@@ -9,6 +9,7 @@ mod keys;
 pub(super) use keys::forget as forget_keys;
 
 use super::{
+    clock_steps,
     model::{Entries, Entry, NewEntry, Retention, Topic},
     sql::{Connection, Kind, Relation, Row, SqlResult, Value},
     transaction::Transaction,
@@ -286,7 +287,11 @@ async fn trim_one(
         .map(|row| Ok((row.int(0)?, row.int(1)?, row.int(2)?)))
         .collect::<SqlResult<Vec<_>>>()?;
     let retention = topic.retention.or(default);
-    let (count, bytes) = too_many(&oldest, topic.bytes, retention, transaction.now);
+    let before = match retention.age {
+        Some(age) => Some(clock_steps::before(transaction, age).await?),
+        None => None,
+    };
+    let (count, bytes) = too_many(&oldest, topic.bytes, retention.bytes, before);
     let Some((last, _, _)) = count.checked_sub(1).and_then(|last| oldest.get(last)) else {
         return Ok(0);
     };
@@ -299,20 +304,17 @@ async fn trim_one(
     Ok(count as u64)
 }
 
-/// How many of the oldest entries (sequence, time, size) are not to be kept, and their size.
+/// How many of the oldest entries (sequence, time, size) are not to be kept, and their size: those
+/// dated before `before`, and those beyond `keep_bytes`.
 fn too_many(
     oldest: &[(i64, i64, i64)],
     bytes: i64,
-    retention: Retention,
-    now: i64,
+    keep_bytes: Option<i64>,
+    before: Option<i64>,
 ) -> (usize, i64) {
     let mut removed = 0;
-    let expired = |at: i64| {
-        retention
-            .age
-            .is_some_and(|age| at < now.saturating_sub(age))
-    };
-    let too_large = |left: i64| retention.bytes.is_some_and(|most| left > most);
+    let expired = |at: i64| before.is_some_and(|before| at < before);
+    let too_large = |left: i64| keep_bytes.is_some_and(|most| left > most);
     for (count, (_, at, size)) in oldest.iter().enumerate() {
         if !expired(*at) && !too_large(bytes - removed) {
             return (count, removed);
@@ -354,7 +356,8 @@ mod tests {
 
     #[test]
     fn age_and_size_each_decide() {
-        let keep = |age, bytes| too_many(&OLDEST, 40, Retention { age, bytes }, 1000);
+        let keep =
+            |age: Option<i64>, bytes| too_many(&OLDEST, 40, bytes, age.map(|age| 1000 - age));
         assert_eq!(keep(None, None), (0, 0));
         assert_eq!(keep(Some(700), None), (2, 20));
         assert_eq!(keep(None, Some(25)), (2, 20));

@@ -3,6 +3,7 @@
 use super::{
     model::{Settlement, TaskId, UnixMillis},
     sql::Connection,
+    timekeeper::{Timekeeper, step_watch::Reading},
 };
 use std::collections::BTreeSet;
 
@@ -11,14 +12,22 @@ pub(super) struct Transaction<'c> {
     pub(super) sql: Connection<'c>,
     /// The time at which all of it happens.
     pub(super) now: UnixMillis,
+    /// How that was read.
+    pub(super) reading: Reading,
+    pub(super) time: &'c Timekeeper,
     /// What others are told once it is committed.
     pub(super) effects: Effects,
 }
 
 impl<'c> Transaction<'c> {
-    pub(super) fn new(sql: Connection<'c>, now: UnixMillis) -> Self {
-        let effects = Effects::default();
-        Self { sql, now, effects }
+    pub(super) fn new(sql: Connection<'c>, time: &'c Timekeeper, reading: Reading) -> Self {
+        Self {
+            sql,
+            now: reading.shown,
+            reading,
+            time,
+            effects: Effects::default(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What time brings: delays and deadlines, name servers that are gone, tasks that are old.
 
-use super::{Shared, lease};
+use super::Shared;
 use crate::store::StoreError;
 use std::{convert::Infallible, time::Duration};
 use tokio::{
@@ -13,9 +13,6 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// Two looks are so far apart at least.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
-
-/// After a time without the store, others get so long to come back before their tasks are taken.
-const GRACE: Duration = Duration::from_millis(300);
 
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -60,12 +57,9 @@ async fn sweep(shared: &Shared) -> Infallible {
 
 /// How long it can wait until the next time.
 async fn sweep_once(shared: &Shared, now: Instant) -> Result<Duration, StoreError> {
-    // Whoever could not reach the store for a while does not know who else could not.
-    let is_steady = shared
-        .ownership
-        .held()
-        .is_some_and(|held| held.is_good(now) && now >= held.since + lease::TTL + GRACE);
-    let swept = match is_steady {
+    // One's own lease comes before anything is taken from others.
+    let held = shared.ownership.held();
+    let swept = match held.is_some_and(|held| held.is_good(now)) {
         true => shared.store.sweep().await?,
         false => shared.store.sweep_times().await?,
     };
@@ -112,7 +106,6 @@ async fn purge_once(shared: &Shared, retention: Duration) -> Result<(), StoreErr
     if forgotten > 0 {
         tracing::info!(tasks = forgotten, "forgot old tasks");
     }
-    shared.store.forget_leases().await?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! While the store cannot be reached, nobody can take anything over; the lease is taken up again as
 //! soon as it can. Tasks that others took over in the meantime are theirs, and the record knows.
 
-use crate::store::{Fence, Lease, Store, StoreError};
+use crate::store::{Fence, Store, StoreError};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -95,13 +95,12 @@ impl Ownership {
 
 /// Holds a lease from now on.
 pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
-    let name = format!("dispatcher {:016x}", rand::random::<u64>());
     loop {
-        // Its end is counted from before the question: the store counts from later.
+        // Its end is counted from before the question: whoever watches it counts from later.
         let asked = Instant::now();
         let held = ownership.held();
         let answer = match held {
-            None => timeout(PATIENCE, acquire(&store, &name)).await,
+            None => timeout(PATIENCE, begin(&store)).await,
             Some(held) => timeout(PATIENCE, renew(&store, held.fence)).await,
         };
         match answer.unwrap_or_else(|_| {
@@ -128,14 +127,10 @@ pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
     }
 }
 
-async fn acquire(store: &Store, name: &str) -> Result<Option<Fence>, StoreError> {
-    match store.acquire(name, name, TTL).await? {
-        Lease::Held { fence, .. } => Ok(Some(fence)),
-        // Its name is random.
-        Lease::Taken { .. } => Ok(None),
-    }
+async fn begin(store: &Store) -> Result<Option<Fence>, StoreError> {
+    store.lease(TTL).await.map(Some)
 }
 
 async fn renew(store: &Store, fence: Fence) -> Result<Option<Fence>, StoreError> {
-    Ok(store.revive(fence, TTL).await?.map(|_| fence))
+    Ok(store.renew(fence).await?.then_some(fence))
 }

@@ -18,7 +18,7 @@ const PLACE: &str = "PYROXENE_TEST_CRASH_STORE";
 /// output once it is acknowledged.
 async fn work_until_killed(url: StoreUrl) {
     let store = Store::open(&url, Default::default()).await.unwrap();
-    let owner = dispatcher(&store, "victim", Duration::from_millis(300)).await;
+    let owner = dispatcher(&store, Duration::from_millis(300)).await;
     let say = |word: &str, id: TaskId| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\n{word} {id}")
@@ -37,10 +37,7 @@ async fn work_until_killed(url: StoreUrl) {
     });
     let _submitting: Vec<_> = submitting.collect();
     loop {
-        store
-            .renew(owner, Duration::from_millis(300))
-            .await
-            .unwrap();
+        assert!(store.renew(owner).await.unwrap());
         for task in claim(&store, owner, "calc", 5).await {
             let finished = finish(&store, running(&task, owner), succeeded(b"first")).await;
             assert_eq!(finished, Finished::Accepted(TaskState::Succeeded));
@@ -102,7 +99,7 @@ async fn what_was_acknowledged_survives_a_kill() {
                 .iter()
                 .all(|id| found[id] == TaskState::Succeeded)
         );
-        let owner = dispatcher(&store, "heir", LONG).await;
+        let owner = dispatcher(&store, LONG).await;
         let ask = || async {
             store.sweep().await.unwrap();
             store.counts().await.unwrap().running

@@ -5,16 +5,10 @@ mod server;
 pub(crate) use server::{Server, execute, unprivileged};
 
 use pyroxene_nameserver::store::{
-    Claim, Claimed, Clock, Ending, Fence, Finish, Finished, Lease, NewEntry, NewTask, Running,
+    Claim, Claimed, Clock, Ending, Fence, Finish, Finished, ManualTime, NewEntry, NewTask, Running,
     Store, StoreOptions, StoreUrl, Submission, Task, TaskId,
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -27,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A database, and the time there.
 pub(crate) struct Place {
     pub(crate) url: StoreUrl,
-    pub(crate) clock: Arc<AtomicI64>,
+    pub(crate) clock: Arc<ManualTime>,
     /// Kept for as long as the place is.
     _server: Option<Arc<Server>>,
     _directory: Option<TempDir>,
@@ -59,7 +53,7 @@ impl Place {
     pub(crate) fn at(url: StoreUrl) -> Self {
         Self {
             url,
-            clock: Arc::new(AtomicI64::new(START)),
+            clock: Arc::new(ManualTime::starting_at(START)),
             _server: None,
             _directory: None,
         }
@@ -84,8 +78,26 @@ impl Place {
         Store::open(&self.url, options).await.unwrap()
     }
 
-    pub(crate) fn advance(&self, millis: i64) {
-        self.clock.fetch_add(millis, Ordering::SeqCst);
+    /// Lets time pass.
+    pub(crate) fn advance(&self, millis: u64) {
+        self.clock.advance(Duration::from_millis(millis));
+    }
+
+    /// Sets the clock, at another time than it was last read.
+    pub(crate) fn set_clock(&self, by: i64) {
+        self.advance(1);
+        self.clock.set(by);
+    }
+
+    /// Lets time pass, while `watcher` looks after leases as often as a name server does. Gives how
+    /// many tasks it took over.
+    pub(crate) async fn advance_watched(&self, watcher: &Store, millis: u64) -> usize {
+        let mut rescued = watcher.sweep().await.unwrap().rescued;
+        for _ in 0..millis / 500 {
+            self.advance(500);
+            rescued += watcher.sweep().await.unwrap().rescued;
+        }
+        rescued
     }
 }
 
@@ -125,12 +137,9 @@ pub(crate) use {on_all, on_both};
 /// A lease that is long enough for everything but what is about leases.
 pub(crate) const LONG: Duration = Duration::from_secs(1_000_000);
 
-/// Takes the lease of a dispatcher.
-pub(crate) async fn dispatcher(store: &Store, name: &str, ttl: Duration) -> Fence {
-    match store.acquire(name, name, ttl).await.unwrap() {
-        Lease::Held { fence, .. } => fence,
-        taken => panic!("{taken:?}"),
-    }
+/// Begins the lease of a dispatcher.
+pub(crate) async fn dispatcher(store: &Store, ttl: Duration) -> Fence {
+    store.lease(ttl).await.unwrap()
 }
 
 pub(crate) fn call(object: &str) -> NewTask {

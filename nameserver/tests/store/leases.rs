@@ -1,90 +1,95 @@
 //! Leases.
 
-use crate::harness::{LONG, Place, START, dispatcher, on_all};
-use pyroxene_nameserver::store::{Clock, Lease, StoreOptions};
+use crate::harness::{
+    LONG, Place, START, call, claim_one, dispatcher, on_all, on_both, show, submit,
+};
+use pyroxene_nameserver::store::{Clock, StoreOptions, TaskState};
 use std::time::Duration;
 
 on_all! {
-    a_lease_is_one_owners_until_it_ends
-    fences_grow_from_owner_to_owner
-    a_lease_that_ended_cannot_be_renewed
-    a_lease_that_is_given_back_is_free
-    of_many_who_ask_one_gets_it
+    a_lease_lasts_for_as_long_as_it_is_renewed
+    a_lease_that_nobody_renews_is_over
+    fences_grow_from_lease_to_lease
+    a_lease_that_is_given_back_is_over
     the_databases_own_clock_tells_the_time
+}
+
+mod together {
+    use super::*;
+    on_both! {
+        leases_do_not_follow_the_clock
+        what_one_name_server_ends_is_over_for_all
+    }
+    use super::{leases_do_not_follow_the_clock, what_one_name_server_ends_is_over_for_all};
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn a_lease_is_one_owners_until_it_ends(place: Place) {
+async fn a_lease_lasts_for_as_long_as_it_is_renewed(place: Place) {
     let store = place.open().await;
-    let fence = dispatcher(&store, "a", SECOND).await;
-    let taken = store.acquire("a", "b", SECOND).await.unwrap();
-    let (owner, until) = ("a".to_owned(), START + 1000);
-    assert_eq!(taken, Lease::Taken { owner, until });
-    place.advance(600);
-    assert_eq!(
-        store.renew(fence, SECOND).await.unwrap(),
-        Some(START + 1600)
-    );
-    place.advance(600);
-    let same = store.acquire("a", "a", SECOND).await.unwrap();
-    assert_eq!(
-        same,
-        Lease::Held {
-            fence,
-            until: START + 2200
-        }
-    );
+    let fence = dispatcher(&store, SECOND).await;
+    for _ in 0..20 {
+        place.advance_watched(&store, 500).await;
+        assert!(store.renew(fence).await.unwrap());
+    }
 }
 
-async fn fences_grow_from_owner_to_owner(place: Place) {
+async fn a_lease_that_nobody_renews_is_over(place: Place) {
+    let store = place.open().await;
+    let fence = dispatcher(&store, SECOND).await;
+    // Whoever has just begun to watch does so for a little longer.
+    place.advance_watched(&store, 1500).await;
+    assert!(!store.renew(fence).await.unwrap());
+    assert!(dispatcher(&store, SECOND).await > fence);
+    assert!(!store.renew(fence).await.unwrap());
+}
+
+async fn fences_grow_from_lease_to_lease(place: Place) {
     let store = place.open().await;
     let mut last = 0;
-    for owner in ["a", "b", "a"] {
-        let Lease::Held { fence, .. } = store.acquire("name", owner, SECOND).await.unwrap() else {
-            panic!("it has ended");
-        };
+    for _ in 0..3 {
+        let fence = dispatcher(&store, SECOND).await;
         assert!(fence > last);
         last = fence;
-        place.advance(1000);
     }
-    assert!(dispatcher(&store, "another", SECOND).await > last);
+    place.advance_watched(&store, 1500).await;
+    assert!(dispatcher(&store, SECOND).await > last);
 }
 
-async fn a_lease_that_ended_cannot_be_renewed(place: Place) {
+async fn a_lease_that_is_given_back_is_over(place: Place) {
     let store = place.open().await;
-    let fence = dispatcher(&store, "a", SECOND).await;
-    place.advance(1000);
-    assert_eq!(store.renew(fence, SECOND).await.unwrap(), None);
-    assert!(dispatcher(&store, "a", SECOND).await > fence);
-    assert_eq!(store.renew(fence, SECOND).await.unwrap(), None);
-}
-
-async fn a_lease_that_is_given_back_is_free(place: Place) {
-    let store = place.open().await;
-    let fence = dispatcher(&store, "a", LONG).await;
+    let fence = dispatcher(&store, LONG).await;
     store.release(fence).await.unwrap();
-    let lease = store.acquire("a", "b", LONG).await.unwrap();
-    assert!(matches!(lease, Lease::Held { fence: later, .. } if later > fence));
-    assert_eq!(store.forget_leases().await.unwrap(), 0);
-    place.advance(2 * LONG.as_millis() as i64);
-    assert_eq!(store.forget_leases().await.unwrap(), 1);
+    assert!(!store.renew(fence).await.unwrap());
+    assert!(dispatcher(&store, LONG).await > fence);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
-async fn of_many_who_ask_one_gets_it(place: Place) {
-    let store = place.open().await;
-    let asking = (0..20).map(|owner| {
-        let store = store.clone();
-        tokio::spawn(async move { store.acquire("name", &format!("o{owner}"), LONG).await })
-    });
-    let asking: Vec<_> = asking.collect();
-    let mut held = 0;
-    for asked in asking {
-        let lease = asked.await.unwrap().unwrap();
-        held += u32::from(matches!(lease, Lease::Held { .. }));
+async fn leases_do_not_follow_the_clock(place: Place) {
+    let (owner, other) = (place.open().await, place.open().await);
+    let fence = dispatcher(&owner, SECOND).await;
+    let id = submit(&owner, call("calc")).await;
+    claim_one(&owner, fence, "calc").await;
+    place.advance_watched(&other, 1000).await;
+    for step in [2000, 30_000, -3_600_000, 3_600_000, 86_400_000_000] {
+        assert!(owner.renew(fence).await.unwrap());
+        place.set_clock(step);
+        assert_eq!(place.advance_watched(&other, 500).await, 0, "{step}");
+        assert!(owner.renew(fence).await.unwrap(), "{step}");
+        assert_eq!(show(&other, id).await.state, TaskState::Running, "{step}");
     }
-    assert_eq!(held, 1);
+    // One that is dead is found to be so at the same pace, whatever the clock does.
+    place.set_clock(-3_600_000);
+    assert_eq!(place.advance_watched(&other, 500).await, 0);
+    place.set_clock(-3_600_000);
+    assert_eq!(place.advance_watched(&other, 1000).await, 1);
+}
+
+async fn what_one_name_server_ends_is_over_for_all(place: Place) {
+    let stores = [place.open().await, place.open().await];
+    let fence = dispatcher(&stores[0], SECOND).await;
+    place.advance_watched(&stores[1], 1500).await;
+    assert!(!stores[0].renew(fence).await.unwrap());
 }
 
 async fn the_databases_own_clock_tells_the_time(place: Place) {
@@ -95,11 +100,7 @@ async fn the_databases_own_clock_tells_the_time(place: Place) {
             ..place.options()
         })
         .await;
-    let before = store.now().await.unwrap();
-    assert!(before > START);
-    let Lease::Held { until, .. } = store.acquire("a", "a", SECOND).await.unwrap() else {
-        panic!("nobody has it");
-    };
-    let after = store.now().await.unwrap();
-    assert!((before + 1000..=after + 1000).contains(&until));
+    assert!(store.now().await.unwrap() > START);
+    let id = submit(&store, call("calc")).await;
+    assert!(show(&store, id).await.submitted > START);
 }

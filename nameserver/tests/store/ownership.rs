@@ -30,7 +30,7 @@ async fn no_task_is_handed_out_twice(place: Place) {
     let claimers = (0..8).map(|number| {
         let (store, seen) = (stores[number % 2].clone(), Arc::clone(&seen));
         tokio::spawn(async move {
-            let owner = dispatcher(&store, &format!("d{number}"), LONG).await;
+            let owner = dispatcher(&store, LONG).await;
             while seen.lock().await.len() < TASKS {
                 let claimed = claim(&store, owner, "calc", 7).await;
                 seen.lock().await.extend(claimed.iter().map(|task| task.id));
@@ -52,13 +52,12 @@ async fn no_task_is_handed_out_twice(place: Place) {
 
 async fn the_dead_owners_tasks_are_taken_over_and_its_answers_fenced_off(place: Place) {
     let (dead, alive) = (place.open().await, place.open().await);
-    let first = dispatcher(&dead, "first", TTL).await;
+    let first = dispatcher(&dead, TTL).await;
     let id = submit(&dead, call("calc")).await;
     let old = running(&claim_one(&dead, first, "calc").await, first);
     assert_eq!(alive.sweep().await.unwrap().rescued, 0);
-    place.advance(3000);
-    let second = dispatcher(&alive, "second", TTL).await;
-    assert_eq!(alive.sweep().await.unwrap().rescued, 1);
+    assert_eq!(place.advance_watched(&alive, 3500).await, 1);
+    let second = dispatcher(&alive, TTL).await;
     let new = running(&claim_one(&alive, second, "calc").await, second);
     assert_eq!((new.id, new.attempt), (id, 2));
     assert_eq!(dead.superseded(&[old, new]).await.unwrap(), [old]);
@@ -80,18 +79,17 @@ async fn the_dead_owners_tasks_are_taken_over_and_its_answers_fenced_off(place: 
 
 async fn what_was_claimed_as_it_was_submitted_is_taken_over_too(place: Place) {
     let (dead, alive) = (place.open().await, place.open().await);
-    let first = dispatcher(&dead, "first", TTL).await;
+    let first = dispatcher(&dead, TTL).await;
     let tasks = vec![(call("calc"), Some(first))];
     let claimed = dead.submit_and_claim(tasks).await.unwrap().remove(0).1;
     let old = running(&claimed.expect("it was claimed"), first);
     assert_eq!(alive.sweep().await.unwrap().rescued, 0);
-    place.advance(3000);
-    // Its lease has ended: what is submitted now is for anybody.
+    assert_eq!(place.advance_watched(&alive, 3500).await, 1);
+    // Its lease is over: what is submitted now is for anybody.
     let tasks = vec![(call("calc"), Some(first))];
     let (late, claimed) = dead.submit_and_claim(tasks).await.unwrap().remove(0);
     assert_eq!(claimed, None);
-    assert_eq!(alive.sweep().await.unwrap().rescued, 1);
-    let second = dispatcher(&alive, "second", TTL).await;
+    let second = dispatcher(&alive, TTL).await;
     let taken = claim(&alive, second, "calc", 10).await;
     let ids: Vec<TaskId> = taken.iter().map(|task| task.id).collect();
     assert_eq!(ids, [old.id, late.id]);
@@ -101,9 +99,9 @@ async fn what_was_claimed_as_it_was_submitted_is_taken_over_too(place: Place) {
 
 async fn who_has_no_lease_gets_nothing(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", TTL).await;
+    let owner = dispatcher(&store, TTL).await;
     submit(&store, call("calc")).await;
-    place.advance(3000);
+    store.release(owner).await.unwrap();
     let objects = vec![("calc".to_owned(), 1)];
     let claim = wanted(owner, objects);
     assert_eq!(store.claim(claim.clone()).await.unwrap(), Err(LeaseLost));
@@ -117,13 +115,13 @@ async fn who_has_no_lease_gets_nothing(place: Place) {
             .unwrap(),
         Err(LeaseLost)
     );
-    let owner = dispatcher(&store, "d", TTL).await;
+    let owner = dispatcher(&store, TTL).await;
     claim_one(&store, owner, "calc").await;
 }
 
 async fn an_answer_that_comes_before_the_takeover_counts(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", TTL).await;
+    let owner = dispatcher(&store, TTL).await;
     submit(&store, call("calc")).await;
     let attempt = running(&claim_one(&store, owner, "calc").await, owner);
     place.advance(5000);
@@ -134,7 +132,7 @@ async fn an_answer_that_comes_before_the_takeover_counts(place: Place) {
 
 async fn a_stale_answer_beside_the_right_one_does_not_count(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     let old = running(&claim_one(&store, owner, "calc").await, owner);
     finish(&store, old, lost()).await;
@@ -156,7 +154,7 @@ async fn a_stale_answer_beside_the_right_one_does_not_count(place: Place) {
 
 async fn cancelling_and_finishing_at_once_ends_in_one_way(place: Place) {
     let stores = [place.open().await, place.open().await];
-    let owner = dispatcher(&stores[0], "d", LONG).await;
+    let owner = dispatcher(&stores[0], LONG).await;
     let tasks = (0..100).map(|_| call("calc")).collect();
     stores[0].submit(tasks).await.unwrap();
     let claimed = claim(&stores[0], owner, "calc", 100).await;

@@ -26,7 +26,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on()
         ..place.options()
     };
     let store = place.open_with(options).await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     let waiting = tokio::spawn({
         let store = store.clone();
@@ -106,7 +106,7 @@ async fn a_later_schema_and_a_read_only_database_are_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 3
+            known: 4
         }
     );
     execute(&url, "UPDATE pyroxene_schema SET version = 3".to_owned()).await;
@@ -151,7 +151,7 @@ async fn without_the_statement_cache_it_works_through_a_pooler() {
         ..pooled.options()
     };
     let store = pooled.open_with(options).await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     let claimed = claim_one(&store, owner, "calc").await;
     finish(&store, running(&claimed, owner), succeeded(b"3")).await;

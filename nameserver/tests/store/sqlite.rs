@@ -131,7 +131,7 @@ async fn a_later_schema_is_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 3
+            known: 4
         }
     );
 }
@@ -238,6 +238,6 @@ async fn another_process_that_writes_for_too_long_makes_it_unavailable() {
     assert_eq!(store.counts().await.unwrap().queued, 0);
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     submit(&store, call("calc")).await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     claim_one(&store, owner, "calc").await;
 }

@@ -36,7 +36,7 @@ on_all! {
 
 async fn a_task_is_submitted_claimed_and_finished(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let task = NewTask {
         submitter: "ann".to_owned(),
         ..NewTask::new("calculator", "sum", b"[1,2]".to_vec())
@@ -87,7 +87,7 @@ fn keyed(key: &str, arguments: &[u8]) -> NewTask {
 
 async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let task = NewTask {
         submitter: "ann".to_owned(),
         worker: Some("w1".to_owned()),
@@ -137,7 +137,7 @@ async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
 
 async fn a_task_that_is_known_or_delayed_is_not_claimed_as_it_is_submitted(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let delayed = NewTask {
         delay: Duration::from_secs(1),
         ..call("calc")
@@ -246,7 +246,7 @@ async fn the_same_key_twice_in_one_list_is_one_task(place: Place) {
 
 async fn greater_priority_goes_first_and_then_the_older(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let mut ids = Vec::new();
     for priority in [0, 5, -5, 5] {
         let task = NewTask {
@@ -263,7 +263,7 @@ async fn greater_priority_goes_first_and_then_the_older(place: Place) {
 
 async fn each_object_has_its_own_queue(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     for object in ["a", "a", "a", "b", "c", "c"] {
         submit(&store, call(object)).await;
     }
@@ -282,7 +282,7 @@ async fn each_object_has_its_own_queue(place: Place) {
 
 async fn a_pinned_task_goes_to_its_worker_alone(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let pinned = |worker: &str, priority| NewTask {
         worker: Some(worker.to_owned()),
         priority,
@@ -312,7 +312,7 @@ async fn a_pinned_task_goes_to_its_worker_alone(place: Place) {
 
 async fn a_delayed_task_is_due_in_time(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let delay = Duration::from_secs(10);
     submit(
         &store,
@@ -327,13 +327,13 @@ async fn a_delayed_task_is_due_in_time(place: Place) {
     assert_eq!(claim(&store, owner, "calc", 1).await, []);
     place.advance(10_000);
     let swept = store.sweep().await.unwrap();
-    assert_eq!((swept.due, swept.next, swept.more), (1, None, false));
+    assert_eq!((swept.due, swept.more), (1, false));
     claim_one(&store, owner, "calc").await;
 }
 
 async fn a_deadline_ends_what_has_not_begun(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let deadline = Some(Duration::from_secs(1));
     let id = submit(
         &store,
@@ -356,7 +356,7 @@ async fn a_deadline_ends_what_has_not_begun(place: Place) {
 
 async fn an_error_that_may_pass_is_tried_again_after_a_pause(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let max_attempts = 2;
     let id = submit(
         &store,
@@ -389,7 +389,7 @@ async fn an_error_that_may_pass_is_tried_again_after_a_pause(place: Place) {
 
 async fn a_lost_attempt_goes_on_and_a_poison_task_stops(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     for attempt in 1..=3 {
         let claimed = claim_one(&store, owner, "calc").await;
@@ -411,7 +411,7 @@ async fn a_lost_attempt_goes_on_and_a_poison_task_stops(place: Place) {
 
 async fn a_refusal_is_no_attempt(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let max_attempts = 1;
     let id = submit(
         &store,
@@ -434,7 +434,7 @@ async fn a_refusal_is_no_attempt(place: Place) {
 
 async fn what_failed_can_be_retried_by_hand(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let task = NewTask {
         max_attempts: 1,
         deadline: Some(Duration::from_secs(100)),
@@ -472,7 +472,7 @@ async fn what_failed_can_be_retried_by_hand(place: Place) {
 
 async fn a_task_is_cancelled_in_any_state(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let queued = submit(&store, call("queued")).await;
     let delay = Duration::from_secs(9);
     let delayed = submit(
@@ -509,7 +509,7 @@ async fn a_task_is_cancelled_in_any_state(place: Place) {
 
 async fn large_bodies_come_back_as_they_were(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let sizes = [0, 511, 512, 513, 70_000, 64 << 20];
     for (index, size) in sizes.into_iter().enumerate() {
         let body: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
@@ -528,7 +528,7 @@ async fn large_bodies_come_back_as_they_were(place: Place) {
 
 async fn progress_and_worker_are_noted(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     let attempt = running(&claim_one(&store, owner, "calc").await, owner);
     let worker = "w7".to_owned();
@@ -594,7 +594,7 @@ async fn tasks_are_listed_page_by_page(place: Place) {
 
 async fn what_ended_long_ago_is_forgotten(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let body = vec![1; 10_000];
     let old = submit(&store, NewTask::new("calc", "run", body.clone())).await;
     let claimed = claim_one(&store, owner, "calc").await;

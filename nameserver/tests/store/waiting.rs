@@ -34,7 +34,7 @@ mod together {
 
 async fn who_waits_for_a_task_gets_its_result(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     let waiting = (0..3).map(|_| {
         let store = store.clone();
@@ -81,7 +81,7 @@ async fn a_closed_store_says_so(place: Place) {
 async fn the_end_of_a_task_is_heard_at_another_name_server(place: Place) {
     let (here, there) = (place.open().await, place.open().await);
     let mut hints = there.hints();
-    let owner = dispatcher(&here, "d", LONG).await;
+    let owner = dispatcher(&here, LONG).await;
     let id = submit(&here, call("calc")).await;
     loop {
         match hints.next().await.unwrap() {
@@ -111,7 +111,7 @@ async fn without_listening_everything_is_found_by_looking(place: Place) {
         ..place.options()
     };
     let (here, there) = (place.open_with(deaf()).await, place.open_with(deaf()).await);
-    let owner = dispatcher(&here, "d", LONG).await;
+    let owner = dispatcher(&here, LONG).await;
     let id = submit(&here, call("calc")).await;
     let waiting = tokio::spawn({
         let there = there.clone();

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 /// Balances by user, and transfers by request id with their answers.
 #[derive(Debug)]
-pub(super) struct Books {
-    pub(super) balances: BTreeMap<String, Decimal>,
+pub(crate) struct Books {
+    pub(crate) balances: BTreeMap<String, Decimal>,
     transfers: BTreeMap<String, (Transfer, Transferred)>,
 }
 
@@ -20,7 +20,7 @@ const TRANSFERS: &str = "SELECT id, account, receiver, CAST(amount AS text),
 type TransferRow = (String, String, String, String, String, String);
 
 /// Reads the database at this address.
-pub(super) async fn read(url: &str) -> Books {
+pub(crate) async fn read(url: &str) -> Books {
     let (balances, transfers): (Vec<(String, String)>, Vec<TransferRow>) =
         if let Some(file) = url.strip_prefix("sqlite:") {
             let options = SqliteConnectOptions::new().filename(file);
@@ -58,7 +58,7 @@ pub(super) async fn read(url: &str) -> Books {
 impl Books {
     /// Panics unless the money is all there, every balance is what the transfers make it, and the
     /// transfers are those that the clients know of.
-    pub(super) fn agree_with(&self, journal: &Journal) {
+    pub(crate) fn agree_with(&self, journal: &Journal) {
         let sum = |values: &mut dyn Iterator<Item = Decimal>| {
             values.fold(Decimal::ZERO, |sum, value| sum.checked_add(value).unwrap())
         };

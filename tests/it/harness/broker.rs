@@ -1,6 +1,6 @@
 //! A broker: name servers and workers, each a process of its own.
 
-use super::{PYROXENE, Process, eventually, ledger, process::command, seconds, within};
+use super::{PYROXENE, Process, Shim, eventually, ledger, process::command, seconds, within};
 use pyroxene_client::{Client, ClientConfig, Credentials, NameServer as Directory};
 use pyroxene_common::{interfaces::directory::WorkerEntry, tls::TlsClient};
 use std::{
@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) credentials: Option<Credentials>,
     /// How many mebibytes there are on the disk with the store, if it is one of its own.
     pub(crate) disk: Option<u32>,
+    /// The machine that daemons run on, if its clock or its disk is to be bad.
+    pub(crate) shim: Option<Shim>,
 }
 
 /// Mounts a disk of a size ($0) at a directory ($1), which this program and its children alone see,
@@ -83,6 +85,9 @@ impl Terms {
         if let Some(log) = &self.log {
             command.env("RUST_LOG", log);
         }
+        if let Some(shim) = &self.shim {
+            command.envs(shim.environment());
+        }
         command
     }
 }
@@ -121,6 +126,12 @@ impl Plan {
     /// With a disk of so many mebibytes for the store, which the name server alone sees.
     pub(crate) fn store_on_a_disk_of(mut self, mebibytes: u32) -> Self {
         self.terms.disk = Some(mebibytes);
+        self
+    }
+
+    /// With daemons whose clock is that of this machine, and its disk.
+    pub(crate) fn on(mut self, machine: &Shim) -> Self {
+        self.terms.shim = Some(machine.clone());
         self
     }
 

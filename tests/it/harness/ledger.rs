@@ -54,12 +54,12 @@ pub(super) async fn address(dir: &Path, worker: &str) -> String {
 
 /// The file in which a worker tells its address: what is on its standard output is not all its
 /// own.
-fn address_file(dir: &Path, worker: &str) -> PathBuf {
+pub(crate) fn address_file(dir: &Path, worker: &str) -> PathBuf {
     dir.join(format!("{worker}.address"))
 }
 
 /// Every entry of every worker, in no order; an entry that ran twice is there twice.
-pub(super) fn entries(dir: &Path) -> Vec<u64> {
+pub(crate) fn entries(dir: &Path) -> Vec<u64> {
     let files = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -102,12 +102,12 @@ const WANTS_LEAD: &str = "LEDGER_WANTS_LEAD";
 const DIR: &str = "LEDGER_DIR";
 
 /// Makes the worker want the exclusive name [`LEAD`] too.
-pub(super) fn want_lead(command: &mut Command) {
+pub(crate) fn want_lead(command: &mut Command) {
     command.env(WANTS_LEAD, "yes");
 }
 
 /// The command that starts a worker with a ledger.
-pub(super) fn command(
+pub(crate) fn command(
     name: &str,
     nameservers: &str,
     advertise: Option<&str>,
@@ -130,6 +130,17 @@ pub(super) fn command(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it is no test, but a worker that tests start as a process of its own"]
 async fn host_a_ledger() {
+    host().await;
+}
+
+/// Whether this process was started as a worker with a ledger.
+#[allow(dead_code, reason = "for programs that are not a collection of tests")]
+pub(crate) fn is_host() -> bool {
+    std::env::var(NAME).is_ok()
+}
+
+/// Is a worker with a ledger, if this process was started as one, until it is told to end.
+pub(crate) async fn host() {
     let Ok(name) = std::env::var(NAME) else {
         return;
     };

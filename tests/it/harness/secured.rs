@@ -1,6 +1,6 @@
 //! A broker that asks everybody who they are.
 
-use super::{Broker, Keys, Plan, Ran, Terms, eventually};
+use super::{Broker, Keys, Plan, Ran, Shim, Terms, eventually};
 use pyroxene_certs::Role;
 use pyroxene_client::{Client, ClientConfig, Credentials};
 use std::{
@@ -35,6 +35,7 @@ pub(crate) struct Secured {
     scheme: Scheme,
     nameserver_flags: Vec<String>,
     log: Option<String>,
+    machine: Option<Shim>,
     plan: Plan,
 }
 
@@ -44,6 +45,7 @@ impl SecuredBroker {
             scheme,
             nameserver_flags: Vec::new(),
             log: None,
+            machine: None,
             plan: Plan::default().nameservers(1),
         }
     }
@@ -177,6 +179,12 @@ impl Secured {
         self
     }
 
+    /// With daemons whose clock is that of this machine, and its disk.
+    pub(crate) fn on(mut self, machine: &Shim) -> Self {
+        self.machine = Some(machine.clone());
+        self
+    }
+
     /// With daemons that log what this filter says.
     pub(crate) fn log(mut self, filter: &str) -> Self {
         self.log = Some(filter.to_owned());
@@ -209,6 +217,7 @@ impl Secured {
             nameserver: [self.scheme.nameserver_flags(&keys), self.nameserver_flags].concat(),
             worker: self.scheme.worker_flags(&keys, "host"),
             log: self.log,
+            shim: self.machine,
             ..self.scheme.terms(&keys, "root")
         };
         SecuredBroker {

@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The tasks object of one name server.
 #[derive(Clone, Debug)]
-pub(super) struct Desk(Endpoint);
+pub(crate) struct Desk(Endpoint);
 
 /// A submission with what tests seldom care about.
-pub(super) fn task(object: &str, method: &str, arguments: &str) -> Submission {
+pub(crate) fn task(object: &str, method: &str, arguments: &str) -> Submission {
     Submission {
         object: object.to_owned(),
         method: method.to_owned(),
@@ -32,32 +32,32 @@ pub(super) fn task(object: &str, method: &str, arguments: &str) -> Submission {
 }
 
 /// A task that answers itself.
-pub(super) fn echo(data: &str) -> Submission {
+pub(crate) fn echo(data: &str) -> Submission {
     task("echo", "echo", &format!(r#"{{"data":"{data}"}}"#))
 }
 
 /// A task that takes its time.
-pub(super) fn sleep(time: Duration) -> Submission {
+pub(crate) fn sleep(time: Duration) -> Submission {
     let ms = time.as_millis();
     task("echo", "sleep", &format!(r#"{{"ms":{ms}}}"#))
 }
 
 /// An entry in the ledgers.
-pub(super) fn entry(entry: usize, time: Duration) -> Submission {
+pub(crate) fn entry(entry: usize, time: Duration) -> Submission {
     let ms = time.as_millis();
     let arguments = format!(r#"{{"entry":{entry},"ms":{ms}}}"#);
     task("ledger", "enter", &arguments)
 }
 
 /// The time by the clock that the records of this machine's name servers go by.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(now.as_millis()).unwrap()
 }
 
 impl Desk {
     /// That of name server number `index`.
-    pub(super) fn at(broker: &mut Broker, index: usize) -> Self {
+    pub(crate) fn at(broker: &mut Broker, index: usize) -> Self {
         Self(broker.nameserver(index).address().parse().unwrap())
     }
 
@@ -69,7 +69,7 @@ impl Desk {
     }
 
     /// Submits, and hears what becomes of that.
-    pub(super) async fn try_submit(
+    pub(crate) async fn try_submit(
         &self,
         tasks: Vec<Submission>,
     ) -> Result<Result<Vec<TaskId>, TasksError>, String> {
@@ -81,44 +81,44 @@ impl Desk {
         answer.map_err(|error| format!("{error:?}"))
     }
 
-    pub(super) async fn submit(&self, task: Submission) -> TaskId {
+    pub(crate) async fn submit(&self, task: Submission) -> TaskId {
         let ids = self.submit_all(vec![task]).await;
         ids.into_iter().next().unwrap()
     }
 
-    pub(super) async fn submit_all(&self, tasks: Vec<Submission>) -> Vec<TaskId> {
+    pub(crate) async fn submit_all(&self, tasks: Vec<Submission>) -> Vec<TaskId> {
         self.try_submit(tasks).await.unwrap().unwrap()
     }
 
-    pub(super) async fn try_show(&self, id: &TaskId) -> Result<Result<Task, TasksError>, String> {
+    pub(crate) async fn try_show(&self, id: &TaskId) -> Result<Result<Task, TasksError>, String> {
         let client = self.client().await?;
         let answer = client.show(within(seconds(10)), id.clone()).await;
         answer.map_err(|error| format!("{error:?}"))
     }
 
-    pub(super) async fn show(&self, id: &TaskId) -> Task {
+    pub(crate) async fn show(&self, id: &TaskId) -> Task {
         self.try_show(id).await.unwrap().unwrap()
     }
 
-    pub(super) async fn list(&self, filter: TaskFilter) -> Vec<Task> {
+    pub(crate) async fn list(&self, filter: TaskFilter) -> Vec<Task> {
         let client = self.client().await.unwrap();
         let listed = client.list(within(seconds(10)), filter).await;
         listed.unwrap().unwrap()
     }
 
-    pub(super) async fn cancel(&self, id: &TaskId) -> TaskState {
+    pub(crate) async fn cancel(&self, id: &TaskId) -> TaskState {
         let client = self.client().await.unwrap();
         let state = client.cancel(within(seconds(10)), id.clone()).await;
         state.unwrap().unwrap()
     }
 
-    pub(super) async fn retry(&self, id: &TaskId) -> TaskState {
+    pub(crate) async fn retry(&self, id: &TaskId) -> TaskState {
         let client = self.client().await.unwrap();
         let state = client.retry(within(seconds(10)), id.clone()).await;
         state.unwrap().unwrap()
     }
 
-    pub(super) async fn count(&self, state: TaskState) -> Result<u64, String> {
+    pub(crate) async fn count(&self, state: TaskState) -> Result<u64, String> {
         let client = self.client().await?;
         let counts = client.counts(within(seconds(10))).await;
         let counts = counts.map_err(|error| format!("{error:?}"))?;
@@ -128,7 +128,7 @@ impl Desk {
     }
 
     /// The end of a task, as one hears it who waits for it.
-    pub(super) async fn ended(&self, id: &TaskId) -> Status {
+    pub(crate) async fn ended(&self, id: &TaskId) -> Status {
         let client = self.client().await.unwrap();
         let mut seen = None;
         loop {
@@ -143,7 +143,7 @@ impl Desk {
     }
 
     /// Waits until the task is at a worker, and answers which.
-    pub(super) async fn is_at_a_worker(&self, id: &TaskId) -> String {
+    pub(crate) async fn is_at_a_worker(&self, id: &TaskId) -> String {
         self.becomes("it is at a worker", id, |task| {
             let last = task.attempts.last()?;
             last.worker.clone().filter(|_| last.outcome.is_none())
@@ -152,7 +152,7 @@ impl Desk {
     }
 
     /// Waits until something is true of the task.
-    pub(super) async fn becomes<T>(
+    pub(crate) async fn becomes<T>(
         &self,
         what: &str,
         id: &TaskId,
@@ -169,7 +169,7 @@ impl Desk {
     }
 
     /// Waits until so many tasks have succeeded.
-    pub(super) async fn succeeded(&self, tasks: usize, time: Duration) {
+    pub(crate) async fn succeeded(&self, tasks: usize, time: Duration) {
         let what = format!("{tasks} tasks succeed");
         eventually_within(time, &what, || async {
             let mut counts = Vec::new();
@@ -185,7 +185,7 @@ impl Desk {
 
 impl Desk {
     /// Waits until so many tasks were submitted.
-    pub(super) async fn has_at_least(&self, tasks: u64) {
+    pub(crate) async fn has_at_least(&self, tasks: u64) {
         let what = format!("{tasks} tasks are submitted");
         eventually_within(seconds(30), &what, || async {
             let mut all = 0;
@@ -199,7 +199,7 @@ impl Desk {
 }
 
 /// How the attempts of a task ended.
-pub(super) fn outcomes(task: &Task) -> Vec<Option<Outcome>> {
+pub(crate) fn outcomes(task: &Task) -> Vec<Option<Outcome>> {
     task.attempts
         .iter()
         .map(|attempt| attempt.outcome)

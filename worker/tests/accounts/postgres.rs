@@ -55,6 +55,11 @@ impl Postgres {
 
     /// Makes a new server, and starts it with these settings.
     pub(crate) async fn start_with(settings: &[&str]) -> Self {
+        Self::start_in(&[], settings).await
+    }
+
+    /// Makes a new server, and starts it with this in its environment and these settings.
+    pub(crate) async fn start_in(environment: &[(&str, &Path)], settings: &[&str]) -> Self {
         let dir = new_directory();
         let made = as_nobody("initdb")
             .args(["--no-sync", "--auth=trust", "--username=postgres"])
@@ -64,10 +69,10 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {made:?}");
-        Self::run(dir, settings).await
+        Self::run(dir, environment, settings).await
     }
 
-    async fn run(dir: PathBuf, settings: &[&str]) -> Self {
+    async fn run(dir: PathBuf, environment: &[(&str, &Path)], settings: &[&str]) -> Self {
         let data = dir.join("data");
         let server = as_nobody("postgres");
         let shell = Command::new("sh")
@@ -79,6 +84,7 @@ impl Postgres {
             .args([&dir, Path::new("-D"), &data])
             .args(settings.iter().flat_map(|setting| ["-c", *setting]))
             .current_dir(&dir)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(fs::File::create(dir.join("log")).unwrap())
@@ -119,7 +125,7 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(copied.status.success(), "pg_basebackup: {copied:?}");
-        let standby = Self::run(dir, &["fsync=off"]).await;
+        let standby = Self::run(dir, &[], &["fsync=off"]).await;
         self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             .await;
         self.execute("SELECT pg_reload_conf()").await;

@@ -34,10 +34,6 @@ const RENEW_EVERY: Duration = Duration::from_millis(500);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// After a time without the arbiter, other name servers get so long beyond their lease to come back
-/// before names are taken over from them.
-const GRACE: Duration = Duration::from_millis(300);
-
 /// How often one asks again for a name that another has.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -68,7 +64,6 @@ pub(crate) trait Arbiter: Send {
         &mut self,
         lease: i64,
         claims: Vec<Claim>,
-        may_take_over: bool,
     ) -> impl Future<Output = Result<Vec<Answer>, Self::Error>> + Send;
 
     /// Stands down for names.
@@ -114,10 +109,6 @@ struct Lease {
     renewed: Instant,
     /// Nobody takes names over before then.
     until: Instant,
-    /// Since when every renewal was answered in time.
-    since: Instant,
-    /// Whether the last one was not.
-    failing: bool,
 }
 
 /// Keeps the directory and the arbiter in agreement.
@@ -231,12 +222,8 @@ impl<A: Arbiter> Keeper<A> {
                 let lease = Lease {
                     number,
                     renewed: asked,
-                    // The arbiter counts from later.
+                    // Whoever watches the lease counts from later.
                     until: asked + TTL,
-                    since: unbroken
-                        .filter(|lease| !lease.failing)
-                        .map_or(asked, |lease| lease.since),
-                    failing: false,
                 };
                 self.lease = Some(lease);
                 self.last_until(lease.until);
@@ -252,7 +239,6 @@ impl<A: Arbiter> Keeper<A> {
         }
         if let Some(lease) = &mut self.lease {
             lease.renewed = asked;
-            lease.failing = true;
             if unbroken.is_some() {
                 lease.until = now + TTL;
                 let until = lease.until;
@@ -292,12 +278,6 @@ impl<A: Arbiter> Keeper<A> {
     fn last_until(&self, until: Instant) {
         self.service
             .change(|directory| directory.grants_last_until(until));
-    }
-
-    /// Whether whoever says nothing is surely gone, as far as can be known here.
-    fn is_steady(&self) -> bool {
-        self.lease
-            .is_some_and(|lease| Instant::now() >= lease.since + TTL + GRACE)
     }
 
     /// Forgets everything that was under the lease.
@@ -373,7 +353,6 @@ impl<A: Arbiter> Keeper<A> {
         let Some(lease) = self.lease else {
             return false;
         };
-        let is_steady = self.is_steady();
         claims.retain(|claim| {
             let now = self.standing_up.get(&claim.name);
             now.is_none_or(|now| *now == claim.holder)
@@ -382,7 +361,7 @@ impl<A: Arbiter> Keeper<A> {
             let named = page.iter().cloned();
             self.standing_up
                 .extend(named.map(|claim| (claim.name, claim.holder)));
-            let claiming = self.arbiter.claim(lease.number, page.to_vec(), is_steady);
+            let claiming = self.arbiter.claim(lease.number, page.to_vec());
             let answers = match timeout(PATIENCE, claiming).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {

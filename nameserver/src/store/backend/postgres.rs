@@ -13,9 +13,10 @@ use crate::store::{
     batch::{Batch, Lane},
     error::{StoreError, is_worth_repeating},
     model::UnixMillis,
-    options::{Clock, StoreOptions},
+    options::StoreOptions,
     schema,
     sql::{Connection, SqlResult},
+    timekeeper::{Timekeeper, step_watch::Reading},
     transaction::{Effects, Transaction},
 };
 use sqlx::{
@@ -31,7 +32,7 @@ use writers::{Writer, Writers};
 pub(in crate::store) struct PostgresStore {
     pool: PgPool,
     writers: Writers,
-    clock: Clock,
+    time: Timekeeper,
     /// The longest that a transaction takes.
     patience: Duration,
 }
@@ -95,7 +96,7 @@ impl PostgresStore {
         let store = Self {
             pool,
             writers: Writers::default(),
-            clock: options.clock.clone(),
+            time: Timekeeper::new(options.clock.clone()),
             patience: options.patience.saturating_mul(4),
         };
         store.first_connection(&connect, options.patience).await?;
@@ -156,7 +157,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn now(&self) -> Result<UnixMillis, StoreError> {
-        if let Some(now) = self.clock.manual() {
+        if let Some(now) = self.time.manual() {
             return Ok(now);
         }
         let mut connection = self.pool.acquire().await?;
@@ -196,13 +197,14 @@ impl PostgresStore {
     async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
         let begun = Begun::begin(self, batch.is_durable()).await;
         let mut begun = begun.map_err(Attempt::RolledBack)?;
-        let now = self.clock.manual().unwrap_or(begun.now);
-        let mut transaction = Transaction::new(begun.sql(), now);
+        let reading = begun.reading;
+        let mut transaction = Transaction::new(begun.sql(), &self.time, reading);
         match batch.run(&mut transaction).await {
             Ok(()) => {
                 let effects = transaction.effects;
                 // If this fails, nobody knows whether it was done.
                 begun.end("COMMIT").await.map_err(Attempt::Over)?;
+                self.time.accept(&reading);
                 Ok(effects)
             }
             Err(error) => {
@@ -211,6 +213,10 @@ impl PostgresStore {
                 Err(Attempt::RolledBack(error))
             }
         }
+    }
+
+    pub(super) fn time(&self) -> &Timekeeper {
+        &self.time
     }
 
     pub(in crate::store) fn pool(&self) -> &PgPool {
@@ -236,7 +242,7 @@ struct Begun<'s> {
     writers: &'s Writers,
     writer: Writer,
     /// What the server's clock says.
-    now: UnixMillis,
+    reading: Reading,
 }
 
 impl<'s> Begun<'s> {
@@ -250,14 +256,15 @@ impl<'s> Begun<'s> {
             },
         };
         let prelude = if durable { DURABLE } else { NOT_DURABLE };
+        let asked = store.time.elapsed();
         let begun = sqlx::raw_sql(prelude).fetch_one(&mut writer.connection);
         // If the server has gone, it has gone for the others too.
         let row = begun.await.inspect_err(|_| writers.forget())?;
-        let now = row.try_get(0)?;
+        let reading = store.time.reading(asked, row.try_get(0)?);
         Ok(Self {
             writers,
             writer,
-            now,
+            reading,
         })
     }
 

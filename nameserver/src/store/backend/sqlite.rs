@@ -11,9 +11,10 @@ use crate::store::{
     batch::Batch,
     error::StoreError,
     model::UnixMillis,
-    options::{Clock, StoreOptions},
+    options::StoreOptions,
     schema::{self, APPLICATION},
     sql::{Connection, SqlResult},
+    timekeeper::Timekeeper,
     transaction::{Effects, Transaction},
 };
 use sqlx::{
@@ -37,7 +38,7 @@ pub(in crate::store) struct SqliteStore {
     writer: Mutex<SqliteConnection>,
     /// None for a database in memory.
     readers: Option<SqlitePool>,
-    clock: Clock,
+    time: Timekeeper,
     /// Whether the connection that writes waits for the disk.
     durable: AtomicBool,
     /// Whether another process wrote not long ago.
@@ -78,7 +79,7 @@ impl SqliteStore {
         Self {
             writer: Mutex::new(writer),
             readers,
-            clock: options.clock.clone(),
+            time: Timekeeper::new(options.clock.clone()),
             durable: AtomicBool::new(true),
             shared: AtomicBool::new(false),
             // None that SQLite ever says: the first look finds something new.
@@ -87,7 +88,11 @@ impl SqliteStore {
     }
 
     pub(in crate::store) fn now(&self) -> UnixMillis {
-        self.clock.here()
+        self.time.read().shown
+    }
+
+    pub(super) fn time(&self) -> &Timekeeper {
+        &self.time
     }
 
     pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
@@ -125,9 +130,12 @@ impl SqliteStore {
     ) -> SqlResult<Effects> {
         let mut sql = Connection::Sqlite(writer);
         sql.execute("BEGIN IMMEDIATE", &[]).await?;
-        let mut transaction = Transaction::new(sql, self.now());
+        // Read while nobody else writes: who comes later sees the same clock or a later one.
+        let reading = self.time.read();
+        let mut transaction = Transaction::new(sql, &self.time, reading);
         batch.run(&mut transaction).await?;
         transaction.sql.execute("COMMIT", &[]).await?;
+        self.time.accept(&reading);
         Ok(transaction.effects)
     }
 

@@ -5,11 +5,10 @@ use crate::store::{
     batch::Request,
     error::StoreError,
     exclusive_names::{self, Leave},
-    leases::{Acquire, Renew},
     model::{
-        Cancelled, Claim, Claimed, Counts, Ending, Fence, Finish, Finished, Lease, LeaseLost,
-        NameClaim, NameClaimed, NewTask, Progress, Retried, Running, Settlement, Started,
-        Submission, Submitted, Swept, Task, TaskFilter, TaskId, UnixMillis,
+        Cancelled, Claim, Claimed, Counts, Ending, Fence, Finish, Finished, LeaseLost, NameClaim,
+        NameClaimed, NewTask, Progress, Retried, Running, Settlement, Started, Submission,
+        Submitted, Swept, Task, TaskFilter, TaskId,
     },
     tasks::{
         millis, query,
@@ -168,16 +167,17 @@ impl Store {
         self.0.writer.write(0, Request::Retry, ids).await
     }
 
-    /// Does what time brings: delayed tasks become due, deadlines pass, and tasks whose owner has no
-    /// lease any more are taken from it. Any name server may do so at any time; at least one has to,
-    /// as often as it should take effect.
+    /// Does what time brings: delayed tasks become due, deadlines pass, and leases that nobody has
+    /// renewed end, with all that was held under them. Any name server may do so at any time; at least
+    /// one has to, as often as it should take effect, and twice a second for leases to be watched.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
         let everything = vec![Sweep { rescue: true }];
-        only(self.0.writer.write(0, Request::Sweep, everything).await?)
+        let swept = self.0.writer.write(0, Request::Sweep, everything).await;
+        only(swept.inspect_err(|_| self.0.backend.time().lost_sight())?)
     }
 
-    /// As [`sweep`](Self::sweep), but takes nothing from anybody: for when nobody could reach the
-    /// store for a while, and owners without a lease may be about to come back.
+    /// As [`sweep`](Self::sweep), but takes nothing from anybody: for a name server whose own lease is
+    /// in doubt.
     pub async fn sweep_times(&self) -> Result<Swept, StoreError> {
         let times = vec![Sweep { rescue: false }];
         only(self.0.writer.write(0, Request::Sweep, times).await?)
@@ -255,55 +255,21 @@ impl Store {
         timeout(at_most, ended).await.ok()?.ok()
     }
 
-    /// Takes a lease, unless another has it. Its own owner gets the same one again, and longer.
-    pub async fn acquire(
-        &self,
-        name: &str,
-        owner: &str,
-        ttl: Duration,
-    ) -> Result<Lease, StoreError> {
-        check_name("the name of a lease", name)?;
-        check_name("the owner of a lease", owner)?;
-        let asked = Acquire {
-            name: name.to_owned(),
-            owner: owner.to_owned(),
-            ttl: millis(ttl),
-        };
-        only(
-            self.0
-                .writer
-                .write(0, Request::Acquire, vec![asked])
-                .await?,
-        )
+    /// Begins a lease: what is done under it carries its fence. It lasts for as long as it is renewed
+    /// more often than every `ttl`, as whoever else sweeps sees it.
+    pub async fn lease(&self, ttl: Duration) -> Result<Fence, StoreError> {
+        let ttl = vec![millis(ttl)];
+        only(self.0.writer.write(0, Request::Lease, ttl).await?)
     }
 
-    /// Goes on with a lease: until then, or nothing if it has ended, even if nobody has taken it.
-    /// Not waited to be on disk.
-    pub async fn renew(
-        &self,
-        fence: Fence,
-        ttl: Duration,
-    ) -> Result<Option<UnixMillis>, StoreError> {
-        let ttl = millis(ttl);
-        let revive = false;
-        let asked = vec![Renew { fence, ttl, revive }];
-        only(self.0.writer.write(0, Request::Renew, asked).await?)
+    /// Goes on with a lease. Gives whether it was not over: others may have been late to notice, and
+    /// then nothing was taken over. Not waited to be on disk.
+    pub async fn renew(&self, fence: Fence) -> Result<bool, StoreError> {
+        let fence = vec![fence];
+        only(self.0.writer.write(0, Request::Renew, fence).await?)
     }
 
-    /// As [`renew`](Self::renew), also if the lease has ended, unless somebody else has taken it
-    /// since. What was taken over in the meantime stays with those who took it.
-    pub async fn revive(
-        &self,
-        fence: Fence,
-        ttl: Duration,
-    ) -> Result<Option<UnixMillis>, StoreError> {
-        let ttl = millis(ttl);
-        let revive = true;
-        let asked = vec![Renew { fence, ttl, revive }];
-        only(self.0.writer.write(0, Request::Renew, asked).await?)
-    }
-
-    /// Gives a lease back. What runs under it is taken over as if its time were up.
+    /// Gives a lease back. What is held under it is taken over as if it were over.
     pub async fn release(&self, fence: Fence) -> Result<(), StoreError> {
         only(
             self.0
@@ -343,16 +309,5 @@ impl Store {
     pub async fn names_of(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(exclusive_names::names_of(&mut reader.sql(), nameserver).await?)
-    }
-
-    /// Forgets leases that ended a day ago, and what was said under leases that are gone. Gives how
-    /// many leases.
-    pub async fn forget_leases(&self) -> Result<u64, StoreError> {
-        only(
-            self.0
-                .writer
-                .write(0, Request::ForgetLeases, vec![()])
-                .await?,
-        )
     }
 }

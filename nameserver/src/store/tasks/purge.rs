@@ -1,6 +1,7 @@
 //! Forgetting.
 
 use crate::store::{
+    clock_steps,
     sql::{Kind, Relation, SqlResult, Value},
     transaction::Transaction,
 };
@@ -16,7 +17,7 @@ pub(in crate::store) async fn purge(
 ) -> SqlResult<Vec<u64>> {
     let mut purged = Vec::with_capacity(ages.len());
     for age in ages {
-        let before = transaction.now.saturating_sub(*age);
+        let before = clock_steps::before(transaction, *age).await?;
         purged.push(purge_before(transaction, before).await?);
     }
     Ok(purged)

@@ -1,7 +1,11 @@
 //! What becomes of tasks by the passing of time: delays and deadlines, and owners that are gone.
 
-use super::finish::{TRIES, ThisAttempt, end};
+use super::{
+    finish::{TRIES, ThisAttempt, end},
+    millis,
+};
 use crate::store::{
+    leases,
     model::{Ending, Finish, Outcome, Running, Swept, TaskId, TaskState},
     sql::{Row, SqlResult},
     transaction::Transaction,
@@ -22,19 +26,20 @@ pub(in crate::store) async fn sweep(
     transaction: &mut Transaction<'_>,
     asked: &[Sweep],
 ) -> SqlResult<Vec<Swept>> {
+    let (mut rescued, mut silent) = (0, None);
+    if asked.iter().any(|asked| asked.rescue) {
+        silent = leases::end_silent(transaction).await?.map(millis);
+        rescued = rescue(transaction).await?;
+    }
     let due = make_due(transaction).await?;
     let expired = expire(transaction).await?;
-    let rescued = match asked.iter().any(|asked| asked.rescue) {
-        true => rescue(transaction).await?,
-        false => 0,
-    };
     let full = |count: usize| i64::try_from(count).is_ok_and(|count| count >= MOST);
     let swept = Swept {
         due,
         expired,
         rescued,
         more: full(due) || full(expired) || full(rescued),
-        next: next(transaction).await?,
+        next: next(transaction).await?.into_iter().chain(silent).min(),
     };
     Ok(vec![swept; asked.len()])
 }
@@ -74,7 +79,6 @@ async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
 
 /// Tasks whose owner has no lease: the name server that had them is dead, or was frozen.
 async fn rescue(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
-    let now = transaction.now;
     // Few owners, many tasks: from one owner to the next through the index.
     let owners = transaction
         .sql
@@ -83,20 +87,13 @@ async fn rescue(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
              UNION ALL SELECT (SELECT min(owner) FROM tasks WHERE state = 2 AND owner > owners.owner) \
              FROM owners WHERE owners.owner IS NOT NULL) \
              SELECT owner FROM owners WHERE owner IS NOT NULL AND owner NOT IN \
-             (SELECT fence FROM leases WHERE expires > $1)",
-            &[now.into()],
+             (SELECT fence FROM leases)",
+            &[],
         )
         .await?;
     let mut rescued = 0;
     for owner in owners {
         let owner = owner.int(0)?;
-        // Waits for claims that are under way under this lease, and sees what they claimed.
-        let locking = transaction.sql.locking(" FOR UPDATE");
-        let sql = format!("SELECT expires FROM leases WHERE fence = $1{locking}");
-        let lease = transaction.sql.row(sql, &[owner.into()]).await?;
-        if lease.is_some_and(|lease| lease.int(0).is_ok_and(|expires| expires > now)) {
-            continue;
-        }
         let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
         let sql = format!(
             "SELECT {TRIES} FROM tasks t WHERE t.state = 2 AND t.owner = $1 \

@@ -4,6 +4,7 @@
 //! table refuses it, and the whole transaction runs again and finds it.
 
 use crate::store::{
+    clock_steps,
     model::NewEntry,
     sql::{Kind, Relation, SqlResult},
     transaction::Transaction,
@@ -92,7 +93,7 @@ pub(in crate::store) async fn forget(
 ) -> SqlResult<Vec<u64>> {
     let mut forgotten = Vec::with_capacity(ages.len());
     for age in ages {
-        let before = transaction.now.saturating_sub(*age);
+        let before = clock_steps::before(transaction, *age).await?;
         let sql = format!(
             "DELETE FROM entry_keys WHERE (topic, key) IN \
              (SELECT topic, key FROM entry_keys WHERE at < $1 ORDER BY at LIMIT {MOST})"

@@ -4,7 +4,7 @@ use super::{
     book::{Answer, Operation, Wanted},
     postgres, sqlite,
 };
-use pyroxene_common::values::Decimal;
+use pyroxene_common::{steady_clock, values::Decimal};
 use sqlx::{Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions};
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use tokio::time::timeout;
@@ -22,6 +22,12 @@ const POSTGRES_MIGRATIONS: [&str; 2] = [
 /// For how many days a request is remembered: whoever repeats it within this time gets the answer of
 /// the first time, and nothing is changed.
 pub(super) const REMEMBERED_DAYS: i64 = 30;
+
+/// Seconds since 1970 by a clock that nobody can set. A request is old by this one too: whoever sets
+/// the database's clock ahead must not make transfers happen twice.
+pub(super) fn steady_seconds() -> f64 {
+    Duration::from_millis(steady_clock::now_ms()).as_secs_f64()
+}
 
 /// How many old requests are forgotten with a transaction that adds `applied` of them. It is more, so
 /// that there are ever fewer of the old ones, and bounded, so that no transaction takes long.

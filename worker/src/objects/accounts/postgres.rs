@@ -2,7 +2,7 @@
 
 use super::{
     book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
-    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal},
+    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal, steady_seconds},
 };
 use sqlx::{
     ConnectOptions, Connection, Error, PgConnection, Row,
@@ -206,10 +206,11 @@ async fn forget(connection: &mut PgConnection, applied: usize) -> Result<(), Err
     sqlx::query(
         "DELETE FROM accounts_requests WHERE id IN
          (SELECT id FROM accounts_requests
-          WHERE applied_at < now() - make_interval(days => $1::int)
-          ORDER BY applied_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+          WHERE applied_at < least(now(), to_timestamp($2)) - make_interval(days => $1::int)
+          ORDER BY applied_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
     )
     .bind(REMEMBERED_DAYS)
+    .bind(steady_seconds())
     .bind(forgotten_with(applied))
     .execute(connection)
     .await?;

@@ -2,7 +2,7 @@
 
 use super::{
     book::{Account, Applied, Balances, Book, Operation, Wanted},
-    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal},
+    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal, steady_seconds},
 };
 use serde_json::{Value, json};
 use sqlx::{
@@ -198,10 +198,12 @@ async fn forget(connection: &mut SqliteConnection, applied: usize) -> Result<(),
     sqlx::query(
         "DELETE FROM accounts_requests WHERE id IN
          (SELECT id FROM accounts_requests
-          WHERE applied_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)
-          ORDER BY applied_at LIMIT ?)",
+          WHERE applied_at < min(strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?1),
+                                 strftime('%Y-%m-%dT%H:%M:%fZ', ?2, 'unixepoch', ?1))
+          ORDER BY applied_at LIMIT ?3)",
     )
     .bind(format!("-{REMEMBERED_DAYS} days"))
+    .bind(steady_seconds())
     .bind(forgotten_with(applied))
     .execute(connection)
     .await?;

@@ -30,21 +30,13 @@ impl Docket {
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn claim(&mut self, lease: i64, claim: Claim, may_take_over: bool) -> Answer {
+    fn claim(&mut self, lease: i64, claim: Claim) -> Answer {
         if !self.lives(lease) {
             return Answer::LeaseLost;
         }
-        if may_take_over
-            && let Some((holder, _, standing)) = self.names.get(&claim.name)
-            && *holder != claim.holder
-        {
-            let ended = standing.iter().copied();
-            let ended: Vec<i64> = ended.filter(|lease| !self.lives(*lease)).collect();
-            for lease in ended {
-                self.leases.remove(&lease);
-            }
-        }
-        let leases = &self.leases;
+        let now = Instant::now();
+        let leases = &mut self.leases;
+        leases.retain(|_, until| until.is_some_and(|until| now < until));
         self.names.retain(|_, (_, _, standing)| {
             standing.retain(|lease| leases.contains_key(lease));
             !standing.is_empty()
@@ -62,8 +54,15 @@ impl Docket {
 }
 
 impl Court {
+    /// After it was away, whoever had a lease gets a fresh term, as from the store.
     fn set_away(&self, away: bool) {
-        self.0.lock().unwrap().away = away;
+        let mut docket = self.0.lock().unwrap();
+        docket.away = away;
+        let until = Instant::now() + TTL + Duration::from_millis(300);
+        docket
+            .leases
+            .values_mut()
+            .for_each(|end| *end = Some(until));
     }
 
     fn docket(&self) -> Result<std::sync::MutexGuard<'_, Docket>, &'static str> {
@@ -98,17 +97,10 @@ impl Arbiter for Court {
         }))
     }
 
-    async fn claim(
-        &mut self,
-        lease: i64,
-        claims: Vec<Claim>,
-        may_take_over: bool,
-    ) -> Result<Vec<Answer>, &'static str> {
+    async fn claim(&mut self, lease: i64, claims: Vec<Claim>) -> Result<Vec<Answer>, &'static str> {
         let mut docket = self.docket()?;
         let claims = claims.into_iter();
-        Ok(claims
-            .map(|claim| docket.claim(lease, claim, may_take_over))
-            .collect())
+        Ok(claims.map(|claim| docket.claim(lease, claim)).collect())
     }
 
     async fn leave(&mut self, lease: i64, names: Vec<String>) -> Result<(), &'static str> {
