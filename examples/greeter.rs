@@ -8,7 +8,7 @@
 //! ```
 
 use pyroxene::{
-    Client, Worker, interface,
+    CallError, Client, Worker, interface,
     tarpc::context::{self, Context},
 };
 use std::{env, error::Error};
@@ -51,7 +51,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let greeter = client.object::<Greeter>("Example.greeter").await?;
             let greeting = greeter
                 .hello(context::current(), (*name).to_owned())
-                .await?;
+                .await
+                .map_err(CallError::from)?;
             println!("{greeting}");
         }
         _ => return Err("say 'serve', or 'greet NAME'".into()),

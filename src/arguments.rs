@@ -1,19 +1,21 @@
 //! The arguments of a call, from the words of a command line or a line of JSON.
 //!
-//! A word is `NAME=VALUE` if NAME is one of the method's parameters, else a positional value. A
-//! value is JSON if it parses as JSON of a type that the parameter's schema wants, else a string.
+//! A word is `NAME=VALUE` if its NAME could be that of a parameter, which the method then has to have;
+//! any other word is a positional value. A value is JSON if it parses as JSON of a type that the parameter's schema wants, else a string.
 //! `@FILE` and `-` stand for a file's content and standard input; `@@x` is the text `@x`.
 
-mod digits;
+mod exact;
+mod lines;
 mod loose;
 mod schema;
 
+pub(crate) use exact::Arguments;
 pub(crate) use loose::read_loosely;
 
 use crate::{failure::Failure, nearest::nearest, signature::signature};
 use pyroxene_common::interface::{Description, MethodDescription, ParameterDescription};
-use schema::{Types, mismatch, shown};
-use serde_json::{Map, Value};
+use schema::{Types, mismatch};
+use serde_json::Value;
 use std::io;
 
 /// Where a value is read from that does not stand on the command line.
@@ -26,23 +28,33 @@ pub(crate) enum Source<'a> {
 }
 
 impl Source<'_> {
+    /// The bytes that it holds, for an argument of this name.
+    fn bytes(
+        self,
+        argument: &str,
+        read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+    ) -> Result<Vec<u8>, Failure> {
+        read(self).map_err(|error| self.unreadable(argument, &error))
+    }
+
     /// The text that it holds, for an argument of this name.
-    fn content(
+    fn text(
         self,
         argument: &str,
         read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
     ) -> Result<String, Failure> {
+        let content = self.bytes(argument, read)?;
+        String::from_utf8(content).map_err(|error| self.unreadable(argument, &error))
+    }
+
+    fn unreadable(self, argument: &str, why: &dyn std::fmt::Display) -> Failure {
         let place = match self {
             Self::File(path) => path,
             Self::Stdin => "standard input",
         };
-        let unreadable = |why: String| {
-            Failure::usage(format!(
-                "cannot read {place} for argument '{argument}': {why}"
-            ))
-        };
-        let content = read(self).map_err(|error| unreadable(error.to_string()))?;
-        String::from_utf8(content).map_err(|error| unreadable(error.to_string()))
+        Failure::usage(format!(
+            "cannot read {place} for argument '{argument}': {why}"
+        ))
     }
 }
 
@@ -120,7 +132,7 @@ impl<'a> Signature<'a> {
         &self,
         words: &[String],
         mut read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<Arguments, Failure> {
         let mut given: Vec<Option<&str>> = vec![None; self.parameters().len()];
         let mut positional = Vec::new();
         for word in words {
@@ -129,7 +141,12 @@ impl<'a> Signature<'a> {
                 Some((index, name, value))
             });
             match named {
-                None => positional.push(word.as_str()),
+                None => match word.split_once('=') {
+                    Some((name, _)) if loose::is_name(name) => {
+                        return Err(self.unknown_parameter(name, Some(word)));
+                    }
+                    _ => positional.push(word.as_str()),
+                },
                 Some((index, name, value)) => {
                     let earlier = given.get_mut(index).and_then(|slot| slot.replace(value));
                     if earlier.is_some() {
@@ -145,96 +162,50 @@ impl<'a> Signature<'a> {
                 None => return Err(self.too_many(word)),
             }
         }
-        let mut arguments = Map::new();
+        let mut arguments = Arguments::default();
         let mut stdin_read = false;
         for (parameter, text) in self.parameters().iter().zip(given) {
             let Some(text) = text else { continue };
             if text == "-" && std::mem::replace(&mut stdin_read, true) {
                 return Err(self.wrong("standard input can be read for one argument only"));
             }
-            let value = self.value(parameter, text, &mut read)?;
-            arguments.insert(parameter.name.clone(), value);
+            self.read_word(parameter, text, &mut read, &mut arguments)?;
         }
         self.complete(arguments)
     }
 
-    /// Reads a line of JSON: an object by the parameters' names, an array in their order, or, for a
-    /// single parameter, its bare value.
-    pub(crate) fn read_json(&self, line: Value) -> Result<Map<String, Value>, Failure> {
-        match (self.parameters(), line) {
-            ([only], Value::Object(fields)) => {
-                let whole =
-                    !fields.contains_key(&only.name) && self.wanted(only).contains(Types::OBJECT);
-                if whole {
-                    self.single(only, Value::Object(fields))
-                } else {
-                    self.by_name(fields)
-                }
-            }
-            (_, Value::Object(fields)) => self.by_name(fields),
-            ([only], Value::Array(values)) if self.wanted(only).contains(Types::ARRAY) => {
-                let whole = Value::Array(values);
-                let fits = mismatch(self.description, &only.schema, &whole).is_none();
-                match whole {
-                    // Taken whole it does not fit; perhaps it was meant as a list of arguments.
-                    Value::Array(values) if !fits && values.len() == 1 => self
-                        .by_position(values.clone())
-                        .or_else(|_| self.single(only, Value::Array(values))),
-                    whole => self.single(only, whole),
-                }
-            }
-            (_, Value::Array(values)) => self.by_position(values),
-            ([only], value) => self.single(only, value),
-            (parameters, value) => Err(self.wrong(format!(
-                "{} has {} parameters, so a line is an object or an array, not {}",
-                self.method.name,
-                parameters.len(),
-                shown(&value)
-            ))),
-        }
-    }
-
-    fn single(
-        &self,
-        parameter: &ParameterDescription,
-        value: Value,
-    ) -> Result<Map<String, Value>, Failure> {
-        self.by_name(Map::from_iter([(parameter.name.clone(), value)]))
-    }
-
-    fn by_position(&self, values: Vec<Value>) -> Result<Map<String, Value>, Failure> {
-        if let Some(extra) = values.get(self.parameters().len()) {
-            return Err(self.too_many(&extra.to_string()));
-        }
-        let names = self.parameters().iter().map(|known| known.name.clone());
-        self.by_name(names.zip(values).collect())
-    }
-
-    fn by_name(&self, arguments: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
-        for (name, value) in &arguments {
-            let Some(parameter) = self.parameter(name) else {
-                let method = &self.method.name;
-                return Err(self.wrong(format!("{method} has no parameter '{name}'")));
-            };
-            self.check(parameter, value)?;
-        }
-        self.complete(arguments)
-    }
-
-    /// The value of one word.
-    fn value(
+    /// Reads one word.
+    fn read_word(
         &self,
         parameter: &ParameterDescription,
         text: &str,
         read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
-    ) -> Result<Value, Failure> {
-        match Word::of(text) {
-            Word::Text(text) => self.text_value(parameter, text),
-            Word::Source(source) => {
-                let content = source.content(&parameter.name, read)?;
-                self.content_value(parameter, content)
+        arguments: &mut Arguments,
+    ) -> Result<(), Failure> {
+        let content;
+        let (value, text) = match Word::of(text) {
+            Word::Text(text) => (self.text_value(parameter, text)?, text),
+            Word::Source(source) if self.takes_bytes(parameter) => {
+                let bytes = source.bytes(&parameter.name, read)?;
+                (bytes.into_iter().map(Value::from).collect(), "")
             }
+            Word::Source(source) => {
+                content = source.text(&parameter.name, read)?;
+                (self.content_value(parameter, &content)?, content.as_str())
+            }
+        };
+        arguments.insert(parameter, value);
+        if self.takes_any_number(parameter) {
+            arguments.keep_text(parameter, text);
         }
+        Ok(())
+    }
+
+    /// Whether a parameter takes bytes, which are an array of small integers in JSON.
+    fn takes_bytes(&self, parameter: &ParameterDescription) -> bool {
+        let schema = self.description.resolve(&parameter.schema);
+        let items = schema.get("items");
+        items.and_then(|items| items.get("format")) == Some(&Value::from("uint8"))
     }
 
     /// JSON of a type that is wanted, else a string.
@@ -258,7 +229,7 @@ impl<'a> Signature<'a> {
     fn content_value(
         &self,
         parameter: &ParameterDescription,
-        content: String,
+        content: &str,
     ) -> Result<Value, Failure> {
         let only_text = self
             .wanted(parameter)
@@ -266,12 +237,12 @@ impl<'a> Signature<'a> {
             .without(Types::STRING)
             == Types::NONE;
         if only_text {
-            return Ok(Value::String(content));
+            return Ok(Value::String(content.to_owned()));
         }
         let json = content.trim();
         match serde_json::from_str::<Value>(json) {
             Ok(value) if !value.is_string() => self.text_value(parameter, json),
-            _ => self.text_value(parameter, &content),
+            _ => self.text_value(parameter, content),
         }
     }
 
@@ -286,9 +257,9 @@ impl<'a> Signature<'a> {
     }
 
     /// Fills in what may be left out, and names what is missing.
-    fn complete(&self, mut arguments: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
+    fn complete(&self, mut arguments: Arguments) -> Result<Arguments, Failure> {
         for parameter in self.parameters() {
-            if arguments.contains_key(&parameter.name) {
+            if arguments.contains(parameter) {
                 continue;
             }
             let wanted = self.wanted(parameter);
@@ -296,9 +267,32 @@ impl<'a> Signature<'a> {
                 let (method, name) = (&self.method.name, &parameter.name);
                 return Err(self.wrong(format!("{method} needs the argument '{name}'")));
             }
-            arguments.insert(parameter.name.clone(), Value::Null);
+            arguments.insert(parameter, Value::Null);
         }
         Ok(arguments)
+    }
+
+    /// There is no parameter of this name. `word` is the word of the command line, which may have been
+    /// meant as a value.
+    fn unknown_parameter(&self, name: &str, word: Option<&str>) -> Failure {
+        let method = &self.method.name;
+        let sentence = format!("{method} has no parameter '{name}'");
+        let names = self.parameters().iter().map(|known| known.name.as_str());
+        if let Some(known) = nearest(name, names) {
+            return Failure::usage(sentence).hint(format!("did you mean '{known}'?"));
+        }
+        let takes_text = self
+            .parameters()
+            .iter()
+            .find(|known| self.takes_string(known));
+        match word.zip(takes_text) {
+            Some((word, parameter)) => Failure::usage(sentence).hint(format!(
+                "{}; a value that contains '=' needs its name: '{}={word}'",
+                signature(self.method),
+                parameter.name
+            )),
+            None => self.wrong(sentence),
+        }
     }
 
     fn too_many(&self, word: &str) -> Failure {

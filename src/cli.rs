@@ -1,5 +1,9 @@
 //! The command line: what every command takes.
 
+mod parse;
+
+pub(crate) use parse::{asks_for_json, parse};
+
 use crate::{
     commands,
     failure::Failure,
@@ -12,10 +16,17 @@ use std::time::Duration;
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
 ///
+/// --nameserver and --json may stand before the command or behind it. Every flag has an environment
+/// variable, which 'pyroxene COMMAND --help' names; an empty one counts as none.
+///
 /// Exit codes: 0 done, 1 the object answered an error, 2 usage, 3 unavailable (no name server, no
 /// such object, no live worker), 4 refused, 5 deadline exceeded.
+///
+/// What goes wrong is told on standard error: "error: …", and perhaps "hint: …" on a line of its own.
+/// With --json it is one line: {"error": "…", "hint": "…" or null, "kind": "unavailable", "exit": 3},
+/// "kind" being one of failed, usage, unavailable, refused and deadline.
 #[derive(Debug, Parser)]
-#[command(name = "pyroxene", version, arg_required_else_help = true)]
+#[command(name = "pyroxene", version = VERSION, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -38,6 +49,7 @@ pub(crate) enum Command {
     Chat(commands::chat::Arguments),
     Submit(commands::submit::Arguments),
     Tasks(commands::tasks::Arguments),
+    Topic(commands::topic::Arguments),
     Register(commands::register::Arguments),
     Remove(commands::remove::Arguments),
     Whoami(commands::whoami::Arguments),
@@ -49,6 +61,9 @@ pub(crate) enum Command {
     Completions(commands::completions::Arguments),
 }
 
+/// The version, with the commit that the program was built from.
+pub(crate) const VERSION: &str = env!("PYROXENE_VERSION");
+
 /// The address at which `up` and `nameserver` listen, and where clients look first.
 pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
 
@@ -58,7 +73,8 @@ const TASKS_PATIENCE: Duration = Duration::from_secs(3);
 /// What every client command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClientArguments {
-    /// The name servers, separated by commas; one that answers is enough
+    /// The name servers, separated by commas; one that answers is enough, and one without a port has
+    /// port 9090
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     pub(crate) nameserver: String,
     /// Print the documented JSON
@@ -101,9 +117,9 @@ pub(crate) struct DaemonArguments {
     /// How log lines on standard error look; RUST_LOG selects them
     #[arg(long, value_enum, env = "PYROXENE_LOG", default_value_t)]
     pub(crate) log: LogFormat,
-    /// How long calls that run may take to finish once the daemon is told to stop
-    #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
-    pub(crate) drain_timeout: Duration,
+    /// What this process is called in its log lines
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) log_name: Option<String>,
     /// Allow to listen on addresses that other machines reach: everybody there may do everything
     #[arg(long, env = "PYROXENE_INSECURE", value_parser = FalseyValueParser::new())]
     pub(crate) insecure: bool,
@@ -208,6 +224,70 @@ mod tests {
                 assert!(flag.get_help().is_some(), "{place}");
             }
         }
+    }
+
+    /// Every command and verb, with the words that lead to it.
+    fn every_command() -> Vec<(String, clap::Command)> {
+        let mut found = Vec::new();
+        let mut left = vec![("pyroxene".to_owned(), Cli::command())];
+        while let Some((words, command)) = left.pop() {
+            let inner = command.get_subcommands();
+            left.extend(
+                inner.map(|inner| (format!("{words} {}", inner.get_name()), inner.clone())),
+            );
+            found.push((words, command));
+        }
+        found
+    }
+
+    #[test]
+    fn help_is_broken_between_words() {
+        use unicode_width::UnicodeWidthStr;
+        for width in [60, 80, 120] {
+            for (words, command) in every_command() {
+                let mut command = command.term_width(width);
+                for text in [command.render_help(), command.render_long_help()] {
+                    let text = text.to_string();
+                    for line in text.lines() {
+                        assert!(line.width() <= width, "{words} at {width}: {line}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the daemons share: each is the same thing to all that have it.
+    const SHARED: [&str; 5] = [
+        "PYROXENE_ACCOUNTS_DB",
+        "PYROXENE_DRAIN_TIMEOUT",
+        // Where the name server listens, be it alone or the first one of 'up'.
+        "PYROXENE_LISTEN",
+        "PYROXENE_THREADS",
+        "PYROXENE_USER",
+    ];
+
+    #[test]
+    fn a_variable_means_the_same_to_every_daemon() {
+        let mut meanings = std::collections::HashMap::new();
+        for daemon in ["up", "nameserver", "worker"] {
+            let cli = Cli::command();
+            let command = cli.find_subcommand(daemon).unwrap();
+            for argument in command.get_arguments() {
+                let (Some(name), Some(help)) = (argument.get_env(), argument.get_help()) else {
+                    continue;
+                };
+                let name = name.to_string_lossy().into_owned();
+                let default = format!("{:?}", argument.get_default_values());
+                let meaning = (help.to_string(), default);
+                let known = meanings.entry(name.clone()).or_insert(meaning.clone());
+                assert!(
+                    *known == meaning || SHARED.contains(&&*name),
+                    "{name} of {daemon}"
+                );
+            }
+        }
+        // Where workers listen is another matter than where name servers do.
+        assert!(meanings.contains_key("PYROXENE_WORKER_LISTEN"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) mod sort;
 pub(crate) mod store;
 pub(crate) mod submit;
 pub(crate) mod tasks;
+pub(crate) mod topic;
 pub(crate) mod up;
 pub(crate) mod users;
 pub(crate) mod whoami;

@@ -89,16 +89,28 @@ pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent)
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
+/// What connections that are still at work at the end do there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// They run calls, which are lost.
+    Calls,
+    /// They watch, as they do all the time.
+    Watches,
+}
+
 /// Drains; a second signal ends it at once.
 pub(crate) async fn drain(
     signals: &mut StopSignals,
     shutdown: impl Future<Output = Drained>,
+    busy: Busy,
 ) -> Result<(), Failure> {
     tokio::select! {
         drained = shutdown => {
-            match drained.abandoned {
-                0 => tracing::info!("stopped"),
-                abandoned => tracing::warn!(abandoned, "stopped with connections still at work"),
+            match (drained.abandoned, busy) {
+                (0, _) | (_, Busy::Watches) => tracing::info!("stopped"),
+                (abandoned, Busy::Calls) => {
+                    tracing::warn!(abandoned, "stopped with connections still at work");
+                }
             }
             Ok(())
         }

@@ -1,13 +1,14 @@
 //! What a command that fails says, and its exit code. Every mapping from an error to an exit code
 //! is here.
 
-use crate::output::say;
+use crate::output::{say, say_json, told_as_json};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, TaskError};
 use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
 use pyroxene_nameserver::users::UsersError;
 use pyroxene_worker::objects::AccountsDatabaseError;
+use serde_json::{Value, json};
 use std::io;
 
 /// The exit codes.
@@ -99,8 +100,24 @@ impl Failure {
         }
     }
 
+    /// The documented JSON.
+    fn to_json(&self) -> Value {
+        json!({
+            "error": self.sentence.as_deref().map(one_line),
+            "hint": self.hint.as_deref().map(one_line),
+            "kind": self.kind(),
+            "exit": self.exit as u8,
+        })
+    }
+
     /// Says it on standard error. A standard error that is closed is no reason to fail further.
     pub(crate) fn report(&self) {
+        if told_as_json() {
+            if self.sentence.is_some() {
+                say_json(&self.to_json());
+            }
+            return;
+        }
         if let Some(sentence) = &self.sentence {
             say("error", one_line(sentence));
         }
@@ -108,6 +125,16 @@ impl Failure {
             say("hint", one_line(hint));
         }
     }
+}
+
+/// Tells something that is no failure on standard error.
+pub(crate) fn note(sentence: &str) {
+    say("note", one_line(sentence));
+}
+
+/// As [`note`], for what may be one soon.
+pub(crate) fn warn(sentence: &str) {
+    say("warning", one_line(sentence));
 }
 
 /// Errors of objects may have line breaks; what is said stays one line.
@@ -223,14 +250,21 @@ impl From<TaskError> for Failure {
         let exit = match &error {
             TaskError::Failed { .. } | TaskError::Cancelled => Exit::Failed,
             TaskError::DeadlineExceeded => Exit::Deadline,
-            TaskError::Unknown { .. } | TaskError::Unavailable { .. } => Exit::Unavailable,
+            TaskError::Unknown { .. }
+            | TaskError::Unavailable { .. }
+            | TaskError::MaybeSubmitted { .. }
+            | TaskError::MaybeChanged { .. } => Exit::Unavailable,
             TaskError::Refused { .. } => Exit::Refused,
             TaskError::Invalid { .. } => Exit::Usage,
         };
         let sentence = error.to_string();
         let hint = match &error {
-            TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'"),
-            _ => security_hint(&sentence).or_else(|| start_hint(&sentence)),
+            TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'".to_owned()),
+            TaskError::MaybeSubmitted { keys, .. } => resubmit_hint(keys),
+            TaskError::MaybeChanged { id, .. } => Some(format!("see 'pyroxene tasks show {id}'")),
+            _ => security_hint(&sentence)
+                .or_else(|| start_hint(&sentence))
+                .map(str::to_owned),
         };
         let failure = Self::new(exit, sentence);
         match hint {
@@ -238,6 +272,16 @@ impl From<TaskError> for Failure {
             None => failure,
         }
     }
+}
+
+/// What the user may do about a task that may have been submitted.
+fn resubmit_hint(keys: &[String]) -> Option<String> {
+    let [key] = keys else {
+        return Some("see 'pyroxene tasks list'".to_owned());
+    };
+    Some(format!(
+        "submit it again with --key {key}: with the same key it stays one task; or see 'pyroxene tasks list'"
+    ))
 }
 
 /// What the user may do about name servers that cannot be reached.
@@ -434,6 +478,17 @@ mod tests {
             sent: true,
         };
         assert_eq!(exit_of(unavailable), 3);
+        let unsure = Failure::from(TaskError::MaybeSubmitted {
+            sentence: "a:1: the connection was lost".to_owned(),
+            keys: vec!["k1".to_owned()],
+        });
+        assert_eq!(unsure.exit, Exit::Unavailable);
+        let said = unsure.sentence.unwrap();
+        assert!(
+            said.starts_with("the task may have been submitted: a:1"),
+            "{said}"
+        );
+        assert!(unsure.hint.unwrap().contains("--key k1"));
         let refused = sentence.clone();
         assert_eq!(exit_of(TaskError::Refused { sentence: refused }), 4);
         assert_eq!(exit_of(TaskError::Invalid { sentence }), 2);
@@ -459,6 +514,17 @@ mod tests {
         assert_eq!(cannot_write(&error), Failure::quiet(Exit::Done));
         let error = io::Error::from(io::ErrorKind::StorageFull);
         assert_eq!(cannot_write(&error).exit, Exit::Failed);
+    }
+
+    #[test]
+    fn a_failure_has_one_shape_in_json() {
+        let failure = Failure::new(Exit::Unavailable, "gone\naway");
+        assert_eq!(
+            failure.to_json().to_string(),
+            r#"{"error":"gone away","hint":null,"kind":"unavailable","exit":3}"#
+        );
+        let hinted = failure.hint("wait").to_json();
+        assert_eq!(hinted["hint"], "wait");
     }
 
     #[test]

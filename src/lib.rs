@@ -7,10 +7,13 @@
 //! - calling: [`Client`], [`ClientConfig`], [`Proxy`], [`Policy`], [`CallError`]; everything else
 //!   of the [`client`] library;
 //! - calls that outlive the caller: [`Client::submit`] takes a [`NewTask`] and gives a
-//!   [`TaskHandle`]; [`Durable`], [`TaskError`];
+//!   [`TaskHandle`]; [`TaskId`], [`TaskState`], [`Durable`], [`TaskError`];
+//! - security: [`Credentials`] and [`TlsClient`] for who connects, [`TlsServer`] for who serves; within a
+//!   method, [`common::scope::current`] says who the [`Caller`] is;
 //! - hosting: [`Worker`], [`WorkerBuilder`]; everything else of the [`worker`] library;
-//! - the [`nameserver`] library with [`NameServer`];
-//! - declaring interfaces: the [`interface!`] macro;
+//! - the [`nameserver`] library with [`NameServer`], and [`StoreUrl`] for what it keeps;
+//! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`schemars`], whose `JsonSchema`
+//!   types of one's own derive;
 //! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
 //!   [`Accounts`], [`Chat`];
 //! - within a method: [`progress`] says how far it is;
@@ -28,8 +31,9 @@
 //! # }
 //! ```
 //!
-//! A program that declares an interface of its own needs `tarpc` among its dependencies too. The
-//! example `greeter` is such a program: interface, worker and client in one file.
+//! A program that declares an interface of its own needs `tarpc` among its dependencies too, and `serde`
+//! with its feature `derive` for structs of its own. The examples `greeter` and `orders` are such programs:
+//! interface, worker and client in one file, `orders` with a struct as an argument.
 
 #[doc(inline)]
 pub use pyroxene_client as client;
@@ -41,7 +45,7 @@ pub use pyroxene_nameserver as nameserver;
 pub use pyroxene_worker as worker;
 
 pub use pyroxene_client::{
-    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Distributed,
+    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Credentials, Distributed,
     DistributedError, DistributedOptions, Durable, DynamicError, DynamicObject, InvalidConfig,
     NewTask, Policy, Proxy, TaskError, TaskHandle, Topic, TopicError, Trail,
 };
@@ -49,11 +53,15 @@ pub use pyroxene_common::{
     endpoint::Endpoint,
     interface,
     interface::Interface,
+    interfaces::tasks::{TaskFilter, TaskId, TaskState},
     interfaces::{
         accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
     },
-    scope::progress,
+    scope::{Caller, progress},
+    tls::{TlsClient, TlsServer},
+    values::Blob,
 };
-pub use pyroxene_nameserver::{NameServer, NameServerConfig};
+pub use pyroxene_nameserver::{NameServer, NameServerConfig, store::StoreUrl};
 pub use pyroxene_worker::{Chaos, Worker, WorkerBuilder, WorkerError};
+pub use schemars;
 pub use tarpc;

@@ -1,33 +1,57 @@
 //! Log lines on standard error.
 
-use crate::cli::LogFormat;
+mod floods;
+mod named;
+
+use crate::cli::{DaemonArguments, LogFormat};
+use floods::Floods;
+use named::{Named, NamedJson};
 use pyroxene_common::clean;
 use std::{
     env,
     io::{self, IsTerminal},
 };
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer,
     field::MakeExt,
     filter::LevelFilter,
-    fmt::{FormatFields, format::debug_fn},
+    fmt::{self, FormatFields, format::debug_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
-/// Starts the log. `RUST_LOG` goes before `level`.
-pub(crate) fn start(format: LogFormat, level: LevelFilter) {
+/// Starts the log of a daemon. A line that comes all the time is counted, not repeated.
+pub(crate) fn start_daemon(arguments: &DaemonArguments) {
+    start(arguments.log, LevelFilter::INFO, arguments.log_name.clone());
+    floods::tell_from_time_to_time();
+}
+
+/// Starts the log. `RUST_LOG` goes before `level`. `name` stands in every line, if there is one.
+pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>) {
     let filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .from_env_lossy();
     let wants_no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && !wants_no_colour);
-    // Only a second start can fail, and then the first one goes on.
-    let _ = match format {
-        LogFormat::Pretty => builder.fmt_fields(cleaned_fields()).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let layer = match (format, name) {
+        (LogFormat::Pretty, None) => layer.fmt_fields(cleaned_fields()).boxed(),
+        (LogFormat::Pretty, Some(name)) => layer
+            .fmt_fields(cleaned_fields())
+            .map_event_format(|inner| Named { name, inner })
+            .boxed(),
+        (LogFormat::Json, None) => layer.json().boxed(),
+        (LogFormat::Json, Some(name)) => layer
+            .json()
+            .map_event_format(|inner| NamedJson { name, inner })
+            .boxed(),
     };
+    let subscriber = tracing_subscriber::registry()
+        .with(layer.with_filter(Floods))
+        .with(filter);
+    // Only a second start can fail, and then the first one goes on.
+    let _ = subscriber.try_init();
 }
 
 /// Fields on one line, whatever others put into them: names, addresses and errors are logged.

@@ -9,20 +9,23 @@ mod commands;
 mod daemon;
 mod failure;
 mod logging;
+mod mistyped;
 mod nameservers;
 mod nearest;
+mod objects;
 mod output;
 mod security;
 mod signature;
 mod static_names;
 mod store;
+mod table;
 mod terminal;
 
-use clap::{Parser, error::ErrorKind};
-use cli::{Cli, Command, LogFormat};
+use clap::error::ErrorKind;
+use cli::{Command, LogFormat};
 use failure::{Exit, Failure};
 use mimalloc::MiMalloc;
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -32,7 +35,12 @@ use tracing_subscriber::filter::LevelFilter;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    commands::completions::answer_if_asked();
+    let words: Vec<_> = env::args_os().collect();
+    if cli::asks_for_json(&words) {
+        output::tell_as_json();
+    }
+    let cli = match cli::parse(words) {
         Ok(cli) => cli,
         Err(error) => return not_a_command(&error),
     };
@@ -62,12 +70,11 @@ fn not_a_command(error: &clap::Error) -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    let (format, level) = match &command {
-        Command::Nameserver(arguments) => (arguments.daemon.log, LevelFilter::INFO),
-        Command::Worker(arguments) => (arguments.daemon.log, LevelFilter::INFO),
-        _ => (LogFormat::default(), LevelFilter::WARN),
-    };
-    logging::start(format, level);
+    match &command {
+        Command::Nameserver(arguments) => logging::start_daemon(&arguments.daemon),
+        Command::Worker(arguments) => logging::start_daemon(&arguments.daemon),
+        _ => logging::start(LogFormat::default(), LevelFilter::WARN, None),
+    }
     let runtime = match &command {
         Command::Nameserver(_) | Command::Worker(_) => pyroxene_worker::runtime(),
         _ => Runtime::new(),
@@ -97,6 +104,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Chat(arguments) => commands::chat::run(arguments).await,
         Command::Submit(arguments) => commands::submit::run(arguments).await,
         Command::Tasks(arguments) => commands::tasks::run(arguments).await,
+        Command::Topic(arguments) => commands::topic::run(arguments).await,
         Command::Register(arguments) => commands::register::run(arguments).await,
         Command::Remove(arguments) => commands::remove::run(arguments).await,
         Command::Whoami(arguments) => commands::whoami::run(arguments).await,

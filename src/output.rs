@@ -2,16 +2,20 @@
 //!
 //! Everything that a command writes goes through here, and is cleaned on its way (`common/src/clean.rs`):
 //! no text of others reaches the terminal with escape sequences or bidirectional controls in it. What is
-//! to stay on one line is cleaned with [`clean::line`] where that line is put together; [`table`] does so
-//! with its cells. Results that go to a file or a pipe are left as they are, for they are data there.
+//! to stay on one line is cleaned with [`clean::line`] where that line is put together; `src/table.rs`
+//! does so with the cells of a table. Results that go to a file or a pipe are left as they are, for they
+//! are data there.
 
 use crate::failure::{Failure, cannot_write};
+use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::clean;
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::{
     borrow::Cow,
     fmt::Display,
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -25,19 +29,24 @@ impl Output {
 
     /// Writes a text, cleaned, and a line break.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
-        self.write_line(&clean::lines(text))
+        self.write_line(clean::lines(text).as_bytes())
     }
 
     /// Writes a result and a line break: as it is, unless a terminal would have to show it.
     pub(crate) fn result(&mut self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// As [`result`](Self::result), for what need not be text.
+    pub(crate) fn bytes(&mut self, result: &[u8]) -> Result<(), Failure> {
         match io::stdout().is_terminal() {
-            true => self.line(text),
-            false => self.write_line(text),
+            true => self.line(&String::from_utf8_lossy(result)),
+            false => self.write_line(result),
         }
     }
 
-    fn write_line(&mut self, text: &str) -> Result<(), Failure> {
-        let written = self.0.write_all(text.as_bytes());
+    fn write_line(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let written = self.0.write_all(line);
         written
             .and_then(|()| self.0.write_all(b"\n"))
             .map_err(|error| cannot_write(&error))
@@ -70,38 +79,32 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     })
 }
 
-/// Says something beside the output, as one line on standard error: `note: …`, `warning: …`. Nobody
-/// there to read it is no error.
+/// Whether what is said beside the output is JSON.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on what is said beside the output is JSON.
+pub(crate) fn tell_as_json() {
+    AS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// Whether what is said beside the output is JSON.
+pub(crate) fn told_as_json() -> bool {
+    AS_JSON.load(Ordering::Relaxed)
+}
+
+/// Says something beside the output, as one line on standard error: `note: …`, `warning: …`, or
+/// `{"note": "…"}`. Nobody there to read it is no error.
 pub(crate) fn say(kind: &str, sentence: impl Display) {
     let sentence = sentence.to_string();
+    if told_as_json() {
+        return say_json(&json!({kind: sentence}));
+    }
     let _ = writeln!(io::stderr(), "{kind}: {}", clean::line(&sentence));
 }
 
-/// Rows under headings, each column as wide as its widest cell. Each cell is cleaned, so a row is a line.
-pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
-    let rows: Vec<[Cow<'_, str>; N]> = rows
-        .iter()
-        .map(|row| row.each_ref().map(|cell| clean::line(cell)))
-        .collect();
-    let mut widths = headings.map(|heading| heading.chars().count());
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    let headings = headings.map(Cow::Borrowed);
-    for row in std::iter::once(&headings).chain(&rows) {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            line.push_str(cell);
-            let padding = width - cell.chars().count() + 2;
-            line.extend(std::iter::repeat_n(' ', padding));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+/// Says something beside the output as one line of JSON.
+pub(crate) fn say_json(value: &Value) {
+    let _ = writeln!(io::stderr(), "{}", clean::json(&value.to_string()));
 }
 
 /// A time as RFC 3339 has it, in UTC and to the millisecond. One beyond its last year is that.
@@ -109,6 +112,29 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
     const LAST_MS: u64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
     let since = Duration::from_millis(unix_ms.min(LAST_MS));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
+/// A time as people here read it: in the zone of this machine, to the millisecond.
+pub(crate) fn local(unix_ms: u64) -> String {
+    local_in(&TimeZone::system(), unix_ms)
+}
+
+fn local_in(zone: &TimeZone, unix_ms: u64) -> String {
+    let time = i64::try_from(unix_ms).ok();
+    let time = time.and_then(|time| Timestamp::from_millisecond(time).ok());
+    time.map_or_else(
+        || rfc3339(unix_ms),
+        |time| {
+            time.to_zoned(zone.clone())
+                .strftime("%Y-%m-%d %H:%M:%S%.3f")
+                .to_string()
+        },
+    )
+}
+
+/// Now, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 /// A duration in milliseconds, to the microsecond.
@@ -122,23 +148,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
-        let rows = [
-            ["w1".to_owned(), "ready".to_owned()],
-            ["größer".to_owned(), String::new()],
-        ];
-        let expected = "NAME    STATE\nw1      ready\ngrößer\n";
-        assert_eq!(table(["NAME", "STATE"], &rows), expected);
-    }
-
-    #[test]
-    fn a_cell_can_forge_neither_a_row_nor_a_colour() {
-        let rows = [["w1\nw2".to_owned(), "\x1b[31mready".to_owned()]];
-        let expected = "NAME    STATE\nw1\\nw2  \\u{1b}[31mready\n";
-        assert_eq!(table(["NAME", "STATE"], &rows), expected);
-    }
-
-    #[test]
     fn json_is_escaped_and_means_the_same() {
         let name = "\u{202e}\u{9b}\x1b";
         let text = to_json(&name).unwrap();
@@ -147,14 +156,19 @@ mod tests {
     }
 
     #[test]
-    fn a_table_without_rows_is_its_headings() {
-        assert_eq!(table(["A", "B"], &[]), "A  B\n");
-    }
-
-    #[test]
     fn times_are_rfc_3339_and_never_too_late_to_tell() {
         assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn local_times_are_those_of_the_zone() {
+        let zone = TimeZone::fixed(jiff::tz::offset(-5));
+        assert_eq!(
+            local_in(&zone, 1_700_000_000_123),
+            "2023-11-14 17:13:20.123"
+        );
+        assert_eq!(local_in(&zone, u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl LoginArguments {
         let token = match &self.token_file {
             Some(path) => read_token(path)?,
             None => match env::var(TOKEN_VARIABLE) {
+                Ok(token) if token.is_empty() => {
+                    let sentence =
+                        format!("{TOKEN_VARIABLE} is empty; give it a value, or unset it");
+                    return Err(Failure::usage(sentence));
+                }
                 Ok(token) => token,
                 Err(_) => ask_for_token(user)?,
             },

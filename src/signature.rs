@@ -1,5 +1,9 @@
 //! The types of an interface as a person reads them.
 
+mod types;
+
+pub(crate) use types::types;
+
 use pyroxene_common::interface::MethodDescription;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -7,7 +11,7 @@ use std::fmt::Write;
 /// Schemas nested deeper than this are cut short: they may contain themselves.
 const MAX_DEPTH: usize = 4;
 
-/// A method on one line: `buy(items: [string], count: integer) -> Receipt or an error`.
+/// A method on one line: `buy(items: [string], count: integer) -> Receipt or an error: SoldOut`.
 pub(crate) fn signature(method: &MethodDescription) -> String {
     let parameters: Vec<String> = method
         .parameters
@@ -24,6 +28,9 @@ pub(crate) fn signature(method: &MethodDescription) -> String {
     }
     if method.fallible {
         line.push_str(" or an error");
+    }
+    if let Some(error) = &method.error {
+        let _ = write!(line, ": {}", type_name(error));
     }
     line
 }

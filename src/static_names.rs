@@ -2,9 +2,8 @@
 //! each for itself.
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, warn},
     nameservers::{Answers, nobody_answered},
-    output::say,
 };
 use pyroxene_client::NameServer;
 use pyroxene_common::interfaces::directory::DirectoryError;
@@ -42,11 +41,10 @@ pub(crate) fn taken(
     let refused = refused.iter().filter(|_| change == Change::Register);
     for (nameserver, failure) in refused.chain(&silent) {
         let reason = failure.sentence.as_deref().unwrap_or_default();
-        let endpoint = nameserver.endpoint();
-        say(
-            "warning",
-            format_args!("name server {endpoint} did not take it: {reason}"),
-        );
+        warn(&format!(
+            "name server {} did not take it: {reason}",
+            nameserver.endpoint()
+        ));
     }
     Ok(took)
 }

@@ -47,6 +47,20 @@ impl StoreArguments {
     }
 }
 
+/// Where a store is, for people: without the user and the password that it is reached with.
+pub(crate) fn shown(store: &StoreUrl) -> String {
+    match store {
+        StoreUrl::Sqlite(file) => format!("sqlite:{}", file.display()),
+        StoreUrl::Memory => "memory: (gone when the name server ends)".to_owned(),
+        StoreUrl::Postgres(url) => {
+            let place = url.split_once("://").map_or("", |(_, place)| place);
+            let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+            let place = place.split_once('?').map_or(place, |(place, _)| place);
+            format!("postgres://{place}")
+        }
+    }
+}
+
 /// Where a store is. Makes the directory for the one that is nobody else's choice.
 pub(crate) fn store_url(text: Option<&str>) -> Result<StoreUrl, Failure> {
     match text {
@@ -137,6 +151,15 @@ mod tests {
         assert_eq!(in_home, Path::new("/h/.local/state/pyroxene/state.db"));
         let nowhere = path(None, None).unwrap_err();
         assert_eq!(nowhere.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_store_is_shown_without_its_password() {
+        let shown_of = |text: &str| shown(&text.parse().unwrap());
+        assert_eq!(shown_of("sqlite:/a/b.db"), "sqlite:/a/b.db");
+        let url = "postgres://u:p%40ss@h:5432/d?password=secret";
+        assert_eq!(shown_of(url), "postgres://h:5432/d");
+        assert!(shown_of("memory:").starts_with("memory:"));
     }
 
     #[test]

@@ -1,10 +1,17 @@
-//! The terminal's modes, which a program must leave as it found them.
+//! The terminal's width, and its modes, which a program must leave as it found them.
 //!
 //! A line editor turns echo off while a line is edited, and has no chance to turn it on again if the
 //! program ends meanwhile.
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, Write};
+
+/// How many columns the terminal on standard output has; nothing if it is no terminal, or does not
+/// know.
+pub(crate) fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
 
 /// The modes of the terminal on standard input as they were, or nothing if it is no terminal.
 pub(crate) struct Modes(Option<Termios>);

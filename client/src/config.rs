@@ -15,6 +15,9 @@ use pyroxene_common::{
 };
 use std::time::Duration;
 
+/// The port of a name server whose address has none.
+pub const DEFAULT_PORT: u16 = 9090;
+
 /// The default of [`ClientConfig::patience`]: a name server is restarted in that time.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,14 +51,15 @@ pub enum InvalidConfig {
 }
 
 impl ClientConfig {
-    /// The defaults, with name servers given as a list of addresses separated by commas.
+    /// The defaults, with name servers given as a list of addresses separated by commas. One without a
+    /// port has [`DEFAULT_PORT`].
     pub fn new(nameservers: &str) -> Result<Self, InvalidConfig> {
         let nameservers = nameservers
             .split(',')
             .map(str::trim)
             .filter(|address| !address.is_empty())
-            .map(str::parse)
-            .collect::<Result<Vec<Endpoint>, _>>()?;
+            .map(|address| Endpoint::with_default_port(address, DEFAULT_PORT))
+            .collect::<Result<Vec<_>, _>>()?;
         if nameservers.is_empty() {
             return Err(InvalidConfig::NoNameServer);
         }
@@ -188,6 +192,9 @@ mod tests {
         let config = ClientConfig::new("127.0.0.1:9090, [::1]:9190,").unwrap();
         let addresses: Vec<String> = config.nameservers.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["127.0.0.1:9090", "[::1]:9190"]);
+        let config = ClientConfig::new("broker.example,[::1]").unwrap();
+        let addresses: Vec<String> = config.nameservers.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["broker.example:9090", "[::1]:9090"]);
     }
 
     #[test]
@@ -197,7 +204,7 @@ mod tests {
             InvalidConfig::NoNameServer
         );
         assert!(matches!(
-            ClientConfig::new("nowhere"),
+            ClientConfig::new("no where"),
             Err(InvalidConfig::Endpoint(_))
         ));
     }

@@ -13,7 +13,7 @@ use pyroxene_common::{
         invoke::{InvokeRequest, InvokeResponse},
     },
 };
-use serde_json::{Map, Value};
+use serde::Serialize;
 use tarpc::context;
 use tokio::time::Instant;
 
@@ -69,12 +69,13 @@ impl DynamicObject {
         self.proxy.instance_count()
     }
 
-    /// Calls a method with arguments by name. The answer is JSON text.
+    /// Calls a method with arguments by name: anything that is an object in JSON. The answer is JSON
+    /// text.
     pub async fn call(
         &self,
         context: context::Context,
         method: &str,
-        arguments: &Map<String, Value>,
+        arguments: &impl Serialize,
     ) -> Result<Answered<String>, DynamicError> {
         let arguments = serde_json::to_string(arguments).map_err(|error| unreadable(&error))?;
         self.call_with_progress(context, method, arguments, None)

@@ -40,7 +40,7 @@ mod topic;
 
 pub use balance::Policy;
 pub use client::{Client, ConnectError};
-pub use config::{ClientConfig, InvalidConfig};
+pub use config::{ClientConfig, DEFAULT_PORT, InvalidConfig};
 pub use direct::Direct;
 pub use distributed::{Distributed, DistributedError, DistributedOptions};
 pub use dynamic::{DynamicError, DynamicObject};

@@ -125,6 +125,11 @@ impl<R: Send + Sync + 'static> Object<R> {
         }
     }
 
+    /// Whether any name server has said what it knows of it.
+    pub(crate) fn in_contact(&self) -> bool {
+        self.membership().in_contact()
+    }
+
     /// Whether a name server that knows every live worker says that there are none; others may not
     /// have answered yet.
     pub(crate) fn is_probably_absent(&self) -> bool {

@@ -29,6 +29,15 @@ use tokio::time::Instant;
 /// How long one name server has for an answer that it can give at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A link, a database and a disk that take less than this many bytes in a second are not waited for.
+const SLOWEST: usize = 4 << 20;
+
+/// How long so many bytes may take to arrive and to be written.
+fn transfer_time(bytes: usize) -> Duration {
+    let millis = bytes.saturating_mul(1000) / SLOWEST;
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
 impl Client {
     /// Submits a task. It is on disk then, and will be run whatever becomes of this process.
     pub async fn submit(&self, task: NewTask) -> Result<TaskHandle, TaskError> {
@@ -36,7 +45,8 @@ impl Client {
         handles.pop().ok_or_else(ask::miscounted)
     }
 
-    /// Submits tasks, all or none.
+    /// Submits tasks, all or none. If no name server says whether it took them, the error is
+    /// [`TaskError::MaybeSubmitted`].
     pub async fn submit_many(
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
@@ -48,14 +58,20 @@ impl Client {
         if submissions.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = self
-            .ask_about_tasks(|tasks, context| {
+        let keys = || submissions.iter().map(|task| task.key.clone()).collect();
+        let size = submissions.iter().map(|task| task.arguments.len()).sum();
+        let transfer = transfer_time(size);
+        let submitted = self.ask_for(
+            ANSWER_TIMEOUT + transfer,
+            Some(ask::STAGGER + transfer),
+            |tasks, context| {
                 let submissions = submissions.clone();
                 async move { tasks.submit(context, submissions).await }
-            })
-            .await?;
+            },
+        );
+        let ids = submitted.await.map_err(|error| error.of_submission(keys))?;
         if ids.len() != submissions.len() {
-            return Err(ask::miscounted());
+            return Err(ask::miscounted().of_submission(keys));
         }
         Ok(ids.into_iter().map(|id| self.task_handle(id)).collect())
     }

@@ -39,6 +39,20 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Reads an address whose port may be left out: `127.0.0.1`, `[::1]`, `broker.example`.
+    pub fn with_default_port(text: &str, port: u16) -> Result<Self, InvalidEndpoint> {
+        let has_port = match text.rsplit_once(']') {
+            Some((_, after)) => !after.is_empty(),
+            None => text.contains(':'),
+        };
+        match has_port || text.is_empty() {
+            true => text.parse(),
+            false => format!("{text}:{port}").parse(),
+        }
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
@@ -127,6 +141,31 @@ mod tests {
             "unix:/tmp/a b",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_left_out_is_the_default_one() {
+        let read = |text| Endpoint::with_default_port(text, 9090).map(|read| read.to_string());
+        for (text, expected) in [
+            ("127.0.0.1", "127.0.0.1:9090"),
+            ("broker.example", "broker.example:9090"),
+            ("[::1]", "[::1]:9090"),
+            ("[::1]:1", "[::1]:1"),
+            ("localhost:1", "localhost:1"),
+            ("unix:/tmp/ns", "unix:/tmp/ns"),
+        ] {
+            assert_eq!(read(text).unwrap(), expected);
+        }
+        for text in [
+            "",
+            "::1",
+            "a b",
+            "localhost:",
+            "[localhost]",
+            "localhost:http",
+        ] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

@@ -169,9 +169,12 @@ impl NameServerConfig {
     }
 }
 
-/// The longest drain. Watches and held connections never finish by themselves; every other call
-/// takes milliseconds.
-const DRAIN_AT_MOST: Duration = Duration::from_millis(500);
+/// How long a name server drains unless something else is asked for. Watches and held connections
+/// never finish by themselves, so it takes all of this time; every other call takes milliseconds.
+pub const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
+
+/// How long the store has to write what waits to be written, at the end.
+const CLOSE_STORE: Duration = Duration::from_millis(500);
 
 /// A running name server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -300,10 +303,9 @@ impl NameServer {
         self.host.local_addr()
     }
 
-    /// Refuses new calls, lets those that run finish for at most `patience` or half a second, and
-    /// stops.
+    /// Refuses new calls, lets those that run finish for at most `patience`, and stops. Watches never
+    /// finish: while anybody has one it takes all of that time, so [`DEFAULT_DRAIN`] is short.
     pub async fn shutdown(self, patience: Duration) -> Drained {
-        let patience = patience.min(DRAIN_AT_MOST);
         if let Some(dispatching) = self.dispatching {
             dispatching.stop(patience).await;
         }
@@ -313,7 +315,7 @@ impl NameServer {
         let drained = self.host.shutdown(patience).await;
         if let Some(store) = self.store {
             // What waits to be written is, unless the database is away.
-            let _ = timeout(DRAIN_AT_MOST, store.close()).await;
+            let _ = timeout(CLOSE_STORE, store.close()).await;
         }
         drained
     }

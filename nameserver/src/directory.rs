@@ -201,7 +201,7 @@ impl Directory {
 
     /// Since when every live worker had the time to come back after the start.
     pub fn settles_at(&self) -> Instant {
-        self.started + DEFAULT_TTL + HEARTBEAT
+        self.started + self.limits.settle
     }
 
     /// The names of the objects whose instances changed since this was last asked.

@@ -21,6 +21,7 @@ mod topics;
 pub mod users;
 
 pub use daemon::{
-    DEFAULT_TICKET_LIFE, DEFAULT_TOPIC_RETENTION, NameServer, NameServerConfig, NameServerError,
+    DEFAULT_DRAIN, DEFAULT_TICKET_LIFE, DEFAULT_TOPIC_RETENTION, NameServer, NameServerConfig,
+    NameServerError,
 };
 pub use tasks::DEFAULT_TASK_RETENTION;

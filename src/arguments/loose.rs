@@ -29,7 +29,7 @@ pub(crate) fn read_loosely(
                     let sentence = "standard input can be read for one argument only";
                     return Err(Failure::usage(sentence));
                 }
-                source.content(name, &mut read)?
+                source.text(name, &mut read)?
             }
         };
         let value = match RawValue::from_string(value.trim().to_owned()) {
@@ -44,7 +44,7 @@ pub(crate) fn read_loosely(
 }
 
 /// Whether a word's first part can be a parameter's name, as opposed to a part of a value.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let mut characters = text.chars();
     let first = characters.next();
     first.is_some_and(|first| first.is_alphabetic() || first == '_')

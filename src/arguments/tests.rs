@@ -24,6 +24,11 @@ fn no_reading(_: Source<'_>) -> io::Result<Vec<u8>> {
     Err(io::Error::other("nothing is to be read"))
 }
 
+/// The arguments as the object hears them.
+fn sent(arguments: &Arguments) -> Value {
+    serde_json::to_value(arguments).unwrap()
+}
+
 fn words(parameters: Value, words: &[&str]) -> Result<Value, Failure> {
     words_reading(parameters, words, no_reading)
 }
@@ -36,13 +41,13 @@ fn words_reading(
     let description = description(&parameters);
     let signature = Signature::find(&description, "tester", "work")?;
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    signature.read_words(&words, read).map(Value::Object)
+    signature.read_words(&words, read).map(|read| sent(&read))
 }
 
 fn line(parameters: Value, line: Value) -> Result<Value, Failure> {
     let description = description(&parameters);
     let signature = Signature::find(&description, "tester", "work")?;
-    signature.read_json(line).map(Value::Object)
+    signature.read_json(line).map(|read| sent(&read))
 }
 
 fn sentence(result: Result<Value, Failure>) -> String {
@@ -108,9 +113,79 @@ fn positional_values_fill_the_parameters_that_are_not_named() {
 }
 
 #[test]
-fn a_word_with_an_equals_sign_is_positional_if_no_parameter_has_its_name() {
-    let made = words(json!({"text": {"type": "string"}}), &["a=b"]);
-    assert_eq!(made, Ok(json!({"text": "a=b"})));
+fn a_name_that_no_parameter_has_is_refused() {
+    let text = json!({"text": {"type": "string"}});
+    let failure = words(text.clone(), &["txt=b"]).unwrap_err();
+    assert_eq!(failure.sentence.unwrap(), "work has no parameter 'txt'");
+    assert_eq!(failure.hint.unwrap(), "did you mean 'text'?");
+    let failure = words(text.clone(), &["a=b"]).unwrap_err();
+    assert_eq!(
+        failure.hint.unwrap(),
+        "work(text: string) -> any; a value that contains '=' needs its name: 'text=a=b'"
+    );
+    assert_eq!(
+        words(text.clone(), &["text=a=b"]),
+        Ok(json!({"text": "a=b"}))
+    );
+    // What cannot be a name is a value.
+    let address = "http://a/?b=c";
+    assert_eq!(words(text, &[address]), Ok(json!({"text": address})));
+    let failure = line(json!({"text": true, "n": true}), json!({"txt": 1})).unwrap_err();
+    assert_eq!(failure.hint.unwrap(), "did you mean 'text'?");
+}
+
+#[test]
+fn a_file_for_bytes_is_taken_as_it_is() {
+    let read = |_: Source<'_>| Ok(vec![0, 255, b'[']);
+    let bytes = json!({"type": "array", "items": {"type": "integer", "format": "uint8"}});
+    let made = words_reading(json!({"data": bytes}), &["data=@photo.png"], read);
+    assert_eq!(made, Ok(json!({"data": [0, 255, 91]})));
+    assert_eq!(value(bytes, "[1,2]"), json!([1, 2]));
+}
+
+#[test]
+fn a_line_that_is_no_json_is_text_where_the_one_parameter_takes_text() {
+    let read = |parameters: &Value, line: &str| {
+        let description = description(parameters);
+        let signature = Signature::find(&description, "tester", "work").unwrap();
+        signature.read_line(line.as_bytes()).map(|read| sent(&read))
+    };
+    let text = json!({"text": {"type": "string"}});
+    for (line, expected) in [
+        ("hello there\n", "hello there"),
+        ("\"quoted\"\n", "quoted"),
+        ("012\r\n", "012"),
+        ("12\n", "12"),
+        ("true", "true"),
+        (r#"{"text": "x"}"#, "x"),
+    ] {
+        assert_eq!(read(&text, line), Ok(json!({"text": expected})), "{line}");
+    }
+    let wrong = sentence(read(&json!({"n": {"type": "integer"}}), "hello"));
+    assert!(wrong.starts_with("not JSON: "), "{wrong}");
+}
+
+#[test]
+fn any_json_keeps_every_digit() {
+    let open = json!({"data": true});
+    let description = description(&open);
+    let signature = Signature::find(&description, "tester", "work").unwrap();
+    let long = r#"{"a":[123456789012345678901234567890,-0.0,1.10]}"#;
+    let words = [format!("data={long}")];
+    let read = signature.read_words(&words, no_reading).unwrap();
+    let expected = format!(r#"{{"data":{long}}}"#);
+    assert_eq!(serde_json::to_string(&read).unwrap(), expected);
+    for line in [
+        long.to_owned(),
+        format!("[{long}]"),
+        format!(r#"{{"data": {long}}}"#),
+    ] {
+        let read = signature.read_line(line.as_bytes()).unwrap();
+        let text = serde_json::to_string(&read).unwrap();
+        // An array is the value itself, where any value will do.
+        let expected = expected.replace(long, if line.starts_with('[') { &line } else { long });
+        assert_eq!(text, expected);
+    }
 }
 
 #[test]
@@ -125,7 +200,7 @@ fn wrong_types_name_the_parameter_what_it_wants_and_what_it_got() {
         "argument 'n' of work wants an integer, got the number 1.5"
     );
     let failure = words(integer, &["m=3"]).unwrap_err();
-    assert_eq!(failure.hint.unwrap(), "work(n: integer) -> any");
+    assert_eq!(failure.sentence.unwrap(), "work has no parameter 'm'");
     let numbers = json!({"values": {"type": "array", "items": {"type": "number"}}});
     assert_eq!(
         sentence(words(numbers.clone(), &[r#"[1, "x"]"#])),
@@ -297,9 +372,9 @@ fn a_number_whose_every_digit_counts_keeps_them_all() {
         format!(r#"{{"amount": {long}, "name": "ana", "x": {long}}}"#),
         format!(r#"["ana", {long}, {long}]"#),
     ] {
-        let values = signature.read_json(serde_json::from_str(&line).unwrap());
-        let values = signature.with_all_digits(line.as_bytes(), values.unwrap());
-        assert_eq!(values["amount"], json!(long));
-        assert_eq!(values["x"], json!(1234567890.0));
+        let read = signature.read_line(line.as_bytes()).unwrap();
+        let text = serde_json::to_string(&read).unwrap();
+        assert!(text.contains(&format!(r#""amount":"{long}""#)), "{text}");
+        assert!(text.contains(&format!(r#""x":{long}"#)), "{text}");
     }
 }

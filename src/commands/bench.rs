@@ -1,12 +1,13 @@
 //! `pyroxene bench`: how fast the user's own workers answer.
 
 use crate::{
-    arguments::Signature,
+    arguments::{self, Signature},
     cli::{CONCURRENCY, ClientArguments, duration},
     commands::call::read,
     failure::{Exit, Failure},
     nameservers::explain,
-    output::{print, print_json, table},
+    output::{print, print_json},
+    table::table,
 };
 use hdrhistogram::Histogram;
 use pyroxene_client::DynamicObject;
@@ -21,12 +22,13 @@ use tokio::{task::JoinSet, time::Instant};
 /// of methods, with arguments and results in JSON. The default is to echo a text of --payload
 /// bytes.
 ///
-/// --json prints {"object","method","concurrency","seconds","calls","calls_per_second",
-/// "latency_us":{"p50","p90","p99","p99.9","max"},"errors":{KIND:COUNT},"workers":{NAME:CALLS}}.
+/// --json prints {"object", "method", "concurrency", "seconds", "calls", "calls_per_second",
+/// "latency_us": {"p50", "p90", "p99", "p99.9", "max"}, "errors": {KIND: COUNT}, "workers": {NAME: CALLS}}.
 /// "calls" and the latencies are of the calls that were answered; KIND is failed, usage,
 /// unavailable, refused or deadline.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+// Where it is broken it fits a narrow terminal too.
+#[command(override_usage = "pyroxene bench [OPTIONS] [OBJECT] [METHOD]\n       [ARG=VALUE]...")]
 pub(crate) struct Arguments {
     /// The object's name
     #[arg(default_value = "echo")]
@@ -117,7 +119,7 @@ fn tenths_of_micros(nanos: u64) -> f64 {
 struct Load {
     object: DynamicObject,
     method: String,
-    arguments: Map<String, Value>,
+    arguments: arguments::Arguments,
     timeout: Duration,
     until: Instant,
 }
@@ -157,7 +159,7 @@ async fn prepare(client: &pyroxene_client::Client, arguments: &Arguments) -> Res
         ([], [only]) if signature.takes_string(only) => {
             let payload =
                 Value::String("x".repeat(usize::try_from(arguments.payload).unwrap_or(0)));
-            Map::from_iter([(only.name.clone(), payload)])
+            Map::from_iter([(only.name.clone(), payload)]).into()
         }
         (words, _) => signature.read_words(words, read)?,
     };

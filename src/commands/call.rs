@@ -1,15 +1,20 @@
 //! `pyroxene call`: one call.
 
+mod progress;
+
 use crate::{
-    arguments::{Signature, Source},
+    arguments::{self, Signature, Source},
     cli::{ClientArguments, duration},
+    commands::completions::{methods, objects},
     failure::{Exit, Failure},
     nameservers::explain,
+    objects::Lookup,
     output::{Output, milliseconds, print, to_json},
 };
+use clap_complete::ArgValueCompleter;
 use pyroxene_client::{Answered, Client, Policy};
 use serde::Serialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 use std::{
     borrow::Cow,
     fs,
@@ -25,14 +30,18 @@ use tokio::time::Instant;
 /// @FILE and - read a file or standard input; @@x is the text @x. Values without a name fill the
 /// parameters in order. A value that begins with a dash stands after --.
 ///
-/// The result alone is printed: a string without quotes, anything else as JSON. --json prints
-/// {"result":…,"worker":"w1","attempts":1,"elapsed_ms":0.41}.
+/// The result alone is printed: a string without quotes, anything else as JSON. A terminal is shown how
+/// far a call is that takes longer than a second. --json prints
+/// {"result": …, "worker": "w1", "attempts": 1, "elapsed_ms": 0.41}.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+// Where it is broken it fits a narrow terminal too.
+#[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct Arguments {
     /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
     object: String,
     /// The method
+    #[arg(add = ArgValueCompleter::new(methods))]
     method: String,
     /// The arguments
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
@@ -45,6 +54,8 @@ pub(crate) struct Arguments {
     policy: Policy,
     #[command(flatten)]
     client: ClientArguments,
+    #[command(flatten)]
+    lookup: Lookup,
 }
 
 #[derive(Serialize)]
@@ -59,7 +70,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client_with(arguments.policy)?;
     let read_values = |signature: Signature<'_>| signature.read_words(&arguments.arguments, read);
     let (object, method) = (&arguments.object, &arguments.method);
-    let called = call(&client, object, method, arguments.timeout, read_values).await?;
+    let call = Call {
+        object,
+        method,
+        timeout: arguments.timeout,
+        lookup: arguments.lookup,
+    };
+    let called = call.make(&client, read_values).await?;
     match arguments.client.json {
         true => print(&called.to_json()?),
         false => print_result(&called.answered.response),
@@ -84,28 +101,46 @@ impl Called {
     }
 }
 
-/// Calls a method. `read_values` reads its arguments once its parameters are known.
-pub(crate) async fn call(
-    client: &Client,
-    object: &str,
-    method: &str,
-    timeout: Duration,
-    read_values: impl FnOnce(Signature<'_>) -> Result<Map<String, Value>, Failure>,
-) -> Result<Called, Failure> {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + timeout).into_std();
-    let called = async {
-        let dynamic = client.dynamic(object, context).await?;
-        let signature = Signature::find(dynamic.description(), object, method)?;
-        let values = read_values(signature)?;
-        let began = Instant::now();
-        let answered = dynamic.call(context, method, &values).await?;
-        let elapsed = began.elapsed();
-        Ok(Called { answered, elapsed })
-    };
-    match called.await {
-        Ok(called) => Ok(called),
-        Err(failure) => Err(explain(client, object, failure).await),
+/// A call to be made.
+pub(crate) struct Call<'a> {
+    pub(crate) object: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) timeout: Duration,
+    pub(crate) lookup: Lookup,
+}
+
+impl Call<'_> {
+    /// Calls the method. `read_values` reads its arguments once its parameters are known. At a terminal
+    /// a bar shows how far it is.
+    pub(crate) async fn make(
+        &self,
+        client: &Client,
+        read_values: impl FnOnce(Signature<'_>) -> Result<arguments::Arguments, Failure>,
+    ) -> Result<Called, Failure> {
+        let (object, method) = (self.object, self.method);
+        let mut context = context::current();
+        context.deadline = (Instant::now() + self.timeout).into_std();
+        let called = async {
+            let dynamic = self.lookup.find(client, object, context).await?;
+            let signature = Signature::find(dynamic.description(), object, method)?;
+            let values = to_json(&read_values(signature)?)?;
+            let began = Instant::now();
+            let answered = progress::shown(|listener| {
+                let dynamic = &dynamic;
+                async move {
+                    dynamic
+                        .call_with_progress(context, method, values, Some(&listener))
+                        .await
+                }
+            });
+            let answered = answered.await?;
+            let elapsed = began.elapsed();
+            Ok(Called { answered, elapsed })
+        };
+        match called.await {
+            Ok(called) => Ok(called),
+            Err(failure) => Err(explain(client, object, failure).await),
+        }
     }
 }
 

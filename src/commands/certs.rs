@@ -13,6 +13,7 @@ use pyroxene_certs::{
     read,
 };
 use pyroxene_common::clean;
+use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     time::SystemTime,
@@ -23,7 +24,7 @@ use std::{
 /// 'init' makes an authority, 'issue' a certificate for each name server, worker and person. Give
 /// ca.crt to everybody who is to trust them, and each .key to nobody but its holder.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -38,10 +39,11 @@ enum Verb {
 
 /// Make a certificate authority
 ///
-/// Writes ca.crt, which others trust, and ca.key, which signs for it and has to stay secret. The
-/// authority is valid for ten years. One that is there is never overwritten.
+/// Writes ca.crt, which others trust, and ca.key, which signs for it and has to stay secret, and prints
+/// where they are. The authority is valid for ten years. One that is there is never overwritten.
+///
+/// --json prints {"certificate", "key"}, the paths of the two files.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Init {
     #[command(flatten)]
     place: Place,
@@ -49,11 +51,12 @@ struct Init {
 
 /// Make a key and a certificate
 ///
-/// Writes NAME.crt, and NAME.key which has to stay secret. The certificate is good for both ends of
+/// Writes NAME.crt, and NAME.key which has to stay secret, and prints where they are. The certificate is good for both ends of
 /// a connection. Its subject has the name as common name (CN) and the role as organizational unit
 /// (OU): that is how a broker knows its holder.
+///
+/// --json prints {"certificate", "key"}, the paths of the two files.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Issue {
     #[command(flatten)]
     place: Place,
@@ -83,10 +86,9 @@ struct Issue {
 /// Show what is in a certificate
 ///
 /// Of several in the file, the first. Whether an authority vouches for it is not looked at.
-/// --json prints {"subject","name","role","is_authority","hosts":[…],"not_before","not_after",
-/// "issuer","serial","sha256"}, "name" and "role" null if there is none.
+/// --json prints {"subject", "name", "role", "is_authority", "hosts": […], "not_before", "not_after",
+/// "issuer", "serial", "sha256"}, "name" and "role" null if there is none.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Show {
     /// The certificate, as PEM
     file: PathBuf,
@@ -97,6 +99,9 @@ struct Show {
 
 #[derive(Debug, clap::Args)]
 struct Place {
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
     /// The authority's directory
     #[arg(
         long,
@@ -115,7 +120,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.verb {
         Verb::Init(init) => {
             let written = Authority::in_memory()?.save(&init.place.dir)?;
-            print_paths(&written)
+            print_paths(&written, init.place.json)
         }
         Verb::Issue(issue) => issue.run(),
         Verb::Show(show) => show.run(SystemTime::now()),
@@ -128,7 +133,7 @@ impl Issue {
         (request.role, request.sans, request.days) = (self.role, self.san, self.days);
         let issued = Authority::open(&self.place.dir)?.issue(&request)?;
         match issued.save(&self.place.dir, &request.name, self.force) {
-            Ok(written) => print_paths(&written),
+            Ok(written) => print_paths(&written, self.place.json),
             Err(error @ CertsError::Exists { .. }) => {
                 Err(Failure::from(error).hint("add --force to overwrite it"))
             }
@@ -148,8 +153,11 @@ impl Show {
     }
 }
 
-fn print_paths((certificate, key): &(PathBuf, PathBuf)) -> Result<(), Failure> {
+fn print_paths((certificate, key): &(PathBuf, PathBuf), json: bool) -> Result<(), Failure> {
     let line = |path: &Path| path.display().to_string();
+    if json {
+        return print_json(&json!({"certificate": line(certificate), "key": line(key)}));
+    }
     print(&format!("{}\n{}", line(certificate), line(key)))
 }
 

@@ -1,5 +1,6 @@
 //! `pyroxene chat`: a chat room, for a person at a terminal or for a script.
 
+mod comings;
 mod input;
 mod room;
 mod screen;
@@ -7,6 +8,7 @@ mod screen;
 use crate::{
     cli::ClientArguments, daemon, failure::Failure, nameservers::explain, terminal::Modes,
 };
+pub(crate) use comings::tell as tell_comings;
 use input::{Input, Wish};
 use pyroxene_common::{
     clean,
@@ -15,20 +17,21 @@ use pyroxene_common::{
 pub(crate) use room::Room;
 use screen::Screen;
 pub(crate) use screen::{clock, entry};
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 /// Talk in the chat room
 ///
-/// /list tells who is there, /msg NAME TEXT says something to one member, /quit leaves; anything else
-/// is said to all. A line that begins with two slashes is said without the first one.
+/// /list tells who is there, /msg NAME TEXT says something to one member, /say TEXT to all, /help lists
+/// the commands, /quit leaves; anything else is said to all. A line that begins with two slashes is said
+/// without the first one. At a terminal a command that lacks its slash is not said, and it is told who
+/// comes and goes.
 ///
 /// Where standard input or output is no terminal, each line of input is a command, and each message
 /// is printed as one line: [HH:MM:SS] bob: text, or [HH:MM:SS] bob → ana: text if it is for one
 /// member alone. The end of the input leaves, once all that was said is kept. --json prints each
-/// message as {"sequence":1,"at":"…","from":"bob","to":null,"text":"…"}.
+/// message as {"sequence": 1, "at": "…", "from": "bob", "to": null, "text": "…"}.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Your name in the room [default: the user of --user]
     #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]
@@ -66,7 +69,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     screen.greet(&welcome.members)?;
     let seen = watch::Sender::new(welcome.head);
+    let note = |sentence: String| {
+        screen.note(&sentence);
+        ready(())
+    };
     let (outcome, is_editing) = tokio::select! {
+        never = comings::tell(&room, welcome.members, note), if screen.is_terminal() => match never {},
         outcome = listen(&room, &screen, &seen) => (outcome, true),
         // Its last line was read.
         outcome = talk(&room, &screen, input, &seen) => (outcome, false),
@@ -100,13 +108,18 @@ async fn talk(
 ) -> Result<(), Failure> {
     let (mut last, mut failed) = (0, None);
     while let Some(line) = input.line().await? {
-        let done = match input::read(&line) {
+        let wish = match screen.is_terminal() {
+            true => input::read_typed(&line),
+            false => input::read(&line),
+        };
+        let done = match wish {
             Wish::Nothing => Ok(()),
             Wish::Quit => break,
             Wish::List => match room.members().await {
                 Ok(members) => screen.list(&members),
                 Err(failure) => Err(failure),
             },
+            Wish::Help => screen.help(),
             Wish::Say { to, text } => room.say(to, text).await.map(|sent| {
                 last = sent.sequence;
                 if let (false, Some(to)) = (sent.present, to) {

@@ -1,24 +1,55 @@
-//! `pyroxene completions`: completion scripts for shells.
+//! `pyroxene completions`: completion scripts for shells, which ask this program for candidates.
 
-use crate::{cli::Cli, failure::Failure, output::print};
+mod names;
+
+pub(crate) use names::{methods, objects};
+
+use crate::{
+    cli::Cli,
+    failure::{Exit, Failure},
+    output::print,
+};
 use clap::CommandFactory;
-use clap_complete::Shell;
+use clap_complete::{
+    CompleteEnv, Shell,
+    env::{EnvCompleter, Shells},
+};
 
 /// Print a completion script for a shell
+///
+/// For bash: source <(pyroxene completions bash). Commands, flags, and the names of objects and methods
+/// are completed; for the latter the name servers are asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The shell
     shell: Shell,
 }
 
+/// With this variable a completion script asks for candidates.
+const VARIABLE: &str = "PYROXENE_COMPLETE";
+
+const NAME: &str = "pyroxene";
+
+/// Answers a completion script, if one asks, and ends the process then.
+pub(crate) fn answer_if_asked() {
+    CompleteEnv::with_factory(Cli::command)
+        .var(VARIABLE)
+        .complete();
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // Through memory, because the generator panics if its output is closed.
+    let cannot = |why: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, format!("cannot write the script: {why}"))
+    };
+    let shell = arguments.shell.to_string();
+    let shells = Shells::builtins();
+    let completer: &dyn EnvCompleter = shells
+        .completer(&shell)
+        .ok_or_else(|| cannot(&"the shell is not supported"))?;
+    // Through memory, so that an output that is closed is a quiet end.
     let mut script = Vec::new();
-    clap_complete::generate(
-        arguments.shell,
-        &mut Cli::command(),
-        "pyroxene",
-        &mut script,
-    );
+    completer
+        .write_registration(VARIABLE, NAME, NAME, NAME, &mut script)
+        .map_err(|error| cannot(&error))?;
     print(&String::from_utf8_lossy(&script))
 }

@@ -2,11 +2,16 @@
 
 use crate::{
     cli::{ClientArguments, duration},
+    commands::completions::objects,
     failure::Failure,
     nameservers::explain,
+    objects::Lookup,
     output::{print, print_json},
-    signature::signature,
+    signature::{signature, types},
+    table::wrap,
+    terminal,
 };
+use clap_complete::ArgValueCompleter;
 use pyroxene_client::Client;
 use pyroxene_common::{clean, interface::Description};
 use std::time::Duration;
@@ -15,24 +20,34 @@ use tokio::time::Instant;
 
 /// Show the methods of an object
 ///
+/// The types that the methods name follow, with their fields; one with a question mark may be left out.
+///
 /// --json prints the interface with the JSON schemas of its methods:
-/// {"interface","version","doc","methods":[{"name","doc","repeatable","fallible",
-/// "parameters":[{"name","schema"}],"result"}],"$defs":{…}}.
+/// {"interface", "version", "doc", "methods": [{"name", "doc", "repeatable", "fallible",
+/// "parameters": [{"name", "schema"}], "result", "error"}], "$defs": {…}}.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
     name: String,
     /// How long the answer may take
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]
     client: ClientArguments,
+    #[command(flatten)]
+    lookup: Lookup,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let description = description(&client, &arguments.name, arguments.timeout).await?;
+    let description = description(
+        &client,
+        &arguments.name,
+        arguments.timeout,
+        arguments.lookup,
+    )
+    .await?;
     match arguments.client.json {
         true => print_json(&description),
         false => print(&to_text(&arguments.name, &description)),
@@ -44,38 +59,55 @@ pub(crate) async fn description(
     client: &Client,
     name: &str,
     timeout: Duration,
+    lookup: Lookup,
 ) -> Result<Description, Failure> {
     let mut context = context::current();
     context.deadline = (Instant::now() + timeout).into_std();
-    match client.dynamic(name, context).await {
+    match lookup.find(client, name, context).await {
         Ok(object) => Ok(object.description().clone()),
         Err(error) => Err(explain(client, name, error.into()).await),
     }
 }
 
-/// An object's methods as people read them.
+/// Before what a signature goes on with on its next line.
+const CONTINUED: &str = "        ";
+
+/// An object's methods as people read them, on a terminal in lines that fit it.
 pub(crate) fn to_text(name: &str, description: &Description) -> String {
+    text_within(name, description, terminal::columns())
+}
+
+fn text_within(name: &str, description: &Description, columns: Option<usize>) -> String {
+    let columns = columns.unwrap_or(usize::MAX);
     let interface = clean::line(&description.interface);
     let version = description.version;
     let mut text = format!("{name}: {interface} version {version}\n");
-    indent(&mut text, &description.doc, "  ");
+    indent(&mut text, &description.doc, "  ", columns);
     for method in &description.methods {
         text.push('\n');
-        text.push_str(&clean::line(&signature(method)));
+        let signature = signature(method);
+        let signature = clean::line(&signature);
+        let lines = wrap(&signature, columns.saturating_sub(CONTINUED.len()));
+        text.push_str(&lines.join(&format!("\n{CONTINUED}")));
         text.push('\n');
-        indent(&mut text, &method.doc, "    ");
+        indent(&mut text, &method.doc, "    ", columns);
+    }
+    if !description.definitions.is_empty() {
+        text.push_str("\nTypes:\n");
+        indent(&mut text, &types(description), "  ", columns);
     }
     text
 }
 
-/// Adds a text with its lines moved in, and blank lines in a row as one.
-fn indent(text: &mut String, doc: &str, by: &str) {
+/// Adds a text with its lines moved in and broken, and blank lines in a row as one.
+fn indent(text: &mut String, doc: &str, by: &str, columns: usize) {
     let mut was_blank = false;
     for line in doc.lines() {
         let is_blank = line.trim().is_empty();
         if !is_blank {
+            let pieces = wrap(line, columns.saturating_sub(by.len()));
             text.push_str(by);
-            text.push_str(line);
+            text.push_str(&pieces.join(&format!("\n{by}")));
         }
         if !(is_blank && was_blank) {
             text.push('\n');
@@ -100,21 +132,29 @@ mod tests {
                         {"name": "items", "schema": {"type": "array", "items": {"type": "string"}}},
                         {"name": "count", "schema": {"type": "integer", "format": "uint32"}},
                     ],
-                    "result": {"$ref": "#/$defs/Receipt"},
+                    "result": {"$ref": "#/$defs/Receipt"}, "error": {"$ref": "#/$defs/SoldOut"},
                 },
                 {
                     "name": "close", "doc": "", "repeatable": true, "fallible": false,
                     "parameters": [], "result": {"type": "null"},
                 },
             ],
-            "$defs": {"Receipt": {"type": "object"}}
+            "$defs": {
+                "Receipt": {
+                    "type": "object", "properties": {"total": {"type": "number"}},
+                    "required": ["total"],
+                },
+                "SoldOut": {"type": "string"},
+            }
         }))
         .unwrap();
         assert_eq!(
-            to_text("shop", &description),
+            text_within("shop", &description, None),
             "shop: Test.Shop version 3\n  Sells.\n\n\
-             buy(items: [string], count: integer) -> Receipt or an error\n    Buys.\n\n    At once.\n\n\
-             close()\n"
+             buy(items: [string], count: integer) -> Receipt or an error: SoldOut\n    Buys.\n\n    \
+             At once.\n\nclose()\n\nTypes:\n  Receipt {total: number}\n  SoldOut = string\n"
         );
+        let narrow = text_within("shop", &description, Some(40));
+        assert!(narrow.lines().all(|line| line.len() <= 40), "{narrow}");
     }
 }

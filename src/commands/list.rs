@@ -2,30 +2,38 @@
 
 use crate::{
     cli::ClientArguments,
-    failure::Failure,
+    commands::completions::objects,
+    failure::{Failure, note},
     nameservers::{list, state_name},
-    output::{print, print_json, table},
+    output::{print, print_json},
+    table::table,
 };
+use clap_complete::ArgValueCompleter;
 use pyroxene_common::interfaces::directory::{Filter, Instance, ObjectEntry};
 use serde_json::{Value, json};
 
 /// List the objects and their instances
 ///
-/// --json prints [{"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}]. An
+/// --json prints [{"name", "interface", "instances": [{"worker", "endpoint", "state", "tags": […]}]}]. An
 /// instance that has its name alone says under which "fence".
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Only names that start with this
+    #[arg(add = ArgValueCompleter::new(objects))]
     prefix: Option<String>,
     /// Only names in which this regular expression is found
-    #[arg(long, value_name = "REGEX", env = "PYROXENE_PATTERN")]
+    #[arg(long, value_name = "REGEX", env = "PYROXENE_LIST_PATTERN")]
     pattern: Option<String>,
     /// Only instances with this tag; may be given several times
-    #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "TAG",
+        env = "PYROXENE_LIST_TAG",
+        value_delimiter = ','
+    )]
     tag: Vec<String>,
     #[command(flatten)]
-    client: ClientArguments,
+    pub(crate) client: ClientArguments,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -40,7 +48,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         let entries: Vec<Value> = objects.iter().map(to_json).collect();
         return print_json(&entries);
     }
+    if objects.is_empty() {
+        note(&nothing(&filter));
+        return Ok(());
+    }
     print(&to_table(&objects))
+}
+
+/// Why a list is empty.
+pub(crate) fn nothing(filter: &Filter) -> String {
+    match &filter.prefix {
+        Some(prefix) if filter.pattern.is_none() && filter.tags.is_empty() => {
+            format!("there is no object whose name begins with '{prefix}'")
+        }
+        None if filter.pattern.is_none() && filter.tags.is_empty() => {
+            "there are no objects: no worker is registered".to_owned()
+        }
+        _ => "there is no object with such a name and tags".to_owned(),
+    }
 }
 
 /// An object as JSON shows it.
@@ -128,6 +153,18 @@ mod tests {
                 r#"{"worker":"w1","endpoint":"127.0.0.1:1","state":"ready","tags":["gpu"]}]}"#
             )
         );
+    }
+
+    #[test]
+    fn a_list_of_nothing_says_so() {
+        let prefix = Filter {
+            prefix: Some("x".to_owned()),
+            ..Filter::default()
+        };
+        assert!(nothing(&prefix).contains("begins with 'x'"));
+        assert!(nothing(&Filter::default()).contains("no objects"));
+        let tags = vec!["gpu".to_owned()];
+        assert!(nothing(&Filter { tags, ..prefix }).contains("tags"));
     }
 
     #[test]

@@ -3,21 +3,23 @@
 use super::list::{to_json, to_table};
 use crate::{
     cli::ClientArguments,
+    commands::completions::objects,
     failure::Failure,
     nameservers::{list, no_such_object},
     output::{print, print_json},
 };
+use clap_complete::ArgValueCompleter;
 use pyroxene_common::interfaces::directory::Filter;
 
 /// Show who hosts an object
 ///
-/// --json prints {"name","interface","instances":[{"worker","endpoint","state","tags":[…]}]}. An
+/// --json prints {"name", "interface", "instances": [{"worker", "endpoint", "state", "tags": […]}]}. An
 /// instance that has its name alone says under which "fence".
 /// Exit code 3 if nobody hosts it.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
     name: String,
     #[command(flatten)]
     client: ClientArguments,

@@ -7,41 +7,51 @@ use crate::{
     arguments::Signature,
     cli::{CONCURRENCY, ClientArguments, duration},
     commands::call::raw,
+    commands::completions::{methods, objects},
     failure::{Exit, Failure},
     nameservers::explain,
+    objects::Lookup,
     output::{Output, to_json},
 };
 use clap::builder::FalseyValueParser;
+use clap_complete::ArgValueCompleter;
 use futures::{FutureExt, Stream, StreamExt};
 use lines::{Input, Line};
 use progress::Progress;
 use pyroxene_client::{Answered, DynamicObject};
 use pyroxene_common::clean;
 use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
-use std::{pin::pin, time::Duration};
+use serde_json::{json, value::RawValue};
+use std::{
+    io::{self, IsTerminal},
+    pin::pin,
+    time::Duration,
+};
 use tarpc::context;
 use tokio::time::Instant;
 
 /// Call a method once for each line of a file, over all workers
 ///
 /// A line is a JSON object (arguments by name), a JSON array (arguments in order), or, for a
-/// method with one parameter, the bare value. Blank lines are skipped. The results are printed as
+/// method with one parameter, the bare value: any text, if the parameter takes text. Blank lines are
+/// skipped. The results are printed as
 /// JSON, one per line, in the order of the input, while the input is read.
 ///
-/// The first line that fails ends the command; with --keep-going {"error":"…"} takes its place, and
-/// the exit code is 1 at the end. --json prints {"line":1,"result":…,"worker":"w1","attempts":1} or
-/// {"line":1,"error":"…"} for each line.
+/// The first line that fails ends the command; with --keep-going {"error": "…"} takes its place, and
+/// the exit code is 1 at the end. --json prints {"line": 1, "result": …, "worker": "w1", "attempts": 1} or
+/// {"line": 1, "error": "…"} for each line.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
     object: String,
     /// The method
+    #[arg(add = ArgValueCompleter::new(methods))]
     method: String,
-    /// The file with the lines; - is standard input
+    /// The file with the lines; - is standard input [default: standard input, unless that is a
+    /// terminal]
     #[arg(long, value_name = "FILE", env = "PYROXENE_INPUT")]
-    input: String,
+    input: Option<String>,
     /// How long each call may take
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "30s", value_parser = duration)]
     timeout: Duration,
@@ -53,6 +63,8 @@ pub(crate) struct Arguments {
     keep_going: bool,
     #[command(flatten)]
     client: ClientArguments,
+    #[command(flatten)]
+    lookup: Lookup,
 }
 
 /// Calls in flight for each instance, as in the client library's map.
@@ -79,11 +91,12 @@ struct Entry<'a> {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let input = Input::open(&arguments.input)?;
+    let input = Input::open(input_of(&arguments)?)?;
     let client = arguments.client.client()?;
     let mut context = context::current();
     context.deadline = (Instant::now() + arguments.timeout).into_std();
-    let object = match client.dynamic(&arguments.object, context).await {
+    let found = arguments.lookup.find(&client, &arguments.object, context);
+    let object = match found.await {
         Ok(object) => object,
         Err(error) => return Err(explain(&client, &arguments.object, error.into()).await),
     };
@@ -102,6 +115,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     results
 }
 
+/// Where the lines come from. Nobody is left waiting at a terminal for lines that nobody types.
+fn input_of(arguments: &Arguments) -> Result<&str, Failure> {
+    match &arguments.input {
+        Some(input) => Ok(input),
+        None if io::stdin().is_terminal() => Err(Failure::usage("there are no lines to read")
+            .hint("name a file with --input FILE, or let another command write to this one: … | pyroxene map …")),
+        None => Ok("-"),
+    }
+}
+
 async fn call(
     object: &DynamicObject,
     signature: Signature<'_>,
@@ -110,9 +133,7 @@ async fn call(
 ) -> Done {
     let outcome = async {
         let content = line.content?;
-        let value: Value = serde_json::from_slice(&content)
-            .map_err(|error| Failure::usage(format!("not JSON: {}", without_position(&error))))?;
-        let values = signature.with_all_digits(&content, signature.read_json(value)?);
+        let values = signature.read_line(&content)?;
         let mut context = context::current();
         context.deadline = (Instant::now() + arguments.timeout).into_std();
         Ok(object.call(context, &arguments.method, &values).await?)
@@ -121,15 +142,6 @@ async fn call(
         number: line.number,
         end: line.end,
         outcome: outcome.await,
-    }
-}
-
-/// The error with its column alone: its line number counts within the line.
-fn without_position(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" at line ") {
-        Some((sentence, _)) => format!("{sentence} at column {}", error.column()),
-        None => text,
     }
 }
 

@@ -14,9 +14,8 @@ use serde_json::json;
 /// multiplied by another one.
 ///
 /// With --json and --output FILE it prints
-/// {"rows":2,"columns":2,"pieces":1,"repeated":0,"workers":{"w1":1},"elapsed_ms":0.41}.
+/// {"rows": 2, "columns": 2, "pieces": 1, "repeated": 0, "workers": {"w1": 1}, "elapsed_ms": 0.41}.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The file with the left matrix; - is standard input
     a: String,

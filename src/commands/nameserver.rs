@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size, size},
-    daemon::{self, Parent},
+    daemon::{self, Busy, Parent},
     failure::Failure,
     security::{Protection, UsersArguments, reload_on_hangup},
     store::{self, StoreArguments},
@@ -14,7 +14,7 @@ use pyroxene_common::{
     tls::{ClientAuth, TlsServer},
     wire,
 };
-use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError};
+use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError, directory::Limits};
 use std::time::Duration;
 
 /// As many connections as a host keeps by default.
@@ -25,7 +25,6 @@ const DEFAULT_CONNECTIONS_PER_ADDRESS: u32 = 12 * 1024;
 ///
 /// Once it is ready it prints one line: ready nameserver 127.0.0.1:9090
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
@@ -39,6 +38,14 @@ pub(crate) struct Arguments {
     /// How many connections are kept from one address
     #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = DEFAULT_CONNECTIONS_PER_ADDRESS)]
     pub(crate) max_connections_per_address: u32,
+    /// How long after its start callers of an object that it does not know wait for workers to come back
+    /// to it: the longest lease and a heartbeat; 0s makes tests quick
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SETTLE", default_value = "4s", value_parser = duration)]
+    settle: Duration,
+    /// How long answers that are being given may take to finish once it is told to stop; watches never
+    /// finish, so it takes all of this time while anybody is connected
+    #[arg(long, value_name = "TIME", env = "PYROXENE_NAMESERVER_DRAIN_TIMEOUT", default_value = "500ms", value_parser = duration)]
+    drain_timeout: Duration,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
     #[command(flatten)]
@@ -74,8 +81,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     reload_on_hangup(reloads);
     daemon::ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
     daemon::told_to_stop(&mut signals, &mut parent).await;
-    let patience = arguments.daemon.drain_timeout;
-    daemon::drain(&mut signals, nameserver.shutdown(patience)).await
+    let shutdown = nameserver.shutdown(arguments.drain_timeout);
+    daemon::drain(&mut signals, shutdown, Busy::Watches).await
 }
 
 /// What protects the port of a name server with these flags.
@@ -99,6 +106,10 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         .max_message(arguments.max_message)
         .max_connections(count(arguments.max_connections))
         .max_connections_per_address(count(arguments.max_connections_per_address))
+        .limits(Limits {
+            settle: arguments.settle,
+            ..Limits::default()
+        })
         .ticket_life(arguments.users.ticket_life)
         .store(arguments.store.url()?)
         .task_retention(arguments.store.task_retention);

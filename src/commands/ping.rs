@@ -4,7 +4,8 @@ use crate::{
     cli::ClientArguments,
     failure::Failure,
     nameservers::{ask_all, nobody_answered},
-    output::{milliseconds, print, print_json, table},
+    output::{milliseconds, print, print_json},
+    table::table,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,10 +14,9 @@ use tokio::time::Instant;
 /// Ask every name server how it is
 ///
 /// --json prints an array with one entry per name server:
-/// {"nameserver","ok":true,"rtt_ms","workers","objects","instances","uptime_ms","settled","version"} or
-/// {"nameserver","ok":false,"error"}. Exit code 3 if none answers.
+/// {"nameserver", "ok": true, "rtt_ms", "workers", "objects", "instances", "uptime_ms", "settled", "version"} or
+/// {"nameserver", "ok": false, "error"}. Exit code 3 if none answers.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,

@@ -10,23 +10,27 @@ use crate::{
 use clap::builder::FalseyValueParser;
 use serde_json::json;
 
-/// Give a name to an object at an address that holds no lease
+/// Register a static name for an object at a fixed address
 ///
 /// URI is an endpoint (host:port, [v6]:port, unix:/path) whose object has the same name, or
 /// OBJECT@ENDPOINT. The name is kept in the store until it is removed; by name servers without one
-/// until they end. --json prints {"registered":NAME,"nameservers":[…]}, those that took it.
+/// until they end. --json prints {"registered": NAME, "nameservers": […]}, those that took it.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The name
     name: String,
     /// The object and where it is
     uri: String,
     /// Refuse any other holder of the name
-    #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_REGISTER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     exclusive: bool,
     /// A word to find it by; may be given several times
-    #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "TAG",
+        env = "PYROXENE_REGISTER_TAG",
+        value_delimiter = ','
+    )]
     tag: Vec<String>,
     #[command(flatten)]
     client: ClientArguments,

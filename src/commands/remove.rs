@@ -11,9 +11,8 @@ use serde_json::json;
 
 /// Remove a static name
 ///
-/// --json prints {"removed":NAME,"nameservers":[…]}, those that had it. Exit code 3 if none had.
+/// --json prints {"removed": NAME, "nameservers": […]}, those that had it. Exit code 3 if none had.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The name
     name: String,

@@ -51,7 +51,6 @@ use tokio::{
 /// --json prints what the command of the same name prints with --json: one line for each command,
 /// each message, and each task that has ended.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The name to go by in the chat [default: stay out of it]
     #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]

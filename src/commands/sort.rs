@@ -15,9 +15,8 @@ use serde_json::json;
 /// 0), inf, NaN.
 ///
 /// With --json and --output FILE it prints
-/// {"numbers":3,"pieces":1,"repeated":0,"workers":{"w1":1},"elapsed_ms":0.41}.
+/// {"numbers": 3, "pieces": 1, "repeated": 0, "workers": {"w1": 1}, "elapsed_ms": 0.41}.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The file with the numbers; - is standard input
     #[arg(long, value_name = "FILE", env = "PYROXENE_INPUT", default_value = "-")]

@@ -10,6 +10,7 @@ use pyroxene_nameserver::store::{
     Counts, Store, StoreError, StoreOptions, StoreUrl, TransferError,
 };
 use serde::Serialize;
+use serde_json::json;
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter},
@@ -21,7 +22,7 @@ use std::{
 /// To move a domain to another store: stop its name servers, export the one store, import into the
 /// other, which has to be empty, and start the name servers with that.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -36,10 +37,9 @@ enum Verb {
 
 /// See whether everything in a store fits together
 ///
-/// Reads all of it. --json prints {"problems":[…],"tasks":{"queued","delayed","running",
-/// "succeeded","failed","cancelled"}}. Exits with 1 if there is a problem.
+/// Reads all of it. --json prints {"problems": […], "tasks": {"queued", "delayed", "running",
+/// "succeeded", "failed", "cancelled"}}. Exits with 1 if there is a problem.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Check {
     #[command(flatten)]
     place: Place,
@@ -51,12 +51,15 @@ struct Check {
 /// Write everything in a store as lines of JSON
 ///
 /// As it is at one time; name servers may go on working, but what they do after that is not in it.
-/// Leases are left out.
+/// Leases are left out. --json prints {"lines"}, how many were written, unless they go to standard
+/// output, where they are JSON anyway.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Export {
     #[command(flatten)]
     place: Place,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
     /// Where to; - is standard output
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -65,12 +68,14 @@ struct Export {
 /// Read what export wrote into an empty store
 ///
 /// A store that is not there is made. An import that did not finish can be run again; until then no
-/// name server takes the store.
+/// name server takes the store. --json prints {"lines"}, how many were read.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Import {
     #[command(flatten)]
     place: Place,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
     /// Where from; - is standard input
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -166,7 +171,10 @@ impl Export {
         };
         store.close().await;
         tracing::info!(lines, "exported");
-        Ok(())
+        match self.json && !is_standard(&self.file) {
+            true => print_json(&json!({"lines": lines})),
+            false => Ok(()),
+        }
     }
 }
 
@@ -193,7 +201,10 @@ impl Import {
             error => at(error),
         })?;
         tracing::info!(lines, "imported");
-        Ok(())
+        match self.json {
+            true => print_json(&json!({"lines": lines})),
+            false => Ok(()),
+        }
     }
 }
 

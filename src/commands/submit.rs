@@ -3,34 +3,44 @@
 use crate::{
     arguments::{Signature, Source, read_loosely},
     cli::{ClientArguments, duration},
+    commands::completions::{methods, objects},
     commands::{call::read, tasks::Waiting},
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, note},
     nameservers::list,
+    objects::Lookup,
     output::{print, print_json, to_json},
 };
 use clap::builder::FalseyValueParser;
+use clap_complete::ArgValueCompleter;
 use pyroxene_client::{CallError, Client, DynamicError, NewTask};
 use pyroxene_common::interfaces::{directory::Filter, tasks::DEFAULT_MAX_ATTEMPTS};
 use serde_json::json;
-use std::{io, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 use tarpc::context;
 use tokio::time::Instant;
 
-/// Submit a task: a call that is made some time, and whose result is kept
+/// Submit a task: a call that outlives this command, and whose result is kept
 ///
 /// The task's id is printed once it is on disk. With --wait the result is printed instead, as 'call'
-/// does; interrupting the wait does not touch the task.
+/// does, however long it takes, also while no name server answers; a terminal is told the id.
+/// Interrupting the wait does not touch the task.
 ///
 /// The arguments are those of 'call'. If no worker hosts the object now, they need names, and a
 /// VALUE is JSON if it parses as JSON, else a string.
 ///
-/// --json prints {"id":…}, and with --wait the task as 'tasks show' does.
+/// --json prints {"id": …}, and with --wait the task as 'tasks show' does.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+// Where it is broken it fits a narrow terminal too.
+#[command(override_usage = "pyroxene submit [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct Arguments {
     /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
     object: String,
     /// The method
+    #[arg(add = ArgValueCompleter::new(methods))]
     method: String,
     /// The arguments
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
@@ -45,6 +55,8 @@ pub(crate) struct Arguments {
     timeout: Option<Duration>,
     #[command(flatten)]
     client: ClientArguments,
+    #[command(flatten)]
+    lookup: Lookup,
 }
 
 /// How the task is run.
@@ -53,7 +65,7 @@ pub(crate) struct Options {
     /// Two submissions of one user with the same key are one task
     #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
     pub(crate) key: Option<String>,
-    /// Greater goes first
+    /// Tasks of greater priority go first
     #[arg(
         long,
         value_name = "N",
@@ -62,16 +74,17 @@ pub(crate) struct Options {
         allow_negative_numbers = true
     )]
     pub(crate) priority: i32,
-    /// How long to wait before the task may be begun
+    /// How long to wait before the first attempt
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DELAY", default_value = "0s", value_parser = duration)]
     pub(crate) delay: Duration,
-    /// By when it has to have succeeded, from now on [default: never]
+    /// How much time it has to succeed, from now on [default: any]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DEADLINE", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
-    /// How often it may be begun
+    /// How often it may be attempted
     #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_attempts: u32,
-    /// The pause before the second attempt; each further one is twice as long
+    /// The pause before the second attempt; each further one is twice as long, up to a minute or to
+    /// TIME if that is longer
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
     pub(crate) backoff: Duration,
     /// The one worker that may run it [default: any]
@@ -85,11 +98,15 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client_for_tasks()?;
     let (object, method) = (&arguments.object, &arguments.method);
-    let values = values(&client, object, method, &arguments.arguments, read).await?;
+    let words = &arguments.arguments;
+    let values = values(&client, arguments.lookup, object, method, words, read).await?;
     let task = arguments.options.new_task(object, method, values);
     let handle = client.submit(task).await?;
     let json = arguments.client.json;
     if arguments.wait {
+        if io::stderr().is_terminal() {
+            note(&format!("waiting for task {}", handle.id()));
+        }
         let waiting = Waiting {
             tasks: vec![handle],
             timeout: arguments.timeout,
@@ -106,6 +123,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// The arguments as a JSON object, by the method's parameters if the object can tell them.
 pub(crate) async fn values(
     client: &Client,
+    lookup: Lookup,
     object: &str,
     method: &str,
     words: &[String],
@@ -113,7 +131,7 @@ pub(crate) async fn values(
 ) -> Result<String, Failure> {
     let mut context = context::current();
     context.deadline = (Instant::now() + DESCRIBE_TIMEOUT).into_std();
-    match client.dynamic(object, context).await {
+    match lookup.find(client, object, context).await {
         Ok(dynamic) => {
             let signature = Signature::find(dynamic.description(), object, method)?;
             to_json(&signature.read_words(words, read)?)

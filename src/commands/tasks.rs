@@ -4,13 +4,14 @@ mod progress;
 mod shown;
 mod waiting;
 
-pub(crate) use shown::{HEADINGS, Shown, describe, row, shortened};
+pub(crate) use shown::{HEADINGS, Shown, describe, row, short_ids, shortened};
 pub(crate) use waiting::Waiting;
 
 use crate::{
     cli::{ClientArguments, duration},
-    failure::{Exit, Failure},
-    output::{print, print_json, say, table, to_json},
+    failure::{Exit, Failure, note},
+    output::{now_ms, print, print_json, to_json},
+    table::table,
 };
 use clap::{
     Subcommand,
@@ -21,11 +22,12 @@ use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskState};
 use serde_json::json;
 use std::time::Duration;
 
-/// See to submitted tasks
+/// List, show, wait for, cancel and retry tasks
 ///
-/// 'pyroxene submit' makes them. A task is queued, running, succeeded, failed or cancelled.
+/// 'pyroxene submit' makes them. A task is queued, running, succeeded, failed or cancelled. Instead of an
+/// id, the beginning of one will do that no other task's id begins with.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -42,30 +44,32 @@ enum Verb {
 
 /// List tasks, the newest first
 ///
+/// AGE is the time since a task was submitted, TOOK that of its last attempt. Of the ids, the beginnings
+/// are shown that tell them apart.
+///
 /// --json prints an array of what 'tasks show --json' prints, without "args" and "result", and with
 /// the last attempt alone.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct List {
-    /// In this state; may be given more than once [default: in any]
+    /// Only tasks in this state; may be given more than once [default: any]
     #[arg(long, value_name = "STATE", env = "PYROXENE_TASKS_STATE", value_delimiter = ',', value_parser = state_parser())]
     state: Vec<TaskState>,
-    /// Of this object
+    /// Only tasks of this object
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_OBJECT")]
     object: Option<String>,
-    /// Of this method
+    /// Only tasks of this method
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_METHOD")]
     method: Option<String>,
-    /// Whose last attempt was at this worker
+    /// Only tasks whose last attempt was at this worker
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_WORKER")]
     worker: Option<String>,
-    /// Of this user
+    /// Only tasks of this user
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_SUBMITTER")]
     submitter: Option<String>,
-    /// At most so many
+    /// How many tasks to list at most
     #[arg(long, value_name = "N", env = "PYROXENE_TASKS_LIMIT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Submitted before this one
+    /// Only tasks submitted before this one
     #[arg(long, value_name = "ID", env = "PYROXENE_TASKS_BEFORE")]
     before: Option<String>,
     #[command(flatten)]
@@ -74,12 +78,11 @@ struct List {
 
 /// Show everything about a task
 ///
-/// --json prints {"id","object","method","args","state","attempts":[{"worker","started","ended",
-/// "outcome","reason"}],"result","error","error_value","submitted","submitter","due","deadline",
-/// "ended","priority","max_attempts","worker","progress":{"fraction","note"}}. Times are RFC 3339;
+/// --json prints {"id", "object", "method", "args", "state", "attempts": [{"worker", "started", "ended",
+/// "outcome", "reason"}], "result", "error", "error_value", "submitted", "submitter", "due", "deadline",
+/// "ended", "priority", "max_attempts", "worker", "progress": {"fraction", "note"}}. Times are RFC 3339;
 /// "error" is a sentence, and "error_value" the object's own error.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Show {
     /// The task's id
     id: String,
@@ -90,10 +93,9 @@ struct Show {
 /// Wait for tasks and print their results
 ///
 /// The results are printed as 'call' prints one, in the order of the ids; --json prints what 'tasks
-/// show --json' prints, one task per line. If a task has failed, or was called off, the others are
-/// waited for all the same.
+/// show --json' prints, one task per line. If a task fails or is cancelled, the others are waited for
+/// all the same. While no name server answers, the wait goes on.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Wait {
     /// The tasks' ids
     #[arg(required = true, value_name = "ID")]
@@ -105,21 +107,21 @@ struct Wait {
     client: ClientArguments,
 }
 
-/// Call tasks off, also while they run
+/// Cancel tasks, also while they run
 ///
-/// --json prints [{"id","state"}]. That a task has ended already is an error.
+/// --json prints [{"id", "state"}]. That a task has ended already is an error.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Cancel {
     #[command(flatten)]
     tasks: Ids,
 }
 
-/// Queue tasks again that have failed or were called off
+/// Queue failed and cancelled tasks again
 ///
-/// --json prints [{"id","state"}]. That a task has not ended, or has succeeded, is an error.
+/// They have as many attempts and as much time until their deadline as they had at first.
+///
+/// --json prints [{"id", "state"}]. That a task has not ended, or has succeeded, is an error.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Retry {
     #[command(flatten)]
     tasks: Ids,
@@ -179,14 +181,24 @@ impl List {
             let listed: Result<Vec<_>, _> = tasks.iter().map(Shown::listed).collect();
             return print_json(&listed?);
         }
-        let rows: Vec<_> = tasks.iter().map(row).collect();
+        if tasks.is_empty() {
+            note("there are no such tasks");
+            return Ok(());
+        }
+        let now_ms = now_ms();
+        let ids = short_ids(&tasks).into_iter();
+        let rows: Vec<_> = tasks
+            .iter()
+            .zip(ids)
+            .map(|(task, id)| row(task, id, now_ms))
+            .collect();
         print(&table(HEADINGS, &rows))?;
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         if let Some(last) = tasks.last().filter(|_| tasks.len() >= limit) {
-            say(
-                "note",
-                format_args!("there may be more; go on with --before {}", last.id),
-            );
+            note(&format!(
+                "there may be more; go on with --before {}",
+                last.id
+            ));
         }
         Ok(())
     }

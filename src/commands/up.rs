@@ -3,32 +3,37 @@
 mod child;
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration},
     commands::{
         nameserver,
         worker::{self, ACCOUNTS_VARIABLE},
     },
     daemon,
-    failure::{Exit, Failure},
-    output::{say, table, to_json},
-    security::{LoginArguments, UsersArguments, token_variable},
-    store::StoreArguments,
+    failure::{Exit, Failure, warn},
+    output::to_json,
+    security::{LoginArguments, UsersArguments, secured, token_variable},
+    store::{self, StoreArguments},
+    table::table,
 };
 use child::Child;
 use futures::future::{join_all, select_all};
+use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{endpoint::Endpoint, signal::StopSignals, tls::ClientAuth};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Start name servers and workers on this machine
 ///
-/// They are processes of their own; their logs go to standard error. Ctrl-C stops them all, and so
+/// They are processes of their own; their logs go to standard error, each line with the name of the
+/// process that it comes from. Tasks and topics are kept in the store, and tasks that wait there from
+/// last time are run. Ctrl-C stops them all, and so
 /// does any other end of this command. One that ends by itself is not started again.
 ///
 /// --json prints, once all are ready, one line:
-/// {"nameservers":[{"pid","endpoint"}],"workers":[{"name","pid","endpoint"}]}.
+/// {"nameservers": [{"pid", "endpoint"}], "workers": [{"name", "pid", "endpoint"}], "store", "waiting"},
+/// "waiting" being how many tasks are queued or running from last time, or null if that is not known.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// How many workers, named w1, w2, …
     #[arg(long, value_name = "N", env = "PYROXENE_WORKERS", default_value_t = 3)]
@@ -55,6 +60,9 @@ pub(crate) struct Arguments {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
+    /// How long calls that run may take to finish once the workers are told to stop
+    #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
+    drain_timeout: Duration,
     #[command(flatten)]
     daemon: DaemonArguments,
     #[command(flatten)]
@@ -74,11 +82,15 @@ const SLACK: Duration = Duration::from_secs(3);
 struct Cluster {
     nameservers: Vec<Child>,
     workers: Vec<Child>,
+    /// Where the name servers keep what they keep, for people.
+    store: String,
+    /// How many tasks waited there before any worker was started, if that is known.
+    waiting: Option<u64>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // What is wrong with it is said once, not by every name server.
-    arguments.store.url()?;
+    let store = store::shown(&arguments.store.url()?);
     if let Some(database) = &arguments.accounts_db {
         worker::accounts_database(database)?;
     }
@@ -92,13 +104,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let addresses = addresses(&arguments.listen, arguments.nameservers)?;
     let mut signals = daemon::catch_signals()?;
     let mut parent = daemon::Parent::watch(arguments.daemon.exit_with_parent);
-    let mut cluster = Cluster::default();
+    let mut cluster = Cluster {
+        store,
+        ..Cluster::default()
+    };
     let outcome = tokio::select! {
         outcome = cluster.live(&arguments, &addresses, token) => outcome,
         () = signals.next() => Ok(()),
         () = parent.gone() => Ok(()),
     };
-    let stopped = cluster.stop(arguments.daemon.drain_timeout + SLACK, &mut signals);
+    let stopped = cluster.stop(arguments.drain_timeout + SLACK, &mut signals);
     let in_order = stopped.await;
     outcome.and(in_order)
 }
@@ -155,7 +170,7 @@ impl Cluster {
             }
             let ends = living.into_iter().map(|child| Box::pin(child.ended()));
             let (sentence, ..) = select_all(ends).await;
-            say("warning", sentence);
+            warn(&sentence);
         }
     }
 
@@ -168,6 +183,12 @@ impl Cluster {
         let common = common_flags(&arguments.daemon);
         for address in addresses {
             let mut flags = common.clone();
+            let number = self.nameservers.len() + 1;
+            let name = match addresses.len() {
+                1 => "nameserver".to_owned(),
+                _ => format!("nameserver {number}"),
+            };
+            flags.extend(["--log-name".to_owned(), name]);
             flags.extend(["--listen".to_owned(), address.to_string()]);
             let retention = humantime::format_duration(arguments.store.task_retention);
             flags.extend(["--task-retention".to_owned(), retention.to_string()]);
@@ -181,6 +202,7 @@ impl Cluster {
         for nameserver in &mut self.nameservers {
             nameserver.ready().await?;
         }
+        self.waiting = self.waiting_tasks(arguments).await;
         let listen = match &arguments.listen {
             Endpoint::Tcp { host, .. } => Endpoint::Tcp {
                 host: host.clone(),
@@ -192,8 +214,12 @@ impl Cluster {
         for number in 1..=arguments.workers {
             let mut flags = common.clone();
             flags.extend(["--nameserver".to_owned(), self.nameserver_list()]);
-            flags.extend(["--name".to_owned(), format!("w{number}")]);
+            let name = format!("w{number}");
+            flags.extend(["--name".to_owned(), name.clone()]);
+            flags.extend(["--log-name".to_owned(), name]);
             flags.extend(["--listen".to_owned(), listen.clone()]);
+            let drain = humantime::format_duration(arguments.drain_timeout).to_string();
+            flags.extend(["--drain-timeout".to_owned(), drain]);
             if let Some(threads) = arguments.threads {
                 flags.extend(["--threads".to_owned(), threads.to_string()]);
             }
@@ -214,6 +240,18 @@ impl Cluster {
         Ok(())
     }
 
+    /// How many tasks have not ended, as far as one may know: workers' logins may not look.
+    async fn waiting_tasks(&self, arguments: &Arguments) -> Option<u64> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let config = ClientConfig::new(&self.nameserver_list()).ok()?;
+        let no_login = LoginArguments::default();
+        let config = secured(config, &arguments.daemon.tls, &no_login).ok()?;
+        let client = Client::new(config.patience(Duration::ZERO));
+        let counts = timeout(PATIENCE, client.count_tasks()).await.ok()?.ok()?;
+        let open = counts.iter().filter(|(state, _)| !state.is_final());
+        Some(open.map(|(_, count)| count).sum())
+    }
+
     fn nameserver_list(&self) -> String {
         let endpoints = self.nameservers.iter().map(|child| child.endpoint.as_str());
         endpoints.collect::<Vec<_>>().join(",")
@@ -230,7 +268,12 @@ impl Cluster {
             .iter()
             .map(|child| json!({"name": child.name, "pid": child.pid, "endpoint": child.endpoint}))
             .collect();
-        json!({"nameservers": nameservers, "workers": workers})
+        json!({
+            "nameservers": nameservers,
+            "workers": workers,
+            "store": self.store,
+            "waiting": self.waiting,
+        })
     }
 
     fn to_text(&self, security: &str) -> String {
@@ -249,10 +292,16 @@ impl Cluster {
             DEFAULT_NAMESERVER => security.to_owned(),
             _ => format!(" --nameserver {list}{security}"),
         };
+        let waiting = match self.waiting {
+            None | Some(0) => String::new(),
+            Some(1) => "\n1 task is left there from last time, and goes on.".to_owned(),
+            Some(tasks) => format!("\n{tasks} tasks are left there from last time, and go on."),
+        };
         format!(
-            "{}\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
+            "{}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
              pyroxene workers{flag}\n\nCtrl-C stops everything.",
-            table(["NAME", "PID", "ADDRESS"], &rows)
+            table(["NAME", "PID", "ADDRESS"], &rows),
+            self.store,
         )
     }
 
@@ -281,8 +330,6 @@ fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
         "--exit-with-parent".to_owned(),
         "--log".to_owned(),
         daemon.log.name().to_owned(),
-        "--drain-timeout".to_owned(),
-        humantime::format_duration(daemon.drain_timeout).to_string(),
     ];
     if daemon.insecure {
         flags.push("--insecure".to_owned());

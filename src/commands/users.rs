@@ -2,7 +2,8 @@
 
 use crate::{
     failure::{Exit, Failure},
-    output::{print, print_json, rfc3339, say, table},
+    output::{print, print_json, rfc3339, say},
+    table::table,
 };
 use clap::{
     Subcommand,
@@ -21,7 +22,7 @@ use std::{
 /// The users file is what 'pyroxene nameserver --users FILE' reads; name servers of one broker need
 /// the same. It keeps no token, only what is enough to recognise one.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -44,7 +45,6 @@ enum Verb {
 /// Roles: an admin may do everything, a worker host objects, a user call them, and an observer look
 /// around. Without --allow they may do so with every object.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Add {
     #[command(flatten)]
     place: Place,
@@ -61,10 +61,9 @@ struct Add {
 
 /// Show the users
 ///
-/// --json prints [{"name","role","allow":[…],"issued","revoked"}]: when the last token was made, and
+/// --json prints [{"name", "role", "allow": […], "issued", "revoked"}]: when the last token was made, and
 /// when the user was revoked, null if it is not.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct List {
     #[command(flatten)]
     place: Place,
@@ -77,7 +76,6 @@ struct List {
 ///
 /// This ends its token and tickets as 'revoke' does.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Remove {
     #[command(flatten)]
     place: Place,
@@ -89,7 +87,6 @@ struct Remove {
 ///
 /// The old one is good no more. A user who was revoked may log in again.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Rotate {
     #[command(flatten)]
     place: Place,
@@ -101,7 +98,6 @@ struct Rotate {
 ///
 /// The user stays in the file; 'rotate' lets it in again.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 struct Revoke {
     #[command(flatten)]
     place: Place,

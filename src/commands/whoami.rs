@@ -16,10 +16,9 @@ use serde::Serialize;
 /// Tell whom the broker takes you for
 ///
 /// --json prints an array with one entry per name server that answers:
-/// {"nameserver","authentication","user","role","allow":[…],"address"}. user, role and allow are null
+/// {"nameserver", "authentication", "user", "role", "allow": […], "address"}. user, role and allow are null
 /// where nobody is asked. Exit code 3 if none answers, 4 if none lets you in.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size},
-    daemon::{self, Parent},
+    daemon::{self, Busy, Parent},
     failure::{Exit, Failure},
     security::{LoginArguments, Protection, reload_on_hangup},
 };
@@ -10,7 +10,10 @@ use clap::builder::FalseyValueParser;
 use pyroxene_client::Credentials;
 use pyroxene_common::{
     endpoint::Endpoint,
-    interfaces::{self, directory::DirectoryError},
+    interfaces::{
+        self,
+        directory::{DirectoryError, MAX_TTL, MIN_TTL},
+    },
     reload::Reload,
     tls::{ClientAuth, TlsClient, TlsServer},
     wire,
@@ -29,7 +32,6 @@ pub(crate) const ACCOUNTS_VARIABLE: &str = "PYROXENE_ACCOUNTS_DB";
 /// Once it is ready it prints one line: ready worker NAME 127.0.0.1:41233. A name server that
 /// cannot be reached is tried again until it can.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     /// The name servers to register with, separated by commas
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
@@ -41,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         value_name = "ADDRESS",
-        env = "PYROXENE_LISTEN",
+        env = "PYROXENE_WORKER_LISTEN",
         default_value = "127.0.0.1:0"
     )]
     listen: Endpoint,
@@ -78,8 +80,8 @@ pub(crate) struct Arguments {
     /// Take the objects' names alone; another worker of the same names waits until this one is gone
     #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     exclusive: bool,
-    /// The time to live of its leases [default: 3s]
-    #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = duration)]
+    /// The time to live of its leases, 500ms to 60s [default: 3s]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = ttl)]
     ttl: Option<Duration>,
     /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
@@ -87,10 +89,21 @@ pub(crate) struct Arguments {
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
     #[arg(long, value_name = "FAULTS", env = "PYROXENE_CHAOS")]
     chaos: Option<Chaos>,
+    /// How long calls that run may take to finish once it is told to stop
+    #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
+    drain_timeout: Duration,
     #[command(flatten)]
     pub(crate) daemon: DaemonArguments,
     #[command(flatten)]
     login: LoginArguments,
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    match (MIN_TTL..=MAX_TTL).contains(&ttl) {
+        true => Ok(ttl),
+        false => Err(format!("it is not between {MIN_TTL:?} and {MAX_TTL:?}")),
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -100,7 +113,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
-    let patience = arguments.daemon.drain_timeout;
+    let patience = arguments.drain_timeout;
     let (objects, accounts) = objects(&arguments).await?;
     reload_on_hangup(security.reloads());
     let worker = start(arguments, security, objects, accounts);
@@ -111,7 +124,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         worker.local_addr()
     ))?;
     daemon::told_to_stop(&mut signals, &mut parent).await;
-    daemon::drain(&mut signals, worker.shutdown(patience)).await
+    daemon::drain(&mut signals, worker.shutdown(patience), Busy::Calls).await
 }
 
 /// What protects the port of a worker with these flags.
@@ -240,6 +253,7 @@ fn cannot_start(error: WorkerError) -> Failure {
             }
         }
         WorkerError::NameServers(_)
+        | WorkerError::Invalid(_)
         | WorkerError::UnknownBuiltin(_)
         | WorkerError::HostedTwice(_) => Failure::usage(sentence),
         WorkerError::Threads(_) | WorkerError::Signals(_) => Failure::new(Exit::Failed, sentence),

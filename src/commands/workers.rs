@@ -2,9 +2,10 @@
 
 use crate::{
     cli::ClientArguments,
-    failure::Failure,
+    failure::{Failure, note},
     nameservers::{state_name, workers},
-    output::{print, print_json, table},
+    output::{print, print_json},
+    table::table,
 };
 use pyroxene_common::interfaces::directory::WorkerEntry;
 use serde_json::{Value, json};
@@ -12,10 +13,9 @@ use serde_json::{Value, json};
 /// List the live workers and their load
 ///
 /// --json prints
-/// [{"name","endpoint","pid","host","state","in_flight","capacity","calls","objects":[…]}],
+/// [{"name", "endpoint", "pid", "host", "state", "in_flight", "capacity", "calls", "objects": […]}],
 /// with "state" one of "ready" and "draining".
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,
@@ -26,6 +26,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let workers = workers(&client).await?;
     match arguments.client.json {
         true => print_json(&to_json(&workers)),
+        false if workers.is_empty() => {
+            note("there are no live workers");
+            Ok(())
+        }
         false => print(&to_table(&workers)),
     }
 }

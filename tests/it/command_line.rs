@@ -7,5 +7,8 @@ mod greeter;
 mod looking;
 mod mapping;
 mod spreading;
+mod tasks;
+mod topics;
 mod up;
 mod users;
+mod variables;

@@ -19,7 +19,7 @@ mod wait;
 mod wiretap;
 
 pub(crate) use broker::{Broker, OBJECTS, Plan, Terms};
-pub(crate) use command::{Ran, start_command};
+pub(crate) use command::{Ran, start_command, start_command_with};
 pub(crate) use keys::Keys;
 pub(crate) use load::Load;
 pub(crate) use process::Process;

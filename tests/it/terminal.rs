@@ -50,3 +50,75 @@ async fn what_is_waited_for_is_interrupted_and_the_shell_goes_on() {
     assert!(terminal.ended().await.success());
     assert_eq!(terminal.modes(), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_fit_the_terminal() {
+    let broker = Broker::start().workers(2).await;
+    let submit = ["submit", "--delay", "1h", "calculator", "factorial", "5"];
+    broker.run(&submit).await.out();
+    for columns in [60, 80, 120] {
+        for words in [&["workers"][..], &["list"], &["ping"], &["tasks", "list"]] {
+            let (terminal, _) = Terminal::of_width(columns, &broker, words);
+            let shown = terminal.all().await;
+            assert!(shown.lines().count() > 1, "{words:?} at {columns}: {shown}");
+            for line in shown.lines() {
+                let width = line.trim_end().chars().count();
+                assert!(width <= columns.into(), "{words:?} at {columns}: {shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_shows_who_comes_and_says_no_mistyped_command() {
+    let broker = Broker::start().worker("w1", &["--objects", "chat"]).await;
+    let (ana, _) = Terminal::start(&broker, &["chat", "--as", "ana"]);
+    is_edited(&ana).await;
+    let (mut bob, _) = Terminal::start(&broker, &["chat", "--as", "bob"]);
+    is_edited(&bob).await;
+    ana.shows("bob came in").await;
+    bob.type_in("quit\r");
+    bob.shows("not said, as it looks like /quit").await;
+    is_edited(&bob).await;
+    // It fills two rows, which the message takes the place of.
+    bob.type_in(&format!("{}\r", "long ".repeat(30)));
+    bob.shows("\x1b[2A\r\x1b[J").await;
+    ana.shows("bob: long long").await;
+    bob.type_in("/quit\r");
+    assert!(bob.ended().await.success());
+    ana.shows("bob left").await;
+    let shown = ana.shown_so_far();
+    assert!(!shown.contains("bob: quit"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_says_no_command_that_lacks_its_slash() {
+    let objects = ["--objects", "chat"];
+    let broker = Broker::start().worker("w1", &objects).await;
+    let script = "call calculator factorial 5\n/say help\n/history\n";
+    let ran = broker.feed(&["shell", "--as", "ana"], script).await;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(
+        ran.stderr.contains("hint: did you mean '/call'?"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.ends_with("ana: help\n"), "{ran:?}");
+    assert!(!ran.stdout.contains("factorial"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_takes_long_shows_that_it_goes_on() {
+    let broker = Broker::start().workers(1).await;
+    let (terminal, _) = Terminal::start(&broker, &["call", "echo", "sleep", "ms=2500"]);
+    // The elapsed time, beside something that turns.
+    terminal.shows(" 1s").await;
+    terminal.shows("2500").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_told_of_the_wait_for_workers() {
+    let broker = Broker::start().nameserver_flags(&["--settle", "1h"]).await;
+    let words = ["call", "teapot", "brew", "--timeout", "5s"];
+    let (terminal, _) = Terminal::start(&broker, &words);
+    terminal.shows("the name server has just started").await;
+}

@@ -8,6 +8,7 @@ use crate::{
     hosted::{Hosted, Surroundings},
     load::Gauge,
     objects::{self, Calculator, Chat, Echo, Hash, Text},
+    watchdog::Watched,
     worker::{Worker, WorkerError},
 };
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
@@ -61,6 +62,7 @@ pub(crate) struct Planned {
     pub(crate) name: String,
     interface: &'static str,
     version: u32,
+    /// Whether it has its name for itself, whatever the others do.
     exclusive: bool,
 }
 
@@ -191,8 +193,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Whether the objects added from now on take their names for themselves: other workers that
-    /// offer the same name wait until this one is gone.
+    /// Whether all objects take their names for themselves, be they added before or after this: other
+    /// workers that offer the same name wait until this one is gone. See
+    /// [`host_exclusive`](Self::host_exclusive) for one object alone.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
         self
@@ -205,7 +208,7 @@ impl WorkerBuilder {
     }
 
     /// Hosts an object whose methods run on the runtime: they must not keep its threads busy for
-    /// longer than some 100 microseconds at a time. See [`host_compute`](Self::host_compute) for
+    /// longer than some 100 microseconds at a time. One that does for a second is named in the log. See [`host_compute`](Self::host_compute) for
     /// others.
     pub fn host<I, S>(self, name: impl Into<String>, interface: I, service: S) -> Self
     where
@@ -213,6 +216,16 @@ impl WorkerBuilder {
         S: Clone + Send + Sync + 'static,
     {
         self.host_compute(name, interface, service, |_| false)
+    }
+
+    /// As [`host`](Self::host), for an object that takes its name for itself: other workers that offer
+    /// the same name wait until this one is gone.
+    pub fn host_exclusive<I, S>(self, name: impl Into<String>, _interface: I, service: S) -> Self
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.plan::<I, S>(name.into(), true, move |_| service, |_| false)
     }
 
     /// Hosts an object of which the calls that `is_heavy` picks run on the compute pool.
@@ -227,12 +240,13 @@ impl WorkerBuilder {
         I: Serves<S>,
         S: Clone + Send + Sync + 'static,
     {
-        self.plan::<I, S>(name.into(), move |_| service, is_heavy)
+        self.plan::<I, S>(name.into(), false, move |_| service, is_heavy)
     }
 
     fn plan<I, S>(
         mut self,
         name: String,
+        exclusive: bool,
         service: impl FnOnce(&Surroundings) -> S + Send + 'static,
         is_heavy: fn(&I::Request) -> bool,
     ) -> Self
@@ -244,17 +258,16 @@ impl WorkerBuilder {
             name,
             interface: I::NAME,
             version: I::VERSION,
-            exclusive: self.exclusive,
+            exclusive,
         };
-        let Planned {
-            name, exclusive, ..
-        } = planned.clone();
+        let name = planned.name.clone();
         let make = move |surroundings: &Surroundings| {
             Object::new::<I, _>(Hosted::<I, S> {
+                watched: Watched::new(&name, I::METHODS),
                 name,
                 service: service(surroundings),
                 is_heavy,
-                exclusive,
+                exclusive: exclusive || surroundings.exclusive,
                 surroundings: surroundings.clone(),
                 interface: PhantomData,
             })
@@ -278,6 +291,7 @@ impl WorkerBuilder {
         Ok(match name {
             "calculator" => self.plan::<interfaces::calculator::Calculator, _>(
                 own,
+                false,
                 |surroundings| Calculator::new(surroundings.pool.parallel()),
                 objects::calculator::is_heavy,
             ),
@@ -285,11 +299,13 @@ impl WorkerBuilder {
             "hash" => self.host_compute(own, interfaces::hash::Hash, Hash, objects::hash::is_heavy),
             "echo" => self.plan::<interfaces::echo::Echo, _>(
                 own,
+                false,
                 |surroundings| Echo::new(surroundings.worker.clone()),
                 |_| false,
             ),
             "chat" => self.plan::<interfaces::chat::Chat, _>(
                 own,
+                false,
                 |surroundings| {
                     let Surroundings {
                         client, draining, ..
@@ -349,6 +365,7 @@ impl WorkerBuilder {
             holdings: Holdings::default(),
             chaos: self.chaos,
             max_calls: self.max_calls,
+            exclusive: self.exclusive,
             client: client.clone(),
             draining: CancellationToken::new(),
         })
@@ -356,13 +373,37 @@ impl WorkerBuilder {
 }
 
 impl Planned {
-    pub(crate) fn offer(&self, tags: &[String]) -> Offer {
+    /// What name servers are told of it; `exclusive`, if all objects of the worker are that.
+    pub(crate) fn offer(&self, tags: &[String], exclusive: bool) -> Offer {
         Offer {
             object: self.name.clone(),
             interface: self.interface.to_owned(),
             version: self.version,
             tags: tags.to_vec(),
-            exclusive: self.exclusive,
+            exclusive: self.exclusive || exclusive,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_exclusive_and_host_makes_no_difference() {
+        let exclusive = |builder: WorkerBuilder| {
+            let all = builder.exclusive;
+            let objects = builder.objects.into_iter();
+            let offers = objects.map(|(planned, _)| planned.offer(&[], all));
+            offers.map(|offer| offer.exclusive).collect::<Vec<_>>()
+        };
+        let text = interfaces::text::Text;
+        let before = Worker::builder().exclusive(true).host("a", text, Text);
+        let after = Worker::builder().host("a", text, Text).exclusive(true);
+        assert_eq!([exclusive(before), exclusive(after)], [[true], [true]]);
+        let mixed = Worker::builder()
+            .host("a", text, Text)
+            .host_exclusive("b", text, Text);
+        assert_eq!(exclusive(mixed), [false, true]);
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     compute::{ComputePool, Place},
     exclusive::Holdings,
     load::Gauge,
+    watchdog::Watched,
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
@@ -29,6 +30,8 @@ pub(crate) struct Surroundings {
     pub(crate) chaos: Chaos,
     /// Calls that may run or wait at once, in all objects.
     pub(crate) max_calls: u64,
+    /// Whether the objects have their names for themselves.
+    pub(crate) exclusive: bool,
     /// How objects talk to the name servers themselves.
     pub(crate) client: Client,
     /// Cancelled when the worker begins to drain: what waits for nothing but time should end.
@@ -41,6 +44,7 @@ pub(crate) struct Hosted<I: Interface, S> {
     pub(crate) service: S,
     pub(crate) is_heavy: fn(&I::Request) -> bool,
     pub(crate) exclusive: bool,
+    pub(crate) watched: Watched,
     pub(crate) surroundings: Surroundings,
     pub(crate) interface: PhantomData<fn() -> I>,
 }
@@ -86,13 +90,14 @@ where
         };
         let (number, _running) = self.surroundings.gauge.begin();
         self.misbehave(number).await.map_err(Unanswered::Failed)?;
+        let method = I::request_index(&request);
         let serving = I::serve(self.service.clone(), context, request);
         if let Some(fence) = fence {
-            return self.run_fenced(fence, place, serving).await;
+            return self.run_fenced(fence, method, place, serving).await;
         }
         match place {
             Some(place) => place.run(serving).await.and_then(|answer| answer),
-            None => serving.await,
+            None => self.watched.run(method, serving).await,
         }
         .map_err(Unanswered::Failed)
     }
@@ -101,6 +106,7 @@ where
     async fn run_fenced(
         &self,
         fence: u64,
+        method: usize,
         place: Option<Place>,
         serving: impl Future<Output = Result<I::Response, ServerError>> + Send + 'static,
     ) -> Result<I::Response, Unanswered> {
@@ -113,7 +119,10 @@ where
                 let running = Box::pin(place.run(serving));
                 scope.wrap(running).await.and_then(|answer| answer)
             }
-            None => scope.wrap(Box::pin(serving)).await,
+            None => {
+                let running = Box::pin(self.watched.run(method, serving));
+                scope.wrap(running).await
+            }
         }
         .map_err(Unanswered::Failed)
     }

@@ -16,6 +16,7 @@ mod load;
 pub mod objects;
 mod runtime;
 mod session;
+mod watchdog;
 mod worker;
 
 pub use builder::{BUILTINS, WorkerBuilder};

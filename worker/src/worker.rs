@@ -3,12 +3,13 @@
 use crate::{
     builder::WorkerBuilder,
     session::{Session, Standing},
+    watchdog,
 };
 use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig},
-    interfaces::directory::{DirectoryError, Load, Registration},
+    interfaces::directory::{DirectoryError, Load, MAX_TTL, MIN_TTL, Registration, check_name},
     signal::StopSignals,
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
@@ -70,6 +71,9 @@ pub enum WorkerError {
         /// Why.
         error: DirectoryError,
     },
+    /// It was put together with a name or a time to live that no name server accepts.
+    #[error("{0}")]
+    Invalid(String),
     /// There is no such built-in object.
     #[error(
         "there is no built-in object '{0}'; there are calculator, text, hash, echo, chat, and accounts with \
@@ -79,6 +83,17 @@ pub enum WorkerError {
     /// Two objects have the same name.
     #[error("the object '{0}' is hosted twice")]
     HostedTwice(String),
+}
+
+/// Refuses what every name server would.
+fn check(name: &str, ttl: Duration) -> Result<(), WorkerError> {
+    check_name("the worker", name).map_err(|error| WorkerError::Invalid(error.to_string()))?;
+    if (MIN_TTL..=MAX_TTL).contains(&ttl) {
+        return Ok(());
+    }
+    Err(WorkerError::Invalid(format!(
+        "the time to live of a lease is {MIN_TTL:?} to {MAX_TTL:?}, not {ttl:?}"
+    )))
 }
 
 impl Worker {
@@ -93,6 +108,8 @@ impl Worker {
             .name
             .clone()
             .unwrap_or_else(|| format!("{hostname}-{}", std::process::id()));
+        // A name server may be away now; what it would refuse then is refused at once.
+        check(&name, builder.ttl)?;
         let client = Client::new(builder.client_config(&name)?);
         let surroundings = builder.surroundings(&name, &client)?;
         let guard = builder.guard();
@@ -108,7 +125,7 @@ impl Worker {
         let mut objects = HashMap::new();
         let mut offers = Vec::new();
         for (planned, make) in builder.objects {
-            offers.push(planned.offer(&builder.tags));
+            offers.push(planned.offer(&builder.tags, builder.exclusive));
             let object = make(&surroundings);
             if objects.insert(planned.name.clone(), object).is_some() {
                 return Err(WorkerError::HostedTwice(planned.name));
@@ -132,6 +149,7 @@ impl Worker {
             ttl_ms: u64::try_from(builder.ttl.as_millis()).unwrap_or(u64::MAX),
             objects: offers,
         });
+        watchdog::start();
         let stop_sessions = CancellationToken::new();
         let keepers = TaskTracker::new();
         let sessions = client

@@ -153,7 +153,7 @@ impl Asking<'_> {
                 None => {
                     let reasons = round.reasons.join("; ");
                     let sentence = match round.answered {
-                        true => format!("no name server can do it now: {reasons}"),
+                        true => format!("no name server can answer now: {reasons}"),
                         false => format!("no name server answers: {reasons}"),
                     };
                     return Err(TaskError::Unavailable { sentence, sent });

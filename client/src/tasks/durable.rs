@@ -102,7 +102,9 @@ impl<I: Interface> Durable<I> {
                 CallError::Failed
             }
             TaskError::DeadlineExceeded => CallError::DeadlineExceeded,
-            TaskError::Unavailable { sent: true, .. } => CallError::MaybeRan,
+            TaskError::Unavailable { sent: true, .. }
+            | TaskError::MaybeSubmitted { .. }
+            | TaskError::MaybeChanged { .. } => CallError::MaybeRan,
             TaskError::Unavailable { sent: false, .. } => CallError::Unavailable,
             TaskError::Refused { .. } => CallError::Refused,
             TaskError::Invalid { .. } => CallError::NotSent,

@@ -1,6 +1,6 @@
 //! Why a task has no result, or cannot be asked about.
 
-use pyroxene_common::interfaces::tasks::TasksError;
+use pyroxene_common::interfaces::tasks::{TaskId, TasksError};
 
 /// A task without a result, by what the caller can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,14 +26,33 @@ pub enum TaskError {
         /// Its id.
         id: String,
     },
-    /// No name server could answer. The task is not touched by that.
+    /// No name server could answer. What was asked for was not done, unless `sent` says otherwise.
     #[error("{sentence}")]
     Unavailable {
         /// Who did not, and why.
         sentence: String,
-        /// Whether what was asked may have reached one: a submission may have been taken. With a
-        /// key of the caller's own it can be submitted again all the same.
+        /// Whether what was asked may have reached one.
         sent: bool,
+    },
+    /// It is not known whether the tasks were submitted: a name server may have taken them, but has not
+    /// said so. Submitted again under the same keys they are the same tasks, so nothing is done twice.
+    #[error("{} have been submitted: {sentence}", may(keys))]
+    MaybeSubmitted {
+        /// Who did not answer, and why.
+        sentence: String,
+        /// The keys of the submissions, the caller's own or those that were made up for them.
+        keys: Vec<String>,
+    },
+    /// It is not known whether a task was changed: a name server may have done it, but has not said so.
+    /// Asking for it again does no harm.
+    #[error("task {id} may have been {done}: {sentence}")]
+    MaybeChanged {
+        /// The task.
+        id: String,
+        /// What was to be done to it: `cancelled` or `retried`.
+        done: &'static str,
+        /// Who did not answer, and why.
+        sentence: String,
     },
     /// The caller may not do this.
     #[error("{sentence}")]
@@ -47,6 +66,44 @@ pub enum TaskError {
         /// What, and why.
         sentence: String,
     },
+}
+
+fn may(keys: &[String]) -> &'static str {
+    match keys {
+        [_] => "the task may",
+        _ => "the tasks may",
+    }
+}
+
+impl TaskError {
+    /// The same error of a submission under these keys.
+    pub(super) fn of_submission(self, keys: impl FnOnce() -> Vec<String>) -> Self {
+        match self {
+            Self::Unavailable {
+                sentence,
+                sent: true,
+            } => Self::MaybeSubmitted {
+                sentence,
+                keys: keys(),
+            },
+            other => other,
+        }
+    }
+
+    /// The same error of a change of a task.
+    pub(super) fn of_change(self, id: &TaskId, done: &'static str) -> Self {
+        match self {
+            Self::Unavailable {
+                sentence,
+                sent: true,
+            } => Self::MaybeChanged {
+                id: id.0.clone(),
+                done,
+                sentence,
+            },
+            other => other,
+        }
+    }
 }
 
 impl From<TasksError> for TaskError {

@@ -95,8 +95,8 @@ impl TaskHandle {
 
     /// How the task is now, and whenever that changes: its state, its attempt, its progress. Of
     /// quick changes only the newest is seen. Ends once the task has.
-    pub fn updates(&self) -> impl Stream<Item = Result<Status, TaskError>> + Send + '_ {
-        stream::try_unfold(Seen::Nothing, move |seen| async move {
+    pub fn updates(&self) -> impl Stream<Item = Result<Status, TaskError>> + Send + Unpin + '_ {
+        let updates = stream::try_unfold(Seen::Nothing, move |seen| async move {
             let status = match seen {
                 Seen::Nothing => self.status().await?,
                 Seen::Version(version) => self.changed(version).await?,
@@ -108,7 +108,9 @@ impl TaskHandle {
                 Seen::Version(status.version)
             };
             Ok(Some((status, seen)))
-        })
+        });
+        // So that a caller can draw from it without pinning it first.
+        Box::pin(updates)
     }
 
     /// Waits until the task has ended, but not for ever.
@@ -156,9 +158,11 @@ impl TaskHandle {
                 async move { tasks.cancel(context, id).await }
             })
             .await
+            .map_err(|error| error.of_change(&self.id, "cancelled"))
     }
 
-    /// Queues the task again if it has failed or was called off. Answers its state, which is the one
+    /// Queues the task again if it has failed or was called off, with as many attempts and as much time
+    /// until its deadline as it had at first. Answers its state, which is the one
     /// that it had if it was another one.
     pub async fn retry(&self) -> Result<TaskState, TaskError> {
         self.client
@@ -167,6 +171,7 @@ impl TaskHandle {
                 async move { tasks.retry(context, id).await }
             })
             .await
+            .map_err(|error| error.of_change(&self.id, "retried"))
     }
 }
 

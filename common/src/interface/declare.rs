@@ -140,7 +140,9 @@ macro_rules! interface {
 
                 fn describe() -> $crate::interface::Description {
                     #[allow(unused_imports)]
-                    use $crate::interface::probe::{FallibleResult, PlainResult};
+                    use $crate::interface::probe::{
+                        DescribedError, FallibleResult, PlainResult, UndescribedError,
+                    };
                     let mut schemas = $crate::interface::describe::Schemas::new();
                     let methods = vec![
                         $($crate::interface::MethodDescription {
@@ -161,6 +163,9 @@ macro_rules! interface {
                             result: (&&$crate::interface::probe::ResultOf::<
                                 $crate::__interface_result!($($result)?)
                             >::new()).schema(&mut schemas),
+                            error: (&&&$crate::interface::probe::ResultOf::<
+                                $crate::__interface_result!($($result)?)
+                            >::new()).error(&mut schemas),
                         }),*
                     ];
                     $crate::interface::Description {

@@ -36,6 +36,9 @@ pub struct MethodDescription {
     pub parameters: Vec<ParameterDescription>,
     /// The JSON schema of the result; of the success, if the method is fallible.
     pub result: Value,
+    /// The JSON schema of the error, if the method is fallible and its error has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
 }
 
 /// A parameter of a method.

@@ -104,6 +104,28 @@ impl<T: JsonSchema> PlainResult for ResultOf<T> {
     }
 }
 
+/// A method that answers a `Result` whose error has a schema.
+pub trait DescribedError {
+    /// The schema of the error.
+    fn error(&self, schemas: &mut Schemas) -> Option<Value>;
+}
+
+impl<T, E: JsonSchema> DescribedError for &&ResultOf<Result<T, E>> {
+    fn error(&self, schemas: &mut Schemas) -> Option<Value> {
+        Some(schemas.of::<E>())
+    }
+}
+
+/// Any other method.
+pub trait UndescribedError {
+    /// Nothing.
+    fn error(&self, _: &mut Schemas) -> Option<Value> {
+        None
+    }
+}
+
+impl<T> UndescribedError for ResultOf<T> {}
+
 /// A parameter or a result, to be asked for its large part.
 #[derive(Debug)]
 pub struct PartOf<'a, T>(pub &'a T);

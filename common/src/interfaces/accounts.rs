@@ -43,7 +43,7 @@ pub struct Transferred {
 
 /// Why a request to the accounts was not carried out. Nothing has changed, except as
 /// [`Unavailable`](Self::Unavailable) says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum AccountsError {
     /// There is no such account.
     #[error("user '{user}' has no account")]

@@ -1,6 +1,7 @@
 //! Arithmetic, from sums to large factorials and matrix products.
 
 use crate::values::{Integer, Matrix, Number, Numbers};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The greatest `n` of `factorial`. Its result has 5.6 million digits.
@@ -57,7 +58,7 @@ crate::interface! {
 }
 
 /// Why the calculator has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum CalculatorError {
     /// There is nothing to calculate with.
     #[error("the list of values is empty")]

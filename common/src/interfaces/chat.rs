@@ -116,7 +116,7 @@ pub struct Received {
 }
 
 /// Why something was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum ChatError {
     /// Somebody of that name is there already.
     #[error("somebody called '{name}' is there already")]

@@ -3,9 +3,20 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The name of the directory object on a name server.
 pub const OBJECT: &str = "directory";
+
+/// The shortest time to live that a lease may have.
+pub const MIN_TTL: Duration = Duration::from_millis(500);
+
+/// The longest time to live that a lease may have.
+pub const MAX_TTL: Duration = Duration::from_secs(60);
+
+/// The longest name of an object, worker, host, interface or tag, and the longest endpoint, in
+/// bytes.
+pub const MAX_NAME: usize = 255;
 
 crate::interface! {
     /// Which workers host which objects.
@@ -350,4 +361,27 @@ pub enum DirectoryError {
         /// Why.
         sentence: String,
     },
+}
+/// Accepts a name that can be printed, typed and split from its neighbours by spaces: not empty,
+/// at most [`MAX_NAME`] bytes, without white space and control characters.
+pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
+    if name.is_empty() {
+        return Err(invalid(format!("the name of {what} is empty")));
+    }
+    if name.len() > MAX_NAME {
+        let length = name.len();
+        return Err(invalid(format!(
+            "the name of {what} has {length} bytes, the limit is {MAX_NAME}"
+        )));
+    }
+    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(invalid(format!(
+            "the name of {what} contains white space or control characters: {name:?}"
+        )));
+    }
+    Ok(())
+}
+
+fn invalid(sentence: String) -> DirectoryError {
+    DirectoryError::Invalid { sentence }
 }

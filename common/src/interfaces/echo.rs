@@ -42,7 +42,7 @@ pub struct Identity {
 }
 
 /// The error that `fail` was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum EchoError {
     /// A failure on request.
     #[error("{message}")]

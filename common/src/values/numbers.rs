@@ -17,7 +17,8 @@ const SHOWN: usize = 16;
 
 /// One number.
 ///
-/// JSON shows a whole number below 2^53 without a fraction (`6`, not `6.0`) and reads both forms.
+/// JSON shows a whole number below 2^53 without a fraction (`6`, not `6.0`) and reads both forms. A
+/// negative zero keeps its sign, as `-0.0`.
 /// A number that is infinite or not a number has no JSON form: writing it is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Number(pub f64);
@@ -39,7 +40,8 @@ impl Serialize for Number {
                 "JSON has no form for the number {value}"
             )));
         }
-        if value.abs() < EXACT_INTEGERS && value.trunc() == value {
+        let is_negative_zero = value == 0.0 && value.is_sign_negative();
+        if value.abs() < EXACT_INTEGERS && value.trunc() == value && !is_negative_zero {
             // Exact: the value is whole and below 2^53.
             return serializer.serialize_i64(value as i64);
         }
@@ -175,6 +177,7 @@ mod tests {
     #[test]
     fn whole_numbers_have_no_fraction_in_json() {
         assert_eq!(json(&[6.0, -2.0, 0.5, 0.0]), "[6,-2,0.5,0]");
+        assert_eq!(json(&[0.0, -0.0]), "[0,-0.0]");
         assert_eq!(json(&[9_007_199_254_740_991.0]), "[9007199254740991]");
         assert_eq!(json(&[9_007_199_254_740_992.0]), "[9007199254740992.0]");
         assert_eq!(json(&[1e300]), "[1e+300]");
@@ -250,15 +253,17 @@ mod tests {
         }
 
         #[test]
-        fn json_keeps_every_value(values in proptest::collection::vec(
+        fn json_keeps_every_bit(values in proptest::collection::vec(
             prop_oneof![
                 any::<f64>().prop_filter("finite", |value| value.is_finite()),
                 (-1000i32..1000).prop_map(f64::from),
+                Just(-0.0),
             ], 0..50,
         )) {
             let text = json(&values);
             let decoded: Numbers = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(decoded.0, values);
+            let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            prop_assert_eq!(bits(decoded.0), bits(values));
         }
 
         #[test]

@@ -2,30 +2,44 @@
 
 use super::Blob;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::{Value, value::RawValue};
 use std::{borrow::Cow, fmt};
 
 /// Text, bytes, or any JSON value.
 ///
 /// In the binary codec text and bytes are packed, and JSON travels as its text. In JSON a string is
 /// [`Text`](Self::Text) and everything else is [`Json`](Self::Json): bytes are written as an array
-/// of integers, and such an array is read back as JSON.
-#[derive(Clone, PartialEq)]
+/// of integers, and such an array is read back as JSON. JSON is kept as the text that it came as, so
+/// that a number keeps every digit.
+#[derive(Clone)]
 pub enum Payload {
     /// Text.
     Text(String),
     /// Bytes.
     Bytes(Blob),
-    /// Any other JSON value.
-    Json(Value),
+    /// Any other JSON value, as text.
+    Json(Box<RawValue>),
+}
+
+/// JSON is equal if its text is.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(another)) => one == another,
+            (Self::Bytes(one), Self::Bytes(another)) => one == another,
+            (Self::Json(one), Self::Json(another)) => one.get() == another.get(),
+            _ => false,
+        }
+    }
 }
 
 impl From<Value> for Payload {
     fn from(value: Value) -> Self {
         match value {
             Value::String(text) => Self::Text(text),
-            other => Self::Json(other),
+            // A value is JSON, so nothing else comes of it.
+            other => Self::Json(RawValue::from_string(other.to_string()).unwrap_or_default()),
         }
     }
 }
@@ -46,7 +60,7 @@ impl fmt::Debug for Payload {
 enum Sent<'a> {
     Text(&'a str),
     Bytes(&'a Blob),
-    Json(String),
+    Json(&'a str),
 }
 
 /// What is received in the binary codec: the variants of [`Sent`], in the same order.
@@ -69,9 +83,7 @@ impl Serialize for Payload {
         match self {
             Self::Text(text) => Sent::Text(text),
             Self::Bytes(bytes) => Sent::Bytes(bytes),
-            Self::Json(value) => {
-                Sent::Json(serde_json::to_string(value).map_err(S::Error::custom)?)
-            }
+            Self::Json(value) => Sent::Json(value.get()),
         }
         .serialize(serializer)
     }
@@ -80,12 +92,17 @@ impl Serialize for Payload {
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return Value::deserialize(deserializer).map(Self::from);
+            let value = Box::<RawValue>::deserialize(deserializer)?;
+            return match value.get().starts_with('"') {
+                true => serde_json::from_str(value.get()).map(Self::Text),
+                false => Ok(Self::Json(value)),
+            }
+            .map_err(D::Error::custom);
         }
         match Received::deserialize(deserializer)? {
             Received::Text(text) => Ok(Self::Text(text)),
             Received::Bytes(bytes) => Ok(Self::Bytes(bytes)),
-            Received::Json(text) => serde_json::from_str(&text)
+            Received::Json(text) => RawValue::from_string(text)
                 .map(Self::Json)
                 .map_err(D::Error::custom),
         }
@@ -117,7 +134,7 @@ mod tests {
         assert_eq!(json(Payload::Text("hi".to_owned())), json!("hi"));
         assert_eq!(json(Payload::Bytes(vec![0, 255].into())), json!([0, 255]));
         assert_eq!(
-            json(Payload::Json(json!({ "a": [1, null] }))),
+            json(Payload::from(json!({ "a": [1, null] }))),
             json!({ "a": [1, null] })
         );
     }
@@ -132,7 +149,19 @@ mod tests {
             json!(1.5),
             json!({ "a": "b" }),
         ] {
-            assert_eq!(read(value.clone()), Payload::Json(value));
+            let payload = read(value.clone());
+            assert!(matches!(payload, Payload::Json(_)));
+            assert_eq!(payload, Payload::from(value));
+        }
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        for text in ["123456789012345678901234567890", "[-0.0,1.10,1e400]", "-0"] {
+            let payload: Payload = serde_json::from_str(text).unwrap();
+            let bytes = codec::encode(&payload).unwrap();
+            let received: Payload = codec::decode(&bytes).unwrap();
+            assert_eq!(serde_json::to_string(&received).unwrap(), text);
         }
     }
 
@@ -146,7 +175,7 @@ mod tests {
     fn hostile_json_in_the_binary_codec_is_an_error() {
         let nested = "[".repeat(1_000_000);
         for text in ["{", "", nested.as_str()] {
-            let bytes = codec::encode(&Sent::Json(text.to_owned())).unwrap();
+            let bytes = codec::encode(&Sent::Json(text)).unwrap();
             assert!(codec::decode::<Payload>(&bytes).is_err());
         }
         let not_utf8 = codec::encode(&Sent::Bytes(&vec![0xff].into())).unwrap();
@@ -161,7 +190,7 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..100)
                 .prop_map(|bytes| Payload::Bytes(bytes.into())),
             any::<(Option<i64>, String, bool)>()
-                .prop_map(|(number, text, flag)| Payload::Json(json!([number, { text: flag }]))),
+                .prop_map(|(number, text, flag)| Payload::from(json!([number, { text: flag }]))),
         ]
     }
 

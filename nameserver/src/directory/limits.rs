@@ -1,13 +1,10 @@
 //! What bounds the directory: terms of leases, and how much it holds.
 
+pub use pyroxene_common::interfaces::directory::{MAX_NAME, MAX_TTL, MIN_TTL};
 use std::time::Duration;
 
 /// The time to live of a lease whose worker asks for none (zero).
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3);
-/// The shortest time to live that is granted.
-pub const MIN_TTL: Duration = Duration::from_millis(500);
-/// The longest time to live that is granted.
-pub const MAX_TTL: Duration = Duration::from_secs(60);
 /// How often a worker renews, and what is left of its lease once its connection is lost.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The longest pause between two runs of [`expire`](super::Directory::expire). It is shorter than
@@ -20,9 +17,6 @@ pub(super) const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// at once would hold up everybody else for a good part of a second.
 pub(super) const MAX_EXPIRED: usize = 10_000;
 
-/// The longest name of an object, worker, host, interface or tag, and the longest endpoint, in
-/// bytes.
-pub const MAX_NAME: usize = 255;
 /// The longest pattern of a filter, in bytes.
 pub const MAX_PATTERN: usize = 1024;
 /// The most memory that a compiled pattern may take, in bytes.
@@ -37,6 +31,9 @@ pub struct Limits {
     pub objects_per_session: usize,
     /// Instances, those that wait for an exclusive name included.
     pub instances: usize,
+    /// How long after its start a name server takes for granted that live workers may still be on their
+    /// way to it: who asks for an object that it does not know waits that long.
+    pub settle: Duration,
     /// Tags of one instance.
     pub tags_per_object: usize,
     /// Static names.
@@ -54,6 +51,7 @@ impl Default for Limits {
             sessions: 100_000,
             objects_per_session: 1_024,
             instances: 1_000_000,
+            settle: DEFAULT_TTL + HEARTBEAT,
             tags_per_object: 32,
             static_names: 10_000,
             watchers: 100_000,

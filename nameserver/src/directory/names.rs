@@ -1,6 +1,7 @@
 //! Names and addresses: what is accepted, and how static names are written.
 
 use super::limits::{Limits, MAX_NAME};
+pub(super) use pyroxene_common::interfaces::directory::check_name;
 use pyroxene_common::{
     endpoint::Endpoint,
     interfaces::directory::{DirectoryError, Registration},
@@ -21,26 +22,6 @@ pub(super) fn invalid(sentence: impl Into<String>) -> DirectoryError {
     DirectoryError::Invalid {
         sentence: sentence.into(),
     }
-}
-
-/// Accepts a name that can be printed, typed and split from its neighbours by spaces: not empty,
-/// at most [`MAX_NAME`] bytes, without white space and control characters.
-pub(super) fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
-    if name.is_empty() {
-        return Err(invalid(format!("the name of {what} is empty")));
-    }
-    if name.len() > MAX_NAME {
-        let length = name.len();
-        return Err(invalid(format!(
-            "the name of {what} has {length} bytes, the limit is {MAX_NAME}"
-        )));
-    }
-    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(invalid(format!(
-            "the name of {what} contains white space or control characters: {name:?}"
-        )));
-    }
-    Ok(())
 }
 
 /// Accepts the tags of one instance.

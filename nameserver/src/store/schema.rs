@@ -5,7 +5,7 @@
 use super::{error::StoreError, sql::Connection};
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -21,6 +21,10 @@ const MIGRATIONS: [(&str, &str); 4] = [
     (
         include_str!("schema/sqlite_4.sql"),
         include_str!("schema/postgres_4.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_5.sql"),
+        include_str!("schema/postgres_5.sql"),
     ),
 ];
 

@@ -3,7 +3,8 @@
 
 use super::model::{Ending, Outcome, TaskState, UnixMillis};
 
-/// No pause between two attempts is longer, in milliseconds.
+/// A pause between two attempts does not become longer than this by doubling, in milliseconds. One that
+/// is longer from the start stays as it is.
 const LONGEST_PAUSE: i64 = 60_000;
 
 /// What has to be known about a task to decide.
@@ -111,7 +112,7 @@ fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
 }
 
 /// Full jitter above a half: between half and all of `backoff` doubled for each failure after the
-/// first; none before any failure.
+/// first, up to a minute or what was asked for; none before any failure.
 fn pause(backoff: i64, failures: i64, chance: f64) -> i64 {
     if failures <= 0 {
         return 0;
@@ -120,7 +121,7 @@ fn pause(backoff: i64, failures: i64, chance: f64) -> i64 {
     let longest = backoff
         .max(0)
         .saturating_mul(1 << doublings)
-        .min(LONGEST_PAUSE);
+        .min(LONGEST_PAUSE.max(backoff));
     let half = longest / 2;
     let jitter = (longest - half) as f64 * chance.clamp(0.0, 1.0);
     half + jitter as i64
@@ -237,7 +238,9 @@ mod tests {
             ]
         );
         assert_eq!(pause(500, 3, 0.0), 1000);
-        assert_eq!(pause(i64::MAX, i64::MAX, 1.0), LONGEST_PAUSE);
+        let long = 5 * LONGEST_PAUSE;
+        assert_eq!([1, 2, 9].map(|n| pause(long, n, 1.0)), [long; 3]);
+        assert_eq!(pause(i64::MAX, i64::MAX, 1.0), i64::MAX);
         assert_eq!(pause(-5, 3, 1.0), 0);
     }
 }

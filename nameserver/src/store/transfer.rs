@@ -134,10 +134,10 @@ async fn import_task(sql: &mut Connection<'_>, task: &TaskRecord) -> SqlResult<(
     let statement = "INSERT INTO tasks (id, object, method, submitter, idempotency_key, priority, \
          state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, owner, \
          worker, outcome, submitted, started, ended, fraction, note, error, arguments, result, \
-         pinned) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22, $23, $24, $25, $26) ON CONFLICT (id) DO NOTHING";
+         pinned, retried) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22, $23, $24, $25, $26, $27) ON CONFLICT (id) DO NOTHING";
     let id = task.id()?;
-    let values: [Value<'_>; 26] = [
+    let values: [Value<'_>; 27] = [
         id.as_bytes().into(),
         task.object.as_str().into(),
         task.method.as_str().into(),
@@ -164,6 +164,7 @@ async fn import_task(sql: &mut Connection<'_>, task: &TaskRecord) -> SqlResult<(
         arguments.as_deref().into(),
         result.as_deref().into(),
         task.pinned.as_str().into(),
+        task.retried.into(),
     ];
     sql.execute(statement, &values).await?;
     for (kind, body) in [(ARGUMENTS, &task.arguments), (RESULT, &task.result)] {

@@ -5,8 +5,9 @@ use pyroxene_common::interfaces::tasks::{
     Attempt, Failure, Outcome, Progress, Status, Submission, Task, TaskFilter, TaskId, TaskState,
     TasksError,
 };
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// No time in a submission is longer, in milliseconds: ten years.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
@@ -54,7 +55,8 @@ pub(super) fn new_task(
     if object.is_empty() || method.is_empty() {
         return Err(invalid("a task needs the names of an object and a method"));
     }
-    let parsed = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&arguments);
+    // Not read any further: they may be large, and the object knows better what they are to be.
+    let parsed = serde_json::from_str::<HashMap<String, &RawValue>>(&arguments);
     if let Err(error) = parsed {
         return Err(invalid(format!(
             "the arguments of {object}.{method} are no JSON object: {error}"
@@ -62,6 +64,15 @@ pub(super) fn new_task(
     }
     if max_attempts == 0 {
         return Err(invalid("a task needs at least one attempt"));
+    }
+    if let Some(deadline_ms) = deadline_ms
+        && delay_ms >= deadline_ms
+    {
+        return Err(invalid(format!(
+            "the task would never run: its delay of {:?} is not shorter than its deadline of {:?}",
+            Duration::from_millis(delay_ms),
+            Duration::from_millis(deadline_ms)
+        )));
     }
     if worker.as_ref().is_some_and(String::is_empty) {
         return Err(invalid("the name of the worker is empty"));
@@ -84,11 +95,6 @@ pub(super) fn new_task(
 
 pub(super) fn task_id(id: store::TaskId) -> TaskId {
     TaskId(id.to_string())
-}
-
-/// The store's id. One that nothing can have is one that nothing has.
-pub(super) fn store_id(id: &TaskId) -> Result<store::TaskId, TasksError> {
-    id.0.parse().map_err(|_| unknown(id))
 }
 
 pub(super) fn unknown(id: &TaskId) -> TasksError {
@@ -122,12 +128,13 @@ fn store_states(states: &[TaskState]) -> Vec<store::TaskState> {
     all
 }
 
-/// The store's filter. `only_of` is whose tasks may be seen, if not everybody's.
+/// The store's filter. `before` is the id that stands in it, and `only_of` whose tasks may be seen,
+/// if not everybody's.
 pub(super) fn filter(
     filter: TaskFilter,
+    before: Option<store::TaskId>,
     only_of: Option<&str>,
 ) -> Result<store::TaskFilter, TasksError> {
-    let before = filter.before.as_ref().map(store_id).transpose()?;
     if let (Some(name), Some(wanted)) = (only_of, &filter.submitter)
         && name != wanted
     {
@@ -296,7 +303,7 @@ mod tests {
             arguments: r#"{"data":"x"}"#.to_owned(),
             key: String::new(),
             priority: 1,
-            delay_ms: u64::MAX,
+            delay_ms: 4,
             deadline_ms: Some(5),
             max_attempts: 3,
             backoff_ms: 0,
@@ -315,6 +322,11 @@ mod tests {
         assert!(of(|s| s.object.clear()).contains("names of an object"));
         assert!(of(|s| s.max_attempts = 0).contains("at least one attempt"));
         assert!(of(|s| s.worker = Some(String::new())).contains("worker is empty"));
+        let late = of(|s| (s.delay_ms, s.deadline_ms) = (60_000, Some(5_000)));
+        assert!(
+            late.contains("its delay of 60s is not shorter than its deadline of 5s"),
+            "{late}"
+        );
     }
 
     #[test]
@@ -322,8 +334,11 @@ mod tests {
         let task = new_task(submission(), "ana").unwrap();
         assert_eq!(task.idempotency_key, None);
         assert_eq!(task.submitter, "ana");
-        assert_eq!(task.delay, Duration::from_millis(LONGEST));
         assert_eq!(task.deadline, Some(Duration::from_millis(5)));
+        let mut long = submission();
+        (long.delay_ms, long.deadline_ms) = (u64::MAX, None);
+        let task = new_task(long, "ana").unwrap();
+        assert_eq!(task.delay, Duration::from_millis(LONGEST));
     }
 
     #[test]
@@ -332,10 +347,10 @@ mod tests {
             submitter: submitter.map(str::to_owned),
             ..TaskFilter::default()
         };
-        let found = filter(wanted(None), Some("ana")).unwrap();
+        let found = filter(wanted(None), None, Some("ana")).unwrap();
         assert_eq!(found.submitter.as_deref(), Some("ana"));
-        assert!(filter(wanted(Some("bob")), Some("ana")).is_err());
-        let found = filter(wanted(Some("bob")), None).unwrap();
+        assert!(filter(wanted(Some("bob")), None, Some("ana")).is_err());
+        let found = filter(wanted(Some("bob")), None, None).unwrap();
         assert_eq!(found.submitter.as_deref(), Some("bob"));
     }
 

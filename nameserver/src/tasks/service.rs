@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    convert::{self, LONGEST_LIST, store_id, unknown},
+    convert::{self, LONGEST_LIST, unknown},
     permission::{check_change, check_look, check_submission, only_of},
     places::Placed,
 };
@@ -41,7 +41,14 @@ pub(crate) struct TasksService(pub(super) Shared);
 /// A bounded question to the store. What the database's driver needs for one is large, and would be
 /// moved about with every call, whether that asks or not: so it is kept apart.
 async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
-    match timeout(STORE_PATIENCE, Box::pin(question)).await {
+    ask_within(STORE_PATIENCE, question).await
+}
+
+async fn ask_within<T>(
+    patience: Duration,
+    question: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, TasksError> {
+    match timeout(patience, Box::pin(question)).await {
         Ok(answer) => answer.map_err(TasksError::from),
         Err(_) => Err(TasksError::Unavailable {
             sentence: "the store does not answer".to_owned(),
@@ -80,10 +87,25 @@ impl TasksService {
         task.ok_or_else(|| unknown(&id))
     }
 
+    /// The task of an id, or of the beginning of one that no other task's id begins with.
+    async fn find(&self, id: &TaskId) -> Result<store::TaskId, TasksError> {
+        if let Ok(id) = id.0.parse() {
+            return Ok(id);
+        }
+        let range = store::TaskId::with_prefix(&id.0).ok_or_else(|| unknown(id))?;
+        match ask(self.0.store.first_two(&range)).await?.as_slice() {
+            [] => Err(unknown(id)),
+            [only] => Ok(*only),
+            _ => Err(TasksError::Invalid {
+                sentence: format!("several tasks have ids that begin with '{id}'; give more of it"),
+            }),
+        }
+    }
+
     /// A task that the caller may change.
     async fn own(&self, id: &TaskId) -> Result<store::TaskId, TasksError> {
         self.check_store()?;
-        let id = store_id(id)?;
+        let id = self.find(id).await?;
         let caller = scope::current().caller;
         if let Some(identity) = caller.identity.as_deref() {
             let submitter = self.brief(id).await?.submitter;
@@ -104,13 +126,18 @@ impl TasksService {
         written.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn submit_all(&self, tasks: Vec<store::NewTask>) -> Result<Vec<TaskId>, TasksError> {
+    /// Submits tasks, for which the store has this long.
+    async fn submit_all(
+        &self,
+        tasks: Vec<store::NewTask>,
+        patience: Duration,
+    ) -> Result<Vec<TaskId>, TasksError> {
         let delayed = tasks.iter().any(|task| !task.delay.is_zero());
         let keys: Vec<_> = tasks
             .iter()
             .map(|task| task.idempotency_key.clone())
             .collect();
-        let submitted = ask(self.write(tasks)).await?;
+        let submitted = ask_within(patience, self.write(tasks)).await?;
         let taken = submitted
             .iter()
             .position(|one| one.submission == store::Submission::KeyTaken);
@@ -174,7 +201,11 @@ impl TasksService {
 }
 
 impl tasks::Tasks for TasksService {
-    async fn submit(self, _: Context, tasks: Vec<Submission>) -> Result<Vec<TaskId>, TasksError> {
+    async fn submit(
+        self,
+        context: Context,
+        tasks: Vec<Submission>,
+    ) -> Result<Vec<TaskId>, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
@@ -186,7 +217,9 @@ impl tasks::Tasks for TasksService {
             .into_iter()
             .map(|task| convert::new_task(task, submitter))
             .collect::<Result<Vec<_>, _>>()?;
-        self.submit_all(tasks).await
+        // Large tasks take long to write, and their caller knows that.
+        let patience = patience(&context, u64::MAX).max(STORE_PATIENCE);
+        self.submit_all(tasks, patience).await
     }
 
     async fn wait(
@@ -199,7 +232,7 @@ impl tasks::Tasks for TasksService {
         self.check_store()?;
         let caller = scope::current().caller;
         let until = Instant::now() + patience(&context, wait_ms);
-        let id = store_id(&id)?;
+        let id = self.find(&id).await?;
         let task = self.brief(id).await?;
         check_look(caller.identity.as_deref(), id, &task.submitter)?;
         if task.state.is_final()
@@ -213,7 +246,8 @@ impl tasks::Tasks for TasksService {
     async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
-        let task = ask(self.0.store.task(store_id(&id)?)).await?;
+        let known = self.find(&id).await?;
+        let task = ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
         check_look(caller.identity.as_deref(), task.id, &task.submitter)?;
         Ok(convert::task(task))
@@ -226,7 +260,11 @@ impl tasks::Tasks for TasksService {
             0 => LONGEST_LIST,
             limit => limit.min(LONGEST_LIST),
         };
-        let filter = convert::filter(filter, only_of(caller.identity.as_deref()))?;
+        let before = match &filter.before {
+            Some(id) => Some(self.find(id).await?),
+            None => None,
+        };
+        let filter = convert::filter(filter, before, only_of(caller.identity.as_deref()))?;
         let found = ask(self.0.store.tasks(&filter, limit)).await?;
         Ok(found.into_iter().map(convert::task).collect())
     }
@@ -272,7 +310,7 @@ impl tasks::Tasks for TasksService {
         let caller = scope::current().caller;
         let caller = caller.identity.as_deref();
         let until = Instant::now() + patience(&context, wait_ms);
-        let id = store_id(&id)?;
+        let id = self.find(&id).await?;
         match self.0.store.submitter_of_open(id) {
             // Nothing has to be read for most of those who wait.
             Some(submitter) => check_look(caller, id, &submitter)?,

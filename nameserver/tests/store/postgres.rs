@@ -106,10 +106,10 @@ async fn a_later_schema_and_a_read_only_database_are_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 4
+            known: 5
         }
     );
-    execute(&url, "UPDATE pyroxene_schema SET version = 3".to_owned()).await;
+    execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
     let store = place.open().await;
     let database = url
         .rsplit_once('/')

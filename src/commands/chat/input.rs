@@ -1,7 +1,10 @@
 //! What the user types, or a script writes.
 
 use super::screen::Screen;
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    mistyped, terminal,
+};
 use rustyline::{DefaultEditor, error::ReadlineError};
 use std::{
     io::{self, IsTerminal, Write},
@@ -11,6 +14,10 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines, Stdin},
     sync::mpsc,
 };
+use unicode_width::UnicodeWidthStr;
+
+/// What stands before the line that is typed.
+const PROMPT: &str = "> ";
 
 /// Lines of input.
 pub(super) enum Input {
@@ -24,12 +31,29 @@ pub(super) enum Wish<'l> {
     Nothing,
     Quit,
     List,
+    Help,
     Say {
         to: Option<&'l str>,
         text: &'l str,
     },
     /// Not a command, and why.
     Wrong(String),
+}
+
+/// The commands, without their slash.
+const COMMANDS: [&str; 5] = ["list", "msg", "say", "help", "quit"];
+
+/// What a person's line asks for: a command that lacks its slash is not said to everybody.
+pub(super) fn read_typed(line: &str) -> Wish<'_> {
+    match (read(line), mistyped::meant(line, COMMANDS)) {
+        (Wish::Say { to: None, .. }, Some(command)) if !line.trim().starts_with('/') => {
+            Wish::Wrong(format!(
+                "not said, as it looks like /{command}; to say it all the same: /say {}",
+                line.trim()
+            ))
+        }
+        (wish, _) => wish,
+    }
 }
 
 /// What a line asks for.
@@ -50,13 +74,19 @@ pub(super) fn read(line: &str) -> Wish<'_> {
     match (word, split(rest)) {
         ("quit", ("", _)) => Wish::Quit,
         ("list", ("", _)) => Wish::List,
+        ("help", ("", _)) => Wish::Help,
+        ("say", _) if !rest.is_empty() => {
+            let (to, text) = (None, rest);
+            Wish::Say { to, text }
+        }
+        ("say", _) => Wish::Wrong("it is /say TEXT".to_owned()),
         ("msg", (to, text)) if !to.is_empty() && !text.is_empty() => {
             Wish::Say { to: Some(to), text }
         }
         ("msg", _) => Wish::Wrong("it is /msg NAME TEXT".to_owned()),
-        ("quit" | "list", _) => Wish::Wrong(format!("/{word} stands alone")),
+        ("quit" | "list" | "help", _) => Wish::Wrong(format!("/{word} stands alone")),
         _ => Wish::Wrong(format!(
-            "there is no /{word}; there are /list, /msg NAME TEXT and /quit"
+            "there is no /{word}; there are /list, /msg NAME TEXT, /say TEXT, /help and /quit"
         )),
     }
 }
@@ -87,7 +117,7 @@ impl Input {
         // A thread of its own, which does not keep the process from ending.
         thread::spawn(move || {
             loop {
-                let line = match editor.readline("> ") {
+                let line = match editor.readline(PROMPT) {
                     Ok(line) => Ok(line),
                     Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
                     Err(error) => Err(error.to_string()),
@@ -119,14 +149,20 @@ impl Input {
     }
 }
 
-/// Takes the line that was just typed off the screen, unless it fills more than one there.
+/// Takes the line that was just typed off the screen.
 fn erase(line: &str) {
-    const NARROW: usize = 76;
-    if line.chars().count() < NARROW {
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(b"\x1b[1A\r\x1b[2K");
-        let _ = stdout.flush();
-    }
+    /// Most terminals that do not say how wide they are.
+    const USUAL: usize = 80;
+    let rows = rows(line, terminal::columns().unwrap_or(USUAL));
+    let mut stdout = io::stdout().lock();
+    let _ = write!(stdout, "\x1b[{rows}A\r\x1b[J");
+    let _ = stdout.flush();
+}
+
+/// How many rows a line fills behind its prompt, with the one that the cursor goes to if the last one is
+/// full.
+fn rows(line: &str, columns: usize) -> usize {
+    (PROMPT.width() + line.width()) / columns.max(1) + 1
 }
 
 #[cfg(test)]
@@ -142,12 +178,44 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_lacks_its_slash_is_not_said_to_everybody() {
+        for line in ["quit", " list ", "msg bob hi", "help"] {
+            assert!(matches!(read_typed(line), Wish::Wrong(_)), "{line}");
+            // A script means what it says.
+            assert!(matches!(read(line), Wish::Say { .. }), "{line}");
+        }
+        let said = |text| Wish::Say { to: None, text };
+        assert_eq!(read_typed("/say quit"), said("quit"));
+        assert_eq!(read_typed("//quit"), said("/quit"));
+        assert_eq!(read_typed("quite right"), said("quite right"));
+        assert_eq!(read_typed("/quit"), Wish::Quit);
+    }
+
+    #[test]
+    fn a_line_fills_as_many_rows_as_it_is_wide() {
+        assert_eq!(rows("", 10), 1);
+        assert_eq!(rows("1234567", 10), 1);
+        assert_eq!(rows("12345678", 10), 2);
+        assert_eq!(rows("123456789", 10), 2);
+        assert_eq!(rows("日本日本", 10), 2);
+    }
+
+    #[test]
     fn commands_are_read() {
         assert_eq!(read("/list"), Wish::List);
+        assert_eq!(read("/help"), Wish::Help);
         assert_eq!(read("/quit "), Wish::Quit);
         let (to, text) = (Some("bob"), "how are  you");
         assert_eq!(read("/msg bob how are  you"), Wish::Say { to, text });
-        for wrong in ["/msg", "/msg bob", "/msg  ", "/quit now", "/dance", "/"] {
+        for wrong in [
+            "/msg",
+            "/msg bob",
+            "/msg  ",
+            "/quit now",
+            "/say",
+            "/dance",
+            "/",
+        ] {
             assert!(matches!(read(wrong), Wish::Wrong(_)), "{wrong}");
         }
     }

@@ -25,6 +25,9 @@ const AWAY: Duration = Duration::from_secs(3);
 /// How long one waits for the others to hear that one leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// How long one look at the members may take.
+const GLANCE: Duration = Duration::from_secs(2);
+
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// The room, for one member.
@@ -72,6 +75,12 @@ impl Room {
 
     pub(crate) async fn members(&self) -> Result<Vec<String>, Failure> {
         insist(|| self.chat.members(within(ATTEMPT))).await
+    }
+
+    /// The members, if they can be asked for just now.
+    pub(super) async fn glance(&self) -> Option<Vec<String>> {
+        let members = self.chat.members(within(GLANCE)).await;
+        members.ok()?.ok()
     }
 
     /// Says something, once.

@@ -2,8 +2,8 @@
 
 use super::{line, who};
 use crate::{
-    failure::{Exit, Failure},
-    output::{Output, say, to_json},
+    failure::{Exit, Failure, note},
+    output::{Output, to_json},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::{clean, interfaces::chat::Message};
@@ -30,6 +30,10 @@ pub(crate) struct Entry<'m> {
     to: Option<&'m str>,
     text: &'m str,
 }
+
+/// What there is to type.
+const COMMANDS: &str =
+    "/list  /msg NAME TEXT  /say TEXT  /help  /quit; anything else is said to all";
 
 const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
@@ -82,9 +86,20 @@ impl Screen {
         match self.is_terminal() {
             true => {
                 self.list(members)?;
-                self.print(&format!("{DIM}/list  /msg NAME TEXT  /quit{PLAIN}"))
+                self.help()
             }
             false => Ok(()),
+        }
+    }
+
+    /// Tells what there is to type.
+    pub(super) fn help(&self) -> Result<(), Failure> {
+        match self {
+            Self::Terminal(_) => self.print(&format!("{DIM}{COMMANDS}{PLAIN}")),
+            Self::Lines { .. } => {
+                note(COMMANDS);
+                Ok(())
+            }
         }
     }
 
@@ -113,7 +128,7 @@ impl Screen {
                 let sentence = clean::line(sentence);
                 drop(self.print(&format!("{DIM}{sentence}{PLAIN}")));
             }
-            Self::Lines { .. } => say("note", sentence),
+            Self::Lines { .. } => note(sentence),
         }
     }
 

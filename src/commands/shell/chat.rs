@@ -2,7 +2,7 @@
 
 use super::screen::Screen;
 use crate::{
-    commands::chat::{OBJECT, Room, clock, entry, line},
+    commands::chat::{OBJECT, Room, clock, entry, line, tell_comings},
     failure::Failure,
     nameservers::explain,
     output::to_json,
@@ -52,7 +52,18 @@ impl Membership {
             screen: Arc::clone(screen),
             json,
         };
-        let listening = tokio::spawn(listener.listen(welcome.head));
+        let listening = tokio::spawn(async move {
+            let screen = Arc::clone(&listener.screen);
+            let note = move |sentence: String| {
+                let screen = Arc::clone(&screen);
+                async move { screen.announce(&format!("-- {sentence}")).await }
+            };
+            tokio::select! {
+                () = listener.listen(welcome.head) => {}
+                never = tell_comings(&listener.room, welcome.members, note),
+                    if listener.screen.is_terminal() => match never {},
+            }
+        });
         Ok(Self {
             room,
             json,
@@ -99,7 +110,7 @@ struct Listener {
 }
 
 impl Listener {
-    async fn listen(self, mut after: u64) {
+    async fn listen(&self, mut after: u64) {
         loop {
             let away = || self.note("the chat is away; waiting".to_owned());
             match self.room.receive(after, away).await {

@@ -4,6 +4,7 @@ use super::words::split;
 use crate::{
     commands::submit::Options,
     failure::{Failure, from_clap},
+    mistyped::meant,
     nearest::nearest,
 };
 use clap::Parser;
@@ -52,8 +53,14 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "/msg",
         usage: "NAME TEXT…",
-        summary: "say something to one member; a line without a slash is said to all",
+        summary: "say something to one member; a line that is no command is said to all",
         operands: &[Operand::Member, Operand::Text],
+    },
+    Spec {
+        name: "/say",
+        usage: "TEXT…",
+        summary: "say something to all, also what looks like a command",
+        operands: &[Operand::Text],
     },
     Spec {
         name: "/history",
@@ -235,6 +242,12 @@ pub(super) fn parse(line: &str) -> Result<Option<Command>, Failure> {
     // Two slashes stand for one that does not begin a command.
     if !line.starts_with('/') || line.starts_with("//") {
         let text = line.strip_prefix('/').unwrap_or(line).to_owned();
+        let names = SPECS.iter().map(|spec| spec.name.trim_start_matches('/'));
+        if let Some(command) = meant(line, names).filter(|_| !line.starts_with('/')) {
+            let sentence = format!("'{line}' was not said, as it looks like a command");
+            let hint = format!("did you mean '/{command}'? To say it to all: /say {line}");
+            return Err(Failure::usage(sentence).hint(hint));
+        }
         return Ok(Some(Command::Say { text }));
     }
     let (name, rest) = first_word(line);
@@ -253,6 +266,11 @@ fn command(spec: &'static Spec, rest: &str) -> Result<Command, Failure> {
             require(spec, &[to, text])?;
             let (to, text) = (to.to_owned(), text.to_owned());
             Command::Message { to, text }
+        }
+        "/say" => {
+            require(spec, &[rest])?;
+            let text = rest.to_owned();
+            Command::Say { text }
         }
         "/history" => Command::History {
             count: words()?.number()?,

@@ -7,10 +7,11 @@ use super::{
     submitting::Submitted,
 };
 use crate::{
-    arguments::{Signature, Source},
-    commands::{call::call, describe, list, workers},
+    arguments::{Arguments, Signature, Source},
+    commands::{self, describe, list, workers},
     failure::Failure,
     nameservers,
+    objects::Lookup,
     output::to_json,
 };
 use pyroxene_client::Client;
@@ -121,7 +122,8 @@ impl Session {
     }
 
     async fn describe(&self, object: &str) -> Result<(), Failure> {
-        let description = describe::description(&self.client, object, self.timeout).await?;
+        let description =
+            describe::description(&self.client, object, self.timeout, Lookup::default()).await?;
         self.screen.print(&match self.json {
             true => to_json(&description)?,
             false => describe::to_text(object, &description),
@@ -131,7 +133,13 @@ impl Session {
     async fn call(&self, asked: &Call) -> Result<(), Failure> {
         let (object, method) = (&asked.object, &asked.method);
         let read = |signature: Signature<'_>| read_values(signature, method, &asked.arguments);
-        let called = call(&self.client, object, method, self.timeout, read).await?;
+        let call = commands::call::Call {
+            object,
+            method,
+            timeout: self.timeout,
+            lookup: Lookup::default(),
+        };
+        let called = call.make(&self.client, read).await?;
         match self.json {
             true => self.screen.print(&called.to_json()?),
             false => self.screen.print_result(&called.answered.response),
@@ -144,7 +152,7 @@ fn read_values(
     signature: Signature<'_>,
     method: &str,
     arguments: &CallArguments,
-) -> Result<Map<String, Value>, Failure> {
+) -> Result<Arguments, Failure> {
     match arguments {
         CallArguments::Words(words) => signature.read_words(words, read_file),
         CallArguments::Values(words) => match as_list(signature, words) {
@@ -154,7 +162,7 @@ fn read_values(
         CallArguments::Text(text) => match signature.parameters() {
             [only] if signature.takes_string(only) => {
                 let value = Value::String(text.clone());
-                Ok(Map::from_iter([(only.name.clone(), value)]))
+                Ok(Map::from_iter([(only.name.clone(), value)]).into())
             }
             _ => Err(Failure::usage(format!(
                 "{method} does not take one text; use '/call'"
@@ -227,7 +235,7 @@ mod tests {
     ) -> Result<Value, String> {
         let signature = Signature::find(description, "it", method).unwrap();
         read_values(signature, method, arguments)
-            .map(Value::Object)
+            .map(|arguments| serde_json::to_value(arguments).unwrap())
             .map_err(|failure| failure.sentence.unwrap())
     }
 

@@ -12,13 +12,15 @@ use crate::{
     commands::{
         call::result_text,
         submit::values,
-        tasks::{Changed, HEADINGS, Shown, describe, row, shortened},
+        tasks::{Changed, HEADINGS, Shown, describe, row, short_ids, shortened},
     },
     failure::{Exit, Failure},
-    output::{table, to_json},
+    objects::Lookup,
+    output::{now_ms, to_json},
+    table::table,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use pyroxene_client::{Client, NewTask, TaskHandle};
+use pyroxene_client::{Client, NewTask, TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Task, TaskId, TaskState};
 use serde_json::json;
 use std::{
@@ -123,7 +125,11 @@ struct End {
 impl End {
     /// Waits until a task has ended.
     async fn of(handle: TaskHandle) -> Self {
-        let outcome = handle.wait_text().await;
+        let mut outcome = handle.wait_text().await;
+        // While no name server answers, it goes on being waited for.
+        while let Err(TaskError::Unavailable { .. }) = outcome {
+            outcome = handle.wait_text().await;
+        }
         let id = handle.id().clone();
         Self {
             task: handle.show().await.ok(),
@@ -270,7 +276,13 @@ impl Session {
             let texts: Vec<String> = tasks.iter().map(describe).collect();
             return self.screen.print(&texts.concat());
         }
-        let rows: Vec<_> = tasks.iter().map(with_result).collect();
+        let now_ms = now_ms();
+        let ids = short_ids(&tasks).into_iter();
+        let rows: Vec<_> = tasks
+            .iter()
+            .zip(ids)
+            .map(|(task, id)| with_result(task, id, now_ms))
+            .collect();
         self.screen.print(&table(HEADINGS, &rows))
     }
 
@@ -288,13 +300,21 @@ impl Session {
 
 async fn new_task(client: &Client, submit: &Submit) -> Result<NewTask, Failure> {
     let (object, method) = (&submit.object, &submit.method);
-    let values = values(client, object, method, &submit.arguments, read_file).await?;
+    let values = values(
+        client,
+        Lookup::default(),
+        object,
+        method,
+        &submit.arguments,
+        read_file,
+    )
+    .await?;
     Ok(submit.options.new_task(object, method, values))
 }
 
 /// A row of a task, with the beginning of its result.
-fn with_result(task: &Task) -> [String; 6] {
-    let mut row = row(task);
+fn with_result(task: &Task, id: &str, now_ms: u64) -> [String; 7] {
+    let mut row = row(task, id, now_ms);
     if let (TaskState::Succeeded, Some(result)) = (task.state, &task.result) {
         let [.., detail] = &mut row;
         *detail = shortened(&result_text(result), 60);

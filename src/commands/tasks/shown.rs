@@ -1,6 +1,10 @@
 //! Tasks as JSON and as text.
 
-use crate::{commands::call::raw, failure::Failure, output::rfc3339};
+use crate::{
+    commands::call::raw,
+    failure::Failure,
+    output::{local, rfc3339},
+};
 use pyroxene_common::{
     clean,
     interfaces::tasks::{Attempt, Outcome, Progress, Task, TaskState},
@@ -94,21 +98,78 @@ fn shown_attempt(attempt: &Attempt) -> ShownAttempt<'_> {
     }
 }
 
-/// What stands above the rows.
-pub(crate) const HEADINGS: [&str; 6] = ["ID", "STATE", "CALL", "WORKER", "SUBMITTED", "DETAIL"];
+/// What stands above the rows: how long ago a task was submitted, and how long its last attempt took or
+/// has taken so far.
+pub(crate) const HEADINGS: [&str; 7] = ["ID", "STATE", "CALL", "WORKER", "AGE", "TOOK", "DETAIL"];
 
 /// A task as a row of a table.
-pub(crate) fn row(task: &Task) -> [String; 6] {
+pub(crate) fn row(task: &Task, id: &str, now_ms: u64) -> [String; 7] {
     let last = task.attempts.last();
     let worker = last.and_then(|attempt| attempt.worker.clone());
+    let took = last.map(|attempt| {
+        let ended = attempt.ended_ms.unwrap_or(now_ms);
+        short_duration(ended.saturating_sub(attempt.started_ms))
+    });
     [
-        task.id.to_string(),
+        id.to_owned(),
         task.state.to_string(),
         format!("{}.{}", task.object, task.method),
         worker.unwrap_or_default(),
-        rfc3339(task.submitted_ms),
+        age(now_ms.saturating_sub(task.submitted_ms)),
+        took.unwrap_or_default(),
         detail(task),
     ]
+}
+
+/// The beginnings of tasks' ids, which are enough to tell them from each other. An id begins with the
+/// time of its submission, to the millisecond, so this is enough to tell them from most others too.
+pub(crate) fn short_ids(tasks: &[Task]) -> Vec<&str> {
+    /// The digits of the time and the dash between them.
+    const TIME: usize = 13;
+    let mut sorted: Vec<&str> = tasks.iter().map(|task| &*task.id.0).collect();
+    sorted.sort_unstable();
+    let common = |one: &str, other: &str| {
+        one.bytes()
+            .zip(other.bytes())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    let shared = sorted
+        .iter()
+        .zip(sorted.iter().skip(1))
+        .map(|(one, next)| common(one, next));
+    let length = shared.max().map_or(TIME, |shared| TIME.max(shared + 1));
+    tasks
+        .iter()
+        .map(|task| task.id.0.get(..length).unwrap_or(&task.id.0))
+        .collect()
+}
+
+/// A time span in one unit: `7s`, `12m`, `3h`, `9d`.
+fn age(ms: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
+    let seconds = ms / 1000;
+    let unit = UNITS.iter().find(|(length, _)| seconds >= *length);
+    let (length, unit) = unit.unwrap_or(&(1, "s"));
+    format!("{}{unit}", seconds / length)
+}
+
+/// A time span to three digits or so: `12ms`, `1.24s`, `3m5s`.
+fn short_duration(ms: u64) -> String {
+    match ms {
+        ..1000 => format!("{ms}ms"),
+        1000..60_000 => {
+            format!("{:.3}", ms as f64 / 1000.0)
+                .chars()
+                .take(4)
+                .collect::<String>()
+                .trim_end_matches(['0', '.'])
+                .to_owned()
+                + "s"
+        }
+        60_000..3_600_000 => format!("{}m{}s", ms / 60_000, ms % 60_000 / 1000),
+        _ => format!("{}h{}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
 }
 
 /// What else there is to say of a task in a few words.
@@ -117,7 +178,7 @@ fn detail(task: &Task) -> String {
         (TaskState::Running, Some(progress), _) => progress_text(progress),
         (TaskState::Failed, _, Some(error)) => shortened(&error.sentence, 60),
         (TaskState::Queued, ..) if task.due_ms > task.submitted_ms => {
-            format!("due {}", rfc3339(task.due_ms))
+            format!("due {}", local(task.due_ms))
         }
         _ => String::new(),
     }
@@ -153,16 +214,16 @@ pub(crate) fn describe(task: &Task) -> String {
     if let Some(arguments) = &task.arguments {
         line("args", &shortened(arguments, LONGEST));
     }
-    let submitted = rfc3339(task.submitted_ms);
+    let submitted = local(task.submitted_ms);
     match task.submitter.as_str() {
         "" => line("submitted", &submitted),
         submitter => line("submitted", &format!("{submitted} by {submitter}")),
     }
     if task.due_ms > task.submitted_ms {
-        line("due", &rfc3339(task.due_ms));
+        line("due", &local(task.due_ms));
     }
     if let Some(deadline) = task.deadline_ms {
-        line("deadline", &rfc3339(deadline));
+        line("deadline", &local(deadline));
     }
     if task.priority != 0 {
         line("priority", &task.priority.to_string());
@@ -178,7 +239,7 @@ pub(crate) fn describe(task: &Task) -> String {
         line("attempt", &(attempts + &attempt_text(attempt)));
     }
     if let Some(ended) = task.ended_ms {
-        line("ended", &rfc3339(ended));
+        line("ended", &local(ended));
     }
     if let Some(result) = &task.result {
         line("result", &shortened(result, LONGEST));
@@ -189,16 +250,16 @@ pub(crate) fn describe(task: &Task) -> String {
     text
 }
 
-/// `w1, from 2026-01-02T03:04:05.678Z, after 1.2s lost: worker w1 is gone`.
+/// `w1, from 2026-01-02 03:04:05.678, after 1.2s lost: worker w1 is gone`.
 fn attempt_text(attempt: &Attempt) -> String {
     let worker = attempt.worker.as_deref().unwrap_or("no worker yet");
-    let mut text = format!("{worker}, from {}", rfc3339(attempt.started_ms));
+    let mut text = format!("{worker}, from {}", local(attempt.started_ms));
     let Some(outcome) = attempt.outcome else {
         return text + ", runs";
     };
     if let Some(ended) = attempt.ended_ms {
-        let took = std::time::Duration::from_millis(ended.saturating_sub(attempt.started_ms));
-        let _ = write!(text, ", after {}", humantime::format_duration(took));
+        let took = short_duration(ended.saturating_sub(attempt.started_ms));
+        let _ = write!(text, ", after {took}");
     }
     let _ = write!(text, " {}", outcome_name(outcome));
     if let Some(reason) = &attempt.reason {

@@ -1,5 +1,8 @@
 use super::*;
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    output::local,
+};
 use clap::Parser;
 use pyroxene_common::interfaces::tasks::{
     Attempt, Failure as TaskFailure, Outcome, Progress, Task,
@@ -104,15 +107,18 @@ fn a_result_is_json_and_a_list_has_neither_it_nor_the_arguments() {
 
 #[test]
 fn a_person_reads_each_attempt_with_its_reason() {
-    let expected = "0190-1 failed
+    let [t0, t1, t2, t3, t9] = [0, 1000, 2500, 3500, 9000].map(|ms| local(1_700_000_000_000 + ms));
+    let expected = format!(
+        "0190-1 failed
   call       shop.buy
-  args       {\"item\":\"tea\",\"count\":12345678901234567890123}
-  submitted  2023-11-14T22:13:20.000Z by ana
-  attempt    1 of 3: w1, from 2023-11-14T22:13:20.000Z, after 2s lost: worker w1 is gone
-  attempt    2 of 3: w2, from 2023-11-14T22:13:22.500Z, after 1s failed
-  ended      2023-11-14T22:13:23.500Z
+  args       {{\"item\":\"tea\",\"count\":12345678901234567890123}}
+  submitted  {t0} by ana
+  attempt    1 of 3: w1, from {t0}, after 2s lost: worker w1 is gone
+  attempt    2 of 3: w2, from {t2}, after 1s failed
+  ended      {t3}
   error      sold out
-";
+"
+    );
     assert_eq!(describe(&failed()), expected);
     let mut running = Task {
         state: TaskState::Running,
@@ -127,16 +133,18 @@ fn a_person_reads_each_attempt_with_its_reason() {
     };
     running.attempts.truncate(1);
     running.attempts[0].outcome = None;
-    let expected = "0190-1 running
+    let expected = format!(
+        "0190-1 running
   call       shop.buy
-  submitted  2023-11-14T22:13:20.000Z by ana
-  due        2023-11-14T22:13:21.000Z
-  deadline   2023-11-14T22:13:29.000Z
+  submitted  {t0} by ana
+  due        {t1}
+  deadline   {t9}
   priority   2
   only at    w2
   progress   25% weighing
-  attempt    1 of 3: w1, from 2023-11-14T22:13:20.000Z, runs
-";
+  attempt    1 of 3: w1, from {t0}, runs
+"
+    );
     assert_eq!(describe(&running), expected);
 }
 
@@ -148,17 +156,18 @@ fn a_row_says_what_matters_in_its_state() {
             due_ms: 1_700_000_001_000,
             ..failed()
         };
-        let [id, shown, call, worker, _, detail] = row(&task);
-        assert_eq!(
-            (id.as_str(), call.as_str(), worker.as_str()),
-            ("0190-1", "shop.buy", "w2")
-        );
+        let [id, shown, call, worker, age, took, detail] = row(&task, "0190", 1_700_000_130_000);
+        assert_eq!([id, call, worker], ["0190", "shop.buy", "w2"]);
+        assert_eq!([age, took], ["2m", "1s"]);
         assert_eq!(shown, state.name());
         detail
     };
     assert_eq!(detail(TaskState::Running), "25% weighing");
     assert_eq!(detail(TaskState::Failed), "sold out");
-    assert_eq!(detail(TaskState::Queued), "due 2023-11-14T22:13:21.000Z");
+    assert_eq!(
+        detail(TaskState::Queued),
+        format!("due {}", local(1_700_000_001_000))
+    );
     assert_eq!(detail(TaskState::Succeeded), "");
     let long = Task {
         error: Some(TaskFailure {
@@ -167,8 +176,33 @@ fn a_row_says_what_matters_in_its_state() {
         }),
         ..failed()
     };
-    let [.., detail] = row(&long);
-    assert_eq!(detail, format!("{}…", "a ".repeat(30)));
+    let [.., detail] = row(&long, "0190", 0);
+    assert_eq!(detail, format!("{}…", "a\\n".repeat(20)));
+}
+
+#[test]
+fn short_ids_tell_tasks_apart() {
+    let listed = |ids: &[&str]| {
+        let task = |id: &&str| Task {
+            id: TaskId((*id).to_owned()),
+            ..failed()
+        };
+        let tasks: Vec<_> = ids.iter().map(task).collect();
+        let short = short_ids(&tasks).into_iter();
+        short.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (one, other, near) = (
+        "0199e5a3-1234-7abc-8def-000000000001",
+        "0199e5a3-1235-7abc-8def-000000000001",
+        "0199e5a3-1235-7abd-8def-000000000001",
+    );
+    assert_eq!(listed(&[one, other]), ["0199e5a3-1234", "0199e5a3-1235"]);
+    assert_eq!(
+        listed(&[near, other]),
+        ["0199e5a3-1235-7abd", "0199e5a3-1235-7abc"]
+    );
+    assert_eq!(listed(&["0190"]), ["0190"]);
+    assert!(listed(&[]).is_empty());
 }
 
 fn verb(words: &[&str]) -> Result<Verb, clap::Error> {

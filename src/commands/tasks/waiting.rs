@@ -3,10 +3,10 @@
 use super::{progress::Progress, shown::Shown};
 use crate::{
     commands::call::print_result,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, note},
     output::print_json,
 };
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use pyroxene_client::{TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Status, Task};
 use std::time::Duration;
@@ -21,18 +21,28 @@ pub(crate) struct Waiting {
     pub(crate) json: bool,
 }
 
+/// What is heard of a task that is waited for.
+enum News {
+    Status(Status),
+    /// No name server answers, and the wait goes on.
+    Away(TaskError),
+    End(TaskError),
+}
+
 impl Waiting {
     /// Waits for all, and prints each in its turn. What becomes of one does not end the wait for the
-    /// others; the first failure is told at the end, the others as they come.
+    /// others, and that no name server answers ends none; the first failure is told at the end, the
+    /// others as they come.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let until = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut progress = Progress::new(self.tasks.len());
         let mut updates = stream::select_all(self.tasks.iter().enumerate().map(|(index, task)| {
-            let updates = task.updates().map(move |update| (index, update));
-            Box::pin(updates)
+            let news = news(task).map(move |news| (index, news));
+            Box::pin(news)
         }));
         let mut ends: Vec<Option<Result<Status, TaskError>>> = vec![None; self.tasks.len()];
         let mut first_failure = None;
+        let mut is_away = false;
         let mut turn = 0;
         while let Some(task) = self.tasks.get(turn) {
             let Some(end) = ends.get_mut(turn).and_then(Option::take) else {
@@ -43,13 +53,24 @@ impl Waiting {
                         Err(_) => return Err(not_in_time(task)),
                     },
                 };
-                let Some((index, update)) = update else { break };
-                if let Ok(status) = &update {
-                    progress.advance(index, status);
-                }
-                let goes_on = matches!(&update, Ok(status) if !status.state.is_final());
-                if let Some(end) = ends.get_mut(index).filter(|_| !goes_on) {
-                    *end = Some(update);
+                let Some((index, news)) = update else { break };
+                let told_away = is_away;
+                is_away = matches!(news, News::Away(_));
+                let end = match news {
+                    News::Status(status) => {
+                        progress.advance(index, &status);
+                        status.state.is_final().then_some(Ok(status))
+                    }
+                    News::Away(error) => {
+                        if !told_away {
+                            progress.aside(|| note(&goes_on(task, &error)));
+                        }
+                        None
+                    }
+                    News::End(error) => Some(Err(error)),
+                };
+                if let Some(slot) = ends.get_mut(index).filter(|_| end.is_some()) {
+                    *slot = end;
                 }
                 continue;
             };
@@ -74,7 +95,10 @@ impl Waiting {
     ) -> Result<(), Failure> {
         let outcome = task.result(end?).await;
         if self.json {
-            let whole: Task = task.show().await?;
+            let whole: Task = task
+                .show()
+                .await
+                .map_err(|error| of_task(task, error.into()))?;
             progress.aside(|| print_json(&Shown::new(&whole)?))?;
         }
         let result = outcome?;
@@ -83,6 +107,23 @@ impl Waiting {
             false => progress.aside(|| print_result(&result)),
         }
     }
+}
+
+/// How a task is, until it has ended, however long no name server answers.
+fn news(task: &TaskHandle) -> impl Stream<Item = News> + '_ {
+    stream::unfold(Some(task.updates()), move |updates| async move {
+        let mut updates = updates?;
+        Some(match updates.next().await? {
+            Ok(status) => (News::Status(status), Some(updates)),
+            // It has been asked for about as long as somebody wants to hear nothing.
+            Err(error @ TaskError::Unavailable { .. }) => (News::Away(error), Some(task.updates())),
+            Err(error) => (News::End(error), None),
+        })
+    })
+}
+
+fn goes_on(task: &TaskHandle, error: &TaskError) -> String {
+    format!("still waiting for task {}: {error}", task.id())
 }
 
 fn of_task(task: &TaskHandle, failure: Failure) -> Failure {

@@ -141,3 +141,74 @@ async fn a_deadline_that_passes_is_exit_code_5() {
     let ran = broker.run(&words).await;
     assert!(ran.error(5).contains("deadline"), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_fits_no_parameter_is_no_value() {
+    let broker = Broker::start().workers(1).await;
+    let ran = broker.run(&["call", "text", "uppercase", "txt=b"]).await;
+    assert_eq!(ran.error(2), "uppercase has no parameter 'txt'");
+    assert_eq!(ran.hint(), "did you mean 'text'?");
+    let ran = broker
+        .run(&["call", "text", "uppercase", "text=txt=b"])
+        .await;
+    assert_eq!(ran.out(), "TXT=B");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_keep_their_sign_and_every_digit() {
+    let broker = Broker::start().workers(1).await;
+    for (words, expected) in [
+        (&["calculator", "sort", "[0, -0.0]"][..], "[-0.0,0]"),
+        (&["calculator", "min", "[0, -0.0]"], "-0.0"),
+        (
+            &[
+                "calculator",
+                "matrix_multiply",
+                "[[-1, 1]]",
+                "[[0], [-0.0]]",
+            ],
+            "[[-0.0]]",
+        ),
+        (
+            &["echo", "echo", "data=123456789012345678901234567890"],
+            "123456789012345678901234567890",
+        ),
+        (
+            &["echo", "echo", r#"{"a": [1.10, 18446744073709551616]}"#],
+            r#"{"a":[1.10,18446744073709551616]}"#,
+        ),
+    ] {
+        let words = [&["call"], words].concat();
+        assert_eq!(broker.run(&words).await.out(), expected, "{words:?}");
+    }
+    let mapped = broker
+        .feed(&["map", "echo", "echo"], "18446744073709551616\n")
+        .await;
+    assert_eq!(mapped.out(), "18446744073709551616");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_has_to_wait_for_workers_that_may_come_back() {
+    // It would take an hour to say that nobody hosts an object.
+    let broker = Broker::start().nameserver_flags(&["--settle", "1h"]).await;
+    for words in [
+        &["call", "teapot", "brew"][..],
+        &["describe", "teapot"],
+        &["map", "teapot", "brew"],
+    ] {
+        let ran = broker.run(&[words, &["--no-wait"]].concat()).await;
+        assert!(
+            ran.error(3).contains("no live worker hosts it now"),
+            "{ran:?}"
+        );
+    }
+    let ran = broker
+        .run(&["call", "teapot", "brew", "--timeout", "300ms"])
+        .await;
+    assert!(ran.error(3).contains("has just started"), "{ran:?}");
+    let broker = Broker::start().nameserver_flags(&["--settle", "0s"]).await;
+    let ran = broker
+        .run(&["call", "teapot", "brew", "--timeout", "1h"])
+        .await;
+    assert!(ran.error(3).contains("no live worker"), "{ran:?}");
+}

@@ -67,3 +67,20 @@ async fn a_daemon_that_cannot_start_says_why() {
         assert!(told, "{words:?}: {ran:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_knows_what_no_name_server_would_accept() {
+    let dir = TempDir::new().unwrap();
+    // Nobody is there to refuse it.
+    let nobody = ["--nameserver", "127.0.0.1:1"];
+    for (flag, value, expected) in [
+        ("--name", "a b", "white space"),
+        ("--name", "", "empty"),
+        ("--ttl", "1ns", "500ms"),
+        ("--ttl", "2m", "60s"),
+    ] {
+        let words = [&["worker", flag, value], &nobody[..]].concat();
+        let ran = Ran::in_dir(dir.path(), &words).await;
+        assert!(ran.error(2).contains(expected), "{value}: {ran:?}");
+    }
+}

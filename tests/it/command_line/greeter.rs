@@ -78,7 +78,7 @@ async fn a_users_own_object_is_called_and_described_like_any_other() {
     for line in [
         "Example.greeter: Example.Greeter version 1",
         "hello(name: string) -> string",
-        "greet_all(names: [string], loudly: boolean) -> [string] or an error",
+        "greet_all(names: [string], loudly: boolean) -> [string] or an error: string",
         "    A greeting for `name`.",
     ] {
         assert!(

@@ -1,6 +1,6 @@
 //! The commands that look around, for people and for scripts.
 
-use crate::harness::{Broker, OBJECTS};
+use crate::harness::{Broker, OBJECTS, Ran};
 use serde_json::{Value, json};
 
 /// The first word of every line below the headings.
@@ -171,4 +171,48 @@ async fn a_static_name_is_registered_called_and_removed() {
             .error(3)
             .contains("mirror")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_nothing_says_so() {
+    let broker = Broker::start().workers(1).await;
+    let ran = broker.run(&["list", "nothing"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
+    assert!(
+        ran.stderr
+            .starts_with("note: there is no object whose name begins"),
+        "{ran:?}"
+    );
+    assert_eq!(broker.run(&["list", "nothing", "--json"]).await.out(), "[]");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn describe_shows_the_fields_of_types_and_of_errors() {
+    let broker = Broker::start().workers(1).await;
+    let ran = broker.run(&["describe", "calculator"]).await;
+    assert!(
+        ran.out().contains("or an error: CalculatorError"),
+        "{ran:?}"
+    );
+    assert!(ran.out().contains("\nTypes:\n"), "{ran:?}");
+    assert!(ran.out().contains("CalculatorError"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn completion_knows_the_objects_and_their_methods() {
+    let broker = Broker::start().workers(1).await;
+    let addresses = broker.addresses();
+    let complete = async |words: &[&str]| {
+        let before = ["--", "pyroxene", "call", "--nameserver", &addresses];
+        let words = [&before, words].concat();
+        let variables = [("PYROXENE_COMPLETE", "fish")];
+        let ran = Ran::with(broker.dir(), &variables, &words).await;
+        let lines = ran.out().lines();
+        let names = lines.filter_map(|line| line.split('\t').next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(complete(&["cal"]).await, ["calculator"]);
+    assert_eq!(complete(&["calculator", "fac"]).await, ["factorial"]);
+    let ran = Ran::in_dir(broker.dir(), &["completions", "bash"]).await;
+    assert!(ran.out().contains("PYROXENE_COMPLETE"), "{ran:?}");
 }

@@ -98,3 +98,12 @@ async fn a_line_that_fails_ends_a_map_unless_it_is_to_keep_going() {
     assert_eq!((lines.len(), lines[0], lines[2]), (3, "\"6\"", "\"24\""));
     assert!(lines[1].starts_with(r#"{"error":"n is 2000000"#), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_reads_a_pipe_and_bare_text() {
+    let broker = Broker::start().workers(1).await;
+    let words = ["map", "text", "uppercase"];
+    let ran = broker.feed(&words, "hello there\n\n12\n\"quoted\"\n").await;
+    let lines: Vec<&str> = ran.out().lines().collect();
+    assert_eq!(lines, [r#""HELLO THERE""#, r#""12""#, r#""QUOTED""#]);
+}

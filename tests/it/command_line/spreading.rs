@@ -48,7 +48,8 @@ async fn what_is_wrong_is_said_in_a_sentence() {
     let ran = broker.run(&["sort", "--input", "missing"]).await;
     assert!(ran.error(2).starts_with("cannot read missing: "), "{ran:?}");
     let ran = broker.feed(&["sort", "--json"], "1\n").await;
-    assert!(ran.error(2).contains("--output FILE"), "{ran:?}");
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("--output FILE"), "{ran:?}");
     let ran = broker.feed(&["sort", "--output", "no/where"], "1\n").await;
     assert!(
         ran.error(1).starts_with("cannot write no/where: "),

@@ -148,3 +148,38 @@ async fn up_goes_on_without_a_worker_that_dies() {
         assert_eq!(ran.json()["worker"], "w2");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_says_where_its_state_is_what_is_left_there_and_who_speaks() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("state.db");
+    let store = format!("sqlite:{}", file.display());
+    let flags = ["--store", &store];
+    let (mut up, told) = up_with(&dir, &flags).await;
+    assert_eq!(
+        (&told["store"], &told["waiting"]),
+        (&store.as_str().into(), &0.into())
+    );
+    let addresses = addresses(&told);
+    let submit = [
+        "submit",
+        "--delay",
+        "1h",
+        "echo",
+        "whoami",
+        "--nameserver",
+        &addresses,
+    ];
+    Ran::in_dir(dir.path(), &submit).await.out();
+    up.terminate().await;
+    let log = up.log();
+    for name in ["w1  ", "w2  ", "nameserver 1  ", "nameserver 2  "] {
+        assert!(
+            log.lines().any(|line| line.starts_with(name)),
+            "{name}: {log}"
+        );
+    }
+    assert!(!log.contains("WARN"), "{log}");
+    let (_up, told) = up_with(&dir, &flags).await;
+    assert_eq!(told["waiting"], 1);
+}

@@ -103,7 +103,18 @@ impl Ran {
 
 /// Starts a command of the program in `dir`, which goes on while the test does.
 pub(crate) fn start_command(dir: &Path, subcommand: &str, arguments: &[&str]) -> Process {
+    start_command_with(dir, &[], subcommand, arguments)
+}
+
+/// The same, with these variables in its environment.
+pub(crate) fn start_command_with(
+    dir: &Path,
+    environment: &[(&str, &str)],
+    subcommand: &str,
+    arguments: &[&str],
+) -> Process {
     let mut command = process::command(Path::new(PYROXENE), dir);
+    command.envs(environment.iter().copied());
     command.arg(subcommand).args(arguments).current_dir(dir);
     Process::start(subcommand, command, dir)
 }

@@ -161,7 +161,7 @@ pub(crate) async fn host() {
         .nameserver(std::env::var(NAMESERVERS).unwrap())
         .host(OBJECT, Ledger, entries.clone());
     if std::env::var(WANTS_LEAD).is_ok() {
-        builder = builder.exclusive(true).host(LEAD, Ledger, entries);
+        builder = builder.host_exclusive(LEAD, Ledger, entries);
     }
     if let Ok(address) = std::env::var(ADVERTISE) {
         builder = builder.advertise(address.parse::<Endpoint>().unwrap());

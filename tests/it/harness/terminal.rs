@@ -35,6 +35,11 @@ impl Terminal {
     /// Runs a client command on a broker, at a terminal of its own. Gives the terminal's modes before
     /// that too.
     pub(crate) fn start(broker: &Broker, arguments: &[&str]) -> (Self, Modes) {
+        Self::of_width(100, broker, arguments)
+    }
+
+    /// The same, with a terminal of so many columns.
+    pub(crate) fn of_width(columns: u16, broker: &Broker, arguments: &[&str]) -> (Self, Modes) {
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&outer).unwrap();
         unlockpt(&outer).unwrap();
@@ -43,7 +48,7 @@ impl Terminal {
         let inner = rustix::fs::open(name, flags, Mode::empty()).unwrap();
         let size = Winsize {
             ws_row: 30,
-            ws_col: 100,
+            ws_col: columns,
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
@@ -95,6 +100,24 @@ impl Terminal {
             shown.contains(text).then_some(()).ok_or(shown)
         })
         .await;
+    }
+
+    /// What was shown until now.
+    pub(crate) fn shown_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    /// Everything that was shown by the time the command had ended.
+    pub(crate) async fn all(mut self) -> String {
+        self.ended().await;
+        drop(self.inner);
+        // The reader ends when nobody has the terminal open any more, and drops its share then.
+        eventually("everything is read", || async {
+            let left = Arc::strong_count(&self.shown);
+            (left == 1).then_some(()).ok_or(left.to_string())
+        })
+        .await;
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
     /// Waits until its modes are such.

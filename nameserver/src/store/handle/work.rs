@@ -16,7 +16,7 @@ use crate::store::{
         sweep::Sweep,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 impl Store {
@@ -200,6 +200,12 @@ impl Store {
     pub async fn brief(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::brief(&mut reader.sql(), id).await?)
+    }
+
+    /// The first two tasks of a range of ids: one, if the range leaves no doubt.
+    pub async fn first_two(&self, ids: &RangeInclusive<TaskId>) -> Result<Vec<TaskId>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::first_two(&mut reader.sql(), ids).await?)
     }
 
     /// Tasks, newest first, without arguments and results.

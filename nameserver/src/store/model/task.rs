@@ -2,7 +2,7 @@
 
 use super::{Fence, UnixMillis};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 use uuid::Uuid;
 
 /// The name of a task: a UUIDv7, so that later tasks have greater ids.
@@ -13,6 +13,19 @@ impl TaskId {
     /// A new one, greater than all that this process has made.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// The ids that begin with these hexadecimal digits, from the first to the last; nothing, if there
+    /// are fewer than 4 of them or other characters. Dashes count for nothing.
+    pub fn with_prefix(text: &str) -> Option<RangeInclusive<Self>> {
+        const DIGITS: usize = 32;
+        let digits: String = text.chars().filter(|digit| *digit != '-').collect();
+        let is_prefix = (4..=DIGITS).contains(&digits.len())
+            && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let least = format!("{digits:0<DIGITS$}").parse();
+        let most = format!("{digits:f<DIGITS$}").parse();
+        let (least, most) = (least.ok()?, most.ok()?);
+        is_prefix.then_some(Self(least)..=Self(most))
     }
 
     pub(in crate::store) fn as_bytes(&self) -> &[u8] {
@@ -447,4 +460,25 @@ pub struct Counts {
     pub succeeded: i64,
     pub failed: i64,
     pub cancelled: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_stands_for_all_ids_that_begin_with_it() {
+        let id = TaskId::generate();
+        let text = id.to_string();
+        for length in 4..=text.len() {
+            let range = TaskId::with_prefix(&text[..length]).unwrap();
+            assert!(range.contains(&id), "{length}");
+        }
+        assert_eq!(TaskId::with_prefix(&text), Some(id..=id));
+        let other = TaskId::with_prefix("ffff").unwrap();
+        assert!(!other.contains(&id));
+        for wrong in ["", "019", "0--", "019x", "+199", &format!("{text}0")] {
+            assert_eq!(TaskId::with_prefix(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -104,8 +104,8 @@ pub(in crate::store) async fn cancel(
     Ok(answers)
 }
 
-/// Queues failed and cancelled tasks again, with as many attempts as they had at first and without
-/// a deadline.
+/// Queues failed and cancelled tasks again, with as many attempts and as much time as they had at
+/// first.
 pub(in crate::store) async fn retry(
     transaction: &mut Transaction<'_>,
     ids: &[TaskId],
@@ -143,7 +143,8 @@ async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<R
     transaction
         .sql
         .execute(
-            "UPDATE tasks SET state = 0, due = $2, deadline = NULL, losses = 0, \
+            "UPDATE tasks SET state = 0, due = $2, retried = $2, \
+             deadline = $2 + deadline - coalesce(retried, submitted), losses = 0, \
              allowed_attempts = attempt + max_attempts, owner = NULL, worker = NULL, \
              outcome = NULL, started = NULL, ended = NULL, fraction = NULL, note = NULL, \
              error = NULL, result = NULL WHERE id = $1",

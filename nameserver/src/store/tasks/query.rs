@@ -5,7 +5,7 @@ use crate::store::{
     model::{Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskState},
     sql::{Connection, Dialect, Kind, Relation, Row, SqlResult, Value},
 };
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::RangeInclusive};
 
 const COLUMNS: &str = "t.id, t.object, t.method, t.submitter, t.idempotency_key, t.priority, \
      t.state, t.submitted, t.due, t.deadline, t.max_attempts, t.attempt, t.ended, t.fraction, \
@@ -100,6 +100,19 @@ pub(in crate::store) async fn brief(
     let statement = format!("SELECT {COLUMNS} FROM tasks t WHERE t.id = $1");
     let row = sql.row(statement, &[id.as_bytes().into()]).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The first two tasks of a range of ids.
+pub(in crate::store) async fn first_two(
+    sql: &mut Connection<'_>,
+    ids: &RangeInclusive<TaskId>,
+) -> SqlResult<Vec<TaskId>> {
+    let statement = "SELECT id FROM tasks WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT 2";
+    let bounds = [ids.start().as_bytes().into(), ids.end().as_bytes().into()];
+    let rows = sql.rows(statement, &bounds).await?;
+    rows.iter()
+        .map(|row| TaskId::from_bytes(&row.bytes(0)?))
+        .collect()
 }
 
 /// Newest first.

@@ -87,7 +87,7 @@ async fn tasks(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), Tr
     let statement = format!(
         "SELECT id, object, method, submitter, idempotency_key, priority, state, due, deadline, \
          attempt, allowed_attempts, max_attempts, losses, backoff, owner, worker, outcome, \
-         submitted, started, ended, fraction, note, error, arguments, result, pinned FROM tasks \
+         submitted, started, ended, fraction, note, error, arguments, result, pinned, retried FROM tasks \
          WHERE id > $1 ORDER BY id LIMIT {PAGE}"
     );
     let mut after: Vec<u8> = Vec::new();
@@ -154,6 +154,7 @@ fn task(row: &Row) -> SqlResult<TaskRecord> {
         error: row.optional_text(22)?,
         arguments: row.optional_bytes(23)?.map(Body),
         result: row.optional_bytes(24)?.map(Body),
+        retried: row.optional_int(26)?,
     })
 }
 

@@ -104,6 +104,8 @@ pub(in crate::store) struct TaskRecord {
     pub(super) worker: Option<String>,
     pub(super) outcome: Option<Outcome>,
     pub(super) submitted: i64,
+    #[serde(default)]
+    pub(super) retried: Option<i64>,
     pub(super) started: Option<i64>,
     pub(super) ended: Option<i64>,
     pub(super) fraction: Option<f64>,

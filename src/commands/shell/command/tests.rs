@@ -21,6 +21,7 @@ fn every_command_can_be_given_and_helped_with() {
     for spec in SPECS {
         let words = match spec.name {
             "/msg" => "ana hello",
+            "/say" => "quit",
             "/describe" => "echo",
             "/call" | "/submit" => "echo whoami",
             "/calculate" | "/text" | "/hash" => "method",

@@ -1,0 +1,103 @@
+//! Arguments from a line of a file.
+
+use super::{Arguments, Signature, schema::mismatch, schema::shown};
+use crate::{arguments::schema::Types, failure::Failure};
+use pyroxene_common::interface::ParameterDescription;
+use serde_json::{Map, Value};
+
+impl Signature<'_> {
+    /// Reads a line: a JSON object by the parameters' names, a JSON array in their order, or, for a
+    /// single parameter, its bare value. A single parameter that takes strings takes any other text as
+    /// it is.
+    pub(crate) fn read_line(&self, line: &[u8]) -> Result<Arguments, Failure> {
+        let line = str::from_utf8(line)
+            .map_err(|error| Failure::usage(format!("not a text: {error}")))?
+            .trim_end_matches(['\n', '\r']);
+        let text = match self.parameters() {
+            [only] if self.takes_string(only) => Some(only),
+            _ => None,
+        };
+        match (serde_json::from_str::<Value>(line), text) {
+            (Ok(value), Some(only)) if value.is_number() || value.is_boolean() => {
+                let value = self.text_value(only, line)?;
+                self.single(only, value)
+                    .map(|arguments| self.with_all_digits(line, arguments))
+            }
+            (Ok(value), _) => {
+                let arguments = self.read_json(value)?;
+                Ok(self.with_all_digits(line, arguments))
+            }
+            (Err(_), Some(only)) => self.single(only, Value::String(line.to_owned())),
+            (Err(error), None) => Err(Failure::usage(format!(
+                "not JSON: {}",
+                without_position(&error)
+            ))),
+        }
+    }
+
+    /// Reads a JSON value.
+    pub(super) fn read_json(&self, line: Value) -> Result<Arguments, Failure> {
+        match (self.parameters(), line) {
+            ([only], Value::Object(fields)) => {
+                let whole =
+                    !fields.contains_key(&only.name) && self.wanted(only).contains(Types::OBJECT);
+                if whole {
+                    self.single(only, Value::Object(fields))
+                } else {
+                    self.by_name(fields)
+                }
+            }
+            (_, Value::Object(fields)) => self.by_name(fields),
+            ([only], Value::Array(values)) if self.wanted(only).contains(Types::ARRAY) => {
+                let whole = Value::Array(values);
+                let fits = mismatch(self.description, &only.schema, &whole).is_none();
+                match whole {
+                    // Taken whole it does not fit; perhaps it was meant as a list of arguments.
+                    Value::Array(values) if !fits && values.len() == 1 => self
+                        .by_position(values.clone())
+                        .or_else(|_| self.single(only, Value::Array(values))),
+                    whole => self.single(only, whole),
+                }
+            }
+            (_, Value::Array(values)) => self.by_position(values),
+            ([only], value) => self.single(only, value),
+            (parameters, value) => Err(self.wrong(format!(
+                "{} has {} parameters, so a line is an object or an array, not {}",
+                self.method.name,
+                parameters.len(),
+                shown(&value)
+            ))),
+        }
+    }
+
+    fn single(&self, parameter: &ParameterDescription, value: Value) -> Result<Arguments, Failure> {
+        self.by_name(Map::from_iter([(parameter.name.clone(), value)]))
+    }
+
+    fn by_position(&self, values: Vec<Value>) -> Result<Arguments, Failure> {
+        if let Some(extra) = values.get(self.parameters().len()) {
+            return Err(self.too_many(&extra.to_string()));
+        }
+        let names = self.parameters().iter().map(|known| known.name.clone());
+        self.by_name(names.zip(values).collect())
+    }
+
+    fn by_name(&self, arguments: Map<String, Value>) -> Result<Arguments, Failure> {
+        for (name, value) in &arguments {
+            let Some(parameter) = self.parameter(name) else {
+                return Err(self.unknown_parameter(name, None));
+            };
+            self.check(parameter, value)?;
+        }
+        self.complete(arguments.into())
+    }
+}
+
+/// The error with its column alone: its line number counts within the line.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((sentence, _)) => format!("{sentence} at column {}", error.column()),
+        None => text,
+    }
+}

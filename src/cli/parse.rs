@@ -1,0 +1,175 @@
+//! From the words of the command line and the environment to a command.
+
+use super::Cli;
+use clap::{
+    ArgMatches, Command, CommandFactory, FromArgMatches,
+    builder::{FalseyValueParser, Resettable, TypedValueParser},
+    error::ErrorKind,
+    parser::ValueSource,
+};
+use std::{env, ffi::OsString};
+
+/// The flags that may also stand before the command, as they are the same for most commands.
+const EARLY_FLAGS: [&str; 2] = ["--nameserver", "--json"];
+
+/// The flags whose variable must not be empty: a script whose own variable is unset would leave out
+/// protection that it asks for.
+const SECURITY_FLAGS: [&str; 7] = [
+    "tls_cert",
+    "tls_key",
+    "tls_ca",
+    "tls_client_auth",
+    "users",
+    "user",
+    "token_file",
+];
+
+/// The variable that stands for `--json`.
+pub(crate) const JSON_VARIABLE: &str = "PYROXENE_JSON";
+
+/// Reads a command line. An empty variable counts as none.
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    parse_in(words, |name| env::var_os(name))
+}
+
+fn parse_in(
+    words: Vec<OsString>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Cli, clap::Error> {
+    let is_empty = |name: &str| variable(name).is_some_and(|value| value.is_empty());
+    let command = Cli::command();
+    let matches = without_empty_variables(command.clone(), &is_empty)
+        .try_get_matches_from(flags_behind_the_command(words))?;
+    if let Some(name) = empty_security_variable(&command, &matches, &is_empty) {
+        let sentence = format!("{name} is empty; give it a value, or unset it");
+        return Err(Cli::command().error(ErrorKind::InvalidValue, sentence));
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+/// Whether the words or the environment ask for JSON, whatever else is wrong with them.
+pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
+    let is_asked = words
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json");
+    let variable = env::var_os(JSON_VARIABLE).unwrap_or_default();
+    let in_variable = FalseyValueParser::new().parse_ref(&Command::new(""), None, &variable);
+    is_asked || in_variable.unwrap_or(false)
+}
+
+/// The same words with the flags that stand before the command moved to where they belong: behind
+/// everything but what `--` keeps apart.
+fn flags_behind_the_command(words: Vec<OsString>) -> Vec<OsString> {
+    let mut words = words.into_iter().peekable();
+    let mut moved: Vec<OsString> = words.next().into_iter().collect();
+    let mut early = Vec::new();
+    while let Some(word) = words.next_if(is_early_flag) {
+        let takes_value = word == "--nameserver";
+        early.push(word);
+        if takes_value {
+            early.extend(words.next());
+        }
+    }
+    moved.extend(words);
+    let end = moved.iter().position(|word| word == "--");
+    let end = end.unwrap_or(moved.len());
+    moved.splice(end..end, early);
+    moved
+}
+
+fn is_early_flag(word: &OsString) -> bool {
+    let Some(word) = word.to_str() else {
+        return false;
+    };
+    let flag = word.split_once('=').map_or(word, |(flag, _)| flag);
+    EARLY_FLAGS.contains(&flag)
+}
+
+/// The same command, without the variables that are empty.
+fn without_empty_variables(command: Command, is_empty: &impl Fn(&str) -> bool) -> Command {
+    command
+        .mut_args(|argument| {
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            match variable.is_some_and(is_empty) {
+                true => argument.env(Resettable::Reset),
+                false => argument,
+            }
+        })
+        .mut_subcommands(|command| without_empty_variables(command, is_empty))
+}
+
+/// The first empty variable that would have been used for a flag which protects something.
+fn empty_security_variable(
+    command: &Command,
+    matches: &ArgMatches,
+    is_empty: &impl Fn(&str) -> bool,
+) -> Option<String> {
+    if let Some((name, matches)) = matches.subcommand() {
+        let command = command.find_subcommand(name)?;
+        return empty_security_variable(command, matches, is_empty);
+    }
+    command.get_arguments().find_map(|argument| {
+        let id = argument.get_id().as_str();
+        let name = argument.get_env()?.to_str()?;
+        let is_used = SECURITY_FLAGS.contains(&id)
+            && matches.value_source(id) != Some(ValueSource::CommandLine);
+        (is_used && is_empty(name)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn moved(text: &str) -> String {
+        let moved = flags_behind_the_command(words(text));
+        let moved: Vec<_> = moved.iter().map(|word| word.to_string_lossy()).collect();
+        moved.join(" ")
+    }
+
+    #[test]
+    fn flags_before_the_command_count_for_it() {
+        assert_eq!(
+            moved("pyroxene --nameserver a:1 --json tasks list --limit 3"),
+            "pyroxene tasks list --limit 3 --nameserver a:1 --json"
+        );
+        assert_eq!(
+            moved("pyroxene --nameserver=a:1 call o m -- -5"),
+            "pyroxene call o m --nameserver=a:1 -- -5"
+        );
+        for same in ["pyroxene", "pyroxene list --json", "pyroxene --help"] {
+            assert_eq!(moved(same), same);
+        }
+        let parsed = parse(words("pyroxene --nameserver a:1 list")).unwrap();
+        let cli::Command::List(list) = parsed.command else {
+            panic!("another command");
+        };
+        assert_eq!(list.client.nameserver, "a:1");
+        assert!(parse(words("pyroxene --nameserver a:1 certs init")).is_err());
+        assert!(parse(words("pyroxene --nameserver")).is_err());
+    }
+
+    /// Reads a command line where one variable is empty.
+    fn parse_with_empty(variable: &str, text: &str) -> Result<Cli, String> {
+        let value = |name: &str| (name == variable).then(OsString::new);
+        parse_in(words(text), value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_none_unless_it_protects_something() {
+        assert!(parse_with_empty("PYROXENE_TIMEOUT", "pyroxene list").is_ok());
+        for variable in ["PYROXENE_TLS_CA", "PYROXENE_USER", "PYROXENE_TOKEN_FILE"] {
+            let error = parse_with_empty(variable, "pyroxene list").unwrap_err();
+            assert!(error.contains(&format!("{variable} is empty")), "{error}");
+            assert!(parse_with_empty(variable, "pyroxene completions bash").is_ok());
+        }
+        let given = "pyroxene list --tls-ca ca.crt";
+        assert!(parse_with_empty("PYROXENE_TLS_CA", given).is_ok());
+    }
+}

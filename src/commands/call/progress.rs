@@ -1,0 +1,72 @@
+//! The progress bar of a call that takes its time, on standard error if that is a terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pyroxene_common::{channel::Listener, clean, interfaces::tasks::Progress};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+use tokio::{sync::watch, time::sleep};
+
+/// A call that is answered within this time has no bar.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// How long the bar is, in steps.
+const LENGTH: f64 = 1000.0;
+
+/// Waits for a call, and shows meanwhile how far its method says that it is.
+pub(super) async fn shown<T, F>(call: impl FnOnce(Listener) -> F) -> T
+where
+    F: Future<Output = T>,
+{
+    let (listener, progress) = watch::channel(None);
+    if !io::stderr().is_terminal() {
+        return call(listener).await;
+    }
+    let bar = Bar(ProgressBar::hidden());
+    tokio::select! {
+        answer = call(listener) => answer,
+        never = bar.follow(progress) => never,
+    }
+}
+
+/// A bar that goes when it is dropped.
+struct Bar(ProgressBar);
+
+impl Bar {
+    /// Shows progress for ever.
+    async fn follow<T>(&self, mut progress: watch::Receiver<Option<Progress>>) -> T {
+        sleep(QUICK).await;
+        let Self(bar) = self;
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        style(bar, "{spinner} {elapsed}");
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let mut is_bar = false;
+        loop {
+            if let Some(now) = &*progress.borrow_and_update() {
+                if !is_bar {
+                    is_bar = true;
+                    bar.set_length(LENGTH as u64);
+                    style(bar, "{bar:30} {percent}% · {msg} · {elapsed}");
+                }
+                bar.set_position((now.fraction.clamp(0.0, 1.0) * LENGTH) as u64);
+                bar.set_message(clean::line(&now.note).into_owned());
+            }
+            if progress.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+fn style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

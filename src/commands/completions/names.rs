@@ -1,0 +1,166 @@
+//! The names of objects and methods, asked for while somebody waits for a word to be completed.
+
+use crate::{cli::ClientArguments, nameservers::list};
+use clap::{CommandFactory, Parser};
+use clap_complete::CompletionCandidate;
+use pyroxene_client::Client;
+use pyroxene_common::{clean, interfaces::directory::Filter};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    time::Duration,
+};
+use tarpc::context;
+use tokio::{
+    runtime::Builder,
+    time::{Instant, timeout},
+};
+
+/// How long somebody who wants a word completed waits at most.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// The names of objects that begin with this.
+pub(crate) fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, async |client: Client| {
+        let filter = Filter::default();
+        let objects = list(&client, &filter).await.unwrap_or_default();
+        objects.into_iter().map(|object| object.name).collect()
+    })
+}
+
+/// The methods that begin with this, of the object that stands before it.
+pub(crate) fn methods(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(object) = object_in(&words()) else {
+        return Vec::new();
+    };
+    beginning_with(current, async |client: Client| {
+        let mut context = context::current();
+        context.deadline = (Instant::now() + PATIENCE).into_std();
+        let Ok(found) = client.dynamic(&object, context).await else {
+            return Vec::new();
+        };
+        let methods = found.description().methods.iter();
+        methods.map(|method| method.name.clone()).collect()
+    })
+}
+
+fn beginning_with(
+    current: &OsStr,
+    names: impl AsyncFnOnce(Client) -> Vec<String>,
+) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else {
+        return Vec::new();
+    };
+    let names = client().and_then(|client| {
+        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+        let names = runtime.block_on(async { timeout(PATIENCE, names(client)).await });
+        names.ok()
+    });
+    let names = names.unwrap_or_default().into_iter();
+    names
+        .filter(|name| name.starts_with(current) && clean::is_word(name))
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+/// The words of the command line that is completed.
+fn words() -> Vec<OsString> {
+    let words = env::args_os().skip_while(|word| word != "--");
+    words.skip(1).collect()
+}
+
+/// The flags of client commands, wherever they stand.
+#[derive(Debug, Parser)]
+struct Probe {
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// A client as the flags of the command line and the environment have it so far.
+fn client() -> Option<Client> {
+    let flags = Parts::of(&words()).flags;
+    let mut probe = Probe::try_parse_from([OsString::new()].into_iter().chain(flags)).ok()?;
+    let login = &mut probe.client.login;
+    if login.token_file.is_none() && env::var_os("PYROXENE_TOKEN").is_none() {
+        // Nobody is asked for a token now.
+        login.user = None;
+    }
+    probe.client.client().ok()
+}
+
+/// The object's name in `pyroxene call OBJECT …`: the second word that is no flag.
+fn object_in(words: &[OsString]) -> Option<String> {
+    Parts::of(words).plain.into_iter().nth(1)
+}
+
+/// A command line, in parts.
+#[derive(Default)]
+struct Parts {
+    /// The flags of client commands, with their values.
+    flags: Vec<OsString>,
+    /// The words that are no flags, from the command on.
+    plain: Vec<String>,
+}
+
+impl Parts {
+    fn of(words: &[OsString]) -> Self {
+        let mut parts = Self::default();
+        let command = Probe::command();
+        let mut words = words.iter().skip(1).filter_map(|word| word.to_str());
+        while let Some(word) = words.next() {
+            let Some(flag) = word.strip_prefix("--") else {
+                if !word.starts_with('-') {
+                    parts.plain.push(word.to_owned());
+                }
+                continue;
+            };
+            let (name, value) = flag
+                .split_once('=')
+                .map_or((flag, None), |(n, v)| (n, Some(v)));
+            let known = command
+                .get_arguments()
+                .find(|known| known.get_long() == Some(name));
+            // Those of one command alone mostly have a value, and stand behind its method.
+            let takes_value = known.is_none_or(|known| known.get_action().takes_values());
+            let behind = if takes_value && value.is_none() {
+                words.next()
+            } else {
+                None
+            };
+            if known.is_some() {
+                parts.flags.push(word.into());
+                parts.flags.extend(behind.map(OsString::from));
+            }
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_is_the_second_word_that_is_no_flag() {
+        let object = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            object_in(&words)
+        };
+        assert_eq!(object("pyroxene call calc fac").as_deref(), Some("calc"));
+        let flags = "pyroxene --nameserver a:1 call --json --timeout=1s calc";
+        assert_eq!(object(flags).as_deref(), Some("calc"));
+        assert_eq!(object("pyroxene call"), None);
+        let words = [
+            "pyroxene",
+            "call",
+            "--nameserver",
+            "a:1",
+            "--timeout",
+            "1s",
+            "--json",
+            "x",
+        ];
+        let parts = Parts::of(&words.map(OsString::from));
+        assert_eq!(parts.flags, ["--nameserver", "a:1", "--json"]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Floods of one log line: it is written a few times, then counted.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    callsite::Identifier,
+    field::{Field, Visit},
+    subscriber::Interest,
+};
+use tracing_subscriber::layer::{Context, Filter};
+
+/// How many lines of one kind are written within [`WINDOW`]. Lines are of one kind if they come from
+/// the same place in the program.
+const WRITTEN: u64 = 20;
+
+/// After this time lines of a kind are written again.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// The lines of each kind in the current window.
+static KINDS: Mutex<Option<HashMap<Identifier, Kind>>> = Mutex::new(None);
+
+/// Lines of one kind.
+#[derive(Debug)]
+struct Kind {
+    since: Instant,
+    lines: u64,
+    /// The message of the last one, without its fields.
+    message: String,
+}
+
+impl Kind {
+    fn left_out(&self) -> u64 {
+        self.lines.saturating_sub(WRITTEN)
+    }
+}
+
+/// Lets through the first lines of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Floods;
+
+impl<S: Subscriber> Filter<S> for Floods {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::always()
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        // What is told about floods is none, and who asks for details wants all of them.
+        let metadata = event.metadata();
+        if metadata.target() == module_path!() || *metadata.level() > Level::INFO {
+            return true;
+        }
+        let mut message = Message::default();
+        event.record(&mut message);
+        let mut kinds = lock();
+        let kinds = kinds.get_or_insert_default();
+        takes(kinds, metadata.callsite(), message.0, Instant::now())
+    }
+}
+
+/// Whether one more line of a kind is written.
+fn takes(
+    kinds: &mut HashMap<Identifier, Kind>,
+    kind: Identifier,
+    message: String,
+    now: Instant,
+) -> bool {
+    let kind = kinds.entry(kind).or_insert_with(|| Kind {
+        since: now,
+        lines: 0,
+        message: String::new(),
+    });
+    // One that has left some out stays until that is told.
+    if kind.left_out() == 0 && now.saturating_duration_since(kind.since) >= WINDOW {
+        (kind.since, kind.lines) = (now, 0);
+    }
+    kind.lines += 1;
+    kind.message = message;
+    kind.lines <= WRITTEN
+}
+
+/// What was left out in windows that are over.
+fn left_out(kinds: &mut HashMap<Identifier, Kind>, now: Instant) -> Vec<(u64, String)> {
+    let is_over = |kind: &Kind| now.saturating_duration_since(kind.since) >= WINDOW;
+    let over = kinds.extract_if(|_, kind| is_over(kind));
+    let over = over.filter(|(_, kind)| kind.left_out() > 0);
+    over.map(|(_, kind)| (kind.left_out(), kind.message))
+        .collect()
+}
+
+/// Tells how many lines were left out, for as long as the process lives.
+pub(super) fn tell_from_time_to_time() {
+    thread::spawn(|| {
+        loop {
+            // A thread of its own, which nobody wakes.
+            thread::park_timeout(WINDOW);
+            let told = lock().as_mut().map(|kinds| left_out(kinds, Instant::now()));
+            for (lines, message) in told.unwrap_or_default() {
+                tracing::warn!(lines, "left out more lines like this one: {message}");
+            }
+        }
+    });
+}
+
+fn lock() -> MutexGuard<'static, Option<HashMap<Identifier, Kind>>> {
+    KINDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The message of an event.
+#[derive(Default)]
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Callsite;
+
+    struct Place(u8);
+
+    impl Callsite for Place {
+        fn set_interest(&self, _: Interest) {}
+        fn metadata(&self) -> &Metadata<'_> {
+            unreachable!("{} is asked for none", self.0)
+        }
+    }
+
+    static ONE: Place = Place(1);
+    static OTHER: Place = Place(2);
+
+    #[test]
+    fn a_flood_of_one_line_is_counted_and_told_once() {
+        let (one, other) = (Identifier(&ONE), Identifier(&OTHER));
+        let (mut kinds, now) = (HashMap::new(), Instant::now());
+        let mut written = 0;
+        for _ in 0..1000 {
+            written += u64::from(takes(&mut kinds, one.clone(), "lost".to_owned(), now));
+        }
+        assert_eq!(written, WRITTEN);
+        assert!(takes(&mut kinds, other, "found".to_owned(), now));
+        assert!(left_out(&mut kinds, now).is_empty());
+        let later = now + WINDOW;
+        let told = left_out(&mut kinds, later);
+        assert_eq!(told, [(1000 - WRITTEN, "lost".to_owned())]);
+        assert!(left_out(&mut kinds, later).is_empty());
+        assert!(takes(&mut kinds, one, "lost".to_owned(), later));
+    }
+}

@@ -1,0 +1,84 @@
+//! Objects by name, as commands look for them.
+
+use crate::{
+    failure::note,
+    nameservers::{ask_all, list},
+};
+use clap::builder::FalseyValueParser;
+use pyroxene_client::{CallError, Client, DynamicError, DynamicObject, Trail};
+use pyroxene_common::interfaces::directory::{Filter, Status};
+use std::{
+    convert::Infallible,
+    future::pending,
+    io::{self, IsTerminal},
+    time::Duration,
+};
+use tarpc::context::Context;
+use tokio::time::sleep;
+
+/// How an object is looked for.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Lookup {
+    /// Do not wait for workers that may still come back to a name server which has just started
+    #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = FalseyValueParser::new())]
+    pub(crate) no_wait: bool,
+}
+
+/// A person who waits this long is told for what.
+const SILENCE: Duration = Duration::from_millis(700);
+
+impl Lookup {
+    /// The object, with the description of its interface. A name server that has just started knows
+    /// only after a few seconds that nobody hosts an object; a terminal is told of that wait.
+    pub(crate) async fn find(
+        self,
+        client: &Client,
+        object: &str,
+        context: Context,
+    ) -> Result<DynamicObject, DynamicError> {
+        if self.no_wait && is_missing(client, object).await {
+            let trail = Trail {
+                object: object.into(),
+                method: "*".into(),
+                reason: Some("no live worker hosts it now".into()),
+                attempts: Vec::new(),
+            };
+            return Err(CallError::Unavailable(Box::new(trail)).into());
+        }
+        tokio::select! {
+            found = client.dynamic(object, context) => found,
+            never = tell_of_the_wait(client, object) => match never {},
+        }
+    }
+}
+
+/// Whether name servers answer, and none of them knows an instance of the object.
+async fn is_missing(client: &Client, object: &str) -> bool {
+    let filter = Filter {
+        prefix: Some(object.to_owned()),
+        ..Filter::default()
+    };
+    let listed = list(client, &filter).await;
+    listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
+}
+
+/// Tells a person at a terminal why there is no answer yet, if that is because of a name server that
+/// has just started.
+async fn tell_of_the_wait(client: &Client, object: &str) -> Infallible {
+    if io::stderr().is_terminal() {
+        sleep(SILENCE).await;
+        let statuses = ask_all(client, |directory, context| async move {
+            directory.status(context).await
+        });
+        let answers = statuses.await;
+        let is_new =
+            |(_, status): &(_, Result<Status, _>)| status.as_ref().is_ok_and(|s| !s.settled);
+        if answers.iter().any(is_new) {
+            note(&format!(
+                "the name server has just started; waiting for workers that host '{object}' to come \
+                 back (--no-wait does not)"
+            ));
+        }
+    }
+    pending().await
+}

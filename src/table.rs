@@ -1,0 +1,222 @@
+//! Tables, as wide as the terminal at most, and broken between words.
+
+use crate::terminal;
+use pyroxene_common::clean;
+use std::borrow::Cow;
+use unicode_width::UnicodeWidthStr;
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// Rows under headings, fitted to the terminal if standard output is one.
+pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    fitted(headings, rows, terminal::columns())
+}
+
+/// Rows under headings, each column as wide as its widest cell; cells are cleaned, so each is a line. A
+/// table that is wider than `limit` has its cells broken between words; if that is not enough, each row
+/// is a block of lines, one for
+/// each cell that is not empty.
+fn fitted<const N: usize>(
+    headings: [&str; N],
+    rows: &[[String; N]],
+    limit: Option<usize>,
+) -> String {
+    let rows: Vec<[Cow<'_, str>; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| clean::line(cell)))
+        .collect();
+    let mut widths = headings.map(str::width);
+    let mut least = widths;
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            if let (Some(width), Some(least)) = (widths.get_mut(column), least.get_mut(column)) {
+                *width = (*width).max(cell.width());
+                *least = (*least).max(longest_word(cell));
+            }
+        }
+    }
+    let limit = limit.unwrap_or(usize::MAX);
+    if !shrink(&mut widths, &least, limit) {
+        return blocks(headings, &rows, limit);
+    }
+    let mut text = String::new();
+    let headings = headings.map(Cow::Borrowed);
+    for row in std::iter::once(&headings).chain(&rows) {
+        push_row(&mut text, &widths, row);
+    }
+    text
+}
+
+/// Takes away from the columns that can be broken until the table is no wider than `limit`. Answers
+/// whether that worked.
+fn shrink<const N: usize>(widths: &mut [usize; N], least: &[usize; N], limit: usize) -> bool {
+    let gaps = GAP * N.saturating_sub(1);
+    let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
+    while excess > 0 {
+        let widest = widths
+            .iter_mut()
+            .zip(least)
+            .filter(|(width, least)| **width > **least)
+            .max_by_key(|(width, least)| **width - **least);
+        let Some((width, least)) = widest else {
+            return false;
+        };
+        let step = excess.min((*width - least).div_ceil(2));
+        *width -= step;
+        excess -= step;
+    }
+    true
+}
+
+fn push_row<const N: usize>(text: &mut String, widths: &[usize; N], row: &[Cow<'_, str>; N]) {
+    let mut cells: Vec<_> = row
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| wrap(cell, *width).into_iter())
+        .collect();
+    let lines = cells.iter().map(ExactSizeIterator::len).max().unwrap_or(1);
+    for _ in 0..lines {
+        let mut line = String::new();
+        for (cell, width) in cells.iter_mut().zip(widths) {
+            let piece = cell.next().unwrap_or_default();
+            let padding = (width + GAP).saturating_sub(piece.width());
+            line.push_str(piece);
+            line.extend(std::iter::repeat_n(' ', padding));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// Each row as lines of heading and cell, with a blank line between rows.
+fn blocks<const N: usize>(headings: [&str; N], rows: &[[Cow<'_, str>; N]], limit: usize) -> String {
+    let indent = headings.iter().map(|heading| heading.width()).max();
+    let indent = indent.unwrap_or(0) + GAP;
+    let blocks: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let mut block = String::new();
+            for (heading, cell) in headings
+                .iter()
+                .zip(row)
+                .filter(|(_, cell)| !cell.is_empty())
+            {
+                let mut heading = *heading;
+                for piece in wrap(cell, limit.saturating_sub(indent)) {
+                    let padding = indent - heading.width();
+                    block.push_str(heading);
+                    block.extend(std::iter::repeat_n(' ', padding));
+                    block.push_str(piece);
+                    block.push('\n');
+                    heading = "";
+                }
+            }
+            block
+        })
+        .collect();
+    blocks.join("\n")
+}
+
+/// A text in lines that are no wider than `width`, unless a word is.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while rest.width() > width {
+        let mut end = 0;
+        for word in words(rest) {
+            let next = end + word.len();
+            let fits = rest
+                .get(..next)
+                .is_some_and(|line| line.trim_end().width() <= width);
+            if end > 0 && !fits {
+                break;
+            }
+            end = next;
+        }
+        if end == rest.len() {
+            break;
+        }
+        let (line, others) = rest.split_at(end);
+        lines.push(line.trim_end());
+        rest = others;
+    }
+    lines.push(rest);
+    lines
+}
+
+/// The pieces between which a text may be broken: words with the blanks or the comma after them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive([' ', ','])
+}
+
+fn longest_word(text: &str) -> usize {
+    let widths = words(text).map(|word| word.trim_end().width());
+    widths.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
+        cells.map(str::to_owned)
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
+        let rows = [row(["w1", "ready"]), row(["größer", ""])];
+        let expected = "NAME    STATE\nw1      ready\ngrößer\n";
+        assert_eq!(fitted(["NAME", "STATE"], &rows, None), expected);
+        let wide = [row(["日本", "ready"])];
+        let expected = "NAME  STATE\n日本  ready\n";
+        assert_eq!(fitted(["NAME", "STATE"], &wide, None), expected);
+    }
+
+    #[test]
+    fn a_cell_can_forge_neither_a_row_nor_a_colour() {
+        let rows = [row(["w1\nw2", "\x1b[31mready"])];
+        let expected = "NAME    STATE\nw1\\nw2  \\u{1b}[31mready\n";
+        assert_eq!(fitted(["NAME", "STATE"], &rows, None), expected);
+    }
+
+    #[test]
+    fn a_table_without_rows_is_its_headings() {
+        assert_eq!(fitted(["A", "B"], &[], None), "A  B\n");
+    }
+
+    #[test]
+    fn a_wide_table_is_broken_between_words() {
+        let rows = [row(["w1", "calculator,text,hash", "one two three"])];
+        let headings = ["NAME", "OBJECTS", "NOTE"];
+        for width in 26..60 {
+            let text = fitted(headings, &rows, Some(width));
+            assert!(text.lines().all(|line| line.width() <= width), "{text}");
+            assert!(text.starts_with("NAME  OBJECTS"), "{text}");
+            for word in ["calculator", "text", "hash", "three"] {
+                assert!(text.contains(word), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_broken_is_a_block_for_each_row() {
+        let rows = [
+            row(["w1", "127.0.0.1:12345", "one two three"]),
+            row(["w2", "", "four"]),
+        ];
+        let text = fitted(["NAME", "ENDPOINT", "NOTE"], &rows, Some(25));
+        let expected = "NAME      w1\nENDPOINT  127.0.0.1:12345\nNOTE      one two three\n\n\
+                        NAME      w2\nNOTE      four\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_text_is_wrapped_between_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("one", 7), ["one"]);
+        assert_eq!(wrap("unbreakable word", 4), ["unbreakable", "word"]);
+        assert_eq!(wrap("a,b,c", 2), ["a,", "b,", "c"]);
+        assert_eq!(wrap("", 4), [""]);
+    }
+}
