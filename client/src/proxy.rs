@@ -14,7 +14,7 @@ use crate::{
     error::{Attempt, CallError, Trail},
     instance::Instance,
     object::{Known, Object},
-    retry::{Verdict, judge},
+    retry::{Verdict, judge, poisonous},
 };
 use futures::future::{Either, select};
 use pyroxene_common::{
@@ -434,6 +434,9 @@ impl<I: Interface> Proxy<I> {
         match verdict {
             Verdict::Final(kind) => Err(self.error(kind, call, None)),
             Verdict::TryElsewhere { costs_budget, last } => {
+                if let Some(reason) = poisonous(&call.attempts) {
+                    return Err(self.error(CallError::MaybeRan, call, Some(reason)));
+                }
                 if now >= call.deadline {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }

@@ -1,7 +1,11 @@
 //! What a failed attempt means for the call: the rule of not sent, may have run, and failed.
 
-use crate::error::{CallError, Trail};
-use pyroxene_common::{channel::AttemptError, message::RefusalReason};
+use crate::error::{Attempt, CallError, Trail};
+use pyroxene_common::{
+    channel::{AttemptError, ConnectionLost},
+    message::RefusalReason,
+};
+use std::collections::BTreeSet;
 
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +53,59 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
     }
 }
 
+/// A call that was running at so many workers when they were lost is taken to no other.
+const FATAL: usize = 2;
+
+/// Why a call is not attempted again although it may be repeated: it may be what ends workers, and
+/// would end the next one too. Nothing is said of those that only drained.
+pub(crate) fn poisonous(attempts: &[Attempt]) -> Option<String> {
+    let is_lost = |attempt: &&Attempt| match &attempt.error {
+        AttemptError::MaybeRan(lost) => !matches!(lost, ConnectionLost::GoneAway),
+        _ => false,
+    };
+    let lost = attempts.iter().filter(is_lost);
+    let workers: BTreeSet<_> = lost
+        .map(|attempt| (&attempt.worker, &attempt.endpoint))
+        .collect();
+    (workers.len() >= FATAL).then(|| {
+        format!(
+            "{} workers were lost while they ran it, so it is not taken to another one",
+            workers.len()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::{channel::ConnectionLost, message::Refusal};
+    use pyroxene_common::message::Refusal;
+    use std::time::Duration;
+
+    fn attempt(worker: &str, error: AttemptError) -> Attempt {
+        Attempt {
+            worker: worker.to_owned(),
+            endpoint: format!("{worker}:1"),
+            ended: Duration::ZERO,
+            error,
+        }
+    }
+
+    #[test]
+    fn a_call_that_cost_two_workers_is_poisonous() {
+        let lost = |worker| attempt(worker, AttemptError::MaybeRan(ConnectionLost::Closed));
+        assert_eq!(poisonous(&[lost("w1")]), None);
+        assert_eq!(poisonous(&[lost("w1"), lost("w1")]), None);
+        let sentence = poisonous(&[lost("w1"), lost("w2")]).unwrap();
+        assert!(sentence.starts_with("2 workers were lost"), "{sentence}");
+    }
+
+    #[test]
+    fn workers_that_were_not_lost_to_a_call_say_nothing_of_it() {
+        let drained = |worker| attempt(worker, AttemptError::MaybeRan(ConnectionLost::GoneAway));
+        assert_eq!(poisonous(&[drained("w1"), drained("w2")]), None);
+        let unreached = |worker| attempt(worker, AttemptError::NotSent(ConnectionLost::Closed));
+        assert_eq!(poisonous(&[unreached("w1"), unreached("w2")]), None);
+    }
 
     fn refused(reason: RefusalReason) -> AttemptError {
         AttemptError::Refused(Refusal {

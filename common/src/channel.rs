@@ -20,9 +20,11 @@ mod server_progress;
 mod server_start;
 mod settings;
 mod spin;
+mod translation;
 
 pub use client::{Connection, Listener};
 pub use error::{AttemptError, ConnectionLost};
 pub use liveness::Patience;
 pub use server::{Dispatch, Renew, Session, Unanswered, serve};
 pub use settings::{DEFAULT_MAX_BUFFERED, DEFAULT_SPIN, Settings};
+pub use translation::{Translation, Unread};

@@ -1,6 +1,7 @@
 //! Hosting objects on a port: accept, hello, serve, drain. Every daemon is one of these.
 
 mod accept;
+mod by_name;
 mod crowd;
 mod local;
 mod object;
@@ -21,7 +22,7 @@ use crate::{
 };
 use accept::Acceptor;
 use std::{collections::HashMap, fmt, io, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -50,6 +51,9 @@ pub struct HostConfig {
     pub gate: Option<Arc<Gate>>,
     /// What it reports to its clients of its load, if anything.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
+    /// Where connections are served, but for those of objects that are [`prompt`](Object::prompt).
+    /// Without it, they all are served where they are accepted.
+    pub runtime: Option<Handle>,
 }
 
 impl fmt::Debug for HostConfig {
@@ -82,6 +86,7 @@ impl HostConfig {
             tls: None,
             gate: None,
             load: None,
+            runtime: None,
         }
     }
 

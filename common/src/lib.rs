@@ -1,9 +1,11 @@
 //! What both ends of a Pyroxene connection share.
 
 pub mod access;
+pub mod byte_budget;
 pub mod channel;
 pub mod clean;
 pub mod codec;
+pub mod dedicated;
 pub mod endpoint;
 pub mod envelope;
 pub mod frame;
@@ -14,6 +16,7 @@ pub mod interfaces;
 pub mod json;
 pub mod message;
 pub mod net;
+pub mod offload;
 pub mod reload;
 pub mod roster;
 pub mod scope;

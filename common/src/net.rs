@@ -4,7 +4,8 @@ use crate::{endpoint::Endpoint, tls::TlsClient};
 use std::{
     fmt,
     io::{self, IoSlice},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpStream as StdTcpStream},
+    os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
@@ -76,7 +77,33 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Has the runtime that is entered now watch the socket, in the place of the one that did so
+    /// until now.
+    pub fn register_again(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.register_again(),
+            Self::Tls(stream) => stream.get_mut().0.register_again(),
+        }
+    }
+}
+
 impl Socket {
+    fn register_again(&mut self) -> io::Result<()> {
+        // The copy is the same socket, so it does not block either; the original is closed.
+        *self = match self {
+            Self::Tcp(stream) => {
+                let copy: StdTcpStream = stream.as_fd().try_clone_to_owned()?.into();
+                Self::Tcp(TcpStream::from_std(copy)?)
+            }
+            Self::Unix(stream) => {
+                let copy: StdUnixStream = stream.as_fd().try_clone_to_owned()?.into();
+                Self::Unix(UnixStream::from_std(copy)?)
+            }
+        };
+        Ok(())
+    }
+
     /// Two sockets that are connected with each other, within this process.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;

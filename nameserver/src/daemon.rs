@@ -13,6 +13,7 @@ use crate::{
 use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{
     access::Policy,
+    dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig, Object},
     interfaces::{self, topics::Retention},
@@ -26,7 +27,10 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How a name server is set up.
@@ -64,6 +68,9 @@ pub enum NameServerError {
     /// The store cannot be opened.
     #[error("cannot use the store: {0}")]
     Store(#[from] StoreError),
+    /// The thread of the leases cannot be started.
+    #[error("cannot start the name server's threads: {0}")]
+    Threads(#[source] io::Error),
 }
 
 impl NameServerConfig {
@@ -185,6 +192,9 @@ pub struct NameServer {
     authority: Option<Arc<Authority>>,
     /// Ends leases, and follows the users, until it is dropped.
     chores: DropGuard,
+    /// Where connections are accepted, logins heard and leases kept: whatever tasks, topics and JSON
+    /// keep the name server's other threads busy with, heartbeats are answered.
+    _lease_runtime: DedicatedRuntime,
 }
 
 impl NameServer {
@@ -247,8 +257,13 @@ impl NameServer {
                 .policy(Policy::Roles(topics::may_call));
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
-        let host = Host::bind(host, objects)
+        let lease_runtime = DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?;
+        host.runtime = Some(Handle::current());
+        let binding = lease_runtime.handle().spawn(Host::bind(host, objects));
+        let host = binding
             .await
+            .map_err(io::Error::other)
+            .and_then(|bound| bound)
             .map_err(NameServerError::Listen)?;
 
         let dispatching = tasks.map(|tasks| {
@@ -266,7 +281,8 @@ impl NameServer {
             let stop = stop.clone().cancelled_owned();
             tokio::spawn(directory.clone().follow_exclusive_names(arbiter, stop));
         }
-        tokio::spawn(directory.run_expiry(stop.clone().cancelled_owned()));
+        let expiry = directory.run_expiry(stop.clone().cancelled_owned());
+        lease_runtime.handle().spawn(expiry);
         if let Some(authority) = authority.clone() {
             if let Some(store) = store.clone() {
                 let sharing = access::share_revocations(Arc::clone(&authority), store);
@@ -286,6 +302,7 @@ impl NameServer {
             host,
             authority,
             chores: stop.drop_guard(),
+            _lease_runtime: lease_runtime,
         })
     }
 
@@ -347,8 +364,11 @@ fn tasks_object(service: TasksService) -> Object {
 /// The objects that every name server hosts, by name.
 fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<String, Object> {
     let directory = Object::from_service::<interfaces::directory::Directory, _>(directory.clone())
-        .policy(Policy::Roles(directory::may_call));
-    let access = Object::from_service::<interfaces::access::Access, _>(access).policy(Policy::Open);
+        .policy(Policy::Roles(directory::may_call))
+        .prompt();
+    let access = Object::from_service::<interfaces::access::Access, _>(access)
+        .policy(Policy::Open)
+        .prompt();
     let presence =
         Object::from_service::<interfaces::presence::Presence, _>(PresenceService::default())
             .policy(Policy::Roles(topics::may_call));

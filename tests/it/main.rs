@@ -28,6 +28,7 @@ mod exclusive;
 mod fault_proxy;
 mod freeze;
 mod harness;
+mod heartbeats;
 mod names;
 mod network;
 mod overload;

@@ -352,11 +352,9 @@ impl WorkerBuilder {
         })
     }
 
-    pub(crate) fn surroundings(
-        &self,
-        worker: &str,
-        client: &Client,
-    ) -> Result<Surroundings, WorkerError> {
+    /// What the worker's objects share. Objects that call others do so with a client of their own,
+    /// on the worker's runtime.
+    pub(crate) fn surroundings(&self, worker: &str) -> Result<Surroundings, WorkerError> {
         let pool = ComputePool::new(self.threads, self.queue).map_err(WorkerError::Threads)?;
         Ok(Surroundings {
             worker: worker.into(),
@@ -366,7 +364,7 @@ impl WorkerBuilder {
             chaos: self.chaos,
             max_calls: self.max_calls,
             exclusive: self.exclusive,
-            client: client.clone(),
+            client: Client::new(self.client_config(worker)?),
             draining: CancellationToken::new(),
         })
     }

@@ -97,6 +97,13 @@ impl ComputePool {
         }
         Ok(place)
     }
+
+    /// Takes a place for the rest of a call that cannot be refused any more, whether one is left or
+    /// not.
+    pub(crate) fn admit_anyway(&self) -> Place {
+        self.0.admitted.fetch_add(1, Ordering::Relaxed);
+        Place(self.clone())
+    }
 }
 
 /// A place in the pool.

@@ -9,7 +9,7 @@ use crate::{
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
-    channel::{Dispatch, Unanswered},
+    channel::{Dispatch, Translation, Unanswered, Unread},
     interface::{Interface, Serves},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
@@ -72,14 +72,16 @@ where
         }
     }
 
-    async fn run(
-        &self,
-        context: context::Context,
-        request: I::Request,
-    ) -> Result<I::Response, Unanswered> {
+    async fn run<T>(&self, context: context::Context, call: T) -> Result<T::Answer, Unanswered>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
         let fence = self.admit().map_err(Unanswered::Refused)?;
-        let heavy = (self.is_heavy)(&request);
-        let place = match heavy {
+        let call = match Reading::begin::<I::Response>(call) {
+            Ok(call) => call,
+            Err(unread) => return unread.outcome(),
+        };
+        let place = match call.is_heavy(self.is_heavy) {
             true => Some(
                 self.surroundings
                     .pool
@@ -90,41 +92,78 @@ where
         };
         let (number, _running) = self.surroundings.gauge.begin();
         self.misbehave(number).await.map_err(Unanswered::Failed)?;
-        let method = I::request_index(&request);
-        let serving = I::serve(self.service.clone(), context, request);
-        if let Some(fence) = fence {
-            return self.run_fenced(fence, method, place, serving).await;
-        }
-        match place {
-            Some(place) => place.run(serving).await.and_then(|answer| answer),
-            None => self.watched.run(method, serving).await,
-        }
-        .map_err(Unanswered::Failed)
-    }
-
-    /// Runs a method that can know under which fence it does.
-    async fn run_fenced(
-        &self,
-        fence: u64,
-        method: usize,
-        place: Option<Place>,
-        serving: impl Future<Output = Result<I::Response, ServerError>> + Send + 'static,
-    ) -> Result<I::Response, Unanswered> {
+        let Some(fence) = fence else {
+            return self.serve(context, call, place).await;
+        };
+        // The method can know under which fence it runs.
         let scope = Scope {
             fence: Some(fence),
             ..scope::current()
         };
-        match place {
-            Some(place) => {
-                let running = Box::pin(place.run(serving));
-                scope.wrap(running).await.and_then(|answer| answer)
-            }
-            None => {
-                let running = Box::pin(self.watched.run(method, serving));
-                scope.wrap(running).await
-            }
+        scope.wrap(Box::pin(self.serve(context, call, place))).await
+    }
+
+    /// Runs the method and writes its answer; on the pool, if it has a place there.
+    async fn serve<T>(
+        &self,
+        context: context::Context,
+        call: Reading<T, I::Request>,
+        place: Option<Place>,
+    ) -> Result<T::Answer, Unanswered>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        let request = match (place, call) {
+            (None, Reading::Read(request)) => request,
+            // What is yet to be read is heavy, and has a place.
+            (None, Reading::Unread(call)) => match call.read() {
+                Ok(request) => request,
+                Err(unread) => return unread.outcome(),
+            },
+            (Some(place), call) => match self.serve_on_pool(context, call, place).await? {
+                Served::Answered(answer) => return answer,
+                Served::OnlyRead(request) => request,
+            },
+        };
+        let method = I::request_index(&request);
+        let serving = I::serve(self.service.clone(), context, request);
+        let response = self.watched.run(method, serving).await;
+        let response = response.map_err(Unanswered::Failed)?;
+        if T::is_quick(&response) {
+            return Ok(T::write(response));
         }
-        .map_err(Unanswered::Failed)
+        // It has run, so it is not refused any more.
+        let place = self.surroundings.pool.admit_anyway();
+        let writing = place.run(async move { T::write(response) });
+        Box::pin(writing).await.map_err(Unanswered::Failed)
+    }
+
+    /// Does all of a heavy call on the pool. A call that turns out to be light once it has been read
+    /// leaves the pool to those that need it.
+    async fn serve_on_pool<T>(
+        &self,
+        context: context::Context,
+        call: Reading<T, I::Request>,
+        place: Place,
+    ) -> Result<Served<T::Answer, I::Request>, Unanswered>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        let (service, is_heavy) = (self.service.clone(), self.is_heavy);
+        let served = place.run(async move {
+            let request = match call {
+                Reading::Read(request) => request,
+                Reading::Unread(call) => match call.read() {
+                    Ok(request) if !is_heavy(&request) => return Served::OnlyRead(request),
+                    Ok(request) => request,
+                    Err(unread) => return Served::Answered(unread.outcome()),
+                },
+            };
+            let response = I::serve(service, context, request).await;
+            let answer = response.map(T::write).map_err(Unanswered::Failed);
+            Served::Answered(answer)
+        });
+        served.await.map_err(Unanswered::Failed)
     }
 
     /// Does what was asked for with `--chaos`.
@@ -162,19 +201,51 @@ where
         context: context::Context,
         request: I::Request,
     ) -> Result<I::Response, Unanswered> {
+        let call = Own::<I>(request);
         if !tracing::enabled!(tracing::Level::DEBUG) {
-            return self.run(context, request).await;
+            return self.run(context, call).await;
         }
+        self.run_logged(context, call).await
+    }
+
+    async fn dispatch_translated<T>(
+        self: Arc<Self>,
+        context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, Unanswered>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return self.run(context, call).await;
+        }
+        self.run_logged(context, call).await
+    }
+}
+
+impl<I, S> Hosted<I, S>
+where
+    I: Serves<S>,
+    S: Clone + Send + Sync + 'static,
+{
+    async fn run_logged<T>(
+        &self,
+        context: context::Context,
+        call: T,
+    ) -> Result<T::Answer, Unanswered>
+    where
+        T: Translation<I::Request, I::Response>,
+    {
         let span = tracing::debug_span!(
             "serve",
             object = self.name,
-            method = I::method(&request).map_or("", |method| method.name),
+            method = call.method(),
             worker = %self.surroundings.worker,
             caller = scope::current().caller.address,
             trace = %context.trace_context.trace_id,
         );
         async {
-            let answer = self.run(context, request).await;
+            let answer = self.run(context, call).await;
             match &answer {
                 Ok(_) => tracing::debug!("answered"),
                 Err(Unanswered::Refused(refusal)) => tracing::debug!(%refusal, "refused"),
@@ -186,3 +257,67 @@ where
         .await
     }
 }
+
+/// A call in its interface's own form: there is nothing to translate.
+struct Own<I: Interface>(I::Request);
+
+impl<I: Interface> Translation<I::Request, I::Response> for Own<I> {
+    type Answer = I::Response;
+
+    fn method(&self) -> &str {
+        I::method(&self.0).map_or("", |method| method.name)
+    }
+
+    fn is_small(&self) -> bool {
+        true
+    }
+
+    fn read(self) -> Result<I::Request, Unread<I::Response>> {
+        Ok(self.0)
+    }
+
+    fn is_quick(_: &I::Response) -> bool {
+        true
+    }
+
+    fn write(response: I::Response) -> I::Response {
+        response
+    }
+}
+
+/// A call that was read, or is yet to be because that takes long.
+enum Reading<T, R> {
+    Read(R),
+    Unread(T),
+}
+
+impl<T, R> Reading<T, R> {
+    /// Reads a small call.
+    fn begin<Response>(call: T) -> Result<Self, Unread<T::Answer>>
+    where
+        T: Translation<R, Response>,
+    {
+        match call.is_small() {
+            true => call.read().map(Self::Read),
+            false => Ok(Self::Unread(call)),
+        }
+    }
+
+    fn is_heavy(&self, is_heavy: fn(&R) -> bool) -> bool {
+        match self {
+            Self::Read(request) => is_heavy(request),
+            Self::Unread(_) => true,
+        }
+    }
+}
+
+/// What a place in the pool was used for.
+enum Served<A, R> {
+    /// The whole call.
+    Answered(Result<A, Unanswered>),
+    /// Only to read it: it is a light one.
+    OnlyRead(R),
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::{
 };
 use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
+    dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig},
     interfaces::directory::{DirectoryError, Load, MAX_TTL, MIN_TTL, Registration, check_name},
@@ -38,7 +39,10 @@ pub struct Worker {
     stop_sessions: CancellationToken,
     draining: CancellationToken,
     drain_timeout: Duration,
-    /// Renews what the worker is recognised by.
+    /// Where the sessions live: with connections, logins and a thread of their own, so that no lease
+    /// depends on how long a method keeps the worker's runtime.
+    lease_runtime: DedicatedRuntime,
+    /// The client of the sessions. It renews what the worker is recognised by.
     _client: Client,
     _stop_when_dropped: DropGuard,
 }
@@ -57,8 +61,8 @@ pub enum WorkerError {
     /// The name servers are not given as addresses.
     #[error(transparent)]
     NameServers(#[from] InvalidConfig),
-    /// The compute pool's threads cannot be started.
-    #[error("cannot start the compute threads: {0}")]
+    /// The threads of the compute pool, or that of the leases, cannot be started.
+    #[error("cannot start the worker's threads: {0}")]
     Threads(io::Error),
     /// The signals to stop cannot be taken over.
     #[error("cannot listen for signals: {0}")]
@@ -110,8 +114,13 @@ impl Worker {
             .unwrap_or_else(|| format!("{hostname}-{}", std::process::id()));
         // A name server may be away now; what it would refuse then is refused at once.
         check(&name, builder.ttl)?;
-        let client = Client::new(builder.client_config(&name)?);
-        let surroundings = builder.surroundings(&name, &client)?;
+        let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
+        let client = {
+            // What a client does by itself runs where it was made.
+            let _entered = lease_runtime.handle().enter();
+            Client::new(builder.client_config(&name)?)
+        };
+        let surroundings = builder.surroundings(&name)?;
         let guard = builder.guard();
 
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
@@ -166,7 +175,8 @@ impl Worker {
                     guard: guard.clone(),
                 };
                 let (standing, standings) = watch::channel(Standing::Opening);
-                keepers.spawn(session.clone().keep(standing, stop_sessions.clone()));
+                let keeping = session.clone().keep(standing, stop_sessions.clone());
+                keepers.spawn_on(keeping, lease_runtime.handle());
                 (session, standings)
             })
             .collect();
@@ -179,6 +189,7 @@ impl Worker {
             stop_sessions,
             draining: surroundings.draining,
             drain_timeout: builder.drain_timeout,
+            lease_runtime,
             _client: client,
         };
         worker.first_registrations().await?;
@@ -233,7 +244,10 @@ impl Worker {
                 _ => None,
             })
             .collect();
-        let announce = open.iter().map(|(session, id)| session.drain(*id));
+        let announce = open.iter().cloned().map(|(session, id)| {
+            let announcing = async move { session.drain(id).await };
+            self.lease_runtime.handle().spawn(announcing)
+        });
         // A name server that does not answer in time does not hold up the drain.
         let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(announce)).await;
         // Now that callers know that it drains, they ask elsewhere.
@@ -241,7 +255,10 @@ impl Worker {
         self.draining.cancel();
         let drained = self.host.shutdown(patience).await;
         self.stop_sessions.cancel();
-        let close = open.iter().map(|(session, id)| session.close(*id));
+        let close = open.into_iter().map(|(session, id)| {
+            let closing = async move { session.close(id).await };
+            self.lease_runtime.handle().spawn(closing)
+        });
         let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(close)).await;
         self.keepers.close();
         self.keepers.wait().await;

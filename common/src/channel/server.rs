@@ -12,6 +12,7 @@ use super::{
     server_start::{Slot, Starter, deadline_passed},
     settings::Settings,
     spin::Spin,
+    translation::{Translation, translate},
 };
 use crate::{
     codec::splice,
@@ -55,6 +56,19 @@ pub trait Dispatch: Send + Sync + 'static {
         context: context::Context,
         request: Self::Request,
     ) -> impl Future<Output = Result<Self::Response, Unanswered>> + Send + 'static;
+
+    /// Answers one request that comes in another form. To read the call and to write its answer is
+    /// part of it: what takes long never runs on a thread of the runtime.
+    fn dispatch_translated<T>(
+        self: Arc<Self>,
+        context: context::Context,
+        call: T,
+    ) -> impl Future<Output = Result<T::Answer, Unanswered>> + Send + 'static
+    where
+        T: Translation<Self::Request, Self::Response>,
+    {
+        translate(call, move |request| self.dispatch(context, request))
+    }
 }
 
 /// Why a request has no answer.

@@ -17,10 +17,14 @@ use crate::{
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 #[derive(Debug)]
 pub(super) struct Acceptor {
@@ -189,6 +193,8 @@ impl Acceptor {
             admitted,
             is_let_in: _,
         } = welcomed;
+        let elsewhere = self.config.runtime.as_ref();
+        let elsewhere = elsewhere.filter(|_| !object.stays(face));
         let session = Session {
             settings: Settings {
                 max_send: self.settings.max_send.min(peer_limit),
@@ -199,7 +205,17 @@ impl Acceptor {
             load: self.config.load.clone(),
             renew: admitted.map(|admitted| renewer(admitted, drain)),
         };
-        object.serve(face, stream, session, permit).await
+        match elsewhere {
+            None => object.serve(face, stream, session, permit).await,
+            Some(runtime) => {
+                let stream = moved(stream, runtime);
+                let serving = runtime.spawn(object.serve(face, stream, session, permit));
+                // It ends with this future.
+                AbortOnDropHandle::new(serving)
+                    .await
+                    .unwrap_or(ConnectionLost::Abandoned("the connection's task ended"))
+            }
+        }
     }
 
     /// Agrees on TLS if that is spoken here, hears a hello, and answers it.
@@ -302,6 +318,16 @@ impl Acceptor {
             is_let_in,
         })
     }
+}
+
+/// The stream, watched by another runtime.
+fn moved(mut stream: Stream, runtime: &Handle) -> Stream {
+    let _entered = runtime.enter();
+    // Without a file to spare it stays as it is, and works all the same, only more slowly.
+    if let Err(error) = stream.register_again() {
+        tracing::debug!(%error, "cannot move a connection to its runtime");
+    }
+    stream
 }
 
 fn unknown_object(name: &str) -> Refused {

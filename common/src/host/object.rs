@@ -1,26 +1,24 @@
 //! An object as a host sees it, whatever its interface is.
 
+use super::by_name::ByName;
 use crate::{
     access::{Identity, Permit, Policy},
     channel::{ConnectionLost, Dispatch, Session, Unanswered, serve},
     hello::{RefusalCode, Refused},
     interface::{Interface, Method, Serves},
-    interfaces::invoke::{
-        Invoke, InvokeError,
-        invoke::{InvokeRequest, InvokeResponse},
-    },
-    json,
+    interfaces::invoke::Invoke,
     net::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
-use std::{fmt, io, marker::PhantomData, sync::Arc};
-use tarpc::{ServerError, context};
+use std::{fmt, marker::PhantomData, sync::Arc};
+use tarpc::context;
 
 /// An object that connections can ask for. It has two faces: its own interface, and [`Invoke`].
 #[derive(Clone)]
 pub struct Object {
     faces: Arc<dyn Faces>,
     policy: Policy,
+    is_prompt: bool,
 }
 
 impl fmt::Debug for Object {
@@ -43,6 +41,7 @@ impl Object {
                 interface: PhantomData,
             }),
             policy: Policy::Patterns,
+            is_prompt: false,
         }
     }
 
@@ -51,6 +50,19 @@ impl Object {
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
+    }
+
+    /// Its own interface is served where connections are accepted, also if the host serves others
+    /// elsewhere ([`HostConfig::runtime`](super::HostConfig::runtime)).
+    #[must_use]
+    pub fn prompt(mut self) -> Self {
+        self.is_prompt = true;
+        self
+    }
+
+    /// Whether a connection of this face stays where it was accepted.
+    pub(super) fn stays(&self, face: Face) -> bool {
+        self.is_prompt && face == Face::Own
     }
 
     /// Whether strangers may call it too.
@@ -188,11 +200,7 @@ where
         session: Session,
         permit: Permit,
     ) -> BoxFuture<'static, ConnectionLost> {
-        let invoke = ByName::<I, D> {
-            own: Arc::clone(&self.own),
-            permit,
-            interface: PhantomData,
-        };
+        let invoke = ByName::<I, D>::new(Arc::clone(&self.own), permit);
         serve(stream, Arc::new(invoke), session).boxed()
     }
 }
@@ -265,76 +273,5 @@ where
             .check(I::request_index(&request), I::METHODS)
             .map_err(Unanswered::Refused)?;
         Arc::clone(&self.own).dispatch(context, request).await
-    }
-}
-
-/// The [`Invoke`] face of an object.
-struct ByName<I, D> {
-    own: Arc<D>,
-    permit: Permit,
-    interface: PhantomData<I>,
-}
-
-impl<I, D> ByName<I, D>
-where
-    I: Interface,
-    D: Dispatch<Request = I::Request, Response = I::Response>,
-{
-    async fn call(
-        self: Arc<Self>,
-        context: context::Context,
-        method: &str,
-        arguments: &str,
-        as_repeatable: bool,
-    ) -> Result<Result<String, InvokeError>, Unanswered> {
-        let request = match json::request::<I>(method, arguments) {
-            Ok(request) => request,
-            Err(error) => return Ok(Err(error)),
-        };
-        self.permit
-            .check(I::request_index(&request), I::METHODS)
-            .map_err(Unanswered::Refused)?;
-        if as_repeatable && !I::is_repeatable(&request) {
-            let method = method.to_owned();
-            return Ok(Err(InvokeError::NotRepeatable { method }));
-        }
-        let response = Arc::clone(&self.own).dispatch(context, request).await?;
-        Ok(json::response::<I>(&response))
-    }
-}
-
-impl<I, D> Dispatch for ByName<I, D>
-where
-    I: Interface,
-    D: Dispatch<Request = I::Request, Response = I::Response>,
-{
-    type Request = InvokeRequest;
-    type Response = InvokeResponse;
-
-    fn parts(response: &InvokeResponse) -> Vec<&[u8]> {
-        Invoke::response_parts(response)
-    }
-
-    async fn dispatch(
-        self: Arc<Self>,
-        context: context::Context,
-        request: InvokeRequest,
-    ) -> Result<InvokeResponse, Unanswered> {
-        match request {
-            InvokeRequest::Describe {} => serde_json::to_string(&I::describe())
-                .map(InvokeResponse::Describe)
-                .map_err(|error| {
-                    let detail = format!("the interface cannot be described: {error}");
-                    Unanswered::Failed(ServerError::new(io::ErrorKind::InvalidData, detail))
-                }),
-            InvokeRequest::CallRepeatable { method, arguments } => self
-                .call(context, &method, &arguments, true)
-                .await
-                .map(InvokeResponse::CallRepeatable),
-            InvokeRequest::Call { method, arguments } => self
-                .call(context, &method, &arguments, false)
-                .await
-                .map(InvokeResponse::Call),
-        }
     }
 }

@@ -18,9 +18,16 @@ pub(super) const MIN_PAUSE: Duration = Duration::from_millis(10);
 pub(super) const MAX_EXPIRED: usize = 10_000;
 
 /// The longest pattern of a filter, in bytes.
-pub const MAX_PATTERN: usize = 1024;
-/// The most memory that a compiled pattern may take, in bytes.
-pub(super) const MAX_COMPILED_PATTERN: usize = 1 << 20;
+pub const MAX_PATTERN: usize = 256;
+/// The most memory that a compiled pattern may take, in bytes: more than any pattern for names needs,
+/// and compiled in a few milliseconds.
+pub(super) const MAX_COMPILED_PATTERN: usize = 256 * 1024;
+/// How many compiled patterns are kept for the next who ask for the same.
+pub(super) const KEPT_PATTERNS: usize = 32;
+/// How many objects or workers a list looks at before others may change the directory.
+pub(super) const PAGE: usize = 1_000;
+/// How long a list may look for names that its pattern lets through.
+pub(super) const MAX_SEARCH: Duration = Duration::from_secs(1);
 
 /// How much a directory holds before it answers that it is full.
 #[derive(Clone, Debug, PartialEq, Eq)]

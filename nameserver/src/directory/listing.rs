@@ -1,6 +1,13 @@
 //! Reading the directory: snapshots and changes for watchers, lists for people.
 
-use super::{Directory, Selection, log::Entry, objects::Member, record::Record};
+use super::{
+    Directory, Selection,
+    limits::{MAX_SEARCH, PAGE},
+    log::Entry,
+    names::invalid,
+    objects::Member,
+    record::Record,
+};
 use pyroxene_common::interfaces::directory::{
     Change, Cursor, DirectoryError, Instance, Load, News, ObjectEntry, Status, Watched, WorkerEntry,
 };
@@ -37,38 +44,42 @@ impl Directory {
         Ok(self.watched(News::Changes(changes.collect()), now))
     }
 
-    /// The objects that a selection lets through.
-    pub fn list(&self, selection: &Selection) -> Listing {
-        let objects = self
-            .objects
-            .starting_with(&selection.prefix)
-            .filter(|(name, _)| selection.accepts(name))
+    /// The next objects whose names start with a prefix, from `after` on, for
+    /// [`Listing::take`]. It looks at a bounded number of them.
+    pub(super) fn page(&self, selection: &Selection, after: Option<&str>) -> ObjectsPage {
+        let objects = self.objects.starting_with_after(&selection.prefix, after);
+        let found: Vec<_> = objects
+            .take(PAGE)
             .map(|(name, object)| {
                 let members = object.visible();
                 let members = members.filter(|member| member.record.has_tags(&selection.tags));
                 (Arc::clone(name), self.seen(members))
-            });
-        Listing {
-            objects: objects.filter(|(_, seen)| !seen.is_empty()).collect(),
-        }
+            })
+            .collect();
+        ObjectsPage(found)
+    }
+
+    /// The objects that a selection lets through, by name.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, if the search takes longer than a pattern may.
+    pub fn list(&self, selection: &Selection) -> Result<Listing, DirectoryError> {
+        Listing::take(selection, |after| self.page(selection, after))
     }
 
     /// Every worker with a live session, by name.
     pub fn workers(&self) -> Vec<WorkerEntry> {
-        let entry = |session: &super::Session| WorkerEntry {
-            name: session.origin.worker.as_ref().to_owned(),
-            endpoint: session.origin.endpoint.as_ref().to_owned(),
-            pid: session.pid,
-            host: session.host.as_ref().to_owned(),
-            state: session.state,
-            load: session.load,
-            objects: session
-                .places
-                .iter()
-                .map(|offered| offered.object.as_ref().to_owned())
-                .collect(),
-        };
-        self.sessions.by_worker().map(entry).collect()
+        self.sessions
+            .by_worker_after(None)
+            .map(worker_entry)
+            .collect()
+    }
+
+    /// The next workers with a live session, by name, from the one `after` on: a bounded number.
+    pub(super) fn workers_after(&self, after: Option<&str>) -> Vec<WorkerEntry> {
+        let sessions = self.sessions.by_worker_after(after);
+        sessions.take(PAGE).map(worker_entry).collect()
     }
 
     /// How the name server is.
@@ -132,12 +143,38 @@ impl Directory {
     }
 }
 
-/// The objects that a list found, as they were then.
-///
-/// It shares what it found with the directory. The strings of a large answer take far longer to
-/// copy than it takes to find the objects, and they are copied by
-/// [`into_entries`](Self::into_entries), when the directory is not locked any more.
+fn worker_entry(session: &super::Session) -> WorkerEntry {
+    WorkerEntry {
+        name: session.origin.worker.as_ref().to_owned(),
+        endpoint: session.origin.endpoint.as_ref().to_owned(),
+        pid: session.pid,
+        host: session.host.as_ref().to_owned(),
+        state: session.state,
+        load: session.load,
+        objects: session
+            .places
+            .iter()
+            .map(|offered| offered.object.as_ref().to_owned())
+            .collect(),
+    }
+}
+
+/// Objects as they were when they were looked at. It shares them with the directory: the strings of a
+/// large answer take far longer to copy than it takes to find the objects.
 #[derive(Debug)]
+pub(super) struct ObjectsPage(Vec<(Arc<str>, Seen)>);
+
+impl ObjectsPage {
+    /// From where the next page goes on; nothing, if this was the last.
+    fn last(&self) -> Option<Arc<str>> {
+        let (name, _) = self.0.get(PAGE - 1)?;
+        Some(Arc::clone(name))
+    }
+}
+
+/// The objects that a selection lets through, put together from pages. The directory is locked for a
+/// page at a time, and neither while names are matched nor while strings are copied.
+#[derive(Debug, Default)]
 pub struct Listing {
     objects: Vec<(Arc<str>, Seen)>,
 }
@@ -146,6 +183,40 @@ pub struct Listing {
 type Seen = Vec<(Arc<Record>, Load)>;
 
 impl Listing {
+    /// All that a selection lets through, of the pages that `page` hands out.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, if the search takes longer than a pattern may.
+    pub(super) fn take(
+        selection: &Selection,
+        page: impl Fn(Option<&str>) -> ObjectsPage,
+    ) -> Result<Self, DirectoryError> {
+        let mut listing = Self::default();
+        let mut after: Option<Arc<str>> = None;
+        let (began, mut looked_at) = (Instant::now(), 0);
+        loop {
+            let found = page(after.as_deref());
+            after = found.last();
+            for (name, seen) in found.0 {
+                looked_at += 1;
+                if !seen.is_empty() && selection.accepts(&name) {
+                    listing.objects.push((name, seen));
+                }
+                if selection.has_pattern() && looked_at % 64 == 0 && began.elapsed() > MAX_SEARCH {
+                    return Err(invalid(format!(
+                        "the search was stopped after {} ms and {looked_at} names: ask for a prefix \
+                         too, or for a simpler pattern",
+                        MAX_SEARCH.as_millis()
+                    )));
+                }
+            }
+            if after.is_none() {
+                return Ok(listing);
+            }
+        }
+    }
+
     /// The objects by name, their instances by worker.
     pub fn into_entries(self) -> Vec<ObjectEntry> {
         let entry = |(name, seen): (Arc<str>, Seen)| {

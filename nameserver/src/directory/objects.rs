@@ -169,11 +169,21 @@ impl Objects {
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Object)> {
+        self.starting_with_after(prefix, None)
+    }
+
+    /// As [`starting_with`](Self::starting_with), but only those after a name.
+    pub(super) fn starting_with_after<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Object)> {
+        let from = match after {
+            Some(after) => std::ops::Bound::Excluded(after),
+            None => std::ops::Bound::Included(prefix),
+        };
         self.by_name
-            .range::<str, _>((
-                std::ops::Bound::Included(prefix),
-                std::ops::Bound::Unbounded,
-            ))
+            .range::<str, _>((from, std::ops::Bound::Unbounded))
             .take_while(move |(name, _)| name.starts_with(prefix))
     }
 

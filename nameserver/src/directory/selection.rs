@@ -1,14 +1,18 @@
 //! A filter, checked and compiled.
 
 use super::{
-    limits::{MAX_COMPILED_PATTERN, MAX_NAME, MAX_PATTERN},
+    limits::{KEPT_PATTERNS, MAX_COMPILED_PATTERN, MAX_NAME, MAX_PATTERN},
     names::invalid,
 };
 use pyroxene_common::interfaces::directory::{DirectoryError, Filter};
 use regex::{Regex, RegexBuilder};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
-/// Which objects to list. Compiling a pattern may take a while, so this is made before the
-/// directory is locked.
+/// Which objects to list. To compile a pattern, and to match names against it, may take
+/// milliseconds: neither is done on a thread that serves others, nor while the directory is locked.
 #[derive(Clone, Debug)]
 pub struct Selection {
     pub(super) prefix: String,
@@ -33,9 +37,14 @@ impl Selection {
         }
         Ok(Self {
             prefix,
-            pattern: filter.pattern.as_deref().map(compile).transpose()?,
+            pattern: filter.pattern.as_deref().map(compiled).transpose()?,
             tags: filter.tags,
         })
+    }
+
+    /// Whether it has a pattern, so that looking for names may take long.
+    pub(super) fn has_pattern(&self) -> bool {
+        self.pattern.is_some()
     }
 
     /// Whether an object's name passes, apart from the prefix.
@@ -44,6 +53,29 @@ impl Selection {
             .as_ref()
             .is_none_or(|pattern| pattern.is_match(name))
     }
+}
+
+/// The patterns that were asked for last, the newest first. Those who list names ask for the same few
+/// again and again.
+static COMPILED: Mutex<VecDeque<(String, Regex)>> = Mutex::new(VecDeque::new());
+
+fn compiled(pattern: &str) -> Result<Regex, DirectoryError> {
+    let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = |patterns: &VecDeque<(String, Regex)>| {
+        let mut patterns = patterns.iter();
+        let (_, regex) = patterns.find(|(kept, _)| kept == pattern)?;
+        Some(regex.clone())
+    };
+    if let Some(regex) = found(&kept()) {
+        return Ok(regex);
+    }
+    let regex = compile(pattern)?;
+    let mut kept = kept();
+    if found(&kept).is_none() {
+        kept.push_front((pattern.to_owned(), regex.clone()));
+        kept.truncate(KEPT_PATTERNS);
+    }
+    Ok(regex)
 }
 
 fn compile(pattern: &str) -> Result<Regex, DirectoryError> {

@@ -4,7 +4,7 @@ mod exclusive;
 mod shared_names;
 mod watchers;
 
-use super::{Directory, Selection, names::check_name};
+use super::{Directory, Listing, Selection, names::check_name};
 use crate::store::{StaticName, Store, StoreError};
 pub(crate) use exclusive::{Answer, Arbiter, Claim};
 use pyroxene_common::{
@@ -13,6 +13,7 @@ use pyroxene_common::{
         Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Registration,
         SessionId, State, Status, Watched, WorkerEntry, directory,
     },
+    offload::offload,
     scope,
 };
 use shared_names::SharedNames;
@@ -249,13 +250,31 @@ impl directory::Directory for DirectoryService {
     }
 
     async fn list(self, _: Context, filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError> {
-        let selection = Selection::new(filter)?;
-        let listing = self.lock().directory.list(&selection);
-        Ok(listing.into_entries())
+        let searching = offload(move || {
+            let selection = Selection::new(filter)?;
+            let page = |after: Option<&str>| self.lock().directory.page(&selection, after);
+            Listing::take(&selection, page).map(Listing::into_entries)
+        });
+        searching.await.unwrap_or_else(|stopped| {
+            Err(DirectoryError::Invalid {
+                sentence: stopped.to_string(),
+            })
+        })
     }
 
     async fn workers(self, _: Context) -> Vec<WorkerEntry> {
-        self.lock().directory.workers()
+        let listing = offload(move || {
+            let mut workers: Vec<WorkerEntry> = Vec::new();
+            loop {
+                let last = workers.last().map(|worker| worker.name.clone());
+                let more = self.lock().directory.workers_after(last.as_deref());
+                if more.is_empty() {
+                    return workers;
+                }
+                workers.extend(more);
+            }
+        });
+        listing.await.unwrap_or_default()
     }
 
     async fn register(

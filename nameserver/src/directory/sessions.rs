@@ -5,6 +5,7 @@ use pyroxene_common::interfaces::directory::{Load, SessionId, State};
 use slab::Slab;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -109,9 +110,11 @@ impl Sessions {
         self.by_worker.get(worker).copied()
     }
 
-    /// The sessions by the names of their workers.
-    pub(super) fn by_worker(&self) -> impl Iterator<Item = &Session> {
-        self.by_worker.values().filter_map(|slot| self.get(*slot))
+    /// The sessions by the names of their workers, only those after a name if one is given.
+    pub(super) fn by_worker_after(&self, after: Option<&str>) -> impl Iterator<Item = &Session> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.by_worker.range::<str, _>((from, Bound::Unbounded));
+        later.filter_map(|(_, slot)| self.get(*slot))
     }
 
     /// Adds the session of a worker that has none.

@@ -6,7 +6,7 @@ use pyroxene_common::interfaces::directory::{Filter, ObjectEntry};
 
 fn list(world: &World, filter: Filter) -> Vec<ObjectEntry> {
     let selection = Selection::new(filter).unwrap();
-    world.directory.list(&selection).into_entries()
+    world.directory.list(&selection).unwrap().into_entries()
 }
 
 fn names(world: &World, filter: Filter) -> Vec<String> {

@@ -1,0 +1,251 @@
+//! Bytes of memory that many share: who wants some takes a permit for them, and gives it back by
+//! dropping it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// A budget of bytes. Clones share it.
+#[derive(Clone)]
+pub struct ByteBudget(Arc<Inner>);
+
+struct Inner {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: usize,
+    /// Those who wait, in the order in which they came, and how much each wants.
+    waiting: VecDeque<(usize, oneshot::Sender<BytePermit>)>,
+}
+
+impl fmt::Debug for ByteBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ByteBudget({} of {})", self.used(), self.0.limit)
+    }
+}
+
+/// Bytes of a budget, until it is dropped.
+#[derive(Debug)]
+pub struct BytePermit {
+    budget: ByteBudget,
+    bytes: usize,
+}
+
+impl ByteBudget {
+    /// A budget of so many bytes.
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Inner {
+            limit,
+            state: Mutex::default(),
+        }))
+    }
+
+    /// How many bytes there are in all.
+    pub fn limit(&self) -> usize {
+        self.0.limit
+    }
+
+    /// How many bytes are taken.
+    pub fn used(&self) -> usize {
+        self.state().used
+    }
+
+    /// Whether somebody waits.
+    pub fn is_wanted(&self) -> bool {
+        !self.state().waiting.is_empty()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Numbers: whole even if a holder panicked.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn permit(&self, bytes: usize) -> BytePermit {
+        BytePermit {
+            budget: self.clone(),
+            bytes,
+        }
+    }
+
+    /// Takes so many bytes if they are free and nobody waits. More than there are in all are had by
+    /// whoever comes while nothing is taken.
+    pub fn try_take(&self, bytes: usize) -> Option<BytePermit> {
+        let mut state = self.state();
+        if !state.waiting.is_empty() || !self.0.fits(state.used, bytes) {
+            return None;
+        }
+        state.used = state.used.saturating_add(bytes);
+        Some(self.permit(bytes))
+    }
+
+    /// Takes so many bytes as soon as they are free, after those who came before. Dropping the future
+    /// gives up.
+    pub fn take(&self, bytes: usize) -> impl Future<Output = BytePermit> + Send + use<> {
+        let taken = self.try_take(bytes).ok_or_else(|| self.line_up(bytes));
+        let budget = self.clone();
+        async move {
+            match taken {
+                Ok(permit) => permit,
+                // The sender stays in the budget until it sends.
+                Err(mut waiting) => match (&mut waiting.receiver).await {
+                    Ok(permit) => permit,
+                    Err(_) => budget.take_anyway(bytes),
+                },
+            }
+        }
+    }
+
+    fn line_up(&self, bytes: usize) -> Waiting {
+        let (sender, receiver) = oneshot::channel();
+        self.state().waiting.push_back((bytes, sender));
+        // What was given back since it was asked for may be enough.
+        self.give(0);
+        Waiting {
+            receiver,
+            budget: self.clone(),
+        }
+    }
+
+    /// Takes so many bytes, whether they are free or not.
+    pub fn take_anyway(&self, bytes: usize) -> BytePermit {
+        let mut state = self.state();
+        state.used = state.used.saturating_add(bytes);
+        self.permit(bytes)
+    }
+
+    /// Gives bytes back, and hands on what is free.
+    fn give(&self, bytes: usize) {
+        let mut granted = Vec::new();
+        {
+            let mut state = self.state();
+            state.used = state.used.saturating_sub(bytes);
+            while let Some((wanted, sender)) = state.waiting.front() {
+                let (wanted, has_given_up) = (*wanted, sender.is_closed());
+                if !has_given_up && !self.0.fits(state.used, wanted) {
+                    break;
+                }
+                let Some((_, sender)) = state.waiting.pop_front() else {
+                    break;
+                };
+                if !has_given_up {
+                    state.used = state.used.saturating_add(wanted);
+                    granted.push((sender, self.permit(wanted)));
+                }
+            }
+        }
+        for (sender, permit) in granted {
+            // Whoever has given up meanwhile gives it back by dropping it.
+            let _ = sender.send(permit);
+        }
+    }
+}
+
+/// Somebody who waits. Whoever gives up lets those behind go on.
+struct Waiting {
+    receiver: oneshot::Receiver<BytePermit>,
+    budget: ByteBudget,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // A permit that was sent and not received goes back with the receiver.
+        self.receiver.close();
+        self.budget.give(0);
+    }
+}
+
+impl Inner {
+    fn fits(&self, used: usize, more: usize) -> bool {
+        used == 0 || used.saturating_add(more) <= self.limit
+    }
+}
+
+impl BytePermit {
+    /// How many bytes it is for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes it one for so many bytes, whether more of them are free or not.
+    pub fn resize(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if let Some(more) = bytes.checked_sub(before) {
+            let mut state = self.budget.state();
+            state.used = state.used.saturating_add(more);
+        } else {
+            self.budget.give(before.saturating_sub(bytes));
+        }
+    }
+}
+
+impl Drop for BytePermit {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.give(self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn what_is_given_back_goes_to_those_who_wait_in_their_order() {
+        let budget = ByteBudget::new(10);
+        let first = budget.try_take(6).unwrap();
+        let mut large = Box::pin(budget.take(8));
+        let mut small = Box::pin(budget.take(2));
+        assert!(large.as_mut().now_or_never().is_none());
+        assert!(small.as_mut().now_or_never().is_none(), "it came later");
+        assert!(budget.is_wanted() && budget.try_take(1).is_none());
+        drop(first);
+        let large = large.as_mut().now_or_never().unwrap();
+        let small = small.as_mut().now_or_never().unwrap();
+        assert_eq!((large.bytes(), small.bytes(), budget.used()), (8, 2, 10));
+        drop((large, small));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn who_gives_up_takes_nothing_and_holds_nobody_up() {
+        let budget = ByteBudget::new(10);
+        let first = budget.try_take(6).unwrap();
+        let large = budget.take(10);
+        let small = budget.take(4);
+        drop(large);
+        assert_eq!(small.now_or_never().unwrap().bytes(), 4);
+        drop(first);
+        assert!(!budget.is_wanted());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn more_than_there_is_goes_through_alone() {
+        let budget = ByteBudget::new(10);
+        let huge = budget.try_take(50).unwrap();
+        assert!(budget.try_take(1).is_none());
+        drop(huge);
+        assert!(budget.try_take(10).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_helped_is_counted() {
+        let budget = ByteBudget::new(10);
+        let mut permit = budget.take_anyway(8);
+        permit.resize(20);
+        assert_eq!(budget.used(), 20);
+        let mut waiting = Box::pin(budget.take(4));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        permit.resize(6);
+        assert_eq!(waiting.as_mut().now_or_never().unwrap().bytes(), 4);
+        assert_eq!(budget.used(), 6);
+    }
+}

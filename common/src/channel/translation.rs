@@ -1,0 +1,123 @@
+//! Calls that come and are answered in another form than their interface's own, such as JSON.
+
+use super::server::Unanswered;
+use crate::offload::{Stopped, offload};
+use std::io;
+use tarpc::ServerError;
+
+/// A call in another form than the request of its interface.
+pub trait Translation<Request, Response>: Send + 'static {
+    /// An answer in that form.
+    type Answer: Send + 'static;
+
+    /// The method's name, as far as it is known before the call is read; for logs.
+    fn method(&self) -> &str;
+
+    /// Whether it can be read in some 100 microseconds.
+    fn is_small(&self) -> bool;
+
+    /// Reads the request.
+    fn read(self) -> Result<Request, Unread<Self::Answer>>;
+
+    /// Whether an answer can be written in some 100 microseconds.
+    fn is_quick(response: &Response) -> bool;
+
+    /// Writes an answer.
+    fn write(response: Response) -> Self::Answer;
+}
+
+/// Why a call came to nothing before its method began.
+#[derive(Debug)]
+pub enum Unread<A> {
+    /// There is an answer without it: it makes no sense, for one.
+    Answer(A),
+    /// It has no answer.
+    Unanswered(Unanswered),
+}
+
+impl<A> Unread<A> {
+    /// What the caller is told.
+    pub fn outcome(self) -> Result<A, Unanswered> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Unanswered(unanswered) => Err(unanswered),
+        }
+    }
+}
+
+/// Reads a call, runs its method by `run`, and writes the answer. What takes long to read or to write
+/// is read and written apart from the runtime.
+pub(super) async fn translate<Request, Response, T, F>(
+    call: T,
+    run: impl FnOnce(Request) -> F,
+) -> Result<T::Answer, Unanswered>
+where
+    Request: Send + 'static,
+    Response: Send + 'static,
+    T: Translation<Request, Response>,
+    F: Future<Output = Result<Response, Unanswered>>,
+{
+    let read = match call.is_small() {
+        true => call.read(),
+        false => offload(move || call.read()).await.map_err(stopped)?,
+    };
+    let request = match read {
+        Ok(request) => request,
+        Err(unread) => return unread.outcome(),
+    };
+    let response = run(request).await?;
+    if T::is_quick(&response) {
+        return Ok(T::write(response));
+    }
+    offload(move || T::write(response)).await.map_err(stopped)
+}
+
+fn stopped(error: Stopped) -> Unanswered {
+    Unanswered::Failed(ServerError::new(io::ErrorKind::Other, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::{ThreadId, current};
+
+    /// Takes long to read or to write, whatever it says.
+    struct Told(bool);
+
+    impl Translation<ThreadId, bool> for Told {
+        type Answer = Option<ThreadId>;
+
+        fn method(&self) -> &str {
+            "told"
+        }
+
+        fn is_small(&self) -> bool {
+            self.0
+        }
+
+        fn read(self) -> Result<ThreadId, Unread<Self::Answer>> {
+            Ok(current().id())
+        }
+
+        fn is_quick(response: &bool) -> bool {
+            *response
+        }
+
+        fn write(_: bool) -> Option<ThreadId> {
+            Some(current().id())
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_quick_is_done_on_the_runtime() {
+        let here = current().id();
+        for is_quick in [true, false] {
+            let run = |read_on: ThreadId| async move {
+                assert_eq!(read_on == here, is_quick);
+                Ok(is_quick)
+            };
+            let written_on = translate(Told(is_quick), run).await.unwrap();
+            assert_eq!(written_on == Some(here), is_quick);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use super::*;
+use pyroxene_client::ClientConfig;
+use pyroxene_common::interfaces::echo::{
+    Echo as EchoInterface,
+    echo::{EchoRequest, EchoResponse},
+};
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    thread::{ThreadId, current},
+};
+use tokio::sync::oneshot;
+
+/// An object whose methods are light, with one thread for heavy calls.
+fn hosted() -> Arc<Hosted<EchoInterface, crate::objects::Echo>> {
+    let pool = ComputePool::new(1, 0).unwrap();
+    let surroundings = Surroundings {
+        worker: "w1".into(),
+        gauge: Gauge::new(1, pool.clone()),
+        pool,
+        holdings: Holdings::default(),
+        chaos: Chaos::default(),
+        max_calls: 100,
+        exclusive: false,
+        client: Client::new(ClientConfig::new("127.0.0.1:1").unwrap()),
+        draining: CancellationToken::new(),
+    };
+    Arc::new(Hosted {
+        name: "echo".to_owned(),
+        service: crate::objects::Echo::new("w1"),
+        is_heavy: |_| false,
+        exclusive: false,
+        watched: Watched::new("echo", EchoInterface::METHODS),
+        surroundings,
+        interface: PhantomData,
+    })
+}
+
+/// A call in another form, which tells on which thread it is read and its answer is written.
+struct Told {
+    is_small: bool,
+    read_on: Sender<ThreadId>,
+}
+
+impl Translation<EchoRequest, EchoResponse> for Told {
+    type Answer = ThreadId;
+
+    fn method(&self) -> &str {
+        "whoami"
+    }
+
+    fn is_small(&self) -> bool {
+        self.is_small
+    }
+
+    fn read(self) -> Result<EchoRequest, Unread<ThreadId>> {
+        self.read_on.send(current().id()).unwrap();
+        Ok(EchoRequest::Whoami {})
+    }
+
+    fn is_quick(_: &EchoResponse) -> bool {
+        false
+    }
+
+    fn write(_: EchoResponse) -> ThreadId {
+        current().id()
+    }
+}
+
+fn told(is_small: bool) -> (Told, Receiver<ThreadId>) {
+    let (read_on, told) = channel();
+    (Told { is_small, read_on }, told)
+}
+
+#[tokio::test]
+async fn what_takes_long_to_read_and_to_write_does_so_on_the_pool() {
+    let here = current().id();
+    for is_small in [false, true] {
+        let (call, read_on) = told(is_small);
+        let written_on = hosted().dispatch_translated(context::current(), call);
+        assert_ne!(written_on.await.unwrap(), here);
+        assert_eq!(read_on.recv().unwrap() == here, is_small);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_has_run_is_answered_however_full_the_pool_is() {
+    let hosted = hosted();
+    let (finish, finished) = oneshot::channel::<()>();
+    let place = hosted.surroundings.pool.admit().unwrap();
+    let occupied = tokio::spawn(place.run(finished));
+    // There is no place for one that is yet to be read, and it has not run.
+    let (call, _read_on) = told(false);
+    let refused = Arc::clone(&hosted).dispatch_translated(context::current(), call);
+    assert!(matches!(refused.await, Err(Unanswered::Refused(_))));
+    let (call, _read_on) = told(true);
+    let answered = tokio::spawn(hosted.dispatch_translated(context::current(), call));
+    finish.send(()).unwrap();
+    occupied.await.unwrap().unwrap().unwrap();
+    answered.await.unwrap().unwrap();
+}
