@@ -3,7 +3,7 @@
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size, size},
     daemon::{self, Busy, Parent},
-    failure::Failure,
+    failure::{Exit, Failure},
     security::{Protection, UsersArguments, reload_on_hangup},
     store::{self, StoreArguments},
 };
@@ -126,5 +126,6 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         NameServerError::Listen(error) => daemon::cannot_listen(&arguments.listen, &error),
         NameServerError::Users(error) => error.into(),
         NameServerError::Store(error) => store::cannot_open(&error),
+        error @ NameServerError::Threads(_) => Failure::new(Exit::Failed, error.to_string()),
     })
 }
