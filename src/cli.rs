@@ -12,7 +12,7 @@ use crate::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use pyroxene_client::{Client, ClientConfig, Policy};
 use pyroxene_common::wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
 ///
@@ -120,6 +120,10 @@ pub(crate) struct DaemonArguments {
     /// What this process is called in its log lines
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) log_name: Option<String>,
+    /// How long to wait at the start for what time heals, such as a name that a dead predecessor still
+    /// has; 'forever' waits without end
+    #[arg(long, value_name = "TIME", env = "PYROXENE_START_TIMEOUT", default_value = "30s", value_parser = start_timeout)]
+    pub(crate) start_timeout: StartTimeout,
     /// Allow to listen on addresses that other machines reach: everybody there may do everything
     #[arg(long, env = "PYROXENE_INSECURE", value_parser = FalseyValueParser::new())]
     pub(crate) insecure: bool,
@@ -159,6 +163,27 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("it is longer than a year".to_owned());
     }
     Ok(duration)
+}
+
+/// How long a daemon waits at its start for what time heals; without end, if there is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartTimeout(pub(crate) Option<Duration>);
+
+impl fmt::Display for StartTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(time) => humantime::format_duration(time).fmt(f),
+            None => f.write_str("forever"),
+        }
+    }
+}
+
+/// Reads a duration, or `forever`.
+pub(crate) fn start_timeout(text: &str) -> Result<StartTimeout, String> {
+    match text {
+        "forever" => Ok(StartTimeout(None)),
+        _ => duration(text).map(|time| StartTimeout(Some(time))),
+    }
 }
 
 /// Reads a number of bytes such as `4096`, `64KiB` or `1GiB`.
@@ -310,6 +335,9 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(duration("1000000y").is_err());
         assert!(duration("10").is_err());
+        assert_eq!(start_timeout("forever"), Ok(StartTimeout(None)));
+        assert_eq!(start_timeout("0s"), Ok(StartTimeout(Some(Duration::ZERO))));
+        assert!(start_timeout("ever").is_err());
         assert_eq!(message_size("1048576"), Ok(1_048_576));
         assert_eq!(message_size("2GiB"), Ok(2 << 30));
         for text in ["1", "99999999999999", "4GiB", "-1", "64M"] {

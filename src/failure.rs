@@ -500,7 +500,7 @@ mod tests {
             object: "calc".into(),
             method: "*".into(),
             reason: Some("no live worker hosts it".into()),
-            attempts: Vec::new(),
+            ..Trail::default()
         }));
         assert_eq!(
             Failure::from(error).sentence.unwrap(),

@@ -88,6 +88,8 @@ fn no_answer(error: CallError) -> Failure {
         _ => error.to_string(),
     };
     let exit = match Failure::from(error).exit {
+        // Every question may be put again: an answer that was lost is one that did not come.
+        Exit::Failed => Exit::Unavailable,
         // To the user a name server that does not answer in time is one that is not there.
         Exit::Deadline => Exit::Unavailable,
         exit => exit,

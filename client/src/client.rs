@@ -186,7 +186,7 @@ impl Client {
                 object: name.to_owned(),
                 method: "*".to_owned(),
                 reason: Some(reason),
-                attempts: Vec::new(),
+                ..Trail::default()
             }))
         };
         let unavailable = |reason: &str| ended(CallError::Unavailable, reason.to_owned());

@@ -122,7 +122,8 @@ impl ClientConfig {
         self
     }
 
-    /// How often a call is attempted at most, at least once.
+    /// How often a call is sent at most, at least once. Attempts that were certainly not sent do not
+    /// count: the call's deadline bounds them.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts.max(1);

@@ -5,19 +5,17 @@ use pyroxene_common::{
     access::Ticket,
     channel::{AttemptError, Connection, ConnectionLost, Settings},
     endpoint::Endpoint,
-    hello::{self, Hello, HelloError, RefusalCode, Refused},
+    hello::{self, Hello, HelloError, RefusalCode, Refused, Welcome},
     host::LocalLink,
     interface::Interface,
     message::{Refusal, RefusalReason},
-    net::Stream,
+    net::{Stream, dial},
     tls::TlsFailure,
+    wire::HELLO_TIMEOUT,
 };
 use serde::de::DeserializeOwned;
-use std::{io, time::Duration};
+use std::time::Duration;
 use tokio::time::timeout;
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How to talk to the instances of one object.
 #[derive(Clone)]
@@ -60,6 +58,23 @@ impl Greeting {
             credential: ticket.map(|ticket| ticket.as_bytes().to_vec()),
         }
     }
+
+    /// The connection over a stream on which the server has answered the hello.
+    fn welcomed<R: DeserializeOwned + Send + 'static>(
+        &self,
+        stream: Stream,
+        welcome: &Welcome,
+        settings: Settings,
+    ) -> Connection<R> {
+        let settings = Settings {
+            max_receive: self.max_message,
+            max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
+            max_in_flight: welcome.max_in_flight as usize,
+            spin: self.spin,
+            ..settings
+        };
+        Connection::new(stream, settings)
+    }
 }
 
 /// Connects to an object at an endpoint.
@@ -77,12 +92,21 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
             sentence: format!("a ticket is not sent to {endpoint} in the clear; TLS is needed"),
         }));
     }
-    let connecting = Stream::connect(endpoint, greeting.security.tls.as_ref());
-    let connecting = timeout(CONNECT_TIMEOUT, connecting)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let stream = connecting.map_err(|error| not_connected(error.into()))?;
-    say_hello(stream, object, greeting, ticket, settings).await
+    let tls = greeting.security.tls.as_ref();
+    let hello = greeting.hello(object, ticket);
+    let hello = &hello;
+    let establish = |socket| async move {
+        let said = async {
+            let mut stream = Stream::over(socket, endpoint, tls).await?;
+            let welcome = hello::greet(&mut stream, hello).await?;
+            Ok((stream, welcome))
+        };
+        let said = timeout(HELLO_TIMEOUT, said).await;
+        said.unwrap_or(Err(HelloError::Timeout))
+    };
+    let dialled = dial(endpoint, establish).await;
+    let (stream, welcome) = dialled.map_err(not_connected)?;
+    Ok(greeting.welcomed(stream, &welcome, settings))
 }
 
 /// Connects to an object of the name server in this process.
@@ -95,28 +119,12 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
     let socket = link
         .connect()
         .map_err(|error| not_connected(error.into()))?;
+    let mut stream = Stream::Plain(socket);
     // Everybody is known there without a ticket.
-    say_hello(Stream::Plain(socket), object, greeting, None, settings).await
-}
-
-async fn say_hello<R: DeserializeOwned + Send + 'static>(
-    mut stream: Stream,
-    object: &str,
-    greeting: &Greeting,
-    ticket: Option<&Ticket>,
-    settings: Settings,
-) -> Result<Connection<R>, AttemptError> {
-    let welcome = hello::greet(&mut stream, &greeting.hello(object, ticket))
+    let welcome = hello::greet(&mut stream, &greeting.hello(object, None))
         .await
         .map_err(not_connected)?;
-    let settings = Settings {
-        max_receive: greeting.max_message,
-        max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
-        max_in_flight: welcome.max_in_flight as usize,
-        spin: greeting.spin,
-        ..settings
-    };
-    Ok(Connection::new(stream, settings))
+    Ok(greeting.welcomed(stream, &welcome, settings))
 }
 
 /// Connects to a worker's object with the first ticket that the worker takes.

@@ -35,8 +35,51 @@ pub struct Trail {
     pub method: String,
     /// Why it ended, if no single attempt says it.
     pub reason: Option<String>,
-    /// Every attempt, in order.
+    /// The attempts, in order: all that may have been sent, and the latest of the others.
     pub attempts: Vec<Attempt>,
+    /// How many attempts are not listed. None of them was sent.
+    pub unlisted: usize,
+}
+
+/// How many attempts are listed, unless more than that may have been sent.
+const LISTED: usize = 32;
+
+/// The attempts at a call that goes on.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptLog {
+    pub(crate) listed: Vec<Attempt>,
+    pub(crate) unlisted: usize,
+}
+
+impl AttemptLog {
+    /// Adds an attempt, in the place of an early one that was not sent if there are many.
+    pub(crate) fn push(&mut self, attempt: Attempt) {
+        let is_unsent = |attempt: &Attempt| matches!(attempt.error, AttemptError::NotSent(_));
+        if self.listed.len() >= LISTED
+            && let Some(unsent) = self.listed.iter().position(is_unsent)
+        {
+            self.listed.remove(unsent);
+            self.unlisted += 1;
+        }
+        self.listed.push(attempt);
+    }
+
+    /// How many attempts there were.
+    pub(crate) fn count(&self) -> usize {
+        self.listed.len() + self.unlisted
+    }
+}
+
+impl Trail {
+    /// Whether any attempt may have run.
+    pub(crate) fn may_have_run(&self) -> bool {
+        self.attempts.iter().any(|attempt| {
+            matches!(
+                attempt.error,
+                AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { sent: true }
+            )
+        })
+    }
 }
 
 /// One attempt at a call that brought no answer.
@@ -50,6 +93,12 @@ pub struct Attempt {
     pub ended: Duration,
     /// How it ended.
     pub error: AttemptError,
+}
+
+impl Attempt {
+    fn was_refused(&self) -> bool {
+        matches!(self.error, AttemptError::Refused(_))
+    }
 }
 
 impl CallError {
@@ -108,6 +157,9 @@ impl CallError {
             Self::Failed(_) => "failed",
             Self::DeadlineExceeded(_) => "did not end before its deadline",
             Self::Refused(_) => "was refused",
+            Self::Unavailable(trail) if trail.attempts.iter().any(Attempt::was_refused) => {
+                "was refused by every worker that it reached"
+            }
             Self::Unavailable(_) => "reached nobody",
         }
     }
@@ -123,8 +175,9 @@ impl fmt::Display for CallError {
         /// The attempts that are told one by one.
         const SHOWN: usize = 4;
         let shown = trail.attempts.len().min(SHOWN);
-        let hidden = trail.attempts.len() - shown;
-        for attempt in trail.attempts.iter().skip(hidden) {
+        let skipped = trail.attempts.len() - shown;
+        let hidden = skipped + trail.unlisted;
+        for attempt in trail.attempts.iter().skip(skipped) {
             write!(f, "; {}: {}", attempt.worker, sentence(&attempt.error))?;
         }
         if hidden > 0 {
@@ -194,8 +247,8 @@ mod tests {
         let error = CallError::MaybeRan(Box::new(Trail {
             object: "accounts".into(),
             method: "update".into(),
-            reason: None,
             attempts: vec![attempt("w1")],
+            ..Trail::default()
         }));
         let error = CallError::from(RpcError::from(error));
         assert!(matches!(error, CallError::MaybeRan(_)));
@@ -215,5 +268,54 @@ mod tests {
         let sentence = error.to_string();
         assert!(sentence.contains("w8") && !sentence.contains("w4"));
         assert!(sentence.ends_with("and 5 earlier attempts"), "{sentence}");
+    }
+
+    #[test]
+    fn a_trail_keeps_what_may_have_been_sent_and_the_latest_of_the_rest() {
+        let unsent = |worker: &str| Attempt {
+            error: AttemptError::NotSent(ConnectionLost::Closed),
+            ..attempt(worker)
+        };
+        let mut log = AttemptLog::default();
+        log.push(attempt("sent"));
+        for number in 0..1000 {
+            log.push(unsent(&number.to_string()));
+        }
+        assert_eq!((log.listed.len(), log.count()), (LISTED, 1001));
+        let trail = Trail {
+            attempts: log.listed,
+            unlisted: log.unlisted,
+            ..Trail::default()
+        };
+        assert!(trail.may_have_run());
+        let workers = [trail.attempts.first(), trail.attempts.last()];
+        assert_eq!(
+            workers.map(|attempt| &*attempt.unwrap().worker),
+            ["sent", "999"]
+        );
+        let sentence = CallError::DeadlineExceeded(Box::new(trail)).to_string();
+        assert!(sentence.ends_with("and 997 earlier attempts"), "{sentence}");
+    }
+
+    #[test]
+    fn nobody_is_said_to_have_been_reached_only_if_nobody_was() {
+        let refusal = pyroxene_common::message::Refusal {
+            reason: pyroxene_common::message::RefusalReason::Overloaded,
+            retry_after_ms: 0,
+            sentence: "full".to_owned(),
+        };
+        let refused = Attempt {
+            error: AttemptError::Refused(refusal),
+            ..attempt("w1")
+        };
+        let sentence = |attempts| {
+            let trail = Trail {
+                attempts,
+                ..Trail::default()
+            };
+            CallError::Unavailable(Box::new(trail)).to_string()
+        };
+        assert!(sentence(Vec::new()).contains("reached nobody"));
+        assert!(sentence(vec![refused]).contains("was refused by every worker"));
     }
 }

@@ -1,6 +1,7 @@
 //! One instance of an object, as a client sees it: its connection and what was learned of it.
 
 use crate::{
+    attempt::SharedAttempt,
     breaker::Breaker,
     connect::{Greeting, connect_to_worker},
     cost::{Errors, Latency, Others, Standing},
@@ -16,16 +17,14 @@ use pyroxene_common::{
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::{
-    sync::Mutex as AsyncMutex,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout};
 
 /// An answer within this time is quick.
 const QUICK: Duration = Duration::from_millis(1);
@@ -33,14 +32,17 @@ const QUICK: Duration = Duration::from_millis(1);
 /// Of an instance that answers quickly and never fails, this often is often enough to learn.
 const LESSONS: Duration = Duration::from_millis(1);
 
+/// A connection that takes longer than this to be made is made without further callers, as long as
+/// there is another instance.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// An instance of an object whose methods answer `R`.
 pub(crate) struct Instance<R> {
     pub(crate) key: InstanceKey,
     target: String,
     greeting: Arc<Greeting>,
     connection: ArcSwapOption<Connection<R>>,
-    /// Held while a connection is made, so that many callers make one.
-    connecting: AsyncMutex<()>,
+    connecting: SharedAttempt<Arc<Connection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
     /// When the first of the calls in flight began, in microseconds from `since`.
@@ -59,6 +61,8 @@ pub(crate) struct Instance<R> {
     erring: AtomicBool,
     /// Whether the last call found nobody who answered it.
     absent: AtomicBool,
+    /// Whether a connection is being made, and for longer than [`SILENCE`].
+    silent: AtomicBool,
 }
 
 /// A share of errors up to this is not worth remembering.
@@ -95,7 +99,7 @@ impl<R> Instance<R> {
             target: listed.target.clone(),
             greeting,
             connection: ArcSwapOption::empty(),
-            connecting: AsyncMutex::new(()),
+            connecting: SharedAttempt::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             busy_since: AtomicU64::new(0),
@@ -115,6 +119,7 @@ impl<R> Instance<R> {
             spotless: AtomicBool::new(true),
             erring: AtomicBool::new(false),
             absent: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
         };
         instance.update(listed);
         instance
@@ -153,9 +158,14 @@ impl<R> Instance<R> {
             && !self.is_draining()
     }
 
+    /// Whether the last call found nobody who answered it.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Relaxed)
+    }
+
     /// Whether it answers, as far as is known.
     pub(crate) fn is_sound(&self) -> bool {
-        self.takes_all_calls() && !self.absent.load(Ordering::Relaxed)
+        self.takes_all_calls() && !self.is_absent()
     }
 
     /// How many of our calls it has in front of it.
@@ -167,6 +177,9 @@ impl<R> Instance<R> {
     pub(crate) fn admit(&self, now: Instant) -> bool {
         if self.unrestricted.load(Ordering::Relaxed) {
             return true;
+        }
+        if self.silent.load(Ordering::Relaxed) {
+            return false;
         }
         let mut learned = self.learned();
         if learned.pushed_back.is_some_and(|until| now < until) {
@@ -302,38 +315,76 @@ impl<R> Instance<R> {
             | AttemptError::TooLarge { .. }
             | AttemptError::Encoding(_) => {}
         }
+        self.restrict(&learned);
+    }
+
+    fn restrict(&self, learned: &Learned) {
         let free = learned.breaker.is_closed() && learned.pushed_back.is_none();
         self.unrestricted.store(free, Ordering::Relaxed);
     }
 
-    /// Ends every call in flight at once: the directory says that the worker is dead or frozen.
-    pub(crate) fn abandon(&self) {
+    /// Learns that a connection is not made in good time.
+    fn fell_silent(&self, took: Duration) {
+        self.silent.store(true, Ordering::Relaxed);
+        self.absent.store(true, Ordering::Relaxed);
+        self.spotless.store(false, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut learned = self.learned();
+        learned.latency.failed(took, now);
+        learned.errors.ended(true, now);
+        self.unrestricted.store(false, Ordering::Relaxed);
+    }
+
+    /// The directory says that the worker is dead or frozen. Name servers may be cut off from a worker
+    /// that we still reach, so the worker is asked: if it does not answer, its calls in flight end.
+    pub(crate) fn doubt(&self) {
         if let Some(connection) = self.connection.swap(None) {
-            connection.abandon("the worker's lease ran out");
+            connection.doubt();
         }
     }
 }
 
 impl<R: DeserializeOwned + Send + 'static> Instance<R> {
-    /// The open connection, or a new one.
-    pub(crate) async fn connection(
-        &self,
-        deadline: Instant,
-    ) -> Result<Arc<Connection<R>>, AttemptError> {
+    /// The open connection, or a new one. Who waits for it bounds the wait.
+    pub(crate) async fn connection(self: &Arc<Self>) -> Result<Arc<Connection<R>>, AttemptError> {
+        match self.open_connection() {
+            Some(connection) => Ok(connection),
+            None => {
+                let instance = Arc::clone(self);
+                self.connecting.outcome(|| instance.make_connection()).await
+            }
+        }
+    }
+
+    /// Makes a connection, and learns from how that goes: once, however many wait for it.
+    async fn make_connection(self: Arc<Self>) -> Result<Arc<Connection<R>>, AttemptError> {
+        // It may have been made between a caller's look and this.
         if let Some(connection) = self.open_connection() {
             return Ok(connection);
         }
-        timeout_at(deadline, async {
-            let _one_at_a_time = self.connecting.lock().await;
-            if let Some(connection) = self.open_connection() {
-                return Ok(connection);
+        let began = Instant::now();
+        let mut connecting = pin!(self.connect());
+        let outcome = match timeout(SILENCE, &mut connecting).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.fell_silent(began.elapsed());
+                connecting.await
             }
-            let connection = Arc::new(self.connect().await?);
-            self.connection.store(Some(Arc::clone(&connection)));
-            Ok(connection)
-        })
-        .await
-        .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))
+        };
+        self.silent.store(false, Ordering::Relaxed);
+        match outcome {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                self.connection.store(Some(Arc::clone(&connection)));
+                self.restrict(&self.learned());
+                Ok(connection)
+            }
+            Err(error) => {
+                let now = Instant::now();
+                self.failed(&error, now - began, now);
+                Err(error)
+            }
+        }
     }
 
     /// The connection, if it is open.

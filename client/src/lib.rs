@@ -14,6 +14,7 @@
 //! methods. [`Client::submit`] hands a call to the name servers, which see to it that it is made
 //! (`tasks`). [`Client::topic`] is a durable log that they keep.
 
+mod attempt;
 pub mod backoff;
 pub mod balance;
 pub mod breaker;

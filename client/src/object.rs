@@ -156,7 +156,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             if *why == Departure::Expired
                 && let Some(instance) = known.get(key)
             {
-                instance.abandon();
+                instance.doubt();
             }
         }
         if difference.changed {

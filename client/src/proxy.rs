@@ -3,27 +3,28 @@
 mod batch;
 mod encoded;
 mod once;
+mod reach;
 
 pub use once::Once;
 
 use crate::{
-    backoff::Backoff,
     balance::NoPick,
     client::Client,
     connect::expect_answer,
-    error::{Attempt, CallError, Trail},
+    error::{Attempt, AttemptLog, CallError, Trail},
     instance::Instance,
     object::{Known, Object},
     retry::{Verdict, judge, poisonous},
 };
 use futures::future::{Either, select};
 use pyroxene_common::{
-    channel::{AttemptError, Listener},
+    channel::{AttemptError, Connection, Listener},
     codec::CodecError,
     interface::{Interface, Outcome},
     message::EncodedRequest,
 };
 use rand::{RngExt, rngs::SmallRng};
+use reach::{Choice, Reached};
 use std::{cell::RefCell, fmt, pin::pin, sync::Arc, time::Duration};
 use tarpc::{
     client::{RpcError, stub::Stub},
@@ -31,9 +32,6 @@ use tarpc::{
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::Instrument;
-
-/// Between rounds over all instances.
-const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
 /// A stub for an object of the interface `I`. Clones share everything.
 pub struct Proxy<I: Interface> {
@@ -92,8 +90,11 @@ struct Call<'a, I: Interface> {
     request_index: usize,
     encoded: EncodedRequest,
     listener: Option<&'a Listener>,
+    /// The instances that are not tried again in this round.
     tried: Vec<Arc<Instance<I::Response>>>,
-    attempts: Vec<Attempt>,
+    attempts: AttemptLog,
+    /// How many attempts were sent. The others are bounded by the deadline alone.
+    sent: usize,
     rounds: u32,
     /// Whether the load that counts is that of this client alone.
     to_the_idlest: bool,
@@ -158,17 +159,22 @@ impl<I: Interface> Proxy<I> {
         mut call: Call<'_, I>,
     ) -> Result<(I::Response, Arc<Instance<I::Response>>, usize), CallError> {
         loop {
-            let instance = match self.pick_now(&call) {
-                Ok(instance) => instance,
-                Err(_) => Box::pin(self.pick(&mut call)).await?,
+            let picked = self.pick_now(&call).ok();
+            let open = picked.as_ref().and_then(|picked| picked.open_connection());
+            let reached = match (picked, open) {
+                (Some(instance), Some(connection)) => Reached {
+                    instance,
+                    connection,
+                },
+                (picked, _) => Box::pin(self.reach(&mut call, Choice::Any, picked)).await?,
             };
             let (outcome, instance) = if self.client.hedge_after().is_some() && call.repeatable {
-                Box::pin(self.attempt_and_hedge(&mut call, instance)).await
+                Box::pin(self.attempt_and_hedge(&mut call, reached)).await
             } else {
-                (self.attempt(&call, &instance).await, instance)
+                (self.attempt(&call, &reached).await, reached.instance)
             };
             match outcome {
-                Ok(response) => return Ok((response, instance, call.attempts.len() + 1)),
+                Ok(response) => return Ok((response, instance, call.attempts.count() + 1)),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
         }
@@ -203,7 +209,7 @@ impl<I: Interface> Proxy<I> {
                 object: self.object.name.clone(),
                 method: method.map_or("", |method| method.name).to_owned(),
                 reason: Some(format!("the request cannot be encoded: {error}")),
-                attempts: Vec::new(),
+                ..Trail::default()
             }))
         })?;
         Ok(Call {
@@ -217,7 +223,8 @@ impl<I: Interface> Proxy<I> {
             encoded,
             listener,
             tried: Vec::new(),
-            attempts: Vec::new(),
+            attempts: AttemptLog::default(),
+            sent: 0,
             rounds: 0,
             to_the_idlest: false,
         })
@@ -229,12 +236,19 @@ impl<I: Interface> Proxy<I> {
         call: &mut Call<'_, I>,
         reason: Option<String>,
     ) -> CallError {
-        kind(Box::new(Trail {
+        let attempts = std::mem::take(&mut call.attempts);
+        let error = kind(Box::new(Trail {
             object: self.object.name.clone(),
             method: call.method.to_owned(),
             reason,
-            attempts: std::mem::take(&mut call.attempts),
-        }))
+            attempts: attempts.listed,
+            unlisted: attempts.unlisted,
+        }));
+        match error {
+            // It says that the call has not run.
+            CallError::Unavailable(trail) if trail.may_have_run() => CallError::MaybeRan(trail),
+            error => error,
+        }
     }
 
     fn pick_now(&self, call: &Call<'_, I>) -> Result<Arc<Instance<I::Response>>, NoPick> {
@@ -246,25 +260,6 @@ impl<I: Interface> Proxy<I> {
                 .pick_idlest(&instances, &call.tried, call.now);
         }
         self.object.balancer.pick(&instances, &call.tried, call.now)
-    }
-
-    /// The instance for the next attempt. Waits between rounds over all of them, and, if the proxy
-    /// is weak, for one to appear.
-    async fn pick(&self, call: &mut Call<'_, I>) -> Result<Arc<Instance<I::Response>>, CallError> {
-        loop {
-            match self.pick_now(call) {
-                Ok(instance) => return Ok(instance),
-                Err(NoPick::AllTried) => {
-                    let wait = BETWEEN_ROUNDS.wait(call.rounds, rand::random());
-                    call.rounds += 1;
-                    call.tried.clear();
-                    if timeout_at(call.deadline, sleep(wait)).await.is_err() {
-                        return Err(self.error(CallError::DeadlineExceeded, call, None));
-                    }
-                }
-                Err(NoPick::Empty) => self.wait_for_instance(call).await?,
-            }
-        }
     }
 
     async fn wait_for_instance(&self, call: &mut Call<'_, I>) -> Result<(), CallError> {
@@ -313,15 +308,16 @@ impl<I: Interface> Proxy<I> {
     async fn attempt_and_hedge(
         &self,
         call: &mut Call<'_, I>,
-        instance: Arc<Instance<I::Response>>,
+        reached: Reached<I::Response>,
     ) -> (
         Result<I::Response, AttemptError>,
         Arc<Instance<I::Response>>,
     ) {
         let delay = self.client.hedge_after().unwrap_or_default();
-        let first = pin!(self.attempt(call, &instance));
+        let instance = Arc::clone(&reached.instance);
+        let first = pin!(self.attempt(call, &reached));
         let first = match select(first, pin!(sleep_until(Instant::now() + delay))).await {
-            Either::Left((outcome, _)) => return (outcome, Arc::clone(&instance)),
+            Either::Left((outcome, _)) => return (outcome, instance),
             Either::Right(((), first)) => first,
         };
         let mut tried = call.tried.clone();
@@ -332,47 +328,61 @@ impl<I: Interface> Proxy<I> {
             .balancer
             .pick(&self.object.instances(), &tried, now);
         let Ok(other) = other else {
-            return (first.await, Arc::clone(&instance));
+            return (first.await, instance);
         };
         if !self.client.withdraw_retry(now) {
-            return (first.await, Arc::clone(&instance));
+            return (first.await, instance);
         }
-        let second = pin!(self.attempt(call, &other));
+        let second = pin!(self.connect_and_attempt(call, &other));
         match select(first, second).await {
-            Either::Left((Ok(response), _)) => (Ok(response), Arc::clone(&instance)),
+            Either::Left((Ok(response), _)) => (Ok(response), instance),
             Either::Right((Ok(response), _)) => (Ok(response), Arc::clone(&other)),
             // The one that failed is of no use; the other may still answer.
             Either::Left((Err(_), second)) => (second.await, Arc::clone(&other)),
-            Either::Right((Err(_), first)) => (first.await, Arc::clone(&instance)),
+            Either::Right((Err(_), first)) => (first.await, instance),
         }
+    }
+
+    async fn connect_and_attempt(
+        &self,
+        call: &Call<'_, I>,
+        instance: &Arc<Instance<I::Response>>,
+    ) -> Result<I::Response, AttemptError> {
+        let connection = timeout_at(call.deadline, instance.connection()).await;
+        let late = |_| AttemptError::DeadlineExceeded { sent: false };
+        let reached = Reached {
+            instance: Arc::clone(instance),
+            connection: connection.map_err(late)??,
+        };
+        self.attempt(call, &reached).await
     }
 
     async fn attempt(
         &self,
         call: &Call<'_, I>,
-        instance: &Arc<Instance<I::Response>>,
+        reached: &Reached<I::Response>,
     ) -> Result<I::Response, AttemptError> {
         if tracing::enabled!(tracing::Level::DEBUG) {
-            return Box::pin(self.attempt_logged(call, instance)).await;
+            return Box::pin(self.attempt_logged(call, reached)).await;
         }
-        self.attempt_unlogged(call, instance).await
+        self.attempt_unlogged(call, reached).await
     }
 
     async fn attempt_logged(
         &self,
         call: &Call<'_, I>,
-        instance: &Arc<Instance<I::Response>>,
+        reached: &Reached<I::Response>,
     ) -> Result<I::Response, AttemptError> {
         let span = tracing::debug_span!(
             "call",
             object = self.object.name,
             method = call.method,
-            worker = instance.name(),
-            attempt = call.attempts.len() + 1,
+            worker = reached.instance.name(),
+            attempt = call.attempts.count() + 1,
             trace = %call.context.trace_context.trace_id,
         );
         async {
-            let outcome = self.attempt_unlogged(call, instance).await;
+            let outcome = self.attempt_unlogged(call, reached).await;
             match &outcome {
                 Ok(_) => tracing::debug!("answered"),
                 Err(error) => tracing::debug!(%error, "no answer"),
@@ -386,10 +396,11 @@ impl<I: Interface> Proxy<I> {
     async fn attempt_unlogged(
         &self,
         call: &Call<'_, I>,
-        instance: &Arc<Instance<I::Response>>,
+        reached: &Reached<I::Response>,
     ) -> Result<I::Response, AttemptError> {
+        let instance = &reached.instance;
         let counted = instance.enter(call.now);
-        let outcome = Self::call_instance(call, instance).await;
+        let outcome = Self::call_on(call, &reached.connection).await;
         drop(counted);
         let now = Instant::now();
         match &outcome {
@@ -400,18 +411,14 @@ impl<I: Interface> Proxy<I> {
         outcome
     }
 
-    async fn call_instance(
+    async fn call_on(
         call: &Call<'_, I>,
-        instance: &Arc<Instance<I::Response>>,
+        connection: &Connection<I::Response>,
     ) -> Result<I::Response, AttemptError> {
-        let connection = match instance.open_connection() {
-            Some(connection) => connection,
-            None => Box::pin(instance.connection(call.deadline)).await?,
-        };
         let response = connection
             .call_with_progress(&call.context, &call.encoded, call.listener)
             .await?;
-        expect_answer::<I>(call.request_index, response, &connection)
+        expect_answer::<I>(call.request_index, response, connection)
     }
 
     /// Decides whether another attempt follows.
@@ -424,24 +431,27 @@ impl<I: Interface> Proxy<I> {
         let verdict = judge(&error, call.repeatable);
         let now = Instant::now();
         call.now = now;
+        call.sent += usize::from(!matches!(error, AttemptError::NotSent(_)));
         call.attempts.push(Attempt {
             worker: instance.name().to_owned(),
             endpoint: instance.key.endpoint.clone(),
             ended: now - call.began,
             error,
         });
-        call.tried.push(instance);
+        if !call.tried.iter().any(|tried| Arc::ptr_eq(tried, &instance)) {
+            call.tried.push(instance);
+        }
         match verdict {
             Verdict::Final(kind) => Err(self.error(kind, call, None)),
             Verdict::TryElsewhere { costs_budget, last } => {
-                if let Some(reason) = poisonous(&call.attempts) {
+                if let Some(reason) = poisonous(&call.attempts.listed) {
                     return Err(self.error(CallError::MaybeRan, call, Some(reason)));
                 }
                 if now >= call.deadline {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }
-                if call.attempts.len() >= self.client.max_attempts() {
-                    let reason = "it was attempted as often as allowed";
+                if call.sent >= self.client.max_attempts() {
+                    let reason = "it was sent as often as allowed";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
                 if costs_budget && !self.client.withdraw_retry(now) {

@@ -1,6 +1,6 @@
 //! Where a daemon is reached.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 /// An address: `host:port`, `[v6]:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,12 +31,34 @@ impl Endpoint {
             Self::Tcp { host, .. } => {
                 host == "localhost"
                     || host
-                        .parse::<std::net::IpAddr>()
+                        .parse::<IpAddr>()
                         .is_ok_and(|address| address.is_loopback())
             }
             Self::Unix(_) => true,
         }
     }
+
+    /// Whether it is the address of every interface, such as `0.0.0.0` or `[::]`. A daemon can listen
+    /// there, and no other machine can reach anything there.
+    pub fn is_unspecified(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => match host.parse::<IpAddr>() {
+                Ok(address) => address.to_canonical().is_unspecified(),
+                Err(_) => is_zero(host),
+            },
+            Self::Unix(_) => false,
+        }
+    }
+}
+
+/// Whether a text is one of the old ways to write the address 0.0.0.0, such as `0` or `0x0.0`, which
+/// resolvers still take.
+fn is_zero(host: &str) -> bool {
+    host.split('.').all(|part| {
+        let digits = part.strip_prefix("0x").or(part.strip_prefix("0X"));
+        let digits = digits.unwrap_or(part);
+        !digits.is_empty() && digits.bytes().all(|byte| byte == b'0')
+    })
 }
 
 impl Endpoint {
@@ -166,6 +188,26 @@ mod tests {
             "localhost:http",
         ] {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_every_interface_is_known_in_every_spelling() {
+        for (text, is_unspecified) in [
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("[::ffff:0.0.0.0]:1", true),
+            ("0:1", true),
+            ("0x0.00:1", true),
+            ("127.0.0.1:1", false),
+            ("0.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("zero:1", false),
+            ("x:1", false),
+            ("unix:/0", false),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint.is_unspecified(), is_unspecified, "{text}");
         }
     }
 

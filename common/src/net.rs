@@ -1,10 +1,14 @@
 //! Streams and listeners over every kind of [`Endpoint`].
 
+mod dial;
+
+pub use dial::dial;
+
 use crate::{endpoint::Endpoint, tls::TlsClient};
 use std::{
     fmt,
     io::{self, IoSlice},
-    net::{IpAddr, SocketAddr, TcpStream as StdTcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as StdTcpStream, UdpSocket},
     os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     pin::Pin,
@@ -23,20 +27,6 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
-}
-
-impl Socket {
-    /// Connects to an endpoint.
-    pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        match endpoint {
-            Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                make_prompt(&stream)?;
-                Ok(Self::Tcp(stream))
-            }
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-        }
-    }
 }
 
 /// Lets what is written leave at once.
@@ -69,7 +59,16 @@ pub enum Stream {
 impl Stream {
     /// Connects to an endpoint, with TLS if `tls` says how.
     pub async fn connect(endpoint: &Endpoint, tls: Option<&TlsClient>) -> io::Result<Self> {
-        let socket = Socket::connect(endpoint).await?;
+        dial(endpoint, |socket| Self::over(socket, endpoint, tls)).await
+    }
+
+    /// What is said to an endpoint goes over a socket that is connected to it, with TLS if `tls` says
+    /// how.
+    pub async fn over(
+        socket: Socket,
+        endpoint: &Endpoint,
+        tls: Option<&TlsClient>,
+    ) -> io::Result<Self> {
         match tls {
             Some(tls) => tls.connect(socket, endpoint).await,
             None => Ok(Self::Plain(socket)),
@@ -204,6 +203,18 @@ impl fmt::Display for Peer {
             Self::Unix { uid } => write!(f, "unix:uid={uid}"),
         }
     }
+}
+
+/// The address from which this machine reaches another one, if there is a way there. Nothing is sent.
+pub fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    // For a datagram socket this only looks up the route.
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// A listening socket. A Unix socket's file is removed when it is dropped.

@@ -19,6 +19,7 @@ use child::Child;
 use futures::future::{join_all, select_all};
 use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{endpoint::Endpoint, signal::StopSignals, tls::ClientAuth};
+use pyroxene_worker::MAX_THREADS;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -45,8 +46,8 @@ pub(crate) struct Arguments {
     /// one if this is port 0
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     listen: Endpoint,
-    /// Threads of each worker for CPU-bound calls [default: the number of cores]
-    #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads of each worker for CPU-bound calls, up to 1024 [default: the number of cores]
+    #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: Option<u16>,
     /// The database of the object accounts, which every worker then hosts: sqlite:FILE, or
     /// postgres://USER@HOST:PORT/DATABASE
@@ -200,7 +201,7 @@ impl Cluster {
             )?);
         }
         for nameserver in &mut self.nameservers {
-            nameserver.ready().await?;
+            nameserver.ready(arguments.daemon.start_timeout).await?;
         }
         self.waiting = self.waiting_tasks(arguments).await;
         let listen = match &arguments.listen {
@@ -235,7 +236,7 @@ impl Cluster {
                 .push(Child::spawn("worker", &flags, variables)?);
         }
         for worker in &mut self.workers {
-            worker.ready().await?;
+            worker.ready(arguments.daemon.start_timeout).await?;
         }
         Ok(())
     }
@@ -330,6 +331,8 @@ fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
         "--exit-with-parent".to_owned(),
         "--log".to_owned(),
         daemon.log.name().to_owned(),
+        "--start-timeout".to_owned(),
+        daemon.start_timeout.to_string(),
     ];
     if daemon.insecure {
         flags.push("--insecure".to_owned());

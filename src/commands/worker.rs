@@ -19,7 +19,7 @@ use pyroxene_common::{
     wire,
 };
 use pyroxene_worker::{
-    BUILTINS, Chaos, Worker, WorkerError,
+    BUILTINS, Chaos, MAX_THREADS, Worker, WorkerError,
     objects::{Accounts, AccountsDatabase},
 };
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     /// The name servers to register with, separated by commas
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     nameserver: String,
-    /// Its name, unique among live workers [default: the host's name and the process id]
+    /// Its name, unique among live workers [default: the host's name, the process id and a random number]
     #[arg(long, env = "PYROXENE_NAME")]
     name: Option<String>,
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
@@ -47,7 +47,8 @@ pub(crate) struct Arguments {
         default_value = "127.0.0.1:0"
     )]
     listen: Endpoint,
-    /// The address that clients are told, if it is another one
+    /// The address that clients are told, if it is another one; port 0 stands for the port that it
+    /// listens on [default where it listens on every interface: an address of this machine]
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_ADVERTISE")]
     advertise: Option<Endpoint>,
     /// The built-in objects to host, separated by commas [default: calculator,text,hash,echo,
@@ -68,8 +69,8 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     accounts_db: Option<String>,
-    /// Threads for CPU-bound calls [default: the number of cores]
-    #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads for CPU-bound calls, up to 1024 [default: the number of cores]
+    #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: Option<u16>,
     /// How many CPU-bound calls may wait for a thread; further ones are refused [default: 1024]
     #[arg(long, value_name = "N", env = "PYROXENE_QUEUE")]
@@ -202,6 +203,7 @@ async fn start(
         .nameserver(arguments.nameserver)
         .listen(arguments.listen)
         .max_message(arguments.max_message)
+        .start_timeout(arguments.daemon.start_timeout.0)
         .exclusive(arguments.exclusive);
     if let Some(tls) = security.tls {
         builder = builder.tls(tls);
@@ -245,15 +247,18 @@ fn cannot_start(error: WorkerError) -> Failure {
         WorkerError::Listen { endpoint, error } => daemon::cannot_listen(&endpoint, &error),
         WorkerError::Refused { error, .. } => {
             let hint = matches!(error, DirectoryError::NameTaken { .. })
-                .then(|| "choose another name with --name".to_owned());
+                .then(|| "stop that worker, or choose another name with --name".to_owned());
             Failure {
                 exit: Failure::from(error).exit,
                 sentence: Some(sentence),
                 hint,
             }
         }
+        WorkerError::Advertise(_) => Failure::usage(sentence)
+            .hint("give an address of this machine that clients can reach to --advertise"),
         WorkerError::NameServers(_)
         | WorkerError::Invalid(_)
+        | WorkerError::TooManyThreads(_)
         | WorkerError::UnknownBuiltin(_)
         | WorkerError::HostedTwice(_) => Failure::usage(sentence),
         WorkerError::Threads(_) | WorkerError::Signals(_) => Failure::new(Exit::Failed, sentence),

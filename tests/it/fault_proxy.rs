@@ -1,6 +1,6 @@
 //! A bad network between a client and a worker: a TCP proxy whose behaviour changes at run time.
 
-use crate::harness::eventually;
+use crate::harness::{eventually, in_time, seconds};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,6 +24,8 @@ pub(crate) enum Mode {
     Blackhole,
     /// Both sides' connections are reset.
     Reset,
+    /// New connections are accepted and closed at once, as by a balancer with nobody behind it.
+    HangUp,
     /// So many more bytes reach the client; then both sides' connections are reset.
     CutAnswersAfter(usize),
 }
@@ -54,6 +56,8 @@ struct Shared {
     target: watch::Sender<Option<String>>,
     /// How many connections are open.
     connections: watch::Sender<usize>,
+    /// How many connections were closed as soon as they were there.
+    hung_up: watch::Sender<usize>,
 }
 
 impl FaultProxy {
@@ -64,6 +68,7 @@ impl FaultProxy {
             mode: watch::Sender::new(Mode::Pass),
             target: watch::Sender::new(None),
             connections: watch::Sender::new(0),
+            hung_up: watch::Sender::new(0),
         });
         Self {
             address: listener.local_addr().unwrap(),
@@ -90,6 +95,14 @@ impl FaultProxy {
     /// What happens from now on.
     pub(crate) fn set(&self, mode: Mode) {
         self.shared.mode.send_replace(mode);
+    }
+
+    /// Waits until so many connections were closed as soon as they were there.
+    pub(crate) async fn hangs_up(&self, times: usize) {
+        let mut hung_up = self.shared.hung_up.subscribe();
+        let what = format!("{times} connections that are closed at once");
+        let reached = hung_up.wait_for(|count| *count >= times);
+        in_time(seconds(30), &what, reached).await.unwrap();
     }
 
     /// Resets every connection, and refuses new ones from now on.
@@ -128,6 +141,10 @@ fn accept(listener: TcpListener, shared: Arc<Shared>) -> AbortOnDropHandle<()> {
 
 impl Shared {
     async fn carry(&self, mut client: TcpStream) -> io::Result<()> {
+        if *self.mode.borrow() == Mode::HangUp {
+            self.hung_up.send_modify(|count| *count += 1);
+            return Ok(());
+        }
         let mut target = self.target.subscribe();
         let target = target.wait_for(Option::is_some).await.unwrap().clone();
         let mut server = TcpStream::connect(target.unwrap()).await?;

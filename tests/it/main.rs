@@ -32,6 +32,7 @@ mod heartbeats;
 mod names;
 mod network;
 mod overload;
+mod reach;
 mod security;
 mod shell;
 mod stock_tarpc;

@@ -47,6 +47,7 @@ pub struct WorkerBuilder {
     pub(crate) max_message: usize,
     pub(crate) ttl: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) start_timeout: Option<Duration>,
     pub(crate) tags: Vec<String>,
     pub(crate) exclusive: bool,
     pub(crate) chaos: Chaos,
@@ -92,6 +93,7 @@ impl Default for WorkerBuilder {
             max_message: DEFAULT_MAX_MESSAGE,
             ttl: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(10),
+            start_timeout: Some(Duration::from_secs(30)),
             tags: Vec::new(),
             exclusive: false,
             chaos: Chaos::default(),
@@ -110,8 +112,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// The worker's name, unique among live workers. The default is made of the host's name and the
-    /// process id.
+    /// The worker's name, unique among live workers. The default is made of the host's name, the
+    /// process id and a random number.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -123,13 +125,16 @@ impl WorkerBuilder {
         self
     }
 
-    /// The address that clients are told, if it is not the one that it listens on.
+    /// The address that clients are told, if it is not the one that it listens on; port 0 stands for the
+    /// port that it listens on. The default for a worker that listens on every interface (`0.0.0.0` or
+    /// `[::]`) is the address from which this machine reaches its name servers, or the rest of the world.
     pub fn advertise(mut self, endpoint: Endpoint) -> Self {
         self.advertise = Some(endpoint);
         self
     }
 
-    /// The threads of the compute pool. The default is the number of cores.
+    /// The threads of the compute pool, [`MAX_THREADS`](crate::MAX_THREADS) at most. The default is the
+    /// number of cores.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
@@ -184,6 +189,14 @@ impl WorkerBuilder {
     /// How long [`Worker::join`] lets calls finish after a signal to stop. The default is 10 s.
     pub fn drain_timeout(mut self, patience: Duration) -> Self {
         self.drain_timeout = patience;
+        self
+    }
+
+    /// How long [`bind`](Self::bind) waits while every name server that answers refuses the worker for a
+    /// reason that time heals: its name is still that of a dead predecessor, most of the time. `None`
+    /// waits without end. The default is 30 s.
+    pub fn start_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.start_timeout = timeout;
         self
     }
 

@@ -1,11 +1,14 @@
 //! The worker: hosts objects, holds leases with name servers, runs methods.
 //!
 //! - [`Worker`] and [`WorkerBuilder`]: putting one together, its life.
-//! - `session`: the lease with one name server.
+//! - `session`: the lease with one name server. `admission`: what all of them say to a worker that starts.
+//!   `advertise`: the address that clients are told.
 //! - `hosted`: the way of a call within the worker, with [`compute`] for what is CPU-bound and
 //!   `exclusive` for names that only one worker may serve.
 //! - [`objects`]: the built-in objects.
 
+mod admission;
+mod advertise;
 mod builder;
 mod chaos;
 pub mod compute;
@@ -22,4 +25,4 @@ mod worker;
 pub use builder::{BUILTINS, WorkerBuilder};
 pub use chaos::{Chaos, InvalidChaos};
 pub use runtime::runtime;
-pub use worker::{Worker, WorkerError};
+pub use worker::{MAX_THREADS, Worker, WorkerError};

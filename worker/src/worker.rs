@@ -1,10 +1,13 @@
 //! A running worker.
 
 use crate::{
+    admission::Admission,
+    advertise::endpoint_for_clients,
     builder::WorkerBuilder,
     session::{Session, Standing},
     watchdog,
 };
+use futures::future::select_all;
 use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
     dedicated::DedicatedRuntime,
@@ -28,6 +31,9 @@ const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the drain may take to be announced.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most threads that the compute pool may have.
+pub const MAX_THREADS: usize = 1024;
 
 /// A running worker. Dropping it stops it at once, without a drain.
 #[derive(Debug)]
@@ -67,6 +73,14 @@ pub enum WorkerError {
     /// The signals to stop cannot be taken over.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// The address that clients were to be told is that of every interface.
+    #[error(
+        "cannot advertise {0}: it is the address of every interface, and clients cannot reach it"
+    )]
+    Advertise(Endpoint),
+    /// More threads than any machine has use for.
+    #[error("{0} compute threads are too many; the limit is {MAX_THREADS}")]
+    TooManyThreads(usize),
     /// A name server refuses the worker.
     #[error("name server {nameserver} refuses the worker: {error}")]
     Refused {
@@ -100,6 +114,13 @@ fn check(name: &str, ttl: Duration) -> Result<(), WorkerError> {
     )))
 }
 
+/// A name that no other worker has. Containers may share the host's name, and each begins to count
+/// processes anew.
+fn default_name(hostname: &str) -> String {
+    let random: u32 = rand::random_range(0..1 << 24);
+    format!("{hostname}-{}-{random:06x}", std::process::id())
+}
+
 impl Worker {
     /// A worker with the default settings and no objects.
     pub fn builder() -> WorkerBuilder {
@@ -108,10 +129,13 @@ impl Worker {
 
     pub(crate) async fn bind(builder: WorkerBuilder) -> Result<Self, WorkerError> {
         let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+        if builder.threads > MAX_THREADS {
+            return Err(WorkerError::TooManyThreads(builder.threads));
+        }
         let name = builder
             .name
             .clone()
-            .unwrap_or_else(|| format!("{hostname}-{}", std::process::id()));
+            .unwrap_or_else(|| default_name(&hostname));
         // A name server may be away now; what it would refuse then is refused at once.
         check(&name, builder.ttl)?;
         let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
@@ -147,7 +171,13 @@ impl Worker {
                 error,
             })?;
 
-        let endpoint = builder.advertise.as_ref().unwrap_or(host.local_addr());
+        let nameservers: Vec<Endpoint> = client
+            .nameservers()
+            .iter()
+            .map(|nameserver| nameserver.endpoint().clone())
+            .collect();
+        let advertise = builder.advertise.as_ref();
+        let endpoint = endpoint_for_clients(host.local_addr(), advertise, &nameservers).await?;
         let registration = Arc::new(Registration {
             worker: name.clone(),
             incarnation,
@@ -192,27 +222,61 @@ impl Worker {
             lease_runtime,
             _client: client,
         };
-        worker.first_registrations().await?;
+        worker.admitted(builder.start_timeout).await?;
         Ok(worker)
     }
 
-    /// Waits until every name server has answered or failed to. A refusal is an error now; later,
-    /// a name server may refuse for a while, and the worker keeps trying.
-    async fn first_registrations(&mut self) -> Result<(), WorkerError> {
-        let deadline = Instant::now() + REGISTRATION_TIMEOUT;
-        for (session, standings) in &mut self.sessions {
-            let decided = standings.wait_for(|standing| *standing != Standing::Opening);
-            let Ok(Ok(standing)) = timeout_at(deadline, decided).await else {
-                continue;
+    /// Waits until the worker is admitted (see [`Admission`]): for an answer of every name server for
+    /// [`REGISTRATION_TIMEOUT`], and for a refusal to end for `start_timeout`, or without end.
+    async fn admitted(&mut self, start_timeout: Option<Duration>) -> Result<(), WorkerError> {
+        let began = Instant::now();
+        let answers_until = began + REGISTRATION_TIMEOUT;
+        let give_up = start_timeout.and_then(|timeout| began.checked_add(timeout));
+        let mut told = false;
+        loop {
+            let is_late = answers_until <= Instant::now();
+            let standings: Vec<Standing> = self
+                .sessions
+                .iter_mut()
+                .map(|(_, standing)| match &*standing.borrow_and_update() {
+                    Standing::Opening if is_late => Standing::Lost("no answer".to_owned()),
+                    standing => standing.clone(),
+                })
+                .collect();
+            let until = match Admission::of(&standings) {
+                Admission::Granted => return Ok(()),
+                Admission::Undecided => Some(answers_until),
+                Admission::Refused(index, error) => return Err(self.refused(index, error)),
+                Admission::NotYet(index, error) => {
+                    if give_up.is_some_and(|give_up| give_up <= Instant::now()) {
+                        return Err(self.refused(index, error));
+                    }
+                    if !std::mem::replace(&mut told, true) {
+                        let worker = &self.name;
+                        tracing::warn!(worker, ?start_timeout, "waiting for this to end: {error}");
+                    }
+                    give_up
+                }
             };
-            if let Standing::Refused(error) = &*standing {
-                return Err(WorkerError::Refused {
-                    nameserver: session.nameserver.endpoint().clone(),
-                    error: error.clone(),
-                });
+            let changes = self.sessions.iter_mut();
+            let changes = changes.map(|(_, standing)| Box::pin(standing.changed()));
+            let change = select_all(changes);
+            match until {
+                // It is looked at again, whether something changed or not.
+                Some(until) => drop(timeout_at(until, change).await),
+                None => drop(change.await),
             }
         }
-        Ok(())
+    }
+
+    fn refused(&self, index: usize, error: DirectoryError) -> WorkerError {
+        match self.sessions.get(index) {
+            Some((session, _)) => WorkerError::Refused {
+                nameserver: session.nameserver.endpoint().clone(),
+                error,
+            },
+            None => WorkerError::NameServers(InvalidConfig::NoNameServer),
+        }
     }
 
     /// The worker's name.

@@ -2,9 +2,11 @@
 
 use super::login::Login;
 use crate::{
+    attempt::SharedAttempt,
     connect::{Greeting, connect, connect_locally, expect_answer},
     error::{Attempt, CallError, Trail},
 };
+use futures::future::BoxFuture;
 use pyroxene_common::{
     access::Ticket,
     channel::{AttemptError, Connection, Patience, Settings},
@@ -12,12 +14,13 @@ use pyroxene_common::{
     interface::Interface,
     message::{EncodedRequest, RefusalReason},
 };
-use std::{fmt, sync::Arc, time::Duration};
-use tarpc::{client::RpcError, client::stub::Stub, context};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout_at},
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+use tarpc::{client::RpcError, client::stub::Stub, context};
+use tokio::time::{Instant, timeout_at};
 
 /// A name server is asked for a sign of life less often than a worker: a long poll is always in
 /// flight there.
@@ -37,6 +40,7 @@ struct Inner<I: Interface> {
     /// Who says who we are; nobody does where that is not asked.
     login: Option<Arc<Login>>,
     connection: Mutex<Option<Connection<I::Response>>>,
+    connecting: SharedAttempt<Connection<I::Response>>,
 }
 
 impl<I: Interface> Clone for Service<I> {
@@ -64,18 +68,46 @@ impl<I: Interface> Service<I> {
             greeting,
             login,
             connection: Mutex::new(None),
+            connecting: SharedAttempt::default(),
         }))
     }
 
     async fn connection(&self) -> Result<Connection<I::Response>, AttemptError> {
-        let mut slot = self.0.connection.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(connection.clone());
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
         }
+        let service = self.clone();
         // Kept apart, because it is large and every call would carry it.
-        let connection = Box::pin(self.open()).await?;
-        *slot = Some(connection.clone());
-        Ok(connection)
+        let made = self.0.connecting.outcome(|| service.make_connection());
+        Box::pin(made).await
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Connection<I::Response>>> {
+        // Plain data: whole even if a holder panicked.
+        self.0
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_connection(&self) -> Option<Connection<I::Response>> {
+        let slot = self.slot();
+        slot.as_ref()
+            .filter(|connection| connection.is_open())
+            .cloned()
+    }
+
+    /// Boxed as a trait object, because the way to one service leads past another one, where we log in.
+    fn make_connection(self) -> BoxFuture<'static, Result<Connection<I::Response>, AttemptError>> {
+        Box::pin(async move {
+            // It may have been made between a caller's look and this.
+            if let Some(connection) = self.open_connection() {
+                return Ok(connection);
+            }
+            let connection = self.open().await?;
+            *self.slot() = Some(connection.clone());
+            Ok(connection)
+        })
     }
 
     async fn open(&self) -> Result<Connection<I::Response>, AttemptError> {
@@ -151,14 +183,14 @@ impl<I: Interface> Service<I> {
                 AttemptError::Refused(refusal) if refusal.reason.is_about_the_caller() => {
                     CallError::Refused
                 }
-                AttemptError::NotSent(_) | AttemptError::MaybeRan(_) | AttemptError::Refused(_) => {
-                    CallError::Unavailable
-                }
+                AttemptError::MaybeRan(_) => CallError::MaybeRan,
+                AttemptError::NotSent(_) | AttemptError::Refused(_) => CallError::Unavailable,
             };
             kind(Box::new(Trail {
                 object: self.0.object.to_owned(),
                 method: method.to_owned(),
                 reason: None,
+                unlisted: 0,
                 attempts: vec![Attempt {
                     worker: format!("name server {}", self.0.endpoint),
                     endpoint: self.0.endpoint.to_string(),

@@ -1,6 +1,9 @@
 //! Calls beyond the usual: without an answer, and many in one frame.
 
-use super::Proxy;
+use super::{
+    Proxy,
+    reach::{Choice, Reached},
+};
 use crate::{connect::expect_answer, error::CallError, instance::Instance};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
@@ -18,12 +21,11 @@ impl<I: Interface> Proxy<I> {
         let mut call = self.begin(context, request, None)?;
         call.repeatable = false;
         loop {
-            let instance = self.pick(&mut call).await?;
-            let outcome = async {
-                let connection = instance.connection(call.deadline).await?;
-                connection.send_one_way(&call.context, &call.encoded).await
-            };
-            match outcome.await {
+            let Reached {
+                instance,
+                connection,
+            } = self.reach(&mut call, Choice::Any, None).await?;
+            match connection.send_one_way(&call.context, &call.encoded).await {
                 Ok(()) => return Ok(()),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
             }
@@ -48,9 +50,12 @@ impl<I: Interface> Proxy<I> {
                 .map(EncodedRequest::new)
                 .collect::<Result<Vec<_>, _>>()
                 .ok()?;
-            let instance = self.pick(&mut call).await.ok()?;
+            let reached = self.reach(&mut call, Choice::Any, None).await.ok()?;
+            let Reached {
+                instance,
+                connection,
+            } = reached;
             let counted = instance.enter(call.now);
-            let connection = instance.connection(call.deadline).await.ok()?;
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);
             let checked = requests.iter().zip(outcomes).map(|(request, outcome)| {

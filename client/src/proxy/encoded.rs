@@ -1,6 +1,6 @@
 //! Calls whose arguments lie elsewhere than in a request.
 
-use super::{Answered, Proxy};
+use super::{Answered, Proxy, reach::Choice};
 use crate::error::CallError;
 use pyroxene_common::{interface::Interface, message::EncodedRequest};
 use serde::Serialize;
@@ -20,13 +20,13 @@ impl<I: Interface> Proxy<I> {
         let mut call = self.begin_encoded(context, index, EncodedRequest::new(message), None)?;
         call.to_the_idlest = true;
         loop {
-            let instance = self.pick(&mut call).await?;
-            match self.attempt(&call, &instance).await {
+            let reached = self.reach(&mut call, Choice::Any, None).await?;
+            match self.attempt(&call, &reached).await {
                 Ok(response) => {
-                    let attempts = call.attempts.len() + 1;
-                    return Ok(Answered::new(response, &instance, attempts));
+                    let attempts = call.attempts.count() + 1;
+                    return Ok(Answered::new(response, &reached.instance, attempts));
                 }
-                Err(error) => self.after_failure(&mut call, instance, error)?,
+                Err(error) => self.after_failure(&mut call, reached.instance, error)?,
             }
         }
     }

@@ -1,14 +1,10 @@
 //! Calls that run once at most, for callers who keep their own account of what may have run.
 
-use super::{Answered, Call, Proxy};
-use crate::{balance::NoPick, error::CallError, instance::Instance};
+use super::{Answered, Proxy, reach::Choice};
+use crate::error::CallError;
 use pyroxene_common::{channel::Listener, interface::Interface};
-use std::{fmt, sync::Arc, time::Duration};
+use std::fmt;
 use tarpc::context;
-use tokio::time::timeout;
-
-/// How long a call waits for an instance to appear.
-const APPEARANCE: Duration = Duration::from_secs(2);
 
 /// What is special about a call that runs once at most.
 #[derive(Clone, Copy)]
@@ -47,71 +43,16 @@ impl<I: Interface> Proxy<I> {
         let mut call = self.begin(context, request, once.listener)?;
         call.repeatable = false;
         loop {
-            let instance = self.choose(&mut call, once.worker).await?;
-            (once.sending)(instance.name());
-            match self.attempt(&call, &instance).await {
+            let choice = Choice::EachOnce(once.worker);
+            let reached = self.reach(&mut call, choice, None).await?;
+            (once.sending)(reached.instance.name());
+            match self.attempt(&call, &reached).await {
                 Ok(response) => {
-                    let attempts = call.attempts.len() + 1;
-                    return Ok(Answered::new(response, &instance, attempts));
+                    let attempts = call.attempts.count() + 1;
+                    return Ok(Answered::new(response, &reached.instance, attempts));
                 }
-                Err(error) => self.after_failure(&mut call, instance, error)?,
+                Err(error) => self.after_failure(&mut call, reached.instance, error)?,
             }
         }
-    }
-
-    /// The next instance, each of them once. Waits a little for the first one.
-    async fn choose(
-        &self,
-        call: &mut Call<'_, I>,
-        worker: Option<&str>,
-    ) -> Result<Arc<Instance<I::Response>>, CallError> {
-        loop {
-            let picked = match worker {
-                None => self.pick_now(call),
-                Some(worker) => self.pick_worker(call, worker),
-            };
-            let missing = || match worker {
-                None => super::NOT_HOSTED.to_owned(),
-                Some(worker) => format!("worker '{worker}' does not host it now"),
-            };
-            match picked {
-                Ok(instance) => return Ok(instance),
-                Err(NoPick::Empty) if call.attempts.is_empty() && worker.is_none() => {
-                    // Kept apart, because it is large and seldom needed.
-                    let appearance = Box::pin(self.wait_for_instance(call));
-                    match timeout(APPEARANCE, appearance).await {
-                        Ok(waited) => waited?,
-                        Err(_) => {
-                            return Err(self.error(CallError::Unavailable, call, Some(missing())));
-                        }
-                    }
-                }
-                Err(NoPick::Empty) if call.attempts.is_empty() => {
-                    return Err(self.error(CallError::Unavailable, call, Some(missing())));
-                }
-                Err(NoPick::Empty | NoPick::AllTried) => {
-                    return Err(self.error(CallError::Unavailable, call, None));
-                }
-            }
-        }
-    }
-
-    fn pick_worker(
-        &self,
-        call: &Call<'_, I>,
-        worker: &str,
-    ) -> Result<Arc<Instance<I::Response>>, NoPick> {
-        let instances = self.object.instances();
-        let mut of_worker = instances
-            .iter()
-            .filter(|instance| instance.name() == worker && !instance.is_draining())
-            .peekable();
-        if of_worker.peek().is_none() {
-            return Err(NoPick::Empty);
-        }
-        let untried = |instance: &&Arc<Instance<I::Response>>| {
-            !call.tried.iter().any(|tried| Arc::ptr_eq(tried, instance))
-        };
-        of_worker.find(untried).cloned().ok_or(NoPick::AllTried)
     }
 }

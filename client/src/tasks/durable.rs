@@ -113,7 +113,7 @@ impl<I: Interface> Durable<I> {
             object: self.object.to_string(),
             method: method.to_owned(),
             reason: Some(error.to_string()),
-            attempts: Vec::new(),
+            ..Trail::default()
         }))
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct State<R> {
     open: Arc<AtomicBool>,
     pub(super) on_written: VecDeque<OnWritten>,
     pub(super) load: Option<Load>,
+    /// Whether somebody says that the peer is dead, and the pump does not know yet.
+    pub(super) doubted: bool,
     pub(super) pump: Option<Waker>,
 }
 
@@ -167,6 +169,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
                 open: Arc::clone(&open),
                 on_written: VecDeque::new(),
                 load: None,
+                doubted: false,
                 pump: None,
             }),
             handles: AtomicUsize::new(1),
@@ -436,6 +439,13 @@ impl<R> Connection<R> {
             }
             true
         }
+    }
+
+    /// Takes note that somebody says that the peer is dead. A peer that answers the ping that follows is
+    /// not: calls in flight go on. One that does not within two seconds is given up.
+    pub fn doubt(&self) {
+        self.shared.lock().doubted = true;
+        self.shared.wake_pump();
     }
 
     /// Gives the connection up: it takes no more calls, and those in flight end.

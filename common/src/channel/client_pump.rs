@@ -223,10 +223,18 @@ where
     /// Looks after deadlines and silence. Returns whether calls await answers.
     fn tick(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         loop {
-            let (busy, earliest) = {
-                let state = self.shared.lock();
-                (state.calls.waiting() > 0, state.calls.earliest_deadline())
+            let (busy, earliest, doubted) = {
+                let mut state = self.shared.lock();
+                let doubted = std::mem::take(&mut state.doubted);
+                (
+                    state.calls.waiting() > 0,
+                    state.calls.earliest_deadline(),
+                    doubted,
+                )
             };
+            if doubted {
+                self.liveness.doubt();
+            }
             self.liveness.set_busy(busy, Instant::now());
             let wanted = self.liveness.next_tick();
             let wanted = earliest.map_or(wanted, |deadline| deadline.min(wanted));

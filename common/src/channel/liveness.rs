@@ -29,6 +29,10 @@ impl Patience {
     };
 }
 
+/// How long after a ping that nothing answered a peer counts as dead of which somebody else says that it
+/// is.
+const GIVE_UP_DOUBTED: Duration = Duration::from_secs(2);
+
 /// What a tick asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -46,6 +50,8 @@ pub(super) struct Liveness {
     last_sign: Instant,
     busy_since: Option<Instant>,
     pinged: Option<Instant>,
+    /// Whether somebody says that the peer is dead, and it has given no sign of life since.
+    doubted: bool,
 }
 
 impl Liveness {
@@ -55,13 +61,21 @@ impl Liveness {
             last_sign: now,
             busy_since: None,
             pinged: None,
+            doubted: false,
         }
+    }
+
+    /// Takes note that somebody says that the peer is dead. It is asked at once, unless it has been
+    /// already, and is given less time to answer.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
     }
 
     /// Takes note that bytes came or went.
     pub(super) fn sign_of_life(&mut self, now: Instant) {
         self.last_sign = now;
         self.pinged = None;
+        self.doubted = false;
     }
 
     /// Takes note of whether calls are in flight. Silence counts from when they began.
@@ -76,12 +90,22 @@ impl Liveness {
     /// When to look again at the latest.
     pub(super) fn next_tick(&self) -> Instant {
         match self.pinged {
-            Some(at) => at + self.patience.give_up,
+            Some(at) => at + self.give_up(),
             None => self.ping_at(),
         }
     }
 
+    fn give_up(&self) -> Duration {
+        match self.doubted {
+            true => self.patience.give_up.min(GIVE_UP_DOUBTED),
+            false => self.patience.give_up,
+        }
+    }
+
     fn ping_at(&self) -> Instant {
+        if self.doubted {
+            return self.last_sign;
+        }
         let when_idle = self.last_sign + self.patience.ping_when_idle;
         match self.busy_since {
             Some(since) => when_idle.min(self.last_sign.max(since) + self.patience.ping_when_busy),
@@ -92,7 +116,7 @@ impl Liveness {
     /// Decides what to do now.
     pub(super) fn tick(&mut self, now: Instant) -> Verdict {
         match self.pinged {
-            Some(at) if now >= at + self.patience.give_up => {
+            Some(at) if now >= at + self.give_up() => {
                 Verdict::Dead(now.saturating_duration_since(self.last_sign))
             }
             None if now >= self.ping_at() => {
@@ -140,6 +164,30 @@ mod tests {
         liveness.sign_of_life(at(start, 3));
         assert_eq!(liveness.tick(at(start, 3)), Verdict::Alive);
         assert_eq!(liveness.tick(at(start, 4)), Verdict::SendPing);
+    }
+
+    #[test]
+    fn a_doubted_peer_that_has_been_silent_is_given_up_at_once() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(PATIENCE, start);
+        liveness.set_busy(true, start);
+        assert_eq!(liveness.tick(at(start, 1)), Verdict::SendPing);
+        liveness.doubt();
+        assert_eq!(liveness.tick(at(start, 2)), Verdict::Alive);
+        let silence = Duration::from_secs(3);
+        assert_eq!(liveness.tick(at(start, 3)), Verdict::Dead(silence));
+    }
+
+    #[test]
+    fn a_doubted_peer_that_answers_is_kept() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(PATIENCE, start);
+        liveness.doubt();
+        assert!(liveness.next_tick() <= start, "it is asked at once");
+        assert_eq!(liveness.tick(start), Verdict::SendPing);
+        liveness.sign_of_life(at(start, 1));
+        assert_eq!(liveness.tick(at(start, 3)), Verdict::Alive);
+        assert_eq!(liveness.next_tick(), at(start, 11));
     }
 
     #[test]

@@ -42,6 +42,37 @@ async fn a_silent_peer_is_given_up_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_is_said_to_be_dead_and_answers_pings_keeps_its_calls() {
+    let pair = pair();
+    let call = spawn_call(&pair.client, pass(1));
+    within(pair.object.started(1)).await;
+    for _ in 0..5 {
+        pair.client.doubt();
+        sleep(3 * SECOND).await;
+    }
+    assert!(!call.is_finished());
+    pair.object.open(1);
+    assert_eq!(number(call.await.unwrap()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_that_is_said_to_be_dead_is_given_up_sooner() {
+    let (client, mut server) = raw_server(Settings::CLIENT);
+    let start = Instant::now();
+    let call = spawn_call(&client, hang());
+    server.expect(FrameKind::Call).await;
+    server.expect(FrameKind::Ping).await;
+    client.doubt();
+    let outcome = call.await.unwrap();
+    let lost = ConnectionLost::Silent(3 * SECOND);
+    assert_eq!(
+        format!("{outcome:?}"),
+        format!("{:?}", Answer::Err(AttemptError::MaybeRan(lost)))
+    );
+    assert_eq!(start.elapsed(), 3 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_method_is_waited_for() {
     let pair = pair();
     let call = spawn_call(&pair.client, pass(1));

@@ -52,6 +52,7 @@ pub(super) fn check_registration(
     if !is_endpoint(&registration.endpoint) {
         return Err(bad_endpoint(&registration.endpoint));
     }
+    check_reachable(&registration.endpoint)?;
     if registration.objects.len() > limits.objects_per_session {
         return Err(DirectoryError::Full {
             what: format!(
@@ -85,6 +86,7 @@ pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryE
         endpoint: endpoint.to_owned(),
     };
     if is_endpoint(uri) {
+        check_reachable(uri)?;
         return Ok(address(name, uri));
     }
     let parsed = match uri.strip_prefix("pyroxene://") {
@@ -95,7 +97,20 @@ pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryE
         return Err(bad_address(uri));
     };
     check_name("an object", object)?;
+    check_reachable(endpoint)?;
     Ok(address(object, endpoint))
+}
+
+/// Refuses an address at which only the machine that listens there would find anything: clients would
+/// look on their own.
+fn check_reachable(endpoint: &str) -> Result<(), DirectoryError> {
+    match endpoint.parse::<Endpoint>() {
+        Ok(parsed) if parsed.is_unspecified() => Err(invalid(format!(
+            "'{endpoint}' is the address of every interface, and clients cannot reach it; give one \
+             that they can (a worker takes it with --advertise)"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Whether `text` is `host:port`, `[v6]:port` or `unix:/path`, with a port from 1 to 65535.
@@ -222,6 +237,20 @@ mod tests {
         ] {
             let error = parse_address("named", uri).unwrap_err().to_string();
             assert!(!error.contains('\n'), "{uri:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_nobody_else_can_reach_is_refused() {
+        for uri in [
+            "0.0.0.0:1",
+            "calc@0.0.0.0:1",
+            "pyroxene://[::]:1/calc",
+            "pyroxene:calc@[::ffff:0.0.0.0]:1",
+            "0:1",
+        ] {
+            let error = parse_address("named", uri).unwrap_err().to_string();
+            assert!(error.contains("every interface"), "{uri:?}: {error:?}");
         }
     }
 

@@ -17,9 +17,9 @@ impl Directory {
     /// Opens a session under the random name `id`, with all of the worker's objects or none.
     ///
     /// A worker that opens again (same name, incarnation and endpoint) replaces its own session:
-    /// what it still offers stays as it is, exclusive names included. A worker whose incarnation
-    /// or endpoint differs takes over the name if the other session is suspect; the instances of
-    /// that session leave first, and whoever waited for their exclusive names gets them.
+    /// what it still offers stays as it is, exclusive names included. A worker of another incarnation
+    /// takes over the name if it listens at the same endpoint, or if the other session is suspect; the
+    /// instances of that session leave first, and whoever waited for their exclusive names gets them.
     ///
     /// # Errors
     ///
@@ -93,6 +93,8 @@ impl Directory {
             Some(session)
                 if session.owner.as_deref() != owner
                     || session.origin.incarnation != registration.incarnation
+                        // Two processes cannot listen at one address: the other one is dead.
+                        && *session.origin.endpoint != *registration.endpoint
                         && !session.is_suspect(now) =>
             {
                 Err(DirectoryError::NameTaken {

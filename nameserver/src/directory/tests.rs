@@ -159,3 +159,11 @@ fn restarted(registration: &Registration) -> Registration {
         ..registration.clone()
     }
 }
+
+/// The same worker at another address.
+fn moved(registration: Registration) -> Registration {
+    Registration {
+        endpoint: "elsewhere:1".to_owned(),
+        ..registration
+    }
+}

@@ -1,6 +1,10 @@
 //! One daemon that `up` started.
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    cli::StartTimeout,
+    failure::{Exit, Failure},
+};
+use pyroxene_common::endpoint::Endpoint;
 use std::{
     env,
     process::{ExitStatus, Stdio},
@@ -12,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a daemon may take until it is ready.
+/// How long a daemon may take until it is ready, beyond the time that it waits for what time heals.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A daemon in a process of its own. It is killed when it is dropped, and stops by itself when this
@@ -71,28 +75,35 @@ impl Child {
     }
 
     /// Waits for the ready line: `ready nameserver ADDRESS` or `ready worker NAME ADDRESS`.
-    pub(super) async fn ready(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ready(&mut self, start_timeout: StartTimeout) -> Result<(), Failure> {
+        let Some(start_timeout) = start_timeout.0 else {
+            return self.read_ready().await;
+        };
+        let time = start_timeout.saturating_add(READY_TIMEOUT);
+        timeout(time, self.read_ready()).await.unwrap_or_else(|_| {
+            let sentence = format!("a {} is not ready after {time:?}", self.name);
+            Err(Failure::new(Exit::Failed, sentence))
+        })
+    }
+
+    async fn read_ready(&mut self) -> Result<(), Failure> {
         let mut line = String::new();
         let Some(stdout) = &mut self.stdout else {
             return Ok(());
         };
         let mut stdout = BufReader::new(stdout);
-        let read = timeout(READY_TIMEOUT, stdout.read_line(&mut line)).await;
+        let read = stdout.read_line(&mut line).await;
         let words: Vec<&str> = line.split_whitespace().collect();
         match (read, words.as_slice()) {
-            (Ok(Ok(_)), ["ready", "nameserver", endpoint]) => {
-                self.endpoint = (*endpoint).to_owned();
+            (Ok(_), ["ready", "nameserver", endpoint]) => {
+                self.endpoint = from_here(endpoint);
                 Ok(())
             }
-            (Ok(Ok(_)), ["ready", "worker", name, endpoint]) => {
+            (Ok(_), ["ready", "worker", name, endpoint]) => {
                 self.name = (*name).to_owned();
-                self.endpoint = (*endpoint).to_owned();
+                self.endpoint = from_here(endpoint);
                 Ok(())
             }
-            (Err(_), _) => Err(Failure::new(
-                Exit::Failed,
-                format!("a {} is not ready after {READY_TIMEOUT:?}", self.name),
-            )),
             _ => Err(self.ended_too_early().await),
         }
     }
@@ -141,6 +152,33 @@ impl Child {
     }
 }
 
+/// Where this machine reaches what listens at an address, which may be that of every interface.
+fn from_here(listening: &str) -> String {
+    let endpoint = listening.parse::<Endpoint>().ok();
+    match endpoint.filter(Endpoint::is_unspecified) {
+        Some(Endpoint::Tcp { host, port }) if host.contains(':') => format!("[::1]:{port}"),
+        Some(Endpoint::Tcp { port, .. }) => format!("127.0.0.1:{port}"),
+        _ => listening.to_owned(),
+    }
+}
+
 fn shown(status: Option<ExitStatus>) -> String {
     status.map_or_else(String::new, |status| format!(": {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_here;
+
+    #[test]
+    fn a_daemon_on_every_interface_is_reached_by_the_loopback() {
+        for (listening, reached) in [
+            ("0.0.0.0:9090", "127.0.0.1:9090"),
+            ("[::]:9090", "[::1]:9090"),
+            ("10.0.0.7:9090", "10.0.0.7:9090"),
+            ("unix:/x", "unix:/x"),
+        ] {
+            assert_eq!(from_here(listening), reached);
+        }
+    }
 }

@@ -46,7 +46,13 @@ async fn a_daemon_that_cannot_start_says_why() {
     for (words, code, expected) in [
         (&["nameserver", "--listen", &taken][..], 1, &*taken),
         (&["worker", "--listen", &taken], 1, &taken),
-        (&["worker", "--name", "w1"], 1, "'w1' is taken"),
+        (
+            &["worker", "--name", "w1", "--start-timeout", "0s"],
+            1,
+            "'w1' is taken",
+        ),
+        (&["worker", "--threads", "65535"], 2, "1024"),
+        (&["worker", "--advertise", "0.0.0.0:1"], 2, "0.0.0.0:1"),
         (&["worker", "--objects", "teapot"], 2, "teapot"),
         (&["worker", "--chaos", "mayhem=1"], 2, "mayhem"),
         (&["worker", "--listen", "0.0.0.0:0"], 2, "0.0.0.0:0"),

@@ -3,6 +3,7 @@
 use super::{Broker, PYROXENE, Process, in_time, process, seconds};
 use serde_json::Value;
 use std::{
+    fs,
     path::Path,
     process::{Output, Stdio},
 };
@@ -26,6 +27,24 @@ impl Ran {
     pub(crate) async fn with(dir: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let output = process::command(Path::new(PYROXENE), dir)
             .envs(environment.iter().copied())
+            .args(arguments)
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .output();
+        let output = in_time(seconds(60), &arguments.join(" "), output).await;
+        Self::done(output.unwrap())
+    }
+
+    /// Runs the program in `dir` where names mean these addresses (in the form of `/etc/hosts`).
+    pub(crate) async fn where_names_mean(dir: &Path, hosts: &str, arguments: &[&str]) -> Self {
+        /// Mounts a file ($0) over the machine's own, which this program alone sees.
+        const WITH_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        let file = dir.join("hosts");
+        fs::write(&file, hosts).unwrap();
+        let output = process::command(Path::new("unshare"), dir)
+            .args(["--map-root-user", "--mount", "sh", "-c", WITH_HOSTS])
+            .arg(file)
+            .arg(PYROXENE)
             .args(arguments)
             .current_dir(dir)
             .stdin(Stdio::null())

@@ -1,7 +1,7 @@
 //! A child process that cannot outlive its test.
 
 use super::{in_time, seconds};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -130,6 +130,20 @@ impl Process {
     /// Ends what [`freeze`](Self::freeze) began.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Lets it open no further file: it accepts no connection any more.
+    pub(crate) fn run_out_of_files(&self) {
+        // A file that is opened gets the lowest number that is free, and the limit is one of numbers.
+        let is_open = |number: &u64| {
+            fs::symlink_metadata(format!("/proc/{}/fd/{number}", self.pid())).is_ok()
+        };
+        let first_free = (0..).find(|number| !is_open(number));
+        let limit = Rlimit {
+            current: first_free,
+            maximum: first_free,
+        };
+        prlimit(Some(self.pid), Resource::Nofile, limit).unwrap();
     }
 
     /// Asks it to read its files again.

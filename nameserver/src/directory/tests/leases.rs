@@ -82,7 +82,7 @@ fn a_renewal_after_a_lost_connection_restores_the_term() {
     world.renew(session).unwrap();
     world.pass(2_999);
     assert_eq!(world.workers_of("calc"), ["w1"]);
-    let other = restarted(&worker("w1", &[shared("calc")]));
+    let other = moved(restarted(&worker("w1", &[shared("calc")])));
     assert!(matches!(
         world.try_open(other),
         Err(DirectoryError::NameTaken { .. })
@@ -136,12 +136,13 @@ fn the_same_worker_changes_what_it_offers() {
 }
 
 #[test]
-fn a_restarted_worker_takes_over_from_a_suspect_only() {
+fn a_worker_restarted_at_another_address_takes_over_from_a_suspect_only() {
     let mut world = World::new();
     let registration = worker("w1", &[shared("calc")]);
     let first = world.open(registration.clone());
     world.directory.connection_held(first).unwrap();
-    let refused = world.try_open(restarted(&registration)).unwrap_err();
+    let second = moved(restarted(&registration));
+    let refused = world.try_open(second.clone()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the name 'w1' is taken by the live worker at w1.example:4000"
@@ -149,10 +150,40 @@ fn a_restarted_worker_takes_over_from_a_suspect_only() {
 
     world.lose_connection(first);
     let before = world.cursor();
-    world.open(restarted(&registration));
+    world.open(second);
     assert_eq!(world.told("calc", before), ["-w1 Replaced", "+w1"]);
     assert_eq!(world.instances("calc")[0].incarnation, 2);
     assert_eq!(world.renew(first), Err(DirectoryError::UnknownSession));
+}
+
+#[test]
+fn a_worker_restarted_at_its_address_replaces_its_predecessor_at_once() {
+    let mut world = World::new();
+    let registration = worker("w1", &[shared("calc")]);
+    let first = world.open(registration.clone());
+    world.directory.connection_held(first).unwrap();
+    let before = world.cursor();
+    world.open(restarted(&registration));
+    assert_eq!(world.told("calc", before), ["-w1 Replaced", "+w1"]);
+    assert_eq!(world.renew(first), Err(DirectoryError::UnknownSession));
+}
+
+#[test]
+fn another_users_worker_is_not_replaced_at_its_address_either() {
+    let mut world = World::new();
+    let registration = worker("w1", &[shared("calc")]);
+    let mut open = |id, registration, owner| {
+        let id = SessionId([id, 1]);
+        world
+            .directory
+            .open(id, registration, Some(owner), world.now)
+    };
+    open(1, registration.clone(), "ana").unwrap();
+    let refused = open(2, restarted(&registration), "bob").unwrap_err();
+    assert!(
+        matches!(refused, DirectoryError::NameTaken { .. }),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -160,9 +191,7 @@ fn a_worker_that_moved_is_seen_to_move() {
     let mut world = World::new();
     world.open(worker("w1", &[shared("calc")]));
     let before = world.cursor();
-    let mut moved = worker("w1", &[shared("calc")]);
-    moved.endpoint = "elsewhere:1".to_owned();
-    world.open(moved);
+    world.open(moved(worker("w1", &[shared("calc")])));
     assert_eq!(world.told("calc", before), ["-w1 Replaced", "+w1"]);
     assert_eq!(world.instances("calc")[0].endpoint, "elsewhere:1");
 }

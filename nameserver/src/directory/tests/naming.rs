@@ -186,6 +186,7 @@ fn a_registration_without_sense_is_refused() {
     change(|r| r.worker = "two words".to_owned());
     change(|r| r.host = "line\nbreak".to_owned());
     change(|r| r.endpoint = "nowhere".to_owned());
+    change(|r| r.endpoint = "0.0.0.0:4000".to_owned());
     change(|r| r.objects[0].object = "x".repeat(256));
     change(|r| r.objects[0].interface.clear());
     change(|r| r.objects[0].tags.push("\u{1b}[31m".to_owned()));

@@ -1,0 +1,153 @@
+//! One attempt for all who need its outcome.
+//!
+//! Callers who queued behind an attempt and then each made their own would take a silent peer's time
+//! once for every caller. Here they share the failure as they share the success.
+
+use pyroxene_common::channel::{AttemptError, ConnectionLost};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+type Outcome<T> = Result<T, AttemptError>;
+
+/// The attempt that runs now, if one does.
+type Running<T> = Option<watch::Receiver<Option<Outcome<T>>>>;
+
+/// An attempt at something that many need.
+pub(crate) struct SharedAttempt<T>(Arc<Mutex<Running<T>>>);
+
+impl<T> Default for SharedAttempt<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> fmt::Debug for SharedAttempt<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedAttempt")
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
+    /// The outcome of the attempt that runs now, or of the one that `begin` begins. An attempt goes on
+    /// when its callers have left: it bounds itself, and callers bound how long they wait.
+    pub(crate) async fn outcome<F>(&self, begin: impl FnOnce() -> F) -> Outcome<T>
+    where
+        F: Future<Output = Outcome<T>> + Send + 'static,
+    {
+        let stopped = || Err(AttemptError::NotSent(ConnectionLost::Abandoned(STOPPED)));
+        let mut running = self.join(begin);
+        match running.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or_else(stopped),
+            Err(_) => stopped(),
+        }
+    }
+
+    fn join<F>(&self, begin: impl FnOnce() -> F) -> watch::Receiver<Option<Outcome<T>>>
+    where
+        F: Future<Output = Outcome<T>> + Send + 'static,
+    {
+        let mut running = lock(&self.0);
+        let lives = |running: &&watch::Receiver<_>| running.has_changed().is_ok();
+        if let Some(running) = running.as_ref().filter(lives) {
+            return running.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        *running = Some(receiver.clone());
+        let attempt = begin();
+        let slot = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let outcome = attempt.await;
+            *lock(&slot) = None;
+            sender.send_replace(Some(outcome));
+        });
+        receiver
+    }
+}
+
+const STOPPED: &str = "the runtime stopped";
+
+fn lock<T>(running: &Mutex<Running<T>>) -> MutexGuard<'_, Running<T>> {
+    // Plain data: whole even if a holder panicked.
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+    use tokio::time::{Instant, sleep, timeout};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Peer {
+        shared: SharedAttempt<u32>,
+        attempts: Arc<AtomicUsize>,
+    }
+
+    impl Peer {
+        fn new() -> Self {
+            Self {
+                shared: SharedAttempt::default(),
+                attempts: Arc::default(),
+            }
+        }
+
+        /// Waits for an attempt that takes five seconds.
+        async fn ask(&self, answer: Outcome<u32>) -> Outcome<u32> {
+            let attempts = Arc::clone(&self.attempts);
+            let attempt = || async move {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                sleep(5 * SECOND).await;
+                answer
+            };
+            self.shared.outcome(attempt).await
+        }
+
+        fn attempts(&self) -> usize {
+            self.attempts.load(Ordering::Relaxed)
+        }
+    }
+
+    fn failure() -> Outcome<u32> {
+        Err(AttemptError::NotSent(ConnectionLost::Closed))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_share_one_failure() {
+        let peer = Peer::new();
+        let began = Instant::now();
+        let asked = (0..100).map(|_| peer.ask(failure()));
+        let outcomes = futures::future::join_all(asked).await;
+        assert!(outcomes.iter().all(Result::is_err));
+        assert_eq!((peer.attempts(), began.elapsed()), (1, 5 * SECOND));
+        assert_eq!(
+            peer.ask(Ok(7)).await.unwrap(),
+            7,
+            "the next one tries again"
+        );
+        assert_eq!(peer.attempts(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_goes_on_when_its_caller_has_left() {
+        let peer = Peer::new();
+        assert!(timeout(SECOND, peer.ask(Ok(7))).await.is_err());
+        let began = Instant::now();
+        assert_eq!(peer.ask(failure()).await.unwrap(), 7);
+        assert_eq!((peer.attempts(), began.elapsed()), (1, 4 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_panicked_is_not_waited_for() {
+        let shared = SharedAttempt::<u32>::default();
+        let broken = || async { panic!("on purpose") };
+        assert!(shared.outcome(broken).await.is_err());
+        assert_eq!(shared.outcome(|| async { Ok(7) }).await.unwrap(), 7);
+    }
+}

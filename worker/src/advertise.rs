@@ -1,0 +1,136 @@
+//! The address that clients are told.
+
+use crate::worker::WorkerError;
+use pyroxene_common::{endpoint::Endpoint, net::address_towards};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+use tokio::{net::lookup_host, time::timeout};
+
+/// How long the name of a name server may take to be resolved.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Addresses that are reserved for documentation: the way to them is the default route.
+const BEYOND: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
+    SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        9,
+    ),
+];
+
+/// Where clients reach what listens at `listen`: at `wanted`, if that is given (its port 0 stands for
+/// the port that it listens on). What listens on every interface is reached at the address from which
+/// this machine reaches a name server, or, if that is a loopback address, the rest of the world.
+pub(crate) async fn endpoint_for_clients(
+    listen: &Endpoint,
+    wanted: Option<&Endpoint>,
+    nameservers: &[Endpoint],
+) -> Result<Endpoint, WorkerError> {
+    if let Some(wanted) = wanted {
+        if wanted.is_unspecified() {
+            return Err(WorkerError::Advertise(wanted.clone()));
+        }
+        return Ok(match (wanted, listen) {
+            (Endpoint::Tcp { host, port: 0 }, Endpoint::Tcp { port, .. }) => Endpoint::Tcp {
+                host: host.clone(),
+                port: *port,
+            },
+            _ => wanted.clone(),
+        });
+    }
+    let (Endpoint::Tcp { host, port }, true) = (listen, listen.is_unspecified()) else {
+        return Ok(listen.clone());
+    };
+    let mut peers = resolve(nameservers).await;
+    peers.extend(BEYOND);
+    // A socket for every IPv6 address is one for every IPv4 address too.
+    let only_v4 = !host.contains(':');
+    let host = choose(only_v4, peers.into_iter().filter_map(address_towards));
+    let endpoint = Endpoint::from(SocketAddr::new(host, *port));
+    tracing::info!(%listen, told = %endpoint, "clients are told an address of this machine; --advertise sets another");
+    Ok(endpoint)
+}
+
+async fn resolve(nameservers: &[Endpoint]) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for nameserver in nameservers {
+        let Endpoint::Tcp { host, port } = nameserver else {
+            continue;
+        };
+        // A name that cannot be resolved now gives no hint; there are others.
+        let resolving = timeout(RESOLVE_TIMEOUT, lookup_host((host.as_str(), *port)));
+        if let Ok(Ok(resolved)) = resolving.await {
+            addresses.extend(resolved);
+        }
+    }
+    addresses
+}
+
+/// The first of this machine's `own` addresses that others can reach.
+fn choose(only_v4: bool, own: impl Iterator<Item = IpAddr>) -> IpAddr {
+    let is_for_others = |address: &IpAddr| match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_unspecified(),
+        IpAddr::V6(address) => {
+            // A link-local address means something on one interface only.
+            !only_v4
+                && !address.is_loopback()
+                && !address.is_unspecified()
+                && !address.is_unicast_link_local()
+        }
+    };
+    // Without a network there are no others.
+    own.map(|address| address.to_canonical())
+        .find(is_for_others)
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(listen: &str, wanted: Option<&str>) -> Result<String, String> {
+        let wanted = wanted.map(|wanted| wanted.parse().unwrap());
+        let nameservers = ["127.0.0.1:9090".parse().unwrap()];
+        let listen = listen.parse().unwrap();
+        let told = endpoint_for_clients(&listen, wanted.as_ref(), &nameservers).await;
+        told.map(|endpoint| endpoint.to_string())
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_is_given_or_listened_on_is_told_as_it_is() {
+        assert_eq!(told("127.0.0.1:4", None).await.unwrap(), "127.0.0.1:4");
+        assert_eq!(told("unix:/x", None).await.unwrap(), "unix:/x");
+        let given = told("0.0.0.0:4", Some("far:5")).await;
+        assert_eq!(given.unwrap(), "far:5");
+        let same_port = told("0.0.0.0:4", Some("far:0")).await;
+        assert_eq!(same_port.unwrap(), "far:4");
+        let refused = told("0.0.0.0:4", Some("[::]:5")).await.unwrap_err();
+        assert!(refused.contains("[::]:5"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_the_address_of_every_interface() {
+        for listen in ["0.0.0.0:4", "[::]:4"] {
+            let told: Endpoint = told(listen, None).await.unwrap().parse().unwrap();
+            assert!(!told.is_unspecified(), "{told}");
+            assert!(told.to_string().ends_with(":4"), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_first_address_that_others_reach_is_chosen() {
+        let chosen = |only_v4, own: &[&str]| {
+            let own = own.iter().map(|address| address.parse().unwrap());
+            choose(only_v4, own).to_string()
+        };
+        assert_eq!(chosen(true, &["127.0.0.1", "10.0.0.7"]), "10.0.0.7");
+        assert_eq!(chosen(true, &["2001:db8::7", "10.0.0.7"]), "10.0.0.7");
+        assert_eq!(chosen(false, &["2001:db8::7", "10.0.0.7"]), "2001:db8::7");
+        assert_eq!(chosen(false, &["::1", "fe80::7", "10.0.0.7"]), "10.0.0.7");
+        assert_eq!(chosen(false, &["::ffff:10.0.0.7"]), "10.0.0.7");
+        assert_eq!(chosen(true, &["127.0.0.1"]), "127.0.0.1");
+    }
+}
