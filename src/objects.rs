@@ -41,7 +41,7 @@ impl Lookup {
                 object: object.into(),
                 method: "*".into(),
                 reason: Some("no live worker hosts it now".into()),
-                attempts: Vec::new(),
+                ..Trail::default()
             };
             return Err(CallError::Unavailable(Box::new(trail)).into());
         }
