@@ -4,8 +4,8 @@ use crate::{
     cli::duration,
     failure::{Exit, Failure},
 };
-use clap::Args;
-use pyroxene_nameserver::store::{StoreError, StoreUrl};
+use clap::{Args, builder::FalseyValueParser};
+use pyroxene_nameserver::store::{InvalidStoreUrl, StoreError, StoreUrl};
 use std::{
     env,
     ffi::OsString,
@@ -30,6 +30,9 @@ pub(crate) struct StoreArguments {
     /// name server's own, and gone with it.
     #[arg(long, value_name = "STORE", env = STORE_VARIABLE, hide_env_values = true)]
     pub(crate) store: Option<String>,
+    /// Refuse to start if there is no store yet, instead of making a new, empty one
+    #[arg(long, env = "PYROXENE_STORE_MUST_EXIST", value_parser = FalseyValueParser::new())]
+    pub(crate) store_must_exist: bool,
     /// For how long tasks that have ended are kept
     #[arg(long, value_name = "TIME", env = "PYROXENE_TASK_RETENTION", default_value = "7d", value_parser = duration)]
     pub(crate) task_retention: Duration,
@@ -39,6 +42,16 @@ impl StoreArguments {
     /// Where the store is.
     pub(crate) fn url(&self) -> Result<StoreUrl, Failure> {
         store_url(self.store.as_deref())
+    }
+
+    /// The flags of a child process, but for the address of the store.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let retention = humantime::format_duration(self.task_retention).to_string();
+        let mut flags = vec!["--task-retention".to_owned(), retention];
+        if self.store_must_exist {
+            flags.push("--store-must-exist".to_owned());
+        }
+        flags
     }
 
     /// What a child process is told, in its environment: there may be a password in it.
@@ -64,9 +77,9 @@ pub(crate) fn shown(store: &StoreUrl) -> String {
 /// Where a store is. Makes the directory for the one that is nobody else's choice.
 pub(crate) fn store_url(text: Option<&str>) -> Result<StoreUrl, Failure> {
     match text {
-        Some(text) => text
-            .parse()
-            .map_err(|error: StoreError| Failure::usage(format!("cannot use the store: {error}"))),
+        Some(text) => text.parse().map_err(|error: InvalidStoreUrl| {
+            Failure::usage(format!("cannot use the store: {error}"))
+        }),
         None => {
             let path = default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))?;
             make_private_directory(&path)?;
@@ -128,6 +141,11 @@ pub(crate) fn cannot_open(error: &StoreError) -> Failure {
         }
         StoreError::NewerSchema { .. } => {
             failure.hint("use the version that wrote it, or a later one")
+        }
+        StoreError::Full(_) => failure.hint("make room on its disk, or choose another --store"),
+        StoreError::Io(_) => failure.hint("see to its disk, or choose another --store"),
+        StoreError::Protocol(_) => {
+            failure.hint("connect to the server itself, or to a pooler in session mode")
         }
         StoreError::Corrupt(_) | StoreError::NotAStore(_) | StoreError::Missing(_) => {
             failure.hint("bring back a copy of it, or choose another --store")

@@ -41,6 +41,7 @@ pub struct NameServerConfig {
     users: Option<PathBuf>,
     ticket_life: Duration,
     store: Option<StoreUrl>,
+    create_store: bool,
     task_retention: Duration,
     workers: Option<TlsClient>,
     topic_retention: Retention,
@@ -83,6 +84,7 @@ impl NameServerConfig {
             users: None,
             ticket_life: DEFAULT_TICKET_LIFE,
             store: None,
+            create_store: true,
             task_retention: DEFAULT_TASK_RETENTION,
             workers: None,
             topic_retention: DEFAULT_TOPIC_RETENTION,
@@ -93,6 +95,13 @@ impl NameServerConfig {
     #[must_use]
     pub fn store(mut self, store: StoreUrl) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Refuses to start if there is no store yet. Otherwise a new, empty one is made.
+    #[must_use]
+    pub fn store_must_exist(mut self) -> Self {
+        self.create_store = false;
         self
     }
 
@@ -180,8 +189,8 @@ impl NameServerConfig {
 /// never finish by themselves, so it takes all of this time; every other call takes milliseconds.
 pub const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
 
-/// How long the store has to write what waits to be written, at the end.
-const CLOSE_STORE: Duration = Duration::from_millis(500);
+/// How long the store has, at the end, to write what waits to be written and to copy the log of a file to it.
+const CLOSE_STORE: Duration = Duration::from_secs(2);
 
 /// A running name server. Dropping it stops it at once.
 #[derive(Debug)]
@@ -206,6 +215,7 @@ impl NameServer {
             users,
             ticket_life,
             store,
+            create_store,
             task_retention,
             workers,
             topic_retention,
@@ -213,7 +223,7 @@ impl NameServer {
         // In memory a store is this name server's alone, and so are its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
         let store = match store {
-            Some(url) => Some(Store::open(&url, store_options(&host)).await?),
+            Some(url) => Some(Store::open(&url, store_options(&host, create_store)).await?),
             None => None,
         };
         let tasks = store.clone().map(tasks::Shared::new);
@@ -331,7 +341,7 @@ impl NameServer {
         drop(self.chores);
         let drained = self.host.shutdown(patience).await;
         if let Some(store) = self.store {
-            // What waits to be written is, unless the database is away.
+            // What waits to be written is, and the log of a file is copied to it, unless the database is away.
             let _ = timeout(CLOSE_STORE, store.close()).await;
         }
         drained
@@ -339,9 +349,9 @@ impl NameServer {
 }
 
 /// How the store is opened.
-fn store_options(host: &HostConfig) -> StoreOptions {
+fn store_options(host: &HostConfig, create: bool) -> StoreOptions {
     StoreOptions {
-        create: true,
+        create,
         max_body: host.max_message,
         ..StoreOptions::default()
     }

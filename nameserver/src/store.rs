@@ -18,6 +18,7 @@ mod clock_steps;
 mod error;
 mod exclusive_names;
 mod handle;
+mod health;
 mod hints;
 mod leases;
 mod model;
@@ -40,7 +41,8 @@ pub use error::StoreError;
 pub use handle::Store;
 pub use hints::{Hint, HintReceiver};
 pub use model::*;
-pub use options::{Clock, ManualTime, StoreOptions, StoreUrl};
+pub use options::{Clock, ManualTime, StoreOptions};
+pub use pyroxene_database::{InvalidStoreUrl, StoreUrl};
 pub use transfer::TransferError;
 
 use sql::SqlResult;

@@ -113,6 +113,9 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         .ticket_life(arguments.users.ticket_life)
         .store(arguments.store.url()?)
         .task_retention(arguments.store.task_retention);
+    if arguments.store.store_must_exist {
+        config = config.store_must_exist();
+    }
     if let Some(tls) = tls {
         config = config.tls(tls);
     }

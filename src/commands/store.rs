@@ -236,6 +236,8 @@ impl From<StoreError> for Failure {
             StoreError::Invalid(_) => Exit::Usage,
             StoreError::ReadOnly(_)
             | StoreError::Full(_)
+            | StoreError::Io(_)
+            | StoreError::Protocol(_)
             | StoreError::Corrupt(_)
             | StoreError::NewerSchema { .. }
             | StoreError::Missing(_)

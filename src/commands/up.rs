@@ -6,7 +6,7 @@ use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration},
     commands::{
         nameserver,
-        worker::{self, ACCOUNTS_VARIABLE},
+        worker::{self, ACCOUNTS_MUST_EXIST_VARIABLE, ACCOUNTS_VARIABLE},
     },
     daemon,
     failure::{Exit, Failure, warn},
@@ -58,6 +58,9 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     accounts_db: Option<String>,
+    /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
+    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = clap::builder::FalseyValueParser::new())]
+    accounts_must_exist: bool,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
@@ -191,8 +194,7 @@ impl Cluster {
             };
             flags.extend(["--log-name".to_owned(), name]);
             flags.extend(["--listen".to_owned(), address.to_string()]);
-            let retention = humantime::format_duration(arguments.store.task_retention);
-            flags.extend(["--task-retention".to_owned(), retention.to_string()]);
+            flags.extend(arguments.store.flags());
             flags.extend(users_flags(&arguments.users));
             self.nameservers.push(Child::spawn(
                 "nameserver",
@@ -223,6 +225,9 @@ impl Cluster {
             flags.extend(["--drain-timeout".to_owned(), drain]);
             if let Some(threads) = arguments.threads {
                 flags.extend(["--threads".to_owned(), threads.to_string()]);
+            }
+            if arguments.accounts_must_exist {
+                flags.push("--accounts-must-exist".to_owned());
             }
             if let Some(user) = &arguments.login.user {
                 flags.extend(["--user".to_owned(), user.clone()]);

@@ -23,9 +23,11 @@ use pyroxene_worker::{
     objects::{Accounts, AccountsDatabase},
 };
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The environment variable that names the database of the accounts.
 pub(crate) const ACCOUNTS_VARIABLE: &str = "PYROXENE_ACCOUNTS_DB";
+pub(crate) const ACCOUNTS_MUST_EXIST_VARIABLE: &str = "PYROXENE_ACCOUNTS_MUST_EXIST";
 
 /// Run a worker with the built-in objects
 ///
@@ -69,6 +71,9 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     accounts_db: Option<String>,
+    /// Refuse to start if there are no accounts in that database yet, instead of making empty tables
+    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = FalseyValueParser::new())]
+    accounts_must_exist: bool,
     /// Threads for CPU-bound calls, up to 1024 [default: the number of cores]
     #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: Option<u16>,
@@ -117,7 +122,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let patience = arguments.drain_timeout;
     let (objects, accounts) = objects(&arguments).await?;
     reload_on_hangup(security.reloads());
-    let worker = start(arguments, security, objects, accounts);
+    let worker = start(arguments, security, objects, accounts.clone());
     let worker = worker.await.map_err(cannot_start)?;
     daemon::ready(&format!(
         "ready worker {} {}",
@@ -125,7 +130,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         worker.local_addr()
     ))?;
     daemon::told_to_stop(&mut signals, &mut parent).await;
-    daemon::drain(&mut signals, worker.shutdown(patience), Busy::Calls).await
+    let shutdown = async {
+        let drained = worker.shutdown(patience).await;
+        if let Some(accounts) = accounts {
+            // Whatever stands in the way of its database stays in the way.
+            let _ = timeout(patience, accounts.close()).await;
+        }
+        drained
+    };
+    daemon::drain(&mut signals, shutdown, Busy::Calls).await
 }
 
 /// What protects the port of a worker with these flags.
@@ -183,7 +196,11 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
         return Err(Failure::usage("the object 'accounts' needs a database")
             .hint("name one with --accounts-db sqlite:FILE or --accounts-db postgres://…"));
     };
-    let accounts = Accounts::open(&accounts_database(database)?).await?;
+    let mut database = accounts_database(database)?;
+    if arguments.accounts_must_exist {
+        database = database.must_exist();
+    }
+    let accounts = Accounts::open(&database).await?;
     Ok((names, Some(accounts)))
 }
 

@@ -10,6 +10,8 @@
 
 #[path = "accounts/conformance.rs"]
 mod conformance;
+#[path = "accounts/disk.rs"]
+mod disk;
 #[path = "accounts/loss.rs"]
 mod loss;
 #[path = "accounts/model.rs"]

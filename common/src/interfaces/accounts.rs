@@ -42,7 +42,7 @@ pub struct Transferred {
 }
 
 /// Why a request to the accounts was not carried out. Nothing has changed, except as
-/// [`Unavailable`](Self::Unavailable) says.
+/// [`Unavailable`](Self::Unavailable) and [`Broken`](Self::Broken) say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum AccountsError {
     /// There is no such account.
@@ -102,6 +102,16 @@ pub enum AccountsError {
          request id"
     )]
     Unavailable,
+    /// The database answers and cannot be used: its disk is full or fails, or something else is wrong with
+    /// it. The request may still have been carried out, as with [`Unavailable`](Self::Unavailable).
+    #[error(
+        "the accounts' database does not work: {sentence}; it is safe to repeat the request with the \
+         same request id"
+    )]
+    Broken {
+        /// What is wrong with it.
+        sentence: String,
+    },
 }
 
 #[cfg(test)]

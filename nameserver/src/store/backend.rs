@@ -7,7 +7,7 @@ use super::{
     batch::Batch, error::StoreError, model::UnixMillis, sql::Connection, timekeeper::Timekeeper,
     transaction::Effects,
 };
-use sqlx::{Postgres, Sqlite, SqliteConnection, pool::PoolConnection};
+use sqlx::{Postgres, Sqlite, pool::PoolConnection};
 use tokio::sync::MutexGuard;
 
 /// A database.
@@ -69,7 +69,7 @@ impl Backend {
 pub(super) enum Reader<'r> {
     Pooled(PoolConnection<Sqlite>),
     /// A database in memory has one connection for all.
-    Shared(MutexGuard<'r, SqliteConnection>),
+    Shared(MutexGuard<'r, sqlite::Writer>),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -77,7 +77,7 @@ impl Reader<'_> {
     pub(super) fn sql(&mut self) -> Connection<'_> {
         match self {
             Self::Pooled(connection) => Connection::Sqlite(connection),
-            Self::Shared(connection) => Connection::Sqlite(connection),
+            Self::Shared(writer) => Connection::Sqlite(&mut writer.connection),
             Self::Postgres(connection) => Connection::Postgres(connection),
         }
     }

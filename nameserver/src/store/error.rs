@@ -1,6 +1,6 @@
 //! What can go wrong with a store, by what can be done about it.
 
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use pyroxene_database::{Fault, FaultKind, InvalidStoreUrl};
 use thiserror::Error;
 
 /// Why the store did not do what it was asked for. Each is a sentence.
@@ -15,6 +15,10 @@ pub enum StoreError {
     /// No more fits on the disk.
     #[error("the store is full: {0}")]
     Full(String),
+    /// The disk fails. What was to be written counts for nothing, and nothing is written until the disk
+    /// works again.
+    #[error("the disk of the store fails: {0}")]
+    Io(String),
     /// What is there is not what was written.
     #[error("the store is corrupt: {0}")]
     Corrupt(String),
@@ -37,6 +41,9 @@ pub enum StoreError {
     /// The database does not let this user do that.
     #[error("the store refuses access: {0}")]
     Refused(String),
+    /// The way to the database cannot carry a store: a pooler shares its connections between clients.
+    #[error("the connection to the store cannot be used: {0}")]
+    Protocol(String),
     /// What was asked for makes no sense, or is beyond a limit.
     #[error("{0}")]
     Invalid(String),
@@ -50,77 +57,53 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// Puts the place before what went wrong there.
+    pub(super) fn at(self, place: impl std::fmt::Display) -> Self {
+        let at = |why: String| format!("{place}: {why}");
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(at(why)),
+            Self::ReadOnly(why) => Self::ReadOnly(at(why)),
+            Self::Full(why) => Self::Full(at(why)),
+            Self::Io(why) => Self::Io(at(why)),
+            Self::Corrupt(why) => Self::Corrupt(at(why)),
+            Self::Missing(why) => Self::Missing(at(why)),
+            Self::NotAStore(why) => Self::NotAStore(at(why)),
+            Self::Refused(why) => Self::Refused(at(why)),
+            Self::Protocol(why) => Self::Protocol(at(why)),
+            Self::Invalid(why) => Self::Invalid(at(why)),
+            Self::NewerSchema { .. } | Self::Closed => self,
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(Fault { kind, message }: Fault) -> Self {
+        match kind {
+            FaultKind::Unavailable => Self::Unavailable(message),
+            FaultKind::ReadOnly => Self::ReadOnly(message),
+            FaultKind::Full => Self::Full(message),
+            FaultKind::Io => Self::Io(message),
+            FaultKind::Corrupt => Self::Corrupt(message),
+            FaultKind::Missing => Self::Missing(message),
+            FaultKind::NotADatabase => Self::NotAStore(message),
+            FaultKind::Refused => Self::Refused(message),
+            FaultKind::Invalid => Self::Invalid(message),
+            FaultKind::Protocol => Self::Protocol(message),
+            FaultKind::Closed => Self::Closed,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => from_database(&**database),
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
-                Self::Unavailable(chain(&error))
-            }
-            sqlx::Error::PoolTimedOut => {
-                Self::Unavailable("no connection became free in time".to_owned())
-            }
-            sqlx::Error::PoolClosed => Self::Closed,
-            sqlx::Error::Configuration(_) => Self::Invalid(chain(&error)),
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                Self::Corrupt(chain(&error))
-            }
-            _ => Self::Unavailable(chain(&error)),
-        }
+        Fault::from(error).into()
     }
 }
 
-/// An error with what it was caused by, once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
-}
-
-fn from_database(error: &dyn DatabaseError) -> StoreError {
-    let message = error.message().to_owned();
-    let code = error.code().unwrap_or_default();
-    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
-        return from_postgres(&code, message);
-    }
-    from_sqlite(code.parse().unwrap_or(0), message)
-}
-
-/// <https://www.sqlite.org/rescode.html>
-fn from_sqlite(code: u32, message: String) -> StoreError {
-    match code & 0xff {
-        3 | 23 => StoreError::Refused(message),
-        5 | 6 => StoreError::Unavailable(format!("another process is writing: {message}")),
-        8 => StoreError::ReadOnly(message),
-        11 => StoreError::Corrupt(message),
-        13 => StoreError::Full(message),
-        14 => StoreError::Missing(message),
-        18 => StoreError::Invalid(message),
-        26 => StoreError::NotAStore(message),
-        _ => StoreError::Unavailable(message),
-    }
-}
-
-/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn from_postgres(code: &str, message: String) -> StoreError {
-    match code {
-        "25006" => StoreError::ReadOnly(message),
-        "53100" => StoreError::Full(message),
-        "54000" => StoreError::Invalid(message),
-        "3D000" => StoreError::Missing(message),
-        "42501" => StoreError::Refused(message),
-        _ if code.starts_with("28") => StoreError::Refused(message),
-        _ if code.starts_with("XX") => StoreError::Corrupt(message),
-        _ => StoreError::Unavailable(message),
+impl From<InvalidStoreUrl> for StoreError {
+    fn from(error: InvalidStoreUrl) -> Self {
+        Self::Invalid(error.to_string())
     }
 }
 

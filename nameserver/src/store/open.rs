@@ -9,11 +9,12 @@ use super::{
     error::StoreError,
     handle::{Shared, Store},
     hints::{Hint, Hints, Outgoing},
-    options::{StoreOptions, StoreUrl},
+    options::StoreOptions,
     transfer,
     waiters::{self, Waiters},
     writer::Writer,
 };
+use pyroxene_database::StoreUrl;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

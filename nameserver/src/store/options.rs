@@ -1,43 +1,10 @@
 //! Which store, and how it is opened.
 
-use super::{error::StoreError, model::UnixMillis};
+use super::model::UnixMillis;
 use std::{
-    path::PathBuf,
-    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-/// Where a store is: `sqlite:FILE`, `memory:`, or `postgres://…`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// A file of this machine.
-    Sqlite(PathBuf),
-    /// Nowhere: it is gone with the process.
-    Memory,
-    /// A PostgreSQL server and database, as its clients take it.
-    Postgres(String),
-}
-
-impl FromStr for StoreUrl {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        if text == "memory:" {
-            return Ok(Self::Memory);
-        }
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
-        }
-        match text.strip_prefix("sqlite:") {
-            Some(file) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            _ => Err(StoreError::Invalid(
-                // The text itself may have a password in it.
-                "a store is sqlite:FILE, memory:, or postgres://USER@HOST/DATABASE".to_owned(),
-            )),
-        }
-    }
-}
 
 /// What tells the time.
 #[derive(Clone, Debug, Default)]
@@ -113,8 +80,8 @@ pub struct StoreOptions {
     /// How many connections read (SQLite), or how many there are in all (PostgreSQL, where at least six
     /// are left beside those that write).
     pub connections: u32,
-    /// Whether to hear from other processes at once, over `LISTEN`. Poolers between here and the
-    /// server may not carry that; without it all that is theirs is found by looking.
+    /// Whether to hear from other processes at once, over `LISTEN`. Without it all that is theirs is found
+    /// by looking.
     pub listen: bool,
     /// The greatest body of a task's arguments, a result or an entry, in bytes.
     pub max_body: usize,
@@ -132,23 +99,6 @@ impl Default for StoreOptions {
             listen: true,
             max_body: 64 << 20,
             max_file: None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_say_what_kind_of_store_it_is() {
-        assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
-        assert_eq!("sqlite:/a/b".parse(), Ok(StoreUrl::Sqlite("/a/b".into())));
-        let postgres = "postgres://u:p@h/d";
-        assert_eq!(postgres.parse(), Ok(StoreUrl::Postgres(postgres.into())));
-        for wrong in ["", "sqlite:", "mysql://u:secret@h/d", "/a/b"] {
-            let error = wrong.parse::<StoreUrl>().unwrap_err().to_string();
-            assert!(error.contains("sqlite:FILE") && !error.contains("secret"));
         }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     backend::Backend,
     batch::{Batch, Lane, Queued, Request},
     error::StoreError,
+    health::Health,
     hints::Hints,
     waiters::Waiters,
 };
@@ -68,6 +69,7 @@ impl Writer {
         } else {
             vec![1]
         };
+        let health = Arc::<Health>::default();
         let lanes = writers.into_iter().map(|writers| {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let waiting = Arc::new(Waiting {
@@ -77,7 +79,7 @@ impl Writer {
             });
             for _ in 0..writers {
                 let (waiting, backend) = (Arc::clone(&waiting), Arc::clone(backend));
-                let told = (hints.clone(), Arc::clone(waiters));
+                let told = (hints.clone(), Arc::clone(waiters), Arc::clone(&health));
                 tasks.spawn(write_all(waiting, backend, told, stop.clone()));
             }
             sender
@@ -130,7 +132,7 @@ struct Waiting {
 async fn write_all(
     waiting: Arc<Waiting>,
     backend: Arc<Backend>,
-    (hints, waiters): (Hints, Arc<Waiters>),
+    (hints, waiters, health): (Hints, Arc<Waiters>, Arc<Health>),
     stop: CancellationToken,
 ) {
     while let Some(mut batch) = waiting.next_batch(&stop).await {
@@ -139,12 +141,13 @@ async fn write_all(
         waiting.written.notify_one();
         match written {
             Ok(mut effects) => {
+                health.succeeded();
                 batch.answer(Ok(()));
                 waiters.settle(std::mem::take(&mut effects.ends));
                 hints.tell(effects);
             }
             Err(error) => {
-                tracing::warn!(%error, "a write to the store failed");
+                health.failed(&error);
                 batch.answer(Err(error));
             }
         }

@@ -14,8 +14,10 @@ mod harness;
 
 mod clock_steps;
 mod crash;
+mod disk;
 mod leases;
 mod ownership;
+mod pooler;
 mod postgres;
 mod records;
 mod sqlite;

@@ -139,21 +139,3 @@ async fn many_who_make_the_store_at_once_share_it() {
     }
     assert_eq!(place.open().await.counts().await.unwrap().queued, 6);
 }
-
-/// A pooler hands each transaction to another connection, so nothing may be prepared for a later one.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_statement_cache_it_works_through_a_pooler() {
-    let place = Place::postgres().await;
-    let pooled = format!("{}&statement-cache-capacity=0", url(&place));
-    let pooled = Place::at(StoreUrl::Postgres(pooled));
-    let options = StoreOptions {
-        listen: false,
-        ..pooled.options()
-    };
-    let store = pooled.open_with(options).await;
-    let owner = dispatcher(&store, LONG).await;
-    let id = submit(&store, call("calc")).await;
-    let claimed = claim_one(&store, owner, "calc").await;
-    finish(&store, running(&claimed, owner), succeeded(b"3")).await;
-    assert_eq!(show(&store, id).await.state, TaskState::Succeeded);
-}

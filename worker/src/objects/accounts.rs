@@ -35,11 +35,18 @@ impl Accounts {
     /// a tokio runtime.
     pub async fn open(database: &AccountsDatabase) -> Result<Self, AccountsDatabaseError> {
         let changes = database.open().await?;
-        let queries = database.open().await?;
+        let queries = database.reopen().await?;
         Ok(Self {
             changes: Lane::start(database.clone(), changes),
             queries: Lane::start(database.clone(), queries),
         })
+    }
+
+    /// Carries out what waits, and closes the connections. A file that no other worker uses is then a
+    /// copy of all accounts by itself. Whatever is asked later is unavailable.
+    pub async fn close(&self) {
+        self.queries.close().await;
+        self.changes.close().await;
     }
 }
 

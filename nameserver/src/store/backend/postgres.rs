@@ -1,7 +1,7 @@
 //! PostgreSQL: many name servers, on any number of machines.
 //!
-//! Every transaction sets what it needs for itself alone, so that a pooler may hand the same
-//! connection to anybody in between.
+//! Every transaction sets what it needs for itself alone. Connections prepare statements and listen, so a
+//! pooler between here and the server has to give each of them a session of its own.
 
 mod listen;
 mod writers;
@@ -19,10 +19,8 @@ use crate::store::{
     timekeeper::{Timekeeper, step_watch::Reading},
     transaction::{Effects, Transaction},
 };
-use sqlx::{
-    PgPool, Row as _,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use pyroxene_database::postgres;
+use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use writers::{Writer, Writers};
@@ -81,8 +79,8 @@ impl PostgresStore {
         url: &str,
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
-        let connect: PgConnectOptions = url.parse()?;
-        let connect = connect.application_name("pyroxene");
+        let connect = postgres::connect_options(url)?.application_name("pyroxene");
+        postgres::check_server(&connect, options.patience).await?;
         // Those that write are not the pool's. It has the listener, the notifier, and some to read with.
         let writers = Lane::ALL.map(Lane::writers).iter().sum::<usize>();
         let writers = u32::try_from(writers).unwrap_or(u32::MAX);
@@ -92,42 +90,15 @@ impl PostgresStore {
             .acquire_timeout(options.patience)
             // A connection that has died is found by its use, and another one tried.
             .test_before_acquire(false)
-            .connect_lazy_with(connect.clone());
+            .connect_lazy_with(connect);
         let store = Self {
             pool,
             writers: Writers::default(),
             time: Timekeeper::new(options.clock.clone()),
             patience: options.patience.saturating_mul(4),
         };
-        store.first_connection(&connect, options.patience).await?;
         store.make(options.create).await?;
         Ok(store)
-    }
-
-    /// The pool only says that it took too long; this says why.
-    async fn first_connection(
-        &self,
-        connect: &PgConnectOptions,
-        patience: Duration,
-    ) -> Result<(), StoreError> {
-        use sqlx::{ConnectOptions as _, Connection as _};
-        let place = format!("{}:{}", connect.get_host(), connect.get_port());
-        let connection = match timeout(patience, connect.connect()).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                return Err(match StoreError::from(error) {
-                    StoreError::Unavailable(why) => {
-                        StoreError::Unavailable(format!("{place}: {why}"))
-                    }
-                    other => other,
-                });
-            }
-            Err(_) => {
-                let why = format!("{place}: no answer within {patience:?}");
-                return Err(StoreError::Unavailable(why));
-            }
-        };
-        Ok(connection.close().await?)
     }
 
     async fn make(&self, create: bool) -> Result<(), StoreError> {
@@ -142,6 +113,7 @@ impl PostgresStore {
                 return Err(StoreError::Missing(why.to_owned()));
             }
             None => {
+                tracing::info!("there was no store in the database; making a new, empty one");
                 sql.script("CREATE TABLE pyroxene_schema (version BIGINT NOT NULL)")
                     .await?;
                 sql.script("INSERT INTO pyroxene_schema VALUES (0)").await?;
@@ -184,7 +156,7 @@ impl PostgresStore {
                 Err(Attempt::Over(error)) => return Err(error.into()),
                 Err(Attempt::RolledBack(error)) => {
                     if tries >= TRIES || !is_worth_repeating(&error) {
-                        return Err(error.into());
+                        return Err(self.judge(error));
                     }
                     // Not all at the same time again.
                     let pause = rand::random_range(1..20 * u64::from(tries));
@@ -192,6 +164,16 @@ impl PostgresStore {
                 }
             }
         }
+    }
+
+    /// A server that has become a standby stays one, and a shared connection stays shared: the next write
+    /// is tried over a new connection, which may lead to another server.
+    fn judge(&self, error: sqlx::Error) -> StoreError {
+        let error = StoreError::from(error);
+        if matches!(error, StoreError::ReadOnly(_) | StoreError::Protocol(_)) {
+            self.writers.forget();
+        }
+        error
     }
 
     async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {

@@ -2,7 +2,8 @@
 //!
 //! The file is in WAL mode: readers are never in the way of the writer. Commits that callers wait
 //! for are synchronised to disk (`synchronous=FULL`); those whose loss does no harm are not, and
-//! become durable with the next one that is.
+//! become durable with the next one that is. After an error of the disk nothing is committed until
+//! [`WriteAheadLog`] has made the log whole.
 
 mod create;
 
@@ -17,9 +18,13 @@ use crate::store::{
     timekeeper::Timekeeper,
     transaction::{Effects, Transaction},
 };
+use pyroxene_database::{
+    Fault,
+    sqlite::{self, WriteAheadLog},
+};
 use sqlx::{
     Connection as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use std::{
     path::Path,
@@ -35,15 +40,23 @@ const TURN: Duration = Duration::from_millis(1);
 /// A store in a file, or in memory.
 #[derive(Debug)]
 pub(in crate::store) struct SqliteStore {
-    writer: Mutex<SqliteConnection>,
+    writer: Mutex<Writer>,
     /// None for a database in memory.
     readers: Option<SqlitePool>,
     time: Timekeeper,
-    /// Whether the connection that writes waits for the disk.
-    durable: AtomicBool,
     /// Whether another process wrote not long ago.
     shared: AtomicBool,
     version: Mutex<i64>,
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(in crate::store) struct Writer {
+    pub(in crate::store) connection: SqliteConnection,
+    /// None for a database in memory.
+    log: Option<WriteAheadLog>,
+    /// Whether a commit waits for the disk.
+    durable: bool,
 }
 
 impl SqliteStore {
@@ -53,34 +66,40 @@ impl SqliteStore {
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
         create::prepare(path, options.create).await?;
-        let at = |error: StoreError| create::at(path, error);
-        let connect = connect_options(options).filename(path);
-        let mut writer = SqliteConnection::connect_with(&connect)
-            .await
-            .map_err(|error| at(error.into()))?;
-        check(&mut writer).await.map_err(at)?;
+        let connect = connect_options(path, options)?;
+        let opened = open_writer(path, &connect, options.patience).await;
+        let (connection, log) = opened.map_err(|error| error.at(path.display()))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections.max(1))
             .acquire_timeout(options.patience)
             .test_before_acquire(false)
             .connect_lazy_with(connect.pragma("query_only", "on"));
-        Ok(Self::new(writer, Some(readers), options))
+        Ok(Self::new(connection, Some(log), Some(readers), options))
     }
 
     /// A database that is gone when it is closed.
     pub(in crate::store) async fn in_memory(options: &StoreOptions) -> Result<Self, StoreError> {
         let connect = SqliteConnectOptions::new().in_memory(true);
-        let mut writer = SqliteConnection::connect_with(&connect).await?;
-        create::make(&mut writer).await?;
-        Ok(Self::new(writer, None, options))
+        let mut connection = SqliteConnection::connect_with(&connect).await?;
+        create::make(&mut connection).await?;
+        Ok(Self::new(connection, None, None, options))
     }
 
-    fn new(writer: SqliteConnection, readers: Option<SqlitePool>, options: &StoreOptions) -> Self {
+    fn new(
+        connection: SqliteConnection,
+        log: Option<WriteAheadLog>,
+        readers: Option<SqlitePool>,
+        options: &StoreOptions,
+    ) -> Self {
+        let writer = Writer {
+            connection,
+            log,
+            durable: true,
+        };
         Self {
             writer: Mutex::new(writer),
             readers,
             time: Timekeeper::new(options.clock.clone()),
-            durable: AtomicBool::new(true),
             shared: AtomicBool::new(false),
             // None that SQLite ever says: the first look finds something new.
             version: Mutex::new(i64::MIN),
@@ -104,18 +123,7 @@ impl SqliteStore {
 
     pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
         let mut writer = self.writer.lock().await;
-        self.set_durable(&mut writer, batch.is_durable()).await?;
-        let effects = match self.transact(&mut writer, batch).await {
-            Ok(effects) => effects,
-            Err(error) => {
-                // Some errors, a full disk among them, make SQLite roll back by itself. Then this fails,
-                // and nothing is left to do. The driver would take the transaction for open ever after;
-                // so it is not told of any.
-                let mut sql = Connection::Sqlite(&mut writer);
-                let _ = sql.execute("ROLLBACK", &[]).await;
-                return Err(error.into());
-            }
-        };
+        let effects = writer.write(batch, &self.time).await?;
         drop(writer);
         if self.shared.load(Ordering::Relaxed) {
             tokio::time::sleep(TURN).await;
@@ -123,45 +131,10 @@ impl SqliteStore {
         Ok(effects)
     }
 
-    async fn transact(
-        &self,
-        writer: &mut SqliteConnection,
-        batch: &mut Batch,
-    ) -> SqlResult<Effects> {
-        let mut sql = Connection::Sqlite(writer);
-        sql.execute("BEGIN IMMEDIATE", &[]).await?;
-        // Read while nobody else writes: who comes later sees the same clock or a later one.
-        let reading = self.time.read();
-        let mut transaction = Transaction::new(sql, &self.time, reading);
-        batch.run(&mut transaction).await?;
-        transaction.sql.execute("COMMIT", &[]).await?;
-        self.time.accept(&reading);
-        Ok(transaction.effects)
-    }
-
-    /// Whether the next commit waits for the disk.
-    async fn set_durable(
-        &self,
-        writer: &mut SqliteConnection,
-        durable: bool,
-    ) -> Result<(), StoreError> {
-        if self.durable.load(Ordering::Relaxed) == durable {
-            return Ok(());
-        }
-        let statement = if durable {
-            "PRAGMA synchronous = FULL"
-        } else {
-            "PRAGMA synchronous = NORMAL"
-        };
-        Connection::Sqlite(writer).execute(statement, &[]).await?;
-        self.durable.store(durable, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Whether another process has written since this was last asked.
     pub(in crate::store) async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
         let mut writer = self.writer.lock().await;
-        let row = Connection::Sqlite(&mut writer)
+        let row = Connection::Sqlite(&mut writer.connection)
             .row("PRAGMA data_version", &[])
             .await?;
         let found = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
@@ -178,49 +151,125 @@ impl SqliteStore {
         self.readers.is_some()
     }
 
+    /// Copies the log to the file, which is then a backup by itself if no other process has it open.
     pub(super) async fn close(&self) {
         if let Some(readers) = &self.readers {
             readers.close().await;
         }
-        let mut writer = self.writer.lock().await;
-        let _ = Connection::Sqlite(&mut writer)
-            .execute("PRAGMA optimize", &[])
-            .await;
+        self.writer.lock().await.close().await;
     }
 }
 
-fn connect_options(options: &StoreOptions) -> SqliteConnectOptions {
-    /// Pages that gather in the WAL before they are moved to the file, 4 KiB each.
-    const CHECKPOINT: &str = "4000";
-    /// To what the WAL is cut when it has been moved.
-    const WAL_BYTES: &str = "67108864";
+impl Writer {
+    /// Writes a batch as one transaction.
+    async fn write(&mut self, batch: &mut Batch, time: &Timekeeper) -> Result<Effects, StoreError> {
+        if let Some(log) = &mut self.log {
+            log.restore(&mut self.connection).await?;
+        }
+        self.set_durable(batch.is_durable()).await?;
+        match self.transact(batch, time).await {
+            Ok(effects) => {
+                if let Some(log) = &mut self.log {
+                    log.keep_short(&mut self.connection).await;
+                }
+                Ok(effects)
+            }
+            Err(error) => {
+                if let Some(log) = &mut self.log {
+                    log.note_failure(&error);
+                }
+                // Some errors, a full disk among them, make SQLite roll back by itself. Then this fails,
+                // and nothing is left to do. The driver would take the transaction for open ever after;
+                // so it is not told of any.
+                let mut sql = Connection::Sqlite(&mut self.connection);
+                let _ = sql.execute("ROLLBACK", &[]).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn transact(&mut self, batch: &mut Batch, time: &Timekeeper) -> SqlResult<Effects> {
+        let mut sql = Connection::Sqlite(&mut self.connection);
+        sql.execute("BEGIN IMMEDIATE", &[]).await?;
+        // Read while nobody else writes: who comes later sees the same clock or a later one.
+        let reading = time.read();
+        let mut transaction = Transaction::new(sql, time, reading);
+        batch.run(&mut transaction).await?;
+        transaction.sql.execute("COMMIT", &[]).await?;
+        time.accept(&reading);
+        Ok(transaction.effects)
+    }
+
+    /// Whether the next commit waits for the disk.
+    async fn set_durable(&mut self, durable: bool) -> Result<(), StoreError> {
+        if self.durable == durable {
+            return Ok(());
+        }
+        let statement = if durable {
+            "PRAGMA synchronous = FULL"
+        } else {
+            "PRAGMA synchronous = NORMAL"
+        };
+        Connection::Sqlite(&mut self.connection)
+            .execute(statement, &[])
+            .await?;
+        self.durable = durable;
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        let mut sql = Connection::Sqlite(&mut self.connection);
+        let _ = sql.execute("PRAGMA optimize", &[]).await;
+        let Some(log) = &mut self.log else {
+            return;
+        };
+        match log.empty(&mut self.connection).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("other processes use the store; its log stays beside it"),
+            Err(error) => tracing::warn!(%error, "the log of the store was not copied to its file"),
+        }
+    }
+}
+
+fn connect_options(
+    path: &Path,
+    options: &StoreOptions,
+) -> Result<SqliteConnectOptions, StoreError> {
     const PAGE: u64 = 4096;
-    let connect = SqliteConnectOptions::new()
+    let connect = sqlite::connect_options(path)
+        .map_err(|error| Fault::from(&error))?
         .busy_timeout(options.patience)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .foreign_keys(false)
-        .pragma("wal_autocheckpoint", CHECKPOINT)
-        .pragma("journal_size_limit", WAL_BYTES)
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
         .statement_cache_capacity(256);
-    match options.max_file {
+    Ok(match options.max_file {
         Some(bytes) => connect.pragma("max_page_count", (bytes / PAGE).max(1).to_string()),
         None => connect,
-    }
+    })
 }
 
-/// Whether it is a store, of a version that is known, whole as far as a quick look tells, and can be
-/// written to. Brings an older one to this version.
-async fn check(writer: &mut SqliteConnection) -> Result<(), StoreError> {
-    let mut begun = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let mut sql = Connection::Sqlite(&mut begun);
-    let application = number(&mut sql, "PRAGMA application_id").await?;
-    if application != APPLICATION {
+async fn open_writer(
+    path: &Path,
+    connect: &SqliteConnectOptions,
+    patience: Duration,
+) -> Result<(SqliteConnection, WriteAheadLog), StoreError> {
+    let mut connection = SqliteConnection::connect_with(connect).await?;
+    let mut sql = Connection::Sqlite(&mut connection);
+    if number(&mut sql, "PRAGMA application_id").await? != APPLICATION {
         let sentence = "it is the database of another program".to_owned();
         return Err(StoreError::NotAStore(sentence));
     }
+    let log = WriteAheadLog::open(&mut connection, path, patience).await?;
+    check(&mut connection).await?;
+    Ok((connection, log))
+}
+
+/// Whether it is of a version that is known, whole as far as a quick look tells, and can be written to.
+/// Brings an older one to this version.
+async fn check(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut begun = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut sql = Connection::Sqlite(&mut begun);
     let version = number(&mut sql, "PRAGMA user_version").await?;
     let pages = number(&mut sql, "PRAGMA page_count").await?;
     /// A file up to this size is read as a whole.

@@ -195,7 +195,7 @@ impl Store {
                 transfer::export(&mut sql, output).await
             }
             Reader::Shared(connection) => {
-                let mut sql = crate::store::sql::Connection::Sqlite(connection);
+                let mut sql = crate::store::sql::Connection::Sqlite(&mut connection.connection);
                 transfer::export(&mut sql, output).await
             }
         }

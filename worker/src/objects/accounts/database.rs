@@ -5,7 +5,8 @@ use super::{
     postgres, sqlite,
 };
 use pyroxene_common::{steady_clock, values::Decimal};
-use sqlx::{Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions};
+use pyroxene_database::{self as database, Fault, FaultKind, InvalidStoreUrl, StoreUrl};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use tokio::time::timeout;
 
@@ -44,7 +45,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Which database holds the accounts: `sqlite:FILE`, which is made if it is not there, or
 /// `postgres://USER@HOST:PORT/DATABASE`. It never shows a password.
 #[derive(Clone)]
-pub struct AccountsDatabase(Location);
+pub struct AccountsDatabase {
+    location: Location,
+    must_exist: bool,
+}
 
 #[derive(Clone)]
 enum Location {
@@ -52,15 +56,15 @@ enum Location {
     Postgres(Box<PgConnectOptions>),
 }
 
-/// Why a text names no database.
+/// Why a text names no database for accounts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAccountsDatabase {
-    /// It begins with neither of the two schemes.
-    #[error("a database is given as sqlite:FILE or postgres://USER@HOST:PORT/DATABASE")]
-    UnknownScheme,
-    /// The address of a server cannot be read.
-    #[error("the address of the PostgreSQL server cannot be read: {0}")]
-    Address(String),
+    /// It cannot be read.
+    #[error(transparent)]
+    Url(#[from] InvalidStoreUrl),
+    /// What is in memory is gone with the worker.
+    #[error("accounts in memory would be forgotten with the worker; name a file, as sqlite:FILE")]
+    Memory,
 }
 
 /// Why accounts cannot be served from a database.
@@ -101,31 +105,26 @@ impl FromStr for AccountsDatabase {
     type Err = InvalidAccountsDatabase;
 
     fn from_str(text: &str) -> Result<Self, InvalidAccountsDatabase> {
-        if let Some(file) = text.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
-            return Ok(Self(Location::Sqlite(file.into())));
-        }
-        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-            return Err(InvalidAccountsDatabase::UnknownScheme);
-        }
-        let options: PgConnectOptions = text
-            .parse()
-            .map_err(|error: sqlx::Error| InvalidAccountsDatabase::Address(error.to_string()))?;
-        Ok(Self(Location::Postgres(Box::new(options))))
+        let location = match text.parse()? {
+            StoreUrl::Sqlite(file) => Location::Sqlite(file),
+            StoreUrl::Postgres(url) => {
+                Location::Postgres(Box::new(database::postgres::connect_options(&url)?))
+            }
+            StoreUrl::Memory => return Err(InvalidAccountsDatabase::Memory),
+        };
+        Ok(Self {
+            location,
+            must_exist: false,
+        })
     }
 }
 
 impl fmt::Display for AccountsDatabase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.location {
             Location::Sqlite(file) => write!(formatter, "sqlite:{}", file.display()),
             Location::Postgres(options) => {
-                formatter.write_str("postgres://")?;
-                match options.get_socket() {
-                    Some(socket) => write!(formatter, "{}", socket.display())?,
-                    None => write!(formatter, "{}:{}", options.get_host(), options.get_port())?,
-                }
-                let database = options.get_database();
-                write!(formatter, "/{}", database.unwrap_or(options.get_username()))
+                formatter.write_str(&database::postgres::address(options))
             }
         }
     }
@@ -139,60 +138,69 @@ impl fmt::Debug for AccountsDatabase {
 
 /// A connection to a database.
 pub(super) enum Session {
-    Sqlite(Box<SqliteConnection>),
+    Sqlite(Box<sqlite::Session>),
     Postgres(Box<PgConnection>),
 }
 
 impl AccountsDatabase {
+    /// Refuses a database that has no accounts yet, instead of making the tables.
+    #[must_use]
+    pub fn must_exist(self) -> Self {
+        Self {
+            must_exist: true,
+            ..self
+        }
+    }
+
     /// Connects, and makes the tables if they are not there.
     pub(super) async fn open(&self) -> Result<Session, AccountsDatabaseError> {
         let opened = timeout(CONNECT_TIMEOUT, async {
+            if let Location::Postgres(options) = &self.location {
+                database::postgres::check_server(options, CONNECT_TIMEOUT / 2).await?;
+            }
             let mut session = self.connect().await?;
-            let (found, known) = match &mut session {
-                Session::Sqlite(connection) => (
-                    sqlite::migrate(connection, &SQLITE_MIGRATIONS).await?,
-                    SQLITE_MIGRATIONS.len(),
-                ),
-                Session::Postgres(connection) => {
-                    let encoding = postgres::encoding(connection).await?;
-                    if encoding != "UTF8" {
-                        let sentence = format!("its encoding is {encoding} and must be UTF8");
-                        return Err(sqlx::Error::Configuration(sentence.into()));
-                    }
-                    (
-                        postgres::migrate(connection, &POSTGRES_MIGRATIONS).await?,
-                        POSTGRES_MIGRATIONS.len(),
-                    )
-                }
-            };
-            Ok((session, found, known))
+            let found = session.migrate(!self.must_exist).await?;
+            Ok((session, found))
         });
-        let database = self.clone();
-        match opened.await {
-            Ok(Ok((session, found, known))) if found <= known => Ok(session),
-            Ok(Ok((_, found, known))) => Err(AccountsDatabaseError::TooNew {
-                database,
+        let opened = opened.await.unwrap_or_else(|_| {
+            let message = format!("it did not answer within {CONNECT_TIMEOUT:?}");
+            Err(Fault::new(FaultKind::Unavailable, message))
+        });
+        match opened {
+            Ok((session, Versions { found, known })) if found <= known => {
+                if found == 0 {
+                    tracing::info!(database = %self, "there were no accounts; made empty tables");
+                }
+                Ok(session)
+            }
+            Ok((_, Versions { found, known })) => Err(AccountsDatabaseError::TooNew {
+                database: self.clone(),
                 found,
                 known,
             }),
-            Ok(Err(error)) => {
-                let reason = reason(&error);
-                Err(match is_unreachable(&error) {
-                    true => AccountsDatabaseError::Unreachable { database, reason },
-                    false => AccountsDatabaseError::Unusable { database, reason },
-                })
-            }
-            Err(_) => Err(AccountsDatabaseError::Unreachable {
-                database,
-                reason: format!("it did not answer within {CONNECT_TIMEOUT:?}"),
-            }),
+            Err(fault) => Err(self.cannot_use(fault)),
+        }
+    }
+
+    /// One more connection to a database that was opened.
+    pub(super) async fn reopen(&self) -> Result<Session, AccountsDatabaseError> {
+        self.connect().await.map_err(|fault| self.cannot_use(fault))
+    }
+
+    fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
+        let (database, reason) = (self.clone(), fault.message);
+        match fault.kind {
+            FaultKind::Unavailable => AccountsDatabaseError::Unreachable { database, reason },
+            _ => AccountsDatabaseError::Unusable { database, reason },
         }
     }
 
     /// Connects to a database that has been opened before.
-    pub(super) async fn connect(&self) -> Result<Session, sqlx::Error> {
-        Ok(match &self.0 {
-            Location::Sqlite(file) => Session::Sqlite(Box::new(sqlite::connect(file).await?)),
+    pub(super) async fn connect(&self) -> Result<Session, Fault> {
+        Ok(match &self.location {
+            Location::Sqlite(file) => {
+                Session::Sqlite(Box::new(sqlite::connect(file, !self.must_exist).await?))
+            }
             Location::Postgres(options) => {
                 Session::Postgres(Box::new(postgres::connect(options).await?))
             }
@@ -200,61 +208,68 @@ impl AccountsDatabase {
     }
 }
 
+/// Versions of tables: of those that were found, 0 if there were none, and the newest that is known.
+struct Versions {
+    found: usize,
+    known: usize,
+}
+
 impl Session {
+    /// Makes the tables if there are none and it may, and brings older ones to the newest version.
+    async fn migrate(&mut self, create: bool) -> Result<Versions, Fault> {
+        let (found, known) = match self {
+            Self::Sqlite(session) => (
+                session.migrate(&SQLITE_MIGRATIONS, create).await?,
+                SQLITE_MIGRATIONS.len(),
+            ),
+            Self::Postgres(connection) => {
+                let encoding = postgres::encoding(connection).await?;
+                if encoding != "UTF8" {
+                    let message = format!("its encoding is {encoding} and must be UTF8");
+                    return Err(Fault::new(FaultKind::Invalid, message));
+                }
+                (
+                    postgres::migrate(connection, &POSTGRES_MIGRATIONS, create).await?,
+                    POSTGRES_MIGRATIONS.len(),
+                )
+            }
+        };
+        Ok(Versions { found, known })
+    }
+
     /// Carries out operations, all or none of which change something. Answers are in their order.
     pub(super) async fn carry_out(
         &mut self,
         operations: &[Operation],
-    ) -> Result<Vec<Answer>, sqlx::Error> {
+    ) -> Result<Vec<Answer>, Fault> {
         let is_query = |operation: &Operation| matches!(operation, Operation::Query { .. });
         if !operations.iter().all(is_query) {
             return match self {
-                Self::Sqlite(connection) => sqlite::write(connection, operations).await,
-                Self::Postgres(connection) => postgres::write(connection, operations).await,
+                Self::Sqlite(session) => session.write(operations).await,
+                Self::Postgres(connection) => Ok(postgres::write(connection, operations).await?),
             };
         }
         let wanted = Wanted::by(operations);
         let mut book = match self {
-            Self::Sqlite(connection) => sqlite::read(connection, &wanted).await?,
+            Self::Sqlite(session) => session.read(&wanted).await?,
             Self::Postgres(connection) => postgres::read(connection, &wanted).await?,
         };
         Ok(operations.iter().map(|one| book.carry_out(one)).collect())
     }
 
-    /// Ends the connection in order.
+    /// Ends the connection in order. A file is then a copy of everything by itself, unless others use it.
     pub(super) async fn close(self) {
-        // What is left undone is left to the database, which knows how to go on without us.
-        let _ = match self {
-            Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => connection.close().await,
-        };
+        match self {
+            Self::Sqlite(session) => session.close().await,
+            // What is left undone is left to the database, which knows how to go on without us.
+            Self::Postgres(connection) => drop(connection.close().await),
+        }
     }
 }
 
-/// Whether it may work later, without anyone changing anything.
-fn is_unreachable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => error
-            .code()
-            // A connection failed; there are too many; the server starts or stops.
-            .is_some_and(|code| {
-                ["08", "53", "57P"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
-            }),
-        _ => false,
-    }
-}
-
-/// What a person reads of an error.
-pub(super) fn reason(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Configuration(error) => error.to_string(),
-        error => error.to_string(),
-    }
+/// What is said of tables that are not there and may not be made.
+pub(super) fn no_accounts() -> Fault {
+    Fault::new(FaultKind::Missing, "there are no accounts in it yet")
 }
 
 /// An amount as a database has it.

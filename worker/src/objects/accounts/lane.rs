@@ -9,14 +9,16 @@
 
 use super::{
     book::{Answer, Operation},
-    database::{AccountsDatabase, Session, reason},
+    database::{AccountsDatabase, Session},
 };
 use pyroxene_common::interfaces::accounts::AccountsError;
+use pyroxene_database::{Fault, FaultKind};
 use std::time::Duration;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many operations may wait.
 const MAX_WAITING: usize = 4096;
@@ -34,9 +36,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where operations queue up. The connection closes when it is dropped.
+/// Where operations queue up. The connection closes when all clones are dropped.
 #[derive(Clone, Debug)]
-pub(super) struct Lane(mpsc::Sender<Waiting>);
+pub(super) struct Lane {
+    queue: mpsc::Sender<Waiting>,
+    stop: CancellationToken,
+    /// The one that serves the queue.
+    serving: TaskTracker,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -53,9 +60,24 @@ impl Lane {
             database,
             session: Some(session),
             pause: FIRST_PAUSE,
+            fault: None,
         };
-        tokio::spawn(connection.serve(queue));
-        Self(sender)
+        let lane = Self {
+            queue: sender,
+            stop: CancellationToken::new(),
+            serving: TaskTracker::new(),
+        };
+        let stop = lane.stop.clone();
+        lane.serving.spawn(connection.serve(queue, stop));
+        lane.serving.close();
+        lane
+    }
+
+    /// Carries out what waits, and closes the connection. Whatever is asked of any clone later is
+    /// unavailable.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.serving.wait().await;
     }
 
     pub(super) async fn carry_out(&self, operation: Operation) -> Answer {
@@ -65,7 +87,7 @@ impl Lane {
             answer,
             since: Instant::now(),
         };
-        self.0.try_send(waiting).map_err(|error| match error {
+        self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AccountsError::Overloaded {
                 waiting: MAX_WAITING as u64,
             },
@@ -80,14 +102,23 @@ struct Connection {
     session: Option<Session>,
     /// How long to wait after the next failure.
     pause: Duration,
+    /// Why the last attempt failed, if it did.
+    fault: Option<Fault>,
 }
 
 impl Connection {
-    async fn serve(mut self, mut queue: mpsc::Receiver<Waiting>) {
+    async fn serve(mut self, mut queue: mpsc::Receiver<Waiting>, stop: CancellationToken) {
         let mut batch = Vec::new();
         loop {
-            if batch.is_empty() && queue.recv_many(&mut batch, MAX_BATCH).await == 0 {
-                break;
+            if batch.is_empty() {
+                tokio::select! {
+                    received = queue.recv_many(&mut batch, MAX_BATCH) => match received {
+                        0 => break,
+                        _ => {}
+                    },
+                    // What waits is still carried out.
+                    () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+                }
             }
             while batch.len() < MAX_BATCH
                 && let Ok(waiting) = queue.try_recv()
@@ -108,33 +139,60 @@ impl Connection {
     async fn try_batch(&mut self, batch: &mut Vec<Waiting>) {
         let operations: Vec<_> = batch.iter().map(|one| one.operation.clone()).collect();
         let attempt = timeout(ATTEMPT_TIMEOUT, self.attempt(&operations)).await;
-        let failure = match attempt {
+        let fault = match attempt {
             Ok(Ok(answers)) => {
                 self.pause = FIRST_PAUSE;
+                if self.fault.take().is_some() {
+                    tracing::info!(database = %self.database, "the accounts' database works again");
+                }
                 for (waiting, answer) in batch.drain(..).zip(answers) {
                     // The caller may have gone.
                     let _ = waiting.answer.send(answer);
                 }
                 return;
             }
-            Ok(Err(error)) => reason(&error),
-            Err(_) => format!("no answer within {ATTEMPT_TIMEOUT:?}"),
+            Ok(Err(fault)) => fault,
+            Err(_) => {
+                let message = format!("no answer within {ATTEMPT_TIMEOUT:?}");
+                Fault::new(FaultKind::Unavailable, message)
+            }
         };
-        tracing::warn!(database = %self.database, failure, "the accounts' database failed");
         // Whatever state it is in, a new one is in order.
         self.session = None;
-        for waiting in batch.extract_if(.., |waiting| waiting.since.elapsed() >= PATIENCE) {
-            let _ = waiting.answer.send(Err(AccountsError::Unavailable));
+        // A shared connection would run other statements than were meant.
+        let is_final = fault.kind == FaultKind::Protocol;
+        let gives_up = |waiting: &mut Waiting| is_final || waiting.since.elapsed() >= PATIENCE;
+        for waiting in batch.extract_if(.., gives_up) {
+            let _ = waiting.answer.send(Err(refusal(&fault)));
         }
+        self.note(fault);
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    async fn attempt(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, sqlx::Error> {
+    /// Says why an attempt failed, once for all that fail for the same reason.
+    fn note(&mut self, fault: Fault) {
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::warn!(database = %self.database, %fault, "the accounts' database failed");
+        }
+        self.fault = Some(fault);
+    }
+
+    async fn attempt(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, Fault> {
         let session = match &mut self.session {
             Some(session) => session,
             None => self.session.insert(self.database.connect().await?),
         };
         session.carry_out(operations).await
+    }
+}
+
+/// What the caller is told who waited in vain.
+fn refusal(fault: &Fault) -> AccountsError {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::Closed => AccountsError::Unavailable,
+        _ => AccountsError::Broken {
+            sentence: fault.message.clone(),
+        },
     }
 }

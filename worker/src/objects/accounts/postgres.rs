@@ -2,8 +2,11 @@
 
 use super::{
     book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
-    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal, steady_seconds},
+    database::{
+        REMEMBERED_DAYS, decimal, forgotten_with, no_accounts, optional_decimal, steady_seconds,
+    },
 };
+use pyroxene_database::Fault;
 use sqlx::{
     ConnectOptions, Connection, Error, PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
@@ -42,7 +45,8 @@ pub(super) async fn encoding(connection: &mut PgConnection) -> Result<String, Er
 pub(super) async fn migrate(
     connection: &mut PgConnection,
     migrations: &[&'static str],
-) -> Result<usize, Error> {
+    create: bool,
+) -> Result<usize, Fault> {
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(MIGRATION_LOCK)
@@ -52,6 +56,9 @@ pub(super) async fn migrate(
     let is_new: bool = sqlx::query_scalar("SELECT to_regclass('accounts_schema') IS NULL")
         .fetch_one(&mut *transaction)
         .await?;
+    if is_new && !create {
+        return Err(no_accounts());
+    }
     if is_new {
         sqlx::query("CREATE TABLE accounts_schema (version bigint NOT NULL)")
             .execute(&mut *transaction)

@@ -1,15 +1,18 @@
 //! Accounts in a SQLite file, which the workers of one host may share.
 
 use super::{
-    book::{Account, Applied, Balances, Book, Operation, Wanted},
-    database::{REMEMBERED_DAYS, decimal, forgotten_with, optional_decimal, steady_seconds},
+    book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
+    database::{
+        REMEMBERED_DAYS, decimal, forgotten_with, no_accounts, optional_decimal, steady_seconds,
+    },
 };
+use pyroxene_database::{self as database, Fault, FaultKind, sqlite::WriteAheadLog};
 use serde_json::{Value, json};
-use sqlx::{
-    ConnectOptions, Connection, Error, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
+use sqlx::{ConnectOptions, Connection, Error, Row, SqliteConnection, sqlite::SqliteRow};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
 };
-use std::{path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How long one waits for another worker's transaction.
@@ -23,25 +26,101 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(3);
 /// The error code of SQLite for "another one is at work" without its details.
 const SQLITE_BUSY: i32 = 5;
 
-/// Opens the file, or makes it. A commit is on disk before it is told of.
-pub(super) async fn connect(file: &Path) -> Result<SqliteConnection, Error> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+/// A connection to a file.
+pub(super) struct Session {
+    connection: SqliteConnection,
+    file: PathBuf,
+    /// The log of the file, once something is to be written.
+    log: Option<WriteAheadLog>,
+}
+
+/// Opens the file, or makes it if it may. A commit is on disk before it is told of.
+pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault> {
+    let options = database::sqlite::connect_options(file)
+        .map_err(|error| Fault::from(&error))?
+        .create_if_missing(create)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
         // What goes wrong is told by the worker, with all that it knows.
         .disable_statement_logging();
     // To turn a new file to WAL needs it for oneself, and SQLite does not wait for that itself.
     let deadline = Instant::now() + BUSY_TIMEOUT;
-    loop {
+    let connection = loop {
         match SqliteConnection::connect_with(&options).await {
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
                 sleep(Duration::from_millis(20)).await;
             }
-            outcome => return outcome,
+            outcome => break outcome?,
         }
+    };
+    Ok(Session {
+        connection,
+        file: file.to_owned(),
+        log: None,
+    })
+}
+
+impl Session {
+    /// Makes the log whole before something is written.
+    async fn restore_log(&mut self) -> Result<&mut WriteAheadLog, Fault> {
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            let restored = match &mut self.log {
+                Some(log) => log.restore(&mut self.connection).await,
+                log => {
+                    let opened =
+                        WriteAheadLog::open(&mut self.connection, &self.file, SQLITE_BUSY_TIMEOUT);
+                    opened.await.map(|opened| *log = Some(opened))
+                }
+            };
+            match restored {
+                // Another worker is at work.
+                Err(fault) if fault.kind == FaultKind::Unavailable && Instant::now() < deadline => {
+                }
+                Err(fault) => return Err(fault),
+                Ok(()) => break,
+            }
+        }
+        let missing = || Fault::new(FaultKind::Closed, "there is no log");
+        self.log.as_mut().ok_or_else(missing)
+    }
+
+    /// Brings the tables to the newest version, unless they are of an even newer one. Answers the version
+    /// that it found.
+    pub(super) async fn migrate(
+        &mut self,
+        migrations: &[&'static str],
+        create: bool,
+    ) -> Result<usize, Fault> {
+        self.restore_log().await?;
+        let found = migrate(&mut self.connection, migrations, create).await;
+        Ok(found?.ok_or_else(no_accounts)?)
+    }
+
+    /// The accounts and requests that operations want, as they are now.
+    pub(super) async fn read(&mut self, wanted: &Wanted) -> Result<Book, Error> {
+        read(&mut self.connection, wanted).await
+    }
+
+    /// Carries out all operations in one transaction. If that fails, the session is of no more use.
+    pub(super) async fn write(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, Fault> {
+        self.restore_log().await?;
+        let answers = write(&mut self.connection, operations).await?;
+        if let Some(log) = &mut self.log {
+            log.keep_short(&mut self.connection).await;
+        }
+        Ok(answers)
+    }
+
+    pub(super) async fn close(mut self) {
+        let emptied = match &mut self.log {
+            Some(log) => log.empty(&mut self.connection).await,
+            None => Ok(true),
+        };
+        if let Err(error) = emptied {
+            tracing::warn!(%error, "the log of the accounts was not copied to their file");
+        }
+        // SQLite itself copies the log once more if nobody else uses the file, and removes it.
+        let _ = self.connection.close().await;
     }
 }
 
@@ -69,13 +148,20 @@ fn is_busy(error: &Error) -> bool {
         .is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
-/// Brings the tables to the newest version, unless they are of an even newer one. Answers the
-/// version that it found.
-pub(super) async fn migrate(
+/// As [`Session::migrate`]; none if there are no tables and they may not be made.
+async fn migrate(
     connection: &mut SqliteConnection,
     migrations: &[&'static str],
-) -> Result<usize, Error> {
+    create: bool,
+) -> Result<Option<usize>, Error> {
     begin(connection).await?;
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'accounts_schema'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if tables == 0 && !create {
+        return Ok(None);
+    }
     sqlx::query("CREATE TABLE IF NOT EXISTS accounts_schema (version INTEGER NOT NULL) STRICT")
         .execute(&mut *connection)
         .await?;
@@ -91,14 +177,11 @@ pub(super) async fn migrate(
             .await?;
     }
     commit(connection).await?;
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// The accounts and requests that operations want, as they are now.
-pub(super) async fn read(
-    connection: &mut SqliteConnection,
-    wanted: &Wanted,
-) -> Result<Book, Error> {
+async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book, Error> {
     let accounts = sqlx::query(
         "SELECT name, opening, balance FROM accounts
          WHERE name IN (SELECT value FROM json_each(?))",
@@ -139,10 +222,10 @@ pub(super) async fn read(
 }
 
 /// Carries out all operations in one transaction.
-pub(super) async fn write(
+async fn write(
     connection: &mut SqliteConnection,
     operations: &[Operation],
-) -> Result<Vec<super::book::Answer>, Error> {
+) -> Result<Vec<Answer>, Error> {
     let wanted = Wanted::by(operations);
     begin(connection).await?;
     let mut book = read(connection, &wanted).await?;

@@ -8,45 +8,25 @@ use crate::store::{
     schema::{self, APPLICATION},
     sql::Connection,
 };
-use sqlx::{
-    Connection as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+use pyroxene_database::{
+    Fault,
+    sqlite::{WriteAheadLog, connect_options},
 };
+use sqlx::{Connection as _, SqliteConnection};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-/// Puts the place before what went wrong there.
-pub(super) fn at(path: &Path, error: StoreError) -> StoreError {
-    let path = path.display();
-    match error {
-        StoreError::Unavailable(why) => StoreError::Unavailable(format!("{path}: {why}")),
-        StoreError::ReadOnly(why) => StoreError::ReadOnly(format!("{path}: {why}")),
-        StoreError::Full(why) => StoreError::Full(format!("{path}: {why}")),
-        StoreError::Corrupt(why) => StoreError::Corrupt(format!("{path}: {why}")),
-        StoreError::Missing(why) => StoreError::Missing(format!("{path}: {why}")),
-        StoreError::NotAStore(why) => StoreError::NotAStore(format!("{path}: {why}")),
-        StoreError::Refused(why) => StoreError::Refused(format!("{path}: {why}")),
-        other => other,
-    }
-}
-
 fn from_io(path: &Path, error: &io::Error) -> StoreError {
-    let why = error.to_string();
-    let error = match error.kind() {
-        io::ErrorKind::NotFound => StoreError::Missing(why),
-        io::ErrorKind::PermissionDenied => StoreError::Refused(why),
-        io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(why),
-        io::ErrorKind::StorageFull => StoreError::Full(why),
-        _ => StoreError::Unavailable(why),
-    };
-    at(path, error)
+    Fault::from(error).at(path.display()).into()
 }
 
 /// Looks at what is at `path`; makes a store there if there is nothing and it may.
 pub(super) async fn prepare(path: &Path, create: bool) -> Result<(), StoreError> {
-    let fail = |why: &str| Err(at(path, StoreError::NotAStore(why.to_owned())));
+    let fail = |why: &str| Err(StoreError::NotAStore(why.to_owned()).at(path.display()));
+    let missing = |why: &str| Err(StoreError::Missing(why.to_owned()).at(path.display()));
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => fail("it is not a file"),
         Ok(found) if found.len() == 0 => {
@@ -57,10 +37,10 @@ pub(super) async fn prepare(path: &Path, create: bool) -> Result<(), StoreError>
             if beside(path, "-wal").exists() {
                 let why = "the file is missing, but the journal beside it is there; bring the file \
                            back, or remove the journal if there is to be a new store";
-                return Err(at(path, StoreError::Missing(why.to_owned())));
+                return missing(why);
             }
             if !create {
-                return Err(at(path, StoreError::Missing("no such file".to_owned())));
+                return missing("no such file");
             }
             make_file(path).await
         }
@@ -87,27 +67,29 @@ async fn make_file(path: &Path) -> Result<(), StoreError> {
         .tempfile_in(directory)
         .map_err(io_error)?
         .into_temp_path();
-    let options = SqliteConnectOptions::new()
-        .filename(&draft)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let sql_error = |error: sqlx::Error| at(path, error.into());
-    let mut connection = SqliteConnection::connect_with(&options)
-        .await
-        .map_err(sql_error)?;
-    make(&mut connection)
-        .await
-        .map_err(|error| at(path, error))?;
-    // Closing moves all of the journal to the file.
-    connection.close().await.map_err(sql_error)?;
+    let made = make_whole_file(&draft).await;
+    made.map_err(|error| error.at(path.display()))?;
     match draft.persist_noclobber(path) {
-        Ok(()) => {}
+        Ok(()) => {
+            let path = std::path::absolute(path).map_err(io_error)?;
+            tracing::info!(file = %path.display(), "there was no store; made a new, empty one");
+        }
         // Another process was quicker.
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io_error(error.error)),
     }
     let directory = fs::File::open(directory).map_err(io_error)?;
     directory.sync_all().map_err(io_error)
+}
+
+/// Makes a store that is all in the file: it will be renamed without its log.
+async fn make_whole_file(path: &Path) -> Result<(), StoreError> {
+    let options = connect_options(path).map_err(|error| Fault::from(&error))?;
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    make(&mut connection).await?;
+    let mut log = WriteAheadLog::open(&mut connection, path, Duration::ZERO).await?;
+    log.empty(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 /// Makes an empty database a store.

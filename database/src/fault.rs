@@ -1,0 +1,208 @@
+//! What an error of a database means, by what can be done about it.
+
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use std::fmt;
+
+/// What is wrong with a database.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// What can be done about it.
+    pub kind: FaultKind,
+    /// What the database, or the way to it, says.
+    pub message: String,
+}
+
+/// Faults, by what can be done about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It does not answer, starts or stops, or is locked: time may heal it.
+    Unavailable,
+    /// It cannot be written to.
+    ReadOnly,
+    /// No more fits on the disk.
+    Full,
+    /// The disk fails: an input or output error.
+    Io,
+    /// What is there is not what was written.
+    Corrupt,
+    /// There is none.
+    Missing,
+    /// Something else is there.
+    NotADatabase,
+    /// It does not let this user do that.
+    Refused,
+    /// What was asked for makes no sense to it, or is beyond a limit.
+    Invalid,
+    /// It does not keep to the protocol: a pooler stands before it that cannot be used.
+    Protocol,
+    /// The connections to it were closed here.
+    Closed,
+}
+
+impl Fault {
+    /// A fault that no database said.
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, message }
+    }
+
+    /// Puts the address or path of the database before what went wrong there.
+    #[must_use]
+    pub fn at(self, place: impl fmt::Display) -> Self {
+        let message = format!("{place}: {}", self.message);
+        Self { message, ..self }
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&sqlx::Error> for Fault {
+    fn from(error: &sqlx::Error) -> Self {
+        let kind = match error {
+            sqlx::Error::Database(database) => return from_database(&**database),
+            sqlx::Error::PoolTimedOut => {
+                let message = "no connection became free in time";
+                return Self::new(FaultKind::Unavailable, message);
+            }
+            sqlx::Error::PoolClosed => FaultKind::Closed,
+            sqlx::Error::Configuration(_) => FaultKind::Invalid,
+            sqlx::Error::Protocol(_) => FaultKind::Protocol,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => FaultKind::Corrupt,
+            _ => FaultKind::Unavailable,
+        };
+        Self::new(kind, chain(error))
+    }
+}
+
+impl From<&std::io::Error> for Fault {
+    /// An error of a file, not of a connection.
+    fn from(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error.kind() {
+            ErrorKind::NotFound => FaultKind::Missing,
+            ErrorKind::PermissionDenied => FaultKind::Refused,
+            ErrorKind::ReadOnlyFilesystem => FaultKind::ReadOnly,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FaultKind::Full,
+            _ => FaultKind::Io,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// An error with what it was caused by, once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn from_database(error: &dyn DatabaseError) -> Fault {
+    let message = error.message().to_owned();
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<PgDatabaseError>().is_some() {
+        return from_postgres(&code, message);
+    }
+    from_sqlite(code.parse().unwrap_or(0), message)
+}
+
+/// <https://www.sqlite.org/rescode.html>
+fn from_sqlite(code: u32, message: String) -> Fault {
+    let kind = match code & 0xff {
+        3 | 23 => FaultKind::Refused,
+        5 | 6 => {
+            let message = format!("another process is writing: {message}");
+            return Fault::new(FaultKind::Unavailable, message);
+        }
+        8 => FaultKind::ReadOnly,
+        10 => {
+            let message = format!("{message} while {}", failed_operation(code));
+            return Fault::new(FaultKind::Io, message);
+        }
+        11 => FaultKind::Corrupt,
+        13 => FaultKind::Full,
+        14 => FaultKind::Missing,
+        18 => FaultKind::Invalid,
+        26 => FaultKind::NotADatabase,
+        _ => FaultKind::Unavailable,
+    };
+    Fault::new(kind, message)
+}
+
+/// What SQLite asked of the disk when it failed.
+fn failed_operation(code: u32) -> &'static str {
+    match code >> 8 {
+        1 | 2 => "reading the file",
+        3 => "writing the file",
+        4 | 5 => "waiting until it is on the disk (fsync)",
+        6 => "cutting the file",
+        _ => "using the file",
+    }
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn from_postgres(code: &str, message: String) -> Fault {
+    let kind = match code {
+        "25006" => FaultKind::ReadOnly,
+        "53100" => FaultKind::Full,
+        "53300" => {
+            let message = format!("no connection became free: {message}");
+            return Fault::new(FaultKind::Unavailable, message);
+        }
+        "54000" => FaultKind::Invalid,
+        "58030" => FaultKind::Io,
+        "3D000" => FaultKind::Missing,
+        "42501" => FaultKind::Refused,
+        // A statement that was prepared is not there, or is already: another client had the connection
+        // in between. Tried again, it may be another client's statement that runs.
+        "26000" | "42P05" | "08P01" => {
+            let message = format!("{message}; a pooler before the server must be in session mode");
+            return Fault::new(FaultKind::Protocol, message);
+        }
+        _ if code.starts_with("28") => FaultKind::Refused,
+        _ if code.starts_with("XX") => FaultKind::Corrupt,
+        _ => FaultKind::Unavailable,
+    };
+    Fault::new(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_and_a_failing_disk_are_called_what_they_are() {
+        let full = from_sqlite(13, "database or disk is full".to_owned());
+        assert_eq!(full.kind, FaultKind::Full);
+        let failed = from_sqlite(1034, "disk I/O error".to_owned());
+        assert_eq!(failed.kind, FaultKind::Io);
+        assert!(failed.message.contains("fsync"), "{failed}");
+        let from_io = |errno| Fault::from(&std::io::Error::from_raw_os_error(errno)).kind;
+        assert_eq!([from_io(5), from_io(28)], [FaultKind::Io, FaultKind::Full]);
+        assert_eq!(from_postgres("58030", String::new()).kind, FaultKind::Io);
+        assert_eq!(from_postgres("53100", String::new()).kind, FaultKind::Full);
+    }
+
+    #[test]
+    fn what_a_shared_connection_does_is_not_unavailable() {
+        for code in ["26000", "42P05", "08P01"] {
+            let fault = from_postgres(code, "a statement".to_owned());
+            assert_eq!(fault.kind, FaultKind::Protocol, "{code}");
+            assert!(fault.message.contains("session mode"), "{fault}");
+        }
+        let none_free = from_postgres("53300", "too many clients already".to_owned());
+        assert_eq!(none_free.kind, FaultKind::Unavailable);
+        assert!(none_free.message.starts_with("no connection became free"));
+    }
+}

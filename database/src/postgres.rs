@@ -1,0 +1,181 @@
+//! PostgreSQL: how a server is addressed, and which servers are refused.
+
+mod server;
+
+pub use server::check_server;
+
+use crate::InvalidStoreUrl;
+use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+use url::Url;
+
+/// The parameters that an address may have after `?`, apart from `target_session_attrs`, which is
+/// looked at here.
+const PARAMETERS: [&str; 19] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "target_session_attrs",
+    "user",
+];
+
+/// How to connect to the server and database of an address such as
+/// `postgres://USER@HOST:PORT/DATABASE?sslmode=require`.
+///
+/// # Errors
+///
+/// An address that cannot be read, names several hosts, or has a parameter that is not supported: none
+/// is ignored.
+pub fn connect_options(text: &str) -> Result<PgConnectOptions, InvalidStoreUrl> {
+    if authority(text).contains(',') {
+        return Err(several_hosts());
+    }
+    let unreadable = |error: &dyn std::fmt::Display| {
+        InvalidStoreUrl(format!(
+            "the address of the PostgreSQL server cannot be read: {error}"
+        ))
+    };
+    let mut url = Url::parse(text).map_err(|error| unreadable(&error))?;
+    let mut kept = Vec::new();
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "target_session_attrs" => check_session_attributes(&value)?,
+            "host" | "hostaddr" if value.contains(',') => return Err(several_hosts()),
+            known if is_known(known) => kept.push((name.into_owned(), value.into_owned())),
+            _ => return Err(unknown_parameter(&name)),
+        }
+    }
+    match kept.is_empty() {
+        true => url.set_query(None),
+        false => {
+            url.query_pairs_mut().clear().extend_pairs(kept);
+        }
+    }
+    let options = PgConnectOptions::from_url(&url).map_err(|error| match error {
+        sqlx::Error::Configuration(cause) => unreadable(&cause),
+        error => unreadable(&error),
+    })?;
+    // An IPv6 address stands in brackets in an address, and without them everywhere else.
+    let host = options.get_host().strip_prefix('[');
+    let host = host.and_then(|host| host.strip_suffix(']'));
+    let options = match host.map(str::to_owned) {
+        Some(host) => options.host(&host),
+        None => options,
+    };
+    // Nothing here depends on how floats are printed, and poolers refuse the parameter.
+    Ok(options.extra_float_digits(None))
+}
+
+fn is_known(name: &str) -> bool {
+    PARAMETERS.contains(&name) || name.starts_with("options[")
+}
+
+/// What stands between the scheme and the path, without the user.
+fn authority(text: &str) -> &str {
+    let after = text.split_once("://").map_or(text, |(_, after)| after);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
+fn several_hosts() -> InvalidStoreUrl {
+    InvalidStoreUrl::new(
+        "an address with several PostgreSQL hosts is not supported; name the one that always leads to \
+         the primary",
+    )
+}
+
+/// A store and accounts need a server that can be written to, whatever is asked for.
+fn check_session_attributes(value: &str) -> Result<(), InvalidStoreUrl> {
+    match value {
+        "read-write" | "primary" => Ok(()),
+        _ => Err(InvalidStoreUrl::new(
+            "target_session_attrs can only be read-write or primary, because a standby cannot be \
+             written to",
+        )),
+    }
+}
+
+fn unknown_parameter(name: &str) -> InvalidStoreUrl {
+    let known = PARAMETERS.join(", ");
+    InvalidStoreUrl(format!(
+        "the parameter '{name}' of the PostgreSQL address is not supported; supported are {known}"
+    ))
+}
+
+/// The server and the database, without user, password and parameters.
+pub fn address(options: &PgConnectOptions) -> String {
+    let server = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None if options.get_host().contains(':') => {
+            format!("[{}]:{}", options.get_host(), options.get_port())
+        }
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let database = options.get_database().unwrap_or(options.get_username());
+    format!("postgres://{server}/{database}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        let refused = connect_options(text).map(|options| address(&options));
+        let sentence = refused.unwrap_err().to_string();
+        assert!(!sentence.contains("secret"), "{sentence}");
+        sentence
+    }
+
+    #[test]
+    fn ipv6_addresses_are_hosts() {
+        let options = connect_options("postgres://u@[::1]:5433/d").unwrap();
+        assert_eq!(options.get_host(), "::1");
+        assert_eq!(address(&options), "postgres://[::1]:5433/d");
+        let options = connect_options("postgres://u@h/d?hostaddr=::1").unwrap();
+        assert_eq!(options.get_host(), "::1");
+    }
+
+    #[test]
+    fn parameters_are_used_or_refused() {
+        let options = connect_options("postgres://u:secret@h/d?host=/run/pg&sslmode=disable");
+        assert_eq!(address(&options.unwrap()), "postgres:///run/pg/d");
+        connect_options("postgres://h/d?options[search_path]=a").unwrap();
+        let sentence = refusal("postgres://u:secret@h/d?connect_timeout=3");
+        assert!(sentence.contains("'connect_timeout'"), "{sentence}");
+        assert!(sentence.contains("sslmode"), "{sentence}");
+        let sentence = refusal("postgres://u:secret@h:port/d");
+        assert!(sentence.contains("cannot be read"), "{sentence}");
+        let sentence = refusal("postgres://u:secret@h/d?sslmode=perhaps");
+        assert!(sentence.contains("cannot be read"), "{sentence}");
+    }
+
+    #[test]
+    fn session_attributes_that_are_not_kept_are_refused() {
+        connect_options("postgres://h/d?target_session_attrs=read-write").unwrap();
+        connect_options("postgres://h/d?target_session_attrs=primary").unwrap();
+        for value in ["any", "standby", "prefer-standby", "read-only", ""] {
+            let sentence = refusal(&format!("postgres://h/d?target_session_attrs={value}"));
+            assert!(sentence.contains("read-write"), "{sentence}");
+        }
+        for several in [
+            "postgres://u:secret@h1,h2/d",
+            "postgres://u@h1:5432,h2:5433/d",
+            "postgres://u@h/d?host=h1,h2",
+        ] {
+            assert!(refusal(several).contains("several"), "{several}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether writes succeed: said when it changes, not for every write.
+
+use super::error::StoreError;
+use std::{
+    mem::discriminant,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What became of the last writes.
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<Option<Outage>>);
+
+/// Writes that failed one after the other, for reasons of one kind.
+#[derive(Debug)]
+struct Outage {
+    error: StoreError,
+    failed: u64,
+}
+
+impl Health {
+    fn lock(&self) -> MutexGuard<'_, Option<Outage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A write failed. Whether that is news.
+    pub(super) fn failed(&self, error: &StoreError) -> bool {
+        let mut outage = self.lock();
+        if let Some(known) = &mut *outage
+            && discriminant(&known.error) == discriminant(error)
+        {
+            known.failed += 1;
+            tracing::debug!(%error, "a write to the store failed");
+            return false;
+        }
+        tracing::warn!(%error, "writes to the store fail");
+        let failed = outage.as_ref().map_or(0, |known| known.failed) + 1;
+        *outage = Some(Outage {
+            error: error.clone(),
+            failed,
+        });
+        true
+    }
+
+    /// A write succeeded. How many failed just before.
+    pub(super) fn succeeded(&self) -> u64 {
+        let failed = self.lock().take().map_or(0, |outage| outage.failed);
+        if failed > 0 {
+            tracing::info!(failed, "writes to the store succeed again");
+        }
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_said_once_for_every_kind_of_reason() {
+        let health = Health::default();
+        let away = |why: &str| StoreError::Unavailable(why.to_owned());
+        assert!(health.failed(&away("refused")));
+        assert!(!health.failed(&away("no answer")));
+        assert!(health.failed(&StoreError::ReadOnly("a standby".to_owned())));
+        assert!(!health.failed(&StoreError::ReadOnly("a standby".to_owned())));
+        assert_eq!(health.succeeded(), 4);
+        assert_eq!(health.succeeded(), 0);
+        assert!(health.failed(&away("refused")));
+    }
+}
