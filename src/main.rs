@@ -16,7 +16,6 @@ mod objects;
 mod output;
 mod security;
 mod signature;
-mod start;
 mod static_names;
 mod store;
 mod table;

@@ -47,6 +47,15 @@ impl Fault {
         Self { kind, message }
     }
 
+    /// The message, and before it what a disk has to do with it.
+    pub fn sentence(&self) -> String {
+        match self.kind {
+            FaultKind::Full => format!("its disk is full: {}", self.message),
+            FaultKind::Io => format!("its disk fails: {}", self.message),
+            _ => self.message.clone(),
+        }
+    }
+
     /// Puts the address or path of the database before what went wrong there.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {

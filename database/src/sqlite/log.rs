@@ -97,7 +97,7 @@ impl WriteAheadLog {
         rewritten
             .map_err(io::Error::other)
             .flatten()
-            .map_err(|error| Fault::from(&error))?;
+            .map_err(|error| Fault::from(&error).at("writing the log once more"))?;
         match self.copy_all(connection).await {
             // The log is on the disk: that the file cannot grow, or that somebody still reads the log, is
             // in the way of the copy alone.

@@ -97,9 +97,9 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     assert_eq!(teller.adds("r2"), "2");
     assert!(!disk.is_to_fail());
     for (request, how, words) in [
-        ("r3", "EIO", "disk I/O error"),
-        ("r4", "ENOSPC", "full"),
-        ("r5", "short", "full"),
+        ("r3", "EIO", "disk fails"),
+        ("r4", "ENOSPC", "disk is full"),
+        ("r5", "short", "disk is full"),
     ] {
         disk.fail(&format!("write {how}"));
         let said = teller.adds(request);

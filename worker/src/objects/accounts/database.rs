@@ -188,7 +188,7 @@ impl AccountsDatabase {
     }
 
     fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
-        let (database, reason) = (self.clone(), fault.message);
+        let (database, reason) = (self.clone(), fault.sentence());
         match fault.kind {
             FaultKind::Unavailable => AccountsDatabaseError::Unreachable { database, reason },
             _ => AccountsDatabaseError::Unusable { database, reason },

@@ -192,7 +192,7 @@ fn refusal(fault: &Fault) -> AccountsError {
     match fault.kind {
         FaultKind::Unavailable | FaultKind::Closed => AccountsError::Unavailable,
         _ => AccountsError::Broken {
-            sentence: fault.message.clone(),
+            sentence: fault.sentence(),
         },
     }
 }
