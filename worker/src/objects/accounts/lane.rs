@@ -112,10 +112,11 @@ impl Connection {
         loop {
             if batch.is_empty() {
                 tokio::select! {
-                    received = queue.recv_many(&mut batch, MAX_BATCH) => match received {
-                        0 => break,
-                        _ => {}
-                    },
+                    received = queue.recv_many(&mut batch, MAX_BATCH) => {
+                        if received == 0 {
+                            break;
+                        }
+                    }
                     // What waits is still carried out.
                     () = stop.cancelled(), if !queue.is_closed() => queue.close(),
                 }

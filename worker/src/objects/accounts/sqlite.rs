@@ -93,7 +93,7 @@ impl Session {
     ) -> Result<usize, Fault> {
         self.restore_log().await?;
         let found = migrate(&mut self.connection, migrations, create).await;
-        Ok(found?.ok_or_else(no_accounts)?)
+        found?.ok_or_else(no_accounts)
     }
 
     /// The accounts and requests that operations want, as they are now.
