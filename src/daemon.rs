@@ -98,6 +98,19 @@ pub(crate) enum Busy {
     Watches,
 }
 
+/// What comes of a start. A daemon that is told to stop before it is ready ends in order, whatever it waits
+/// for.
+pub(crate) async fn unless_stopped<T>(
+    signals: &mut StopSignals,
+    parent: &mut Parent,
+    starting: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = starting => outcome,
+        () = told_to_stop(signals, parent) => Err(Failure::quiet(Exit::Done)),
+    }
+}
+
 /// Drains; a second signal ends it at once.
 pub(crate) async fn drain(
     signals: &mut StopSignals,

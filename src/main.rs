@@ -16,6 +16,7 @@ mod objects;
 mod output;
 mod security;
 mod signature;
+mod start;
 mod static_names;
 mod store;
 mod table;

@@ -5,6 +5,7 @@ use crate::{
     daemon::{self, Busy, Parent},
     failure::{Exit, Failure},
     security::{Protection, UsersArguments, reload_on_hangup},
+    start::until_healed,
     store::{self, StoreArguments},
 };
 use pyroxene_common::{
@@ -75,7 +76,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
-    let nameserver = start(&arguments, tls.clone()).await?;
+    let starting = start(&arguments, tls.clone());
+    let nameserver = daemon::unless_stopped(&mut signals, &mut parent, starting).await?;
     let mut reloads = nameserver.reloads();
     reloads.extend(tls.map(|tls| Box::new(tls) as Box<dyn Reload>));
     reload_on_hangup(reloads);
@@ -125,7 +127,15 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
     if let Some(users) = &arguments.users.users {
         config = config.users(users);
     }
-    NameServer::bind(config).await.map_err(|error| match error {
+    let heals = |error: &NameServerError| match error {
+        NameServerError::Store(error) => error.is_transient(),
+        _ => false,
+    };
+    let timeout = arguments.daemon.start_timeout.0;
+    let bound = until_healed(timeout, "the store", heals, async || {
+        NameServer::bind(config.clone()).await
+    });
+    bound.await.map_err(|error| match error {
         NameServerError::Listen(error) => daemon::cannot_listen(&arguments.listen, &error),
         NameServerError::Users(error) => error.into(),
         NameServerError::Store(error) => store::cannot_open(&error),

@@ -5,6 +5,7 @@ use crate::{
     daemon::{self, Busy, Parent},
     failure::{Exit, Failure},
     security::{LoginArguments, Protection, reload_on_hangup},
+    start::until_healed,
 };
 use clap::builder::FalseyValueParser;
 use pyroxene_client::Credentials;
@@ -20,7 +21,7 @@ use pyroxene_common::{
 };
 use pyroxene_worker::{
     BUILTINS, Chaos, MAX_THREADS, Worker, WorkerError,
-    objects::{Accounts, AccountsDatabase},
+    objects::{Accounts, AccountsDatabase, AccountsDatabaseError},
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -120,10 +121,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut signals = daemon::catch_signals()?;
     let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
     let patience = arguments.drain_timeout;
-    let (objects, accounts) = objects(&arguments).await?;
+    let (objects, accounts) =
+        daemon::unless_stopped(&mut signals, &mut parent, objects(&arguments)).await?;
     reload_on_hangup(security.reloads());
-    let worker = start(arguments, security, objects, accounts.clone());
-    let worker = worker.await.map_err(cannot_start)?;
+    let starting = async {
+        let worker = start(arguments, security, objects, accounts.clone());
+        worker.await.map_err(cannot_start)
+    };
+    let worker = daemon::unless_stopped(&mut signals, &mut parent, starting).await?;
     daemon::ready(&format!(
         "ready worker {} {}",
         worker.name(),
@@ -200,8 +205,13 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
     if arguments.accounts_must_exist {
         database = database.must_exist();
     }
-    let accounts = Accounts::open(&database).await?;
-    Ok((names, Some(accounts)))
+    let heals =
+        |error: &AccountsDatabaseError| matches!(error, AccountsDatabaseError::Unreachable { .. });
+    let timeout = arguments.daemon.start_timeout.0;
+    let opened = until_healed(timeout, "the accounts' database", heals, async || {
+        Accounts::open(&database).await
+    });
+    Ok((names, Some(opened.await?)))
 }
 
 /// The database of the accounts. Not a type of the flag: clap would show the text with its password.

@@ -35,6 +35,7 @@ mod overload;
 mod reach;
 mod security;
 mod shell;
+mod starting;
 mod stock_tarpc;
 mod store_away;
 mod tasks;

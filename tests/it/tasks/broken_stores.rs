@@ -121,7 +121,8 @@ async fn a_store_that_cannot_be_used_is_said_at_the_start() {
         ("postgres://nobody@127.0.0.1:1/none", "unavailable"),
     ] {
         let arguments = ["nameserver", "--listen", "127.0.0.1:0", "--store", store];
-        let ran = Ran::in_dir(dir.path(), &arguments).await;
+        let at_once = ["--start-timeout", "0s"];
+        let ran = Ran::in_dir(dir.path(), &[&arguments[..], &at_once].concat()).await;
         let sentence = ran.error(1);
         assert!(sentence.contains(words), "{store}: {sentence}");
     }

@@ -1,0 +1,82 @@
+//! Waiting, at the start of a daemon, for what time heals: a database that is away, starting or locked.
+
+use std::{fmt::Display, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// The first pause between two attempts, which doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Tries until it succeeds, or fails for a reason that does not heal, or `timeout` is over; without one, for
+/// ever. Why `what` is waited for is logged once for each reason.
+pub(crate) async fn until_healed<T, E: Display>(
+    timeout: Option<Duration>,
+    what: &str,
+    heals: impl Fn(&E) -> bool,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut pause = FIRST_PAUSE;
+    let mut said = String::new();
+    loop {
+        let error = match attempt().await {
+            Err(error) if heals(&error) => error,
+            outcome => return outcome,
+        };
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(error);
+        }
+        let reason = error.to_string();
+        if reason != said {
+            tracing::warn!(reason, "waiting for {what}");
+            said = reason;
+        }
+        sleep(left.map_or(pause, |left| pause.min(left))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database that is away for so many attempts; how often it was tried, and what came of it.
+    async fn tried(timeout: Option<Duration>, away: u32) -> (u32, Result<(), String>) {
+        let mut tries = 0;
+        let outcome = until_healed(
+            timeout,
+            "a database",
+            |error: &String| error == "away",
+            async || {
+                tries += 1;
+                match tries {
+                    tries if tries <= away => Err("away".to_owned()),
+                    666 => Err("broken".to_owned()),
+                    _ => Ok(()),
+                }
+            },
+        );
+        let outcome = outcome.await;
+        (tries, outcome)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_heals_is_waited_for_as_long_as_was_said() {
+        assert_eq!(tried(None, 0).await, (1, Ok(())));
+        assert_eq!(tried(None, 600).await, (601, Ok(())));
+        let began = Instant::now();
+        let (tries, outcome) = tried(Some(Duration::from_secs(10)), 600).await;
+        assert_eq!(outcome, Err("away".to_owned()));
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        assert!((10..20).contains(&tries), "{tries}");
+        let none = tried(Some(Duration::ZERO), 600).await;
+        assert_eq!(none, (1, Err("away".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_heal_ends_the_wait() {
+        let broken = Err("broken".to_owned());
+        assert_eq!(tried(None, 665).await, (666, broken));
+    }
+}

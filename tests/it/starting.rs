@@ -1,0 +1,146 @@
+//! How daemons start and end beside their databases: what they wait for, make, and leave behind.
+
+use crate::harness::{
+    Broker, PYROXENE, Process, Ran, eventually_within, postgres::Postgres, process, seconds,
+};
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// A daemon with flags that are all it takes, started and not yet ready.
+fn starting(dir: &Path, arguments: &[&str]) -> Process {
+    let mut command = process::command(Path::new(PYROXENE), dir);
+    command.args(arguments).current_dir(dir);
+    Process::start(arguments[0], command, dir)
+}
+
+fn nameserver(dir: &Path, store: &str, timeout: &str) -> Process {
+    let flags = ["--listen", "127.0.0.1:0", "--start-timeout", timeout];
+    starting(
+        dir,
+        &[&["nameserver", "--store", store], &flags[..]].concat(),
+    )
+}
+
+fn worker_with_accounts(dir: &Path, database: &str) -> Process {
+    let flags = ["--nameserver", "127.0.0.1:1", "--objects", "accounts"];
+    let database = ["--accounts-db", database, "--start-timeout", "forever"];
+    starting(
+        dir,
+        &[&["worker", "--name", "w"], &flags[..], &database].concat(),
+    )
+}
+
+async fn says(process: &Process, words: &str) {
+    eventually_within(seconds(30), words, || async {
+        let log = process.log();
+        log.contains(words).then_some(()).ok_or(log)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_wait_for_a_database_that_is_away() {
+    let mut postgres = Postgres::start().await;
+    let (state, bank) = (
+        postgres.database("state").await,
+        postgres.database("bank").await,
+    );
+    postgres.crash().await;
+    let dir = TempDir::new().unwrap();
+    let mut nameserver = nameserver(dir.path(), &state, "forever");
+    let mut worker = worker_with_accounts(dir.path(), &bank);
+    says(&nameserver, "waiting for the store").await;
+    says(&worker, "waiting for the accounts' database").await;
+    postgres.recover().await;
+    nameserver.ready("ready nameserver").await;
+    worker.ready("ready worker w").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_ends_with_its_time_or_when_the_daemon_is_told_to_stop() {
+    let dir = TempDir::new().unwrap();
+    let away = "postgres://nobody@127.0.0.1:1/none";
+    let store = ["nameserver", "--listen", "127.0.0.1:0", "--store", away];
+    let timeout = ["--start-timeout", "300ms"];
+    let ran = Ran::in_dir(dir.path(), &[&store[..], &timeout].concat()).await;
+    assert!(ran.error(1).contains("unavailable"));
+    let mut waiting = nameserver(dir.path(), away, "forever");
+    says(&waiting, "waiting for the store").await;
+    assert!(waiting.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_is_no_store_until_it_is_promoted_and_that_is_said_once() {
+    let postgres = Postgres::start().await;
+    postgres.database("state").await;
+    let standby = postgres.standby().await;
+    let dir = TempDir::new().unwrap();
+    let mut nameserver = nameserver(dir.path(), &standby.url("state"), "forever");
+    says(&nameserver, "the server is a standby").await;
+    // It looks again every second at least.
+    tokio::time::sleep(seconds(3)).await;
+    standby.promote().await;
+    nameserver.ready("ready nameserver").await;
+    let log = nameserver.log();
+    assert_eq!(log.matches("the server is a standby").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_made_is_said_and_what_must_exist_is_not_made() {
+    let dir = TempDir::new().unwrap();
+    let strict = [
+        "nameserver",
+        "--store",
+        "sqlite:typo.db",
+        "--store-must-exist",
+    ];
+    let ran = Ran::in_dir(dir.path(), &strict).await;
+    assert!(ran.error(1).contains("typo.db: no such file"), "{ran:?}");
+    assert!(!dir.path().join("typo.db").exists());
+    let mut nameserver = nameserver(dir.path(), "sqlite:typo.db", "0s");
+    nameserver.ready("ready nameserver").await;
+    says(&nameserver, "made a new, empty one").await;
+    says(
+        &nameserver,
+        &dir.path().join("typo.db").display().to_string(),
+    )
+    .await;
+    let refused = Ran::in_dir(dir.path(), &["nameserver", "--store", "sqlite::memory:"]).await;
+    assert!(refused.error(2).contains("not supported"), "{refused:?}");
+    assert!(!dir.path().join(":memory:").exists());
+    let worker = ["worker", "--accounts-db", "sqlite:file:x?mode=memory"];
+    let refused = Ran::in_dir(dir.path(), &worker).await;
+    assert!(refused.error(2).contains("not supported"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_clean_stop_one_file_is_a_backup() {
+    let mut broker = Broker::start().one_store().await;
+    let bank = broker.dir().join("bank.db");
+    let database = format!("sqlite:{}", bank.display());
+    let accounts = ["--objects", "accounts", "--accounts-db", &database];
+    broker.add_worker("teller", &accounts).await;
+    let open = ["call", "accounts", "open", "user=ana", "balance=7"];
+    broker.run(&open).await.out();
+    for _ in 0..5 {
+        let submit = ["submit", "--delay", "1h", "echo", "whoami"];
+        broker.run(&submit).await.out();
+    }
+    assert!(broker.worker("teller").terminate().await.success());
+    assert!(broker.nameserver(0).terminate().await.success());
+
+    let copies = TempDir::new().unwrap();
+    let copied = copies.path().join("state.db");
+    fs::copy(broker.dir().join("state.db"), &copied).unwrap();
+    let place = format!("--store=sqlite:{}", copied.display());
+    let checked = Ran::in_dir(copies.path(), &["store", "check", &place, "--json"]).await;
+    assert_eq!(checked.json()["tasks"]["delayed"], 5, "{checked:?}");
+    let copy = copies.path().join("bank.db");
+    fs::copy(&bank, &copy).unwrap();
+    let database = format!("sqlite:{}", copy.display());
+    broker.nameserver(0).restart().await;
+    let accounts = ["--objects", "accounts", "--accounts-db", &database];
+    broker.add_worker("other", &accounts).await;
+    let asked = broker.run(&["call", "accounts", "query", "user=ana"]).await;
+    assert_eq!(asked.out(), "7");
+}
