@@ -4,7 +4,7 @@
 //! [`Identity`], signed with the [`DomainKey`] and good for a short time. Whoever has the
 //! [`PublicKey`] can read and check a ticket without asking anybody.
 
-mod denials;
+pub mod denials;
 mod gate;
 mod identity;
 mod key;

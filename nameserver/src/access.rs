@@ -10,7 +10,7 @@ pub(crate) use shared_revocations::share as share_revocations;
 use crate::users::{LoginThrottle, Token, Users, UsersError};
 use arc_swap::ArcSwap;
 use pyroxene_common::{
-    access::{Claims, Clock, DomainKey, Gate, Identity, Patterns, Revocation, Role},
+    access::{Claims, Clock, DomainKey, Gate, Identity, Patterns, Revocation, Role, denials},
     interfaces::access::{
         AccessError, Admission, Revocations, Secret, WhoAmI,
         access::{self},
@@ -127,17 +127,16 @@ impl Authority {
         let (peer, now) = (caller.host(), Instant::now());
         // Locked throughout, so that attempts side by side do not slip past the check together.
         let mut throttle = self.throttle();
-        throttle
-            .check(peer, user, now)
-            .map_err(|wait| AccessError::TooManyAttempts {
-                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            })?;
+        throttle.check(peer, user, now).map_err(too_many_attempts)?;
         let token = token.0.parse::<Token>().ok();
         let identity = token.and_then(|token| users.load().authenticate(user, &token));
-        match identity {
-            Some(_) => throttle.succeeded(peer, user, now),
+        let wait = match identity {
+            Some(_) => {
+                throttle.succeeded(peer, user);
+                None
+            }
             None => throttle.failed(peer, user, now),
-        }
+        };
         drop(throttle);
         let Some(identity) = identity else {
             let user: String = match user.parse::<Token>() {
@@ -145,8 +144,10 @@ impl Authority {
                 Ok(_) => "(a token)".to_owned(),
                 Err(_) => user.escape_debug().take(64).collect(),
             };
-            tracing::warn!(user, peer, "login failed");
-            return Err(AccessError::WrongToken);
+            if denials::may_log(peer) {
+                tracing::warn!(user, peer, "login failed");
+            }
+            return Err(wait.map_or(AccessError::WrongToken, too_many_attempts));
         };
         tracing::info!(user, peer, "logged in");
         self.admission(identity)
@@ -229,6 +230,12 @@ impl Authority {
             life_ms,
             identity,
         })
+    }
+}
+
+fn too_many_attempts(wait: Duration) -> AccessError {
+    AccessError::TooManyAttempts {
+        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -13,7 +13,10 @@ use crate::{
 use clap::builder::FalseyValueParser;
 use clap_complete::ArgValueCompleter;
 use pyroxene_client::{CallError, Client, DynamicError, NewTask};
-use pyroxene_common::interfaces::{directory::Filter, tasks::DEFAULT_MAX_ATTEMPTS};
+use pyroxene_common::interfaces::{
+    directory::Filter,
+    tasks::{DEFAULT_MAX_ATTEMPTS, MOST_ATTEMPTS},
+};
 use serde_json::json;
 use std::{
     io::{self, IsTerminal},
@@ -80,11 +83,11 @@ pub(crate) struct Options {
     /// How much time it has to succeed, from now on [default: any]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DEADLINE", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
-    /// How often it may be attempted
-    #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often it may be attempted, up to 1000 times; an attempt that no worker took does not count
+    #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ATTEMPTS)))]
     pub(crate) max_attempts: u32,
-    /// The pause before the second attempt; each further one is twice as long, up to a minute or to
-    /// TIME if that is longer
+    /// The pause before the second attempt, at least 100ms; each further one is twice as long, up to a
+    /// minute or to TIME if that is longer
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
     pub(crate) backoff: Duration,
     /// The one worker that may run it [default: any]

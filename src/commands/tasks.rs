@@ -78,10 +78,12 @@ struct List {
 
 /// Show everything about a task
 ///
-/// --json prints {"id", "object", "method", "args", "state", "attempts": [{"worker", "started", "ended",
-/// "outcome", "reason"}], "result", "error", "error_value", "submitted", "submitter", "due", "deadline",
-/// "ended", "priority", "max_attempts", "worker", "progress": {"fraction", "note"}}. Times are RFC 3339;
-/// "error" is a sentence, and "error_value" the object's own error.
+/// --json prints {"id", "object", "method", "args", "state", "attempts": [{"number", "worker", "started",
+/// "ended", "outcome", "reason"}], "result", "error", "error_value", "submitted", "submitter", "due",
+/// "deadline", "ended", "priority", "max_attempts", "tries", "worker", "progress": {"fraction", "note"}}.
+/// Times are RFC 3339; "error" is a sentence, and "error_value" the object's own error. "tries" is how many
+/// attempts count against "max_attempts": those that no worker took do not. Of many attempts the first 10
+/// and the last 50 are kept.
 #[derive(Debug, clap::Args)]
 struct Show {
     /// The task's id

@@ -29,6 +29,7 @@ mod fault_proxy;
 mod freeze;
 mod harness;
 mod heartbeats;
+mod limits;
 mod names;
 mod network;
 mod overload;

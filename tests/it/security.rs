@@ -11,7 +11,6 @@ mod replay;
 mod revocation;
 mod rotation;
 mod secrets;
-mod strangers;
-mod throttle;
+pub(crate) mod strangers;
 mod tickets;
 mod workers;

@@ -1,21 +1,30 @@
-//! The log of denials, bounded: whoever is denied a million times writes a few lines a second.
+//! The log of denials, bounded: whoever is denied a million times writes a few short lines a second.
 
 use super::Identity;
 use std::{
+    collections::HashMap,
+    fmt::Write as _,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
 
-/// So many lines are written in each [`WINDOW`]; the first of the next one says how many were not.
+/// So many lines are written in each [`WINDOW`], and so many of them about one user; the first of the
+/// next one says how many were not.
 const LINES: u32 = 50;
+const LINES_OF_USER: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// The most characters of a name that somebody else made up, in a log or in an error.
+const LONGEST: usize = 120;
 
 static LOG: Mutex<Option<Window>> = Mutex::new(None);
 
 struct Window {
     began: Instant,
     lines: u32,
+    /// No more users than lines.
+    by_user: HashMap<String, u32>,
     unwritten: u64,
 }
 
@@ -26,39 +35,68 @@ enum Turn {
     Count,
 }
 
-fn next(log: &mut Option<Window>, now: Instant) -> Turn {
-    let window = log.get_or_insert(Window {
+fn next(log: &mut Option<Window>, user: &str, now: Instant) -> Turn {
+    let window = log.get_or_insert_with(|| Window {
         began: now,
         lines: 0,
+        by_user: HashMap::new(),
         unwritten: 0,
     });
     if now >= window.began + WINDOW {
         (window.began, window.lines) = (now, 0);
+        window.by_user.clear();
     }
-    if window.lines >= LINES {
+    let of_user = window.by_user.get(user).copied().unwrap_or(0);
+    if window.lines >= LINES || of_user >= LINES_OF_USER {
         window.unwritten += 1;
         return Turn::Count;
     }
     window.lines += 1;
+    window.by_user.insert(user.to_owned(), of_user + 1);
     Turn::Write {
         unwritten_before: std::mem::take(&mut window.unwritten),
     }
 }
 
-/// Logs that somebody may not do something.
-pub(super) fn log(identity: &Identity, what: &str) {
+/// Whether something that was refused to a user is to be logged now: 5 lines a second about each of
+/// them, and 50 about all. What is not logged is counted.
+pub fn may_log(user: &str) -> bool {
     let turn = next(
         &mut LOG.lock().unwrap_or_else(PoisonError::into_inner),
+        user,
         Instant::now(),
     );
     let Turn::Write { unwritten_before } = turn else {
-        return;
+        return false;
     };
     if unwritten_before > 0 {
         tracing::warn!(unwritten_before, "denials that were not logged one by one");
     }
+    true
+}
+
+/// Logs that somebody may not do something.
+pub fn log(identity: &Identity, what: &str) {
     let Identity { name, role, .. } = identity;
-    tracing::warn!(user = name, %role, what, "denied");
+    if may_log(name) {
+        let what = shortened(what);
+        tracing::warn!(user = name, %role, what, "denied");
+    }
+}
+
+/// A text that somebody else made up, for a log or an error: on one line, and cut after 120 characters,
+/// of which the last one says so.
+pub fn shortened(text: &str) -> String {
+    let mut short = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index + 1 >= LONGEST && text.chars().nth(LONGEST).is_some() {
+            short.push('…');
+            break;
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(short, "{}", character.escape_debug());
+    }
+    short
 }
 
 #[cfg(test)]
@@ -69,12 +107,34 @@ mod tests {
     fn a_flood_is_counted_and_told_in_the_next_second() {
         let (mut log, now) = (None, Instant::now());
         let write = |unwritten_before| Turn::Write { unwritten_before };
-        for _ in 0..LINES {
-            assert_eq!(next(&mut log, now), write(0));
+        for line in 0..LINES {
+            let user = format!("user {}", line / LINES_OF_USER);
+            assert_eq!(next(&mut log, &user, now), write(0));
         }
-        assert_eq!(next(&mut log, now), Turn::Count);
-        assert_eq!(next(&mut log, now), Turn::Count);
-        assert_eq!(next(&mut log, now + WINDOW), write(2));
-        assert_eq!(next(&mut log, now + WINDOW), write(0));
+        assert_eq!(next(&mut log, "ana", now), Turn::Count);
+        assert_eq!(next(&mut log, "ana", now), Turn::Count);
+        assert_eq!(next(&mut log, "ana", now + WINDOW), write(2));
+        assert_eq!(next(&mut log, "ana", now + WINDOW), write(0));
+    }
+
+    #[test]
+    fn one_user_does_not_hide_what_others_are_denied() {
+        let (mut log, now) = (None, Instant::now());
+        for _ in 0..1000 {
+            next(&mut log, "ana", now);
+        }
+        let unwritten_before = 1000 - u64::from(LINES_OF_USER);
+        let turn = next(&mut log, "bob", now);
+        assert_eq!(turn, Turn::Write { unwritten_before });
+    }
+
+    #[test]
+    fn what_others_made_up_is_short_and_on_one_line() {
+        assert_eq!(shortened("echo.sleep"), "echo.sleep");
+        assert_eq!(shortened("a\n\u{1b}[2J"), "a\\n\\u{1b}[2J");
+        let long = shortened(&"ä".repeat(10_000_000));
+        assert_eq!(long.chars().count(), LONGEST);
+        assert!(long.ends_with('…'));
+        assert_eq!(shortened(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
     }
 }

@@ -72,6 +72,7 @@ impl Permit {
 fn denied(identity: &Identity, what: &str) -> String {
     let Identity { name, role, .. } = identity;
     denials::log(identity, what);
+    let what = denials::shortened(what);
     format!("'{name}' ({role}) may not call {what}")
 }
 

@@ -75,9 +75,11 @@ pub struct Submission {
     pub delay_ms: u64,
     /// By when it has to have succeeded, in milliseconds from now.
     pub deadline_ms: Option<u64>,
-    /// How often it may be begun, at least once.
+    /// How often it may be begun, from 1 to [`MOST_ATTEMPTS`]. An attempt that no worker took does
+    /// not count.
     pub max_attempts: u32,
-    /// The pause before the second attempt in milliseconds; each further one is twice as long.
+    /// The pause before the second attempt in milliseconds, at least 100; each further one is twice as
+    /// long, up to a minute.
     pub backoff_ms: u64,
     /// The one worker that may run it, by name; any, if there is none.
     pub worker: Option<String>,
@@ -85,6 +87,9 @@ pub struct Submission {
 
 /// How often a task may be begun unless it says otherwise.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
+
+/// How often a task may be begun at most.
+pub const MOST_ATTEMPTS: u32 = 1000;
 
 /// The pause before the second attempt unless a task says otherwise, in milliseconds.
 pub const DEFAULT_BACKOFF_MS: u64 = 500;
@@ -224,7 +229,9 @@ pub struct Task {
     pub ended_ms: Option<u64>,
     /// How often it may be begun.
     pub max_attempts: u32,
-    /// Its attempts in order; in a list, the last one.
+    /// How many of its attempts count against that: those that no worker took do not.
+    pub tries: u32,
+    /// The first 10 and the last 50 of its attempts in order; in a list, the last one.
     pub attempts: Vec<Attempt>,
     /// How far the method says that it is.
     pub progress: Option<Progress>,
@@ -237,6 +244,8 @@ pub struct Task {
 /// One attempt of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
+    /// Which one, from 1. Numbers are missing where attempts in the middle were left out.
+    pub number: u32,
     /// The worker, once it is known.
     pub worker: Option<String>,
     /// When it began, in milliseconds since 1970.

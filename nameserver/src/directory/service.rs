@@ -8,7 +8,7 @@ use super::{Directory, Listing, Selection, names::check_name};
 use crate::store::{StaticName, Store, StoreError};
 pub(crate) use exclusive::{Answer, Arbiter, Claim};
 use pyroxene_common::{
-    access::{Identity, Role},
+    access::{Identity, Role, denials},
     interfaces::directory::{
         Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Registration,
         SessionId, State, Status, Watched, WorkerEntry, directory,
@@ -346,7 +346,10 @@ fn check_may_host<'a>(
     }
     for name in names {
         if !allow.allows(name, None) {
-            tracing::warn!(user, %role, name, "hosting denied");
+            let name = denials::shortened(name);
+            if denials::may_log(user) {
+                tracing::warn!(user, %role, name, "hosting denied");
+            }
             return Err(DirectoryError::Denied {
                 sentence: format!("'{user}' ({role}) may not host '{name}'"),
             });

@@ -7,6 +7,10 @@ use super::model::{Ending, Outcome, TaskState, UnixMillis};
 /// is longer from the start stays as it is.
 const LONGEST_PAUSE: i64 = 60_000;
 
+/// The first pause is at least so long, in milliseconds, whatever the submitter asked for: attempts
+/// that fail at once would otherwise follow each other as fast as the store can write them.
+const SHORTEST_PAUSE: i64 = 100;
+
 /// What has to be known about a task to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tries {
@@ -43,6 +47,7 @@ pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chan
         Ending::Failed { error, retry, .. } => (Outcome::Failed, Some(error.clone()), *retry),
         Ending::Lost { reason } => (Outcome::Lost, Some(reason.clone()), true),
         Ending::Refused { reason } => (Outcome::Refused, Some(reason.clone()), true),
+        Ending::Denied { reason } => (Outcome::Refused, Some(reason.clone()), false),
         Ending::DeadlineExceeded => (Outcome::DeadlineExceeded, None, false),
     };
     let mut next = Next {
@@ -58,7 +63,7 @@ pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chan
         return next;
     }
     if outcome == Outcome::Refused {
-        // It has not run, so this was no attempt.
+        // It has not run, so it does not count against the attempts that are allowed.
         next.allowed = next.allowed.saturating_add(1);
     }
     if outcome == Outcome::Lost {
@@ -111,15 +116,15 @@ fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
     }
 }
 
-/// Full jitter above a half: between half and all of `backoff` doubled for each failure after the
-/// first, up to a minute or what was asked for; none before any failure.
+/// Full jitter above a half: between half and all of `backoff` (at least [`SHORTEST_PAUSE`]) doubled
+/// for each failure after the first, up to a minute or what was asked for; none before any failure.
 fn pause(backoff: i64, failures: i64, chance: f64) -> i64 {
     if failures <= 0 {
         return 0;
     }
     let doublings = u32::try_from(failures - 1).unwrap_or(u32::MAX).min(30);
     let longest = backoff
-        .max(0)
+        .max(SHORTEST_PAUSE)
         .saturating_mul(1 << doublings)
         .min(LONGEST_PAUSE.max(backoff));
     let half = longest / 2;
@@ -241,6 +246,31 @@ mod tests {
         let long = 5 * LONGEST_PAUSE;
         assert_eq!([1, 2, 9].map(|n| pause(long, n, 1.0)), [long; 3]);
         assert_eq!(pause(i64::MAX, i64::MAX, 1.0), i64::MAX);
-        assert_eq!(pause(-5, 3, 1.0), 0);
+        assert_eq!(pause(-5, 1, 1.0), SHORTEST_PAUSE);
+    }
+
+    #[test]
+    fn without_a_backoff_the_pauses_rise_all_the_same() {
+        let reason = "nobody is there".to_owned();
+        let refused = Ending::Refused { reason };
+        let pauses = (1..=12).map(|attempt| {
+            let tries = Tries {
+                backoff: 0,
+                ..tries(attempt)
+            };
+            after_attempt(tries, &refused, NOW, 1.0).due - NOW
+        });
+        let pauses: Vec<i64> = pauses.collect();
+        assert_eq!(pauses[..4], [100, 200, 400, 800]);
+        assert_eq!(pauses[11], LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn what_is_denied_fails_at_once() {
+        let reason = "'ana' (user) may not call echo.sleep".to_owned();
+        let next = after_attempt(tries(1), &Ending::Denied { reason }, NOW, 0.5);
+        assert_eq!(next.state, TaskState::Failed);
+        assert_eq!(next.outcome, Outcome::Refused);
+        assert!(next.error.unwrap().ends_with("may not call echo.sleep"));
     }
 }

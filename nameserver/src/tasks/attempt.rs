@@ -4,11 +4,12 @@ use super::lane::LaneKey;
 use crate::store::{Claimed, Ending};
 use pyroxene_client::{CallError, Client, Once, Proxy};
 use pyroxene_common::{
-    channel::Listener,
+    channel::{AttemptError, Listener},
     interfaces::invoke::{
         Invoke, InvokeError,
         invoke::{InvokeRequest, InvokeResponse},
     },
+    message::RefusalReason,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -112,8 +113,16 @@ fn failed(error: String) -> Ending {
     }
 }
 
+/// What did not run. Only what the submitter may not do will not be otherwise the next time: a worker
+/// that does not know the caller yet may know it then.
 fn refused(error: &CallError) -> Ending {
-    Ending::Refused { reason: why(error) }
+    let reason = why(error);
+    match error.attempts().last().map(|last| &last.error) {
+        Some(AttemptError::Refused(refusal)) if refusal.reason == RefusalReason::Denied => {
+            Ending::Denied { reason }
+        }
+        _ => Ending::Refused { reason },
+    }
 }
 
 /// What went wrong at the last worker, and its name.
@@ -159,7 +168,8 @@ fn judge_failure(error: &CallError, has_deadline: bool) -> Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_client::Trail;
+    use pyroxene_client::{Attempt, Trail};
+    use pyroxene_common::message::Refusal;
 
     fn trail(reason: &str) -> Box<Trail> {
         Box::new(Trail {
@@ -177,11 +187,34 @@ mod tests {
             judge_failure(&nobody, true),
             Ending::Refused { .. }
         ));
-        let denied = CallError::Refused(trail("denied"));
-        assert!(matches!(
-            judge_failure(&denied, true),
-            Ending::Refused { .. }
-        ));
+        let unknown = CallError::Refused(after_refusal(RefusalReason::Unauthenticated));
+        let ending = judge_failure(&unknown, true);
+        assert!(matches!(ending, Ending::Refused { .. }), "{ending:?}");
+    }
+
+    fn after_refusal(reason: RefusalReason) -> Box<Trail> {
+        let refusal = Refusal {
+            reason,
+            retry_after_ms: 0,
+            sentence: "no".to_owned(),
+        };
+        let attempt = Attempt {
+            worker: "w1".to_owned(),
+            endpoint: String::new(),
+            ended: Duration::ZERO,
+            error: AttemptError::Refused(refusal),
+        };
+        Box::new(Trail {
+            attempts: vec![attempt],
+            ..Trail::default()
+        })
+    }
+
+    #[test]
+    fn what_is_denied_is_denied_for_good() {
+        let denied = CallError::Refused(after_refusal(RefusalReason::Denied));
+        let ending = judge_failure(&denied, true);
+        assert!(matches!(ending, Ending::Denied { reason } if reason == "worker 'w1': no"));
     }
 
     #[test]

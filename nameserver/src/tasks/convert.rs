@@ -2,8 +2,8 @@
 
 use crate::store::{self, StoreError};
 use pyroxene_common::interfaces::tasks::{
-    Attempt, Failure, Outcome, Progress, Status, Submission, Task, TaskFilter, TaskId, TaskState,
-    TasksError,
+    Attempt, Failure, MOST_ATTEMPTS, Outcome, Progress, Status, Submission, Task, TaskFilter,
+    TaskId, TaskState, TasksError,
 };
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -64,6 +64,11 @@ pub(super) fn new_task(
     }
     if max_attempts == 0 {
         return Err(invalid("a task needs at least one attempt"));
+    }
+    if max_attempts > MOST_ATTEMPTS {
+        return Err(invalid(format!(
+            "{max_attempts} attempts are beyond the limit of {MOST_ATTEMPTS}"
+        )));
     }
     if let Some(deadline_ms) = deadline_ms
         && delay_ms >= deadline_ms
@@ -177,6 +182,7 @@ fn text(bytes: Vec<u8>) -> String {
 
 fn attempt(attempt: store::Attempt) -> Attempt {
     Attempt {
+        number: number(attempt.number),
         worker: attempt.worker,
         started_ms: millis(attempt.started),
         ended_ms: attempt.ended.map(millis),
@@ -228,6 +234,7 @@ pub(super) fn task(task: store::Task) -> Task {
         deadline_ms: task.deadline.map(millis),
         ended_ms: task.ended.map(millis),
         max_attempts: number(task.max_attempts),
+        tries: number(task.tries),
         attempts: task.attempts.into_iter().map(attempt).collect(),
         progress: progress(task.fraction, task.note),
         result,
@@ -321,6 +328,7 @@ mod tests {
         assert!(of(|s| s.arguments = "[1]".to_owned()).contains("no JSON object"));
         assert!(of(|s| s.object.clear()).contains("names of an object"));
         assert!(of(|s| s.max_attempts = 0).contains("at least one attempt"));
+        assert!(of(|s| s.max_attempts = 1001).contains("the limit of 1000"));
         assert!(of(|s| s.worker = Some(String::new())).contains("worker is empty"));
         let late = of(|s| (s.delay_ms, s.deadline_ms) = (60_000, Some(5_000)));
         assert!(

@@ -2,7 +2,7 @@
 
 use crate::store::TaskId;
 use pyroxene_common::{
-    access::{Identity, Role},
+    access::{Identity, Role, denials},
     interfaces::tasks::{Submission, TasksError},
 };
 
@@ -32,8 +32,11 @@ pub(super) fn check_submission(
     if allowed {
         return Ok(());
     }
+    let (object, method) = (denials::shortened(object), denials::shortened(method));
+    if denials::may_log(name) {
+        tracing::warn!(user = name, %role, object, method, "submission denied");
+    }
     let sentence = format!("'{name}' ({role}) may not call {object}.{method}");
-    tracing::warn!(user = name, %role, object, method, "submission denied");
     Err(TasksError::Denied { sentence })
 }
 

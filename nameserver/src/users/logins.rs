@@ -1,6 +1,8 @@
-//! Who has to wait before the next attempt to log in.
+//! What failed logins cost those who fail, and nobody else.
 //!
-//! Tokens cannot be guessed; this keeps those who try from keeping the server busy.
+//! Tokens cannot be guessed: they are 256 random bits. So the right credentials are let in wherever
+//! they come from, whoever else failed there before; what is bounded is the work that failures cause,
+//! and what they are told.
 
 mod recent;
 
@@ -12,41 +14,35 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How many peers, and how many users, are remembered.
+/// How many pairs of a peer and a user are remembered.
 const REMEMBERED: usize = 4096;
-/// How many failures of a peer cost nothing.
-const FREE_FOR_PEER: u32 = 5;
-/// How many failures with a user's name cost nothing.
-const FREE_FOR_USER: u32 = 20;
+/// How many failures of a pair cost nothing.
+const FREE: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// After this long without a failure, those before are forgotten.
 const QUIET: Duration = Duration::from_secs(10 * 60);
-/// For this long a peer is known as one from which a user logs in.
-const TRUST: Duration = Duration::from_secs(24 * 60 * 60);
+/// So many attempts of pairs that failed more often than [`FREE`] are looked at each second, all pairs
+/// together.
+const LOOKS_PER_SECOND: f64 = 500.0;
 /// The longest text of an address, with the zone that a link-local one may have.
 const MAX_PEER: usize = 64;
 
-/// Holds up those who fail to log in too often: a peer after 5 failures, and everybody who uses a
-/// user's name after 20, for 1 s, then 2 s and so on up to 60 s. Ten minutes without a failure, and
-/// all is forgotten.
+/// Bounds what failed logins cost. After 5 failures with a user's name from a peer, those who fail
+/// there with that name are told to wait, for 1 s, then 2 s and so on up to 60 s, and their attempts
+/// share 500 looks a second with all others of that kind. Ten minutes without a failure, or a success,
+/// and all is forgotten.
 ///
-/// A user who has logged in from a peer within a day is held up there by its own failures alone:
-/// nobody can lock out who was there before, neither by trying that user's name nor from the same
-/// peer. Nor do those failures hold up anybody else there: the client of a user who was revoked, or
-/// a worker that was not told its new token, may go on trying for days.
+/// The right credentials are let in at once, except where somebody uses those 500 looks up with the
+/// same name from the same peer: there they are let in as soon as there is a look for them.
 ///
 /// A peer is an IP address without its port. The addresses of one IPv6 network (/64) are one peer:
 /// anybody has billions of them.
 #[derive(Debug)]
 pub struct LoginThrottle {
-    peers: Recent<Failures>,
-    users: Recent<Failures>,
-    /// Those of users where they are known.
-    own: Recent<Failures>,
-    /// When a user last logged in from a peer. Only a success gets in here, so whoever fails
-    /// cannot push anybody out.
-    trusted: Recent<Instant>,
+    failures: Recent<Failures>,
+    looks: f64,
+    looks_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,14 +52,17 @@ struct Failures {
 }
 
 impl Failures {
-    /// What is left of the wait after the last of them.
-    fn wait(self, free: u32, now: Instant) -> Duration {
-        let passed = now.saturating_duration_since(self.last);
-        let Some(doublings) = self.count.checked_sub(free + 1) else {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) < QUIET
+    }
+
+    /// How long to wait after the last of them.
+    fn wait(self) -> Duration {
+        let Some(doublings) = self.count.checked_sub(FREE + 1) else {
             return Duration::ZERO;
         };
         let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings));
-        wait.min(LONGEST_WAIT).saturating_sub(passed)
+        wait.min(LONGEST_WAIT)
     }
 }
 
@@ -77,72 +76,61 @@ impl LoginThrottle {
     /// One that knows of nothing.
     pub fn new() -> Self {
         Self {
-            peers: Recent::new(REMEMBERED),
-            users: Recent::new(REMEMBERED),
-            own: Recent::new(REMEMBERED),
-            trusted: Recent::new(REMEMBERED),
+            failures: Recent::new(REMEMBERED),
+            looks: LOOKS_PER_SECOND,
+            looks_at: None,
         }
     }
 
-    /// Whether a peer may try to log in as a user now. It is to be asked before a token is looked
-    /// at, and an attempt that it refuses does not count as a failure.
+    /// Whether the credentials that a peer shows for a user are to be looked at now. An attempt that
+    /// this refuses does not count as a failure.
     ///
     /// # Errors
     ///
     /// How long the peer has to wait.
     pub fn check(&mut self, peer: &str, user: &str, now: Instant) -> Result<(), Duration> {
-        let (peer, user) = (peer_key(peer), user_key(user));
-        let wait = |failures: Option<&Failures>, free| {
-            failures.map_or(Duration::ZERO, |failures| failures.wait(free, now))
-        };
-        let longest = if self.trusts(&peer, user, now) {
-            wait(self.own.get(&pair(&peer, user)), FREE_FOR_PEER)
-        } else {
-            let for_peer = wait(self.peers.get(&peer), FREE_FOR_PEER);
-            for_peer.max(wait(self.users.get(user), FREE_FOR_USER))
-        };
-        if longest.is_zero() {
+        let failures = self.failures.get(&pair(peer, user)).copied();
+        let suspicious =
+            failures.filter(|failures| failures.is_recent(now) && failures.count > FREE);
+        let Some(failures) = suspicious else {
             return Ok(());
+        };
+        let passed = self
+            .looks_at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.looks = (self.looks + passed.as_secs_f64() * LOOKS_PER_SECOND).min(LOOKS_PER_SECOND);
+        self.looks_at = Some(now);
+        if self.looks < 1.0 {
+            return Err(failures.wait());
         }
-        Err(longest)
+        self.looks -= 1.0;
+        Ok(())
     }
 
-    /// Counts an attempt with a wrong token, or with the name of nobody.
-    pub fn failed(&mut self, peer: &str, user: &str, now: Instant) {
-        let (peer, user) = (peer_key(peer), user_key(user));
-        if self.trusts(&peer, user, now) {
-            return count(&mut self.own, &pair(&peer, user), now);
-        }
-        count(&mut self.users, user, now);
-        count(&mut self.peers, &peer, now);
+    /// Counts an attempt with wrong credentials, or with the name of nobody. Answers how long whoever
+    /// made it has to wait before the next one, if it has to.
+    pub fn failed(&mut self, peer: &str, user: &str, now: Instant) -> Option<Duration> {
+        let key = pair(peer, user);
+        let before = self.failures.get(&key);
+        let before = before.filter(|failures| failures.is_recent(now));
+        let count = before.map_or(0, |failures| failures.count);
+        let failures = Failures {
+            count: count.saturating_add(1),
+            last: now,
+        };
+        self.failures.put(&key, failures);
+        Some(failures.wait()).filter(|wait| !wait.is_zero())
     }
 
     /// Takes note that a user has logged in from a peer.
-    pub fn succeeded(&mut self, peer: &str, user: &str, now: Instant) {
-        let (peer, user) = (peer_key(peer), user_key(user));
-        self.peers.remove(&peer);
-        self.own.remove(&pair(&peer, user));
-        self.trusted.put(&pair(&peer, user), now);
+    pub fn succeeded(&mut self, peer: &str, user: &str) {
+        self.failures.remove(&pair(peer, user));
     }
-
-    fn trusts(&self, peer: &str, user: &str, now: Instant) -> bool {
-        let since = self.trusted.get(&pair(peer, user));
-        since.is_some_and(|since| now.saturating_duration_since(*since) < TRUST)
-    }
-}
-
-fn count(of: &mut Recent<Failures>, key: &str, now: Instant) {
-    let before = of
-        .get(key)
-        .filter(|failures| now.saturating_duration_since(failures.last) < QUIET)
-        .map_or(0, |failures| failures.count);
-    let count = before.saturating_add(1);
-    of.put(key, Failures { count, last: now });
 }
 
 /// Neither has a space in it.
 fn pair(peer: &str, user: &str) -> String {
-    format!("{user} {peer}")
+    format!("{} {}", user_key(user), peer_key(peer))
 }
 
 /// What peers are told apart by.

@@ -5,8 +5,9 @@ use crate::harness::{
     show, submit, succeeded, wanted,
 };
 use pyroxene_nameserver::store::{
-    Attempt, Cancelled, Claim, Claimed, Counts, Ending, Finished, NewTask, Outcome, Progress,
-    Retried, Started, StoreError, Submission, TaskFilter, TaskId, TaskState,
+    Attempt, Cancelled, Claim, Claimed, Counts, Ending, FIRST_ATTEMPTS, Finished, LAST_ATTEMPTS,
+    NewTask, Outcome, Progress, Retried, Started, StoreError, Submission, TaskFilter, TaskId,
+    TaskState,
 };
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ on_all! {
     an_error_that_may_pass_is_tried_again_after_a_pause
     a_lost_attempt_goes_on_and_a_poison_task_stops
     a_refusal_is_no_attempt
+    what_is_denied_is_not_tried_again
+    of_many_attempts_the_first_and_the_last_are_kept
     what_failed_can_be_retried_by_hand
     a_task_is_cancelled_in_any_state
     large_bodies_come_back_as_they_were
@@ -429,7 +432,49 @@ async fn a_refusal_is_no_attempt(place: Place) {
         place.advance(60_000);
         store.sweep().await.unwrap();
     }
-    assert_eq!(show(&store, id).await.state, TaskState::Queued);
+    let task = show(&store, id).await;
+    assert_eq!(
+        (task.state, task.attempt, task.tries),
+        (TaskState::Queued, 3, 0)
+    );
+    claim_one(&store, owner, "calc").await;
+    assert_eq!(show(&store, id).await.tries, 1);
+}
+
+async fn what_is_denied_is_not_tried_again(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, "d", LONG).await;
+    let id = submit(&store, call("calc")).await;
+    let claimed = claim_one(&store, owner, "calc").await;
+    let reason = "'ann' (user) may not call calc.run".to_owned();
+    let finished = finish(&store, running(&claimed, owner), Ending::Denied { reason }).await;
+    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
+    let task = show(&store, id).await;
+    assert_eq!(task.attempts[0].outcome, Some(Outcome::Refused));
+    assert!(task.error.unwrap().ends_with("may not call calc.run"));
+}
+
+async fn of_many_attempts_the_first_and_the_last_are_kept(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, "d", LONG).await;
+    let id = submit(&store, call("calc")).await;
+    for _ in 0..70 {
+        let claimed = claim_one(&store, owner, "calc").await;
+        let reason = "nobody is there".to_owned();
+        finish(&store, running(&claimed, owner), Ending::Refused { reason }).await;
+        place.advance(60_000);
+        store.sweep().await.unwrap();
+    }
+    let task = show(&store, id).await;
+    let numbers: Vec<i64> = task.attempts.iter().map(|attempt| attempt.number).collect();
+    let kept = (1..=FIRST_ATTEMPTS).chain(71 - LAST_ATTEMPTS..=70);
+    assert_eq!(numbers, kept.collect::<Vec<_>>());
+    assert_eq!((task.attempt, task.tries), (70, 0));
+    // Retried by hand, it goes on like that.
+    store.cancel(vec![id]).await.unwrap();
+    store.retry(vec![id]).await.unwrap();
+    assert_eq!(show(&store, id).await.attempts.len(), 60);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
 async fn what_failed_can_be_retried_by_hand(place: Place) {

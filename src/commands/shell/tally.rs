@@ -142,7 +142,9 @@ mod tests {
             deadline_ms: None,
             ended_ms: Some(1100 + ran),
             max_attempts: 3,
+            tries: 1,
             attempts: vec![Attempt {
+                number: 1,
                 worker: Some(worker.to_owned()),
                 started_ms: 1100,
                 ended_ms: Some(1100 + ran),

@@ -37,6 +37,7 @@ pub(crate) struct Shown<'a> {
     ended: Option<String>,
     priority: i32,
     max_attempts: u32,
+    tries: u32,
     /// The one that may run it.
     worker: Option<&'a str>,
     progress: Option<&'a Progress>,
@@ -44,6 +45,7 @@ pub(crate) struct Shown<'a> {
 
 #[derive(Debug, Serialize)]
 struct ShownAttempt<'a> {
+    number: u32,
     worker: Option<&'a str>,
     started: String,
     ended: Option<String>,
@@ -82,6 +84,7 @@ impl<'a> Shown<'a> {
             ended: task.ended_ms.map(rfc3339),
             priority: task.priority,
             max_attempts: task.max_attempts,
+            tries: task.tries,
             worker: task.worker.as_deref(),
             progress: task.progress.as_ref(),
         })
@@ -90,6 +93,7 @@ impl<'a> Shown<'a> {
 
 fn shown_attempt(attempt: &Attempt) -> ShownAttempt<'_> {
     ShownAttempt {
+        number: attempt.number,
         worker: attempt.worker.as_deref(),
         started: rfc3339(attempt.started_ms),
         ended: attempt.ended_ms.map(rfc3339),
@@ -234,9 +238,20 @@ pub(crate) fn describe(task: &Task) -> String {
     if let Some(progress) = task.progress.as_ref().filter(|_| !task.state.is_final()) {
         line("progress", &progress_text(progress));
     }
-    for (index, attempt) in task.attempts.iter().enumerate() {
-        let attempts = format!("{} of {}: ", index + 1, task.max_attempts);
-        line("attempt", &(attempts + &attempt_text(attempt)));
+    if !task.attempts.is_empty() {
+        line("tries", &format!("{} of {}", task.tries, task.max_attempts));
+    }
+    let mut before = 0;
+    for attempt in &task.attempts {
+        let left_out = attempt.number.saturating_sub(before + 1);
+        if left_out > 0 {
+            line("", &format!("({left_out} more attempts are not kept)"));
+        }
+        before = attempt.number;
+        line(
+            "attempt",
+            &format!("{}: {}", attempt.number, attempt_text(attempt)),
+        );
     }
     if let Some(ended) = task.ended_ms {
         line("ended", &local(ended));

@@ -25,8 +25,10 @@ fn failed() -> Task {
         deadline_ms: None,
         ended_ms: Some(1_700_000_003_500),
         max_attempts: 3,
+        tries: 2,
         attempts: vec![
             Attempt {
+                number: 1,
                 worker: Some("w1".to_owned()),
                 started_ms: 1_700_000_000_000,
                 ended_ms: Some(1_700_000_002_000),
@@ -34,6 +36,7 @@ fn failed() -> Task {
                 reason: Some("worker w1 is gone".to_owned()),
             },
             Attempt {
+                number: 2,
                 worker: Some("w2".to_owned()),
                 started_ms: 1_700_000_002_500,
                 ended_ms: Some(1_700_000_003_500),
@@ -69,19 +72,20 @@ fn a_task_has_the_documented_json() {
         "state": "failed",
         "attempts": [
             {
-                "worker": "w1", "started": "2023-11-14T22:13:20.000Z",
+                "number": 1, "worker": "w1", "started": "2023-11-14T22:13:20.000Z",
                 "ended": "2023-11-14T22:13:22.000Z", "outcome": "lost",
                 "reason": "worker w1 is gone",
             },
             {
-                "worker": "w2", "started": "2023-11-14T22:13:22.500Z",
+                "number": 2, "worker": "w2", "started": "2023-11-14T22:13:22.500Z",
                 "ended": "2023-11-14T22:13:23.500Z", "outcome": "failed", "reason": null,
             },
         ],
         "result": null, "error": "sold out", "error_value": {"SoldOut": "tea"},
         "submitted": "2023-11-14T22:13:20.000Z", "submitter": "ana",
         "due": "2023-11-14T22:13:20.000Z", "deadline": null,
-        "ended": "2023-11-14T22:13:23.500Z", "priority": 0, "max_attempts": 3, "worker": null,
+        "ended": "2023-11-14T22:13:23.500Z", "priority": 0, "max_attempts": 3, "tries": 2,
+        "worker": null,
         "progress": {"fraction": 0.25, "note": "weighing"},
     });
     assert_eq!(shown, expected);
@@ -113,8 +117,9 @@ fn a_person_reads_each_attempt_with_its_reason() {
   call       shop.buy
   args       {{\"item\":\"tea\",\"count\":12345678901234567890123}}
   submitted  {t0} by ana
-  attempt    1 of 3: w1, from {t0}, after 2s lost: worker w1 is gone
-  attempt    2 of 3: w2, from {t2}, after 1s failed
+  tries      2 of 3
+  attempt    1: w1, from {t0}, after 2s lost: worker w1 is gone
+  attempt    2: w2, from {t2}, after 1s failed
   ended      {t3}
   error      sold out
 "

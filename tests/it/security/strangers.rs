@@ -19,8 +19,11 @@ use pyroxene_common::{
 use std::net::SocketAddr;
 use tokio::net::{TcpSocket, TcpStream};
 
+/// The shape of a token, and nobody's.
+pub(crate) const WRONG: &str = "prx_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// A hello for an object of the interface `I`, with this ticket.
-pub(super) fn hello<I: Interface>(object: &str, ticket: Option<&[u8]>) -> Hello {
+pub(crate) fn hello<I: Interface>(object: &str, ticket: Option<&[u8]>) -> Hello {
     Hello {
         object: object.to_owned(),
         interface: I::NAME.to_owned(),
@@ -32,7 +35,7 @@ pub(super) fn hello<I: Interface>(object: &str, ticket: Option<&[u8]>) -> Hello 
 }
 
 /// Says hello to a server in the clear.
-pub(super) async fn say(address: &str, hello: &Hello) -> Result<Welcome, Refused> {
+pub(crate) async fn say(address: &str, hello: &Hello) -> Result<Welcome, Refused> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     match greet(&mut stream, hello).await {
         Ok(welcome) => Ok(welcome),
@@ -42,12 +45,12 @@ pub(super) async fn say(address: &str, hello: &Hello) -> Result<Welcome, Refused
 }
 
 /// Shows a ticket to a worker's echo.
-pub(super) async fn show(worker: &str, ticket: &[u8]) -> Result<Welcome, Refused> {
+pub(crate) async fn show(worker: &str, ticket: &[u8]) -> Result<Welcome, Refused> {
     say(worker, &hello::<Echo>("echo", Some(ticket))).await
 }
 
 /// What a name server gives to whom it recognises.
-pub(super) async fn admission(config: &ClientConfig) -> Held {
+pub(crate) async fn admission(config: &ClientConfig) -> Held {
     let nameserver = NameServer::new(config.endpoints()[0].clone(), config);
     let recognised = nameserver.recognise().await.unwrap().unwrap();
     let Recognised::As(held) = &*recognised.borrow() else {
@@ -57,7 +60,7 @@ pub(super) async fn admission(config: &ClientConfig) -> Held {
 }
 
 /// The same, for a user of a broker that speaks in the clear.
-pub(super) async fn ticket_of(address: &str, user: &str, token: &str) -> Vec<u8> {
+pub(crate) async fn ticket_of(address: &str, user: &str, token: &str) -> Vec<u8> {
     let config = ClientConfig::new(address).unwrap();
     let config = config.credentials(Credentials::new(user, token));
     admission(&config)
@@ -69,11 +72,11 @@ pub(super) async fn ticket_of(address: &str, user: &str, token: &str) -> Vec<u8>
 }
 
 /// Somebody who logs in from an address of choice, and does nothing by itself.
-pub(super) struct Stranger(Connection<AccessResponse>);
+pub(crate) struct Stranger(Connection<AccessResponse>);
 
 impl Stranger {
     /// Connects to a name server from an address of this machine.
-    pub(super) async fn from(address: &str, nameserver: &str) -> Self {
+    pub(crate) async fn from(address: &str, nameserver: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket
             .bind(format!("{address}:0").parse().unwrap())
@@ -87,7 +90,7 @@ impl Stranger {
     }
 
     /// Tries to log in, once.
-    pub(super) async fn log_in(&self, user: &str, token: &str) -> Result<Admission, AccessError> {
+    pub(crate) async fn log_in(&self, user: &str, token: &str) -> Result<Admission, AccessError> {
         let request = EncodedRequest::new(&AccessRequest::Login {
             user: user.to_owned(),
             token: Secret(token.to_owned()),

@@ -263,6 +263,7 @@ impl Store {
 impl Entry {
     fn task(&self) -> Task {
         let attempt = |outcome| Attempt {
+            number: 1,
             worker: None,
             started_ms: 0,
             ended_ms: None,
@@ -283,6 +284,7 @@ impl Entry {
             deadline_ms: self.submission.deadline_ms,
             ended_ms: None,
             max_attempts: self.submission.max_attempts,
+            tries: 1,
             attempts: self.outcome.map(attempt).into_iter().collect(),
             progress: None,
             result: self.status.result.clone(),

@@ -148,7 +148,9 @@ impl Store {
                     self.check_body("an error", value)?;
                     bytes += value.len();
                 }
-                Ending::Lost { reason } | Ending::Refused { reason } => sentence(reason),
+                Ending::Lost { reason }
+                | Ending::Refused { reason }
+                | Ending::Denied { reason } => sentence(reason),
                 Ending::DeadlineExceeded => {}
             }
             bytes += 200;
@@ -190,7 +192,7 @@ impl Store {
         only(self.0.writer.write(0, Request::Purge, age).await?)
     }
 
-    /// One task with all there is to know, or nothing.
+    /// One task with all that is kept of it, or nothing.
     pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::task(&mut reader.sql(), id).await?)

@@ -307,9 +307,14 @@ pub enum Ending {
         /// Why.
         reason: String,
     },
-    /// It did not run. That does not count as an attempt.
+    /// It did not run. That does not count against the attempts that are allowed.
     Refused {
         /// Why.
+        reason: String,
+    },
+    /// It did not run, because its submitter may not do this. No further attempt is made.
+    Denied {
+        /// Who may not do what.
         reason: String,
     },
     /// The task's deadline passed.
@@ -395,9 +400,18 @@ pub struct Task {
     pub arguments: Option<Vec<u8>>,
     /// Its result, or the object's own error; in a listing, nothing.
     pub result: Option<Vec<u8>>,
-    /// Every attempt; in a listing, the last one.
+    /// How many of its attempts count against `max_attempts`: those that were refused do not.
+    pub tries: i64,
+    /// The first and the last attempts (see [`FIRST_ATTEMPTS`] and [`LAST_ATTEMPTS`]); in a listing,
+    /// the last one.
     pub attempts: Vec<Attempt>,
 }
+
+/// So many attempts of a task are kept from its beginning.
+pub const FIRST_ATTEMPTS: i64 = 10;
+
+/// So many attempts of a task are kept from its end. What is in between is forgotten.
+pub const LAST_ATTEMPTS: i64 = 50;
 
 /// One attempt of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What is said about tasks while they run, and what people do to them.
 
+use super::finish::forget_middle;
 use crate::store::{
-    model::{Cancelled, Outcome, Progress, Retried, Started, TaskId, TaskState},
+    model::{Cancelled, Outcome, Progress, Retried, Running, Started, TaskId, TaskState},
     sql::{Kind, Relation, SqlResult},
     transaction::Transaction,
 };
@@ -38,7 +39,7 @@ pub(in crate::store) async fn started(
         .iter()
         .map(|row| Ok((row.bytes(0)?, row.int(1)?, row.int(2)?)))
         .collect::<SqlResult<HashSet<_>>>()?;
-    let counts = |running: &crate::store::model::Running| {
+    let counts = |running: &Running| {
         let key = (
             running.id.as_bytes().to_vec(),
             running.attempt,
@@ -120,7 +121,7 @@ pub(in crate::store) async fn retry(
 async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<Retried> {
     let now = transaction.now;
     let locking = transaction.sql.locking(" FOR UPDATE");
-    let sql = format!("SELECT state, object FROM tasks WHERE id = $1{locking}");
+    let sql = format!("SELECT state, object, attempt FROM tasks WHERE id = $1{locking}");
     let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
     let Some(row) = row else {
         return Ok(Retried::Unknown);
@@ -140,6 +141,12 @@ async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<R
             &only_id,
         )
         .await?;
+    let attempt = Running {
+        id,
+        attempt: row.int(2)?,
+        owner: 0,
+    };
+    forget_middle(transaction, std::iter::once(attempt)).await?;
     transaction
         .sql
         .execute(

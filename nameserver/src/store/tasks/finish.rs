@@ -2,7 +2,10 @@
 
 use super::{RESULT, inline};
 use crate::store::{
-    model::{Ending, Finish, Finished, Outcome, Running, Settlement, TaskId, TaskState},
+    model::{
+        Ending, FIRST_ATTEMPTS, Finish, Finished, LAST_ATTEMPTS, Outcome, Running, Settlement,
+        TaskId, TaskState,
+    },
     sql::{Kind, Relation, Row, SqlResult, Value},
     task_state::{Next, Tries, after_attempt},
     transaction::Transaction,
@@ -314,5 +317,27 @@ async fn record_attempts(
         .sql
         .rows_with(&relation, &[now.into()], sql)
         .await?;
+    let recorded = decided.iter().filter(|(.., next)| !next.state.is_final());
+    let recorded = recorded.map(|(attempt, ..)| attempt.running);
+    forget_middle(transaction, recorded).await
+}
+
+/// Each attempt that is recorded beyond the first and the last ones that are kept pushes one out.
+pub(super) async fn forget_middle(
+    transaction: &mut Transaction<'_>,
+    recorded: impl Iterator<Item = Running>,
+) -> SqlResult<()> {
+    let forgotten: Vec<(TaskId, i64)> = recorded
+        .map(|running| (running.id, running.attempt - LAST_ATTEMPTS))
+        .filter(|(_, number)| *number > FIRST_ATTEMPTS)
+        .collect();
+    let mut relation = Relation::new([("task", Kind::Bytes), ("number", Kind::Int)]);
+    for (id, number) in &forgotten {
+        relation.push([id.as_bytes().into(), (*number).into()]);
+    }
+    let sql = |u: &str| {
+        format!("DELETE FROM attempts WHERE (task, number) IN (SELECT u.task, u.number FROM {u})")
+    };
+    transaction.sql.rows_with(&relation, &[], sql).await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{collections::HashSet, ops::RangeInclusive};
 
 const COLUMNS: &str = "t.id, t.object, t.method, t.submitter, t.idempotency_key, t.priority, \
      t.state, t.submitted, t.due, t.deadline, t.max_attempts, t.attempt, t.ended, t.fraction, \
-     t.note, t.error, t.worker, t.started, t.outcome, t.pinned";
+     t.note, t.error, t.worker, t.started, t.outcome, t.pinned, t.allowed_attempts";
 
 /// Reads [`COLUMNS`].
 fn read(row: &Row) -> SqlResult<Task> {
@@ -19,7 +19,7 @@ fn read(row: &Row) -> SqlResult<Task> {
         .map(Outcome::from_number)
         .transpose()?;
     let error = row.optional_text(15)?;
-    let attempt = row.int(11)?;
+    let (attempt, max_attempts) = (row.int(11)?, row.int(10)?);
     // While it waits for another attempt, all of them are in the history.
     let last = row.optional_int(17)?.map(|started| -> SqlResult<_> {
         Ok(Attempt {
@@ -42,7 +42,9 @@ fn read(row: &Row) -> SqlResult<Task> {
         submitted: row.int(7)?,
         due: row.int(8)?,
         deadline: row.optional_int(9)?,
-        max_attempts: row.int(10)?,
+        max_attempts,
+        // A refusal allows one more attempt.
+        tries: (max_attempts - (row.int(20)? - attempt)).max(0),
         worker: Some(row.text(19)?).filter(|worker| !worker.is_empty()),
         attempt,
         ended,
@@ -70,8 +72,8 @@ pub(in crate::store) async fn task(
         return Ok(None);
     };
     let mut task = read(&row)?;
-    task.arguments = row.optional_bytes(20)?;
-    task.result = row.optional_bytes(21)?;
+    task.arguments = row.optional_bytes(21)?;
+    task.result = row.optional_bytes(22)?;
     let statement = "SELECT number, worker, started, ended, outcome, error FROM attempts \
                      WHERE task = $1 ORDER BY number";
     let mut attempts = Vec::new();
