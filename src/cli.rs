@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Register(commands::register::Arguments),
     Remove(commands::remove::Arguments),
     Whoami(commands::whoami::Arguments),
+    Limits(commands::limits::Arguments),
     Shell(commands::shell::Arguments),
     Bench(commands::bench::Arguments),
     Certs(commands::certs::Arguments),

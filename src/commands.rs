@@ -7,6 +7,7 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod describe;
 pub(crate) mod distributed;
+pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod map;

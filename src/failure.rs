@@ -231,7 +231,7 @@ impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
         let exit = match &error {
             DirectoryError::Invalid { .. } => Exit::Usage,
-            DirectoryError::Denied { .. } => Exit::Refused,
+            DirectoryError::Denied { .. } | DirectoryError::Limited { .. } => Exit::Refused,
             DirectoryError::UnknownName { .. } | DirectoryError::Unavailable { .. } => {
                 Exit::Unavailable
             }
@@ -262,6 +262,9 @@ impl From<TaskError> for Failure {
             TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'".to_owned()),
             TaskError::MaybeSubmitted { keys, .. } => resubmit_hint(keys),
             TaskError::MaybeChanged { id, .. } => Some(format!("see 'pyroxene tasks show {id}'")),
+            TaskError::Refused { .. } if sentence.contains("the limit '") => {
+                Some(LIMIT_HINT.to_owned())
+            }
             _ => security_hint(&sentence)
                 .or_else(|| start_hint(&sentence))
                 .map(str::to_owned),
@@ -283,6 +286,10 @@ fn resubmit_hint(keys: &[String]) -> Option<String> {
         "submit it again with --key {key}: with the same key it stays one task; or see 'pyroxene tasks list'"
     ))
 }
+
+/// What the user may do about a limit.
+const LIMIT_HINT: &str =
+    "see 'pyroxene limits'; an admin raises the limit of a user with 'pyroxene users set'";
 
 /// What the user may do about name servers that cannot be reached.
 fn start_hint(sentence: &str) -> Option<&'static str> {

@@ -109,6 +109,7 @@ async fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Register(arguments) => commands::register::run(arguments).await,
         Command::Remove(arguments) => commands::remove::run(arguments).await,
         Command::Whoami(arguments) => commands::whoami::run(arguments).await,
+        Command::Limits(arguments) => commands::limits::run(arguments).await,
         Command::Shell(arguments) => commands::shell::run(arguments).await,
         Command::Bench(arguments) => commands::bench::run(arguments).await,
         Command::Certs(arguments) => commands::certs::run(arguments),

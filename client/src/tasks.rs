@@ -19,7 +19,8 @@ use ask::{Asking, NoAnswer};
 use pyroxene_common::{
     interface::Interface,
     interfaces::tasks::{
-        Submission, Task, TaskFilter, TaskId, TaskState, Tasks, TasksError, tasks::TasksClient,
+        Submission, Submissions, TaskFilter, TaskId, TaskPage, TaskState, Tasks, TasksError,
+        tasks::TasksClient,
     },
 };
 use std::time::Duration;
@@ -45,8 +46,8 @@ impl Client {
         handles.pop().ok_or_else(ask::miscounted)
     }
 
-    /// Submits tasks, all or none. If no name server says whether it took them, the error is
-    /// [`TaskError::MaybeSubmitted`].
+    /// Submits tasks, all or none: up to 10,000, or fewer if the limits of the user say so. If no name
+    /// server says whether it took them, the error is [`TaskError::MaybeSubmitted`].
     pub async fn submit_many(
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
@@ -66,7 +67,7 @@ impl Client {
             Some(ask::STAGGER + transfer),
             |tasks, context| {
                 let submissions = submissions.clone();
-                async move { tasks.submit(context, submissions).await }
+                async move { tasks.submit(context, Submissions(submissions)).await }
             },
         );
         let ids = submitted.await.map_err(|error| error.of_submission(keys))?;
@@ -81,8 +82,9 @@ impl Client {
         TaskHandle::new(self.clone(), id)
     }
 
-    /// Tasks that a filter lets through, the newest first; without arguments and results.
-    pub async fn list_tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>, TaskError> {
+    /// Tasks that a filter lets through, the newest first, without arguments and results; and where to
+    /// go on.
+    pub async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, TaskError> {
         self.ask_about_tasks(|tasks, context| {
             let filter = filter.clone();
             async move { tasks.list(context, filter).await }

@@ -107,9 +107,21 @@ impl Topic {
         body: impl Into<Blob>,
         patience: Duration,
     ) -> Result<u64, TopicError> {
-        let (key, body) = (key.into(), body.into());
-        let entries = vec![NewEntry { body, key }];
-        let appended = self.append_all(entries, patience).await?;
+        let entry = NewEntry {
+            body: body.into(),
+            key: key.into(),
+            author: None,
+        };
+        self.append_entry(entry, patience).await
+    }
+
+    /// As [`append_once`](Self::append_once), an entry as it travels.
+    pub async fn append_entry(
+        &self,
+        entry: NewEntry,
+        patience: Duration,
+    ) -> Result<u64, TopicError> {
+        let appended = self.append_all(vec![entry], patience).await?;
         let answered = appended.first().copied();
         answered.ok_or_else(|| self.broken("a name server did not answer what it was asked"))
     }

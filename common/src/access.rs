@@ -8,6 +8,7 @@ pub mod denials;
 mod gate;
 mod identity;
 mod key;
+mod limits;
 mod pattern;
 mod policy;
 mod role;
@@ -16,6 +17,10 @@ mod ticket;
 pub use gate::{Admitted, Clock, Gate, Renewal};
 pub use identity::{Identity, InvalidUserName, check_user_name};
 pub use key::{DomainKey, KeyError, KeyId, PublicKey};
+pub use limits::{
+    Class, Exceeded, InvalidLimit, Limit, LimitChange, LimitOverrides, Limits, UNLIMITED, Unit,
+    Whose,
+};
 pub use pattern::{
     InvalidPattern, InvalidPatterns, MAX_PATTERN, MAX_PATTERNS, MAX_PATTERNS_BYTES, Pattern,
     Patterns,

@@ -1,18 +1,25 @@
 //! Who people and workers are: logins, tickets, revocations. The object that every name server hosts
 //! under the name `access`.
 
+mod limits;
 mod shared_revocations;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use limits::LimitsDesk;
 pub(crate) use shared_revocations::share as share_revocations;
 
-use crate::users::{LoginThrottle, Token, Users, UsersError};
+use crate::{
+    limits::Limiter,
+    users::{LoginThrottle, Token, Users, UsersError},
+};
 use arc_swap::ArcSwap;
 use pyroxene_common::{
-    access::{Claims, Clock, DomainKey, Gate, Identity, Patterns, Revocation, Role, denials},
+    access::{
+        Claims, Clock, DomainKey, Gate, Identity, Limit, Patterns, Revocation, Role, denials,
+    },
     interfaces::access::{
-        AccessError, Admission, Revocations, Secret, WhoAmI,
+        AccessError, Admission, LimitsReport, Revocations, Secret, WhoAmI,
         access::{self},
     },
     reload::Reload,
@@ -59,6 +66,7 @@ pub(crate) struct Authority {
     ticket_life: Duration,
     gate: Arc<Gate>,
     throttle: Mutex<LoginThrottle>,
+    limiter: Arc<Limiter>,
     revocations: watch::Sender<Revocations>,
 }
 
@@ -74,7 +82,11 @@ impl fmt::Debug for Authority {
 impl Authority {
     /// An authority over the users in a file, with the key beside it; or, without a file, over the
     /// holders of certificates, with a key of this process alone.
-    pub(crate) fn new(users: Option<PathBuf>, ticket_life: Duration) -> Result<Self, UsersError> {
+    pub(crate) fn new(
+        users: Option<PathBuf>,
+        ticket_life: Duration,
+        limiter: Arc<Limiter>,
+    ) -> Result<Self, UsersError> {
         let key = match &users {
             Some(path) => crate::users::domain_key(path)?,
             None => DomainKey::generate().map_err(UsersError::from)?,
@@ -82,6 +94,7 @@ impl Authority {
         let users = match users {
             Some(path) => {
                 let users = Users::read(&path)?;
+                limiter.learn(&users);
                 Some((path, ArcSwap::from_pointee(users)))
             }
             None => None,
@@ -106,6 +119,7 @@ impl Authority {
             ticket_life,
             gate,
             throttle: Mutex::default(),
+            limiter,
             revocations,
         })
     }
@@ -259,6 +273,7 @@ impl Reload for FollowUsers {
         let Authority {
             users,
             gate,
+            limiter,
             revocations,
             ..
         } = &*self.0;
@@ -278,6 +293,7 @@ impl Reload for FollowUsers {
                 _ => Clock::Own.now_ms().max(*until_ms),
             };
         }
+        limiter.learn(&fresh);
         users.store(Arc::new(fresh));
         // What others have revoked stays so, whatever this file says.
         for known in &revocations.borrow().revoked {
@@ -308,11 +324,14 @@ fn publish(revocations: &watch::Sender<Revocations>, mut revoked: Vec<Revocation
 
 /// Answers the calls of the interface `Access`.
 #[derive(Clone, Debug)]
-pub(crate) struct AccessService(pub(crate) Option<Arc<Authority>>);
+pub(crate) struct AccessService {
+    pub(crate) authority: Option<Arc<Authority>>,
+    pub(crate) limits: LimitsDesk,
+}
 
 impl AccessService {
     fn authority(&self) -> Result<&Arc<Authority>, AccessError> {
-        self.0.as_ref().ok_or(AccessError::Off)
+        self.authority.as_ref().ok_or(AccessError::Off)
     }
 }
 
@@ -335,10 +354,22 @@ impl access::Access for AccessService {
     async fn whoami(self, _: Context) -> WhoAmI {
         let caller = scope::current().caller;
         WhoAmI {
-            authentication: self.0.is_some(),
+            authentication: self.authority.is_some(),
             identity: caller.identity.as_deref().cloned(),
             address: caller.address.clone(),
+            limits: self.limits.values(caller.identity.as_deref()),
         }
+    }
+
+    async fn limits(self, _: Context, user: Option<String>) -> Result<LimitsReport, AccessError> {
+        let caller = scope::current().caller;
+        let caller = caller.identity.as_deref();
+        if self.authority.is_some() && caller.is_none() {
+            return Err(AccessError::Denied);
+        }
+        self.limits
+            .report(self.authority.as_deref(), caller, user)
+            .await
     }
 
     async fn revocations(
@@ -353,6 +384,10 @@ impl access::Access for AccessService {
         if !matches!(role, Some(Role::Worker | Role::Admin)) {
             return Err(AccessError::Denied);
         }
+        let held = authority
+            .limiter
+            .hold(caller.identity.as_deref(), Limit::Polls);
+        let _held = held.map_err(|exceeded| AccessError::Limited(exceeded.to_string()))?;
         let mut revocations = authority.revocations.subscribe();
         let is_news = |current: &Revocations| Some(current.version) != version;
         let wait = Duration::from_millis(wait_ms).min(MAX_WAIT);

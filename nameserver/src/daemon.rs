@@ -1,9 +1,10 @@
 //! The daemon: the directory and the access object behind a port.
 
 use crate::{
-    access::{self, AccessService, Authority, FollowUsers},
+    access::{self, AccessService, Authority, FollowUsers, LimitsDesk},
     directory::{self, Directory, DirectoryService, Limits},
     exclusive_names::StoreArbiter,
+    limits::Limiter,
     presence::PresenceService,
     store::{Store, StoreError, StoreOptions, StoreUrl},
     tasks::{self, DEFAULT_TASK_RETENTION, Dispatching, TasksService},
@@ -12,7 +13,7 @@ use crate::{
 };
 use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{
-    access::Policy,
+    access::{LimitOverrides, Policy},
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig, Object},
@@ -38,6 +39,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct NameServerConfig {
     host: HostConfig,
     limits: Limits,
+    user_limits: LimitOverrides,
+    total_limits: LimitOverrides,
     users: Option<PathBuf>,
     ticket_life: Duration,
     store: Option<StoreUrl>,
@@ -81,6 +84,8 @@ impl NameServerConfig {
         Self {
             host: HostConfig::new(listen, name),
             limits: Limits::default(),
+            user_limits: LimitOverrides::default(),
+            total_limits: LimitOverrides::default(),
             users: None,
             ticket_life: DEFAULT_TICKET_LIFE,
             store: None,
@@ -177,6 +182,20 @@ impl NameServerConfig {
         self
     }
 
+    /// The limits of every user of whom the users file says nothing else, beyond the defaults.
+    #[must_use]
+    pub fn user_limits(mut self, limits: LimitOverrides) -> Self {
+        self.user_limits = limits;
+        self
+    }
+
+    /// The limits of all users together, beyond the defaults.
+    #[must_use]
+    pub fn total_limits(mut self, limits: LimitOverrides) -> Self {
+        self.total_limits = limits;
+        self
+    }
+
     /// What bounds its directory.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -212,6 +231,8 @@ impl NameServer {
         let NameServerConfig {
             mut host,
             limits,
+            user_limits,
+            total_limits,
             users,
             ticket_life,
             store,
@@ -226,11 +247,18 @@ impl NameServer {
             Some(url) => Some(Store::open(&url, store_options(&host, create_store)).await?),
             None => None,
         };
-        let tasks = store.clone().map(tasks::Shared::new);
+        let limiter = Arc::new(Limiter::new(user_limits, &total_limits));
+        let tasks = store
+            .clone()
+            .map(|store| tasks::Shared::new(store, Arc::clone(&limiter)));
         let by_certificate = host.tls.as_ref().map(TlsServer::client_auth);
         let asks = users.is_some() || by_certificate.is_some_and(|auth| auth != ClientAuth::None);
         let authority = match asks {
-            true => Some(Arc::new(Authority::new(users, ticket_life)?)),
+            true => Some(Arc::new(Authority::new(
+                users,
+                ticket_life,
+                Arc::clone(&limiter),
+            )?)),
             false => None,
         };
         host.gate = authority
@@ -247,14 +275,18 @@ impl NameServer {
             u64::try_from(first_fence).unwrap_or(u64::MAX / 2),
             Instant::now(),
         );
-        let mut directory = DirectoryService::new(directory);
+        let mut directory = DirectoryService::new(directory).limiter(Arc::clone(&limiter));
         if let Some(store) = &store {
             directory.share_names(store.clone()).await?;
             if is_shared {
                 directory.share_exclusive_names();
             }
         }
-        let mut objects = objects(&directory, AccessService(authority.clone()));
+        let access = AccessService {
+            authority: authority.clone(),
+            limits: LimitsDesk::new(Arc::clone(&limiter), store.clone()),
+        };
+        let mut objects = objects(&directory, access);
         if let Some(tasks) = &tasks {
             objects.insert(
                 interfaces::tasks::OBJECT.to_owned(),
@@ -262,7 +294,7 @@ impl NameServer {
             );
         }
         if let Some(store) = &store {
-            let topics = TopicsService::new(store.clone(), topic_retention);
+            let topics = TopicsService::new(store.clone(), topic_retention, limiter);
             let topics = Object::from_service::<interfaces::topics::Topics, _>(topics)
                 .policy(Policy::Roles(topics::may_call));
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);

@@ -6,6 +6,7 @@
 //! - [`store`]: what outlives every name server: tasks, leases, static names, topics, revocations.
 //! - `tasks`: durable tasks over the store, and the dispatcher that runs them.
 //! - `exclusive_names`: how the directories of several name servers agree on them over the store.
+//! - `limits`: what users may take, and what they have taken.
 //! - `presence`: who is there, for those who keep members.
 //! - `topics`: the store's topics as an object.
 //! - [`NameServer`]: the daemon, which is that service behind a port.
@@ -14,6 +15,7 @@ mod access;
 mod daemon;
 pub mod directory;
 mod exclusive_names;
+mod limits;
 mod presence;
 pub mod store;
 mod tasks;

@@ -3,7 +3,8 @@
 //! - `service` answers the interface; `permission` says who may; `convert` translates between the
 //!   interface and the store; `watched` wakes those who wait for news of a task.
 //! - `dispatcher` takes tasks from the store, as many as the workers have places for (`window`), and
-//!   calls them (`attempt`) as any client would; `lane` is what it knows of one object's tasks.
+//!   calls them (`attempt`) as any client would; `lane` is what it knows of one object's tasks, and
+//!   `turns` whose turn it is.
 //! - `lease` keeps the right to do so; `outcomes` writes what became of attempts, `notes` how far
 //!   they are; `chores` does what time brings.
 //! - `places` let a new task begin without being queued.
@@ -19,6 +20,7 @@
 mod attempt;
 mod chores;
 mod convert;
+mod counted;
 mod dispatcher;
 mod lane;
 mod lease;
@@ -28,14 +30,16 @@ mod permission;
 mod places;
 mod running;
 mod service;
+mod turns;
 mod watched;
 mod window;
 
 pub(crate) use permission::may_call;
 pub(crate) use service::TasksService;
 
-use crate::{directory::DirectoryService, store::Store};
+use crate::{directory::DirectoryService, limits::Limiter, store::Store};
 use chores::Chores;
+use counted::Counted;
 use dispatcher::Dispatcher;
 use lease::Ownership;
 use places::Places;
@@ -56,12 +60,16 @@ pub(crate) struct Shared {
     chores: Arc<Chores>,
     ownership: Arc<Ownership>,
     places: Arc<Places>,
+    limiter: Arc<Limiter>,
+    counted: Arc<Counted>,
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, limiter: Arc<Limiter>) -> Self {
         Self {
             store,
+            limiter,
+            counted: Arc::default(),
             watched: Arc::default(),
             chores: Arc::default(),
             ownership: Arc::default(),

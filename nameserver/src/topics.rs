@@ -4,16 +4,20 @@ mod retention;
 
 pub(crate) use retention::keep_retention;
 
-use crate::store::{self, Store, StoreError};
+use crate::{
+    limits::Limiter,
+    store::{self, Store, StoreError},
+};
 use pyroxene_common::{
-    access::Role,
+    access::{Exceeded, Limit, Role},
     interfaces::topics::{
         Entries, Entry, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, Topic,
         TopicsError, topics,
     },
+    scope,
     values::Blob,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tarpc::context::Context;
 
 /// The most bytes of one page. A greater entry is a page alone.
@@ -32,11 +36,42 @@ pub(crate) struct TopicsService {
     store: Store,
     /// What a topic keeps that says nothing itself.
     default: Retention,
+    limiter: Arc<Limiter>,
 }
 
 impl TopicsService {
-    pub(crate) fn new(store: Store, default: Retention) -> Self {
-        Self { store, default }
+    pub(crate) fn new(store: Store, default: Retention, limiter: Arc<Limiter>) -> Self {
+        Self {
+            store,
+            default,
+            limiter,
+        }
+    }
+
+    /// Counts entries against the limits of those who add them: of the caller, or of a user on whose
+    /// behalf it calls.
+    fn spend(&self, entries: &[NewEntry]) -> Result<(), TopicsError> {
+        let caller = scope::current().caller;
+        let mut by_author: BTreeMap<Option<&str>, (u64, u64)> = BTreeMap::new();
+        for entry in entries {
+            let (count, bytes) = by_author.entry(entry.author.as_deref()).or_default();
+            *count += 1;
+            *bytes += (entry.body.0.len() + entry.key.len()) as u64;
+        }
+        for (author, (count, bytes)) in by_author {
+            let spent = match author {
+                Some(author) => {
+                    let amounts = [(Limit::ChatMessages, count), (Limit::ChatBytes, bytes)];
+                    self.limiter.spend_for(author, &amounts)
+                }
+                None => {
+                    let amounts = [(Limit::TopicEntries, count), (Limit::TopicBytes, bytes)];
+                    self.limiter.spend(caller.identity.as_deref(), &amounts)
+                }
+            };
+            spent.map_err(limited)?;
+        }
+        Ok(())
     }
 
     fn shown(&self, topic: store::Topic) -> Topic {
@@ -67,6 +102,7 @@ impl topics::Topics for TopicsService {
                 "{count} entries at once are more than {limit}"
             )));
         }
+        self.spend(&entries)?;
         let mut new = Vec::with_capacity(entries.len());
         for entry in entries {
             check_name("the key of an entry", &entry.key)?;
@@ -101,6 +137,9 @@ impl topics::Topics for TopicsService {
         let found = match wait.is_zero() {
             true => self.store.read(&topic, after, limit, PAGE_BYTES).await,
             false => {
+                let caller = scope::current().caller;
+                let held = self.limiter.hold(caller.identity.as_deref(), Limit::Polls);
+                let _held = held.map_err(limited)?;
                 let following = self.store.follow(&topic, after, limit, PAGE_BYTES, wait);
                 following.await
             }
@@ -187,6 +226,12 @@ fn check_name(what: &str, name: &str) -> Result<(), TopicsError> {
 
 fn invalid(sentence: String) -> TopicsError {
     TopicsError::Invalid { sentence }
+}
+
+fn limited(exceeded: Exceeded) -> TopicsError {
+    TopicsError::Limited {
+        sentence: exceeded.to_string(),
+    }
 }
 
 fn failed(error: StoreError) -> TopicsError {

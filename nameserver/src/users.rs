@@ -17,7 +17,9 @@ pub use error::{Place, UsersError};
 pub use logins::LoginThrottle;
 pub use token::{InvalidToken, Token};
 
-use pyroxene_common::access::{Identity, Patterns, Revocation, Role, check_user_name};
+use pyroxene_common::access::{
+    Identity, LimitChange, LimitOverrides, Patterns, Revocation, Role, check_user_name,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use token::TokenHash;
@@ -55,6 +57,9 @@ pub struct User {
     issued_ms: u64,
     #[serde(rename = "revoked", skip_serializing_if = "Option::is_none")]
     revoked_ms: Option<u64>,
+    /// What is said of its limits beyond the defaults.
+    #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
+    limits: LimitOverrides,
 }
 
 impl User {
@@ -81,6 +86,11 @@ impl User {
     /// When they were last revoked, in Unix milliseconds. They may have got a new token since.
     pub fn revoked_ms(&self) -> Option<u64> {
         self.revoked_ms
+    }
+
+    /// What is said of their limits beyond the defaults.
+    pub fn limits(&self) -> &LimitOverrides {
+        &self.limits
     }
 
     fn identity(&self, name: &str) -> Identity {
@@ -125,6 +135,7 @@ impl Users {
             token: Some(token.hash()),
             issued_ms: now_ms,
             revoked_ms: None,
+            limits: LimitOverrides::default(),
         };
         self.users.insert(name.to_owned(), user);
         Ok(token)
@@ -168,6 +179,19 @@ impl Users {
         user.token = None;
         // A clock that was set back must not bring old tickets to life.
         user.revoked_ms = user.revoked_ms.max(Some(now_ms));
+        Ok(())
+    }
+
+    /// Changes limits of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::Unknown`].
+    pub fn limit(&mut self, name: &str, changes: &[LimitChange]) -> Result<(), UsersError> {
+        let user = self.user(name)?;
+        changes
+            .iter()
+            .for_each(|change| user.limits.change(*change));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::{
     store::{self, StoreArguments},
 };
 use pyroxene_common::{
+    access::LimitChange,
     endpoint::Endpoint,
     interfaces::topics::Retention,
     reload::Reload,
@@ -55,6 +56,31 @@ pub(crate) struct Arguments {
     pub(crate) store: StoreArguments,
     #[command(flatten)]
     pub(crate) topics: TopicsArguments,
+    #[command(flatten)]
+    pub(crate) limits: LimitsArguments,
+}
+
+/// What users may take.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitsArguments {
+    /// A limit of every user of whom the users file says nothing else, such as 'tasks=1000'; may be given
+    /// more than once [default: those that 'pyroxene limits' shows]
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        env = "PYROXENE_LIMIT",
+        value_delimiter = ','
+    )]
+    pub(crate) limit: Vec<LimitChange>,
+    /// The same, of all users together
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        env = "PYROXENE_TOTAL_LIMIT",
+        value_delimiter = ','
+    )]
+    pub(crate) total_limit: Vec<LimitChange>,
 }
 
 /// How long topics keep what is appended to them.
@@ -67,6 +93,22 @@ pub(crate) struct TopicsArguments {
     /// How much of what is appended to them topics keep, each: a number of bytes, or of KiB, MiB, GiB
     #[arg(long, value_name = "SIZE", env = "PYROXENE_TOPIC_RETENTION_BYTES", default_value = "1GiB", value_parser = size)]
     pub(crate) topic_retention_bytes: u64,
+}
+
+impl LimitsArguments {
+    /// The flags that say the same.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let of = |flag: &str, changes: &[LimitChange]| {
+            let changes = changes.iter().map(ToString::to_string);
+            let flags = changes.flat_map(|change| [flag.to_owned(), change]);
+            flags.collect::<Vec<_>>()
+        };
+        [
+            of("--limit", &self.limit),
+            of("--total-limit", &self.total_limit),
+        ]
+        .concat()
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -114,7 +156,9 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         })
         .ticket_life(arguments.users.ticket_life)
         .store(arguments.store.url()?)
-        .task_retention(arguments.store.task_retention);
+        .task_retention(arguments.store.task_retention)
+        .user_limits(arguments.limits.limit.iter().copied().collect())
+        .total_limits(arguments.limits.total_limit.iter().copied().collect());
     if arguments.store.store_must_exist {
         config = config.store_must_exist();
     }

@@ -68,7 +68,8 @@ pub(crate) struct Options {
     /// Two submissions of one user with the same key are one task
     #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
     pub(crate) key: Option<String>,
-    /// Tasks of greater priority go first
+    /// Of a user's tasks those of greater priority go first; above 1000, which admins may ask for, they go
+    /// before those of all others
     #[arg(
         long,
         value_name = "N",
@@ -90,6 +91,9 @@ pub(crate) struct Options {
     /// minute or to TIME if that is longer
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
     pub(crate) backoff: Duration,
+    /// How long an attempt may take; one that takes longer is ended, and counts [default: 1h]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_RUN_LIMIT", value_parser = duration)]
+    pub(crate) run_limit: Option<Duration>,
     /// The one worker that may run it [default: any]
     #[arg(long, value_name = "NAME", env = "PYROXENE_SUBMIT_WORKER")]
     pub(crate) worker: Option<String>,
@@ -169,6 +173,9 @@ impl Options {
         if let Some(deadline) = self.deadline {
             task = task.deadline(deadline);
         }
+        if let Some(limit) = self.run_limit {
+            task = task.run_limit(limit);
+        }
         if let Some(worker) = &self.worker {
             task = task.worker(worker);
         }
@@ -209,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_given_reaches_the_task() {
         let words = "-5 --key k --priority -3 --delay 5s --deadline 1h --max-attempts 7 \
-                     --backoff 250ms --worker w2 --wait --timeout 1m";
+                     --backoff 250ms --run-limit 2h --worker w2 --wait --timeout 1m";
         let words: Vec<&str> = words.split_whitespace().collect();
         let arguments = parsed(&words).unwrap();
         assert_eq!(arguments.arguments, ["-5"]);
@@ -223,6 +230,7 @@ mod tests {
             .deadline(Duration::from_secs(3600))
             .max_attempts(7)
             .backoff(Duration::from_millis(250))
+            .run_limit(Duration::from_secs(7200))
             .worker("w2");
         assert_eq!(format!("{task:?}"), format!("{expected:?}"));
     }

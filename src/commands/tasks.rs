@@ -18,7 +18,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use pyroxene_client::{Client, TaskHandle};
-use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskState};
+use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
 use serde_json::json;
 use std::time::Duration;
 
@@ -80,10 +80,10 @@ struct List {
 ///
 /// --json prints {"id", "object", "method", "args", "state", "attempts": [{"number", "worker", "started",
 /// "ended", "outcome", "reason"}], "result", "error", "error_value", "submitted", "submitter", "due",
-/// "deadline", "ended", "priority", "max_attempts", "tries", "worker", "progress": {"fraction", "note"}}.
-/// Times are RFC 3339; "error" is a sentence, and "error_value" the object's own error. "tries" is how many
-/// attempts count against "max_attempts": those that no worker took do not. Of many attempts the first 10
-/// and the last 50 are kept.
+/// "deadline", "ended", "priority", "max_attempts", "tries", "run_limit_ms", "worker", "progress":
+/// {"fraction", "note"}}. Times are RFC 3339; "error" is a sentence, and "error_value" the object's own
+/// error. "tries" is how many attempts count against "max_attempts": those that no worker took do not. Of
+/// many attempts the first 10 and the last 50 are kept.
 #[derive(Debug, clap::Args)]
 struct Show {
     /// The task's id
@@ -138,6 +138,9 @@ struct Ids {
     client: ClientArguments,
 }
 
+/// A listing asks so often for the tasks that it looks for. A name server looks at 10,000 at a time.
+const MOST_PAGES: usize = 100;
+
 fn state_parser() -> impl TypedValueParser<Value = TaskState> {
     PossibleValuesParser::new(TaskState::ALL.map(TaskState::name))
         .try_map(|text| text.parse::<TaskState>())
@@ -176,9 +179,27 @@ impl List {
         }
     }
 
+    /// As many as are wanted, if there are; and where to go on, if there may be more.
+    async fn find(&self, client: &Client) -> Result<TaskPage, Failure> {
+        let mut filter = self.filter();
+        let mut found = TaskPage::default();
+        for _ in 0..MOST_PAGES {
+            let mut page = client.list_tasks(&filter).await?;
+            found.tasks.append(&mut page.tasks);
+            found.next = page.next;
+            let count = u32::try_from(found.tasks.len()).unwrap_or(u32::MAX);
+            if found.next.is_none() || count >= self.limit {
+                break;
+            }
+            filter.before.clone_from(&found.next);
+            filter.limit = self.limit - count;
+        }
+        Ok(found)
+    }
+
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client_for_tasks()?;
-        let tasks = client.list_tasks(&self.filter()).await?;
+        let TaskPage { tasks, next } = self.find(&client).await?;
         if self.client.json {
             let listed: Result<Vec<_>, _> = tasks.iter().map(Shown::listed).collect();
             return print_json(&listed?);
@@ -195,12 +216,8 @@ impl List {
             .map(|(task, id)| row(task, id, now_ms))
             .collect();
         print(&table(HEADINGS, &rows))?;
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        if let Some(last) = tasks.last().filter(|_| tasks.len() >= limit) {
-            note(&format!(
-                "there may be more; go on with --before {}",
-                last.id
-            ));
+        if let Some(next) = next {
+            note(&format!("there may be more; go on with --before {next}"));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ mod child;
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration},
     commands::{
-        nameserver,
+        nameserver::{self, LimitsArguments},
         worker::{self, ACCOUNTS_MUST_EXIST_VARIABLE, ACCOUNTS_VARIABLE},
     },
     daemon,
@@ -73,6 +73,8 @@ pub(crate) struct Arguments {
     users: UsersArguments,
     #[command(flatten)]
     store: StoreArguments,
+    #[command(flatten)]
+    limits: LimitsArguments,
     /// Whom the workers log in as
     #[command(flatten)]
     login: LoginArguments,
@@ -196,6 +198,7 @@ impl Cluster {
             flags.extend(["--listen".to_owned(), address.to_string()]);
             flags.extend(arguments.store.flags());
             flags.extend(users_flags(&arguments.users));
+            flags.extend(arguments.limits.flags());
             self.nameservers.push(Child::spawn(
                 "nameserver",
                 &flags,

@@ -9,7 +9,7 @@ use clap::{
     Subcommand,
     builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
 };
-use pyroxene_common::access::{Pattern, Patterns, Role};
+use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Role};
 use pyroxene_nameserver::users::{Token, User, Users};
 use serde::Serialize;
 use std::{
@@ -31,6 +31,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Add(Add),
+    Set(Set),
     List(List),
     Remove(Remove),
     Rotate(Rotate),
@@ -57,12 +58,42 @@ struct Add {
     /// or 'accounts.q*'; may be given more than once [default: *]
     #[arg(long, value_name = "PATTERN", env = "PYROXENE_USERS_ALLOW")]
     allow: Vec<Pattern>,
+    /// A limit, such as 'tasks=1000' or 'task_bytes=1GiB'; may be given more than once [default: those
+    /// that 'pyroxene limits' shows]
+    #[arg(
+        long,
+        value_name = "NAME=VALUE",
+        env = "PYROXENE_USERS_LIMIT",
+        value_delimiter = ','
+    )]
+    limit: Vec<LimitChange>,
+}
+
+/// Change the limits of a user
+///
+/// Name servers read them within a second, or on SIGHUP. 'pyroxene limits NAME' shows them.
+#[derive(Debug, clap::Args)]
+struct Set {
+    #[command(flatten)]
+    place: Place,
+    /// The name
+    name: String,
+    /// A limit, such as 'tasks=1000', 'task_bytes=1GiB', 'polls=unlimited' or 'tasks=default'; may be
+    /// given more than once
+    #[arg(
+        long,
+        required = true,
+        value_name = "NAME=VALUE",
+        env = "PYROXENE_USERS_LIMIT",
+        value_delimiter = ','
+    )]
+    limit: Vec<LimitChange>,
 }
 
 /// Show the users
 ///
-/// --json prints [{"name", "role", "allow": […], "issued", "revoked"}]: when the last token was made, and
-/// when the user was revoked, null if it is not.
+/// --json prints [{"name", "role", "allow": […], "limits": {…}, "issued", "revoked"}]: the limits that are
+/// not the defaults, when the last token was made, and when the user was revoked, null if it is not.
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
@@ -120,6 +151,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let now_ms = unix_ms(SystemTime::now())?;
     match arguments.verb {
         Verb::Add(add) => add.run(now_ms),
+        Verb::Set(Set { place, name, limit }) => Ok(Users::edit(&place.users, |users| {
+            users.limit(&name, &limit)
+        })?),
         Verb::List(list) => list.run(),
         Verb::Remove(Remove { place, name }) => Ok(Users::edit(&place.users, |users| {
             users.remove(&name, now_ms)
@@ -144,7 +178,9 @@ impl Add {
         };
         let (name, role) = (self.name, self.role);
         let token = Users::edit_or_create(&self.place.users, |users| {
-            users.add(&name, role, allow, now_ms)
+            let token = users.add(&name, role, allow, now_ms)?;
+            users.limit(&name, &self.limit)?;
+            Ok(token)
         })?;
         if !is_narrow && let Some(verb) = verb_of(role) {
             let note = format!("{name} may {verb} every object; --allow PATTERN narrows that");
@@ -180,6 +216,7 @@ struct Shown<'a> {
     name: &'a str,
     role: Role,
     allow: &'a Patterns,
+    limits: &'a LimitOverrides,
     issued: String,
     revoked: Option<String>,
 }
@@ -192,7 +229,7 @@ impl List {
             return print_json(&shown);
         }
         let rows: Vec<_> = users.iter().map(|(name, user)| row(name, user)).collect();
-        print(&table(["NAME", "ROLE", "ALLOW", "STATE"], &rows))
+        print(&table(["NAME", "ROLE", "ALLOW", "LIMITS", "STATE"], &rows))
     }
 }
 
@@ -202,13 +239,18 @@ fn shown<'a>(name: &'a str, user: &'a User) -> Shown<'a> {
         name,
         role: user.role(),
         allow: user.allow(),
+        limits: user.limits(),
         issued: rfc3339(user.issued_ms()),
         revoked: revoked_ms.map(rfc3339),
     }
 }
 
-fn row(name: &str, user: &User) -> [String; 4] {
+fn row(name: &str, user: &User) -> [String; 5] {
     let allow: Vec<_> = user.allow().iter().map(Pattern::to_string).collect();
+    let limits = user.limits().iter();
+    let limits: Vec<_> = limits
+        .map(|(limit, value)| format!("{limit}={}", limit.shown(value)))
+        .collect();
     let state = if user.is_active() {
         "active"
     } else {
@@ -218,6 +260,7 @@ fn row(name: &str, user: &User) -> [String; 4] {
         name.to_owned(),
         user.role().to_string(),
         allow.join(" "),
+        limits.join(" "),
         state.to_owned(),
     ]
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::ClientArguments,
+    commands::limits::shown,
     failure::Failure,
     nameservers::{ask, nobody_answered},
     output::{print, print_json},
@@ -12,12 +13,14 @@ use pyroxene_common::{
     interfaces::access::WhoAmI,
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Tell whom the broker takes you for
 ///
 /// --json prints an array with one entry per name server that answers:
-/// {"nameserver", "authentication", "user", "role", "allow": […], "address"}. user, role and allow are null
-/// where nobody is asked. Exit code 3 if none answers, 4 if none lets you in.
+/// {"nameserver", "authentication", "user", "role", "allow": […], "address", "limits": {"tasks", …}}. user,
+/// role and allow are null where nobody is asked, and limits where there is none. 'pyroxene limits' shows
+/// what of them is in use. Exit code 3 if none answers, 4 if none lets you in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -32,6 +35,7 @@ struct Entry<'a> {
     role: Option<Role>,
     allow: Option<&'a pyroxene_common::access::Patterns>,
     address: &'a str,
+    limits: BTreeMap<&'static str, Option<u64>>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -56,7 +60,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let lines: Vec<_> = known
         .iter()
-        .map(|(at, who)| format!("{at}: {}", clean::line(&sentence(who))))
+        .map(|(at, who)| {
+            let (sentence, limits) = (sentence(who), limits(who));
+            format!("{at}: {}\n  limits: {limits}", clean::line(&sentence))
+        })
         .collect();
     print(&lines.join("\n"))
 }
@@ -70,7 +77,18 @@ fn entry<'a>(nameserver: &str, who: &'a WhoAmI) -> Entry<'a> {
         role: identity.map(|identity| identity.role),
         allow: identity.map(|identity| &identity.allow),
         address: &who.address,
+        limits: who
+            .limits
+            .iter()
+            .map(|(limit, value)| (limit.name(), *value))
+            .collect(),
     }
+}
+
+fn limits(who: &WhoAmI) -> String {
+    let limits = who.limits.iter();
+    let limits = limits.map(|(limit, value)| format!("{limit} {}", shown(*limit, *value)));
+    limits.collect::<Vec<_>>().join(", ")
 }
 
 fn sentence(who: &WhoAmI) -> String {

@@ -48,6 +48,7 @@ fn heals(error: &DirectoryError) -> bool {
         DirectoryError::NameTaken { .. }
         | DirectoryError::ObjectTaken { .. }
         | DirectoryError::Full { .. }
+        | DirectoryError::Limited { .. }
         | DirectoryError::Unavailable { .. }
         | DirectoryError::UnknownSession => true,
         DirectoryError::Denied { .. }

@@ -211,7 +211,9 @@ impl Login {
                 Ok(Err(AccessError::Off))
             }
             AccessResponse::LoginByCertificate(answer) => Ok(answer),
-            AccessResponse::Whoami(_) | AccessResponse::Revocations(_) => Ok(Err(AccessError::Off)),
+            AccessResponse::Whoami(_)
+            | AccessResponse::Limits(_)
+            | AccessResponse::Revocations(_) => Ok(Err(AccessError::Off)),
         }
     }
 

@@ -51,6 +51,7 @@ impl NoAnswer {
             TasksError::Unknown { .. } | TasksError::Broken { .. } => Self::Elsewhere(error.into()),
             TasksError::KeyTaken { .. }
             | TasksError::Denied { .. }
+            | TasksError::Limited { .. }
             | TasksError::Invalid { .. } => Self::Final(error.into()),
         }
     }

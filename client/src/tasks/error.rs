@@ -54,10 +54,10 @@ pub enum TaskError {
         /// Who did not answer, and why.
         sentence: String,
     },
-    /// The caller may not do this.
+    /// The caller may not do this, or it would go beyond a limit.
     #[error("{sentence}")]
     Refused {
-        /// Who may not do what.
+        /// Who may not do what, or which limit it is.
         sentence: String,
     },
     /// What was asked makes no sense, is too large, or has a key that another task has.
@@ -119,7 +119,7 @@ impl From<TasksError> for TaskError {
                 sentence,
                 sent: false,
             },
-            TasksError::Denied { .. } => Self::Refused { sentence },
+            TasksError::Denied { .. } | TasksError::Limited { .. } => Self::Refused { sentence },
             TasksError::Invalid { .. } | TasksError::KeyTaken { .. } => Self::Invalid { sentence },
         }
     }

@@ -47,6 +47,7 @@ impl NewTask {
                 deadline_ms: None,
                 max_attempts: DEFAULT_MAX_ATTEMPTS,
                 backoff_ms: DEFAULT_BACKOFF_MS,
+                run_limit_ms: None,
                 worker: None,
             },
             arguments: Arguments::Values(BTreeMap::new()),
@@ -95,7 +96,8 @@ impl NewTask {
         self
     }
 
-    /// Greater goes first. The default is 0.
+    /// Of one submitter's tasks, the greater goes first. The default is 0. Above 1,000 it goes before the
+    /// tasks of all others, which only admins and workers may ask for.
     #[must_use]
     pub fn priority(mut self, priority: i32) -> Self {
         self.submission.priority = priority;
@@ -123,11 +125,18 @@ impl NewTask {
         self
     }
 
-    /// The pause before the second attempt; each further one is twice as long. The default is 500
-    /// milliseconds.
+    /// The pause before the second attempt, at least 100 milliseconds; each further one is twice as
+    /// long. The default is 500 milliseconds.
     #[must_use]
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.submission.backoff_ms = milliseconds(backoff);
+        self
+    }
+
+    /// How long an attempt may take. The default is an hour. One that takes longer is ended, and counts.
+    #[must_use]
+    pub fn run_limit(mut self, limit: Duration) -> Self {
+        self.submission.run_limit_ms = Some(milliseconds(limit));
         self
     }
 
@@ -188,6 +197,7 @@ mod tests {
             .deadline(Duration::from_secs(2))
             .max_attempts(7)
             .backoff(Duration::from_millis(3))
+            .run_limit(Duration::from_secs(4))
             .worker("w1")
             .into_submission()
             .unwrap();
@@ -201,6 +211,7 @@ mod tests {
             deadline_ms: Some(2000),
             max_attempts: 7,
             backoff_ms: 3,
+            run_limit_ms: Some(4000),
             worker: Some("w1".into()),
         };
         assert_eq!(submission, expected);

@@ -180,7 +180,7 @@ async fn tasks_are_listed_and_counted() {
         limit: 10,
         ..TaskFilter::default()
     };
-    let listed = client.list_tasks(&filter).await.unwrap();
+    let listed = client.list_tasks(&filter).await.unwrap().tasks;
     assert_eq!(listed.len(), 1);
     assert_eq!(&listed[0].id, handle.id());
     let counts = client.count_tasks().await.unwrap();

@@ -1,7 +1,7 @@
 //! Who somebody is, and the tickets that prove it: the object that every name server hosts under
 //! the name [`OBJECT`]. It is the one object that strangers may call.
 
-use crate::access::{Identity, PublicKey, Revocation, Ticket};
+use crate::access::{Identity, Limit, PublicKey, Revocation, Ticket};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,6 +23,10 @@ crate::interface! {
         /// Whom this name server takes the caller for.
         #[repeatable]
         async fn whoami() -> WhoAmI;
+        /// The limits of a user, and what of them is in use. Without a name, the caller's own; those
+        /// of others are for admins.
+        #[repeatable]
+        async fn limits(user: Option<String>) -> Result<LimitsReport, AccessError>;
         /// Whose tickets are void, as soon as that differs from what was said in `version`, or after
         /// `wait_ms` milliseconds. For workers.
         #[repeatable]
@@ -66,6 +70,34 @@ pub struct WhoAmI {
     pub identity: Option<Identity>,
     /// The address that the caller comes from.
     pub address: String,
+    /// The caller's limits: each with its value, which is null if there is none.
+    pub limits: Vec<(Limit, Option<u64>)>,
+}
+
+/// The limits of a user, and what of them is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsReport {
+    /// The user; null where nobody is asked.
+    pub user: Option<String>,
+    /// Each limit.
+    pub limits: Vec<LimitInUse>,
+}
+
+/// A limit of a user, and what of it is in use: of tasks and their bytes, over all name servers of the
+/// store; of everything else at the name server that answers. Numbers are null where there is no limit, or
+/// nothing is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitInUse {
+    /// Which one.
+    pub limit: Limit,
+    /// Its value for the user.
+    pub value: Option<u64>,
+    /// What the user has of it.
+    pub used: Option<u64>,
+    /// Its value for all users together.
+    pub total: Option<u64>,
+    /// What all users together have of it; null unless an admin asks, or nobody is asked who they are.
+    pub total_used: Option<u64>,
 }
 
 /// Whose tickets are void.
@@ -110,6 +142,21 @@ pub enum AccessError {
     /// The caller may not ask this.
     #[error("only workers may ask this")]
     Denied,
+    /// The caller asked for the limits of somebody else.
+    #[error("only admins may ask for the limits of others")]
+    NotAdmin,
+    /// There is no such user.
+    #[error("there is no user '{name}'")]
+    UnknownUser {
+        /// The name.
+        name: String,
+    },
+    /// The store cannot be reached now.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    /// It would go beyond a limit of the caller's.
+    #[error("{0}")]
+    Limited(String),
     /// The name server cannot sign a ticket.
     #[error("the name server cannot make a ticket: {0}")]
     Broken(String),

@@ -153,6 +153,12 @@ pub enum ChatError {
         /// Why.
         sentence: String,
     },
+    /// Too much was said in a short time. It works a little later.
+    #[error("{sentence}")]
+    Limited {
+        /// Which limit, whose, and what it is.
+        sentence: String,
+    },
     /// Where messages are kept refuses. Somebody has to look after it.
     #[error("messages cannot be kept or read: {sentence}")]
     Broken {

@@ -343,6 +343,12 @@ pub enum DirectoryError {
         /// What there is too much of.
         what: String,
     },
+    /// It would go beyond a limit of the caller's, or of all users together.
+    #[error("{sentence}")]
+    Limited {
+        /// Which limit, whose, and what it is.
+        sentence: String,
+    },
     /// The caller may not do this.
     #[error("{sentence}")]
     Denied {

@@ -2,7 +2,10 @@
 //! server with a store hosts under the name [`OBJECT`].
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use std::{fmt, str::FromStr};
 
 /// The name of the tasks object on a name server.
@@ -13,10 +16,10 @@ crate::interface! {
     #[name = "pyroxene.Tasks"]
     #[version = 1]
     pub trait Tasks in tasks {
-        /// Takes tasks in, all or none, and answers their ids in the same order. They are on disk
+        /// Takes up to 10,000 tasks in, all or none, and answers their ids in the same order. They are on disk
         /// then. A submission whose key the caller has used before answers the task of that time.
         #[repeatable]
-        async fn submit(tasks: Vec<Submission>) -> Result<Vec<TaskId>, TasksError>;
+        async fn submit(tasks: Submissions) -> Result<Vec<TaskId>, TasksError>;
         /// How a task is, as soon as that differs from `seen` (the version in an earlier answer), or
         /// after `wait_ms` milliseconds. A task that has ended is answered at once.
         #[repeatable]
@@ -26,7 +29,7 @@ crate::interface! {
         async fn show(id: TaskId) -> Result<Task, TasksError>;
         /// Tasks that a filter lets through, the newest first; without arguments and results.
         #[repeatable]
-        async fn list(filter: TaskFilter) -> Result<Vec<Task>, TasksError>;
+        async fn list(filter: TaskFilter) -> Result<TaskPage, TasksError>;
         /// Calls a task off, also while it runs. Answers its state, which is another one than
         /// `cancelled` if it had ended already.
         #[repeatable]
@@ -57,6 +60,42 @@ impl fmt::Display for TaskId {
     }
 }
 
+/// So many tasks can be submitted at once, whatever the limits of the submitter.
+pub const MOST_AT_ONCE: usize = 10_000;
+
+/// Calls to be made some time: up to [`MOST_AT_ONCE`]. More of them are not even read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Submissions(pub Vec<Submission>);
+
+impl<'de> Deserialize<'de> for Submissions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ReadSubmissions)
+    }
+}
+
+struct ReadSubmissions;
+
+impl<'de> Visitor<'de> for ReadSubmissions {
+    type Value = Submissions;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "up to {MOST_AT_ONCE} tasks")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Submissions, A::Error> {
+        let mut tasks = Vec::new();
+        while let Some(task) = sequence.next_element()? {
+            if tasks.len() == MOST_AT_ONCE {
+                let sentence = format!("more than {MOST_AT_ONCE} tasks were submitted at once");
+                return Err(A::Error::custom(sentence));
+            }
+            tasks.push(task);
+        }
+        Ok(Submissions(tasks))
+    }
+}
+
 /// A call to be made some time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submission {
@@ -69,7 +108,8 @@ pub struct Submission {
     /// Two submissions of one caller with the same key are one task. A client makes one up for each
     /// submission, so that it can repeat it when an answer is lost.
     pub key: String,
-    /// Greater goes first. The default is 0.
+    /// Of one submitter's tasks, the one with the greater priority goes first. What is above 1,000 goes
+    /// before the tasks of all others; only admins and workers may ask for that. The default is 0.
     pub priority: i32,
     /// How long to wait before the task may be begun, in milliseconds.
     pub delay_ms: u64,
@@ -81,12 +121,17 @@ pub struct Submission {
     /// The pause before the second attempt in milliseconds, at least 100; each further one is twice as
     /// long, up to a minute.
     pub backoff_ms: u64,
+    /// How long an attempt may take, in milliseconds; an hour, if it does not say.
+    pub run_limit_ms: Option<u64>,
     /// The one worker that may run it, by name; any, if there is none.
     pub worker: Option<String>,
 }
 
 /// How often a task may be begun unless it says otherwise.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
+
+/// How long an attempt may take unless a task says otherwise, in milliseconds: an hour.
+pub const DEFAULT_RUN_LIMIT_MS: u64 = 60 * 60 * 1000;
 
 /// How often a task may be begun at most.
 pub const MOST_ATTEMPTS: u32 = 1000;
@@ -231,6 +276,8 @@ pub struct Task {
     pub max_attempts: u32,
     /// How many of its attempts count against that: those that no worker took do not.
     pub tries: u32,
+    /// How long an attempt may take.
+    pub run_limit_ms: u64,
     /// The first 10 and the last 50 of its attempts in order; in a list, the last one.
     pub attempts: Vec<Attempt>,
     /// How far the method says that it is.
@@ -295,6 +342,16 @@ pub struct TaskFilter {
     pub limit: u32,
 }
 
+/// Tasks that a filter lets through.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskPage {
+    /// The tasks, the newest first.
+    pub tasks: Vec<Task>,
+    /// Where to go on, as `before` of the next question: there may be more. One answer looks at a
+    /// bounded number of tasks, and so may have fewer than were asked for, or none.
+    pub next: Option<TaskId>,
+}
+
 /// Why the tasks object refused something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum TasksError {
@@ -321,6 +378,12 @@ pub enum TasksError {
     #[error("{sentence}")]
     Denied {
         /// Who may not do what.
+        sentence: String,
+    },
+    /// It would go beyond a limit of the caller's, or of all users together.
+    #[error("{sentence}")]
+    Limited {
+        /// Which limit, whose, and what it is.
         sentence: String,
     },
     /// Something in the request makes no sense.

@@ -61,6 +61,9 @@ pub struct NewEntry {
     /// Two entries of a topic with the same key are one. A client makes one up for each entry, so
     /// that it can repeat an append when its answer is lost. Keys are remembered for a day at least.
     pub key: String,
+    /// The user on whose behalf it is added, if that is not the caller: then it counts against the limits
+    /// `chat_messages` and `chat_bytes` of that user. It is empty for somebody whom nobody asked.
+    pub author: Option<String>,
 }
 
 /// A part of a topic.
@@ -123,6 +126,13 @@ pub enum TopicsError {
     #[error("{sentence}")]
     Invalid {
         /// What, and why.
+        sentence: String,
+    },
+    /// It would go beyond a limit of the caller's, or of the user on whose behalf it calls. Rates allow
+    /// it a little later.
+    #[error("{sentence}")]
+    Limited {
+        /// Which limit, whose, and what it is.
         sentence: String,
     },
     /// The store is broken, full, or read-only: somebody has to look after it.

@@ -3,7 +3,7 @@
 use super::*;
 
 fn authority() -> Authority {
-    Authority::new(None, Duration::from_secs(60)).unwrap()
+    Authority::new(None, Duration::from_secs(60), Arc::default()).unwrap()
 }
 
 #[test]

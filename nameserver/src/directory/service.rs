@@ -5,10 +5,13 @@ mod shared_names;
 mod watchers;
 
 use super::{Directory, Listing, Selection, names::check_name};
-use crate::store::{StaticName, Store, StoreError};
+use crate::{
+    limits::Limiter,
+    store::{StaticName, Store, StoreError},
+};
 pub(crate) use exclusive::{Answer, Arbiter, Claim};
 use pyroxene_common::{
-    access::{Identity, Role, denials},
+    access::{Identity, Limit, Role, denials},
     interfaces::directory::{
         Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Registration,
         SessionId, State, Status, Watched, WorkerEntry, directory,
@@ -45,6 +48,8 @@ pub struct DirectoryService {
     shared: Arc<Mutex<Shared>>,
     /// The static names that it has in common with other name servers.
     names: Option<SharedNames>,
+    /// What callers may take.
+    limiter: Arc<Limiter>,
     /// There may be exclusive names of which something is to be said to who gives them away.
     unsettled: Arc<Notify>,
 }
@@ -75,8 +80,15 @@ impl DirectoryService {
                 watchers,
             })),
             names: None,
+            limiter: Arc::default(),
             unsettled: Arc::default(),
         }
+    }
+
+    /// With these limits for its callers.
+    pub(crate) fn limiter(mut self, limiter: Arc<Limiter>) -> Self {
+        self.limiter = limiter;
+        self
     }
 
     /// Keeps static names in the store, and takes over those that are there.
@@ -233,6 +245,14 @@ impl directory::Directory for DirectoryService {
             return Ok(self.lock().directory.snapshot(&object, Instant::now()));
         };
         let answer_at = self.answer_at(wait_ms, &context);
+        let caller = scope::current().caller;
+        let held = self
+            .limiter
+            .hold(caller.identity.as_deref(), Limit::Watches);
+        let _held = held.map_err(|exceeded| DirectoryError::Limited {
+            sentence: exceeded.to_string(),
+        })?;
+        drop(caller);
         let seat = Seat::take(&self, &object)?;
         loop {
             // Before looking, so that no change falls between looking and waiting.

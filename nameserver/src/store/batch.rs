@@ -8,7 +8,7 @@ use super::{
     exclusive_names::{self, Leave},
     leases,
     model::{
-        Cancelled, Claim, Claimed, Fence, Finish, Finished, LeaseLost, NameClaim, NameClaimed,
+        Cancelled, Claim, ClaimedLane, Fence, Finish, Finished, LeaseLost, NameClaim, NameClaimed,
         NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started, Swept, TaskId,
     },
     revocations,
@@ -17,6 +17,7 @@ use super::{
     tasks::{
         claim, control, finish, purge, submit,
         sweep::{self, Sweep},
+        usage,
     },
     topics,
     transaction::Transaction,
@@ -116,7 +117,7 @@ macro_rules! operations {
                 $(if !self.$field.inputs.is_empty() {
                     self.$field.outputs = $run(transaction, &self.$field.inputs).await?;
                 })*
-                Ok(())
+                usage::write(transaction).await
             }
 
             /// Tells every caller.
@@ -144,14 +145,14 @@ operations! {
     /// Cancellations.
     Cancel cancel: TaskId => Cancelled, control::cancel, Lane::Other, true;
     /// Retries by hand.
-    Retry retry: TaskId => Retried, control::retry, Lane::Other, true;
+    Retry retry: control::Retry => Retried, control::retry, Lane::Other, true;
     /// Leases that go on, before it is looked which do not. If it is forgotten, the lease ends sooner.
     Renew renew: Fence => bool, leases::renew, Lane::Lease, false;
     /// Delays, deadlines, and owners that are gone. If it is forgotten, it is done again.
     Sweep sweep: Sweep => Swept, sweep::sweep, Lane::Claim, false;
     /// Claims. If one is forgotten, the task is queued, and the end of the forgotten attempt does
     /// not count.
-    Claim claim: Claim => Result<Vec<Claimed>, LeaseLost>, claim::claim, Lane::Claim, false;
+    Claim claim: Claim => Result<Vec<ClaimedLane>, LeaseLost>, claim::claim, Lane::Claim, false;
     /// Old tasks to forget.
     Purge purge: i64 => u64, purge::purge, Lane::Other, false;
     /// Leases wanted.

@@ -3,7 +3,7 @@
 use super::sql::{Connection, SqlResult};
 
 /// What has to be found nowhere: a sentence, and how to count the cases.
-const CONTRADICTIONS: [(&str, &str); 10] = [
+const CONTRADICTIONS: [(&str, &str); 12] = [
     (
         "tasks without arguments",
         "SELECT count(*) FROM tasks t WHERE arguments IS NULL AND NOT EXISTS \
@@ -48,6 +48,22 @@ const CONTRADICTIONS: [(&str, &str); 10] = [
         "exclusive names with two holders or fences",
         "SELECT count(*) FROM (SELECT name FROM exclusive_names GROUP BY name \
          HAVING min(holder) <> max(holder) OR min(fence) <> max(fence)) AS torn",
+    ),
+    (
+        "submitters whose tasks are not as many or as large as is said",
+        "SELECT count(*) FROM (SELECT submitter FROM \
+         (SELECT submitter, tasks, bytes FROM task_usage WHERE submitter <> '*' \
+         UNION ALL SELECT submitter, CASE WHEN state < 3 THEN -1 ELSE 0 END, \
+         -(300 + coalesce(length(arguments), 0) + coalesce(length(result), 0) \
+         + coalesce((SELECT sum(length(body)) FROM bodies b WHERE b.task = t.id), 0)) \
+         FROM tasks t) AS summed GROUP BY submitter \
+         HAVING sum(tasks) <> 0 OR sum(bytes) <> 0) AS torn",
+    ),
+    (
+        "sums of the tasks of all submitters that are not those of each",
+        "SELECT count(*) FROM (SELECT coalesce(sum(CASE WHEN submitter = '*' THEN tasks ELSE -tasks END), 0) AS tasks, \
+         coalesce(sum(CASE WHEN submitter = '*' THEN bytes ELSE -bytes END), 0) AS bytes \
+         FROM task_usage) AS summed WHERE tasks <> 0 OR bytes <> 0",
     ),
 ];
 

@@ -3,9 +3,10 @@
 mod task;
 
 pub use task::{
-    Attempt, Cancelled, Claim, Claimed, Counts, Ending, Finish, Finished, LeaseLost, NewTask,
-    Outcome, Progress, Retried, Running, Settlement, Started, Submission, Submitted, Swept, Task,
-    TaskFilter, TaskId, TaskState,
+    Allowance, Attempt, Cancelled, Claim, ClaimLane, Claimed, ClaimedLane, Counts, Ending,
+    FIRST_ATTEMPTS, Finish, Finished, LAST_ATTEMPTS, LeaseLost, NewTask, Outcome, Progress, Quota,
+    Retried, Running, Settlement, Started, Submission, Submitted, Swept, Task, TaskFilter, TaskId,
+    TaskPage, TaskState, URGENT, Usage,
 };
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@
 use super::{error::StoreError, sql::Connection};
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -25,6 +25,10 @@ const MIGRATIONS: [(&str, &str); 5] = [
     (
         include_str!("schema/sqlite_5.sql"),
         include_str!("schema/postgres_5.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_6.sql"),
+        include_str!("schema/postgres_6.sql"),
     ),
 ];
 

@@ -254,8 +254,10 @@ mod tests {
         let reason = "nobody is there".to_owned();
         let refused = Ending::Refused { reason };
         let pauses = (1..=12).map(|attempt| {
+            // Each refusal has allowed one more.
             let tries = Tries {
                 backoff: 0,
+                allowed: attempt + 2,
                 ..tries(attempt)
             };
             after_attempt(tries, &refused, NOW, 1.0).due - NOW

@@ -12,6 +12,7 @@ pub(super) mod purge;
 pub(super) mod query;
 pub(super) mod submit;
 pub(super) mod sweep;
+pub(super) mod usage;
 
 /// Larger arguments and results are kept apart from the task.
 pub(super) const LARGEST_INLINE: usize = 512;

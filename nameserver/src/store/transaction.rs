@@ -3,6 +3,7 @@
 use super::{
     model::{Settlement, TaskId, UnixMillis},
     sql::Connection,
+    tasks::usage::Changes,
     timekeeper::{Timekeeper, step_watch::Reading},
 };
 use std::collections::BTreeSet;
@@ -15,17 +16,29 @@ pub(super) struct Transaction<'c> {
     /// How that was read.
     pub(super) reading: Reading,
     pub(super) time: &'c Timekeeper,
+    /// Where it writes what tasks its submitters have: nobody else writes there at the same time, or
+    /// seldom.
+    pub(super) shard: i64,
+    /// What it changed of that.
+    pub(super) usage: Changes,
     /// What others are told once it is committed.
     pub(super) effects: Effects,
 }
 
 impl<'c> Transaction<'c> {
-    pub(super) fn new(sql: Connection<'c>, time: &'c Timekeeper, reading: Reading) -> Self {
+    pub(super) fn new(
+        sql: Connection<'c>,
+        time: &'c Timekeeper,
+        reading: Reading,
+        shard: i64,
+    ) -> Self {
         Self {
             sql,
             now: reading.shown,
             reading,
             time,
+            shard,
+            usage: Changes::default(),
             effects: Effects::default(),
         }
     }

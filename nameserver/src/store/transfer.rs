@@ -13,7 +13,10 @@ pub(super) use record::{Record, TaskRecord};
 
 use super::{
     sql::{Connection, SqlResult, Value},
-    tasks::{ARGUMENTS, LARGEST_INLINE, RESULT},
+    tasks::{
+        ARGUMENTS, LARGEST_INLINE, RESULT,
+        usage::{TASK_BYTES, size},
+    },
     transaction::Transaction,
 };
 use record::{AttemptRecord, TopicRecord};
@@ -41,8 +44,8 @@ pub(super) async fn import(
     transaction: &mut Transaction<'_>,
     records: &[Record],
 ) -> SqlResult<Vec<()>> {
-    let sql = &mut transaction.sql;
     for record in records {
+        let sql = &mut transaction.sql;
         match record {
             Record::Store { .. } => {
                 let statement = "INSERT INTO counters (name, value) VALUES ($1, 1) \
@@ -60,7 +63,7 @@ pub(super) async fn import(
                 let values = [name.as_str().into(), (*value).into()];
                 sql.execute(statement, &values).await?;
             }
-            Record::Task(task) => import_task(sql, task).await?,
+            Record::Task(task) => import_task(transaction, task).await?,
             Record::Attempt(attempt) => import_attempt(sql, attempt).await?,
             Record::StaticName {
                 name,
@@ -125,7 +128,8 @@ pub(super) async fn import(
     Ok(vec![(); records.len()])
 }
 
-async fn import_task(sql: &mut Connection<'_>, task: &TaskRecord) -> SqlResult<()> {
+async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> SqlResult<()> {
+    let sql = &mut transaction.sql;
     let inline = |body: &Option<record::Body>| {
         let body = body.as_ref().map(|body| body.0.clone());
         body.filter(|body| body.len() <= LARGEST_INLINE)
@@ -134,10 +138,10 @@ async fn import_task(sql: &mut Connection<'_>, task: &TaskRecord) -> SqlResult<(
     let statement = "INSERT INTO tasks (id, object, method, submitter, idempotency_key, priority, \
          state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, owner, \
          worker, outcome, submitted, started, ended, fraction, note, error, arguments, result, \
-         pinned, retried) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22, $23, $24, $25, $26, $27) ON CONFLICT (id) DO NOTHING";
+         pinned, retried, run_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) ON CONFLICT (id) DO NOTHING";
     let id = task.id()?;
-    let values: [Value<'_>; 27] = [
+    let values: [Value<'_>; 28] = [
         id.as_bytes().into(),
         task.object.as_str().into(),
         task.method.as_str().into(),
@@ -165,8 +169,18 @@ async fn import_task(sql: &mut Connection<'_>, task: &TaskRecord) -> SqlResult<(
         result.as_deref().into(),
         task.pinned.as_str().into(),
         task.retried.into(),
+        task.run_limit.into(),
     ];
-    sql.execute(statement, &values).await?;
+    if sql.execute(statement, &values).await? == 0 {
+        // It is there, with all that belongs to it: they are written together.
+        return Ok(());
+    }
+    let open = i64::from(!task.state.is_final());
+    let bytes =
+        [&task.arguments, &task.result].map(|body| body.as_ref().map_or(0, |body| size(&body.0)));
+    let bytes = TASK_BYTES + bytes.iter().sum::<i64>();
+    transaction.usage.add(&task.submitter, open, bytes);
+    let sql = &mut transaction.sql;
     for (kind, body) in [(ARGUMENTS, &task.arguments), (RESULT, &task.result)] {
         let body = body.as_ref().map(|body| body.0.as_slice());
         let Some(body) = body.filter(|body| body.len() > LARGEST_INLINE) else {

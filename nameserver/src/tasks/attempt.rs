@@ -18,10 +18,6 @@ use std::{
 use tarpc::context;
 use tokio::{sync::OnceCell, time::Instant};
 
-/// A call without a deadline has this one: a connection that is lost or a worker that is frozen is
-/// found out in seconds, whatever the deadline.
-const NO_DEADLINE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
 /// How long the first call of an object waits to hear who hosts it.
 const RESOLVE: Duration = Duration::from_secs(2);
 
@@ -57,10 +53,52 @@ pub(super) struct Taken {
 
 impl Taken {
     /// By when it has to be done, by this process's clock.
-    fn deadline(&self) -> Option<Instant> {
-        let left = self.task.deadline?.saturating_sub(self.task.started);
-        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
-        self.at.checked_add(left)
+    fn ends(&self) -> Ends {
+        let millis = |time: i64| Duration::from_millis(u64::try_from(time).unwrap_or(0));
+        let run_limit = millis(self.task.run_limit);
+        let late = self.task.deadline.map(|deadline| {
+            let left = millis(deadline.saturating_sub(self.task.started));
+            self.at + left.min(LONGEST_RUN)
+        });
+        let overrun = self.at + run_limit.min(LONGEST_RUN);
+        match late {
+            Some(late) if late <= overrun => Ends::Late(late),
+            _ => Ends::Overrun(overrun, run_limit),
+        }
+    }
+}
+
+/// No attempt takes longer, whatever its task says: ten years.
+const LONGEST_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// When an attempt ends, if it has not ended before.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    /// With the task's deadline.
+    Late(Instant),
+    /// When it has run for as long as an attempt may.
+    Overrun(Instant, Duration),
+}
+
+impl Ends {
+    fn at(self) -> Instant {
+        match self {
+            Self::Late(at) | Self::Overrun(at, _) => at,
+        }
+    }
+
+    fn ending(self) -> Ending {
+        match self {
+            Self::Late(_) => Ending::DeadlineExceeded,
+            Self::Overrun(_, limit) => Ending::Failed {
+                error: format!(
+                    "it ran for longer than its run limit of {}",
+                    humantime::format_duration(limit)
+                ),
+                value: None,
+                retry: true,
+            },
+        }
     }
 }
 
@@ -72,9 +110,9 @@ pub(super) async fn call(
     at: &At,
     listener: &Listener,
 ) -> Ending {
-    let deadline = taken.deadline();
-    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-        return Ending::DeadlineExceeded;
+    let ends = taken.ends();
+    if ends.at() <= Instant::now() {
+        return ends.ending();
     }
     let Ok(arguments) = String::from_utf8(std::mem::take(&mut taken.task.arguments)) else {
         return failed("the arguments are no text".to_owned());
@@ -87,9 +125,7 @@ pub(super) async fn call(
         Err(error) => return refused(&error),
     };
     let mut context = context::current();
-    context.deadline = deadline
-        .unwrap_or_else(|| Instant::now() + NO_DEADLINE)
-        .into_std();
+    context.deadline = ends.at().into_std();
     let request = InvokeRequest::Call {
         method: taken.task.method.clone(),
         arguments,
@@ -101,7 +137,7 @@ pub(super) async fn call(
     };
     match proxy.call_once(context, &request, once).await {
         Ok(answered) => judge_answer(answered.response),
-        Err(error) => judge_failure(&error, deadline.is_some()),
+        Err(error) => judge_failure(&error, ends),
     }
 }
 
@@ -151,10 +187,10 @@ fn judge_answer(response: InvokeResponse) -> Ending {
     }
 }
 
-fn judge_failure(error: &CallError, has_deadline: bool) -> Ending {
+fn judge_failure(error: &CallError, ends: Ends) -> Ending {
     match error {
-        CallError::DeadlineExceeded(_) if has_deadline => Ending::DeadlineExceeded,
-        CallError::MaybeRan(_) | CallError::DeadlineExceeded(_) => {
+        CallError::DeadlineExceeded(_) => ends.ending(),
+        CallError::MaybeRan(_) => {
             let reason = why(error);
             Ending::Lost { reason }
         }
@@ -171,6 +207,14 @@ mod tests {
     use pyroxene_client::{Attempt, Trail};
     use pyroxene_common::message::Refusal;
 
+    use crate::tasks::lane::tests::taken_of;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn late() -> Ends {
+        Ends::Late(Instant::now())
+    }
+
     fn trail(reason: &str) -> Box<Trail> {
         Box::new(Trail {
             reason: Some(reason.to_owned()),
@@ -181,14 +225,16 @@ mod tests {
     #[test]
     fn what_may_have_run_is_lost_and_what_did_not_is_refused() {
         let gone = CallError::MaybeRan(trail("gone"));
-        assert!(matches!(judge_failure(&gone, true), Ending::Lost { reason } if reason == "gone"));
+        assert!(
+            matches!(judge_failure(&gone, late()), Ending::Lost { reason } if reason == "gone")
+        );
         let nobody = CallError::Unavailable(trail("nobody"));
         assert!(matches!(
-            judge_failure(&nobody, true),
+            judge_failure(&nobody, late()),
             Ending::Refused { .. }
         ));
         let unknown = CallError::Refused(after_refusal(RefusalReason::Unauthenticated));
-        let ending = judge_failure(&unknown, true);
+        let ending = judge_failure(&unknown, late());
         assert!(matches!(ending, Ending::Refused { .. }), "{ending:?}");
     }
 
@@ -213,24 +259,36 @@ mod tests {
     #[test]
     fn what_is_denied_is_denied_for_good() {
         let denied = CallError::Refused(after_refusal(RefusalReason::Denied));
-        let ending = judge_failure(&denied, true);
+        let ending = judge_failure(&denied, late());
         assert!(matches!(ending, Ending::Denied { reason } if reason == "worker 'w1': no"));
     }
 
     #[test]
     fn what_fails_again_in_any_case_is_not_tried_again() {
         let panicked = CallError::Failed(trail("it panicked"));
-        let ending = judge_failure(&panicked, true);
+        let ending = judge_failure(&panicked, late());
         assert!(
             matches!(ending, Ending::Failed { error, retry: false, .. } if error == "it panicked")
         );
     }
 
     #[test]
-    fn a_deadline_is_the_tasks_own_or_a_sign_that_something_is_wrong() {
-        let late = CallError::DeadlineExceeded(trail("late"));
-        assert_eq!(judge_failure(&late, true), Ending::DeadlineExceeded);
-        assert!(matches!(judge_failure(&late, false), Ending::Lost { .. }));
+    fn what_ends_an_attempt_is_the_deadline_or_the_run_limit_whichever_comes_first() {
+        let mut taken = taken_of("ana", 0);
+        taken.task.run_limit = 3_600_000;
+        assert!(matches!(taken.ends(), Ends::Overrun(at, _) if at == taken.at + HOUR));
+        taken.task.deadline = Some(taken.task.started + 7_200_000);
+        assert!(matches!(taken.ends(), Ends::Overrun(..)));
+        taken.task.deadline = Some(taken.task.started + 3_600_000);
+        assert!(matches!(taken.ends(), Ends::Late(at) if at == taken.at + HOUR));
+        let error = CallError::DeadlineExceeded(trail("late"));
+        assert_eq!(judge_failure(&error, late()), Ending::DeadlineExceeded);
+        let ending = judge_failure(&error, Ends::Overrun(Instant::now(), HOUR));
+        let Ending::Failed { error, retry, .. } = ending else {
+            panic!("{ending:?}");
+        };
+        assert_eq!(error, "it ran for longer than its run limit of 1h");
+        assert!(retry);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::store::{self, StoreError};
 use pyroxene_common::interfaces::tasks::{
-    Attempt, Failure, MOST_ATTEMPTS, Outcome, Progress, Status, Submission, Task, TaskFilter,
-    TaskId, TaskState, TasksError,
+    Attempt, DEFAULT_RUN_LIMIT_MS, Failure, MOST_ATTEMPTS, Outcome, Progress, Status, Submission,
+    Task, TaskFilter, TaskId, TaskState, TasksError,
 };
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -50,6 +50,7 @@ pub(super) fn new_task(
         deadline_ms,
         max_attempts,
         backoff_ms,
+        run_limit_ms,
         worker,
     } = submission;
     if object.is_empty() || method.is_empty() {
@@ -94,6 +95,7 @@ pub(super) fn new_task(
         deadline: deadline_ms.map(millis),
         max_attempts,
         backoff: millis(backoff_ms),
+        run_limit: millis(run_limit_ms.unwrap_or(DEFAULT_RUN_LIMIT_MS)),
         worker,
     })
 }
@@ -235,6 +237,7 @@ pub(super) fn task(task: store::Task) -> Task {
         ended_ms: task.ended.map(millis),
         max_attempts: number(task.max_attempts),
         tries: number(task.tries),
+        run_limit_ms: millis(task.run_limit),
         attempts: task.attempts.into_iter().map(attempt).collect(),
         progress: progress(task.fraction, task.note),
         result,
@@ -314,6 +317,7 @@ mod tests {
             deadline_ms: Some(5),
             max_attempts: 3,
             backoff_ms: 0,
+            run_limit_ms: None,
             worker: None,
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     directory::DirectoryService,
-    store::{Claimed, Ending, Finish, Hint, LeaseLost, Running, StoreError},
+    store::{Claimed, ClaimedLane, Ending, Finish, Hint, LeaseLost, Running, StoreError},
 };
 use intake::CLAIM_PAUSE;
 use pyroxene_client::Client;
@@ -46,7 +46,7 @@ enum Event {
         ending: Ending,
     },
     Claimed(
-        Result<Result<Vec<Claimed>, LeaseLost>, StoreError>,
+        Result<Result<Vec<ClaimedLane>, LeaseLost>, StoreError>,
         Vec<(LaneKey, usize)>,
         Instant,
     ),
@@ -186,11 +186,11 @@ impl Dispatcher {
         }
         self.sent.drain().for_each(drop);
         for lane in self.lanes.values_mut() {
-            lane.waiting.clear();
-            lane.sent = 0;
+            lane.turns.clear();
             lane.more = true;
             lane.asked = 0;
             lane.emptied = false;
+            lane.held_back = false;
         }
         self.waiting = 0;
         self.doubtful = false;
@@ -268,9 +268,11 @@ impl Dispatcher {
             return;
         };
         if let Some(lane) = self.lanes.get_mut(&sent.lane) {
-            lane.sent = lane.sent.saturating_sub(1);
-            if matches!(ending, Ending::Succeeded { .. } | Ending::Failed { .. }) {
-                lane.pace.answered(took, Instant::now());
+            let now = Instant::now();
+            let is_answered = matches!(ending, Ending::Succeeded { .. } | Ending::Failed { .. });
+            lane.ended(&sent.submitter, is_answered.then_some(took), now);
+            if is_answered {
+                lane.pace.answered(took, now);
             }
         }
         let worker = sent.at.worker();

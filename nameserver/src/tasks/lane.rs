@@ -2,10 +2,16 @@
 
 use super::{
     attempt::{Stub, Taken},
+    turns::Turns,
     window::{Pace, Window},
 };
-use crate::directory::DirectoryService;
-use std::{collections::VecDeque, time::Duration};
+use crate::{
+    directory::DirectoryService,
+    limits::Limiter,
+    store::{ClaimLane, Running},
+};
+use pyroxene_common::access::Limit;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 /// The object, and the one worker, if there is only one.
@@ -21,10 +27,8 @@ const UNKNOWN_PLACES: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) stub: Stub,
-    /// Taken, and waiting for a place at a worker; the first one first.
-    pub(super) waiting: VecDeque<Taken>,
-    /// How many are at workers.
-    pub(super) sent: usize,
+    /// Taken, and waiting for a place at a worker; and how many of whose tasks are at workers.
+    pub(super) turns: Turns,
     pub(super) pace: Pace,
     /// Whether there may be more in the store.
     pub(super) more: bool,
@@ -33,6 +37,10 @@ pub(super) struct Lane {
     /// Whether it had no more when it was last asked. What has been queued since is little, and the
     /// next claim takes it.
     pub(super) emptied: bool,
+    /// Whether it had more of submitters who had as many here as they may.
+    pub(super) held_back: bool,
+    /// Who had the last turn.
+    last: String,
     places: u32,
     places_from: Option<Instant>,
     used: Instant,
@@ -42,12 +50,13 @@ impl Lane {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             stub: Stub::default(),
-            waiting: VecDeque::new(),
-            sent: 0,
+            turns: Turns::default(),
             pace: Pace::default(),
             more: true,
             asked: 0,
             emptied: false,
+            held_back: false,
+            last: String::new(),
             places: 0,
             places_from: None,
             used: now,
@@ -69,6 +78,11 @@ impl Lane {
         self.pace.window(self.places)
     }
 
+    /// How many are here: at workers, or waiting for a place.
+    pub(super) fn here(&self) -> usize {
+        self.turns.sent() + self.turns.waiting()
+    }
+
     /// How many more to ask the store for: none, while there are enough for a while. If only a few have
     /// been queued, they are fetched soon, and half of the room is left for new tasks: otherwise more
     /// and more would be queued behind them.
@@ -78,11 +92,48 @@ impl Lane {
         } else {
             (window.waiting, 1)
         };
-        if !self.more || 2 * self.waiting.len() > ahead {
+        if !self.more || 2 * self.turns.waiting() > ahead {
             return 0;
         }
-        let here = self.sent + self.waiting.len();
-        (window.sent + ahead).saturating_sub(here).div_ceil(share)
+        (window.sent + ahead)
+            .saturating_sub(self.here())
+            .div_ceil(share)
+    }
+
+    /// What to ask the store for.
+    pub(super) fn claim(
+        &self,
+        (object, worker): &LaneKey,
+        limit: usize,
+        window: Window,
+        limiter: &Limiter,
+        now: Instant,
+    ) -> ClaimLane {
+        let most = |share: u64, here: usize, is_long: bool| {
+            let most = window.here_of_one(share, is_long).saturating_sub(here);
+            u32::try_from(most).unwrap_or(u32::MAX)
+        };
+        // Who has nothing here has the share of somebody of whom nothing is said, at most.
+        let some = self.turns.submitters(now).map(|here| {
+            let share = limiter.one_of_name(here.submitter, Limit::Share);
+            let most = most(share, here.count, here.is_long);
+            (here.submitter.to_owned(), most)
+        });
+        let anonymous = (String::new(), most(100, 0, true));
+        let others = std::iter::once(anonymous).filter(|_| self.turns.here_of("") == 0);
+        ClaimLane {
+            object: object.clone(),
+            worker: worker.clone(),
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            after: self.last.clone(),
+            most: most(limiter.one_of_name(UNKNOWN, Limit::Share), 0, true),
+            most_of: some.chain(others).collect(),
+        }
+    }
+
+    /// Somebody had the last turn.
+    pub(super) fn had_turn(&mut self, submitter: Option<String>) {
+        self.last = submitter.unwrap_or_else(|| std::mem::take(&mut self.last));
     }
 
     /// How many new tasks could begin without being queued: none, while others wait in the store. A
@@ -97,40 +148,77 @@ impl Lane {
         if others_wait {
             return 0;
         }
-        let here = self.sent + self.waiting.len() + self.asked;
-        (window.sent + window.direct).saturating_sub(here)
+        (window.sent + window.direct).saturating_sub(self.here() + self.asked)
+    }
+
+    /// How many tasks each submitter has here, and how many of a submitter may be here.
+    pub(super) fn crowd(&self, window: Window, now: Instant) -> Crowd {
+        let here = self.turns.submitters(now);
+        // Who has no name has no share.
+        let named = here.filter(|here| !here.submitter.is_empty());
+        let named = named.map(|here| (here.submitter.to_owned(), (here.count, here.is_long)));
+        Crowd {
+            here: named.collect(),
+            window,
+        }
     }
 
     /// Takes in what was claimed.
     pub(super) fn take(&mut self, taken: Taken) {
         self.used = taken.at;
         self.pace.taken(taken.task.arguments.len());
-        let before = |other: &Taken| {
-            let key = |taken: &Taken| (-taken.task.priority, taken.task.id);
-            key(other) <= key(&taken)
-        };
-        // Nearly always at the end.
-        let place = match self.waiting.back() {
-            Some(last) if !before(last) => self.waiting.partition_point(before),
-            _ => self.waiting.len(),
-        };
-        self.waiting.insert(place, taken);
+        self.turns.wait(taken);
     }
 
     /// The next one to be sent, if there is a place for it.
-    pub(super) fn next(&mut self, window: Window) -> Option<Taken> {
-        if self.sent >= window.sent {
-            return None;
-        }
-        let next = self.waiting.pop_front()?;
-        self.sent += 1;
-        Some(next)
+    pub(super) fn next(
+        &mut self,
+        window: Window,
+        limiter: &Limiter,
+        now: Instant,
+    ) -> Option<Taken> {
+        let most = |name: &str, is_long: bool| {
+            let share = limiter.one_of_name(name, Limit::Share);
+            window.sent_of_one(share, is_long)
+        };
+        self.turns.next(window.sent, most, now)
+    }
+
+    /// One of a submitter that was sent has ended, and was answered after so long, if it was answered.
+    /// Those of it that were held back may come now.
+    pub(super) fn ended(&mut self, submitter: &str, took: Option<Duration>, now: Instant) {
+        self.turns.ended(submitter, took, now);
+        self.more |= std::mem::take(&mut self.held_back);
+    }
+
+    /// Forgets an attempt that waits. Answers whether it was here.
+    pub(super) fn forget(&mut self, running: Running) -> bool {
+        self.turns.forget(running)
     }
 
     /// Whether nothing has happened here for so long.
     pub(super) fn is_idle(&self, now: Instant, time: Duration) -> bool {
-        let busy = self.sent > 0 || !self.waiting.is_empty();
-        !busy && now.saturating_duration_since(self.used) > time
+        self.here() == 0 && now.saturating_duration_since(self.used) > time
+    }
+}
+
+/// A name that no user has.
+const UNKNOWN: &str = "?";
+
+/// Whose tasks are here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Crowd {
+    /// How many each has, and whether they take long.
+    here: HashMap<String, (usize, bool)>,
+    window: Window,
+}
+
+impl Crowd {
+    /// How many more of a submitter's tasks may come, by its share in percent.
+    pub(super) fn room(&self, submitter: &str, share: u64) -> usize {
+        let (here, is_long) = self.here.get(submitter).copied().unwrap_or((0, true));
+        let most = self.window.here_of_one(share, is_long);
+        most.saturating_sub(here)
     }
 }
 
@@ -148,108 +236,4 @@ pub(super) fn places((object, worker): &LaneKey, directory: &DirectoryService) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{Claimed, TaskId};
-
-    fn taken(priority: i64, id: TaskId) -> Taken {
-        Taken {
-            task: Claimed {
-                id,
-                object: "o".to_owned(),
-                method: "m".to_owned(),
-                arguments: Vec::new(),
-                submitter: String::new(),
-                worker: None,
-                attempt: 1,
-                priority,
-                submitted: 0,
-                started: 0,
-                deadline: None,
-            },
-            lane: ("o".to_owned(), None),
-            at: Instant::now(),
-        }
-    }
-
-    #[test]
-    fn greater_priority_goes_first_and_then_the_older() {
-        let ids: Vec<TaskId> = (0..4).map(|_| TaskId::generate()).collect();
-        let mut lane = Lane::new(Instant::now());
-        for (priority, id) in [(0, ids[0]), (0, ids[2]), (5, ids[3]), (0, ids[1])] {
-            lane.take(taken(priority, id));
-        }
-        let window = Window {
-            sent: 3,
-            waiting: 4,
-            direct: 4,
-        };
-        let order: Vec<TaskId> = std::iter::from_fn(|| lane.next(window))
-            .map(|taken| taken.task.id)
-            .collect();
-        assert_eq!(order, [ids[3], ids[0], ids[1]]);
-        assert_eq!((lane.sent, lane.waiting.len()), (3, 1));
-    }
-
-    #[test]
-    fn more_is_asked_for_when_half_of_what_waits_is_gone() {
-        let mut lane = Lane::new(Instant::now());
-        let window = Window {
-            sent: 4,
-            waiting: 4,
-            direct: 4,
-        };
-        assert_eq!(lane.wants(window), 8);
-        for _ in 0..8 {
-            lane.take(taken(0, TaskId::generate()));
-        }
-        while lane.next(window).is_some() {}
-        assert_eq!(lane.wants(window), 0);
-        lane.sent -= 2;
-        while lane.next(window).is_some() {}
-        assert_eq!(lane.wants(window), 2);
-        lane.more = false;
-        assert_eq!(lane.wants(window), 0);
-    }
-
-    #[test]
-    fn the_last_few_are_fetched_at_once_and_leave_room_for_new_ones() {
-        let mut lane = Lane::new(Instant::now());
-        let window = Window {
-            sent: 4,
-            waiting: 4,
-            direct: 12,
-        };
-        for _ in 0..6 {
-            lane.take(taken(0, TaskId::generate()));
-        }
-        assert_eq!(lane.wants(window), 0);
-        lane.emptied = true;
-        assert_eq!(lane.wants(window), 5);
-        lane.asked = 5;
-        assert_eq!(lane.free(window), 5);
-    }
-
-    #[test]
-    fn a_new_task_overtakes_none_that_may_be_queued() {
-        let mut lane = Lane::new(Instant::now());
-        let window = Window {
-            sent: 2,
-            waiting: 1,
-            direct: 3,
-        };
-        assert_eq!(lane.free(window), 0);
-        lane.more = false;
-        assert_eq!(lane.free(window), 5);
-        lane.take(taken(0, TaskId::generate()));
-        assert_eq!(lane.free(window), 4);
-        // There may be many in the store that is being asked.
-        lane.asked = 3;
-        assert_eq!(lane.free(window), 0);
-        // There are no more than have just been queued, and these have their places.
-        (lane.emptied, lane.more) = (true, true);
-        assert_eq!(lane.free(window), 1);
-        lane.asked = 0;
-        assert_eq!(lane.free(window), 0);
-    }
-}
+pub(super) mod tests;

@@ -99,6 +99,7 @@ mod tests {
             deadline_ms: None,
             max_attempts: 3,
             backoff_ms: 500,
+            run_limit_ms: None,
             worker: None,
         }
     }

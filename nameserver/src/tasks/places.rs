@@ -5,8 +5,15 @@
 //! each. There are none while others wait in the store, so nobody is overtaken but by those that come
 //! while the last few are being fetched.
 
-use super::{attempt::Taken, lane::LaneKey};
-use crate::store::{Claimed, Fence, NewTask, StoreError, Submitted};
+use super::{
+    attempt::Taken,
+    lane::{Crowd, LaneKey},
+};
+use crate::{
+    limits::Limiter,
+    store::{Claimed, Fence, NewTask, StoreError, Submitted},
+};
+use pyroxene_common::access::Limit;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -42,6 +49,39 @@ struct Lane {
     /// How many more tasks can be taken in, apart from those that are being written.
     free: usize,
     taken: usize,
+    /// Those of them that are of submitters who may not have all of them.
+    taken_by: HashMap<String, usize>,
+    /// Whose tasks are there.
+    crowd: Crowd,
+}
+
+impl Lane {
+    /// Takes a place for a task of somebody, if there is one.
+    fn take(&mut self, submitter: &str, share: u64) -> bool {
+        if self.taken >= self.free {
+            return false;
+        }
+        if share < 100 {
+            let taken = self.taken_by.get(submitter).copied().unwrap_or(0);
+            if taken >= self.crowd.room(submitter, share) {
+                return false;
+            }
+            self.taken_by.insert(submitter.to_owned(), taken + 1);
+        }
+        self.taken += 1;
+        true
+    }
+
+    fn give_back(&mut self, submitter: &str) {
+        self.taken = self.taken.saturating_sub(1);
+        self.free = self.free.saturating_sub(1);
+        if let Some(taken) = self.taken_by.get_mut(submitter) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.taken_by.remove(submitter);
+            }
+        }
+    }
 }
 
 /// What came of submissions since the dispatcher last asked.
@@ -59,22 +99,26 @@ impl Places {
     }
 
     /// From now on so many can be taken, apart from those that are being written: `room` altogether,
-    /// and so many of each lane.
+    /// and so many of each lane, where these tasks are.
     pub(super) fn offer<'a>(
         &self,
         owner: Option<Fence>,
         room: usize,
-        lanes: impl Iterator<Item = (&'a LaneKey, usize)>,
+        lanes: impl Iterator<Item = (&'a LaneKey, usize, Crowd)>,
     ) {
         let mut table = self.lock();
         table.owner = owner;
         table.room = room;
-        for (key, free) in lanes {
+        for (key, free, crowd) in lanes {
             match table.lanes.get_mut(key) {
-                Some(lane) => lane.free = free,
+                Some(lane) => (lane.free, lane.crowd) = (free, crowd),
                 None if free > 0 => {
-                    let taken = 0;
-                    table.lanes.insert(key.clone(), Lane { free, taken });
+                    let lane = Lane {
+                        free,
+                        crowd,
+                        ..Lane::default()
+                    };
+                    table.lanes.insert(key.clone(), lane);
                 }
                 None => {}
             }
@@ -90,8 +134,8 @@ impl Places {
         }
     }
 
-    /// Takes a place for each task that can have one.
-    pub(super) fn take(self: &Arc<Self>, tasks: Vec<NewTask>) -> Placed {
+    /// Takes a place for each task that can have one. No submitter takes more than its share.
+    pub(super) fn take(self: &Arc<Self>, tasks: Vec<NewTask>, limiter: &Limiter) -> Placed {
         let mut keys = Vec::new();
         let mut table = self.lock();
         let owner = table.owner;
@@ -101,13 +145,15 @@ impl Places {
         let place = |task: NewTask| {
             let owner = owner.filter(|_| task.delay.is_zero());
             let key = (task.object.clone(), task.worker.clone());
-            let place = owner.zip(lanes.get_mut(&key));
-            let place = place.filter(|(_, lane)| lane.taken < lane.free && *taken < *room);
-            let owner = place.map(|(owner, lane)| {
-                lane.taken += 1;
-                *taken += 1;
-                keys.push(key);
-                owner
+            let place = owner.filter(|_| *taken < *room).zip(lanes.get_mut(&key));
+            let owner = place.and_then(|(owner, lane)| {
+                let share = limiter.one_of_name(&task.submitter, Limit::Share);
+                let has_place = lane.take(&task.submitter, share);
+                has_place.then(|| {
+                    *taken += 1;
+                    keys.push((key, task.submitter.clone()));
+                    owner
+                })
             });
             (task, owner)
         };
@@ -157,7 +203,8 @@ pub(super) struct Placed {
 #[derive(Debug)]
 pub(super) struct Reservation {
     places: Arc<Places>,
-    keys: Vec<LaneKey>,
+    /// Of which lane, and for whom.
+    keys: Vec<(LaneKey, String)>,
     owner: Option<Fence>,
     at: Instant,
 }
@@ -199,10 +246,9 @@ impl Reservation {
         table.taken -= self.keys.len();
         // What arrives takes its place for good; the dispatcher says how many are left.
         table.room = table.room.saturating_sub(self.keys.len());
-        for key in self.keys.drain(..) {
+        for (key, submitter) in self.keys.drain(..) {
             if let Some(lane) = table.lanes.get_mut(&key) {
-                lane.taken -= 1;
-                lane.free = lane.free.saturating_sub(1);
+                lane.give_back(&submitter);
                 if lane.free == 0 && lane.taken == 0 {
                     table.lanes.remove(&key);
                 }
@@ -225,7 +271,22 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
     use crate::store::{Submission, TaskId};
+    use crate::tasks::{lane::Lane, window::Pace};
+    use pyroxene_common::access::LimitOverrides;
     use std::time::Duration;
+
+    fn limiter() -> Limiter {
+        Limiter::new(LimitOverrides::default(), &LimitOverrides::default())
+    }
+
+    fn take(places: &Arc<Places>, tasks: Vec<NewTask>) -> Placed {
+        places.take(tasks, &limiter())
+    }
+
+    fn offer(places: &Places, room: usize, object: &str, free: usize) {
+        let lanes = [(&key(object), free, Crowd::default())];
+        places.offer(Some(7), room, lanes.into_iter());
+    }
 
     fn key(object: &str) -> LaneKey {
         (object.to_owned(), None)
@@ -242,7 +303,7 @@ mod tests {
 
     fn offered(free: usize) -> Arc<Places> {
         let places = Arc::<Places>::default();
-        places.offer(Some(7), 100, [(&key("a"), free)].into_iter());
+        offer(&places, 100, "a", free);
         places
     }
 
@@ -259,28 +320,29 @@ mod tests {
             submitted: 0,
             started: 0,
             deadline: None,
+            run_limit: 1000,
         }
     }
 
     #[test]
     fn only_as_many_have_a_place_as_there_are() {
         let places = offered(2);
-        let placed = places.take(tasks(&["a", "b", "a", "a"]));
+        let placed = take(&places, tasks(&["a", "b", "a", "a"]));
         assert_eq!(owners(&placed), [Some(7), None, Some(7), None]);
         assert_eq!(places.taken(), 2);
         // Those that are being written are counted apart.
-        places.offer(Some(7), 100, [(&key("a"), 3)].into_iter());
-        let more = places.take(tasks(&["a", "a"]));
+        offer(&places, 100, "a", 3);
+        let more = take(&places, tasks(&["a", "a"]));
         assert_eq!(owners(&more), [Some(7), None]);
         places.offer(None, 0, std::iter::empty());
-        assert_eq!(owners(&places.take(tasks(&["a"]))), [None]);
+        assert_eq!(owners(&take(&places, tasks(&["a"]))), [None]);
     }
 
     #[test]
     fn all_lanes_together_have_so_much_room() {
         let places = offered(2);
-        places.offer(Some(7), 1, [(&key("b"), 2)].into_iter());
-        let placed = places.take(tasks(&["a", "b"]));
+        offer(&places, 1, "b", 2);
+        let placed = take(&places, tasks(&["a", "b"]));
         assert_eq!(owners(&placed), [Some(7), None]);
         places.close(&key("a"));
         assert_eq!(places.lock().lanes.len(), 2);
@@ -289,16 +351,39 @@ mod tests {
     }
 
     #[test]
+    fn no_submitter_takes_more_than_its_share() {
+        let of = |submitter: &str| {
+            let submitter = submitter.to_owned();
+            let task = NewTask::new("a", "run", Vec::new());
+            NewTask { submitter, ..task }
+        };
+        let places = Arc::<Places>::default();
+        let window = Pace::default().window(4);
+        let now = Instant::now();
+        let crowd = Lane::new(now).crowd(window, now);
+        places.offer(Some(7), 100, [(&key("a"), 16, crowd)].into_iter());
+        let first = take(&places, (0..5).map(|_| of("ana")).collect());
+        let all = [Some(7), Some(7), Some(7), None, None];
+        assert_eq!(owners(&first), all);
+        assert_eq!(
+            owners(&take(&places, vec![of("bob"), of("ana")])),
+            [Some(7), None]
+        );
+        drop(first);
+        assert_eq!(owners(&take(&places, vec![of("ana")])), [Some(7)]);
+    }
+
+    #[test]
     fn what_is_to_wait_has_no_place() {
         let mut delayed = tasks(&["a"]);
         delayed[0].delay = Duration::from_secs(1);
-        assert_eq!(owners(&offered(1).take(delayed)), [None]);
+        assert_eq!(owners(&take(&offered(1), delayed)), [None]);
     }
 
     #[test]
     fn what_arrives_is_told_and_keeps_its_place() {
         let places = offered(2);
-        let placed = places.take(tasks(&["a"]));
+        let placed = take(&places, tasks(&["a"]));
         let id = TaskId::generate();
         let submission = Submission::New;
         let answer = vec![(Submitted { id, submission }, Some(claimed(id)))];
@@ -307,20 +392,20 @@ mod tests {
         let news = places.collect();
         assert_eq!((news.arrived.len(), news.lost), (1, false));
         assert_eq!((news.arrived[0].0, news.arrived[0].1.task.id), (7, id));
-        assert_eq!(owners(&places.take(tasks(&["a", "a"]))), [Some(7), None]);
+        assert_eq!(owners(&take(&places, tasks(&["a", "a"]))), [Some(7), None]);
     }
 
     #[test]
     fn what_is_not_known_is_told_too() {
         let places = offered(2);
-        let placed = places.take(tasks(&["a"]));
+        let placed = take(&places, tasks(&["a"]));
         let error = StoreError::Unavailable("away".to_owned());
         assert!(placed.reservation.settle(Err(error)).is_err());
         assert!(places.collect().lost && places.taken() == 0);
-        drop(places.take(tasks(&["a"])));
+        drop(take(&places, tasks(&["a"])));
         assert!(places.collect().lost && places.taken() == 0);
         // Nothing is lost where nothing was taken.
-        drop(places.take(tasks(&["a"])));
+        drop(take(&places, tasks(&["a"])));
         assert!(!places.collect().lost);
     }
 }

@@ -18,6 +18,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Sent {
     pub(super) running: Running,
     pub(super) lane: LaneKey,
+    pub(super) submitter: String,
     pub(super) since: Instant,
     pub(super) at: Arc<At>,
     pub(super) progress: watch::Receiver<Option<tasks::Progress>>,

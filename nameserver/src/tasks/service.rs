@@ -6,10 +6,15 @@ use super::{
     permission::{check_change, check_look, check_submission, only_of},
     places::Placed,
 };
-use crate::store::{self, StoreError};
+use crate::{
+    limits::Held,
+    store::{self, Allowance, Quota, StoreError},
+};
 use pyroxene_common::{
+    access::{Exceeded, Identity, Limit},
     interfaces::tasks::{
-        Status, Submission, Task, TaskFilter, TaskId, TaskState, TasksError, tasks,
+        DEFAULT_RUN_LIMIT_MS, Status, Submission, Submissions, Task, TaskFilter, TaskId, TaskPage,
+        TaskState, TasksError, tasks,
     },
     scope,
 };
@@ -116,20 +121,25 @@ impl TasksService {
 
     /// Writes tasks, and tells the dispatcher which of them are its own. This goes on if nobody waits
     /// for it any more.
-    async fn write(&self, tasks: Vec<store::NewTask>) -> Result<Vec<store::Submitted>, StoreError> {
-        let Placed { tasks, reservation } = self.0.places.take(tasks);
+    async fn write(
+        &self,
+        tasks: Vec<store::NewTask>,
+        allowance: Allowance,
+    ) -> Result<Vec<store::Submitted>, StoreError> {
+        let Placed { tasks, reservation } = self.0.places.take(tasks, &self.0.limiter);
         let store = self.0.store.clone();
         let written = tokio::spawn(async move {
-            let outcome = store.submit_and_claim(tasks).await;
+            let outcome = store.submit_within(tasks, allowance).await;
             reservation.settle(outcome)
         });
         written.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Submits tasks, for which the store has this long.
+    /// Submits tasks of a caller, for which the store has this long.
     async fn submit_all(
         &self,
         tasks: Vec<store::NewTask>,
+        caller: Option<&Identity>,
         patience: Duration,
     ) -> Result<Vec<TaskId>, TasksError> {
         let delayed = tasks.iter().any(|task| !task.delay.is_zero());
@@ -137,7 +147,15 @@ impl TasksService {
             .iter()
             .map(|task| task.idempotency_key.clone())
             .collect();
-        let submitted = ask_within(patience, self.write(tasks)).await?;
+        let allowance = self.0.limiter.allowance(caller);
+        let submitted = ask_within(patience, self.write(tasks, allowance)).await?;
+        let too_much = submitted.iter().find_map(|one| match one.submission {
+            store::Submission::TooMuch(quota) => Some(quota),
+            _ => None,
+        });
+        if let Some(quota) = too_much {
+            return Err(self.too_much(caller, quota));
+        }
         let taken = submitted
             .iter()
             .position(|one| one.submission == store::Submission::KeyTaken);
@@ -151,6 +169,46 @@ impl TasksService {
         }
         let ids = submitted.into_iter().map(|one| convert::task_id(one.id));
         Ok(ids.collect())
+    }
+
+    /// What there would be too much of, if a caller had its way.
+    fn too_much(&self, caller: Option<&Identity>, quota: Quota) -> TasksError {
+        let limiter = &self.0.limiter;
+        limited(match quota {
+            Quota::Tasks => limiter.exceeded(caller, Limit::Tasks),
+            Quota::Bytes => limiter.exceeded(caller, Limit::TaskBytes),
+            Quota::AllTasks => limiter.exceeded_by_all(Limit::Tasks),
+            Quota::AllBytes => limiter.exceeded_by_all(Limit::TaskBytes),
+        })
+    }
+
+    /// Refuses what is beyond the limits of a caller, whatever it has already; and asks for less time
+    /// than is usual where the caller may have no more.
+    fn check_limits(
+        &self,
+        caller: Option<&Identity>,
+        tasks: &mut [Submission],
+    ) -> Result<(), TasksError> {
+        let limits = self.0.limiter.of(caller);
+        let check = |limit, value| match value <= limits.get(limit) {
+            true => Ok(()),
+            false => Err(limited(self.0.limiter.exceeded(caller, limit))),
+        };
+        check(Limit::TasksPerCall, tasks.len() as u64)?;
+        let longest_ms = limits.get(Limit::RunTime).saturating_mul(1000);
+        for task in tasks {
+            check(Limit::Priority, u64::try_from(task.priority).unwrap_or(0))?;
+            let run_limit_ms = *task
+                .run_limit_ms
+                .get_or_insert(DEFAULT_RUN_LIMIT_MS.min(longest_ms));
+            check(Limit::RunTime, run_limit_ms.div_ceil(1000))?;
+        }
+        Ok(())
+    }
+
+    /// A call that waits counts against the limit of its caller until it is answered.
+    fn hold_poll(&self, caller: Option<&Identity>) -> Result<Held, TasksError> {
+        self.0.limiter.hold(caller, Limit::Polls).map_err(limited)
     }
 
     /// How a task is that has ended.
@@ -200,15 +258,22 @@ impl TasksService {
     }
 }
 
+fn limited(exceeded: Exceeded) -> TasksError {
+    TasksError::Limited {
+        sentence: exceeded.to_string(),
+    }
+}
+
 impl tasks::Tasks for TasksService {
     async fn submit(
         self,
         context: Context,
-        tasks: Vec<Submission>,
+        Submissions(mut tasks): Submissions,
     ) -> Result<Vec<TaskId>, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
         let identity = caller.identity.as_deref();
+        self.check_limits(identity, &mut tasks)?;
         for task in &tasks {
             check_submission(identity, task)?;
         }
@@ -219,7 +284,7 @@ impl tasks::Tasks for TasksService {
             .collect::<Result<Vec<_>, _>>()?;
         // Large tasks take long to write, and their caller knows that.
         let patience = patience(&context, u64::MAX).max(STORE_PATIENCE);
-        self.submit_all(tasks, patience).await
+        self.submit_all(tasks, identity, patience).await
     }
 
     async fn wait(
@@ -240,6 +305,7 @@ impl tasks::Tasks for TasksService {
         {
             return Ok(status);
         }
+        let _held = self.hold_poll(caller.identity.as_deref())?;
         self.news(id, convert::status(task), seen, until).await
     }
 
@@ -253,7 +319,7 @@ impl tasks::Tasks for TasksService {
         Ok(convert::task(task))
     }
 
-    async fn list(self, _: Context, filter: TaskFilter) -> Result<Vec<Task>, TasksError> {
+    async fn list(self, _: Context, filter: TaskFilter) -> Result<TaskPage, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
         let limit = match filter.limit {
@@ -265,8 +331,11 @@ impl tasks::Tasks for TasksService {
             None => None,
         };
         let filter = convert::filter(filter, before, only_of(caller.identity.as_deref()))?;
-        let found = ask(self.0.store.tasks(&filter, limit)).await?;
-        Ok(found.into_iter().map(convert::task).collect())
+        let found = ask(self.0.store.tasks_page(&filter, limit)).await?;
+        Ok(TaskPage {
+            tasks: found.tasks.into_iter().map(convert::task).collect(),
+            next: found.next.map(convert::task_id),
+        })
     }
 
     async fn cancel(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
@@ -279,8 +348,12 @@ impl tasks::Tasks for TasksService {
     }
 
     async fn retry(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
+        let caller = scope::current().caller;
+        let caller = caller.identity.as_deref();
         let known = self.own(&id).await?;
-        match only(ask(self.0.store.retry(vec![known])).await?)? {
+        let allowance = self.0.limiter.allowance(caller);
+        match only(ask(self.0.store.retry_within(vec![known], allowance)).await?)? {
+            store::Retried::TooMuch(quota) => Err(self.too_much(caller, quota)),
             store::Retried::Queued => Ok(TaskState::Queued),
             store::Retried::Not(state) => Ok(convert::state(state)),
             store::Retried::Unknown => Err(unknown(&id)),
@@ -289,7 +362,7 @@ impl tasks::Tasks for TasksService {
 
     async fn counts(self, _: Context) -> Result<Vec<(TaskState, u64)>, TasksError> {
         self.check_store()?;
-        let counts = ask(self.0.store.counts()).await?;
+        let counts = self.0.counted.get(|| ask(self.0.store.counts())).await?;
         let mut by_state: HashMap<TaskState, u64> = HashMap::new();
         for (state, count) in [
             (TaskState::Queued, counts.queued),
@@ -324,6 +397,7 @@ impl tasks::Tasks for TasksService {
                 }
             }
         }
+        let _held = self.hold_poll(caller)?;
         let left = until.saturating_duration_since(Instant::now());
         match self.0.store.wait(id, left).await {
             Some(settlement) => Ok(convert::settled(settlement)),

@@ -29,8 +29,12 @@ const ADVANCE_AT_MOST: f64 = 8.0;
 /// All that is taken in advance is about so large at most, in bytes.
 const ADVANCE_BYTES: f64 = 16_777_216.0;
 
+/// Of tasks that take longer, or of which nothing is known, one submitter may not have every place:
+/// others would have to wait until they end.
+pub(super) const LONG: Duration = Duration::from_millis(250);
+
 /// How many of an object's tasks may be where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
     /// At workers.
     pub(super) sent: usize,
@@ -39,6 +43,37 @@ pub(super) struct Window {
     /// Waiting for a place if they were never queued. That saves the store a change for each, so
     /// there may be more of them.
     pub(super) direct: usize,
+    /// How many the workers run at once.
+    pub(super) places: usize,
+}
+
+/// So many percent; at least one, if there are any.
+fn percent(of: usize, share: u64) -> usize {
+    let share = usize::try_from(share.min(100)).unwrap_or(100);
+    match share {
+        100 => of,
+        share => (of * share / 100).max(1).min(of),
+    }
+}
+
+impl Window {
+    /// How many of one submitter may be at workers, by its share in percent.
+    pub(super) fn sent_of_one(&self, share: u64, is_long: bool) -> usize {
+        match is_long && share < 100 {
+            true => percent(self.places, share),
+            false => percent(self.sent, share),
+        }
+    }
+
+    /// How many of one submitter may be taken from the store or be taken in directly, those at workers
+    /// included.
+    pub(super) fn here_of_one(&self, share: u64, is_long: bool) -> usize {
+        match is_long && share < 100 {
+            // Those that waited would do so for long.
+            true => percent(self.places, share),
+            false => percent(self.sent + self.direct.max(self.waiting), share),
+        }
+    }
 }
 
 /// Over such a time it is counted how many tasks are answered.
@@ -94,6 +129,7 @@ impl Pace {
 
     /// For workers that run so many at once, all together.
     pub(super) fn window(&self, places: u32) -> Window {
+        let count = usize::try_from(places).unwrap_or(usize::MAX);
         let places = f64::from(places);
         let occupies = self.occupies(places);
         let how_often = |time: Duration| occupies.map(|long| time.as_secs_f64() / long.max(1e-6));
@@ -109,6 +145,7 @@ impl Pace {
             sent: sent.min(1024.0) as usize,
             waiting,
             direct: direct.min(DIRECTLY_AT_MOST).max(waiting),
+            places: count,
         }
     }
 }
@@ -152,6 +189,7 @@ mod tests {
             sent: 0,
             waiting: 0,
             direct: 0,
+            places: 0,
         };
         assert_eq!(Pace::default().window(0), nothing);
     }
@@ -162,6 +200,7 @@ mod tests {
             sent: 8,
             waiting: 2,
             direct: 2,
+            places: 4,
         };
         assert_eq!(after(&[]), few);
         assert_eq!(after(&[10_000_000]), few);
@@ -176,6 +215,22 @@ mod tests {
         assert_eq!(after_a_long_one.sent, 8);
         let by_and_by = after(&[[1_000_000].as_slice(), [200; 200].as_slice()].concat());
         assert!(by_and_by.sent >= 32, "{by_and_by:?}");
+    }
+
+    #[test]
+    fn one_submitter_has_a_share_of_what_there_is() {
+        let window = after(&[200]);
+        assert_eq!(window.sent_of_one(75, true), 3);
+        assert_eq!(window.here_of_one(75, true), 3);
+        assert_eq!(window.sent_of_one(1, true), 1);
+        assert_eq!(window.sent_of_one(100, true), window.sent);
+        assert_eq!(window.sent_of_one(75, false), window.sent * 3 / 4);
+        assert!(window.here_of_one(75, false) < window.sent + window.direct);
+        let all = window.sent + window.direct;
+        assert_eq!(window.here_of_one(100, false), all);
+        assert_eq!(Window::default().sent_of_one(75, true), 0);
+        // One place alone cannot be shared.
+        assert_eq!(Pace::default().window(1).sent_of_one(75, true), 1);
     }
 
     #[test]

@@ -13,13 +13,14 @@ async fn service() -> TopicsService {
         age_ms: None,
         bytes: Some(20),
     };
-    TopicsService::new(store, default)
+    TopicsService::new(store, default, Arc::default())
 }
 
 fn entry(key: &str, body: &str) -> NewEntry {
     NewEntry {
         key: key.to_owned(),
         body: body.as_bytes().to_vec().into(),
+        author: None,
     }
 }
 
@@ -138,4 +139,39 @@ fn topics_are_for_those_who_keep_something_there() {
     let may = |role| may_call(role, "read");
     assert!(may(Role::Admin) && may(Role::Worker));
     assert!(!may(Role::User) && !may(Role::Observer));
+}
+
+#[tokio::test]
+async fn what_is_said_for_a_user_counts_against_that_users_limits() {
+    let service = service().await;
+    let say = |lot: &str, author: Option<&str>, count: usize, bytes: usize| {
+        let said = |number: usize| NewEntry {
+            author: author.map(str::to_owned),
+            ..entry(&format!("{lot} {number}"), &"x".repeat(bytes))
+        };
+        let entries = (0..count).map(said).collect();
+        let (service, topic) = (service.clone(), "a".to_owned());
+        service.append(context::current(), topic, entries)
+    };
+    // Ten messages a second, and ten times as many for a moment.
+    say("1", Some("ana"), 100, 1).await.unwrap();
+    let refused = say("2", Some("ana"), 90, 1).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("'chat_messages' of user 'ana' is 10/s"),
+        "{refused}"
+    );
+    // And sixteen kibibytes.
+    say("3", Some("bob"), 1, 160 << 10).await.unwrap();
+    let refused = say("4", Some("bob"), 1, 150 << 10)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("'chat_bytes' of user 'bob' is 16KiB/s"),
+        "{refused}"
+    );
+    // Others are not concerned.
+    for author in [Some("carl"), Some(""), None] {
+        say("5", author, 1, 1).await.unwrap();
+    }
 }

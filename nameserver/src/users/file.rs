@@ -7,6 +7,9 @@
 //! token = "sha256:…"        # absent once revoked
 //! issued = 1767225600000    # when the token was made, in Unix milliseconds
 //! revoked = 1767225600000   # absent if never; tickets issued until then are void
+//! [users.ana.limits]        # those that are not the defaults; see `pyroxene limits`
+//! tasks = 1000
+//! task_bytes = 1073741824
 //!
 //! [removed]                 # whose tickets are void too; forgotten after a day
 //! bob = 1767225600000

@@ -5,8 +5,8 @@ mod server;
 pub(crate) use server::{Server, execute, unprivileged};
 
 use pyroxene_nameserver::store::{
-    Claim, Claimed, Clock, Ending, Fence, Finish, Finished, ManualTime, NewEntry, NewTask, Running,
-    Store, StoreOptions, StoreUrl, Submission, Task, TaskId,
+    Claim, ClaimLane, Claimed, ClaimedLane, Clock, Ending, Fence, Finish, Finished, ManualTime,
+    NewEntry, NewTask, Running, Store, StoreOptions, StoreUrl, Submission, Task, TaskId,
 };
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -155,18 +155,25 @@ pub(crate) async fn submit(store: &Store, task: NewTask) -> TaskId {
 
 /// A claim of tasks that any worker may run.
 pub(crate) fn wanted(owner: Fence, objects: Vec<(String, u32)>) -> Claim {
+    let lanes = objects
+        .into_iter()
+        .map(|(object, limit)| ClaimLane::new(object, limit));
     Claim {
         owner,
-        objects,
-        ..Claim::default()
+        lanes: lanes.collect(),
     }
+}
+
+/// What a claim brought, of all lanes.
+pub(crate) fn all_tasks(lanes: Vec<ClaimedLane>) -> Vec<Claimed> {
+    lanes.into_iter().flat_map(|lane| lane.tasks).collect()
 }
 
 /// Claims up to `limit` tasks of an object.
 pub(crate) async fn claim(store: &Store, owner: Fence, object: &str, limit: u32) -> Vec<Claimed> {
     let objects = vec![(object.to_owned(), limit)];
     let claimed = store.claim(wanted(owner, objects)).await.unwrap();
-    claimed.expect("the lease holds")
+    all_tasks(claimed.expect("the lease holds"))
 }
 
 /// Claims the one task that there is.

@@ -24,4 +24,5 @@ mod sqlite;
 mod tasks;
 mod topics;
 mod transfer;
+mod usage;
 mod waiting;

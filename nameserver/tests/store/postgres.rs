@@ -4,7 +4,7 @@ use crate::harness::{
     LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
     submit, succeeded,
 };
-use pyroxene_nameserver::store::{Store, StoreError, StoreOptions, StoreUrl, TaskState};
+use pyroxene_nameserver::store::{NewTask, Store, StoreError, StoreOptions, StoreUrl, TaskState};
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
@@ -106,10 +106,10 @@ async fn a_later_schema_and_a_read_only_database_are_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 5
+            known: 6
         }
     );
-    execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
+    execute(&url, "UPDATE pyroxene_schema SET version = 6".to_owned()).await;
     let store = place.open().await;
     let database = url
         .rsplit_once('/')
@@ -138,4 +138,22 @@ async fn many_who_make_the_store_at_once_share_it() {
         store.close().await;
     }
     assert_eq!(place.open().await.counts().await.unwrap().queued, 6);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_stored_is_counted() {
+    let place = Place::postgres().await;
+    let store = place.open().await;
+    let large = NewTask::new("calc", "run", vec![7; 10_000]);
+    store.submit(vec![call("calc"), large]).await.unwrap();
+    store.close().await;
+    let url = url(&place);
+    execute(&url, "DROP TABLE task_usage".to_owned()).await;
+    execute(&url, "ALTER TABLE tasks DROP COLUMN run_limit".to_owned()).await;
+    execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
+    let store = place.open().await;
+    let (own, all) = store.usage("").await.unwrap();
+    assert_eq!((own.tasks, own.bytes), (2, 2 * 300 + 2 + 10_000));
+    assert_eq!(own, all);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
 }

@@ -131,9 +131,25 @@ async fn a_later_schema_is_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 4
+            known: 6
         }
     );
+}
+
+/// What version 6 added, taken away again.
+const BACK_TO_5: &str = "DROP TABLE task_usage; ALTER TABLE tasks DROP COLUMN run_limit; \
+     PRAGMA user_version = 5";
+
+#[tokio::test]
+async fn what_an_earlier_version_stored_is_counted() {
+    let place = Place::sqlite().await;
+    with_tasks(&place).await;
+    execute(&place, BACK_TO_5).await;
+    let store = place.open().await;
+    let (own, all) = store.usage("").await.unwrap();
+    assert_eq!((own.tasks, own.bytes), (200, 200 * (300 + 400)));
+    assert_eq!(own, all);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]

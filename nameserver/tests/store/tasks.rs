@@ -1,13 +1,13 @@
 //! The life of a task.
 
 use crate::harness::{
-    LONG, Place, START, call, claim, claim_one, dispatcher, failed, finish, lost, on_all, running,
-    show, submit, succeeded, wanted,
+    LONG, Place, START, all_tasks, call, claim, claim_one, dispatcher, failed, finish, lost,
+    on_all, running, show, submit, succeeded, wanted,
 };
 use pyroxene_nameserver::store::{
-    Attempt, Cancelled, Claim, Claimed, Counts, Ending, FIRST_ATTEMPTS, Finished, LAST_ATTEMPTS,
-    NewTask, Outcome, Progress, Retried, Started, StoreError, Submission, TaskFilter, TaskId,
-    TaskState,
+    Attempt, Cancelled, Claim, ClaimLane, Claimed, Counts, Ending, FIRST_ATTEMPTS, Finished,
+    LAST_ATTEMPTS, NewTask, Outcome, Progress, Retried, Started, StoreError, Submission,
+    TaskFilter, TaskId, TaskState,
 };
 use std::time::Duration;
 
@@ -35,6 +35,14 @@ on_all! {
     tasks_are_listed_page_by_page
     what_ended_long_ago_is_forgotten
     what_is_beyond_the_limits_is_refused
+}
+
+/// A claim of tasks that one worker alone may run.
+fn pinned_lane(object: &str, worker: &str, limit: u32) -> ClaimLane {
+    ClaimLane {
+        worker: Some(worker.to_owned()),
+        ..ClaimLane::new(object, limit)
+    }
 }
 
 async fn a_task_is_submitted_claimed_and_finished(place: Place) {
@@ -115,12 +123,9 @@ async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
         ..NewTask::new("calc", "run", vec![7; 10_000])
     };
     let id = submit(&store, again).await;
-    let wanted = Claim {
-        owner,
-        pinned: vec![("calc".to_owned(), "w1".to_owned(), 10)],
-        ..Claim::default()
-    };
-    let later = store.claim(wanted).await.unwrap().unwrap().remove(0);
+    let lanes = vec![pinned_lane("calc", "w1", 10)];
+    let later = store.claim(Claim { owner, lanes }).await.unwrap();
+    let later = all_tasks(later.unwrap()).remove(0);
     assert_eq!(
         Claimed {
             id,
@@ -276,7 +281,7 @@ async fn each_object_has_its_own_queue(place: Place) {
         .map(|(name, limit)| (name.to_owned(), limit))
         .to_vec();
     let claim = wanted(owner, objects);
-    let claimed = store.claim(claim).await.unwrap().unwrap();
+    let claimed = all_tasks(store.claim(claim).await.unwrap().unwrap());
     let mut claimed: Vec<&str> = claimed.iter().map(|task| &*task.object).collect();
     claimed.sort_unstable();
     assert_eq!(claimed, ["a", "a", "c", "c"]);
@@ -303,8 +308,8 @@ async fn a_pinned_task_goes_to_its_worker_alone(place: Place) {
     let queued = [calc(None), calc(named("absent")), calc(named("w1"))];
     assert_eq!(store.queued().await.unwrap(), queued);
     let mut claim = wanted(owner, vec![("calc".to_owned(), 10)]);
-    claim.pinned = vec![("calc".to_owned(), "w1".to_owned(), 10)];
-    let claimed = store.claim(claim).await.unwrap().unwrap();
+    claim.lanes.push(pinned_lane("calc", "w1", 10));
+    let claimed = all_tasks(store.claim(claim).await.unwrap().unwrap());
     let claimed: Vec<_> = claimed
         .into_iter()
         .map(|task| (task.id, task.worker))
@@ -443,7 +448,7 @@ async fn a_refusal_is_no_attempt(place: Place) {
 
 async fn what_is_denied_is_not_tried_again(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     let claimed = claim_one(&store, owner, "calc").await;
     let reason = "'ann' (user) may not call calc.run".to_owned();
@@ -456,7 +461,7 @@ async fn what_is_denied_is_not_tried_again(place: Place) {
 
 async fn of_many_attempts_the_first_and_the_last_are_kept(place: Place) {
     let store = place.open().await;
-    let owner = dispatcher(&store, "d", LONG).await;
+    let owner = dispatcher(&store, LONG).await;
     let id = submit(&store, call("calc")).await;
     for _ in 0..70 {
         let claimed = claim_one(&store, owner, "calc").await;

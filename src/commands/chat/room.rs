@@ -146,7 +146,7 @@ enum Judged {
 fn judge<T>(answered: Result<Result<T, ChatError>, RpcError>) -> Result<T, Judged> {
     let error = match answered {
         Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error @ ChatError::Unavailable { .. })) => {
+        Ok(Err(error @ (ChatError::Unavailable { .. } | ChatError::Limited { .. }))) => {
             return Err(Judged::Passing(error.into()));
         }
         Ok(Err(error)) => return Err(Judged::Final(error.into())),
@@ -189,7 +189,9 @@ impl From<ChatError> for Failure {
             ChatError::NameTaken { .. } => {
                 Self::new(Exit::Failed, sentence).hint("choose another name with --as")
             }
-            ChatError::Denied { .. } => Self::new(Exit::Refused, sentence),
+            ChatError::Denied { .. } | ChatError::Limited { .. } => {
+                Self::new(Exit::Refused, sentence)
+            }
             ChatError::Invalid { .. } => Self::usage(sentence),
             ChatError::Unavailable { .. } => Self::new(Exit::Unavailable, sentence),
             ChatError::Full { .. } | ChatError::Broken { .. } => Self::new(Exit::Failed, sentence),

@@ -143,6 +143,7 @@ mod tests {
             ended_ms: Some(1100 + ran),
             max_attempts: 3,
             tries: 1,
+            run_limit_ms: 3_600_000,
             attempts: vec![Attempt {
                 number: 1,
                 worker: Some(worker.to_owned()),

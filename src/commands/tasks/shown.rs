@@ -7,7 +7,7 @@ use crate::{
 };
 use pyroxene_common::{
     clean,
-    interfaces::tasks::{Attempt, Outcome, Progress, Task, TaskState},
+    interfaces::tasks::{Attempt, DEFAULT_RUN_LIMIT_MS, Outcome, Progress, Task, TaskState},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -38,6 +38,7 @@ pub(crate) struct Shown<'a> {
     priority: i32,
     max_attempts: u32,
     tries: u32,
+    run_limit_ms: u64,
     /// The one that may run it.
     worker: Option<&'a str>,
     progress: Option<&'a Progress>,
@@ -85,6 +86,7 @@ impl<'a> Shown<'a> {
             priority: task.priority,
             max_attempts: task.max_attempts,
             tries: task.tries,
+            run_limit_ms: task.run_limit_ms,
             worker: task.worker.as_deref(),
             progress: task.progress.as_ref(),
         })
@@ -228,6 +230,10 @@ pub(crate) fn describe(task: &Task) -> String {
     }
     if let Some(deadline) = task.deadline_ms {
         line("deadline", &local(deadline));
+    }
+    if task.run_limit_ms != DEFAULT_RUN_LIMIT_MS {
+        let limit = std::time::Duration::from_millis(task.run_limit_ms);
+        line("run limit", &humantime::format_duration(limit).to_string());
     }
     if task.priority != 0 {
         line("priority", &task.priority.to_string());

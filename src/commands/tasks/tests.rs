@@ -26,6 +26,7 @@ fn failed() -> Task {
         ended_ms: Some(1_700_000_003_500),
         max_attempts: 3,
         tries: 2,
+        run_limit_ms: 3_600_000,
         attempts: vec![
             Attempt {
                 number: 1,
@@ -85,6 +86,7 @@ fn a_task_has_the_documented_json() {
         "submitted": "2023-11-14T22:13:20.000Z", "submitter": "ana",
         "due": "2023-11-14T22:13:20.000Z", "deadline": null,
         "ended": "2023-11-14T22:13:23.500Z", "priority": 0, "max_attempts": 3, "tries": 2,
+        "run_limit_ms": 3_600_000,
         "worker": null,
         "progress": {"fraction": 0.25, "note": "weighing"},
     });

@@ -1,25 +1,22 @@
 //! What others can write into a log.
 
+use super::desk_of;
 use crate::{
     harness::{SecuredBroker, seconds, within},
     tasks::desk::task,
 };
-use pyroxene_client::Direct;
-use pyroxene_common::interfaces::tasks::{self, Tasks};
+use pyroxene_common::interfaces::tasks::Submissions;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn denied_submissions_with_long_names_fill_no_log() {
     let mut broker = SecuredBroker::with_tokens().await;
     broker.add_user("narrow", "user", &["echo"]).await;
-    let config = broker.config("narrow");
-    let endpoint = config.endpoints()[0].clone();
-    let direct = Direct::<Tasks>::connect_with(&endpoint, tasks::OBJECT, &config).await;
-    let desk = direct.unwrap().client();
+    let desk = desk_of(&broker, "narrow").await;
     let before = broker.nameserver(0).process().log().len();
     let name = "x".repeat(100_000);
     let flood = (0..200).map(|_| {
         let denied = task(&name, &name, "{}");
-        desk.submit(within(seconds(30)), vec![denied])
+        desk.submit(within(seconds(30)), Submissions(vec![denied]))
     });
     for answer in futures::future::join_all(flood).await {
         let sentence = answer.unwrap().unwrap_err().to_string();

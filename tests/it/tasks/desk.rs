@@ -5,8 +5,8 @@ use pyroxene_client::Direct;
 use pyroxene_common::{
     endpoint::Endpoint,
     interfaces::tasks::{
-        self, Outcome, Status, Submission, Task, TaskFilter, TaskId, TaskState, Tasks, TasksError,
-        tasks::TasksClient,
+        self, Outcome, Status, Submission, Submissions, Task, TaskFilter, TaskId, TaskState, Tasks,
+        TasksError, tasks::TasksClient,
     },
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,6 +27,7 @@ pub(crate) fn task(object: &str, method: &str, arguments: &str) -> Submission {
         deadline_ms: None,
         max_attempts: tasks::DEFAULT_MAX_ATTEMPTS,
         backoff_ms: 100,
+        run_limit_ms: None,
         worker: None,
     }
 }
@@ -76,7 +77,7 @@ impl Desk {
         let answer = self
             .client()
             .await?
-            .submit(within(seconds(10)), tasks)
+            .submit(within(seconds(10)), Submissions(tasks))
             .await;
         answer.map_err(|error| format!("{error:?}"))
     }
@@ -103,7 +104,7 @@ impl Desk {
     pub(crate) async fn list(&self, filter: TaskFilter) -> Vec<Task> {
         let client = self.client().await.unwrap();
         let listed = client.list(within(seconds(10)), filter).await;
-        listed.unwrap().unwrap()
+        listed.unwrap().unwrap().tasks
     }
 
     pub(crate) async fn cancel(&self, id: &TaskId) -> TaskState {

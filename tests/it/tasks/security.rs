@@ -5,7 +5,7 @@ use crate::harness::{Process, Ran, eventually, seconds, start_command, within};
 use pyroxene_client::{ClientConfig, Credentials, Direct};
 use pyroxene_common::{
     interfaces::tasks::{
-        self, TaskFilter, TaskId, TaskState, Tasks, TasksError, tasks::TasksClient,
+        self, Submissions, TaskFilter, TaskId, TaskState, Tasks, TasksError, tasks::TasksClient,
     },
     tls::TlsClient,
 };
@@ -108,13 +108,20 @@ async fn everybody_submits_what_they_may_call_and_sees_their_own() {
     let (ana, bob) = (fortress.desk("ana").await, fortress.desk("bob").await);
     let (root, eve) = (fortress.desk("root").await, fortress.desk("eve").await);
     let short = || within(seconds(5));
-    let ids = ana.submit(short(), vec![echo("x")]).await.unwrap().unwrap();
+    let ids = ana
+        .submit(short(), Submissions(vec![echo("x")]))
+        .await
+        .unwrap()
+        .unwrap();
     // The dispatcher has a ticket of its own, and the worker takes it.
     assert_eq!(ended(&ana, &ids[0]).await, TaskState::Succeeded);
     let shown = root.show(short(), ids[0].clone()).await.unwrap().unwrap();
     assert_eq!(shown.submitter, "ana");
 
-    let denied = bob.submit(short(), vec![sleep(seconds(1))]).await.unwrap();
+    let denied = bob
+        .submit(short(), Submissions(vec![sleep(seconds(1))]))
+        .await
+        .unwrap();
     let sentence = "'bob' (user) may not call echo.sleep".to_owned();
     assert_eq!(denied, Err(TasksError::Denied { sentence }));
     for answer in [
@@ -135,7 +142,7 @@ async fn everybody_submits_what_they_may_call_and_sees_their_own() {
     }
     let listed = |desk: TasksClient<Direct<Tasks>>| async move {
         let listed = desk.list(within(seconds(5)), TaskFilter::default()).await;
-        listed.unwrap().unwrap().len()
+        listed.unwrap().unwrap().tasks.len()
     };
     assert_eq!(listed(bob).await, 0);
     assert_eq!(listed(ana).await, 1);
@@ -148,7 +155,9 @@ async fn without_trust_in_the_workers_attempts_say_so() {
     let fortress = Fortress::start(false).await;
     assert!(fortress.dir().join("ca.crt").exists());
     let ana = fortress.desk("ana").await;
-    let ids = ana.submit(within(seconds(5)), vec![echo("x")]).await;
+    let ids = ana
+        .submit(within(seconds(5)), Submissions(vec![echo("x")]))
+        .await;
     let id = ids.unwrap().unwrap().remove(0);
     let reason = eventually("an attempt is refused", || async {
         let shown = ana

@@ -79,7 +79,8 @@ impl Chat {
         id: Option<String>,
     ) -> Result<Sent, ChatError> {
         check_name("from", &from)?;
-        Speaker::current().check(&from)?;
+        let speaker = Speaker::current();
+        speaker.check(&from)?;
         check_text(&text)?;
         let id = match id {
             Some(id) => check_id("id", id)?,
@@ -90,7 +91,10 @@ impl Chat {
             None => true,
         };
         let patience = time_left(context).min(KEEP_AT_MOST);
-        let sequence = self.log().append(from, to, text, &id, patience).await?;
+        let said = self
+            .log()
+            .append(speaker.user(), (from, to), text, &id, patience);
+        let sequence = said.await?;
         Ok(Sent { sequence, present })
     }
 }

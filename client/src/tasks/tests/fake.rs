@@ -4,8 +4,8 @@ use crate::{Client, ClientConfig};
 use pyroxene_common::{
     host::{Host, HostConfig, Object},
     interfaces::tasks::{
-        self, Attempt, Failure, Outcome, Progress, Status, Submission, Task, TaskFilter, TaskId,
-        TaskState, Tasks, TasksError,
+        self, Attempt, Failure, Outcome, Progress, Status, Submission, Submissions, Task,
+        TaskFilter, TaskId, TaskPage, TaskState, Tasks, TasksError,
     },
 };
 use std::{
@@ -285,6 +285,7 @@ impl Entry {
             ended_ms: None,
             max_attempts: self.submission.max_attempts,
             tries: 1,
+            run_limit_ms: 0,
             attempts: self.outcome.map(attempt).into_iter().collect(),
             progress: None,
             result: self.status.result.clone(),
@@ -301,7 +302,11 @@ struct Desk {
 }
 
 impl tasks::tasks::Tasks for Desk {
-    async fn submit(self, _: Context, tasks: Vec<Submission>) -> Result<Vec<TaskId>, TasksError> {
+    async fn submit(
+        self,
+        _: Context,
+        Submissions(tasks): Submissions,
+    ) -> Result<Vec<TaskId>, TasksError> {
         let ids = self.store.submit(tasks)?;
         let lose = std::mem::take(&mut self.store.lock().lose_next);
         if lose {
@@ -366,11 +371,14 @@ impl tasks::tasks::Tasks for Desk {
         Ok(self.store.entry(&id)?.task())
     }
 
-    async fn list(self, _: Context, filter: TaskFilter) -> Result<Vec<Task>, TasksError> {
+    async fn list(self, _: Context, filter: TaskFilter) -> Result<TaskPage, TasksError> {
         let content = self.store.lock();
         let passed = |entry: &&Entry| filter.states.contains(&entry.status.state);
         let passed = content.entries.iter().filter(passed);
-        Ok(passed.map(Entry::task).collect())
+        Ok(TaskPage {
+            tasks: passed.map(Entry::task).collect(),
+            next: None,
+        })
     }
 
     async fn cancel(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {

@@ -179,8 +179,8 @@ impl PostgresStore {
     async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
         let begun = Begun::begin(self, batch.is_durable()).await;
         let mut begun = begun.map_err(Attempt::RolledBack)?;
-        let reading = begun.reading;
-        let mut transaction = Transaction::new(begun.sql(), &self.time, reading);
+        let (reading, shard) = (begun.reading, begun.writer.shard);
+        let mut transaction = Transaction::new(begun.sql(), &self.time, reading, shard);
         match batch.run(&mut transaction).await {
             Ok(()) => {
                 let effects = transaction.effects;
@@ -235,6 +235,7 @@ impl<'s> Begun<'s> {
             None => Writer {
                 connection: store.pool.acquire().await?.detach(),
                 since: Instant::now(),
+                shard: writers.next_shard(),
             },
         };
         let prelude = if durable { DURABLE } else { NOT_DURABLE };

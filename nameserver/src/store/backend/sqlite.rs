@@ -193,7 +193,7 @@ impl Writer {
         sql.execute("BEGIN IMMEDIATE", &[]).await?;
         // Read while nobody else writes: who comes later sees the same clock or a later one.
         let reading = time.read();
-        let mut transaction = Transaction::new(sql, time, reading);
+        let mut transaction = Transaction::new(sql, time, reading, 0);
         batch.run(&mut transaction).await?;
         transaction.sql.execute("COMMIT", &[]).await?;
         time.accept(&reading);

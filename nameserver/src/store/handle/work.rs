@@ -6,17 +6,19 @@ use crate::store::{
     error::StoreError,
     exclusive_names::{self, Leave},
     model::{
-        Cancelled, Claim, Claimed, Counts, Ending, Fence, Finish, Finished, LeaseLost, NameClaim,
-        NameClaimed, NewTask, Progress, Retried, Running, Settlement, Started, Submission,
-        Submitted, Swept, Task, TaskFilter, TaskId,
+        Allowance, Cancelled, Claim, Claimed, ClaimedLane, Counts, Ending, Fence, Finish, Finished,
+        LeaseLost, NameClaim, NameClaimed, NewTask, Progress, Retried, Running, Settlement,
+        Started, Submission, Submitted, Swept, Task, TaskFilter, TaskId, TaskPage, Usage,
     },
     tasks::{
+        control::Retry,
         millis, query,
         submit::{Answer, Named},
         sweep::Sweep,
+        usage,
     },
 };
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 impl Store {
@@ -46,11 +48,30 @@ impl Store {
         &self,
         tasks: Vec<(NewTask, Option<Fence>)>,
     ) -> Result<Vec<(Submitted, Option<Claimed>)>, StoreError> {
+        self.submit_within(tasks, Allowance::UNLIMITED).await
+    }
+
+    /// As [`submit_and_claim`](Self::submit_and_claim), for one submitter, who may have so much. If
+    /// that does not allow all of them, none is added. Of several name servers that submit at the same
+    /// moment, each may go beyond it by what the others do then.
+    ///
+    /// # Errors
+    ///
+    /// As [`submit`](Self::submit).
+    pub async fn submit_within(
+        &self,
+        tasks: Vec<(NewTask, Option<Fence>)>,
+        allowance: Allowance,
+    ) -> Result<Vec<(Submitted, Option<Claimed>)>, StoreError> {
         let mut bytes = 0;
         for (task, _) in &tasks {
             check_name("the name of an object", &task.object)?;
             check_name("the name of a method", &task.method)?;
             check_name("the name of a submitter", &task.submitter)?;
+            if task.submitter == usage::EVERYBODY {
+                let why = "no submitter can have the name '*'".to_owned();
+                return Err(StoreError::Invalid(why));
+            }
             check_name("the name of a worker", task.worker.as_deref().unwrap_or(""))?;
             check_name(
                 "an idempotency key",
@@ -69,6 +90,7 @@ impl Store {
             lot,
             task,
             owner,
+            allowance,
         };
         let named: Vec<Named> = tasks.into_iter().map(named).collect();
         let opened = named
@@ -95,12 +117,17 @@ impl Store {
         self.0.waiters.submitter_of_open(id)
     }
 
-    /// Takes queued tasks: of each object as many as asked for, those of the highest priority first
-    /// and of these the oldest. They are the owner's until they are finished or its lease ends.
+    /// Takes queued tasks: of each lane as many as asked for. [`URGENT`](crate::store::URGENT) ones go
+    /// first; of the others submitters take turns, whatever the priority, and of each the tasks of
+    /// the highest priority go first and of these the oldest. They are the owner's until they are
+    /// finished or its lease ends.
     ///
     /// A claim is not waited to be on disk. If it is lost, the tasks are queued and what comes of
     /// them under that claim does not count.
-    pub async fn claim(&self, claim: Claim) -> Result<Result<Vec<Claimed>, LeaseLost>, StoreError> {
+    pub async fn claim(
+        &self,
+        claim: Claim,
+    ) -> Result<Result<Vec<ClaimedLane>, LeaseLost>, StoreError> {
         let claims = vec![claim];
         only(self.0.writer.write(0, Request::Claim, claims).await?)
     }
@@ -166,7 +193,27 @@ impl Store {
 
     /// Queues failed and cancelled tasks again, with as many attempts as at first and no deadline.
     pub async fn retry(&self, ids: Vec<TaskId>) -> Result<Vec<Retried>, StoreError> {
-        self.0.writer.write(0, Request::Retry, ids).await
+        self.retry_within(ids, Allowance::UNLIMITED).await
+    }
+
+    /// As [`retry`](Self::retry), if their submitters may have so much.
+    pub async fn retry_within(
+        &self,
+        ids: Vec<TaskId>,
+        allowance: Allowance,
+    ) -> Result<Vec<Retried>, StoreError> {
+        let asked = ids.into_iter().map(|id| Retry { id, allowance });
+        let asked = asked.collect();
+        self.0.writer.write(0, Request::Retry, asked).await
+    }
+
+    /// What a submitter has in the store, and what all of them have.
+    pub async fn usage(&self, submitter: &str) -> Result<(Usage, Usage), StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        let names = BTreeSet::from([submitter, usage::EVERYBODY]);
+        let found = usage::read(&mut reader.sql(), &names).await?;
+        let of = |name| found.get(name).copied().unwrap_or_default();
+        Ok((of(submitter), of(usage::EVERYBODY)))
     }
 
     /// Does what time brings: delayed tasks become due, deadlines pass, and leases that nobody has
@@ -210,8 +257,17 @@ impl Store {
         Ok(query::first_two(&mut reader.sql(), ids).await?)
     }
 
-    /// Tasks, newest first, without arguments and results.
+    /// Tasks, newest first, without arguments and results; those that are found among the next 10,000.
     pub async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StoreError> {
+        Ok(self.tasks_page(filter, limit).await?.tasks)
+    }
+
+    /// As [`tasks`](Self::tasks), and where to go on.
+    pub async fn tasks_page(
+        &self,
+        filter: &TaskFilter,
+        limit: u32,
+    ) -> Result<TaskPage, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::tasks(&mut reader.sql(), filter, limit).await?)
     }

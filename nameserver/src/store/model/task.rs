@@ -155,12 +155,17 @@ pub struct NewTask {
     pub max_attempts: u32,
     /// The pause before the second attempt; each further one is twice as long.
     pub backoff: Duration,
+    /// How long an attempt may take.
+    pub run_limit: Duration,
     /// The one worker that may run it; any, if there is none.
     pub worker: Option<String>,
 }
 
+/// How long an attempt may take unless its task says otherwise.
+const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(60 * 60);
+
 impl NewTask {
-    /// A task that is due at once, may be begun three times, and never has to be done.
+    /// A task that is due at once, may be begun three times for an hour each, and never has to be done.
     pub fn new(object: impl Into<String>, method: impl Into<String>, arguments: Vec<u8>) -> Self {
         Self {
             object: object.into(),
@@ -173,6 +178,7 @@ impl NewTask {
             deadline: None,
             max_attempts: 3,
             backoff: Duration::from_millis(500),
+            run_limit: DEFAULT_RUN_LIMIT,
             worker: None,
         }
     }
@@ -198,18 +204,108 @@ pub enum Submission {
     KeyTaken,
     /// It was not added, because the key of another that came with it is taken.
     Withdrawn,
+    /// It was not added, because with all that came with it there would have been too much.
+    TooMuch(Quota),
 }
+
+/// What submitters have in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tasks that have not ended.
+    pub tasks: i64,
+    /// Bytes of the arguments and results of all tasks, and 300 for each.
+    pub bytes: i64,
+}
+
+/// What a submitter may have in the store, and all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Tasks of the submitter that have not ended.
+    pub tasks: i64,
+    /// Bytes of all its tasks.
+    pub bytes: i64,
+    /// Tasks of all submitters that have not ended.
+    pub all_tasks: i64,
+    /// Bytes of all tasks.
+    pub all_bytes: i64,
+}
+
+impl Allowance {
+    /// As much as there is room for.
+    pub const UNLIMITED: Self = Self {
+        tasks: i64::MAX,
+        bytes: i64::MAX,
+        all_tasks: i64::MAX,
+        all_bytes: i64::MAX,
+    };
+}
+
+/// What there would be too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// Tasks of the submitter that have not ended.
+    Tasks,
+    /// Bytes of all its tasks.
+    Bytes,
+    /// Tasks of all submitters that have not ended.
+    AllTasks,
+    /// Bytes of all tasks.
+    AllBytes,
+}
+
+/// Tasks of a greater priority go before those of all other submitters. The others take turns.
+pub const URGENT: i64 = 1000;
 
 /// What a dispatcher asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The fence of the dispatcher's lease.
     pub owner: Fence,
-    /// The objects it can reach, and how many tasks of each it takes at most.
-    pub objects: Vec<(String, u32)>,
-    /// The object, a worker that it can reach, and how many tasks of the object it takes at most
-    /// that only this worker may run.
-    pub pinned: Vec<(String, String, u32)>,
+    /// What it takes.
+    pub lanes: Vec<ClaimLane>,
+}
+
+/// Tasks of an object that a dispatcher can reach: those for any worker, or those that one alone may
+/// run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimLane {
+    /// The object.
+    pub object: String,
+    /// The one worker.
+    pub worker: Option<String>,
+    /// How many it takes at most.
+    pub limit: u32,
+    /// The submitter who had the last turn.
+    pub after: String,
+    /// How many it takes at most of one submitter.
+    pub most: u32,
+    /// The same, for those for whom it is another number.
+    pub most_of: Vec<(String, u32)>,
+}
+
+impl ClaimLane {
+    /// Up to so many tasks of an object that any worker may run, whoever submitted them.
+    pub fn new(object: impl Into<String>, limit: u32) -> Self {
+        Self {
+            object: object.into(),
+            worker: None,
+            limit,
+            after: String::new(),
+            most: u32::MAX,
+            most_of: Vec::new(),
+        }
+    }
+}
+
+/// What a dispatcher gets for one [`ClaimLane`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimedLane {
+    /// The tasks: of each submitter those of the highest priority first, and of these the oldest.
+    pub tasks: Vec<Claimed>,
+    /// Whether there may be more, of submitters of whom it takes no more.
+    pub held_back: bool,
+    /// Who had the last turn, if anybody.
+    pub last: Option<String>,
 }
 
 /// The dispatcher's lease is over; it has to take another one, with another fence.
@@ -241,6 +337,8 @@ pub struct Claimed {
     pub started: UnixMillis,
     /// By when it has to have succeeded.
     pub deadline: Option<UnixMillis>,
+    /// How long this attempt may take, in milliseconds.
+    pub run_limit: i64,
 }
 
 /// An attempt, as its owner names it.
@@ -348,6 +446,8 @@ pub enum Retried {
     Queued,
     /// It has neither failed nor been cancelled.
     Not(TaskState),
+    /// Its submitter would have too much.
+    TooMuch(Quota),
     /// There is no such task.
     Unknown,
 }
@@ -386,6 +486,8 @@ pub struct Task {
     pub due: UnixMillis,
     pub deadline: Option<UnixMillis>,
     pub max_attempts: i64,
+    /// How long an attempt may take, in milliseconds.
+    pub run_limit: i64,
     /// The one worker that may run it.
     pub worker: Option<String>,
     /// How often it was begun.
@@ -462,6 +564,15 @@ pub struct TaskFilter {
     pub submitter: Option<String>,
     /// Older than this one: the last of the page before.
     pub before: Option<TaskId>,
+}
+
+/// Tasks of a listing, the newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// Where to go on, as [`TaskFilter::before`], if there may be more.
+    pub next: Option<TaskId>,
 }
 
 /// How many tasks are in each state.

@@ -1,12 +1,15 @@
 //! What is said about tasks while they run, and what people do to them.
 
-use super::finish::forget_middle;
+use super::{finish::forget_middle, usage::Room};
 use crate::store::{
-    model::{Cancelled, Outcome, Progress, Retried, Running, Started, TaskId, TaskState},
+    model::{
+        Allowance, Cancelled, Outcome, Progress, Retried, Running, Started, TaskId, TaskState,
+        Usage,
+    },
     sql::{Kind, Relation, SqlResult},
     transaction::Transaction,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Notes the workers that attempts were sent to. Gives whether each attempt still counts.
 pub(in crate::store) async fn started(
@@ -88,11 +91,11 @@ pub(in crate::store) async fn cancel(
     for id in ids {
         let sql = format!(
             "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $2 \
-             WHERE id = $1 AND state < 3"
+             WHERE id = $1 AND state < 3 RETURNING submitter"
         );
         let values = [id.as_bytes().into(), transaction.now.into()];
-        let changed = transaction.sql.execute(sql, &values).await?;
-        if changed > 0 {
+        if let Some(row) = transaction.sql.row(sql, &values).await? {
+            transaction.usage.add(&row.text(0)?, -1, 0);
             transaction.effects.settled.push(*id);
             answers.push(Cancelled::Now);
             continue;
@@ -105,23 +108,36 @@ pub(in crate::store) async fn cancel(
     Ok(answers)
 }
 
+/// A task to queue again.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Retry {
+    pub(in crate::store) id: TaskId,
+    /// What its submitter may have.
+    pub(in crate::store) allowance: Allowance,
+}
+
 /// Queues failed and cancelled tasks again, with as many attempts and as much time as they had at
 /// first.
 pub(in crate::store) async fn retry(
     transaction: &mut Transaction<'_>,
-    ids: &[TaskId],
+    asked: &[Retry],
 ) -> SqlResult<Vec<Retried>> {
-    let mut answers = Vec::with_capacity(ids.len());
-    for id in ids {
-        answers.push(retry_one(transaction, *id).await?);
+    let mut answers = Vec::with_capacity(asked.len());
+    for retry in asked {
+        answers.push(retry_one(transaction, *retry).await?);
     }
     Ok(answers)
 }
 
-async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<Retried> {
+async fn retry_one(
+    transaction: &mut Transaction<'_>,
+    Retry { id, allowance }: Retry,
+) -> SqlResult<Retried> {
     let now = transaction.now;
     let locking = transaction.sql.locking(" FOR UPDATE");
-    let sql = format!("SELECT state, object, attempt FROM tasks WHERE id = $1{locking}");
+    let sql = format!(
+        "SELECT state, object, attempt, submitter, {RESULT_BYTES} FROM tasks WHERE id = $1{locking}"
+    );
     let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
     let Some(row) = row else {
         return Ok(Retried::Unknown);
@@ -130,6 +146,13 @@ async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<R
     if ![TaskState::Failed, TaskState::Cancelled].contains(&state) {
         return Ok(Retried::Not(state));
     }
+    let (submitter, result) = (row.text(3)?, row.int(4)?);
+    let more = Usage { tasks: 1, bytes: 0 };
+    let mut room = Room::look(transaction, BTreeSet::from([&*submitter])).await?;
+    if let Err(quota) = room.take(&submitter, more, &allowance) {
+        return Ok(Retried::TooMuch(quota));
+    }
+    transaction.usage.add(&submitter, 1, -result);
     let only_id = [id.as_bytes().into()];
     // The last attempt moves to the history. A task that was never begun has none.
     transaction
@@ -146,7 +169,7 @@ async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<R
         attempt: row.int(2)?,
         owner: 0,
     };
-    forget_middle(transaction, std::iter::once(attempt)).await?;
+    forget_middle(transaction, &[attempt]).await?;
     transaction
         .sql
         .execute(
@@ -165,6 +188,10 @@ async fn retry_one(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<R
     transaction.effects.queue(&row.text(1)?);
     Ok(Retried::Queued)
 }
+
+/// The size of a task's result, where it is the only table.
+const RESULT_BYTES: &str = "CAST(coalesce(length(result), 0) + coalesce((SELECT length(body) FROM bodies \
+     WHERE bodies.task = tasks.id AND kind = 1), 0) AS BIGINT)";
 
 async fn state_of(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<Option<TaskState>> {
     let sql = "SELECT state FROM tasks WHERE id = $1";

@@ -1,6 +1,6 @@
 //! The ends of attempts.
 
-use super::{RESULT, inline};
+use super::{RESULT, inline, usage::size};
 use crate::store::{
     model::{
         Ending, FIRST_ATTEMPTS, Finish, Finished, LAST_ATTEMPTS, Outcome, Running, Settlement,
@@ -73,7 +73,8 @@ async fn succeed(
             "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $1, error = NULL, \
              worker = coalesce(u.worker, tasks.worker), result = u.result FROM {u} \
              WHERE tasks.id = u.id AND +tasks.state = 2 AND tasks.attempt = u.attempt \
-             AND tasks.owner = u.owner RETURNING tasks.id, tasks.attempt, tasks.owner"
+             AND tasks.owner = u.owner \
+             RETURNING tasks.id, tasks.attempt, tasks.owner, tasks.submitter"
         )
     };
     let now = transaction.now;
@@ -94,6 +95,7 @@ async fn succeed(
         let Some((worker, result)) = seen.get(&running) else {
             continue;
         };
+        transaction.usage.add(&row.text(3)?, -1, size(result));
         if inline(result).is_none() {
             large.insert(running.id, result.as_slice());
         } else if let Some(worker) = worker {
@@ -169,7 +171,7 @@ async fn fail(
 
 /// What has to be known of a task `t` to end its attempt.
 pub(super) const TRIES: &str = "t.id, t.attempt, t.owner, t.object, t.allowed_attempts, t.losses, t.backoff, t.deadline, \
-     t.worker, t.started";
+     t.worker, t.started, t.submitter";
 
 /// An attempt that ends now.
 pub(super) struct ThisAttempt {
@@ -178,6 +180,7 @@ pub(super) struct ThisAttempt {
     tries: Tries,
     pub(super) worker: Option<String>,
     started: i64,
+    submitter: String,
 }
 
 impl ThisAttempt {
@@ -201,6 +204,7 @@ impl ThisAttempt {
             tries,
             worker: row.optional_text(8)?,
             started: row.int(9)?,
+            submitter: row.text(10)?,
         })
     }
 }
@@ -260,6 +264,8 @@ pub(super) async fn end(
         ]);
         states.insert(attempt.running, next.state);
         if is_final {
+            let bytes = value.map_or(0, size);
+            transaction.usage.add(&attempt.submitter, -1, bytes);
             transaction.effects.settled.push(id);
         } else if next.state == TaskState::Queued {
             transaction.effects.queue(&attempt.object);
@@ -318,16 +324,17 @@ async fn record_attempts(
         .rows_with(&relation, &[now.into()], sql)
         .await?;
     let recorded = decided.iter().filter(|(.., next)| !next.state.is_final());
-    let recorded = recorded.map(|(attempt, ..)| attempt.running);
-    forget_middle(transaction, recorded).await
+    let recorded: Vec<Running> = recorded.map(|(attempt, ..)| attempt.running).collect();
+    forget_middle(transaction, &recorded).await
 }
 
 /// Each attempt that is recorded beyond the first and the last ones that are kept pushes one out.
 pub(super) async fn forget_middle(
     transaction: &mut Transaction<'_>,
-    recorded: impl Iterator<Item = Running>,
+    recorded: &[Running],
 ) -> SqlResult<()> {
     let forgotten: Vec<(TaskId, i64)> = recorded
+        .iter()
         .map(|running| (running.id, running.attempt - LAST_ATTEMPTS))
         .filter(|(_, number)| *number > FIRST_ATTEMPTS)
         .collect();

@@ -1,5 +1,6 @@
 //! Forgetting.
 
+use super::usage::TASK_BYTES;
 use crate::store::{
     clock_steps,
     sql::{Kind, Relation, SqlResult, Value},
@@ -26,9 +27,15 @@ pub(in crate::store) async fn purge(
 async fn purge_before(transaction: &mut Transaction<'_>, before: i64) -> SqlResult<u64> {
     let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
     let sql = format!(
-        "SELECT id FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MOST}{skip_locked}"
+        "SELECT id, submitter, CAST({TASK_BYTES} + coalesce(length(arguments), 0) \
+         + coalesce(length(result), 0) + coalesce((SELECT sum(length(body)) FROM bodies b \
+         WHERE b.task = tasks.id), 0) AS BIGINT) \
+         FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MOST}{skip_locked}"
     );
     let rows = transaction.sql.rows(sql, &[before.into()]).await?;
+    for row in &rows {
+        transaction.usage.add(&row.text(1)?, 0, -row.int(2)?);
+    }
     let ids = rows
         .iter()
         .map(|row| row.bytes(0))

@@ -2,14 +2,17 @@
 
 use super::{ARGUMENTS, RESULT};
 use crate::store::{
-    model::{Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskState},
+    model::{
+        Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskPage,
+        TaskState,
+    },
     sql::{Connection, Dialect, Kind, Relation, Row, SqlResult, Value},
 };
 use std::{collections::HashSet, ops::RangeInclusive};
 
 const COLUMNS: &str = "t.id, t.object, t.method, t.submitter, t.idempotency_key, t.priority, \
      t.state, t.submitted, t.due, t.deadline, t.max_attempts, t.attempt, t.ended, t.fraction, \
-     t.note, t.error, t.worker, t.started, t.outcome, t.pinned, t.allowed_attempts";
+     t.note, t.error, t.worker, t.started, t.outcome, t.pinned, t.allowed_attempts, t.run_limit";
 
 /// Reads [`COLUMNS`].
 fn read(row: &Row) -> SqlResult<Task> {
@@ -43,6 +46,7 @@ fn read(row: &Row) -> SqlResult<Task> {
         due: row.int(8)?,
         deadline: row.optional_int(9)?,
         max_attempts,
+        run_limit: row.int(21)?,
         // A refusal allows one more attempt.
         tries: (max_attempts - (row.int(20)? - attempt)).max(0),
         worker: Some(row.text(19)?).filter(|worker| !worker.is_empty()),
@@ -72,8 +76,8 @@ pub(in crate::store) async fn task(
         return Ok(None);
     };
     let mut task = read(&row)?;
-    task.arguments = row.optional_bytes(21)?;
-    task.result = row.optional_bytes(22)?;
+    task.arguments = row.optional_bytes(22)?;
+    task.result = row.optional_bytes(23)?;
     let statement = "SELECT number, worker, started, ended, outcome, error FROM attempts \
                      WHERE task = $1 ORDER BY number";
     let mut attempts = Vec::new();
@@ -117,12 +121,16 @@ pub(in crate::store) async fn first_two(
         .collect()
 }
 
+/// So many tasks are looked at for one page of a listing, whether they belong to it or not.
+const LOOKED_AT: u32 = 10_000;
+
 /// Newest first.
 pub(in crate::store) async fn tasks(
     sql: &mut Connection<'_>,
     filter: &TaskFilter,
     limit: u32,
-) -> SqlResult<Vec<Task>> {
+) -> SqlResult<TaskPage> {
+    let end = last_looked_at(sql, filter).await?;
     let mut conditions = String::from("true");
     let mut values: Vec<Value<'_>> = vec![i64::from(limit).into()];
     let mut add = |condition: &str, value| {
@@ -131,6 +139,9 @@ pub(in crate::store) async fn tasks(
     };
     if let Some(before) = &filter.before {
         add("t.id <", before.as_bytes().into());
+    }
+    if let Some(end) = &end {
+        add("t.id >=", end.as_bytes().into());
     }
     if let Some(object) = &filter.object {
         add("t.object =", object.as_str().into());
@@ -156,7 +167,46 @@ pub(in crate::store) async fn tasks(
     let statement =
         format!("SELECT {COLUMNS} FROM tasks t WHERE {conditions} ORDER BY t.id DESC LIMIT $1");
     let rows = sql.rows(statement, &values).await?;
-    rows.iter().map(read).collect()
+    let tasks = rows.iter().map(read).collect::<SqlResult<Vec<_>>>()?;
+    let last = tasks.last().map(|task| task.id);
+    let is_full = usize::try_from(limit).is_ok_and(|limit| tasks.len() >= limit);
+    let next = if is_full { last } else { end };
+    Ok(TaskPage { tasks, next })
+}
+
+/// The last task that is looked at for a page, if there may be more after it.
+async fn last_looked_at(
+    sql: &mut Connection<'_>,
+    filter: &TaskFilter,
+) -> SqlResult<Option<TaskId>> {
+    let TaskFilter {
+        states,
+        object,
+        method,
+        worker,
+        submitter,
+        before,
+    } = filter;
+    let others = [object, method, worker, submitter];
+    // Those that failed have an index, so that none is looked at in vain.
+    let is_quick = matches!(states.as_slice(), [] | [TaskState::Failed]);
+    if is_quick && others.iter().all(|other| other.is_none()) {
+        return Ok(None);
+    }
+    let mut statement = String::from("SELECT id FROM tasks WHERE true");
+    let mut values: Vec<Value<'_>> = Vec::new();
+    if let Some(before) = before {
+        values.push(before.as_bytes().into());
+        statement.push_str(" AND id < $1");
+    }
+    if let [TaskState::Failed] = states.as_slice() {
+        statement.push_str(" AND state = 4");
+    }
+    let skipped = LOOKED_AT - 1;
+    statement.push_str(&format!(" ORDER BY id DESC LIMIT 1 OFFSET {skipped}"));
+    let row = sql.row(statement, &values).await?;
+    row.map(|row| TaskId::from_bytes(&row.bytes(0)?))
+        .transpose()
 }
 
 pub(in crate::store) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Counts> {

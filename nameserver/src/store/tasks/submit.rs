@@ -1,12 +1,20 @@
 //! Submission.
 
-use super::{ARGUMENTS, claim::holds_lease, inline, millis};
+use super::{
+    ARGUMENTS,
+    claim::holds_lease,
+    inline, millis,
+    usage::{Room, TASK_BYTES, size},
+};
 use crate::store::{
-    model::{Claimed, Fence, NewTask, Submission, Submitted, TaskId, TaskState, UnixMillis},
+    model::{
+        Allowance, Claimed, Fence, NewTask, Submission, Submitted, TaskId, TaskState, UnixMillis,
+        Usage,
+    },
     sql::{Kind, Relation, SqlResult, Value},
     transaction::Transaction,
 };
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A task to add.
 #[derive(Debug)]
@@ -18,6 +26,8 @@ pub(in crate::store) struct Named {
     pub(in crate::store) task: NewTask,
     /// Who claims it if it is new and this lease holds.
     pub(in crate::store) owner: Option<Fence>,
+    /// What its submitter may have.
+    pub(in crate::store) allowance: Allowance,
 }
 
 /// What came of it, and the claim.
@@ -41,7 +51,8 @@ pub(in crate::store) async fn submit(
             false => find_existing(transaction, *id, task).await?,
         });
     }
-    withdraw(transaction, tasks, &mut submitted).await?;
+    let refused = refuse(transaction, tasks, &submitted).await?;
+    withdraw(transaction, tasks, &mut submitted, &refused).await?;
     let mut answers = Vec::with_capacity(tasks.len());
     for (named, submitted) in tasks.iter().zip(submitted) {
         let Named { id, task, .. } = named;
@@ -49,6 +60,8 @@ pub(in crate::store) async fn submit(
             answers.push((submitted, None));
             continue;
         }
+        let bytes = TASK_BYTES + size(&task.arguments);
+        transaction.usage.add(&task.submitter, 1, bytes);
         if inline(&task.arguments).is_none() {
             large.push([id.as_bytes().into(), task.arguments.as_slice().into()]);
         }
@@ -67,33 +80,78 @@ pub(in crate::store) async fn submit(
     Ok(answers)
 }
 
-/// Takes back what was submitted together with a task whose key was used for another call. What
-/// somebody else submitted too, under the same key in the same transaction, stays for them.
+/// The lots of which nothing is to be added: because the key of one was used for another call, or
+/// because there would be more than their submitter may have.
+async fn refuse(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+    submitted: &[Submitted],
+) -> SqlResult<HashMap<u64, Submission>> {
+    let all: Vec<(&Named, &Submitted)> = tasks.iter().zip(submitted).collect();
+    let taken = all
+        .iter()
+        .filter(|(_, one)| one.submission == Submission::KeyTaken);
+    let mut refused: HashMap<u64, Submission> = taken
+        .map(|(named, _)| (named.lot, Submission::Withdrawn))
+        .collect();
+    let is_bounded = |named: &Named| named.allowance != Allowance::UNLIMITED;
+    if !tasks.iter().any(is_bounded) {
+        return Ok(refused);
+    }
+    let submitters = tasks.iter().map(|named| named.task.submitter.as_str());
+    let mut room = Room::look(transaction, submitters.collect()).await?;
+    // What was submitted together has one submitter, and stands side by side.
+    for lot in all.chunk_by(|(one, _), (next, _)| one.lot == next.lot) {
+        let Some((first, _)) = lot.first() else {
+            continue;
+        };
+        if refused.contains_key(&first.lot) {
+            continue;
+        }
+        let new = lot
+            .iter()
+            .filter(|(_, one)| one.submission == Submission::New);
+        let more = new.fold(Usage::default(), |sum, (named, _)| Usage {
+            tasks: sum.tasks + 1,
+            bytes: sum.bytes + TASK_BYTES + size(&named.task.arguments),
+        });
+        if let Err(quota) = room.take(&first.task.submitter, more, &first.allowance) {
+            refused.insert(first.lot, Submission::TooMuch(quota));
+        }
+    }
+    Ok(refused)
+}
+
+/// Takes back what is refused. What somebody else submitted too, under the same key in the same
+/// transaction, stays for them.
 async fn withdraw(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
     submitted: &mut [Submitted],
+    refused: &HashMap<u64, Submission>,
 ) -> SqlResult<()> {
-    let taken = tasks.iter().zip(&*submitted);
-    let taken = taken.filter(|(_, one)| one.submission == Submission::KeyTaken);
-    let refused: HashSet<u64> = taken.map(|(named, _)| named.lot).collect();
     if refused.is_empty() {
         return Ok(());
     }
     let kept = tasks.iter().zip(&*submitted);
-    let kept = kept.filter(|(named, _)| !refused.contains(&named.lot));
+    let kept = kept.filter(|(named, _)| !refused.contains_key(&named.lot));
     let kept: HashSet<TaskId> = kept.map(|(_, one)| one.id).collect();
+    let mut ids = Vec::new();
     for (named, one) in tasks.iter().zip(submitted) {
-        let is_withdrawn = refused.contains(&named.lot)
-            && one.submission == Submission::New
-            && !kept.contains(&one.id);
-        if is_withdrawn {
-            let sql = "DELETE FROM tasks WHERE id = $1";
-            let values = [one.id.as_bytes().into()];
-            transaction.sql.execute(sql, &values).await?;
-            one.submission = Submission::Withdrawn;
+        let Some(verdict) = refused.get(&named.lot) else {
+            continue;
+        };
+        if one.submission == Submission::New && !kept.contains(&one.id) {
+            ids.push(one.id);
+            one.submission = *verdict;
         }
     }
+    let mut withdrawn = Relation::new([("id", Kind::Bytes)]);
+    for id in &ids {
+        withdrawn.push([id.as_bytes().into()]);
+    }
+    let sql = |u: &str| format!("DELETE FROM tasks WHERE id IN (SELECT u.id FROM {u})");
+    transaction.sql.rows_with(&withdrawn, &[], sql).await?;
     Ok(())
 }
 
@@ -130,6 +188,7 @@ fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
         submitted: now,
         started: now,
         deadline: task.deadline.map(|time| now.saturating_add(millis(time))),
+        run_limit: millis(task.run_limit),
     }
 }
 
@@ -156,6 +215,7 @@ async fn insert(
             ("deadline", Kind::Int),
             ("max_attempts", Kind::Int),
             ("backoff", Kind::Int),
+            ("run_limit", Kind::Int),
         ],
     );
     // Everybody takes the keys in the same order, so that nobody waits for each other.
@@ -182,6 +242,7 @@ async fn insert(
             task.deadline.map(after).into(),
             i64::from(task.max_attempts).into(),
             millis(task.backoff).into(),
+            millis(task.run_limit).into(),
         ]);
     }
     let keyed = |named: &Named| named.task.idempotency_key.is_some();
@@ -196,11 +257,11 @@ async fn insert(
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
-             arguments, owner, started) \
+             arguments, owner, started, run_limit) \
              SELECT id, object, method, pinned, submitter, idempotency_key, priority, \
              CASE WHEN owner IS NOT NULL THEN {running} WHEN due > $1 THEN {delayed} ELSE {queued} END, \
              due, deadline, CASE WHEN owner IS NULL THEN 0 ELSE 1 END, max_attempts, max_attempts, 0, \
-             backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END \
+             backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END, run_limit \
              FROM {u} WHERE true {unless_known}"
         )
     };

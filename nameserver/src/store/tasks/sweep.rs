@@ -67,10 +67,11 @@ async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
          AND state < 2 AND deadline <= $1 ORDER BY deadline LIMIT {MOST}{skip_locked}) \
          UPDATE tasks SET state = {failed}, outcome = {outcome}, ended = $1, \
          error = 'the deadline passed before it was begun' \
-         FROM picked WHERE tasks.id = picked_id RETURNING id"
+         FROM picked WHERE tasks.id = picked_id RETURNING id, submitter"
     );
     let rows = transaction.sql.rows(sql, &[transaction.now.into()]).await?;
     for row in &rows {
+        transaction.usage.add(&row.text(1)?, -1, 0);
         let id = TaskId::from_bytes(&row.bytes(0)?)?;
         transaction.effects.settled.push(id);
     }

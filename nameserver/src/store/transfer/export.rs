@@ -87,7 +87,8 @@ async fn tasks(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), Tr
     let statement = format!(
         "SELECT id, object, method, submitter, idempotency_key, priority, state, due, deadline, \
          attempt, allowed_attempts, max_attempts, losses, backoff, owner, worker, outcome, \
-         submitted, started, ended, fraction, note, error, arguments, result, pinned, retried FROM tasks \
+         submitted, started, ended, fraction, note, error, arguments, result, pinned, retried, run_limit \
+         FROM tasks \
          WHERE id > $1 ORDER BY id LIMIT {PAGE}"
     );
     let mut after: Vec<u8> = Vec::new();
@@ -140,6 +141,7 @@ fn task(row: &Row) -> SqlResult<TaskRecord> {
         max_attempts: row.int(11)?,
         losses: row.int(12)?,
         backoff: row.int(13)?,
+        run_limit: row.int(27)?,
         owner: row.optional_int(14)?,
         worker: row.optional_text(15)?,
         outcome: row

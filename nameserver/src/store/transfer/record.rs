@@ -100,6 +100,7 @@ pub(in crate::store) struct TaskRecord {
     pub(super) max_attempts: i64,
     pub(super) losses: i64,
     pub(super) backoff: i64,
+    pub(super) run_limit: i64,
     pub(super) owner: Option<i64>,
     pub(super) worker: Option<String>,
     pub(super) outcome: Option<Outcome>,

@@ -2,7 +2,7 @@
 
 use super::{Dispatcher, Event, running};
 use crate::{
-    store::{Claim, Claimed, LeaseLost, StoreError},
+    store::{Claim, ClaimedLane, LeaseLost, StoreError},
     tasks::{
         attempt::{self, At, Taken},
         lane::{self, Lane, LaneKey},
@@ -11,7 +11,7 @@ use crate::{
         running::Sent,
     },
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,7 +37,7 @@ impl Dispatcher {
 
     pub(super) fn claimed(
         &mut self,
-        answer: Result<Result<Vec<Claimed>, LeaseLost>, StoreError>,
+        answer: Result<Result<Vec<ClaimedLane>, LeaseLost>, StoreError>,
         asked: Vec<(LaneKey, usize)>,
         at: Instant,
     ) {
@@ -62,25 +62,21 @@ impl Dispatcher {
                 return;
             }
         };
-        let mut counts: HashMap<LaneKey, usize> = HashMap::new();
-        for task in claimed {
-            let key = (task.object.clone(), task.worker.clone());
-            *counts.entry(key.clone()).or_default() += 1;
+        for ((key, wanted), claimed) in asked.into_iter().zip(claimed) {
             let lane = self.lanes.entry(key.clone());
             let lane = lane.or_insert_with(|| Lane::new(now));
-            self.shared.watched.tell(task.id);
-            lane.take(Taken {
-                task,
-                lane: key,
-                at,
-            });
-            self.waiting += 1;
-        }
-        for (key, wanted) in asked {
-            let got = counts.get(&key).copied().unwrap_or(0);
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.emptied = got < wanted;
-                lane.more |= !lane.emptied;
+            lane.emptied = claimed.tasks.len() < wanted;
+            lane.more |= !lane.emptied;
+            lane.held_back = claimed.held_back;
+            lane.had_turn(claimed.last);
+            for task in claimed.tasks {
+                self.shared.watched.tell(task.id);
+                self.waiting += 1;
+                lane.take(Taken {
+                    task,
+                    lane: key.clone(),
+                    at,
+                });
             }
         }
     }
@@ -111,11 +107,11 @@ impl Dispatcher {
         }
         let mut next = Vec::new();
         for (key, lane) in &mut self.lanes {
-            if lane.waiting.is_empty() {
+            if lane.turns.waiting() == 0 {
                 continue;
             }
             let window = lane.window(key, &self.directory, now);
-            while let Some(taken) = lane.next(window) {
+            while let Some(taken) = lane.next(window, &self.shared.limiter, now) {
                 next.push((taken, Arc::clone(&lane.stub)));
             }
         }
@@ -127,7 +123,7 @@ impl Dispatcher {
 
     pub(super) fn begin(&mut self, mut taken: Taken, stub: attempt::Stub, held: Held) {
         let running = running(&taken.task, held);
-        let lane = taken.lane.clone();
+        let (lane, submitter) = (taken.lane.clone(), taken.task.submitter.clone());
         let at = Arc::<At>::default();
         let (listener, progress) = watch::channel(None);
         let since = Instant::now();
@@ -144,6 +140,7 @@ impl Dispatcher {
         self.sent.insert(Sent {
             running,
             lane,
+            submitter,
             since,
             at,
             progress,
@@ -193,12 +190,10 @@ impl Dispatcher {
             // Until a hint or a full answer says otherwise.
             lane.more = false;
             lane.asked = wanted;
-            let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
-            let (object, worker) = key.clone();
-            match worker {
-                None => claim.objects.push((object, limit)),
-                Some(worker) => claim.pinned.push((object, worker, limit)),
-            }
+            let limiter = &self.shared.limiter;
+            claim
+                .lanes
+                .push(lane.claim(key, wanted, window, limiter, now));
             asked.push((key.clone(), wanted));
         }
         if asked.is_empty() {
@@ -236,7 +231,7 @@ impl Dispatcher {
         let directory = &self.directory;
         let lanes = self.lanes.iter_mut().map(|(key, lane)| {
             let window = lane.window(key, directory, now);
-            (key, lane.free(window).min(room))
+            (key, lane.free(window).min(room), lane.crowd(window, now))
         });
         self.shared.places.offer(owner, room, lanes);
     }

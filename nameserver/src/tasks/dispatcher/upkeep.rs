@@ -34,7 +34,10 @@ impl Dispatcher {
             return Vec::new();
         };
         let ids: HashSet<TaskId> = ids.iter().copied().collect();
-        let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
+        let waiting = self
+            .lanes
+            .values()
+            .flat_map(|lane| lane.turns.all_waiting());
         let here = waiting.filter(|taken| ids.contains(&taken.task.id));
         here.map(|taken| running(&taken.task, held)).collect()
     }
@@ -45,16 +48,17 @@ impl Dispatcher {
             if let Some(sent) = self.sent.remove(*running) {
                 tracing::debug!(%task, "called off, or another's now");
                 if let Some(lane) = self.lanes.get_mut(&sent.lane) {
-                    lane.sent = lane.sent.saturating_sub(1);
+                    lane.ended(&sent.submitter, None, Instant::now());
                 }
                 continue;
             }
-            let Some(held) = self.held else { continue };
+            if self.held.is_none_or(|held| held.fence != running.owner) {
+                continue;
+            }
             for lane in self.lanes.values_mut() {
-                let before = lane.waiting.len();
-                lane.waiting
-                    .retain(|taken| self::running(&taken.task, held) != *running);
-                self.waiting -= before - lane.waiting.len();
+                if lane.forget(*running) {
+                    self.waiting -= 1;
+                }
             }
         }
     }
@@ -63,7 +67,10 @@ impl Dispatcher {
     pub(super) fn give_back_unknown(&mut self, owned: &[Running]) {
         self.unsure = false;
         let Some(held) = self.held else { return };
-        let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
+        let waiting = self
+            .lanes
+            .values()
+            .flat_map(|lane| lane.turns.all_waiting());
         let waiting: Vec<Running> = waiting.map(|taken| running(&taken.task, held)).collect();
         for running in owned {
             let sent = self.sent.get(running.id);
@@ -136,7 +143,10 @@ impl Dispatcher {
         let Some(held) = self.held else {
             return Vec::new();
         };
-        let waiting = self.lanes.values().flat_map(|lane| &lane.waiting);
+        let waiting = self
+            .lanes
+            .values()
+            .flat_map(|lane| lane.turns.all_waiting());
         waiting.map(|taken| running(&taken.task, held)).collect()
     }
 
@@ -145,11 +155,11 @@ impl Dispatcher {
         let Some(held) = self.held else { return };
         for lane in self.lanes.values_mut() {
             let is_stale = |taken: &Taken| now.saturating_duration_since(taken.at) > WAIT_AT_MOST;
-            if !lane.waiting.front().is_some_and(is_stale) {
+            if !lane.turns.all_waiting().any(is_stale) {
                 continue;
             }
-            self.waiting -= lane.waiting.len();
-            for taken in lane.waiting.drain(..) {
+            self.waiting -= lane.turns.waiting();
+            for taken in lane.turns.drain_waiting() {
                 self.outcomes
                     .add(unsent(&taken, held, "no worker had a place for it"));
             }
@@ -172,7 +182,7 @@ impl Dispatcher {
         let waiting = self
             .lanes
             .values_mut()
-            .flat_map(|lane| lane.waiting.drain(..));
+            .flat_map(|lane| lane.turns.drain_waiting());
         for taken in waiting {
             self.outcomes
                 .add(unsent(&taken, held, "the name server was stopped"));

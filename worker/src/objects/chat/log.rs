@@ -7,7 +7,7 @@ mod recent;
 use pyroxene_client::{Topic, TopicError};
 use pyroxene_common::interfaces::{
     chat::{ChatError, MAX_PAGE, Message, Received},
-    topics::{Entry, MAX_ENTRIES, TopicsError},
+    topics::{Entry, MAX_ENTRIES, NewEntry, TopicsError},
 };
 use recent::{Page, Recent};
 use serde::{Deserialize, Serialize};
@@ -147,11 +147,11 @@ impl Log {
         head.map_err(|sentence| ChatError::Unavailable { sentence })
     }
 
-    /// Keeps a message.
+    /// Keeps a message, which counts against the limits of the user `author`.
     pub(super) async fn append(
         &self,
-        from: String,
-        to: Option<String>,
+        author: String,
+        (from, to): (String, Option<String>),
         text: String,
         id: &str,
         patience: Duration,
@@ -162,7 +162,12 @@ impl Log {
             sentence: error.to_string(),
         };
         let body = serde_json::to_vec(&Said { from, to, text }).map_err(broken)?;
-        let appended = self.topic.append_once(key, body, patience).await;
+        let entry = NewEntry {
+            body: body.into(),
+            key,
+            author: Some(author),
+        };
+        let appended = self.topic.append_entry(entry, patience).await;
         let sequence = appended.map_err(failed)?;
         // Whoever asks this worker next shall find it. It is kept, whether that is seen here or not.
         let is_here =
@@ -287,6 +292,10 @@ fn failed(error: TopicError) -> ChatError {
             error: TopicsError::Unavailable { sentence },
             ..
         } => ChatError::Unavailable { sentence },
+        TopicError::Topics {
+            error: TopicsError::Limited { sentence },
+            ..
+        } => ChatError::Limited { sentence },
         error if error.is_transient() => ChatError::Unavailable { sentence },
         _ => ChatError::Broken { sentence },
     }

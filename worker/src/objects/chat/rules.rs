@@ -17,6 +17,13 @@ impl Speaker {
         Self(scope::current().caller.identity.clone())
     }
 
+    /// The user that it has proved to be; empty where nobody is asked.
+    pub(super) fn user(&self) -> String {
+        self.0
+            .as_ref()
+            .map_or_else(String::new, |identity| identity.name.clone())
+    }
+
     /// Whether it has proved who it is.
     pub(super) fn is_known(&self) -> bool {
         self.0.is_some()

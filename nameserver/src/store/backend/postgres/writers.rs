@@ -6,7 +6,10 @@
 
 use sqlx::PgConnection;
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -19,15 +22,40 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 pub(super) struct Writer {
     pub(super) connection: PgConnection,
     pub(super) since: Instant,
+    /// Where it writes what changes with every task.
+    pub(super) shard: i64,
 }
 
+/// How many shards there are.
+const SHARDS: i64 = 64;
+
 /// Those that nobody uses now: no more than there were transactions at the same time.
-#[derive(Debug, Default)]
-pub(super) struct Writers(Mutex<Vec<Writer>>);
+#[derive(Debug)]
+pub(super) struct Writers {
+    idle: Mutex<Vec<Writer>>,
+    shard: AtomicI64,
+}
+
+impl Default for Writers {
+    fn default() -> Self {
+        Self {
+            idle: Mutex::default(),
+            // Another process most likely begins elsewhere.
+            shard: AtomicI64::new(rand::random_range(0..SHARDS)),
+        }
+    }
+}
 
 impl Writers {
     fn lock(&self) -> MutexGuard<'_, Vec<Writer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That of another writer.
+    pub(super) fn next_shard(&self) -> i64 {
+        self.shard
+            .fetch_add(1, Ordering::Relaxed)
+            .rem_euclid(SHARDS)
     }
 
     /// The one that was used last.

@@ -1,0 +1,101 @@
+//! What callers are told of limits.
+
+use super::Authority;
+use crate::{
+    limits::{Limiter, name_of},
+    store::{Store, Usage},
+};
+use pyroxene_common::{
+    access::{Identity, Limit, Role, UNLIMITED},
+    interfaces::access::{AccessError, LimitInUse, LimitsReport},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// How long the store is waited for.
+const STORE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Where it is known what there is to tell.
+#[derive(Clone, Debug)]
+pub(crate) struct LimitsDesk {
+    limiter: Arc<Limiter>,
+    store: Option<Store>,
+}
+
+/// A number, if it is a limit at all.
+fn bounded(value: u64) -> Option<u64> {
+    Some(value).filter(|value| *value != UNLIMITED)
+}
+
+impl LimitsDesk {
+    pub(crate) fn new(limiter: Arc<Limiter>, store: Option<Store>) -> Self {
+        Self { limiter, store }
+    }
+
+    /// The values of a caller's limits.
+    pub(super) fn values(&self, caller: Option<&Identity>) -> Vec<(Limit, Option<u64>)> {
+        let limits = self.limiter.of(caller);
+        let values = limits.iter();
+        values
+            .map(|(limit, value)| (limit, bounded(value)))
+            .collect()
+    }
+
+    /// What there is to tell a caller of a user's limits, or of its own.
+    pub(super) async fn report(
+        &self,
+        authority: Option<&Authority>,
+        caller: Option<&Identity>,
+        user: Option<String>,
+    ) -> Result<LimitsReport, AccessError> {
+        let is_admin = caller.is_none_or(|caller| caller.role == Role::Admin);
+        let own = name_of(caller);
+        let name = user.as_deref().unwrap_or(own);
+        if name != own && !is_admin {
+            return Err(AccessError::NotAdmin);
+        }
+        if authority.is_some() && name != own && !self.limiter.knows(name) {
+            let name = name.chars().take(64).collect();
+            return Err(AccessError::UnknownUser { name });
+        }
+        let values = match name == own {
+            true => self.limiter.of(caller),
+            false => self.limiter.of_name(name),
+        };
+        let stored = self.usage(name).await?;
+        let in_use = |limit| {
+            let of = |usage: Usage| match limit {
+                Limit::Tasks => u64::try_from(usage.tasks).ok(),
+                Limit::TaskBytes => u64::try_from(usage.bytes).ok(),
+                _ => None,
+            };
+            let (used, all) = stored.map_or((None, None), |(own, all)| (of(own), of(all)));
+            let total_used = all.or_else(|| self.limiter.used_by_all(limit));
+            LimitInUse {
+                limit,
+                value: bounded(values.get(limit)),
+                used: used.or_else(|| self.limiter.used(limit, name)),
+                total: bounded(self.limiter.totals().get(limit)),
+                // What others do is no business of everybody's.
+                total_used: total_used.filter(|_| is_admin),
+            }
+        };
+        Ok(LimitsReport {
+            user: Some(name.to_owned()).filter(|name| !name.is_empty()),
+            limits: Limit::ALL.map(in_use).to_vec(),
+        })
+    }
+
+    async fn usage(&self, name: &str) -> Result<Option<(Usage, Usage)>, AccessError> {
+        let Some(store) = &self.store else {
+            return Ok(None);
+        };
+        match timeout(STORE_PATIENCE, Box::pin(store.usage(name))).await {
+            Ok(Ok(usage)) => Ok(Some(usage)),
+            Ok(Err(error)) => Err(AccessError::Unavailable(error.to_string())),
+            Err(_) => Err(AccessError::Unavailable(
+                "the store does not answer".to_owned(),
+            )),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What somebody holds at a time.
+
+use super::Limiter;
+use pyroxene_common::access::Limit;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+/// How many of what each holds. Who holds nothing takes no room.
+#[derive(Debug, Default)]
+pub(super) struct Gauges(HashMap<Limit, HashMap<String, u64>>);
+
+impl Gauges {
+    pub(super) fn of(&self, limit: Limit, name: &str) -> u64 {
+        let names = self.0.get(&limit);
+        names
+            .and_then(|names| names.get(name))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, limit: Limit, name: &str) {
+        let names = self.0.entry(limit).or_default();
+        match names.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(names.insert(name.to_owned(), 1)),
+        }
+    }
+
+    pub(super) fn remove(&mut self, limit: Limit, name: &str) {
+        let names = self.0.entry(limit).or_default();
+        if let Entry::Occupied(mut count) = names.entry(name.to_owned()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// One of what a limit counts, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    limiter: Arc<Limiter>,
+    limit: Limit,
+    name: String,
+}
+
+impl Held {
+    pub(super) fn new(limiter: Arc<Limiter>, limit: Limit, name: &str) -> Self {
+        let name = name.to_owned();
+        Self {
+            limiter,
+            limit,
+            name,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.limiter.release(self.limit, &self.name);
+    }
+}

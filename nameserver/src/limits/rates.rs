@@ -1,0 +1,162 @@
+//! What somebody does in a time: token buckets. The time is handed in.
+
+use pyroxene_common::access::{Exceeded, Limit};
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// A bucket that is full holds what is allowed in so many seconds.
+const BURST: f64 = 10.0;
+
+/// So many buckets are kept; beyond it those that are full again are forgotten.
+const KEPT: usize = 4096;
+
+/// What each may still do.
+#[derive(Debug, Default)]
+pub(super) struct Rates(HashMap<Limit, HashMap<String, Bucket>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+    full: f64,
+    rate: f64,
+}
+
+impl Bucket {
+    fn new(rate: u64, now: Instant) -> Self {
+        let rate = rate as f64;
+        let full = rate * BURST;
+        Self {
+            left: full,
+            at: now,
+            full,
+            rate,
+        }
+    }
+
+    /// At another time, and with a rate that may be another one by now.
+    fn at(self, rate: u64, now: Instant) -> Self {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        let fresh = Self::new(rate, now);
+        Self {
+            left: (self.left + passed * fresh.rate).min(fresh.full),
+            ..fresh
+        }
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left + passed * self.rate >= self.full
+    }
+}
+
+impl Rates {
+    /// Takes so much from the bucket of each name, at the rate that is its limit: from all of them, or
+    /// from none, and then says which one has too little. A bucket that is full gives more than it
+    /// holds, once: what is larger could never be done otherwise.
+    pub(super) fn spend(
+        &mut self,
+        asked: Vec<(&str, u64, Exceeded)>,
+        now: Instant,
+    ) -> Result<(), Exceeded> {
+        let mut taken = Vec::with_capacity(asked.len());
+        for (name, amount, exceeded) in asked {
+            let (limit, rate) = (exceeded.limit, exceeded.value);
+            let known = self.0.get(&limit).and_then(|buckets| buckets.get(name));
+            let mut bucket = match known {
+                Some(bucket) => bucket.at(rate, now),
+                None => Bucket::new(rate, now),
+            };
+            if bucket.left < (amount as f64).min(bucket.full) {
+                return Err(exceeded);
+            }
+            bucket.left -= amount as f64;
+            taken.push((limit, name, bucket));
+        }
+        for (limit, name, bucket) in taken {
+            let buckets = self.0.entry(limit).or_default();
+            if buckets.len() >= KEPT && !buckets.contains_key(name) {
+                buckets.retain(|_, bucket| !bucket.is_full(now));
+            }
+            buckets.insert(name.to_owned(), bucket);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::access::Whose;
+    use std::time::Duration;
+
+    fn spend(rates: &mut Rates, name: &str, amount: u64, now: Instant) -> bool {
+        let exceeded = Exceeded {
+            limit: Limit::ChatBytes,
+            value: 10,
+            user: Whose::User(name.to_owned()),
+        };
+        rates.spend(vec![(name, amount, exceeded)], now).is_ok()
+    }
+
+    #[test]
+    fn ten_seconds_worth_can_be_used_at_once_and_comes_back_in_time() {
+        let (mut rates, now) = (Rates::default(), Instant::now());
+        assert!(spend(&mut rates, "ana", 60, now));
+        assert!(spend(&mut rates, "ana", 40, now));
+        assert!(!spend(&mut rates, "ana", 1, now));
+        assert!(spend(&mut rates, "bob", 1, now));
+        let later = now + Duration::from_secs(2);
+        assert!(spend(&mut rates, "ana", 20, later));
+        assert!(!spend(&mut rates, "ana", 1, later));
+    }
+
+    #[test]
+    fn what_is_larger_than_a_bucket_waits_until_it_is_full_and_is_paid_for_afterwards() {
+        let (mut rates, now) = (Rates::default(), Instant::now());
+        assert!(spend(&mut rates, "ana", 300, now));
+        let later = now + Duration::from_secs(20);
+        assert!(!spend(&mut rates, "ana", 1, later));
+        let later = now + Duration::from_secs(29);
+        assert!(!spend(&mut rates, "ana", 300, later));
+        let full = now + Duration::from_secs(30);
+        assert!(spend(&mut rates, "ana", 300, full));
+        assert!(!spend(&mut rates, "ana", 1, full));
+    }
+
+    #[test]
+    fn of_two_limits_both_are_used_or_none() {
+        let (mut rates, now) = (Rates::default(), Instant::now());
+        let both = |messages| {
+            let of = |limit, value| Exceeded {
+                limit,
+                value,
+                user: Whose::Anonymous,
+            };
+            vec![
+                ("", messages, of(Limit::ChatMessages, 1)),
+                ("", 50, of(Limit::ChatBytes, 10)),
+            ]
+        };
+        assert!(rates.spend(both(1), now).is_ok());
+        assert_eq!(
+            rates.spend(both(10), now).unwrap_err().limit,
+            Limit::ChatMessages
+        );
+        assert!(rates.spend(both(1), now).is_ok());
+        assert_eq!(
+            rates.spend(both(1), now).unwrap_err().limit,
+            Limit::ChatBytes
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (mut rates, mut now) = (Rates::default(), Instant::now());
+        for number in 0..3 * KEPT {
+            assert!(spend(&mut rates, &number.to_string(), 1, now));
+            now += Duration::from_millis(10);
+        }
+        assert!(rates.0[&Limit::ChatBytes].len() <= KEPT);
+    }
+}

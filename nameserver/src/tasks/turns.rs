@@ -1,0 +1,291 @@
+//! Whose turn it is: submitters whose tasks wait for a place at the workers of one object. No clock, no
+//! store, no workers: the time is handed in.
+
+use super::{attempt::Taken, window::LONG};
+use crate::store::{Running, URGENT};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The tasks of an object that are here, by their submitters.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// Those who have any here.
+    submitters: BTreeMap<String, Submitter>,
+    sent: usize,
+    waiting: usize,
+    /// How many were sent ever.
+    turn: u64,
+}
+
+#[derive(Debug, Default)]
+struct Submitter {
+    /// The first one first.
+    waiting: VecDeque<Taken>,
+    /// At workers.
+    sent: usize,
+    /// When the last one was sent, by the number of those that were sent before.
+    last: u64,
+    /// How long the one took that ended last.
+    took: Option<Duration>,
+    /// Since when none of those at workers has ended.
+    quiet_since: Option<Instant>,
+}
+
+impl Submitter {
+    fn here(&self) -> usize {
+        self.sent + self.waiting.len()
+    }
+
+    /// Whether its tasks take long, as far as is known: the last one did, or those that are at workers do.
+    fn is_long(&self, now: Instant) -> bool {
+        let quiet = self.quiet_since.filter(|_| self.sent > 0);
+        let quiet = quiet.map(|since| now.saturating_duration_since(since));
+        quiet.is_some_and(|quiet| quiet >= LONG) || self.took.is_none_or(|took| took >= LONG)
+    }
+}
+
+/// What somebody has here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Here<'t> {
+    pub(super) submitter: &'t str,
+    /// How many tasks.
+    pub(super) count: usize,
+    /// Whether they take long.
+    pub(super) is_long: bool,
+}
+
+impl Turns {
+    /// How many are at workers.
+    pub(super) fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Who has any here.
+    pub(super) fn submitters(&self, now: Instant) -> impl Iterator<Item = Here<'_>> {
+        self.submitters.iter().map(move |(name, submitter)| Here {
+            submitter: name,
+            count: submitter.here(),
+            is_long: submitter.is_long(now),
+        })
+    }
+
+    /// How many a submitter has here.
+    pub(super) fn here_of(&self, submitter: &str) -> usize {
+        self.submitters.get(submitter).map_or(0, Submitter::here)
+    }
+
+    /// All that wait.
+    pub(super) fn all_waiting(&self) -> impl Iterator<Item = &Taken> {
+        self.submitters
+            .values()
+            .flat_map(|submitter| &submitter.waiting)
+    }
+
+    /// One that waits: the greater priority goes first, and then the older.
+    pub(super) fn wait(&mut self, taken: Taken) {
+        let name = &taken.task.submitter;
+        let submitter = match self.submitters.get_mut(name) {
+            Some(submitter) => submitter,
+            None => self.submitters.entry(name.clone()).or_default(),
+        };
+        let key = |taken: &Taken| (-taken.task.priority, taken.task.id);
+        let before = |other: &Taken| key(other) <= key(&taken);
+        // Nearly always at the end.
+        let place = match submitter.waiting.back() {
+            Some(last) if !before(last) => submitter.waiting.partition_point(before),
+            _ => submitter.waiting.len(),
+        };
+        submitter.waiting.insert(place, taken);
+        self.waiting += 1;
+    }
+
+    /// The next one to be sent, where so many may be at workers, and so many of each submitter, by whether
+    /// its tasks take long. Whoever has none there gets one there in any case: what others have there
+    /// may take for ever.
+    pub(super) fn next(
+        &mut self,
+        places: usize,
+        most: impl Fn(&str, bool) -> usize,
+        now: Instant,
+    ) -> Option<Taken> {
+        if self.waiting == 0 || places == 0 {
+            return None;
+        }
+        let is_full = self.sent >= places;
+        let may_go = |(name, submitter): &(&String, &mut Submitter)| {
+            submitter.sent == 0 || (!is_full && submitter.sent < most(name, submitter.is_long(now)))
+        };
+        let rank = |submitter: &Submitter| {
+            let priority = submitter.waiting.front().map(|first| first.task.priority);
+            let urgent = priority.filter(|priority| *priority > URGENT);
+            // The most urgent, and else whoever has the fewest there, and of these who waited longest.
+            (std::cmp::Reverse(urgent), submitter.sent, submitter.last)
+        };
+        let next = self
+            .submitters
+            .iter_mut()
+            .filter(|(_, submitter)| !submitter.waiting.is_empty())
+            .filter(may_go)
+            .min_by_key(|(_, submitter)| rank(submitter));
+        let (_, submitter) = next?;
+        let taken = submitter.waiting.pop_front()?;
+        self.turn += 1;
+        submitter.last = self.turn;
+        if submitter.sent == 0 {
+            submitter.quiet_since = Some(now);
+        }
+        submitter.sent += 1;
+        self.sent += 1;
+        self.waiting -= 1;
+        Some(taken)
+    }
+
+    /// One that was sent has ended, and was answered after so long, if it was answered.
+    pub(super) fn ended(&mut self, submitter: &str, took: Option<Duration>, now: Instant) {
+        if let Some(known) = self.submitters.get_mut(submitter) {
+            known.quiet_since = Some(now);
+            known.took = took.or(known.took);
+            known.sent = known.sent.saturating_sub(1);
+            self.sent = self.sent.saturating_sub(1);
+            if known.here() == 0 {
+                self.submitters.remove(submitter);
+            }
+        }
+    }
+
+    /// Forgets an attempt that waits. Answers whether it was here.
+    pub(super) fn forget(&mut self, running: Running) -> bool {
+        let is_it =
+            |taken: &Taken| taken.task.id == running.id && taken.task.attempt == running.attempt;
+        let before = self.waiting;
+        for submitter in self.submitters.values_mut() {
+            let count = submitter.waiting.len();
+            submitter.waiting.retain(|taken| !is_it(taken));
+            self.waiting -= count - submitter.waiting.len();
+        }
+        self.submitters.retain(|_, submitter| submitter.here() > 0);
+        self.waiting < before
+    }
+
+    /// Takes out all that wait.
+    pub(super) fn drain_waiting(&mut self) -> Vec<Taken> {
+        self.waiting = 0;
+        let waiting = self.submitters.values_mut();
+        let waiting = waiting.flat_map(|submitter| submitter.waiting.drain(..));
+        let waiting = waiting.collect();
+        self.submitters.retain(|_, submitter| submitter.sent > 0);
+        waiting
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::lane::tests::taken_of;
+
+    fn order(turns: &mut Turns, places: usize, most: usize) -> String {
+        let now = Instant::now();
+        let next = std::iter::from_fn(|| turns.next(places, |_, _| most, now));
+        next.map(|taken| taken.task.submitter).collect()
+    }
+
+    #[test]
+    fn submitters_take_turns_whatever_their_numbers_and_priorities() {
+        let mut turns = Turns::default();
+        for _ in 0..6 {
+            turns.wait(taken_of("a", URGENT));
+        }
+        turns.wait(taken_of("b", 0));
+        turns.wait(taken_of("b", 0));
+        turns.wait(taken_of("c", -5));
+        assert_eq!(order(&mut turns, 9, 9), "abcabaaaa");
+        assert_eq!((turns.sent(), turns.waiting()), (9, 0));
+    }
+
+    #[test]
+    fn nobody_takes_every_place_and_whoever_has_none_gets_one() {
+        let mut turns = Turns::default();
+        for _ in 0..10 {
+            turns.wait(taken_of("a", 0));
+        }
+        assert_eq!(order(&mut turns, 4, 3), "aaa");
+        for name in ["b", "b", "b", "c"] {
+            turns.wait(taken_of(name, 0));
+        }
+        // One place is left, and one more than there are places.
+        assert_eq!(order(&mut turns, 4, 3), "bc");
+        let ended = |turns: &mut Turns, name| turns.ended(name, None, Instant::now());
+        ended(&mut turns, "b");
+        assert_eq!(order(&mut turns, 4, 3), "b");
+        ended(&mut turns, "a");
+        ended(&mut turns, "a");
+        assert_eq!(order(&mut turns, 4, 3), "a");
+        assert_eq!(turns.here_of("a"), 8);
+    }
+
+    #[test]
+    fn what_is_urgent_goes_first() {
+        let mut turns = Turns::default();
+        for (name, priority) in [("a", 0), ("b", URGENT + 1), ("a", 0), ("b", URGENT + 1)] {
+            turns.wait(taken_of(name, priority));
+        }
+        assert_eq!(order(&mut turns, 9, 9), "bbaa");
+    }
+
+    #[test]
+    fn what_has_ended_or_is_forgotten_leaves_nothing_behind() {
+        let mut turns = Turns::default();
+        let taken = taken_of("a", 0);
+        let running = Running {
+            id: taken.task.id,
+            attempt: taken.task.attempt,
+            owner: 1,
+        };
+        turns.wait(taken);
+        assert!(turns.forget(running) && !turns.forget(running));
+        turns.wait(taken_of("b", 0));
+        turns.wait(taken_of("b", 0));
+        let now = Instant::now();
+        assert!(turns.next(1, |_, _| 1, now).is_some());
+        assert_eq!(turns.drain_waiting().len(), 1);
+        turns.ended("b", None, now);
+        assert_eq!(turns.submitters(now).count(), 0);
+        assert_eq!((turns.sent(), turns.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn tasks_are_long_until_one_was_quick_and_again_when_none_ends_any_more() {
+        let mut turns = Turns::default();
+        let mut now = Instant::now();
+        for _ in 0..3 {
+            turns.wait(taken_of("a", 0));
+        }
+        let is_long = |turns: &Turns, now| turns.submitters(now).all(|here| here.is_long);
+        assert!(is_long(&turns, now));
+        let next = |turns: &mut Turns, now| turns.next(9, |_, _| 9, now).is_some();
+        assert!(next(&mut turns, now) && next(&mut turns, now));
+        now += Duration::from_millis(5);
+        turns.ended("a", Some(Duration::from_millis(5)), now);
+        assert!(!is_long(&turns, now));
+        now += LONG;
+        assert!(is_long(&turns, now));
+        // What is only waiting says nothing.
+        turns.ended("a", Some(Duration::from_millis(5)), now);
+        assert!(!is_long(&turns, now + 2 * LONG));
+        turns.ended("a", Some(LONG), now);
+        assert!(is_long(&turns, now));
+    }
+}

@@ -1,0 +1,152 @@
+//! `pyroxene limits`: what a user may take, and what it has taken.
+
+use crate::{
+    cli::ClientArguments,
+    failure::{Exit, Failure},
+    nameservers::{ask, nobody_answered},
+    output::{print, print_json},
+    table::table,
+};
+use pyroxene_common::{
+    access::Limit,
+    interfaces::access::{AccessError, LimitInUse, LimitsReport},
+};
+use serde_json::{Map, Value, json};
+
+/// Show your limits, and what of them is in use
+///
+/// Tasks and their bytes are counted over all name servers of the store; everything else at each name
+/// server for itself. Rates, such as 10/s, allow ten times as much for a moment. What goes beyond a
+/// limit is refused with exit code 4, and the refusal names the limit.
+///
+/// 'pyroxene users set' changes the limits of a user, 'pyroxene nameserver --limit' those of all.
+///
+/// --json prints an array with one entry per name server that answers:
+/// {"nameserver", "user", "limits": {"tasks": {"value", "used", "total", "total_used"}, …}}. "total" is the
+/// limit of all users together. What is null is not limited, not counted, or not for you to know.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Another user; for admins
+    user: Option<String>,
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let client = arguments.client.client()?;
+    let answers = ask(&client, |nameserver, context| {
+        let user = arguments.user.clone();
+        async move { nameserver.access().limits(context, user).await }
+    });
+    let mut reports = Vec::new();
+    let mut failures = Vec::new();
+    for (nameserver, answer) in answers.await {
+        match answer {
+            Ok(Ok(report)) => reports.push((nameserver.endpoint().to_string(), report)),
+            Ok(Err(error)) => failures.push((nameserver, failure(&error))),
+            Err(failure) => failures.push((nameserver, failure)),
+        }
+    }
+    if reports.is_empty() {
+        return Err(nobody_answered(&failures));
+    }
+    if arguments.client.json {
+        let entries: Vec<Value> = reports
+            .iter()
+            .map(|(at, report)| entry(at, report))
+            .collect();
+        return print_json(&entries);
+    }
+    let texts: Vec<String> = reports
+        .iter()
+        .map(|(at, report)| text(at, report))
+        .collect();
+    print(&texts.join("\n\n"))
+}
+
+fn failure(error: &AccessError) -> Failure {
+    let exit = match error {
+        AccessError::NotAdmin | AccessError::Denied => Exit::Refused,
+        AccessError::UnknownUser { .. } => Exit::Usage,
+        AccessError::Unavailable(_) => Exit::Unavailable,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+fn entry(nameserver: &str, report: &LimitsReport) -> Value {
+    let limits: Map<String, Value> = report
+        .limits
+        .iter()
+        .map(|one| {
+            let LimitInUse {
+                limit,
+                value,
+                used,
+                total,
+                total_used,
+            } = one;
+            let shown =
+                json!({"value": value, "used": used, "total": total, "total_used": total_used});
+            (limit.name().to_owned(), shown)
+        })
+        .collect();
+    json!({"nameserver": nameserver, "user": report.user, "limits": limits})
+}
+
+fn text(nameserver: &str, report: &LimitsReport) -> String {
+    let user = match &report.user {
+        Some(user) => format!("user {user}"),
+        None => "users without a name".to_owned(),
+    };
+    let rows: Vec<[String; 6]> = report.limits.iter().map(row).collect();
+    let headings = ["LIMIT", "VALUE", "USED", "OF ALL", "USED BY ALL", "ABOUT"];
+    format!("{nameserver}: {user}\n{}", table(headings, &rows))
+}
+
+fn row(one: &LimitInUse) -> [String; 6] {
+    let limit = one.limit;
+    [
+        limit.name().to_owned(),
+        shown(limit, one.value),
+        one.used.map(|used| used.to_string()).unwrap_or_default(),
+        shown(limit, one.total),
+        one.total_used
+            .map(|used| used.to_string())
+            .unwrap_or_default(),
+        limit.about().to_owned(),
+    ]
+}
+
+/// The value of a limit as people read it.
+pub(crate) fn shown(limit: Limit, value: Option<u64>) -> String {
+    value.map_or_else(|| "unlimited".to_owned(), |value| limit.shown(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_limited_and_not_counted_is_null() {
+        let report = LimitsReport {
+            user: None,
+            limits: vec![LimitInUse {
+                limit: Limit::TaskBytes,
+                value: Some(1 << 30),
+                used: Some(5),
+                total: None,
+                total_used: None,
+            }],
+        };
+        let expected = json!({"nameserver": "a:1", "user": null, "limits": {"task_bytes":
+            {"value": 1 << 30, "used": 5, "total": null, "total_used": null}}});
+        assert_eq!(entry("a:1", &report), expected);
+        let text = text("a:1", &report);
+        assert!(text.starts_with("a:1: users without a name\n"), "{text}");
+        assert!(
+            text.contains("1GiB") && text.contains("unlimited"),
+            "{text}"
+        );
+    }
+}
