@@ -78,7 +78,7 @@ async fn a_chat_shows_who_comes_and_says_no_mistyped_command() {
     is_edited(&bob).await;
     ana.shows("bob came in").await;
     bob.type_in("quit\r");
-    bob.shows("not said, as it looks like /quit").await;
+    bob.shows("not said: did you mean /quit?").await;
     is_edited(&bob).await;
     // It fills two rows, which the message takes the place of.
     bob.type_in(&format!("{}\r", "long ".repeat(30)));

@@ -4,6 +4,7 @@ mod durable;
 mod fake;
 
 use super::*;
+use crate::ClientConfig;
 use fake::{Fake, within};
 use futures::StreamExt;
 use pyroxene_common::interfaces::tasks::{Failure, Outcome};
@@ -216,4 +217,38 @@ async fn a_result_that_is_not_what_was_expected_is_told() {
         error.starts_with("the result cannot be read: invalid type"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn what_may_have_been_submitted_is_told_with_its_key() {
+    let fake = Fake::start(1).await;
+    fake.store.be_unavailable(usize::MAX);
+    let config = ClientConfig::new(fake.address(0)).unwrap();
+    let client = Client::new(config.patience(Duration::ZERO));
+    let error = within(client.submit(factorial().key("k"))).await;
+    let error = error.unwrap_err();
+    let TaskError::MaybeSubmitted { keys, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(*keys, ["k"]);
+    let sentence = error.to_string();
+    let expected = "the task may have been submitted: no name server can answer now: ";
+    assert!(sentence.starts_with(expected), "{sentence}");
+}
+
+#[tokio::test]
+async fn updates_are_drawn_without_being_pinned() {
+    let fake = Fake::start(1).await;
+    let handle = fake.client().submit(factorial()).await.unwrap();
+    fake.store.succeed(handle.id(), "1");
+    let mut updates = handle.updates();
+    let status = within(updates.next()).await.unwrap().unwrap();
+    assert_eq!(status.state, TaskState::Succeeded);
+    assert!(within(updates.next()).await.is_none());
+}
+
+#[test]
+fn a_large_submission_has_time_in_proportion() {
+    assert_eq!(transfer_time(100), Duration::ZERO);
+    assert_eq!(transfer_time(50 * SLOWEST), Duration::from_secs(50));
 }

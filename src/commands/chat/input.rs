@@ -48,7 +48,7 @@ pub(super) fn read_typed(line: &str) -> Wish<'_> {
     match (read(line), mistyped::meant(line, COMMANDS)) {
         (Wish::Say { to: None, .. }, Some(command)) if !line.trim().starts_with('/') => {
             Wish::Wrong(format!(
-                "not said, as it looks like /{command}; to say it all the same: /say {}",
+                "not said: did you mean /{command}? To say it: /say {}",
                 line.trim()
             ))
         }

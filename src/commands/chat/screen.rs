@@ -32,8 +32,7 @@ pub(crate) struct Entry<'m> {
 }
 
 /// What there is to type.
-const COMMANDS: &str =
-    "/list  /msg NAME TEXT  /say TEXT  /help  /quit; anything else is said to all";
+const COMMANDS: &str = "/list  /msg NAME TEXT  /say TEXT  /help  /quit";
 
 const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
