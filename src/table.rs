@@ -27,7 +27,7 @@ fn fitted<const N: usize>(
         .map(|row| row.each_ref().map(|cell| clean::line(cell)))
         .collect();
     let mut widths = headings.map(str::width);
-    let mut least = widths;
+    let mut least = headings.map(longest_word);
     for row in &rows {
         for (column, cell) in row.iter().enumerate() {
             if let (Some(width), Some(least)) = (widths.get_mut(column), least.get_mut(column)) {
