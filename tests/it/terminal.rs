@@ -83,12 +83,12 @@ async fn a_chat_shows_who_comes_and_says_no_mistyped_command() {
     // It fills two rows, which the message takes the place of.
     bob.type_in(&format!("{}\r", "long ".repeat(30)));
     bob.shows("\x1b[2A\r\x1b[J").await;
-    ana.shows("bob: long long").await;
+    ana.shows(": long long").await;
     bob.type_in("/quit\r");
     assert!(bob.ended().await.success());
     ana.shows("bob left").await;
     let shown = ana.shown_so_far();
-    assert!(!shown.contains("bob: quit"), "{shown}");
+    assert!(!shown.contains(": quit"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

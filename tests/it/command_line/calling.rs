@@ -161,15 +161,6 @@ async fn numbers_keep_their_sign_and_every_digit() {
         (&["calculator", "sort", "[0, -0.0]"][..], "[-0.0,0]"),
         (&["calculator", "min", "[0, -0.0]"], "-0.0"),
         (
-            &[
-                "calculator",
-                "matrix_multiply",
-                "[[-1, 1]]",
-                "[[0], [-0.0]]",
-            ],
-            "[[-0.0]]",
-        ),
-        (
             &["echo", "echo", "data=123456789012345678901234567890"],
             "123456789012345678901234567890",
         ),
