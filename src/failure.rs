@@ -361,7 +361,6 @@ impl From<UsersError> for Failure {
             }
             UsersError::Unreadable { .. }
             | UsersError::CannotWrite { .. }
-            | UsersError::NoToken
             | UsersError::NoKey(_) => (Exit::Failed, None),
         };
         let failure = Self::new(exit, error.to_string());

@@ -7,10 +7,12 @@ use crate::{
 use clap::Args;
 use pyroxene_client::{ClientConfig, Credentials};
 use pyroxene_common::{
+    access::looks_like_token,
     endpoint::Endpoint,
     reload::{Reload, follow_hangups},
     tls::{ClientAuth, KeyPair, TlsClient, TlsFileError, TlsServer},
 };
+use pyroxene_nameserver::Certificates;
 use std::{
     env, fs,
     io::{self, IsTerminal, Read},
@@ -87,6 +89,16 @@ pub(crate) struct UsersArguments {
     /// The users who may log in; turns authentication on
     #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
     pub(crate) users: Option<PathBuf>,
+    /// Whose certificates count beside --users: those of names that the file lists ('listed'), or of
+    /// others too ('any') by the role in them, unless 'pyroxene users revoke NAME --certificate' says
+    /// otherwise
+    #[arg(
+        long,
+        value_name = "WHOSE",
+        env = "PYROXENE_CERTIFICATES",
+        default_value = "listed"
+    )]
+    pub(crate) certificates: Certificates,
     /// How long a login is good for before it has to be renewed, which clients do by themselves
     #[arg(long, value_name = "TIME", env = "PYROXENE_TICKET_LIFE", default_value = "10m", value_parser = ticket_life)]
     pub(crate) ticket_life: Duration,
@@ -158,6 +170,12 @@ impl LoginArguments {
     }
 
     fn token(&self, user: &str) -> Result<String, Failure> {
+        if looks_like_token(user) {
+            let mixed_up = "--user is given a token; it wants the name of the user";
+            return Err(Failure::usage(mixed_up).hint(format!(
+                "give the token with --token-file FILE or {TOKEN_VARIABLE}"
+            )));
+        }
         let token = match &self.token_file {
             Some(path) => read_token(path)?,
             None => match env::var(TOKEN_VARIABLE) {

@@ -4,6 +4,7 @@ use crate::{
     balance::Policy,
     breaker::BreakerConfig,
     budget::BudgetConfig,
+    delegates::Delegate,
     security::{Credentials, Security},
 };
 use pyroxene_common::{
@@ -13,7 +14,7 @@ use pyroxene_common::{
     tls::TlsClient,
     wire::DEFAULT_MAX_MESSAGE,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The port of a name server whose address has none.
 pub const DEFAULT_PORT: u16 = 9090;
@@ -37,6 +38,8 @@ pub struct ClientConfig {
     pub(crate) breaker: BreakerConfig,
     pub(crate) budget: BudgetConfig,
     pub(crate) security: Security,
+    /// What makes tickets for calls on behalf of others, if any are made.
+    pub(crate) delegate: Option<Arc<dyn Delegate>>,
 }
 
 /// A client cannot be set up like this.
@@ -93,6 +96,7 @@ impl ClientConfig {
             breaker: BreakerConfig::default(),
             budget: BudgetConfig::default(),
             security: Security::default(),
+            delegate: None,
         }
     }
 
@@ -166,6 +170,13 @@ impl ClientConfig {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.security.credentials = Some(credentials);
+        self
+    }
+
+    /// What makes tickets for calls on behalf of others: see [`Once`](crate::Once).
+    #[must_use]
+    pub fn delegate(mut self, delegate: Arc<dyn Delegate>) -> Self {
+        self.delegate = Some(delegate);
         self
     }
 

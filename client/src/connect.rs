@@ -1,20 +1,23 @@
 //! Connections to the instances of an object, and what is said when they are made.
 
-use crate::{breaker::BreakerConfig, config::ClientConfig, passport::Passport, security::Security};
+use crate::{
+    breaker::BreakerConfig, config::ClientConfig, delegates::Delegate, passport::Passport,
+    security::Security,
+};
 use pyroxene_common::{
-    access::Ticket,
+    access::{Addressee, Challenge, Credential, HolderKey, Ticket},
     channel::{AttemptError, Connection, ConnectionLost, Settings},
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, RefusalCode, Refused, Welcome},
     host::LocalLink,
     interface::Interface,
     message::{Refusal, RefusalReason},
-    net::{Stream, dial},
+    net::{Socket, Stream, dial},
     tls::TlsFailure,
     wire::HELLO_TIMEOUT,
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// How to talk to the instances of one object.
@@ -31,6 +34,8 @@ pub(crate) struct Greeting {
     pub(crate) local: Option<LocalLink>,
     /// What to show to workers, if anything.
     pub(crate) passport: Option<Passport>,
+    /// What makes tickets for calls on behalf of others, if any are made.
+    pub(crate) delegate: Option<Arc<dyn Delegate>>,
 }
 
 impl Greeting {
@@ -45,17 +50,18 @@ impl Greeting {
             security: config.security.clone(),
             local: config.local.clone(),
             passport: None,
+            delegate: config.delegate.clone(),
         }
     }
 
-    fn hello(&self, object: &str, ticket: Option<&Ticket>) -> Hello {
+    fn hello(&self, object: &str) -> Hello {
         Hello {
             object: object.to_owned(),
             interface: self.interface.to_owned(),
             interface_version: self.version,
             client: self.client.clone(),
             max_message: self.max_message as u64,
-            credential: ticket.map(|ticket| ticket.as_bytes().to_vec()),
+            credential: None,
         }
     }
 
@@ -73,40 +79,103 @@ impl Greeting {
             spin: self.spin,
             ..settings
         };
-        Connection::new(stream, settings)
+        let exporter = stream.exporter();
+        Connection::bound(stream, settings, exporter)
     }
 }
 
-/// Connects to an object at an endpoint.
+/// What a connection shows of who connects.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown<'a> {
+    Nothing,
+    /// A ticket that is bound to the key of this process.
+    Ticket(&'a Ticket),
+    /// Likewise, made for the connection's addressee; or a message that says why there is none.
+    Delegated(&'a (dyn Fn(&Addressee) -> Result<Ticket, String> + Send + Sync)),
+}
+
+/// The way to an instance of an object.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    /// The object, as the instance calls it.
+    pub(crate) object: &'a str,
+    /// Who is to be found there; whatever listens at the endpoint, if that is not known.
+    pub(crate) addressee: Option<&'a Addressee>,
+    pub(crate) greeting: &'a Greeting,
+}
+
+/// Connects to an object.
 pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
-    endpoint: &Endpoint,
-    object: &str,
-    greeting: &Greeting,
-    ticket: Option<&Ticket>,
+    way: Way<'_>,
+    shown: Shown<'_>,
     settings: Settings,
 ) -> Result<Connection<R>, AttemptError> {
-    if ticket.is_some() && !greeting.security.is_private(endpoint) {
+    let endpoint = way.endpoint;
+    if !matches!(shown, Shown::Nothing) && !way.greeting.security.is_private(endpoint) {
         return Err(AttemptError::Refused(Refusal {
             reason: RefusalReason::Unauthenticated,
             retry_after_ms: 0,
             sentence: format!("a ticket is not sent to {endpoint} in the clear; TLS is needed"),
         }));
     }
-    let tls = greeting.security.tls.as_ref();
-    let hello = greeting.hello(object, ticket);
-    let hello = &hello;
     let establish = |socket| async move {
-        let said = async {
-            let mut stream = Stream::over(socket, endpoint, tls).await?;
-            let welcome = hello::greet(&mut stream, hello).await?;
-            Ok((stream, welcome))
-        };
-        let said = timeout(HELLO_TIMEOUT, said).await;
+        let said = timeout(HELLO_TIMEOUT, way.establish(socket, shown)).await;
         said.unwrap_or(Err(HelloError::Timeout))
     };
     let dialled = dial(endpoint, establish).await;
     let (stream, welcome) = dialled.map_err(not_connected)?;
-    Ok(greeting.welcomed(stream, &welcome, settings))
+    Ok(way.greeting.welcomed(stream, &welcome, settings))
+}
+
+impl Way<'_> {
+    /// Says hello over a socket, and shows what there is to show.
+    async fn establish(
+        self,
+        socket: Socket,
+        shown: Shown<'_>,
+    ) -> Result<(Stream, Welcome), HelloError> {
+        let tls = self.greeting.security.tls.as_ref();
+        let mut stream = Stream::over(socket, self.endpoint, tls).await?;
+        let addressee = self.addressee.cloned().unwrap_or_else(|| {
+            let address = stream.remote_address();
+            Addressee::Endpoint(address.unwrap_or_else(|| self.endpoint.to_string()))
+        });
+        let denied = |sentence| HelloError::Refused(Refused::new(RefusalCode::Denied, sentence));
+        let ticket = match shown {
+            Shown::Nothing => None,
+            Shown::Ticket(ticket) => Some(ticket.clone()),
+            Shown::Delegated(make) => Some(make(&addressee).map_err(denied)?),
+        };
+        let mut hello = self.greeting.hello(self.object);
+        let Some(ticket) = ticket else {
+            let welcome = hello::greet(&mut stream, &hello).await?;
+            return Ok((stream, welcome));
+        };
+        let holder = HolderKey::of_process().map_err(|error| denied(error.to_string()))?;
+        hello.credential = Some(credential(&stream, holder, &ticket, addressee));
+        let welcome = hello::greet_as(&mut stream, &hello, holder).await?;
+        Ok((stream, welcome))
+    }
+}
+
+/// Shows a ticket of this process, with the proof where the server does not have to ask for it.
+fn credential(
+    stream: &Stream,
+    holder: &HolderKey,
+    ticket: &Ticket,
+    addressee: Addressee,
+) -> Credential {
+    let ticket = ticket.as_bytes().to_vec();
+    let proof = match stream.exporter() {
+        Some(exporter) => holder.prove(&ticket, &addressee, &Challenge::Exporter(exporter)),
+        None => Vec::new(),
+    };
+    Credential {
+        ticket,
+        addressee,
+        proof,
+    }
 }
 
 /// Connects to an object of the name server in this process.
@@ -121,31 +190,29 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
         .map_err(|error| not_connected(error.into()))?;
     let mut stream = Stream::Plain(socket);
     // Everybody is known there without a ticket.
-    let welcome = hello::greet(&mut stream, &greeting.hello(object, None))
+    let welcome = hello::greet(&mut stream, &greeting.hello(object))
         .await
         .map_err(not_connected)?;
     Ok(greeting.welcomed(stream, &welcome, settings))
 }
 
-/// Connects to a worker's object with the first ticket that the worker takes.
-pub(crate) async fn connect_to_worker<R: DeserializeOwned + Send + 'static>(
-    endpoint: &Endpoint,
-    object: &str,
-    greeting: &Greeting,
+/// Connects to a worker's object with the first ticket of this client that the worker takes.
+pub(crate) async fn connect_with_passport<R: DeserializeOwned + Send + 'static>(
+    way: Way<'_>,
 ) -> Result<Connection<R>, AttemptError> {
     let settings = Settings::CLIENT;
-    let Some(passport) = &greeting.passport else {
-        return connect(endpoint, object, greeting, None, settings).await;
+    let Some(passport) = &way.greeting.passport else {
+        return connect(way, Shown::Nothing, settings).await;
     };
     let mut tickets = passport.tickets().await?;
     if tickets.is_empty() {
-        return connect(endpoint, object, greeting, None, settings).await;
+        return connect(way, Shown::Nothing, settings).await;
     }
     let mut tried = 0;
     let mut asked_again = false;
     loop {
-        let ticket = tickets.get(tried);
-        match connect(endpoint, object, greeting, ticket, settings).await {
+        let shown = tickets.get(tried).map_or(Shown::Nothing, Shown::Ticket);
+        match connect(way, shown, settings).await {
             Ok(connection) => {
                 passport.renewers().add(connection.renewer());
                 return Ok(connection);
@@ -190,6 +257,7 @@ fn not_connected(error: HelloError) -> AttemptError {
             | RefusalCode::WrongInterface
             | RefusalCode::WrongVersion
             | RefusalCode::TlsRequired
+            | RefusalCode::WrongServer
             | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(sentence)),
         },
         HelloError::Tls(failure @ TlsFailure::Client(_)) => {

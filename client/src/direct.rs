@@ -2,11 +2,12 @@
 
 use crate::{
     config::ClientConfig,
-    connect::{Greeting, connect_to_worker, expect_answer},
+    connect::{Greeting, Way, connect_with_passport, expect_answer},
     nameserver::NameServer,
     passport::Passport,
 };
 use pyroxene_common::{
+    access::Addressee,
     channel::{AttemptError, Connection},
     endpoint::Endpoint,
     interface::Interface,
@@ -30,7 +31,8 @@ impl<I: Interface> Direct<I> {
     }
 
     /// Connects to an object at an endpoint, as `config` says. Its name servers are asked for a
-    /// ticket, if there is something that they could recognise the client by.
+    /// ticket, if there is something that they could recognise the client by. The endpoint may be that
+    /// of one of these name servers.
     pub async fn connect_with(
         endpoint: &Endpoint,
         object: &str,
@@ -43,9 +45,14 @@ impl<I: Interface> Direct<I> {
             .filter_map(|nameserver| NameServer::new(nameserver.clone(), config).login().cloned());
         let logins: Vec<_> = logins.collect();
         greeting.passport = (!logins.is_empty()).then(|| Passport::new(logins));
-        connect_to_worker(endpoint, object, &greeting)
-            .await
-            .map(Self)
+        let is_nameserver = config.endpoints().contains(endpoint);
+        let way = Way {
+            endpoint,
+            object,
+            addressee: is_nameserver.then_some(&Addressee::NameServer),
+            greeting: &greeting,
+        };
+        connect_with_passport(way).await.map(Self)
     }
 
     /// tarpc's client over this stub.

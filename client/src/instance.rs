@@ -3,12 +3,14 @@
 use crate::{
     attempt::SharedAttempt,
     breaker::Breaker,
-    connect::{Greeting, connect_to_worker},
+    connect::{Greeting, Way, connect_with_passport},
     cost::{Errors, Latency, Others, Standing},
+    delegates::{Delegates, InUse, OnBehalf, Slot},
     membership::InstanceKey,
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
+    access::Addressee,
     channel::{AttemptError, Connection, ConnectionLost},
     endpoint::Endpoint,
     interfaces::directory::{Instance as Listed, Load, State},
@@ -41,7 +43,12 @@ pub(crate) struct Instance<R> {
     pub(crate) key: InstanceKey,
     target: String,
     greeting: Arc<Greeting>,
+    /// The connection, or of those on behalf of others the one that was made last.
     connection: ArcSwapOption<Connection<R>>,
+    /// The connections on behalf of others.
+    delegates: Arc<Delegates<R>>,
+    /// Who is to be found at the endpoint, if that is known.
+    addressee: Option<Addressee>,
     connecting: SharedAttempt<Arc<Connection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
@@ -99,6 +106,9 @@ impl<R> Instance<R> {
             target: listed.target.clone(),
             greeting,
             connection: ArcSwapOption::empty(),
+            delegates: Arc::default(),
+            addressee: (!listed.worker.is_empty())
+                .then(|| Addressee::Worker(listed.worker.clone())),
             connecting: SharedAttempt::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
@@ -341,6 +351,7 @@ impl<R> Instance<R> {
         if let Some(connection) = self.connection.swap(None) {
             connection.doubt();
         }
+        self.delegates.doubt();
     }
 }
 
@@ -387,6 +398,56 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         }
     }
 
+    /// The open connection for calls on somebody's behalf, or a new one. The slot is to be held until
+    /// the call has ended. Who waits for it bounds the wait.
+    pub(crate) async fn connection_on_behalf(
+        self: &Arc<Self>,
+        on_behalf: OnBehalf<'_>,
+    ) -> Result<InUse<R>, AttemptError> {
+        let slot = self.delegates.slot(on_behalf);
+        if let Some(connection) = slot.open_connection() {
+            return Ok((connection, slot));
+        }
+        let (instance, made_for) = (Arc::clone(self), Arc::clone(&slot));
+        let make = || instance.make_connection_on_behalf(made_for);
+        let connection = slot.shared_attempt().outcome(make).await?;
+        Ok((connection, slot))
+    }
+
+    /// The open connection for calls on somebody's behalf, if there is one.
+    pub(crate) fn open_connection_on_behalf(&self, on_behalf: OnBehalf<'_>) -> Option<InUse<R>> {
+        self.delegates.open_connection(on_behalf)
+    }
+
+    async fn make_connection_on_behalf(
+        self: Arc<Self>,
+        slot: Arc<Slot<R>>,
+    ) -> Result<Arc<Connection<R>>, AttemptError> {
+        // It may have been made between a caller's look and this.
+        if let Some(connection) = slot.open_connection() {
+            return Ok(connection);
+        }
+        let Some(delegate) = &self.greeting.delegate else {
+            let sentence = "this client makes no calls on behalf of others".to_owned();
+            return Err(AttemptError::NotSent(ConnectionLost::Rejected(sentence)));
+        };
+        let began = Instant::now();
+        let endpoint = self.endpoint()?;
+        match slot.connect(self.way(&endpoint), &**delegate).await {
+            Ok(connection) => {
+                // Its reports of the worker's load are as good as any.
+                self.connection.store(Some(Arc::clone(&connection)));
+                self.delegates.look_after(delegate);
+                Ok(connection)
+            }
+            Err(error) => {
+                let now = Instant::now();
+                self.failed(&error, now - began, now);
+                Err(error)
+            }
+        }
+    }
+
     /// The connection, if it is open.
     pub(crate) fn open_connection(&self) -> Option<Arc<Connection<R>>> {
         self.connection
@@ -395,13 +456,23 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
     }
 
     async fn connect(&self) -> Result<Connection<R>, AttemptError> {
+        let endpoint = self.endpoint()?;
+        connect_with_passport(self.way(&endpoint)).await
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, AttemptError> {
         let not_sent = |sentence: String| AttemptError::NotSent(ConnectionLost::Rejected(sentence));
-        let endpoint: Endpoint = self
-            .key
-            .endpoint
-            .parse()
-            .map_err(|error| not_sent(format!("{error}")))?;
-        connect_to_worker(&endpoint, &self.target, &self.greeting).await
+        let endpoint = self.key.endpoint.parse::<Endpoint>();
+        endpoint.map_err(|error| not_sent(error.to_string()))
+    }
+
+    fn way<'a>(&'a self, endpoint: &'a Endpoint) -> Way<'a> {
+        Way {
+            endpoint,
+            object: &self.target,
+            addressee: self.addressee.as_ref(),
+            greeting: &self.greeting,
+        }
     }
 }
 

@@ -52,19 +52,18 @@ impl NameServer {
             Greeting::new::<Access>(config),
             None,
         );
-        let can_log_in = config.security.can_log_in() || config.local.is_some();
+        // A name server in this process knows who calls.
+        let can_log_in = config.security.can_log_in() && config.local.is_none();
         let login = can_log_in.then(|| {
             let security = config.security.clone();
             Arc::new(Login::new(endpoint.clone(), security, stranger))
         });
-        // A name server in this process asks nobody from here for a ticket; workers may.
-        let shown = login.clone().filter(|_| config.local.is_none());
         Self(Arc::new(Inner {
-            directory: service::<Directory>(&endpoint, directory::OBJECT, config, &shown),
-            access: service::<Access>(&endpoint, access::OBJECT, config, &shown),
-            tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &shown),
-            presence: service::<Presence>(&endpoint, presence::OBJECT, config, &shown),
-            topics: service::<Topics>(&endpoint, topics::OBJECT, config, &shown),
+            directory: service::<Directory>(&endpoint, directory::OBJECT, config, &login),
+            access: service::<Access>(&endpoint, access::OBJECT, config, &login),
+            tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &login),
+            presence: service::<Presence>(&endpoint, presence::OBJECT, config, &login),
+            topics: service::<Topics>(&endpoint, topics::OBJECT, config, &login),
             login,
             endpoint,
         }))

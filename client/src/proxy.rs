@@ -11,6 +11,7 @@ use crate::{
     balance::NoPick,
     client::Client,
     connect::expect_answer,
+    delegates::OnBehalf,
     error::{Attempt, AttemptLog, CallError, Trail},
     instance::Instance,
     object::{Known, Object},
@@ -90,6 +91,7 @@ struct Call<'a, I: Interface> {
     request_index: usize,
     encoded: EncodedRequest,
     listener: Option<&'a Listener>,
+    on_behalf: Option<OnBehalf<'a>>,
     /// The instances that are not tried again in this round.
     tried: Vec<Arc<Instance<I::Response>>>,
     attempts: AttemptLog,
@@ -165,6 +167,7 @@ impl<I: Interface> Proxy<I> {
                 (Some(instance), Some(connection)) => Reached {
                     instance,
                     connection,
+                    _slot: None,
                 },
                 (picked, _) => Box::pin(self.reach(&mut call, Choice::Any, picked)).await?,
             };
@@ -222,6 +225,7 @@ impl<I: Interface> Proxy<I> {
             request_index,
             encoded,
             listener,
+            on_behalf: None,
             tried: Vec::new(),
             attempts: AttemptLog::default(),
             sent: 0,
@@ -353,6 +357,7 @@ impl<I: Interface> Proxy<I> {
         let reached = Reached {
             instance: Arc::clone(instance),
             connection: connection.map_err(late)??,
+            _slot: None,
         };
         self.attempt(call, &reached).await
     }

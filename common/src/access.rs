@@ -2,20 +2,29 @@
 //!
 //! A name server knows people and workers by token or certificate, and gives each a [`Ticket`]: its
 //! [`Identity`], signed with the [`DomainKey`] and good for a short time. Whoever has the
-//! [`PublicKey`] can read and check a ticket without asking anybody.
+//! [`PublicKey`] can read and check a ticket without asking anybody. A ticket names the [`HolderKey`]
+//! of the process that it was given to, and is good on connections alone on which that key has signed
+//! a [`Challenge`].
 
+mod challenge;
 pub mod denials;
 mod gate;
+mod holder;
 mod identity;
 mod key;
 mod limits;
 mod pattern;
 mod policy;
+mod proof;
 mod role;
 mod ticket;
+mod token;
 
-pub use gate::{Admitted, Clock, Gate, Renewal};
-pub use identity::{Identity, InvalidUserName, check_user_name};
+pub use challenge::LoginChallenge;
+pub(crate) use challenge::nonce;
+pub use gate::{Admitted, Clock, Gate, KeyLife, Proved, Renewal, Shown};
+pub use holder::{HolderId, HolderKey, KEY_LEN, SIGNATURE_LEN};
+pub use identity::{Identity, InvalidUserName, check_user_name, is_reserved};
 pub use key::{DomainKey, KeyError, KeyId, PublicKey};
 pub use limits::{
     Class, Exceeded, InvalidLimit, Limit, LimitChange, LimitOverrides, Limits, UNLIMITED, Unit,
@@ -26,5 +35,7 @@ pub use pattern::{
     Patterns,
 };
 pub use policy::{Permit, Policy};
+pub use proof::{Addressee, CHALLENGE_LEN, Challenge, Credential, LoginProof};
 pub use role::{InvalidRole, Role};
-pub use ticket::{Claims, MAX_TICKET, Revocation, Ticket, TicketError, key_id};
+pub use ticket::{Audience, Claims, MAX_TICKET, Revocation, Ticket, TicketError, key_id};
+pub use token::{InvalidToken, Token, looks_like_token, shown_user};

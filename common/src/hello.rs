@@ -4,13 +4,19 @@
 //! |---|---|---|
 //! | 4 | `PYRX` | `PYRX` |
 //! | 2 | protocol version | protocol version |
-//! | 1 | – | `0` welcome, `1` refused |
+//! | 1 | – | `0` welcome, `1` refused, `2` challenge |
 //! | 2 | length of the body | length of the body |
-//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a sentence in UTF-8 |
+//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a sentence in UTF-8; or a nonce (32 bytes) |
 //!
 //! The integers are big-endian. A refusal is laid out so that every version can read it.
+//!
+//! A hello that shows a ticket proves that its holder shows it. Over TLS the proof is in the hello: a
+//! signature over the channel binding. Without TLS the server answers with a challenge first; the
+//! client then sends its signature over the nonce, after its length (2 bytes), and hears a welcome or
+//! a refusal.
 
 use crate::{
+    access::{CHALLENGE_LEN, Challenge, Credential, HolderKey},
     codec,
     tls::TlsFailure,
     wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
@@ -35,8 +41,8 @@ pub struct Hello {
     pub client: String,
     /// The greatest frame body that the client accepts, in bytes.
     pub max_message: u64,
-    /// Proof of who the client is, where the server wants one.
-    pub credential: Option<Vec<u8>>,
+    /// The ticket of the client, where the server wants one.
+    pub credential: Option<Credential>,
 }
 
 impl fmt::Debug for Hello {
@@ -108,6 +114,8 @@ pub enum RefusalCode {
     Draining = 9,
     /// The server speaks TLS alone.
     TlsRequired = 10,
+    /// The client takes this server for another one.
+    WrongServer = 11,
     /// A code that this version does not know.
     Other = 0,
 }
@@ -125,6 +133,7 @@ impl From<u16> for RefusalCode {
             8 => Self::Busy,
             9 => Self::Draining,
             10 => Self::TlsRequired,
+            11 => Self::WrongServer,
             _ => Self::Other,
         }
     }
@@ -162,9 +171,34 @@ impl From<io::Error> for HelloError {
 
 const WELCOME: u8 = 0;
 const REFUSED: u8 = 1;
+const CHALLENGE: u8 = 2;
 
-/// Says hello and waits for the answer, as a client.
+/// Says hello and waits for the answer, as a client without a ticket.
 pub async fn greet<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    converse(stream, hello, None).await
+}
+
+/// Says hello with a ticket, and waits for the answer. `holder` is the ticket's, and signs what the
+/// server may want to have signed.
+pub async fn greet_as<S>(
+    stream: &mut S,
+    hello: &Hello,
+    holder: &HolderKey,
+) -> Result<Welcome, HelloError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    converse(stream, hello, Some(holder)).await
+}
+
+async fn converse<S>(
+    stream: &mut S,
+    hello: &Hello,
+    holder: Option<&HolderKey>,
+) -> Result<Welcome, HelloError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -176,7 +210,18 @@ where
         bytes.extend(body);
         stream.write_all(&bytes).await?;
         stream.flush().await?;
-        read_answer(stream).await
+        let nonce = match read_answer(stream).await? {
+            Answer::Welcome(welcome) => return Ok(welcome),
+            Answer::Challenge(nonce) => nonce,
+        };
+        let proof = prove(hello, holder, nonce)?;
+        let bytes = [&length_of(&proof)?, proof.as_slice()].concat();
+        stream.write_all(&bytes).await?;
+        stream.flush().await?;
+        match read_answer(stream).await? {
+            Answer::Welcome(welcome) => Ok(welcome),
+            Answer::Challenge(_) => Err(invalid("the server challenged twice").into()),
+        }
     })
     .await
     .unwrap_or(Err(HelloError::Timeout))
@@ -196,7 +241,29 @@ fn length_of(body: &[u8]) -> io::Result<[u8; 2]> {
     Ok(u16::try_from(body.len()).map_err(invalid)?.to_be_bytes())
 }
 
-async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Welcome, HelloError> {
+/// The signature over a nonce. Over TLS the proof was in the hello, and no nonce is signed: it may come
+/// from a connection that somebody else has to a server without TLS.
+fn prove(
+    hello: &Hello,
+    holder: Option<&HolderKey>,
+    nonce: [u8; CHALLENGE_LEN],
+) -> Result<Vec<u8>, io::Error> {
+    match (&hello.credential, holder) {
+        (Some(credential), Some(holder)) if credential.proof.is_empty() => {
+            let challenge = Challenge::Nonce(nonce);
+            Ok(holder.prove(&credential.ticket, &credential.addressee, &challenge))
+        }
+        _ => Err(invalid("the server challenged without a reason")),
+    }
+}
+
+/// What a server answers, unless it refuses.
+enum Answer {
+    Welcome(Welcome),
+    Challenge([u8; CHALLENGE_LEN]),
+}
+
+async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Answer, HelloError> {
     let mut magic = [0; MAGIC.len()];
     stream.read_exact(&mut magic).await?;
     if magic != MAGIC {
@@ -205,8 +272,14 @@ async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Welcome, He
     let _version = stream.read_u16().await?;
     let kind = stream.read_u8().await?;
     let body = read_body(stream).await?;
-    if kind == WELCOME {
-        return Ok(codec::decode(&body).map_err(invalid)?);
+    match kind {
+        WELCOME => return Ok(Answer::Welcome(codec::decode(&body).map_err(invalid)?)),
+        CHALLENGE => {
+            let nonce = <[u8; CHALLENGE_LEN]>::try_from(body);
+            let nonce = nonce.map_err(|_| invalid("a challenge has another length"))?;
+            return Ok(Answer::Challenge(nonce));
+        }
+        _ => {}
     }
     let (code, sentence) = body
         .split_first_chunk::<2>()
@@ -276,10 +349,27 @@ pub async fn answer<S: AsyncWrite + Unpin>(
             (REFUSED, body)
         }
     };
+    write_answer(stream, kind, &body).await
+}
+
+/// Challenges a client that has shown a ticket without TLS, and reads its proof, as a server.
+pub async fn challenge<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    nonce: &[u8; CHALLENGE_LEN],
+) -> io::Result<Vec<u8>> {
+    write_answer(stream, CHALLENGE, nonce).await?;
+    read_body(stream).await
+}
+
+async fn write_answer<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    kind: u8,
+    body: &[u8],
+) -> io::Result<()> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(PROTOCOL_VERSION.to_be_bytes());
     bytes.push(kind);
-    bytes.extend(length_of(&body)?);
+    bytes.extend(length_of(body)?);
     bytes.extend(body);
     stream.write_all(&bytes).await?;
     stream.flush().await
@@ -336,12 +426,72 @@ mod tests {
         }
     }
 
+    fn welcome() -> Welcome {
+        Welcome {
+            server: "w1".into(),
+            incarnation: 1,
+            max_message: 2,
+            max_in_flight: 3,
+        }
+    }
+
+    /// A server that challenges, and how the client's proof was.
+    async fn challenging<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<bool> {
+        let nonce = [9; CHALLENGE_LEN];
+        stream.read_exact(&mut [0; 4]).await?;
+        let hello = receive(&mut stream).await.unwrap();
+        let proof = challenge(&mut stream, &nonce).await?;
+        let credential = hello.credential.unwrap();
+        let holder = HolderKey::from_seed(&[7; 32]).unwrap().id();
+        let is_good = credential.is_proved_by(&holder, &Challenge::Nonce(nonce), &proof);
+        answer(&mut stream, &Ok(welcome())).await?;
+        Ok(is_good)
+    }
+
+    #[tokio::test]
+    async fn a_ticket_in_the_clear_is_proved_over_a_nonce_and_over_tls_no_nonce_is_signed() {
+        let holder = HolderKey::from_seed(&[7; 32]).unwrap();
+        let with_proof = |proof: &[u8]| Hello {
+            credential: Some(Credential {
+                ticket: b"t".to_vec(),
+                addressee: crate::access::Addressee::NameServer,
+                proof: proof.to_vec(),
+            }),
+            ..hello()
+        };
+        let (mut ours, theirs) = tokio::io::duplex(1024);
+        let in_the_clear = with_proof(b"");
+        let (heard, proved) = tokio::join!(
+            greet_as(&mut ours, &in_the_clear, &holder),
+            challenging(theirs)
+        );
+        assert_eq!(heard.unwrap(), welcome());
+        assert!(proved.unwrap());
+
+        let (mut ours, theirs) = tokio::io::duplex(1024);
+        let server = tokio::spawn(challenging(theirs));
+        let over_tls = with_proof(b"p");
+        let error = greet_as(&mut ours, &over_tls, &holder).await.unwrap_err();
+        assert!(matches!(error, HelloError::Io(_)), "{error}");
+        drop(ours);
+        server.await.unwrap().unwrap_err();
+    }
+
     #[tokio::test]
     async fn a_hello_and_a_refusal_have_golden_bytes() {
         let mut bytes = Vec::new();
         let refused = Err(Refused::new(RefusalCode::UnknownObject, "no"));
         answer(&mut bytes, &refused).await.unwrap();
         assert_eq!(bytes, b"PYRX\x00\x01\x01\x00\x04\x00\x03no");
+
+        let (mut ours, mut theirs) = tokio::io::duplex(1024);
+        let mut heard = [0; 41];
+        tokio::select! {
+            _ = challenge(&mut ours, &[5; CHALLENGE_LEN]) => panic!("nobody answered"),
+            read = theirs.read_exact(&mut heard) => { read.unwrap(); }
+        }
+        assert_eq!(&heard[..9], b"PYRX\x00\x01\x02\x00\x20");
+        assert_eq!(heard[9..], [5; CHALLENGE_LEN]);
 
         let (mut ours, mut theirs) = tokio::io::duplex(1024);
         let mut heard = [0; 48];

@@ -4,7 +4,7 @@ mod dial;
 
 pub use dial::dial;
 
-use crate::{endpoint::Endpoint, tls::TlsClient};
+use crate::{access::CHALLENGE_LEN, endpoint::Endpoint, tls::TlsClient};
 use std::{
     fmt,
     io::{self, IoSlice},
@@ -19,6 +19,9 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 use tokio_rustls::TlsStream;
+
+/// The label of the channel binding `tls-exporter`.
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// A connected socket.
 #[derive(Debug)]
@@ -74,6 +77,51 @@ impl Stream {
             None => Ok(Self::Plain(socket)),
         }
     }
+
+    /// The channel binding `tls-exporter` (RFC 9266), which both ends know, and nobody else. None
+    /// without TLS.
+    pub fn exporter(&self) -> Option<[u8; CHALLENGE_LEN]> {
+        let Self::Tls(stream) = self else {
+            return None;
+        };
+        let output = [0; CHALLENGE_LEN];
+        let exported = match &**stream {
+            TlsStream::Client(stream) => {
+                let connection = stream.get_ref().1;
+                connection.export_keying_material(output, EXPORTER_LABEL, Some(b""))
+            }
+            TlsStream::Server(stream) => {
+                let connection = stream.get_ref().1;
+                connection.export_keying_material(output, EXPORTER_LABEL, Some(b""))
+            }
+        };
+        // It fails before the end of the handshake alone, which is over.
+        exported.ok()
+    }
+
+    /// The address at the other end, as that end has it. None over TLS, where it need not be the same
+    /// for both.
+    pub fn remote_address(&self) -> Option<String> {
+        match self {
+            Self::Plain(socket) => Some(socket.address(End::Remote)),
+            Self::Tls(_) => None,
+        }
+    }
+
+    /// The address at this end, likewise.
+    pub fn local_address(&self) -> Option<String> {
+        match self {
+            Self::Plain(socket) => Some(socket.address(End::Local)),
+            Self::Tls(_) => None,
+        }
+    }
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy)]
+enum End {
+    Local,
+    Remote,
 }
 
 impl Stream {
@@ -103,11 +151,37 @@ impl Socket {
         Ok(())
     }
 
+    /// The address at one end, as text: the same from both ends, within one machine. Empty if there is
+    /// none.
+    fn address(&self, end: End) -> String {
+        let address = match (self, end) {
+            (Self::Tcp(stream), End::Local) => stream.local_addr().map(canonical),
+            (Self::Tcp(stream), End::Remote) => stream.peer_addr().map(canonical),
+            (Self::Unix(stream), End::Local) => {
+                stream.local_addr().map(|address| path_of(&address))
+            }
+            (Self::Unix(stream), End::Remote) => {
+                stream.peer_addr().map(|address| path_of(&address))
+            }
+        };
+        address.unwrap_or_default()
+    }
+
     /// Two sockets that are connected with each other, within this process.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
         Ok((Self::Unix(one), Self::Unix(other)))
     }
+}
+
+/// An IPv4 address looks the same whether its socket is one of IPv6 or not.
+fn canonical(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+fn path_of(address: &tokio::net::unix::SocketAddr) -> String {
+    let path = address.as_pathname();
+    path.map_or_else(String::new, |path| format!("unix:{}", path.display()))
 }
 
 /// Forwards reading and writing to what a variant holds.

@@ -4,7 +4,11 @@
 //! tarpc hands a method its deadline and trace; the rest is found here, in a thread-local that is
 //! set whenever the method's future is polled, and on the compute pool while its work runs.
 
-use crate::{access::Identity, interfaces::tasks::Progress, tls::Holder};
+use crate::{
+    access::{Identity, LoginChallenge},
+    interfaces::tasks::Progress,
+    tls::Holder,
+};
 use std::{
     cell::RefCell,
     fmt::{self, Write},
@@ -113,6 +117,8 @@ pub struct Caller {
     pub identity: Option<Arc<Identity>>,
     /// Whose certificate it showed, if it did.
     pub certificate: Option<Holder>,
+    /// What logins over its connection are bound to.
+    pub login: LoginChallenge,
 }
 
 impl Caller {

@@ -1,45 +1,51 @@
 //! Who people and workers are: logins, tickets, revocations. The object that every name server hosts
 //! under the name `access`.
+//!
+//! - `login` recognises users by the signature of a token or by certificate, and makes tickets;
+//! - `delegation` says with whose rights a task runs, and makes the tickets for it;
+//! - `follow` takes over changes of the users file and of the domain key;
+//! - `shared_revocations` are told between the name servers of a store.
 
+mod delegation;
+mod follow;
 mod limits;
+mod login;
 mod shared_revocations;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use delegation::Submitter;
+pub(crate) use follow::FollowUsers;
 pub(crate) use limits::LimitsDesk;
 pub(crate) use shared_revocations::share as share_revocations;
 
 use crate::{
     limits::Limiter,
-    users::{LoginThrottle, Token, Users, UsersError},
+    users::{LoginThrottle, Users, UsersError},
 };
 use arc_swap::ArcSwap;
 use pyroxene_common::{
     access::{
-        Claims, Clock, DomainKey, Gate, Identity, Limit, Patterns, Revocation, Role, denials,
+        Clock, DomainKey, Gate, HolderId, Identity, KeyLife, Limit, Patterns, Revocation, Role,
     },
     interfaces::access::{
-        AccessError, Admission, LimitsReport, Revocations, Secret, WhoAmI,
+        AccessError, Admission, Challenge, Issuer, LimitsReport, Revocations, WhoAmI,
         access::{self},
     },
-    reload::Reload,
     scope::{self, Caller},
-    tls::Holder,
 };
 use std::{
     fmt,
     path::PathBuf,
+    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tarpc::context::Context;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
-/// As whom a name server calls workers: no user, and no holder of a certificate that is taken here,
-/// can have this name.
+/// What a name server is called as the caller of its own objects. Nobody has such a name who comes over
+/// a socket: see [`is_reserved`](pyroxene_common::access::is_reserved).
 const OWN_NAME: &str = "pyroxene:nameserver";
 
 /// The name server itself, as the caller of its own objects.
@@ -58,16 +64,61 @@ pub(crate) fn own_caller() -> Caller {
 /// The longest that a question for revocations waits for some.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// Whose certificates say who somebody is, where there is a users file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Certificates {
+    /// Those of names that the users file lists.
+    #[default]
+    Listed,
+    /// Others too, by the role that they name, unless the users file says that the name was revoked or
+    /// removed.
+    Any,
+}
+
+impl fmt::Display for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listed => "listed",
+            Self::Any => "any",
+        })
+    }
+}
+
+/// A text that is not a [`Certificates`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not one of listed and any")]
+pub struct InvalidCertificates(String);
+
+impl FromStr for Certificates {
+    type Err = InvalidCertificates;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCertificates> {
+        match text {
+            "listed" => Ok(Self::Listed),
+            "any" => Ok(Self::Any),
+            other => Err(InvalidCertificates(other.to_owned())),
+        }
+    }
+}
+
 /// What a name server needs to say who somebody is.
 pub(crate) struct Authority {
     /// The users and their file. Without it, certificates alone say who somebody is.
     users: Option<(PathBuf, ArcSwap<Users>)>,
-    key: DomainKey,
+    certificates: Certificates,
+    key: ArcSwap<DomainKey>,
     ticket_life: Duration,
     gate: Arc<Gate>,
     throttle: Mutex<LoginThrottle>,
     limiter: Arc<Limiter>,
-    revocations: watch::Sender<Revocations>,
+    void: watch::Sender<Void>,
+}
+
+/// Whose tickets are void. The version changes with it, and with the domain key.
+#[derive(Clone, Debug)]
+struct Void {
+    version: u64,
+    revoked: Vec<Revocation>,
 }
 
 impl fmt::Debug for Authority {
@@ -84,6 +135,7 @@ impl Authority {
     /// holders of certificates, with a key of this process alone.
     pub(crate) fn new(
         users: Option<PathBuf>,
+        certificates: Certificates,
         ticket_life: Duration,
         limiter: Arc<Limiter>,
     ) -> Result<Self, UsersError> {
@@ -99,29 +151,29 @@ impl Authority {
             }
             None => None,
         };
-        let gate = Arc::new(Gate::default());
-        gate.trust(0, key.public(), Clock::Own);
-        let revoked = users
+        let mut revoked = users
             .as_ref()
-            .map(|(_, users)| users.load().revocations())
+            .map(|(_, users)| users.load().revocations(Clock::Own.now_ms()))
             .unwrap_or_default();
-        gate.revoke(&revoked);
-        let mut revoked = revoked;
         revoked.sort_by(|one, other| one.name.cmp(&other.name));
-        let revocations = watch::Sender::new(Revocations {
-            // Whoever followed an earlier incarnation is told anew.
-            version: rand::random(),
-            revoked,
-        });
-        Ok(Self {
+        let authority = Self {
             users,
-            key,
+            certificates,
+            key: ArcSwap::from_pointee(key),
             ticket_life,
-            gate,
+            gate: Arc::new(Gate::of_nameserver()),
             throttle: Mutex::default(),
             limiter,
-            revocations,
-        })
+            void: watch::Sender::new(Void {
+                // Whoever followed an earlier incarnation is told anew.
+                version: rand::random(),
+                revoked: revoked.clone(),
+            }),
+        };
+        let Issuer { key, life, .. } = authority.issuer();
+        authority.gate.trust(0, key, life, Clock::Own);
+        authority.gate.revoke(&revoked);
+        Ok(authority)
     }
 
     /// The gate that knows its tickets.
@@ -134,192 +186,17 @@ impl Authority {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn login(&self, caller: &Caller, user: &str, token: &Secret) -> Result<Admission, AccessError> {
-        let Some((_, users)) = &self.users else {
-            return Err(AccessError::WrongToken);
-        };
-        let (peer, now) = (caller.host(), Instant::now());
-        // Locked throughout, so that attempts side by side do not slip past the check together.
-        let mut throttle = self.throttle();
-        throttle.check(peer, user, now).map_err(too_many_attempts)?;
-        let token = token.0.parse::<Token>().ok();
-        let identity = token.and_then(|token| users.load().authenticate(user, &token));
-        let wait = match identity {
-            Some(_) => {
-                throttle.succeeded(peer, user);
-                None
-            }
-            None => throttle.failed(peer, user, now),
-        };
-        drop(throttle);
-        let Some(identity) = identity else {
-            let user: String = match user.parse::<Token>() {
-                // Who mixes the two up must not find the token in a log.
-                Ok(_) => "(a token)".to_owned(),
-                Err(_) => user.escape_debug().take(64).collect(),
-            };
-            if denials::may_log(peer) {
-                tracing::warn!(user, peer, "login failed");
-            }
-            return Err(wait.map_or(AccessError::WrongToken, too_many_attempts));
-        };
-        tracing::info!(user, peer, "logged in");
-        self.admission(identity)
-    }
-
-    fn login_by_certificate(&self, caller: &Caller) -> Result<Admission, AccessError> {
-        // Only connections from within this process have an identity of that name: tickets are
-        // signed for names that `identity_of` lets pass, and for this one here.
-        if let Some(identity) = own_identity(caller) {
-            return self.admission(identity.clone());
-        }
-        let holder = caller
-            .certificate
-            .as_ref()
-            .ok_or(AccessError::NoCertificate)?;
-        let identity = self.identity_of(holder)?;
-        tracing::info!(
-            user = identity.name,
-            peer = caller.host(),
-            "logged in by certificate"
-        );
-        self.admission(identity)
-    }
-
-    /// Whom a certificate stands for: the user of that name, or else what it says of its holder.
-    fn identity_of(&self, holder: &Holder) -> Result<Identity, AccessError> {
-        let name = holder.name.clone();
-        if name == OWN_NAME {
-            tracing::warn!(name, "a certificate in the name of name servers themselves");
-            return Err(AccessError::NoRole { name });
-        }
-        if let Some((_, users)) = &self.users {
-            let users = users.load();
-            if let Some(identity) = users.identity(&name) {
-                return Ok(identity);
-            }
-            if users.contains(&name) {
-                return Err(AccessError::Revoked { name });
-            }
-        }
-        match holder.role {
-            Some(role) => Ok(Identity {
-                name,
-                role,
-                allow: Patterns::any(),
-            }),
-            None => Err(AccessError::NoRole { name }),
+    /// With which key tickets are signed now.
+    fn issuer(&self) -> Issuer {
+        Issuer {
+            key: self.key.load().public(),
+            life: match self.users {
+                Some(_) => KeyLife::Kept,
+                None => KeyLife::OfProcess,
+            },
+            now_ms: Clock::Own.now_ms(),
         }
     }
-
-    /// Takes over what other name servers have revoked.
-    fn revoked_elsewhere(&self, theirs: Vec<Revocation>) {
-        let mut revoked = self.revocations.borrow().revoked.clone();
-        for one in theirs {
-            match revoked.iter_mut().find(|known| known.name == one.name) {
-                Some(known) => known.until_ms = known.until_ms.max(one.until_ms),
-                None => revoked.push(one),
-            }
-        }
-        self.gate.revoke(&revoked);
-        publish(&self.revocations, revoked);
-    }
-
-    fn admission(&self, identity: Identity) -> Result<Admission, AccessError> {
-        let now_ms = Clock::Own.now_ms();
-        let life_ms = u64::try_from(self.ticket_life.as_millis()).unwrap_or(u64::MAX);
-        let claims = Claims {
-            identity: identity.clone(),
-            issued_ms: now_ms,
-            expires_ms: now_ms.saturating_add(life_ms),
-        };
-        let ticket = self
-            .key
-            .sign(&claims)
-            .map_err(|error| AccessError::Broken(error.to_string()))?;
-        Ok(Admission {
-            ticket,
-            key: self.key.public(),
-            now_ms,
-            life_ms,
-            identity,
-        })
-    }
-}
-
-fn too_many_attempts(wait: Duration) -> AccessError {
-    AccessError::TooManyAttempts {
-        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-/// Who calls, if that is this name server itself.
-fn own_identity(caller: &Caller) -> Option<&Identity> {
-    let identity = caller.identity.as_deref()?;
-    (caller.address.is_empty() && identity.name == OWN_NAME).then_some(identity)
-}
-
-/// Reads the users again.
-#[derive(Clone, Debug)]
-pub(crate) struct FollowUsers(pub(crate) Arc<Authority>);
-
-impl Reload for FollowUsers {
-    fn files(&self) -> Vec<PathBuf> {
-        let users = self.0.users.iter();
-        users.map(|(path, _)| path.clone()).collect()
-    }
-
-    fn reload(&self) -> Result<(), String> {
-        let Authority {
-            users,
-            gate,
-            limiter,
-            revocations,
-            ..
-        } = &*self.0;
-        let Some((path, users)) = users else {
-            return Ok(());
-        };
-        let fresh = Users::read(path).map_err(|error| error.to_string())?;
-        let mut revoked = fresh.revocations();
-        for revocation in &mut revoked {
-            let Revocation { name, until_ms } = revocation;
-            let before = revocations.borrow();
-            let known = before.revoked.iter().find(|known| known.name == *name);
-            *until_ms = match known {
-                Some(known) if known.until_ms >= *until_ms => known.until_ms,
-                // Whoever wrote it may have had another clock than this name server, which dates
-                // the tickets. What is news is meant for all tickets until now.
-                _ => Clock::Own.now_ms().max(*until_ms),
-            };
-        }
-        limiter.learn(&fresh);
-        users.store(Arc::new(fresh));
-        // What others have revoked stays so, whatever this file says.
-        for known in &revocations.borrow().revoked {
-            if !revoked.iter().any(|one| one.name == known.name) {
-                revoked.push(known.clone());
-            }
-        }
-        gate.revoke(&revoked);
-        publish(revocations, revoked);
-        Ok(())
-    }
-}
-
-/// Tells those who follow, if it is news.
-fn publish(revocations: &watch::Sender<Revocations>, mut revoked: Vec<Revocation>) {
-    revoked.sort_by(|one, other| one.name.cmp(&other.name));
-    revocations.send_if_modified(|before| {
-        let changed = before.revoked != revoked;
-        if changed {
-            *before = Revocations {
-                version: before.version.wrapping_add(1),
-                revoked,
-            };
-        }
-        changed
-    });
 }
 
 /// Answers the calls of the interface `Access`.
@@ -336,19 +213,34 @@ impl AccessService {
 }
 
 impl access::Access for AccessService {
+    async fn challenge(self, _: Context) -> Result<Challenge, AccessError> {
+        self.authority()?;
+        let nonce = scope::current().caller.login.issue();
+        let nonce = nonce
+            .ok_or_else(|| AccessError::Broken("the system has no random numbers".to_owned()))?;
+        Ok(Challenge {
+            nonce: nonce.to_vec(),
+        })
+    }
+
     async fn login(
         self,
         _: Context,
         user: String,
-        token: Secret,
+        holder: HolderId,
+        signature: Vec<u8>,
     ) -> Result<Admission, AccessError> {
-        self.authority()?
-            .login(&scope::current().caller, &user, &token)
+        let caller = scope::current().caller;
+        self.authority()?.login(&caller, &user, holder, &signature)
     }
 
-    async fn login_by_certificate(self, _: Context) -> Result<Admission, AccessError> {
+    async fn login_by_certificate(
+        self,
+        _: Context,
+        holder: HolderId,
+    ) -> Result<Admission, AccessError> {
         self.authority()?
-            .login_by_certificate(&scope::current().caller)
+            .login_by_certificate(&scope::current().caller, holder)
     }
 
     async fn whoami(self, _: Context) -> WhoAmI {
@@ -388,12 +280,16 @@ impl access::Access for AccessService {
             .limiter
             .hold(caller.identity.as_deref(), Limit::Polls);
         let _held = held.map_err(|exceeded| AccessError::Limited(exceeded.to_string()))?;
-        let mut revocations = authority.revocations.subscribe();
-        let is_news = |current: &Revocations| Some(current.version) != version;
+        let mut void = authority.void.subscribe();
+        let is_news = |current: &Void| Some(current.version) != version;
         let wait = Duration::from_millis(wait_ms).min(MAX_WAIT);
         // What is there when the time is up is the answer, whether it is new or not.
-        let _ = timeout(wait, revocations.wait_for(is_news)).await;
-        let answer = revocations.borrow().clone();
-        Ok(answer)
+        let _ = timeout(wait, void.wait_for(is_news)).await;
+        let Void { version, revoked } = void.borrow().clone();
+        Ok(Revocations {
+            version,
+            revoked,
+            issuer: authority.issuer(),
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon: the directory and the access object behind a port.
 
 use crate::{
-    access::{self, AccessService, Authority, FollowUsers, LimitsDesk},
+    access::{self, AccessService, Authority, Certificates, FollowUsers, LimitsDesk},
     directory::{self, Directory, DirectoryService, Limits},
     exclusive_names::StoreArbiter,
     limits::Limiter,
@@ -42,6 +42,7 @@ pub struct NameServerConfig {
     user_limits: LimitOverrides,
     total_limits: LimitOverrides,
     users: Option<PathBuf>,
+    certificates: Certificates,
     ticket_life: Duration,
     store: Option<StoreUrl>,
     create_store: bool,
@@ -87,6 +88,7 @@ impl NameServerConfig {
             user_limits: LimitOverrides::default(),
             total_limits: LimitOverrides::default(),
             users: None,
+            certificates: Certificates::default(),
             ticket_life: DEFAULT_TICKET_LIFE,
             store: None,
             create_store: true,
@@ -168,6 +170,13 @@ impl NameServerConfig {
         self
     }
 
+    /// Whose certificates count where there is a users file.
+    #[must_use]
+    pub fn certificates(mut self, certificates: Certificates) -> Self {
+        self.certificates = certificates;
+        self
+    }
+
     /// How long tickets are good for.
     #[must_use]
     pub fn ticket_life(mut self, life: Duration) -> Self {
@@ -234,6 +243,7 @@ impl NameServer {
             user_limits,
             total_limits,
             users,
+            certificates,
             ticket_life,
             store,
             create_store,
@@ -248,19 +258,20 @@ impl NameServer {
             None => None,
         };
         let limiter = Arc::new(Limiter::new(user_limits, &total_limits));
-        let tasks = store
-            .clone()
-            .map(|store| tasks::Shared::new(store, Arc::clone(&limiter)));
         let by_certificate = host.tls.as_ref().map(TlsServer::client_auth);
         let asks = users.is_some() || by_certificate.is_some_and(|auth| auth != ClientAuth::None);
         let authority = match asks {
             true => Some(Arc::new(Authority::new(
                 users,
+                certificates,
                 ticket_life,
                 Arc::clone(&limiter),
             )?)),
             false => None,
         };
+        let tasks = store
+            .clone()
+            .map(|store| tasks::Shared::new(store, Arc::clone(&limiter), authority.clone()));
         host.gate = authority
             .as_ref()
             .map(|authority| Arc::clone(authority.gate()));
@@ -307,9 +318,10 @@ impl NameServer {
             .map_err(io::Error::other)
             .and_then(|bound| bound)
             .map_err(NameServerError::Listen)?;
+        directory.listens_at(host.local_addr());
 
         let dispatching = tasks.map(|tasks| {
-            let client = client_of_workers(&host, workers);
+            let client = client_of_workers(&host, workers, authority.clone());
             Dispatching::start(tasks, client, directory.clone(), task_retention)
         });
         let stop = CancellationToken::new();
@@ -390,12 +402,20 @@ fn store_options(host: &HostConfig, create: bool) -> StoreOptions {
 }
 
 /// The client that runs tasks: of this name server alone, without a port.
-fn client_of_workers(host: &Host, tls: Option<TlsClient>) -> Client {
-    let config = ClientConfig::local(host.local(access::own_caller())).name("dispatcher");
-    Client::new(match tls {
-        Some(tls) => config.tls(tls),
-        None => config,
-    })
+fn client_of_workers(
+    host: &Host,
+    tls: Option<TlsClient>,
+    authority: Option<Arc<Authority>>,
+) -> Client {
+    let mut config = ClientConfig::local(host.local(access::own_caller())).name("dispatcher");
+    if let Some(tls) = tls {
+        config = config.tls(tls);
+    }
+    // It is nobody to the workers, and calls on behalf of those who have submitted.
+    if let Some(authority) = authority {
+        config = config.delegate(authority);
+    }
+    Client::new(config)
 }
 
 fn tasks_object(service: TasksService) -> Object {

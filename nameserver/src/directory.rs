@@ -35,6 +35,7 @@ mod sessions;
 mod shared;
 mod static_names;
 mod strings;
+mod targets;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,10 @@
 //! an attempt carries the fence of the dispatcher's lease and the attempt's number, and counts only
 //! while both are the task's.
 //!
+//! **With the rights of the submitter**, as they are when it runs: who was removed or revoked meanwhile,
+//! or may not call the method any more, has no task run (`access/delegation.rs`). Workers see a ticket
+//! that is good for this object, method and worker alone, and that the name server alone can show.
+//!
 //! **Several name servers** over one store each run a dispatcher, under a lease of its own. What one
 //! had when its lease ended is taken over by any of the others.
 
@@ -37,7 +41,7 @@ mod window;
 pub(crate) use permission::may_call;
 pub(crate) use service::TasksService;
 
-use crate::{directory::DirectoryService, limits::Limiter, store::Store};
+use crate::{access::Authority, directory::DirectoryService, limits::Limiter, store::Store};
 use chores::Chores;
 use counted::Counted;
 use dispatcher::Dispatcher;
@@ -62,10 +66,16 @@ pub(crate) struct Shared {
     places: Arc<Places>,
     limiter: Arc<Limiter>,
     counted: Arc<Counted>,
+    /// Who says who somebody is, if anybody is asked.
+    authority: Option<Arc<Authority>>,
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, limiter: Arc<Limiter>) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        limiter: Arc<Limiter>,
+        authority: Option<Arc<Authority>>,
+    ) -> Self {
         Self {
             store,
             limiter,
@@ -74,6 +84,7 @@ impl Shared {
             chores: Arc::default(),
             ownership: Arc::default(),
             places: Arc::default(),
+            authority,
         }
     }
 

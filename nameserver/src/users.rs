@@ -1,9 +1,8 @@
-//! The users of a broker: a file with names, roles and the hashes of tokens.
+//! The users of a broker: a file with names, roles and the public keys of tokens.
 //!
-//! - [`Users`]: who there is, and whose token this is; as a file, [`Users::read`] and
+//! - [`Users`]: who there is, and whose token has signed; as a file, [`Users::read`] and
 //!   [`Users::edit`].
-//! - [`Token`]: the secret that a user proves itself with.
-//! - [`domain_key`]: the key that signs tickets, in a file beside.
+//! - [`domain_key`]: the key that signs tickets, in a file beside, and [`replace_domain_key`].
 //! - [`LoginThrottle`]: who has to wait after too many wrong tokens.
 
 mod domain;
@@ -12,23 +11,28 @@ mod file;
 mod logins;
 mod token;
 
-pub use domain::domain_key;
+pub(crate) use domain::key_path;
+pub use domain::{domain_key, replace_domain_key};
 pub use error::{Place, UsersError};
 pub use logins::LoginThrottle;
-pub use token::{InvalidToken, Token};
 
 use pyroxene_common::access::{
-    Identity, LimitChange, LimitOverrides, Patterns, Revocation, Role, check_user_name,
+    HolderId, Identity, LimitChange, LimitOverrides, Patterns, Revocation, Role, Token,
+    check_user_name,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use token::TokenHash;
+use token::{OF_NOBODY, TokenKey};
 
 /// How many users there may be.
 pub const MAX_USERS: usize = 10_000;
 
-/// For how long it is kept in mind who was removed, in milliseconds: a day, which no ticket lasts.
-const REMOVED_FOR_MS: u64 = 24 * 60 * 60 * 1000;
+/// How many names it is kept in mind of that they were removed. Beyond it, the one that was removed
+/// longest ago is forgotten.
+const MAX_REMOVED: usize = 10_000;
+
+/// No ticket lasts this long, in milliseconds: a day.
+const LONGEST_TICKET_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The end of the year 9999, in Unix milliseconds. No calendar goes on from there.
 const END_OF_TIME_MS: u64 = 253_402_300_799_999;
@@ -39,8 +43,8 @@ const END_OF_TIME_MS: u64 = 253_402_300_799_999;
 pub struct Users {
     #[serde(default)]
     users: BTreeMap<String, User>,
-    /// When those who are no more were removed, in Unix milliseconds, for as long as tickets of
-    /// theirs could be in force.
+    /// When those who are no more were removed, in Unix milliseconds. Neither their tickets nor their
+    /// certificates count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     removed: BTreeMap<String, u64>,
 }
@@ -52,7 +56,10 @@ pub struct User {
     role: Role,
     allow: Patterns,
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<TokenHash>,
+    token: Option<TokenKey>,
+    /// Whether the user has no token and logs in by certificate alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    certificate: bool,
     #[serde(rename = "issued")]
     issued_ms: u64,
     #[serde(rename = "revoked", skip_serializing_if = "Option::is_none")]
@@ -75,7 +82,12 @@ impl User {
 
     /// Whether they may log in.
     pub fn is_active(&self) -> bool {
-        self.token.is_some()
+        self.token.is_some() || self.certificate
+    }
+
+    /// Whether the user has no token and logs in by certificate alone.
+    pub fn is_certificate_only(&self) -> bool {
+        self.certificate
     }
 
     /// When their last token was made, in Unix milliseconds.
@@ -113,7 +125,7 @@ impl Users {
     /// # Errors
     ///
     /// [`UsersError::InvalidName`], [`UsersError::Exists`], [`UsersError::Full`], or
-    /// [`UsersError::NoToken`].
+    /// [`UsersError::NoKey`].
     pub fn add(
         &mut self,
         name: &str,
@@ -121,6 +133,46 @@ impl Users {
         allow: Patterns,
         now_ms: u64,
     ) -> Result<Token, UsersError> {
+        let token = Token::generate()?;
+        let key = TokenKey(token.key()?.id());
+        let user = User {
+            role,
+            allow,
+            token: Some(key),
+            certificate: false,
+            issued_ms: now_ms,
+            revoked_ms: None,
+            limits: LimitOverrides::default(),
+        };
+        self.insert(name, user)?;
+        Ok(token)
+    }
+
+    /// Adds a user who has no token, and logs in by a certificate with this name.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::InvalidName`], [`UsersError::Exists`] or [`UsersError::Full`].
+    pub fn add_certificate(
+        &mut self,
+        name: &str,
+        role: Role,
+        allow: Patterns,
+        now_ms: u64,
+    ) -> Result<(), UsersError> {
+        let user = User {
+            role,
+            allow,
+            token: None,
+            certificate: true,
+            issued_ms: now_ms,
+            revoked_ms: None,
+            limits: LimitOverrides::default(),
+        };
+        self.insert(name, user)
+    }
+
+    fn insert(&mut self, name: &str, user: User) -> Result<(), UsersError> {
         check_user_name(name)?;
         if self.users.contains_key(name) {
             return Err(UsersError::Exists { name: name.into() });
@@ -128,20 +180,12 @@ impl Users {
         if self.users.len() >= MAX_USERS {
             return Err(UsersError::Full);
         }
-        let token = Token::generate()?;
-        let user = User {
-            role,
-            allow,
-            token: Some(token.hash()),
-            issued_ms: now_ms,
-            revoked_ms: None,
-            limits: LimitOverrides::default(),
-        };
         self.users.insert(name.to_owned(), user);
-        Ok(token)
+        Ok(())
     }
 
-    /// Removes a user. Its tickets are void like those of a user who is [revoked](Self::revoke).
+    /// Removes a user. Its tickets are void like those of a user who is [revoked](Self::revoke), and its
+    /// certificates do not count until a user of that name is added again.
     ///
     /// # Errors
     ///
@@ -150,22 +194,34 @@ impl Users {
         let Some(user) = self.users.remove(name) else {
             return Err(UsersError::Unknown { name: name.into() });
         };
-        let is_fresh = |at: u64| now_ms.saturating_sub(at) < REMOVED_FOR_MS;
-        self.removed.retain(|_, at| is_fresh(*at));
-        let until_ms = now_ms.max(user.revoked_ms.unwrap_or_default());
-        self.removed.insert(name.to_owned(), until_ms);
+        self.keep_out(name, now_ms.max(user.revoked_ms.unwrap_or_default()));
         Ok(())
     }
 
-    /// Gives a user a new token in place of the old one, also if it is revoked.
+    /// Takes note that a name is nobody's any more.
+    fn keep_out(&mut self, name: &str, at_ms: u64) {
+        let at = self.removed.entry(name.to_owned()).or_default();
+        *at = at_ms.max(*at);
+        while self.removed.len() > MAX_REMOVED {
+            let oldest = self.removed.iter().min_by_key(|(_, at)| **at);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else {
+                return;
+            };
+            self.removed.remove(&oldest);
+        }
+    }
+
+    /// Gives a user a new token in place of the old one, also if it is revoked, or had none and logged in
+    /// by certificate alone.
     ///
     /// # Errors
     ///
-    /// [`UsersError::Unknown`] or [`UsersError::NoToken`].
+    /// [`UsersError::Unknown`] or [`UsersError::NoKey`].
     pub fn rotate(&mut self, name: &str, now_ms: u64) -> Result<Token, UsersError> {
         let user = self.user(name)?;
         let token = Token::generate()?;
-        (user.token, user.issued_ms) = (Some(token.hash()), now_ms);
+        user.token = Some(TokenKey(token.key()?.id()));
+        (user.certificate, user.issued_ms) = (false, now_ms);
         Ok(token)
     }
 
@@ -176,7 +232,7 @@ impl Users {
     /// [`UsersError::Unknown`].
     pub fn revoke(&mut self, name: &str, now_ms: u64) -> Result<(), UsersError> {
         let user = self.user(name)?;
-        user.token = None;
+        (user.token, user.certificate) = (None, false);
         // A clock that was set back must not bring old tickets to life.
         user.revoked_ms = user.revoked_ms.max(Some(now_ms));
         Ok(())
@@ -195,19 +251,37 @@ impl Users {
         Ok(())
     }
 
+    /// Keeps out the holders of certificates with a name, whether a user of that name is listed or not.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::InvalidName`].
+    pub fn revoke_certificate(&mut self, name: &str, now_ms: u64) -> Result<(), UsersError> {
+        if self.contains(name) {
+            return self.revoke(name, now_ms);
+        }
+        check_user_name(name)?;
+        self.keep_out(name, now_ms);
+        Ok(())
+    }
+
     fn user(&mut self, name: &str) -> Result<&mut User, UsersError> {
         self.users
             .get_mut(name)
             .ok_or_else(|| UsersError::Unknown { name: name.into() })
     }
 
-    /// Whose token this is, if it is that user's. An unknown user takes the same work as a wrong
-    /// token, so that names cannot be found out by measuring.
-    pub fn authenticate(&self, name: &str, token: &Token) -> Option<Identity> {
+    /// The user of this name, if `is_signed_by` says that its token has signed the login. An unknown user
+    /// takes the same work as a wrong token, so that names cannot be found out by measuring.
+    pub fn authenticate(
+        &self,
+        name: &str,
+        is_signed_by: impl FnOnce(&HolderId) -> bool,
+    ) -> Option<Identity> {
         let user = self.users.get(name);
-        let stored = user.and_then(|user| user.token.as_ref());
-        let is_right = token.hash().is(stored.unwrap_or(&TokenHash::OF_NOTHING));
-        let user = user.filter(|user| is_right && user.is_active())?;
+        let key = user.and_then(|user| user.token).map(|key| key.0);
+        let is_signed = is_signed_by(&key.or(*OF_NOBODY)?);
+        let user = user.filter(|user| is_signed && user.token.is_some())?;
         Some(user.identity(name))
     }
 
@@ -223,9 +297,16 @@ impl Users {
         self.users.contains_key(name)
     }
 
-    /// Whose tickets are void up to when: one for each name, by name.
-    pub fn revocations(&self) -> Vec<Revocation> {
+    /// Whether a user of this name was removed, or its certificates were revoked.
+    pub fn was_removed(&self, name: &str) -> bool {
+        self.removed.contains_key(name)
+    }
+
+    /// Whose tickets are void up to when: one for each name, by name. Those are left out that were removed
+    /// so long ago that no ticket of theirs could be in force.
+    pub fn revocations(&self, now_ms: u64) -> Vec<Revocation> {
         let mut all = self.removed.clone();
+        all.retain(|_, at| now_ms.saturating_sub(*at) < LONGEST_TICKET_MS);
         for (name, user) in self.iter() {
             if let Some(revoked_ms) = user.revoked_ms {
                 // The name may have been another's before.

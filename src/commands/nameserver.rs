@@ -169,7 +169,9 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         config = config.tls_to_workers(tls);
     }
     if let Some(users) = &arguments.users.users {
-        config = config.users(users);
+        config = config
+            .users(users)
+            .certificates(arguments.users.certificates);
     }
     let heals = |error: &NameServerError| match error {
         NameServerError::Store(error) => error.is_transient(),

@@ -380,6 +380,7 @@ fn users_flags(users: &UsersArguments) -> Vec<String> {
     let mut flags = vec!["--ticket-life".to_owned(), life];
     if let Some(file) = &users.users {
         flags.extend(["--users".to_owned(), file.display().to_string()]);
+        flags.extend(["--certificates".to_owned(), users.certificates.to_string()]);
     }
     flags
 }

@@ -9,8 +9,8 @@ use clap::{
     Subcommand,
     builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
 };
-use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Role};
-use pyroxene_nameserver::users::{Token, User, Users};
+use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Role, Token};
+use pyroxene_nameserver::users::{User, Users, replace_domain_key};
 use serde::Serialize;
 use std::{
     path::PathBuf,
@@ -20,7 +20,8 @@ use std::{
 /// Say who may log in
 ///
 /// The users file is what 'pyroxene nameserver --users FILE' reads; name servers of one broker need
-/// the same. It keeps no token, only what is enough to recognise one.
+/// the same. It keeps no token, only the public key that recognises one. Beside it, in FILE.key, is the
+/// domain key, which signs tickets: keep that secret.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -36,12 +37,17 @@ enum Verb {
     Remove(Remove),
     Rotate(Rotate),
     Revoke(Revoke),
+    RotateKey(RotateKey),
 }
 
 /// Add a user and print its token
 ///
 /// The token is printed alone, and kept nowhere: give it to its holder. A users file that is
 /// missing is created, for its owner alone.
+///
+/// With --certificate the user has no token, and logs in by a certificate with its name. Every user may
+/// do so who is in the file; those who are not are let in by a certificate only if the name server runs
+/// with '--certificates any'.
 ///
 /// Roles: an admin may do everything, a worker host objects, a user call them, and an observer look
 /// around. Without --allow they may do so with every object.
@@ -67,6 +73,9 @@ struct Add {
         value_delimiter = ','
     )]
     limit: Vec<LimitChange>,
+    /// Make no token: the user logs in by a certificate with its name
+    #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
+    certificate: bool,
 }
 
 /// Change the limits of a user
@@ -92,8 +101,9 @@ struct Set {
 
 /// Show the users
 ///
-/// --json prints [{"name", "role", "allow": […], "limits": {…}, "issued", "revoked"}]: the limits that are
-/// not the defaults, when the last token was made, and when the user was revoked, null if it is not.
+/// --json prints [{"name", "role", "allow": […], "limits": {…}, "certificate", "issued", "revoked"}]: the
+/// limits that are not the defaults, whether the user has no token and logs in by certificate alone, when
+/// the last token was made or the user was added, and when the user was revoked, null if it is not.
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
@@ -105,7 +115,8 @@ struct List {
 
 /// Remove a user
 ///
-/// This ends its token and tickets as 'revoke' does.
+/// This ends its token and tickets as 'revoke' does. Nor is it let in by a certificate until a user of
+/// that name is added again.
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
@@ -116,7 +127,8 @@ struct Remove {
 
 /// Give a user a new token and print it
 ///
-/// The old one is good no more. A user who was revoked may log in again.
+/// The old one is good no more. A user who was revoked may log in again. One who logged in by
+/// certificate alone has a token from then on.
 #[derive(Debug, clap::Args)]
 struct Rotate {
     #[command(flatten)]
@@ -128,12 +140,30 @@ struct Rotate {
 /// End a user's token and tickets
 ///
 /// The user stays in the file; 'rotate' lets it in again.
+///
+/// With --certificate the name need not be in the file: nobody is let in by a certificate with it, until
+/// 'users add' adds a user of that name. A name server that takes the certificates of names which are
+/// not in the file runs with '--certificates any'.
 #[derive(Debug, clap::Args)]
 struct Revoke {
     #[command(flatten)]
     place: Place,
     /// The name
     name: String,
+    /// Revoke the certificates with this name, also if no user has it
+    #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
+    certificate: bool,
+}
+
+/// Replace the domain key
+///
+/// For a key that was or may have been stolen. Name servers take the new one over within a second and
+/// tell their workers; everything that the old one signed is void at once, and everybody logs in again by
+/// themselves. Where name servers have copies of the users file, copy FILE.key to all of them.
+#[derive(Debug, clap::Args)]
+struct RotateKey {
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,9 +192,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             let token = Users::edit(&place.users, |users| users.rotate(&name, now_ms))?;
             print_token(&token, &name)
         }
-        Verb::Revoke(Revoke { place, name }) => Ok(Users::edit(&place.users, |users| {
+        Verb::Revoke(revoke) => revoke.run(now_ms),
+        Verb::RotateKey(RotateKey { place }) => Ok(replace_domain_key(&place.users)?),
+    }
+}
+
+impl Revoke {
+    fn run(self, now_ms: u64) -> Result<(), Failure> {
+        let Self { place, name, .. } = self;
+        if self.certificate {
+            return Ok(Users::edit_or_create(&place.users, |users| {
+                users.revoke_certificate(&name, now_ms)
+            })?);
+        }
+        Ok(Users::edit(&place.users, |users| {
             users.revoke(&name, now_ms)
-        })?),
+        })?)
     }
 }
 
@@ -178,7 +221,12 @@ impl Add {
         };
         let (name, role) = (self.name, self.role);
         let token = Users::edit_or_create(&self.place.users, |users| {
-            let token = users.add(&name, role, allow, now_ms)?;
+            let token = if self.certificate {
+                users.add_certificate(&name, role, allow, now_ms)?;
+                None
+            } else {
+                Some(users.add(&name, role, allow, now_ms)?)
+            };
             users.limit(&name, &self.limit)?;
             Ok(token)
         })?;
@@ -186,7 +234,10 @@ impl Add {
             let note = format!("{name} may {verb} every object; --allow PATTERN narrows that");
             say("note", note);
         }
-        print_token(&token, &name)
+        match token {
+            Some(token) => print_token(&token, &name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -217,6 +268,7 @@ struct Shown<'a> {
     role: Role,
     allow: &'a Patterns,
     limits: &'a LimitOverrides,
+    certificate: bool,
     issued: String,
     revoked: Option<String>,
 }
@@ -240,6 +292,7 @@ fn shown<'a>(name: &'a str, user: &'a User) -> Shown<'a> {
         role: user.role(),
         allow: user.allow(),
         limits: user.limits(),
+        certificate: user.is_certificate_only(),
         issued: rfc3339(user.issued_ms()),
         revoked: revoked_ms.map(rfc3339),
     }
@@ -251,7 +304,9 @@ fn row(name: &str, user: &User) -> [String; 5] {
     let limits: Vec<_> = limits
         .map(|(limit, value)| format!("{limit}={}", limit.shown(value)))
         .collect();
-    let state = if user.is_active() {
+    let state = if user.is_certificate_only() {
+        "by certificate"
+    } else if user.is_active() {
         "active"
     } else {
         "revoked"

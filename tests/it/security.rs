@@ -2,6 +2,8 @@
 
 mod certificates;
 mod defaults;
+mod delegation;
+mod domain_key;
 mod downgrade;
 mod floods;
 mod mutual_tls;
@@ -11,6 +13,7 @@ mod replay;
 mod revocation;
 mod rotation;
 mod secrets;
+mod static_names;
 pub(crate) mod strangers;
 mod tickets;
 mod workers;

@@ -352,7 +352,7 @@ impl WorkerBuilder {
     }
 
     /// Who decides who may call, if the worker can be recognised itself.
-    pub(crate) fn guard(&self) -> Option<Guard> {
+    pub(crate) fn guard(&self, worker: &str) -> Option<Guard> {
         let demanded = self.credentials.is_some()
             || self
                 .tls
@@ -360,7 +360,7 @@ impl WorkerBuilder {
                 .is_some_and(|tls| tls.client_auth() != ClientAuth::None);
         let can_log_in = self.trust.as_ref().is_some_and(TlsClient::has_certificate);
         (demanded || can_log_in).then(|| Guard {
-            gate: Arc::new(Gate::default()),
+            gate: Arc::new(Gate::of_worker(worker)),
             demanded,
         })
     }

@@ -5,7 +5,7 @@ use pyroxene_client::{CallError, Held, NameServer, Recognised, backoff::Backoff}
 use pyroxene_common::{
     access::{Clock, Gate},
     channel::AttemptError,
-    interfaces::directory::DirectoryError,
+    interfaces::{access::Issuer, directory::DirectoryError},
 };
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
@@ -57,11 +57,18 @@ impl Guard {
     }
 
     fn trust(&self, index: usize, held: &Held) {
+        self.trust_issuer(index, &held.admission.issuer, held.at);
+    }
+
+    /// Takes tickets under the key that a name server had at a time, and under no other of its keys that
+    /// lay in a file.
+    fn trust_issuer(&self, index: usize, issuer: &Issuer, at: Instant) {
         let clock = Clock::Read {
-            unix_ms: held.admission.now_ms,
-            at: held.at,
+            unix_ms: issuer.now_ms,
+            at,
         };
-        self.gate.trust(index, held.admission.key.clone(), clock);
+        self.gate
+            .trust(index, issuer.key.clone(), issuer.life, clock);
     }
 
     /// Takes in what a name server says later, and whom it revokes, for as long as it is polled.
@@ -78,10 +85,10 @@ impl Guard {
                 }
             }
         };
-        tokio::join!(admissions, self.follow_revocations(nameserver));
+        tokio::join!(admissions, self.follow_revocations(index, nameserver));
     }
 
-    async fn follow_revocations(&self, nameserver: &NameServer) {
+    async fn follow_revocations(&self, index: usize, nameserver: &NameServer) {
         let mut version = None;
         let mut failures = 0;
         loop {
@@ -94,6 +101,7 @@ impl Guard {
                     failures = 0;
                     version = Some(revocations.version);
                     self.gate.revoke(&revocations.revoked);
+                    self.trust_issuer(index, &revocations.issuer, Instant::now());
                     continue;
                 }
                 // It asks nobody who they are.

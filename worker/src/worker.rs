@@ -145,7 +145,7 @@ impl Worker {
             Client::new(builder.client_config(&name)?)
         };
         let surroundings = builder.surroundings(&name)?;
-        let guard = builder.guard();
+        let guard = builder.guard(&name);
 
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;

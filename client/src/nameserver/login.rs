@@ -2,13 +2,16 @@
 //! through its life.
 
 use super::service::Service;
-use crate::{backoff::Backoff, security::Security};
+use crate::{
+    backoff::Backoff,
+    security::{Credentials, Security},
+};
 use pyroxene_common::{
-    access::Ticket,
+    access::{CHALLENGE_LEN, HolderKey, KeyError, LoginProof, Ticket},
     channel::AttemptError,
     endpoint::Endpoint,
     interfaces::access::{
-        Access, AccessError, Admission,
+        Access, AccessError, Admission, Challenge,
         access::{AccessRequest, AccessResponse},
     },
     message::{Refusal, RefusalReason},
@@ -21,7 +24,7 @@ use std::{
 use tarpc::context;
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -176,7 +179,7 @@ impl Login {
     /// Whom we claim to be, for messages.
     fn who(&self) -> String {
         match &self.security.credentials {
-            Some(credentials) => format!("'{}'", credentials.user),
+            Some(credentials) => format!("'{}'", credentials.shown_user()),
             None => "the certificate".to_owned(),
         }
     }
@@ -184,37 +187,85 @@ impl Login {
     async fn log_in(&self) -> Result<Result<Admission, AccessError>, AttemptError> {
         let mut context = context::current();
         context.deadline = (Instant::now() + LOGIN_TIMEOUT).into_std();
-        let request = match &self.security.credentials {
-            Some(credentials) => {
-                if !self.security.is_private(&self.endpoint) {
-                    return Err(AttemptError::Refused(Refusal {
-                        reason: RefusalReason::Unauthenticated,
-                        retry_after_ms: 0,
-                        sentence: format!(
-                            "a token is not sent to {} in the clear; TLS is needed",
-                            self.endpoint
-                        ),
-                    }));
-                }
-                AccessRequest::Login {
-                    user: credentials.user.clone(),
-                    token: credentials.token.clone(),
-                }
+        let holder = HolderKey::of_process().map_err(|error| self.unable(&error))?;
+        let answer = match &self.security.credentials {
+            Some(credentials) => self.log_in_as(credentials, holder, &context).await?,
+            None => {
+                let holder = holder.id();
+                let request = AccessRequest::LoginByCertificate { holder };
+                // The way to the access object leads past here again, for those who have a ticket.
+                Box::pin(self.access.attempt(&context, &request)).await?
             }
-            None => AccessRequest::LoginByCertificate {},
         };
-        // The way to the access object leads past here again, for those who have a ticket.
-        match Box::pin(self.access.attempt(&context, &request)).await? {
+        match answer {
             AccessResponse::Login(answer) => Ok(answer),
             // A server that did not ask for the certificate is one that does not ask who we are.
             AccessResponse::LoginByCertificate(Err(AccessError::NoCertificate)) => {
                 Ok(Err(AccessError::Off))
             }
             AccessResponse::LoginByCertificate(answer) => Ok(answer),
-            AccessResponse::Whoami(_)
-            | AccessResponse::Limits(_)
-            | AccessResponse::Revocations(_) => Ok(Err(AccessError::Off)),
+            _ => Ok(Err(AccessError::Off)),
         }
+    }
+
+    /// Logs in with the key of a token. The token itself stays here.
+    async fn log_in_as(
+        &self,
+        credentials: &Credentials,
+        holder: &HolderKey,
+        context: &context::Context,
+    ) -> Result<AccessResponse, AttemptError> {
+        if !self.security.is_private(&self.endpoint) {
+            return Err(refused(format!(
+                "nobody logs in at {} in the clear; TLS is needed",
+                self.endpoint
+            )));
+        }
+        if credentials.are_mixed_up() {
+            return Err(refused(
+                "a token was given as the name of the user; give the name, and the token apart"
+                    .to_owned(),
+            ));
+        }
+        let token = match &credentials.token {
+            Ok(token) => token.key().map_err(|error| self.unable(&error))?,
+            Err(error) => return Err(refused(format!("{} cannot log in: {error}", self.who()))),
+        };
+        // Boxed for the same reason as above.
+        let deadline = Instant::from_std(context.deadline);
+        let connection = timeout_at(deadline, Box::pin(self.access.connection()))
+            .await
+            .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
+        let request = AccessRequest::Challenge {};
+        let nonce = match self
+            .access
+            .call_over(&connection, context, &request)
+            .await?
+        {
+            AccessResponse::Challenge(Ok(Challenge { nonce })) => nonce,
+            AccessResponse::Challenge(Err(error)) => return Ok(AccessResponse::Login(Err(error))),
+            _ => return Ok(AccessResponse::Login(Err(AccessError::NoChallenge))),
+        };
+        let Ok(nonce) = <[u8; CHALLENGE_LEN]>::try_from(nonce) else {
+            return Ok(AccessResponse::Login(Err(AccessError::NoChallenge)));
+        };
+        let proof = LoginProof {
+            nonce: &nonce,
+            exporter: connection.exporter(),
+            holder: &holder.id(),
+            user: &credentials.user,
+        };
+        let request = AccessRequest::Login {
+            user: credentials.user.clone(),
+            holder: holder.id(),
+            signature: proof.sign(&token),
+        };
+        self.access.call_over(&connection, context, &request).await
+    }
+
+    /// This process has no key.
+    fn unable(&self, error: &KeyError) -> AttemptError {
+        refused(format!("{} cannot log in: {error}", self.who()))
     }
 
     /// Shows a connection to this name server every fresh ticket.
@@ -266,9 +317,13 @@ impl Login {
 }
 
 fn unauthenticated(who: &str, error: &AccessError) -> AttemptError {
+    refused(format!("{who} cannot log in: {error}"))
+}
+
+fn refused(sentence: String) -> AttemptError {
     AttemptError::Refused(Refusal {
         reason: RefusalReason::Unauthenticated,
         retry_after_ms: 0,
-        sentence: format!("{who} cannot log in: {error}"),
+        sentence,
     })
 }

@@ -3,12 +3,12 @@
 use super::login::Login;
 use crate::{
     attempt::SharedAttempt,
-    connect::{Greeting, connect, connect_locally, expect_answer},
+    connect::{Greeting, Shown, Way, connect, connect_locally, expect_answer},
     error::{Attempt, CallError, Trail},
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
-    access::Ticket,
+    access::{Addressee, Ticket},
     channel::{AttemptError, Connection, Patience, Settings},
     endpoint::Endpoint,
     interface::Interface,
@@ -72,7 +72,8 @@ impl<I: Interface> Service<I> {
         }))
     }
 
-    async fn connection(&self) -> Result<Connection<I::Response>, AttemptError> {
+    /// The open connection, or a new one.
+    pub(super) async fn connection(&self) -> Result<Connection<I::Response>, AttemptError> {
         if let Some(connection) = self.open_connection() {
             return Ok(connection);
         }
@@ -149,7 +150,16 @@ impl<I: Interface> Service<I> {
         } = &*self.0;
         match &greeting.local {
             Some(link) => connect_locally(link, object, greeting, settings).await,
-            None => connect(endpoint, object, greeting, ticket, settings).await,
+            None => {
+                let shown = ticket.map_or(Shown::Nothing, Shown::Ticket);
+                let way = Way {
+                    endpoint,
+                    object,
+                    addressee: Some(&Addressee::NameServer),
+                    greeting,
+                };
+                connect(way, shown, settings).await
+            }
         }
     }
 
@@ -159,12 +169,22 @@ impl<I: Interface> Service<I> {
         request: &I::Request,
     ) -> Result<I::Response, AttemptError> {
         let deadline = Instant::from_std(context.deadline);
-        let encoded = EncodedRequest::new(request).map_err(AttemptError::Encoding)?;
         let connection = timeout_at(deadline, self.connection())
             .await
             .unwrap_or(Err(AttemptError::DeadlineExceeded { sent: false }))?;
+        self.call_over(&connection, context, request).await
+    }
+
+    /// Calls a method once, over a connection of this service.
+    pub(super) async fn call_over(
+        &self,
+        connection: &Connection<I::Response>,
+        context: &context::Context,
+        request: &I::Request,
+    ) -> Result<I::Response, AttemptError> {
+        let encoded = EncodedRequest::new(request).map_err(AttemptError::Encoding)?;
         let response = connection.call(context, &encoded).await?;
-        expect_answer::<I>(I::request_index(request), response, &connection)
+        expect_answer::<I>(I::request_index(request), response, connection)
     }
 
     /// Calls a method once.

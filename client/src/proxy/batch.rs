@@ -24,6 +24,7 @@ impl<I: Interface> Proxy<I> {
             let Reached {
                 instance,
                 connection,
+                ..
             } = self.reach(&mut call, Choice::Any, None).await?;
             match connection.send_one_way(&call.context, &call.encoded).await {
                 Ok(()) => return Ok(()),
@@ -54,6 +55,7 @@ impl<I: Interface> Proxy<I> {
             let Reached {
                 instance,
                 connection,
+                ..
             } = reached;
             let counted = instance.enter(call.now);
             let outcomes = connection.call_batch(&call.context, &encoded).await;

@@ -1,7 +1,7 @@
 //! Calls that run once at most, for callers who keep their own account of what may have run.
 
 use super::{Answered, Proxy, reach::Choice};
-use crate::error::CallError;
+use crate::{delegates::OnBehalf, error::CallError};
 use pyroxene_common::{channel::Listener, interface::Interface};
 use std::fmt;
 use tarpc::context;
@@ -13,6 +13,8 @@ pub struct Once<'a> {
     pub worker: Option<&'a str>,
     /// Is told the name of each worker that the call is about to be sent to.
     pub sending: &'a (dyn Fn(&str) + Send + Sync),
+    /// On whose behalf the call is made. Needs [`ClientConfig::delegate`](crate::ClientConfig::delegate).
+    pub on_behalf: Option<OnBehalf<'a>>,
     /// Hears how far the method says that it is.
     pub listener: Option<&'a Listener>,
 }
@@ -42,6 +44,7 @@ impl<I: Interface> Proxy<I> {
     ) -> Result<Answered<I::Response>, CallError> {
         let mut call = self.begin(context, request, once.listener)?;
         call.repeatable = false;
+        call.on_behalf = once.on_behalf;
         loop {
             let choice = Choice::EachOnce(once.worker);
             let reached = self.reach(&mut call, choice, None).await?;

@@ -7,6 +7,7 @@ use super::{Call, Proxy};
 use crate::{
     backoff::Backoff,
     balance::NoPick,
+    delegates::{OnBehalf, Slot},
     error::{Attempt, CallError},
     instance::Instance,
 };
@@ -37,6 +38,29 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(super) struct Reached<R> {
     pub(super) instance: Arc<Instance<R>>,
     pub(super) connection: Arc<Connection<R>>,
+    /// Held while the connection is in use, if that is one on behalf of somebody.
+    pub(super) _slot: Option<Arc<Slot<R>>>,
+}
+
+impl<R> Reached<R> {
+    /// The instance, if a connection for such calls is open.
+    fn if_open(instance: &Arc<Instance<R>>, on_behalf: Option<OnBehalf<'_>>) -> Option<Self>
+    where
+        R: serde::de::DeserializeOwned + Send + 'static,
+    {
+        let (connection, slot) = match on_behalf {
+            None => (instance.open_connection()?, None),
+            Some(on_behalf) => {
+                let (connection, slot) = instance.open_connection_on_behalf(on_behalf)?;
+                (connection, Some(slot))
+            }
+        };
+        Some(Self {
+            instance: Arc::clone(instance),
+            connection,
+            _slot: slot,
+        })
+    }
 }
 
 /// Which instances a call tries.
@@ -68,6 +92,7 @@ impl<I: Interface> Proxy<I> {
         first: Option<Arc<Instance<I::Response>>>,
     ) -> Result<Reached<I::Response>, CallError> {
         let mut first = first;
+        let on_behalf = call.on_behalf;
         let mut connecting = FuturesUnordered::new();
         // Those that are in `connecting`.
         let mut pending: Vec<Arc<Instance<I::Response>>> = Vec::new();
@@ -84,16 +109,13 @@ impl<I: Interface> Proxy<I> {
                 };
                 match step {
                     Step::Try(instance) => {
-                        if let Some(connection) = instance.open_connection() {
-                            return Ok(Reached {
-                                instance,
-                                connection,
-                            });
+                        if let Some(reached) = Reached::if_open(&instance, on_behalf) {
+                            return Ok(reached);
                         }
                         next_step = Some(now + call.patience_with(&instance));
                         call.tried.push(Arc::clone(&instance));
                         pending.push(Arc::clone(&instance));
-                        connecting.push(connect(instance, now));
+                        connecting.push(connect(instance, on_behalf, now));
                     }
                     Step::Pause(wait) => {
                         call.tried.clone_from(&pending);
@@ -120,14 +142,11 @@ impl<I: Interface> Proxy<I> {
                 false => timeout_at(wake_at, connecting.next()).await.ok().flatten(),
             };
             match ended {
-                Some((instance, Ok(connection))) => {
+                Some(Ok(reached)) => {
                     call.now = Instant::now();
-                    return Ok(Reached {
-                        instance,
-                        connection,
-                    });
+                    return Ok(reached);
                 }
-                Some((instance, Err(error))) => {
+                Some(Err((instance, error))) => {
                     pending.retain(|other| !Arc::ptr_eq(other, &instance));
                     self.after_failure(call, instance, error)?;
                     if !between_rounds {
@@ -231,10 +250,27 @@ impl<I: Interface> Call<'_, I> {
 /// Connects to an instance, on which the call counts meanwhile.
 async fn connect<R: serde::de::DeserializeOwned + Send + 'static>(
     instance: Arc<Instance<R>>,
+    on_behalf: Option<OnBehalf<'_>>,
     now: Instant,
-) -> (Arc<Instance<R>>, Result<Arc<Connection<R>>, AttemptError>) {
+) -> Result<Reached<R>, (Arc<Instance<R>>, AttemptError)> {
     let counted = instance.enter(now);
-    let outcome = instance.connection().await;
+    let outcome = match on_behalf {
+        None => instance
+            .connection()
+            .await
+            .map(|connection| (connection, None)),
+        Some(on_behalf) => {
+            let connected = instance.connection_on_behalf(on_behalf).await;
+            connected.map(|(connection, slot)| (connection, Some(slot)))
+        }
+    };
     drop(counted);
-    (instance, outcome)
+    match outcome {
+        Ok((connection, slot)) => Ok(Reached {
+            instance,
+            connection,
+            _slot: slot,
+        }),
+        Err(error) => Err((instance, error)),
+    }
 }

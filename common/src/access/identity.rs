@@ -1,6 +1,6 @@
 //! Somebody whom a broker knows.
 
-use super::{Patterns, Role};
+use super::{Patterns, Role, token::looks_like_token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,16 @@ pub struct Identity {
     pub role: Role,
     /// The objects and methods that they may do it with.
     pub allow: Patterns,
+}
+
+/// What the names of those begin with that act within the processes of a broker, such as its
+/// dispatcher. Nobody has such a name who comes over a socket.
+const RESERVED: &str = "pyroxene:";
+
+/// Whether a name is kept for what acts within the processes of a broker.
+pub fn is_reserved(name: &str) -> bool {
+    name.get(..RESERVED.len())
+        .is_some_and(|beginning| beginning.eq_ignore_ascii_case(RESERVED))
 }
 
 /// A text that is not the name of a user.
@@ -34,6 +44,12 @@ pub struct InvalidUserName {
 /// [`InvalidUserName`], which says why it cannot.
 pub fn check_user_name(name: &str) -> Result<(), InvalidUserName> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if looks_like_token(name) {
+        return Err(InvalidUserName {
+            name: "(a token)".to_owned(),
+            why: "a token is a secret",
+        });
+    }
     let why = if name.is_empty() {
         "it is empty"
     } else if name.len() > MAX_USER_NAME {
@@ -61,6 +77,9 @@ mod tests {
             assert_eq!(check_user_name(name), Ok(()), "{name}");
         }
         assert!(check_user_name(&"a".repeat(64)).is_ok());
+        let token = format!("prx_{}", "A".repeat(43));
+        let error = check_user_name(&token).unwrap_err().to_string();
+        assert!(!error.contains(&token), "{error}");
         let long = "a".repeat(65);
         for name in [
             "", ".", ".x", "-x", "a/b", "a b", "a\nb", "a*", "größe", &long,

@@ -77,14 +77,17 @@ fn denied(identity: &Identity, what: &str) -> String {
 }
 
 impl Policy {
-    /// What somebody may call of an object with these methods.
+    /// What somebody may call of an object with these methods; of one of them alone, if `only` names
+    /// it.
     pub(crate) fn permit(
         self,
         identity: &Arc<Identity>,
         object: &str,
         methods: &[Method],
+        only: Option<&str>,
     ) -> Permit {
         let may_call = |method: &Method| match self {
+            _ if only.is_some_and(|only| only != method.name) => false,
             Self::Open => true,
             Self::Patterns => match identity.role {
                 Role::Admin => true,
@@ -124,7 +127,7 @@ mod tests {
 
     /// The methods of `echo` that somebody may call.
     fn allowed(role: Role, allow: &[&str]) -> Vec<&'static str> {
-        let permit = Policy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS);
+        let permit = Policy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS, None);
         let methods = Echo::METHODS.iter().enumerate();
         methods
             .filter(|(index, _)| permit.check(*index, Echo::METHODS).is_ok())
@@ -145,32 +148,48 @@ mod tests {
 
     #[test]
     fn whoever_may_call_everything_is_not_checked_again() {
-        let permit = Policy::Patterns.permit(&identity(Role::User, &["*"]), "echo", Echo::METHODS);
+        let permit =
+            Policy::Patterns.permit(&identity(Role::User, &["*"]), "echo", Echo::METHODS, None);
         assert!(permit.is_everything());
-        let permit = Policy::Open.permit(&identity(Role::Observer, &[]), "echo", Echo::METHODS);
+        let permit =
+            Policy::Open.permit(&identity(Role::Observer, &[]), "echo", Echo::METHODS, None);
         assert!(permit.is_everything());
     }
 
     #[test]
     fn a_denial_says_who_and_what() {
         let user = identity(Role::User, &["echo.whoami"]);
-        let permit = Policy::Patterns.permit(&user, "echo", Echo::METHODS);
+        let permit = Policy::Patterns.permit(&user, "echo", Echo::METHODS, None);
         let refusal = permit.check(1, Echo::METHODS).unwrap_err();
         assert_eq!(refusal.reason, RefusalReason::Denied);
         assert_eq!(refusal.sentence, "'ana' (user) may not call echo.sleep");
         assert!(permit.check(99, Echo::METHODS).is_err());
         assert!(permit.or_refuse().is_ok());
-        let permit = Policy::Patterns.permit(&user, "text", Echo::METHODS);
+        let permit = Policy::Patterns.permit(&user, "text", Echo::METHODS, None);
         let refused = permit.or_refuse().unwrap_err();
         assert_eq!(refused.code, RefusalCode::Denied);
         assert_eq!(refused.sentence, "'ana' (user) may not call text");
     }
 
     #[test]
+    fn for_one_method_nothing_else_is_allowed_whoever_it_is() {
+        let admin = identity(Role::Admin, &["*"]);
+        for policy in [Policy::Patterns, Policy::Open, Policy::Roles(|_, _| true)] {
+            let permit = policy.permit(&admin, "echo", Echo::METHODS, Some("sleep"));
+            let methods = Echo::METHODS.iter().enumerate();
+            let allowed: Vec<_> = methods
+                .filter(|(index, _)| permit.check(*index, Echo::METHODS).is_ok())
+                .map(|(_, method)| method.name)
+                .collect();
+            assert_eq!(allowed, ["sleep"]);
+        }
+    }
+
+    #[test]
     fn roles_decide_where_patterns_do_not() {
         let look = |_: Role, method: &str| method == "list";
         let observer = identity(Role::Observer, &[]);
-        let permit = Policy::Roles(look).permit(&observer, "directory", Directory::METHODS);
+        let permit = Policy::Roles(look).permit(&observer, "directory", Directory::METHODS, None);
         let index = |name| {
             Directory::METHODS
                 .iter()

@@ -1,9 +1,14 @@
 //! Tickets: claims that a name server has signed, as PASETO v4.public tokens (Ed25519).
 //!
+//! A ticket is no secret. It is bound to the key of its holder, who signs with that key on every
+//! connection on which the ticket is shown: see [`proof`](super::proof).
+//!
 //! The footer is `{"kid":"k4.pid.…"}`: which key has signed. The payload is the JSON of [`Claims`],
 //! flat.
 
-use super::{Identity, KeyError, KeyId, Patterns, Role};
+use super::{
+    Addressee, HolderId, Identity, KeyError, KeyId, Patterns, Role, identity::is_reserved,
+};
 use pasetors::{
     Public,
     errors::Error,
@@ -16,16 +21,38 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The greatest length of a ticket, in bytes. It fits into a hello.
-pub const MAX_TICKET: usize = 6 * 1024;
+pub const MAX_TICKET: usize = 8 * 1024;
 
 /// Signed with every ticket but not in it, so that nothing else that the key may ever sign is one.
-const PURPOSE: &[u8] = b"pyroxene.ticket.1";
+const PURPOSE: &[u8] = b"pyroxene.ticket.2";
+
+/// What a ticket is good for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Everything that the identity may do at the name servers and workers of the domain.
+    Domain,
+    /// Calls of one method of one object at one worker. A name server that runs a task shows such a
+    /// ticket: it has the submitter's identity, and the name server is its holder.
+    Task {
+        /// The worker.
+        addressee: Addressee,
+        /// The object, as the worker calls it.
+        object: String,
+        /// The method.
+        method: String,
+    },
+}
 
 /// What a ticket says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claims {
     /// Whom it was made for.
     pub identity: Identity,
+    /// The public key of its holder, without whose signature it is good for nothing.
+    pub holder: HolderId,
+    /// What it is good for.
+    pub audience: Audience,
     /// When it was made, in Unix milliseconds.
     pub issued_ms: u64,
     /// From when on it is void, in Unix milliseconds.
@@ -74,6 +101,9 @@ pub enum TicketError {
     /// It names another key.
     #[error("the ticket is from another domain: its name servers have another key")]
     OtherDomain,
+    /// The name is kept for what acts within the processes of a broker.
+    #[error("the ticket has a name that no user can have")]
+    Reserved,
     /// The signature is wrong.
     #[error("the ticket's signature is wrong: it was changed, or made up")]
     Forged,
@@ -85,7 +115,7 @@ pub enum TicketError {
     NotYetValid,
 }
 
-/// Claims that a name server has signed. Whoever holds it is taken for whom it names.
+/// Claims that a name server has signed. Its holder is taken for whom it names.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Ticket(String);
@@ -112,6 +142,8 @@ struct Payload {
     name: String,
     role: Role,
     allow: Patterns,
+    holder: HolderId,
+    audience: Audience,
     issued_ms: u64,
     expires_ms: u64,
 }
@@ -137,6 +169,8 @@ pub(super) fn sign(
         name: identity.name,
         role: identity.role,
         allow: identity.allow,
+        holder: claims.holder,
+        audience: claims.audience.clone(),
         issued_ms: claims.issued_ms,
         expires_ms: claims.expires_ms,
     };
@@ -168,12 +202,17 @@ pub(super) fn verify(
         })?;
     let payload: Payload =
         serde_json::from_str(trusted.payload()).map_err(|_| TicketError::Malformed)?;
+    if is_reserved(&payload.name) {
+        return Err(TicketError::Reserved);
+    }
     Ok(Claims {
         identity: Identity {
             name: payload.name,
             role: payload.role,
             allow: payload.allow,
         },
+        holder: payload.holder,
+        audience: payload.audience,
         issued_ms: payload.issued_ms,
         expires_ms: payload.expires_ms,
     })
@@ -194,7 +233,7 @@ fn footer_key(token: &UntrustedToken<Public, V4>) -> Option<KeyId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{DomainKey, MAX_PATTERNS, MAX_PATTERNS_BYTES};
+    use crate::access::{DomainKey, HolderKey, MAX_PATTERNS, MAX_PATTERNS_BYTES};
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
@@ -207,6 +246,8 @@ mod tests {
                 role: Role::User,
                 allow: Patterns::any(),
             },
+            holder: HolderKey::from_seed(&[7; 32]).unwrap().id(),
+            audience: Audience::Domain,
             issued_ms: 1_000,
             expires_ms: 2_000,
         }
@@ -236,10 +277,11 @@ mod tests {
         assert_eq!(
             ticket.0,
             concat!(
-                "v4.public.eyJuYW1lIjoiYW5hIiwicm9sZSI6InVzZXIiLCJhbGxvdyI6WyIqIl0sImlzc3VlZF9tcyI6MTAw",
-                "MCwiZXhwaXJlc19tcyI6MjAwMH2SYuzah26ztfHHGiQu2OjlwaCEZm8ApXxazuq03gAknS1M2OwlN7sGrbAD",
-                "87iIu7MVDiJbAu106OiC8y2LPWsB.eyJraWQiOiJrNC5waWQubUN2NUYzNGMzQUxCN2h6S0VPUVVzRUJwajN",
-                "DVEFyaGJKekd5ZWVDQ0tXbjEifQ",
+                "v4.public.eyJuYW1lIjoiYW5hIiwicm9sZSI6InVzZXIiLCJhbGxvdyI6WyIqIl0sImhvbGRlciI6IjZrcH",
+                "NZLUtjVWdxLTlWQjdFeTdGLVpWSGRxNi12bnVTUWg3cWFSUkcwaXciLCJhdWRpZW5jZSI6ImRvbWFpbiIsIm",
+                "lzc3VlZF9tcyI6MTAwMCwiZXhwaXJlc19tcyI6MjAwMH1_A21MspJ8r6ozvmXoqKQHr_YE-rmJLMHP9tiit3",
+                "wV4bEe6JC8WM0w1EFN8OdN1rG7MJ0XawetvmxZoOqQR7AK.eyJraWQiOiJrNC5waWQubUN2NUYzNGMzQUxCN",
+                "2h6S0VPUVVzRUJwajNDVEFyaGJKekd5ZWVDQ0tXbjEifQ",
             )
         );
     }
@@ -275,6 +317,16 @@ mod tests {
             KEY.public().verify(forged.as_bytes()),
             Err(TicketError::Forged)
         );
+    }
+
+    #[test]
+    fn a_name_that_no_user_can_have_is_refused_whoever_signed() {
+        let mut claims = claims();
+        for name in ["pyroxene:nameserver", "pyroxene:", "Pyroxene:x"] {
+            claims.identity.name = name.to_owned();
+            let verified = KEY.public().verify(KEY.sign(&claims).unwrap().as_bytes());
+            assert_eq!(verified, Err(TicketError::Reserved), "{name}");
+        }
     }
 
     #[test]
@@ -323,6 +375,11 @@ mod tests {
         let patterns = vec![quotes.parse().unwrap(); MAX_PATTERNS];
         longest.identity.allow = patterns.try_into().unwrap();
         longest.identity.name = "a".repeat(64);
+        longest.audience = Audience::Task {
+            addressee: Addressee::Worker("\"".repeat(254)),
+            object: "\"".repeat(254),
+            method: "a".repeat(254),
+        };
         (longest.issued_ms, longest.expires_ms) = (u64::MAX, u64::MAX);
         let ticket = KEY.sign(&longest).unwrap();
         assert_eq!(KEY.public().verify(ticket.as_bytes()), Ok(longest.clone()));

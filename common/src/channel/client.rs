@@ -13,6 +13,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
+    access::CHALLENGE_LEN,
     envelope::ENVELOPE_LEN,
     frame::FrameHeader,
     interfaces::{directory::Load, tasks::Progress},
@@ -78,6 +79,8 @@ pub(super) struct Shared<R> {
     room: Arc<Semaphore>,
     open: Arc<AtomicBool>,
     settings: Settings,
+    /// The stream's channel binding, if it has TLS.
+    exporter: Option<[u8; CHALLENGE_LEN]>,
 }
 
 pub(super) struct State<R> {
@@ -153,6 +156,14 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        Self::bound(stream, settings, None)
+    }
+
+    /// As [`new`](Self::new), for a stream with this channel binding.
+    pub fn bound<S>(stream: S, settings: Settings, exporter: Option<[u8; CHALLENGE_LEN]>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let settings = Settings {
             // A peer may ask for more than a frame's length can say, or for no calls at all.
             max_send: settings.max_send.min(GREATEST_MAX_MESSAGE),
@@ -177,6 +188,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             room: Arc::new(Semaphore::new(settings.room_units())),
             open,
             settings,
+            exporter,
         });
         tokio::spawn(Pump::new(stream, Arc::clone(&shared), settings));
         Self { shared }
@@ -408,6 +420,11 @@ impl<R> Connection<R> {
             Phase::Lost(reason) => Some(reason.clone()),
             Phase::Open | Phase::GoingAway => None,
         }
+    }
+
+    /// The channel binding of the stream, if it has TLS.
+    pub fn exporter(&self) -> Option<&[u8; CHALLENGE_LEN]> {
+        self.shared.exporter.as_ref()
     }
 
     /// The load that the peer last reported, if it did.

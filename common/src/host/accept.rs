@@ -6,7 +6,7 @@ use super::{
     object::Face,
 };
 use crate::{
-    access::{Admitted, Permit, Renewal},
+    access::{Admitted, Challenge, LoginChallenge, Permit, Proved, Renewal, nonce},
     channel::{ConnectionLost, Renew, Session, Settings},
     hello::{self, Hello, RefusalCode, Refused, Welcome},
     net::{Listener, Peer, Socket, Stream},
@@ -132,6 +132,7 @@ impl Acceptor {
             user = welcomed.admitted.as_ref().map(|admitted| &*admitted.identity().name),
             "connected"
         );
+        let exporter = stranger.stream.exporter();
         let caller = Caller {
             address: peer.to_string(),
             name: hello.client,
@@ -140,6 +141,7 @@ impl Acceptor {
                 .as_ref()
                 .map(|admitted| Arc::clone(admitted.identity())),
             certificate: stranger.holder,
+            login: LoginChallenge::new(exporter),
         };
         let serving = self.serve(stranger.stream, hello.max_message, welcomed, caller);
         tokio::select! {
@@ -226,13 +228,44 @@ impl Acceptor {
     ) -> io::Result<(Stranger, Hello, Welcomed)> {
         let mut stranger = self.secure(socket).await?;
         let decided = match hello::receive(&mut stranger.stream).await {
-            Ok(hello) => self.decide(&hello, place).map(|welcomed| (hello, welcomed)),
+            Ok(hello) => {
+                let proved = self.recognise(&mut stranger.stream, &hello).await?;
+                self.decide(&hello, proved, place)
+                    .map(|welcomed| (hello, welcomed))
+            }
             Err(refused) => Err(refused),
         };
         let answer = decided.as_ref().map(|_| self.welcome_words());
         hello::answer(&mut stranger.stream, &answer.map_err(Clone::clone)).await?;
         let (hello, welcomed) = decided.map_err(io::Error::other)?;
         Ok((stranger, hello, welcomed))
+    }
+
+    /// Finds out who says hello: reads the ticket, and has its holder prove that it shows it over this
+    /// connection. None where nobody is asked.
+    async fn recognise(
+        &self,
+        stream: &mut Stream,
+        hello: &Hello,
+    ) -> io::Result<Result<Option<Proved>, Refused>> {
+        let Some(gate) = &self.config.gate else {
+            return Ok(Ok(None));
+        };
+        let here = stream.local_address();
+        let checked = gate.check(hello.credential.as_ref(), &hello.object, here.as_deref());
+        let shown = match checked {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return Ok(Ok(None)),
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Some(exporter) = stream.exporter() {
+            let proof = hello.credential.as_ref().map(|shown| &*shown.proof);
+            let challenge = Challenge::Exporter(exporter);
+            return Ok(shown.prove(&challenge, proof.unwrap_or_default()).map(Some));
+        }
+        let nonce = nonce().ok_or_else(|| io::Error::other("there are no random numbers"))?;
+        let proof = hello::challenge(stream, &nonce).await?;
+        Ok(shown.prove(&Challenge::Nonce(nonce), &proof).map(Some))
     }
 
     /// The stream up to the first four bytes of the hello, encrypted if this host says so.
@@ -292,23 +325,33 @@ impl Acceptor {
         })
     }
 
-    fn decide(&self, hello: &Hello, place: &Place) -> Result<Welcomed, Refused> {
+    fn decide(
+        &self,
+        hello: &Hello,
+        proved: Result<Option<Proved>, Refused>,
+        place: &Place,
+    ) -> Result<Welcomed, Refused> {
         self.refuse_if_draining()?;
         let object = self.objects.get(&hello.object);
-        let (admitted, is_let_in) = match &self.config.gate {
-            None => (None, true),
-            Some(gate) => match gate.admit(hello.credential.as_deref(), &place.end) {
-                Ok(admitted) => (admitted, true),
-                Err(_) if object.is_some_and(Object::is_open) => (None, false),
-                // Before anything is said about what there is here.
-                Err(refused) => return Err(refused),
-            },
+        let admitted = match (&self.config.gate, proved) {
+            (Some(gate), Ok(Some(proved))) => gate.admit(proved, &place.end).map(Some),
+            (_, Err(refused)) => Err(refused),
+            (None, Ok(_)) | (_, Ok(None)) => Ok(None),
+        };
+        let (admitted, is_let_in) = match admitted {
+            Ok(admitted) => (admitted, true),
+            Err(_) if object.is_some_and(Object::is_open) => (None, false),
+            // Before anything is said about what there is here.
+            Err(refused) => return Err(refused),
         };
         let object = object.ok_or_else(|| unknown_object(&hello.object))?;
         let face = object.face(&hello.object, &hello.interface, hello.interface_version)?;
         let permit = match &admitted {
             None => Permit::EVERYTHING,
-            Some(admitted) => object.permit(face, admitted.identity(), &hello.object)?,
+            Some(admitted) => {
+                let only = admitted.only_method();
+                object.permit(face, admitted.identity(), &hello.object, only)?
+            }
         };
         Ok(Welcomed {
             object: object.clone(),

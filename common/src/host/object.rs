@@ -70,14 +70,18 @@ impl Object {
         matches!(self.policy, Policy::Open)
     }
 
-    /// What somebody may call over one of its faces, or that it is nothing.
+    /// What somebody may call over one of its faces, or that it is nothing. If `only` names a method,
+    /// it is this one at most.
     pub(super) fn permit(
         &self,
         face: Face,
         identity: &Arc<Identity>,
         name: &str,
+        only: Option<&str>,
     ) -> Result<Permit, Refused> {
-        let permit = self.policy.permit(identity, name, self.faces.methods());
+        let permit = self
+            .policy
+            .permit(identity, name, self.faces.methods(), only);
         match face {
             Face::Own => permit.or_refuse(),
             // How an object is called is no secret to anybody who is known.

@@ -1,25 +1,27 @@
 //! Who somebody is, and the tickets that prove it: the object that every name server hosts under
 //! the name [`OBJECT`]. It is the one object that strangers may call.
 
-use crate::access::{Identity, Limit, PublicKey, Revocation, Ticket};
+use crate::access::{HolderId, Identity, KeyLife, Limit, PublicKey, Revocation, Ticket};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
 /// The name of the access object on a name server.
 pub const OBJECT: &str = "access";
 
 crate::interface! {
     /// Who somebody is.
     #[name = "pyroxene.Access"]
-    #[version = 1]
+    #[version = 2]
     pub trait Access in access {
-        /// A ticket for a user who knows the token.
+        /// What the next login over this connection has to sign: 32 bytes, good once and for 10 s.
         #[repeatable]
-        async fn login(user: String, token: Secret) -> Result<Admission, AccessError>;
-        /// A ticket for the holder of the certificate that this connection was opened with.
+        async fn challenge() -> Result<Challenge, AccessError>;
+        /// A ticket for a user, bound to the key `holder`. `signature` is that of the user's token over
+        /// the challenge, the channel binding, `holder` and `user`: see `pyroxene_common::access::LoginProof`.
+        async fn login(user: String, holder: HolderId, signature: Vec<u8>) -> Result<Admission, AccessError>;
+        /// A ticket for the holder of the certificate that this connection was opened with, bound to
+        /// the key `holder`.
         #[repeatable]
-        async fn login_by_certificate() -> Result<Admission, AccessError>;
+        async fn login_by_certificate(holder: HolderId) -> Result<Admission, AccessError>;
         /// Whom this name server takes the caller for.
         #[repeatable]
         async fn whoami() -> WhoAmI;
@@ -34,15 +36,23 @@ crate::interface! {
     }
 }
 
-/// A text that no log shows.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(pub String);
+/// What a login has to sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Challenge {
+    /// 32 random bytes.
+    pub nonce: Vec<u8>,
+}
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
+/// With which key a name server signs its tickets now, and what its clock shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Issuer {
+    /// The key with which its tickets can be verified.
+    #[schemars(with = "String")]
+    pub key: PublicKey,
+    /// How long the key counts.
+    pub life: KeyLife,
+    /// What the name server's clock shows, in milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 /// Somebody was recognised.
@@ -50,11 +60,8 @@ impl fmt::Debug for Secret {
 pub struct Admission {
     /// What proves it, here and to the workers.
     pub ticket: Ticket,
-    /// The key with which the ticket can be verified.
-    #[schemars(with = "String")]
-    pub key: PublicKey,
-    /// What the name server's clock shows, in milliseconds since 1970.
-    pub now_ms: u64,
+    /// With what it was signed.
+    pub issuer: Issuer,
     /// For how long the ticket is valid, in milliseconds.
     pub life_ms: u64,
     /// Who it is.
@@ -100,13 +107,15 @@ pub struct LimitInUse {
     pub total_used: Option<u64>,
 }
 
-/// Whose tickets are void.
+/// Whose tickets are void, and with which key new ones are signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revocations {
     /// The number of this answer; it changes with it.
     pub version: u64,
     /// All of them.
     pub revoked: Vec<Revocation>,
+    /// The key that counts now, in the place of any other that this name server had in its file.
+    pub issuer: Issuer,
 }
 
 /// Why somebody was not recognised.
@@ -118,12 +127,23 @@ pub enum AccessError {
     /// There is no such user, or the token is another one.
     #[error("the user or the token is wrong")]
     WrongToken,
+    /// The login did not follow a challenge over the same connection within 10 s.
+    #[error("the login did not follow its challenge in time; ask for another one")]
+    NoChallenge,
     /// The connection was opened without a certificate that names somebody.
     #[error("there is no certificate that says who calls")]
     NoCertificate,
     /// The certificate names nobody who may do anything.
     #[error("the certificate of '{name}' names no role")]
     NoRole {
+        /// The holder.
+        name: String,
+    },
+    /// The name server has a users file, and the holder of the certificate is not in it.
+    #[error(
+        "'{name}' is not in the users file; 'pyroxene users add {name} --certificate' adds a holder of a certificate"
+    )]
+    NotListed {
         /// The holder.
         name: String,
     },

@@ -9,7 +9,8 @@ const CALLS: &[(&str, &str, &str, &str)] = &[
         "login",
         "pyroxene.Access",
         "login",
-        r#"{"user": "ana", "token": "prx_x"}"#,
+        r#"{"user": "ana", "holder": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            "signature": [1, 2, 255]}"#,
     ),
     (
         "transfer",

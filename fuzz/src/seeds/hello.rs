@@ -3,6 +3,7 @@
 use super::Seeds;
 use futures::executor::block_on;
 use pyroxene_common::{
+    access::{Addressee, CHALLENGE_LEN, Credential, SIGNATURE_LEN},
     codec,
     hello::{Hello, RefusalCode, Refused, Welcome, answer},
     wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION},
@@ -16,7 +17,15 @@ pub(super) fn seeds() -> Seeds {
         max_in_flight: 4096,
     };
     let refused = Refused::new(RefusalCode::UnknownObject, "there is no object 'o'");
-    let with_ticket = hello("accounts", Some(b"v4.public.x".to_vec()));
+    let with_ticket = hello(
+        "accounts",
+        Some(Credential {
+            ticket: b"v4.public.x".to_vec(),
+            addressee: Addressee::Worker("w1".into()),
+            proof: vec![7; SIGNATURE_LEN],
+        }),
+    );
+    let challenge = [&MAGIC[..], &[0, 1, 2, 0, 32], &[5; CHALLENGE_LEN]].concat();
     let long = hello(&"x".repeat(MAX_HELLO), None);
     let newer = [&MAGIC[..], &[0, 9, 0, 0]].concat();
     let cut = [&MAGIC[..], &[0, 1, 1, 0, 1, 3]].concat();
@@ -31,12 +40,13 @@ pub(super) fn seeds() -> Seeds {
         ("hostile-long", long),
         ("hostile-newer", newer),
         ("hostile-refusal-cut", cut),
+        ("hostile-challenge", challenge),
         ("hostile-http", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
         ("hostile-tls", vec![22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]),
     ]
 }
 
-fn hello(object: &str, credential: Option<Vec<u8>>) -> Vec<u8> {
+fn hello(object: &str, credential: Option<Credential>) -> Vec<u8> {
     let hello = Hello {
         object: object.into(),
         interface: "pyroxene.Calculator".into(),

@@ -2,9 +2,10 @@
 
 use super::Verdict;
 use pyroxene_common::access::{
-    Claims, DomainKey, KeyId, MAX_PATTERN, MAX_TICKET, Pattern, Patterns, PublicKey, Role, key_id,
+    Claims, DomainKey, KeyId, MAX_PATTERN, MAX_TICKET, Pattern, Patterns, PublicKey, Role, Token,
+    key_id,
 };
-use pyroxene_nameserver::users::{Token, Users};
+use pyroxene_nameserver::users::Users;
 use std::sync::LazyLock;
 
 /// The key k4.secret-2 of the PASERK specification.
@@ -97,7 +98,7 @@ fn is_users(text: &str) -> bool {
         assert!(users.contains(name));
         let _ = users.identity(name);
     }
-    let _ = users.revocations();
+    let _ = users.revocations(0);
     true
 }
 

@@ -16,7 +16,7 @@ const LONGEST_TICKET: u64 = 25 * 60 * 60 * 1000;
 /// polled or the store is open.
 pub(crate) async fn share(authority: Arc<Authority>, store: Store) {
     let mut hints = store.hints();
-    let mut own = authority.revocations.subscribe();
+    let mut own = authority.void.subscribe();
     let mut written = HashMap::new();
     let mut look_at = Instant::now();
     loop {
@@ -57,7 +57,7 @@ async fn exchange(
         })
         .collect();
     authority.revoked_elsewhere(revoked);
-    let known = authority.revocations.borrow().revoked.clone();
+    let known = authority.void.borrow().revoked.clone();
     let is_news = |one: &&Revocation| written.get(&one.name) < Some(&one.until_ms);
     let now = store.now().await?;
     let news = known.iter().filter(is_news).map(|one| store::Revocation {

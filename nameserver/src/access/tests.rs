@@ -1,46 +1,270 @@
-//! Who the name server takes for itself.
+//! Who is who, and who is not.
 
 use super::*;
+use crate::users::replace_domain_key;
+use pyroxene_client::Delegate;
+use pyroxene_common::{
+    access::{Addressee, Audience, HolderKey, Token},
+    reload::Reload,
+    tls::Holder,
+};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use tempfile::TempDir;
+
+const LIFE: Duration = Duration::from_secs(60);
 
 fn authority() -> Authority {
-    Authority::new(None, Duration::from_secs(60), Arc::default()).unwrap()
+    Authority::new(None, Certificates::Listed, LIFE, Arc::default()).unwrap()
 }
 
-#[test]
-fn the_name_server_itself_gets_a_ticket_that_its_gate_takes() {
-    let authority = authority();
-    let admission = authority.login_by_certificate(&own_caller()).unwrap();
-    assert_eq!(admission.identity.name, OWN_NAME);
-    assert_eq!(admission.identity.role, Role::Admin);
-    let end = tokio_util::sync::CancellationToken::new();
-    let admitted = authority
-        .gate()
-        .admit(Some(admission.ticket.as_bytes()), &end);
-    let admitted = admitted.unwrap().unwrap();
-    assert_eq!(admitted.identity().name, OWN_NAME);
+/// A users file in which `change` has been made.
+fn file(change: impl FnOnce(&mut Users)) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users.toml");
+    edit(&path, change);
+    (directory, path)
 }
 
-#[test]
-fn nobody_can_be_mistaken_for_the_name_server_itself() {
-    let authority = authority();
-    let holder = Holder {
-        name: OWN_NAME.to_owned(),
-        role: Some(Role::Admin),
-    };
-    let stranger = Caller {
+fn edit(path: &Path, change: impl FnOnce(&mut Users)) {
+    Users::edit_or_create(path, |users| {
+        change(users);
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn by_certificate(name: &str, role: Option<Role>) -> Caller {
+    Caller {
         address: "192.0.2.1:1".to_owned(),
-        certificate: Some(holder),
+        certificate: Some(Holder {
+            name: name.to_owned(),
+            role,
+        }),
+        ..Caller::default()
+    }
+}
+
+fn log_in(authority: &Authority, caller: &Caller) -> Result<Identity, AccessError> {
+    let holder = HolderKey::of_process().unwrap().id();
+    let admission = authority.login_by_certificate(caller, holder)?;
+    Ok(admission.identity)
+}
+
+#[test]
+fn nobody_gets_a_ticket_in_the_name_of_the_name_server_itself() {
+    let authority = authority();
+    let refused = log_in(&authority, &by_certificate(OWN_NAME, Some(Role::Admin)));
+    assert!(matches!(refused, Err(AccessError::NoRole { .. })));
+    for caller in [
+        own_caller(),
+        Caller {
+            address: "192.0.2.1:1".to_owned(),
+            ..own_caller()
+        },
+    ] {
+        let refused = log_in(&authority, &caller);
+        assert_eq!(refused, Err(AccessError::NoCertificate));
+    }
+    assert!(pyroxene_common::access::check_user_name(OWN_NAME).is_err());
+    assert!(pyroxene_common::access::is_reserved(OWN_NAME));
+}
+
+#[test]
+fn with_a_users_file_certificates_count_for_listed_names_alone() {
+    let (_directory, path) = file(|users| {
+        let any = Patterns::any;
+        users.add_certificate("ana", Role::User, any(), 1).unwrap();
+        users.add("rob", Role::Admin, any(), 1).unwrap();
+        users.remove("rob", 2).unwrap();
+        users.revoke_certificate("eve", 2).unwrap();
+    });
+    let strict = Authority::new(
+        Some(path.clone()),
+        Certificates::Listed,
+        LIFE,
+        Arc::default(),
+    )
+    .unwrap();
+    let open = Authority::new(Some(path), Certificates::Any, LIFE, Arc::default()).unwrap();
+    let admin = |name: &str| by_certificate(name, Some(Role::Admin));
+    for authority in [&strict, &open] {
+        let ana = log_in(authority, &admin("ana")).unwrap();
+        assert_eq!(ana.role, Role::User, "the file says what she may do");
+        for name in ["rob", "eve"] {
+            let refused = log_in(authority, &admin(name));
+            assert!(matches!(refused, Err(AccessError::Revoked { .. })));
+        }
+    }
+    let refused = log_in(&strict, &admin("cy"));
+    assert!(matches!(refused, Err(AccessError::NotListed { .. })));
+    assert_eq!(log_in(&open, &admin("cy")).unwrap().role, Role::Admin);
+}
+
+/// Logs in with a token, after a challenge or without one.
+fn log_in_by_token(
+    authority: &Authority,
+    caller: &Caller,
+    token: &Token,
+    nonce: Option<[u8; 32]>,
+) -> Result<Admission, AccessError> {
+    let holder = HolderKey::of_process().unwrap().id();
+    let proof = pyroxene_common::access::LoginProof {
+        nonce: &nonce.unwrap_or([0; 32]),
+        exporter: None,
+        holder: &holder,
+        user: "ana",
+    };
+    let signature = proof.sign(&token.key().unwrap());
+    authority.login(caller, "ana", holder, &signature)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_good_once_and_a_wrong_one_is_counted() {
+    let mut token = None;
+    let (_directory, path) = file(|users| {
+        token = Some(users.add("ana", Role::User, Patterns::any(), 1).unwrap());
+    });
+    let token = token.unwrap();
+    let authority = Authority::new(Some(path), Certificates::Listed, LIFE, Arc::default()).unwrap();
+    let caller = Caller {
+        address: "192.0.2.1:1".to_owned(),
         ..Caller::default()
     };
-    let refused = authority.login_by_certificate(&stranger).unwrap_err();
-    assert!(matches!(refused, AccessError::NoRole { .. }), "{refused}");
-    let from_elsewhere = Caller {
-        address: "192.0.2.1:1".to_owned(),
-        ..own_caller()
+    let nonce = caller.login.issue();
+    assert!(log_in_by_token(&authority, &caller, &token, nonce).is_ok());
+    for nonce in [nonce, None] {
+        let replayed = log_in_by_token(&authority, &caller, &token, nonce);
+        assert_eq!(replayed, Err(AccessError::NoChallenge));
+    }
+    let wrong = Token::generate().unwrap();
+    for _ in 0..6 {
+        let nonce = caller.login.issue();
+        let refused = log_in_by_token(&authority, &caller, &wrong, nonce);
+        assert_eq!(refused, Err(AccessError::WrongToken));
+    }
+    let nonce = caller.login.issue();
+    let refused = log_in_by_token(&authority, &caller, &token, nonce);
+    assert!(matches!(refused, Err(AccessError::TooManyAttempts { .. })));
+}
+
+#[test]
+fn a_task_runs_with_the_rights_that_its_submitter_has_now() {
+    let (_directory, path) = file(|users| {
+        let allow = |text: &str| Patterns::try_from(vec![text.parse().unwrap()]).unwrap();
+        users.add("ana", Role::User, allow("echo"), 1).unwrap();
+        users
+            .add("oli", Role::Observer, Patterns::any(), 1)
+            .unwrap();
+        users.add("rev", Role::User, Patterns::any(), 1).unwrap();
+        users.revoke("rev", 2).unwrap();
+    });
+    let authority = Authority::new(Some(path), Certificates::Listed, LIFE, Arc::default()).unwrap();
+    let may = |name, certificate_role, object| {
+        let submitter = Submitter {
+            name,
+            certificate_role,
+            submitted_ms: 5,
+        };
+        authority.submitter(submitter, object, "sleep")
     };
-    let refused = authority.login_by_certificate(&from_elsewhere).unwrap_err();
-    assert_eq!(refused, AccessError::NoCertificate);
-    assert!(pyroxene_common::access::check_user_name(OWN_NAME).is_err());
+    assert_eq!(may("ana", None, "echo").unwrap().role, Role::User);
+    for (name, role, object, why) in [
+        ("ana", None, "text", "'ana' (user) may not call text.sleep"),
+        (
+            "oli",
+            None,
+            "echo",
+            "'oli' (observer) may not call echo.sleep",
+        ),
+        ("rev", None, "echo", "the access of 'rev' was revoked"),
+        ("bob", None, "echo", "'bob' is not a user any more"),
+        (
+            "bob",
+            Some("admin"),
+            "echo",
+            "'bob' is not in the users file",
+        ),
+        ("", None, "echo", "it was submitted while nobody was asked"),
+        (OWN_NAME, Some("admin"), "echo", "names no role"),
+    ] {
+        let refused = may(name, role, object).unwrap_err();
+        assert!(refused.contains(why), "{name}: {refused}");
+    }
+    let open = Authority::new(None, Certificates::Listed, LIFE, Arc::default()).unwrap();
+    let submitter = |name, submitted_ms| Submitter {
+        name,
+        certificate_role: Some("admin"),
+        submitted_ms,
+    };
+    open.revoked_elsewhere(vec![Revocation {
+        name: "bob".to_owned(),
+        until_ms: 5,
+    }]);
+    assert!(open.submitter(submitter("bob", 6), "echo", "sleep").is_ok());
+    open.submitter(submitter("bob", 5), "echo", "sleep")
+        .unwrap_err();
+}
+
+#[test]
+fn a_ticket_for_a_task_ends_with_the_rights_that_it_has() {
+    let (_directory, path) = file(|users| {
+        users.add("ana", Role::User, Patterns::any(), 1).unwrap();
+    });
+    let authority = Authority::new(
+        Some(path.clone()),
+        Certificates::Listed,
+        LIFE,
+        Arc::default(),
+    )
+    .unwrap();
+    let authority = FollowUsers(Arc::new(authority));
+    let ana = authority.0.identity_of("ana", None).unwrap();
+    let ticket = || {
+        let audience = Audience::Task {
+            addressee: Addressee::Worker("w1".to_owned()),
+            object: "echo".to_owned(),
+            method: "sleep".to_owned(),
+        };
+        authority.0.ticket(&ana, audience)
+    };
+    ticket().unwrap();
+    edit(&path, |users| users.revoke("ana", 2).unwrap());
+    authority.reload().unwrap();
+    assert_eq!(ticket().unwrap_err(), "the access of 'ana' was revoked");
+}
+
+#[test]
+fn a_key_that_was_replaced_or_removed_signs_and_opens_nothing_any_more() {
+    let (_directory, path) = file(|users| {
+        users.add("ana", Role::User, Patterns::any(), 1).unwrap();
+    });
+    let authority = Authority::new(
+        Some(path.clone()),
+        Certificates::Listed,
+        LIFE,
+        Arc::default(),
+    )
+    .unwrap();
+    let authority = FollowUsers(Arc::new(authority));
+    let key = || authority.0.issuer().key;
+    let version = || authority.0.void.borrow().version;
+    let (first, before) = (key(), version());
+    authority.reload().unwrap();
+    assert_eq!((key(), version()), (first.clone(), before));
+    replace_domain_key(&path).unwrap();
+    authority.reload().unwrap();
+    let second = key();
+    assert_ne!(first, second);
+    assert_ne!(before, version(), "workers are told");
+    fs::remove_file(path.with_file_name("users.toml.key")).unwrap();
+    authority.reload().unwrap();
+    assert_ne!(second, key());
+    // One that others could have read is not taken, and the former stays.
+    let exposed = path.with_file_name("users.toml.key");
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
+    let third = key();
+    authority.reload().unwrap_err();
+    assert_eq!(third, key());
 }
 
 #[test]
@@ -50,10 +274,10 @@ fn what_others_revoke_stays_revoked_and_is_told() {
         name: name.to_owned(),
         until_ms,
     };
-    let before = authority.revocations.borrow().version;
+    let before = authority.void.borrow().version;
     authority.revoked_elsewhere(vec![revoked("bob", 5), revoked("ana", 7)]);
     authority.revoked_elsewhere(vec![revoked("bob", 3)]);
-    let after = authority.revocations.borrow().clone();
+    let after = authority.void.borrow().clone();
     assert_eq!(after.revoked, [revoked("ana", 7), revoked("bob", 5)]);
     assert_eq!(after.version, before.wrapping_add(1));
 }

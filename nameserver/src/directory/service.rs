@@ -4,7 +4,11 @@ mod exclusive;
 mod shared_names;
 mod watchers;
 
-use super::{Directory, Listing, Selection, names::check_name};
+use super::{
+    Directory, Listing, Selection,
+    names::{check_name, parse_address},
+    targets::check_target,
+};
 use crate::{
     limits::Limiter,
     store::{StaticName, Store, StoreError},
@@ -12,6 +16,7 @@ use crate::{
 pub(crate) use exclusive::{Answer, Arbiter, Claim};
 use pyroxene_common::{
     access::{Identity, Limit, Role, denials},
+    endpoint::Endpoint,
     interfaces::directory::{
         Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Registration,
         SessionId, State, Status, Watched, WorkerEntry, directory,
@@ -23,7 +28,7 @@ use shared_names::SharedNames;
 use std::{
     future::{Future, pending},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 use tarpc::context::Context;
@@ -50,6 +55,8 @@ pub struct DirectoryService {
     names: Option<SharedNames>,
     /// What callers may take.
     limiter: Arc<Limiter>,
+    /// Where the name server listens, once it does.
+    own: Arc<OnceLock<Endpoint>>,
     /// There may be exclusive names of which something is to be said to who gives them away.
     unsettled: Arc<Notify>,
 }
@@ -81,6 +88,7 @@ impl DirectoryService {
             })),
             names: None,
             limiter: Arc::default(),
+            own: Arc::default(),
             unsettled: Arc::default(),
         }
     }
@@ -89,6 +97,12 @@ impl DirectoryService {
     pub(crate) fn limiter(mut self, limiter: Arc<Limiter>) -> Self {
         self.limiter = limiter;
         self
+    }
+
+    /// Says where the name server listens: no static name may lead there.
+    pub(crate) fn listens_at(&self, own: &Endpoint) {
+        // It listens once in its life.
+        let _ = self.own.set(own.clone());
     }
 
     /// Keeps static names in the store, and takes over those that are there.
@@ -307,6 +321,11 @@ impl directory::Directory for DirectoryService {
     ) -> Result<(), DirectoryError> {
         let caller = scope::current().caller;
         check_may_host(caller.identity.as_deref(), [&*name])?;
+        // What is no address is refused below, with what is wrong.
+        let target = parse_address(&name, &uri).ok();
+        if let Some(Ok(target)) = target.map(|address| address.endpoint.parse::<Endpoint>()) {
+            Box::pin(check_target(self.own.get(), &target)).await?;
+        }
         let Some(names) = &self.names else {
             return self.change(|directory| directory.register(&name, &uri, &tags, exclusive));
         };

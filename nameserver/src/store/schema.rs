@@ -5,7 +5,7 @@
 use super::{error::StoreError, sql::Connection};
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -29,6 +29,10 @@ const MIGRATIONS: [(&str, &str); 6] = [
     (
         include_str!("schema/sqlite_6.sql"),
         include_str!("schema/postgres_6.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_7.sql"),
+        include_str!("schema/postgres_7.sql"),
     ),
 ];
 

@@ -138,10 +138,10 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
     let statement = "INSERT INTO tasks (id, object, method, submitter, idempotency_key, priority, \
          state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, owner, \
          worker, outcome, submitted, started, ended, fraction, note, error, arguments, result, \
-         pinned, retried, run_limit) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) ON CONFLICT (id) DO NOTHING";
+         pinned, retried, run_limit, certificate_role) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29) ON CONFLICT (id) DO NOTHING";
     let id = task.id()?;
-    let values: [Value<'_>; 28] = [
+    let values: [Value<'_>; 29] = [
         id.as_bytes().into(),
         task.object.as_str().into(),
         task.method.as_str().into(),
@@ -170,6 +170,7 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
         task.pinned.as_str().into(),
         task.retried.into(),
         task.run_limit.into(),
+        task.certificate_role.as_deref().into(),
     ];
     if sql.execute(statement, &values).await? == 0 {
         // It is there, with all that belongs to it: they are written together.

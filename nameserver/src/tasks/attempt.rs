@@ -1,9 +1,13 @@
 //! One attempt: a call to one worker, and what its end means for the task.
 
 use super::lane::LaneKey;
-use crate::store::{Claimed, Ending};
-use pyroxene_client::{CallError, Client, Once, Proxy};
+use crate::{
+    access::{Authority, Submitter},
+    store::{Claimed, Ending},
+};
+use pyroxene_client::{CallError, Client, OnBehalf, Once, Proxy};
 use pyroxene_common::{
+    access::Identity,
     channel::{AttemptError, Listener},
     interfaces::invoke::{
         Invoke, InvokeError,
@@ -102,9 +106,26 @@ impl Ends {
     }
 }
 
+/// With whose rights a task runs; nobody's in particular, where nobody is asked.
+fn submitter(authority: Option<&Authority>, task: &Claimed) -> Result<Option<Identity>, Ending> {
+    let Some(authority) = authority else {
+        return Ok(None);
+    };
+    let submitter = Submitter {
+        name: &task.submitter,
+        certificate_role: task.certificate_role.as_deref(),
+        submitted_ms: u64::try_from(task.submitted).unwrap_or(0),
+    };
+    match authority.submitter(submitter, &task.object, &task.method) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(why) => Err(failed(format!("refused: {why}"))),
+    }
+}
+
 /// Calls. Answers the worker that ended it, and how.
 pub(super) async fn call(
     client: Client,
+    authority: Option<&Authority>,
     stub: Stub,
     taken: &mut Taken,
     at: &At,
@@ -114,6 +135,10 @@ pub(super) async fn call(
     if ends.at() <= Instant::now() {
         return ends.ending();
     }
+    let identity = match submitter(authority, &taken.task) {
+        Ok(identity) => identity,
+        Err(refused) => return refused,
+    };
     let Ok(arguments) = String::from_utf8(std::mem::take(&mut taken.task.arguments)) else {
         return failed("the arguments are no text".to_owned());
     };
@@ -133,6 +158,10 @@ pub(super) async fn call(
     let once = Once {
         worker: taken.task.worker.as_deref(),
         sending: &|worker| at.moves_to(worker),
+        on_behalf: identity.as_ref().map(|identity| OnBehalf {
+            identity,
+            method: &taken.task.method,
+        }),
         listener: Some(listener),
     };
     match proxy.call_once(context, &request, once).await {

@@ -1,9 +1,12 @@
 //! From the interface to the store and back.
 
 use crate::store::{self, StoreError};
-use pyroxene_common::interfaces::tasks::{
-    Attempt, DEFAULT_RUN_LIMIT_MS, Failure, MOST_ATTEMPTS, Outcome, Progress, Status, Submission,
-    Task, TaskFilter, TaskId, TaskState, TasksError,
+use pyroxene_common::{
+    access::Role,
+    interfaces::tasks::{
+        Attempt, DEFAULT_RUN_LIMIT_MS, Failure, MOST_ATTEMPTS, Outcome, Progress, Status,
+        Submission, Task, TaskFilter, TaskId, TaskState, TasksError,
+    },
 };
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -39,6 +42,7 @@ fn invalid(sentence: impl Into<String>) -> TasksError {
 pub(super) fn new_task(
     submission: Submission,
     submitter: &str,
+    certificate_role: Option<Role>,
 ) -> Result<store::NewTask, TasksError> {
     let Submission {
         object,
@@ -89,6 +93,7 @@ pub(super) fn new_task(
         method,
         arguments: arguments.into_bytes(),
         submitter: submitter.to_owned(),
+        certificate_role: certificate_role.map(|role| role.name().to_owned()),
         idempotency_key: Some(key).filter(|key| !key.is_empty()),
         priority,
         delay: millis(delay_ms),
@@ -327,7 +332,7 @@ mod tests {
         let of = |change: fn(&mut Submission)| {
             let mut wrong = submission();
             change(&mut wrong);
-            new_task(wrong, "ana").unwrap_err().to_string()
+            new_task(wrong, "ana", None).unwrap_err().to_string()
         };
         assert!(of(|s| s.arguments = "[1]".to_owned()).contains("no JSON object"));
         assert!(of(|s| s.object.clear()).contains("names of an object"));
@@ -343,7 +348,7 @@ mod tests {
 
     #[test]
     fn an_empty_key_is_none_and_times_are_bounded() {
-        let task = new_task(submission(), "ana").unwrap();
+        let task = new_task(submission(), "ana", None).unwrap();
         assert_eq!(task.idempotency_key, None);
         assert_eq!(task.submitter, "ana");
         assert_eq!(task.deadline, Some(Duration::from_millis(5)));

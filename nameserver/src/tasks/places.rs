@@ -314,6 +314,7 @@ mod tests {
             method: "run".to_owned(),
             arguments: Vec::new(),
             submitter: String::new(),
+            certificate_role: None,
             worker: None,
             attempt: 1,
             priority: 0,

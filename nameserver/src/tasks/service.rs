@@ -278,9 +278,13 @@ impl tasks::Tasks for TasksService {
             check_submission(identity, task)?;
         }
         let submitter = identity.map_or("", |identity| &identity.name);
+        let authority = self.0.authority.as_deref();
+        let certificate_role = authority
+            .zip(identity)
+            .and_then(|(authority, caller)| authority.certificate_role(caller));
         let tasks = tasks
             .into_iter()
-            .map(|task| convert::new_task(task, submitter))
+            .map(|task| convert::new_task(task, submitter, certificate_role))
             .collect::<Result<Vec<_>, _>>()?;
         // Large tasks take long to write, and their caller knows that.
         let patience = patience(&context, u64::MAX).max(STORE_PATIENCE);

@@ -5,7 +5,10 @@ use super::{
     file::{PRIVATE, beside, cannot_write, invalid, read_text, sync_directory, write_aside},
 };
 use pyroxene_common::access::DomainKey;
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 use zeroize::Zeroizing;
 
 /// The greatest key file, in bytes. A key has about a hundred.
@@ -20,12 +23,11 @@ const OPEN_TO_OTHERS: u32 = 0o077;
 /// [`UsersError::Exposed`] if others can read or write it; [`UsersError::Unreadable`],
 /// [`UsersError::Invalid`], [`UsersError::CannotWrite`] or [`UsersError::NoKey`].
 pub fn domain_key(path_of_users: &Path) -> Result<DomainKey, UsersError> {
-    let path = beside(path_of_users, ".key");
+    let path = key_path(path_of_users);
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
-    let key = DomainKey::generate()?;
-    let text = Zeroizing::new(format!("{}\n", *key.to_paserk()?));
+    let (key, text) = new_key()?;
     match write_aside(&path, PRIVATE, &text)?.persist_noclobber(&path) {
         Ok(_) => {
             sync_directory(&path).map_err(|error| cannot_write(&path, error))?;
@@ -34,6 +36,36 @@ pub fn domain_key(path_of_users: &Path) -> Result<DomainKey, UsersError> {
         // Somebody was quicker.
         Err(failed) => read(&path)?.ok_or_else(|| cannot_write(&path, failed.error)),
     }
+}
+
+/// Puts a new domain key in the place of the one that there is, perhaps because it was stolen. Name
+/// servers that run take it over, and everything that the old one signed is void.
+///
+/// # Errors
+///
+/// [`UsersError::Missing`] if there is no users file; [`UsersError::CannotWrite`] or
+/// [`UsersError::NoKey`].
+pub fn replace_domain_key(path_of_users: &Path) -> Result<(), UsersError> {
+    if !path_of_users.exists() {
+        let path = path_of_users.to_owned();
+        return Err(UsersError::Missing { path });
+    }
+    let path = key_path(path_of_users);
+    let (_, text) = new_key()?;
+    let written = write_aside(&path, PRIVATE, &text)?.persist(&path);
+    written.map_err(|failed| cannot_write(&path, failed.error))?;
+    sync_directory(&path).map_err(|error| cannot_write(&path, error))
+}
+
+fn new_key() -> Result<(DomainKey, Zeroizing<String>), UsersError> {
+    let key = DomainKey::generate()?;
+    let text = Zeroizing::new(format!("{}\n", *key.to_paserk()?));
+    Ok((key, text))
+}
+
+/// Where the domain key of a users file is.
+pub(crate) fn key_path(path_of_users: &Path) -> PathBuf {
+    beside(path_of_users, ".key")
 }
 
 fn read(path: &Path) -> Result<Option<DomainKey>, UsersError> {
@@ -86,6 +118,21 @@ mod tests {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_key_is_replaced_where_there_are_users() {
+        let directory = tempfile::tempdir().unwrap();
+        let users = directory.path().join("users.toml");
+        let missing = replace_domain_key(&users).unwrap_err();
+        assert!(matches!(missing, UsersError::Missing { .. }), "{missing}");
+        fs::write(&users, "").unwrap();
+        let before = domain_key(&users).unwrap().public();
+        replace_domain_key(&users).unwrap();
+        let after = domain_key(&users).unwrap().public();
+        assert_ne!(before, after);
+        let mode = fs::metadata(key_path(&users)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What can go wrong with users and their files.
 
 use super::MAX_USERS;
-use pyroxene_common::access::{InvalidUserName, KeyError};
+use pyroxene_common::access::{InvalidUserName, KeyError, shown_user};
 use std::{fmt, io, path::PathBuf};
 
 /// What can go wrong with users and their files.
@@ -46,13 +46,13 @@ pub enum UsersError {
         why: String,
     },
     /// There is such a user already.
-    #[error("there is a user '{name}' already")]
+    #[error("there is a user '{}' already", shown_user(name))]
     Exists {
         /// The name.
         name: String,
     },
     /// There is no such user.
-    #[error("there is no user '{}'", name.escape_debug())]
+    #[error("there is no user '{}'", shown_user(name))]
     Unknown {
         /// The name.
         name: String,
@@ -63,10 +63,7 @@ pub enum UsersError {
     /// There are as many users as there may be.
     #[error("there are {MAX_USERS} users already, which is the limit")]
     Full,
-    /// No token could be made.
-    #[error("no token could be made: the system has no random numbers")]
-    NoToken,
-    /// No domain key could be made.
+    /// No token or domain key could be made.
     #[error(transparent)]
     NoKey(#[from] KeyError),
 }

@@ -4,14 +4,15 @@
 //! [users.ana]
 //! role = "user"
 //! allow = ["calculator", "accounts.q*"]
-//! token = "sha256:…"        # absent once revoked
+//! token = "ed25519:…"       # the public key of the token; absent once revoked
+//! certificate = true        # in the place of a token: logs in by certificate alone
 //! issued = 1767225600000    # when the token was made, in Unix milliseconds
 //! revoked = 1767225600000   # absent if never; tickets issued until then are void
 //! [users.ana.limits]        # those that are not the defaults; see `pyroxene limits`
 //! tasks = 1000
 //! task_bytes = 1073741824
 //!
-//! [removed]                 # whose tickets are void too; forgotten after a day
+//! [removed]                 # whose tickets and certificates do not count
 //! bob = 1767225600000
 //! ```
 

@@ -50,6 +50,7 @@ async fn a_task_is_submitted_claimed_and_finished(place: Place) {
     let owner = dispatcher(&store, LONG).await;
     let task = NewTask {
         submitter: "ann".to_owned(),
+        certificate_role: Some("user".to_owned()),
         ..NewTask::new("calculator", "sum", b"[1,2]".to_vec())
     };
     let id = submit(&store, task).await;
@@ -59,6 +60,7 @@ async fn a_task_is_submitted_claimed_and_finished(place: Place) {
     let claimed = claim_one(&store, owner, "calculator").await;
     assert_eq!((claimed.id, claimed.attempt), (id, 1));
     assert_eq!((&*claimed.method, &*claimed.submitter), ("sum", "ann"));
+    assert_eq!(claimed.certificate_role.as_deref(), Some("user"));
     assert_eq!(claimed.arguments, b"[1,2]");
     assert_eq!(show(&store, id).await.state, TaskState::Running);
     assert_eq!(claim(&store, owner, "calculator", 10).await, []);

@@ -34,6 +34,7 @@ enum Scheme {
 pub(crate) struct Secured {
     scheme: Scheme,
     nameserver_flags: Vec<String>,
+    takes_certificates: bool,
     log: Option<String>,
     machine: Option<Shim>,
     plan: Plan,
@@ -44,6 +45,7 @@ impl SecuredBroker {
         Secured {
             scheme,
             nameserver_flags: Vec::new(),
+            takes_certificates: false,
             log: None,
             machine: None,
             plan: Plan::default().nameservers(1),
@@ -185,6 +187,12 @@ impl Secured {
         self
     }
 
+    /// With name servers that know people by their certificates too.
+    pub(crate) fn takes_certificates(mut self) -> Self {
+        self.takes_certificates = true;
+        self
+    }
+
     /// With daemons that log what this filter says.
     pub(crate) fn log(mut self, filter: &str) -> Self {
         self.log = Some(filter.to_owned());
@@ -213,8 +221,13 @@ impl Secured {
         if self.scheme != Scheme::Tokens {
             keys.issue("server", None);
         }
+        let mut nameserver = [self.scheme.nameserver_flags(&keys), self.nameserver_flags].concat();
+        if self.takes_certificates {
+            nameserver.extend(keys.trust());
+            nameserver.extend(["--tls-client-auth", "optional"].map(str::to_owned));
+        }
         let terms = Terms {
-            nameserver: [self.scheme.nameserver_flags(&keys), self.nameserver_flags].concat(),
+            nameserver,
             worker: self.scheme.worker_flags(&keys, "host"),
             log: self.log,
             shim: self.machine,

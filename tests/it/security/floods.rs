@@ -1,13 +1,14 @@
 //! Many who say nothing, say it slowly, or say far too much.
 
-use super::strangers::{admission, hello};
+use super::strangers::{admission, hello, own_key, w1};
 use crate::harness::{Load, Ran, SecuredBroker, in_time, seconds, turn, within};
 use pyroxene_client::Direct;
 use pyroxene_common::{
+    access::Addressee,
     codec,
     endpoint::Endpoint,
     frame::FrameHeader,
-    hello::{HelloError, RefusalCode, greet},
+    hello::{HelloError, RefusalCode, greet, greet_as},
     interfaces::{
         access::{self, Access},
         directory::{self, Directory},
@@ -137,18 +138,18 @@ async fn a_thousand_who_came_in_and_say_nothing_are_no_burden() {
         ),
         (
             broker.addresses(),
-            hello::<Directory>(directory::OBJECT, Some(ticket)),
+            hello::<Directory>(directory::OBJECT, Some((ticket, Addressee::NameServer))),
             100,
         ),
         (
             broker.worker("w1").address().to_owned(),
-            hello::<Echo>("echo", Some(ticket)),
+            hello::<Echo>("echo", Some((ticket, w1()))),
             400,
         ),
     ] {
         for _ in 0..count {
             let mut stream = TcpStream::connect(&address).await.unwrap();
-            greet(&mut stream, &hello).await.unwrap();
+            greet_as(&mut stream, &hello, own_key()).await.unwrap();
             idle.push(stream);
         }
     }
@@ -210,7 +211,7 @@ async fn what_is_too_large_on_the_wire_is_told_so() {
         let sentence = String::from_utf8_lossy(&answer[11..]);
         assert!(sentence.contains(&MAX_HELLO.to_string()), "{sentence}");
 
-        let large = hello::<Echo>("echo", Some(&[b'v'; MAX_HELLO - 200]));
+        let large = hello::<Echo>("echo", Some((&[b'v'; MAX_HELLO - 300], w1())));
         let mut stream = TcpStream::connect(address).await.unwrap();
         let Err(HelloError::Refused(refused)) = greet(&mut stream, &large).await else {
             panic!("it was welcomed");
@@ -224,9 +225,8 @@ async fn what_is_too_large_on_the_wire_is_told_so() {
         len: 1 << 30,
     };
     let mut stream = TcpStream::connect(&worker).await.unwrap();
-    greet(&mut stream, &hello::<Echo>("echo", Some(ticket)))
-        .await
-        .unwrap();
+    let hello = hello::<Echo>("echo", Some((ticket, w1())));
+    greet_as(&mut stream, &hello, own_key()).await.unwrap();
     stream.write_all(&frame.to_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let _ = in_time(seconds(5), "an answer", stream.read_to_end(&mut answer)).await;
@@ -294,7 +294,7 @@ async fn what_is_too_large_on_the_command_line_is_told_so() {
     )
     .await;
     assert!(
-        ran.error(4).contains("the user or the token is wrong"),
+        ran.error(4).contains("this is not a token"),
         "{}",
         ran.stderr.len()
     );

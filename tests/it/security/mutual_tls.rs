@@ -1,6 +1,6 @@
 //! Certificates alone say who somebody is, and what they may do.
 
-use crate::harness::{SecuredBroker, seconds, within};
+use crate::harness::{SecuredBroker, eventually, seconds, within};
 use pyroxene_common::{access::Role, interfaces::echo::Echo};
 use serde_json::json;
 
@@ -73,4 +73,85 @@ async fn a_certificate_that_names_no_role_opens_nothing() {
             .ends_with("the certificate cannot log in: the certificate of 'nobody' names no role"),
         "{ran:?}"
     );
+}
+
+/// With a users file it is the file that says who is who.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_does_not_bring_back_who_was_removed_or_was_never_listed() {
+    let broker = SecuredBroker::with_tokens_over_tls()
+        .takes_certificates()
+        .worker("w1", &[])
+        .await;
+    let admin = Some(pyroxene_certs::Role::Admin);
+    for name in ["rob", "cy", "eve"] {
+        broker.keys.issue(name, admin);
+    }
+    broker.add_user("rob", "admin", &[]).await;
+    let add = ["add", "cy", "--role", "observer", "--certificate"];
+    let added = broker.keys.users(&add).await;
+    assert_eq!(added.out(), "", "there is no token");
+    broker.hang_up_all();
+    let by_certificate = async |name: &str| {
+        let flags = [broker.keys.trust(), broker.keys.show(name)].concat();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        broker
+            .run(&[&["whoami", "--json"], &flags[..]].concat())
+            .await
+    };
+    for (name, role) in [("rob", "admin"), ("cy", "observer")] {
+        eventually(&format!("{name} is let in"), || async {
+            let ran = by_certificate(name).await;
+            (ran.code == Some(0)).then_some(()).ok_or(ran.stderr)
+        })
+        .await;
+        let who = by_certificate(name).await.json();
+        assert_eq!(who[0]["role"], json!(role), "{who}");
+    }
+    let ran = by_certificate("eve").await;
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(
+        ran.stderr.contains("'eve' is not in the users file"),
+        "{ran:?}"
+    );
+
+    for verb in [&["remove", "rob"][..], &["revoke", "cy"]] {
+        broker.keys.users(verb).await.out();
+    }
+    broker.hang_up_all();
+    for name in ["rob", "cy"] {
+        let expected = format!("the access of '{name}' was revoked");
+        eventually(&format!("{name} is kept out"), || async {
+            let ran = by_certificate(name).await;
+            let is_out = ran.code == Some(4) && ran.stderr.contains(&expected);
+            is_out.then_some(()).ok_or(format!("{ran:?}"))
+        })
+        .await;
+    }
+}
+
+/// Where certificates count for names that no file lists, a file can still say who is kept out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_known_by_its_certificate_alone_can_be_revoked() {
+    let broker = SecuredBroker::with_tokens_over_tls()
+        .takes_certificates()
+        .nameserver_flags(&["--certificates", "any"])
+        .worker("w1", &[])
+        .await;
+    broker.keys.issue("eve", Some(pyroxene_certs::Role::Admin));
+    let flags = [broker.keys.trust(), broker.keys.show("eve")].concat();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let list = [&["list"], &flags[..]].concat();
+    broker.run(&list).await.out();
+    broker
+        .keys
+        .users(&["revoke", "eve", "--certificate"])
+        .await
+        .out();
+    broker.hang_up_all();
+    eventually("eve is kept out", || async {
+        let ran = broker.run(&list).await;
+        let is_out = ran.code == Some(4) && ran.stderr.contains("was revoked");
+        is_out.then_some(()).ok_or(format!("{ran:?}"))
+    })
+    .await;
 }

@@ -1,8 +1,16 @@
-//! What somebody on the way has written down is said again.
+//! What somebody on the way has written down is said again, or passed on.
 
-use crate::harness::{SecuredBroker, Wiretap, eventually, in_time, seconds, within};
+use super::strangers::{hello, own_key, ticket_of};
+use crate::harness::{SecuredBroker, Wiretap, in_time, seconds, within};
 use pyroxene_client::Client;
-use pyroxene_common::interfaces::directory::Filter;
+use pyroxene_common::{
+    access::Addressee,
+    hello::{HelloError, RefusalCode, greet_as},
+    interfaces::{
+        directory::{self, Directory, Filter},
+        echo::Echo,
+    },
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -41,42 +49,27 @@ async fn is_registered(broker: &SecuredBroker) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_clear_within_this_machine_a_hello_can_be_said_again_for_the_life_of_its_ticket() {
-    let broker = SecuredBroker::with_tokens()
-        .nameserver_flags(&["--ticket-life", "1s"])
-        .await;
+async fn in_the_clear_what_was_overheard_cannot_be_said_again() {
+    let broker = SecuredBroker::with_tokens().await;
     let tap = overheard(&broker).await;
+    assert!(!tap.heard_of(broker.keys.token("root").as_bytes()));
     let of_registration = |said: &Vec<u8>| {
         let mut words = said.windows(NAME.len());
         words.any(|word| word == NAME.as_bytes())
     };
     let said = tap.heard().into_iter().find(of_registration).unwrap();
-    let answer = || async {
-        let mut stream = TcpStream::connect(broker.addresses()).await.unwrap();
-        stream.write_all(&said).await.unwrap();
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.unwrap();
-        let is_refused = head[6] == 1;
-        if is_refused {
-            let mut sentence = Vec::new();
-            let _ = stream.read_to_end(&mut sentence).await;
-            return Err(String::from_utf8_lossy(&sentence[2..]).into_owned());
-        }
-        Ok(stream)
-    };
-    let _open = answer().await.unwrap();
-    eventually("the replay is taken", || async {
-        let registered = is_registered(&broker).await;
-        registered.then_some(()).ok_or("no such name".to_owned())
-    })
-    .await;
-    let sentence = eventually("the replay is refused", || async {
-        answer().await.err().ok_or("it is taken".to_owned())
-    })
-    .await;
-    assert_eq!(sentence, "the ticket has expired");
-    remove(&broker).await;
-    answer().await.unwrap_err();
+    let mut stream = TcpStream::connect(broker.addresses()).await.unwrap();
+    stream.write_all(&said).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[6], 2, "it is challenged anew");
+    stream.read_exact(&mut [0; 32]).await.unwrap();
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[6], 1, "the old proof is refused");
+    let mut sentence = Vec::new();
+    let _ = in_time(seconds(3), "its end", stream.read_to_end(&mut sentence)).await;
+    let sentence = String::from_utf8_lossy(&sentence[2..]).into_owned();
+    assert!(sentence.contains("not shown by its holder"), "{sentence}");
     assert!(!is_registered(&broker).await);
 }
 
@@ -101,4 +94,66 @@ async fn over_tls_what_was_overheard_is_of_no_use() {
         let _ = in_time(seconds(3), "its end", stream.read_to_end(&mut rest)).await;
     }
     assert!(!is_registered(&broker).await);
+}
+
+/// A worker that was broken into passes on what its callers say, word for word, to another one and to
+/// the name server: a client that is connected to it signs whatever they challenge it with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_relays_its_callers_gets_in_nowhere() {
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let worker = broker.worker("w1").address().to_owned();
+    let nameserver = broker.addresses();
+    let ticket = ticket_of(&nameserver, "root", &broker.keys.token("root")).await;
+    let evil = || Addressee::Worker("evil".to_owned());
+    let hellos = [
+        (&worker, hello::<Echo>("echo", Some((&ticket, evil())))),
+        (
+            &nameserver,
+            hello::<Directory>(directory::OBJECT, Some((&ticket, evil()))),
+        ),
+    ];
+    for (victim, hello) in hellos {
+        let relay = Wiretap::before(Some(victim)).await;
+        let mut stream = TcpStream::connect(relay.address()).await.unwrap();
+        let answer = greet_as(&mut stream, &hello, own_key()).await;
+        let Err(HelloError::Refused(refused)) = answer else {
+            panic!("{victim} took what was relayed");
+        };
+        assert_eq!(refused.code, RefusalCode::WrongServer);
+        assert!(
+            refused.sentence.ends_with("is for worker 'evil'"),
+            "{refused}"
+        );
+    }
+    // Nor does it help to say that the hello was for the victim.
+    let changed = hello::<Echo>("echo", Some((&ticket, super::strangers::w1())));
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    let relayed = tokio::spawn({
+        let worker = worker.clone();
+        async move { relay_renamed(theirs, &worker, &changed).await }
+    });
+    let meant = hello::<Echo>("echo", Some((&ticket, evil())));
+    let heard = greet_as(&mut ours, &meant, own_key()).await;
+    let Err(HelloError::Refused(refused)) = heard else {
+        panic!("the worker took what was relayed");
+    };
+    assert_eq!(refused.code, RefusalCode::BadCredential);
+    drop(ours);
+    relayed.await.unwrap();
+}
+
+/// Hears a hello, and says another in its place; then passes everything on.
+async fn relay_renamed(
+    mut client: tokio::io::DuplexStream,
+    victim: &str,
+    instead: &pyroxene_common::hello::Hello,
+) {
+    client.read_exact(&mut [0; 4]).await.unwrap();
+    pyroxene_common::hello::receive(&mut client).await.unwrap();
+    let mut server = TcpStream::connect(victim).await.unwrap();
+    let body = pyroxene_common::codec::encode(instead).unwrap();
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    let words = [b"PYRX\0\x01", length.as_slice(), &body].concat();
+    server.write_all(&words).await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
 }

@@ -3,12 +3,13 @@
 use crate::harness::{in_time, seconds, within};
 use pyroxene_client::{ClientConfig, Credentials, Held, NameServer, Recognised};
 use pyroxene_common::{
+    access::{Addressee, Credential, HolderKey, LoginProof, Token},
     channel::{Connection, Settings},
-    hello::{Hello, HelloError, Refused, Welcome, greet},
+    hello::{Hello, HelloError, Refused, Welcome, greet, greet_as},
     interface::Interface,
     interfaces::{
         access::{
-            self, Access, AccessError, Admission, Secret,
+            self, Access, AccessError, Admission,
             access::{AccessRequest, AccessResponse},
         },
         echo::Echo,
@@ -22,31 +23,54 @@ use tokio::net::{TcpSocket, TcpStream};
 /// The shape of a token, and nobody's.
 pub(crate) const WRONG: &str = "prx_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// A hello for an object of the interface `I`, with this ticket.
-pub(crate) fn hello<I: Interface>(object: &str, ticket: Option<&[u8]>) -> Hello {
+/// A hello for an object of the interface `I`, with this ticket if it is for somebody.
+pub(crate) fn hello<I: Interface>(object: &str, ticket: Option<(&[u8], Addressee)>) -> Hello {
     Hello {
         object: object.to_owned(),
         interface: I::NAME.to_owned(),
         interface_version: I::VERSION,
         client: "stranger".to_owned(),
         max_message: 1024 * 1024,
-        credential: ticket.map(<[u8]>::to_vec),
+        credential: ticket.map(|(ticket, addressee)| Credential {
+            ticket: ticket.to_vec(),
+            addressee,
+            proof: Vec::new(),
+        }),
     }
 }
 
-/// Says hello to a server in the clear.
+/// The key that all tickets are bound to which this process is given.
+pub(crate) fn own_key() -> &'static HolderKey {
+    HolderKey::of_process().unwrap()
+}
+
+/// Says hello to a server in the clear, and proves what it shows with this process's key.
 pub(crate) async fn say(address: &str, hello: &Hello) -> Result<Welcome, Refused> {
+    say_as(address, hello, own_key()).await
+}
+
+/// The same, with another key.
+pub(crate) async fn say_as(
+    address: &str,
+    hello: &Hello,
+    key: &HolderKey,
+) -> Result<Welcome, Refused> {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    match greet(&mut stream, hello).await {
+    match greet_as(&mut stream, hello, key).await {
         Ok(welcome) => Ok(welcome),
         Err(HelloError::Refused(refused)) => Err(refused),
         Err(error) => panic!("{address} does not answer: {error}"),
     }
 }
 
-/// Shows a ticket to a worker's echo.
+/// Whom a client means that has heard of the worker `w1` in the directory.
+pub(crate) fn w1() -> Addressee {
+    Addressee::Worker("w1".to_owned())
+}
+
+/// Shows a ticket to the echo of the worker `w1`.
 pub(crate) async fn show(worker: &str, ticket: &[u8]) -> Result<Welcome, Refused> {
-    say(worker, &hello::<Echo>("echo", Some(ticket))).await
+    say(worker, &hello::<Echo>("echo", Some((ticket, w1())))).await
 }
 
 /// What a name server gives to whom it recognises.
@@ -91,15 +115,33 @@ impl Stranger {
 
     /// Tries to log in, once.
     pub(crate) async fn log_in(&self, user: &str, token: &str) -> Result<Admission, AccessError> {
-        let request = EncodedRequest::new(&AccessRequest::Login {
+        let AccessResponse::Challenge(challenge) = self.ask(AccessRequest::Challenge {}).await
+        else {
+            panic!("another method was answered");
+        };
+        let nonce = challenge.unwrap().nonce.try_into().unwrap();
+        let holder = own_key().id();
+        let proof = LoginProof {
+            nonce: &nonce,
+            exporter: None,
+            holder: &holder,
+            user,
+        };
+        let token: Token = token.parse().unwrap();
+        let login = AccessRequest::Login {
             user: user.to_owned(),
-            token: Secret(token.to_owned()),
-        });
-        let (context, request) = (within(seconds(5)), request.unwrap());
-        let answer = in_time(seconds(10), "a login", self.0.call(&context, &request)).await;
-        let AccessResponse::Login(answer) = answer.unwrap() else {
+            holder,
+            signature: proof.sign(&token.key().unwrap()),
+        };
+        let AccessResponse::Login(answer) = self.ask(login).await else {
             panic!("another method was answered");
         };
         answer
+    }
+
+    async fn ask(&self, request: AccessRequest) -> AccessResponse {
+        let (context, request) = (within(seconds(5)), EncodedRequest::new(&request).unwrap());
+        let answer = in_time(seconds(10), "an answer", self.0.call(&context, &request)).await;
+        answer.unwrap()
     }
 }

@@ -1,10 +1,10 @@
 //! Tickets in the wrong hands: stolen, forged, from elsewhere.
 
-use super::strangers::{admission, hello, say, show, ticket_of};
+use super::strangers::{admission, hello, own_key, say, say_as, show, ticket_of, w1};
 use crate::harness::{SecuredBroker, eventually, in_time, seconds};
 use pyroxene_common::{
-    access::MAX_TICKET,
-    hello::{RefusalCode, greet},
+    access::{Addressee, HolderKey, MAX_TICKET},
+    hello::{RefusalCode, greet_as},
     interfaces::{
         directory::{self, Directory},
         echo::Echo,
@@ -18,7 +18,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
 const AFTER_THE_END: Duration = Duration::from_millis(2_000 + 500 + 2_000);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stolen_ticket_is_good_for_its_life_and_no_longer() {
+async fn a_ticket_is_good_for_its_life_and_no_longer() {
     let mut broker = SecuredBroker::with_tokens()
         .nameserver_flags(&["--ticket-life", "1s"])
         .worker("w1", &[])
@@ -30,16 +30,16 @@ async fn a_stolen_ticket_is_good_for_its_life_and_no_longer() {
     assert_eq!(held.admission.life_ms, 1000);
 
     let daemons = [
-        (&worker, hello::<Echo>("echo", Some(ticket))),
+        (&worker, hello::<Echo>("echo", Some((ticket, w1())))),
         (
             &nameserver,
-            hello::<Directory>(directory::OBJECT, Some(ticket)),
+            hello::<Directory>(directory::OBJECT, Some((ticket, Addressee::NameServer))),
         ),
     ];
     let mut open = Vec::new();
     for (address, hello) in &daemons {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        greet(&mut stream, hello).await.unwrap();
+        greet_as(&mut stream, hello, own_key()).await.unwrap();
         open.push(stream);
     }
     let end = held.at + seconds(1);
@@ -63,6 +63,28 @@ async fn a_stolen_ticket_is_good_for_its_life_and_no_longer() {
         let reading = stream.read_to_end(&mut rest);
         // A reset is an end as well.
         let _ = in_time(patience, "the end of a connection", reading).await;
+    }
+}
+
+/// Whoever it was shown to has the ticket, and not the key of its holder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_ticket_is_good_for_nothing() {
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let worker = broker.worker("w1").address().to_owned();
+    let held = admission(&broker.config("root")).await;
+    let ticket = held.admission.ticket.as_bytes();
+    let thief = HolderKey::generate().unwrap();
+    let at_worker = hello::<Echo>("echo", Some((ticket, w1())));
+    let at_nameserver =
+        hello::<Directory>(directory::OBJECT, Some((ticket, Addressee::NameServer)));
+    for (address, hello) in [(&worker, &at_worker), (&broker.addresses(), &at_nameserver)] {
+        let refused = say_as(address, hello, &thief).await.unwrap_err();
+        assert_eq!(refused.code, RefusalCode::BadCredential);
+        assert!(
+            refused.sentence.contains("not shown by its holder"),
+            "{refused}"
+        );
+        say(address, hello).await.unwrap();
     }
 }
 
@@ -119,7 +141,7 @@ async fn a_ticket_of_another_domain_opens_nothing() {
     let expected = "the ticket is from another domain: its name servers have another key";
     let worker = here.worker("w1").address().to_owned();
     assert_eq!(show(&worker, &ticket).await.unwrap_err().sentence, expected);
-    let hello = hello::<Directory>(directory::OBJECT, Some(&ticket));
+    let hello = hello::<Directory>(directory::OBJECT, Some((&ticket, Addressee::NameServer)));
     let refused = say(&here.addresses(), &hello).await.unwrap_err();
     assert_eq!(refused.sentence, expected);
 }

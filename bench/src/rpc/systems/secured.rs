@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use pyroxene_certs::{Authority, Request};
 use pyroxene_client::{ClientConfig, Credentials, Direct};
 use pyroxene_common::{
-    access::{Clock, Gate, Patterns, Role},
+    access::{Clock, Gate, KeyLife, Patterns, Role},
     host::{Host, HostConfig, Object},
     tls::{ClientAuth, KeyPair, TlsClient, TlsServer},
 };
@@ -92,8 +92,9 @@ pub(crate) async fn serve_authorised(directory: &Path) -> Result<()> {
     let users = users(directory);
     let beside = NameServerConfig::new(name_server(directory).parse()?).users(&users);
     let _name_server = NameServer::bind(beside).await?;
-    let gate = Gate::default();
-    gate.trust(0, domain_key(&users)?.public(), Clock::Own);
+    let gate = Gate::of_worker("bench");
+    let key = domain_key(&users)?.public();
+    gate.trust(0, key, KeyLife::Kept, Clock::Own);
     let mut config = HostConfig::new(ANY_PORT.into(), "bench");
     config.gate = Some(Arc::new(gate));
     let host = Host::bind(config, objects()).await?;

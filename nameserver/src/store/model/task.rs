@@ -143,6 +143,8 @@ pub struct NewTask {
     pub arguments: Vec<u8>,
     /// Who submits it; idempotency keys are each submitter's own.
     pub submitter: String,
+    /// The role that the submitter's certificate names, if no users file lists the submitter.
+    pub certificate_role: Option<String>,
     /// Two submissions with the same key are one task.
     pub idempotency_key: Option<String>,
     /// Greater goes first.
@@ -172,6 +174,7 @@ impl NewTask {
             method: method.into(),
             arguments,
             submitter: String::new(),
+            certificate_role: None,
             idempotency_key: None,
             priority: 0,
             delay: Duration::ZERO,
@@ -325,6 +328,8 @@ pub struct Claimed {
     pub arguments: Vec<u8>,
     /// Who submitted it.
     pub submitter: String,
+    /// The role that the submitter's certificate names, if no users file lists the submitter.
+    pub certificate_role: Option<String>,
     /// The one worker that may run it.
     pub worker: Option<String>,
     /// Which attempt this is, from 1.

@@ -234,7 +234,8 @@ impl Taking<'_> {
              UPDATE tasks SET state = 2, attempt = attempt + 1, owner = $4, started = $2, \
              worker = NULL, outcome = NULL, fraction = NULL, note = NULL FROM picked \
              WHERE tasks.id = picked_id \
-             RETURNING id, method, attempt, priority, submitted, deadline, run_limit, arguments"
+             RETURNING id, method, attempt, priority, submitted, deadline, run_limit, arguments, \
+             certificate_role"
         );
         let values: [Value<'_>; 7] = [
             self.lane.object.as_str().into(),
@@ -288,6 +289,7 @@ fn read(row: &Row, lane: &ClaimLane, submitter: &str, now: i64) -> SqlResult<(Cl
         worker: lane.worker.clone(),
         method: row.text(1)?,
         submitter: submitter.to_owned(),
+        certificate_role: row.optional_text(8)?,
         attempt: row.int(2)?,
         priority: row.int(3)?,
         submitted: row.int(4)?,

@@ -182,6 +182,7 @@ fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
         method: task.method.clone(),
         arguments: task.arguments.clone(),
         submitter: task.submitter.clone(),
+        certificate_role: task.certificate_role.clone(),
         worker: task.worker.clone(),
         attempt: 1,
         priority: i64::from(task.priority),
@@ -216,6 +217,7 @@ async fn insert(
             ("max_attempts", Kind::Int),
             ("backoff", Kind::Int),
             ("run_limit", Kind::Int),
+            ("certificate_role", Kind::Text),
         ],
     );
     // Everybody takes the keys in the same order, so that nobody waits for each other.
@@ -243,6 +245,7 @@ async fn insert(
             i64::from(task.max_attempts).into(),
             millis(task.backoff).into(),
             millis(task.run_limit).into(),
+            task.certificate_role.as_deref().into(),
         ]);
     }
     let keyed = |named: &Named| named.task.idempotency_key.is_some();
@@ -257,11 +260,12 @@ async fn insert(
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
              state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
-             arguments, owner, started, run_limit) \
+             arguments, owner, started, run_limit, certificate_role) \
              SELECT id, object, method, pinned, submitter, idempotency_key, priority, \
              CASE WHEN owner IS NOT NULL THEN {running} WHEN due > $1 THEN {delayed} ELSE {queued} END, \
              due, deadline, CASE WHEN owner IS NULL THEN 0 ELSE 1 END, max_attempts, max_attempts, 0, \
-             backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END, run_limit \
+             backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END, run_limit, \
+             certificate_role \
              FROM {u} WHERE true {unless_known}"
         )
     };

@@ -87,8 +87,8 @@ async fn tasks(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), Tr
     let statement = format!(
         "SELECT id, object, method, submitter, idempotency_key, priority, state, due, deadline, \
          attempt, allowed_attempts, max_attempts, losses, backoff, owner, worker, outcome, \
-         submitted, started, ended, fraction, note, error, arguments, result, pinned, retried, run_limit \
-         FROM tasks \
+         submitted, started, ended, fraction, note, error, arguments, result, pinned, retried, run_limit, \
+         certificate_role FROM tasks \
          WHERE id > $1 ORDER BY id LIMIT {PAGE}"
     );
     let mut after: Vec<u8> = Vec::new();
@@ -131,6 +131,7 @@ fn task(row: &Row) -> SqlResult<TaskRecord> {
         method: row.text(2)?,
         pinned: row.text(25)?,
         submitter: row.text(3)?,
+        certificate_role: row.optional_text(28)?,
         idempotency_key: row.optional_text(4)?,
         priority: row.int(5)?,
         state: TaskState::from_number(row.int(6)?)?,

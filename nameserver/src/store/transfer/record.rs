@@ -90,6 +90,8 @@ pub(in crate::store) struct TaskRecord {
     #[serde(default)]
     pub(super) pinned: String,
     pub(super) submitter: String,
+    #[serde(default)]
+    pub(super) certificate_role: Option<String>,
     pub(super) idempotency_key: Option<String>,
     pub(super) priority: i64,
     pub(super) state: TaskState,

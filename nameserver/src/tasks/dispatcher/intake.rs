@@ -128,8 +128,11 @@ impl Dispatcher {
         let (listener, progress) = watch::channel(None);
         let since = Instant::now();
         let (client, sender, place) = (self.client.clone(), self.sender.clone(), Arc::clone(&at));
+        let authority = self.shared.authority.clone();
         let call = tokio::spawn(async move {
-            let ending = attempt::call(client, stub, &mut taken, &place, &listener).await;
+            let authority = authority.as_deref();
+            let ending =
+                attempt::call(client, authority, stub, &mut taken, &place, &listener).await;
             let took = since.elapsed();
             let _ = sender.send(Event::Ended {
                 running,

@@ -20,6 +20,7 @@ fn taken(priority: i64, id: TaskId) -> Taken {
             method: "m".to_owned(),
             arguments: Vec::new(),
             submitter: String::new(),
+            certificate_role: None,
             worker: None,
             attempt: 1,
             priority,

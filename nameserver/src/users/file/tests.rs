@@ -1,6 +1,6 @@
 use super::*;
-use crate::users::{MAX_USERS, Token};
-use pyroxene_common::access::{Patterns, Role};
+use crate::users::MAX_USERS;
+use pyroxene_common::access::{Patterns, Role, Token};
 use std::{
     sync::{
         Barrier,
@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 const NOW: u64 = 1_767_225_600_000;
-const HASH: &str = "sha256:66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
+const KEY: &str = "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 struct Scene {
     _directory: TempDir,
@@ -61,19 +61,27 @@ fn a_file_is_read_as_it_is_written_and_keeps_no_token() {
     let token = scene.add("ana");
     scene.add("w1");
     scene.add("old");
+    Users::edit(&scene.path, |users| {
+        users.add_certificate("cy", Role::Admin, Patterns::any(), NOW)
+    })
+    .unwrap();
     Users::edit(&scene.path, |users| users.remove("old", NOW)).unwrap();
     let users = Users::read(&scene.path).unwrap();
-    assert!(users.authenticate("ana", &token).is_some());
+    let key = token.key().unwrap().id();
+    assert!(users.authenticate("ana", |stored| *stored == key).is_some());
     Users::edit(&scene.path, |users| users.revoke("w1", NOW + 1)).unwrap();
     let text = fs::read_to_string(&scene.path).unwrap();
     assert!(!text.contains(&token.expose()[4..]), "{text}");
     let ana = format!(
         "[users.ana]\nrole = \"user\"\nallow = [\"*\"]\ntoken = \"{}\"\nissued = {NOW}\n",
-        String::from(token.hash())
+        format_args!("ed25519:{key}")
     );
     let removed = format!("[removed]\nold = {NOW}\n");
     let w1 = "[users.w1]\nrole = \"user\"\nallow = [\"*\"]\nissued = 1767225600000\nrevoked = 1767225600001\n";
-    assert_eq!(text, format!("{HEADING}{ana}\n{w1}\n{removed}"));
+    let cy = format!(
+        "[users.cy]\nrole = \"admin\"\nallow = [\"*\"]\ncertificate = true\nissued = {NOW}\n"
+    );
+    assert_eq!(text, format!("{HEADING}{ana}\n{cy}\n{w1}\n{removed}"));
 }
 
 #[test]
@@ -153,7 +161,7 @@ fn a_link_stays_a_link() {
 fn what_is_wrong_is_said_with_its_place() {
     let scene = Scene::new();
     let user =
-        format!("[users.ana]\nrole = \"user\"\nallow = [\"*\"]\ntoken = \"{HASH}\"\nissued = 1\n");
+        format!("[users.ana]\nrole = \"user\"\nallow = [\"*\"]\ntoken = \"{KEY}\"\nissued = 1\n");
     for (text, expected) in [
         ("x = 1\n".to_owned(), ", line 1: unknown field `x`"),
         (
@@ -165,8 +173,8 @@ fn what_is_wrong_is_said_with_its_place() {
             ", line 3, user 'ana': 'a b' is not a pattern",
         ),
         (
-            user.replace("sha256", "sha1"),
-            ", line 4, user 'ana': the hash of a token is",
+            user.replace("ed25519", "sha256"),
+            ", line 4, user 'ana': the public key of a token is",
         ),
         (
             user.replace("issued = 1\n", ""),
@@ -203,7 +211,7 @@ fn what_is_wrong_is_said_with_its_place() {
         assert!(!complaint.contains('\n'), "{complaint}");
     }
     let token = Token::generate().unwrap().expose();
-    let complaint = scene.complaint(&user.replace(HASH, &token));
+    let complaint = scene.complaint(&user.replace(KEY, &token));
     assert!(!complaint.contains(&token[4..]), "{complaint}");
 }
 

@@ -1,0 +1,297 @@
+//! Calls on behalf of others, over connections of their own: what a name server does when it runs
+//! tasks.
+//!
+//! Such a connection shows a ticket that is made for it: with the identity of the one on whose behalf
+//! the call is made, good for one method of one object at one worker, and bound to the key of this
+//! process. Calls of the same method on behalf of the same identity share the connection.
+
+use crate::{
+    attempt::SharedAttempt,
+    connect::{Shown, Way, connect},
+};
+use arc_swap::ArcSwapOption;
+use pyroxene_common::{
+    access::{Addressee, Audience, Identity, Ticket},
+    channel::{AttemptError, Connection, Settings},
+};
+use serde::de::DeserializeOwned;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// How many connections that carry no call are kept to one instance.
+const MOST: usize = 64;
+
+/// Into how many parts the life of a ticket is cut. A connection is shown a fresh ticket after each, if
+/// it was used meanwhile; otherwise it is closed.
+const PARTS: u32 = 4;
+
+/// On whose behalf a call is made.
+#[derive(Clone, Copy, Debug)]
+pub struct OnBehalf<'a> {
+    /// Whose rights the call has.
+    pub identity: &'a Identity,
+    /// The method that it calls, by name.
+    pub method: &'a str,
+}
+
+/// Makes the tickets for calls on behalf of others. They are bound to the key of this process.
+pub trait Delegate: fmt::Debug + Send + Sync {
+    /// A ticket for an identity.
+    ///
+    /// # Errors
+    ///
+    /// Why the identity may not act any more, as a message to a person.
+    fn ticket(&self, identity: &Identity, audience: Audience) -> Result<Ticket, String>;
+
+    /// How long its tickets are good.
+    fn life(&self) -> Duration;
+}
+
+/// An open connection and its slot, which is held for as long as a call goes over it.
+pub(crate) type InUse<R> = (Arc<Connection<R>>, Arc<Slot<R>>);
+
+/// The connections to one instance, whose methods answer `R`.
+pub(crate) struct Delegates<R> {
+    /// The one that was used last comes first.
+    slots: Mutex<Vec<Arc<Slot<R>>>>,
+    /// Whether [`keep`] runs.
+    is_kept: AtomicBool,
+}
+
+/// One connection, or the place for one. Whoever calls over it holds a clone of the pointer.
+pub(crate) struct Slot<R> {
+    identity: Identity,
+    method: String,
+    connection: ArcSwapOption<Connection<R>>,
+    connecting: SharedAttempt<Arc<Connection<R>>>,
+    /// What its tickets are for, once it was connected.
+    audience: OnceLock<Audience>,
+    /// Whether a call has gone over it since it was last looked after.
+    used: AtomicBool,
+}
+
+impl<R> Default for Delegates<R> {
+    fn default() -> Self {
+        Self {
+            slots: Mutex::default(),
+            is_kept: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<R> Slot<R> {
+    fn new(OnBehalf { identity, method }: OnBehalf<'_>) -> Self {
+        Self {
+            identity: identity.clone(),
+            method: method.to_owned(),
+            connection: ArcSwapOption::empty(),
+            connecting: SharedAttempt::default(),
+            audience: OnceLock::new(),
+            used: AtomicBool::new(true),
+        }
+    }
+
+    fn is_for(&self, on_behalf: OnBehalf<'_>) -> bool {
+        self.method == on_behalf.method && self.identity == *on_behalf.identity
+    }
+
+    pub(crate) fn shared_attempt(&self) -> &SharedAttempt<Arc<Connection<R>>> {
+        &self.connecting
+    }
+
+    /// The connection, if it is open.
+    pub(crate) fn open_connection(&self) -> Option<Arc<Connection<R>>> {
+        let connection = self.connection.load_full();
+        connection.filter(|connection| connection.is_open())
+    }
+
+    /// Whether a call is under way over it, seen by one who holds no more than a reference.
+    fn is_in_use(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
+    }
+}
+
+impl<R> Delegates<R> {
+    fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot<R>>>> {
+        // Plain data: whole even if a holder panicked.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The slot for calls like this one.
+    pub(crate) fn slot(&self, on_behalf: OnBehalf<'_>) -> Arc<Slot<R>> {
+        let mut slots = self.slots();
+        let slot = match slots.iter().position(|slot| slot.is_for(on_behalf)) {
+            Some(0) => slots.first().cloned(),
+            Some(at) => {
+                let slot = slots.remove(at);
+                slots.insert(0, Arc::clone(&slot));
+                Some(slot)
+            }
+            None => None,
+        };
+        if let Some(slot) = slot {
+            slot.used.store(true, Ordering::Relaxed);
+            return slot;
+        }
+        if slots.len() >= MOST
+            && let Some(idle) = slots.iter().rposition(|slot| !slot.is_in_use())
+        {
+            slots.remove(idle);
+        }
+        let slot = Arc::new(Slot::new(on_behalf));
+        slots.insert(0, Arc::clone(&slot));
+        slot
+    }
+
+    /// The open connection for calls like this one, if there is one, and its slot.
+    pub(crate) fn open_connection(&self, on_behalf: OnBehalf<'_>) -> Option<InUse<R>> {
+        let slot = self.slot(on_behalf);
+        let connection = slot.open_connection()?;
+        Some((connection, slot))
+    }
+
+    /// The worker may be dead or frozen: it is asked over every connection.
+    pub(crate) fn doubt(&self) {
+        for slot in &*self.slots() {
+            if let Some(connection) = slot.open_connection() {
+                connection.doubt();
+            }
+        }
+    }
+}
+
+impl<R: DeserializeOwned + Send + 'static> Delegates<R> {
+    /// Sees to it that connections are shown fresh tickets, and closed when they are not used.
+    pub(crate) fn look_after(self: &Arc<Self>, delegate: &Arc<dyn Delegate>) {
+        if !self.is_kept.swap(true, Ordering::AcqRel) {
+            tokio::spawn(keep(Arc::downgrade(self), Arc::clone(delegate)));
+        }
+    }
+}
+
+impl<R: DeserializeOwned + Send + 'static> Slot<R> {
+    /// Makes the connection.
+    pub(crate) async fn connect(
+        &self,
+        way: Way<'_>,
+        delegate: &dyn Delegate,
+    ) -> Result<Arc<Connection<R>>, AttemptError> {
+        let make = |addressee: &Addressee| {
+            let audience = Audience::Task {
+                addressee: addressee.clone(),
+                object: way.object.to_owned(),
+                method: self.method.clone(),
+            };
+            // The address of a static name may lead elsewhere the next time; its tickets stay for the
+            // first, and are refused there.
+            let audience = self.audience.get_or_init(|| audience);
+            delegate.ticket(&self.identity, audience.clone())
+        };
+        let connecting = connect(way, Shown::Delegated(&make), Settings::CLIENT);
+        let connection = Arc::new(connecting.await?);
+        self.connection.store(Some(Arc::clone(&connection)));
+        Ok(connection)
+    }
+}
+
+/// Looks after the connections until there are none.
+async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dyn Delegate>) {
+    loop {
+        sleep(delegate.life() / PARTS).await;
+        let Some(delegates) = delegates.upgrade() else {
+            return;
+        };
+        let mut to_renew = Vec::new();
+        {
+            let mut slots = delegates.slots();
+            slots.retain(|slot| slot.used.swap(false, Ordering::Relaxed) || slot.is_in_use());
+            to_renew.extend(slots.iter().cloned());
+            if slots.is_empty() {
+                // Under the lock, under which the next slot is made.
+                delegates.is_kept.store(false, Ordering::Release);
+                return;
+            }
+        }
+        for slot in to_renew {
+            let (Some(audience), Some(connection)) = (slot.audience.get(), slot.open_connection())
+            else {
+                continue;
+            };
+            match delegate.ticket(&slot.identity, audience.clone()) {
+                Ok(ticket) => {
+                    connection.renewer()(Some(ticket.as_bytes()));
+                }
+                // The connection ends with its last ticket.
+                Err(reason) => {
+                    let user = slot.identity.name.as_str();
+                    tracing::info!(user, reason, "no fresh ticket for its running tasks");
+                }
+            }
+        }
+    }
+}
+
+impl<R> fmt::Debug for Delegates<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delegates").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pyroxene_common::access::{Patterns, Role};
+
+    fn identity(name: &str) -> Identity {
+        Identity {
+            name: name.to_owned(),
+            role: Role::User,
+            allow: Patterns::any(),
+        }
+    }
+
+    fn of<'a>(identity: &'a Identity, method: &'a str) -> OnBehalf<'a> {
+        OnBehalf { identity, method }
+    }
+
+    #[test]
+    fn calls_share_a_slot_if_identity_and_method_are_the_same() {
+        let delegates = Delegates::<()>::default();
+        let ana = identity("ana");
+        let first = delegates.slot(of(&ana, "echo"));
+        assert!(Arc::ptr_eq(&first, &delegates.slot(of(&ana, "echo"))));
+        assert!(!Arc::ptr_eq(&first, &delegates.slot(of(&ana, "sleep"))));
+        let promoted = Identity {
+            role: Role::Admin,
+            ..ana
+        };
+        assert!(!Arc::ptr_eq(&first, &delegates.slot(of(&promoted, "echo"))));
+    }
+
+    #[test]
+    fn the_idle_slot_that_was_used_longest_ago_makes_way() {
+        let delegates = Delegates::<()>::default();
+        let users: Vec<_> = (0..MOST)
+            .map(|number| identity(&format!("u{number}")))
+            .collect();
+        let busy = delegates.slot(of(&users[0], "m"));
+        for user in &users {
+            delegates.slot(of(user, "m"));
+        }
+        let newcomer = identity("newcomer");
+        delegates.slot(of(&newcomer, "m"));
+        let slots = delegates.slots();
+        assert_eq!(slots.len(), MOST);
+        let has = |user: &Identity| slots.iter().any(|slot| slot.is_for(of(user, "m")));
+        assert!(has(&users[0]) && has(&newcomer) && has(&users[2]));
+        assert!(!has(&users[1]), "the idle one that was used longest ago");
+        drop(busy);
+    }
+}

@@ -1,0 +1,106 @@
+//! The nonce of a login, kept with the connection that asked for it.
+//!
+//! So there are as many as there are connections, one connection cannot push out another's, and a
+//! nonce is good on its own connection alone.
+
+use super::proof::CHALLENGE_LEN;
+use rand::{TryRng, rngs::SysRng};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long a nonce may wait for its login.
+const GOOD_FOR: Duration = Duration::from_secs(10);
+
+/// A nonce, if the system has random numbers.
+pub(crate) fn nonce() -> Option<[u8; CHALLENGE_LEN]> {
+    let mut nonce = [0; CHALLENGE_LEN];
+    SysRng.try_fill_bytes(&mut nonce).ok()?;
+    Some(nonce)
+}
+
+/// What logins over one connection are bound to: its channel binding, and the nonce that it was given
+/// last. Clones share it.
+#[derive(Clone, Default)]
+pub struct LoginChallenge(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    exporter: Option<[u8; CHALLENGE_LEN]>,
+    pending: Mutex<Option<([u8; CHALLENGE_LEN], Instant)>>,
+}
+
+impl LoginChallenge {
+    /// For a connection with this channel binding, if it has TLS.
+    pub fn new(exporter: Option<[u8; CHALLENGE_LEN]>) -> Self {
+        Self(Arc::new(Inner {
+            exporter,
+            pending: Mutex::default(),
+        }))
+    }
+
+    /// The channel binding of the connection, if it has TLS.
+    pub fn exporter(&self) -> Option<&[u8; CHALLENGE_LEN]> {
+        self.0.exporter.as_ref()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<([u8; CHALLENGE_LEN], Instant)>> {
+        // A value: whole even if a holder panicked.
+        self.0
+            .pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new nonce, in the place of one that was not used; none if the system has no random numbers.
+    pub fn issue(&self) -> Option<[u8; CHALLENGE_LEN]> {
+        let nonce = nonce()?;
+        *self.pending() = Some((nonce, Instant::now()));
+        Some(nonce)
+    }
+
+    /// Takes the nonce, which is good once and for 10 s.
+    pub fn take(&self) -> Option<[u8; CHALLENGE_LEN]> {
+        let (nonce, since) = self.pending().take()?;
+        (since.elapsed() <= GOOD_FOR).then_some(nonce)
+    }
+}
+
+impl fmt::Debug for LoginChallenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginChallenge").finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for LoginChallenge {
+    /// It says nothing about who calls.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LoginChallenge {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nonce_is_good_once_for_a_short_time_and_on_its_connection() {
+        let (one, other) = (LoginChallenge::default(), LoginChallenge::default());
+        assert_eq!(one.take(), None);
+        let first = one.issue();
+        let second = one.issue();
+        assert_ne!(first, second);
+        assert_eq!(other.take(), None);
+        assert_eq!(one.take(), second);
+        assert_eq!(one.take(), None);
+        one.issue();
+        advance(GOOD_FOR + Duration::from_millis(1)).await;
+        assert_eq!(one.take(), None);
+    }
+}

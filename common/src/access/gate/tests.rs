@@ -1,0 +1,287 @@
+//! Who is let in, for how long, and who has to go.
+
+use super::*;
+use crate::access::{DomainKey, HolderKey, Patterns, Role, Ticket};
+use issuers::TOLERANCE_MS;
+use std::sync::LazyLock;
+use tokio::time::{Instant, advance};
+
+const LIFE_MS: u64 = 10_000;
+
+const NONCE: Challenge = Challenge::Nonce([1; 32]);
+
+static HOLDER: LazyLock<HolderKey> = LazyLock::new(|| HolderKey::generate().unwrap());
+
+fn claims(name: &str, role: Role, issued_ms: u64) -> Claims {
+    Claims {
+        identity: Identity {
+            name: name.to_owned(),
+            role,
+            allow: Patterns::any(),
+        },
+        holder: HOLDER.id(),
+        audience: Audience::Domain,
+        issued_ms,
+        expires_ms: issued_ms + LIFE_MS,
+    }
+}
+
+fn ticket(key: &DomainKey, name: &str, role: Role, issued_ms: u64) -> Ticket {
+    key.sign(&claims(name, role, issued_ms)).unwrap()
+}
+
+/// The gate of the worker `w1`, which trusts one issuer, whose clock shows 1,000,000 now, whatever
+/// ours does.
+fn gate() -> (Arc<Gate>, DomainKey) {
+    let gate = Arc::new(Gate::of_worker("w1"));
+    let key = DomainKey::generate().unwrap();
+    gate.trust(0, key.public(), KeyLife::Kept, clock(1_000_000));
+    (gate, key)
+}
+
+fn clock(unix_ms: u64) -> Clock {
+    Clock::Read {
+        unix_ms,
+        at: Instant::now(),
+    }
+}
+
+fn w1() -> Addressee {
+    Addressee::Worker("w1".to_owned())
+}
+
+/// Shows a ticket to a host that the client takes for `addressee`, for an object.
+fn show(
+    gate: &Arc<Gate>,
+    ticket: &Ticket,
+    addressee: Addressee,
+    object: &str,
+) -> Result<(Admitted, CancellationToken), Refused> {
+    let end = CancellationToken::new();
+    let proof = HOLDER.prove(ticket.as_bytes(), &addressee, &NONCE);
+    let credential = Credential {
+        ticket: ticket.as_bytes().to_vec(),
+        addressee,
+        proof: Vec::new(),
+    };
+    let shown = gate.check(Some(&credential), object, Some("127.0.0.1:1"))?;
+    let proved = shown.unwrap().prove(&NONCE, &proof)?;
+    Ok((gate.admit(proved, &end)?, end))
+}
+
+fn admit(gate: &Arc<Gate>, ticket: &Ticket) -> Result<(Admitted, CancellationToken), String> {
+    show(gate, ticket, w1(), "echo").map_err(|refused| refused.sentence)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_is_closed_until_it_knows_whom_to_trust() {
+    let gate = Gate::of_nameserver();
+    let check = || gate.check(None, "echo", None);
+    assert_eq!(check().unwrap_err().code, RefusalCode::Busy);
+    gate.open();
+    assert!(check().unwrap().is_none());
+    // One name server that asks is enough, whatever another one says later.
+    let key = DomainKey::generate().unwrap().public();
+    gate.trust(1, key, KeyLife::Kept, clock(0));
+    gate.open();
+    assert_eq!(check().unwrap_err().code, RefusalCode::BadCredential);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tickets_are_read_by_the_clock_of_their_issuer() {
+    let (gate, key) = gate();
+    let now = ticket(&key, "ana", Role::User, 1_000_000);
+    assert!(admit(&gate, &now).is_ok());
+    let old = ticket(&key, "ana", Role::User, 1_000_000 - LIFE_MS - TOLERANCE_MS);
+    assert_eq!(admit(&gate, &old).unwrap_err(), "the ticket has expired");
+    let early = ticket(&key, "ana", Role::User, 1_000_001 + TOLERANCE_MS);
+    assert!(admit(&gate, &early).unwrap_err().contains("not valid yet"));
+    advance(Duration::from_millis(LIFE_MS + TOLERANCE_MS)).await;
+    assert_eq!(admit(&gate, &now).unwrap_err(), "the ticket has expired");
+    // A second name server of the same domain whose clock is a minute behind.
+    let behind = clock(1_000_000 + LIFE_MS - 60_000);
+    gate.trust(1, key.public(), KeyLife::Kept, behind);
+    assert!(admit(&gate, &early).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_s_ticket_is_of_another_domain() {
+    let (gate, _) = gate();
+    let other = DomainKey::generate().unwrap();
+    let foreign = ticket(&other, "ana", Role::Admin, 1_000_000);
+    assert!(
+        admit(&gate, &foreign)
+            .unwrap_err()
+            .contains("another domain")
+    );
+    gate.trust(1, other.public(), KeyLife::Kept, clock(1_000_000));
+    assert!(admit(&gate, &foreign).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_replaced_is_worthless_at_once_where_no_other_name_server_has_it() {
+    let (gate, old) = gate();
+    let of_old = ticket(&old, "ana", Role::User, 1_000_000);
+    let (_ana, end) = admit(&gate, &of_old).unwrap();
+    // Another name server still has it.
+    gate.trust(1, old.public(), KeyLife::Kept, clock(1_000_000));
+    let new = DomainKey::generate().unwrap();
+    gate.trust(0, new.public(), KeyLife::Kept, clock(1_000_000));
+    assert!(!end.is_cancelled());
+    assert!(admit(&gate, &of_old).is_ok());
+    gate.trust(1, new.public(), KeyLife::Kept, clock(1_000_000));
+    assert!(end.is_cancelled());
+    assert!(
+        admit(&gate, &of_old)
+            .unwrap_err()
+            .contains("another domain")
+    );
+    assert!(admit(&gate, &ticket(&new, "ana", Role::User, 1_000_000)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn tickets_outlive_the_restart_of_a_name_server_whose_key_was_in_memory() {
+    let gate = Arc::new(Gate::of_worker("w1"));
+    let (old, new) = (
+        DomainKey::generate().unwrap(),
+        DomainKey::generate().unwrap(),
+    );
+    gate.trust(0, old.public(), KeyLife::OfProcess, clock(1_000_000));
+    let of_old = ticket(&old, "ana", Role::User, 1_000_000);
+    let (_ana, end) = admit(&gate, &of_old).unwrap();
+    gate.trust(0, new.public(), KeyLife::OfProcess, clock(1_000_000));
+    assert!(!end.is_cancelled());
+    assert!(admit(&gate, &of_old).is_ok());
+    assert!(admit(&gate, &ticket(&new, "ana", Role::User, 1_000_000)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_in_other_hands_than_its_holders_is_refused() {
+    let (gate, key) = gate();
+    let stolen = Claims {
+        holder: HolderKey::generate().unwrap().id(),
+        ..claims("ana", Role::Admin, 1_000_000)
+    };
+    let stolen = key.sign(&stolen).unwrap();
+    let refused = admit(&gate, &stolen).unwrap_err();
+    assert!(refused.contains("not shown by its holder"), "{refused}");
+    // Nor can it prolong a connection of somebody else of that name.
+    let (ana, _end) = admit(&gate, &ticket(&key, "ana", Role::Admin, 1_000_000)).unwrap();
+    assert_eq!(ana.renew(stolen.as_bytes()), Renewal::Ignored);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_that_is_for_another_host_is_refused() {
+    let (gate, key) = gate();
+    let ticket = ticket(&key, "ana", Role::Admin, 1_000_000);
+    let at = |address: &str| Addressee::Endpoint(address.to_owned());
+    for addressee in [
+        Addressee::NameServer,
+        Addressee::Worker("w2".to_owned()),
+        at("127.0.0.1:2"),
+    ] {
+        let refused = show(&gate, &ticket, addressee, "echo").unwrap_err();
+        assert_eq!(refused.code, RefusalCode::WrongServer, "{refused}");
+    }
+    assert!(show(&gate, &ticket, at("127.0.0.1:1"), "echo").is_ok());
+
+    let nameserver = Arc::new(Gate::of_nameserver());
+    nameserver.trust(0, key.public(), KeyLife::Kept, clock(1_000_000));
+    assert!(show(&nameserver, &ticket, Addressee::NameServer, "directory").is_ok());
+    for addressee in [w1(), at("127.0.0.1:1")] {
+        let refused = show(&nameserver, &ticket, addressee, "directory").unwrap_err();
+        assert_eq!(refused.code, RefusalCode::WrongServer, "{refused}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_for_a_task_is_good_for_its_worker_object_and_method_alone() {
+    let (gate, key) = gate();
+    let for_task = |addressee: &Addressee| {
+        let claims = Claims {
+            audience: Audience::Task {
+                addressee: addressee.clone(),
+                object: "echo".to_owned(),
+                method: "sleep".to_owned(),
+            },
+            ..claims("ana", Role::User, 1_000_000)
+        };
+        key.sign(&claims).unwrap()
+    };
+    let (task, _end) = show(&gate, &for_task(&w1()), w1(), "echo").unwrap();
+    assert_eq!(task.only_method(), Some("sleep"));
+    show(&gate, &for_task(&w1()), w1(), "text").unwrap_err();
+    let other = Addressee::Worker("w2".to_owned());
+    show(&gate, &for_task(&other), w1(), "echo").unwrap_err();
+    show(&gate, &for_task(&other), other, "echo").unwrap_err();
+    // Nor does it become one for everything.
+    let whole = ticket(&key, "ana", Role::User, 1_000_000);
+    assert_eq!(task.renew(whole.as_bytes()), Renewal::Ignored);
+
+    let nameserver = Arc::new(Gate::of_nameserver());
+    nameserver.trust(0, key.public(), KeyLife::Kept, clock(1_000_000));
+    let ticket = for_task(&Addressee::NameServer);
+    show(&nameserver, &ticket, Addressee::NameServer, "echo").unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_its_ticket_unless_it_is_shown_a_fresh_one() {
+    let (gate, key) = gate();
+    tokio::spawn(Arc::clone(&gate).sweep());
+    let first = ticket(&key, "ana", Role::User, 1_000_000);
+    let (renewed, renewed_end) = admit(&gate, &first).unwrap();
+    let (_left, left_end) = admit(&gate, &first).unwrap();
+    let half = Duration::from_millis(LIFE_MS / 2);
+    tokio::time::sleep(half).await;
+    let fresh = ticket(&key, "ana", Role::User, 1_000_000 + LIFE_MS / 2);
+    assert_eq!(renewed.renew(fresh.as_bytes()), Renewal::Extended);
+    tokio::time::sleep(half + Duration::from_millis(TOLERANCE_MS) + SWEEP_EVERY).await;
+    assert!(left_end.is_cancelled() && !renewed_end.is_cancelled());
+    tokio::time::sleep(half).await;
+    assert!(renewed_end.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_same_bearer_can_renew() {
+    let (gate, key) = gate();
+    let (ana, _end) = admit(&gate, &ticket(&key, "ana", Role::User, 1_000_000)).unwrap();
+    let renew = |ticket: Ticket| ana.renew(ticket.as_bytes());
+    let bob = ticket(&key, "bob", Role::User, 1_000_000);
+    assert_eq!(renew(bob), Renewal::Ignored);
+    let stranger = DomainKey::generate().unwrap();
+    assert_eq!(
+        renew(ticket(&stranger, "ana", Role::User, 1_000_000)),
+        Renewal::Ignored
+    );
+    let promoted = ticket(&key, "ana", Role::Admin, 1_000_000);
+    assert_eq!(renew(promoted), Renewal::Changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_ends_connections_and_voids_tickets_until_its_time() {
+    let (gate, key) = gate();
+    let old = ticket(&key, "ana", Role::User, 999_999);
+    let (ana, ana_end) = admit(&gate, &old).unwrap();
+    let (_bob, bob_end) = admit(&gate, &ticket(&key, "bob", Role::User, 999_999)).unwrap();
+    gate.revoke(&[Revocation {
+        name: "ana".to_owned(),
+        until_ms: 1_000_000,
+    }]);
+    assert!(ana_end.is_cancelled() && !bob_end.is_cancelled());
+    assert_eq!(
+        admit(&gate, &old).unwrap_err(),
+        "the access of 'ana' was revoked"
+    );
+    let void = ticket(&key, "ana", Role::User, 1_000_000);
+    assert_eq!(ana.renew(void.as_bytes()), Renewal::Ignored);
+    assert!(admit(&gate, &ticket(&key, "ana", Role::User, 1_000_001)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_remembered_who_has_left() {
+    let (gate, key) = gate();
+    let admitted = admit(&gate, &ticket(&key, "ana", Role::User, 1_000_000)).unwrap();
+    assert_eq!(gate.guests().connected.len(), 1);
+    drop(admitted);
+    assert!(gate.guests().connected.is_empty());
+}

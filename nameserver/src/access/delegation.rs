@@ -1,0 +1,92 @@
+//! On whose behalf tasks run: with the rights that their submitters have when they run.
+
+use super::Authority;
+use pyroxene_client::Delegate;
+use pyroxene_common::access::{Audience, HolderKey, Identity, Role, Ticket};
+use std::time::Duration;
+
+/// The longest life of a ticket for a task. A running task's connection is shown fresh ones.
+const LIFE: Duration = Duration::from_secs(60);
+
+/// What is known of the submitter of a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submitter<'a> {
+    /// Its name; empty for a task that was submitted while nobody was asked.
+    pub(crate) name: &'a str,
+    /// What its certificate said, if the users file did not list it.
+    pub(crate) certificate_role: Option<&'a str>,
+    /// When the task was submitted, in Unix milliseconds.
+    pub(crate) submitted_ms: u64,
+}
+
+impl Authority {
+    /// The role to keep with a task of this caller: that of a certificate, if nothing else says who the
+    /// caller is.
+    pub(crate) fn certificate_role(&self, caller: &Identity) -> Option<Role> {
+        let is_listed = self
+            .users
+            .as_ref()
+            .is_some_and(|(_, users)| users.load().contains(&caller.name));
+        (!is_listed).then_some(caller.role)
+    }
+
+    /// With whose rights a task may run now, or why it may not at all.
+    pub(crate) fn submitter(
+        &self,
+        submitter: Submitter<'_>,
+        object: &str,
+        method: &str,
+    ) -> Result<Identity, String> {
+        let Submitter {
+            name,
+            certificate_role,
+            submitted_ms,
+        } = submitter;
+        if name.is_empty() {
+            return Err("it was submitted while nobody was asked who they are".to_owned());
+        }
+        let role: Option<Role> = certificate_role.and_then(|role| role.parse().ok());
+        let is_listed = self
+            .users
+            .as_ref()
+            .is_some_and(|(_, users)| users.load().contains(name));
+        if !is_listed && self.gate.is_void(name, submitted_ms) {
+            return Err(format!("the access of '{name}' was revoked"));
+        }
+        let identity = match (self.identity_of(name, role), role) {
+            (Ok(identity), _) => identity,
+            (Err(_), None) if !is_listed => {
+                return Err(format!("'{name}' is not a user any more"));
+            }
+            (Err(error), _) => return Err(error.to_string()),
+        };
+        let Identity { role, allow, .. } = &identity;
+        let may_call = match role {
+            Role::Admin => true,
+            Role::User => allow.allows(object, Some(method)),
+            Role::Worker | Role::Observer => false,
+        };
+        match may_call {
+            true => Ok(identity),
+            false => Err(format!("'{name}' ({role}) may not call {object}.{method}")),
+        }
+    }
+}
+
+impl Delegate for Authority {
+    fn ticket(&self, identity: &Identity, audience: Audience) -> Result<Ticket, String> {
+        let now = self
+            .identity_of(&identity.name, Some(identity.role))
+            .map_err(|error| error.to_string())?;
+        // What a certificate says has no patterns, and never changes.
+        if now != *identity {
+            return Err(format!("the rights of '{}' have changed", identity.name));
+        }
+        let holder = HolderKey::of_process().map_err(|error| error.to_string())?;
+        self.ticket_for(identity, holder.id(), audience, self.life())
+    }
+
+    fn life(&self) -> Duration {
+        self.ticket_life.min(LIFE)
+    }
+}

@@ -1,0 +1,110 @@
+//! What the name server takes over while it runs: changes of the users file and of the domain key, and
+//! what other name servers have revoked.
+
+use super::{Authority, Void};
+use crate::users::{Users, domain_key, key_path};
+use pyroxene_common::{
+    access::{Clock, KeyLife, Revocation},
+    reload::Reload,
+};
+use std::{path::PathBuf, sync::Arc};
+use tokio::sync::watch;
+
+/// Reads the users and the domain key again.
+#[derive(Clone, Debug)]
+pub(crate) struct FollowUsers(pub(crate) Arc<Authority>);
+
+impl Reload for FollowUsers {
+    fn files(&self) -> Vec<PathBuf> {
+        let users = self.0.users.iter();
+        users
+            .flat_map(|(path, _)| [path.clone(), key_path(path)])
+            .collect()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        // A key that was replaced counts at once, whatever has become of the users.
+        self.0.follow_key()?;
+        self.0.follow_users()
+    }
+}
+
+impl Authority {
+    /// Takes over the domain key. Tickets under the one before are void from now on. A key file that is
+    /// gone means that the key is to be replaced, and a new one is made.
+    fn follow_key(&self) -> Result<(), String> {
+        let Some((path, _)) = &self.users else {
+            return Ok(());
+        };
+        let fresh = domain_key(path).map_err(|error| error.to_string())?;
+        if fresh.public() == self.key.load().public() {
+            return Ok(());
+        }
+        tracing::warn!(key = %fresh.public().id(), "the domain key was replaced");
+        let public = fresh.public();
+        self.key.store(Arc::new(fresh));
+        self.gate.trust(0, public, KeyLife::Kept, Clock::Own);
+        self.void
+            .send_modify(|void| void.version = void.version.wrapping_add(1));
+        Ok(())
+    }
+
+    fn follow_users(&self) -> Result<(), String> {
+        let Some((path, users)) = &self.users else {
+            return Ok(());
+        };
+        let fresh = Users::read(path).map_err(|error| error.to_string())?;
+        let now_ms = Clock::Own.now_ms();
+        let mut revoked = fresh.revocations(now_ms);
+        for revocation in &mut revoked {
+            let Revocation { name, until_ms } = revocation;
+            let before = self.void.borrow();
+            let known = before.revoked.iter().find(|known| known.name == *name);
+            *until_ms = match known {
+                Some(known) if known.until_ms >= *until_ms => known.until_ms,
+                // Whoever wrote it may have had another clock than this name server, which dates
+                // the tickets. What is news is meant for all tickets until now.
+                _ => now_ms.max(*until_ms),
+            };
+        }
+        self.limiter.learn(&fresh);
+        users.store(Arc::new(fresh));
+        // What others have revoked stays so, whatever this file says.
+        for known in &self.void.borrow().revoked {
+            if !revoked.iter().any(|one| one.name == known.name) {
+                revoked.push(known.clone());
+            }
+        }
+        self.gate.revoke(&revoked);
+        publish(&self.void, revoked);
+        Ok(())
+    }
+
+    /// Takes over what other name servers have revoked.
+    pub(super) fn revoked_elsewhere(&self, theirs: Vec<Revocation>) {
+        let mut revoked = self.void.borrow().revoked.clone();
+        for one in theirs {
+            match revoked.iter_mut().find(|known| known.name == one.name) {
+                Some(known) => known.until_ms = known.until_ms.max(one.until_ms),
+                None => revoked.push(one),
+            }
+        }
+        self.gate.revoke(&revoked);
+        publish(&self.void, revoked);
+    }
+}
+
+/// Tells those who follow, if it is news.
+fn publish(void: &watch::Sender<Void>, mut revoked: Vec<Revocation>) {
+    revoked.sort_by(|one, other| one.name.cmp(&other.name));
+    void.send_if_modified(|before| {
+        let changed = before.revoked != revoked;
+        if changed {
+            *before = Void {
+                version: before.version.wrapping_add(1),
+                revoked,
+            };
+        }
+        changed
+    });
+}

@@ -1,0 +1,154 @@
+//! Logins: by the signature of a token, or by certificate.
+
+use super::{Authority, Certificates};
+use pyroxene_common::{
+    access::{
+        Audience, Claims, Clock, HolderId, Identity, LoginProof, Patterns, Role, Ticket, denials,
+        is_reserved, shown_user,
+    },
+    interfaces::access::{AccessError, Admission},
+    scope::Caller,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Authority {
+    pub(super) fn login(
+        &self,
+        caller: &Caller,
+        user: &str,
+        holder: HolderId,
+        signature: &[u8],
+    ) -> Result<Admission, AccessError> {
+        let Some((_, users)) = &self.users else {
+            return Err(AccessError::WrongToken);
+        };
+        let (peer, now) = (caller.host(), Instant::now());
+        // Locked throughout, so that attempts side by side do not slip past the check together.
+        let mut throttle = self.throttle();
+        throttle.check(peer, user, now).map_err(too_many_attempts)?;
+        // Without a challenge nothing is verified, so nobody has failed.
+        let nonce = caller.login.take().ok_or(AccessError::NoChallenge)?;
+        let proof = LoginProof {
+            nonce: &nonce,
+            exporter: caller.login.exporter(),
+            holder: &holder,
+            user,
+        };
+        let identity = users
+            .load()
+            .authenticate(user, |token| proof.is_signed_by(token, signature));
+        let wait = match identity {
+            Some(_) => {
+                throttle.succeeded(peer, user);
+                None
+            }
+            None => throttle.failed(peer, user, now),
+        };
+        drop(throttle);
+        // Who mixes name and token up must not find the token in a log.
+        let shown = shown_user(user);
+        let Some(identity) = identity else {
+            if denials::may_log(peer) {
+                tracing::warn!(user = %shown, peer, "login failed");
+            }
+            return Err(wait.map_or(AccessError::WrongToken, too_many_attempts));
+        };
+        tracing::info!(user = %shown, peer, "logged in");
+        self.admission(identity, holder)
+    }
+
+    pub(super) fn login_by_certificate(
+        &self,
+        caller: &Caller,
+        holder: HolderId,
+    ) -> Result<Admission, AccessError> {
+        let certificate = caller
+            .certificate
+            .as_ref()
+            .ok_or(AccessError::NoCertificate)?;
+        let identity = self.identity_of(&certificate.name, certificate.role)?;
+        tracing::info!(
+            user = identity.name,
+            peer = caller.host(),
+            "logged in by certificate"
+        );
+        self.admission(identity, holder)
+    }
+
+    /// Whom a certificate stands for: the user of that name, or, where that is allowed, what it says of
+    /// its holder. A name that was revoked or removed never gets back to what its certificate says.
+    pub(super) fn identity_of(
+        &self,
+        name: &str,
+        role: Option<Role>,
+    ) -> Result<Identity, AccessError> {
+        let name = name.to_owned();
+        if is_reserved(&name) {
+            tracing::warn!(name, "a certificate in the name of name servers themselves");
+            return Err(AccessError::NoRole { name });
+        }
+        if let Some((_, users)) = &self.users {
+            let users = users.load();
+            if let Some(identity) = users.identity(&name) {
+                return Ok(identity);
+            }
+            if users.contains(&name) || users.was_removed(&name) {
+                return Err(AccessError::Revoked { name });
+            }
+            if self.certificates == Certificates::Listed {
+                return Err(AccessError::NotListed { name });
+            }
+        }
+        match role {
+            Some(role) => Ok(Identity {
+                name,
+                role,
+                allow: Patterns::any(),
+            }),
+            None => Err(AccessError::NoRole { name }),
+        }
+    }
+
+    fn admission(&self, identity: Identity, holder: HolderId) -> Result<Admission, AccessError> {
+        let ticket = self
+            .ticket_for(&identity, holder, Audience::Domain, self.ticket_life)
+            .map_err(AccessError::Broken)?;
+        Ok(Admission {
+            ticket,
+            issuer: self.issuer(),
+            life_ms: millis(self.ticket_life),
+            identity,
+        })
+    }
+
+    /// Signs a ticket.
+    pub(super) fn ticket_for(
+        &self,
+        identity: &Identity,
+        holder: HolderId,
+        audience: Audience,
+        life: Duration,
+    ) -> Result<Ticket, String> {
+        let issued_ms = Clock::Own.now_ms();
+        let claims = Claims {
+            identity: identity.clone(),
+            holder,
+            audience,
+            issued_ms,
+            expires_ms: issued_ms.saturating_add(millis(life)),
+        };
+        let ticket = self.key.load().sign(&claims);
+        ticket.map_err(|error| error.to_string())
+    }
+}
+
+fn too_many_attempts(wait: Duration) -> AccessError {
+    AccessError::TooManyAttempts {
+        wait_ms: millis(wait),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
