@@ -50,15 +50,16 @@ where
     let began = Instant::now();
     let mut context = context::current();
     context.deadline = (began + PATIENCE).into_std();
-    let mut questions: FuturesUnordered<_> = client
-        .nameservers()
+    // The list may change meanwhile.
+    let nameservers = client.nameservers();
+    let mut questions: FuturesUnordered<_> = nameservers
         .iter()
         .map(|nameserver| question(nameserver.clone(), context))
         .enumerate()
         .map(|(index, question)| async move { (index, question.await) })
         .collect();
     let mut answers: Vec<Option<Result<T, Failure>>> = Vec::new();
-    answers.resize_with(client.nameservers().len(), || None);
+    answers.resize_with(nameservers.len(), || None);
     let mut until = began + PATIENCE;
     while let Ok(Some((index, answer))) = timeout_at(until, questions.next()).await {
         if answer.is_ok() {
@@ -69,10 +70,8 @@ where
         }
     }
     let silent = || Err(Failure::new(Exit::Unavailable, "no answer in time"));
-    client
-        .nameservers()
-        .iter()
-        .cloned()
+    nameservers
+        .into_iter()
         .zip(
             answers
                 .into_iter()
@@ -245,7 +244,13 @@ pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> 
         Err(_) => failure,
         Ok(objects) => match refused_name(client, object).await {
             Some(refused) => refused,
-            None => hint_at_names(object, &objects, failure),
+            None => match client.balanced_address().await {
+                Some(address) => failure.hint(format!(
+                    "several name servers answer at {address} in turn, and they share no store; list \
+                     each of them with --nameserver"
+                )),
+                None => hint_at_names(object, &objects, failure),
+            },
         },
     }
 }

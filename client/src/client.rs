@@ -7,11 +7,11 @@ use crate::{
     connect::Greeting,
     error::{CallError, Trail},
     nameserver::NameServer,
+    nameservers::NameServers,
     object::{Known, Object},
-    passport::Passport,
     proxy::Proxy,
 };
-use pyroxene_common::{interface::Interface, reload::follow_files};
+use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::follow_files};
 use std::{
     any::Any,
     cell::Cell,
@@ -24,7 +24,10 @@ use std::{
     time::Duration,
 };
 use tarpc::context;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A client of a broker. Clones share connections, watches and the retry budget; the last one to go
@@ -34,8 +37,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     config: ClientConfig,
-    nameservers: Vec<NameServer>,
-    passport: Option<Passport>,
+    nameservers: Arc<NameServers>,
     objects: Mutex<ObjectsInUse>,
     budget: Mutex<Budget>,
     /// Calls since the budget was last asked.
@@ -51,7 +53,7 @@ type ObjectsInUse = HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({:?})", self.0.nameservers)
+        write!(f, "Client({:?})", self.nameservers())
     }
 }
 
@@ -84,25 +86,8 @@ impl Client {
 
     /// A client that connects when it has to: also while no name server is up yet.
     pub fn new(config: ClientConfig) -> Self {
-        let nameservers: Vec<_> = config
-            .nameservers
-            .iter()
-            .map(|endpoint| NameServer::new(endpoint.clone(), &config))
-            .collect();
         let stop = CancellationToken::new();
-        let logins: Vec<_> = nameservers
-            .iter()
-            .filter_map(NameServer::login)
-            .cloned()
-            .collect();
-        let passport = (!logins.is_empty()).then(|| Passport::new(logins));
-        if let Some(passport) = &passport {
-            for login in passport.logins() {
-                let renewing =
-                    Arc::clone(login).keep(Arc::clone(passport.renewers()), stop.clone());
-                tokio::spawn(renewing);
-            }
-        }
+        let nameservers = NameServers::new(&config, stop.clone());
         if let Some(tls) = config.security.tls.clone() {
             let following = stop.clone();
             tokio::spawn(async move {
@@ -111,7 +96,6 @@ impl Client {
         }
         Self(Arc::new(Inner {
             nameservers,
-            passport,
             objects: Mutex::default(),
             budget: Mutex::new(Budget::new(config.budget, Instant::now())),
             calls: AtomicU64::new(0),
@@ -123,9 +107,35 @@ impl Client {
         }))
     }
 
-    /// The name servers, in the order given.
-    pub fn nameservers(&self) -> &[NameServer] {
-        &self.0.nameservers
+    /// The name servers: those that were given, in their order, and those that these have told of.
+    pub fn nameservers(&self) -> Vec<NameServer> {
+        let numbered = self.numbered_nameservers().into_iter();
+        numbered.map(|(_, nameserver)| nameserver).collect()
+    }
+
+    /// The same, each with a number that no other one will have.
+    pub fn numbered_nameservers(&self) -> Vec<(usize, NameServer)> {
+        self.0.nameservers.numbered()
+    }
+
+    /// Finds the name servers that share a store with those that were given, from now on: several may
+    /// stand behind one address. Is told whenever one comes or goes. A client that has asked for an
+    /// object finds them anyway.
+    pub fn find_nameservers(&self) -> watch::Receiver<()> {
+        self.0.nameservers.begin_asking();
+        self.0.nameservers.changes()
+    }
+
+    /// An address at which several name servers answer in turn, if one of those that were given is such.
+    /// It takes a few questions to find out, over connections of their own.
+    pub async fn balanced_address(&self) -> Option<Endpoint> {
+        self.0.nameservers.balanced().await
+    }
+
+    /// Takes note of the addresses of name servers that one of them told, without waiting until it is
+    /// asked.
+    pub fn found_nameservers(&self, by: usize, addresses: &[String]) {
+        self.0.nameservers.hear(by, Some(addresses));
     }
 
     /// Asks all name servers at once and takes the first answer; the last error if none answers.
@@ -133,7 +143,7 @@ impl Client {
     where
         F: Future<Output = Result<T, tarpc::client::RpcError>>,
     {
-        let asked = self.0.nameservers.iter().cloned();
+        let asked = self.nameservers().into_iter();
         let asked = asked.map(|nameserver| Box::pin(ask(nameserver)));
         match futures::future::select_ok(asked).await {
             Ok((answer, _)) => Ok(answer),
@@ -219,17 +229,18 @@ impl Client {
             return object;
         }
         let mut greeting = Greeting::new::<I>(&self.0.config);
-        greeting.passport = self.0.passport.clone();
+        greeting.passport = self.0.nameservers.passport();
         let object = Arc::new(Object::new(
             name,
             Balancer::new(self.0.config.policy),
-            self.0.nameservers.len(),
+            self.0.config.endpoints().len(),
             Arc::new(greeting),
         ));
-        for (index, nameserver) in self.0.nameservers.iter().enumerate() {
-            let following = Arc::clone(&object);
-            tokio::spawn(following.follow(index, nameserver.clone(), self.0.stop.clone()));
-        }
+        self.0.nameservers.begin_asking();
+        let nameservers = Arc::clone(&self.0.nameservers);
+        let following = Arc::clone(&object).follow_all(nameservers);
+        let stop = self.0.stop.clone();
+        tokio::spawn(stop.run_until_cancelled_owned(following));
         let shared: Arc<dyn Any + Send + Sync> = Arc::clone(&object) as _;
         objects.insert((name.to_owned(), I::NAME), shared);
         object

@@ -32,6 +32,7 @@ mod instance;
 mod map;
 pub mod membership;
 mod nameserver;
+mod nameservers;
 mod object;
 mod passport;
 mod proxy;

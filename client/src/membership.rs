@@ -41,15 +41,16 @@ struct View {
     cursor: Option<Cursor>,
     /// Whether the view is complete.
     settled: bool,
+    /// Whether it was asked and could not be reached, since the last contact. One that is only found is
+    /// not waited for either.
+    unreachable: bool,
     instances: BTreeMap<InstanceKey, Instance>,
 }
 
 /// The views of all name servers, and what follows from them.
 #[derive(Clone, Debug)]
 pub struct Membership {
-    views: Vec<View>,
-    /// Name servers that were asked and could not be reached, since the last contact.
-    unreachable: Vec<bool>,
+    views: BTreeMap<usize, View>,
     current: BTreeMap<InstanceKey, Instance>,
     /// Why instances left that are in nobody's view any more.
     departures: BTreeMap<InstanceKey, Departure>,
@@ -68,11 +69,26 @@ impl Membership {
     /// Nothing known yet, from this many name servers.
     pub fn new(nameservers: usize) -> Self {
         Self {
-            views: vec![View::default(); nameservers],
-            unreachable: vec![false; nameservers],
+            views: (0..nameservers)
+                .map(|nameserver| (nameserver, View::default()))
+                .collect(),
             current: BTreeMap::new(),
             departures: BTreeMap::new(),
         }
+    }
+
+    /// Another name server may be asked from now on. Nobody waits for what it says.
+    pub fn add(&mut self, nameserver: usize) {
+        self.views.entry(nameserver).or_insert_with(|| View {
+            unreachable: true,
+            ..View::default()
+        });
+    }
+
+    /// A name server is gone for good.
+    pub fn forget(&mut self, nameserver: usize) -> Difference {
+        self.views.remove(&nameserver);
+        self.recompute()
     }
 
     /// The instances that are there.
@@ -82,38 +98,35 @@ impl Membership {
 
     /// Where a name server's watch goes on.
     pub fn cursor(&self, nameserver: usize) -> Option<Cursor> {
-        self.views.get(nameserver).and_then(|view| view.cursor)
+        self.views.get(&nameserver).and_then(|view| view.cursor)
     }
 
     /// Whether every name server was heard or found unreachable, so that an empty set means that
     /// there is nothing.
     pub fn is_conclusive(&self) -> bool {
         self.views
-            .iter()
-            .zip(&self.unreachable)
-            .all(|(view, unreachable)| *unreachable || (view.cursor.is_some() && view.settled))
+            .values()
+            .all(|view| view.unreachable || (view.cursor.is_some() && view.settled))
     }
 
     /// Whether a name server is in contact that knows every live worker.
     pub fn is_settled(&self) -> bool {
         self.views
-            .iter()
+            .values()
             .any(|view| view.cursor.is_some() && view.settled)
     }
 
     /// Whether any name server is in contact.
     pub fn in_contact(&self) -> bool {
-        self.views.iter().any(|view| view.cursor.is_some())
+        self.views.values().any(|view| view.cursor.is_some())
     }
 
     /// Takes in what a name server said.
     pub fn heard(&mut self, nameserver: usize, watched: Watched) -> Difference {
-        let Some(view) = self.views.get_mut(nameserver) else {
+        let Some(view) = self.views.get_mut(&nameserver) else {
             return Difference::default();
         };
-        if let Some(unreachable) = self.unreachable.get_mut(nameserver) {
-            *unreachable = false;
-        }
+        view.unreachable = false;
         view.cursor = Some(watched.cursor);
         view.settled = watched.settled;
         match watched.news {
@@ -134,11 +147,9 @@ impl Membership {
 
     /// Takes note that a name server's watch broke off. Its cursor may still be good.
     pub fn lost(&mut self, nameserver: usize) -> Difference {
-        if let Some(view) = self.views.get_mut(nameserver) {
+        if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
-        }
-        if let Some(unreachable) = self.unreachable.get_mut(nameserver) {
-            *unreachable = true;
+            view.unreachable = true;
         }
         // What remains may be without the lost one's word; it keeps what only that one knew.
         self.recompute()
@@ -146,7 +157,7 @@ impl Membership {
 
     /// Takes note that a name server wants the watch to start over.
     pub fn start_over(&mut self, nameserver: usize) {
-        if let Some(view) = self.views.get_mut(nameserver) {
+        if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
         }
     }
@@ -162,7 +173,7 @@ impl Membership {
                     .map(|(key, instance)| (key.clone(), instance.clone())),
             );
         }
-        for view in self.views.iter().filter(|view| view.cursor.is_some()) {
+        for view in self.views.values().filter(|view| view.cursor.is_some()) {
             for (key, instance) in &view.instances {
                 next.entry(key.clone())
                     .and_modify(|known: &mut Instance| merge(known, instance))
@@ -330,5 +341,32 @@ mod tests {
         news.settled = false;
         membership.heard(0, news);
         assert_eq!(workers(&membership), ["b"]);
+    }
+
+    #[test]
+    fn a_name_server_that_was_found_adds_instances_and_is_not_waited_for() {
+        let mut membership = Membership::new(1);
+        membership.heard(0, snapshot(1, true, &["a"]));
+        membership.add(7);
+        assert!(membership.is_conclusive());
+        membership.heard(7, snapshot(2, true, &["a", "b"]));
+        assert_eq!(workers(&membership), ["a", "b"]);
+        let difference = membership.forget(7);
+        assert_eq!(difference.gone.len(), 1);
+        assert_eq!(workers(&membership), ["a"]);
+        assert_eq!(
+            membership.heard(7, snapshot(2, true, &["c"])),
+            Difference::default()
+        );
+    }
+
+    #[test]
+    fn the_set_outlives_a_name_server_that_was_found_too() {
+        let mut membership = Membership::new(1);
+        membership.lost(0);
+        membership.add(7);
+        membership.heard(7, snapshot(2, true, &["a"]));
+        assert!(!membership.forget(7).changed);
+        assert_eq!(workers(&membership), ["a"]);
     }
 }

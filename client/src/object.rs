@@ -8,11 +8,12 @@ use crate::{
     instance::Instance,
     membership::{InstanceKey, Membership},
     nameserver::NameServer,
+    nameservers::NameServers,
 };
 use arc_swap::ArcSwap;
 use pyroxene_common::interfaces::directory::{Departure, DirectoryError, Watched};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,7 +23,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a name server may hold a watch before it answers that nothing changed.
 const LONG_POLL: Duration = Duration::from_secs(25);
@@ -176,19 +177,37 @@ impl<R: Send + Sync + 'static> Object<R> {
         self.updates.send_modify(|count| *count += 1);
     }
 
-    /// Follows the object at one name server until `stop`.
-    pub(crate) async fn follow(
-        self: Arc<Self>,
-        index: usize,
-        nameserver: NameServer,
-        stop: CancellationToken,
-    ) {
+    /// Follows the object at every name server, for as long as it is polled.
+    pub(crate) async fn follow_all(self: Arc<Self>, nameservers: Arc<NameServers>) {
+        let mut changes = nameservers.changes();
+        let mut following = HashMap::new();
+        loop {
+            let known: BTreeMap<usize, NameServer> = nameservers.numbered().into_iter().collect();
+            following.retain(|number, _| {
+                let is_known = known.contains_key(number);
+                if !is_known {
+                    self.update(|membership| membership.forget(*number));
+                }
+                is_known
+            });
+            for (number, nameserver) in known {
+                following.entry(number).or_insert_with(|| {
+                    self.membership().add(number);
+                    let following = Arc::clone(&self).follow(number, nameserver);
+                    AbortOnDropHandle::new(tokio::spawn(following))
+                });
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Follows the object at one name server.
+    async fn follow(self: Arc<Self>, index: usize, nameserver: NameServer) {
         let mut failures = 0;
-        while let Some(answer) = stop
-            .run_until_cancelled(self.watch_once(index, &nameserver))
-            .await
-        {
-            match answer {
+        loop {
+            match self.watch_once(index, &nameserver).await {
                 Ok(Ok(watched)) => {
                     failures = 0;
                     *self.refusal() = None;
@@ -210,9 +229,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             }
             let wait = RECONNECT.wait(failures, rand::random());
             failures += 1;
-            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
-                return;
-            }
+            sleep(wait).await;
         }
     }
 

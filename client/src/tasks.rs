@@ -132,14 +132,15 @@ impl Client {
     where
         F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
     {
+        let nameservers = self.nameservers();
         let asking = Asking {
-            count: self.nameservers().len(),
+            count: nameservers.len(),
             favourite: self.favourite(),
             patience: self.patience(),
             stagger,
         };
         let ask_one = |index: usize| {
-            let asked = self.nameservers().get(index).map(|nameserver| {
+            let asked = nameservers.get(index).map(|nameserver| {
                 let mut context = context::current();
                 context.deadline = (Instant::now() + time).into_std();
                 (nameserver.endpoint(), question(nameserver.tasks(), context))

@@ -234,7 +234,8 @@ impl Topic {
         let mut tries = 0_usize;
         loop {
             let index = self.preferred.load(Ordering::Relaxed);
-            let Some(nameserver) = nameservers.get(index) else {
+            // The list may have become shorter.
+            let Some(nameserver) = nameservers.get(index % count) else {
                 return Err(self.broken("the client has no name servers"));
             };
             let error = match self.attempt(nameserver, end, attempt, &call).await {

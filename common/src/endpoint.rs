@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 /// An address: `host:port`, `[v6]:port` or `unix:/path`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     /// A TCP port on a host.
     Tcp {
@@ -35,6 +35,18 @@ impl Endpoint {
                         .is_ok_and(|address| address.is_loopback())
             }
             Self::Unix(_) => true,
+        }
+    }
+
+    /// The same address; where its port is 0, with the port of what listens at `listening`.
+    #[must_use]
+    pub fn with_port_of(&self, listening: &Self) -> Self {
+        match (self, listening) {
+            (Self::Tcp { host, port: 0 }, Self::Tcp { port, .. }) => Self::Tcp {
+                host: host.clone(),
+                port: *port,
+            },
+            _ => self.clone(),
         }
     }
 

@@ -1,14 +1,16 @@
 //! Streams and listeners over every kind of [`Endpoint`].
 
 mod dial;
+mod outward;
 
 pub use dial::dial;
+pub use outward::address_for_others;
 
 use crate::{access::CHALLENGE_LEN, endpoint::Endpoint, tls::TlsClient};
 use std::{
     fmt,
     io::{self, IoSlice},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as StdTcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpStream as StdTcpStream},
     os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     pin::Pin,
@@ -277,18 +279,6 @@ impl fmt::Display for Peer {
             Self::Unix { uid } => write!(f, "unix:uid={uid}"),
         }
     }
-}
-
-/// The address from which this machine reaches another one, if there is a way there. Nothing is sent.
-pub fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = match peer {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    // For a datagram socket this only looks up the route.
-    socket.connect(peer).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 /// A listening socket. A Unix socket's file is removed when it is dropped.

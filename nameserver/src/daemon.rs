@@ -5,6 +5,7 @@ use crate::{
     directory::{self, Directory, DirectoryService, Limits},
     exclusive_names::StoreArbiter,
     limits::Limiter,
+    peers::{own_address, share_addresses},
     presence::PresenceService,
     store::{Store, StoreError, StoreOptions, StoreUrl},
     tasks::{self, DEFAULT_TASK_RETENTION, Dispatching, TasksService},
@@ -49,6 +50,7 @@ pub struct NameServerConfig {
     task_retention: Duration,
     workers: Option<TlsClient>,
     topic_retention: Retention,
+    advertise: Option<Endpoint>,
 }
 
 /// How long a topic keeps its entries unless it says otherwise: 30 days, and a gibibyte.
@@ -95,7 +97,17 @@ impl NameServerConfig {
             task_retention: DEFAULT_TASK_RETENTION,
             workers: None,
             topic_retention: DEFAULT_TOPIC_RETENTION,
+            advertise: None,
         }
+    }
+
+    /// Where workers and clients reach this name server itself, if it is not where it listens: name
+    /// servers that share a store tell them of each other. Port 0 stands for the port that it listens
+    /// on.
+    #[must_use]
+    pub fn advertise(mut self, endpoint: Endpoint) -> Self {
+        self.advertise = Some(endpoint);
+        self
     }
 
     /// Keeps tasks and topics in this store, and runs the tasks. Without one, there are none.
@@ -250,6 +262,7 @@ impl NameServer {
             task_retention,
             workers,
             topic_retention,
+            advertise,
         } = config;
         // In memory a store is this name server's alone, and so are its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
@@ -330,6 +343,11 @@ impl NameServer {
                 .clone()
                 .follow_names(stop.clone().cancelled_owned()),
         );
+        if let Some(store) = store.clone().filter(|_| is_shared) {
+            let own = own_address(host.local_addr(), advertise.as_ref());
+            let sharing = share_addresses(store, own, directory.clone());
+            tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
+        }
         if let Some(store) = store.clone().filter(|_| is_shared) {
             let arbiter = StoreArbiter::new(store);
             let stop = stop.clone().cancelled_owned();

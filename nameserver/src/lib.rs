@@ -16,6 +16,7 @@ mod daemon;
 pub mod directory;
 mod exclusive_names;
 mod limits;
+mod peers;
 mod presence;
 pub mod store;
 mod tasks;

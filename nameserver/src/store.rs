@@ -24,6 +24,7 @@ mod leases;
 mod model;
 mod open;
 mod options;
+mod peers;
 mod revocations;
 mod schema;
 mod sql;

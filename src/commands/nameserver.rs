@@ -31,6 +31,10 @@ pub(crate) struct Arguments {
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     pub(crate) listen: Endpoint,
+    /// Where workers and clients reach this name server itself, if that is another address: name servers
+    /// that share a store tell of each other. Port 0 stands for the port that it listens on
+    #[arg(long, value_name = "ADDRESS", env = "PYROXENE_NAMESERVER_ADVERTISE")]
+    pub(crate) advertise: Option<Endpoint>,
     /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
@@ -161,6 +165,16 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         .total_limits(arguments.limits.total_limit.iter().copied().collect());
     if arguments.store.store_must_exist {
         config = config.store_must_exist();
+    }
+    if let Some(advertise) = &arguments.advertise {
+        if advertise.is_unspecified() {
+            let sentence = format!(
+                "cannot advertise {advertise}: it is the address of every interface, and nobody can reach it"
+            );
+            return Err(Failure::usage(sentence)
+                .hint("give an address of this machine that others can reach to --advertise"));
+        }
+        config = config.advertise(advertise.clone());
     }
     if let Some(tls) = tls {
         config = config.tls(tls);

@@ -16,6 +16,7 @@
 )]
 
 mod balance;
+mod balancer;
 mod bank;
 mod calls;
 mod chat;

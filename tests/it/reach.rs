@@ -1,14 +1,16 @@
 //! How workers get into the directory, and how clients get to them.
 
 use crate::{
+    balancer::Balancer,
     fault_proxy::{FaultProxy, Mode},
     harness::{
-        Broker, Load, OBJECTS, Process, Ran, in_time, ledger, seconds, start_command, turn, within,
+        Broker, Load, OBJECTS, Process, Ran, eventually, in_time, ledger, seconds, start_command,
+        turn, within,
     },
 };
 use futures::future::join_all;
 use ledger::{Ledger, ledger::LedgerRequest};
-use pyroxene_client::{CallError, Policy, Proxy};
+use pyroxene_client::{CallError, Client, Policy, Proxy};
 use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
 use tokio::net::TcpListener;
 
@@ -262,4 +264,72 @@ async fn a_name_whose_first_address_is_silent_is_reached_at_another_one() {
         assert!(ran.out().contains("w1"), "{ran:?}");
     }
     drop(silent);
+}
+
+/// Waits until each name server knows where all of them are.
+async fn all_know_each_other(broker: &Broker) {
+    let client = broker.client().await;
+    for nameserver in client.nameservers() {
+        eventually("the name servers know each other", || async {
+            let peers = nameserver.directory().peers(within(seconds(2))).await;
+            let peers = peers.map_err(|error| error.to_string())?;
+            let all = peers.addresses.len() == client.nameservers().len();
+            all.then_some(()).ok_or(format!("{peers:?}"))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_servers_behind_one_balanced_address_all_know_every_worker() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().nameservers(2).one_store().await;
+    all_know_each_other(&broker).await;
+    let servers = [0, 1].map(|index| broker.nameserver(index).address().to_owned());
+    let balancer = Balancer::before(&servers).await;
+    let address = balancer.address();
+    let mut worker = ready_worker(&broker, "w1", &address, &[]).await;
+    for index in [0, 1] {
+        let listed = broker.nameserver(index).listed().await.unwrap();
+        assert_eq!(
+            listed.len(),
+            1,
+            "name server {index} does not know the worker"
+        );
+    }
+    for _ in 0..4 {
+        let call = ["call", "echo", "whoami", "--nameserver", &address];
+        let ran = Ran::in_dir(broker.dir(), &call).await;
+        assert!(ran.out().contains("w1"), "{ran:?}");
+    }
+
+    // The one that remains is enough, and the other one is found again.
+    broker.nameserver(0).kill().await;
+    let client = Client::connect(&address).await;
+    let client = match client {
+        Ok(client) => client,
+        // Its connection went to the dead one.
+        Err(_) => Client::connect(&address).await.unwrap(),
+    };
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let call = echo.call_traced(within(seconds(10)), &EchoRequest::Whoami {});
+    assert_eq!(call.await.unwrap().worker, "w1");
+    broker.nameserver(0).restart().await;
+    broker.nameserver(0).lists("w1").await;
+    worker.terminate().await;
+    for index in [0, 1] {
+        broker.nameserver(index).forgets("w1").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn balanced_name_servers_that_share_no_store_are_named_in_a_hint() {
+    let mut broker = Broker::start().nameservers(2).await;
+    let servers = [0, 1].map(|index| broker.nameserver(index).address().to_owned());
+    let balancer = Balancer::before(&servers).await;
+    let address = balancer.address();
+    let call = ["call", "echo", "whoami", "--nameserver", &address];
+    let ran = Ran::in_dir(broker.dir(), &call).await;
+    ran.error(3);
+    assert!(ran.hint().contains("list each of them"), "{ran:?}");
 }

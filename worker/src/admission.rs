@@ -4,7 +4,7 @@
 //! is waited for, such as a name that a dead predecessor has until its lease ends.
 
 use crate::session::Standing;
-use pyroxene_common::interfaces::directory::DirectoryError;
+use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError};
 
 /// What all name servers together say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,30 +13,31 @@ pub(crate) enum Admission {
     Undecided,
     /// It may serve: one has accepted it, or none of them can be reached, which may change.
     Granted,
-    /// The name server of this index refuses it now, and may accept it later.
-    NotYet(usize, DirectoryError),
-    /// The name server of this index refuses it, and will not change its mind.
-    Refused(usize, DirectoryError),
+    /// This name server refuses it now, and may accept it later.
+    NotYet(Endpoint, DirectoryError),
+    /// This name server refuses it, and will not change its mind.
+    Refused(Endpoint, DirectoryError),
 }
 
 impl Admission {
-    pub(crate) fn of(standings: &[Standing]) -> Self {
-        if standings.contains(&Standing::Opening) {
+    pub(crate) fn of(standings: &[(Endpoint, Standing)]) -> Self {
+        let mut each = standings.iter().map(|(_, standing)| standing);
+        if each.clone().any(|standing| *standing == Standing::Opening) {
             return Self::Undecided;
         }
-        let is_open = |standing: &Standing| matches!(standing, Standing::Open(_));
-        if standings.iter().any(is_open) {
+        if each.any(|standing| matches!(standing, Standing::Open(_))) {
             return Self::Granted;
         }
-        let refusals = standings.iter().enumerate();
-        let refusals = refusals.filter_map(|(index, standing)| match standing {
-            Standing::Refused(error) => Some((index, error.clone())),
-            _ => None,
-        });
+        let refusals = standings
+            .iter()
+            .filter_map(|(nameserver, standing)| match standing {
+                Standing::Refused(error) => Some((nameserver.clone(), error.clone())),
+                _ => None,
+            });
         let (passing, lasting): (Vec<_>, Vec<_>) = refusals.partition(|(_, error)| heals(error));
         match (lasting.into_iter().next(), passing.into_iter().next()) {
-            (Some((index, error)), _) => Self::Refused(index, error),
-            (None, Some((index, error))) => Self::NotYet(index, error),
+            (Some((nameserver, error)), _) => Self::Refused(nameserver, error),
+            (None, Some((nameserver, error))) => Self::NotYet(nameserver, error),
             (None, None) => Self::Granted,
         }
     }
@@ -76,28 +77,37 @@ mod tests {
         }
     }
 
+    fn at(port: u16) -> Endpoint {
+        format!("ns:{port}").parse().unwrap()
+    }
+
+    /// What comes of name servers that say this.
+    fn admission(standings: impl IntoIterator<Item = Standing>) -> Admission {
+        let standings: Vec<_> = (1..).map(at).zip(standings).collect();
+        Admission::of(&standings)
+    }
+
     #[test]
     fn one_acceptance_is_enough() {
         let open = Standing::Open(SessionId([1, 2]));
         for other in [taken(), denied()] {
             let standings = [Standing::Refused(other), open.clone()];
-            assert_eq!(Admission::of(&standings), Admission::Granted);
+            assert_eq!(admission(standings), Admission::Granted);
         }
-        let undecided = [open, Standing::Opening];
-        assert_eq!(Admission::of(&undecided), Admission::Undecided);
+        assert_eq!(admission([open, Standing::Opening]), Admission::Undecided);
     }
 
     #[test]
     fn what_time_heals_is_waited_for_and_nothing_else() {
         let lost = || Standing::Lost("no answer".to_owned());
-        assert_eq!(Admission::of(&[lost()]), Admission::Granted);
+        assert_eq!(admission([lost()]), Admission::Granted);
         assert_eq!(
-            Admission::of(&[lost(), Standing::Refused(taken())]),
-            Admission::NotYet(1, taken())
+            admission([lost(), Standing::Refused(taken())]),
+            Admission::NotYet(at(2), taken())
         );
         assert_eq!(
-            Admission::of(&[Standing::Refused(taken()), Standing::Refused(denied())]),
-            Admission::Refused(1, denied())
+            admission([Standing::Refused(taken()), Standing::Refused(denied())]),
+            Admission::Refused(at(2), denied())
         );
     }
 }

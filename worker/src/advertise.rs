@@ -1,24 +1,12 @@
 //! The address that clients are told.
 
 use crate::worker::WorkerError;
-use pyroxene_common::{endpoint::Endpoint, net::address_towards};
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
+use std::{net::SocketAddr, time::Duration};
 use tokio::{net::lookup_host, time::timeout};
 
 /// How long the name of a name server may take to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Addresses that are reserved for documentation: the way to them is the default route.
-const BEYOND: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
-    SocketAddr::new(
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
-        9,
-    ),
-];
 
 /// Where clients reach what listens at `listen`: at `wanted`, if that is given (its port 0 stands for
 /// the port that it listens on). What listens on every interface is reached at the address from which
@@ -32,22 +20,15 @@ pub(crate) async fn endpoint_for_clients(
         if wanted.is_unspecified() {
             return Err(WorkerError::Advertise(wanted.clone()));
         }
-        return Ok(match (wanted, listen) {
-            (Endpoint::Tcp { host, port: 0 }, Endpoint::Tcp { port, .. }) => Endpoint::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
-            _ => wanted.clone(),
-        });
+        return Ok(wanted.with_port_of(listen));
     }
     let (Endpoint::Tcp { host, port }, true) = (listen, listen.is_unspecified()) else {
         return Ok(listen.clone());
     };
-    let mut peers = resolve(nameservers).await;
-    peers.extend(BEYOND);
+    let peers = resolve(nameservers).await;
     // A socket for every IPv6 address is one for every IPv4 address too.
     let only_v4 = !host.contains(':');
-    let host = choose(only_v4, peers.into_iter().filter_map(address_towards));
+    let host = address_for_others(only_v4, peers);
     let endpoint = Endpoint::from(SocketAddr::new(host, *port));
     tracing::info!(%listen, told = %endpoint, "clients are told an address of this machine; --advertise sets another");
     Ok(endpoint)
@@ -66,24 +47,6 @@ async fn resolve(nameservers: &[Endpoint]) -> Vec<SocketAddr> {
         }
     }
     addresses
-}
-
-/// The first of this machine's `own` addresses that others can reach.
-fn choose(only_v4: bool, own: impl Iterator<Item = IpAddr>) -> IpAddr {
-    let is_for_others = |address: &IpAddr| match address {
-        IpAddr::V4(address) => !address.is_loopback() && !address.is_unspecified(),
-        IpAddr::V6(address) => {
-            // A link-local address means something on one interface only.
-            !only_v4
-                && !address.is_loopback()
-                && !address.is_unspecified()
-                && !address.is_unicast_link_local()
-        }
-    };
-    // Without a network there are no others.
-    own.map(|address| address.to_canonical())
-        .find(is_for_others)
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 #[cfg(test)]
@@ -118,19 +81,5 @@ mod tests {
             assert!(!told.is_unspecified(), "{told}");
             assert!(told.to_string().ends_with(":4"), "{told}");
         }
-    }
-
-    #[test]
-    fn the_first_address_that_others_reach_is_chosen() {
-        let chosen = |only_v4, own: &[&str]| {
-            let own = own.iter().map(|address| address.parse().unwrap());
-            choose(only_v4, own).to_string()
-        };
-        assert_eq!(chosen(true, &["127.0.0.1", "10.0.0.7"]), "10.0.0.7");
-        assert_eq!(chosen(true, &["2001:db8::7", "10.0.0.7"]), "10.0.0.7");
-        assert_eq!(chosen(false, &["2001:db8::7", "10.0.0.7"]), "2001:db8::7");
-        assert_eq!(chosen(false, &["::1", "fe80::7", "10.0.0.7"]), "10.0.0.7");
-        assert_eq!(chosen(false, &["::ffff:10.0.0.7"]), "10.0.0.7");
-        assert_eq!(chosen(true, &["127.0.0.1"]), "127.0.0.1");
     }
 }

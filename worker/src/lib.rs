@@ -1,7 +1,8 @@
 //! The worker: hosts objects, holds leases with name servers, runs methods.
 //!
 //! - [`Worker`] and [`WorkerBuilder`]: putting one together, its life.
-//! - `session`: the lease with one name server. `admission`: what all of them say to a worker that starts.
+//! - `session`: the lease with one name server; `registrations`: with all of them; `admission`: what they
+//!   say together to a worker that starts.
 //!   `advertise`: the address that clients are told.
 //! - `hosted`: the way of a call within the worker, with [`compute`] for what is CPU-bound and
 //!   `exclusive` for names that only one worker may serve.
@@ -17,6 +18,7 @@ mod guard;
 mod hosted;
 mod load;
 pub mod objects;
+mod registrations;
 mod runtime;
 mod session;
 mod watchdog;

@@ -1,13 +1,11 @@
 //! A running worker.
 
 use crate::{
-    admission::Admission,
     advertise::endpoint_for_clients,
     builder::WorkerBuilder,
-    session::{Session, Standing},
+    registrations::{Claims, Common, Registrations},
     watchdog,
 };
-use futures::future::select_all;
 use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
     dedicated::DedicatedRuntime,
@@ -17,17 +15,8 @@ use pyroxene_common::{
     signal::StopSignals,
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
-};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
-
-/// How long `bind` waits to be registered with the name servers that answer.
-const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long the drain may take to be announced.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,8 +29,7 @@ pub const MAX_THREADS: usize = 1024;
 pub struct Worker {
     name: String,
     host: Host,
-    sessions: Vec<(Session, watch::Receiver<Standing>)>,
-    keepers: TaskTracker,
+    registrations: Registrations,
     stop_sessions: CancellationToken,
     draining: CancellationToken,
     drain_timeout: Duration,
@@ -190,31 +178,21 @@ impl Worker {
         });
         watchdog::start();
         let stop_sessions = CancellationToken::new();
-        let keepers = TaskTracker::new();
-        let sessions = client
-            .nameservers()
-            .iter()
-            .enumerate()
-            .map(|(index, nameserver)| {
-                let session = Session {
-                    index,
-                    nameserver: nameserver.clone(),
-                    registration: Arc::clone(&registration),
-                    gauge: surroundings.gauge.clone(),
-                    holdings: surroundings.holdings.clone(),
-                    guard: guard.clone(),
-                };
-                let (standing, standings) = watch::channel(Standing::Opening);
-                let keeping = session.clone().keep(standing, stop_sessions.clone());
-                keepers.spawn_on(keeping, lease_runtime.handle());
-                (session, standings)
-            })
-            .collect();
-        let mut worker = Self {
+        let common = Common {
+            client: client.clone(),
+            registration,
+            gauge: surroundings.gauge,
+            holdings: surroundings.holdings,
+            guard,
+            claims: Claims::default(),
+            changes: watch::Sender::new(()),
+        };
+        let runtime = lease_runtime.handle().clone();
+        let registrations = Registrations::start(common, runtime, stop_sessions.clone());
+        let worker = Self {
             name,
             host,
-            sessions,
-            keepers,
+            registrations,
             _stop_when_dropped: stop_sessions.clone().drop_guard(),
             stop_sessions,
             draining: surroundings.draining,
@@ -222,61 +200,8 @@ impl Worker {
             lease_runtime,
             _client: client,
         };
-        worker.admitted(builder.start_timeout).await?;
+        worker.registrations.admitted(builder.start_timeout).await?;
         Ok(worker)
-    }
-
-    /// Waits until the worker is admitted (see [`Admission`]): for an answer of every name server for
-    /// [`REGISTRATION_TIMEOUT`], and for a refusal to end for `start_timeout`, or without end.
-    async fn admitted(&mut self, start_timeout: Option<Duration>) -> Result<(), WorkerError> {
-        let began = Instant::now();
-        let answers_until = began + REGISTRATION_TIMEOUT;
-        let give_up = start_timeout.and_then(|timeout| began.checked_add(timeout));
-        let mut told = false;
-        loop {
-            let is_late = answers_until <= Instant::now();
-            let standings: Vec<Standing> = self
-                .sessions
-                .iter_mut()
-                .map(|(_, standing)| match &*standing.borrow_and_update() {
-                    Standing::Opening if is_late => Standing::Lost("no answer".to_owned()),
-                    standing => standing.clone(),
-                })
-                .collect();
-            let until = match Admission::of(&standings) {
-                Admission::Granted => return Ok(()),
-                Admission::Undecided => Some(answers_until),
-                Admission::Refused(index, error) => return Err(self.refused(index, error)),
-                Admission::NotYet(index, error) => {
-                    if give_up.is_some_and(|give_up| give_up <= Instant::now()) {
-                        return Err(self.refused(index, error));
-                    }
-                    if !std::mem::replace(&mut told, true) {
-                        let worker = &self.name;
-                        tracing::warn!(worker, ?start_timeout, "waiting for this to end: {error}");
-                    }
-                    give_up
-                }
-            };
-            let changes = self.sessions.iter_mut();
-            let changes = changes.map(|(_, standing)| Box::pin(standing.changed()));
-            let change = select_all(changes);
-            match until {
-                // It is looked at again, whether something changed or not.
-                Some(until) => drop(timeout_at(until, change).await),
-                None => drop(change.await),
-            }
-        }
-    }
-
-    fn refused(&self, index: usize, error: DirectoryError) -> WorkerError {
-        match self.sessions.get(index) {
-            Some((session, _)) => WorkerError::Refused {
-                nameserver: session.nameserver.endpoint().clone(),
-                error,
-            },
-            None => WorkerError::NameServers(InvalidConfig::NoNameServer),
-        }
     }
 
     /// The worker's name.
@@ -300,14 +225,7 @@ impl Worker {
     /// Leaves the directory, refuses new calls, lets those that run finish for at most `patience`,
     /// and stops.
     pub async fn shutdown(self, patience: Duration) -> Drained {
-        let open: Vec<_> = self
-            .sessions
-            .iter()
-            .filter_map(|(session, standing)| match &*standing.borrow() {
-                Standing::Open(id) => Some((session.clone(), *id)),
-                _ => None,
-            })
-            .collect();
+        let open = self.registrations.open();
         let announce = open.iter().cloned().map(|(session, id)| {
             let announcing = async move { session.drain(id).await };
             self.lease_runtime.handle().spawn(announcing)
@@ -324,8 +242,7 @@ impl Worker {
             self.lease_runtime.handle().spawn(closing)
         });
         let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(close)).await;
-        self.keepers.close();
-        self.keepers.wait().await;
+        self.registrations.ended().await;
         drained
     }
 }

@@ -18,7 +18,8 @@ pub(super) async fn serve(nameserver: &str, name: &str) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     let client = Client::connect(nameserver).await?;
-    let nameserver = client.nameservers().first().context("no name server")?;
+    let nameservers = client.nameservers();
+    let nameserver = nameservers.first().context("no name server")?;
     let directory = nameserver.directory();
     let registration = Registration {
         worker: name.to_owned(),
@@ -46,7 +47,8 @@ pub(super) async fn serve(nameserver: &str, name: &str) -> Result<()> {
 }
 
 async fn renew(client: &Client, session: SessionId) -> Result<()> {
-    let nameserver = client.nameservers().first().context("no name server")?;
+    let nameservers = client.nameservers();
+    let nameserver = nameservers.first().context("no name server")?;
     loop {
         sleep(Duration::from_secs(1)).await;
         let directory = nameserver.directory();

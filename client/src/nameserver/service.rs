@@ -9,7 +9,7 @@ use crate::{
 use futures::future::BoxFuture;
 use pyroxene_common::{
     access::{Addressee, Ticket},
-    channel::{AttemptError, Connection, Patience, Settings},
+    channel::{AttemptError, Connection, ConnectionLost, Patience, Settings},
     endpoint::Endpoint,
     interface::Interface,
     message::{EncodedRequest, RefusalReason},
@@ -105,7 +105,12 @@ impl<I: Interface> Service<I> {
             if let Some(connection) = self.open_connection() {
                 return Ok(connection);
             }
-            let connection = self.open().await?;
+            let connection = match self.open().await {
+                // As by a balancer that has just found out that nobody is behind it: the next connection
+                // may lead to another name server.
+                Err(AttemptError::NotSent(ConnectionLost::Closed)) => self.open().await?,
+                opened => opened?,
+            };
             *self.slot() = Some(connection.clone());
             Ok(connection)
         })

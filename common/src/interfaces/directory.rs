@@ -61,6 +61,9 @@ crate::interface! {
         /// How the name server is.
         #[repeatable]
         async fn status() -> Status;
+        /// Which name server this is, and where those are reached that share its store.
+        #[repeatable]
+        async fn peers() -> Peers;
     }
 }
 
@@ -304,6 +307,17 @@ pub struct Status {
     pub instances: u32,
     /// The version of the program.
     pub version: String,
+}
+
+/// A name server and its peers. Several name servers may stand behind one address: what tells them apart
+/// is the incarnation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Peers {
+    /// Its incarnation.
+    pub epoch: u64,
+    /// The addresses of all live name servers that share its store and are reached at an address of their
+    /// own, itself included; none if it shares its store with nobody.
+    pub addresses: Vec<String>,
 }
 
 /// Why the directory refused something.

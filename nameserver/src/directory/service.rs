@@ -18,8 +18,8 @@ use pyroxene_common::{
     access::{Identity, Limit, Role, denials},
     endpoint::Endpoint,
     interfaces::directory::{
-        Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Registration,
-        SessionId, State, Status, Watched, WorkerEntry, directory,
+        Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Peers,
+        Registration, SessionId, State, Status, Watched, WorkerEntry, directory,
     },
     offload::offload,
     scope,
@@ -66,6 +66,8 @@ pub struct DirectoryService {
 struct Shared {
     directory: Directory,
     watchers: Watchers,
+    /// Where the name servers over the same store are reached.
+    peers: Vec<String>,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ impl DirectoryService {
             shared: Arc::new(Mutex::new(Shared {
                 directory,
                 watchers,
+                peers: Vec::new(),
             })),
             names: None,
             limiter: Arc::default(),
@@ -123,6 +126,11 @@ impl DirectoryService {
             () = names.follow(&self) => {}
             () = shutdown => {}
         }
+    }
+
+    /// Takes over where the name servers over the same store are reached.
+    pub(crate) fn know_peers(&self, addresses: Vec<String>) {
+        self.lock().peers = addresses;
     }
 
     /// Ends leases when they are over, until `shutdown` resolves.
@@ -354,6 +362,14 @@ impl directory::Directory for DirectoryService {
 
     async fn status(self, _: Context) -> Status {
         self.lock().directory.status(Instant::now())
+    }
+
+    async fn peers(self, _: Context) -> Peers {
+        let shared = self.lock();
+        Peers {
+            epoch: shared.directory.epoch,
+            addresses: shared.peers.clone(),
+        }
     }
 }
 

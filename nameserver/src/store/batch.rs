@@ -11,7 +11,7 @@ use super::{
         Cancelled, Claim, ClaimedLane, Fence, Finish, Finished, LeaseLost, NameClaim, NameClaimed,
         NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started, Swept, TaskId,
     },
-    revocations,
+    peers, revocations,
     sql::SqlResult,
     static_names::{self, Change},
     tasks::{
@@ -175,6 +175,8 @@ operations! {
     RemoveTopic remove_topic: String => bool, topics::remove, Lane::Append, true;
     /// Users to shut out.
     Revoke revoke: Revocation => (), revocations::revoke, Lane::Other, true;
+    /// Name servers that live or do not. If it is forgotten, it is said again.
+    Peers peers: peers::Change => (), peers::change, Lane::Other, false;
     /// What another store exported.
     Import import: transfer::Record => (), transfer::import, Lane::Other, true;
 }

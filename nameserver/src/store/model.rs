@@ -175,3 +175,12 @@ pub struct Revocation {
     /// When the last of them has expired, and this can be forgotten.
     pub until: UnixMillis,
 }
+
+/// A name server over the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is reached.
+    pub address: String,
+    /// How often it has said that it lives.
+    pub beats: i64,
+}

@@ -5,7 +5,7 @@
 use super::{error::StoreError, sql::Connection};
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
-const MIGRATIONS: [(&str, &str); 7] = [
+const MIGRATIONS: [(&str, &str); 8] = [
     (
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/postgres_1.sql"),
@@ -33,6 +33,10 @@ const MIGRATIONS: [(&str, &str); 7] = [
     (
         include_str!("schema/sqlite_7.sql"),
         include_str!("schema/postgres_7.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_8.sql"),
+        include_str!("schema/postgres_8.sql"),
     ),
 ];
 

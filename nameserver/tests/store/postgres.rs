@@ -106,10 +106,10 @@ async fn a_later_schema_and_a_read_only_database_are_refused() {
         error,
         StoreError::NewerSchema {
             found: 99,
-            known: 6
+            known: 8
         }
     );
-    execute(&url, "UPDATE pyroxene_schema SET version = 6".to_owned()).await;
+    execute(&url, "UPDATE pyroxene_schema SET version = 8".to_owned()).await;
     let store = place.open().await;
     let database = url
         .rsplit_once('/')
@@ -148,8 +148,11 @@ async fn what_an_earlier_version_stored_is_counted() {
     store.submit(vec![call("calc"), large]).await.unwrap();
     store.close().await;
     let url = url(&place);
+    execute(&url, "DROP TABLE name_servers".to_owned()).await;
     execute(&url, "DROP TABLE task_usage".to_owned()).await;
     execute(&url, "ALTER TABLE tasks DROP COLUMN run_limit".to_owned()).await;
+    let drop = "ALTER TABLE tasks DROP COLUMN certificate_role";
+    execute(&url, drop.to_owned()).await;
     execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
     let store = place.open().await;
     let (own, all) = store.usage("").await.unwrap();

@@ -100,7 +100,8 @@ pub(crate) async fn connect_three(
     in_flight: usize,
 ) -> Result<Vec<Caller<Direct<EchoService>>>> {
     let client = Client::connect(&address.to_string()).await?;
-    let nameserver = client.nameservers().first().context("no name server")?;
+    let nameservers = client.nameservers();
+    let nameserver = nameservers.first().context("no name server")?;
     let directory = nameserver.directory();
     let watched = directory.watch(context::current(), OBJECT.to_owned(), None, 0);
     let News::Snapshot(instances) = watched.await??.news else {

@@ -7,9 +7,10 @@ use crate::store::{
     check,
     error::StoreError,
     model::{
-        Entries, NameChanges, NewEntry, RegisteredName, Retention, Revocation, StaticName, Topic,
+        Entries, NameChanges, NewEntry, Peer, RegisteredName, Retention, Revocation, StaticName,
+        Topic,
     },
-    revocations, schema, static_names,
+    peers, revocations, schema, static_names,
     static_names::Change,
     tasks::millis,
     topics,
@@ -165,6 +166,28 @@ impl Store {
         let now = self.now().await?;
         let mut reader = self.0.backend.reader().await?;
         Ok(revocations::list(&mut reader.sql(), now).await?)
+    }
+
+    /// Notes that the name server at an address lives. Not waited to be on disk.
+    pub async fn peer_lives(&self, address: &str) -> Result<(), StoreError> {
+        check_name("the address of a name server", address)?;
+        let change = peers::Change::Lives(address.to_owned());
+        only(self.0.writer.write(0, Request::Peers, vec![change]).await?)
+    }
+
+    /// Forgets name servers, unless they have been heard of since. Not waited to be on disk.
+    pub async fn peers_gone(&self, peers: Vec<Peer>) -> Result<(), StoreError> {
+        let changes: Vec<_> = peers.into_iter().map(peers::Change::Gone).collect();
+        if !changes.is_empty() {
+            self.0.writer.write(0, Request::Peers, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The name servers over this store, the dead of the last seconds among them.
+    pub async fn peers(&self) -> Result<Vec<Peer>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(peers::list(&mut reader.sql()).await?)
     }
 
     /// Looks at all of it. Gives what is wrong, a sentence each.

@@ -6,7 +6,7 @@
 
 use super::STAY;
 use futures::future::join_all;
-use pyroxene_client::{CallError, Client, NameServer};
+use pyroxene_client::{CallError, Client};
 use pyroxene_common::{
     interfaces::{
         chat::{ChatError, MAX_MEMBERS},
@@ -122,7 +122,7 @@ impl Presence {
     /// Tells every name server, and hears what they know.
     async fn exchange(&self) {
         let own = self.lock().own.present(Instant::now());
-        let exchanges = self.client.nameservers().iter().map(|nameserver| {
+        let exchanges = self.client.nameservers().into_iter().map(|nameserver| {
             let (space, own) = (self.space.clone(), own.clone());
             async move {
                 let presence = nameserver.presence();
@@ -206,9 +206,9 @@ impl Presence {
         };
         // One after the other, everybody in the same order: of two who want a name at once, the one
         // that is first at the first name server has it.
-        let mut nameservers: Vec<&NameServer> = self.client.nameservers().iter().collect();
+        let mut nameservers = self.client.nameservers();
         nameservers.sort_by_key(|nameserver| nameserver.endpoint().to_string());
-        for nameserver in nameservers {
+        for nameserver in &nameservers {
             let presence = nameserver.presence();
             let claiming = presence.claim(within(CALL), self.space.clone(), heard.clone(), joins);
             let refused = match claiming.await {

@@ -1,0 +1,159 @@
+//! Which name servers there are: those that were given, and those that these tell of.
+//!
+//! A pure state machine. Several name servers may stand behind one address, a balancer's for one. Each
+//! tells the addresses of all that share its store, and whoever heard them goes to each one itself. An
+//! address is found for as long as any name server that can be asked tells it.
+
+use pyroxene_common::endpoint::Endpoint;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many name servers may be found beside those that were given.
+const MAX_FOUND: usize = 16;
+
+/// Name servers under numbers, none of which is given twice.
+#[derive(Debug)]
+pub(crate) struct Roll {
+    given: Vec<Endpoint>,
+    found: BTreeMap<usize, Endpoint>,
+    /// What each tells.
+    told: BTreeMap<usize, BTreeSet<Endpoint>>,
+    next: usize,
+}
+
+impl Roll {
+    pub(crate) fn new(given: Vec<Endpoint>) -> Self {
+        Self {
+            next: given.len(),
+            given,
+            found: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of the addresses that a name server tells; of nothing, if it cannot be asked. Gives
+    /// whether that changed anything.
+    pub(crate) fn hear(&mut self, from: usize, addresses: Option<&[String]>) -> bool {
+        match addresses {
+            Some(addresses) => {
+                let addresses = addresses.iter().take(MAX_FOUND);
+                let readable = addresses.filter_map(|address| address.parse().ok());
+                let of_use = readable.filter(|address: &Endpoint| !address.is_unspecified());
+                self.told.insert(from, of_use.collect());
+            }
+            None => drop(self.told.remove(&from)),
+        }
+        let before = self.found.clone();
+        // What a name server told counts no more once it is gone itself.
+        loop {
+            let wanted = self.wanted();
+            let count = self.found.len();
+            self.found.retain(|_, address| wanted.contains(address));
+            if self.found.len() == count {
+                break self.add(wanted);
+            }
+            let (given, found) = (self.given.len(), &self.found);
+            self.told
+                .retain(|from, _| *from < given || found.contains_key(from));
+        }
+        self.found != before
+    }
+
+    fn wanted(&self) -> BTreeSet<Endpoint> {
+        let told = self.told.values().flatten();
+        let others = told.filter(|address| !self.given.contains(address));
+        others.take(MAX_FOUND).cloned().collect()
+    }
+
+    fn add(&mut self, wanted: BTreeSet<Endpoint>) {
+        let known: BTreeSet<Endpoint> = self.found.values().cloned().collect();
+        for address in wanted.difference(&known) {
+            self.found.insert(self.next, address.clone());
+            self.next += 1;
+        }
+    }
+
+    /// All of them, with their numbers; those that were given come first, in their order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Endpoint)> {
+        let found = self
+            .found
+            .iter()
+            .map(|(number, address)| (*number, address));
+        self.given.iter().enumerate().chain(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roll(given: &[&str]) -> Roll {
+        Roll::new(
+            given
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect(),
+        )
+    }
+
+    fn hear(roll: &mut Roll, from: usize, addresses: &[&str]) -> bool {
+        let addresses: Vec<String> = addresses.iter().map(|a| (*a).to_owned()).collect();
+        roll.hear(from, Some(&addresses))
+    }
+
+    fn entries(roll: &Roll) -> Vec<String> {
+        let entries = roll.entries();
+        entries
+            .map(|(number, address)| format!("{number} {address}"))
+            .collect()
+    }
+
+    #[test]
+    fn those_behind_one_address_are_found() {
+        let mut roll = roll(&["balancer:1"]);
+        assert!(hear(&mut roll, 0, &["a:1", "b:1"]));
+        assert_eq!(entries(&roll), ["0 balancer:1", "1 a:1", "2 b:1"]);
+        assert!(!hear(&mut roll, 0, &["b:1", "a:1"]), "nothing new");
+        assert!(!hear(&mut roll, 1, &["a:1", "b:1"]));
+    }
+
+    #[test]
+    fn those_that_were_given_are_not_found_again() {
+        let mut roll = roll(&["a:1", "b:1"]);
+        assert!(!hear(&mut roll, 0, &["a:1", "b:1"]));
+        assert_eq!(entries(&roll), ["0 a:1", "1 b:1"]);
+    }
+
+    #[test]
+    fn one_that_nobody_tells_any_more_is_gone_and_its_number_is_not_given_again() {
+        let mut roll = roll(&["balancer:1"]);
+        hear(&mut roll, 0, &["a:1", "b:1"]);
+        hear(&mut roll, 1, &["a:1", "b:1"]);
+        hear(&mut roll, 2, &["a:1", "b:1"]);
+        // It died, and the others see its lease end.
+        assert!(!roll.hear(2, None));
+        assert!(!hear(&mut roll, 0, &["a:1"]));
+        assert!(hear(&mut roll, 1, &["a:1"]));
+        assert_eq!(entries(&roll), ["0 balancer:1", "1 a:1"]);
+        assert!(hear(&mut roll, 1, &["a:1", "c:1"]));
+        assert_eq!(entries(&roll), ["0 balancer:1", "1 a:1", "3 c:1"]);
+    }
+
+    #[test]
+    fn what_the_departed_told_counts_no_more() {
+        let mut roll = roll(&["balancer:1"]);
+        hear(&mut roll, 0, &["a:1"]);
+        hear(&mut roll, 1, &["b:1"]);
+        assert_eq!(entries(&roll).len(), 3);
+        assert!(roll.hear(0, None));
+        assert_eq!(entries(&roll), ["0 balancer:1"]);
+    }
+
+    #[test]
+    fn nonsense_is_left_out_and_the_number_is_bounded() {
+        let mut roll = roll(&["balancer:1"]);
+        assert!(!hear(&mut roll, 0, &["nowhere", "0.0.0.0:1"]));
+        let many: Vec<String> = (0..1000).map(|number| format!("n{number}:1")).collect();
+        roll.hear(0, Some(&many));
+        assert_eq!(entries(&roll).len(), 1 + MAX_FOUND);
+    }
+}

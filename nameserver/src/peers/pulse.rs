@@ -1,0 +1,71 @@
+//! Who lives, from numbers that the living add to: a pure state machine.
+
+use crate::store::Peer;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// A number that has stood still for so long is that of a dead name server.
+const STANDSTILL: Duration = Duration::from_secs(10);
+
+/// The numbers that were seen last, and since when each has been the same.
+#[derive(Debug, Default)]
+pub(super) struct Pulses(BTreeMap<String, (i64, Instant)>);
+
+/// What a look shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) alive: Vec<String>,
+    pub(super) gone: Vec<Peer>,
+}
+
+impl Pulses {
+    /// Takes in what the store lists.
+    pub(super) fn look(&mut self, peers: Vec<Peer>, now: Instant) -> Seen {
+        let mut seen = Seen::default();
+        let mut pulses = BTreeMap::new();
+        for peer in peers {
+            let before = self.0.remove(&peer.address);
+            let since = match before {
+                Some((beats, since)) if beats == peer.beats => since,
+                _ => now,
+            };
+            pulses.insert(peer.address.clone(), (peer.beats, since));
+            if now.saturating_duration_since(since) < STANDSTILL {
+                seen.alive.push(peer.address);
+            } else {
+                seen.gone.push(peer);
+            }
+        }
+        self.0 = pulses;
+        seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(address: &str, beats: i64) -> Peer {
+        Peer {
+            address: address.to_owned(),
+            beats,
+        }
+    }
+
+    #[test]
+    fn one_whose_number_stands_still_is_gone_and_one_that_goes_on_is_back() {
+        let mut pulses = Pulses::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let both = |beats| vec![peer("a:1", beats), peer("b:1", 7)];
+        assert_eq!(pulses.look(both(1), at(0)).alive, ["a:1", "b:1"]);
+        assert_eq!(pulses.look(both(2), at(9)).alive, ["a:1", "b:1"]);
+        let seen = pulses.look(both(3), at(10));
+        assert_eq!(
+            (seen.alive, seen.gone),
+            (vec!["a:1".to_owned()], vec![peer("b:1", 7)])
+        );
+        let back = pulses.look(vec![peer("a:1", 4), peer("b:1", 8)], at(11));
+        assert_eq!(back.alive, ["a:1", "b:1"]);
+    }
+}

@@ -1,0 +1,51 @@
+//! The name servers over a store: each adds to its own number as long as it lives. No clock is involved:
+//! who looks at the numbers sees which of them stand still.
+
+use super::{
+    model::Peer,
+    sql::{Connection, SqlResult},
+    transaction::Transaction,
+};
+
+/// What changes in the list.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// The name server at this address lives.
+    Lives(String),
+    /// This one does not, unless its number has grown since.
+    Gone(Peer),
+}
+
+pub(super) async fn change(
+    transaction: &mut Transaction<'_>,
+    changes: &[Change],
+) -> SqlResult<Vec<()>> {
+    for change in changes {
+        let (sql, values) = match change {
+            Change::Lives(address) => (
+                "INSERT INTO name_servers (address, beats) VALUES ($1, 1) \
+                 ON CONFLICT (address) DO UPDATE SET beats = name_servers.beats + 1",
+                vec![address.as_str().into()],
+            ),
+            Change::Gone(Peer { address, beats }) => (
+                "DELETE FROM name_servers WHERE address = $1 AND beats = $2",
+                vec![address.as_str().into(), (*beats).into()],
+            ),
+        };
+        transaction.sql.execute(sql, &values).await?;
+    }
+    Ok(vec![(); changes.len()])
+}
+
+pub(super) async fn list(sql: &mut Connection<'_>) -> SqlResult<Vec<Peer>> {
+    let statement = "SELECT address, beats FROM name_servers ORDER BY address";
+    let rows = sql.rows(statement, &[]).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Peer {
+                address: row.text(0)?,
+                beats: row.int(1)?,
+            })
+        })
+        .collect()
+}

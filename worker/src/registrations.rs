@@ -1,0 +1,243 @@
+//! The sessions of a worker: one with each name server that its client knows of.
+//!
+//! Several addresses may lead to one name server, and one address to several (a balancer's). What counts
+//! is the incarnation that answers: whoever reaches it first claims it ([`Claims`]), and the others wait
+//! until that session is lost.
+
+use crate::{
+    admission::Admission,
+    exclusive::Holdings,
+    guard::Guard,
+    load::Gauge,
+    session::{Session, Standing},
+    worker::WorkerError,
+};
+use pyroxene_client::Client;
+use pyroxene_common::{
+    endpoint::Endpoint,
+    interfaces::directory::{Registration, SessionId},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long the first answers of the name servers are waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which session has which incarnation of a name server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claims(Arc<Mutex<HashMap<u64, usize>>>);
+
+impl Claims {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        // Plain data: whole even if a holder panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a session may be opened with this incarnation by that of this number.
+    pub(crate) fn claim(&self, epoch: u64, number: usize) -> bool {
+        let mut claims = self.lock();
+        claims.retain(|known, by| *by != number || *known == epoch);
+        *claims.entry(epoch).or_insert(number) == number
+    }
+
+    /// The session of this number is lost.
+    pub(crate) fn release(&self, number: usize) {
+        self.lock().retain(|_, by| *by != number);
+    }
+}
+
+/// What the sessions have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) client: Client,
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) gauge: Gauge,
+    pub(crate) holdings: Holdings,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) claims: Claims,
+    /// Told whenever a session stands otherwise than before.
+    pub(crate) changes: watch::Sender<()>,
+}
+
+/// The sessions of one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Registrations {
+    common: Common,
+    sessions: Arc<Mutex<BTreeMap<usize, Kept>>>,
+    keepers: TaskTracker,
+    runtime: Handle,
+    stop: CancellationToken,
+}
+
+/// A session that is kept open.
+#[derive(Debug)]
+struct Kept {
+    session: Session,
+    standing: watch::Receiver<Standing>,
+    stop: CancellationToken,
+}
+
+impl Registrations {
+    /// Sessions with the name servers that the client knows of, and with those that it finds later, until
+    /// `stop`. They live on `runtime`.
+    pub(crate) fn start(common: Common, runtime: Handle, stop: CancellationToken) -> Self {
+        let registrations = Self {
+            common,
+            sessions: Arc::default(),
+            keepers: TaskTracker::new(),
+            runtime,
+            stop,
+        };
+        registrations.look();
+        let following = registrations.clone();
+        let keepers = registrations.keepers.clone();
+        keepers.spawn_on(following.follow(), &registrations.runtime);
+        registrations
+    }
+
+    async fn follow(self) {
+        let mut found = self.common.client.find_nameservers();
+        while let Some(Ok(())) = self.stop.run_until_cancelled(found.changed()).await {
+            self.look();
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, Kept>> {
+        // Plain data: whole even if a holder panicked.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins sessions with name servers that are new, and ends those with name servers that are gone.
+    pub(crate) fn look(&self) {
+        let known = self.common.client.numbered_nameservers();
+        let mut sessions = self.sessions();
+        sessions.retain(|number, kept| {
+            let is_known = known.iter().any(|(known, _)| known == number);
+            if !is_known {
+                kept.stop.cancel();
+                self.common.claims.release(*number);
+            }
+            is_known
+        });
+        for (number, nameserver) in known {
+            sessions.entry(number).or_insert_with(|| {
+                let session = Session {
+                    index: number,
+                    nameserver,
+                    common: self.common.clone(),
+                };
+                let (sender, standing) = watch::channel(Standing::Opening);
+                let stop = self.stop.child_token();
+                let keeping = session.clone().keep(sender, stop.clone());
+                self.keepers.spawn_on(keeping, &self.runtime);
+                Kept {
+                    session,
+                    standing,
+                    stop,
+                }
+            });
+        }
+    }
+
+    /// How all of them stand; those that have not answered are not waited for if it is late.
+    fn standings(&self, is_late: bool) -> Vec<(Endpoint, Standing)> {
+        self.look();
+        let sessions = self.sessions();
+        let standings = sessions.values().map(|kept| {
+            let endpoint = kept.session.nameserver.endpoint().clone();
+            match &*kept.standing.borrow() {
+                Standing::Opening if is_late => (endpoint, Standing::Lost("no answer".to_owned())),
+                standing => (endpoint, standing.clone()),
+            }
+        });
+        standings.collect()
+    }
+
+    /// Waits until the worker is admitted (see [`Admission`]): for an answer of every name server for
+    /// [`ANSWER_TIMEOUT`], and for a refusal to end for `start_timeout`, or without end.
+    pub(crate) async fn admitted(
+        &self,
+        start_timeout: Option<Duration>,
+    ) -> Result<(), WorkerError> {
+        let began = Instant::now();
+        let answers_until = began + ANSWER_TIMEOUT;
+        let give_up = start_timeout.and_then(|timeout| began.checked_add(timeout));
+        let mut changes = self.common.changes.subscribe();
+        let mut told = false;
+        loop {
+            let standings = self.standings(answers_until <= Instant::now());
+            let until = match Admission::of(&standings) {
+                Admission::Granted => return Ok(()),
+                Admission::Undecided => Some(answers_until),
+                Admission::Refused(nameserver, error) => {
+                    return Err(WorkerError::Refused { nameserver, error });
+                }
+                Admission::NotYet(nameserver, error) => {
+                    if give_up.is_some_and(|give_up| give_up <= Instant::now()) {
+                        return Err(WorkerError::Refused { nameserver, error });
+                    }
+                    if !std::mem::replace(&mut told, true) {
+                        let worker = &self.common.registration.worker;
+                        tracing::warn!(worker, ?start_timeout, "waiting for this to end: {error}");
+                    }
+                    give_up
+                }
+            };
+            match until {
+                // It is looked at again, whether something changed or not.
+                Some(until) => drop(timeout_at(until, changes.changed()).await),
+                None => drop(changes.changed().await),
+            }
+        }
+    }
+
+    /// The sessions that are open now.
+    pub(crate) fn open(&self) -> Vec<(Session, SessionId)> {
+        let sessions = self.sessions();
+        let open = sessions
+            .values()
+            .filter_map(|kept| match *kept.standing.borrow() {
+                Standing::Open(id) => Some((kept.session.clone(), id)),
+                _ => None,
+            });
+        open.collect()
+    }
+
+    /// Waits until all sessions have ended, after `stop`.
+    pub(crate) async fn ended(&self) {
+        self.keepers.close();
+        self.keepers.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_session_has_an_incarnation_and_the_next_gets_it_when_that_is_lost() {
+        let claims = Claims::default();
+        assert!(claims.claim(7, 0) && claims.claim(7, 0));
+        assert!(!claims.claim(7, 1));
+        assert!(claims.claim(8, 1));
+        claims.release(0);
+        assert!(claims.claim(7, 2));
+    }
+
+    #[test]
+    fn an_address_that_leads_to_another_incarnation_gives_up_the_first() {
+        let claims = Claims::default();
+        assert!(claims.claim(7, 0));
+        assert!(claims.claim(8, 0));
+        assert!(claims.claim(7, 1));
+    }
+}
