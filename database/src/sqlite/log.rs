@@ -6,7 +6,7 @@
 //! error an `fsync` that succeeds proves nothing, until every page has been written once more.
 
 use crate::{Fault, FaultKind};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use std::{
     fs::{self, File},
     io,
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::task::spawn_blocking;
+use tokio::{runtime::Handle, task::spawn_blocking};
 
 /// So many frames of 4 KiB gather in the log before they are copied to the file.
 const CHECKPOINT_FRAMES: i64 = 4000;
@@ -26,6 +26,7 @@ const COUNT_AFTER_BYTES: u64 = 4 << 20;
 /// The log of a file, in the hands of the one connection that writes.
 #[derive(Debug)]
 pub struct WriteAheadLog {
+    database: PathBuf,
     path: PathBuf,
     busy_timeout: Duration,
     /// An input or output error has left open what of the log is on the disk.
@@ -49,11 +50,11 @@ impl WriteAheadLog {
         busy_timeout: Duration,
     ) -> Result<Self, Fault> {
         // SQLite, too, puts the log beside the file that a link leads to.
-        let mut path = fs::canonicalize(database)
-            .map_err(|error| Fault::from(&error))?
-            .into_os_string();
+        let database = fs::canonicalize(database).map_err(|error| Fault::from(&error))?;
+        let mut path = database.clone().into_os_string();
         path.push("-wal");
         let mut log = Self {
+            database,
             path: path.into(),
             busy_timeout,
             in_doubt: false,
@@ -88,16 +89,7 @@ impl WriteAheadLog {
         if !self.in_doubt {
             return Ok(());
         }
-        sqlx::raw_sql("BEGIN IMMEDIATE")
-            .execute(&mut *connection)
-            .await?;
-        let path = self.path.clone();
-        let rewritten = spawn_blocking(move || rewrite(&path)).await;
-        sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-        rewritten
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| Fault::from(&error).at("writing the log once more"))?;
+        self.rewrite().await?;
         match self.copy_all(connection).await {
             // The log is on the disk: that the file cannot grow, or that somebody still reads the log, is
             // in the way of the copy alone.
@@ -106,6 +98,29 @@ impl WriteAheadLog {
         }
         self.in_doubt = false;
         Ok(())
+    }
+
+    /// Writes all of the log once more. It is done by a thread with a connection of its own: if nobody waits
+    /// for it any more, others are still kept from writing until it has finished.
+    async fn rewrite(&self) -> Result<(), Fault> {
+        let options = super::connect_options(&self.database)
+            .map_err(|error| Fault::from(&error))?
+            .busy_timeout(self.busy_timeout)
+            .disable_statement_logging();
+        let (path, runtime) = (self.path.clone(), Handle::current());
+        let rewritten = spawn_blocking(move || {
+            runtime.block_on(async {
+                let mut lock = SqliteConnection::connect_with(&options).await?;
+                sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut lock).await?;
+                let rewritten = rewrite(&path)
+                    .map_err(|error| Fault::from(&error).at("writing the log once more"));
+                sqlx::raw_sql("ROLLBACK").execute(&mut lock).await?;
+                lock.close().await?;
+                rewritten
+            })
+        });
+        let died = |error| Fault::new(FaultKind::Io, format!("writing the log once more: {error}"));
+        rewritten.await.map_err(died).flatten()
     }
 
     /// Copies all of the log to the file and cuts it to nothing. Whether it could: not while others read
@@ -124,7 +139,9 @@ impl WriteAheadLog {
     pub async fn keep_short(&mut self, connection: &mut SqliteConnection) {
         self.commits = self.commits.saturating_add(1);
         let length = self.file_length();
-        let grown = length.saturating_sub(self.length) >= COUNT_AFTER_BYTES;
+        // It is cut now and then.
+        self.length = self.length.min(length);
+        let grown = length - self.length >= COUNT_AFTER_BYTES;
         if !grown && self.commits < COUNT_AFTER_COMMITS {
             return;
         }

@@ -100,16 +100,19 @@ async fn a_later_schema_and_a_read_only_database_are_refused() {
     let place = Place::postgres().await;
     place.open().await.close().await;
     let url = url(&place);
-    execute(&url, "UPDATE pyroxene_schema SET version = 99".to_owned()).await;
+    execute(
+        &url,
+        "UPDATE pyroxene_schema SET version = version + 99".to_owned(),
+    )
+    .await;
     let error = Store::open(&place.url, place.options()).await.unwrap_err();
-    assert_eq!(
-        error,
-        StoreError::NewerSchema {
-            found: 99,
-            known: 8
-        }
-    );
-    execute(&url, "UPDATE pyroxene_schema SET version = 8".to_owned()).await;
+    let is_newer = matches!(error, StoreError::NewerSchema { found: 99.., .. });
+    assert!(is_newer, "{error:?}");
+    execute(
+        &url,
+        "UPDATE pyroxene_schema SET version = version - 99".to_owned(),
+    )
+    .await;
     let store = place.open().await;
     let database = url
         .rsplit_once('/')
