@@ -106,6 +106,8 @@ pub(crate) async fn unless_stopped<T>(
     starting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
+        // What is wrong from the first is said, whoever has gone meanwhile.
+        biased;
         outcome = starting => outcome,
         () = told_to_stop(signals, parent) => Err(Failure::quiet(Exit::Done)),
     }

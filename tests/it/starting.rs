@@ -63,7 +63,11 @@ async fn a_wait_ends_with_its_time_or_when_the_daemon_is_told_to_stop() {
     let store = ["nameserver", "--listen", "127.0.0.1:0", "--store", away];
     let timeout = ["--start-timeout", "300ms"];
     let ran = Ran::in_dir(dir.path(), &[&store[..], &timeout].concat()).await;
-    assert!(ran.error(1).contains("unavailable"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains("error: cannot use the store: the store is unavailable")
+    );
     let mut waiting = nameserver(dir.path(), away, "forever");
     says(&waiting, "waiting for the store").await;
     assert!(waiting.terminate().await.success());

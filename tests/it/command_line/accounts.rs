@@ -73,7 +73,7 @@ async fn a_database_is_all_that_it_takes_to_host_accounts() {
 async fn a_worker_without_a_database_for_its_accounts_says_why_it_does_not_start() {
     let dir = TempDir::new().unwrap();
     let worker = async |flags: &[&str]| {
-        let words = [&["worker", "--exit-with-parent"], flags].concat();
+        let words = [&["worker", "--start-timeout", "0s"], flags].concat();
         Ran::in_dir(dir.path(), &words).await
     };
     let refused = worker(&["--objects", "accounts"]).await;
