@@ -27,7 +27,8 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Another user; for admins
-    user: Option<String>,
+    #[arg(value_name = "USER")]
+    whose: Option<String>,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let answers = ask(&client, |nameserver, context| {
-        let user = arguments.user.clone();
+        let user = arguments.whose.clone();
         async move { nameserver.access().limits(context, user).await }
     });
     let mut reports = Vec::new();
