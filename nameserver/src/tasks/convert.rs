@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(task.deadline, Some(Duration::from_millis(5)));
         let mut long = submission();
         (long.delay_ms, long.deadline_ms) = (u64::MAX, None);
-        let task = new_task(long, "ana").unwrap();
+        let task = new_task(long, "ana", None).unwrap();
         assert_eq!(task.delay, Duration::from_millis(LONGEST));
     }
 
