@@ -211,10 +211,15 @@ impl TasksService {
         self.0.limiter.hold(caller, Limit::Polls).map_err(limited)
     }
 
-    /// How a task is that has ended.
-    async fn settled(&self, id: store::TaskId) -> Result<Option<Status>, TasksError> {
-        let settled = ask(self.0.store.settled(&[id])).await?;
-        Ok(settled.into_iter().next().map(convert::settled))
+    /// How a task is, and its result if it has ended: whoever waits for that asks nothing else.
+    async fn status(&self, task: store::Task) -> Result<Status, TasksError> {
+        if !task.state.is_final() {
+            return Ok(convert::status(task));
+        }
+        let settled = ask(self.0.store.settled(&[task.id])).await?;
+        let settled = settled.into_iter().next().map(convert::settled);
+        // It may be forgotten by now.
+        settled.ok_or_else(|| unknown(&TaskId(task.id.to_string())))
     }
 
     /// Waits until the task is no longer as in `seen`, or the time is up.
@@ -304,13 +309,13 @@ impl tasks::Tasks for TasksService {
         let id = self.find(&id).await?;
         let task = self.brief(id).await?;
         check_look(caller.identity.as_deref(), id, &task.submitter)?;
-        if task.state.is_final()
-            && let Some(status) = self.settled(id).await?
-        {
+        let is_final = task.state.is_final();
+        let status = self.status(task).await?;
+        if is_final {
             return Ok(status);
         }
         let _held = self.hold_poll(caller.identity.as_deref())?;
-        self.news(id, convert::status(task), seen, until).await
+        self.news(id, status, seen, until).await
     }
 
     async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
@@ -394,10 +399,8 @@ impl tasks::Tasks for TasksService {
             None => {
                 let task = self.brief(id).await?;
                 check_look(caller, id, &task.submitter)?;
-                if task.state.is_final()
-                    && let Some(status) = self.settled(id).await?
-                {
-                    return Ok(status);
+                if task.state.is_final() {
+                    return self.status(task).await;
                 }
             }
         }
@@ -405,7 +408,14 @@ impl tasks::Tasks for TasksService {
         let left = until.saturating_duration_since(Instant::now());
         match self.0.store.wait(id, left).await {
             Some(settlement) => Ok(convert::settled(settlement)),
-            None => Ok(convert::status(self.brief(id).await?)),
+            // It may have ended elsewhere without this name server having heard of it.
+            None => {
+                let task = self.brief(id).await?;
+                self.status(task).await
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

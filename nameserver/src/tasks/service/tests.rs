@@ -1,0 +1,51 @@
+//! What those are told who wait for a task that another name server ends.
+
+use super::*;
+use crate::{
+    limits::Limiter,
+    store::{Ending, Finish, NewTask, Running, Store, StoreOptions, StoreUrl},
+    tasks::Shared,
+};
+use pyroxene_common::{access::LimitOverrides, interfaces::tasks::tasks::Tasks as _};
+use std::sync::Arc;
+
+#[tokio::test]
+async fn whoever_waits_is_told_the_result_even_if_the_time_is_up_as_the_task_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = StoreUrl::Sqlite(dir.path().join("state.db"));
+    let options = StoreOptions {
+        create: true,
+        ..StoreOptions::default()
+    };
+    let here = Store::open(&url, options.clone()).await.unwrap();
+    let elsewhere = Store::open(&url, options).await.unwrap();
+    let unlimited = LimitOverrides::default();
+    let limiter = Limiter::new(unlimited.clone(), &unlimited);
+    let service = Shared::new(here.clone(), Arc::new(limiter), None).service();
+    let owner = elsewhere.lease(Duration::from_secs(60)).await.unwrap();
+    for _ in 0..20 {
+        let task = NewTask::new("echo", "echo", b"{}".to_vec());
+        let task = vec![(task, Some(owner))];
+        let (submitted, claimed) = here.submit_and_claim(task).await.unwrap().remove(0);
+        let (id, claimed) = (submitted.id, claimed.expect("the lease holds"));
+        let running = Running {
+            id,
+            attempt: claimed.attempt,
+            owner,
+        };
+        let finish = Finish {
+            running,
+            worker: None,
+            ending: Ending::Succeeded {
+                result: b"7".to_vec(),
+            },
+        };
+        elsewhere.finish(vec![finish]).await.unwrap();
+        // This name server has not heard of it yet, and is asked how it is right now.
+        let context = tarpc::context::current();
+        let status = service.clone().ended(context, convert::task_id(id), 0);
+        let status = status.await.unwrap();
+        assert_eq!(status.state, TaskState::Succeeded);
+        assert_eq!(status.result.as_deref(), Some("7"), "{status:?}");
+    }
+}
