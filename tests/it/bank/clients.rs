@@ -23,7 +23,7 @@ pub(crate) const USERS: usize = 8;
 /// What each of them holds at the beginning.
 pub(crate) const OPENING: u32 = 100;
 
-pub(crate) const CLIENTS: u64 = 16;
+const CLIENTS: u64 = 16;
 
 /// How many attempts a client makes at a transfer until it gives up, and the pause in between.
 const MAX_ATTEMPTS: usize = 1000;

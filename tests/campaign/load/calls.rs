@@ -1,0 +1,94 @@
+//! Calls: those that may be repeated succeed in time, and those that may not never run twice.
+
+use super::Context;
+use crate::{
+    harness::{
+        ledger::{self, Ledger},
+        within,
+    },
+    stage::Stage,
+};
+use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+use tokio::task::JoinSet;
+
+/// How long a call may take. A frozen worker is found out within a lease, three seconds.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The first number of the entries that are made by calls; tasks have others.
+pub(super) const FIRST: u64 = 1_000_000_000;
+
+pub(super) struct Calls {
+    callers: JoinSet<HashSet<u64>>,
+}
+
+impl Calls {
+    pub(super) async fn start(context: &Context, stage: &Stage) -> Self {
+        let mut callers = JoinSet::new();
+        for _ in 0..2 {
+            let echo = stage.client().await.proxy::<Echo>("echo").await.unwrap();
+            let context = context.clone();
+            callers.spawn(async move {
+                while context.goes_on() {
+                    let begun = Instant::now();
+                    let request = EchoRequest::Sleep { ms: 1 };
+                    match echo.call_traced(within(DEADLINE), &request).await {
+                        Ok(_) => context.verdict.count("calls answered"),
+                        Err(error) => context.verdict.violation(format!(
+                            "a call that may be repeated failed after {:?}, with a worker there: {error}",
+                            begun.elapsed()
+                        )),
+                    }
+                    context.pause(20).await;
+                }
+                HashSet::new()
+            });
+        }
+        let client = stage.client().await;
+        let ledger = client.object::<Ledger>(ledger::OBJECT).await.unwrap();
+        let context = context.clone();
+        callers.spawn(async move {
+            let mut answered = HashSet::new();
+            for entry in FIRST.. {
+                if !context.goes_on() {
+                    break;
+                }
+                // Whatever may have become of it, it is not tried again.
+                if let Ok(answer) = ledger.enter(within(DEADLINE), entry, 1).await {
+                    assert_eq!(answer, entry);
+                    answered.insert(entry);
+                    context.verdict.count("entries made at most once");
+                }
+                context.pause(50).await;
+            }
+            answered
+        });
+        Self { callers }
+    }
+
+    pub(super) async fn finish(mut self, context: &Context, stage: &Stage) {
+        let mut answered = HashSet::new();
+        while let Some(ended) = self.callers.join_next().await {
+            answered.extend(ended.unwrap());
+        }
+        let mut ran: HashMap<u64, u32> = HashMap::new();
+        for entry in ledger::entries(stage.dir.path()) {
+            *ran.entry(entry).or_default() += 1;
+        }
+        for (entry, times) in &ran {
+            if *entry >= FIRST && *times > 1 {
+                let what = format!("call {entry}, which must not be repeated, ran {times} times");
+                context.verdict.violation(what);
+            }
+        }
+        for entry in answered {
+            if !ran.contains_key(&entry) {
+                let what = format!("call {entry} was answered, but did not run");
+                context.verdict.violation(what);
+            }
+        }
+    }
+}

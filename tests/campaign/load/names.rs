@@ -1,0 +1,29 @@
+//! An exclusive name: whoever is seen to have it, nobody who had it before is seen to have it later.
+
+use crate::{exclusive::Observer, plan::Role, stage::Stage, verdict::Verdict};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(super) struct Names {
+    observer: Observer,
+}
+
+impl Names {
+    pub(super) fn start(stage: &Stage) -> Self {
+        let mut observer = Observer::new();
+        for nameserver in stage.all(Role::NameServer) {
+            observer.ask_nameserver(&nameserver.proxy.address());
+        }
+        for leader in stage.all(Role::Leader) {
+            observer.ask_worker(&leader.name, &leader.proxy.address());
+        }
+        Self { observer }
+    }
+
+    pub(super) fn finish(self, verdict: &Verdict) {
+        let finished = catch_unwind(AssertUnwindSafe(|| self.observer.finish()));
+        match finished {
+            Ok((_, holders)) => (0..holders).for_each(|_| verdict.count("holders of the name")),
+            Err(_) => verdict.violation("a former holder had the exclusive name".to_owned()),
+        }
+    }
+}

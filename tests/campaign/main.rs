@@ -1,0 +1,79 @@
+//! The fault campaign: a broker of real processes under steady load, on which faults are injected at
+//! random from a seed, while every promise is checked. See `README.md` beside this file.
+//!
+//! - [`plan`]: which faults, by the seed alone.
+//! - [`daemon`] and [`stage`]: the processes, what supervises them, the machine and the network.
+//! - [`conductor`]: injects faults, heals them, and keeps what calls need to succeed.
+//! - [`load`]: what clients do all the time, what they were told, and what must be true of it.
+//!
+//! What starts processes, breaks networks and machines, and keeps books is that of `tests/it`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a campaign that cannot go on must fail"
+)]
+
+mod arguments;
+mod conductor;
+mod daemon;
+#[allow(dead_code, unused_imports, reason = "each program uses a part of it")]
+#[path = "../it"]
+mod it {
+    pub(crate) mod bank;
+    pub(crate) mod exclusive;
+    pub(crate) mod fault_proxy;
+    pub(crate) mod harness;
+}
+mod load;
+mod plan;
+mod stage;
+mod verdict;
+
+use arguments::Arguments;
+use conductor::Conductor;
+use it::{bank, exclusive, fault_proxy, harness};
+use load::Load;
+use stage::Stage;
+use std::process::ExitCode;
+use verdict::Verdict;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if harness::ledger::is_host() {
+        runtime.block_on(harness::ledger::host());
+        return ExitCode::SUCCESS;
+    }
+    let Some(arguments) = Arguments::read() else {
+        return ExitCode::SUCCESS;
+    };
+    runtime.block_on(run(&arguments))
+}
+
+/// Runs one campaign, and says how it went.
+async fn run(arguments: &Arguments) -> ExitCode {
+    println!("campaign {arguments}");
+    let verdict = Verdict::default();
+    let stage = Stage::set(arguments.store, &verdict).await;
+    let load = Load::start(&stage, &verdict).await;
+    let injected = Conductor::new(&stage, &verdict).inject(arguments).await;
+    load.finish(&stage).await;
+    let dir = stage.strike().await;
+    let violations = verdict.violations();
+    for violation in &violations {
+        println!("VIOLATION: {violation}");
+    }
+    println!(
+        "{injected} faults injected, {} violations; {}",
+        violations.len(),
+        verdict.counts()
+    );
+    if violations.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("what the daemons wrote is in {}", dir.keep().display());
+    println!("to try it again: cargo test --test campaign -- {arguments}");
+    ExitCode::FAILURE
+}

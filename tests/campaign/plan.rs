@@ -1,0 +1,148 @@
+//! Which faults there are, and when: by the seed alone.
+
+use crate::arguments::Store;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{fmt, time::Duration};
+
+/// What a process is to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    NameServer,
+    Worker,
+    Leader,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A process is killed, and started again at the end.
+    Kill(Role),
+    /// All name servers are killed at once, and started again at the end.
+    KillNameServers,
+    /// A process stands still.
+    Freeze(Role),
+    /// A process is asked to end, and started again at the end.
+    Terminate(Role),
+    /// A process is reached by nobody, and nobody is told.
+    Silence(Role),
+    /// The connections to a process are reset.
+    Reset(Role),
+    /// The clock of the machine with the store is set, for good.
+    Clock,
+    /// Syncs take long.
+    SlowDisk,
+    /// Syncs fail.
+    FailingDisk,
+    /// Nothing can be written.
+    FullDisk,
+    /// The database server is killed, and started again at the end.
+    KillDatabase,
+    /// The database server stands still.
+    FreezeDatabase,
+    /// Its connections are ended.
+    EndConnections,
+}
+
+/// One fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    /// Which of those that it can happen to.
+    pub(crate) target: usize,
+    /// How long it lasts.
+    pub(crate) lasts: Duration,
+    /// How long it is until the next one, which may be sooner than its end.
+    pub(crate) pause: Duration,
+    /// By how much the clock is set, in milliseconds.
+    pub(crate) step_ms: i64,
+}
+
+const PROCESS: [Kind; 16] = {
+    use Kind::{Freeze, Kill, KillNameServers, Reset, Silence, Terminate};
+    use Role::{Leader, NameServer, Worker};
+    [
+        Kill(NameServer),
+        Kill(Worker),
+        Kill(Leader),
+        KillNameServers,
+        Freeze(NameServer),
+        Freeze(Worker),
+        Freeze(Leader),
+        Terminate(NameServer),
+        Terminate(Worker),
+        Terminate(Leader),
+        Silence(NameServer),
+        Silence(Worker),
+        Silence(Leader),
+        Reset(NameServer),
+        Reset(Worker),
+        Reset(Leader),
+    ]
+};
+
+/// As long as a clock is set by, in milliseconds.
+const STEPS: [i64; 8] = [
+    2_000, 30_000, 600_000, 3_600_000, -2_000, -30_000, -600_000, -3_600_000,
+];
+
+/// The faults of a seed, without end.
+pub(crate) fn faults(seed: u64, store: Store) -> impl Iterator<Item = Fault> {
+    let mut random = StdRng::seed_from_u64(seed);
+    std::iter::repeat_with(move || {
+        let millis =
+            |random: &mut StdRng, from, to| Duration::from_millis(random.random_range(from..to));
+        Fault {
+            kind: kind(&mut random, store),
+            target: random.random_range(0..1000),
+            // Many are short; some are longer than any lease.
+            lasts: match random.random_range(0..3) {
+                0 => millis(&mut random, 100, 5_000),
+                _ => millis(&mut random, 100, 1_500),
+            },
+            pause: millis(&mut random, 100, 2_000),
+            step_ms: STEPS[random.random_range(0..STEPS.len())],
+        }
+    })
+}
+
+fn kind(random: &mut StdRng, store: Store) -> Kind {
+    let of_store: &[Kind] = match store {
+        Store::Sqlite => &[
+            Kind::Clock,
+            Kind::SlowDisk,
+            Kind::FailingDisk,
+            Kind::FullDisk,
+        ],
+        Store::Postgres => &[
+            Kind::Clock,
+            Kind::SlowDisk,
+            Kind::KillDatabase,
+            Kind::FreezeDatabase,
+            Kind::EndConnections,
+        ],
+    };
+    match random.random_range(0..3) {
+        0 => of_store[random.random_range(0..of_store.len())],
+        _ => PROCESS[random.random_range(0..PROCESS.len())],
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(_) => f.write_str("kill"),
+            Self::KillNameServers => f.write_str("kill all name servers"),
+            Self::Freeze(_) => f.write_str("freeze"),
+            Self::Terminate(_) => f.write_str("terminate"),
+            Self::Silence(_) => f.write_str("silence"),
+            Self::Reset(_) => f.write_str("reset connections of"),
+            Self::Clock => f.write_str("set the clock of the machine with the store"),
+            Self::SlowDisk => f.write_str("slow disk"),
+            Self::FailingDisk => f.write_str("failing disk"),
+            Self::FullDisk => f.write_str("full disk"),
+            Self::KillDatabase => f.write_str("kill the database server"),
+            Self::FreezeDatabase => f.write_str("freeze the database server"),
+            Self::EndConnections => f.write_str("end the connections of the database server"),
+        }
+    }
+}

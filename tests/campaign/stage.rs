@@ -1,0 +1,195 @@
+//! What the campaign is about: name servers, workers and those that want one exclusive name, each
+//! behind a network that can be broken, on a machine whose clock and disk can be bad.
+
+use crate::{
+    arguments::Store,
+    daemon::{Daemon, Launch},
+    fault_proxy::FaultProxy,
+    harness::{PYROXENE, Shim, ledger, postgres::Postgres, process::command},
+    plan::Role,
+    verdict::Verdict,
+};
+use pyroxene_client::{Client, ClientConfig};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) const NAMESERVERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
+pub(crate) const LEADERS: usize = 2;
+
+/// Everything there is.
+pub(crate) struct Stage {
+    /// Name servers, workers, leaders.
+    pub(crate) daemons: Vec<Daemon>,
+    /// The machine with the name servers and workers, whose disk has the files of SQLite.
+    pub(crate) machine: Shim,
+    /// The machine with the database server, and that.
+    pub(crate) database: Option<(Shim, Arc<Mutex<Postgres>>)>,
+    /// Where the name servers' data is, and that of accounts.
+    pub(crate) store: String,
+    pub(crate) accounts: String,
+    /// What clients know the name servers by.
+    pub(crate) addresses: String,
+    pub(crate) dir: TempDir,
+    _leading: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Stage {
+    pub(crate) async fn set(store: Store, verdict: &Verdict) -> Self {
+        let dir = TempDir::new().unwrap();
+        let machine = Shim::new();
+        let (database, store, accounts) = match store {
+            Store::Sqlite => {
+                let url = |name| format!("sqlite:{}", dir.path().join(name).display());
+                (None, url("state.db"), url("accounts.db"))
+            }
+            Store::Postgres => {
+                let shim = Shim::new();
+                let server = Postgres::start_in(&shim.environment(), &["fsync=on"]).await;
+                let store = server.database("state").await;
+                let accounts = server.database("bank").await;
+                let database = (shim, Arc::new(Mutex::new(server)));
+                (Some(database), store, accounts)
+            }
+        };
+        let mut proxies = Vec::new();
+        for _ in 0..NAMESERVERS + WORKERS + LEADERS {
+            proxies.push(FaultProxy::start().await);
+        }
+        let addresses: Vec<String> = proxies[..NAMESERVERS]
+            .iter()
+            .map(FaultProxy::address)
+            .collect();
+        let addresses = addresses.join(",");
+        let at = |name: &str, proxy: &FaultProxy| Place {
+            name: name.to_owned(),
+            machine: machine.clone(),
+            dir: dir.path().to_owned(),
+            nameservers: addresses.clone(),
+            advertise: proxy.address(),
+        };
+        let (mut daemons, mut leading) = (Vec::new(), Vec::new());
+        let mut proxies = proxies.into_iter();
+        let names = (1..=NAMESERVERS).map(|number| (Role::NameServer, format!("n{number}")));
+        let names = names.chain((1..=WORKERS).map(|number| (Role::Worker, format!("w{number}"))));
+        let names = names.chain((1..=LEADERS).map(|number| (Role::Leader, format!("l{number}"))));
+        for (role, name) in names {
+            let proxy = proxies.next().unwrap();
+            let place = at(&name, &proxy);
+            let launch = match role {
+                Role::NameServer => place.nameserver(store.clone()),
+                Role::Worker => place.worker(accounts.clone()),
+                Role::Leader => place.leader(),
+            };
+            daemons.push(Daemon::start(
+                &name,
+                role,
+                proxy,
+                dir.path(),
+                verdict,
+                launch,
+            ));
+            let started = daemons.last().unwrap();
+            leading.push(lead(started));
+            assert!(started.is_ready().await, "{name} does not start");
+        }
+        Self {
+            daemons,
+            machine,
+            database,
+            store,
+            accounts,
+            addresses,
+            dir,
+            _leading: leading,
+        }
+    }
+
+    /// A client of all name servers.
+    pub(crate) async fn client(&self) -> Client {
+        let config = ClientConfig::new(&self.addresses).unwrap();
+        Client::connect_with(config).await.unwrap()
+    }
+
+    pub(crate) fn all(&self, role: Role) -> impl Iterator<Item = &Daemon> {
+        self.daemons
+            .iter()
+            .filter(move |daemon| daemon.role == role)
+    }
+
+    /// Ends everything, and gives what it leaves behind.
+    pub(crate) async fn strike(self) -> TempDir {
+        for daemon in &self.daemons {
+            daemon.take_down(rustix::process::Signal::KILL).await;
+        }
+        self.dir
+    }
+}
+
+/// Leads the proxy of a daemon to each of its processes.
+fn lead(daemon: &Daemon) -> AbortOnDropHandle<()> {
+    let proxy = daemon.proxy.signpost();
+    let mut addresses = daemon.addresses();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            if let Some(address) = addresses.borrow_and_update().clone() {
+                proxy.lead_to(&address);
+            }
+            if addresses.changed().await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+/// What a daemon is started with.
+struct Place {
+    name: String,
+    machine: Shim,
+    dir: std::path::PathBuf,
+    nameservers: String,
+    advertise: String,
+}
+
+impl Place {
+    fn nameserver(self, store: String) -> Launch {
+        Box::new(move || {
+            let mut command = command(Path::new(PYROXENE), &self.dir);
+            command
+                .envs(self.machine.environment())
+                .args(["nameserver", "--exit-with-parent"])
+                .args(["--listen", "127.0.0.1:0", "--store", &store])
+                .args(["--advertise", &self.advertise]);
+            command
+        })
+    }
+
+    fn worker(self, accounts: String) -> Launch {
+        Box::new(move || {
+            let mut command = command(Path::new(PYROXENE), &self.dir);
+            command
+                .envs(self.machine.environment())
+                .args(["worker", "--exit-with-parent", "--name", &self.name])
+                .args([
+                    "--objects",
+                    "echo,chat,accounts",
+                    "--accounts-db",
+                    &accounts,
+                ])
+                .args(["--nameserver", &self.nameservers])
+                .args(["--advertise", &self.advertise]);
+            command
+        })
+    }
+
+    fn leader(self) -> Launch {
+        Box::new(move || {
+            let advertise = Some(&*self.advertise);
+            let mut command = ledger::command(&self.name, &self.nameservers, advertise, &self.dir);
+            ledger::want_lead(&mut command);
+            command
+        })
+    }
+}

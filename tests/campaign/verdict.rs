@@ -1,0 +1,72 @@
+//! What has gone wrong, and how much has gone well.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+/// Clones are the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Verdict(Arc<Mutex<State>>);
+
+struct State {
+    begun: Instant,
+    violations: Vec<String>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            violations: Vec::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Verdict {
+    /// A promise was broken.
+    pub(crate) fn violation(&self, what: String) {
+        /// More would say the same.
+        const MOST: usize = 50;
+        let mut state = self.0.lock().unwrap();
+        let at = state.begun.elapsed().as_secs_f64();
+        println!("{at:8.1} s  ! {what}");
+        if state.violations.len() < MOST {
+            state.violations.push(format!("after {at:.1} s: {what}"));
+        }
+    }
+
+    /// Says something, with the time.
+    pub(crate) fn note(&self, what: &str) {
+        let at = self.0.lock().unwrap().begun.elapsed().as_secs_f64();
+        println!("{at:8.1} s  {what}");
+    }
+
+    /// One more of these was done.
+    pub(crate) fn count(&self, what: &'static str) {
+        *self.0.lock().unwrap().counts.entry(what).or_default() += 1;
+    }
+
+    /// How many of these were done.
+    pub(crate) fn counted(&self, what: &'static str) -> u64 {
+        let state = self.0.lock().unwrap();
+        state.counts.get(what).copied().unwrap_or(0)
+    }
+
+    /// What was done, in words.
+    pub(crate) fn counts(&self) -> String {
+        let state = self.0.lock().unwrap();
+        let counts = state.counts.iter();
+        let counts: Vec<String> = counts
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        counts.join(", ")
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.0.lock().unwrap().violations.clone()
+    }
+}
