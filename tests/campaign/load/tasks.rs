@@ -68,7 +68,6 @@ impl Tasks {
         while let Some(ended) = self.submitters.join_next().await {
             acknowledged.extend(ended.unwrap());
         }
-        let ran: HashSet<u64> = ledger::entries(stage.dir.path()).into_iter().collect();
         let mut waiters = self.waiters.lock().await;
         let end = tokio::time::Instant::now() + RECOVERY;
         let mut ended = HashSet::new();
@@ -81,6 +80,8 @@ impl Tasks {
                 verdict.violation(format!("task {number} has the result {result}"));
             }
         }
+        // Once all have ended.
+        let ran: HashSet<u64> = ledger::entries(stage.dir.path()).into_iter().collect();
         for (number, handle) in acknowledged {
             if !ended.contains(&number) {
                 let shown = handle.show().await;
