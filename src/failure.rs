@@ -350,7 +350,10 @@ impl From<UsersError> for Failure {
                 Exit::Usage,
                 Some("'pyroxene users add' makes one; say where it is with --users"),
             ),
-            UsersError::Exposed { .. } => (Exit::Usage, Some("take that away with 'chmod 600'")),
+            UsersError::Exposed { path, .. } => {
+                let command = format!("take that away with 'chmod 600 {}'", path.display());
+                return Self::usage(error.to_string()).hint(command);
+            }
             UsersError::Exists { .. } => (
                 Exit::Usage,
                 Some("'pyroxene users rotate' gives a user a new token"),

@@ -9,6 +9,7 @@ use pyroxene_client::{ClientConfig, Credentials};
 use pyroxene_common::{
     access::looks_like_token,
     endpoint::Endpoint,
+    private_file,
     reload::{Reload, follow_hangups},
     tls::{ClientAuth, KeyPair, TlsClient, TlsFileError, TlsServer},
 };
@@ -196,21 +197,22 @@ impl LoginArguments {
 }
 
 fn read_token(path: &Path) -> Result<String, Failure> {
+    let unreadable = |error: io::Error| {
+        let path = path.display();
+        Failure::usage(format!("cannot read the token in {path}: {error}"))
+    };
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    private_file::check(path, &metadata).map_err(|error| Failure::usage(error.to_string()))?;
     let mut token = String::new();
-    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "it is too large for a token");
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_TOKEN_FILE + 1).read_to_string(&mut token))
-        .and_then(|size| match size as u64 {
-            ..=MAX_TOKEN_FILE => Ok(()),
-            _ => Err(too_large()),
-        })
-        .map_err(|error| {
-            Failure::usage(format!(
-                "cannot read the token in {}: {error}",
-                path.display()
-            ))
-        })?;
-    Ok(token)
+    let read = file.take(MAX_TOKEN_FILE + 1).read_to_string(&mut token);
+    match read.map_err(unreadable)? as u64 {
+        ..=MAX_TOKEN_FILE => Ok(token),
+        _ => Err(unreadable(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is too large for a token",
+        ))),
+    }
 }
 
 fn ask_for_token(user: &str) -> Result<String, Failure> {

@@ -32,7 +32,7 @@ impl Endpoint {
                 host == "localhost"
                     || host
                         .parse::<IpAddr>()
-                        .is_ok_and(|address| address.is_loopback())
+                        .is_ok_and(|address| address.to_canonical().is_loopback())
             }
             Self::Unix(_) => true,
         }
@@ -220,6 +220,25 @@ mod tests {
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.is_unspecified(), is_unspecified, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_this_machine_reaches_is_local() {
+        for text in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+            "localhost:1",
+            "unix:/a",
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert!(endpoint.is_local() && !endpoint.is_unspecified(), "{text}");
+        }
+        for text in ["10.0.0.1:1", "example.org:1", "[2001:db8::1]:1"] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert!(!endpoint.is_local() && !endpoint.is_unspecified(), "{text}");
         }
     }
 

@@ -3,8 +3,10 @@
 mod accept;
 mod by_name;
 mod crowd;
+mod files;
 mod local;
 mod object;
+mod strangers;
 
 pub use local::LocalLink;
 pub use object::{Object, Service};
@@ -41,7 +43,8 @@ pub struct HostConfig {
     pub max_message: usize,
     /// How many calls one connection may have in flight.
     pub max_in_flight: u32,
-    /// How many connections it keeps. Further ones are refused as busy.
+    /// How many connections it keeps; fewer if the process may not open files enough. Further ones are
+    /// refused as busy.
     pub max_connections: usize,
     /// How many connections it keeps from one address.
     pub max_connections_per_address: usize,

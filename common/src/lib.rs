@@ -17,6 +17,7 @@ pub mod json;
 pub mod message;
 pub mod net;
 pub mod offload;
+pub mod private_file;
 pub mod reload;
 pub mod roster;
 pub mod scope;

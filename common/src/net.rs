@@ -6,13 +6,25 @@ mod outward;
 pub use dial::dial;
 pub use outward::address_for_others;
 
-use crate::{access::CHALLENGE_LEN, endpoint::Endpoint, tls::TlsClient};
+use crate::{
+    access::CHALLENGE_LEN,
+    endpoint::Endpoint,
+    private_file,
+    tls::{Metered, TlsClient},
+};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 use std::{
     fmt,
+    fs::Permissions,
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr, TcpStream as StdTcpStream},
-    os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
-    path::PathBuf,
+    os::{
+        fd::AsFd,
+        unix::{fs::PermissionsExt, net::UnixStream as StdUnixStream},
+    },
+    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -24,6 +36,9 @@ use tokio_rustls::TlsStream;
 
 /// The label of the channel binding `tls-exporter`.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// How many connections to a Unix socket may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -58,7 +73,7 @@ pub enum Stream {
     /// As it is.
     Plain(Socket),
     /// Encrypted.
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<TlsStream<Metered>>),
 }
 
 impl Stream {
@@ -117,6 +132,14 @@ impl Stream {
             Self::Tls(_) => None,
         }
     }
+
+    /// Lets whoever is at the other end send as much as it likes: it is known by now.
+    pub(crate) fn lift_meter(&mut self) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Tls(stream) => stream.get_mut().0.lift(),
+        }
+    }
 }
 
 /// An end of a connection.
@@ -132,7 +155,7 @@ impl Stream {
     pub fn register_again(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.register_again(),
-            Self::Tls(stream) => stream.get_mut().0.register_again(),
+            Self::Tls(stream) => stream.get_mut().0.socket().register_again(),
         }
     }
 }
@@ -304,13 +327,13 @@ impl Listener {
                 .await
                 .map(Self::Tcp),
             Endpoint::Unix(path) => {
-                let listener = match UnixListener::bind(path) {
+                let listener = match listen_privately(path) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                         if UnixStream::connect(path).await.is_ok() {
                             return Err(error);
                         }
                         std::fs::remove_file(path)?;
-                        UnixListener::bind(path)?
+                        listen_privately(path)?
                     }
                     listener => listener?,
                 };
@@ -345,6 +368,17 @@ impl Listener {
             }
         }
     }
+}
+
+/// Listens on a Unix socket that only processes of this user may connect to, whatever the process's
+/// mask is. Nobody can connect between the two steps, for it does not listen yet.
+fn listen_privately(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    std::fs::set_permissions(path, Permissions::from_mode(private_file::MODE))?;
+    listen(&socket, BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 impl Drop for Listener {

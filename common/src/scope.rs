@@ -13,6 +13,7 @@ use std::{
     cell::RefCell,
     fmt::{self, Write},
     future::Future,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -128,6 +129,14 @@ impl Caller {
             Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
             _ => &self.address,
         }
+    }
+
+    /// Whether it may be a process of another machine: it called from an address that is not that of
+    /// this machine for itself alone.
+    pub fn is_elsewhere(&self) -> bool {
+        let host = self.host().trim_start_matches('[').trim_end_matches(']');
+        let address = host.split('%').next().unwrap_or(host).parse::<IpAddr>();
+        address.is_ok_and(|address| !address.to_canonical().is_loopback())
     }
 }
 

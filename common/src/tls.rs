@@ -12,12 +12,14 @@
 mod client;
 mod failure;
 mod holder;
+mod metered;
 mod pem;
 mod server;
 
 pub use client::TlsClient;
 pub use failure::TlsFailure;
 pub use holder::Holder;
+pub use metered::Metered;
 pub use pem::{KeyPair, TlsFileError};
 pub use server::{ClientAuth, TlsServer};
 

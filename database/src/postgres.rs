@@ -5,7 +5,11 @@ mod server;
 pub use server::check_server;
 
 use crate::InvalidStoreUrl;
-use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions as _,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+use std::{env, net::IpAddr};
 use url::Url;
 
 /// The parameters that an address may have after `?`, apart from `target_session_attrs`, which is
@@ -34,6 +38,10 @@ const PARAMETERS: [&str; 19] = [
 
 /// How to connect to the server and database of an address such as
 /// `postgres://USER@HOST:PORT/DATABASE?sslmode=require`.
+///
+/// Without `sslmode`, here or in the variable `PGSSLMODE`, a server on another machine has to show a
+/// certificate for the name that it is reached by (`verify-full`), from an authority that this machine
+/// or `sslrootcert` trusts.
 ///
 /// # Errors
 ///
@@ -75,8 +83,26 @@ pub fn connect_options(text: &str) -> Result<PgConnectOptions, InvalidStoreUrl> 
         Some(host) => options.host(&host),
         None => options,
     };
+    let says_how = url
+        .query_pairs()
+        .any(|(name, _)| matches!(&*name, "sslmode" | "ssl-mode"))
+        || env::var_os("PGSSLMODE").is_some();
+    let options = match says_how || is_within_machine(&options) {
+        true => options,
+        false => options.ssl_mode(PgSslMode::VerifyFull),
+    };
     // Nothing here depends on how floats are printed, and poolers refuse the parameter.
     Ok(options.extra_float_digits(None))
+}
+
+/// Whether nobody else can be on the way to the server: it has a Unix socket or a loopback address.
+fn is_within_machine(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || host.parse().is_ok_and(is_loopback)
 }
 
 fn is_known(name: &str) -> bool {
@@ -160,6 +186,21 @@ mod tests {
         assert!(sentence.contains("cannot be read"), "{sentence}");
         let sentence = refusal("postgres://u:secret@h/d?sslmode=perhaps");
         assert!(sentence.contains("cannot be read"), "{sentence}");
+    }
+
+    #[test]
+    fn a_server_on_another_machine_is_verified_unless_it_is_said_otherwise() {
+        let mode = |text: &str| format!("{:?}", connect_options(text).unwrap().get_ssl_mode());
+        for elsewhere in ["db.example", "10.0.0.1", "[2001:db8::1]:5433"] {
+            let text = format!("postgres://u@{elsewhere}/d");
+            assert_eq!(mode(&text), "VerifyFull", "{text}");
+            assert_eq!(mode(&format!("{text}?sslmode=disable")), "Disable");
+            assert_eq!(mode(&format!("{text}?sslmode=verify-ca")), "VerifyCa");
+        }
+        for here in ["127.0.0.1", "[::1]:5433", "localhost"] {
+            assert_eq!(mode(&format!("postgres://u@{here}/d")), "Prefer", "{here}");
+        }
+        assert_eq!(mode("postgres://u@h/d?host=/run/pg"), "Prefer");
     }
 
     #[test]

@@ -451,7 +451,7 @@ fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<Strin
         .prompt();
     let presence =
         Object::from_service::<interfaces::presence::Presence, _>(PresenceService::default())
-            .policy(Policy::Roles(topics::may_call));
+            .policy(Policy::Roles(topics::may_tell_presence));
     HashMap::from([
         (interfaces::presence::OBJECT.to_owned(), presence),
         (interfaces::directory::OBJECT.to_owned(), directory),

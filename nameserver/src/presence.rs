@@ -1,6 +1,8 @@
 //! Presence as an object: who is there, in memory.
 
+use crate::topics::Keeper;
 use pyroxene_common::{
+    clean,
     interfaces::presence::{
         Heard, MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, Present, presence,
     },
@@ -35,7 +37,6 @@ impl PresenceService {
         now: Instant,
         act: impl FnOnce(&mut Roster) -> Result<R, PresenceError>,
     ) -> Result<Present, PresenceError> {
-        check_name("the name of a space", &space)?;
         let mut spaces = self.lock();
         if !spaces.contains_key(&space) && spaces.len() >= MAX_SPACES {
             spaces.retain(|_, roster| {
@@ -61,6 +62,7 @@ impl presence::Presence for PresenceService {
         member: Heard,
         joins: bool,
     ) -> Result<Present, PresenceError> {
+        check_space(&space)?;
         check(&member)?;
         let now = Instant::now();
         let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
@@ -87,6 +89,7 @@ impl presence::Presence for PresenceService {
         heard: Vec<Heard>,
         left: Vec<String>,
     ) -> Result<Present, PresenceError> {
+        check_space(&space)?;
         let mut members = heard;
         for member in &mut members {
             check(member)?;
@@ -103,16 +106,28 @@ impl presence::Presence for PresenceService {
     }
 }
 
+/// Has to be asked before the first await.
+fn check_space(space: &str) -> Result<(), PresenceError> {
+    check_name("the name of a space", space)?;
+    let keeper = Keeper::current();
+    if keeper.may_tell(space) {
+        return Ok(());
+    }
+    let sentence = keeper.denied("presence space", space);
+    Err(PresenceError::Denied { sentence })
+}
+
 fn check(member: &Heard) -> Result<(), PresenceError> {
     check_name("the name of a member", &member.name)?;
     check_name("a session", &member.session)
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), PresenceError> {
-    if !name.is_empty() && name.chars().nth(MAX_NAME).is_none() {
+    if !name.is_empty() && name.chars().nth(MAX_NAME).is_none() && clean::is_line(name) {
         return Ok(());
     }
-    let sentence = format!("{what} must have 1 to {MAX_NAME} characters");
+    let sentence =
+        format!("{what} must have 1 to {MAX_NAME} characters, none of them a control character");
     Err(PresenceError::Invalid { sentence })
 }
 

@@ -1,7 +1,9 @@
 //! Topics as an object: answers the interface's calls from the store, and makes room in it.
 
+mod permission;
 mod retention;
 
+pub(crate) use permission::{Keeper, may_call, may_tell_presence};
 pub(crate) use retention::keep_retention;
 
 use crate::{
@@ -9,7 +11,8 @@ use crate::{
     store::{self, Store, StoreError},
 };
 use pyroxene_common::{
-    access::{Exceeded, Limit, Role},
+    access::{Exceeded, Limit},
+    clean,
     interfaces::topics::{
         Entries, Entry, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, Topic,
         TopicsError, topics,
@@ -96,6 +99,7 @@ impl topics::Topics for TopicsService {
         entries: Vec<NewEntry>,
     ) -> Result<Vec<u64>, TopicsError> {
         check_name("the name of a topic", &topic)?;
+        check_use(&Keeper::current(), &topic)?;
         if entries.len() > MAX_ENTRIES {
             let (count, limit) = (entries.len(), MAX_ENTRIES);
             return Err(invalid(format!(
@@ -131,6 +135,7 @@ impl topics::Topics for TopicsService {
         wait_ms: u64,
     ) -> Result<Entries, TopicsError> {
         check_name("the name of a topic", &topic)?;
+        check_use(&Keeper::current(), &topic)?;
         let limit = limit.clamp(1, u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
         let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(patience(&context));
         let after = signed(after);
@@ -163,6 +168,7 @@ impl topics::Topics for TopicsService {
         prefix: String,
         after: String,
     ) -> Result<Vec<Topic>, TopicsError> {
+        let keeper = Keeper::current();
         // Those with the prefix stand side by side, in the order of their names.
         let mut found: Vec<Topic> = Vec::new();
         let mut after = after;
@@ -178,6 +184,7 @@ impl topics::Topics for TopicsService {
             .take_while(|topic| topic.name.starts_with(&prefix));
         found.extend(with_prefix.map(|topic| self.shown(topic)));
         found.truncate(PAGE_TOPICS);
+        found.retain(|topic| keeper.may_use(&topic.name));
         Ok(found)
     }
 
@@ -199,11 +206,6 @@ impl topics::Topics for TopicsService {
     }
 }
 
-/// Which roles may call topics: those who keep something for others, and those who look after it.
-pub(crate) fn may_call(role: Role, _method: &str) -> bool {
-    matches!(role, Role::Admin | Role::Worker)
-}
-
 /// How long a call may wait and still be answered in time.
 fn patience(context: &Context) -> Duration {
     let left = context
@@ -212,14 +214,24 @@ fn patience(context: &Context) -> Duration {
     left.saturating_sub(ANSWER_MARGIN.min(left / 10))
 }
 
+fn check_use(keeper: &Keeper, topic: &str) -> Result<(), TopicsError> {
+    if keeper.may_use(topic) {
+        return Ok(());
+    }
+    let sentence = keeper.denied("topic", topic);
+    Err(TopicsError::Denied { sentence })
+}
+
 fn check_name(what: &str, name: &str) -> Result<(), TopicsError> {
     if name.is_empty() || name.chars().nth(MAX_NAME).is_some() {
         return Err(invalid(format!(
             "{what} must have 1 to {MAX_NAME} characters"
         )));
     }
-    if name.chars().any(char::is_control) {
-        return Err(invalid(format!("{what} must have no control characters")));
+    if !clean::is_line(name) {
+        return Err(invalid(format!(
+            "{what} must have no control characters and no invisible ones"
+        )));
     }
     Ok(())
 }

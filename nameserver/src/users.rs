@@ -332,6 +332,11 @@ impl Users {
             (name, user.issued_ms.max(revoked_ms))
         });
         let removed = self.removed.iter().map(|(name, at)| (name.as_str(), *at));
+        let narrowed = |user: &User| user.role == Role::Admin && user.allow != Patterns::any();
+        if let Some((name, _)) = self.iter().find(|(_, user)| narrowed(user)) {
+            let why = "an admin may do everything, so 'allow' has to be [\"*\"]";
+            return Err((Some(name), why.to_owned()));
+        }
         for (name, latest) in times.chain(removed) {
             check_user_name(name).map_err(|error| (None, error.to_string()))?;
             if latest > END_OF_TIME_MS {

@@ -6,6 +6,7 @@ use crate::{
     store::store_url,
 };
 use clap::{Subcommand, builder::FalseyValueParser};
+use pyroxene_common::private_file;
 use pyroxene_nameserver::store::{
     Counts, Store, StoreError, StoreOptions, StoreUrl, TransferError,
 };
@@ -163,7 +164,7 @@ impl Export {
             })?
         } else {
             let at = |error: TransferError| Failure::from(error).at(&shown(&self.file));
-            let file = File::create(&self.file).map_err(|error| at(error.into()))?;
+            let file = private_file::create(&self.file).map_err(|error| at(error.into()))?;
             let mut output = BufWriter::new(&file);
             let lines = store.export(&mut output).await.map_err(at)?;
             file.sync_all().map_err(|error| at(error.into()))?;

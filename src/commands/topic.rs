@@ -321,7 +321,7 @@ fn of_topics(error: TopicsError) -> Failure {
     let exit = match &error {
         TopicsError::Unavailable { .. } => Exit::Unavailable,
         TopicsError::Invalid { .. } => Exit::Usage,
-        TopicsError::Limited { .. } => Exit::Refused,
+        TopicsError::Limited { .. } | TopicsError::Denied { .. } => Exit::Refused,
         TopicsError::Broken { .. } => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

@@ -13,9 +13,11 @@ use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Ro
 use pyroxene_nameserver::users::{User, Users, replace_domain_key};
 use serde::Serialize;
 use std::{
-    path::PathBuf,
+    io::{self, Write},
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
+use tempfile::NamedTempFile;
 
 /// Say who may log in
 ///
@@ -42,15 +44,17 @@ enum Verb {
 
 /// Add a user and print its token
 ///
-/// The token is printed alone, and kept nowhere: give it to its holder. A users file that is
-/// missing is created, for its owner alone.
+/// The token is printed alone, or written to the file of --token-out, and kept nowhere else: give it to
+/// its holder. A users file that is missing is created, for its owner alone.
 ///
 /// With --certificate the user has no token, and logs in by a certificate with its name. Every user may
 /// do so who is in the file; those who are not are let in by a certificate only if the name server runs
 /// with '--certificates any'.
 ///
 /// Roles: an admin may do everything, a worker host objects, a user call them, and an observer look
-/// around. Without --allow they may do so with every object.
+/// around. Without --allow users and workers may do so with every object, and observers see of tasks
+/// that they exist. With --allow observers see the arguments and results of those objects' tasks too,
+/// and workers use topics: 'topic:NAME' allows one. An admin cannot be narrowed.
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
@@ -61,7 +65,7 @@ struct Add {
     #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = role_parser())]
     role: Role,
     /// The objects that it may do so with, such as 'calculator', 'accounts.query' for one method,
-    /// or 'accounts.q*'; may be given more than once [default: *]
+    /// or 'accounts.q*'; may be given more than once [default: *, and nothing for an observer]
     #[arg(long, value_name = "PATTERN", env = "PYROXENE_USERS_ALLOW")]
     allow: Vec<Pattern>,
     /// A limit, such as 'tasks=1000' or 'task_bytes=1GiB'; may be given more than once [default: those
@@ -76,6 +80,16 @@ struct Add {
     /// Make no token: the user logs in by a certificate with its name
     #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
     certificate: bool,
+    #[command(flatten)]
+    token: TokenOut,
+}
+
+/// Where the token goes.
+#[derive(Debug, clap::Args)]
+struct TokenOut {
+    /// Write the token to this file, which only you may read, instead of printing it
+    #[arg(long, value_name = "FILE", env = "PYROXENE_USERS_TOKEN_OUT")]
+    token_out: Option<PathBuf>,
 }
 
 /// Change the limits of a user
@@ -135,6 +149,8 @@ struct Rotate {
     place: Place,
     /// The name
     name: String,
+    #[command(flatten)]
+    token: TokenOut,
 }
 
 /// End a user's token and tickets
@@ -188,9 +204,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Remove(Remove { place, name }) => Ok(Users::edit(&place.users, |users| {
             users.remove(&name, now_ms)
         })?),
-        Verb::Rotate(Rotate { place, name }) => {
+        Verb::Rotate(Rotate { place, name, token }) => {
+            let out = token.open(true)?;
             let token = Users::edit(&place.users, |users| users.rotate(&name, now_ms))?;
-            print_token(&token, &name)
+            out.deliver(&token, &name)
         }
         Verb::Revoke(revoke) => revoke.run(now_ms),
         Verb::RotateKey(RotateKey { place }) => Ok(replace_domain_key(&place.users)?),
@@ -217,9 +234,16 @@ impl Add {
         let allow = if is_narrow {
             Patterns::try_from(self.allow).map_err(|error| Failure::usage(error.to_string()))?
         } else {
-            Patterns::any()
+            Patterns::of_role(self.role)
         };
         let (name, role) = (self.name, self.role);
+        if role == Role::Admin && is_narrow {
+            return Err(Failure::usage(
+                "an admin may do everything, which --allow does not narrow",
+            )
+            .hint("leave out --allow, or choose --role user, worker or observer"));
+        }
+        let out = self.token.open(false)?;
         let token = Users::edit_or_create(&self.place.users, |users| {
             let token = if self.certificate {
                 users.add_certificate(&name, role, allow, now_ms)?;
@@ -235,10 +259,63 @@ impl Add {
             say("note", note);
         }
         match token {
-            Some(token) => print_token(&token, &name),
+            Some(token) => out.deliver(&token, &name),
             None => Ok(()),
         }
     }
+}
+
+/// The file for a token, if it is to have one: made before there is a token, so that none is lost for
+/// want of it.
+struct Out(Option<(NamedTempFile, PathBuf, bool)>);
+
+impl TokenOut {
+    /// Makes the file under another name. One that is there already is only replaced if it `may_replace`.
+    fn open(self, may_replace: bool) -> Result<Out, Failure> {
+        let Some(path) = self.token_out else {
+            return Ok(Out(None));
+        };
+        let cannot = |error: io::Error| cannot_write_token(&path, &error);
+        if !may_replace && path.try_exists().map_err(cannot)? {
+            return Err(cannot(io::ErrorKind::AlreadyExists.into()));
+        }
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        // Its mode is 0600, as that of all files that are made so.
+        let draft = NamedTempFile::new_in(directory).map_err(cannot)?;
+        Ok(Out(Some((draft, path, may_replace))))
+    }
+}
+
+impl Out {
+    /// Gives the token to who asked for it.
+    fn deliver(self, token: &Token, name: &str) -> Result<(), Failure> {
+        let Some((mut draft, path, may_replace)) = self.0 else {
+            return print_token(token, name);
+        };
+        let write = || {
+            writeln!(draft, "{}", &*token.expose())?;
+            draft.as_file().sync_all()?;
+            match may_replace {
+                true => draft.persist(&path)?,
+                false => draft.persist_noclobber(&path)?,
+            };
+            Ok(())
+        };
+        write().map_err(|error: io::Error| {
+            cannot_write_token(&path, &error).hint("make another with 'pyroxene users rotate'")
+        })
+    }
+}
+
+fn cannot_write_token(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    Failure::new(
+        Exit::Failed,
+        format!("cannot write the token to {path}: {error}"),
+    )
 }
 
 /// What patterns restrict, for roles that they restrict.

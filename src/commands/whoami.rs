@@ -94,7 +94,10 @@ fn limits(who: &WhoAmI) -> String {
 fn sentence(who: &WhoAmI) -> String {
     match &who.identity {
         Some(Identity { name, role, allow }) => {
-            let allow: Vec<_> = allow.iter().map(ToString::to_string).collect();
+            let mut allow: Vec<_> = allow.iter().map(ToString::to_string).collect();
+            if allow.is_empty() {
+                allow.push("no object".to_owned());
+            }
             format!(
                 "{name}, {role}, for {}, from {}",
                 allow.join(" "),

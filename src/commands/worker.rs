@@ -72,6 +72,9 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     accounts_db: Option<String>,
+    /// Let users use only accounts of their own name, and those that --allow account:NAME grants them
+    #[arg(long, env = "PYROXENE_ACCOUNTS_OWNER_RULE", value_parser = FalseyValueParser::new())]
+    accounts_owner_rule: bool,
     /// Refuse to start if there are no accounts in that database yet, instead of making empty tables
     #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = FalseyValueParser::new())]
     accounts_must_exist: bool,
@@ -211,7 +214,12 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
     let opened = until_healed(timeout, "the accounts' database", heals, async || {
         Accounts::open(&database).await
     });
-    Ok((names, Some(opened.await?)))
+    let accounts = opened.await?;
+    let accounts = match arguments.accounts_owner_rule {
+        true => accounts.with_owner_rule(),
+        false => accounts,
+    };
+    Ok((names, Some(accounts)))
 }
 
 /// The database of the accounts. Not a type of the flag: clap would show the text with its password.

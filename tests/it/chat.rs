@@ -1,6 +1,8 @@
 //! Members of a chat room, each a process, while everything that carries it dies.
 
-use crate::harness::{Broker, Process, Ran, eventually, eventually_within, seconds, turn};
+use crate::harness::{
+    Broker, Process, Ran, eventually, eventually_within, seconds, turn, write_private,
+};
 use pyroxene_client::{CallError, Client, ClientConfig, Credentials, TopicError};
 use serde_json::{Value, json};
 use std::{fs, path::Path, time::Duration};
@@ -253,7 +255,7 @@ async fn user(dir: &Path, name: &str, role: &str) -> String {
     ];
     let token = Ran::in_dir(dir, &add).await;
     let file = dir.join(format!("{name}.token"));
-    fs::write(&file, token.stdout).unwrap();
+    write_private(&file, token.stdout);
     file.display().to_string()
 }
 

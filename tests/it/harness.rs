@@ -20,7 +20,7 @@ mod wiretap;
 
 pub(crate) use broker::{Broker, OBJECTS, Plan, Terms};
 pub(crate) use command::{Ran, start_command, start_command_with};
-pub(crate) use keys::Keys;
+pub(crate) use keys::{Keys, write_private};
 pub(crate) use load::Load;
 pub(crate) use process::Process;
 pub(crate) use secured::SecuredBroker;

@@ -17,7 +17,10 @@ use pyroxene_common::{
     endpoint::Endpoint,
     host::Object,
     interface::Serves,
-    interfaces::{self, directory::Offer},
+    interfaces::{
+        self,
+        directory::{Offer, check_name},
+    },
     tls::{ClientAuth, TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };
@@ -335,6 +338,20 @@ impl WorkerBuilder {
     /// reached is tried again until it can.
     pub async fn bind(self) -> Result<Worker, WorkerError> {
         Worker::bind(self).await
+    }
+
+    /// Refuses names that no name server would take: better now than from each of them in turn.
+    pub(crate) fn check_names(&self) -> Result<(), WorkerError> {
+        let check_name = |what: &str, name: &str| {
+            check_name(what, name).map_err(|error| WorkerError::Invalid(error.to_string()))
+        };
+        for (planned, _) in &self.objects {
+            check_name("an object", &planned.name)?;
+            check_name("an interface", planned.interface)?;
+        }
+        self.tags
+            .iter()
+            .try_for_each(|tag| check_name("a tag", tag))
     }
 
     /// How it talks to its name servers.

@@ -126,6 +126,7 @@ impl Worker {
             .unwrap_or_else(|| default_name(&hostname));
         // A name server may be away now; what it would refuse then is refused at once.
         check(&name, builder.ttl)?;
+        builder.check_names()?;
         let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
         let client = {
             // What a client does by itself runs where it was made.

@@ -66,7 +66,13 @@ impl TaskHandle {
     /// What came of a task that has ended: its result, JSON as text.
     pub async fn result(&self, status: Status) -> Result<String, TaskError> {
         match (status.state, status.error) {
-            (TaskState::Succeeded, _) => Ok(status.result.unwrap_or_else(|| "null".to_owned())),
+            (TaskState::Succeeded, _) => status.result.ok_or_else(|| TaskError::Refused {
+                sentence: format!(
+                    "task {} has succeeded; its result is shown to observers whom the users file allows \
+                     the object",
+                    status.id
+                ),
+            }),
             (TaskState::Cancelled, _) => Err(TaskError::Cancelled),
             // The object's own error says more than that it was late.
             (_, Some(failure)) if failure.value.is_some() => Err(TaskError::Failed {

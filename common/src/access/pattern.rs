@@ -1,5 +1,7 @@
 //! Which objects and methods: patterns with `*`.
 
+use super::Role;
+use crate::clean;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -109,8 +111,8 @@ impl TryFrom<String> for Pattern {
             "it is empty"
         } else if text.len() > MAX_PATTERN {
             "it has more than 512 bytes"
-        } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            "it contains white space or control characters"
+        } else if !clean::is_word(&text) {
+            "it contains white space, control characters or invisible ones"
         } else {
             return Ok(Self(text));
         };
@@ -152,6 +154,15 @@ impl Patterns {
     /// `*`: everything.
     pub fn any() -> Self {
         Self(vec![Pattern("*".to_owned())])
+    }
+
+    /// What a role may do where nothing else is said: an observer sees the content of no task, and
+    /// everybody else may do with everything what the role may.
+    pub fn of_role(role: Role) -> Self {
+        match role {
+            Role::Admin | Role::Worker | Role::User => Self::any(),
+            Role::Observer => Self::default(),
+        }
     }
 
     /// Whether one of them allows the object, or the method of it. Without a method: whether the

@@ -4,6 +4,7 @@ use super::{
     HostConfig, Object,
     crowd::{Bounds, Crowd, Place},
     object::Face,
+    strangers::{self, Strangers},
 };
 use crate::{
     access::{Admitted, Challenge, LoginChallenge, Permit, Proved, Renewal, nonce},
@@ -19,7 +20,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -43,15 +44,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a refused stranger gets to read its refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How many connections may be in the middle of their handshake and hello.
-const MAX_STRANGERS: usize = 1024;
+/// How many calls a stranger may have in flight, and how many bytes of answers may wait for it.
+const STRANGER_CALLS: usize = 8;
+const STRANGER_BUFFERED: usize = 4 * strangers::MAX_MESSAGE;
 
 pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
-    let crowd = Crowd::new(Bounds {
-        connections: acceptor.config.max_connections,
-        per_address: acceptor.config.max_connections_per_address,
-        strangers: MAX_STRANGERS,
-    });
+    let bounds = Bounds::of(&acceptor.config);
+    let crowd = Crowd::new(bounds, Strangers::of_process());
     // Refusing is cheap but not free: beyond this many at once, strangers are simply dropped.
     let refusals = Arc::new(Semaphore::new(64));
     loop {
@@ -105,6 +104,7 @@ struct Welcomed {
 
 impl Acceptor {
     async fn receive(&self, socket: Socket, peer: Peer, place: Place) {
+        let came = Instant::now();
         // In a box: what it needs, with or without TLS, is not to be kept for as long as the connection
         // lasts.
         let greeting = Box::pin(self.greet(socket, &place));
@@ -115,7 +115,7 @@ impl Acceptor {
             () = self.drain.cancelled() => return,
             () = place.end.cancelled() => return,
         };
-        let (stranger, hello, welcomed) = match greeted {
+        let (mut stranger, hello, welcomed) = match greeted {
             Ok(Ok(greeted)) => greeted,
             Ok(Err(reason)) => return tracing::debug!(%peer, %reason, "hello failed"),
             Err(_) => return tracing::debug!(%peer, "no hello in time"),
@@ -124,6 +124,9 @@ impl Acceptor {
         // place.
         if welcomed.is_let_in || stranger.holder.is_some() {
             place.greeted();
+        }
+        if welcomed.is_let_in {
+            stranger.stream.lift_meter();
         }
         tracing::debug!(
             %peer,
@@ -143,13 +146,16 @@ impl Acceptor {
             certificate: stranger.holder,
             login: LoginChallenge::new(exporter),
         };
-        let serving = self.serve(stranger.stream, hello.max_message, welcomed, caller);
+        let drain = self.drain.child_token();
+        let time_is_up = stranger_time(came, welcomed.is_let_in, drain.clone());
+        let serving = self.serve(stranger.stream, hello.max_message, welcomed, caller, drain);
         tokio::select! {
             reason = serving => match reason {
                 ConnectionLost::Protocol(_) => tracing::warn!(%peer, %reason, "connection ended"),
                 reason => tracing::debug!(%peer, %reason, "connection ended"),
             },
             () = place.end.cancelled() => {}
+            () = time_is_up => tracing::debug!(%peer, "a stranger's time is up"),
         }
     }
 
@@ -165,14 +171,15 @@ impl Acceptor {
                     .map(|welcomed| (hello, welcomed)),
                 Err(refused) => Err(refused),
             };
-            let answer = decided.as_ref().map(|_| self.welcome_words());
+            let answer = decided.as_ref().map(|_| self.welcome_words(true));
             hello::answer(&mut stream, &answer.map_err(Clone::clone)).await?;
             decided.map_err(io::Error::other)
         });
         let Ok(Ok((hello, welcomed))) = greeted.await else {
             return;
         };
-        let serving = self.serve(stream, hello.max_message, welcomed, caller);
+        let drain = self.drain.child_token();
+        let serving = self.serve(stream, hello.max_message, welcomed, caller, drain);
         tokio::select! {
             _ = serving => {}
             () = self.stop.cancelled() => {}
@@ -185,23 +192,22 @@ impl Acceptor {
         max_message: u64,
         welcomed: Welcomed,
         caller: Caller,
+        drain: CancellationToken,
     ) -> ConnectionLost {
-        let drain = self.drain.child_token();
         let peer_limit = usize::try_from(max_message).unwrap_or(usize::MAX);
         let Welcomed {
             object,
             face,
             permit,
             admitted,
-            is_let_in: _,
+            is_let_in,
         } = welcomed;
         let elsewhere = self.config.runtime.as_ref();
         let elsewhere = elsewhere.filter(|_| !object.stays(face));
+        let mut settings = self.settings_for(is_let_in);
+        settings.max_send = settings.max_send.min(peer_limit);
         let session = Session {
-            settings: Settings {
-                max_send: self.settings.max_send.min(peer_limit),
-                ..self.settings
-            },
+            settings,
             caller: Arc::new(caller),
             drain: drain.clone(),
             load: self.config.load.clone(),
@@ -235,7 +241,9 @@ impl Acceptor {
             }
             Err(refused) => Err(refused),
         };
-        let answer = decided.as_ref().map(|_| self.welcome_words());
+        let answer = decided
+            .as_ref()
+            .map(|(_, welcomed)| self.welcome_words(welcomed.is_let_in));
         hello::answer(&mut stranger.stream, &answer.map_err(Clone::clone)).await?;
         let (hello, welcomed) = decided.map_err(io::Error::other)?;
         Ok((stranger, hello, welcomed))
@@ -280,7 +288,7 @@ impl Acceptor {
                 });
             }
             Some(tls) if hello::is_tls(first) => {
-                let (stream, holder) = tls.accept(socket, &first).await?;
+                let (stream, holder) = tls.accept(socket, &first, strangers::MAX_TLS_BYTES).await?;
                 Stranger { stream, holder }
             }
             Some(_) if first == MAGIC => return Err(demand_tls(socket).await),
@@ -294,12 +302,26 @@ impl Acceptor {
         Ok(Stranger { stream, holder })
     }
 
-    fn welcome_words(&self) -> Welcome {
+    fn welcome_words(&self, is_let_in: bool) -> Welcome {
+        let settings = self.settings_for(is_let_in);
         Welcome {
             server: self.config.name.clone(),
             incarnation: self.config.incarnation,
-            max_message: self.settings.max_receive as u64,
-            max_in_flight: self.config.max_in_flight,
+            max_message: settings.max_receive as u64,
+            max_in_flight: u32::try_from(settings.max_in_flight).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The bounds of a connection. A stranger may ask who it is and log in, for which these are plenty.
+    fn settings_for(&self, is_let_in: bool) -> Settings {
+        if is_let_in {
+            return self.settings;
+        }
+        Settings {
+            max_receive: self.settings.max_receive.min(strangers::MAX_MESSAGE),
+            max_in_flight: self.settings.max_in_flight.min(STRANGER_CALLS),
+            max_buffered: self.settings.max_buffered.min(STRANGER_BUFFERED),
+            ..self.settings
         }
     }
 
@@ -371,6 +393,17 @@ fn moved(mut stream: Stream, runtime: &Handle) -> Stream {
         tracing::debug!(%error, "cannot move a connection to its runtime");
     }
     stream
+}
+
+/// Waits until a stranger has stayed for as long as it may. A moment before, it is told to go, so that
+/// no login of an honest one is cut off.
+async fn stranger_time(came: Instant, is_let_in: bool, drain: CancellationToken) {
+    if is_let_in {
+        return std::future::pending().await;
+    }
+    sleep_until(came + strangers::GO_AWAY_AFTER).await;
+    drain.cancel();
+    sleep_until(came + strangers::MAX_STAY).await;
 }
 
 fn unknown_object(name: &str) -> Refused {

@@ -1,10 +1,14 @@
-//! Bounds on connections: in total, for each address, and for those that have not said hello yet.
+//! Bounds on connections: in total, for each address, and for strangers.
 
+use super::{HostConfig, files, strangers::Strangers};
 use crate::net::Peer;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,15 +19,39 @@ pub(super) struct Bounds {
     pub(super) connections: usize,
     /// From one address.
     pub(super) per_address: usize,
-    /// That have not said hello yet, or have not proved who they are. Beyond it the oldest of them
-    /// has to go, so that a flood of them keeps nobody out.
-    pub(super) strangers: usize,
+}
+
+impl Bounds {
+    /// Those of a host, as far as the process may open files for them. Where it may not open enough, an
+    /// address still gets no more than three quarters.
+    pub(super) fn of(config: &HostConfig) -> Self {
+        let connections = files::connections(config.max_connections, files::limit());
+        let per_address = match connections < config.max_connections {
+            true => {
+                tracing::warn!(
+                    wanted = config.max_connections,
+                    connections,
+                    "the limit of open files allows fewer connections than configured"
+                );
+                let most = (connections * 3 / 4).max(1);
+                config.max_connections_per_address.min(most)
+            }
+            false => config.max_connections_per_address,
+        };
+        Self {
+            connections,
+            per_address,
+        }
+    }
 }
 
 /// Everybody who is connected.
 #[derive(Debug)]
 pub(super) struct Crowd {
+    /// Tells this listener from others of the process.
+    number: u64,
     bounds: Bounds,
+    strangers: Arc<Strangers>,
     counts: Mutex<Counts>,
 }
 
@@ -31,9 +59,6 @@ pub(super) struct Crowd {
 struct Counts {
     connections: usize,
     by_address: HashMap<IpAddr, usize>,
-    /// In the order in which they came.
-    strangers: BTreeMap<u64, CancellationToken>,
-    next: u64,
 }
 
 /// A connection's place in the crowd.
@@ -41,7 +66,8 @@ struct Counts {
 pub(super) struct Place {
     crowd: Arc<Crowd>,
     address: Option<IpAddr>,
-    number: u64,
+    /// Its number among the strangers.
+    stranger: u64,
     /// Cancelled when the connection has to make way for others, or with the host.
     pub(super) end: CancellationToken,
 }
@@ -56,9 +82,12 @@ pub(super) enum Full {
 }
 
 impl Crowd {
-    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
+    pub(super) fn new(bounds: Bounds, strangers: Arc<Strangers>) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             bounds,
+            strangers,
             counts: Mutex::default(),
         })
     }
@@ -76,12 +105,11 @@ impl Crowd {
     ) -> Result<Place, Full> {
         let address = peer.ip();
         let mut counts = self.counts();
-        if counts.connections >= self.bounds.connections {
-            // One that has said nothing yet makes way for one that may have something to say.
-            match counts.strangers.pop_first() {
-                Some((_, oldest)) => oldest.cancel(),
-                None => return Err(Full::Total),
-            }
+        // One that has said nothing yet makes way for one that may have something to say.
+        if counts.connections >= self.bounds.connections
+            && !self.strangers.end_oldest_of(self.number)
+        {
+            return Err(Full::Total);
         }
         if let Some(address) = address {
             let count = counts.by_address.entry(address).or_default();
@@ -91,19 +119,11 @@ impl Crowd {
             *count += 1;
         }
         counts.connections += 1;
-        let number = counts.next;
-        counts.next += 1;
         let end = stop.child_token();
-        counts.strangers.insert(number, end.clone());
-        if counts.strangers.len() > self.bounds.strangers
-            && let Some((_, oldest)) = counts.strangers.pop_first()
-        {
-            oldest.cancel();
-        }
         Ok(Place {
             crowd: Arc::clone(self),
             address,
-            number,
+            stranger: self.strangers.enter(self.number, end.clone()),
             end,
         })
     }
@@ -112,14 +132,14 @@ impl Crowd {
 impl Place {
     /// The connection has said who it is: it makes way for nobody any more.
     pub(super) fn greeted(&self) {
-        self.crowd.counts().strangers.remove(&self.number);
+        self.crowd.strangers.leave(self.stranger);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.crowd.strangers.leave(self.stranger);
         let mut counts = self.crowd.counts();
-        counts.strangers.remove(&self.number);
         counts.connections -= 1;
         if let Some(address) = self.address
             && let Some(count) = counts.by_address.get_mut(&address)
@@ -137,11 +157,11 @@ mod tests {
     use super::*;
 
     fn crowd(connections: usize, per_address: usize, strangers: usize) -> Arc<Crowd> {
-        Crowd::new(Bounds {
+        let bounds = Bounds {
             connections,
             per_address,
-            strangers,
-        })
+        };
+        Crowd::new(bounds, Strangers::new(strangers))
     }
 
     fn from(address: &str) -> Peer {

@@ -112,6 +112,14 @@ pub enum AccountsError {
         /// What is wrong with it.
         sentence: String,
     },
+    /// The caller may not use this account.
+    #[error("'{caller}' may not use the account of '{user}'")]
+    Denied {
+        /// Who asked.
+        caller: String,
+        /// Whose account it is.
+        user: String,
+    },
 }
 
 #[cfg(test)]

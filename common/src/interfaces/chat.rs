@@ -24,6 +24,19 @@ pub const MAX_WAIT_MS: u64 = 25_000;
 /// The most messages of one page.
 pub const MAX_PAGE: usize = 500;
 
+/// What the name of a room's topic begins with. It is also the space in which its members are there.
+const TOPIC_PREFIX: &str = "pyroxene.chat/";
+
+/// The topic and the presence space of a room.
+pub fn topic_of(room: &str) -> String {
+    format!("{TOPIC_PREFIX}{room}")
+}
+
+/// The room whose topic, or presence space, has this name.
+pub fn room_of(topic: &str) -> Option<&str> {
+    topic.strip_prefix(TOPIC_PREFIX)
+}
+
 crate::interface! {
     /// A room to talk in. Messages are kept in one order that is the same for everybody, and outlive
     /// every process. A message to all is for everybody to read, now and later; one to a member is for

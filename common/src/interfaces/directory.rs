@@ -1,6 +1,7 @@
 //! The directory of live instances: the object that every name server hosts under the name
 //! [`OBJECT`].
 
+use crate::clean;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -383,7 +384,8 @@ pub enum DirectoryError {
     },
 }
 /// Accepts a name that can be printed, typed and split from its neighbours by spaces: not empty,
-/// at most [`MAX_NAME`] bytes, without white space and control characters.
+/// at most [`MAX_NAME`] bytes, without white space, control characters and characters that are not
+/// seen.
 pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
     if name.is_empty() {
         return Err(invalid(format!("the name of {what} is empty")));
@@ -394,9 +396,9 @@ pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
             "the name of {what} has {length} bytes, the limit is {MAX_NAME}"
         )));
     }
-    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if !clean::is_word(name) {
         return Err(invalid(format!(
-            "the name of {what} contains white space or control characters: {name:?}"
+            "the name of {what} contains white space, control characters or invisible ones: {name:?}"
         )));
     }
     Ok(())

@@ -86,4 +86,10 @@ pub enum PresenceError {
         /// Why.
         sentence: String,
     },
+    /// The caller may not use this space.
+    #[error("{sentence}")]
+    Denied {
+        /// Who, and which space.
+        sentence: String,
+    },
 }

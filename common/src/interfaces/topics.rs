@@ -3,7 +3,9 @@
 //!
 //! Where callers are known it is for admins and workers alone: what is in a topic is somebody's
 //! business, and only the objects that keep it there know whose. Users go through such an object, as
-//! the members of a chat do.
+//! the members of a chat do. A worker reads and appends to topics that its patterns cover: a pattern for
+//! `topic:NAME`, or, for the topic of a chat room, for the object of that name. Only admins remove
+//! topics or say how long they are kept.
 
 use crate::values::Blob;
 use schemars::JsonSchema;
@@ -139,6 +141,12 @@ pub enum TopicsError {
     #[error("the store does not work: {sentence}")]
     Broken {
         /// Why.
+        sentence: String,
+    },
+    /// The caller may not use this topic.
+    #[error("{sentence}")]
+    Denied {
+        /// Who, and which topic.
         sentence: String,
     },
 }

@@ -1,7 +1,7 @@
 //! The client's side of TLS.
 
 use super::{
-    ALPN, TlsFileError,
+    ALPN, Metered, TlsFileError,
     pem::{self, KeyPair},
     provider,
 };
@@ -70,6 +70,8 @@ impl TlsClient {
         let name = ServerName::try_from(host)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = TlsConnector::from(self.0.config.load_full());
+        // A server is believed once it has shown its certificate; until then its caller has a timeout.
+        let socket = Metered::new(socket, usize::MAX);
         let stream = connector.connect(name, socket).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     }

@@ -1,7 +1,9 @@
 //! Certificates and keys in PEM files.
 
+use crate::private_file::{self, Exposed};
 use std::{
-    fs, io,
+    fs::{File, Metadata},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 use tokio_rustls::rustls::{
@@ -35,6 +37,9 @@ pub enum TlsFileError {
         /// What the operating system says.
         why: String,
     },
+    /// Others can read the private key.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
     /// It holds something else than it should.
     #[error("{path} holds no usable {what}: {why}")]
     Unusable {
@@ -62,7 +67,8 @@ pub(super) type Certificates = Vec<CertificateDer<'static>>;
 impl KeyPair {
     pub(super) fn read(&self) -> Result<(Certificates, PrivateKeyDer<'static>), TlsFileError> {
         let certificates = certificates(&self.certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
+        let key = read(&self.key, private_file::check)?;
+        let key = PrivateKeyDer::from_pem_slice(&key)
             .map_err(|error| unusable(&self.key, "private key", why(&error)))?;
         Ok((certificates, key))
     }
@@ -93,7 +99,8 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsFileError> {
 
 fn certificates(path: &Path) -> Result<Certificates, TlsFileError> {
     let what = "certificate";
-    let certificates = CertificateDer::pem_slice_iter(&read(path)?)
+    let anybody = |_: &Path, _: &Metadata| Ok(());
+    let certificates = CertificateDer::pem_slice_iter(&read(path, anybody)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(path, what, why(&error)))?;
     if certificates.is_empty() {
@@ -102,20 +109,25 @@ fn certificates(path: &Path) -> Result<Certificates, TlsFileError> {
     Ok(certificates)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsFileError> {
-    let read = || {
-        if fs::metadata(path)?.len() > MAX_FILE {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("it has more than {MAX_FILE} bytes"),
-            ));
-        }
-        fs::read(path)
-    };
-    read().map_err(|error| TlsFileError::Unreadable {
+fn read(
+    path: &Path,
+    check: impl FnOnce(&Path, &Metadata) -> Result<(), Exposed>,
+) -> Result<Vec<u8>, TlsFileError> {
+    let unreadable = |error: io::Error| TlsFileError::Unreadable {
         path: path.display().to_string(),
         why: error.to_string(),
-    })
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    // Of the open file, so that it cannot be exchanged in between.
+    check(path, &file.metadata().map_err(unreadable)?)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);
+    let count = read.map_err(unreadable)?;
+    if u64::try_from(count).is_ok_and(|count| count > MAX_FILE) {
+        let why = format!("it has more than {MAX_FILE} bytes");
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, why)));
+    }
+    Ok(bytes)
 }
 
 fn why(error: &pem::Error) -> String {

@@ -1,7 +1,7 @@
 //! The server's side of TLS.
 
 use super::{
-    ALPN, Holder, TlsFileError,
+    ALPN, Holder, Metered, TlsFileError,
     pem::{self, KeyPair},
     provider,
 };
@@ -114,15 +114,17 @@ impl TlsServer {
     }
 
     /// Shakes hands over a socket of which the first bytes, `first`, have been read already. Answers
-    /// the encrypted stream, and who is at its other end.
+    /// the encrypted stream, and who is at its other end. Until that is known, `at_most` so many bytes
+    /// are read; see [`Stream::lift_meter`].
     pub(crate) async fn accept(
         &self,
         socket: Socket,
         mut first: &[u8],
+        at_most: usize,
     ) -> io::Result<(Stream, Option<Holder>)> {
         let mut acceptor = Acceptor::default();
         acceptor.read_tls(&mut first)?;
-        let handshake = LazyConfigAcceptor::new(acceptor, socket).await?;
+        let handshake = LazyConfigAcceptor::new(acceptor, Metered::new(socket, at_most)).await?;
         let stream = handshake.into_stream(self.0.config.load_full()).await?;
         let certificates = stream.get_ref().1.peer_certificates();
         let holder = certificates

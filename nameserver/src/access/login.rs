@@ -104,7 +104,7 @@ impl Authority {
             Some(role) => Ok(Identity {
                 name,
                 role,
-                allow: Patterns::any(),
+                allow: Patterns::of_role(role),
             }),
             None => Err(AccessError::NoRole { name }),
         }

@@ -3,8 +3,10 @@
 use super::limits::{Limits, MAX_NAME};
 pub(super) use pyroxene_common::interfaces::directory::check_name;
 use pyroxene_common::{
+    clean,
     endpoint::Endpoint,
     interfaces::directory::{DirectoryError, Registration},
+    scope::Caller,
 };
 use std::collections::HashSet;
 
@@ -78,6 +80,23 @@ pub(super) fn check_registration(
     Ok(())
 }
 
+/// Refuses an address that leads others than the worker to somewhere else: one that every machine has
+/// for itself, of a worker on another machine.
+pub(super) fn check_reach(caller: &Caller, endpoint: &str) -> Result<(), DirectoryError> {
+    let Ok(parsed) = endpoint.parse::<Endpoint>() else {
+        // That is refused with what is wrong with it.
+        return Ok(());
+    };
+    if caller.is_elsewhere() && (parsed.is_local() || parsed.is_unspecified()) {
+        return Err(invalid(format!(
+            "clients cannot reach a worker on another machine at {endpoint}; it registers from {}: \
+             say with --listen or --advertise where it is reached",
+            caller.host()
+        )));
+    }
+    Ok(())
+}
+
 /// Reads the address of a static name: `OBJECT@ENDPOINT`, `pyroxene:OBJECT@ENDPOINT`,
 /// `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the object has the name `name`.
 pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryError> {
@@ -115,7 +134,7 @@ fn check_reachable(endpoint: &str) -> Result<(), DirectoryError> {
 
 /// Whether `text` is `host:port`, `[v6]:port` or `unix:/path`, with a port from 1 to 65535.
 pub(super) fn is_endpoint(text: &str) -> bool {
-    if text.len() > MAX_NAME || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if text.len() > MAX_NAME || !clean::is_word(text) {
         return false;
     }
     match text.parse() {
@@ -257,16 +276,54 @@ mod tests {
     #[test]
     fn names_are_bounded_and_printable() {
         assert!(check_name("x", &"é".repeat(127)).is_ok());
+        let long = "é".repeat(128);
         for bad in [
             "",
             " ",
             "a b",
-            "a\tb",
             "a\u{7f}",
             "a\u{2028}b",
-            &"é".repeat(128),
+            "a\u{202e}b",
+            "a\u{200b}",
+            &long,
         ] {
             assert!(check_name("x", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_elsewhere_is_not_reached_at_an_address_of_everybody() {
+        let from = |address: &str| Caller {
+            address: address.to_owned(),
+            ..Caller::default()
+        };
+        for here in [
+            "",
+            "127.0.0.1:4000",
+            "[::1]:4000",
+            "[::ffff:127.0.0.1]:4000",
+            "unix:uid=0",
+        ] {
+            assert_eq!(check_reach(&from(here), "127.0.0.1:1"), Ok(()), "{here}");
+            assert_eq!(check_reach(&from(here), "unix:/a"), Ok(()), "{here}");
+        }
+        for elsewhere in ["10.0.0.1:4000", "[2001:db8::1]:4000", "[fe80::1%2]:4000"] {
+            let caller = from(elsewhere);
+            for endpoint in [
+                "127.0.0.1:1",
+                "localhost:1",
+                "[::1]:1",
+                "unix:/a",
+                "0.0.0.0:1",
+                "[::]:1",
+            ] {
+                assert!(
+                    check_reach(&caller, endpoint).is_err(),
+                    "{elsewhere} {endpoint}"
+                );
+            }
+            assert_eq!(check_reach(&caller, "10.0.0.1:1"), Ok(()));
+            assert_eq!(check_reach(&caller, "w1.example.org:1"), Ok(()));
         }
     }
 }

@@ -6,7 +6,7 @@ mod watchers;
 
 use super::{
     Directory, Listing, Selection,
-    names::{check_name, parse_address},
+    names::{check_name, check_reach, parse_address},
     targets::check_target,
 };
 use crate::{
@@ -225,6 +225,7 @@ impl directory::Directory for DirectoryService {
         let caller = scope::current().caller;
         let names = registration.objects.iter().map(|offer| &*offer.object);
         check_may_host(caller.identity.as_deref(), names)?;
+        check_reach(&caller, &registration.endpoint)?;
         let owner = caller.identity.as_ref().map(|identity| &*identity.name);
         self.change(|directory| directory.open(id, registration, owner, Instant::now()))
     }

@@ -3,7 +3,7 @@
 use crate::store::TaskId;
 use pyroxene_common::{
     access::{Identity, Role, denials},
-    interfaces::tasks::{Submission, TasksError},
+    interfaces::tasks::{Failure, Progress, Status, Submission, Task, TasksError},
 };
 
 /// Which methods of the object a role may call.
@@ -68,6 +68,66 @@ pub(super) fn check_change(
     Err(TasksError::Denied { sentence })
 }
 
+/// How much of a task somebody sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    Everything,
+    /// That it exists, whose it is, where it runs and how far it is.
+    Outline,
+}
+
+/// What stands for an error that is not shown.
+const HIDDEN: &str = "the reason is shown to observers whom the users file allows the object";
+
+impl View {
+    /// What the caller sees of a task of this object and method. An observer's patterns name those whose
+    /// content it may see.
+    pub(super) fn of(caller: Option<&Identity>, object: &str, method: &str) -> Self {
+        let is_narrow = caller.is_some_and(|identity| {
+            identity.role == Role::Observer && !identity.allow.allows(object, Some(method))
+        });
+        match is_narrow {
+            true => Self::Outline,
+            false => Self::Everything,
+        }
+    }
+
+    pub(super) fn status(self, mut status: Status) -> Status {
+        if self == Self::Outline {
+            status.result = None;
+            status.error = status.error.map(|_| hidden());
+            status.progress = status.progress.map(without_note);
+        }
+        status
+    }
+
+    pub(super) fn task(self, mut task: Task) -> Task {
+        if self == Self::Outline {
+            (task.arguments, task.result) = (None, None);
+            task.error = task.error.map(|_| hidden());
+            task.progress = task.progress.map(without_note);
+            for attempt in &mut task.attempts {
+                attempt.reason = None;
+            }
+        }
+        task
+    }
+}
+
+fn hidden() -> Failure {
+    Failure {
+        sentence: HIDDEN.to_owned(),
+        value: None,
+    }
+}
+
+fn without_note(progress: Progress) -> Progress {
+    Progress {
+        note: String::new(),
+        ..progress
+    }
+}
+
 /// Whose tasks somebody sees in a list, if not everybody's.
 pub(super) fn only_of(caller: Option<&Identity>) -> Option<&str> {
     caller
@@ -130,5 +190,17 @@ mod tests {
         assert_eq!(only_of(Some(&somebody(Role::User, &["*"]))), Some("ana"));
         assert!(may_call(Role::Observer, "show") && !may_call(Role::Observer, "cancel"));
         assert!(!may_call(Role::Worker, "submit"));
+    }
+
+    #[test]
+    fn an_observer_sees_the_content_of_what_it_is_allowed() {
+        let view = |role, allow: &[&str]| View::of(Some(&somebody(role, allow)), "echo", "sleep");
+        assert_eq!(view(Role::Observer, &[]), View::Outline);
+        assert_eq!(view(Role::Observer, &["text", "echo.echo"]), View::Outline);
+        assert_eq!(view(Role::Observer, &["echo"]), View::Everything);
+        assert_eq!(view(Role::Observer, &["echo.s*"]), View::Everything);
+        assert_eq!(view(Role::User, &[]), View::Everything);
+        assert_eq!(view(Role::Admin, &[]), View::Everything);
+        assert_eq!(View::of(None, "echo", "sleep"), View::Everything);
     }
 }

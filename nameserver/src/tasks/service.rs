@@ -3,7 +3,7 @@
 use super::{
     Shared,
     convert::{self, LONGEST_LIST, unknown},
-    permission::{check_change, check_look, check_submission, only_of},
+    permission::{View, check_change, check_look, check_submission, only_of},
     places::Placed,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     store::{self, Allowance, Quota, StoreError},
 };
 use pyroxene_common::{
-    access::{Exceeded, Identity, Limit},
+    access::{Exceeded, Identity, Limit, Role},
     interfaces::tasks::{
         DEFAULT_RUN_LIMIT_MS, Status, Submission, Submissions, Task, TaskFilter, TaskId, TaskPage,
         TaskState, TasksError, tasks,
@@ -309,13 +309,15 @@ impl tasks::Tasks for TasksService {
         let id = self.find(&id).await?;
         let task = self.brief(id).await?;
         check_look(caller.identity.as_deref(), id, &task.submitter)?;
+        let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
         let is_final = task.state.is_final();
         let status = self.status(task).await?;
         if is_final {
-            return Ok(status);
+            return Ok(view.status(status));
         }
         let _held = self.hold_poll(caller.identity.as_deref())?;
-        self.news(id, status, seen, until).await
+        let news = self.news(id, status, seen, until).await;
+        news.map(|status| view.status(status))
     }
 
     async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
@@ -325,7 +327,8 @@ impl tasks::Tasks for TasksService {
         let task = ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
         check_look(caller.identity.as_deref(), task.id, &task.submitter)?;
-        Ok(convert::task(task))
+        let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
+        Ok(view.task(convert::task(task)))
     }
 
     async fn list(self, _: Context, filter: TaskFilter) -> Result<TaskPage, TasksError> {
@@ -341,8 +344,12 @@ impl tasks::Tasks for TasksService {
         };
         let filter = convert::filter(filter, before, only_of(caller.identity.as_deref()))?;
         let found = ask(self.0.store.tasks_page(&filter, limit)).await?;
+        let shown = found.tasks.into_iter().map(|task| {
+            let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
+            view.task(convert::task(task))
+        });
         Ok(TaskPage {
-            tasks: found.tasks.into_iter().map(convert::task).collect(),
+            tasks: shown.collect(),
             next: found.next.map(convert::task_id),
         })
     }
@@ -393,27 +400,34 @@ impl tasks::Tasks for TasksService {
         let caller = caller.identity.as_deref();
         let until = Instant::now() + patience(&context, wait_ms);
         let id = self.find(&id).await?;
-        match self.0.store.submitter_of_open(id) {
+        let is_observer = caller.is_some_and(|identity| identity.role == Role::Observer);
+        let view = match self.0.store.submitter_of_open(id) {
             // Nothing has to be read for most of those who wait.
-            Some(submitter) => check_look(caller, id, &submitter)?,
-            None => {
+            Some(submitter) if !is_observer => {
+                check_look(caller, id, &submitter)?;
+                View::Everything
+            }
+            _ => {
                 let task = self.brief(id).await?;
                 check_look(caller, id, &task.submitter)?;
+                let view = View::of(caller, &task.object, &task.method);
                 if task.state.is_final() {
-                    return self.status(task).await;
+                    return self.status(task).await.map(|status| view.status(status));
                 }
+                view
             }
-        }
+        };
         let _held = self.hold_poll(caller)?;
         let left = until.saturating_duration_since(Instant::now());
-        match self.0.store.wait(id, left).await {
-            Some(settlement) => Ok(convert::settled(settlement)),
+        let status = match self.0.store.wait(id, left).await {
+            Some(settlement) => convert::settled(settlement),
             // It may have ended elsewhere without this name server having heard of it.
             None => {
                 let task = self.brief(id).await?;
-                self.status(task).await
+                self.status(task).await?
             }
-        }
+        };
+        Ok(view.status(status))
     }
 }
 

@@ -134,13 +134,6 @@ async fn topics_are_listed_by_prefix_and_kept_as_long_as_they_say() {
     assert_eq!(counts("b").await, (2, 2));
 }
 
-#[test]
-fn topics_are_for_those_who_keep_something_there() {
-    let may = |role| may_call(role, "read");
-    assert!(may(Role::Admin) && may(Role::Worker));
-    assert!(!may(Role::User) && !may(Role::Observer));
-}
-
 #[tokio::test]
 async fn what_is_said_for_a_user_counts_against_that_users_limits() {
     let service = service().await;

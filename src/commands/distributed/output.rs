@@ -12,7 +12,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// What a new file allows, less what the umask takes away.
-const NEW_FILE: u32 = 0o666;
+const NEW_FILE: u32 = pyroxene_common::private_file::MODE;
 
 /// Where a result goes.
 pub(crate) enum Target {

@@ -5,6 +5,7 @@ use pyroxene_certs::{Authority, Issued, Request, Role};
 use pyroxene_common::tls::{KeyPair, TlsClient};
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -57,7 +58,7 @@ impl Keys {
 
     fn keep_token(&self, name: &str, ran: &Ran) -> String {
         let token = ran.out().to_owned();
-        fs::write(self.path(&format!("{name}.token")), &token).unwrap();
+        write_private(self.path(&format!("{name}.token")), &token);
         token
     }
 
@@ -113,4 +114,10 @@ impl Keys {
         });
         TlsClient::new(self.path("ca.crt").into(), own).unwrap()
     }
+}
+
+/// Writes a file that only this user may read: what holds a token has to be one.
+pub(crate) fn write_private(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let mut file = pyroxene_common::private_file::create(path.as_ref()).unwrap();
+    file.write_all(content.as_ref()).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Tokens and tickets are nowhere but where they belong.
 
 use super::strangers::{show, ticket_of};
-use crate::harness::{Process, Ran, SecuredBroker, eventually, start_command};
+use crate::harness::{Process, Ran, SecuredBroker, eventually, start_command, write_private};
 use std::fs;
 
 /// What every ticket begins with.
@@ -66,7 +66,7 @@ async fn no_log_no_message_and_no_command_line_shows_a_secret() {
         }
     }
     let wrong_file = broker.keys.path("wrong.token");
-    fs::write(&wrong_file, &wrong).unwrap();
+    write_private(&wrong_file, &wrong);
     let ran = broker
         .run(&["worker", "--user", "host", "--token-file", &wrong_file])
         .await;

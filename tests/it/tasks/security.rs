@@ -1,7 +1,7 @@
 //! Tasks where everybody has to say who they are, and everything is encrypted.
 
 use super::desk::{echo, sleep};
-use crate::harness::{Process, Ran, eventually, seconds, start_command, within};
+use crate::harness::{Process, Ran, eventually, seconds, start_command, within, write_private};
 use pyroxene_client::{ClientConfig, Credentials, Direct};
 use pyroxene_common::{
     interfaces::tasks::{
@@ -30,7 +30,6 @@ impl Fortress {
                 .out();
         }
         for (name, role, allow) in [
-            ("root", "admin", "*"),
             ("ana", "user", "echo"),
             ("bob", "user", "echo.echo"),
             ("eve", "observer", "*"),
@@ -38,8 +37,11 @@ impl Fortress {
         ] {
             let flags = ["--role", role, "--allow", allow, "--users", "users.toml"];
             let token = run(&[&["users", "add", name], flags.as_slice()].concat()).await;
-            fs::write(dir.path().join(format!("{name}.token")), token.out()).unwrap();
+            write_private(dir.path().join(format!("{name}.token")), token.out());
         }
+        let flags = ["--role", "admin", "--users", "users.toml"];
+        let token = run(&[&["users", "add", "root"], flags.as_slice()].concat()).await;
+        write_private(dir.path().join("root.token"), token.out());
         let mut flags = vec![
             "--listen=127.0.0.1:0",
             "--store=memory:",

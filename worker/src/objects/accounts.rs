@@ -7,6 +7,7 @@
 mod book;
 mod database;
 mod lane;
+mod owner;
 mod postgres;
 mod sqlite;
 
@@ -14,7 +15,9 @@ pub use database::{AccountsDatabase, AccountsDatabaseError, InvalidAccountsDatab
 
 use book::Operation;
 use lane::Lane;
+use owner::OwnerRule;
 use pyroxene_common::{
+    clean,
     interfaces::accounts::{AccountsError, MAX_NAME, Transferred, accounts},
     values::Decimal,
 };
@@ -28,6 +31,7 @@ use tarpc::context::Context;
 pub struct Accounts {
     changes: Lane,
     queries: Lane,
+    owner_rule: OwnerRule,
 }
 
 impl Accounts {
@@ -39,7 +43,19 @@ impl Accounts {
         Ok(Self {
             changes: Lane::start(database.clone(), changes),
             queries: Lane::start(database.clone(), queries),
+            owner_rule: OwnerRule::Off,
         })
+    }
+
+    /// Lets users open, query and change only accounts of their own name, and pay from those alone,
+    /// unless a pattern of theirs that begins with `account:` covers another: `account:NAME`,
+    /// `account:shop-*`. Admins may use all. It holds where callers are known.
+    ///
+    /// A transfer may go to anybody's account, and tells its payer both balances.
+    #[must_use]
+    pub fn with_owner_rule(mut self) -> Self {
+        self.owner_rule = OwnerRule::On;
+        self
     }
 
     /// Carries out what waits, and closes the connections. A file that no other worker uses is then a
@@ -58,6 +74,7 @@ impl accounts::Accounts for Accounts {
         balance: Decimal,
     ) -> Result<Decimal, AccountsError> {
         check_name("user", &user)?;
+        self.owner_rule.check(&user)?;
         if balance.is_negative() {
             return Err(invalid("balance", "must not be less than 0"));
         }
@@ -68,6 +85,7 @@ impl accounts::Accounts for Accounts {
 
     async fn query(self, _: Context, user: String) -> Result<Decimal, AccountsError> {
         check_name("user", &user)?;
+        self.owner_rule.check(&user)?;
         let balances = self.queries.carry_out(Operation::Query { user }).await?;
         Ok(balances.account)
     }
@@ -80,6 +98,7 @@ impl accounts::Accounts for Accounts {
         request_id: String,
     ) -> Result<Decimal, AccountsError> {
         check_name("user", &user)?;
+        self.owner_rule.check(&user)?;
         check_name("request_id", &request_id)?;
         let operation = Operation::Update {
             user,
@@ -100,6 +119,7 @@ impl accounts::Accounts for Accounts {
     ) -> Result<Transferred, AccountsError> {
         check_name("from", &from)?;
         check_name("to", &to)?;
+        self.owner_rule.check(&from)?;
         check_name("request_id", &request_id)?;
         if from == to {
             return Err(invalid("to", "must be another user than from"));
@@ -119,8 +139,9 @@ impl accounts::Accounts for Accounts {
 }
 
 fn check_name(parameter: &str, name: &str) -> Result<(), AccountsError> {
-    if name.chars().any(char::is_control) {
-        return Err(invalid(parameter, "must have no control characters"));
+    if !clean::is_line(name) {
+        let rule = "must have no control characters and no invisible ones";
+        return Err(invalid(parameter, rule));
     }
     if name.is_empty() || name.chars().nth(MAX_NAME).is_some() {
         let rule = format!("must have 1 to {MAX_NAME} characters");

@@ -14,7 +14,7 @@ use log::Log;
 use presence::Presence;
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::chat::{
-    ChatError, MAX_PAGE, MAX_WAIT_MS, Message, Received, STAY_MS, Sent, Welcome, chat,
+    ChatError, MAX_PAGE, MAX_WAIT_MS, Message, Received, STAY_MS, Sent, Welcome, chat, topic_of,
 };
 use rules::{Speaker, check_id, check_name, check_text};
 use std::{sync::Arc, time::Duration};
@@ -50,7 +50,7 @@ impl Chat {
     /// The room of this name, kept by the name servers of `client`. It must be called within a tokio
     /// runtime. Once `draining` is cancelled, nobody waits for messages here any more.
     pub fn new(client: &Client, room: &str, draining: CancellationToken) -> Self {
-        let topic = client.topic(format!("pyroxene.chat/{room}"));
+        let topic = client.topic(topic_of(room));
         Self(Arc::new(Inner {
             log: Arc::new(Log::new(topic)),
             presence: Arc::new(Presence::new(client.clone(), room)),

@@ -173,7 +173,7 @@ async fn parameters_are_checked(place: Place) {
         ),
         (
             bank.query("a\0b").await.unwrap_err(),
-            "user must have no control characters",
+            "user must have no control characters and no invisible ones",
         ),
         (
             bank.open("eve", "-0.01").await.unwrap_err(),

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use pyroxene_client::{CallError, Client};
 use pyroxene_common::{
     interfaces::{
-        chat::{ChatError, MAX_MEMBERS},
+        chat::{ChatError, MAX_MEMBERS, topic_of},
         presence::{Heard, PresenceError, Present},
     },
     roster::{Refused, Roster},
@@ -85,7 +85,7 @@ impl Presence {
     pub(super) fn new(client: Client, room: &str) -> Self {
         Self {
             client,
-            space: format!("pyroxene.chat/{room}"),
+            space: topic_of(room),
             rosters: Mutex::default(),
             awake: Notify::new(),
             started: Once::new(),

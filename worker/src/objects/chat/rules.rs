@@ -2,6 +2,7 @@
 
 use pyroxene_common::{
     access::{Identity, Role},
+    clean,
     interfaces::chat::{ChatError, MAX_ID, MAX_NAME, MAX_TEXT},
     scope,
 };
@@ -48,8 +49,8 @@ pub(super) fn check_name(parameter: &str, name: &str) -> Result<(), ChatError> {
         let rule = format!("must have 1 to {MAX_NAME} characters");
         return Err(invalid(parameter, rule));
     }
-    if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        let rule = "must have no blanks and no control characters";
+    if !clean::is_word(name) {
+        let rule = "must have no blanks, no control characters and no invisible ones";
         return Err(invalid(parameter, rule.to_owned()));
     }
     Ok(())
@@ -57,7 +58,7 @@ pub(super) fn check_name(parameter: &str, name: &str) -> Result<(), ChatError> {
 
 /// Ids and sessions.
 pub(super) fn check_id(parameter: &str, id: String) -> Result<String, ChatError> {
-    if id.is_empty() || id.chars().nth(MAX_ID).is_some() || id.chars().any(char::is_control) {
+    if id.is_empty() || id.chars().nth(MAX_ID).is_some() || !clean::is_line(&id) {
         let rule = format!("must have 1 to {MAX_ID} characters, and no control characters");
         return Err(invalid(parameter, rule));
     }
@@ -95,7 +96,15 @@ mod tests {
         for name in ["ana", "größe", &"x".repeat(MAX_NAME)] {
             assert_eq!(check_name("name", name), Ok(()));
         }
-        for name in ["", "a b", "a\n", "\u{1b}[2J", &"x".repeat(MAX_NAME + 1)] {
+        for name in [
+            "",
+            "a b",
+            "a\n",
+            "ana\u{200b}",
+            "\u{202e}ana",
+            "\u{1b}[2J",
+            &"x".repeat(MAX_NAME + 1),
+        ] {
             assert!(check_name("name", name).is_err(), "{name:?}");
         }
         assert_eq!(check_text("two\n\tlines"), Ok(()));

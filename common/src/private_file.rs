@@ -1,0 +1,113 @@
+//! Files that hold secrets: made for their owner alone, and not used if others can read them.
+
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The mode of every file that the programs make: read and written by its owner alone.
+pub const MODE: u32 = 0o600;
+
+const OPEN_TO_OTHERS: u32 = 0o077;
+
+/// A file with a secret that others can read, write or execute.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("other users can read or write {}; run 'chmod 600 {}'", path.display(), shell_word(path))]
+pub struct Exposed {
+    path: PathBuf,
+}
+
+/// Refuses a file that others than its owner have rights to. What is no file, such as a pipe, has no
+/// copy that others could read later.
+///
+/// # Errors
+///
+/// [`Exposed`], with the command that mends it.
+pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
+    if !metadata.is_file() || metadata.permissions().mode() & OPEN_TO_OTHERS == 0 {
+        return Ok(());
+    }
+    Err(Exposed {
+        path: path.to_owned(),
+    })
+}
+
+/// Opens a file to be written from its beginning, for its owner alone, whether it was there or not.
+///
+/// # Errors
+///
+/// Those of opening it and of changing its mode, which only its owner may.
+pub fn create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(MODE)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        if metadata.permissions().mode() & OPEN_TO_OTHERS != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
+        }
+        // Not before nobody else can read what comes.
+        file.set_len(0)?;
+    }
+    Ok(file)
+}
+
+/// A path as a word of a shell command.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,@:".contains(c);
+    match text.chars().all(is_plain) && !text.is_empty() {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, Permissions},
+        io::Write,
+    };
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused_with_the_command_that_mends_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a token's");
+        fs::write(&path, "secret").unwrap();
+        for exposed in [0o644, 0o640, 0o604, 0o660, 0o620] {
+            fs::set_permissions(&path, Permissions::from_mode(exposed)).unwrap();
+            let error = check(&path, &fs::metadata(&path).unwrap()).unwrap_err();
+            let command = r"a token'\''s''";
+            assert!(error.to_string().ends_with(command), "{error}");
+        }
+        for private in [0o600, 0o400, 0o700] {
+            fs::set_permissions(&path, Permissions::from_mode(private)).unwrap();
+            assert_eq!(check(&path, &fs::metadata(&path).unwrap()), Ok(()));
+        }
+        let null = Path::new("/dev/null");
+        assert_eq!(check(null, &fs::metadata(null).unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn a_file_is_private_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("export");
+        drop(create(&path).unwrap());
+        assert_eq!(mode(&path), MODE);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, "what was there before").unwrap();
+        create(&path).unwrap().write_all(b"new").unwrap();
+        assert_eq!(mode(&path), MODE);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+}

@@ -1,0 +1,84 @@
+//! A socket that gives only so many bytes.
+
+use crate::net::Socket;
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A socket under TLS. Who has not proved yet who it is may send so many bytes; then reading fails.
+#[derive(Debug)]
+pub struct Metered {
+    socket: Socket,
+    left: usize,
+}
+
+impl Metered {
+    /// A socket of which `bytes` may be read.
+    pub(crate) fn new(socket: Socket, bytes: usize) -> Self {
+        let left = bytes;
+        Self { socket, left }
+    }
+
+    /// The socket itself.
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Lets everything be read from now on.
+    pub(crate) fn lift(&mut self) {
+        self.left = usize::MAX;
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+        let count = buffer.filled().len() - before;
+        match this.left.checked_sub(count) {
+            Some(left) => this.left = left,
+            None => {
+                return Poll::Ready(Err(io::Error::other("more bytes than a stranger may send")));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,126 @@
+//! Who may use which topic, and whose presence may be told.
+//!
+//! A worker keeps topics for the objects that it hosts, so it may use those that its patterns cover:
+//!
+//! - the topic of a chat room, and the presence of its members, belong to the object of that name: a
+//!   worker that may host `chat` may read and append to `pyroxene.chat/chat`;
+//! - every other topic is covered by a pattern for `topic:NAME`, such as `topic:prices` or `topic:*`.
+
+use pyroxene_common::{
+    access::{Identity, Role, denials},
+    interfaces::chat,
+};
+use std::sync::Arc;
+
+/// What stands before the name of a topic in a pattern.
+const TOPIC: &str = "topic:";
+
+/// Who calls, as far as topics and presence are concerned. Nobody is known where nobody is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeper(Option<Arc<Identity>>);
+
+impl Keeper {
+    /// Who makes the call that runs on this thread. Has to be asked before the first await.
+    pub(crate) fn current() -> Self {
+        Self(pyroxene_common::scope::current().caller.identity.clone())
+    }
+
+    /// Whether it may read a topic and append to it.
+    pub(crate) fn may_use(&self, topic: &str) -> bool {
+        self.covers(|identity| match chat::room_of(topic) {
+            Some(room) => identity.allow.allows(room, None),
+            None => identity.allow.allows(&format!("{TOPIC}{topic}"), None),
+        })
+    }
+
+    /// Whether it may tell and hear who is in a space: that of a chat room, which it may host.
+    pub(crate) fn may_tell(&self, space: &str) -> bool {
+        self.covers(|identity| {
+            chat::room_of(space).is_some_and(|room| identity.allow.allows(room, None))
+        })
+    }
+
+    fn covers(&self, covered: impl FnOnce(&Identity) -> bool) -> bool {
+        match self.0.as_deref() {
+            None => true,
+            Some(identity) => match identity.role {
+                Role::Admin => true,
+                Role::Worker => covered(identity),
+                Role::User | Role::Observer => false,
+            },
+        }
+    }
+
+    /// A sentence for one who may not, which is logged.
+    pub(crate) fn denied(&self, what: &str, name: &str) -> String {
+        let what = format!("the {what} '{name}'");
+        let Some(identity) = self.0.as_deref() else {
+            return format!("nobody may use {what}");
+        };
+        denials::log(identity, &what);
+        let Identity { name, role, .. } = identity;
+        format!("'{name}' ({role}) may not use {what}: none of its patterns covers it")
+    }
+}
+
+/// Which methods of topics a role may call: workers those that keep something, and admins also those
+/// that take it away. Which topics those are is decided for each call.
+pub(crate) fn may_call(role: Role, method: &str) -> bool {
+    match role {
+        Role::Admin => true,
+        Role::Worker => matches!(method, "append" | "read" | "list"),
+        Role::User | Role::Observer => false,
+    }
+}
+
+/// Which roles may call presence.
+pub(crate) fn may_tell_presence(role: Role, _method: &str) -> bool {
+    matches!(role, Role::Admin | Role::Worker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper(role: Role, allow: &[&str]) -> Keeper {
+        let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+        Keeper(Some(Arc::new(Identity {
+            name: "w".to_owned(),
+            role,
+            allow: allow.try_into().unwrap(),
+        })))
+    }
+
+    #[test]
+    fn a_worker_may_use_what_its_patterns_cover() {
+        let chat = chat::topic_of("chat");
+        for (allow, topic, allowed) in [
+            ("chat", chat.as_str(), true),
+            ("text", &chat, false),
+            ("topic:*", &chat, false),
+            ("*", &chat, true),
+            ("chat", "prices", false),
+            ("prices", "prices", false),
+            ("topic:prices", "prices", true),
+            ("topic:p*", "prices", true),
+            ("topic:prices", "price", false),
+            ("*", "prices", true),
+        ] {
+            let worker = keeper(Role::Worker, &[allow]);
+            assert_eq!(worker.may_use(topic), allowed, "{allow} {topic}");
+            let tells = allowed && topic == chat;
+            assert_eq!(worker.may_tell(topic), tells, "{allow} {topic}");
+            assert!(keeper(Role::Admin, &[]).may_use(topic));
+            assert!(!keeper(Role::User, &[allow]).may_use(topic));
+            assert!(Keeper(None).may_use(topic) && Keeper(None).may_tell(topic));
+        }
+    }
+
+    #[test]
+    fn workers_take_nothing_away() {
+        assert!(may_call(Role::Worker, "append") && may_call(Role::Worker, "read"));
+        assert!(!may_call(Role::Worker, "remove") && !may_call(Role::Worker, "keep"));
+        assert!(may_call(Role::Admin, "remove"));
+        assert!(!may_call(Role::User, "read") && !may_call(Role::Observer, "list"));
+    }
+}
