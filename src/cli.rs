@@ -215,6 +215,17 @@ pub(crate) fn message_size(text: &str) -> Result<usize, String> {
     ))
 }
 
+/// Reads how much memory messages may take.
+pub(crate) fn message_memory(text: &str) -> Result<usize, String> {
+    /// Less would let hardly two large messages in at once.
+    const LEAST: usize = 1024 * 1024;
+    let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
+    match bytes >= LEAST {
+        true => Ok(bytes),
+        false => Err("it is less than 1 MiB".to_owned()),
+    }
+}
+
 /// The range of how many calls a command keeps in flight.
 pub(crate) const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=65_536;
 

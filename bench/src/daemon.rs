@@ -1,6 +1,9 @@
 //! Name servers and workers of this project, each in a process of this program.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -38,6 +41,9 @@ pub(crate) struct BuiltinsArguments {
     /// The threads of its compute pool [default: one for each core]
     #[arg(long)]
     threads: Option<usize>,
+    /// The time to live of its leases, in milliseconds [default: 3000]
+    #[arg(long)]
+    ttl_ms: Option<u64>,
 }
 
 /// Starts a name server that keeps nothing, on a free port.
@@ -64,6 +70,9 @@ pub(crate) async fn serve_builtins(arguments: BuiltinsArguments) -> Result<()> {
         .builtins(arguments.objects.split(','))?;
     if let Some(threads) = arguments.threads {
         worker = worker.threads(threads);
+    }
+    if let Some(ttl) = arguments.ttl_ms {
+        worker = worker.ttl(Duration::from_millis(ttl));
     }
     serve_worker(worker).await
 }

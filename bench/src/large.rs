@@ -4,8 +4,10 @@
 //! First one client, in a process of its own, makes one call with a very large message each way, for
 //! each kind of value; of it and of the worker the greatest resident memory is read. Then several
 //! clients send large messages without pause while one more, in a process of its own, makes small
-//! calls at a fixed rate over a connection of its own.
+//! calls at a fixed rate over a connection of its own. Last, it is measured how late a worker's
+//! heartbeats are beside single calls that take long.
 
+mod heartbeats;
 mod load;
 mod memory;
 mod report;
@@ -53,6 +55,10 @@ pub(crate) struct Options {
     /// Kinds of values, separated by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     kinds: Vec<Kind>,
+
+    /// Leave the heartbeats out
+    #[arg(long)]
+    no_heartbeats: bool,
 
     /// Print a JSON object instead of tables
     #[arg(long)]
@@ -118,6 +124,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             .await?;
             report.waiting.push(row);
         }
+    }
+    if !options.no_heartbeats {
+        report.heartbeats = heartbeats::measure().await?;
     }
     report.print(options.json)
 }

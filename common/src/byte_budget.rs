@@ -112,6 +112,18 @@ impl ByteBudget {
         }
     }
 
+    /// Takes a few bytes, before those who wait and to a quarter beyond the limit: many that wait for
+    /// much keep out nobody who wants little.
+    pub fn try_take_small(&self, bytes: usize) -> Option<BytePermit> {
+        let mut state = self.state();
+        let limit = self.0.limit.saturating_add(self.0.limit / 4);
+        if state.used > 0 && state.used.saturating_add(bytes) > limit {
+            return None;
+        }
+        state.used = state.used.saturating_add(bytes);
+        Some(self.permit(bytes))
+    }
+
     /// Takes so many bytes, whether they are free or not.
     pub fn take_anyway(&self, bytes: usize) -> BytePermit {
         let mut state = self.state();
@@ -170,6 +182,13 @@ impl BytePermit {
     /// How many bytes it is for.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Takes so many of its bytes off, or all that are left.
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.budget.permit(bytes)
     }
 
     /// Makes it one for so many bytes, whether more of them are free or not.
@@ -237,6 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn a_little_is_had_before_those_who_want_much() {
+        let budget = ByteBudget::new(100);
+        let most = budget.try_take(90).unwrap();
+        let _much = budget.take(50);
+        let little = budget.try_take_small(30).unwrap();
+        assert!(
+            budget.try_take_small(10).is_none(),
+            "a quarter is taken too"
+        );
+        drop((most, little));
+    }
+
+    #[test]
     fn what_cannot_be_helped_is_counted() {
         let budget = ByteBudget::new(10);
         let mut permit = budget.take_anyway(8);
@@ -247,5 +279,9 @@ mod tests {
         permit.resize(6);
         assert_eq!(waiting.as_mut().now_or_never().unwrap().bytes(), 4);
         assert_eq!(budget.used(), 6);
+        let part = permit.split(4);
+        assert_eq!((part.bytes(), permit.bytes(), budget.used()), (4, 2, 6));
+        drop(permit);
+        assert_eq!(budget.used(), 4);
     }
 }

@@ -5,12 +5,14 @@
 //! leaves in one write, and a method's future is polled in place and only becomes a task of its own
 //! if it has to wait. Calls in flight, buffers and silence are bounded.
 
+mod answers;
 mod apart;
 mod calls;
 mod client;
 mod client_call;
 mod client_pump;
 mod error;
+mod intake;
 mod link;
 mod liveness;
 mod outbox;
@@ -19,9 +21,11 @@ mod server_calls;
 mod server_progress;
 mod server_start;
 mod settings;
+mod skip;
 mod spin;
 mod translation;
 
+pub use answers::{Answers, Turn};
 pub use client::{Connection, Listener};
 pub use error::{AttemptError, ConnectionLost};
 pub use liveness::Patience;

@@ -115,6 +115,18 @@ pub fn is_longer_than<T: Serialize + ?Sized>(bytes: usize, value: &T) -> bool {
     counter.is_over
 }
 
+/// How many bytes the encoding of `value` has; none, if it cannot be encoded.
+pub fn size<T: Serialize + ?Sized>(value: &T) -> usize {
+    let mut counter = Counter {
+        left: usize::MAX,
+        is_over: false,
+    };
+    match options().serialize_into(&mut counter, value) {
+        Ok(()) => usize::MAX - counter.left,
+        Err(_) => 0,
+    }
+}
+
 /// Counts bytes down and fails at the first too many.
 struct Counter {
     left: usize,
@@ -165,6 +177,13 @@ mod tests {
         let many = vec![1u64; 1000];
         assert!(is_longer_than(8007, &many));
         assert!(!is_longer_than(8008, &many));
+    }
+
+    #[test]
+    fn a_size_is_that_of_the_encoding() {
+        for value in [vec![], vec![1u64; 1000]] {
+            assert_eq!(size(&value), encode(&value).unwrap().len());
+        }
     }
 
     struct Unencodable;

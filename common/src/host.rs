@@ -5,14 +5,17 @@ mod by_name;
 mod crowd;
 mod files;
 mod local;
+mod message_memory;
 mod object;
 mod strangers;
 
 pub use local::LocalLink;
+pub use message_memory::default_message_memory;
 pub use object::{Object, Service};
 
 use crate::{
     access::Gate,
+    byte_budget::ByteBudget,
     channel::Settings,
     endpoint::Endpoint,
     interfaces::directory::Load,
@@ -41,6 +44,10 @@ pub struct HostConfig {
     pub incarnation: u64,
     /// The greatest frame body that it accepts or sends, in bytes.
     pub max_message: usize,
+    /// The memory for the messages of all connections together, in bytes: requests that are read or
+    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
+    /// answers may take as much again. See [`default_message_memory`].
+    pub message_memory: usize,
     /// How many calls one connection may have in flight.
     pub max_in_flight: u32,
     /// How many connections it keeps; fewer if the process may not open files enough. Further ones are
@@ -83,6 +90,7 @@ impl HostConfig {
             name: name.into(),
             incarnation: rand::random(),
             max_message: DEFAULT_MAX_MESSAGE,
+            message_memory: default_message_memory(),
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
@@ -141,6 +149,8 @@ impl Host {
         }
         let acceptor = Acceptor {
             settings: config.settings(),
+            // One message of the greatest size and its answer fit in whatever was asked for.
+            memory: ByteBudget::new(config.message_memory.max(config.max_message)),
             config,
             objects,
             drain: drain.clone(),

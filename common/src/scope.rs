@@ -6,6 +6,7 @@
 
 use crate::{
     access::{Identity, LoginChallenge},
+    channel::Answers,
     interfaces::tasks::Progress,
     tls::Holder,
 };
@@ -30,6 +31,8 @@ pub struct Scope {
     pub cancellation: CancellationToken,
     /// Where the method says how far it is.
     pub reporter: Reporter,
+    /// The answers that wait on the caller's connection.
+    pub answers: Answers,
     /// For an object whose name is exclusive: the fence under which the worker holds the name. It is
     /// greater than that of every holder before. What the method writes where a former holder may
     /// still write too should carry it, and be refused if a greater one was there.
@@ -147,6 +150,15 @@ thread_local! {
 /// The scope of the call that runs on this thread; an empty one outside of a call.
 pub fn current() -> Scope {
     CURRENT.with(|current| current.borrow().clone().unwrap_or_default())
+}
+
+/// The answers that wait on the connection of the call that runs on this thread. A method that makes
+/// large answers without much work of its own waits for its [`turn`](Answers::turn) first.
+pub fn answers() -> Answers {
+    CURRENT.with(|current| match &*current.borrow() {
+        Some(scope) => scope.answers.clone(),
+        None => Answers::default(),
+    })
 }
 
 /// The token that is cancelled once nobody waits for the answer of the call that runs on this thread

@@ -153,6 +153,16 @@ impl NameServerConfig {
         self
     }
 
+    /// The memory for the messages of all connections together, in bytes: requests that are read or
+    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
+    /// answers may take as much again. The default is an eighth of the memory that the process may
+    /// have.
+    #[must_use]
+    pub fn message_memory(mut self, bytes: usize) -> Self {
+        self.host.message_memory = bytes;
+        self
+    }
+
     /// How many connections it keeps.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {

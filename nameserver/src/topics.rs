@@ -140,7 +140,11 @@ impl topics::Topics for TopicsService {
         let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(patience(&context));
         let after = signed(after);
         let found = match wait.is_zero() {
-            true => self.store.read(&topic, after, limit, PAGE_BYTES).await,
+            true => {
+                // Whoever does not read one page is read no other from the store.
+                let _turn = scope::answers().turn().await;
+                self.store.read(&topic, after, limit, PAGE_BYTES).await
+            }
             false => {
                 let caller = scope::current().caller;
                 let held = self.limiter.hold(caller.identity.as_deref(), Limit::Polls);

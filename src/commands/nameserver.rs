@@ -1,7 +1,7 @@
 //! `pyroxene nameserver`: the daemon that knows who hosts what.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size, size},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size, size},
     daemon::{self, Busy, Parent},
     failure::{Exit, Failure},
     security::{Protection, UsersArguments, reload_on_hangup},
@@ -38,6 +38,10 @@ pub(crate) struct Arguments {
     /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
+    /// The memory for the messages of all connections together, in bytes, KiB, MiB or GiB; large ones
+    /// beyond it wait, or are refused [default: an eighth of the memory]
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MESSAGE_MEMORY", value_parser = message_memory)]
+    pub(crate) message_memory: Option<usize>,
     /// How many connections are kept; further ones are refused
     #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS", default_value_t = DEFAULT_CONNECTIONS)]
     pub(crate) max_connections: u32,
@@ -175,6 +179,9 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
                 .hint("give an address of this machine that others can reach to --advertise"));
         }
         config = config.advertise(advertise.clone());
+    }
+    if let Some(bytes) = arguments.message_memory {
+        config = config.message_memory(bytes);
     }
     if let Some(tls) = tls {
         config = config.tls(tls);

@@ -1,7 +1,7 @@
 //! `pyroxene worker`: the daemon that hosts the built-in objects.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_size},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size},
     daemon::{self, Busy, Parent},
     failure::{Exit, Failure},
     security::{LoginArguments, Protection, reload_on_hangup},
@@ -96,6 +96,10 @@ pub(crate) struct Arguments {
     /// The greatest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     max_message: usize,
+    /// The memory for the messages of all connections together, in bytes, KiB, MiB or GiB; large ones
+    /// beyond it wait, or are refused [default: an eighth of the memory]
+    #[arg(long, value_name = "BYTES", env = "PYROXENE_MESSAGE_MEMORY", value_parser = message_memory)]
+    message_memory: Option<usize>,
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
     #[arg(long, value_name = "FAULTS", env = "PYROXENE_CHAOS")]
     chaos: Option<Chaos>,
@@ -240,6 +244,9 @@ async fn start(
         .max_message(arguments.max_message)
         .start_timeout(arguments.daemon.start_timeout.0)
         .exclusive(arguments.exclusive);
+    if let Some(bytes) = arguments.message_memory {
+        builder = builder.message_memory(bytes);
+    }
     if let Some(tls) = security.tls {
         builder = builder.tls(tls);
     }

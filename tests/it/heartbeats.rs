@@ -1,10 +1,14 @@
 //! Heartbeats beside work that takes long, and calls that end workers.
 
 use crate::harness::{Broker, in_time, seconds, turn, within};
+use futures::future::join_all;
 use pyroxene_client::{CallError, ClientConfig, NameServer as Directory};
-use pyroxene_common::interfaces::{
-    directory::{Load, Registration},
-    echo::{Echo, echo::EchoRequest},
+use pyroxene_common::{
+    interfaces::{
+        directory::{Load, Registration},
+        echo::{Echo, echo::EchoRequest},
+    },
+    values::Payload,
 };
 use pyroxene_nameserver::{NameServer, NameServerConfig};
 use pyroxene_worker::Worker;
@@ -119,6 +123,62 @@ async fn a_worker_keeps_its_lease_while_a_method_keeps_its_runtime_busy() {
     assert_eq!(after.revision, before.revision, "it was never away");
     drop(busy);
     runtime.run(worker.shutdown(seconds(1))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_lease_is_lost_beside_large_products_in_json() {
+    let _turn = turn().await;
+    let broker = Broker::start().worker("w1", &["--threads", "1"]).await;
+    let client = broker.client().await;
+    let directory = client.nameservers()[0].directory();
+    let status = || directory.status(within(seconds(20)));
+    let before = status().await.unwrap();
+    let calculator = client.dynamic("calculator", within(seconds(20))).await;
+    let calculator = calculator.unwrap();
+    let row = format!("[{}]", vec!["0.123456789"; 150].join(","));
+    let matrix = format!("[{}]", vec![row; 150].join(","));
+    let arguments = format!(r#"{{"a":{matrix},"b":{matrix}}}"#);
+    let calls = (0..12).map(|_| {
+        let arguments = arguments.clone();
+        calculator.call_with_progress(within(seconds(120)), "matrix_multiply", arguments, None)
+    });
+    let answers = in_time(seconds(120), "12 products in JSON", join_all(calls)).await;
+    for answer in answers {
+        let answer = answer.unwrap();
+        assert_eq!((&*answer.worker, answer.attempts), ("w1", 1));
+    }
+    let after = status().await.unwrap();
+    assert_eq!(after.revision, before.revision, "the worker was away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_messages_take_no_more_memory_than_they_may() {
+    let _turn = turn().await;
+    const MEBIBYTE: usize = 1024 * 1024;
+    let flags = ["--message-memory", "64MiB"];
+    let mut broker = Broker::start().worker("w1", &flags).await;
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        // Each has a connection of its own.
+        let client = broker.client().await;
+        clients.push(client.object::<Echo>("echo").await.unwrap());
+    }
+    let calls = clients.iter().map(|echo| async {
+        let data = Payload::Bytes(vec![1; 30 * MEBIBYTE].into());
+        echo.echo(within(seconds(60)), data).await
+    });
+    let answers = in_time(seconds(90), "16 large calls", join_all(calls)).await;
+    let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!(answered >= 4, "{answered} were answered");
+    for error in answers.into_iter().filter_map(Result::err) {
+        let sentence = CallError::from(error).to_string();
+        assert!(sentence.contains("--message-memory"), "{sentence}");
+    }
+    let peak = broker.worker("w1").peak_memory();
+    assert!(peak < 320 * MEBIBYTE as u64, "it took {peak} bytes");
+    // It is as well as before.
+    let data = Payload::Bytes(vec![1; 30 * MEBIBYTE].into());
+    clients[0].echo(within(seconds(20)), data).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

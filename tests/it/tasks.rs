@@ -10,3 +10,4 @@ mod life;
 mod names;
 mod promotion;
 mod security;
+mod unread;

@@ -15,7 +15,7 @@ use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
     access::Gate,
     endpoint::Endpoint,
-    host::Object,
+    host::{Object, default_message_memory},
     interface::Serves,
     interfaces::{
         self,
@@ -48,6 +48,7 @@ pub struct WorkerBuilder {
     pub(crate) queue: usize,
     pub(crate) max_calls: u64,
     pub(crate) max_message: usize,
+    pub(crate) message_memory: usize,
     pub(crate) ttl: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) start_timeout: Option<Duration>,
@@ -94,6 +95,7 @@ impl Default for WorkerBuilder {
             queue: 1024,
             max_calls: 65_536,
             max_message: DEFAULT_MAX_MESSAGE,
+            message_memory: default_message_memory(),
             ttl: Duration::from_secs(3),
             drain_timeout: Duration::from_secs(10),
             start_timeout: Some(Duration::from_secs(30)),
@@ -159,6 +161,15 @@ impl WorkerBuilder {
     /// The greatest message, in bytes. The default is 64 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(GREATEST_MAX_MESSAGE);
+        self
+    }
+
+    /// The memory for the messages of all its callers together, in bytes: requests that are read or
+    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
+    /// answers may take as much again. The default is an eighth of the memory that the process may
+    /// have.
+    pub fn message_memory(mut self, bytes: usize) -> Self {
+        self.message_memory = bytes;
         self
     }
 

@@ -82,12 +82,16 @@ where
             Err(unread) => return unread.outcome(),
         };
         let place = match call.is_heavy(self.is_heavy) {
-            true => Some(
+            true => Some({
+                // A caller that does not read its answers has no others made. In a box, as light calls
+                // need not carry it.
+                let answers = scope::answers();
+                Box::pin(answers.room()).await;
                 self.surroundings
                     .pool
                     .admit()
-                    .map_err(Unanswered::Refused)?,
-            ),
+                    .map_err(Unanswered::Refused)?
+            }),
             false => None,
         };
         let (number, _running) = self.surroundings.gauge.begin();
@@ -120,10 +124,14 @@ where
                 Ok(request) => request,
                 Err(unread) => return unread.outcome(),
             },
-            (Some(place), call) => match self.serve_on_pool(context, call, place).await? {
-                Served::Answered(answer) => return answer,
-                Served::OnlyRead(request) => request,
-            },
+            (Some(place), call) => {
+                // What light calls need not carry.
+                let serving = Box::pin(self.serve_on_pool(context, call, place));
+                match serving.await? {
+                    Served::Answered(answer) => return answer,
+                    Served::OnlyRead(request) => request,
+                }
+            }
         };
         let method = I::request_index(&request);
         let serving = I::serve(self.service.clone(), context, request);
@@ -205,7 +213,8 @@ where
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
-        self.run_logged(context, call).await
+        // In a box, as `serve_on_pool`: a connection keeps the room of small futures alone.
+        Box::pin(self.run_logged(context, call)).await
     }
 
     async fn dispatch_translated<T>(
@@ -219,7 +228,8 @@ where
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
-        self.run_logged(context, call).await
+        // In a box, as `serve_on_pool`: a connection keeps the room of small futures alone.
+        Box::pin(self.run_logged(context, call)).await
     }
 }
 

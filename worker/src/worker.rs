@@ -138,6 +138,7 @@ impl Worker {
 
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;
+        config.message_memory = builder.message_memory;
         config.tls = builder.tls;
         config.gate = guard.as_ref().map(|guard| Arc::clone(&guard.gate));
         let gauge = surroundings.gauge.clone();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{load::WaitingRow, memory::MemoryRow};
+use super::{heartbeats::HeartbeatRow, load::WaitingRow, memory::MemoryRow};
 use crate::table::{Table, figure};
 
 /// All that was measured. This is the JSON output.
@@ -11,6 +11,7 @@ use crate::table::{Table, figure};
 pub(super) struct Report {
     pub(super) memory: Vec<MemoryRow>,
     pub(super) waiting: Vec<WaitingRow>,
+    pub(super) heartbeats: Vec<HeartbeatRow>,
 }
 
 impl Report {
@@ -27,6 +28,12 @@ impl Report {
             println!("small calls at a fixed rate, from when each was due\n");
             print!("{}", self.waiting_table());
         }
+        if !self.heartbeats.is_empty() {
+            println!(
+                "\nheartbeats of a worker, three in half a second, and how late the slowest was\n"
+            );
+            print!("{}", self.heartbeat_table());
+        }
         Ok(())
     }
 
@@ -39,6 +46,18 @@ impl Report {
                 figure(row.milliseconds),
                 format!("{:.2}", row.client_copies),
                 format!("{:.2}", row.worker_copies),
+            ]);
+        }
+        table
+    }
+
+    fn heartbeat_table(&self) -> Table {
+        let mut table = Table::new(["heartbeats beside", "call ms", "late ms"]);
+        for row in &self.heartbeats {
+            table.push(vec![
+                row.beside.to_owned(),
+                figure(row.call_ms),
+                format!("{:.1}", row.late_ms),
             ]);
         }
         table

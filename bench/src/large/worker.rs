@@ -1,6 +1,9 @@
 //! The worker that is called, and how clients find it.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use pyroxene_client::{Client, ClientConfig, Proxy};
@@ -15,7 +18,10 @@ use serde::de::DeserializeOwned;
 use tarpc::context::{self, Context};
 use tokio::process::{Child, Command};
 
-use super::Kind;
+use super::{
+    Kind,
+    heartbeats::{LEASE, Relay},
+};
 use crate::{
     daemon,
     process::{ChildServer, this_program},
@@ -44,6 +50,35 @@ impl Broker {
             worker,
             _nameserver: nameserver,
         })
+    }
+}
+
+impl Broker {
+    /// As [`start`](Self::start), with a relay between the worker and the name server, and the
+    /// shortest lease.
+    pub(super) async fn start_over<F>(relay: impl FnOnce(SocketAddr) -> F) -> Result<(Self, Relay)>
+    where
+        F: Future<Output = Result<Relay>>,
+    {
+        let nameserver = daemon::start_nameserver().await?;
+        let relay = relay(nameserver.address()).await?;
+        let address = relay.address.to_string();
+        let ttl = format!("--ttl-ms={}", LEASE.as_millis());
+        let limit = format!("--max-message={MAX_MESSAGE}");
+        let arguments = [
+            "serve",
+            "builtins",
+            &address,
+            "calculator,echo",
+            &limit,
+            &ttl,
+        ];
+        let broker = Self {
+            address: nameserver.address().to_string(),
+            worker: ChildServer::start_this(&arguments).await?,
+            _nameserver: nameserver,
+        };
+        Ok((broker, relay))
     }
 }
 
@@ -107,7 +142,7 @@ impl Caller {
     }
 }
 
-fn context() -> Context {
+pub(super) fn context() -> Context {
     let mut context = context::current();
     context.deadline = Instant::now() + Duration::from_secs(60);
     context

@@ -4,7 +4,7 @@
 use super::{
     client::{Phase, Shared},
     error::{AttemptError, ConnectionLost},
-    link::Link,
+    link::{KEPT_BUFFER, Link},
     liveness::{Liveness, Verdict},
     settings::Settings,
     spin::Spin,
@@ -57,7 +57,7 @@ where
         let now = Instant::now();
         let liveness = Liveness::new(settings.patience, now);
         Self {
-            link: Link::new(stream, settings.max_receive),
+            link: Link::new(stream, settings.max_receive, KEPT_BUFFER),
             timer: Box::pin(sleep_until(liveness.next_tick())),
             liveness,
             max_buffered: settings.max_buffered as u64,

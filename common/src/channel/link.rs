@@ -3,6 +3,7 @@
 use super::{
     apart::{WORTHWHILE, apart, give_way},
     outbox::{Outbox, Writing},
+    skip::Skip,
 };
 use crate::{
     codec::splice,
@@ -27,9 +28,13 @@ const MAX_READ: usize = 256 * 1024;
 /// so that a header alone cannot claim much memory.
 const TRUSTED_ALLOCATION: usize = 16 * 1024 * 1024;
 
-/// A buffer beyond this is not kept for the next large frame: one that grew to hold a message of the
-/// default greatest size is.
-const KEPT_BUFFER: usize = 2 * DEFAULT_MAX_MESSAGE + MAX_READ;
+/// A client keeps no larger buffer for the next large frame: one that grew to hold a message of the
+/// default greatest size is kept.
+pub(super) const KEPT_BUFFER: usize = 2 * DEFAULT_MAX_MESSAGE + MAX_READ;
+
+/// A server keeps no more than that for each of its many connections: the memory for large messages
+/// belongs to those that have some.
+pub(super) const KEPT_BY_SERVER: usize = 4 * MAX_READ;
 
 /// How many bytes are read, and how many written, before everybody else has a turn. Copying them
 /// takes some 50 microseconds, and some 250 where memory is fresh.
@@ -63,6 +68,10 @@ pub(super) struct Link<S> {
     consumed: usize,
     read_size: usize,
     limit: usize,
+    /// A buffer beyond this is not kept.
+    kept: usize,
+    /// The body that is being read over, if one is.
+    skip: Option<Skip>,
     writing: Writing,
     /// Whether the kernel refused bytes at the last attempt.
     write_blocked: bool,
@@ -74,14 +83,17 @@ pub(super) struct Link<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    /// A link over `stream` that refuses to receive bodies of more than `limit` bytes.
-    pub(super) fn new(stream: S, limit: usize) -> Self {
+    /// A link over `stream` that refuses to receive bodies of more than `limit` bytes, and keeps no
+    /// buffer beyond `kept` bytes.
+    pub(super) fn new(stream: S, limit: usize, kept: usize) -> Self {
         Self {
             stream,
             incoming: BytesMut::new(),
             consumed: 0,
             read_size: MIN_READ,
             limit,
+            kept,
+            skip: None,
             writing: Writing::default(),
             write_blocked: false,
             unflushed: false,
@@ -132,6 +144,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.incoming.advance(self.consumed);
         self.consumed = 0;
         let missing = match self.incoming.first_chunk::<HEADER_LEN>() {
+            // What comes next is no header.
+            Some(_) if self.skip.is_some() => 0,
             Some([a, b, c, d, _]) => {
                 let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
                 // An overlong frame is refused by `next_frame`; never make room for it.
@@ -166,8 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if header.len >= LARGE_MESSAGE {
             self.incoming.advance(HEADER_LEN);
             let body = self.incoming.split_to(header.len).freeze();
-            if self.incoming.capacity() + header.len > KEPT_BUFFER
-                && self.incoming.len() <= MAX_READ
+            if self.incoming.capacity() + header.len > self.kept && self.incoming.len() <= MAX_READ
             {
                 self.incoming = BytesMut::from(self.incoming.as_ref());
             }
@@ -179,6 +192,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             header.kind,
             Body::Borrowed(body.unwrap_or_default()),
         )))
+    }
+
+    /// The header of the next frame, if it is a large one that may be received.
+    pub(super) fn large_head(&self) -> Option<FrameHeader> {
+        let next = self.incoming.get(self.consumed..)?;
+        let header = FrameHeader::parse(*next.first_chunk()?, self.limit).ok()?;
+        (header.len >= LARGE_MESSAGE).then_some(header)
+    }
+
+    /// Begins to read over the next frame, whose header is there.
+    pub(super) fn begin_skip(&mut self) {
+        if let Some(FrameHeader { kind, len }) = self.large_head() {
+            self.incoming.advance(self.consumed + HEADER_LEN);
+            self.consumed = 0;
+            self.skip = Some(Skip::new(kind, len));
+        }
+    }
+
+    pub(super) fn is_skipping(&self) -> bool {
+        self.skip.is_some()
+    }
+
+    /// Reads over what is there of the frame, and hands the envelopes of its calls to `refuse`. Returns
+    /// whether that was all of it.
+    pub(super) fn read_over(&mut self, refuse: impl FnMut(&[u8])) -> bool {
+        let Some(skip) = &mut self.skip else {
+            return true;
+        };
+        let count = skip.read_over(&self.incoming, refuse);
+        let is_over = skip.is_over();
+        self.incoming.advance(count);
+        if is_over {
+            self.skip = None;
+        }
+        is_over
+    }
+
+    /// How many bytes are yet to be written.
+    pub(super) fn unwritten(&self) -> usize {
+        self.writing.len()
     }
 
     /// Takes over what waits in `outbox`.
@@ -308,7 +361,7 @@ mod tests {
     }
 
     fn link() -> (Link<Endless>, Context<'static>) {
-        let link = Link::new(Endless, DEFAULT_MAX_MESSAGE);
+        let link = Link::new(Endless, DEFAULT_MAX_MESSAGE, KEPT_BUFFER);
         (link, Context::from_waker(Waker::noop()))
     }
 

@@ -144,6 +144,7 @@ impl Outbox {
 
     /// Moves everything to `writing`, whose emptied buffer is used again.
     pub(super) fn drain_into(&mut self, writing: &mut Writing) {
+        writing.len += self.len;
         writing.segments.append(&mut self.segments);
         if writing.buffer.is_empty() && writing.segments.is_empty() {
             std::mem::swap(&mut self.tail, &mut writing.buffer);
@@ -163,6 +164,8 @@ pub(super) struct Writing {
     buffer: Vec<u8>,
     offset: usize,
     segments: VecDeque<Bytes>,
+    /// Bytes that are yet to be written.
+    len: usize,
 }
 
 /// A buffer that grew beyond this is not kept.
@@ -171,6 +174,11 @@ const KEEP_BUFFER: usize = 256 * 1024;
 impl Writing {
     pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty() && self.segments.is_empty()
+    }
+
+    /// How many bytes are left.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// The next bytes to write.
@@ -184,6 +192,7 @@ impl Writing {
 
     /// Takes note that the first `count` bytes were written.
     pub(super) fn advance(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
         if self.buffer.is_empty() {
             if let Some(front) = self.segments.front_mut() {
                 bytes::Buf::advance(front, count.min(front.len()));

@@ -4,8 +4,10 @@
 //! in one write; one that has to wait becomes a task of its own.
 
 use super::{
+    answers::Answers,
     error::ConnectionLost,
-    link::Link,
+    intake::{Admission, Intake},
+    link::{KEPT_BY_SERVER, Link},
     liveness::{Liveness, Verdict},
     outbox::Outbox,
     server_calls::{ServerCalls, push_failure},
@@ -15,9 +17,10 @@ use super::{
     translation::{Translation, translate},
 };
 use crate::{
+    byte_budget::{ByteBudget, BytePermit},
     codec::splice,
     interfaces::directory::Load,
-    message::{GoAway, Refusal},
+    message::{GoAway, LARGE_MESSAGE, Refusal},
     scope::{Caller, Scope},
     wire::FrameKind,
 };
@@ -89,6 +92,9 @@ pub struct Session {
     pub caller: Arc<Caller>,
     /// Once cancelled, new calls are refused and the connection ends with the last pending one.
     pub drain: CancellationToken,
+    /// The memory for large messages, which all connections of a process share: requests that are read
+    /// or run, and answers that wait to be read. Answers may take as much again as requests.
+    pub memory: ByteBudget,
     /// What to report of the worker's load, if anything.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
     /// What to do with a fresh credential, where credentials are asked for.
@@ -137,8 +143,13 @@ struct Server<S, D, B, F> {
     calls: Arc<ServerCalls>,
     /// Answers that are ready.
     outbox: Outbox,
-    /// What is left of a batch whose answers found no room.
+    /// What is left of a batch whose answers found no room, and its memory.
     batch: Bytes,
+    batch_memory: Option<BytePermit>,
+    /// Memory for the large message that comes next.
+    intake: Intake,
+    /// The memory of answers that are encoded and not written.
+    unwritten: BytePermit,
     session: Session,
     scope: Scope,
     template: context::Context,
@@ -162,18 +173,23 @@ where
     fn new(stream: S, dispatch: Arc<D>, start: B, session: Session) -> Self {
         let now = Instant::now();
         let liveness = Liveness::new(session.settings.patience, now);
+        let calls = ServerCalls::new(session.settings, session.memory.clone());
         Self {
-            link: Link::new(stream, session.settings.max_receive),
+            link: Link::new(stream, session.settings.max_receive, KEPT_BY_SERVER),
             dispatch,
             start,
             slot: Slot::new(),
-            calls: ServerCalls::new(session.settings),
             outbox: Outbox::default(),
             batch: Bytes::new(),
+            batch_memory: None,
+            intake: Intake::new(session.memory.clone()),
+            unwritten: session.memory.take_anyway(0),
             scope: Scope {
                 caller: Arc::clone(&session.caller),
+                answers: Answers::new(&calls),
                 ..Scope::default()
             },
+            calls,
             template: context::current(),
             timer: Box::pin(sleep_until(liveness.next_tick())),
             liveness,
@@ -198,9 +214,9 @@ where
             return Ok(Poll::Pending);
         }
         loop {
-            let more = self.receive()?;
+            let more = self.receive(context)?;
             self.write(context)?;
-            if self.is_full() {
+            if self.is_full() || self.intake.is_waiting() {
                 break;
             }
             if more {
@@ -217,6 +233,7 @@ where
                 Poll::Pending => break,
             }
         }
+        self.count_unwritten();
         self.tick(context)?;
         if self.link.end_turn(context) {
             return Ok(Poll::Pending);
@@ -272,6 +289,16 @@ where
         self.link.has_unwritten()
     }
 
+    /// Counts the answers that are yet to be written among the memory for messages, unless they are
+    /// few.
+    fn count_unwritten(&mut self) {
+        let encoded = self.link.unwritten() + self.outbox.len() + self.calls.lock().outbox.len();
+        let counted = if encoded < LARGE_MESSAGE { 0 } else { encoded };
+        if counted != self.unwritten.bytes() {
+            self.unwritten.resize(counted);
+        }
+    }
+
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         loop {
             if self.take_finished() || !self.outbox.is_empty() {
@@ -319,7 +346,7 @@ where
     }
 
     /// Handles frames that were read. Returns whether some are left for after the next write.
-    fn receive(&mut self) -> Result<bool, ConnectionLost> {
+    fn receive(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         let scope = self.scope.clone();
         scope.enter(|| {
             let mut starter = Starter {
@@ -333,21 +360,44 @@ where
                 scope: &self.scope,
                 template: &self.template,
                 batch: &mut self.batch,
+                batch_memory: &mut self.batch_memory,
+                memory: &self.session.memory,
                 draining: self.draining.is_none(),
                 now: Instant::now(),
             };
             if !starter.batch.is_empty() {
                 let mut batch = std::mem::take(starter.batch);
-                let done = splice::sharing(&batch, || starter.handle_batch(&batch))?;
+                let mut memory = starter.batch_memory.take();
+                let done = splice::sharing(&batch, || starter.handle_batch(&batch, &mut memory))?;
                 batch.advance(done);
+                if !batch.is_empty() {
+                    *starter.batch_memory = memory;
+                }
                 *starter.batch = batch;
             }
             for _ in 0..ROUND {
                 if starter.outbox.len() >= self.session.settings.max_buffered {
                     return Ok(true);
                 }
+                if self.link.is_skipping() {
+                    if !self.link.read_over(|envelope| starter.refuse(envelope)) {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                match self.intake.admit(self.link.large_head(), context) {
+                    Admission::Read => {}
+                    Admission::Wait => return Ok(false),
+                    Admission::Refuse => {
+                        self.link.begin_skip();
+                        continue;
+                    }
+                }
                 match self.link.next_frame() {
-                    Ok(Some((kind, body))) => body.read(|body| starter.handle(kind, body))?,
+                    Ok(Some((kind, body))) => {
+                        let memory = self.intake.take();
+                        body.read(|body| starter.handle(kind, body, memory))?;
+                    }
                     Ok(None) => return Ok(false),
                     Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
                 }
@@ -368,7 +418,7 @@ where
                 (!state.pending.is_empty(), state.earliest_deadline, report)
             };
             self.liveness.set_busy(busy, now);
-            let wanted = [earliest, report, self.hang_up_at()]
+            let wanted = [earliest, report, self.hang_up_at(), self.intake.due()]
                 .into_iter()
                 .flatten()
                 .fold(self.liveness.next_tick(), Instant::min);
@@ -396,6 +446,10 @@ where
         let now = Instant::now();
         if self.hang_up_at().is_some_and(|at| at <= now) {
             return Err(ConnectionLost::GoneAway);
+        }
+        if self.intake.is_too_slow(now) {
+            let what = "a large message arrives too slowly, while others wait for its memory";
+            return Err(ConnectionLost::Protocol(what.to_owned()));
         }
         let (overdue, earliest, idle) = {
             let mut state = self.calls.lock();

@@ -8,7 +8,11 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    codec::lend::{self, Parts},
+    byte_budget::{ByteBudget, BytePermit},
+    codec::{
+        self,
+        lend::{self, Parts},
+    },
     message::RefusedCall,
     wire::FrameKind,
 };
@@ -17,6 +21,7 @@ use serde::Serialize;
 use std::{
     collections::HashMap,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -24,7 +29,11 @@ use std::{
     task::Waker,
 };
 use tarpc::{Response, ServerError};
-use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+    time::Instant,
+};
 
 /// What the connection's task and the tasks of its pending calls share.
 #[derive(Debug)]
@@ -34,6 +43,9 @@ pub(super) struct ServerCalls {
     emptied: Notify,
     /// One-way calls that run.
     one_way: AtomicUsize,
+    /// Taken by the one call that may make a large answer.
+    turn: Arc<Semaphore>,
+    memory: ByteBudget,
     settings: Settings,
 }
 
@@ -54,6 +66,8 @@ impl Drop for OneWay {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) outbox: Outbox,
+    /// Bytes of answers that wait for room in the outbox.
+    waiting: usize,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) earliest_deadline: Option<Instant>,
     serial: u64,
@@ -74,11 +88,13 @@ pub(super) struct Pending {
 }
 
 impl ServerCalls {
-    pub(super) fn new(settings: Settings) -> Arc<Self> {
+    pub(super) fn new(settings: Settings, memory: ByteBudget) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             emptied: Notify::new(),
             one_way: AtomicUsize::new(0),
+            turn: Arc::new(Semaphore::new(1)),
+            memory,
             settings,
         })
     }
@@ -109,19 +125,58 @@ impl ServerCalls {
         self.emptied.notify_waiters();
     }
 
-    /// Queues the answer of a call that ran in its own task, once there is room for it.
+    /// Waits until fewer bytes of answers are here than may be.
+    pub(super) async fn room(&self) {
+        loop {
+            // Registered before the look, so that no emptying in between is missed.
+            let emptied = self.emptied.notified();
+            {
+                let state = self.lock();
+                if state.outbox.len() + state.waiting < self.settings.max_buffered {
+                    return;
+                }
+            }
+            emptied.await;
+        }
+    }
+
+    /// Waits for the turn of a call that may make a large answer.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes it.
+        Arc::clone(&self.turn).acquire_owned().await.ok()
+    }
+
+    /// Queues the answer of a call that ran in its own task, once there is room for it. `memory` is that
+    /// of its request.
     pub(super) async fn finish<R: Serialize + Send + Sync + 'static>(
-        &self,
-        id: u64,
-        serial: u64,
+        self: &Arc<Self>,
+        call: (u64, u64),
         answer: Result<R, Unanswered>,
         parts: Parts<R>,
+        memory: Option<BytePermit>,
     ) {
         let mut answer = Some(answer);
+        if self.try_finish(call, &mut answer, parts) {
+            return;
+        }
+        // It has to wait. From now on its answer counts, and not its request.
+        let size = answer
+            .as_ref()
+            .and_then(|answer| answer.as_ref().ok())
+            .map_or(0, size_of_answer);
+        let mut memory = memory.unwrap_or_else(|| self.memory.take_anyway(0));
+        let others = self.memory.used().saturating_sub(memory.bytes());
+        if others.saturating_add(size) > self.memory.limit().saturating_mul(2) && others > 0 {
+            answer = Some(Err(Unanswered::Failed(dropped(size, others))));
+            memory.resize(0);
+        } else {
+            memory.resize(size);
+        }
+        let _waiting = WaitingAnswer::new(self, memory);
         loop {
             // Registered before the look at the outbox, so that no emptying in between is missed.
             let emptied = self.emptied.notified();
-            if self.try_finish((id, serial), &mut answer, parts) {
+            if self.try_finish(call, &mut answer, parts) {
                 return;
             }
             emptied.await;
@@ -168,6 +223,45 @@ impl ServerCalls {
         }
         true
     }
+}
+
+/// An answer that waits for room, in bytes.
+struct WaitingAnswer {
+    calls: Arc<ServerCalls>,
+    memory: BytePermit,
+}
+
+impl WaitingAnswer {
+    fn new(calls: &Arc<ServerCalls>, memory: BytePermit) -> Self {
+        calls.lock().waiting += memory.bytes();
+        Self {
+            calls: Arc::clone(calls),
+            memory,
+        }
+    }
+}
+
+impl Drop for WaitingAnswer {
+    fn drop(&mut self) {
+        self.calls.lock().waiting -= self.memory.bytes();
+        // One that is given up makes room as one does that has left.
+        self.calls.note_emptied();
+    }
+}
+
+/// How many bytes an answer takes. One whose encoder panics takes none: that is for whoever encodes it
+/// to tell.
+fn size_of_answer<R: Serialize>(answer: &R) -> usize {
+    catch_unwind(AssertUnwindSafe(|| codec::size(answer))).unwrap_or(0)
+}
+
+/// The error in the place of an answer that would be one too many.
+fn dropped(size: usize, others: usize) -> ServerError {
+    let detail = format!(
+        "the answer of {size} bytes was dropped: messages take {others} bytes of memory here, because \
+         answers wait to be read (--message-memory)"
+    );
+    ServerError::new(io::ErrorKind::OutOfMemory, detail)
 }
 
 impl State {

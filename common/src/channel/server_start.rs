@@ -9,6 +9,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
+    byte_budget::{ByteBudget, BytePermit},
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_LENGTH, split_batch},
@@ -35,7 +36,13 @@ struct Call<'a> {
     message: &'a [u8],
     /// Whether the caller wants to hear how far it is.
     watched: bool,
+    /// The memory that the message takes, if it is not a small one.
+    memory: Option<BytePermit>,
 }
+
+/// A message of so many bytes takes memory while its call runs. Smaller ones are bounded by how many
+/// calls there may be.
+const COUNTED: usize = 4 * 1024;
 
 /// Where a method's future is polled in place. A place is made when a call needs one, and used again
 /// until a call has to wait, which takes it along.
@@ -77,8 +84,10 @@ pub(super) struct Starter<'a, D, B, F> {
     pub(super) renew: Option<&'a Renew>,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
-    /// What is left of a batch whose answers found no room.
+    /// What is left of a batch whose answers found no room, and its memory.
     pub(super) batch: &'a mut Bytes,
+    pub(super) batch_memory: &'a mut Option<BytePermit>,
+    pub(super) memory: &'a ByteBudget,
     pub(super) draining: bool,
     pub(super) now: Instant,
 }
@@ -89,24 +98,34 @@ where
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
     F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
 {
-    pub(super) fn handle(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), ConnectionLost> {
+    /// Handles a frame, whose memory was taken if it is a large one.
+    pub(super) fn handle(
+        &mut self,
+        kind: FrameKind,
+        body: &[u8],
+        mut memory: Option<BytePermit>,
+    ) -> Result<(), ConnectionLost> {
         let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
         match kind {
-            FrameKind::Call => self.handle_message(body, false)?,
-            FrameKind::Watched => self.handle_message(body, true)?,
+            FrameKind::Call => self.handle_message(body, false, memory)?,
+            FrameKind::Watched => self.handle_message(body, true, memory)?,
             FrameKind::Batch => {
-                let done = self.handle_batch(body)?;
+                let done = self.handle_batch(body, &mut memory)?;
                 let rest = body.get(done..).unwrap_or_default();
-                *self.batch = Bytes::copy_from_slice(rest);
+                if !rest.is_empty() {
+                    *self.batch = Bytes::copy_from_slice(rest);
+                    *self.batch_memory = memory;
+                }
             }
             FrameKind::OneWay => match ClientMessage::parse(body) {
                 Ok(ClientMessage::Request {
                     envelope, message, ..
-                }) => self.begin(&Call {
+                }) => self.begin(Call {
                     id: None,
                     envelope,
                     message,
                     watched: false,
+                    memory,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
                     return Err(protocol(&"a one-way call cannot be cancelled"));
@@ -131,30 +150,41 @@ where
 
     /// Starts the calls of a batch while there is room for their answers. Returns how many of its
     /// bytes are done with.
-    pub(super) fn handle_batch(&mut self, body: &[u8]) -> Result<usize, ConnectionLost> {
+    pub(super) fn handle_batch(
+        &mut self,
+        body: &[u8],
+        memory: &mut Option<BytePermit>,
+    ) -> Result<usize, ConnectionLost> {
         let mut done = 0;
         for message in split_batch(body) {
             if self.outbox.len() >= self.settings.max_buffered {
                 break;
             }
             let message = message.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
-            self.handle_message(message, false)?;
+            let part = memory.as_mut().map(|memory| memory.split(message.len()));
+            self.handle_message(message, false, part)?;
             done += BATCH_LENGTH + message.len();
         }
         Ok(done)
     }
 
-    fn handle_message(&mut self, body: &[u8], watched: bool) -> Result<(), ConnectionLost> {
+    fn handle_message(
+        &mut self,
+        body: &[u8],
+        watched: bool,
+        memory: Option<BytePermit>,
+    ) -> Result<(), ConnectionLost> {
         match ClientMessage::parse(body) {
             Ok(ClientMessage::Request {
                 envelope,
                 id,
                 message,
-            }) => self.begin(&Call {
+            }) => self.begin(Call {
                 id: Some(id),
                 envelope,
                 message,
                 watched,
+                memory,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
             Err(error) => return Err(ConnectionLost::Protocol(error.to_string())),
@@ -162,7 +192,15 @@ where
         Ok(())
     }
 
-    fn begin(&mut self, call: &Call<'_>) {
+    /// Refuses a call that was read over for want of memory.
+    pub(super) fn refuse(&mut self, envelope: &[u8]) {
+        if let Ok(ClientMessage::Request { id, .. }) = ClientMessage::parse(envelope) {
+            let refusal = no_memory(self.memory);
+            self.answer(Some(id), Err(Unanswered::Refused(refusal)));
+        }
+    }
+
+    fn begin(&mut self, mut call: Call<'_>) {
         if self.draining {
             return self.answer(call.id, Err(Unanswered::Refused(draining())));
         }
@@ -171,6 +209,14 @@ where
         }
         if call.id.is_some() && self.calls.is_full() {
             return self.answer(call.id, Err(Unanswered::Refused(overloaded())));
+        }
+        let size = call.message.len();
+        if size >= COUNTED && call.memory.is_none() {
+            call.memory = self.memory.try_take_small(size);
+            if call.memory.is_none() {
+                let refusal = no_memory(self.memory);
+                return self.answer(call.id, Err(Unanswered::Refused(refusal)));
+            }
         }
         let watched = call.id.filter(|_| call.watched);
         if let Some(id) = watched {
@@ -186,7 +232,7 @@ where
     }
 
     /// Begins a call that may run, in the scope that this thread has entered.
-    fn begin_in(&mut self, call: &Call<'_>, scope: &Scope, watched: Option<Arc<Watched>>) {
+    fn begin_in(&mut self, call: Call<'_>, scope: &Scope, watched: Option<Arc<Watched>>) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let request = codec::decode::<D::Request>(call.message)?;
@@ -210,7 +256,7 @@ where
             }
             Poll::Pending => {
                 let deadline = Instant::from_std(context.deadline);
-                self.spawn(call.id, deadline, scope, watched);
+                self.spawn(call.id, deadline, scope, watched, call.memory);
             }
         }
     }
@@ -228,6 +274,7 @@ where
         deadline: Instant,
         scope: &Scope,
         watched: Option<Arc<Watched>>,
+        memory: Option<BytePermit>,
     ) {
         let Some(place) = self.slot.0.take() else {
             return;
@@ -238,7 +285,7 @@ where
             let counted = self.calls.enter_one_way();
             tokio::spawn(timeout_at(deadline, async {
                 let _unwanted: Result<D::Response, Unanswered> = future.await;
-                drop(counted);
+                drop((counted, memory));
             }));
             return;
         };
@@ -247,7 +294,7 @@ where
         let serial = state.next_serial();
         let task = tokio::spawn(async move {
             let answer = future.await;
-            calls.finish(id, serial, answer, D::parts).await;
+            calls.finish((id, serial), answer, D::parts, memory).await;
         });
         state.insert(
             id,
@@ -311,6 +358,18 @@ fn overloaded() -> Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 0,
         sentence: "the connection carries as many calls as it may".to_owned(),
+    }
+}
+
+fn no_memory(memory: &ByteBudget) -> Refusal {
+    Refusal {
+        reason: RefusalReason::Overloaded,
+        retry_after_ms: 200,
+        sentence: format!(
+            "messages take {} bytes of memory here, of {} that they may (--message-memory)",
+            memory.used(),
+            memory.limit()
+        ),
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     access::{Admitted, Challenge, LoginChallenge, Permit, Proved, Renewal, nonce},
+    byte_budget::ByteBudget,
     channel::{ConnectionLost, Renew, Session, Settings},
     hello::{self, Hello, RefusalCode, Refused, Welcome},
     net::{Listener, Peer, Socket, Stream},
@@ -30,6 +31,8 @@ use tokio_util::{
 #[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) settings: Settings,
+    /// For the messages of all connections.
+    pub(super) memory: ByteBudget,
     pub(super) config: HostConfig,
     pub(super) objects: HashMap<String, Object>,
     pub(super) drain: CancellationToken,
@@ -210,6 +213,7 @@ impl Acceptor {
             settings,
             caller: Arc::new(caller),
             drain: drain.clone(),
+            memory: self.memory.clone(),
             load: self.config.load.clone(),
             renew: admitted.map(|admitted| renewer(admitted, drain)),
         };

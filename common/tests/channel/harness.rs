@@ -2,6 +2,7 @@
 
 use crate::probe::{Object, Probe, Request, Response};
 use pyroxene_common::{
+    byte_budget::ByteBudget,
     channel::{AttemptError, Connection, ConnectionLost, Session, Settings, serve},
     codec,
     envelope::{self, Envelope},
@@ -49,6 +50,7 @@ pub(crate) fn session() -> Session {
         settings: Settings::SERVER,
         caller: Arc::new(Caller::default()),
         drain: CancellationToken::new(),
+        memory: ByteBudget::new(64 * 1024 * 1024),
         load: None,
         renew: None,
     }

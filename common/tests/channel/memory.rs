@@ -2,7 +2,9 @@
 
 use crate::{harness::*, probe::echo};
 use pyroxene_common::{
+    byte_budget::ByteBudget,
     channel::{AttemptError, Dispatch, Settings, Unanswered, serve},
+    message::RefusalReason,
     wire::FrameKind,
 };
 use serde::{Serialize, Serializer};
@@ -14,7 +16,10 @@ use std::{
     time::Duration,
 };
 use tarpc::context;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 /// In paused time this returns when nobody has anything left to do.
 async fn settle() {
@@ -88,10 +93,11 @@ async fn answers_wait_for_a_client_that_does_not_read() {
         heavy.gate.add_permits(60);
         settle().await;
         let held = encoded.load(Ordering::SeqCst);
-        // What is not answered in place is looked at for its size before it is encoded.
-        let each = if in_place { 1 } else { 2 };
+        // What is not answered in place is looked at for its size before it is encoded, once if it
+        // has to wait, and once when it has room.
+        let most = if in_place { 10 } else { 60 + 20 };
         assert!(
-            (1..=10 * each).contains(&held),
+            (1..=most).contains(&held),
             "{held} MiB, in place: {in_place}, batched: {batched}"
         );
         let mut answered = 0;
@@ -104,6 +110,119 @@ async fn answers_wait_for_a_client_that_does_not_read() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_answers_that_wait_are_bounded_in_bytes() {
+    let heavy = Arc::new(Heavy {
+        gate: Semaphore::new(0),
+        encoded: Arc::default(),
+    });
+    let mut session = session();
+    session.settings.max_buffered = 4 * MEBIBYTE;
+    session.memory = ByteBudget::new(8 * MEBIBYTE);
+    let memory = session.memory.clone();
+    let (ours, theirs) = tokio::io::duplex(16 * 1024);
+    let dispatch = Arc::clone(&heavy);
+    let server = tokio::spawn(async move { serve(theirs, dispatch, session).await });
+    let mut client = Raw(ours);
+    for id in 0..60 {
+        let mut body = request_body(id, Duration::from_secs(600), &echo(""));
+        body.truncate(52);
+        body.push(0);
+        client.send(FrameKind::Call, &body).await;
+    }
+    settle().await;
+    heavy.gate.add_permits(60);
+    settle().await;
+    let used = memory.used();
+    // Twice the budget, and what is encoded for this connection.
+    assert!((4 * MEBIBYTE..=21 * MEBIBYTE).contains(&used), "{used}");
+    let (mut answered, mut dropped) = (0, 0);
+    while answered + dropped < 60 {
+        let (kind, body) = client.receive().await.unwrap();
+        match kind {
+            FrameKind::Call if body.len() > MEBIBYTE => answered += 1,
+            FrameKind::Call => {
+                let response: tarpc::Response<()> = decode(&body);
+                let detail = response.message.unwrap_err().detail;
+                assert!(detail.contains("was dropped"), "{detail}");
+                dropped += 1;
+            }
+            FrameKind::Ping => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(answered >= 8, "{answered} were answered");
+    drop(client);
+    within(server).await.unwrap();
+    assert_eq!(memory.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_without_memory_is_refused_unseen_and_small_ones_are_not() {
+    let memory = ByteBudget::new(2 * MEBIBYTE);
+    let with_memory = || {
+        let mut session = session();
+        session.memory = memory.clone();
+        session
+    };
+    // One has announced a message, and does not send it.
+    let (mut slow, _slow_server, _) = raw_client(with_memory());
+    let body = request_body(1, Duration::from_secs(600), &echo("x".repeat(MEBIBYTE)));
+    slow.write(&frame(FrameKind::Call, &body)[..40_000]).await;
+    settle().await;
+    assert!(memory.used() >= MEBIBYTE);
+
+    let (mut client, server, _) = raw_client(with_memory());
+    let larger = echo("x".repeat(2 * MEBIBYTE));
+    for kind in [FrameKind::Call, FrameKind::Batch] {
+        let body = request_body(7, Duration::from_secs(600), &larger);
+        let body = match kind {
+            FrameKind::Batch => batch_body(&[body]),
+            _ => body,
+        };
+        // The pipe holds less than that: it is taken from there while it is refused.
+        let sent = client.send(kind, &body);
+        let asked = Instant::now();
+        sent.await;
+        let refused = client.refusal().await;
+        assert_eq!(refused.request_id, 7);
+        assert_eq!(refused.refusal.reason, RefusalReason::Overloaded);
+        let sentence = refused.refusal.sentence;
+        assert!(sentence.contains("--message-memory"), "{sentence}");
+        assert!(asked.elapsed() >= Duration::from_secs(2));
+        // What follows is answered.
+        client.write(&request_frame(8, &echo("small"))).await;
+        let response = client.response().await;
+        let answer = response.message.map_err(AttemptError::Failed);
+        assert_eq!((response.request_id, text(answer)), (8, "small".to_owned()));
+    }
+
+    // Once the slow one is gone, there is room.
+    drop(slow);
+    settle().await;
+    let body = request_body(9, Duration::from_secs(600), &larger);
+    client.send(FrameKind::Call, &body).await;
+    assert_eq!(client.response().await.request_id, 9);
+    drop(client);
+    within(server).await.unwrap();
+    assert_eq!(memory.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_that_does_not_come_makes_way_for_others() {
+    let memory = ByteBudget::new(2 * MEBIBYTE);
+    let mut session = session();
+    session.memory = memory.clone();
+    let (mut slow, server, _) = raw_client(session);
+    let body = request_body(1, Duration::from_secs(600), &echo("x".repeat(MEBIBYTE)));
+    slow.write(&frame(FrameKind::Call, &body)[..40_000]).await;
+    settle().await;
+    let _waiting = memory.take(2 * MEBIBYTE);
+    let sentence = slow.protocol_error().await;
+    assert!(sentence.contains("too slowly"), "{sentence}");
+    within(server).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

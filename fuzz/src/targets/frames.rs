@@ -6,6 +6,7 @@ use super::{
     reference::{self, End, Frames, Message},
 };
 use pyroxene_common::{
+    byte_budget::ByteBudget,
     channel::{ConnectionLost, Session, Settings, serve},
     codec,
     host::Service,
@@ -62,6 +63,7 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
         },
         caller: Arc::new(Caller::default()),
         drain: CancellationToken::new(),
+        memory: ByteBudget::new(64 << 20),
         load: None,
         renew: Some(Arc::new(|_: &[u8]| {})),
     };

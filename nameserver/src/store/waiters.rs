@@ -9,7 +9,7 @@ use super::{
     error::StoreError,
     hints::{Hint, HintReceiver},
     model::{Settlement, TaskId},
-    tasks::query::settled,
+    tasks::query::ended,
     topics::grown,
 };
 use std::{
@@ -218,7 +218,7 @@ async fn tell_tasks(waiters: &Waiters, backend: &Backend, ids: &[TaskId]) {
     for page in distinct.chunks(PAGE) {
         let found = async {
             let mut reader = backend.reader().await?;
-            Ok::<_, StoreError>(settled(&mut reader.sql(), page).await?)
+            Ok::<_, StoreError>(ended(&mut reader.sql(), page).await?)
         };
         match found.await {
             Ok(found) => waiters.settle(found),
@@ -253,6 +253,7 @@ mod tests {
             attempt: 1,
             worker: None,
             result: None,
+            left_out: false,
             error: None,
         }
     }

@@ -216,10 +216,25 @@ impl TasksService {
         if !task.state.is_final() {
             return Ok(convert::status(task));
         }
-        let settled = ask(self.0.store.settled(&[task.id])).await?;
+        self.settled(task.id).await
+    }
+
+    /// How a task is that has ended. A caller that does not read one result is read no other from the
+    /// store, whatever its calls.
+    async fn settled(&self, id: store::TaskId) -> Result<Status, TasksError> {
+        let _turn = scope::answers().turn().await;
+        let settled = ask(self.0.store.settled(&[id])).await?;
         let settled = settled.into_iter().next().map(convert::settled);
         // It may be forgotten by now.
-        settled.ok_or_else(|| unknown(&TaskId(task.id.to_string())))
+        settled.ok_or_else(|| unknown(&convert::task_id(id)))
+    }
+
+    /// How a task is whose end was waited for.
+    async fn told(&self, settlement: store::Settlement) -> Result<Status, TasksError> {
+        if !settlement.left_out {
+            return Ok(convert::settled(settlement));
+        }
+        self.settled(settlement.id).await
     }
 
     /// Waits until the task is no longer as in `seen`, or the time is up.
@@ -243,7 +258,10 @@ impl TasksService {
             let news = watch.news();
             tokio::select! {
                 settlement = &mut ended => {
-                    return Ok(settlement.map_or(status, convert::settled));
+                    return match settlement {
+                        Some(settlement) => self.told(settlement).await,
+                        None => Ok(status),
+                    };
                 }
                 () = news => {}
                 () = sleep_until(look_at.min(until)) => {}
@@ -323,6 +341,7 @@ impl tasks::Tasks for TasksService {
     async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
+        let _turn = scope::answers().turn().await;
         let known = self.find(&id).await?;
         let task = ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
@@ -420,7 +439,7 @@ impl tasks::Tasks for TasksService {
         let _held = self.hold_poll(caller)?;
         let left = until.saturating_duration_since(Instant::now());
         let status = match self.0.store.wait(id, left).await {
-            Some(settlement) => convert::settled(settlement),
+            Some(settlement) => self.told(settlement).await?,
             // It may have ended elsewhere without this name server having heard of it.
             None => {
                 let task = self.brief(id).await?;

@@ -312,8 +312,8 @@ impl Store {
         Ok(query::settled(&mut reader.sql(), ids).await?)
     }
 
-    /// Waits for the end of a task, wherever it comes about; nothing if that takes too long. An id
-    /// that no task has is waited for too.
+    /// Waits for the end of a task, wherever it comes about; nothing if that takes too long. A large
+    /// result is left out. An id that no task has is waited for too.
     pub async fn wait(&self, id: TaskId, at_most: Duration) -> Option<Settlement> {
         let ended = self.0.waiters.task(id);
         timeout(at_most, ended).await.ok()?.ok()

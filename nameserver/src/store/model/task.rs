@@ -550,6 +550,9 @@ pub struct Settlement {
     pub worker: Option<String>,
     /// Its result, or the object's own error.
     pub result: Option<Vec<u8>>,
+    /// Whether there is a result that is left out here, because it is too large to be handed to all
+    /// who wait: [`settled`](crate::store::Store::settled) reads it.
+    pub left_out: bool,
     /// Why it failed.
     pub error: Option<String>,
 }

@@ -105,6 +105,7 @@ async fn succeed(
                 attempt: running.attempt,
                 worker: Some((*worker).clone()),
                 result: Some((*result).clone()),
+                left_out: false,
                 error: None,
             });
         }

@@ -259,10 +259,36 @@ pub(in crate::store) async fn queued(
     rows.iter().map(pair).collect()
 }
 
+/// Those of these tasks that have ended, and how, without large results.
+pub(in crate::store) async fn ended(
+    sql: &mut Connection<'_>,
+    ids: &[TaskId],
+) -> SqlResult<Vec<Settlement>> {
+    let left_out =
+        format!("EXISTS (SELECT 1 FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
+    read_settled(
+        sql,
+        ids,
+        "t.result",
+        &format!("CASE WHEN {left_out} THEN 1 ELSE 0 END"),
+    )
+    .await
+}
+
 /// Those of these tasks that have ended, and how.
 pub(in crate::store) async fn settled(
     sql: &mut Connection<'_>,
     ids: &[TaskId],
+) -> SqlResult<Vec<Settlement>> {
+    let large = format!("(SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
+    read_settled(sql, ids, &format!("coalesce(t.result, {large})"), "0").await
+}
+
+async fn read_settled(
+    sql: &mut Connection<'_>,
+    ids: &[TaskId],
+    result: &str,
+    left_out: &str,
 ) -> SqlResult<Vec<Settlement>> {
     let mut relation = Relation::new([("id", Kind::Bytes)]);
     for id in ids {
@@ -271,9 +297,8 @@ pub(in crate::store) async fn settled(
     let dialect = sql.dialect();
     let statement = |u: &str| {
         format!(
-            "SELECT t.id, t.state, t.error, coalesce(t.result, \
-             (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})), t.attempt, \
-             t.worker FROM {} AND t.state > 2",
+            "SELECT t.id, t.state, t.error, {result}, t.attempt, t.worker, {left_out} \
+             FROM {} AND t.state > 2",
             dialect.looked_up(u, "tasks", "id")
         )
     };
@@ -286,6 +311,7 @@ pub(in crate::store) async fn settled(
             result: row.optional_bytes(3)?,
             attempt: row.int(4)?,
             worker: row.optional_text(5)?,
+            left_out: row.int(6)? != 0,
         });
     }
     Ok(settled)

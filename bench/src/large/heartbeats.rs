@@ -1,0 +1,237 @@
+//! How late the heartbeats of a worker are beside one call that takes long.
+//!
+//! The worker registers over a relay, which notes when something comes from it: with nothing but
+//! heartbeats on that connection, the longest pause tells how late one was.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use futures::future::join_all;
+use pyroxene_client::{Client, ClientConfig};
+use pyroxene_common::{dedicated::DedicatedRuntime, interfaces::directory::Filter};
+use serde::Serialize;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
+
+use super::{
+    Kind,
+    worker::{Broker, Caller, context},
+};
+
+/// The shortest lease there is. Its worker sends a heartbeat three times in that time.
+pub(super) const LEASE: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_millis(167);
+
+/// What the heartbeats felt. This is an element of the JSON output.
+#[derive(Debug, Serialize)]
+pub(super) struct HeartbeatRow {
+    pub(super) beside: &'static str,
+    /// What the call took; of several, all of them.
+    pub(super) call_ms: f64,
+    /// By how much the slowest heartbeat was late.
+    pub(super) late_ms: f64,
+}
+
+/// A call in JSON: its object, method and arguments.
+struct Call {
+    name: &'static str,
+    object: &'static str,
+    method: &'static str,
+    arguments: fn() -> String,
+}
+
+const CALLS: [Call; 5] = [
+    Call {
+        name: "factorial of 1,000,000, in JSON",
+        object: "calculator",
+        method: "factorial",
+        arguments: || r#"{"n":1000000}"#.to_owned(),
+    },
+    Call {
+        name: "fibonacci of 10,000, in JSON",
+        object: "calculator",
+        method: "fibonacci",
+        arguments: || r#"{"n":10000}"#.to_owned(),
+    },
+    Call {
+        name: "sort of 2,000,000 numbers, in JSON",
+        object: "calculator",
+        method: "sort",
+        arguments: || format!(r#"{{"values":{}}}"#, numbers(2_000_000)),
+    },
+    Call {
+        name: "product of 700 × 700, in JSON",
+        object: "calculator",
+        method: "matrix_multiply",
+        arguments: || {
+            let row = numbers(700);
+            let rows = vec![row; 700].join(",");
+            format!(r#"{{"a":[{rows}],"b":[{rows}]}}"#)
+        },
+    },
+    Call {
+        name: "echo of 3,000,000 numbers, in JSON",
+        object: "echo",
+        method: "echo",
+        arguments: || format!(r#"{{"data":{}}}"#, numbers(3_000_000)),
+    },
+];
+
+fn numbers(count: u32) -> String {
+    let numbers: Vec<String> = (0..count).rev().map(|number| number.to_string()).collect();
+    format!("[{}]", numbers.join(","))
+}
+
+/// A pattern that takes as much time and memory as a pattern may.
+const COSTLY_PATTERN: &str = r"(\w{1,9}x){1,9}";
+
+/// How many lists with it are asked for at once.
+const LISTS: usize = 200;
+
+/// Measures beside each call in turn.
+pub(super) async fn measure() -> Result<Vec<HeartbeatRow>> {
+    let relay_runtime = DedicatedRuntime::start("relay")?;
+    let broker = Broker::start_over(|nameserver| Relay::start(&relay_runtime, nameserver)).await?;
+    let (broker, relay) = broker;
+    let mut rows = vec![row("nothing", &relay, sleep_a_while()).await?];
+    let client = Client::connect_with(ClientConfig::new(&broker.address)?).await?;
+    for call in CALLS {
+        let object = client.dynamic(call.object, context()).await?;
+        let arguments = (call.arguments)();
+        let calling = async {
+            let called = object.call_with_progress(context(), call.method, arguments, None);
+            let answered = called.await?;
+            if answered.attempts != 1 {
+                bail!("{} took {} attempts", call.name, answered.attempts);
+            }
+            Ok(())
+        };
+        rows.push(row(call.name, &relay, calling).await?);
+    }
+    let caller = Caller::connect(&broker.address).await?;
+    let sorting = async { caller.once(Kind::Numbers, 64_000_000).await.map(drop) };
+    rows.push(row("sort of 64 MB, typed", &relay, sorting).await?);
+    let lists = (0..LISTS).map(|_| {
+        let directory = client.nameservers().first().map(|one| one.directory());
+        async move {
+            let filter = Filter {
+                pattern: Some(COSTLY_PATTERN.to_owned()),
+                ..Filter::default()
+            };
+            let directory = directory.context("there is no name server")?;
+            // A refusal is as good.
+            let _ = directory.list(context(), filter).await?;
+            anyhow::Ok(())
+        }
+    });
+    let listing = async { join_all(lists).await.into_iter().collect::<Result<()>>() };
+    rows.push(row("200 lists with a costly pattern", &relay, listing).await?);
+    broker.worker.stop().await?;
+    Ok(rows)
+}
+
+async fn sleep_a_while() -> Result<()> {
+    sleep(Duration::from_secs(3)).await;
+    Ok(())
+}
+
+async fn row(
+    beside: &'static str,
+    relay: &Relay,
+    work: impl Future<Output = Result<()>>,
+) -> Result<HeartbeatRow> {
+    eprintln!("heartbeats beside {beside}");
+    relay.begin();
+    let start = Instant::now();
+    work.await.with_context(|| beside.to_owned())?;
+    let call = start.elapsed();
+    // One that is late comes after the call.
+    sleep(LEASE).await;
+    let late = relay.longest_pause().saturating_sub(PERIOD);
+    Ok(HeartbeatRow {
+        beside,
+        call_ms: call.as_secs_f64() * 1e3,
+        late_ms: late.as_secs_f64() * 1e3,
+    })
+}
+
+/// Passes bytes on between a worker and its name server.
+pub(super) struct Relay {
+    pub(super) address: SocketAddr,
+    heard: Arc<Mutex<Heard>>,
+}
+
+struct Heard {
+    last: Instant,
+    longest: Duration,
+}
+
+impl Relay {
+    async fn start(runtime: &DedicatedRuntime, nameserver: SocketAddr) -> Result<Self> {
+        let heard = Arc::new(Mutex::new(Heard {
+            last: Instant::now(),
+            longest: Duration::ZERO,
+        }));
+        let listening = runtime.handle().spawn(TcpListener::bind("127.0.0.1:0"));
+        let listener = listening.await??;
+        let address = listener.local_addr()?;
+        let hearing = Arc::clone(&heard);
+        runtime.handle().spawn(async move {
+            while let Ok((worker, _)) = listener.accept().await {
+                let heard = Arc::clone(&hearing);
+                tokio::spawn(async move {
+                    // It ends when either side does.
+                    let _ = pass_on(worker, nameserver, &heard).await;
+                });
+            }
+        });
+        Ok(Self { address, heard })
+    }
+
+    fn begin(&self) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.longest = Duration::ZERO;
+    }
+
+    /// The longest pause that has ended, or goes on.
+    fn longest_pause(&self) -> Duration {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.longest.max(heard.last.elapsed())
+    }
+}
+
+async fn pass_on(worker: TcpStream, nameserver: SocketAddr, heard: &Mutex<Heard>) -> Result<()> {
+    let there = TcpStream::connect(nameserver).await?;
+    worker.set_nodelay(true)?;
+    there.set_nodelay(true)?;
+    let (mut from_worker, mut to_worker) = worker.into_split();
+    let (mut from_there, mut to_there) = there.into_split();
+    let back = async { copy(&mut from_there, &mut to_worker).await.map(drop) };
+    let forth = async {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            let count = from_worker.read(&mut buffer).await?;
+            if count == 0 {
+                return std::io::Result::Ok(());
+            }
+            {
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = Instant::now();
+                heard.longest = heard.longest.max(now - heard.last);
+                heard.last = now;
+            }
+            to_there
+                .write_all(buffer.get(..count).unwrap_or_default())
+                .await?;
+        }
+    };
+    tokio::try_join!(forth, back)?;
+    Ok(())
+}

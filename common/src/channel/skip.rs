@@ -1,0 +1,142 @@
+//! The body of a frame that is read over, because there is no memory for it: only the beginnings of
+//! the calls in it are looked at, so that each can be refused.
+
+use crate::{envelope::ENVELOPE_LEN, frame::BATCH_LENGTH, wire::FrameKind};
+
+/// A body that is being read over.
+#[derive(Debug)]
+pub(super) struct Skip {
+    kind: FrameKind,
+    /// How many bytes of the body are still to come.
+    left: usize,
+    at: At,
+}
+
+#[derive(Debug)]
+enum At {
+    /// In the length before a message of a batch.
+    Length(Vec<u8>),
+    /// In a message: how many bytes of it are left, and its envelope as far as it was read.
+    Message { left: usize, envelope: Vec<u8> },
+}
+
+impl At {
+    fn message(left: usize) -> Self {
+        Self::Message {
+            left,
+            envelope: Vec::with_capacity(ENVELOPE_LEN),
+        }
+    }
+}
+
+impl Skip {
+    /// To read over a body of `len` bytes.
+    pub(super) fn new(kind: FrameKind, len: usize) -> Self {
+        let at = match kind {
+            FrameKind::Batch => At::Length(Vec::with_capacity(BATCH_LENGTH)),
+            _ => At::message(len),
+        };
+        Self {
+            kind,
+            left: len,
+            at,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Reads over bytes, and hands the envelope of each call that ends in them to `refuse`. Returns how
+    /// many of the bytes belonged to the body.
+    pub(super) fn read_over(&mut self, bytes: &[u8], mut refuse: impl FnMut(&[u8])) -> usize {
+        let mut rest = bytes.get(..self.left).unwrap_or(bytes);
+        let count = rest.len();
+        self.left -= count;
+        while !rest.is_empty() {
+            let next = match &mut self.at {
+                At::Length(length) => {
+                    rest = move_some(rest, BATCH_LENGTH, length);
+                    match <[u8; BATCH_LENGTH]>::try_from(length.as_slice()) {
+                        Ok(length) => At::message(u32::from_be_bytes(length) as usize),
+                        Err(_) => continue,
+                    }
+                }
+                At::Message { left, envelope } => {
+                    let (message, after) = rest.split_at(rest.len().min(*left));
+                    move_some(message, ENVELOPE_LEN, envelope);
+                    rest = after;
+                    *left -= message.len();
+                    if *left > 0 {
+                        continue;
+                    }
+                    if matches!(
+                        self.kind,
+                        FrameKind::Call | FrameKind::Watched | FrameKind::Batch
+                    ) {
+                        refuse(envelope);
+                    }
+                    At::Length(Vec::with_capacity(BATCH_LENGTH))
+                }
+            };
+            self.at = next;
+        }
+        count
+    }
+}
+
+/// Moves bytes to `to` until that has `full` of them. Returns those after them.
+fn move_some<'a>(bytes: &'a [u8], full: usize, to: &mut Vec<u8>) -> &'a [u8] {
+    let (moved, rest) = bytes.split_at(bytes.len().min(full.saturating_sub(to.len())));
+    to.extend_from_slice(moved);
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The envelopes that are found if the body comes in pieces of this size, with two strange bytes
+    /// behind it.
+    fn found(kind: FrameKind, body: &[u8], piece: usize) -> Vec<Vec<u8>> {
+        let mut skip = Skip::new(kind, body.len());
+        let mut found = Vec::new();
+        let stream = [body, &[9, 9]].concat();
+        let mut at = 0;
+        while !skip.is_over() {
+            let end = stream.len().min(at + piece);
+            at += skip.read_over(&stream[at..end], |envelope| found.push(envelope.to_vec()));
+        }
+        assert_eq!(at, body.len());
+        found
+    }
+
+    #[test]
+    fn the_call_in_a_frame_is_found_however_it_comes() {
+        let body: Vec<u8> = (0..200).collect();
+        for piece in [1, 7, 52, 1000] {
+            assert_eq!(
+                found(FrameKind::Call, &body, piece),
+                [body[..ENVELOPE_LEN].to_vec()]
+            );
+            assert!(found(FrameKind::OneWay, &body, piece).is_empty());
+        }
+    }
+
+    #[test]
+    fn every_call_of_a_batch_is_found_however_it_comes() {
+        let messages: Vec<Vec<u8>> = (0..5).map(|number| vec![number; 60]).collect();
+        let body: Vec<u8> = messages
+            .iter()
+            .flat_map(|message| [&60u32.to_be_bytes()[..], message].concat())
+            .collect();
+        for piece in [1, 3, 64, 1000] {
+            let envelopes = found(FrameKind::Batch, &body, piece);
+            let expected: Vec<_> = messages
+                .iter()
+                .map(|m| m[..ENVELOPE_LEN].to_vec())
+                .collect();
+            assert_eq!(envelopes, expected);
+        }
+    }
+}

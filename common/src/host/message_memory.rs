@@ -1,0 +1,75 @@
+//! How much memory messages may take unless it is said otherwise.
+
+use rustix::process::{Resource, getrlimit};
+use std::{fs, path::Path};
+
+/// What is assumed where nothing is known: 2 GiB.
+const UNKNOWN: u64 = 2 << 30;
+
+/// At least this much is for messages: 16 MiB.
+const LEAST: u64 = 16 << 20;
+
+/// The share of a process's memory that requests may take: an eighth. Their answers may take as much
+/// again, and while a request is decoded or an answer is made it is there twice.
+const SHARE: u64 = 8;
+
+/// An eighth of the memory that this process may have: of its control group's limit, of its own limit,
+/// or of what the machine has, whichever is least. At least 16 MiB.
+pub fn default_message_memory() -> usize {
+    let known = [cgroup(), address_space(), machine()];
+    let memory = known.into_iter().flatten().min().unwrap_or(UNKNOWN);
+    usize::try_from((memory / SHARE).max(LEAST)).unwrap_or(usize::MAX)
+}
+
+fn address_space() -> Option<u64> {
+    getrlimit(Resource::As).current
+}
+
+fn machine() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// The least limit of the control group that this process is in and of those above it.
+fn cgroup() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let limit_of = |controller: &str, root: &str, file: &str| {
+        let path = own.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            let is_it = controllers.split(',').any(|name| name == controller);
+            is_it.then(|| path.trim_start_matches('/'))
+        })?;
+        let root = Path::new(root);
+        let groups = Path::new(path).ancestors();
+        groups
+            .filter_map(|group| number(&root.join(group).join(file)))
+            .min()
+    };
+    let unified = limit_of("", "/sys/fs/cgroup", "memory.max");
+    let first = limit_of("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes");
+    [unified, first].into_iter().flatten().min()
+}
+
+/// The number in a file; nothing if there is none, as where there is no limit.
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_part_of_what_there_is() {
+        let memory = default_message_memory() as u64;
+        assert!(memory >= LEAST);
+        if let Some(machine) = machine() {
+            assert!(memory <= (machine / SHARE).max(LEAST));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Large results that nobody reads.
+
+use super::desk::{Desk, echo};
+use crate::harness::{Broker, seconds, turn};
+use pyroxene_common::{
+    codec,
+    envelope::Envelope,
+    frame::FrameHeader,
+    hello::{Hello, greet},
+    interface::Interface,
+    interfaces::tasks::{self, Tasks, tasks::TasksRequest},
+    wire::{DEFAULT_MAX_MESSAGE, FrameKind},
+};
+use tarpc::context;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_that_nobody_reads_stay_in_the_store() {
+    let _turn = turn().await;
+    const RESULT: usize = 19 * 1024 * 1024;
+    let mut broker = Broker::start().workers(1).await;
+    let desk = Desk::at(&mut broker, 0);
+    let id = desk.submit(echo(&"x".repeat(RESULT))).await;
+    desk.ended(&id).await;
+    let before = broker.nameserver(0).process().peak_memory();
+
+    let address = broker.nameserver(0).address().to_owned();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let hello = Hello {
+        object: tasks::OBJECT.to_owned(),
+        interface: Tasks::NAME.to_owned(),
+        interface_version: Tasks::VERSION,
+        client: "deaf".to_owned(),
+        max_message: DEFAULT_MAX_MESSAGE as u64,
+        credential: None,
+    };
+    greet(&mut stream, &hello).await.unwrap();
+    let request = TasksRequest::Wait {
+        id: id.clone(),
+        seen: None,
+        wait_ms: 0,
+    };
+    let request = codec::encode(&request).unwrap();
+    let envelope = Envelope {
+        deadline: seconds(600),
+        trace_context: context::current().trace_context,
+    };
+    let mut asked = Vec::new();
+    for number in 0..120 {
+        let body = [&envelope.request(number)[..], &request].concat();
+        let header = FrameHeader {
+            kind: FrameKind::Call,
+            len: body.len(),
+        };
+        asked.extend(header.to_bytes());
+        asked.extend(body);
+    }
+    stream.write_all(&asked).await.unwrap();
+
+    // Others, who ask later, are answered.
+    for _ in 0..3 {
+        let result = desk.show(&id).await.result.unwrap();
+        assert!(result.len() > RESULT);
+    }
+    let grown = broker.nameserver(0).process().peak_memory() - before;
+    // Two results of the deaf one, and those of others.
+    let bound = 20 * RESULT as u64;
+    assert!(grown < bound, "it grew by {grown} bytes");
+    drop(stream);
+}
