@@ -294,8 +294,9 @@ mod tests {
     }
 
     /// What the daemons share: each is the same thing to all that have it.
-    const SHARED: [&str; 5] = [
+    const SHARED: [&str; 6] = [
         "PYROXENE_ACCOUNTS_DB",
+        "PYROXENE_ACCOUNTS_MUST_EXIST",
         "PYROXENE_DRAIN_TIMEOUT",
         // Where the name server listens, be it alone or the first one of 'up'.
         "PYROXENE_LISTEN",

@@ -149,7 +149,8 @@ fn a_person_reads_each_attempt_with_its_reason() {
   priority   2
   only at    w2
   progress   25% weighing
-  attempt    1 of 3: w1, from {t0}, runs
+  tries      2 of 3
+  attempt    1: w1, from {t0}, runs
 "
     );
     assert_eq!(describe(&running), expected);
