@@ -109,6 +109,12 @@ fn start_sort(broker: &Broker, values: &[f64], more: &[&str]) -> Process {
     broker.start_command("sort", &[&words[..], more].concat())
 }
 
+/// What a command that was to print JSON said last.
+fn error_of(log: &str) -> serde_json::Value {
+    let last = log.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {log}"))
+}
+
 fn is_sorted(broker: &Broker, values: Vec<f64>) {
     let result = read(&broker.dir().join("out"));
     assert!(bits(&result) == bits(&sorted(values)), "the order is wrong");
@@ -178,11 +184,7 @@ async fn with_all_workers_dead_a_sort_ends_in_time_and_leaves_the_output_as_it_w
     assert_eq!(status.code(), Some(3), "{}", sort.log());
     // The leases, the patience, and one more round of tries.
     assert!(began.elapsed() < seconds(20), "{:?}", began.elapsed());
-    let said = sort.log();
-    assert!(
-        said.lines().any(|line| line.starts_with("error: ")),
-        "{said}"
-    );
+    assert_eq!(error_of(&sort.log())["kind"], "unavailable");
     assert_eq!(sort.rest_of_output().await, "");
     assert_eq!(fs::read(broker.dir().join("out")).unwrap(), b"precious");
 }
@@ -194,10 +196,9 @@ async fn a_sort_that_is_told_to_stop_leaves_nothing_behind() {
     is_at_work(&mut broker, "w1").await;
     let status = sort.terminate().await;
     assert_eq!(status.code(), Some(1));
-    let said = sort.log();
-    assert!(
-        said.ends_with("error: interrupted before it was done\n"),
-        "{said}"
+    assert_eq!(
+        error_of(&sort.log())["error"],
+        "interrupted before it was done"
     );
     let files = fs::read_dir(broker.dir()).unwrap();
     let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();

@@ -88,9 +88,9 @@ async fn list_shows_everything_but_hashes() {
     scene.add("bob", &allow).await;
     let ran = scene.users(&["list"]).await;
     let expected = "\
-NAME  ROLE   ALLOW            STATE
-ana   admin  *                active
-bob   user   a.q* calculator  active";
+NAME  ROLE   ALLOW            LIMITS  STATE
+ana   admin  *                        active
+bob   user   a.q* calculator          active";
     assert_eq!(ran.out(), expected);
 
     assert!(scene.users(&["revoke", "bob"]).await.out().is_empty());

@@ -136,12 +136,8 @@ async fn limits_are_shown_and_set_by_user_while_the_name_server_runs() {
     assert_eq!(of_ana[0]["limits"]["tasks"]["used"], 3);
     assert_eq!(of_ana[0]["limits"]["tasks"]["total_used"], 3);
 
-    let set = ["users", "set", "ana", "--limit", "tasks=4,task_bytes=1GiB"];
-    let file = broker.keys.path("users.toml");
-    broker
-        .run(&[&set[..], &["--users", &file]].concat())
-        .await
-        .out();
+    let set = ["set", "ana", "--limit", "tasks=4,task_bytes=1GiB"];
+    broker.keys.users(&set).await.out();
     broker.hang_up_all();
     eventually("the name server has read it", || async {
         let whoami = broker.run_as("ana", &["whoami"]).await.stdout;

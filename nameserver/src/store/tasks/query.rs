@@ -266,13 +266,8 @@ pub(in crate::store) async fn ended(
 ) -> SqlResult<Vec<Settlement>> {
     let left_out =
         format!("EXISTS (SELECT 1 FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
-    read_settled(
-        sql,
-        ids,
-        "t.result",
-        &format!("CASE WHEN {left_out} THEN 1 ELSE 0 END"),
-    )
-    .await
+    let left_out = format!("CASE WHEN {left_out} THEN 1 ELSE 0 END");
+    read_settled(sql, ids, "t.result", &left_out).await
 }
 
 /// Those of these tasks that have ended, and how.
@@ -297,8 +292,8 @@ async fn read_settled(
     let dialect = sql.dialect();
     let statement = |u: &str| {
         format!(
-            "SELECT t.id, t.state, t.error, {result}, t.attempt, t.worker, {left_out} \
-             FROM {} AND t.state > 2",
+            "SELECT t.id, t.state, t.error, {result}, t.attempt, t.worker, \
+             CAST({left_out} AS BIGINT) FROM {} AND t.state > 2",
             dialect.looked_up(u, "tasks", "id")
         )
     };

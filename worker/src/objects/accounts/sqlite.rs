@@ -41,7 +41,7 @@ pub(super) struct Session {
 /// Opens the file, or makes it if it may. A commit is on disk before it is told of.
 pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault> {
     if create {
-        make_private(file).map_err(|error| Fault::from(&Error::Io(error)))?;
+        make_private(file).map_err(|error| Fault::from(&error))?;
     }
     let options = database::sqlite::connect_options(file)
         .map_err(|error| Fault::from(&error))?
