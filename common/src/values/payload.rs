@@ -93,6 +93,7 @@ impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let value = Box::<RawValue>::deserialize(deserializer)?;
+            check_depth(value.get()).map_err(D::Error::custom)?;
             return match value.get().starts_with('"') {
                 true => serde_json::from_str(value.get()).map(Self::Text),
                 false => Ok(Self::Json(value)),
@@ -102,11 +103,39 @@ impl<'de> Deserialize<'de> for Payload {
         match Received::deserialize(deserializer)? {
             Received::Text(text) => Ok(Self::Text(text)),
             Received::Bytes(bytes) => Ok(Self::Bytes(bytes)),
-            Received::Json(text) => RawValue::from_string(text)
-                .map(Self::Json)
-                .map_err(D::Error::custom),
+            Received::Json(text) => {
+                check_depth(&text).map_err(D::Error::custom)?;
+                let value = RawValue::from_string(text).map_err(D::Error::custom)?;
+                Ok(Self::Json(value))
+            }
         }
     }
+}
+
+/// How deep arrays and objects may be nested: as deep as serde_json reads them, which does not count
+/// where it keeps a value as its text. Readers of the text may recurse.
+const MAX_DEPTH: usize = 127;
+
+/// Refuses JSON that is nested too deep.
+fn check_depth(json: &str) -> Result<(), &'static str> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err("the JSON is nested deeper than 127 levels");
+        }
+    }
+    Ok(())
 }
 
 impl JsonSchema for Payload {
@@ -137,6 +166,17 @@ mod tests {
             json(Payload::from(json!({ "a": [1, null] }))),
             json!({ "a": [1, null] })
         );
+    }
+
+    #[test]
+    fn json_that_is_nested_too_deep_is_refused_and_brackets_in_strings_do_not_count() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(serde_json::from_str::<Payload>(&nested(126)).is_ok());
+        assert!(serde_json::from_str::<Payload>(&nested(128)).is_err());
+        let text = format!(r#"["\\\"{}"]"#, "[".repeat(300));
+        assert!(serde_json::from_str::<Payload>(&text).is_ok());
+        let sent = codec::encode(&Sent::Json(&nested(128))).unwrap();
+        assert!(codec::decode::<Payload>(&sent).is_err());
     }
 
     #[test]

@@ -104,8 +104,8 @@ bob   user   a.q* calculator          active";
         assert!(time.elapsed().unwrap().as_secs() < 60);
     }
     let expected = json!([
-        {"name": "ana", "role": "admin", "allow": ["*"], "issued": null, "revoked": null},
-        {"name": "bob", "role": "user", "allow": ["a.q*", "calculator"], "issued": null, "revoked": null},
+        {"name": "ana", "role": "admin", "allow": ["*"], "limits": {}, "certificate": false, "issued": null, "revoked": null},
+        {"name": "bob", "role": "user", "allow": ["a.q*", "calculator"], "limits": {}, "certificate": false, "issued": null, "revoked": null},
     ]);
     assert_eq!(listed.to_string(), expected.to_string());
 }
