@@ -6,7 +6,7 @@
 //!
 //! Which function to use:
 //!
-//! - [`line`] wherever one line is meant: a cell of a table, a name, an error, a message of a chat, a
+//! - [`line()`] wherever one line is meant: a cell of a table, a name, an error, a message of a chat, a
 //!   field of a log;
 //! - [`lines`] for a text whose line breaks and tabs are its own, such as a result, and as the last step
 //!   before anything is written;
@@ -14,7 +14,7 @@
 //! - [`is_word`] where a name comes in, so that what need not be cleaned later is refused at once.
 //!
 //! Each gives a text that it would give again unchanged, so cleaning twice does no harm. The binary does
-//! the last step in `src/output.rs`: a command that prints through that needs [`line`] alone, and only
+//! the last step in `src/output.rs`: a command that prints through that needs [`line()`] alone, and only
 //! where it puts together lines of its own.
 
 use std::{borrow::Cow, fmt::Write};
@@ -47,7 +47,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Whether [`line`] would leave the text as it is.
+/// Whether [`line()`] would leave the text as it is.
 pub fn is_line(text: &str) -> bool {
     !text.chars().any(is_unsafe)
 }

@@ -71,7 +71,7 @@ impl Clock {
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// Whether a store that is not there is to be made. Otherwise it is
-    /// [`Missing`](StoreError::Missing).
+    /// [`Missing`](super::StoreError::Missing).
     pub create: bool,
     /// What tells the time.
     pub clock: Clock,
