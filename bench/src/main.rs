@@ -19,6 +19,7 @@ mod open_loop;
 mod process;
 mod program;
 mod rpc;
+mod set_up;
 mod table;
 mod tasks;
 mod timed;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Echo calls: throughput and latency of every system, side by side
     Rpc(rpc::Options),
+    /// New connections: how long the first answer takes, with TLS, with a ticket, with both
+    SetUp(set_up::Options),
     /// The directory: memory, renewals, look-ups, watches, idle connections, a restart
     Directory(directory::Options),
     /// How well calls are spread over slow, failing, new and many workers
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Rpc(options) => rpc::run(options).await,
+        Command::SetUp(options) => set_up::run(options).await,
         Command::Directory(options) => directory::run(options).await,
         Command::Balancing(options) => balancing::run(options).await,
         Command::Failover(options) => failover::run(options).await,

@@ -6,6 +6,7 @@ mod delegation;
 mod domain_key;
 mod downgrade;
 mod floods;
+mod handshakes;
 mod mutual_tls;
 mod permissions;
 mod private_files;

@@ -40,6 +40,7 @@ pub(crate) enum System {
     PyroxeneThree,
     PyroxeneTls,
     PyroxeneAuthorised,
+    PyroxeneSecured,
 }
 
 /// A client of an echo server: one call in flight.
@@ -71,13 +72,19 @@ impl System {
     pub(crate) fn is_worker(self) -> bool {
         matches!(
             self,
-            System::PyroxeneDirect | System::PyroxeneTls | System::PyroxeneAuthorised
+            System::PyroxeneDirect
+                | System::PyroxeneTls
+                | System::PyroxeneAuthorised
+                | System::PyroxeneSecured
         )
     }
 
     /// Whether client and server have secrets to share.
-    fn is_secured(self) -> bool {
-        matches!(self, System::PyroxeneTls | System::PyroxeneAuthorised)
+    pub(crate) fn is_secured(self) -> bool {
+        matches!(
+            self,
+            System::PyroxeneTls | System::PyroxeneAuthorised | System::PyroxeneSecured
+        )
     }
 
     /// Listens on a free port, announces it and serves until an error.
@@ -92,6 +99,7 @@ impl System {
             System::PyroxeneBalanced | System::PyroxeneThree => pyroxene::serve_balanced().await,
             System::PyroxeneTls => secured::serve_tls(&secrets()?).await,
             System::PyroxeneAuthorised => secured::serve_authorised(&secrets()?).await,
+            System::PyroxeneSecured => secured::serve_secured(&secrets()?).await,
         }
     }
 
@@ -135,12 +143,16 @@ impl System {
                 let clients = secured::connect_authorised(address, in_flight, secrets()?).await?;
                 load_clients(clients, cell, windows).await
             }
+            System::PyroxeneSecured => {
+                let clients = secured::connect_secured(address, in_flight, secrets()?).await?;
+                load_clients(clients, cell, windows).await
+            }
         }?;
         server.stop().await?;
         Ok(measurement)
     }
 
-    async fn start(self, secrets: Option<&Secrets>) -> Result<ChildServer> {
+    pub(crate) async fn start(self, secrets: Option<&Secrets>) -> Result<ChildServer> {
         let name = self.name();
         let mut arguments = vec!["serve", "rpc", &name];
         let secrets = secrets.map(|secrets| secrets.path().to_string_lossy());

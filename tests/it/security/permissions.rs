@@ -1,12 +1,14 @@
 //! What a user may call, object by object and method by method.
 
-use crate::harness::{SecuredBroker, seconds, within};
+use crate::harness::{SecuredBroker, eventually, seconds, within};
 use pyroxene_client::CallError;
 use pyroxene_common::interfaces::{
+    accounts::{Accounts, accounts::AccountsRequest},
     echo::{Echo, echo::EchoRequest},
     text::{Text, text::TextRequest},
 };
 use std::fs;
+use tokio::sync::watch;
 
 /// A broker with two workers, and `uma`, who may use the calculator and ask who answers.
 async fn narrow() -> SecuredBroker {
@@ -96,4 +98,58 @@ async fn a_denial_is_final_and_is_not_tried_elsewhere() {
     assert!(matches!(error, CallError::Refused(_)), "{error}");
     assert_eq!(error.attempts().len(), 1);
     assert_eq!(error.last_reason(), "'uma' (user) may not call text");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_of_a_batch_is_checked_by_itself() {
+    let broker = narrow().await;
+    let client = broker.client_as("uma").await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let requests = [
+        EchoRequest::Whoami {},
+        EchoRequest::Sleep { ms: 1 },
+        EchoRequest::Whoami {},
+    ];
+    let answers = echo.batch(within(seconds(5)), &requests).await;
+    let [first, second, third] = answers.try_into().unwrap();
+    assert!(first.is_ok() && third.is_ok(), "{first:?} {third:?}");
+    let error = second.unwrap_err();
+    assert!(matches!(error, CallError::Refused(_)), "{error}");
+    assert_eq!(error.last_reason(), "'uma' (user) may not call echo.sleep");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_watched_is_checked_as_any_other() {
+    let broker = narrow().await;
+    let client = broker.client_as("uma").await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let (listener, heard) = watch::channel(None);
+    let request = EchoRequest::Sleep { ms: 1 };
+    let watched = echo.call_with_progress(within(seconds(5)), &request, &listener);
+    let error = watched.await.unwrap_err();
+    assert!(matches!(error, CallError::Refused(_)), "{error}");
+    assert_eq!(error.last_reason(), "'uma' (user) may not call echo.sleep");
+    assert!(heard.borrow().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_an_answer_does_not_run_where_it_is_denied() {
+    let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    broker.add_user("vic", "user", &["accounts.query"]).await;
+    let client = broker.client_as("vic").await;
+    let accounts = client.proxy::<Accounts>("accounts").await.unwrap();
+    let request = AccountsRequest::Open {
+        user: "vic".to_owned(),
+        balance: "5".parse().unwrap(),
+    };
+    accounts.send(within(seconds(5)), &request).await.unwrap();
+    let worker = broker.worker("w1");
+    eventually("the worker says that it was denied", || async {
+        let log = worker.process().log();
+        let is_said = log.contains("'vic' (user) may not call accounts.open");
+        is_said.then_some(()).ok_or(log)
+    })
+    .await;
+    let query = broker.run_as("root", &["call", "accounts", "query", "vic"]);
+    assert!(query.await.error(1).contains("vic"));
 }

@@ -20,7 +20,7 @@ use crate::{
     process::{self, ChildServer},
 };
 
-pub(super) const OBJECT: &str = "bench.echo";
+pub(crate) const OBJECT: &str = "bench.echo";
 
 pyroxene_common::interface! {
     /// Echoes bytes, as the peers do.

@@ -55,6 +55,16 @@ impl Secrets {
         })
     }
 
+    /// How a client trusts the authority.
+    pub(crate) fn tls(&self) -> Result<TlsClient> {
+        Ok(TlsClient::new(self.path().join("ca.crt"), None)?)
+    }
+
+    /// How the user is known to the name server.
+    pub(crate) fn config(&self) -> Result<ClientConfig> {
+        Ok(config(self)?.credentials(Credentials::new(USER, &self.token)))
+    }
+
     /// Where they are.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
@@ -76,27 +86,44 @@ fn objects() -> HashMap<String, Object> {
 
 /// Serves the object over TLS.
 pub(crate) async fn serve_tls(directory: &Path) -> Result<()> {
-    let own = KeyPair {
-        certificate: directory.join("server.crt"),
-        key: directory.join("server.key"),
-    };
     let mut config = HostConfig::new(ANY_PORT.into(), "bench");
-    config.tls = Some(TlsServer::new(own, None, ClientAuth::None)?);
-    let host = Host::bind(config, objects()).await?;
-    process::announce(socket_address(host.local_addr())?)?;
-    std::future::pending().await
+    config.tls = Some(tls(directory)?);
+    serve(config).await
 }
 
 /// Serves the object to those whom a name server beside it knows.
 pub(crate) async fn serve_authorised(directory: &Path) -> Result<()> {
+    let config = HostConfig::new(ANY_PORT.into(), "bench");
+    serve_to_known(config, directory).await
+}
+
+/// The same, over TLS.
+pub(crate) async fn serve_secured(directory: &Path) -> Result<()> {
+    let mut config = HostConfig::new(ANY_PORT.into(), "bench");
+    config.tls = Some(tls(directory)?);
+    serve_to_known(config, directory).await
+}
+
+fn tls(directory: &Path) -> Result<TlsServer> {
+    let own = KeyPair {
+        certificate: directory.join("server.crt"),
+        key: directory.join("server.key"),
+    };
+    Ok(TlsServer::new(own, None, ClientAuth::None)?)
+}
+
+async fn serve_to_known(mut config: HostConfig, directory: &Path) -> Result<()> {
     let users = users(directory);
     let beside = NameServerConfig::new(name_server(directory).parse()?).users(&users);
     let _name_server = NameServer::bind(beside).await?;
     let gate = Gate::of_worker("bench");
     let key = domain_key(&users)?.public();
     gate.trust(0, key, KeyLife::Kept, Clock::Own);
-    let mut config = HostConfig::new(ANY_PORT.into(), "bench");
     config.gate = Some(Arc::new(gate));
+    serve(config).await
+}
+
+async fn serve(config: HostConfig) -> Result<()> {
     let host = Host::bind(config, objects()).await?;
     process::announce(socket_address(host.local_addr())?)?;
     std::future::pending().await
@@ -108,8 +135,7 @@ pub(crate) async fn connect_tls(
     in_flight: usize,
     secrets: &Secrets,
 ) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    let tls = TlsClient::new(secrets.path().join("ca.crt"), None)?;
-    connect(address, in_flight, config(secrets)?.tls(tls)).await
+    connect(address, in_flight, config(secrets)?.tls(secrets.tls()?)).await
 }
 
 /// Opens one connection as somebody who may call one method, which all callers share.
@@ -118,13 +144,16 @@ pub(crate) async fn connect_authorised(
     in_flight: usize,
     secrets: &Secrets,
 ) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    let credentials = Credentials::new(USER, &secrets.token);
-    connect(
-        address,
-        in_flight,
-        config(secrets)?.credentials(credentials),
-    )
-    .await
+    connect(address, in_flight, secrets.config()?).await
+}
+
+/// The same, over TLS.
+pub(crate) async fn connect_secured(
+    address: SocketAddr,
+    in_flight: usize,
+    secrets: &Secrets,
+) -> Result<Vec<Caller<Direct<EchoService>>>> {
+    connect(address, in_flight, secrets.config()?.tls(secrets.tls()?)).await
 }
 
 fn config(secrets: &Secrets) -> Result<ClientConfig> {
