@@ -2,18 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use hdrhistogram::Histogram;
-use pyroxene_client::{NameServer, Recognised};
-use pyroxene_common::{
-    access::{Addressee, Challenge, Credential, HolderKey},
-    endpoint::Endpoint,
-    hello::{self, Hello},
-    interface::Interface as _,
-    net::Stream,
-    tls::TlsClient,
-};
+use pyroxene_client::{Client, Direct};
+use pyroxene_common::endpoint::Endpoint;
 use serde::Serialize;
 
 use crate::{
@@ -103,25 +96,16 @@ async fn measure(system: System, seconds: Duration) -> Result<Row> {
         .start(system.is_secured().then_some(&secrets))
         .await?;
     let endpoint = Endpoint::from(server.address());
-    let tls = match system {
-        System::PyroxeneTls | System::PyroxeneSecured => Some(secrets.tls()?),
-        _ => None,
+    let mut config = match system {
+        System::PyroxeneAuthorised | System::PyroxeneSecured => secrets.config()?,
+        _ => secrets.nameserver()?,
     };
-    let ticket = match system {
-        System::PyroxeneAuthorised | System::PyroxeneSecured => Some(ticket(&secrets).await?),
-        _ => None,
-    };
-    for _ in 0..100 {
-        set_up(&endpoint, tls.as_ref(), ticket.as_deref()).await?;
+    if matches!(system, System::PyroxeneTls | System::PyroxeneSecured) {
+        config = config.tls(secrets.tls()?);
     }
-    let mut latencies = Histogram::<u64>::new(3)?;
-    let start = Instant::now();
-    while start.elapsed() < seconds {
-        let begun = Instant::now();
-        set_up(&endpoint, tls.as_ref(), ticket.as_deref()).await?;
-        latencies.record(u64::try_from(begun.elapsed().as_nanos())?)?;
-    }
-    let taken = start.elapsed().as_secs_f64();
+    let client = Client::new(config);
+    // Where the library makes its connections: in a task.
+    let (latencies, taken) = tokio::spawn(connect(client, endpoint, seconds)).await??;
     server.stop().await?;
     let microseconds = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
     Ok(Row {
@@ -132,49 +116,22 @@ async fn measure(system: System, seconds: Duration) -> Result<Row> {
     })
 }
 
-/// The user's ticket.
-async fn ticket(secrets: &Secrets) -> Result<Vec<u8>> {
-    let config = secrets.config()?;
-    let address = config.endpoints().first().context("no name server")?;
-    let nameserver = NameServer::new(address.clone(), &config);
-    let recognised = nameserver
-        .recognise()
-        .await?
-        .context("nobody to recognise")?;
-    let recognised = recognised.borrow();
-    let Recognised::As(held) = &*recognised else {
-        bail!("the name server asks nobody who they are");
-    };
-    Ok(held.admission.ticket.as_bytes().to_vec())
-}
-
-/// Connects and is welcomed. The connection ends with that.
-async fn set_up(endpoint: &Endpoint, tls: Option<&TlsClient>, ticket: Option<&[u8]>) -> Result<()> {
-    let mut stream = Stream::connect(endpoint, tls).await?;
-    let mut hello = Hello {
-        object: OBJECT.to_owned(),
-        interface: EchoService::NAME.to_owned(),
-        interface_version: EchoService::VERSION,
-        client: "bench".to_owned(),
-        max_message: 64 << 20,
-        credential: None,
-    };
-    let Some(ticket) = ticket else {
-        hello::greet(&mut stream, &hello).await?;
-        return Ok(());
-    };
-    let key = HolderKey::of_process()?;
-    let addressee = Addressee::Worker("bench".to_owned());
-    let proof = match stream.exporter() {
-        Some(exporter) => key.prove(ticket, &addressee, &Challenge::Exporter(exporter)),
-        // The server asks for it.
-        None => Vec::new(),
-    };
-    hello.credential = Some(Credential {
-        ticket: ticket.to_vec(),
-        addressee,
-        proof,
-    });
-    hello::greet_as(&mut stream, &hello, key).await?;
-    Ok(())
+/// Connects again and again, each time until the server's welcome. How long each took in nanoseconds,
+/// and all of them in seconds.
+async fn connect(
+    client: Client,
+    endpoint: Endpoint,
+    seconds: Duration,
+) -> Result<(Histogram<u64>, f64)> {
+    for _ in 0..100 {
+        Direct::<EchoService>::connect_as(&client, &endpoint, OBJECT).await?;
+    }
+    let mut latencies = Histogram::<u64>::new(3)?;
+    let start = Instant::now();
+    while start.elapsed() < seconds {
+        let begun = Instant::now();
+        Direct::<EchoService>::connect_as(&client, &endpoint, OBJECT).await?;
+        latencies.record(u64::try_from(begun.elapsed().as_nanos())?)?;
+    }
+    Ok((latencies, start.elapsed().as_secs_f64()))
 }

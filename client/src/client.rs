@@ -228,8 +228,7 @@ impl Client {
         if let Some(object) = known.and_then(|known| known.downcast().ok()) {
             return object;
         }
-        let mut greeting = Greeting::new::<I>(&self.0.config);
-        greeting.passport = self.0.nameservers.passport();
+        let greeting = self.greeting::<I>();
         let object = Arc::new(Object::new(
             name,
             Balancer::new(self.0.config.policy),
@@ -272,6 +271,13 @@ impl Client {
 
     pub(crate) fn patience(&self) -> Duration {
         self.0.config.patience
+    }
+
+    /// How to talk to instances of an object.
+    pub(crate) fn greeting<I: Interface>(&self) -> Greeting {
+        let mut greeting = Greeting::new::<I>(&self.0.config);
+        greeting.passport = self.0.nameservers.passport();
+        greeting
     }
 
     pub(crate) fn hedge_after(&self) -> Option<Duration> {

@@ -6,7 +6,7 @@ use crate::{
 };
 use pyroxene_common::{
     access::{Addressee, Challenge, Credential, HolderKey, Ticket},
-    channel::{AttemptError, Connection, ConnectionLost, Settings},
+    channel::{AttemptError, Connection, ConnectionLost, Settings, awake},
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, RefusalCode, Refused, Welcome},
     host::LocalLink,
@@ -154,7 +154,9 @@ impl Way<'_> {
         };
         let holder = HolderKey::of_process().map_err(|error| denied(error.to_string()))?;
         hello.credential = Some(credential(&stream, holder, &ticket, addressee));
-        let welcome = hello::greet_as(&mut stream, &hello, holder).await?;
+        // In the clear the server challenges first, and both answers come quickly.
+        let greeting = hello::greet_as(&mut stream, &hello, holder);
+        let welcome = awake(2 * self.greeting.spin, greeting).await?;
         Ok((stream, welcome))
     }
 }

@@ -1,6 +1,7 @@
 //! Calls to one instance at a known address: no name server, no balancing, no retries.
 
 use crate::{
+    client::Client,
     config::ClientConfig,
     connect::{Greeting, Way, connect_with_passport, expect_answer},
     nameserver::NameServer,
@@ -50,6 +51,22 @@ impl<I: Interface> Direct<I> {
             endpoint,
             object,
             addressee: is_nameserver.then_some(&Addressee::NameServer),
+            greeting: &greeting,
+        };
+        connect_with_passport(way).await.map(Self)
+    }
+
+    /// Connects to an object at an endpoint, with the tickets that `client` has already.
+    pub async fn connect_as(
+        client: &Client,
+        endpoint: &Endpoint,
+        object: &str,
+    ) -> Result<Self, AttemptError> {
+        let greeting = client.greeting::<I>();
+        let way = Way {
+            endpoint,
+            object,
+            addressee: None,
             greeting: &greeting,
         };
         connect_with_passport(way).await.map(Self)

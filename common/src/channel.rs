@@ -31,4 +31,5 @@ pub use error::{AttemptError, ConnectionLost};
 pub use liveness::Patience;
 pub use server::{Dispatch, Renew, Session, Unanswered, serve};
 pub use settings::{DEFAULT_MAX_BUFFERED, DEFAULT_SPIN, Settings};
+pub use spin::awake;
 pub use translation::{Translation, Unread};

@@ -8,6 +8,8 @@
 
 use super::apart::give_way;
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
         LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -103,6 +105,20 @@ impl Spin {
         give_way(context);
         std::thread::yield_now();
     }
+}
+
+/// Waits for a future awake, for `limit` at most: the peer is about to answer.
+pub async fn awake<F: Future>(limit: Duration, future: F) -> F::Output {
+    let mut spin = Spin::new(limit);
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() {
+            spin.wait(Instant::now(), context);
+        }
+        polled
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     access::{Admitted, Challenge, LoginChallenge, Permit, Proved, Renewal, nonce},
     byte_budget::ByteBudget,
-    channel::{ConnectionLost, Renew, Session, Settings},
+    channel::{ConnectionLost, Renew, Session, Settings, awake},
     hello::{self, Hello, RefusalCode, Refused, Welcome},
     net::{Listener, Peer, Socket, Stream},
     scope::Caller,
@@ -276,7 +276,8 @@ impl Acceptor {
             return Ok(shown.prove(&challenge, proof.unwrap_or_default()).map(Some));
         }
         let nonce = nonce().ok_or_else(|| io::Error::other("there are no random numbers"))?;
-        let proof = hello::challenge(stream, &nonce).await?;
+        // All that the client does is to sign it.
+        let proof = awake(self.settings.spin, hello::challenge(stream, &nonce)).await?;
         Ok(shown.prove(&Challenge::Nonce(nonce), &proof).map(Some))
     }
 

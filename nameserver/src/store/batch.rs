@@ -17,7 +17,6 @@ use super::{
     tasks::{
         claim, control, finish, purge, submit,
         sweep::{self, Sweep},
-        usage,
     },
     topics,
     transaction::Transaction,
@@ -117,7 +116,7 @@ macro_rules! operations {
                 $(if !self.$field.inputs.is_empty() {
                     self.$field.outputs = $run(transaction, &self.$field.inputs).await?;
                 })*
-                usage::write(transaction).await
+                Ok(())
             }
 
             /// Tells every caller.

@@ -2,8 +2,8 @@
 
 use super::{
     model::{Settlement, TaskId, UnixMillis},
-    sql::Connection,
-    tasks::usage::Changes,
+    sql::{Connection, SqlResult},
+    tasks::usage::{self, Changes, Seen},
     timekeeper::{Timekeeper, step_watch::Reading},
 };
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ pub(super) struct Transaction<'c> {
     /// How that was read.
     pub(super) reading: Reading,
     pub(super) time: &'c Timekeeper,
+    /// What submitters had when they were last looked at.
+    pub(super) seen: &'c Seen,
     /// Where it writes what tasks its submitters have: nobody else writes there at the same time, or
     /// seldom.
     pub(super) shard: i64,
@@ -29,11 +31,13 @@ impl<'c> Transaction<'c> {
     pub(super) fn new(
         sql: Connection<'c>,
         time: &'c Timekeeper,
+        seen: &'c Seen,
         reading: Reading,
         shard: i64,
     ) -> Self {
         Self {
             sql,
+            seen,
             now: reading.shown,
             reading,
             time,
@@ -41,6 +45,14 @@ impl<'c> Transaction<'c> {
             usage: Changes::default(),
             effects: Effects::default(),
         }
+    }
+
+    /// Ends it, with what it changed of what its submitters have. Gives what others are told.
+    pub(super) async fn commit(mut self) -> SqlResult<Effects> {
+        usage::commit(&mut self).await?;
+        self.time.accept(&self.reading);
+        self.seen.change(&self.usage);
+        Ok(self.effects)
     }
 }
 

@@ -60,6 +60,11 @@ impl Secrets {
         Ok(TlsClient::new(self.path().join("ca.crt"), None)?)
     }
 
+    /// The name server, for nobody in particular.
+    pub(crate) fn nameserver(&self) -> Result<ClientConfig> {
+        config(self)
+    }
+
     /// How the user is known to the name server.
     pub(crate) fn config(&self) -> Result<ClientConfig> {
         Ok(config(self)?.credentials(Credentials::new(USER, &self.token)))

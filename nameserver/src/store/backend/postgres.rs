@@ -16,6 +16,7 @@ use crate::store::{
     options::StoreOptions,
     schema,
     sql::{Connection, SqlResult},
+    tasks::usage::Seen,
     timekeeper::{Timekeeper, step_watch::Reading},
     transaction::{Effects, Transaction},
 };
@@ -31,6 +32,8 @@ pub(in crate::store) struct PostgresStore {
     pool: PgPool,
     writers: Writers,
     time: Timekeeper,
+    /// What submitters had when they were last looked at.
+    seen: Seen,
     /// The longest that a transaction takes.
     patience: Duration,
 }
@@ -95,6 +98,7 @@ impl PostgresStore {
             pool,
             writers: Writers::default(),
             time: Timekeeper::new(options.clock.clone()),
+            seen: Seen::default(),
             patience: options.patience.saturating_mul(4),
         };
         store.make(options.create).await?;
@@ -180,18 +184,23 @@ impl PostgresStore {
         let begun = Begun::begin(self, batch.is_durable()).await;
         let mut begun = begun.map_err(Attempt::RolledBack)?;
         let (reading, shard) = (begun.reading, begun.writer.shard);
-        let mut transaction = Transaction::new(begun.sql(), &self.time, reading, shard);
+        let sql = Connection::Postgres(&mut begun.writer.connection);
+        let mut transaction = Transaction::new(sql, &self.time, &self.seen, reading, shard);
         match batch.run(&mut transaction).await {
             Ok(()) => {
-                let effects = transaction.effects;
-                // If this fails, nobody knows whether it was done.
-                begun.end("COMMIT").await.map_err(Attempt::Over)?;
-                self.time.accept(&reading);
+                let committed = transaction.commit().await;
+                let effects = committed.map_err(|error| match is_worth_repeating(&error) {
+                    // Others were in the way of what comes before the commit.
+                    true => Attempt::RolledBack(error),
+                    // Nobody knows whether it was done.
+                    false => Attempt::Over(error),
+                })?;
+                begun.keep();
                 Ok(effects)
             }
             Err(error) => {
                 // If even that fails, the connection is closed, and the server rolls back.
-                let _ = begun.end("ROLLBACK").await;
+                let _ = begun.roll_back().await;
                 Err(Attempt::RolledBack(error))
             }
         }
@@ -251,16 +260,17 @@ impl<'s> Begun<'s> {
         })
     }
 
-    fn sql(&mut self) -> Connection<'_> {
-        Connection::Postgres(&mut self.writer.connection)
+    /// Takes it back.
+    async fn roll_back(mut self) -> SqlResult<()> {
+        let connection = &mut self.writer.connection;
+        sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+        self.keep();
+        Ok(())
     }
 
-    /// Ends it with this statement, and keeps the connection for the next one.
-    async fn end(mut self, statement: &'static str) -> SqlResult<()> {
-        let connection = &mut self.writer.connection;
-        sqlx::raw_sql(statement).execute(connection).await?;
+    /// Keeps the connection, whose transaction has ended, for the next one.
+    fn keep(self) {
         self.writers.keep(self.writer);
-        Ok(())
     }
 }
 

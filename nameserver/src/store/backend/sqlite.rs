@@ -15,6 +15,7 @@ use crate::store::{
     options::StoreOptions,
     schema::{self, APPLICATION},
     sql::{Connection, SqlResult},
+    tasks::usage::Seen,
     timekeeper::Timekeeper,
     transaction::{Effects, Transaction},
 };
@@ -57,6 +58,8 @@ pub(in crate::store) struct Writer {
     log: Option<WriteAheadLog>,
     /// Whether a commit waits for the disk.
     durable: bool,
+    /// What submitters had when they were last looked at.
+    seen: Seen,
 }
 
 impl SqliteStore {
@@ -95,6 +98,7 @@ impl SqliteStore {
             connection,
             log,
             durable: true,
+            seen: Seen::default(),
         };
         Self {
             writer: Mutex::new(writer),
@@ -193,11 +197,9 @@ impl Writer {
         sql.execute("BEGIN IMMEDIATE", &[]).await?;
         // Read while nobody else writes: who comes later sees the same clock or a later one.
         let reading = time.read();
-        let mut transaction = Transaction::new(sql, time, reading, 0);
+        let mut transaction = Transaction::new(sql, time, &self.seen, reading, 0);
         batch.run(&mut transaction).await?;
-        transaction.sql.execute("COMMIT", &[]).await?;
-        time.accept(&reading);
-        Ok(transaction.effects)
+        transaction.commit().await
     }
 
     /// Whether the next commit waits for the disk.

@@ -78,6 +78,26 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// As a part of a statement, for PostgreSQL. What it holds is written in hexadecimal digits, so that
+    /// nothing in it is read as anything else.
+    pub(super) fn literal(&self) -> String {
+        let hex = |bytes: &[u8]| {
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("decode('{digits}', 'hex')")
+        };
+        match self {
+            Self::Int(Some(value)) => value.to_string(),
+            Self::Real(Some(value)) => format!("'{value}'::float8"),
+            Self::Text(Some(text)) => format!("convert_from({}, 'UTF8')", hex(text.as_bytes())),
+            Self::Bytes(Some(bytes)) => hex(bytes),
+            Self::Int(None) | Self::Real(None) | Self::Text(None) | Self::Bytes(None) => {
+                "NULL".to_owned()
+            }
+            // Columns of many rows are bound.
+            Self::Ints(_) | Self::Texts(_) | Self::Blobs(_) => "NULL".to_owned(),
+        }
+    }
+
     pub(super) fn bind_postgres<'q>(&self, query: PostgresQuery<'q>) -> PostgresQuery<'q>
     where
         'a: 'q,

@@ -1,6 +1,9 @@
 //! What is said about tasks while they run, and what people do to them.
 
-use super::{finish::forget_middle, usage::Room};
+use super::{
+    finish::forget_middle,
+    usage::{EVERYBODY, Room},
+};
 use crate::store::{
     model::{
         Allowance, Cancelled, Outcome, Progress, Retried, Running, Started, TaskId, TaskState,
@@ -148,7 +151,7 @@ async fn retry_one(
     }
     let (submitter, result) = (row.text(3)?, row.int(4)?);
     let more = Usage { tasks: 1, bytes: 0 };
-    let mut room = Room::look(transaction, BTreeSet::from([&*submitter])).await?;
+    let mut room = Room::look(transaction, &BTreeSet::from([&*submitter, EVERYBODY])).await?;
     if let Err(quota) = room.take(&submitter, more, &allowance) {
         return Ok(Retried::TooMuch(quota));
     }

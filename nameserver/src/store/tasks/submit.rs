@@ -4,7 +4,7 @@ use super::{
     ARGUMENTS,
     claim::holds_lease,
     inline, millis,
-    usage::{Room, TASK_BYTES, size},
+    usage::{EVERYBODY, Room, TASK_BYTES, size},
 };
 use crate::store::{
     model::{
@@ -99,7 +99,27 @@ async fn refuse(
         return Ok(refused);
     }
     let submitters = tasks.iter().map(|named| named.task.submitter.as_str());
-    let mut room = Room::look(transaction, submitters.collect()).await?;
+    let submitters: BTreeSet<&str> = submitters.chain([EVERYBODY]).collect();
+    let known = Room::known(transaction, &submitters);
+    let too_much = match known.map(|room| too_much(room, &all, &refused)) {
+        Some(none) if none.is_empty() => none,
+        // Nobody is refused for what was so a moment ago.
+        _ => {
+            let room = Room::look(transaction, &submitters).await?;
+            too_much(room, &all, &refused)
+        }
+    };
+    refused.extend(too_much);
+    Ok(refused)
+}
+
+/// The lots for which there is no room, but for those that are refused already.
+fn too_much(
+    mut room: Room,
+    all: &[(&Named, &Submitted)],
+    refused: &HashMap<u64, Submission>,
+) -> HashMap<u64, Submission> {
+    let mut too_much = HashMap::new();
     // What was submitted together has one submitter, and stands side by side.
     for lot in all.chunk_by(|(one, _), (next, _)| one.lot == next.lot) {
         let Some((first, _)) = lot.first() else {
@@ -116,10 +136,10 @@ async fn refuse(
             bytes: sum.bytes + TASK_BYTES + size(&named.task.arguments),
         });
         if let Err(quota) = room.take(&first.task.submitter, more, &first.allowance) {
-            refused.insert(first.lot, Submission::TooMuch(quota));
+            too_much.insert(first.lot, Submission::TooMuch(quota));
         }
     }
-    Ok(refused)
+    too_much
 }
 
 /// Takes back what is refused. What somebody else submitted too, under the same key in the same

@@ -8,7 +8,12 @@ use crate::store::{
     sql::{Connection, Kind, Relation, SqlResult},
     transaction::Transaction,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// What a task takes beyond its arguments and its result, in bytes.
 pub(in crate::store) const TASK_BYTES: i64 = 300;
@@ -39,18 +44,19 @@ pub(in crate::store) fn size(body: &[u8]) -> i64 {
     i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
-/// Writes what a transaction changed. The rows stay locked until it has ended; they are taken in the
-/// order of their names, so that nobody waits for each other.
-pub(in crate::store) async fn write(transaction: &mut Transaction<'_>) -> SqlResult<()> {
-    let changes = std::mem::take(&mut transaction.usage);
+/// Writes what a transaction changed, and commits it. The rows are taken in the order of their names, so
+/// that nobody waits for each other.
+pub(in crate::store) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let mut relation = Relation::new([
         ("submitter", Kind::Text),
+        ("shard", Kind::Int),
         ("tasks", Kind::Int),
         ("bytes", Kind::Int),
     ]);
-    for (submitter, usage) in &changes.0 {
+    for (submitter, usage) in &transaction.usage.0 {
         relation.push([
             submitter.as_str().into(),
+            transaction.shard.into(),
             usage.tasks.into(),
             usage.bytes.into(),
         ]);
@@ -58,14 +64,66 @@ pub(in crate::store) async fn write(transaction: &mut Transaction<'_>) -> SqlRes
     let sql = |u: &str| {
         format!(
             "INSERT INTO task_usage (submitter, shard, tasks, bytes) \
-             SELECT submitter, $1, tasks, bytes FROM {u} WHERE true \
+             SELECT submitter, shard, tasks, bytes FROM {u} WHERE true \
              ON CONFLICT (submitter, shard) DO UPDATE SET \
              tasks = task_usage.tasks + excluded.tasks, bytes = task_usage.bytes + excluded.bytes"
         )
     };
-    let shard = [transaction.shard.into()];
-    transaction.sql.rows_with(&relation, &shard, sql).await?;
-    Ok(())
+    transaction.sql.commit_with(&relation, sql).await
+}
+
+/// For how long it is believed what a submitter had when it was last looked at, and what this process
+/// has changed since. What others change in that time is not seen.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// Of so many submitters it is kept.
+const KEPT: usize = 4096;
+
+/// What submitters had when they were last looked at, and what was changed here since.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Seen(Mutex<HashMap<String, (Usage, Instant)>>);
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Usage, Instant)>> {
+        // Plain data: whole even if a holder panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What these submitters have, if that is known of all.
+    fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, Usage>> {
+        let seen = self.lock();
+        let known = submitters.iter().map(|name| {
+            let (usage, at) = seen.get(*name)?;
+            (at.elapsed() < BELIEVED).then(|| ((*name).to_owned(), *usage))
+        });
+        known.collect()
+    }
+
+    fn learn(&self, submitters: &BTreeSet<&str>, found: &BTreeMap<String, Usage>) {
+        let mut seen = self.lock();
+        if seen.len() + submitters.len() > KEPT {
+            seen.clear();
+        }
+        let now = Instant::now();
+        for name in submitters {
+            let usage = found.get(*name).copied().unwrap_or_default();
+            seen.insert((*name).to_owned(), (usage, now));
+        }
+    }
+
+    /// A transaction with these changes was committed.
+    pub(in crate::store) fn change(&self, changes: &Changes) {
+        if changes.0.is_empty() {
+            return;
+        }
+        let mut seen = self.lock();
+        for (name, change) in &changes.0 {
+            if let Some((usage, _)) = seen.get_mut(name) {
+                usage.tasks += change.tasks;
+                usage.bytes += change.bytes;
+            }
+        }
+    }
 }
 
 /// What some submitters have.
@@ -99,19 +157,33 @@ pub(in crate::store) async fn read(
 pub(super) struct Room(BTreeMap<String, Usage>);
 
 impl Room {
+    /// What submitters have, as far as that is known already.
+    pub(super) fn known(
+        transaction: &Transaction<'_>,
+        submitters: &BTreeSet<&str>,
+    ) -> Option<Self> {
+        let usage = transaction.seen.of(submitters)?;
+        Some(Self::within(transaction, usage))
+    }
+
     /// Looks what submitters have.
     pub(super) async fn look(
         transaction: &mut Transaction<'_>,
-        mut submitters: BTreeSet<&str>,
+        submitters: &BTreeSet<&str>,
     ) -> SqlResult<Self> {
-        submitters.insert(EVERYBODY);
-        let mut usage = read(&mut transaction.sql, &submitters).await?;
+        let usage = read(&mut transaction.sql, submitters).await?;
+        transaction.seen.learn(submitters, &usage);
+        Ok(Self::within(transaction, usage))
+    }
+
+    /// With what the transaction has changed so far.
+    fn within(transaction: &Transaction<'_>, mut usage: BTreeMap<String, Usage>) -> Self {
         for (name, change) in &transaction.usage.0 {
             let usage = usage.entry(name.clone()).or_default();
             usage.tasks += change.tasks;
             usage.bytes += change.bytes;
         }
-        Ok(Self(usage))
+        Self(usage)
     }
 
     /// Uses so much more, or says what does not allow it.
