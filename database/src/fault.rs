@@ -32,6 +32,8 @@ pub enum FaultKind {
     NotADatabase,
     /// It does not let this user do that.
     Refused,
+    /// Others could act there with the rights of whoever uses it.
+    Untrusted,
     /// What was asked for makes no sense to it, or is beyond a limit.
     Invalid,
     /// It does not keep to the protocol: a pooler stands before it that cannot be used.
@@ -173,6 +175,8 @@ fn from_postgres(code: &str, message: String) -> Fault {
         "58030" => FaultKind::Io,
         "3D000" => FaultKind::Missing,
         "42501" => FaultKind::Refused,
+        // A table that was to be made, or moved there.
+        "42P07" => FaultKind::NotADatabase,
         // A statement that was prepared is not there, or is already: another client had the connection
         // in between. Tried again, it may be another client's statement that runs.
         "26000" | "42P05" | "08P01" => {

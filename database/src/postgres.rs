@@ -1,7 +1,10 @@
 //! PostgreSQL: how a server is addressed, and which servers are refused.
 
+mod schema;
+mod search_path;
 mod server;
 
+pub use schema::{Layout, Schema};
 pub use server::check_server;
 
 use crate::InvalidStoreUrl;
@@ -41,13 +44,18 @@ const PARAMETERS: [&str; 19] = [
 ///
 /// Without `sslmode`, here or in the variable `PGSSLMODE`, a server on another machine has to show a
 /// certificate for the name that it is reached by (`verify-full`), from an authority that this machine
-/// or `sslrootcert` trusts.
+/// or `sslrootcert` trusts. A `search_path` among its options is left out: [`Schema`] is what it means.
 ///
 /// # Errors
 ///
 /// An address that cannot be read, names several hosts, or has a parameter that is not supported: none
 /// is ignored.
 pub fn connect_options(text: &str) -> Result<PgConnectOptions, InvalidStoreUrl> {
+    read(text).map(|(options, _)| options)
+}
+
+/// The options of an address, and the schema that it names.
+fn read(text: &str) -> Result<(PgConnectOptions, Option<String>), InvalidStoreUrl> {
     if authority(text).contains(',') {
         return Err(several_hosts());
     }
@@ -58,11 +66,18 @@ pub fn connect_options(text: &str) -> Result<PgConnectOptions, InvalidStoreUrl> 
     };
     let mut url = Url::parse(text).map_err(|error| unreadable(&error))?;
     let mut kept = Vec::new();
+    let mut schema = None;
     for (name, value) in url.query_pairs() {
         match &*name {
             "target_session_attrs" => check_session_attributes(&value)?,
             "host" | "hostaddr" if value.contains(',') => return Err(several_hosts()),
-            known if is_known(known) => kept.push((name.into_owned(), value.into_owned())),
+            known if is_known(known) => {
+                let split = search_path::split(known, &value)?;
+                if let Some(named) = split.schema {
+                    search_path::set_once(&mut schema, named)?;
+                }
+                kept.extend(split.rest.map(|rest| (name.into_owned(), rest)));
+            }
             _ => return Err(unknown_parameter(&name)),
         }
     }
@@ -92,7 +107,7 @@ pub fn connect_options(text: &str) -> Result<PgConnectOptions, InvalidStoreUrl> 
         false => options.ssl_mode(PgSslMode::VerifyFull),
     };
     // Nothing here depends on how floats are printed, and poolers refuse the parameter.
-    Ok(options.extra_float_digits(None))
+    Ok((options.extra_float_digits(None), schema))
 }
 
 /// Whether nobody else can be on the way to the server: it has a Unix socket or a loopback address.
@@ -178,7 +193,8 @@ mod tests {
     fn parameters_are_used_or_refused() {
         let options = connect_options("postgres://u:secret@h/d?host=/run/pg&sslmode=disable");
         assert_eq!(address(&options.unwrap()), "postgres:///run/pg/d");
-        connect_options("postgres://h/d?options[search_path]=a").unwrap();
+        let options = connect_options("postgres://h/d?options[work_mem]=1MB").unwrap();
+        assert_eq!(options.get_options(), Some("-c work_mem=1MB"));
         let sentence = refusal("postgres://u:secret@h/d?connect_timeout=3");
         assert!(sentence.contains("'connect_timeout'"), "{sentence}");
         assert!(sentence.contains("sslmode"), "{sentence}");
@@ -186,6 +202,18 @@ mod tests {
         assert!(sentence.contains("cannot be read"), "{sentence}");
         let sentence = refusal("postgres://u:secret@h/d?sslmode=perhaps");
         assert!(sentence.contains("cannot be read"), "{sentence}");
+    }
+
+    #[test]
+    fn a_search_path_names_a_schema_and_is_not_sent() {
+        let text = "postgres://h/d?options[search_path]=a&options=-c%20work_mem%3D1MB";
+        let (options, schema) = read(text).unwrap();
+        assert_eq!(schema.as_deref(), Some("a"));
+        assert_eq!(options.get_options(), Some("-c work_mem=1MB"));
+        assert_eq!(read("postgres://h/d").unwrap().1, None);
+        let sentence = refusal("postgres://u:secret@h/d?options[search_path]=a,public");
+        assert!(sentence.contains("search_path"), "{sentence}");
+        refusal("postgres://u:secret@h/d?options[search_path]=a&options=-csearch_path%3Db");
     }
 
     #[test]

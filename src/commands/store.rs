@@ -233,7 +233,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
             StoreError::Unavailable(_) | StoreError::Closed => Exit::Unavailable,
-            StoreError::Refused(_) => Exit::Refused,
+            StoreError::Refused(_) | StoreError::Untrusted(_) => Exit::Refused,
             StoreError::Invalid(_) => Exit::Usage,
             StoreError::ReadOnly(_)
             | StoreError::Full(_)

@@ -90,6 +90,32 @@ async fn a_standby_is_no_store_until_it_is_promoted_and_that_is_said_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_others_could_use_are_refused_at_once() {
+    let postgres = Postgres::start().await;
+    let url = postgres.database("state").await;
+    let open = "CREATE SCHEMA pyroxene; GRANT CREATE ON SCHEMA pyroxene TO PUBLIC;
+         CREATE SCHEMA pyroxene_accounts; GRANT CREATE ON SCHEMA pyroxene_accounts TO PUBLIC";
+    postgres.execute_in("state", open).await;
+    let dir = TempDir::new().unwrap();
+    let refusal = async |arguments: &[&str]| {
+        let ran = Ran::in_dir(dir.path(), arguments).await;
+        let line = ran.stderr.lines().find(|line| line.starts_with("error: "));
+        (ran.code, line.unwrap_or_default().to_owned())
+    };
+    let forever = ["--start-timeout", "forever", "--listen", "127.0.0.1:0"];
+    let nameserver = ["nameserver", "--store", &url];
+    let worker = ["worker", "--objects", "accounts", "--accounts-db", &url];
+    for daemon in [&nameserver[..], &worker] {
+        let (code, line) = refusal(&[daemon, &forever].concat()).await;
+        assert_eq!(code, Some(1), "{line}");
+        assert!(line.contains("everybody may make things"), "{line}");
+        assert!(line.contains("REVOKE CREATE ON SCHEMA pyroxene"), "{line}");
+    }
+    let (_, line) = refusal(&["store", "check", "--store", &url]).await;
+    assert!(line.contains("everybody may make things"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_made_is_said_and_what_must_exist_is_not_made() {
     let dir = TempDir::new().unwrap();
     let strict = [

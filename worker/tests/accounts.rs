@@ -20,3 +20,5 @@ mod model;
 mod place;
 #[path = "accounts/postgres.rs"]
 mod postgres;
+#[path = "accounts/schema.rs"]
+mod schema;

@@ -39,8 +39,9 @@ pub async fn check_server(options: &PgConnectOptions, patience: Duration) -> Res
 
 async fn check_primary(options: &PgConnectOptions) -> Result<(), Fault> {
     let mut connection = PgConnection::connect_with(options).await?;
-    // Nothing is prepared before it is known that it is this connection's alone.
-    let asked = sqlx::raw_sql("SELECT pg_is_in_recovery()");
+    // Nothing is prepared or set before it is known that it is this connection's alone. So nothing may be
+    // looked for in the role's search_path, here and in what follows.
+    let asked = sqlx::raw_sql("SELECT pg_catalog.pg_is_in_recovery()");
     let is_standby: bool = asked.fetch_one(&mut connection).await?.try_get(0)?;
     connection.close().await?;
     match is_standby {

@@ -41,6 +41,9 @@ pub enum StoreError {
     /// The database does not let this user do that.
     #[error("the store refuses access: {0}")]
     Refused(String),
+    /// Others could act with the rights of this program.
+    #[error("the store is not safe from others: {0}")]
+    Untrusted(String),
     /// The way to the database cannot carry a store: a pooler shares its connections between clients.
     #[error("the connection to the store cannot be used: {0}")]
     Protocol(String),
@@ -70,6 +73,7 @@ impl StoreError {
             Self::Missing(why) => Self::Missing(at(why)),
             Self::NotAStore(why) => Self::NotAStore(at(why)),
             Self::Refused(why) => Self::Refused(at(why)),
+            Self::Untrusted(why) => Self::Untrusted(at(why)),
             Self::Protocol(why) => Self::Protocol(at(why)),
             Self::Invalid(why) => Self::Invalid(at(why)),
             Self::NewerSchema { .. } | Self::Closed => self,
@@ -88,6 +92,7 @@ impl From<Fault> for StoreError {
             FaultKind::Missing => Self::Missing(message),
             FaultKind::NotADatabase => Self::NotAStore(message),
             FaultKind::Refused => Self::Refused(message),
+            FaultKind::Untrusted => Self::Untrusted(message),
             FaultKind::Invalid => Self::Invalid(message),
             FaultKind::Protocol => Self::Protocol(message),
             FaultKind::Closed => Self::Closed,

@@ -3,6 +3,7 @@
 //! A migration, once released, is never changed; a new one is added.
 
 use super::{error::StoreError, sql::Connection};
+use pyroxene_database::postgres::Layout;
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
 const MIGRATIONS: [(&str, &str); 8] = [
@@ -42,6 +43,28 @@ const MIGRATIONS: [(&str, &str); 8] = [
 
 /// The version that this program works with.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// What there is in PostgreSQL. A table that a migration makes is one more line here.
+pub(super) const LAYOUT: Layout = Layout {
+    schema: "pyroxene",
+    versions: "pyroxene_schema",
+    tables: &[
+        (1, "counters"),
+        (1, "tasks"),
+        (1, "bodies"),
+        (1, "attempts"),
+        (1, "leases"),
+        (1, "static_names"),
+        (1, "topics"),
+        (1, "entries"),
+        (1, "revocations"),
+        (2, "entry_keys"),
+        (3, "exclusive_names"),
+        (4, "clock_steps"),
+        (6, "task_usage"),
+        (8, "name_servers"),
+    ],
+};
 
 /// What the header of an SQLite file says about whose it is: `PYRX`.
 pub(super) const APPLICATION: i64 = 0x5059_5258;

@@ -134,6 +134,23 @@ async fn a_pooler_in_session_mode_is_as_good_as_the_server() {
     store.close().await;
 }
 
+/// It refuses a schema that is asked for as a connection starts, and lets every connection set one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_the_address_names_is_used_behind_a_pooler() {
+    let place = Place::postgres().await;
+    let Some(pooler) = Pooler::before(&place, "session").await else {
+        return;
+    };
+    let url = format!("{}&options[search_path]=pooled", pooler.url(&place));
+    let store = Place::at(url.parse().unwrap()).open().await;
+    submit(&store, call("calc")).await;
+    store.close().await;
+    let mut connection = connect(&pooler.url(&place)).await.unwrap();
+    let question = "SELECT count(*) FROM pooled.tasks";
+    let asked = sqlx::query_scalar::<_, i64>(question).fetch_one(&mut connection);
+    assert_eq!(asked.await.unwrap(), 1);
+}
+
 /// A server whose connections are all taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn that_no_connection_is_free_is_said_as_such() {

@@ -17,7 +17,7 @@ fn keyed_entry() -> NewEntry {
 }
 
 /// A store with something of everything.
-async fn furnish(store: &Store) -> Vec<TaskId> {
+pub(crate) async fn furnish(store: &Store) -> Vec<TaskId> {
     let owner = dispatcher(store, LONG).await;
     let mut ids = Vec::new();
     for (number, size) in [10, 10_000, 20, 30].into_iter().enumerate() {
@@ -69,7 +69,7 @@ async fn contents(store: &Store, ids: &[TaskId]) -> (Vec<Task>, Entries, Vec<Rev
     (tasks, log, store.revocations().await.unwrap())
 }
 
-async fn export(store: &Store) -> Vec<u8> {
+pub(crate) async fn export(store: &Store) -> Vec<u8> {
     let mut lines = Vec::new();
     let count = store.export(&mut lines).await.unwrap();
     let found = lines.iter().filter(|byte| **byte == b'\n').count();

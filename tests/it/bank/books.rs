@@ -31,6 +31,8 @@ pub(crate) async fn read(url: &str) -> Books {
         } else {
             let options: PgConnectOptions = url.parse().unwrap();
             let mut connection = options.connect().await.unwrap();
+            let path = sqlx::raw_sql("SET search_path TO pyroxene_accounts");
+            path.execute(&mut connection).await.unwrap();
             let balances = sqlx::query_as(BALANCES).fetch_all(&mut connection).await;
             let transfers = sqlx::query_as(TRANSFERS).fetch_all(&mut connection).await;
             (balances.unwrap(), transfers.unwrap())

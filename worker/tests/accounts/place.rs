@@ -51,6 +51,8 @@ impl Place {
             }
             None => {
                 let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                let path = sqlx::raw_sql("SET search_path TO pyroxene_accounts, public");
+                path.execute(&mut connection).await.unwrap();
                 query.execute(&mut connection).await.unwrap();
             }
         }

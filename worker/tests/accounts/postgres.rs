@@ -199,7 +199,12 @@ impl Postgres {
     }
 
     async fn execute(&self, statement: &str) {
-        let mut connection = self.connect().await.unwrap();
+        self.execute_in("postgres", statement).await;
+    }
+
+    /// Runs statements in one of its databases.
+    pub(crate) async fn execute_in(&self, database: &str, statement: &str) {
+        let mut connection = PgConnection::connect(&self.url(database)).await.unwrap();
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         let executed = sqlx::raw_sql(statement).execute(&mut connection).await;
         executed.unwrap();

@@ -1,7 +1,8 @@
 //! PostgreSQL: many name servers, on any number of machines.
 //!
-//! Every transaction sets what it needs for itself alone. Connections prepare statements and listen, so a
-//! pooler between here and the server has to give each of them a session of its own.
+//! Every connection looks for tables in the store's own schema alone. Every transaction sets what else it
+//! needs for itself. Connections prepare statements and listen, so a pooler between here and the server has
+//! to give each of them a session of its own.
 
 mod listen;
 mod writers;
@@ -20,7 +21,7 @@ use crate::store::{
     timekeeper::{Timekeeper, step_watch::Reading},
     transaction::{Effects, Transaction},
 };
-use pyroxene_database::postgres;
+use pyroxene_database::postgres::{self, Schema};
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -82,13 +83,16 @@ impl PostgresStore {
         url: &str,
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
+        let schema = Schema::of(url, &schema::LAYOUT)?;
         let connect = postgres::connect_options(url)?.application_name("pyroxene");
+        let place = postgres::address(&connect);
         postgres::check_server(&connect, options.patience).await?;
         // Those that write are not the pool's. It has the listener, the notifier, and some to read with.
         let writers = Lane::ALL.map(Lane::writers).iter().sum::<usize>();
         let writers = u32::try_from(writers).unwrap_or(u32::MAX);
         let others = options.connections.saturating_sub(writers).max(6);
-        let pool = PgPoolOptions::new()
+        let pool = schema
+            .pin_all(PgPoolOptions::new())
             .max_connections(others)
             .acquire_timeout(options.patience)
             // A connection that has died is found by its use, and another one tried.
@@ -101,16 +105,24 @@ impl PostgresStore {
             seen: Seen::default(),
             patience: options.patience.saturating_mul(4),
         };
-        store.make(options.create).await?;
+        let made = store.make(&schema, options.create).await;
+        made.map_err(|error| error.at(place))?;
         Ok(store)
     }
 
-    async fn make(&self, create: bool) -> Result<(), StoreError> {
-        let mut begun = self.pool.begin().await?;
+    async fn make(&self, schema: &Schema, create: bool) -> Result<(), StoreError> {
+        // At any other level what others made while the lock was waited for would not be seen.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        let mut begun = self.pool.begin_with(begin).await?;
         let mut sql = Connection::Postgres(&mut begun);
         sql.rows("SELECT pg_advisory_xact_lock($1)", &[MIGRATION_LOCK.into()])
             .await?;
-        let found = version(&mut sql).await?;
+        let has_tables = schema.settle(&mut begun, create).await?;
+        let mut sql = Connection::Postgres(&mut begun);
+        let found = match has_tables {
+            true => version(&mut sql).await?,
+            false => None,
+        };
         match found {
             None if !create => {
                 let why = "the database has no tables of this program";
@@ -274,12 +286,8 @@ impl<'s> Begun<'s> {
     }
 }
 
-/// The version of the store, if there is one.
+/// The version of the store.
 async fn version(sql: &mut Connection<'_>) -> Result<Option<i64>, StoreError> {
-    let there = "SELECT 1::bigint WHERE to_regclass('pyroxene_schema') IS NOT NULL";
-    if sql.row(there, &[]).await?.is_none() {
-        return Ok(None);
-    }
     let row = sql.row("SELECT version FROM pyroxene_schema", &[]).await?;
     Ok(row.map(|row| row.int(0)).transpose()?)
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use pyroxene_common::{steady_clock, values::Decimal};
 use pyroxene_database::{self as database, Fault, FaultKind, InvalidStoreUrl, StoreUrl};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection};
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use tokio::time::timeout;
 
@@ -53,7 +53,7 @@ pub struct AccountsDatabase {
 #[derive(Clone)]
 enum Location {
     Sqlite(PathBuf),
-    Postgres(Box<PgConnectOptions>),
+    Postgres(Box<postgres::Server>),
 }
 
 /// Why a text names no database for accounts.
@@ -107,9 +107,7 @@ impl FromStr for AccountsDatabase {
     fn from_str(text: &str) -> Result<Self, InvalidAccountsDatabase> {
         let location = match text.parse()? {
             StoreUrl::Sqlite(file) => Location::Sqlite(file),
-            StoreUrl::Postgres(url) => {
-                Location::Postgres(Box::new(database::postgres::connect_options(&url)?))
-            }
+            StoreUrl::Postgres(url) => Location::Postgres(Box::new(postgres::Server::at(&url)?)),
             StoreUrl::Memory => return Err(InvalidAccountsDatabase::Memory),
         };
         Ok(Self {
@@ -123,8 +121,8 @@ impl fmt::Display for AccountsDatabase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
             Location::Sqlite(file) => write!(formatter, "sqlite:{}", file.display()),
-            Location::Postgres(options) => {
-                formatter.write_str(&database::postgres::address(options))
+            Location::Postgres(server) => {
+                formatter.write_str(&database::postgres::address(&server.options))
             }
         }
     }
@@ -155,11 +153,11 @@ impl AccountsDatabase {
     /// Connects, and makes the tables if they are not there.
     pub(super) async fn open(&self) -> Result<Session, AccountsDatabaseError> {
         let opened = timeout(CONNECT_TIMEOUT, async {
-            if let Location::Postgres(options) = &self.location {
-                database::postgres::check_server(options, CONNECT_TIMEOUT / 2).await?;
+            if let Location::Postgres(server) = &self.location {
+                database::postgres::check_server(&server.options, CONNECT_TIMEOUT / 2).await?;
             }
             let mut session = self.connect().await?;
-            let found = session.migrate(!self.must_exist).await?;
+            let found = self.migrate(&mut session).await?;
             Ok((session, found))
         });
         let opened = opened.await.unwrap_or_else(|_| {
@@ -195,15 +193,38 @@ impl AccountsDatabase {
         }
     }
 
+    /// Makes the tables if there are none and it may, and brings older ones to the newest version.
+    async fn migrate(&self, session: &mut Session) -> Result<Versions, Fault> {
+        let create = !self.must_exist;
+        let (found, known) = match (session, &self.location) {
+            (Session::Sqlite(session), _) => (
+                session.migrate(&SQLITE_MIGRATIONS, create).await?,
+                SQLITE_MIGRATIONS.len(),
+            ),
+            (Session::Postgres(connection), Location::Postgres(server)) => {
+                let encoding = postgres::encoding(connection).await?;
+                if encoding != "UTF8" {
+                    let message = format!("its encoding is {encoding} and must be UTF8");
+                    return Err(Fault::new(FaultKind::Invalid, message));
+                }
+                let migrations = &POSTGRES_MIGRATIONS;
+                (
+                    server.migrate(connection, migrations, create).await?,
+                    migrations.len(),
+                )
+            }
+            (Session::Postgres(_), Location::Sqlite(_)) => return Err(no_accounts()),
+        };
+        Ok(Versions { found, known })
+    }
+
     /// Connects to a database that has been opened before.
     pub(super) async fn connect(&self) -> Result<Session, Fault> {
         Ok(match &self.location {
             Location::Sqlite(file) => {
                 Session::Sqlite(Box::new(sqlite::connect(file, !self.must_exist).await?))
             }
-            Location::Postgres(options) => {
-                Session::Postgres(Box::new(postgres::connect(options).await?))
-            }
+            Location::Postgres(server) => Session::Postgres(Box::new(server.connect().await?)),
         })
     }
 }
@@ -215,28 +236,6 @@ struct Versions {
 }
 
 impl Session {
-    /// Makes the tables if there are none and it may, and brings older ones to the newest version.
-    async fn migrate(&mut self, create: bool) -> Result<Versions, Fault> {
-        let (found, known) = match self {
-            Self::Sqlite(session) => (
-                session.migrate(&SQLITE_MIGRATIONS, create).await?,
-                SQLITE_MIGRATIONS.len(),
-            ),
-            Self::Postgres(connection) => {
-                let encoding = postgres::encoding(connection).await?;
-                if encoding != "UTF8" {
-                    let message = format!("its encoding is {encoding} and must be UTF8");
-                    return Err(Fault::new(FaultKind::Invalid, message));
-                }
-                (
-                    postgres::migrate(connection, &POSTGRES_MIGRATIONS, create).await?,
-                    POSTGRES_MIGRATIONS.len(),
-                )
-            }
-        };
-        Ok(Versions { found, known })
-    }
-
     /// Carries out operations, all or none of which change something. Answers are in their order.
     pub(super) async fn carry_out(
         &mut self,

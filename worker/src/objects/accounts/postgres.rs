@@ -6,7 +6,10 @@ use super::{
         REMEMBERED_DAYS, decimal, forgotten_with, no_accounts, optional_decimal, steady_seconds,
     },
 };
-use pyroxene_database::Fault;
+use pyroxene_database::{
+    Fault, InvalidStoreUrl,
+    postgres::{self, Layout, Schema},
+};
 use sqlx::{
     ConnectOptions, Connection, Error, PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
@@ -15,22 +18,85 @@ use sqlx::{
 /// What workers lock while they make the tables: any number that nobody else is likely to use.
 const MIGRATION_LOCK: i64 = 0x7079_7261_6363; // "pyracc"
 
-/// Connects to the server. A worker that stops in the middle of a transaction holds its locks for
-/// no longer than these bounds; nor does one wait longer for another's.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let options = options
-        .clone()
-        .application_name("pyroxene-accounts")
-        // What goes wrong is told by the worker, with all that it knows.
-        .disable_statement_logging();
-    let mut connection = PgConnection::connect_with(&options).await?;
-    sqlx::raw_sql(
-        "SET statement_timeout = '4s'; SET lock_timeout = '3s';
-         SET idle_in_transaction_session_timeout = '4s'",
-    )
-    .execute(&mut connection)
-    .await?;
-    Ok(connection)
+/// What there is on a server. A table that a migration makes is one more line here.
+const LAYOUT: Layout = Layout {
+    schema: "pyroxene_accounts",
+    versions: "accounts_schema",
+    tables: &[(1, "accounts"), (1, "accounts_requests")],
+};
+
+/// A server, and the schema of the accounts there.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) options: PgConnectOptions,
+    schema: Schema,
+}
+
+impl Server {
+    pub(super) fn at(url: &str) -> Result<Self, InvalidStoreUrl> {
+        Ok(Self {
+            options: postgres::connect_options(url)?,
+            schema: Schema::of(url, &LAYOUT)?,
+        })
+    }
+
+    /// Connects to the server. A worker that stops in the middle of a transaction holds its locks for
+    /// no longer than these bounds; nor does one wait longer for another's.
+    pub(super) async fn connect(&self) -> Result<PgConnection, Error> {
+        let options = (self.options.clone())
+            .application_name("pyroxene-accounts")
+            // What goes wrong is told by the worker, with all that it knows.
+            .disable_statement_logging();
+        let mut connection = PgConnection::connect_with(&options).await?;
+        self.schema.pin(&mut connection).await?;
+        sqlx::raw_sql(
+            "SET statement_timeout = '4s'; SET lock_timeout = '3s';
+             SET idle_in_transaction_session_timeout = '4s'",
+        )
+        .execute(&mut connection)
+        .await?;
+        Ok(connection)
+    }
+
+    /// Brings the tables to the newest version, unless they are of an even newer one. Answers the
+    /// version that it found.
+    pub(super) async fn migrate(
+        &self,
+        connection: &mut PgConnection,
+        migrations: &[&'static str],
+        create: bool,
+    ) -> Result<usize, Fault> {
+        // At any other level what others made while the lock was waited for would not be seen.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        let mut transaction = connection.begin_with(begin).await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *transaction)
+            .await?;
+        let has_tables = self.schema.settle(&mut transaction, create).await?;
+        if !has_tables && !create {
+            return Err(no_accounts());
+        }
+        if !has_tables {
+            sqlx::query("CREATE TABLE accounts_schema (version bigint NOT NULL)")
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let statement = "SELECT coalesce(max(version), 0) FROM accounts_schema";
+        let found: i64 = sqlx::query_scalar(statement)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let found = usize::try_from(found).unwrap_or(usize::MAX);
+        for (version, migration) in (1i64..).zip(migrations).skip(found) {
+            sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+            sqlx::query("INSERT INTO accounts_schema (version) VALUES ($1)")
+                .bind(version)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(found)
+    }
 }
 
 /// The encoding of the database's text.
@@ -38,45 +104,6 @@ pub(super) async fn encoding(connection: &mut PgConnection) -> Result<String, Er
     sqlx::query_scalar("SHOW server_encoding")
         .fetch_one(connection)
         .await
-}
-
-/// Brings the tables to the newest version, unless they are of an even newer one. Answers the
-/// version that it found.
-pub(super) async fn migrate(
-    connection: &mut PgConnection,
-    migrations: &[&'static str],
-    create: bool,
-) -> Result<usize, Fault> {
-    let mut transaction = connection.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(MIGRATION_LOCK)
-        .execute(&mut *transaction)
-        .await?;
-    // Asked first, because a user without the right to make tables may use those that are there.
-    let is_new: bool = sqlx::query_scalar("SELECT to_regclass('accounts_schema') IS NULL")
-        .fetch_one(&mut *transaction)
-        .await?;
-    if is_new && !create {
-        return Err(no_accounts());
-    }
-    if is_new {
-        sqlx::query("CREATE TABLE accounts_schema (version bigint NOT NULL)")
-            .execute(&mut *transaction)
-            .await?;
-    }
-    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM accounts_schema")
-        .fetch_one(&mut *transaction)
-        .await?;
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    for (version, migration) in (1i64..).zip(migrations).skip(found) {
-        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
-        sqlx::query("INSERT INTO accounts_schema (version) VALUES ($1)")
-            .bind(version)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await?;
-    Ok(found)
 }
 
 /// The accounts that operations want, as they are now. Nobody else changes them meanwhile if the
