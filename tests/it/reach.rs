@@ -10,7 +10,7 @@ use crate::{
 };
 use futures::future::join_all;
 use ledger::{Ledger, ledger::LedgerRequest};
-use pyroxene_client::{CallError, Client, Policy, Proxy};
+use pyroxene_client::{CallError, Client, ClientConfig, Policy, Proxy};
 use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
 use tokio::net::TcpListener;
 
@@ -346,6 +346,26 @@ async fn name_servers_behind_one_balanced_address_all_know_every_worker() {
     for index in [0, 1] {
         broker.nameserver(index).forgets("w1").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balancer_with_nobody_behind_it_is_asked_ever_more_seldom_and_once_for_all() {
+    let _turn = turn().await;
+    let proxy = FaultProxy::start().await;
+    let mut broker = Broker::start().workers(1).await;
+    proxy.lead_to(broker.nameserver(0).address());
+    proxy.set(Mode::HangUp);
+    let client = Client::new(ClientConfig::new(&proxy.address()).unwrap());
+    let objects = (0..50).map(|number| client.weak_proxy::<Echo>(&format!("echo-{number}")));
+    let objects: Vec<_> = objects.collect();
+    tokio::time::sleep(seconds(5)).await;
+    let connections = proxy.hung_up();
+    assert!((4..20).contains(&connections), "{connections} connections");
+    proxy.set(Mode::Pass);
+    let echo = client.weak_proxy::<Echo>("echo");
+    let answered = echo.call_traced(within(seconds(5)), &EchoRequest::Whoami {});
+    assert_eq!(answered.await.unwrap().worker, "w1");
+    drop(objects);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
