@@ -121,8 +121,8 @@ pub(crate) struct DaemonArguments {
     /// What this process is called in its log lines
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) log_name: Option<String>,
-    /// How long to wait at the start for what time heals, such as a database that is away or a name that a
-    /// dead predecessor still has; 'forever' waits without end
+    /// How long to wait at the start for what time heals, such as a database that is away, a disk that is
+    /// full or fails, or a name that a dead predecessor still has; 'forever' waits without end
     #[arg(long, value_name = "TIME", env = "PYROXENE_START_TIMEOUT", default_value = "30s", value_parser = start_timeout)]
     pub(crate) start_timeout: StartTimeout,
     /// Allow to listen on addresses that other machines reach: everybody there may do everything

@@ -335,9 +335,9 @@ impl From<AccountsDatabaseError> for Failure {
     fn from(error: AccountsDatabaseError) -> Self {
         let exit = match &error {
             AccountsDatabaseError::Unreachable { .. } => Exit::Unavailable,
-            AccountsDatabaseError::Unusable { .. } | AccountsDatabaseError::TooNew { .. } => {
-                Exit::Failed
-            }
+            AccountsDatabaseError::Disk { .. }
+            | AccountsDatabaseError::Unusable { .. }
+            | AccountsDatabaseError::TooNew { .. } => Exit::Failed,
         };
         Self::new(exit, error.to_string())
     }

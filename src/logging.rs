@@ -5,7 +5,7 @@ mod named;
 
 use crate::cli::{DaemonArguments, LogFormat};
 use floods::Floods;
-use named::{Named, NamedJson};
+use named::Named;
 use pyroxene_common::clean;
 use std::{
     env,
@@ -39,12 +39,20 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>)
         (LogFormat::Pretty, None) => layer.fmt_fields(cleaned_fields()).boxed(),
         (LogFormat::Pretty, Some(name)) => layer
             .fmt_fields(cleaned_fields())
-            .map_event_format(|inner| Named { name, inner })
+            .map_event_format(|inner| Named {
+                name,
+                format,
+                inner,
+            })
             .boxed(),
         (LogFormat::Json, None) => layer.json().boxed(),
         (LogFormat::Json, Some(name)) => layer
             .json()
-            .map_event_format(|inner| NamedJson { name, inner })
+            .map_event_format(|inner| Named {
+                name,
+                format,
+                inner,
+            })
             .boxed(),
     };
     let subscriber = tracing_subscriber::registry()

@@ -1,4 +1,5 @@
-//! Waiting, at the start of a daemon, for what time heals: a database that is away, starting or locked.
+//! Waiting, at the start of a daemon, for what time heals: a database that is away, starting or locked, or
+//! a disk that is full or fails.
 
 use std::{fmt::Display, time::Duration};
 use tokio::time::{Instant, sleep};

@@ -205,6 +205,9 @@ impl Client {
             Ok(Known::None) => Err(unavailable("no live worker hosts it")),
             Ok(Known::Refused(sentence)) => Err(ended(CallError::Refused, sentence)),
             Ok(Known::NobodyToAsk) => Err(unavailable("no name server can be reached")),
+            Ok(Known::NotYet) | Err(_) if object.is_missed() => {
+                Err(unavailable("no live worker hosts it"))
+            }
             Ok(Known::NotYet) | Err(_) if object.in_contact() => Err(unavailable(
                 "the name server has just started, and no worker that hosts it has come back to it yet",
             )),

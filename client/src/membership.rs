@@ -6,11 +6,20 @@
 //! only just started does not know yet who is alive, so until it is settled its list adds instances
 //! but takes none away. With no name server in contact, the last list stands: the cached set
 //! outlives every name server.
+//!
+//! Where the last instance goes without a word of its own, it is missing rather than gone for a while:
+//! a name server that was cut off tells of the leases that ended meanwhile before the workers, which
+//! live, are back at it.
 
 use pyroxene_common::interfaces::directory::{
     Change, Cursor, Departure, Instance, News, State, Watched,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// How long a set that is empty because nobody was heard of is taken for incomplete: as long as a name
+/// server that has just started gives workers to come back to it.
+const MISSED: Duration = Duration::from_secs(4);
 
 /// What tells instances apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +63,8 @@ pub struct Membership {
     current: BTreeMap<InstanceKey, Instance>,
     /// Why instances left that are in nobody's view any more.
     departures: BTreeMap<InstanceKey, Departure>,
+    /// Until when the last instance may come back, if it went without a word of its own.
+    missed_until: Option<Instant>,
 }
 
 /// How an update changed the set.
@@ -74,6 +85,7 @@ impl Membership {
                 .collect(),
             current: BTreeMap::new(),
             departures: BTreeMap::new(),
+            missed_until: None,
         }
     }
 
@@ -86,9 +98,9 @@ impl Membership {
     }
 
     /// A name server is gone for good.
-    pub fn forget(&mut self, nameserver: usize) -> Difference {
+    pub fn forget(&mut self, nameserver: usize, now: Instant) -> Difference {
         self.views.remove(&nameserver);
-        self.recompute()
+        self.recompute(now)
     }
 
     /// The instances that are there.
@@ -101,12 +113,20 @@ impl Membership {
         self.views.get(&nameserver).and_then(|view| view.cursor)
     }
 
-    /// Whether every name server was heard or found unreachable, so that an empty set means that
-    /// there is nothing.
-    pub fn is_conclusive(&self) -> bool {
+    /// Whether every name server was heard or found unreachable, and nothing is missed, so that an empty
+    /// set means that there is nothing.
+    pub fn is_conclusive(&self, now: Instant) -> bool {
+        if self.is_missed(now) {
+            return false;
+        }
         self.views
             .values()
             .all(|view| view.unreachable || (view.cursor.is_some() && view.settled))
+    }
+
+    /// Whether the last instance went not long ago, and not by a word of its own.
+    pub fn is_missed(&self, now: Instant) -> bool {
+        self.missed_until.is_some_and(|until| now < until)
     }
 
     /// Whether a name server is in contact that knows every live worker.
@@ -122,7 +142,7 @@ impl Membership {
     }
 
     /// Takes in what a name server said.
-    pub fn heard(&mut self, nameserver: usize, watched: Watched) -> Difference {
+    pub fn heard(&mut self, nameserver: usize, watched: Watched, now: Instant) -> Difference {
         let Some(view) = self.views.get_mut(&nameserver) else {
             return Difference::default();
         };
@@ -142,17 +162,17 @@ impl Membership {
                 }
             }
         }
-        self.recompute()
+        self.recompute(now)
     }
 
     /// Takes note that a name server's watch broke off. Its cursor may still be good.
-    pub fn lost(&mut self, nameserver: usize) -> Difference {
+    pub fn lost(&mut self, nameserver: usize, now: Instant) -> Difference {
         if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
             view.unreachable = true;
         }
         // What remains may be without the lost one's word; it keeps what only that one knew.
-        self.recompute()
+        self.recompute(now)
     }
 
     /// Takes note that a name server wants the watch to start over.
@@ -162,7 +182,7 @@ impl Membership {
         }
     }
 
-    fn recompute(&mut self) -> Difference {
+    fn recompute(&mut self, now: Instant) -> Difference {
         let mut next = BTreeMap::new();
         if !self.is_settled() {
             // Nobody who can tell says that anything is gone, except by name.
@@ -180,16 +200,22 @@ impl Membership {
                     .or_insert_with(|| instance.clone());
             }
         }
-        let gone = self
-            .current
-            .keys()
-            .filter(|key| !next.contains_key(*key))
-            .map(|key| {
-                // A snapshot does not say why. Calls in flight are only given up on a clear word;
-                // the connection's own pings find out if the worker is dead.
-                let why = self.departures.get(key).copied();
-                (key.clone(), why.unwrap_or(Departure::Closed))
-            })
+        let left = self.current.keys().filter(|key| !next.contains_key(*key));
+        let left: Vec<_> = left
+            .map(|key| (key.clone(), self.departures.get(key).copied()))
+            .collect();
+        if !next.is_empty() {
+            self.missed_until = None;
+        } else if !left.is_empty() {
+            let missed = |why: &Option<Departure>| matches!(why, None | Some(Departure::Expired));
+            let is_missed = left.iter().any(|(_, why)| missed(why));
+            self.missed_until = is_missed.then(|| now + MISSED);
+        }
+        // A snapshot does not say why. Calls in flight are only given up on a clear word; the
+        // connection's own pings find out if the worker is dead.
+        let gone = left
+            .into_iter()
+            .map(|(key, why)| (key, why.unwrap_or(Departure::Closed)))
             .collect();
         self.departures.clear();
         let changed = next != self.current;
@@ -291,42 +317,45 @@ mod tests {
 
     #[test]
     fn the_set_outlives_the_only_name_server_and_its_restart() {
+        let now = Instant::now();
         let mut membership = Membership::new(1);
-        assert!(!membership.is_conclusive());
-        membership.heard(0, snapshot(1, true, &["a", "b"]));
-        assert!(membership.is_conclusive());
-        assert!(!membership.lost(0).changed);
+        assert!(!membership.is_conclusive(now));
+        membership.heard(0, snapshot(1, true, &["a", "b"]), now);
+        assert!(membership.is_conclusive(now));
+        assert!(!membership.lost(0, now).changed);
         assert_eq!(workers(&membership), ["a", "b"]);
         // It is back, and has heard of nobody yet.
-        assert!(!membership.heard(0, snapshot(2, false, &[])).changed);
-        assert!(membership.heard(0, snapshot(2, false, &["c"])).changed);
+        assert!(!membership.heard(0, snapshot(2, false, &[]), now).changed);
+        assert!(membership.heard(0, snapshot(2, false, &["c"]), now).changed);
         assert_eq!(workers(&membership), ["a", "b", "c"]);
         // Now it would know if a lived.
-        let difference = membership.heard(0, snapshot(2, true, &["b", "c"]));
+        let difference = membership.heard(0, snapshot(2, true, &["b", "c"]), now);
         assert_eq!(difference.gone.len(), 1);
         assert_eq!(workers(&membership), ["b", "c"]);
     }
 
     #[test]
     fn an_instance_stays_while_any_name_server_in_contact_lists_it() {
+        let now = Instant::now();
         let mut membership = Membership::new(2);
-        membership.heard(0, snapshot(1, true, &["a"]));
-        membership.heard(1, snapshot(7, true, &["a", "b"]));
+        membership.heard(0, snapshot(1, true, &["a"]), now);
+        membership.heard(1, snapshot(7, true, &["a", "b"]), now);
         assert_eq!(workers(&membership), ["a", "b"]);
-        let difference = membership.heard(0, removed("a", Departure::Expired));
+        let difference = membership.heard(0, removed("a", Departure::Expired), now);
         assert_eq!(difference, Difference::default());
         // The other one is lost: what the first says is all there is to go by.
-        let difference = membership.lost(1);
+        let difference = membership.lost(1, now);
         assert_eq!(difference.gone.len(), 2);
         assert!(workers(&membership).is_empty());
     }
 
     #[test]
     fn a_departure_keeps_its_reason() {
+        let now = Instant::now();
         for reason in [Departure::Closed, Departure::Expired] {
             let mut membership = Membership::new(1);
-            membership.heard(0, snapshot(1, true, &["a", "b"]));
-            let difference = membership.heard(0, removed("a", reason));
+            membership.heard(0, snapshot(1, true, &["a", "b"]), now);
+            let difference = membership.heard(0, removed("a", reason), now);
             assert_eq!(difference.gone.len(), 1);
             assert_eq!(difference.gone[0].1, reason);
             assert_eq!(workers(&membership), ["b"]);
@@ -335,38 +364,70 @@ mod tests {
 
     #[test]
     fn an_unsettled_name_server_can_still_tell_of_a_departure_by_name() {
+        let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.heard(0, snapshot(1, false, &["a", "b"]));
+        membership.heard(0, snapshot(1, false, &["a", "b"]), now);
         let mut news = removed("a", Departure::Closed);
         news.settled = false;
-        membership.heard(0, news);
+        membership.heard(0, news, now);
         assert_eq!(workers(&membership), ["b"]);
     }
 
     #[test]
     fn a_name_server_that_was_found_adds_instances_and_is_not_waited_for() {
+        let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.heard(0, snapshot(1, true, &["a"]));
+        membership.heard(0, snapshot(1, true, &["a"]), now);
         membership.add(7);
-        assert!(membership.is_conclusive());
-        membership.heard(7, snapshot(2, true, &["a", "b"]));
+        assert!(membership.is_conclusive(now));
+        membership.heard(7, snapshot(2, true, &["a", "b"]), now);
         assert_eq!(workers(&membership), ["a", "b"]);
-        let difference = membership.forget(7);
+        let difference = membership.forget(7, now);
         assert_eq!(difference.gone.len(), 1);
         assert_eq!(workers(&membership), ["a"]);
         assert_eq!(
-            membership.heard(7, snapshot(2, true, &["c"])),
+            membership.heard(7, snapshot(2, true, &["c"]), now),
             Difference::default()
         );
     }
 
     #[test]
     fn the_set_outlives_a_name_server_that_was_found_too() {
+        let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.lost(0);
+        membership.lost(0, now);
         membership.add(7);
-        membership.heard(7, snapshot(2, true, &["a"]));
-        assert!(!membership.forget(7).changed);
+        membership.heard(7, snapshot(2, true, &["a"]), now);
+        assert!(!membership.forget(7, now).changed);
         assert_eq!(workers(&membership), ["a"]);
+    }
+
+    #[test]
+    fn the_last_instance_is_missed_for_a_while_unless_it_said_that_it_goes() {
+        let now = Instant::now();
+        let empty = |reason: Option<Departure>| {
+            let mut membership = Membership::new(1);
+            membership.heard(0, snapshot(1, true, &["a"]), now);
+            let news = match reason {
+                Some(reason) => removed("a", reason),
+                None => snapshot(1, true, &[]),
+            };
+            assert_eq!(membership.heard(0, news, now).gone.len(), 1);
+            membership
+        };
+        for orderly in [Departure::Closed, Departure::Replaced] {
+            assert!(empty(Some(orderly)).is_conclusive(now), "{orderly:?}");
+        }
+        for doubtful in [Some(Departure::Expired), None] {
+            let mut membership = empty(doubtful);
+            assert!(!membership.is_conclusive(now + MISSED / 2));
+            // More of the same does not begin anew.
+            membership.heard(0, snapshot(1, true, &[]), now + MISSED / 2);
+            assert!(membership.is_conclusive(now + MISSED));
+        }
+        let mut membership = empty(None);
+        membership.heard(0, snapshot(1, true, &["a"]), now);
+        membership.heard(0, removed("a", Departure::Closed), now);
+        assert!(membership.is_conclusive(now), "it was there once more");
     }
 }

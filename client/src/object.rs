@@ -6,7 +6,7 @@ use crate::{
     connect::Greeting,
     error::CallError,
     instance::Instance,
-    membership::{InstanceKey, Membership},
+    membership::{Difference, InstanceKey, Membership},
     nameserver::NameServer,
     nameservers::NameServers,
 };
@@ -66,7 +66,7 @@ pub(crate) enum Known {
     NobodyToAsk,
     /// No name server could be asked, and one does not answer because of who asks.
     Refused(String),
-    /// Not every name server has answered yet.
+    /// Not every name server has answered yet, or the last one is only missed.
     NotYet,
 }
 
@@ -116,7 +116,10 @@ impl<R: Send + Sync + 'static> Object<R> {
         if !self.instances.load().is_empty() {
             return Known::Some;
         }
-        match (membership.is_conclusive(), membership.in_contact()) {
+        match (
+            membership.is_conclusive(Instant::now()),
+            membership.in_contact(),
+        ) {
             (false, _) => Known::NotYet,
             (true, true) => Known::None,
             (true, false) => match self.refusal().clone() {
@@ -135,13 +138,19 @@ impl<R: Send + Sync + 'static> Object<R> {
     /// have answered yet.
     pub(crate) fn is_probably_absent(&self) -> bool {
         let membership = self.membership();
-        self.instances.load().is_empty() && membership.is_settled()
+        let is_empty = self.instances.load().is_empty();
+        is_empty && membership.is_settled() && !membership.is_missed(Instant::now())
+    }
+
+    /// Whether the last instance went not long ago, and may come back.
+    pub(crate) fn is_missed(&self) -> bool {
+        self.membership().is_missed(Instant::now())
     }
 
     /// Takes a change of the membership over into the list that calls pick from.
-    fn update(&self, change: impl FnOnce(&mut Membership) -> crate::membership::Difference) {
+    fn update(&self, change: impl FnOnce(&mut Membership, Instant) -> Difference) {
         let mut membership = self.membership();
-        let difference = change(&mut membership);
+        let difference = change(&mut membership, Instant::now());
         let known = self.instances.load_full();
         let known: HashMap<&InstanceKey, &Arc<Instance<R>>> = known
             .iter()
@@ -186,7 +195,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             following.retain(|number, _| {
                 let is_known = known.contains_key(number);
                 if !is_known {
-                    self.update(|membership| membership.forget(*number));
+                    self.update(|membership, now| membership.forget(*number, now));
                 }
                 is_known
             });
@@ -211,7 +220,7 @@ impl<R: Send + Sync + 'static> Object<R> {
                 Ok(Ok(watched)) => {
                     failures = 0;
                     *self.refusal() = None;
-                    self.update(|membership| membership.heard(index, watched));
+                    self.update(|membership, now| membership.heard(index, watched, now));
                     continue;
                 }
                 Ok(Err(DirectoryError::TooOld)) if failures == 0 => {
@@ -219,12 +228,12 @@ impl<R: Send + Sync + 'static> Object<R> {
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(object = self.name, %error, "watch refused");
-                    self.update(|membership| membership.lost(index));
+                    self.update(|membership, now| membership.lost(index, now));
                 }
                 Err(error) => {
                     tracing::debug!(object = self.name, %error, "watch lost");
                     *self.refusal() = refused(CallError::from(error));
-                    self.update(|membership| membership.lost(index));
+                    self.update(|membership, now| membership.lost(index, now));
                 }
             }
             let wait = RECONNECT.wait(failures, rand::random());
@@ -303,7 +312,7 @@ mod tests {
                         }
                     }
                 });
-                object.update(|membership| membership.heard(0, one_instance()));
+                object.update(|membership, now| membership.heard(0, one_instance(), now));
                 assert_eq!(looking.join().unwrap(), Known::Some);
             });
         }

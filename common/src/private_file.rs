@@ -57,6 +57,23 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Makes an empty file for its owner alone, if there is nothing at the path.
+///
+/// # Errors
+///
+/// Those of making it.
+pub fn create_if_missing(path: &Path) -> io::Result<()> {
+    let made = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(MODE)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A path as a word of a shell command.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
@@ -109,5 +126,19 @@ mod tests {
         create(&path).unwrap().write_all(b"new").unwrap();
         assert_eq!(mode(&path), MODE);
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn what_is_there_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bank.db");
+        create_if_missing(&path).unwrap();
+        assert_eq!(mode(&path), MODE);
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        fs::write(&path, "accounts").unwrap();
+        create_if_missing(&path).unwrap();
+        assert_eq!(mode(&path), 0o640);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "accounts");
+        create_if_missing(&directory.path().join("no/where")).unwrap_err();
     }
 }

@@ -95,7 +95,10 @@ impl From<&std::io::Error> for Fault {
     fn from(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         let kind = match error.kind() {
-            ErrorKind::NotFound => FaultKind::Missing,
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename => FaultKind::Missing,
             ErrorKind::PermissionDenied => FaultKind::Refused,
             ErrorKind::ReadOnlyFilesystem => FaultKind::ReadOnly,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FaultKind::Full,
@@ -203,6 +206,8 @@ mod tests {
         assert!(failed.message.contains("fsync"), "{failed}");
         let from_io = |errno| Fault::from(&std::io::Error::from_raw_os_error(errno)).kind;
         assert_eq!([from_io(5), from_io(28)], [FaultKind::Io, FaultKind::Full]);
+        // Nobody need wait for a path that leads nowhere.
+        assert_eq!([from_io(20), from_io(36)], [FaultKind::Missing; 2]);
         assert_eq!(from_postgres("58030", String::new()).kind, FaultKind::Io);
         assert_eq!(from_postgres("53100", String::new()).kind, FaultKind::Full);
     }

@@ -13,8 +13,8 @@
 //! delay of that run gets a fresh term instead. There is deliberately no second brake for many
 //! leases that end at once *without* such a delay. A rack without power looks like that, and then
 //! the news must go out at once, because calls to it hang. If it is this machine's network that is
-//! dead, nobody hears the news anyway, and the workers open new sessions one heartbeat after it is
-//! back.
+//! dead, nobody hears the news before it is back, and the workers open new sessions one heartbeat later.
+//! Clients wait longer than that where nobody else hosts the object.
 //!
 //! **Exclusive names** belong to the first session that offered them and is not draining. Whoever
 //! else offers the name waits, unseen, in the order of arrival. The fence, a number that grows

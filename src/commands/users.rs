@@ -12,6 +12,7 @@ use clap::{
 use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Role, Token};
 use pyroxene_nameserver::users::{User, Users, replace_domain_key};
 use serde::Serialize;
+use serde_json::json;
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
@@ -45,7 +46,8 @@ enum Verb {
 /// Add a user and print its token
 ///
 /// The token is printed alone, or written to the file of --token-out, and kept nowhere else: give it to
-/// its holder. A users file that is missing is created, for its owner alone.
+/// its holder. A users file that is missing is created, for its owner alone. --json prints {"added": NAME,
+/// "token", "token_file"}, either of which is null where it does not apply.
 ///
 /// With --certificate the user has no token, and logs in by a certificate with its name. Every user may
 /// do so who is in the file; those who are not are let in by a certificate only if the name server runs
@@ -94,7 +96,8 @@ struct TokenOut {
 
 /// Change the limits of a user
 ///
-/// Name servers read them within a second, or on SIGHUP. 'pyroxene limits NAME' shows them.
+/// Name servers read them within a second, or on SIGHUP. 'pyroxene limits NAME' shows them. --json prints
+/// {"set": NAME, "limits": {…}}: those that are not the defaults now.
 #[derive(Debug, clap::Args)]
 struct Set {
     #[command(flatten)]
@@ -122,15 +125,12 @@ struct Set {
 struct List {
     #[command(flatten)]
     place: Place,
-    /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
-    json: bool,
 }
 
 /// Remove a user
 ///
 /// This ends its token and tickets as 'revoke' does. Nor is it let in by a certificate until a user of
-/// that name is added again.
+/// that name is added again. --json prints {"removed": NAME}.
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
@@ -142,7 +142,8 @@ struct Remove {
 /// Give a user a new token and print it
 ///
 /// The old one is good no more. A user who was revoked may log in again. One who logged in by
-/// certificate alone has a token from then on.
+/// certificate alone has a token from then on. --json prints {"rotated": NAME, "token", "token_file"}, one
+/// of which is null.
 #[derive(Debug, clap::Args)]
 struct Rotate {
     #[command(flatten)]
@@ -155,7 +156,7 @@ struct Rotate {
 
 /// End a user's token and tickets
 ///
-/// The user stays in the file; 'rotate' lets it in again.
+/// The user stays in the file; 'rotate' lets it in again. --json prints {"revoked": NAME}.
 ///
 /// With --certificate the name need not be in the file: nobody is let in by a certificate with it, until
 /// 'users add' adds a user of that name. A name server that takes the certificates of names which are
@@ -175,7 +176,8 @@ struct Revoke {
 ///
 /// For a key that was or may have been stolen. Name servers take the new one over within a second and
 /// tell their workers; everything that the old one signed is void at once, and everybody logs in again by
-/// themselves. Where name servers have copies of the users file, copy FILE.key to all of them.
+/// themselves. Where name servers have copies of the users file, copy FILE.key to all of them. --json
+/// prints {"rotated_key": FILE.key}.
 #[derive(Debug, clap::Args)]
 struct RotateKey {
     #[command(flatten)]
@@ -187,6 +189,19 @@ struct Place {
     /// The users file
     #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
     users: PathBuf,
+    /// Print the documented JSON
+    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    json: bool,
+}
+
+impl Place {
+    /// Says what was done, to who wants it as JSON. For others there is nothing to say.
+    fn done(&self, what: &impl Serialize) -> Result<(), Failure> {
+        match self.json {
+            true => print_json(what),
+            false => Ok(()),
+        }
+    }
 }
 
 fn role_parser() -> impl TypedValueParser<Value = Role> {
@@ -197,20 +212,36 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let now_ms = unix_ms(SystemTime::now())?;
     match arguments.verb {
         Verb::Add(add) => add.run(now_ms),
-        Verb::Set(Set { place, name, limit }) => Ok(Users::edit(&place.users, |users| {
-            users.limit(&name, &limit)
-        })?),
+        Verb::Set(set) => set.run(),
         Verb::List(list) => list.run(),
-        Verb::Remove(Remove { place, name }) => Ok(Users::edit(&place.users, |users| {
-            users.remove(&name, now_ms)
-        })?),
+        Verb::Remove(Remove { place, name }) => {
+            Users::edit(&place.users, |users| users.remove(&name, now_ms))?;
+            place.done(&json!({"removed": name}))
+        }
         Verb::Rotate(Rotate { place, name, token }) => {
             let out = token.open(true)?;
             let token = Users::edit(&place.users, |users| users.rotate(&name, now_ms))?;
-            out.deliver(&token, &name)
+            out.deliver(&place, "rotated", &name, Some(&token))
         }
         Verb::Revoke(revoke) => revoke.run(now_ms),
-        Verb::RotateKey(RotateKey { place }) => Ok(replace_domain_key(&place.users)?),
+        Verb::RotateKey(RotateKey { place }) => {
+            replace_domain_key(&place.users)?;
+            let mut key = place.users.clone().into_os_string();
+            key.push(".key");
+            place.done(&json!({"rotated_key": key.to_string_lossy()}))
+        }
+    }
+}
+
+impl Set {
+    fn run(self) -> Result<(), Failure> {
+        let Self { place, name, limit } = self;
+        let limits = Users::edit(&place.users, |users| {
+            users.limit(&name, &limit)?;
+            let user = users.iter().find(|(other, _)| *other == name);
+            Ok(user.map(|(_, user)| user.limits().clone()))
+        })?;
+        place.done(&json!({"set": name, "limits": limits}))
     }
 }
 
@@ -218,13 +249,13 @@ impl Revoke {
     fn run(self, now_ms: u64) -> Result<(), Failure> {
         let Self { place, name, .. } = self;
         if self.certificate {
-            return Ok(Users::edit_or_create(&place.users, |users| {
+            Users::edit_or_create(&place.users, |users| {
                 users.revoke_certificate(&name, now_ms)
-            })?);
+            })?;
+        } else {
+            Users::edit(&place.users, |users| users.revoke(&name, now_ms))?;
         }
-        Ok(Users::edit(&place.users, |users| {
-            users.revoke(&name, now_ms)
-        })?)
+        place.done(&json!({"revoked": name}))
     }
 }
 
@@ -258,10 +289,7 @@ impl Add {
             let note = format!("{name} may {verb} every object; --allow PATTERN narrows that");
             say("note", note);
         }
-        match token {
-            Some(token) => out.deliver(&token, &name),
-            None => Ok(()),
-        }
+        out.deliver(&self.place, "added", &name, token.as_ref())
     }
 }
 
@@ -290,24 +318,40 @@ impl TokenOut {
 }
 
 impl Out {
-    /// Gives the token to who asked for it.
-    fn deliver(self, token: &Token, name: &str) -> Result<(), Failure> {
-        let Some((mut draft, path, may_replace)) = self.0 else {
-            return print_token(token, name);
+    /// Gives the token of a user, if there is one, to who asked for it.
+    fn deliver(
+        self,
+        place: &Place,
+        verb: &str,
+        name: &str,
+        token: Option<&Token>,
+    ) -> Result<(), Failure> {
+        let (Some((draft, path, may_replace)), Some(token)) = (self.0, token) else {
+            return print_token(place, verb, name, token);
         };
-        let write = || {
-            writeln!(draft, "{}", &*token.expose())?;
-            draft.as_file().sync_all()?;
-            match may_replace {
-                true => draft.persist(&path)?,
-                false => draft.persist_noclobber(&path)?,
-            };
-            Ok(())
-        };
-        write().map_err(|error: io::Error| {
-            cannot_write_token(&path, &error).hint("make another with 'pyroxene users rotate'")
-        })
+        write_token(draft, &path, may_replace, token)?;
+        place.done(&json!({verb: name, "token": null, "token_file": path.to_string_lossy()}))
     }
+}
+
+fn write_token(
+    mut draft: NamedTempFile,
+    path: &Path,
+    may_replace: bool,
+    token: &Token,
+) -> Result<(), Failure> {
+    let write = || {
+        writeln!(draft, "{}", &*token.expose())?;
+        draft.as_file().sync_all()?;
+        match may_replace {
+            true => draft.persist(path)?,
+            false => draft.persist_noclobber(path)?,
+        };
+        Ok(())
+    };
+    write().map_err(|error: io::Error| {
+        cannot_write_token(path, &error).hint("make another with 'pyroxene users rotate'")
+    })
 }
 
 fn cannot_write_token(path: &Path, error: &io::Error) -> Failure {
@@ -328,14 +372,29 @@ fn verb_of(role: Role) -> Option<&'static str> {
 }
 
 /// A token that could not be printed is lost.
-fn print_token(token: &Token, name: &str) -> Result<(), Failure> {
-    print(&token.expose()).map_err(|_| {
-        Failure::new(
-            Exit::Failed,
-            format!("the token of {name} could not be printed"),
-        )
-        .hint("make another with 'pyroxene users rotate'")
-    })
+fn print_token(
+    place: &Place,
+    verb: &str,
+    name: &str,
+    token: Option<&Token>,
+) -> Result<(), Failure> {
+    let text = token.map(Token::expose);
+    let text = text.as_ref().map(|text| text.as_str());
+    let printed = match (place.json, text) {
+        (true, _) => print_json(&json!({verb: name, "token": text, "token_file": null})),
+        (false, Some(text)) => print(text),
+        (false, None) => Ok(()),
+    };
+    match token {
+        None => printed,
+        Some(_) => printed.map_err(|_| {
+            Failure::new(
+                Exit::Failed,
+                format!("the token of {name} could not be printed"),
+            )
+            .hint("make another with 'pyroxene users rotate'")
+        }),
+    }
 }
 
 /// A user as JSON has it. Times are RFC 3339.
@@ -353,7 +412,7 @@ struct Shown<'a> {
 impl List {
     fn run(&self) -> Result<(), Failure> {
         let users = Users::read(&self.place.users)?;
-        if self.json {
+        if self.place.json {
             let shown: Vec<_> = users.iter().map(|(name, user)| shown(name, user)).collect();
             return print_json(&shown);
         }

@@ -212,8 +212,7 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
     if arguments.accounts_must_exist {
         database = database.must_exist();
     }
-    let heals =
-        |error: &AccountsDatabaseError| matches!(error, AccountsDatabaseError::Unreachable { .. });
+    let heals = AccountsDatabaseError::is_transient;
     let timeout = arguments.daemon.start_timeout.0;
     let opened = until_healed(timeout, "the accounts' database", heals, async || {
         Accounts::open(&database).await

@@ -1,5 +1,6 @@
 //! Log lines with the name of the process that they come from, where several write to one place.
 
+use crate::cli::LogFormat;
 use std::fmt;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
@@ -7,9 +8,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Writes a name before each line.
+/// Writes a name before each line, or into it if it is a JSON object.
 pub(super) struct Named<F> {
     pub(super) name: String,
+    pub(super) format: LogFormat,
     pub(super) inner: F,
 }
 
@@ -25,29 +27,10 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        write!(writer, "{:<10}  ", self.name)?;
-        self.inner.format_event(context, writer, event)
-    }
-}
-
-/// Adds a name to each line, which is a JSON object.
-pub(super) struct NamedJson<F> {
-    pub(super) name: String,
-    pub(super) inner: F,
-}
-
-impl<S, N, F> FormatEvent<S, N> for NamedJson<F>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+        if self.format == LogFormat::Pretty {
+            write!(writer, "{:<10}  ", self.name)?;
+            return self.inner.format_event(context, writer, event);
+        }
         let mut line = String::new();
         self.inner
             .format_event(context, Writer::new(&mut line), event)?;

@@ -116,11 +116,15 @@ impl<'s> Conductor<'s> {
                 .map(|(_, other)| self.targets(other))
                 .any(|other| other.is_empty());
         };
+        // Name servers may be bad all at once; who is disturbed is well before.
         let role = self.stage.daemons[*first].role;
+        if role == Role::NameServer {
+            return targets.iter().all(|target| self.is_well(*target));
+        }
         let daemons = self.stage.daemons.iter().enumerate();
         let of_role = daemons.filter(|(_, daemon)| daemon.role == role);
-        // All of its kind are well before one of them is disturbed, so that the others are there to
-        // be called; and a name server for whom clients would know them by.
+        // Of the others all are well before one of them is disturbed, so that the rest is there to be
+        // called; and a name server for whom clients would know them by.
         let mut of_role = of_role.map(|(index, _)| index);
         of_role.all(|index| self.is_well(index)) && self.has_told_everybody()
     }

@@ -97,6 +97,11 @@ impl FaultProxy {
         self.shared.mode.send_replace(mode);
     }
 
+    /// How many connections were closed as soon as they were there.
+    pub(crate) fn hung_up(&self) -> usize {
+        *self.shared.hung_up.borrow()
+    }
+
     /// Waits until so many connections were closed as soon as they were there.
     pub(crate) async fn hangs_up(&self, times: usize) {
         let mut hung_up = self.shared.hung_up.subscribe();

@@ -13,6 +13,7 @@ mod load;
 pub(crate) mod postgres;
 pub(crate) mod process;
 mod secured;
+#[path = "../machine/shim.rs"]
 mod shim;
 mod terminal;
 mod wait;

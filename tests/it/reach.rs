@@ -10,7 +10,7 @@ use crate::{
 };
 use futures::future::join_all;
 use ledger::{Ledger, ledger::LedgerRequest};
-use pyroxene_client::{CallError, Client, Policy, Proxy};
+use pyroxene_client::{CallError, Client, ClientConfig, Policy, Proxy};
 use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
 use tokio::net::TcpListener;
 
@@ -233,6 +233,32 @@ async fn a_call_goes_on_at_a_worker_that_only_the_name_server_has_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_wait_for_a_worker_that_is_on_its_way_back_to_the_only_name_server() {
+    let _turn = turn().await;
+    let proxy = FaultProxy::start().await;
+    // Not one that is believed to have just started.
+    let mut broker = Broker::start().nameserver_flags(&["--settle", "0s"]).await;
+    proxy.lead_to(broker.nameserver(0).address());
+    let worker = ready_worker(&broker, "w1", &proxy.address(), &[]).await;
+    broker.nameserver(0).lists("w1").await;
+    let client = broker.client().await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let load = Load::start(&echo, 2, |_| EchoRequest::Sleep { ms: 5 });
+    load.reaches("w1", 10).await;
+    proxy.set(Mode::Blackhole);
+    broker.nameserver(0).forgets("w1").await;
+    eventually("the client knows it too", || async {
+        let known = echo.instance_count();
+        (known == 0).then_some(()).ok_or(known.to_string())
+    })
+    .await;
+    proxy.set(Mode::Pass);
+    load.goes_on_for(50).await;
+    load.stop().await.all_succeeded();
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_whose_first_address_is_silent_is_reached_at_another_one() {
     let mut broker = Broker::start()
         .worker("w1", &["--advertise", "manifold:0"])
@@ -320,6 +346,26 @@ async fn name_servers_behind_one_balanced_address_all_know_every_worker() {
     for index in [0, 1] {
         broker.nameserver(index).forgets("w1").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balancer_with_nobody_behind_it_is_asked_ever_more_seldom_and_once_for_all() {
+    let _turn = turn().await;
+    let proxy = FaultProxy::start().await;
+    let mut broker = Broker::start().workers(1).await;
+    proxy.lead_to(broker.nameserver(0).address());
+    proxy.set(Mode::HangUp);
+    let client = Client::new(ClientConfig::new(&proxy.address()).unwrap());
+    let objects = (0..50).map(|number| client.weak_proxy::<Echo>(&format!("echo-{number}")));
+    let objects: Vec<_> = objects.collect();
+    tokio::time::sleep(seconds(5)).await;
+    let connections = proxy.hung_up();
+    assert!((4..20).contains(&connections), "{connections} connections");
+    proxy.set(Mode::Pass);
+    let echo = client.weak_proxy::<Echo>("echo");
+    let answered = echo.call_traced(within(seconds(5)), &EchoRequest::Whoami {});
+    assert_eq!(answered.await.unwrap().worker, "w1");
+    drop(objects);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,33 +1,45 @@
 //! How daemons start and end beside their databases: what they wait for, make, and leave behind.
 
 use crate::harness::{
-    Broker, PYROXENE, Process, Ran, eventually_within, postgres::Postgres, process, seconds,
+    Broker, PYROXENE, Process, Ran, Shim, eventually_within, postgres::Postgres, process, seconds,
 };
+use rustix::io::Errno;
 use std::{fs, path::Path};
 use tempfile::TempDir;
+use tokio::process::Command;
 
-/// A daemon with flags that are all it takes, started and not yet ready.
-fn starting(dir: &Path, arguments: &[&str]) -> Process {
+/// A daemon with flags that are all it takes.
+fn daemon(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = process::command(Path::new(PYROXENE), dir);
     command.args(arguments).current_dir(dir);
-    Process::start(arguments[0], command, dir)
+    command
 }
 
-fn nameserver(dir: &Path, store: &str, timeout: &str) -> Process {
+fn nameserver_command(dir: &Path, store: &str, timeout: &str) -> Command {
     let flags = ["--listen", "127.0.0.1:0", "--start-timeout", timeout];
-    starting(
+    daemon(
         dir,
         &[&["nameserver", "--store", store], &flags[..]].concat(),
     )
 }
 
-fn worker_with_accounts(dir: &Path, database: &str) -> Process {
+/// Started, and not yet ready.
+fn nameserver(dir: &Path, store: &str, timeout: &str) -> Process {
+    Process::start("nameserver", nameserver_command(dir, store, timeout), dir)
+}
+
+fn worker_command(dir: &Path, database: &str) -> Command {
     let flags = ["--nameserver", "127.0.0.1:1", "--objects", "accounts"];
     let database = ["--accounts-db", database, "--start-timeout", "forever"];
-    starting(
+    daemon(
         dir,
         &[&["worker", "--name", "w"], &flags[..], &database].concat(),
     )
+}
+
+/// Started, and not yet ready.
+fn worker_with_accounts(dir: &Path, database: &str) -> Process {
+    Process::start("worker", worker_command(dir, database), dir)
 }
 
 async fn says(process: &Process, words: &str) {
@@ -54,6 +66,38 @@ async fn daemons_wait_for_a_database_that_is_away() {
     postgres.recover().await;
     nameserver.ready("ready nameserver").await;
     worker.ready("ready worker w").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn daemons_wait_for_a_disk_that_is_full_or_fails() {
+    let full: fn(&Shim, i32) = Shim::writes_fail_with;
+    for (fail, errno, said) in [
+        (full, Errno::NOSPC, "full"),
+        (Shim::syncs_fail_with, Errno::IO, "fail"),
+    ] {
+        let (machine, dir) = (Shim::new(), TempDir::new().unwrap());
+        // First there are no files yet; then there are some, with a log that a dead process has left.
+        for _ in 0..2 {
+            fail(&machine, errno.raw_os_error());
+            let started = |name, mut command: Command| {
+                command.envs(machine.environment());
+                Process::start(name, command, dir.path())
+            };
+            let store = nameserver_command(dir.path(), "sqlite:state.db", "forever");
+            let mut nameserver = started("nameserver", store);
+            let mut worker = started("worker", worker_command(dir.path(), "sqlite:bank.db"));
+            says(&nameserver, "waiting for the store").await;
+            says(&worker, "waiting for the accounts' database").await;
+            for daemon in [&nameserver, &worker] {
+                assert!(daemon.log().contains(said), "{}", daemon.log());
+            }
+            fail(&machine, 0);
+            nameserver.ready("ready nameserver").await;
+            worker.ready("ready worker w").await;
+            nameserver.kill().await;
+            worker.kill().await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

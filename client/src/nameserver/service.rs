@@ -3,6 +3,7 @@
 use super::login::Login;
 use crate::{
     attempt::SharedAttempt,
+    backoff::Backoff,
     connect::{Greeting, Shown, Way, connect, connect_locally, expect_answer},
     error::{Attempt, CallError, Trail},
 };
@@ -15,7 +16,7 @@ use pyroxene_common::{
     message::{EncodedRequest, RefusalReason},
 };
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -30,6 +31,10 @@ const PATIENCE: Patience = Patience {
     give_up: Duration::from_secs(2),
 };
 
+/// After a connection that was accepted and closed before a word was said, none is made for up to so
+/// long: a balancer takes connections for a name server that is down as often as it is asked.
+const HUNG_UP: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
 /// A stub for an object of the interface `I` that a name server hosts itself.
 pub struct Service<I: Interface>(Arc<Inner<I>>);
 
@@ -41,6 +46,33 @@ struct Inner<I: Interface> {
     login: Option<Arc<Login>>,
     connection: Mutex<Option<Connection<I::Response>>>,
     connecting: SharedAttempt<Connection<I::Response>>,
+    hung_up: Mutex<HungUp>,
+}
+
+/// How often the connection was closed before a word was said, since there was one.
+#[derive(Debug, Default)]
+struct HungUp {
+    times: u32,
+    /// Until when no other one is made.
+    until: Option<Instant>,
+}
+
+impl HungUp {
+    fn holds(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Takes note of one more, or of an attempt that ended otherwise.
+    fn note(&mut self, hung_up: bool, now: Instant, random: f64) {
+        if !hung_up {
+            *self = Self::default();
+            return;
+        }
+        // Not even the luckiest one begins at once.
+        let wait = HUNG_UP.wait(self.times, 0.5 + random / 2.0);
+        self.times = self.times.saturating_add(1);
+        self.until = Some(now + wait);
+    }
 }
 
 impl<I: Interface> Clone for Service<I> {
@@ -69,6 +101,7 @@ impl<I: Interface> Service<I> {
             login,
             connection: Mutex::new(None),
             connecting: SharedAttempt::default(),
+            hung_up: Mutex::default(),
         }))
     }
 
@@ -105,15 +138,29 @@ impl<I: Interface> Service<I> {
             if let Some(connection) = self.open_connection() {
                 return Ok(connection);
             }
-            let connection = match self.open().await {
+            if self.hung_up().holds(Instant::now()) {
+                return Err(AttemptError::NotSent(ConnectionLost::Closed));
+            }
+            let opened = match self.open().await {
                 // As by a balancer that has just found out that nobody is behind it: the next connection
                 // may lead to another name server.
-                Err(AttemptError::NotSent(ConnectionLost::Closed)) => self.open().await?,
-                opened => opened?,
+                Err(error) if is_hang_up(&error) && self.hung_up().times == 0 => self.open().await,
+                opened => opened,
             };
+            let hung_up = opened.as_ref().is_err_and(is_hang_up);
+            self.hung_up().note(hung_up, Instant::now(), rand::random());
+            let connection = opened?;
             *self.slot() = Some(connection.clone());
             Ok(connection)
         })
+    }
+
+    fn hung_up(&self) -> MutexGuard<'_, HungUp> {
+        // Plain data: whole even if a holder panicked.
+        self.0
+            .hung_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self) -> Result<Connection<I::Response>, AttemptError> {
@@ -224,6 +271,22 @@ impl<I: Interface> Service<I> {
                 }],
             }))
         })
+    }
+}
+
+/// Whether a connection was accepted, and closed before a word was said.
+fn is_hang_up(error: &AttemptError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match error {
+        AttemptError::NotSent(ConnectionLost::Closed) => true,
+        // Who closes it without having read our hello resets it.
+        AttemptError::NotSent(ConnectionLost::Io(error)) => {
+            matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset
+            )
+        }
+        _ => false,
     }
 }
 

@@ -93,12 +93,12 @@ impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let value = Box::<RawValue>::deserialize(deserializer)?;
-            check_depth(value.get()).map_err(D::Error::custom)?;
-            return match value.get().starts_with('"') {
-                true => serde_json::from_str(value.get()).map(Self::Text),
-                false => Ok(Self::Json(value)),
+            if value.get().starts_with('"') {
+                let text = serde_json::from_str(value.get()).map_err(D::Error::custom)?;
+                return Ok(Self::Text(text));
             }
-            .map_err(D::Error::custom);
+            check_depth(value.get()).map_err(D::Error::custom)?;
+            return Ok(Self::Json(value));
         }
         match Received::deserialize(deserializer)? {
             Received::Text(text) => Ok(Self::Text(text)),

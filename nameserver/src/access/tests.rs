@@ -13,8 +13,14 @@ use tempfile::TempDir;
 
 const LIFE: Duration = Duration::from_secs(60);
 
-fn authority() -> Authority {
-    Authority::new(None, Certificates::Listed, LIFE, Arc::default()).unwrap()
+/// An authority with this users file, if any, which knows listed names alone.
+fn authority(users: Option<&Path>) -> Authority {
+    authority_that_takes(Certificates::Listed, users)
+}
+
+fn authority_that_takes(certificates: Certificates, users: Option<&Path>) -> Authority {
+    let users = users.map(Path::to_owned);
+    Authority::new(users, certificates, LIFE, Arc::default()).unwrap()
 }
 
 /// A users file in which `change` has been made.
@@ -52,7 +58,7 @@ fn log_in(authority: &Authority, caller: &Caller) -> Result<Identity, AccessErro
 
 #[test]
 fn nobody_gets_a_ticket_in_the_name_of_the_name_server_itself() {
-    let authority = authority();
+    let authority = authority(None);
     let refused = log_in(&authority, &by_certificate(OWN_NAME, Some(Role::Admin)));
     assert!(matches!(refused, Err(AccessError::NoRole { .. })));
     for caller in [
@@ -78,14 +84,8 @@ fn with_a_users_file_certificates_count_for_listed_names_alone() {
         users.remove("rob", 2).unwrap();
         users.revoke_certificate("eve", 2).unwrap();
     });
-    let strict = Authority::new(
-        Some(path.clone()),
-        Certificates::Listed,
-        LIFE,
-        Arc::default(),
-    )
-    .unwrap();
-    let open = Authority::new(Some(path), Certificates::Any, LIFE, Arc::default()).unwrap();
+    let strict = authority(Some(&path));
+    let open = authority_that_takes(Certificates::Any, Some(&path));
     let admin = |name: &str| by_certificate(name, Some(Role::Admin));
     for authority in [&strict, &open] {
         let ana = log_in(authority, &admin("ana")).unwrap();
@@ -125,7 +125,7 @@ async fn a_login_is_good_once_and_a_wrong_one_is_counted() {
         token = Some(users.add("ana", Role::User, Patterns::any(), 1).unwrap());
     });
     let token = token.unwrap();
-    let authority = Authority::new(Some(path), Certificates::Listed, LIFE, Arc::default()).unwrap();
+    let authority = authority(Some(&path));
     let caller = Caller {
         address: "192.0.2.1:1".to_owned(),
         ..Caller::default()
@@ -161,7 +161,7 @@ fn a_task_runs_with_the_rights_that_its_submitter_has_now() {
         users.add("rev", Role::User, Patterns::any(), 1).unwrap();
         users.revoke("rev", 2).unwrap();
     });
-    let authority = Authority::new(Some(path), Certificates::Listed, LIFE, Arc::default()).unwrap();
+    let authority = authority(Some(&path));
     let may = |name, certificate_role, object| {
         let submitter = Submitter {
             name,
@@ -193,7 +193,7 @@ fn a_task_runs_with_the_rights_that_its_submitter_has_now() {
         let refused = may(name, role, object).unwrap_err();
         assert!(refused.contains(why), "{name}: {refused}");
     }
-    let open = Authority::new(None, Certificates::Listed, LIFE, Arc::default()).unwrap();
+    let open = authority_that_takes(Certificates::Listed, None);
     let submitter = |name, submitted_ms| Submitter {
         name,
         certificate_role: Some("admin"),
@@ -213,14 +213,7 @@ fn a_ticket_for_a_task_ends_with_the_rights_that_it_has() {
     let (_directory, path) = file(|users| {
         users.add("ana", Role::User, Patterns::any(), 1).unwrap();
     });
-    let authority = Authority::new(
-        Some(path.clone()),
-        Certificates::Listed,
-        LIFE,
-        Arc::default(),
-    )
-    .unwrap();
-    let authority = FollowUsers(Arc::new(authority));
+    let authority = FollowUsers(Arc::new(authority(Some(&path))));
     let ana = authority.0.identity_of("ana", None).unwrap();
     let ticket = || {
         let audience = Audience::Task {
@@ -241,14 +234,7 @@ fn a_key_that_was_replaced_or_removed_signs_and_opens_nothing_any_more() {
     let (_directory, path) = file(|users| {
         users.add("ana", Role::User, Patterns::any(), 1).unwrap();
     });
-    let authority = Authority::new(
-        Some(path.clone()),
-        Certificates::Listed,
-        LIFE,
-        Arc::default(),
-    )
-    .unwrap();
-    let authority = FollowUsers(Arc::new(authority));
+    let authority = FollowUsers(Arc::new(authority(Some(&path))));
     let key = || authority.0.issuer().key;
     let version = || authority.0.void.borrow().version;
     let (first, before) = (key(), version());
@@ -272,7 +258,7 @@ fn a_key_that_was_replaced_or_removed_signs_and_opens_nothing_any_more() {
 
 #[test]
 fn what_others_revoke_stays_revoked_and_is_told() {
-    let authority = authority();
+    let authority = authority(None);
     let revoked = |name: &str, until_ms| Revocation {
         name: name.to_owned(),
         until_ms,

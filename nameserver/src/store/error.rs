@@ -56,9 +56,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same may work a little later.
+    /// Whether the same may work a little later: a database comes back, and somebody sees to a disk.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Io(_))
     }
 
     /// Puts the place before what went wrong there.

@@ -1,11 +1,12 @@
 //! Disks that fail: what is acknowledged is there after a power failure, whatever the disk did before.
 
-#[path = "../../../tests/disk/disk.rs"]
+#[path = "../../../tests/machine/disk.rs"]
 mod failing;
 
 use crate::harness::{LONG, call, dispatcher};
-use failing::Disk;
+use failing::{Disk, Imaged};
 use pyroxene_nameserver::store::{NewTask, Store, StoreError, StoreOptions, StoreUrl, TaskId};
+use rustix::io::Errno;
 use std::{
     collections::HashSet,
     fs,
@@ -173,9 +174,9 @@ async fn after_a_failed_fsync_of_the_log_nothing_acknowledged_is_lost() {
     let mut writer = Writer::on(&disk);
     writer.submits_well(3, "small");
     // These frames of the log wait for the next fsync, which fails; they are never written again.
-    disk.fail("fsync wal");
+    disk.next_sync_fails(Imaged::Log);
     assert_eq!(writer.submits("small"), "refused io");
-    assert!(!disk.is_to_fail());
+    assert!(!disk.a_sync_is_to_fail());
     writer.submits_well(30, "small");
     power_fails(&disk, &writer.killed()).await;
 }
@@ -185,7 +186,7 @@ async fn a_process_that_starts_after_a_failed_fsync_makes_the_log_whole_first() 
     let disk = disk().await;
     let mut writer = Writer::on(&disk);
     writer.submits_well(3, "small");
-    disk.fail("fsync wal");
+    disk.next_sync_fails(Imaged::Log);
     assert_eq!(writer.submits("small"), "refused io");
     let mut acknowledged = writer.killed();
     let mut next = Writer::on(&disk);
@@ -196,14 +197,14 @@ async fn a_process_that_starts_after_a_failed_fsync_makes_the_log_whole_first() 
 
 #[tokio::test]
 async fn a_failed_fsync_of_a_checkpoint_loses_nothing() {
-    for file in ["db", "wal"] {
+    for file in [Imaged::Database, Imaged::Log] {
         let disk = disk().await;
         let mut writer = Writer::on(&disk);
         writer.submits_well(2, "large");
-        disk.fail(&format!("fsync {file}"));
+        disk.next_sync_fails(file);
         // Each is a hundred pages; after some thousand the log is copied to the file.
         let mut submitted = 0;
-        while disk.is_to_fail() {
+        while disk.a_sync_is_to_fail() {
             writer.submits("large");
             writer.renews();
             submitted += 1;
@@ -216,15 +217,20 @@ async fn a_failed_fsync_of_a_checkpoint_loses_nothing() {
 
 #[tokio::test]
 async fn a_disk_that_cannot_be_written_is_called_what_it_is_and_used_again_once_it_can() {
-    for (how, kind) in [("EIO", "io"), ("ENOSPC", "full"), ("short", "full")] {
+    let faults: [fn(&Disk); 3] = [
+        |disk| disk.writes_fail_with(Errno::IO.raw_os_error()),
+        |disk| disk.writes_fail_with(Errno::NOSPC.raw_os_error()),
+        |disk| disk.writes_are_cut_short(),
+    ];
+    for (fail, kind) in faults.iter().zip(["io", "full", "full"]) {
         let disk = disk().await;
         let mut writer = Writer::on(&disk);
         writer.submits_well(3, "small");
-        disk.fail(&format!("write {how}"));
+        fail(&disk);
         for _ in 0..3 {
-            assert_eq!(writer.submits("small"), format!("refused {kind}"), "{how}");
+            assert_eq!(writer.submits("small"), format!("refused {kind}"));
         }
-        disk.heal();
+        disk.writes_fail_with(0);
         writer.submits_well(10, "small");
         power_fails(&disk, &writer.killed()).await;
     }

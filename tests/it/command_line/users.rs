@@ -126,6 +126,47 @@ async fn a_user_is_rotated_revoked_and_removed() {
 }
 
 #[tokio::test]
+async fn every_change_is_told_as_json_to_who_asks_for_it() {
+    let scene = Scene::new();
+    let json = async |arguments: &[&str]| {
+        let ran = scene.users(&[arguments, &["--json"]].concat()).await;
+        ran.json()
+    };
+    let mut added = json(&["add", "ana", "--role", "user", "--allow", "a"]).await;
+    let first = added["token"].take();
+    assert!(first.as_str().unwrap().starts_with("prx_"), "{first}");
+    let expected = json!({"added": "ana", "token": null, "token_file": null});
+    assert_eq!(added.to_string(), expected.to_string());
+    let cy = ["add", "cy", "--role", "admin", "--certificate"];
+    let expected = json!({"added": "cy", "token": null, "token_file": null});
+    assert_eq!(json(&cy).await, expected);
+    let mut rotated = json(&["rotate", "ana"]).await;
+    assert_ne!(rotated["token"].take(), first);
+    let expected = json!({"rotated": "ana", "token": null, "token_file": null});
+    assert_eq!(rotated, expected);
+    let to_file = ["rotate", "ana", "--token-out", "ana.token"];
+    let expected = json!({"rotated": "ana", "token": null, "token_file": "ana.token"});
+    assert_eq!(json(&to_file).await, expected);
+    let limits = ["set", "ana", "--limit", "tasks=7"];
+    let expected = json!({"set": "ana", "limits": {"tasks": 7}});
+    assert_eq!(json(&limits).await, expected);
+    assert_eq!(json(&["revoke", "ana"]).await, json!({"revoked": "ana"}));
+    let stranger = ["revoke", "eve", "--certificate"];
+    assert_eq!(json(&stranger).await, json!({"revoked": "eve"}));
+    assert_eq!(json(&["remove", "ana"]).await, json!({"removed": "ana"}));
+    let expected = json!({"rotated_key": "users.toml.key"});
+    assert_eq!(json(&["rotate-key"]).await, expected);
+
+    for verb in ["rotate", "remove", "revoke"] {
+        let ran = scene.users(&[verb, "bob", "--json"]).await;
+        let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!((error["kind"].as_str(), ran.code), (Some("usage"), Some(2)));
+        assert!(error["error"].to_string().contains("bob"), "{error}");
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[tokio::test]
 async fn mistakes_are_told_and_change_nothing() {
     let scene = Scene::new();
     for command in [&["list"][..], &["remove", "ana"], &["rotate", "ana"]] {

@@ -2,12 +2,8 @@
 
 use super::{Broker, PYROXENE, Process, in_time, process, seconds};
 use serde_json::Value;
-use std::{
-    fs,
-    path::Path,
-    process::{Output, Stdio},
-};
-use tokio::io::AsyncWriteExt;
+use std::{fs, path::Path, process::Stdio};
+use tokio::{io::AsyncWriteExt, process::Command};
 
 /// What a command did.
 #[derive(Debug)]
@@ -25,14 +21,9 @@ impl Ran {
 
     /// The same, with these variables in its environment.
     pub(crate) async fn with(dir: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let output = process::command(Path::new(PYROXENE), dir)
-            .envs(environment.iter().copied())
-            .args(arguments)
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .output();
-        let output = in_time(seconds(60), &arguments.join(" "), output).await;
-        Self::done(output.unwrap())
+        let mut command = process::command(Path::new(PYROXENE), dir);
+        command.envs(environment.iter().copied());
+        Self::of(command, dir, arguments, None).await
     }
 
     /// Runs the program in `dir` where names mean these addresses (in the form of `/etc/hosts`).
@@ -41,39 +32,39 @@ impl Ran {
         const WITH_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
         let file = dir.join("hosts");
         fs::write(&file, hosts).unwrap();
-        let output = process::command(Path::new("unshare"), dir)
+        let mut command = process::command(Path::new("unshare"), dir);
+        command
             .args(["--map-root-user", "--mount", "sh", "-c", WITH_HOSTS])
             .arg(file)
-            .arg(PYROXENE)
-            .args(arguments)
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .output();
-        let output = in_time(seconds(60), &arguments.join(" "), output).await;
-        Self::done(output.unwrap())
+            .arg(PYROXENE);
+        Self::of(command, dir, arguments, None).await
     }
 
     /// Runs the program in `dir`, with this on its standard input.
     pub(crate) async fn fed(dir: &Path, arguments: &[&str], input: &str) -> Self {
-        let mut child = process::command(Path::new(PYROXENE), dir)
+        let command = process::command(Path::new(PYROXENE), dir);
+        Self::of(command, dir, arguments, Some(input)).await
+    }
+
+    /// Runs a command that begins so.
+    async fn of(mut command: Command, dir: &Path, arguments: &[&str], input: Option<&str>) -> Self {
+        let mut child = command
             .args(arguments)
             .current_dir(dir)
-            .stdin(Stdio::piped())
+            .stdin(input.map_or_else(Stdio::null, |_| Stdio::piped()))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let fed = async {
-            stdin.write_all(input.as_bytes()).await.unwrap();
-            drop(stdin);
+        let stdin = child.stdin.take();
+        let feed = async {
+            if let (Some(mut stdin), Some(input)) = (stdin, input) {
+                stdin.write_all(input.as_bytes()).await.unwrap();
+            }
         };
-        let run = async { tokio::join!(fed, child.wait_with_output()).1 };
+        let run = async { tokio::join!(feed, child.wait_with_output()).1 };
         let output = in_time(seconds(60), &arguments.join(" "), run).await;
-        Self::done(output.unwrap())
-    }
-
-    fn done(output: Output) -> Self {
+        let output = output.unwrap();
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -1,11 +1,12 @@
 //! Disks that fail, and files that are copied: what is acknowledged is there.
 
-#[path = "../../../tests/disk/disk.rs"]
+#[path = "../../../tests/machine/disk.rs"]
 mod failing;
 
 use crate::place::{Place, open};
-use failing::Disk;
+use failing::{Disk, Imaged};
 use pyroxene_common::interfaces::accounts::AccountsError;
+use rustix::io::Errno;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -93,21 +94,23 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     let mut teller = Teller::on(&disk);
     assert_eq!(teller.adds("r1"), "1");
     // It fails once, and the change is tried again once the log is whole.
-    disk.fail("fsync wal");
+    disk.next_sync_fails(Imaged::Log);
     assert_eq!(teller.adds("r2"), "2");
-    assert!(!disk.is_to_fail());
-    for (request, how, words) in [
-        ("r3", "EIO", "disk fails"),
-        ("r4", "ENOSPC", "disk is full"),
-        ("r5", "short", "disk is full"),
-    ] {
-        disk.fail(&format!("write {how}"));
+    assert!(!disk.a_sync_is_to_fail());
+    let faults: [fn(&Disk); 3] = [
+        |disk| disk.writes_fail_with(Errno::IO.raw_os_error()),
+        |disk| disk.writes_fail_with(Errno::NOSPC.raw_os_error()),
+        |disk| disk.writes_are_cut_short(),
+    ];
+    let words = ["disk fails", "disk is full", "disk is full"];
+    for ((fail, words), request) in faults.iter().zip(words).zip(["r3", "r4", "r5"]) {
+        fail(&disk);
         let said = teller.adds(request);
         assert!(
             said.starts_with("broken: ") && said.contains(words),
             "{said}"
         );
-        disk.heal();
+        disk.writes_fail_with(0);
         // What was refused counts once when it is repeated.
         assert_eq!(teller.adds(request), request[1..]);
     }

@@ -78,6 +78,14 @@ pub enum AccountsDatabaseError {
         /// Why.
         reason: String,
     },
+    /// Its disk is full, or fails.
+    #[error("cannot use the accounts' database {database}: {reason}")]
+    Disk {
+        /// The database.
+        database: AccountsDatabase,
+        /// Why.
+        reason: String,
+    },
     /// It answers, and cannot be used.
     #[error("cannot use the accounts' database {database}: {reason}")]
     Unusable {
@@ -99,6 +107,13 @@ pub enum AccountsDatabaseError {
         /// The newest version that this program knows.
         known: usize,
     },
+}
+
+impl AccountsDatabaseError {
+    /// Whether the same may work a little later: a database comes back, and somebody sees to a disk.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Disk { .. })
+    }
 }
 
 impl FromStr for AccountsDatabase {
@@ -189,6 +204,7 @@ impl AccountsDatabase {
         let (database, reason) = (self.clone(), fault.sentence());
         match fault.kind {
             FaultKind::Unavailable => AccountsDatabaseError::Unreachable { database, reason },
+            FaultKind::Full | FaultKind::Io => AccountsDatabaseError::Disk { database, reason },
             _ => AccountsDatabaseError::Unusable { database, reason },
         }
     }

@@ -11,9 +11,6 @@ use pyroxene_database::{self as database, Fault, FaultKind, sqlite::WriteAheadLo
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, Error, Row, SqliteConnection, sqlite::SqliteRow};
 use std::{
-    fs::OpenOptions,
-    io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,7 +38,8 @@ pub(super) struct Session {
 /// Opens the file, or makes it if it may. A commit is on disk before it is told of.
 pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault> {
     if create {
-        make_private(file).map_err(|error| Fault::from(&error))?;
+        // Who owns how much is nobody else's business. SQLite gives its journals the rights of the file.
+        private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
     }
     let options = database::sqlite::connect_options(file)
         .map_err(|error| Fault::from(&error))?
@@ -128,20 +126,6 @@ impl Session {
         }
         // SQLite itself copies the log once more if nobody else uses the file, and removes it.
         let _ = self.connection.close().await;
-    }
-}
-
-/// Makes the file, if it is missing, for its owner alone: who owns how much is nobody else's business.
-/// SQLite gives its journals the rights of the file.
-fn make_private(file: &Path) -> io::Result<()> {
-    let made = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(private_file::MODE)
-        .open(file);
-    match made {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
     }
 }
 
