@@ -119,7 +119,10 @@ fn tls(directory: &Path) -> Result<TlsServer> {
 
 async fn serve_to_known(mut config: HostConfig, directory: &Path) -> Result<()> {
     let users = users(directory);
-    let beside = NameServerConfig::new(name_server(directory).parse()?).users(&users);
+    let mut beside = NameServerConfig::new(name_server(directory).parse()?).users(&users);
+    if let Some(tls) = &config.tls {
+        beside = beside.tls(tls.clone());
+    }
     let _name_server = NameServer::bind(beside).await?;
     let gate = Gate::of_worker("bench");
     let key = domain_key(&users)?.public();
