@@ -249,6 +249,7 @@ fn not_connected(error: HelloError) -> AttemptError {
         HelloError::Refused(Refused { code, sentence }) => match code {
             RefusalCode::BadCredential => refused(RefusalReason::Unauthenticated, sentence),
             RefusalCode::Denied => refused(RefusalReason::Denied, sentence),
+            RefusalCode::Limited => refused(RefusalReason::Limited, sentence),
             RefusalCode::Busy => refused(RefusalReason::Overloaded, sentence),
             RefusalCode::Draining => refused(RefusalReason::Draining, sentence),
             RefusalCode::Malformed
