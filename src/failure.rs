@@ -172,13 +172,24 @@ impl From<CallError> for Failure {
             (CallError::Refused(_), None) => error.last_reason(),
             _ => error.to_string(),
         };
-        let hint = limit_hint(&sentence).or_else(|| security_hint(&sentence));
+        let hint = limit_hint(&sentence)
+            .or_else(|| security_hint(&sentence))
+            .or_else(|| static_hint(&sentence));
         let failure = Self::new(exit, sentence);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     }
+}
+
+/// What the user may do about a static name that leads to a name server.
+fn static_hint(sentence: &str) -> Option<&'static str> {
+    sentence
+        .contains("its static name leads to no worker")
+        .then_some(
+            "'pyroxene lookup' shows where it leads, 'pyroxene register' makes it lead to a worker",
+        )
 }
 
 /// What the user may do about a link that could not be secured as one side wants it.

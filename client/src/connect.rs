@@ -252,13 +252,15 @@ fn not_connected(error: HelloError) -> AttemptError {
             RefusalCode::Limited => refused(RefusalReason::Limited, sentence),
             RefusalCode::Busy => refused(RefusalReason::Overloaded, sentence),
             RefusalCode::Draining => refused(RefusalReason::Draining, sentence),
+            RefusalCode::WrongServer => {
+                AttemptError::NotSent(ConnectionLost::WrongServer(sentence))
+            }
             RefusalCode::Malformed
             | RefusalCode::UnsupportedProtocol
             | RefusalCode::UnknownObject
             | RefusalCode::WrongInterface
             | RefusalCode::WrongVersion
             | RefusalCode::TlsRequired
-            | RefusalCode::WrongServer
             | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(sentence)),
         },
         HelloError::Tls(failure @ TlsFailure::Client(_)) => {

@@ -265,7 +265,11 @@ impl Gate {
         if is_here {
             return Ok(());
         }
-        let host = &self.host;
+        let host = match (&self.host, addressee) {
+            (Addressee::NameServer, Addressee::NameServer) => self.host.to_string(),
+            (Addressee::NameServer, _) => format!("{} and no worker", self.host),
+            (host, _) => host.to_string(),
+        };
         let sentence = format!("this is {host}, and the hello is for {addressee}");
         Err(Refused::new(RefusalCode::WrongServer, sentence))
     }
