@@ -165,18 +165,31 @@ impl From<CallError> for Failure {
                 format!("object '{}' is unavailable: {reason}", trail.object)
             }
             (CallError::Refused(_), Some(reason)) if trail.attempts.is_empty() => {
+                // What goes beyond a limit says so itself.
+                let reason = reason.strip_prefix("refused: ").unwrap_or(reason);
                 format!("object '{}' was refused: {reason}", trail.object)
             }
             (CallError::Refused(_), None) => error.last_reason(),
             _ => error.to_string(),
         };
-        let hint = security_hint(&sentence);
+        let hint = limit_hint(&sentence)
+            .or_else(|| security_hint(&sentence))
+            .or_else(|| static_hint(&sentence));
         let failure = Self::new(exit, sentence);
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     }
+}
+
+/// What the user may do about a static name that leads to a name server.
+fn static_hint(sentence: &str) -> Option<&'static str> {
+    sentence
+        .contains("its static name leads to no worker")
+        .then_some(
+            "'pyroxene lookup' shows where it leads, 'pyroxene register' makes it lead to a worker",
+        )
 }
 
 /// What the user may do about a link that could not be secured as one side wants it.
@@ -262,10 +275,8 @@ impl From<TaskError> for Failure {
             TaskError::Unknown { .. } => Some("see 'pyroxene tasks list'".to_owned()),
             TaskError::MaybeSubmitted { keys, .. } => resubmit_hint(keys),
             TaskError::MaybeChanged { id, .. } => Some(format!("see 'pyroxene tasks show {id}'")),
-            TaskError::Refused { .. } if sentence.contains("the limit '") => {
-                Some(LIMIT_HINT.to_owned())
-            }
-            _ => security_hint(&sentence)
+            _ => limit_hint(&sentence)
+                .or_else(|| security_hint(&sentence))
                 .or_else(|| start_hint(&sentence))
                 .map(str::to_owned),
         };
@@ -287,9 +298,12 @@ fn resubmit_hint(keys: &[String]) -> Option<String> {
     ))
 }
 
-/// What the user may do about a limit.
-const LIMIT_HINT: &str =
-    "see 'pyroxene limits'; an admin raises the limit of a user with 'pyroxene users set'";
+/// What the user may do about a limit, if the sentence is about one.
+pub(crate) fn limit_hint(sentence: &str) -> Option<&'static str> {
+    sentence.contains("refused: the limit '").then_some(
+        "see 'pyroxene limits'; an admin raises the limit of a user with 'pyroxene users set'",
+    )
+}
 
 /// What the user may do about name servers that cannot be reached.
 fn start_hint(sentence: &str) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! Questions to every name server, and one answer made of theirs.
 
-use crate::failure::{Exit, Failure, security_hint};
+use crate::failure::{Exit, Failure, limit_hint, security_hint};
 use futures::{StreamExt, stream::FuturesUnordered};
 use pyroxene_client::{CallError, Client, NameServer, Service};
 use pyroxene_common::interfaces::directory::{
@@ -136,7 +136,7 @@ pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
         })
         .collect();
     let reasons = reasons.join("; ");
-    let hint = match security_hint(&reasons) {
+    let hint = match limit_hint(&reasons).or_else(|| security_hint(&reasons)) {
         Some(hint) => hint,
         None if exit == Exit::Unavailable => {
             "start one with 'pyroxene up' or 'pyroxene nameserver'"

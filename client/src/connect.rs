@@ -251,15 +251,18 @@ fn not_connected(error: HelloError) -> AttemptError {
         HelloError::Refused(Refused { code, sentence }) => match code {
             RefusalCode::BadCredential => refused(RefusalReason::Unauthenticated, sentence),
             RefusalCode::Denied => refused(RefusalReason::Denied, sentence),
+            RefusalCode::Limited => refused(RefusalReason::Limited, sentence),
             RefusalCode::Busy => refused(RefusalReason::Overloaded, sentence),
             RefusalCode::Draining => refused(RefusalReason::Draining, sentence),
+            RefusalCode::WrongServer => {
+                AttemptError::NotSent(ConnectionLost::WrongServer(sentence))
+            }
             RefusalCode::Malformed
             | RefusalCode::UnsupportedProtocol
             | RefusalCode::UnknownObject
             | RefusalCode::WrongInterface
             | RefusalCode::WrongVersion
             | RefusalCode::TlsRequired
-            | RefusalCode::WrongServer
             | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(sentence)),
         },
         HelloError::Tls(failure @ TlsFailure::Client(_)) => {

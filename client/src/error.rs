@@ -1,6 +1,6 @@
 //! What a failed call tells its caller.
 
-use pyroxene_common::channel::AttemptError;
+use pyroxene_common::{channel::AttemptError, message::RefusalReason};
 use std::{error::Error, fmt, time::Duration};
 use tarpc::client::RpcError;
 
@@ -148,6 +148,13 @@ impl CallError {
             (None, Some(reason)) => reason.clone(),
             (None, None) => self.to_string(),
         }
+    }
+
+    /// Whether the last attempt was refused because the caller has as much of something as its user may
+    /// have at that place: it may go better elsewhere, or later.
+    pub fn is_limited(&self) -> bool {
+        let last = self.attempts().last().map(|last| &last.error);
+        matches!(last, Some(AttemptError::Refused(refusal)) if refusal.reason == RefusalReason::Limited)
     }
 
     fn kind(&self) -> &'static str {

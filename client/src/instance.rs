@@ -70,6 +70,8 @@ pub(crate) struct Instance<R> {
     absent: AtomicBool,
     /// Whether a connection is being made, and for longer than [`SILENCE`].
     silent: AtomicBool,
+    /// Whether the address of a static name led to something else than a worker, the last time.
+    astray: AtomicBool,
 }
 
 /// A share of errors up to this is not worth remembering.
@@ -130,6 +132,7 @@ impl<R> Instance<R> {
             erring: AtomicBool::new(false),
             absent: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            astray: AtomicBool::new(false),
         };
         instance.update(listed);
         instance
@@ -171,6 +174,11 @@ impl<R> Instance<R> {
     /// Whether the last call found nobody who answered it.
     pub(crate) fn is_absent(&self) -> bool {
         self.absent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the address of a static name led to something else than a worker, the last time.
+    pub(crate) fn leads_astray(&self) -> bool {
+        self.astray.load(Ordering::Relaxed)
     }
 
     /// Whether it answers, as far as is known.
@@ -293,6 +301,10 @@ impl<R> Instance<R> {
 
     /// Learns from an attempt that brought no answer.
     pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
+        let is_other = matches!(error, AttemptError::NotSent(ConnectionLost::WrongServer(_)));
+        // A worker that holds a lease may have moved, and its name servers will say so.
+        let is_static = self.addressee.is_none();
+        self.astray.store(is_other && is_static, Ordering::Relaxed);
         if let AttemptError::Failed(_) = error {
             return self.erred(took, now);
         }
@@ -387,6 +399,7 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 self.connection.store(Some(Arc::clone(&connection)));
+                self.astray.store(false, Ordering::Relaxed);
                 self.restrict(&self.learned());
                 Ok(connection)
             }
@@ -437,6 +450,7 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
             Ok(connection) => {
                 // Its reports of the worker's load are as good as any.
                 self.connection.store(Some(Arc::clone(&connection)));
+                self.astray.store(false, Ordering::Relaxed);
                 self.delegates.look_after(delegate);
                 Ok(connection)
             }

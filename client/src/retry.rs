@@ -30,7 +30,7 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
             last: CallError::Unavailable,
         },
         AttemptError::Refused(refusal) => match refusal.reason {
-            RefusalReason::Denied | RefusalReason::Unauthenticated => {
+            RefusalReason::Denied | RefusalReason::Unauthenticated | RefusalReason::Limited => {
                 Verdict::Final(CallError::Refused)
             }
             RefusalReason::Overloaded | RefusalReason::Draining | RefusalReason::NotHolder => {

@@ -296,10 +296,12 @@ impl TopicError {
     /// Whether the same may work a little later, or at another name server.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Call(error) => matches!(
-                error,
-                CallError::Unavailable(_) | CallError::MaybeRan(_) | CallError::DeadlineExceeded(_)
-            ),
+            Self::Call(error) => match error {
+                CallError::Unavailable(_)
+                | CallError::MaybeRan(_)
+                | CallError::DeadlineExceeded(_) => true,
+                error => error.is_limited(),
+            },
             Self::Topics { error, .. } => matches!(error, TopicsError::Unavailable { .. }),
             Self::Gone { .. } => false,
         }

@@ -22,7 +22,9 @@ mod token;
 
 pub use challenge::LoginChallenge;
 pub(crate) use challenge::nonce;
-pub use gate::{Admitted, Clock, Gate, KeyLife, Proved, Renewal, Shown};
+pub use gate::{
+    Admitted, Clock, ConnectionQuota, CountedConnection, Gate, KeyLife, Proved, Renewal, Shown,
+};
 pub use holder::{HolderId, HolderKey, KEY_LEN, SIGNATURE_LEN};
 pub use identity::{Identity, InvalidUserName, check_user_name, is_reserved};
 pub use key::{DomainKey, KeyError, KeyId, PublicKey};

@@ -116,6 +116,8 @@ pub enum RefusalCode {
     TlsRequired = 10,
     /// The client takes this server for another one.
     WrongServer = 11,
+    /// The client has as many connections as its user may have at a time.
+    Limited = 12,
     /// A code that this version does not know.
     Other = 0,
 }
@@ -134,6 +136,7 @@ impl From<u16> for RefusalCode {
             9 => Self::Draining,
             10 => Self::TlsRequired,
             11 => Self::WrongServer,
+            12 => Self::Limited,
             _ => Self::Other,
         }
     }

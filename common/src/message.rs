@@ -113,12 +113,14 @@ pub enum RefusalReason {
     Denied,
     /// The caller has not proved who it is.
     Unauthenticated,
+    /// The caller has as much of something as its user may have.
+    Limited,
 }
 
 impl RefusalReason {
     /// Whether it is about who the caller is, so that another worker would say the same.
     pub fn is_about_the_caller(self) -> bool {
-        matches!(self, Self::Denied | Self::Unauthenticated)
+        matches!(self, Self::Denied | Self::Unauthenticated | Self::Limited)
     }
 }
 

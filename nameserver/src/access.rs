@@ -20,7 +20,7 @@ pub(crate) use limits::LimitsDesk;
 pub(crate) use shared_revocations::share as share_revocations;
 
 use crate::{
-    limits::Limiter,
+    limits::{Connections, Limiter},
     users::{LoginThrottle, Users, UsersError},
 };
 use arc_swap::ArcSwap;
@@ -156,12 +156,13 @@ impl Authority {
             .map(|(_, users)| users.load().revocations(Clock::Own.now_ms()))
             .unwrap_or_default();
         revoked.sort_by(|one, other| one.name.cmp(&other.name));
+        let quota = Arc::new(Connections(Arc::clone(&limiter)));
         let authority = Self {
             users,
             certificates,
             key: ArcSwap::from_pointee(key),
             ticket_life,
-            gate: Arc::new(Gate::of_nameserver()),
+            gate: Arc::new(Gate::of_nameserver().quota(quota)),
             throttle: Mutex::default(),
             limiter,
             void: watch::Sender::new(Void {

@@ -341,7 +341,8 @@ impl NameServer {
             .map_err(io::Error::other)
             .and_then(|bound| bound)
             .map_err(NameServerError::Listen)?;
-        directory.listens_at(host.local_addr());
+        let own = own_address(host.local_addr(), advertise.as_ref());
+        directory.listens_at(host.local_addr(), own.clone());
 
         let dispatching = tasks.map(|tasks| {
             let client = client_of_workers(&host, workers, authority.clone());
@@ -354,7 +355,6 @@ impl NameServer {
                 .follow_names(stop.clone().cancelled_owned()),
         );
         if let Some(store) = store.clone().filter(|_| is_shared) {
-            let own = own_address(host.local_addr(), advertise.as_ref());
             let sharing = share_addresses(store, own, directory.clone());
             tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
         }

@@ -3,14 +3,17 @@
 //! - [`Limiter`] knows everybody's limits: the defaults, what the command line says beyond them, and
 //!   what the users file says of one user.
 //! - `gauges` counts what somebody holds at a time, such as calls that wait.
+//! - `connections` has the gate count what is let in.
 //! - `rates` counts what somebody does in a time, such as entries that are added to topics.
 //!
 //! Both count at this name server alone. How many tasks and bytes a user has in the store is counted
 //! there ([`Usage`](crate::store::Usage)), over all name servers.
 
+mod connections;
 mod gauges;
 mod rates;
 
+pub(crate) use connections::Connections;
 pub(crate) use gauges::Held;
 
 use crate::{store::Allowance, users::Users};
@@ -223,7 +226,13 @@ impl Limiter {
 
     /// How much of a limit somebody holds here; nothing, where that is not counted here.
     pub(crate) fn used(&self, limit: Limit, name: &str) -> Option<u64> {
-        matches!(limit, Limit::Polls | Limit::Watches).then(|| self.gauges().of(limit, name))
+        let is_counted = match limit {
+            Limit::Polls | Limit::Watches => true,
+            // Nobody counts those of whom nobody is asked who they are.
+            Limit::Connections => name != ANONYMOUS,
+            _ => false,
+        };
+        is_counted.then(|| self.gauges().of(limit, name))
     }
 
     /// How much of a limit all together hold here.

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod chat;
+mod connections;
 mod fairness;
 mod logins;
 mod logs;

@@ -56,9 +56,14 @@ pub(crate) fn deadline() -> context::Context {
 /// How a session stands whose name server has not answered.
 fn no_answer(error: RpcError) -> Standing {
     match CallError::from(error) {
-        error @ CallError::Refused(_) => Standing::Refused(DirectoryError::Denied {
-            sentence: error.last_reason(),
-        }),
+        error @ CallError::Refused(_) => {
+            let sentence = error.last_reason();
+            Standing::Refused(match error.is_limited() {
+                // Its predecessor's connections may still be counted.
+                true => DirectoryError::Limited { sentence },
+                false => DirectoryError::Denied { sentence },
+            })
+        }
         error => Standing::Lost(error.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::service::Service;
 use crate::{
+    attempt::SharedAttempt,
     backoff::Backoff,
     security::{Credentials, Security},
 };
@@ -23,7 +24,7 @@ use std::{
 };
 use tarpc::context;
 use tokio::{
-    sync::{Mutex as AsyncMutex, watch},
+    sync::watch,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -98,8 +99,9 @@ pub(crate) struct Login {
     security: Security,
     access: Service<Access>,
     recognised: watch::Sender<Recognised>,
-    /// Held while a login is under way, so that many who need a ticket make one.
-    logging_in: AsyncMutex<()>,
+    /// The login that is under way: many who need a ticket make one, and a failure is that of all of
+    /// them.
+    logging_in: SharedAttempt<Option<Ticket>>,
     own: Renewers,
 }
 
@@ -117,7 +119,7 @@ impl Login {
             security,
             access,
             recognised: watch::Sender::new(Recognised::NotYet),
-            logging_in: AsyncMutex::new(()),
+            logging_in: SharedAttempt::default(),
             own: Renewers::default(),
         }
     }
@@ -138,7 +140,7 @@ impl Login {
     }
 
     /// The ticket, or a new one; none if the name server does not ask who we are.
-    pub(crate) async fn ticket(&self) -> Result<Option<Ticket>, AttemptError> {
+    pub(crate) async fn ticket(self: &Arc<Self>) -> Result<Option<Ticket>, AttemptError> {
         if let Recognised::NotAsked(at) = &*self.recognised.borrow()
             && at.elapsed() < ASK_AGAIN
         {
@@ -150,12 +152,29 @@ impl Login {
         }
     }
 
-    /// Another ticket than `old`.
-    pub(crate) async fn renew(&self, old: Option<&Ticket>) -> Result<Option<Ticket>, AttemptError> {
-        let _one_at_a_time = self.logging_in.lock().await;
-        if let Some((ticket, _)) = self.ticket_in_hand()
-            && Some(&ticket) != old
-        {
+    /// Another ticket than `old`. A login bounds itself; who waits for it bounds the wait.
+    pub(crate) async fn renew(
+        self: &Arc<Self>,
+        old: Option<&Ticket>,
+    ) -> Result<Option<Ticket>, AttemptError> {
+        if let Some(ticket) = self.other_ticket(old) {
+            return Ok(Some(ticket));
+        }
+        let (login, old) = (Arc::clone(self), old.cloned());
+        let made = self
+            .logging_in
+            .outcome(|| async move { login.make_ticket(old.as_ref()).await });
+        Box::pin(made).await
+    }
+
+    fn other_ticket(&self, old: Option<&Ticket>) -> Option<Ticket> {
+        let (ticket, _) = self.ticket_in_hand()?;
+        (Some(&ticket) != old).then_some(ticket)
+    }
+
+    async fn make_ticket(&self, old: Option<&Ticket>) -> Result<Option<Ticket>, AttemptError> {
+        // It may have been made between a caller's look and this.
+        if let Some(ticket) = self.other_ticket(old) {
             return Ok(Some(ticket));
         }
         match self.log_in().await? {
@@ -326,4 +345,65 @@ fn refused(sentence: String) -> AttemptError {
         retry_after_ms: 0,
         sentence,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::ClientConfig, nameserver::NameServer};
+    use futures::future::join_all;
+    use pyroxene_common::access::Token;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::net::TcpListener;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A name server that accepts connections and says nothing, and how many it has accepted.
+    async fn silent() -> (NameServer, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let accepted = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                open.push(socket);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let token = Token::generate().unwrap().expose();
+        let config = ClientConfig::new(&address).unwrap();
+        let config = config.credentials(Credentials::new("ana", &token));
+        let nameserver = NameServer::new(config.endpoints()[0].clone(), &config);
+        (nameserver, accepted)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_for_a_login_share_its_failure() {
+        let (nameserver, accepted) = silent().await;
+        let login = nameserver.login().unwrap();
+        let began = Instant::now();
+        let asked = (0..100).map(|_| login.ticket());
+        let outcomes = join_all(asked).await;
+        assert!(outcomes.iter().all(Result::is_err));
+        let took = began.elapsed();
+        assert!(took <= LOGIN_TIMEOUT + SECOND, "{took:?}");
+        assert_eq!(accepted.load(Ordering::Relaxed), 1);
+        // Whoever comes later tries again.
+        login.ticket().await.unwrap_err();
+        assert_eq!(accepted.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_waits_for_a_login_until_its_own_deadline_alone() {
+        let (nameserver, _) = silent().await;
+        let login = Arc::clone(nameserver.login().unwrap());
+        tokio::spawn(async move { login.ticket().await });
+        let mut context = context::current();
+        let began = Instant::now();
+        context.deadline = (began + SECOND).into_std();
+        nameserver.directory().status(context).await.unwrap_err();
+        let took = began.elapsed();
+        assert!(took <= SECOND + SECOND / 10, "{took:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! From a call to an instance with an open connection.
 //!
 //! Nothing of the call has been sent yet. So whatever the method, other instances may be tried beside
-//! one that is silent, and all of them again and again: the deadline alone is the bound.
+//! one that is silent, and all of them again and again: the deadline alone is the bound. Only where a
+//! static name leads to a name server there is nothing to wait for.
 
 use super::{Call, Proxy};
 use crate::{
@@ -33,6 +34,9 @@ const APPEARANCE: Duration = Duration::from_secs(2);
 
 /// How often the list of instances is looked at while all that were on it are silent.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Why a call is not tried again although it was not sent.
+const NO_WORKER: &str = "its static name leads to no worker";
 
 /// An instance and the way to it.
 pub(super) struct Reached<R> {
@@ -166,6 +170,10 @@ impl<I: Interface> Proxy<I> {
             Choice::Any => {
                 return match self.pick_now(call) {
                     Ok(instance) => Step::Try(instance),
+                    // None will be a worker's if it is asked again.
+                    Err(NoPick::AllTried) if self.leads_astray() => {
+                        Step::End(Some(NO_WORKER.to_owned()))
+                    }
                     Err(NoPick::AllTried) => {
                         call.rounds += 1;
                         Step::Pause(BETWEEN_ROUNDS.wait(call.rounds - 1, rand::random()))
@@ -188,6 +196,12 @@ impl<I: Interface> Proxy<I> {
             }
             (Err(NoPick::Empty | NoPick::AllTried), _) => Step::End(None),
         }
+    }
+
+    /// Whether all there is are static names with addresses that lead to something else than a worker.
+    fn leads_astray(&self) -> bool {
+        let instances = self.object.instances();
+        instances.iter().all(|instance| instance.leads_astray())
     }
 
     async fn await_one(&self, call: &mut Call<'_, I>, choice: Choice<'_>) -> Result<(), CallError> {

@@ -67,12 +67,12 @@ impl NoAnswer {
             | CallError::Failed(_)
             | CallError::DeadlineExceeded(_)
             | CallError::Unavailable(_) => match error.attempts().last().map(|last| &last.error) {
-                Some(AttemptError::NotSent(ConnectionLost::Rejected(why))) => {
-                    Self::Elsewhere(TaskError::Unavailable {
-                        sentence: format!("name server {endpoint} takes no tasks: {why}"),
-                        sent: false,
-                    })
-                }
+                Some(AttemptError::NotSent(
+                    ConnectionLost::Rejected(why) | ConnectionLost::WrongServer(why),
+                )) => Self::Elsewhere(TaskError::Unavailable {
+                    sentence: format!("name server {endpoint} takes no tasks: {why}"),
+                    sent: false,
+                }),
                 last => Self::Later {
                     sentence: format!("{endpoint}: {reason}"),
                     answered: false,

@@ -5,9 +5,11 @@
 //! for each connection nor a clock that is right.
 
 mod issuers;
+mod quota;
 mod verified;
 
 pub use issuers::{Clock, KeyLife};
+pub use quota::{ConnectionQuota, CountedConnection};
 
 use super::{
     Addressee, Audience, Challenge, Claims, Credential, HolderId, Identity, KeyId, PublicKey,
@@ -44,6 +46,8 @@ pub struct Gate {
     /// Whom clients must have meant.
     host: Addressee,
     trust: ArcSwap<Trust>,
+    /// How many connections each may have, if that is bounded.
+    quota: Option<Arc<dyn ConnectionQuota>>,
     verified: Mutex<VerifiedTickets>,
     /// Those who are connected, and whose tickets are void.
     guests: Mutex<Guests>,
@@ -71,6 +75,8 @@ pub struct Admitted {
     identity: Arc<Identity>,
     holder: HolderId,
     audience: Audience,
+    /// Given back when the connection ends.
+    _counted: Option<CountedConnection>,
 }
 
 /// A ticket that is good here, if its holder shows it.
@@ -122,10 +128,18 @@ impl Gate {
         Self::of(Addressee::Worker(name.into()))
     }
 
+    /// Lets nobody have more connections at a time than this.
+    #[must_use]
+    pub fn quota(mut self, quota: Arc<dyn ConnectionQuota>) -> Self {
+        self.quota = Some(quota);
+        self
+    }
+
     fn of(host: Addressee) -> Self {
         Self {
             host,
             trust: ArcSwap::from_pointee(Trust::Nobody),
+            quota: None,
             verified: Mutex::default(),
             guests: Mutex::default(),
         }
@@ -251,7 +265,11 @@ impl Gate {
         if is_here {
             return Ok(());
         }
-        let host = &self.host;
+        let host = match (&self.host, addressee) {
+            (Addressee::NameServer, Addressee::NameServer) => self.host.to_string(),
+            (Addressee::NameServer, _) => format!("{} and no worker", self.host),
+            (host, _) => host.to_string(),
+        };
         let sentence = format!("this is {host}, and the hello is for {addressee}");
         Err(Refused::new(RefusalCode::WrongServer, sentence))
     }
@@ -262,6 +280,11 @@ impl Gate {
         Proved { claims, issuer }: Proved,
         end: &CancellationToken,
     ) -> Result<Admitted, Refused> {
+        // Before the lock: others count.
+        let counted = match &self.quota {
+            Some(quota) => Some(quota.count(&claims.identity)?),
+            None => None,
+        };
         let mut guests = self.guests();
         if guests.is_void(&claims) {
             let name = &claims.identity.name;
@@ -282,6 +305,7 @@ impl Gate {
             identity,
             holder,
             audience,
+            _counted: counted,
         })
     }
 

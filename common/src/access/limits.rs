@@ -113,6 +113,8 @@ limits! {
     RunTime "run_time" Seconds: DAY, 365 * DAY, 365 * DAY, UNLIMITED;
     /// the part of an object's places that the tasks of one user may have
     Share "share" Percent: 75, 75, 100, 100;
+    /// connections to a name server
+    Connections "connections" Count: 1_000, 10_000, UNLIMITED, UNLIMITED;
     /// calls that wait for news of tasks, topics and revocations
     Polls "polls" Count: 10_000, 50_000, 100_000, 200_000;
     /// calls that wait for changes of the directory

@@ -19,6 +19,9 @@ pub enum ConnectionLost {
     /// The peer says that it received something that makes no sense.
     #[error("the peer refused to go on: {0}")]
     Rejected(String),
+    /// The peer is another one than was meant: a name server in the place of a worker, for one.
+    #[error("the address leads elsewhere: {0}")]
+    WrongServer(String),
     /// The link could not be secured.
     #[error(transparent)]
     Insecure(TlsFailure),

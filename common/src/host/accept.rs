@@ -367,6 +367,8 @@ impl Acceptor {
         };
         let (admitted, is_let_in) = match admitted {
             Ok(admitted) => (admitted, true),
+            // It is no stranger, and not to be served as one.
+            Err(refused) if refused.code == RefusalCode::Limited => return Err(refused),
             Err(_) if object.is_some_and(Object::is_open) => (None, false),
             // Before anything is said about what there is here.
             Err(refused) => return Err(refused),

@@ -70,7 +70,8 @@ impl LimitsDesk {
                 _ => None,
             };
             let (used, all) = stored.map_or((None, None), |(own, all)| (of(own), of(all)));
-            let total_used = all.or_else(|| self.limiter.used_by_all(limit));
+            let is_counted = authority.is_some() || limit != Limit::Connections;
+            let total_used = all.or_else(|| self.limiter.used_by_all(limit).filter(|_| is_counted));
             LimitInUse {
                 limit,
                 value: bounded(values.get(limit)),

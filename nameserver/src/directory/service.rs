@@ -7,7 +7,7 @@ mod watchers;
 use super::{
     Directory, Listing, Selection,
     names::{check_name, check_reach, parse_address},
-    targets::check_target,
+    targets::{NameServers, check_target},
 };
 use crate::{
     limits::Limiter,
@@ -55,8 +55,8 @@ pub struct DirectoryService {
     names: Option<SharedNames>,
     /// What callers may take.
     limiter: Arc<Limiter>,
-    /// Where the name server listens, once it does.
-    own: Arc<OnceLock<Endpoint>>,
+    /// Where the name server listens, and where it says that it is reached, once it does.
+    own: Arc<OnceLock<(Endpoint, Option<Endpoint>)>>,
     /// There may be exclusive names of which something is to be said to who gives them away.
     unsettled: Arc<Notify>,
 }
@@ -102,10 +102,26 @@ impl DirectoryService {
         self
     }
 
-    /// Says where the name server listens: no static name may lead there.
-    pub(crate) fn listens_at(&self, own: &Endpoint) {
+    /// Says where the name server listens, and where it says that it is reached: no static name may lead
+    /// there.
+    pub(crate) fn listens_at(&self, own: &Endpoint, advertised: Option<Endpoint>) {
         // It listens once in its life.
-        let _ = self.own.set(own.clone());
+        let _ = self.own.set((own.clone(), advertised));
+    }
+
+    /// Where name servers are reached, as far as that is known.
+    fn known_nameservers(&self) -> NameServers {
+        let (own, advertised) = match self.own.get() {
+            Some((own, advertised)) => (Some(own.clone()), advertised.clone()),
+            None => (None, None),
+        };
+        let shared = self.lock();
+        let peers = shared.peers.iter();
+        NameServers {
+            own,
+            advertised,
+            peers: peers.filter_map(|address| address.parse().ok()).collect(),
+        }
     }
 
     /// Keeps static names in the store, and takes over those that are there.
@@ -333,7 +349,7 @@ impl directory::Directory for DirectoryService {
         // What is no address is refused below, with what is wrong.
         let target = parse_address(&name, &uri).ok();
         if let Some(Ok(target)) = target.map(|address| address.endpoint.parse::<Endpoint>()) {
-            Box::pin(check_target(self.own.get(), &target)).await?;
+            Box::pin(check_target(&self.known_nameservers(), &target)).await?;
         }
         let Some(names) = &self.names else {
             return self.change(|directory| directory.register(&name, &uri, &tags, exclusive));

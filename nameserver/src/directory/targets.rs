@@ -3,9 +3,11 @@
 //! A name server that is asked for a static name's address refuses as well, whatever name or forwarding
 //! led there: the hello says that it is meant for what listens at an address, and a name server takes
 //! none that is not meant for a name server (`common/src/access/gate.rs`). What is refused here is what
-//! can be known when the name is registered.
+//! can be known when the name is registered: the addresses of this name server, and those at which the
+//! others over the same store say that they are reached.
 
 use super::names::invalid;
+use futures::future::join_all;
 use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError};
 use std::{
     fs,
@@ -18,34 +20,81 @@ use tokio::{net::lookup_host, time::timeout};
 /// How long a host name may take to be looked up.
 const LOOKUP: Duration = Duration::from_secs(1);
 
-/// Refuses an address at which this name server listens, or that is none of a particular host. `own` is
-/// where the name server listens.
+/// What is known of where name servers are reached.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NameServers {
+    /// Where this one listens.
+    pub(super) own: Option<Endpoint>,
+    /// Where this one says that it is reached.
+    pub(super) advertised: Option<Endpoint>,
+    /// Where those over the same store say that they are reached, this one perhaps among them.
+    pub(super) peers: Vec<Endpoint>,
+}
+
+/// Refuses an address at which a name server is reached, as far as that is known, or that is none of a
+/// particular host.
 pub(super) async fn check_target(
-    own: Option<&Endpoint>,
+    known: &NameServers,
     target: &Endpoint,
 ) -> Result<(), DirectoryError> {
-    let is_own = match (target, own) {
-        (Endpoint::Unix(path), Some(Endpoint::Unix(own))) => is_same_file(path, own),
-        (Endpoint::Unix(_), _) => false,
-        (Endpoint::Tcp { host, port }, own) => {
-            let addresses = addresses_of(host).await;
-            if addresses.iter().any(IpAddr::is_unspecified) {
-                return Err(invalid(format!(
-                    "'{target}' is not the address of a host: a static name needs one that clients can \
-                     connect to"
-                )));
-            }
-            addresses
-                .into_iter()
-                .any(|address| is_own_address(own, address, *port))
-        }
+    let addresses = match target {
+        Endpoint::Unix(_) => Vec::new(),
+        Endpoint::Tcp { host, .. } => addresses_of(host).await,
     };
-    if is_own {
+    if addresses.iter().any(IpAddr::is_unspecified) {
+        return Err(invalid(format!(
+            "'{target}' is not the address of a host: a static name needs one that clients can \
+             connect to"
+        )));
+    }
+    let is_here = match target {
+        Endpoint::Unix(path) => {
+            matches!(&known.own, Some(Endpoint::Unix(own)) if is_same_file(path, own))
+        }
+        Endpoint::Tcp { port, .. } => addresses
+            .iter()
+            .any(|address| is_own_address(known.own.as_ref(), *address, *port)),
+    };
+    if is_here || leads_to(target, &addresses, known.advertised.iter()).await {
         return Err(invalid(format!(
             "'{target}' is this name server: a static name leads to a worker"
         )));
     }
+    if leads_to(target, &addresses, known.peers.iter()).await {
+        return Err(invalid(format!(
+            "'{target}' is a name server over the same store: a static name leads to a worker"
+        )));
+    }
     Ok(())
+}
+
+/// Whether a target, whose host has these addresses, is one of these places.
+async fn leads_to(
+    target: &Endpoint,
+    addresses: &[IpAddr],
+    places: impl Iterator<Item = &Endpoint>,
+) -> bool {
+    let Endpoint::Tcp { port, .. } = target else {
+        return false;
+    };
+    // At another port there is another server, whatever the host.
+    let hosts = places.filter_map(|place| match place {
+        Endpoint::Tcp { host, port: at } if at == port => Some(host),
+        _ => None,
+    });
+    let compared = hosts.map(|host| async move {
+        is_host(target, host)
+            || addresses_of(host)
+                .await
+                .iter()
+                .any(|address| addresses.contains(address))
+    });
+    join_all(compared).await.contains(&true)
+}
+
+/// Whether a target is at this host, by name.
+fn is_host(target: &Endpoint, host: &str) -> bool {
+    matches!(target, Endpoint::Tcp { host: of_target, .. } if of_target.eq_ignore_ascii_case(host))
 }
 
 /// The addresses of a host, as far as they are known here.
@@ -96,9 +145,39 @@ mod tests {
     use super::*;
 
     async fn check(own: &str, target: &str) -> Result<(), String> {
-        let (own, target) = (own.parse().unwrap(), target.parse().unwrap());
-        let checked = check_target(Some(&own), &target).await;
+        let known = NameServers {
+            own: Some(own.parse().unwrap()),
+            ..NameServers::default()
+        };
+        let checked = check_target(&known, &target.parse().unwrap()).await;
         checked.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_to_no_other_name_server_that_is_known() {
+        let endpoint = |address: &str| address.parse::<Endpoint>().unwrap();
+        let known = NameServers {
+            own: Some(endpoint("127.0.0.1:9090")),
+            advertised: Some(endpoint("ns1.invalid:9090")),
+            peers: ["192.0.2.2:9090", "NS2.invalid:9090", "localhost:9191"]
+                .map(endpoint)
+                .to_vec(),
+        };
+        for (target, what) in [
+            ("ns1.invalid:9090", "is this name server"),
+            ("192.0.2.2:9090", "over the same store"),
+            ("[::ffff:192.0.2.2]:9090", "over the same store"),
+            ("ns2.INVALID:9090", "over the same store"),
+            ("127.0.0.1:9191", "over the same store"),
+        ] {
+            let refused = check_target(&known, &endpoint(target)).await;
+            let why = refused.unwrap_err().to_string();
+            assert!(why.contains(what), "{target}: {why}");
+        }
+        for target in ["192.0.2.2:9091", "192.0.2.3:9090", "unix:/run/ns"] {
+            let checked = check_target(&known, &endpoint(target)).await;
+            assert_eq!(checked, Ok(()), "{target}");
+        }
     }
 
     #[tokio::test]
@@ -133,6 +212,6 @@ mod tests {
             assert_eq!(check(own, target).await, Ok(()), "{own} {target}");
         }
         let target = "127.0.0.1:1".parse().unwrap();
-        assert!(check_target(None, &target).await.is_ok());
+        assert!(check_target(&NameServers::default(), &target).await.is_ok());
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use pyroxene_common::access::Patterns;
+use pyroxene_common::access::{ConnectionQuota, Patterns};
 
 fn identity(name: &str, role: Role) -> Identity {
     Identity {
@@ -70,5 +70,30 @@ fn what_is_done_for_a_user_counts_as_that_users() {
         limiter
             .spend(Some(&ana), &[(Limit::ChatMessages, 1)])
             .is_err()
+    );
+}
+
+#[test]
+fn connections_are_counted_for_users_alone() {
+    let limiter = Arc::new(Limiter::new(
+        overrides(&["connections=1"]),
+        &LimitOverrides::default(),
+    ));
+    let connections = Connections(Arc::clone(&limiter));
+    let ana = identity("ana", Role::User);
+    let first = connections.count(&ana).unwrap();
+    assert_eq!(
+        connections.count(&ana).unwrap_err().limit,
+        Limit::Connections
+    );
+    assert_eq!(limiter.used(Limit::Connections, "ana"), Some(1));
+    assert_eq!(limiter.used(Limit::Connections, ANONYMOUS), None);
+    drop(first);
+    assert_eq!(limiter.used_by_all(Limit::Connections), Some(0));
+    assert_eq!(Limits::of(Class::User).get(Limit::Connections), 1_000);
+    assert_eq!(Limits::of(Class::Trusted).get(Limit::Connections), 10_000);
+    assert_eq!(
+        Limits::of(Class::Anonymous).get(Limit::Connections),
+        UNLIMITED
     );
 }

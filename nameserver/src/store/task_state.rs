@@ -2,6 +2,7 @@
 //! handed in.
 
 use super::model::{Ending, Outcome, TaskState, UnixMillis};
+use std::collections::BTreeSet;
 
 /// A pause between two attempts does not become longer than this by doubling, in milliseconds. One that
 /// is longer from the start stays as it is.
@@ -10,6 +11,11 @@ const LONGEST_PAUSE: i64 = 60_000;
 /// The first pause is at least so long, in milliseconds, whatever the submitter asked for: attempts
 /// that fail at once would otherwise follow each other as fast as the store can write them.
 const SHORTEST_PAUSE: i64 = 100;
+
+/// A task with which so many workers fell silent is taken to no other: it may be what stops them. Workers
+/// that are killed say nothing of it, because nobody can tell by whom: for those there is the number of
+/// attempts that is allowed.
+const FATAL: usize = 2;
 
 /// What has to be known about a task to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +46,20 @@ pub(super) struct Next {
     pub(super) error: Option<String>,
 }
 
-/// Decides. `chance` is from 0 to 1.
-pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chance: f64) -> Next {
+/// Decides. `silent` are the workers that fell silent with the task: that of this attempt, and those of
+/// attempts before since it was submitted or retried by hand. `chance` is from 0 to 1.
+pub(super) fn after_attempt(
+    tries: Tries,
+    ending: &Ending,
+    silent: &BTreeSet<String>,
+    now: UnixMillis,
+    chance: f64,
+) -> Next {
     let (outcome, error, retry) = match ending {
         Ending::Succeeded { .. } => (Outcome::Succeeded, None, false),
         Ending::Failed { error, retry, .. } => (Outcome::Failed, Some(error.clone()), *retry),
         Ending::Lost { reason } => (Outcome::Lost, Some(reason.clone()), true),
+        Ending::Silent { reason } => (Outcome::Silent, Some(reason.clone()), true),
         Ending::Refused { reason } => (Outcome::Refused, Some(reason.clone()), true),
         Ending::Denied { reason } => (Outcome::Refused, Some(reason.clone()), false),
         Ending::DeadlineExceeded => (Outcome::DeadlineExceeded, None, false),
@@ -66,13 +80,14 @@ pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chan
         // It has not run, so it does not count against the attempts that are allowed.
         next.allowed = next.allowed.saturating_add(1);
     }
-    if outcome == Outcome::Lost {
+    let is_lost = matches!(outcome, Outcome::Lost | Outcome::Silent);
+    if is_lost {
         next.losses = tries.losses.saturating_add(1);
     }
     let failures = match outcome {
         // A worker that dies is no fault of the task: it goes on elsewhere at once. If that was
         // no accident, the second loss tells.
-        Outcome::Lost => tries.losses,
+        Outcome::Lost | Outcome::Silent => tries.losses,
         _ => tries.attempt,
     };
     next.due = now.saturating_add(pause(tries.backoff, failures, chance));
@@ -84,6 +99,12 @@ pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chan
         return next;
     }
     if !retry {
+        next.due = now;
+        return next;
+    }
+    if outcome == Outcome::Silent && silent.len() >= FATAL {
+        let why = next.error.unwrap_or_default();
+        next.error = Some(fatal(silent, &why));
         next.due = now;
         return next;
     }
@@ -101,6 +122,16 @@ pub(super) fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chan
     next
 }
 
+fn fatal(workers: &BTreeSet<String>, why: &str) -> String {
+    let names: Vec<String> = workers.iter().map(|name| format!("'{name}'")).collect();
+    format!(
+        "it cost {} workers their lease: {} fell silent while they ran it. It may be what stops them, \
+         so it is not taken to another one: {why}",
+        workers.len(),
+        names.join(" and ")
+    )
+}
+
 fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
     let times = if attempts == 1 {
         "1 attempt".to_owned()
@@ -108,7 +139,7 @@ fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
         format!("{attempts} attempts")
     };
     match outcome {
-        Outcome::Lost if losses > 1 => format!(
+        Outcome::Lost | Outcome::Silent if losses > 1 => format!(
             "given up after {times}, the last {losses} of which were lost with their worker: the \
              task may be what kills it: {why}"
         ),
@@ -137,6 +168,49 @@ mod tests {
     use super::*;
 
     const NOW: UnixMillis = 1_000_000;
+
+    fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chance: f64) -> Next {
+        super::after_attempt(tries, ending, &BTreeSet::new(), now, chance)
+    }
+
+    fn silent(tries: Tries, workers: &[&str]) -> Next {
+        let reason = "worker w2 was silent for 4s".to_owned();
+        let workers = workers.iter().map(|name| (*name).to_owned()).collect();
+        super::after_attempt(tries, &Ending::Silent { reason }, &workers, NOW, 0.5)
+    }
+
+    #[test]
+    fn what_two_workers_fell_silent_with_goes_to_no_third() {
+        let many = Tries {
+            allowed: 1000,
+            ..tries(7)
+        };
+        let first = silent(many, &["w2"]);
+        assert_eq!(
+            (first.state, first.outcome, first.losses),
+            (TaskState::Queued, Outcome::Silent, 1)
+        );
+        let second = silent(many, &["w1", "w2"]);
+        assert_eq!((second.state, second.due), (TaskState::Failed, NOW));
+        let error = second.error.unwrap();
+        assert!(
+            error.starts_with("it cost 2 workers their lease: 'w1' and 'w2' fell silent"),
+            "{error}"
+        );
+        assert!(error.ends_with("worker w2 was silent for 4s"), "{error}");
+    }
+
+    #[test]
+    fn a_worker_that_is_killed_is_not_counted_with_those_that_fell_silent() {
+        let many = Tries {
+            allowed: 1000,
+            losses: 3,
+            ..tries(7)
+        };
+        let workers = ["w1", "w2"].map(str::to_owned).into();
+        let next = super::after_attempt(many, &lost(), &workers, NOW, 0.5);
+        assert_eq!(next.state, TaskState::Delayed);
+    }
 
     fn tries(attempt: i64) -> Tries {
         Tries {

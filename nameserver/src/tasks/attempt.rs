@@ -8,7 +8,7 @@ use crate::{
 use pyroxene_client::{CallError, Client, OnBehalf, Once, Proxy};
 use pyroxene_common::{
     access::Identity,
-    channel::{AttemptError, Listener},
+    channel::{AttemptError, ConnectionLost, Listener},
     interfaces::invoke::{
         Invoke, InvokeError,
         invoke::{InvokeRequest, InvokeResponse},
@@ -221,7 +221,12 @@ fn judge_failure(error: &CallError, ends: Ends) -> Ending {
         CallError::DeadlineExceeded(_) => ends.ending(),
         CallError::MaybeRan(_) => {
             let reason = why(error);
-            Ending::Lost { reason }
+            match error.attempts().last().map(|last| &last.error) {
+                Some(AttemptError::MaybeRan(ConnectionLost::Silent(_))) => {
+                    Ending::Silent { reason }
+                }
+                _ => Ending::Lost { reason },
+            }
         }
         CallError::Unavailable(_) | CallError::Refused(_) => refused(error),
         // It is too large, or the method panicked, or its answer was too large: the next time it
@@ -267,17 +272,42 @@ mod tests {
         assert!(matches!(ending, Ending::Refused { .. }), "{ending:?}");
     }
 
+    #[test]
+    fn a_worker_that_hangs_is_told_from_one_that_is_killed_or_told_to_stop() {
+        let ending = |lost| {
+            let error = CallError::MaybeRan(after(AttemptError::MaybeRan(lost)));
+            judge_failure(&error, late())
+        };
+        let silent = ending(ConnectionLost::Silent(HOUR));
+        assert!(
+            matches!(&silent, Ending::Silent { reason } if reason.contains("was silent for")),
+            "{silent:?}"
+        );
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for lost in [
+            ConnectionLost::Closed,
+            ConnectionLost::from(reset),
+            ConnectionLost::GoneAway,
+        ] {
+            let ending = ending(lost);
+            assert!(matches!(ending, Ending::Lost { .. }), "{ending:?}");
+        }
+    }
+
     fn after_refusal(reason: RefusalReason) -> Box<Trail> {
-        let refusal = Refusal {
+        after(AttemptError::Refused(Refusal {
             reason,
             retry_after_ms: 0,
             sentence: "no".to_owned(),
-        };
+        }))
+    }
+
+    fn after(error: AttemptError) -> Box<Trail> {
         let attempt = Attempt {
             worker: "w1".to_owned(),
             endpoint: String::new(),
             ended: Duration::ZERO,
-            error: AttemptError::Refused(refusal),
+            error,
         };
         Box::new(Trail {
             attempts: vec![attempt],

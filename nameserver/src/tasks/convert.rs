@@ -167,7 +167,7 @@ fn outcome(outcome: store::Outcome) -> Outcome {
     match outcome {
         store::Outcome::Succeeded => Outcome::Succeeded,
         store::Outcome::Failed => Outcome::Failed,
-        store::Outcome::Lost => Outcome::Lost,
+        store::Outcome::Lost | store::Outcome::Silent => Outcome::Lost,
         store::Outcome::Refused => Outcome::Refused,
         store::Outcome::DeadlineExceeded => Outcome::Late,
         store::Outcome::Cancelled => Outcome::Cancelled,

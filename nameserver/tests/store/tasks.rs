@@ -5,8 +5,8 @@ use crate::harness::{
     on_all, running, show, submit, succeeded, wanted,
 };
 use pyroxene_nameserver::store::{
-    Attempt, Cancelled, Claim, ClaimLane, Claimed, Counts, Ending, FIRST_ATTEMPTS, Finished,
-    LAST_ATTEMPTS, NewTask, Outcome, Progress, Retried, Started, StoreError, Submission,
+    Attempt, Cancelled, Claim, ClaimLane, Claimed, Counts, Ending, FIRST_ATTEMPTS, Finish,
+    Finished, LAST_ATTEMPTS, NewTask, Outcome, Progress, Retried, Started, StoreError, Submission,
     TaskFilter, TaskId, TaskState,
 };
 use std::time::Duration;
@@ -25,6 +25,7 @@ on_all! {
     a_deadline_ends_what_has_not_begun
     an_error_that_may_pass_is_tried_again_after_a_pause
     a_lost_attempt_goes_on_and_a_poison_task_stops
+    a_task_that_two_workers_fell_silent_with_stops_and_a_retry_begins_afresh
     a_refusal_is_no_attempt
     what_is_denied_is_not_tried_again
     of_many_attempts_the_first_and_the_last_are_kept
@@ -417,6 +418,68 @@ async fn a_lost_attempt_goes_on_and_a_poison_task_stops(place: Place) {
             .iter()
             .all(|attempt| attempt.outcome == Some(Outcome::Lost))
     );
+}
+
+async fn a_task_that_two_workers_fell_silent_with_stops_and_a_retry_begins_afresh(place: Place) {
+    let store = place.open().await;
+    let owner = dispatcher(&store, LONG).await;
+    let task = NewTask {
+        max_attempts: 1000,
+        ..call("calc")
+    };
+    let id = submit(&store, task).await;
+    let attempt = async |worker: &str, ending: Ending| {
+        place.advance(60_000);
+        store.sweep().await.unwrap();
+        let claimed = claim_one(&store, owner, "calc").await;
+        let finish = Finish {
+            running: running(&claimed, owner),
+            worker: Some(worker.to_owned()),
+            ending,
+        };
+        store.finish(vec![finish]).await.unwrap().remove(0)
+    };
+    let silent = || Ending::Silent {
+        reason: "silence".to_owned(),
+    };
+    let refused = || Ending::Refused {
+        reason: "overloaded".to_owned(),
+    };
+    let goes_on = |finished| {
+        assert!(
+            matches!(
+                finished,
+                Finished::Accepted(TaskState::Queued | TaskState::Delayed)
+            ),
+            "{finished:?}"
+        );
+    };
+    // The same worker twice, whatever is in between, and others that are killed or have no room.
+    for worker in ["w1", "w1"] {
+        goes_on(attempt(worker, silent()).await);
+        goes_on(attempt("w3", lost()).await);
+        goes_on(attempt("w4", lost()).await);
+        goes_on(attempt("w5", refused()).await);
+    }
+    let finished = attempt("w2", silent()).await;
+    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
+    let task = show(&store, id).await;
+    let error = task.error.unwrap();
+    let expected = "it cost 2 workers their lease: 'w1' and 'w2' fell silent while they ran it";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(error.ends_with("taken to another one: silence"), "{error}");
+    let silent_at = task.attempts.iter();
+    let silent_at = silent_at.filter(|attempt| attempt.outcome == Some(Outcome::Silent));
+    let silent_at: Vec<i64> = silent_at.map(|attempt| attempt.number).collect();
+    assert_eq!(silent_at, [1, 5, 9]);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+
+    place.advance(1);
+    assert_eq!(store.retry(vec![id]).await.unwrap(), [Retried::Queued]);
+    goes_on(attempt("w1", silent()).await);
+    assert_eq!(show(&store, id).await.attempts.len(), 10);
+    let finished = attempt("w2", silent()).await;
+    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
 }
 
 async fn a_refusal_is_no_attempt(place: Place) {

@@ -174,6 +174,18 @@ impl Secured {
         self
     }
 
+    /// With so many name servers.
+    pub(crate) fn nameservers(mut self, count: usize) -> Self {
+        self.plan = self.plan.nameservers(count);
+        self
+    }
+
+    /// With one store for all name servers.
+    pub(crate) fn one_store(mut self) -> Self {
+        self.plan = self.plan.one_store();
+        self
+    }
+
     /// With name servers that are started with further flags.
     pub(crate) fn nameserver_flags(mut self, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|&flag| flag.to_owned());

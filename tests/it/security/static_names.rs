@@ -1,6 +1,8 @@
 //! Static names lead to workers, and not to the name server's own objects.
 
-use crate::harness::{SecuredBroker, Wiretap};
+use crate::harness::{SecuredBroker, Wiretap, eventually, eventually_within, seconds, within};
+use pyroxene_client::NameServer;
+use pyroxene_common::interfaces::directory::DirectoryError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_static_name_does_not_lead_to_the_name_server_or_to_no_host() {
@@ -38,11 +40,15 @@ async fn a_name_server_answers_nobody_who_came_by_a_static_name() {
         "exclusive=false",
     ];
     for user in ["root", "ana"] {
-        let limited = [&["call", "--timeout", "2s"], &call[..]].concat();
-        let ran = broker.run_as(user, &limited).await;
-        assert!(matches!(ran.code, Some(3 | 5)), "{ran:?}");
-        let expected = "this is a name server, and the hello is for what listens at";
-        assert!(ran.stderr.contains(expected), "{ran:?}");
+        // It is no matter of time.
+        let patient = [&["call", "--timeout", "30s"], &call[..]].concat();
+        let ran = broker.run_as(user, &patient).await;
+        let said = ran.error(3);
+        let expected = "its static name leads to no worker";
+        assert!(said.contains(expected), "{ran:?}");
+        let expected = "this is a name server and no worker, and the hello is for what listens at";
+        assert_eq!(said.matches(expected).count(), 1, "tried once: {ran:?}");
+        assert!(ran.hint().contains("pyroxene register"), "{ran:?}");
     }
     // Nor does the name server call itself for a task.
     let submit = [&["submit"], &call[..], &["--max-attempts", "1"]].concat();
@@ -51,6 +57,69 @@ async fn a_name_server_answers_nobody_who_came_by_a_static_name() {
     let wait = ["tasks", "wait", &id, "--timeout", "3s"];
     let ran = broker.run_as("root", &wait).await;
     assert_ne!(ran.code, Some(0), "{ran:?}");
+    let shown = broker.run_as("root", &["tasks", "show", &id]).await;
+    assert!(
+        shown.out().contains("this is a name server and no worker"),
+        "{shown:?}"
+    );
     let listed = broker.run_as("root", &["list", "y", "--json"]).await.json();
     assert_eq!(listed, serde_json::json!([]));
+}
+
+/// Beside a worker it is one more address that cannot be reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_goes_to_the_worker_that_hosts_it_beside_a_static_name_that_leads_astray() {
+    let broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
+    let forwarded = Wiretap::before(Some(&broker.addresses())).await;
+    let uri = format!("text@{}", forwarded.address());
+    broker
+        .run_as("root", &["register", "text", &uri])
+        .await
+        .out();
+    for _ in 0..10 {
+        let call = ["call", "text", "uppercase", "text=x"];
+        broker.run_as("ana", &call).await.out();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_static_name_does_not_lead_to_another_name_server_of_the_store() {
+    let mut broker = SecuredBroker::with_tokens()
+        .nameservers(2)
+        .one_store()
+        .await;
+    let addresses: Vec<String> = broker.addresses().split(',').map(str::to_owned).collect();
+    for target in &addresses {
+        // They hear of each other within seconds.
+        eventually("both refuse it", || async {
+            for nameserver in &addresses {
+                let uri = format!("directory@{target}");
+                let config = broker.config_at(nameserver, "host");
+                let directory = NameServer::new(config.endpoints()[0].clone(), &config).directory();
+                let registered =
+                    directory.register(within(seconds(5)), "x".to_owned(), uri, vec![], false);
+                let Err(DirectoryError::Invalid { sentence }) = registered.await.unwrap() else {
+                    return Err(format!("{nameserver} takes {target}"));
+                };
+                let expected = match nameserver == target {
+                    true => "is this name server",
+                    false => "is a name server over the same store",
+                };
+                assert!(sentence.contains(expected), "{sentence}");
+            }
+            Ok(())
+        })
+        .await;
+    }
+    // One that is gone is no name server any more, once it is missed: its port is anybody's.
+    broker.nameserver(1).kill().await;
+    let target = addresses[1].clone();
+    eventually_within(seconds(30), "it is forgotten", || async {
+        let config = broker.config_at(&addresses[0], "host");
+        let directory = NameServer::new(config.endpoints()[0].clone(), &config).directory();
+        let uri = format!("directory@{target}");
+        let registered = directory.register(within(seconds(5)), "x".to_owned(), uri, vec![], false);
+        registered.await.unwrap().map_err(|error| error.to_string())
+    })
+    .await;
 }

@@ -1,7 +1,7 @@
 //! Who is let in, for how long, and who has to go.
 
 use super::*;
-use crate::access::{DomainKey, HolderKey, Patterns, Role, Ticket};
+use crate::access::{DomainKey, Exceeded, HolderKey, Limit, Patterns, Role, Ticket, Whose};
 use issuers::TOLERANCE_MS;
 use std::sync::LazyLock;
 use tokio::time::{Instant, advance};
@@ -284,4 +284,53 @@ async fn nobody_is_remembered_who_has_left() {
     assert_eq!(gate.guests().connected.len(), 1);
     drop(admitted);
     assert!(gate.guests().connected.is_empty());
+}
+
+/// One connection for each user.
+#[derive(Debug, Default)]
+struct OneEach(Mutex<HashMap<String, std::sync::Weak<()>>>);
+
+impl ConnectionQuota for OneEach {
+    fn count(&self, user: &Identity) -> Result<CountedConnection, Exceeded> {
+        let mut all = self.0.lock().unwrap();
+        let is_there = |weak: &std::sync::Weak<()>| weak.strong_count() > 0;
+        if all.get(&user.name).is_some_and(is_there) {
+            return Err(Exceeded {
+                limit: Limit::Connections,
+                value: 1,
+                user: Whose::User(user.name.clone()),
+            });
+        }
+        let counted = Arc::new(());
+        all.insert(user.name.clone(), Arc::downgrade(&counted));
+        Ok(Box::new(counted))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_has_so_many_connections_and_those_that_end_are_given_back() {
+    let key = DomainKey::generate().unwrap();
+    let gate = Arc::new(Gate::of_nameserver().quota(Arc::<OneEach>::default()));
+    gate.trust(0, key.public(), KeyLife::Kept, clock(1_000_000));
+    let come = |name| {
+        let ticket = ticket(&key, name, Role::User, 1_000_000);
+        show(&gate, &ticket, Addressee::NameServer, "directory")
+    };
+    let first = come("ana").unwrap();
+    let refused = come("ana").unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Limited);
+    let sentence =
+        "refused: the limit 'connections' of user 'ana' is 1 (connections to a name server)";
+    assert_eq!(refused.sentence, sentence);
+    assert!(come("bob").is_ok(), "others are not concerned");
+    drop(first);
+    assert!(come("ana").is_ok());
+    // Whoever is turned away for another reason counts for nothing.
+    gate.revoke(&[Revocation {
+        name: "carl".to_owned(),
+        until_ms: 1_000_000,
+    }]);
+    for _ in 0..2 {
+        assert_eq!(come("carl").unwrap_err().code, RefusalCode::BadCredential);
+    }
 }

@@ -176,6 +176,7 @@ impl Store {
                     bytes += value.len();
                 }
                 Ending::Lost { reason }
+                | Ending::Silent { reason }
                 | Ending::Refused { reason }
                 | Ending::Denied { reason } => sentence(reason),
                 Ending::DeadlineExceeded => {}

@@ -112,6 +112,8 @@ pub enum Outcome {
     DeadlineExceeded = 4,
     /// The task was called off.
     Cancelled = 5,
+    /// As `Lost`; and the worker was not gone, but gave no sign of life while it had it.
+    Silent = 6,
 }
 
 impl Outcome {
@@ -123,6 +125,7 @@ impl Outcome {
             3 => Self::Refused,
             4 => Self::DeadlineExceeded,
             5 => Self::Cancelled,
+            6 => Self::Silent,
             _ => {
                 return Err(sqlx::Error::Decode(
                     format!("no outcome is {number}").into(),
@@ -407,6 +410,12 @@ pub enum Ending {
     },
     /// It may have run, and there will be no answer.
     Lost {
+        /// Why.
+        reason: String,
+    },
+    /// Likewise, because the worker gave no sign of life any more: it hangs, stands still, or cannot be
+    /// reached. No connection was closed, as by a worker that is killed.
+    Silent {
         /// Why.
         reason: String,
     },

@@ -10,7 +10,7 @@ use crate::store::{
     task_state::{Next, Tries, after_attempt},
     transaction::Transaction,
 };
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 pub(in crate::store) async fn finish(
     transaction: &mut Transaction<'_>,
@@ -216,10 +216,13 @@ pub(super) async fn end(
     ended: Vec<(&ThisAttempt, &Finish)>,
 ) -> SqlResult<HashMap<Running, TaskState>> {
     let now = transaction.now;
+    let silent = silent_workers(transaction, &ended).await?;
+    let none = BTreeSet::new();
     let decided: Vec<(&ThisAttempt, &Finish, Next)> = ended
         .into_iter()
         .map(|(attempt, finish)| {
-            let next = after_attempt(attempt.tries, &finish.ending, now, rand::random());
+            let silent = silent.get(&attempt.running.id).unwrap_or(&none);
+            let next = after_attempt(attempt.tries, &finish.ending, silent, now, rand::random());
             (attempt, finish, next)
         })
         .collect();
@@ -283,6 +286,38 @@ pub(super) async fn end(
     transaction.sql.rows_with(&relation, &[], sql).await?;
     keep_results(transaction, &large).await?;
     Ok(states)
+}
+
+/// Which workers fell silent with the tasks whose attempts end so now: now, and before since the tasks
+/// were submitted or retried by hand, as far as attempts are kept. A clock that was set back hides some.
+async fn silent_workers(
+    transaction: &mut Transaction<'_>,
+    ended: &[(&ThisAttempt, &Finish)],
+) -> SqlResult<HashMap<TaskId, BTreeSet<String>>> {
+    let mut silent: HashMap<TaskId, BTreeSet<String>> = HashMap::new();
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for (attempt, finish) in ended {
+        if !matches!(finish.ending, Ending::Silent { .. }) {
+            continue;
+        }
+        let id = &attempt.running.id;
+        let worker = finish.worker.as_ref().or(attempt.worker.as_ref());
+        silent.entry(*id).or_default().extend(worker.cloned());
+        relation.push([id.as_bytes().into()]);
+    }
+    let outcome = Outcome::Silent as i64;
+    let sql = |u: &str| {
+        format!(
+            "SELECT a.task, a.worker FROM {u} CROSS JOIN attempts a CROSS JOIN tasks t \
+             WHERE a.task = u.id AND t.id = u.id AND a.outcome = {outcome} \
+             AND a.worker IS NOT NULL AND a.started >= coalesce(t.retried, 0)"
+        )
+    };
+    for row in transaction.sql.rows_with(&relation, &[], sql).await? {
+        let id = TaskId::from_bytes(&row.bytes(0)?)?;
+        silent.entry(id).or_default().insert(row.text(1)?);
+    }
+    Ok(silent)
 }
 
 /// Keeps what will no longer be in the task itself, because there will be another attempt.
