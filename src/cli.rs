@@ -2,7 +2,7 @@
 
 mod parse;
 
-pub(crate) use parse::{asks_for_json, parse};
+pub(crate) use parse::{asks_for_json, name_a_token, parse};
 
 use crate::{
     commands,

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
     if cli::asks_for_json(&words) {
         output::tell_as_json();
     }
+    if cli::name_a_token(&words) {
+        return end(&token_on_the_command_line());
+    }
     let cli = match cli::parse(words) {
         Ok(cli) => cli,
         Err(error) => return not_a_command(&error),
@@ -49,6 +52,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure),
     }
+}
+
+/// Nothing on a command line is a token: everybody on the machine can read it there, and a message or a
+/// file name would repeat it.
+fn token_on_the_command_line() -> Failure {
+    Failure::usage("a token is on the command line, where other users of the machine can read it")
+        .hint("put it in a file with mode 0600 and name that with --token-file, and replace it: pyroxene users rotate NAME")
 }
 
 fn end(failure: &Failure) -> ExitCode {

@@ -23,5 +23,5 @@ pub use decimal::{Decimal, DecimalError};
 pub use integer::Integer;
 pub use matrix::{Matrix, MatrixError};
 pub use numbers::{Number, Numbers};
-pub use payload::Payload;
+pub use payload::{Payload, check_depth};
 pub use shared::{NumberParts, SharedNumbers};

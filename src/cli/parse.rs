@@ -7,6 +7,7 @@ use clap::{
     error::ErrorKind,
     parser::ValueSource,
 };
+use pyroxene_common::access::Token;
 use std::{env, ffi::OsString};
 
 /// The flags that may also stand before the command, as they are the same for most commands.
@@ -45,6 +46,20 @@ fn parse_in(
         return Err(Cli::command().error(ErrorKind::InvalidValue, sentence));
     }
     Cli::from_arg_matches(&matches)
+}
+
+/// Whether a token stands where none is wanted. Where a user's name is wanted, it is told apart there.
+pub(crate) fn name_a_token(words: &[OsString]) -> bool {
+    if words.iter().any(|word| word == "users") {
+        return false;
+    }
+    let is_token = |text: &str| text.trim().parse::<Token>().is_ok();
+    let mut before = "";
+    words.iter().filter_map(|word| word.to_str()).any(|word| {
+        let (flag, value) = word.split_once('=').unwrap_or((before, word));
+        before = word;
+        flag != "--user" && (is_token(word) || is_token(value))
+    })
 }
 
 /// Whether the words or the environment ask for JSON, whatever else is wrong with them.

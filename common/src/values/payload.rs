@@ -116,8 +116,12 @@ impl<'de> Deserialize<'de> for Payload {
 /// where it keeps a value as its text. Readers of the text may recurse.
 const MAX_DEPTH: usize = 127;
 
-/// Refuses JSON that is nested too deep.
-fn check_depth(json: &str) -> Result<(), &'static str> {
+/// Refuses JSON that is nested deeper than anybody reads it.
+///
+/// # Errors
+///
+/// A message that says so.
+pub fn check_depth(json: &str) -> Result<(), &'static str> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json.bytes() {
         if in_string {

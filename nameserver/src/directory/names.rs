@@ -3,12 +3,26 @@
 use super::limits::{Limits, MAX_NAME};
 pub(super) use pyroxene_common::interfaces::directory::check_name;
 use pyroxene_common::{
+    access::is_reserved,
     clean,
     endpoint::Endpoint,
-    interfaces::directory::{DirectoryError, Registration},
+    interfaces::{
+        access,
+        directory::{self, DirectoryError, Registration},
+        presence, tasks, topics,
+    },
     scope::Caller,
 };
 use std::collections::HashSet;
+
+/// The objects that every name server hosts itself.
+const OWN_OBJECTS: [&str; 5] = [
+    access::OBJECT,
+    directory::OBJECT,
+    presence::OBJECT,
+    tasks::OBJECT,
+    topics::OBJECT,
+];
 
 /// What the address of a static name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +58,29 @@ pub(super) fn check_tags(
     tags.iter().try_for_each(|tag| check_name("a tag", tag))
 }
 
+/// Accepts the name of an object that a worker hosts, or a static name.
+pub(super) fn check_object(name: &str) -> Result<(), DirectoryError> {
+    check_name("an object", name)?;
+    match OWN_OBJECTS.contains(&name) {
+        true => Err(invalid(format!(
+            "the object '{name}' is every name server's own: nobody else hosts it"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Accepts what a worker says of itself, apart from what depends on other workers.
 pub(super) fn check_registration(
     registration: &Registration,
     limits: &Limits,
 ) -> Result<(), DirectoryError> {
     check_name("a worker", &registration.worker)?;
+    if is_reserved(&registration.worker) {
+        return Err(invalid(format!(
+            "the name '{}' is reserved: no worker is called so",
+            registration.worker
+        )));
+    }
     check_name("a host", &registration.host)?;
     if !is_endpoint(&registration.endpoint) {
         return Err(bad_endpoint(&registration.endpoint));
@@ -67,7 +98,7 @@ pub(super) fn check_registration(
     }
     let mut seen = HashSet::new();
     for offer in &registration.objects {
-        check_name("an object", &offer.object)?;
+        check_object(&offer.object)?;
         check_name("an interface", &offer.interface)?;
         check_tags(&offer.object, &offer.tags, limits)?;
         if !seen.insert(offer.object.as_str()) {

@@ -2,7 +2,7 @@
 
 use super::{
     Directory,
-    names::{check_name, check_tags, parse_address},
+    names::{check_object, check_tags, parse_address},
     objects::STATIC_PLACE,
     record::{Origin, Record},
 };
@@ -79,7 +79,7 @@ impl Directory {
         tags: &[String],
         exclusive: bool,
     ) -> Result<(), DirectoryError> {
-        check_name("an object", name)?;
+        check_object(name)?;
         check_tags(name, tags, &self.limits)?;
         let address = parse_address(name, uri)?;
         let before = self.static_record(name);

@@ -7,6 +7,7 @@ use pyroxene_common::{
         Attempt, DEFAULT_RUN_LIMIT_MS, Failure, MOST_ATTEMPTS, Outcome, Progress, Status,
         Submission, Task, TaskFilter, TaskId, TaskState, TasksError,
     },
+    values::check_depth,
 };
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -67,6 +68,7 @@ pub(super) fn new_task(
             "the arguments of {object}.{method} are no JSON object: {error}"
         )));
     }
+    check_depth(&arguments).map_err(invalid)?;
     if max_attempts == 0 {
         return Err(invalid("a task needs at least one attempt"));
     }

@@ -76,6 +76,10 @@ impl Users {
         path: &Path,
         change: impl FnOnce(&mut Self) -> Result<T, UsersError>,
     ) -> Result<T, UsersError> {
+        if path.is_symlink() && !path.exists() {
+            let nowhere = io::Error::new(io::ErrorKind::NotFound, "it is a link to no file");
+            return Err(unreadable(path, nowhere));
+        }
         // A link is followed, not replaced.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let _lock = lock(path)?;

@@ -17,7 +17,7 @@ use crate::store::{
     options::StoreOptions,
     schema,
     sql::{Connection, SqlResult},
-    tasks::usage::Seen,
+    tasks::usage::{self, Seen},
     timekeeper::{Timekeeper, step_watch::Reading},
     transaction::{Effects, Transaction},
 };
@@ -253,11 +253,15 @@ impl<'s> Begun<'s> {
         let writers = &store.writers;
         let mut writer = match writers.take() {
             Some(writer) => writer,
-            None => Writer {
-                connection: store.pool.acquire().await?.detach(),
-                since: Instant::now(),
-                shard: writers.next_shard(),
-            },
+            None => {
+                let mut connection = store.pool.acquire().await?.detach();
+                usage::prepare(&mut Connection::Postgres(&mut connection)).await?;
+                Writer {
+                    connection,
+                    since: Instant::now(),
+                    shard: writers.next_shard(),
+                }
+            }
         };
         let prelude = if durable { DURABLE } else { NOT_DURABLE };
         let asked = store.time.elapsed();

@@ -124,16 +124,21 @@ impl<'a, const N: usize> Relation<'a, N> {
         format!("(SELECT *{shared} FROM {sql}) AS u")
     }
 
-    /// `(VALUES (1, convert_from(decode('616e61', 'hex'), 'UTF8')), …) AS u(id, …)`, for PostgreSQL. Texts are written in
+    /// What defines a statement over such rows on PostgreSQL: `(bigint[], …) AS INSERT …`.
+    fn definition(&self, sql: impl Fn(&str) -> String) -> String {
+        let kinds = self.columns.map(|(_, kind)| format!("{}[]", kind.name()));
+        format!("({}) AS {}", kinds.join(", "), sql(&self.unnested(1, N)))
+    }
+
+    /// The rows as the arguments of such a statement: `(ARRAY[1, …]::bigint[], …)`. Texts are written in
     /// hexadecimal digits, so that nothing in them is read as a part of the statement.
-    fn written_out(&self) -> String {
-        let rows = self.rows.iter().map(|row| {
-            let values = row.iter().map(Value::literal).collect::<Vec<_>>();
-            format!("({})", values.join(", "))
+    fn arguments(&self) -> String {
+        let columns = self.columns.iter().enumerate().map(|(index, (_, kind))| {
+            let values = self.rows.iter().filter_map(|row| row.get(index));
+            let values: Vec<String> = values.map(Value::literal).collect();
+            format!("ARRAY[{}]::{}[]", values.join(", "), kind.name())
         });
-        let rows = rows.collect::<Vec<_>>().join(", ");
-        let columns = self.columns.map(|(name, _)| name).join(", ");
-        format!("(VALUES {rows}) AS u({columns})")
+        format!("({})", columns.collect::<Vec<_>>().join(", "))
     }
 
     fn columns(&self, different: usize) -> Vec<Value<'a>> {
@@ -236,10 +241,26 @@ impl Connection<'_> {
         Ok(found)
     }
 
-    /// Runs a statement over all rows of `relation`, as [`rows_with`](Self::rows_with), and commits the
-    /// transaction: the database is asked once for both, which otherwise costs as much again.
+    /// Makes [`commit_with`](Self::commit_with) ready on a new connection.
+    pub(in crate::store) async fn prepare<const N: usize>(
+        &mut self,
+        name: &str,
+        relation: &Relation<'_, N>,
+        sql: impl Fn(&str) -> String,
+    ) -> SqlResult<()> {
+        if let Self::Postgres(connection) = self {
+            let statement = format!("PREPARE {name} {}", relation.definition(sql));
+            let statement = sqlx::raw_sql(AssertSqlSafe(statement));
+            statement.execute(&mut **connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the statement `sql`, which PostgreSQL knows by its `name`, over all rows of `relation`, and
+    /// commits the transaction: the database is asked once for both, which otherwise costs as much again.
     pub(in crate::store) async fn commit_with<const N: usize>(
         &mut self,
+        name: &str,
         relation: &Relation<'_, N>,
         sql: impl Fn(&str) -> String,
     ) -> SqlResult<()> {
@@ -256,12 +277,10 @@ impl Connection<'_> {
             }
             Self::Postgres(connection) => {
                 // Several statements at once take no parameters.
-                let mut statement = String::new();
-                if !relation.is_empty() {
-                    statement = sql(&relation.written_out());
-                    statement.push_str("; ");
-                }
-                statement.push_str("COMMIT");
+                let statement = match relation.is_empty() {
+                    true => "COMMIT".to_owned(),
+                    false => format!("EXECUTE {name} {}; COMMIT", relation.arguments()),
+                };
                 let statement = sqlx::raw_sql(AssertSqlSafe(statement));
                 statement.execute(&mut **connection).await?;
             }
@@ -341,10 +360,13 @@ mod tests {
         relation.push([(-1).into(), "o'b\\; --".into()]);
         relation.push([2.into(), "".into()]);
         assert_eq!(
-            relation.written_out(),
-            "(VALUES (-1, convert_from(decode('6f27625c3b202d2d', 'hex'), 'UTF8')), \
-             (2, convert_from(decode('', 'hex'), 'UTF8'))) \
-             AS u(id, name)"
+            relation.arguments(),
+            "(ARRAY[-1, 2]::bigint[], ARRAY[convert_from(decode('6f27625c3b202d2d', 'hex'), 'UTF8'), \
+             convert_from(decode('', 'hex'), 'UTF8')]::text[])"
+        );
+        assert_eq!(
+            relation.definition(|u| format!("SELECT * FROM {u}")),
+            "(bigint[], text[]) AS SELECT * FROM unnest($1::bigint[], $2::text[]) AS u(id, name)"
         );
     }
 }

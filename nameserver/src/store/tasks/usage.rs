@@ -10,7 +10,7 @@ use crate::store::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -44,32 +44,46 @@ pub(in crate::store) fn size(body: &[u8]) -> i64 {
     i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
-/// Writes what a transaction changed, and commits it. The rows are taken in the order of their names, so
-/// that nobody waits for each other.
-pub(in crate::store) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
-    let mut relation = Relation::new([
+/// The name of the statement that adds changes, which no other program gives one of its own.
+static ADD: LazyLock<String> =
+    LazyLock::new(|| format!("pyroxene_usage_{:016x}", rand::random::<u64>()));
+
+fn rows<'a>() -> Relation<'a, 4> {
+    Relation::new([
         ("submitter", Kind::Text),
         ("shard", Kind::Int),
         ("tasks", Kind::Int),
         ("bytes", Kind::Int),
-    ]);
+    ])
+}
+
+fn add(u: &str) -> String {
+    format!(
+        "INSERT INTO task_usage (submitter, shard, tasks, bytes) \
+         SELECT submitter, shard, tasks, bytes FROM {u} WHERE true \
+         ON CONFLICT (submitter, shard) DO UPDATE SET \
+         tasks = task_usage.tasks + excluded.tasks, bytes = task_usage.bytes + excluded.bytes"
+    )
+}
+
+/// Makes [`commit`] ready on a new connection.
+pub(in crate::store) async fn prepare(sql: &mut Connection<'_>) -> SqlResult<()> {
+    sql.prepare(&ADD, &rows(), add).await
+}
+
+/// Writes what a transaction changed, and commits it. The rows are taken in the order of their names, so
+/// that nobody waits for each other.
+pub(in crate::store) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
+    let mut changes = rows();
     for (submitter, usage) in &transaction.usage.0 {
-        relation.push([
+        changes.push([
             submitter.as_str().into(),
             transaction.shard.into(),
             usage.tasks.into(),
             usage.bytes.into(),
         ]);
     }
-    let sql = |u: &str| {
-        format!(
-            "INSERT INTO task_usage (submitter, shard, tasks, bytes) \
-             SELECT submitter, shard, tasks, bytes FROM {u} WHERE true \
-             ON CONFLICT (submitter, shard) DO UPDATE SET \
-             tasks = task_usage.tasks + excluded.tasks, bytes = task_usage.bytes + excluded.bytes"
-        )
-    };
-    transaction.sql.commit_with(&relation, sql).await
+    transaction.sql.commit_with(&ADD, &changes, add).await
 }
 
 /// For how long it is believed what a submitter had when it was last looked at, and what this process
