@@ -7,7 +7,7 @@ use clap::{
     error::ErrorKind,
     parser::ValueSource,
 };
-use pyroxene_common::access::Token;
+use pyroxene_common::access::looks_like_token;
 use std::{env, ffi::OsString};
 
 /// The flags that may also stand before the command, as they are the same for most commands.
@@ -53,7 +53,8 @@ pub(crate) fn name_a_token(words: &[OsString]) -> bool {
     if words.iter().any(|word| word == "users") {
         return false;
     }
-    let is_token = |text: &str| text.trim().parse::<Token>().is_ok();
+    // Perhaps with a slip of the keyboard, but no file name.
+    let is_token = |text: &str| looks_like_token(text) && (44..=50).contains(&text.trim().len());
     let mut before = "";
     words.iter().filter_map(|word| word.to_str()).any(|word| {
         let (flag, value) = word.split_once('=').unwrap_or((before, word));
@@ -146,6 +147,30 @@ mod tests {
         let moved = flags_behind_the_command(words(text));
         let moved: Vec<_> = moved.iter().map(|word| word.to_string_lossy()).collect();
         moved.join(" ")
+    }
+
+    #[test]
+    fn a_token_is_noticed_where_none_is_wanted() {
+        let token = format!("prx_{}", "A".repeat(43));
+        for line in [
+            "pyroxene whoami --token-file TOKEN",
+            "pyroxene limits TOKEN",
+            "pyroxene worker --name=TOKEN",
+            "pyroxene call echo echo data=TOKEN",
+        ] {
+            assert!(
+                name_a_token(&words(&line.replace("TOKEN", &token))),
+                "{line}"
+            );
+            assert!(!name_a_token(&words(line)), "{line}");
+        }
+        // Said there in other words, and not repeated either.
+        for line in ["pyroxene list --user TOKEN", "pyroxene users add TOKEN"] {
+            assert!(
+                !name_a_token(&words(&line.replace("TOKEN", &token))),
+                "{line}"
+            );
+        }
     }
 
     #[test]

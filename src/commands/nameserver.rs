@@ -76,7 +76,7 @@ pub(crate) struct LimitsArguments {
     /// more than once [default: those that 'pyroxene limits' shows]
     #[arg(
         long,
-        value_name = "NAME=VALUE",
+        value_name = "LIMIT",
         env = "PYROXENE_LIMIT",
         value_delimiter = ','
     )]
@@ -84,7 +84,7 @@ pub(crate) struct LimitsArguments {
     /// The same, of all users together
     #[arg(
         long,
-        value_name = "NAME=VALUE",
+        value_name = "LIMIT",
         env = "PYROXENE_TOTAL_LIMIT",
         value_delimiter = ','
     )]

@@ -74,7 +74,7 @@ struct Add {
     /// that 'pyroxene limits' shows]
     #[arg(
         long,
-        value_name = "NAME=VALUE",
+        value_name = "LIMIT",
         env = "PYROXENE_USERS_LIMIT",
         value_delimiter = ','
     )]
@@ -109,7 +109,7 @@ struct Set {
     #[arg(
         long,
         required = true,
-        value_name = "NAME=VALUE",
+        value_name = "LIMIT",
         env = "PYROXENE_USERS_LIMIT",
         value_delimiter = ','
     )]

@@ -237,6 +237,15 @@ mod tests {
     }
 
     #[test]
+    fn the_objects_and_names_of_name_servers_are_nobody_elses() {
+        for name in OWN_OBJECTS {
+            let error = check_object(name).unwrap_err().to_string();
+            assert!(error.contains("every name server's own"), "{error}");
+        }
+        assert!(check_object("directory2").is_ok());
+    }
+
+    #[test]
     fn every_form_of_an_address_is_read() {
         assert_eq!(parsed("calc@h:1"), address("calc", "h:1"));
         assert_eq!(parsed("pyroxene:calc@h:1"), address("calc", "h:1"));

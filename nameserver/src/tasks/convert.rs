@@ -338,6 +338,10 @@ mod tests {
         };
         assert!(of(|s| s.arguments = "[1]".to_owned()).contains("no JSON object"));
         assert!(of(|s| s.object.clear()).contains("names of an object"));
+        let deep = |s: &mut Submission| {
+            s.arguments = format!(r#"{{"data":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        };
+        assert!(of(deep).contains("nested deeper than 127 levels"));
         assert!(of(|s| s.max_attempts = 0).contains("at least one attempt"));
         assert!(of(|s| s.max_attempts = 1001).contains("the limit of 1000"));
         assert!(of(|s| s.worker = Some(String::new())).contains("worker is empty"));

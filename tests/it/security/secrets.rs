@@ -65,6 +65,20 @@ async fn no_log_no_message_and_no_command_line_shows_a_secret() {
             told.push(format!("{ran:?}"));
         }
     }
+    // And in other places where none is wanted.
+    for words in [
+        &["whoami", "--token-file", &ana][..],
+        &["limits", &ana],
+        &["worker", "--name", &ana],
+        &["certs", "issue", "--name", &ana],
+    ] {
+        let ran = broker.run(words).await;
+        assert!(
+            ran.error(2).contains("a token is on the command line"),
+            "{words:?}"
+        );
+        told.push(format!("{ran:?}"));
+    }
     let wrong_file = broker.keys.path("wrong.token");
     write_private(&wrong_file, &wrong);
     let ran = broker

@@ -147,6 +147,22 @@ fn a_change_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_link_to_no_file_is_not_replaced_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link.toml");
+    std::os::unix::fs::symlink(directory.path().join("nothing"), &link).unwrap();
+    let error = Users::edit_or_create(&link, |_| Ok(())).unwrap_err();
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        told.push_str(&error.to_string());
+        cause = error.source();
+    }
+    assert!(told.contains("a link to no file"), "{told}");
+    assert!(link.is_symlink() && !link.exists());
+}
+
+#[test]
 fn a_link_stays_a_link() {
     let scene = Scene::new();
     scene.add("ana");
