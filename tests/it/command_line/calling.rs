@@ -137,7 +137,7 @@ async fn nobody_to_call_is_exit_code_3() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_that_passes_is_exit_code_5() {
     let broker = Broker::start().workers(1).await;
-    let words = ["call", "echo", "sleep", "60000", "--timeout", "200ms"];
+    let words = ["call", "echo", "sleep", "60000", "--timeout", "1s"];
     let ran = broker.run(&words).await;
     assert!(ran.error(5).contains("deadline"), "{ran:?}");
 }
