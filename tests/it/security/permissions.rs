@@ -134,12 +134,9 @@ async fn a_call_that_is_watched_is_checked_as_any_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_without_an_answer_does_not_run_where_it_is_denied() {
-    let flags = [
-        "--objects",
-        "accounts",
-        "--accounts-db",
-        "sqlite:accounts.db",
-    ];
+    let bank = tempfile::TempDir::new().unwrap();
+    let database = format!("sqlite:{}", bank.path().join("bank.db").display());
+    let flags = ["--objects", "accounts", "--accounts-db", &database];
     let mut broker = SecuredBroker::with_tokens().worker("w1", &flags).await;
     broker.add_user("vic", "user", &["accounts.query"]).await;
     let client = broker.client_as("vic").await;
