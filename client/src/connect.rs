@@ -5,7 +5,7 @@ use crate::{
     security::Security,
 };
 use pyroxene_common::{
-    access::{Addressee, Challenge, Credential, HolderKey, Ticket},
+    access::{Addressee, Challenge, Credential, HolderKey, Ticket, Wanted},
     channel::{AttemptError, Connection, ConnectionLost, Settings, awake},
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, RefusalCode, Refused, Welcome},
@@ -153,7 +153,13 @@ impl Way<'_> {
             return Ok((stream, welcome));
         };
         let holder = HolderKey::of_process().map_err(|error| denied(error.to_string()))?;
-        hello.credential = Some(credential(&stream, holder, &ticket, addressee));
+        hello.credential = Some(credential(
+            &stream,
+            holder,
+            &ticket,
+            addressee,
+            hello.wanted(),
+        ));
         // In the clear the server challenges first, and both answers come quickly.
         let greeting = hello::greet_as(&mut stream, &hello, holder);
         let welcome = awake(2 * self.greeting.spin, greeting).await?;
@@ -167,10 +173,11 @@ fn credential(
     holder: &HolderKey,
     ticket: &Ticket,
     addressee: Addressee,
+    wanted: Wanted<'_>,
 ) -> Credential {
     let ticket = ticket.as_bytes().to_vec();
     let proof = match stream.exporter() {
-        Some(exporter) => holder.prove(&ticket, &addressee, &Challenge::Exporter(exporter)),
+        Some(exporter) => holder.prove(&ticket, &addressee, wanted, &Challenge::Exporter(exporter)),
         None => Vec::new(),
     };
     Credential {

@@ -47,7 +47,7 @@ pub(crate) struct Instance<R> {
     connection: ArcSwapOption<Connection<R>>,
     /// The connections on behalf of others.
     delegates: Arc<Delegates<R>>,
-    /// Who is to be found at the endpoint, if that is known.
+    /// Who is to be found at the endpoint, if that is known: the name server has asked who it is.
     addressee: Option<Addressee>,
     connecting: SharedAttempt<Arc<Connection<R>>>,
     draining: AtomicBool,
@@ -109,8 +109,10 @@ impl<R> Instance<R> {
             greeting,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),
-            addressee: (!listed.worker.is_empty())
-                .then(|| Addressee::Worker(listed.worker.clone())),
+            addressee: listed.key.map(|key| Addressee::Worker {
+                name: listed.worker.clone(),
+                key,
+            }),
             connecting: SharedAttempt::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),

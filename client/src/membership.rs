@@ -11,8 +11,9 @@
 //! a name server that was cut off tells of the leases that ended meanwhile before the workers, which
 //! live, are back at it.
 
-use pyroxene_common::interfaces::directory::{
-    Change, Cursor, Departure, Instance, News, State, Watched,
+use pyroxene_common::{
+    access::HolderId,
+    interfaces::directory::{Change, Cursor, Departure, Instance, News, State, Watched},
 };
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
@@ -30,6 +31,9 @@ pub struct InstanceKey {
     pub incarnation: u64,
     /// Where it is reached.
     pub endpoint: String,
+    /// The worker's key. Where name servers know different ones, they know different workers: one of
+    /// them may only say that it is reached there.
+    pub key: Option<HolderId>,
 }
 
 impl InstanceKey {
@@ -39,6 +43,7 @@ impl InstanceKey {
             worker: instance.worker.clone(),
             incarnation: instance.incarnation,
             endpoint: instance.endpoint.clone(),
+            key: instance.key,
         }
     }
 }
@@ -245,6 +250,7 @@ fn apply(
         Change::Removed {
             worker,
             incarnation,
+            key,
             endpoint,
             reason,
         } => {
@@ -252,6 +258,7 @@ fn apply(
                 worker,
                 incarnation,
                 endpoint,
+                key,
             };
             instances.remove(&key);
             departures.insert(key, reason);
@@ -262,12 +269,13 @@ fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::interfaces::directory::Load;
+    use pyroxene_common::{access::HolderKey, interfaces::directory::Load};
 
     fn instance(worker: &str) -> Instance {
         Instance {
             worker: worker.to_owned(),
             incarnation: 1,
+            key: None,
             endpoint: format!("{worker}:1"),
             target: "o".into(),
             interface: "I".into(),
@@ -292,6 +300,7 @@ mod tests {
             worker,
             incarnation,
             endpoint,
+            key,
         } = InstanceKey::of(&instance(worker));
         Watched {
             cursor: Cursor {
@@ -302,6 +311,7 @@ mod tests {
             news: News::Changes(vec![Change::Removed {
                 worker,
                 incarnation,
+                key,
                 endpoint,
                 reason,
             }]),
@@ -332,6 +342,28 @@ mod tests {
         let difference = membership.heard(0, snapshot(2, true, &["b", "c"]), now);
         assert_eq!(difference.gone.len(), 1);
         assert_eq!(workers(&membership), ["b", "c"]);
+    }
+
+    #[test]
+    fn whoever_says_that_it_is_reached_where_another_worker_is_does_not_stand_in_for_it() {
+        let now = Instant::now();
+        let key = || Some(HolderKey::generate().unwrap().id());
+        let (of_a, of_other) = (key(), key());
+        let listing = |key| Watched {
+            news: News::Snapshot(vec![Instance {
+                key,
+                ..instance("a")
+            }]),
+            ..snapshot(1, true, &[])
+        };
+        let mut membership = Membership::new(2);
+        membership.heard(0, listing(of_other), now);
+        membership.heard(1, listing(of_a), now);
+        let keys: Vec<_> = membership.instances().map(|listed| listed.key).collect();
+        assert!(keys.contains(&of_a) && keys.contains(&of_other), "{keys:?}");
+        membership.heard(0, snapshot(1, true, &[]), now);
+        let keys: Vec<_> = membership.instances().map(|listed| listed.key).collect();
+        assert_eq!(keys, [of_a]);
     }
 
     #[test]

@@ -277,6 +277,7 @@ mod tests {
         let instance = Listed {
             worker: "w1".to_owned(),
             incarnation: 1,
+            key: None,
             endpoint: "w1:1".to_owned(),
             target: "echo".to_owned(),
             interface: "pyroxene.Echo".to_owned(),

@@ -37,7 +37,7 @@ pub use pattern::{
     Patterns,
 };
 pub use policy::{Permit, Policy};
-pub use proof::{Addressee, CHALLENGE_LEN, Challenge, Credential, LoginProof};
+pub use proof::{Addressee, CHALLENGE_LEN, Challenge, Credential, LoginProof, Wanted};
 pub use role::{InvalidRole, Role};
 pub use ticket::{Audience, Claims, MAX_TICKET, Revocation, Ticket, TicketError, key_id};
 pub use token::{InvalidToken, Token, looks_like_token, shown_user};

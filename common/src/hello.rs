@@ -13,10 +13,11 @@
 //! A hello that shows a ticket proves that its holder shows it. Over TLS the proof is in the hello: a
 //! signature over the channel binding. Without TLS the server answers with a challenge first; the
 //! client then sends its signature over the nonce, after its length (2 bytes), and hears a welcome or
-//! a refusal.
+//! a refusal. Either signature also covers whom the hello is for and what it wants: see
+//! [`Addressee`](crate::access::Addressee) and [`Wanted`].
 
 use crate::{
-    access::{CHALLENGE_LEN, Challenge, Credential, HolderKey},
+    access::{CHALLENGE_LEN, Challenge, Credential, HolderKey, Wanted},
     codec,
     tls::TlsFailure,
     wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
@@ -43,6 +44,17 @@ pub struct Hello {
     pub max_message: u64,
     /// The ticket of the client, where the server wants one.
     pub credential: Option<Credential>,
+}
+
+impl Hello {
+    /// What is wanted, as the proof of a ticket covers it.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            object: &self.object,
+            interface: &self.interface,
+            version: self.interface_version,
+        }
+    }
 }
 
 impl fmt::Debug for Hello {
@@ -253,8 +265,11 @@ fn prove(
 ) -> Result<Vec<u8>, io::Error> {
     match (&hello.credential, holder) {
         (Some(credential), Some(holder)) if credential.proof.is_empty() => {
+            let Credential {
+                ticket, addressee, ..
+            } = credential;
             let challenge = Challenge::Nonce(nonce);
-            Ok(holder.prove(&credential.ticket, &credential.addressee, &challenge))
+            Ok(holder.prove(ticket, addressee, hello.wanted(), &challenge))
         }
         _ => Err(invalid("the server challenged without a reason")),
     }
@@ -444,9 +459,10 @@ mod tests {
         stream.read_exact(&mut [0; 4]).await?;
         let hello = receive(&mut stream).await.unwrap();
         let proof = challenge(&mut stream, &nonce).await?;
-        let credential = hello.credential.unwrap();
+        let credential = hello.credential.as_ref().unwrap();
         let holder = HolderKey::from_seed(&[7; 32]).unwrap().id();
-        let is_good = credential.is_proved_by(&holder, &Challenge::Nonce(nonce), &proof);
+        let challenge = Challenge::Nonce(nonce);
+        let is_good = credential.is_proved_by(&holder, hello.wanted(), &challenge, &proof);
         answer(&mut stream, &Ok(welcome())).await?;
         Ok(is_good)
     }

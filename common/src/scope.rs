@@ -5,7 +5,7 @@
 //! set whenever the method's future is polled, and on the compute pool while its work runs.
 
 use crate::{
-    access::{Identity, LoginChallenge},
+    access::{HolderId, Identity, LoginChallenge},
     channel::Answers,
     interfaces::tasks::Progress,
     tls::Holder,
@@ -119,6 +119,8 @@ pub struct Caller {
     pub name: String,
     /// Who it has proved to be, where that is asked.
     pub identity: Option<Arc<Identity>>,
+    /// The key of its process, which it has signed its hello with, where that is asked.
+    pub key: Option<HolderId>,
     /// Whose certificate it showed, if it did.
     pub certificate: Option<Holder>,
     /// What logins over its connection are bound to.

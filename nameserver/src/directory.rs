@@ -42,6 +42,7 @@ mod tests;
 
 pub use limits::{DEFAULT_TTL, HEARTBEAT, Limits, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL};
 pub use listing::Listing;
+pub use open::Owner;
 pub use selection::Selection;
 pub(crate) use service::{Answer, Arbiter, Claim, may_call};
 pub use service::{DirectoryService, MAX_WAIT};

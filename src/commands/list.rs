@@ -123,6 +123,7 @@ mod tests {
         Instance {
             worker: worker.into(),
             incarnation: 1,
+            key: None,
             endpoint: "127.0.0.1:1".into(),
             target: "calc".into(),
             interface: "Calc".into(),

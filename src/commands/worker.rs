@@ -302,6 +302,8 @@ fn cannot_start(error: WorkerError) -> Failure {
         | WorkerError::TooManyThreads(_)
         | WorkerError::UnknownBuiltin(_)
         | WorkerError::HostedTwice(_) => Failure::usage(sentence),
-        WorkerError::Threads(_) | WorkerError::Signals(_) => Failure::new(Exit::Failed, sentence),
+        WorkerError::Threads(_) | WorkerError::Key(_) | WorkerError::Signals(_) => {
+            Failure::new(Exit::Failed, sentence)
+        }
     }
 }

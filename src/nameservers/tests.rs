@@ -5,6 +5,7 @@ fn instance(worker: &str, state: State) -> Instance {
     Instance {
         worker: worker.into(),
         incarnation: 7,
+        key: None,
         endpoint: format!("{worker}:1"),
         target: "calc".into(),
         interface: "Calc".into(),

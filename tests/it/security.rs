@@ -7,6 +7,7 @@ mod domain_key;
 mod downgrade;
 mod floods;
 mod handshakes;
+mod impostors;
 mod mutual_tls;
 mod permissions;
 mod private_files;

@@ -13,7 +13,7 @@ use crate::{
 };
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
-    access::Gate,
+    access::{Gate, HolderKey},
     endpoint::Endpoint,
     host::{Object, default_message_memory},
     interface::Serves,
@@ -380,17 +380,22 @@ impl WorkerBuilder {
     }
 
     /// Who decides who may call, if the worker can be recognised itself.
-    pub(crate) fn guard(&self, worker: &str) -> Option<Guard> {
+    pub(crate) fn guard(&self, worker: &str) -> Result<Option<Guard>, WorkerError> {
         let demanded = self.credentials.is_some()
             || self
                 .tls
                 .as_ref()
                 .is_some_and(|tls| tls.client_auth() != ClientAuth::None);
         let can_log_in = self.trust.as_ref().is_some_and(TlsClient::has_certificate);
-        (demanded || can_log_in).then(|| Guard {
-            gate: Arc::new(Gate::of_worker(worker)),
+        if !demanded && !can_log_in {
+            return Ok(None);
+        }
+        // It logs in with the same key, so this is the one that name servers tell its clients.
+        let key = HolderKey::of_process()?.id();
+        Ok(Some(Guard {
+            gate: Arc::new(Gate::of_worker(worker, key)),
             demanded,
-        })
+        }))
     }
 
     /// What the worker's objects share. Objects that call others do so with a client of their own,

@@ -8,6 +8,7 @@ use crate::{
 };
 use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
+    access::KeyError,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{Drained, Host, HostConfig},
@@ -58,6 +59,9 @@ pub enum WorkerError {
     /// The threads of the compute pool, or that of the leases, cannot be started.
     #[error("cannot start the worker's threads: {0}")]
     Threads(io::Error),
+    /// There is no key to log in with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The signals to stop cannot be taken over.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -134,7 +138,7 @@ impl Worker {
             Client::new(builder.client_config(&name)?)
         };
         let surroundings = builder.surroundings(&name)?;
-        let guard = builder.guard(&name);
+        let guard = builder.guard(&name)?;
 
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;

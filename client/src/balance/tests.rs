@@ -18,6 +18,7 @@ fn instances(count: usize) -> Vec<Arc<Instance<()>>> {
             let listed = Listed {
                 worker: format!("w{n}"),
                 incarnation: 1,
+                key: None,
                 endpoint: format!("h{n}:1"),
                 target: "o".into(),
                 interface: "I".into(),

@@ -13,7 +13,7 @@ pub use quota::{ConnectionQuota, CountedConnection};
 
 use super::{
     Addressee, Audience, Challenge, Claims, Credential, HolderId, Identity, KeyId, PublicKey,
-    Revocation, TicketError, key_id,
+    Revocation, TicketError, Wanted, key_id,
 };
 use crate::hello::{RefusalCode, Refused};
 use arc_swap::ArcSwap;
@@ -83,6 +83,7 @@ pub struct Admitted {
 #[derive(Debug)]
 pub struct Shown<'a> {
     credential: &'a Credential,
+    wanted: Wanted<'a>,
     claims: Arc<Claims>,
     issuer: KeyId,
 }
@@ -123,9 +124,10 @@ impl Gate {
         Self::of(Addressee::NameServer)
     }
 
-    /// The gate of the worker of this name.
-    pub fn of_worker(name: impl Into<String>) -> Self {
-        Self::of(Addressee::Worker(name.into()))
+    /// The gate of the worker of this name, which logs in to name servers with this key.
+    pub fn of_worker(name: impl Into<String>, key: HolderId) -> Self {
+        let name = name.into();
+        Self::of(Addressee::Worker { name, key })
     }
 
     /// Lets nobody have more connections at a time than this.
@@ -208,13 +210,13 @@ impl Gate {
             .is_some_and(|until| issued_ms <= *until)
     }
 
-    /// Reads what a hello for an object shows, or says why it is not good. `None` is somebody whom
+    /// Reads what a hello for this shows, or says why it is not good. `None` is somebody whom
     /// nobody asks who it is. `here` is the address at which the connection arrived, for one without
     /// TLS.
     pub fn check<'a>(
         &self,
         credential: Option<&'a Credential>,
-        object: &str,
+        wanted: Wanted<'a>,
         here: Option<&str>,
     ) -> Result<Option<Shown<'a>>, Refused> {
         let trust = self.trust.load();
@@ -241,12 +243,13 @@ impl Gate {
         } = &claims.audience
             && (self.host == Addressee::NameServer
                 || *addressee != credential.addressee
-                || of_ticket != object)
+                || of_ticket != wanted.object)
         {
             return Err(bad_credential("the ticket is for another worker or object"));
         }
         Ok(Some(Shown {
             credential,
+            wanted,
             claims,
             issuer,
         }))
@@ -360,10 +363,11 @@ impl Shown<'_> {
     pub fn prove(self, challenge: &Challenge, proof: &[u8]) -> Result<Proved, Refused> {
         let Self {
             credential,
+            wanted,
             claims,
             issuer,
         } = self;
-        if !credential.is_proved_by(&claims.holder, challenge, proof) {
+        if !credential.is_proved_by(&claims.holder, wanted, challenge, proof) {
             return Err(bad_credential(
                 "the ticket was not shown by its holder: the proof is missing or wrong",
             ));
@@ -376,6 +380,11 @@ impl Admitted {
     /// Who it is.
     pub fn identity(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    /// The key that its ticket is bound to, with which it has signed its hello.
+    pub fn holder(&self) -> HolderId {
+        self.holder
     }
 
     /// The one method that it may call, if the ticket is for that alone.

@@ -85,7 +85,7 @@ impl fmt::Debug for HolderKey {
 }
 
 /// The public half of a [`HolderKey`]. As text it is 43 characters of base64url.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct HolderId([u8; KEY_LEN]);

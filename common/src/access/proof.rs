@@ -4,14 +4,14 @@
 //! another, and holds what tells its connection from all others. Only the last part of a message has
 //! no fixed length, so no two messages are the same.
 
-use super::{HolderId, HolderKey};
+use super::{HolderId, HolderKey, KEY_LEN};
 use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const LOGIN: &[u8] = b"pyroxene.login.1\0";
-const HELLO: &[u8] = b"pyroxene.hello.1\0";
+const HELLO: &[u8] = b"pyroxene.hello.2\0";
 
 /// The size of a nonce and of a channel binding, in bytes.
 pub const CHALLENGE_LEN: usize = 32;
@@ -25,8 +25,13 @@ pub const CHALLENGE_LEN: usize = 32;
 pub enum Addressee {
     /// A name server.
     NameServer,
-    /// The worker of this name, as the directory has it.
-    Worker(String),
+    /// A worker, as the directory has it.
+    Worker {
+        /// Its name. By itself it tells nobody apart: whoever registers first has it.
+        name: String,
+        /// The key that its process has logged in with.
+        key: HolderId,
+    },
     /// Whatever listens at this address: the target of a static name, or of a direct connection.
     Endpoint(String),
 }
@@ -35,7 +40,9 @@ impl fmt::Display for Addressee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NameServer => f.write_str("a name server"),
-            Self::Worker(name) => write!(f, "worker '{}'", name.escape_debug()),
+            Self::Worker { name, key } => {
+                write!(f, "worker '{}' with the key {key}", name.escape_debug())
+            }
             Self::Endpoint(address) => write!(f, "what listens at {}", address.escape_debug()),
         }
     }
@@ -62,6 +69,18 @@ impl Challenge {
     }
 }
 
+/// What a hello wants. Whoever passes it on to where it was meant for cannot ask for something else
+/// there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// The object's name.
+    pub object: &'a str,
+    /// The name of the interface.
+    pub interface: &'a str,
+    /// The version of that interface.
+    pub version: u32,
+}
+
 /// A ticket as a hello shows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
@@ -83,18 +102,27 @@ impl fmt::Debug for Credential {
     }
 }
 
-fn hello(ticket: &[u8], addressee: &Addressee, challenge: &Challenge) -> Vec<u8> {
+fn hello(
+    ticket: &[u8],
+    addressee: &Addressee,
+    wanted: Wanted<'_>,
+    challenge: &Challenge,
+) -> Vec<u8> {
     let (kind, challenge) = challenge.parts();
     let mut message = HELLO.to_vec();
     message.push(kind);
     message.extend(challenge);
     message.extend(digest(&SHA256, ticket).as_ref());
-    let (kind, name) = match addressee {
-        Addressee::NameServer => (0, ""),
-        Addressee::Worker(name) => (1, name.as_str()),
-        Addressee::Endpoint(address) => (2, address.as_str()),
+    message.extend(digest(&SHA256, wanted.object.as_bytes()).as_ref());
+    message.extend(digest(&SHA256, wanted.interface.as_bytes()).as_ref());
+    message.extend(wanted.version.to_be_bytes());
+    let (kind, key, name) = match addressee {
+        Addressee::NameServer => (0, &[0; KEY_LEN], ""),
+        Addressee::Worker { name, key } => (1, key.as_bytes(), name.as_str()),
+        Addressee::Endpoint(address) => (2, &[0; KEY_LEN], address.as_str()),
     };
     message.push(kind);
+    message.extend(key);
     message.extend(name.as_bytes());
     message
 }
@@ -137,15 +165,29 @@ impl LoginProof<'_> {
 
 impl HolderKey {
     /// Proves on a connection that a ticket that is bound to this key is shown by its holder.
-    pub fn prove(&self, ticket: &[u8], addressee: &Addressee, challenge: &Challenge) -> Vec<u8> {
-        self.sign(&hello(ticket, addressee, challenge))
+    pub fn prove(
+        &self,
+        ticket: &[u8],
+        addressee: &Addressee,
+        wanted: Wanted<'_>,
+        challenge: &Challenge,
+    ) -> Vec<u8> {
+        self.sign(&hello(ticket, addressee, wanted, challenge))
     }
 }
 
 impl Credential {
-    /// Whether the holder's key has signed it on the connection with this challenge.
-    pub fn is_proved_by(&self, holder: &HolderId, challenge: &Challenge, proof: &[u8]) -> bool {
-        holder.verifies(&hello(&self.ticket, &self.addressee, challenge), proof)
+    /// Whether the holder's key has signed it on the connection with this challenge, for what is
+    /// wanted there.
+    pub fn is_proved_by(
+        &self,
+        holder: &HolderId,
+        wanted: Wanted<'_>,
+        challenge: &Challenge,
+        proof: &[u8],
+    ) -> bool {
+        let message = hello(&self.ticket, &self.addressee, wanted, challenge);
+        holder.verifies(&message, proof)
     }
 }
 
@@ -202,10 +244,21 @@ mod tests {
         assert!(!proof.is_signed_by(&token.id(), b""));
     }
 
+    const WANTED: Wanted<'_> = Wanted {
+        object: "text",
+        interface: "Text",
+        version: 1,
+    };
+
     #[test]
-    fn a_hello_is_good_for_its_ticket_addressee_and_connection_alone() {
+    fn a_hello_is_good_for_its_ticket_addressee_object_and_connection_alone() {
         let holder = key();
-        let worker = |name: &str| Addressee::Worker(name.to_owned());
+        let of_w1 = key().id();
+        let worker_with = |name: &str, key| Addressee::Worker {
+            name: name.to_owned(),
+            key,
+        };
+        let worker = |name: &str| worker_with(name, of_w1);
         let credential = |ticket: &[u8], addressee| Credential {
             ticket: ticket.to_vec(),
             addressee,
@@ -213,24 +266,41 @@ mod tests {
         };
         let bytes = [1; CHALLENGE_LEN];
         let nonce = Challenge::Nonce(bytes);
-        let proof = holder.prove(b"t", &worker("w1"), &nonce);
+        let proof = holder.prove(b"t", &worker("w1"), WANTED, &nonce);
         let shown = credential(b"t", worker("w1"));
-        assert!(shown.is_proved_by(&holder.id(), &nonce, &proof));
-        assert!(!shown.is_proved_by(&key().id(), &nonce, &proof));
+        assert!(shown.is_proved_by(&holder.id(), WANTED, &nonce, &proof));
+        assert!(!shown.is_proved_by(&key().id(), WANTED, &nonce, &proof));
         for challenge in [
             Challenge::Exporter(bytes),
             Challenge::Nonce([2; CHALLENGE_LEN]),
         ] {
-            assert!(!shown.is_proved_by(&holder.id(), &challenge, &proof));
+            assert!(!shown.is_proved_by(&holder.id(), WANTED, &challenge, &proof));
+        }
+        for wanted in [
+            Wanted {
+                object: "echo",
+                ..WANTED
+            },
+            Wanted {
+                interface: "Echo",
+                ..WANTED
+            },
+            Wanted {
+                version: 2,
+                ..WANTED
+            },
+        ] {
+            assert!(!shown.is_proved_by(&holder.id(), wanted, &nonce, &proof));
         }
         for other in [
             credential(b"u", worker("w1")),
             credential(b"t", worker("w2")),
+            credential(b"t", worker_with("w1", key().id())),
             credential(b"t", Addressee::NameServer),
             credential(b"t", Addressee::Endpoint("w1".to_owned())),
         ] {
             assert!(
-                !other.is_proved_by(&holder.id(), &nonce, &proof),
+                !other.is_proved_by(&holder.id(), WANTED, &nonce, &proof),
                 "{other:?}"
             );
         }
@@ -247,7 +317,8 @@ mod tests {
             holder: &id,
             user: "ana",
         };
-        let hello = key.prove(b"t", &Addressee::NameServer, &Challenge::Nonce(nonce));
+        let challenge = Challenge::Nonce(nonce);
+        let hello = key.prove(b"t", &Addressee::NameServer, WANTED, &challenge);
         assert!(!login.is_signed_by(&id, &hello));
     }
 }

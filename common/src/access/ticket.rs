@@ -376,7 +376,10 @@ mod tests {
         longest.identity.allow = patterns.try_into().unwrap();
         longest.identity.name = "a".repeat(64);
         longest.audience = Audience::Task {
-            addressee: Addressee::Worker("\"".repeat(254)),
+            addressee: Addressee::Worker {
+                name: "\"".repeat(254),
+                key: longest.holder,
+            },
             object: "\"".repeat(254),
             method: "a".repeat(254),
         };

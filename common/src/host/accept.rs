@@ -146,6 +146,7 @@ impl Acceptor {
                 .admitted
                 .as_ref()
                 .map(|admitted| Arc::clone(admitted.identity())),
+            key: welcomed.admitted.as_ref().map(Admitted::holder),
             certificate: stranger.holder,
             login: LoginChallenge::new(exporter),
         };
@@ -264,7 +265,7 @@ impl Acceptor {
             return Ok(Ok(None));
         };
         let here = stream.local_address();
-        let checked = gate.check(hello.credential.as_ref(), &hello.object, here.as_deref());
+        let checked = gate.check(hello.credential.as_ref(), hello.wanted(), here.as_deref());
         let shown = match checked {
             Ok(Some(shown)) => shown,
             Ok(None) => return Ok(Ok(None)),

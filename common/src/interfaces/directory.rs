@@ -1,7 +1,7 @@
 //! The directory of live instances: the object that every name server hosts under the name
 //! [`OBJECT`].
 
-use crate::clean;
+use crate::{access::HolderId, clean};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -177,6 +177,9 @@ pub struct Instance {
     pub worker: String,
     /// The worker's incarnation; zero for a static name.
     pub incarnation: u64,
+    /// The key with which the worker has proved to the name server who it is. Clients mean the process
+    /// with this key, whoever has the name by then. None for a static name, and where nobody is asked.
+    pub key: Option<HolderId>,
     /// Where it is reached.
     pub endpoint: String,
     /// The object's name at that endpoint. It differs from the name that was asked for only for
@@ -228,6 +231,8 @@ pub enum Change {
         worker: String,
         /// The worker's incarnation; zero for a static name.
         incarnation: u64,
+        /// The worker's key, if it had one.
+        key: Option<HolderId>,
         /// Where it was reached.
         endpoint: String,
         /// Why it is gone.

@@ -103,7 +103,8 @@ const ANSWERS: &[(&str, &str, &str)] = &[
         "changes",
         "pyroxene.Directory",
         r#"{"Watch": {"Ok": {"cursor": {"epoch": 1, "revision": 2}, "settled": true, "news": {"Changes":
-            [{"Removed": {"worker": "w", "incarnation": 1, "endpoint": "e", "reason": "Expired"}}]}}}}"#,
+            [{"Removed": {"worker": "w", "incarnation": 1, "key":
+            "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw", "endpoint": "e", "reason": "Expired"}}]}}}}"#,
     ),
     ("echoed", "pyroxene.Echo", r#"{"Echo": {"b": [true]}}"#),
     (

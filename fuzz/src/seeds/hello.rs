@@ -3,7 +3,7 @@
 use super::Seeds;
 use futures::executor::block_on;
 use pyroxene_common::{
-    access::{Addressee, CHALLENGE_LEN, Credential, SIGNATURE_LEN},
+    access::{Addressee, CHALLENGE_LEN, Credential, HolderKey, SIGNATURE_LEN},
     codec,
     hello::{Hello, RefusalCode, Refused, Welcome, answer},
     wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION},
@@ -21,7 +21,10 @@ pub(super) fn seeds() -> Seeds {
         "accounts",
         Some(Credential {
             ticket: b"v4.public.x".to_vec(),
-            addressee: Addressee::Worker("w1".into()),
+            addressee: Addressee::Worker {
+                name: "w1".into(),
+                key: HolderKey::from_seed(&[7; 32]).unwrap().id(),
+            },
             proof: vec![7; SIGNATURE_LEN],
         }),
     );

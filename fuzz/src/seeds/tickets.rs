@@ -19,7 +19,10 @@ pub(super) fn seeds() -> Seeds {
     };
     let of_task = Claims {
         audience: Audience::Task {
-            addressee: Addressee::Worker("w1".into()),
+            addressee: Addressee::Worker {
+                name: "w1".into(),
+                key: holder,
+            },
             object: "accounts".into(),
             method: "query".into(),
         },

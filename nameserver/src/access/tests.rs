@@ -217,7 +217,10 @@ fn a_ticket_for_a_task_ends_with_the_rights_that_it_has() {
     let ana = authority.0.identity_of("ana", None).unwrap();
     let ticket = || {
         let audience = Audience::Task {
-            addressee: Addressee::Worker("w1".to_owned()),
+            addressee: Addressee::Worker {
+                name: "w1".to_owned(),
+                key: HolderKey::of_process().unwrap().id(),
+            },
             object: "echo".to_owned(),
             method: "sleep".to_owned(),
         };

@@ -7,16 +7,28 @@ use super::{
     record::{Origin, Record},
     sessions::{Place, Session},
 };
-use pyroxene_common::interfaces::directory::{
-    Departure, DirectoryError, Lease, Load, Offer, Registration, SessionId, State,
+use pyroxene_common::{
+    access::HolderId,
+    interfaces::directory::{
+        Departure, DirectoryError, Lease, Load, Offer, Registration, SessionId, State,
+    },
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
+/// Who opens a session, where that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The name of the user.
+    pub user: &'a str,
+    /// The key of the worker's process.
+    pub key: Option<HolderId>,
+}
+
 impl Directory {
     /// Opens a session under the random name `id`, with all of the worker's objects or none.
     ///
-    /// A worker that opens again (same name, incarnation and endpoint) replaces its own session:
+    /// A worker that opens again (same name, incarnation, endpoint and key) replaces its own session:
     /// what it still offers stays as it is, exclusive names included. A worker of another incarnation
     /// takes over the name if it listens at the same endpoint, or if the other session is suspect; the
     /// instances of that session leave first, and whoever waited for their exclusive names gets them.
@@ -30,7 +42,7 @@ impl Directory {
         &mut self,
         id: SessionId,
         registration: Registration,
-        owner: Option<&str>,
+        owner: Option<Owner<'_>>,
         now: Instant,
     ) -> Result<Lease, DirectoryError> {
         check_registration(&registration, &self.limits)?;
@@ -42,10 +54,11 @@ impl Directory {
         self.check_offers(&registration.objects, before)?;
         self.check_room(&registration, before)?;
 
-        let kept = self.make_way(&registration, before);
+        let key = owner.and_then(|owner| owner.key);
+        let kept = self.make_way(&registration, key, before);
         let origin = match kept.and_then(|slot| self.sessions.get(slot)) {
             Some(session) => Arc::clone(&session.origin),
-            None => self.origin(&registration),
+            None => Self::origin(&registration, key),
         };
         let load = Load {
             capacity: registration.capacity,
@@ -60,7 +73,7 @@ impl Directory {
             granted_ttl(registration.ttl_ms),
             now,
         );
-        session.owner = owner.map(|owner| self.objects.strings.share(owner));
+        session.owner = owner.map(|owner| self.objects.strings.share(owner.user));
         let (slot, places) = match kept {
             Some(slot) => {
                 let places = self.sessions.get_mut(slot).map(|old| &mut old.places);
@@ -85,13 +98,13 @@ impl Directory {
     fn check_worker_name(
         &self,
         registration: &Registration,
-        owner: Option<&str>,
+        owner: Option<Owner<'_>>,
         before: Option<usize>,
         now: Instant,
     ) -> Result<(), DirectoryError> {
         match before.and_then(|slot| self.sessions.get(slot)) {
             Some(session)
-                if session.owner.as_deref() != owner
+                if session.owner.as_deref() != owner.map(|owner| owner.user)
                     || session.origin.incarnation != registration.incarnation
                         // Two processes cannot listen at one address: the other one is dead.
                         && *session.origin.endpoint != *registration.endpoint
@@ -144,11 +157,17 @@ impl Directory {
 
     /// Ends the session that the worker's name had before, unless it is the same worker's: that
     /// session's slot is answered, to be used again.
-    fn make_way(&mut self, registration: &Registration, before: Option<usize>) -> Option<usize> {
+    fn make_way(
+        &mut self,
+        registration: &Registration,
+        key: Option<HolderId>,
+        before: Option<usize>,
+    ) -> Option<usize> {
         let slot = before?;
         let origin = &self.sessions.get(slot)?.origin;
         let same = origin.incarnation == registration.incarnation
-            && *origin.endpoint == *registration.endpoint;
+            && *origin.endpoint == *registration.endpoint
+            && origin.key == key;
         if same {
             return Some(slot);
         }
@@ -156,10 +175,11 @@ impl Directory {
         None
     }
 
-    fn origin(&mut self, registration: &Registration) -> Arc<Origin> {
+    fn origin(registration: &Registration, key: Option<HolderId>) -> Arc<Origin> {
         Arc::new(Origin {
             worker: registration.worker.as_str().into(),
             incarnation: registration.incarnation,
+            key,
             endpoint: registration.endpoint.as_str().into(),
         })
     }

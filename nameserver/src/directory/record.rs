@@ -1,7 +1,10 @@
 //! What the directory keeps of an instance. Records never change: members of an object and entries
 //! of the log share them.
 
-use pyroxene_common::interfaces::directory::{Change, Departure, Instance, Load, State};
+use pyroxene_common::{
+    access::HolderId,
+    interfaces::directory::{Change, Departure, Instance, Load, State},
+};
 use std::sync::Arc;
 
 /// Where an instance comes from: a worker, or (with an empty name) a static name.
@@ -9,6 +12,8 @@ use std::sync::Arc;
 pub(super) struct Origin {
     pub(super) worker: Arc<str>,
     pub(super) incarnation: u64,
+    /// The key with which the worker has logged in, where that is asked.
+    pub(super) key: Option<HolderId>,
     pub(super) endpoint: Arc<str>,
 }
 
@@ -63,6 +68,7 @@ impl Record {
         Instance {
             worker: self.origin.worker.as_ref().to_owned(),
             incarnation: self.origin.incarnation,
+            key: self.origin.key,
             endpoint: self.origin.endpoint.as_ref().to_owned(),
             target: self.target.as_ref().to_owned(),
             interface: self.interface.as_ref().to_owned(),
@@ -83,6 +89,7 @@ impl Record {
         Change::Removed {
             worker: self.origin.worker.as_ref().to_owned(),
             incarnation: self.origin.incarnation,
+            key: self.origin.key,
             endpoint: self.origin.endpoint.as_ref().to_owned(),
             reason,
         }

@@ -5,7 +5,7 @@ mod shared_names;
 mod watchers;
 
 use super::{
-    Directory, Listing, Selection,
+    Directory, Listing, Owner, Selection,
     names::{check_name, check_reach, parse_address},
     targets::{NameServers, check_target},
 };
@@ -242,7 +242,10 @@ impl directory::Directory for DirectoryService {
         let names = registration.objects.iter().map(|offer| &*offer.object);
         check_may_host(caller.identity.as_deref(), names)?;
         check_reach(&caller, &registration.endpoint)?;
-        let owner = caller.identity.as_ref().map(|identity| &*identity.name);
+        let owner = caller.identity.as_ref().map(|identity| Owner {
+            user: &identity.name,
+            key: caller.key,
+        });
         self.change(|directory| directory.open(id, registration, owner, Instant::now()))
     }
 

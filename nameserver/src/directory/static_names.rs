@@ -36,6 +36,7 @@ impl Directory {
             origin: Arc::new(Origin {
                 worker: strings.share(""),
                 incarnation: 0,
+                key: None,
                 endpoint: address.endpoint.as_str().into(),
             }),
             target: strings.share(&address.object),

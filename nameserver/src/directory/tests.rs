@@ -9,9 +9,12 @@ mod sizes;
 mod waking;
 mod watching;
 
-use super::{Directory, Limits};
-use pyroxene_common::interfaces::directory::{
-    Change, Cursor, DirectoryError, Instance, Lease, Load, News, Offer, Registration, SessionId,
+use super::{Directory, Limits, Owner};
+use pyroxene_common::{
+    access::HolderId,
+    interfaces::directory::{
+        Change, Cursor, DirectoryError, Instance, Lease, Load, News, Offer, Registration, SessionId,
+    },
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -150,6 +153,11 @@ fn worker(name: &str, objects: &[Offer]) -> Registration {
         ttl_ms: 3_000,
         objects: objects.to_vec(),
     }
+}
+
+/// Somebody who opens sessions.
+fn by(user: &str, key: Option<HolderId>) -> Owner<'_> {
+    Owner { user, key }
 }
 
 /// The same worker, started again.

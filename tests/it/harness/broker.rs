@@ -2,7 +2,11 @@
 
 use super::{PYROXENE, Process, Shim, eventually, ledger, process::command, seconds, within};
 use pyroxene_client::{Client, ClientConfig, Credentials, NameServer as Directory};
-use pyroxene_common::{interfaces::directory::WorkerEntry, tls::TlsClient};
+use pyroxene_common::{
+    access::HolderId,
+    interfaces::directory::{Filter, WorkerEntry},
+    tls::TlsClient,
+};
 use std::{
     future::IntoFuture,
     path::{Path, PathBuf},
@@ -403,6 +407,17 @@ impl NameServer {
         let directory = Directory::new(config.endpoints()[0].clone(), &config).directory();
         let listed = directory.workers(within(seconds(2))).await;
         listed.map_err(|error| error.to_string())
+    }
+
+    /// The key of a worker that it lists.
+    pub(crate) async fn key_of(&self, worker: &str) -> HolderId {
+        let config = self.terms.config(&self.address);
+        let directory = Directory::new(config.endpoints()[0].clone(), &config).directory();
+        let listed = directory.list(within(seconds(2)), Filter::default()).await;
+        let objects = listed.unwrap().unwrap();
+        let mut instances = objects.iter().flat_map(|object| &object.instances);
+        let listed = instances.find(|instance| instance.worker == worker);
+        listed.unwrap().key.unwrap()
     }
 
     /// Waits until it lists the worker.

@@ -1,6 +1,6 @@
 //! The key that signs tickets, in the wrong hands, and what it signs that nobody may have.
 
-use super::strangers::{hello, own_key, say, show, w1};
+use super::strangers::{at, hello, own_key, say, show};
 use crate::harness::{SecuredBroker, eventually, eventually_within, seconds};
 use pyroxene_common::{
     access::{Addressee, Audience, Claims, DomainKey, Identity, Patterns, Role, Ticket},
@@ -85,7 +85,7 @@ async fn nobody_comes_over_a_socket_in_the_name_of_the_name_server() {
     let ticket = forged(&stolen(&broker), "pyroxene:nameserver");
     let ticket = ticket.as_bytes();
     for (address, hello) in [
-        (&worker, hello::<Echo>("echo", Some((ticket, w1())))),
+        (&worker, hello::<Echo>("echo", Some((ticket, at(&worker))))),
         (
             &broker.addresses(),
             hello::<Directory>(directory::OBJECT, Some((ticket, Addressee::NameServer))),

@@ -1,6 +1,6 @@
 //! Many who say nothing, say it slowly, or say far too much.
 
-use super::strangers::{admission, hello, own_key, w1};
+use super::strangers::{admission, at, hello, own_key};
 use crate::harness::{Load, Ran, SecuredBroker, in_time, seconds, turn, within, write_private};
 use pyroxene_client::Direct;
 use pyroxene_common::{
@@ -129,6 +129,7 @@ async fn a_thousand_who_came_in_and_say_nothing_are_no_burden() {
     let mut broker = SecuredBroker::with_tokens().worker("w1", &[]).await;
     let held = admission(&broker.config("ana")).await;
     let ticket = held.admission.ticket.as_bytes();
+    let worker = broker.worker("w1").address().to_owned();
     let mut idle = Vec::new();
     for (address, hello, count) in [
         (
@@ -142,8 +143,8 @@ async fn a_thousand_who_came_in_and_say_nothing_are_no_burden() {
             100,
         ),
         (
-            broker.worker("w1").address().to_owned(),
-            hello::<Echo>("echo", Some((ticket, w1()))),
+            worker.clone(),
+            hello::<Echo>("echo", Some((ticket, at(&worker)))),
             400,
         ),
     ] {
@@ -291,7 +292,7 @@ async fn what_is_too_large_on_the_wire_is_told_so() {
         let sentence = String::from_utf8_lossy(&answer[11..]);
         assert!(sentence.contains(&MAX_HELLO.to_string()), "{sentence}");
 
-        let large = hello::<Echo>("echo", Some((&[b'v'; MAX_HELLO - 300], w1())));
+        let large = hello::<Echo>("echo", Some((&[b'v'; MAX_HELLO - 300], at(&worker))));
         let mut stream = TcpStream::connect(address).await.unwrap();
         let Err(HelloError::Refused(refused)) = greet(&mut stream, &large).await else {
             panic!("it was welcomed");
@@ -301,7 +302,7 @@ async fn what_is_too_large_on_the_wire_is_told_so() {
     }
 
     let mut stream = TcpStream::connect(&worker).await.unwrap();
-    let hello = hello::<Echo>("echo", Some((ticket, w1())));
+    let hello = hello::<Echo>("echo", Some((ticket, at(&worker))));
     greet_as(&mut stream, &hello, own_key()).await.unwrap();
     stream.write_all(&header(1 << 30)).await.unwrap();
     let sentence = protocol_error(&mut stream).await;

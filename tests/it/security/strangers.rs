@@ -63,14 +63,14 @@ pub(crate) async fn say_as(
     }
 }
 
-/// Whom a client means that has heard of the worker `w1` in the directory.
-pub(crate) fn w1() -> Addressee {
-    Addressee::Worker("w1".to_owned())
+/// Whom a client means that knows an address and nothing else.
+pub(crate) fn at(address: &str) -> Addressee {
+    Addressee::Endpoint(address.to_owned())
 }
 
-/// Shows a ticket to the echo of the worker `w1`.
+/// Shows a ticket to the echo of a worker.
 pub(crate) async fn show(worker: &str, ticket: &[u8]) -> Result<Welcome, Refused> {
-    say(worker, &hello::<Echo>("echo", Some((ticket, w1())))).await
+    say(worker, &hello::<Echo>("echo", Some((ticket, at(worker))))).await
 }
 
 /// What a name server gives to whom it recognises.

@@ -1,6 +1,6 @@
 //! Tickets in the wrong hands: stolen, forged, from elsewhere.
 
-use super::strangers::{admission, hello, own_key, say, say_as, show, ticket_of, w1};
+use super::strangers::{admission, at, hello, own_key, say, say_as, show, ticket_of};
 use crate::harness::{SecuredBroker, eventually, in_time, seconds};
 use pyroxene_common::{
     access::{Addressee, HolderKey, MAX_TICKET},
@@ -30,7 +30,7 @@ async fn a_ticket_is_good_for_its_life_and_no_longer() {
     assert_eq!(held.admission.life_ms, 1000);
 
     let daemons = [
-        (&worker, hello::<Echo>("echo", Some((ticket, w1())))),
+        (&worker, hello::<Echo>("echo", Some((ticket, at(&worker))))),
         (
             &nameserver,
             hello::<Directory>(directory::OBJECT, Some((ticket, Addressee::NameServer))),
@@ -74,7 +74,7 @@ async fn a_stolen_ticket_is_good_for_nothing() {
     let held = admission(&broker.config("root")).await;
     let ticket = held.admission.ticket.as_bytes();
     let thief = HolderKey::generate().unwrap();
-    let at_worker = hello::<Echo>("echo", Some((ticket, w1())));
+    let at_worker = hello::<Echo>("echo", Some((ticket, at(&worker))));
     let at_nameserver =
         hello::<Directory>(directory::OBJECT, Some((ticket, Addressee::NameServer)));
     for (address, hello) in [(&worker, &at_worker), (&broker.addresses(), &at_nameserver)] {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use pyroxene_certs::{Authority, Request};
 use pyroxene_client::{ClientConfig, Credentials, Direct};
 use pyroxene_common::{
-    access::{Clock, Gate, KeyLife, Patterns, Role},
+    access::{Clock, Gate, HolderKey, KeyLife, Patterns, Role},
     host::{Host, HostConfig, Object},
     tls::{ClientAuth, KeyPair, TlsClient, TlsServer},
 };
@@ -124,7 +124,7 @@ async fn serve_to_known(mut config: HostConfig, directory: &Path) -> Result<()> 
         beside = beside.tls(tls.clone());
     }
     let _name_server = NameServer::bind(beside).await?;
-    let gate = Gate::of_worker("bench");
+    let gate = Gate::of_worker("bench", HolderKey::of_process()?.id());
     let key = domain_key(&users)?.public();
     gate.trust(0, key, KeyLife::Kept, Clock::Own);
     config.gate = Some(Arc::new(gate));

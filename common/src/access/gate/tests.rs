@@ -12,6 +12,8 @@ const NONCE: Challenge = Challenge::Nonce([1; 32]);
 
 static HOLDER: LazyLock<HolderKey> = LazyLock::new(|| HolderKey::generate().unwrap());
 
+static OF_W1: LazyLock<HolderKey> = LazyLock::new(|| HolderKey::generate().unwrap());
+
 fn claims(name: &str, role: Role, issued_ms: u64) -> Claims {
     Claims {
         identity: Identity {
@@ -33,7 +35,7 @@ fn ticket(key: &DomainKey, name: &str, role: Role, issued_ms: u64) -> Ticket {
 /// The gate of the worker `w1`, which trusts one issuer, whose clock shows 1,000,000 now, whatever
 /// ours does.
 fn gate() -> (Arc<Gate>, DomainKey) {
-    let gate = Arc::new(Gate::of_worker("w1"));
+    let gate = Arc::new(Gate::of_worker("w1", OF_W1.id()));
     let key = DomainKey::generate().unwrap();
     gate.trust(0, key.public(), KeyLife::Kept, clock(1_000_000));
     (gate, key)
@@ -47,7 +49,22 @@ fn clock(unix_ms: u64) -> Clock {
 }
 
 fn w1() -> Addressee {
-    Addressee::Worker("w1".to_owned())
+    worker("w1", &OF_W1)
+}
+
+fn worker(name: &str, key: &HolderKey) -> Addressee {
+    Addressee::Worker {
+        name: name.to_owned(),
+        key: key.id(),
+    }
+}
+
+fn wanted(object: &str) -> Wanted<'_> {
+    Wanted {
+        object,
+        interface: "Test",
+        version: 1,
+    }
 }
 
 /// Shows a ticket to a host that the client takes for `addressee`, for an object.
@@ -58,13 +75,13 @@ fn show(
     object: &str,
 ) -> Result<(Admitted, CancellationToken), Refused> {
     let end = CancellationToken::new();
-    let proof = HOLDER.prove(ticket.as_bytes(), &addressee, &NONCE);
+    let proof = HOLDER.prove(ticket.as_bytes(), &addressee, wanted(object), &NONCE);
     let credential = Credential {
         ticket: ticket.as_bytes().to_vec(),
         addressee,
         proof: Vec::new(),
     };
-    let shown = gate.check(Some(&credential), object, Some("127.0.0.1:1"))?;
+    let shown = gate.check(Some(&credential), wanted(object), Some("127.0.0.1:1"))?;
     let proved = shown.unwrap().prove(&NONCE, &proof)?;
     Ok((gate.admit(proved, &end)?, end))
 }
@@ -76,7 +93,7 @@ fn admit(gate: &Arc<Gate>, ticket: &Ticket) -> Result<(Admitted, CancellationTok
 #[tokio::test(start_paused = true)]
 async fn a_gate_is_closed_until_it_knows_whom_to_trust() {
     let gate = Gate::of_nameserver();
-    let check = || gate.check(None, "echo", None);
+    let check = || gate.check(None, wanted("echo"), None);
     assert_eq!(check().unwrap_err().code, RefusalCode::Busy);
     gate.open();
     assert!(check().unwrap().is_none());
@@ -141,7 +158,7 @@ async fn a_key_that_was_replaced_is_worthless_at_once_where_no_other_name_server
 
 #[tokio::test(start_paused = true)]
 async fn tickets_outlive_the_restart_of_a_name_server_whose_key_was_in_memory() {
-    let gate = Arc::new(Gate::of_worker("w1"));
+    let gate = Arc::new(Gate::of_worker("w1", OF_W1.id()));
     let (old, new) = (
         DomainKey::generate().unwrap(),
         DomainKey::generate().unwrap(),
@@ -177,7 +194,8 @@ async fn a_hello_that_is_for_another_host_is_refused() {
     let at = |address: &str| Addressee::Endpoint(address.to_owned());
     for addressee in [
         Addressee::NameServer,
-        Addressee::Worker("w2".to_owned()),
+        worker("w2", &OF_W1),
+        worker("w1", &HOLDER),
         at("127.0.0.1:2"),
     ] {
         let refused = show(&gate, &ticket, addressee, "echo").unwrap_err();
@@ -211,7 +229,11 @@ async fn a_ticket_for_a_task_is_good_for_its_worker_object_and_method_alone() {
     let (task, _end) = show(&gate, &for_task(&w1()), w1(), "echo").unwrap();
     assert_eq!(task.only_method(), Some("sleep"));
     show(&gate, &for_task(&w1()), w1(), "text").unwrap_err();
-    let other = Addressee::Worker("w2".to_owned());
+    // One who has the same name now, or had it before.
+    let other = worker("w1", &HOLDER);
+    show(&gate, &for_task(&other), w1(), "echo").unwrap_err();
+    show(&gate, &for_task(&other), other, "echo").unwrap_err();
+    let other = worker("w2", &OF_W1);
     show(&gate, &for_task(&other), w1(), "echo").unwrap_err();
     show(&gate, &for_task(&other), other, "echo").unwrap_err();
     // Nor does it become one for everything.

@@ -1,7 +1,7 @@
 //! Leases: terms, renewal, replacement, lost connections, the brake.
 
 use super::*;
-use pyroxene_common::interfaces::directory::State;
+use pyroxene_common::{access::HolderKey, interfaces::directory::State};
 
 #[test]
 fn a_lease_ends_after_its_term_and_not_before() {
@@ -176,7 +176,7 @@ fn another_users_worker_is_not_replaced_at_its_address_either() {
         let id = SessionId([id, 1]);
         world
             .directory
-            .open(id, registration, Some(owner), world.now)
+            .open(id, registration, Some(by(owner, None)), world.now)
     };
     open(1, registration.clone(), "ana").unwrap();
     let refused = open(2, restarted(&registration), "bob").unwrap_err();
@@ -184,6 +184,22 @@ fn another_users_worker_is_not_replaced_at_its_address_either() {
         matches!(refused, DirectoryError::NameTaken { .. }),
         "{refused}"
     );
+}
+
+#[test]
+fn a_worker_is_listed_with_its_key_and_another_key_is_another_worker() {
+    let mut world = World::new();
+    let keys = [(), ()].map(|()| Some(HolderKey::generate().unwrap().id()));
+    let before = world.cursor();
+    for (session, key) in [(1, keys[0]), (2, keys[0]), (3, keys[1])] {
+        let id = SessionId([session, 1]);
+        let registration = worker("w1", &[shared("calc")]);
+        let owner = Some(by("ana", key));
+        let opened = world.directory.open(id, registration, owner, world.now);
+        opened.unwrap();
+        assert_eq!(world.instances("calc")[0].key, key);
+    }
+    assert_eq!(world.told("calc", before), ["+w1", "-w1 Replaced", "+w1"]);
 }
 
 #[test]
