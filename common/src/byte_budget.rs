@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use tokio::sync::oneshot;
 
@@ -15,6 +15,7 @@ pub struct ByteBudget(Arc<Inner>);
 struct Inner {
     limit: usize,
     state: Mutex<State>,
+    answers: OnceLock<ByteBudget>,
 }
 
 #[derive(Default)]
@@ -43,7 +44,13 @@ impl ByteBudget {
         Self(Arc::new(Inner {
             limit,
             state: Mutex::default(),
+            answers: OnceLock::new(),
         }))
+    }
+
+    /// As much again, for answers: whoever fills it keeps no request out.
+    pub fn answers(&self) -> &Self {
+        self.0.answers.get_or_init(|| Self::new(self.0.limit))
     }
 
     /// How many bytes there are in all.

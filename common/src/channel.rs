@@ -24,8 +24,9 @@ mod settings;
 mod skip;
 mod spin;
 mod translation;
+mod unread;
 
-pub use answers::{Answers, Turn};
+pub use answers::{ANSWER_PATIENCE, Answers, NoRoom, Turn};
 pub use client::{Connection, Listener};
 pub use error::{AttemptError, ConnectionLost};
 pub use liveness::Patience;

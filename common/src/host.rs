@@ -46,7 +46,8 @@ pub struct HostConfig {
     pub max_message: usize,
     /// The memory for the messages of all connections together, in bytes: requests that are read or
     /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
-    /// answers may take as much again. See [`default_message_memory`].
+    /// answers may take as much again, and those that reserve their memory before they are made as much
+    /// once more. See [`default_message_memory`].
     pub message_memory: usize,
     /// How many calls one connection may have in flight.
     pub max_in_flight: u32,

@@ -155,8 +155,8 @@ impl NameServerConfig {
 
     /// The memory for the messages of all connections together, in bytes: requests that are read or
     /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
-    /// answers may take as much again. The default is an eighth of the memory that the process may
-    /// have.
+    /// answers may take as much again, and those that are made of what the store holds as much once more.
+    /// The default is an eighth of the memory that the process may have.
     #[must_use]
     pub fn message_memory(mut self, bytes: usize) -> Self {
         self.host.message_memory = bytes;

@@ -12,6 +12,7 @@ use crate::{
 };
 use pyroxene_common::{
     access::{Exceeded, Limit},
+    channel::NoRoom,
     clean,
     interfaces::topics::{
         Entries, Entry, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, Topic,
@@ -28,6 +29,9 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// The most topics of one list.
 const PAGE_TOPICS: usize = 1000;
+
+/// What such a list may take in memory.
+const LIST_BYTES: usize = PAGE_TOPICS * 512;
 
 /// Reading answers this long before its caller gives up, or a tenth of the time it has if that is
 /// shorter: an answer without entries is not a failure.
@@ -139,19 +143,30 @@ impl topics::Topics for TopicsService {
         let limit = limit.clamp(1, u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
         let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(patience(&context));
         let after = signed(after);
-        let found = match wait.is_zero() {
-            true => {
-                // Whoever does not read one page is read no other from the store.
-                let _turn = scope::answers().turn().await;
-                self.store.read(&topic, after, limit, PAGE_BYTES).await
-            }
+        let outline = match wait.is_zero() {
+            true => self.store.outline(&topic, after, limit, PAGE_BYTES).await,
             false => {
                 let caller = scope::current().caller;
                 let held = self.limiter.hold(caller.identity.as_deref(), Limit::Polls);
                 let _held = held.map_err(limited)?;
-                let following = self.store.follow(&topic, after, limit, PAGE_BYTES, wait);
-                following.await
+                let grown = self.store.grown(&topic, after, limit, PAGE_BYTES, wait);
+                grown.await
             }
+        };
+        let answers = scope::answers();
+        let (_turn, found) = match outline.map_err(failed)? {
+            Some((_, size)) if size > 0 => {
+                // Whoever does not read one page is read no other from the store.
+                let turn = answers.turn().await;
+                let room = answers.reserve(size, patience(&context)).await;
+                room.map_err(no_room)?;
+                let bytes = size.min(PAGE_BYTES);
+                (
+                    Some(turn),
+                    self.store.read(&topic, after, limit, bytes).await,
+                )
+            }
+            outline => (None, Ok(outline.map(|(empty, _)| empty))),
         };
         Ok(match found.map_err(failed)? {
             Some(found) => Entries {
@@ -168,11 +183,15 @@ impl topics::Topics for TopicsService {
 
     async fn list(
         self,
-        _: Context,
+        context: Context,
         prefix: String,
         after: String,
     ) -> Result<Vec<Topic>, TopicsError> {
         let keeper = Keeper::current();
+        let answers = scope::answers();
+        let _turn = answers.turn().await;
+        let room = answers.reserve(LIST_BYTES, patience(&context)).await;
+        room.map_err(no_room)?;
         // Those with the prefix stand side by side, in the order of their names.
         let mut found: Vec<Topic> = Vec::new();
         let mut after = after;
@@ -242,6 +261,12 @@ fn check_name(what: &str, name: &str) -> Result<(), TopicsError> {
 
 fn invalid(sentence: String) -> TopicsError {
     TopicsError::Invalid { sentence }
+}
+
+fn no_room(no_room: NoRoom) -> TopicsError {
+    TopicsError::Unavailable {
+        sentence: no_room.to_string(),
+    }
 }
 
 fn limited(exceeded: Exceeded) -> TopicsError {

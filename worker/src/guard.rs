@@ -47,7 +47,8 @@ impl Guard {
             Err(error) => return Err(Standing::Lost(error.to_string())),
         };
         match &*recognised.borrow() {
-            Recognised::As(held) => self.trust(index, held),
+            // A ticket of before that the name server is shown next, and replaces, counts for nothing.
+            Recognised::As(held) => _ = self.trust(index, held),
             Recognised::NotAsked(_) | Recognised::NotYet if self.demanded => {
                 return Err(denied("it does not ask who anybody is".to_owned()));
             }
@@ -56,19 +57,19 @@ impl Guard {
         Ok(recognised)
     }
 
-    fn trust(&self, index: usize, held: &Held) {
-        self.trust_issuer(index, &held.admission.issuer, held.at);
+    fn trust(&self, index: usize, held: &Held) -> bool {
+        self.trust_issuer(index, &held.admission.issuer, held.at)
     }
 
     /// Takes tickets under the key that a name server had at a time, and under no other of its keys that
-    /// lay in a file.
-    fn trust_issuer(&self, index: usize, issuer: &Issuer, at: Instant) {
+    /// lay in a file. Gives whether that key counts.
+    fn trust_issuer(&self, index: usize, issuer: &Issuer, at: Instant) -> bool {
         let clock = Clock::Read {
             unix_ms: issuer.now_ms,
             at,
         };
         self.gate
-            .trust(index, issuer.key.clone(), issuer.life, clock);
+            .trust(index, issuer.key.clone(), issuer.life, clock)
     }
 
     /// Takes in what a name server says later, and whom it revokes, for as long as it is polled.
@@ -101,7 +102,13 @@ impl Guard {
                     failures = 0;
                     version = Some(revocations.version);
                     self.gate.revoke(&revocations.revoked);
-                    self.trust_issuer(index, &revocations.issuer, Instant::now());
+                    if !self.trust_issuer(index, &revocations.issuer, Instant::now()) {
+                        tracing::warn!(
+                            nameserver = %nameserver.endpoint(),
+                            "this name server signs with a domain key that was replaced: nobody whom it \
+                             recognises is let in here until it has the file of the new one"
+                        );
+                    }
                     continue;
                 }
                 // It asks nobody who they are.

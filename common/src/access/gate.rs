@@ -168,17 +168,22 @@ impl Gate {
 
     /// Takes tickets that are signed with `key` and read by `clock`. `number` is that of the name
     /// server that says so. If it had another key before, tickets of that one are void from now on,
-    /// unless that key was of a process alone: see [`KeyLife`].
-    pub fn trust(&self, number: usize, key: PublicKey, life: KeyLife, clock: Clock) {
+    /// also those of other name servers that have it, unless that key was of a process alone: see
+    /// [`KeyLife`].
+    ///
+    /// Gives whether the key counts. One that was replaced does not, as long as this gate lives.
+    pub fn trust(&self, number: usize, key: PublicKey, life: KeyLife, clock: Clock) -> bool {
+        let mut counts = false;
         self.trust.rcu(|trust| {
             let mut issuers = match &**trust {
                 Trust::Holders(issuers) => issuers.clone(),
                 Trust::Nobody | Trust::Everybody => Issuers::default(),
             };
-            issuers.trust(number, key.clone(), life, clock);
+            counts = issuers.trust(number, key.clone(), life, clock);
             Arc::new(Trust::Holders(issuers))
         });
         self.end_expired();
+        counts
     }
 
     /// Makes tickets void, and ends the connections of those who bear them.

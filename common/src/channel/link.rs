@@ -234,6 +234,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.writing.len()
     }
 
+    /// How many bytes of memory were reserved for what is yet to be written.
+    pub(super) fn reserved(&self) -> usize {
+        self.writing.reserved()
+    }
+
     /// Takes over what waits in `outbox`.
     pub(super) fn take(&mut self, outbox: &mut Outbox) {
         outbox.drain_into(&mut self.writing);

@@ -1,6 +1,7 @@
 //! Bytes that wait to be written.
 
 use crate::{
+    byte_budget::BytePermit,
     codec::{self, CodecError},
     frame::FrameHeader,
     message::LARGE_MESSAGE,
@@ -23,6 +24,8 @@ pub(super) struct Outbox {
     len: usize,
     /// Bytes that were ever queued: the position in the stream after the last one.
     end: u64,
+    /// The memory of what is queued, where that was reserved.
+    reserved: Vec<BytePermit>,
 }
 
 /// A frame whose body is not sent because of its size or its contents.
@@ -44,6 +47,16 @@ impl Outbox {
     /// The position in the stream after the last queued byte.
     pub(super) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Keeps memory for as long as what is queued now is not written.
+    pub(super) fn keep(&mut self, reserved: Vec<BytePermit>) {
+        self.reserved.extend(reserved);
+    }
+
+    /// How many bytes of memory were reserved for what is queued.
+    pub(super) fn reserved(&self) -> usize {
+        self.reserved.iter().map(BytePermit::bytes).sum()
     }
 
     fn grew(&mut self, by: usize) {
@@ -139,12 +152,14 @@ impl Outbox {
         self.seal_tail();
         other.seal_tail();
         self.segments.append(&mut other.segments);
+        self.reserved.append(&mut other.reserved);
         self.grew(other.len);
     }
 
     /// Moves everything to `writing`, whose emptied buffer is used again.
     pub(super) fn drain_into(&mut self, writing: &mut Writing) {
         writing.len += self.len;
+        writing.reserved.append(&mut self.reserved);
         writing.segments.append(&mut self.segments);
         if writing.buffer.is_empty() && writing.segments.is_empty() {
             std::mem::swap(&mut self.tail, &mut writing.buffer);
@@ -166,6 +181,8 @@ pub(super) struct Writing {
     segments: VecDeque<Bytes>,
     /// Bytes that are yet to be written.
     len: usize,
+    /// The memory of what is being written, where that was reserved.
+    reserved: Vec<BytePermit>,
 }
 
 /// A buffer that grew beyond this is not kept.
@@ -181,6 +198,11 @@ impl Writing {
         self.len
     }
 
+    /// How many bytes of memory were reserved for what is being written.
+    pub(super) fn reserved(&self) -> usize {
+        self.reserved.iter().map(BytePermit::bytes).sum()
+    }
+
     /// The next bytes to write.
     pub(super) fn chunk(&self) -> &[u8] {
         if self.buffer.is_empty() {
@@ -193,6 +215,9 @@ impl Writing {
     /// Takes note that the first `count` bytes were written.
     pub(super) fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_sub(count);
+        if self.len == 0 {
+            self.reserved = Vec::new();
+        }
         if self.buffer.is_empty() {
             if let Some(front) = self.segments.front_mut() {
                 bytes::Buf::advance(front, count.min(front.len()));

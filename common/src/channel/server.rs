@@ -15,6 +15,7 @@ use super::{
     settings::Settings,
     spin::Spin,
     translation::{Translation, translate},
+    unread::Unread,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
@@ -148,8 +149,12 @@ struct Server<S, D, B, F> {
     batch_memory: Option<BytePermit>,
     /// Memory for the large message that comes next.
     intake: Intake,
-    /// The memory of answers that are encoded and not written.
+    /// The memory of answers that are encoded and not written, and not reserved.
     unwritten: BytePermit,
+    /// Bytes that were ever written.
+    written: u64,
+    /// Since when answers with reserved memory wait for the peer to read them.
+    unread: Option<Unread>,
     session: Session,
     scope: Scope,
     template: context::Context,
@@ -184,6 +189,8 @@ where
             batch_memory: None,
             intake: Intake::new(session.memory.clone()),
             unwritten: session.memory.take_anyway(0),
+            written: 0,
+            unread: None,
             scope: Scope {
                 caller: Arc::clone(&session.caller),
                 answers: Answers::new(&calls),
@@ -292,7 +299,14 @@ where
     /// Counts the answers that are yet to be written among the memory for messages, unless they are
     /// few.
     fn count_unwritten(&mut self) {
+        let reserved = self.link.reserved() + self.outbox.reserved() + self.calls.reserved();
+        if reserved == 0 || !self.link.has_unwritten() {
+            self.unread = None;
+        } else if self.unread.is_none() {
+            self.unread = Some(Unread::new(self.written, Instant::now()));
+        }
         let encoded = self.link.unwritten() + self.outbox.len() + self.calls.lock().outbox.len();
+        let encoded = encoded.saturating_sub(reserved);
         let counted = if encoded < LARGE_MESSAGE { 0 } else { encoded };
         if counted != self.unwritten.bytes() {
             self.unwritten.resize(counted);
@@ -309,6 +323,7 @@ where
                 return Ok(());
             }
             let written = self.link.write_some(context);
+            self.written = self.written.saturating_add(written.bytes);
             self.quiet_since = Instant::now();
             if written.proves_life {
                 self.liveness.sign_of_life(self.quiet_since);
@@ -418,7 +433,9 @@ where
                 (!state.pending.is_empty(), state.earliest_deadline, report)
             };
             self.liveness.set_busy(busy, now);
-            let wanted = [earliest, report, self.hang_up_at(), self.intake.due()]
+            let unread = self.unread.as_ref().map(Unread::due);
+            let intake = self.intake.due();
+            let wanted = [earliest, report, self.hang_up_at(), intake, unread]
                 .into_iter()
                 .flatten()
                 .fold(self.liveness.next_tick(), Instant::min);
@@ -449,6 +466,12 @@ where
         }
         if self.intake.is_too_slow(now) {
             let what = "a large message arrives too slowly, while others wait for its memory";
+            return Err(ConnectionLost::Protocol(what.to_owned()));
+        }
+        if let Some(unread) = &mut self.unread
+            && unread.is_too_slow(self.written, now, self.session.memory.answers())
+        {
+            let what = "answers are read too slowly, while others wait for their memory";
             return Err(ConnectionLost::Protocol(what.to_owned()));
         }
         let (overdue, earliest, idle) = {

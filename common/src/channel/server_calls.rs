@@ -13,7 +13,7 @@ use crate::{
         self,
         lend::{self, Parts},
     },
-    message::RefusedCall,
+    message::{LARGE_MESSAGE, RefusedCall},
     wire::FrameKind,
 };
 use bytes::Bytes;
@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) outbox: Outbox,
     /// Bytes of answers that wait for room in the outbox.
     waiting: usize,
+    /// Bytes of memory that were reserved for those.
+    reserved: usize,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) earliest_deadline: Option<Instant>,
     serial: u64,
@@ -146,17 +148,29 @@ impl ServerCalls {
         Arc::clone(&self.turn).acquire_owned().await.ok()
     }
 
+    pub(super) fn memory(&self) -> &ByteBudget {
+        &self.memory
+    }
+
+    /// How many bytes of memory are reserved for answers that have not got to the link.
+    pub(super) fn reserved(&self) -> usize {
+        let state = self.lock();
+        state.outbox.reserved().saturating_add(state.reserved)
+    }
+
     /// Queues the answer of a call that ran in its own task, once there is room for it. `memory` is that
-    /// of its request.
+    /// of its request, and `reserved` what was reserved for the answer.
     pub(super) async fn finish<R: Serialize + Send + Sync + 'static>(
         self: &Arc<Self>,
         call: (u64, u64),
         answer: Result<R, Unanswered>,
         parts: Parts<R>,
         memory: Option<BytePermit>,
+        mut reserved: Vec<BytePermit>,
     ) {
         let mut answer = Some(answer);
-        if self.try_finish(call, &mut answer, parts) {
+        let may_leave = !reserved.is_empty() || !self.is_tight_for(&answer, parts);
+        if may_leave && self.try_finish(call, &mut answer, parts, &mut reserved) {
             return;
         }
         // It has to wait. From now on its answer counts, and not its request.
@@ -166,21 +180,36 @@ impl ServerCalls {
             .map_or(0, size_of_answer);
         let mut memory = memory.unwrap_or_else(|| self.memory.take_anyway(0));
         let others = self.memory.used().saturating_sub(memory.bytes());
-        if others.saturating_add(size) > self.memory.limit().saturating_mul(2) && others > 0 {
+        if !reserved.is_empty() {
+            // It is counted already.
+            memory.resize(0);
+        } else if others.saturating_add(size) > self.memory.limit().saturating_mul(2) && others > 0
+        {
             answer = Some(Err(Unanswered::Failed(dropped(size, others))));
             memory.resize(0);
         } else {
             memory.resize(size);
         }
-        let _waiting = WaitingAnswer::new(self, memory);
+        let held = reserved.iter().map(BytePermit::bytes).sum();
+        let _waiting = WaitingAnswer::new(self, memory, held);
         loop {
             // Registered before the look at the outbox, so that no emptying in between is missed.
             let emptied = self.emptied.notified();
-            if self.try_finish(call, &mut answer, parts) {
+            if self.try_finish(call, &mut answer, parts, &mut reserved) {
                 return;
             }
             emptied.await;
         }
+    }
+
+    /// Whether an answer is a large one, and messages take so much memory already that it may be one too
+    /// many, although its own connection has room for it.
+    fn is_tight_for<R>(&self, answer: &Option<Result<R, Unanswered>>, parts: Parts<R>) -> bool {
+        let Some(Ok(answer)) = answer else {
+            return false;
+        };
+        let lent: usize = parts(answer).into_iter().map(<[u8]>::len).sum();
+        lent >= LARGE_MESSAGE && self.memory.used() > self.memory.limit()
     }
 
     /// Queues the answer of the call with this number and serial if there is room for it.
@@ -189,6 +218,7 @@ impl ServerCalls {
         (id, serial): (u64, u64),
         answer: &mut Option<Result<R, Unanswered>>,
         parts: Parts<R>,
+        reserved: &mut Vec<BytePermit>,
     ) -> bool {
         let limit = self.settings.max_send;
         let has_room = |state: &State| state.outbox.len() < self.settings.max_buffered;
@@ -210,11 +240,13 @@ impl ServerCalls {
             state = self.lock();
             if state.take(id, serial) {
                 state.outbox.append(encoded);
+                state.outbox.keep(std::mem::take(reserved));
             }
         } else if state.take(id, serial)
             && let Some(answer) = answer.take()
         {
             push_answer(&mut state.outbox, id, answer, parts, limit);
+            state.outbox.keep(std::mem::take(reserved));
         }
         let server = state.server.take();
         drop(state);
@@ -229,21 +261,30 @@ impl ServerCalls {
 struct WaitingAnswer {
     calls: Arc<ServerCalls>,
     memory: BytePermit,
+    /// What was reserved for it.
+    reserved: usize,
 }
 
 impl WaitingAnswer {
-    fn new(calls: &Arc<ServerCalls>, memory: BytePermit) -> Self {
-        calls.lock().waiting += memory.bytes();
+    fn new(calls: &Arc<ServerCalls>, memory: BytePermit, reserved: usize) -> Self {
+        let mut state = calls.lock();
+        state.waiting += memory.bytes() + reserved;
+        state.reserved += reserved;
+        drop(state);
         Self {
             calls: Arc::clone(calls),
             memory,
+            reserved,
         }
     }
 }
 
 impl Drop for WaitingAnswer {
     fn drop(&mut self) {
-        self.calls.lock().waiting -= self.memory.bytes();
+        let mut state = self.calls.lock();
+        state.waiting -= self.memory.bytes() + self.reserved;
+        state.reserved -= self.reserved;
+        drop(state);
         // One that is given up makes room as one does that has left.
         self.calls.note_emptied();
     }

@@ -1,6 +1,7 @@
 //! How a server's connection starts the calls that its frames ask for.
 
 use super::{
+    answers::take_reserved,
     error::ConnectionLost,
     outbox::Outbox,
     server::{Dispatch, Renew, Unanswered},
@@ -251,7 +252,9 @@ where
         };
         match poll_caught(place, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => {
+                let reserved = take_reserved();
                 self.answer(call.id, answer);
+                self.outbox.keep(reserved);
                 self.slot.clear();
             }
             Poll::Pending => {
@@ -279,12 +282,13 @@ where
         let Some(place) = self.slot.0.take() else {
             return;
         };
-        let future = scope.clone().wrap(Caught(place));
+        let reserved = take_reserved();
+        let future = scope.clone().wrap(Caught { place, reserved });
         let Some(id) = id else {
             // Nobody can cancel a one-way call, and it outlives its connection.
             let counted = self.calls.enter_one_way();
             tokio::spawn(timeout_at(deadline, async {
-                let _unwanted: Result<D::Response, Unanswered> = future.await;
+                let _unwanted: (Result<D::Response, Unanswered>, _) = future.await;
                 drop((counted, memory));
             }));
             return;
@@ -293,8 +297,9 @@ where
         let mut state = self.calls.lock();
         let serial = state.next_serial();
         let task = tokio::spawn(async move {
-            let answer = future.await;
-            calls.finish((id, serial), answer, D::parts, memory).await;
+            let (answer, reserved) = future.await;
+            let call = (id, serial);
+            calls.finish(call, answer, D::parts, memory, reserved).await;
         });
         state.insert(
             id,
@@ -308,17 +313,24 @@ where
     }
 }
 
-/// A method's future that answers an error if the method panics.
-struct Caught<F>(Pin<Box<Option<F>>>);
+/// A method's future that answers an error if the method panics. With the answer comes the memory that
+/// was reserved for it.
+struct Caught<F> {
+    place: Pin<Box<Option<F>>>,
+    reserved: Vec<BytePermit>,
+}
 
 impl<F, R> Future for Caught<F>
 where
     F: Future<Output = Result<R, Unanswered>>,
 {
-    type Output = F::Output;
+    type Output = (F::Output, Vec<BytePermit>);
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        poll_caught(&mut self.get_mut().0, context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let polled = poll_caught(&mut this.place, context);
+        this.reserved.append(&mut take_reserved());
+        polled.map(|answer| (answer, std::mem::take(&mut this.reserved)))
     }
 }
 

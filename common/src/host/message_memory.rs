@@ -10,7 +10,7 @@ const UNKNOWN: u64 = 2 << 30;
 const LEAST: u64 = 16 << 20;
 
 /// The share of a process's memory that requests may take: an eighth. Their answers may take as much
-/// again, and while a request is decoded or an answer is made it is there twice.
+/// again, those of a store as much once more, and while a request is decoded or an answer is made it is there twice.
 const SHARE: u64 = 8;
 
 /// An eighth of the memory that this process may have: of its control group's limit, of its own limit,

@@ -172,6 +172,38 @@ pub(super) async fn read(
     Ok(found)
 }
 
+/// What [`read`] gives for the same question, but without the entries: how many bytes those take, or 0
+/// if there is none. `None` if there is no such topic.
+pub(super) async fn outline(
+    sql: &mut Connection<'_>,
+    topic: &str,
+    after: i64,
+    limit: u32,
+    bytes: i64,
+) -> SqlResult<Option<(Entries, i64)>> {
+    // An entry takes more than its body.
+    let statement = "SELECT t.first, t.head, (SELECT CAST(coalesce(sum(size + 100), 0) AS BIGINT) \
+         FROM (SELECT size, CAST(sum(size) OVER (ORDER BY sequence) - size AS BIGINT) AS before \
+         FROM (SELECT sequence, size FROM entries WHERE topic = t.id AND sequence > $2 \
+         ORDER BY sequence LIMIT $3) AS page) AS e WHERE before < $4) \
+         FROM topics t WHERE t.name = $1";
+    let values: [Value<'_>; 4] = [
+        topic.into(),
+        after.into(),
+        i64::from(limit).into(),
+        bytes.into(),
+    ];
+    let Some(row) = sql.row(statement, &values).await? else {
+        return Ok(None);
+    };
+    let entries = Entries {
+        first: row.int(0)?,
+        head: row.int(1)?,
+        entries: Vec::new(),
+    };
+    Ok(Some((entries, row.int(2)?)))
+}
+
 /// Which of these topics have grown beyond a sequence: the name and the newest sequence.
 pub(super) async fn grown(
     sql: &mut Connection<'_>,

@@ -12,6 +12,7 @@ use crate::{
 };
 use pyroxene_common::{
     access::{Exceeded, Identity, Limit, Role},
+    channel::{Answers, NoRoom},
     interfaces::tasks::{
         DEFAULT_RUN_LIMIT_MS, Status, Submission, Submissions, Task, TaskFilter, TaskId, TaskPage,
         TaskState, TasksError, tasks,
@@ -212,34 +213,60 @@ impl TasksService {
     }
 
     /// How a task is, and its result if it has ended: whoever waits for that asks nothing else.
-    async fn status(&self, task: store::Task) -> Result<Status, TasksError> {
+    async fn status(&self, context: &Context, task: store::Task) -> Result<Status, TasksError> {
         if !task.state.is_final() {
             return Ok(convert::status(task));
         }
-        self.settled(task.id).await
+        let answers = scope::answers();
+        let _turn = answers.turn().await;
+        let ended = ask(self.0.store.ended(&[task.id])).await?;
+        let ended = ended.into_iter().next();
+        // It may be forgotten by now.
+        let ended = ended.ok_or_else(|| unknown(&convert::task_id(task.id)))?;
+        self.settled(context, &answers, ended).await
     }
 
-    /// How a task is that has ended. A caller that does not read one result is read no other from the
-    /// store, whatever its calls.
-    async fn settled(&self, id: store::TaskId) -> Result<Status, TasksError> {
-        let _turn = scope::answers().turn().await;
+    /// How a task is whose end was waited for. A caller that does not read one result is read no other
+    /// from the store, whatever its calls.
+    async fn told(
+        &self,
+        context: &Context,
+        ended: store::Settlement,
+    ) -> Result<Status, TasksError> {
+        let answers = scope::answers();
+        let _turn = match ended.left_out {
+            true => Some(answers.turn().await),
+            false => None,
+        };
+        self.settled(context, &answers, ended).await
+    }
+
+    /// How a task is that has ended. A large result is read once there is memory for it.
+    async fn settled(
+        &self,
+        context: &Context,
+        answers: &Answers,
+        ended: store::Settlement,
+    ) -> Result<Status, TasksError> {
+        let id = ended.id;
+        let forgotten = || unknown(&convert::task_id(id));
+        if !ended.left_out {
+            let size = ended.result.as_ref().map_or(0, Vec::len);
+            make_room(context, answers, size).await?;
+            return Ok(convert::settled(ended));
+        }
+        let sizes = ask(self.0.store.sizes(id)).await?;
+        let (_, size) = sizes.ok_or_else(forgotten)?;
+        make_room(context, answers, size).await?;
         let settled = ask(self.0.store.settled(&[id])).await?;
         let settled = settled.into_iter().next().map(convert::settled);
-        // It may be forgotten by now.
-        settled.ok_or_else(|| unknown(&convert::task_id(id)))
-    }
-
-    /// How a task is whose end was waited for.
-    async fn told(&self, settlement: store::Settlement) -> Result<Status, TasksError> {
-        if !settlement.left_out {
-            return Ok(convert::settled(settlement));
-        }
-        self.settled(settlement.id).await
+        settled.ok_or_else(forgotten)
     }
 
     /// Waits until the task is no longer as in `seen`, or the time is up.
     async fn news(
         &self,
+        context: &Context,
         id: store::TaskId,
         first: Status,
         seen: Option<u64>,
@@ -259,7 +286,7 @@ impl TasksService {
             tokio::select! {
                 settlement = &mut ended => {
                     return match settlement {
-                        Some(settlement) => self.told(settlement).await,
+                        Some(settlement) => self.told(context, settlement).await,
                         None => Ok(status),
                     };
                 }
@@ -280,6 +307,17 @@ impl TasksService {
         }
     }
 }
+
+/// Takes memory for what the store is about to be asked for, before it is here.
+async fn make_room(context: &Context, answers: &Answers, bytes: usize) -> Result<(), TasksError> {
+    let room = answers.reserve(bytes, patience(context, u64::MAX)).await;
+    room.map_err(|no_room: NoRoom| TasksError::Unavailable {
+        sentence: no_room.to_string(),
+    })
+}
+
+/// What a task takes in a listing at most: the sentence of an error and a few names.
+const LISTED: usize = 4 * 1024;
 
 fn limited(exceeded: Exceeded) -> TasksError {
     TasksError::Limited {
@@ -329,20 +367,24 @@ impl tasks::Tasks for TasksService {
         check_look(caller.identity.as_deref(), id, &task.submitter)?;
         let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
         let is_final = task.state.is_final();
-        let status = self.status(task).await?;
+        let status = self.status(&context, task).await?;
         if is_final {
             return Ok(view.status(status));
         }
         let _held = self.hold_poll(caller.identity.as_deref())?;
-        let news = self.news(id, status, seen, until).await;
+        let news = self.news(&context, id, status, seen, until).await;
         news.map(|status| view.status(status))
     }
 
-    async fn show(self, _: Context, id: TaskId) -> Result<Task, TasksError> {
+    async fn show(self, context: Context, id: TaskId) -> Result<Task, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
-        let _turn = scope::answers().turn().await;
+        let answers = scope::answers();
+        let _turn = answers.turn().await;
         let known = self.find(&id).await?;
+        let sizes = ask(self.0.store.sizes(known)).await?;
+        let (arguments, result) = sizes.ok_or_else(|| unknown(&id))?;
+        make_room(&context, &answers, arguments.saturating_add(result)).await?;
         let task = ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
         check_look(caller.identity.as_deref(), task.id, &task.submitter)?;
@@ -350,7 +392,7 @@ impl tasks::Tasks for TasksService {
         Ok(view.task(convert::task(task)))
     }
 
-    async fn list(self, _: Context, filter: TaskFilter) -> Result<TaskPage, TasksError> {
+    async fn list(self, context: Context, filter: TaskFilter) -> Result<TaskPage, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
         let limit = match filter.limit {
@@ -362,6 +404,10 @@ impl tasks::Tasks for TasksService {
             None => None,
         };
         let filter = convert::filter(filter, before, only_of(caller.identity.as_deref()))?;
+        let answers = scope::answers();
+        let _turn = answers.turn().await;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        make_room(&context, &answers, most.saturating_mul(LISTED)).await?;
         let found = ask(self.0.store.tasks_page(&filter, limit)).await?;
         let shown = found.tasks.into_iter().map(|task| {
             let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
@@ -431,7 +477,8 @@ impl tasks::Tasks for TasksService {
                 check_look(caller, id, &task.submitter)?;
                 let view = View::of(caller, &task.object, &task.method);
                 if task.state.is_final() {
-                    return self.status(task).await.map(|status| view.status(status));
+                    let status = self.status(&context, task).await;
+                    return status.map(|status| view.status(status));
                 }
                 view
             }
@@ -439,11 +486,11 @@ impl tasks::Tasks for TasksService {
         let _held = self.hold_poll(caller)?;
         let left = until.saturating_duration_since(Instant::now());
         let status = match self.0.store.wait(id, left).await {
-            Some(settlement) => self.told(settlement).await?,
+            Some(settlement) => self.told(&context, settlement).await?,
             // It may have ended elsewhere without this name server having heard of it.
             None => {
                 let task = self.brief(id).await?;
-                self.status(task).await?
+                self.status(&context, task).await?
             }
         };
         Ok(view.status(status))

@@ -1,7 +1,7 @@
 //! The key that signs tickets, in the wrong hands, and what it signs that nobody may have.
 
 use super::strangers::{at, hello, own_key, say, show};
-use crate::harness::{SecuredBroker, eventually, eventually_within, seconds};
+use crate::harness::{SecuredBroker, eventually, eventually_within, seconds, write_private};
 use pyroxene_common::{
     access::{Addressee, Audience, Claims, DomainKey, Identity, Patterns, Role, Ticket},
     hello::RefusalCode,
@@ -71,6 +71,51 @@ async fn a_stolen_key_that_was_replaced_is_worthless_at_daemons_that_run() {
     show(&worker, fresh.as_bytes()).await.unwrap_err();
     // Everybody else logs in anew and goes on.
     broker.nameserver(0).lists("w1").await;
+    eventually("calls go on", || async {
+        let ran = broker.run_as("ana", &["call", "echo", "whoami"]).await;
+        (ran.code == Some(0)).then_some(()).ok_or(ran.stderr)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_key_that_was_replaced_is_worthless_also_while_another_name_server_is_dead() {
+    let mut broker = SecuredBroker::with_tokens()
+        .nameservers(2)
+        .worker("w1", &[])
+        .await;
+    broker.nameserver(0).lists("w1").await;
+    broker.nameserver(1).lists("w1").await;
+    let worker = broker.worker("w1").address().to_owned();
+    let old_file = fs::read_to_string(broker.keys.path("users.toml.key")).unwrap();
+    let ticket = forged(&stolen(&broker), "nobody");
+    show(&worker, ticket.as_bytes()).await.unwrap();
+
+    broker.nameserver(1).kill().await;
+    broker.keys.users(&["rotate-key"]).await.out();
+    let expected = "the ticket is from another domain: its name servers have another key";
+    let is_void = || async {
+        let refused = show(&worker, ticket.as_bytes()).await.err();
+        let refused = refused.ok_or("it is good")?;
+        (refused.sentence == expected)
+            .then_some(())
+            .ok_or(refused.sentence)
+    };
+    eventually_within(seconds(8), "the worker refuses what it signed", is_void).await;
+
+    // The dead one comes back with the file of before: nothing that it signs is good here.
+    let key = broker.keys.path("users.toml.key");
+    let new_file = fs::read_to_string(&key).unwrap();
+    assert_ne!(old_file, new_file);
+    let aside = format!("{key}.new");
+    fs::rename(&key, &aside).unwrap();
+    write_private(&key, &old_file);
+    broker.nameserver(1).restart().await;
+    fs::rename(&aside, &key).unwrap();
+    is_void().await.unwrap();
+    // It reads the new one, and the worker is with it again.
+    broker.nameserver(1).lists("w1").await;
+    is_void().await.unwrap();
     eventually("calls go on", || async {
         let ran = broker.run_as("ana", &["call", "echo", "whoami"]).await;
         (ran.code == Some(0)).then_some(()).ok_or(ran.stderr)

@@ -136,24 +136,49 @@ async fn a_stranger_s_ticket_is_of_another_domain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_was_replaced_is_worthless_at_once_where_no_other_name_server_has_it() {
+async fn a_key_that_one_name_server_replaced_is_worthless_for_good_whichever_others_have_it() {
     let (gate, old) = gate();
     let of_old = ticket(&old, "ana", Role::User, 1_000_000);
     let (_ana, end) = admit(&gate, &of_old).unwrap();
-    // Another name server still has it.
-    gate.trust(1, old.public(), KeyLife::Kept, clock(1_000_000));
+    let tell =
+        |number, key: &DomainKey| gate.trust(number, key.public(), KeyLife::Kept, clock(1_000_000));
+    // Another name server has it too, and dies.
+    assert!(tell(1, &old));
     let new = DomainKey::generate().unwrap();
-    gate.trust(0, new.public(), KeyLife::Kept, clock(1_000_000));
-    assert!(!end.is_cancelled());
-    assert!(admit(&gate, &of_old).is_ok());
-    gate.trust(1, new.public(), KeyLife::Kept, clock(1_000_000));
+    assert!(tell(0, &new));
     assert!(end.is_cancelled());
+    let is_void = || {
+        let refused = admit(&gate, &of_old).unwrap_err();
+        refused.contains("another domain")
+    };
+    assert!(is_void());
+    // It comes back with the file of before, and so does a third one, and the first.
+    assert!(!tell(1, &old) && !tell(2, &old) && !tell(0, &old));
+    assert!(is_void());
+    let of_new = ticket(&new, "ana", Role::User, 1_000_000);
     assert!(
-        admit(&gate, &of_old)
-            .unwrap_err()
-            .contains("another domain")
+        admit(&gate, &of_new).is_ok(),
+        "the new key is not replaced by the old"
     );
-    assert!(admit(&gate, &ticket(&new, "ana", Role::User, 1_000_000)).is_ok());
+    assert!(tell(1, &new));
+    assert!(is_void() && admit(&gate, &of_new).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_server_takes_the_key_of_its_own_file_also_if_it_had_it_before() {
+    let (old, new) = (
+        DomainKey::generate().unwrap(),
+        DomainKey::generate().unwrap(),
+    );
+    let gate = Gate::of_nameserver();
+    for key in [&old, &new, &old] {
+        assert!(gate.trust(0, key.public(), KeyLife::Kept, Clock::Own));
+    }
+    let Trust::Holders(issuers) = &**gate.trust.load() else {
+        panic!("it trusts nobody");
+    };
+    assert!(issuers.key(&old.public().id()).is_some());
+    assert!(issuers.key(&new.public().id()).is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,46 @@ impl Store {
         Ok(topics::read(&mut reader.sql(), topic, after, limit, bytes).await?)
     }
 
+    /// What [`read`](Self::read) gives for the same question, but without the entries: how many bytes those
+    /// take, or 0 if there is none.
+    pub async fn outline(
+        &self,
+        topic: &str,
+        after: i64,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Option<(Entries, usize)>, StoreError> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).max(1);
+        let mut reader = self.0.backend.reader().await?;
+        let limit = limit.max(1);
+        let found = topics::outline(&mut reader.sql(), topic, after, limit, bytes).await?;
+        Ok(found.map(|(empty, bytes)| (empty, usize::try_from(bytes).unwrap_or(0))))
+    }
+
+    /// As [`outline`](Self::outline), but waits for at most so long until there is an entry.
+    pub async fn grown(
+        &self,
+        topic: &str,
+        after: i64,
+        limit: u32,
+        bytes: usize,
+        at_most: Duration,
+    ) -> Result<Option<(Entries, usize)>, StoreError> {
+        let end = Instant::now() + at_most;
+        loop {
+            // Before looking: what comes after that is told.
+            let grown = self.0.waiters.topic(topic, after);
+            let found = self.outline(topic, after, limit, bytes).await?;
+            let has_some = found.as_ref().is_some_and(|(_, bytes)| *bytes > 0);
+            if has_some || timeout_at(end, grown).await.is_err() {
+                return Ok(found);
+            }
+            if self.0.stop.token().is_cancelled() {
+                return Err(StoreError::Closed);
+            }
+        }
+    }
+
     /// As [`read`](Self::read), but waits for at most so long until there is an entry.
     pub async fn follow(
         &self,
@@ -65,18 +105,10 @@ impl Store {
         bytes: usize,
         at_most: Duration,
     ) -> Result<Option<Entries>, StoreError> {
-        let end = Instant::now() + at_most;
-        loop {
-            // Before looking: what comes after that is told.
-            let grown = self.0.waiters.topic(topic, after);
-            let found = self.read(topic, after, limit, bytes).await?;
-            let is_some = |entries: &Entries| !entries.entries.is_empty();
-            if found.as_ref().is_some_and(is_some) || timeout_at(end, grown).await.is_err() {
-                return Ok(found);
-            }
-            if self.0.stop.token().is_cancelled() {
-                return Err(StoreError::Closed);
-            }
+        match self.grown(topic, after, limit, bytes, at_most).await? {
+            Some((empty, 0)) => Ok(Some(empty)),
+            Some(_) => self.read(topic, after, limit, bytes).await,
+            None => Ok(None),
         }
     }
 

@@ -252,6 +252,14 @@ impl Store {
         Ok(query::brief(&mut reader.sql(), id).await?)
     }
 
+    /// How many bytes a task's arguments and its result have. Neither is read.
+    pub async fn sizes(&self, id: TaskId) -> Result<Option<(usize, usize)>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        let sizes = query::sizes(&mut reader.sql(), id).await?;
+        let size = |bytes| usize::try_from(bytes).unwrap_or(0);
+        Ok(sizes.map(|(arguments, result)| (size(arguments), size(result))))
+    }
+
     /// The first two tasks of a range of ids: one, if the range leaves no doubt.
     pub async fn first_two(&self, ids: &RangeInclusive<TaskId>) -> Result<Vec<TaskId>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
@@ -305,6 +313,12 @@ impl Store {
     pub async fn owned(&self, owner: Fence) -> Result<Vec<Running>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::owned(&mut reader.sql(), owner).await?)
+    }
+
+    /// Those of these tasks that have ended. Large results are left out.
+    pub async fn ended(&self, ids: &[TaskId]) -> Result<Vec<Settlement>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(query::ended(&mut reader.sql(), ids).await?)
     }
 
     /// Those of these tasks that have ended.

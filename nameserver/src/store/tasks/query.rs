@@ -108,6 +108,23 @@ pub(in crate::store) async fn brief(
     row.as_ref().map(read).transpose()
 }
 
+/// How many bytes a task's arguments and its result have, which are not read for that.
+pub(in crate::store) async fn sizes(
+    sql: &mut Connection<'_>,
+    id: TaskId,
+) -> SqlResult<Option<(i64, i64)>> {
+    let size = |column: &str, kind: i64| {
+        format!(
+            "CAST(coalesce(length(t.{column}), (SELECT length(body) FROM bodies b \
+             WHERE b.task = t.id AND b.kind = {kind}), 0) AS BIGINT)"
+        )
+    };
+    let (arguments, result) = (size("arguments", ARGUMENTS), size("result", RESULT));
+    let statement = format!("SELECT {arguments}, {result} FROM tasks t WHERE t.id = $1");
+    let row = sql.row(statement, &[id.as_bytes().into()]).await?;
+    row.map(|row| Ok((row.int(0)?, row.int(1)?))).transpose()
+}
+
 /// The first two tasks of a range of ids.
 pub(in crate::store) async fn first_two(
     sql: &mut Connection<'_>,
