@@ -7,7 +7,7 @@ use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, TaskError};
 use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
 use pyroxene_nameserver::users::UsersError;
-use pyroxene_worker::objects::AccountsDatabaseError;
+use pyroxene_objects::AccountsDatabaseError;
 use serde_json::{Value, json};
 use std::io;
 

@@ -14,7 +14,7 @@
 //! - the [`nameserver`] library with [`NameServer`], and [`StoreUrl`] for what it keeps;
 //! - declaring interfaces: the [`interface!`] macro; [`Blob`] for bytes; [`schemars`], whose `JsonSchema`
 //!   types of one's own derive;
-//! - the interfaces of the built-in objects: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
+//! - the built-in [`objects`], which [`HostBuiltins`] adds to a worker, and their interfaces: [`Calculator`], [`Text`], [`struct@Hash`], [`Echo`],
 //!   [`Accounts`], [`Chat`];
 //! - within a method: [`progress`] says how far it is;
 //! - what both ends share: [`Endpoint`] and the rest of [`common`].
@@ -42,26 +42,32 @@ pub use pyroxene_common as common;
 #[doc(inline)]
 pub use pyroxene_nameserver as nameserver;
 #[doc(inline)]
+pub use pyroxene_objects as objects;
+#[doc(inline)]
 pub use pyroxene_worker as worker;
 
 pub use pyroxene_client::{
-    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Credentials, Distributed,
-    DistributedError, DistributedOptions, Durable, DynamicError, DynamicObject, InvalidConfig,
-    NewTask, Policy, Proxy, TaskError, TaskHandle, Topic, TopicError, Trail,
+    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
+    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, TaskError, TaskHandle,
+    Topic, TopicError, Trail,
 };
 pub use pyroxene_common::{
     endpoint::Endpoint,
     interface,
     interface::Interface,
     interfaces::tasks::{TaskFilter, TaskId, TaskState},
-    interfaces::{
-        accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
-    },
     scope::{Caller, progress},
     tls::{TlsClient, TlsServer},
     values::Blob,
 };
-pub use pyroxene_nameserver::{NameServer, NameServerConfig, store::StoreUrl};
+pub use pyroxene_nameserver::{NameServer, NameServerConfig};
+pub use pyroxene_objects::interfaces::{
+    accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
+};
+pub use pyroxene_objects::{
+    Distributed, DistributedCalculator, DistributedError, DistributedOptions, HostBuiltins,
+};
+pub use pyroxene_store::StoreUrl;
 pub use pyroxene_worker::{Chaos, Worker, WorkerBuilder, WorkerError};
 pub use schemars;
 pub use tarpc;

@@ -5,7 +5,7 @@ use crate::{
     failure::{Exit, Failure},
 };
 use clap::{Args, builder::FalseyValueParser};
-use pyroxene_nameserver::store::{InvalidStoreUrl, StoreError, StoreUrl};
+use pyroxene_store::{InvalidStoreUrl, StoreError, StoreUrl};
 use std::{
     env,
     ffi::OsString,

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use pyroxene_common::{endpoint::Endpoint, wire::DEFAULT_MAX_MESSAGE};
 use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_objects::HostBuiltins;
 use pyroxene_worker::{Worker, WorkerBuilder};
 
 use crate::process::{self, ChildServer};

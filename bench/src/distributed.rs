@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Args, builder::RangedU64ValueParser};
-use pyroxene_worker::objects::Calculator;
+use pyroxene_objects::Calculator;
 use tokio::time::Instant;
 
 use self::{

@@ -287,7 +287,8 @@ impl Client {
         self.0.config.hedge_after
     }
 
-    pub(crate) fn max_message(&self) -> usize {
+    /// The greatest message that this client sends and takes, in bytes.
+    pub fn max_message(&self) -> usize {
         self.0.config.max_message
     }
 

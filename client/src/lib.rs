@@ -9,9 +9,7 @@
 //! 3. A failed attempt is judged (`retry`), paid for ([`budget`]), and made again elsewhere, or
 //!    becomes a [`CallError`].
 //!
-//! [`Client::map`] spreads many calls, and [`distributed`] one large sort or matrix product;
-//! [`Client::dynamic`] calls objects by the names of their
-//! methods. [`Client::submit`] hands a call to the name servers, which see to it that it is made
+//! [`Client::map`] spreads many calls; [`Client::dynamic`] calls objects by the names of their methods. [`Client::submit`] hands a call to the name servers, which see to it that it is made
 //! (`tasks`). [`Client::topic`] is a durable log that they keep.
 
 mod attempt;
@@ -25,7 +23,6 @@ mod connect;
 pub mod cost;
 mod delegates;
 mod direct;
-pub mod distributed;
 mod dynamic;
 mod error;
 mod instance;
@@ -41,12 +38,12 @@ mod security;
 mod tasks;
 mod topic;
 
+pub use backoff::Backoff;
 pub use balance::Policy;
 pub use client::{Client, ConnectError};
 pub use config::{ClientConfig, DEFAULT_PORT, InvalidConfig};
 pub use delegates::{Delegate, OnBehalf};
 pub use direct::Direct;
-pub use distributed::{Distributed, DistributedError, DistributedOptions};
 pub use dynamic::{DynamicError, DynamicObject};
 pub use error::{Attempt, CallError, Trail};
 pub use nameserver::{Held, NameServer, Recognised, Service};

@@ -267,10 +267,8 @@ fn refused(error: CallError) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::ClientConfig;
-    use pyroxene_common::interfaces::{
-        directory::{Cursor, Instance as Listed, Load, News, State},
-        echo::Echo,
-    };
+    use pyroxene_common::interfaces::directory::{Cursor, Instance as Listed, Load, News, State};
+    use pyroxene_objects::interfaces::echo::Echo;
     use std::thread;
 
     fn one_instance() -> Watched {

@@ -9,8 +9,6 @@
 
 mod blob;
 mod bulk;
-mod decimal;
-mod integer;
 mod matrix;
 mod numbers;
 mod packed;
@@ -19,8 +17,6 @@ mod shared;
 
 pub use blob::Blob;
 pub use bulk::Bulk;
-pub use decimal::{Decimal, DecimalError};
-pub use integer::Integer;
 pub use matrix::{Matrix, MatrixError};
 pub use numbers::{Number, Numbers};
 pub use payload::{Payload, check_depth};

@@ -7,7 +7,6 @@ use crate::{
     limits::Limiter,
     peers::{own_address, share_addresses},
     presence::PresenceService,
-    store::{Store, StoreError, StoreOptions, StoreUrl},
     tasks::{self, DEFAULT_TASK_RETENTION, Dispatching, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
@@ -22,6 +21,7 @@ use pyroxene_common::{
     reload::{Reload, follow_files},
     tls::{ClientAuth, TlsClient, TlsServer},
 };
+use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl};
 use std::{
     collections::HashMap,
     io,

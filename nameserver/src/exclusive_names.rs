@@ -1,9 +1,7 @@
 //! The store as the arbiter of exclusive names.
 
-use crate::{
-    directory::{Answer, Arbiter, Claim},
-    store::{Hint, HintReceiver, NameClaim, NameClaimed, Store, StoreError},
-};
+use crate::directory::{Answer, Arbiter, Claim};
+use pyroxene_store::{Hint, HintReceiver, NameClaim, NameClaimed, Store, StoreError};
 use std::{future::pending, time::Duration};
 
 /// The store, for one name server.

@@ -3,8 +3,7 @@
 //! - [`directory`]: sessions, leases, instances and their changes, without I/O; and the service
 //!   that answers calls and watches over it.
 //! - [`users`]: who may log in, and the key that signs their tickets.
-//! - [`store`]: what outlives every name server: tasks, leases, static names, topics, revocations.
-//! - `tasks`: durable tasks over the store, and the dispatcher that runs them.
+//! - `tasks`: durable tasks over the store (`pyroxene_store`), and the dispatcher that runs them.
 //! - `exclusive_names`: how the directories of several name servers agree on them over the store.
 //! - `limits`: what users may take, and what they have taken.
 //! - `presence`: who is there, for those who keep members.
@@ -18,7 +17,6 @@ mod exclusive_names;
 mod limits;
 mod peers;
 mod presence;
-pub mod store;
 mod tasks;
 mod topics;
 pub mod users;

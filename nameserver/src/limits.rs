@@ -7,7 +7,7 @@
 //! - `rates` counts what somebody does in a time, such as entries that are added to topics.
 //!
 //! Both count at this name server alone. How many tasks and bytes a user has in the store is counted
-//! there ([`Usage`](crate::store::Usage)), over all name servers.
+//! there ([`Usage`](pyroxene_store::Usage)), over all name servers.
 
 mod connections;
 mod gauges;
@@ -16,12 +16,13 @@ mod rates;
 pub(crate) use connections::Connections;
 pub(crate) use gauges::Held;
 
-use crate::{store::Allowance, users::Users};
+use crate::users::Users;
 use arc_swap::ArcSwap;
 use gauges::Gauges;
 use pyroxene_common::access::{
     Class, Exceeded, Identity, Limit, LimitOverrides, Limits, Role, UNLIMITED, Whose,
 };
+use pyroxene_store::Allowance;
 use rates::Rates;
 use std::{
     collections::HashMap,

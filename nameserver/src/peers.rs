@@ -5,12 +5,10 @@
 
 mod pulse;
 
-use crate::{
-    directory::DirectoryService,
-    store::{Store, StoreError},
-};
+use crate::directory::DirectoryService;
 use pulse::Pulses;
 use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
+use pyroxene_store::{Store, StoreError};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};
 

@@ -41,13 +41,14 @@ mod window;
 pub(crate) use permission::may_call;
 pub(crate) use service::TasksService;
 
-use crate::{access::Authority, directory::DirectoryService, limits::Limiter, store::Store};
+use crate::{access::Authority, directory::DirectoryService, limits::Limiter};
 use chores::Chores;
 use counted::Counted;
 use dispatcher::Dispatcher;
 use lease::Ownership;
 use places::Places;
 use pyroxene_client::Client;
+use pyroxene_store::Store;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};

@@ -6,10 +6,7 @@ mod retention;
 pub(crate) use permission::{Keeper, may_call, may_tell_presence};
 pub(crate) use retention::keep_retention;
 
-use crate::{
-    limits::Limiter,
-    store::{self, Store, StoreError},
-};
+use crate::limits::Limiter;
 use pyroxene_common::{
     access::{Exceeded, Limit},
     channel::NoRoom,
@@ -21,6 +18,7 @@ use pyroxene_common::{
     scope,
     values::Blob,
 };
+use pyroxene_store::{self as store, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tarpc::context::Context;
 

@@ -10,10 +10,8 @@ use crate::{
 };
 pub(crate) use comings::tell as tell_comings;
 use input::{Input, Wish};
-use pyroxene_common::{
-    clean,
-    interfaces::chat::{Chat, Message},
-};
+use pyroxene_common::clean;
+use pyroxene_objects::interfaces::chat::{Chat, Message};
 pub(crate) use room::Room;
 use screen::Screen;
 pub(crate) use screen::{clock, entry};

@@ -17,8 +17,9 @@ use crate::{
     output::{milliseconds, print_json},
 };
 use progress::Progress;
-use pyroxene_client::{CallError, Client, Distributed, DistributedError, DistributedOptions};
+use pyroxene_client::{CallError, Client};
 use pyroxene_common::signal::StopSignals;
+use pyroxene_objects::{Distributed, DistributedError, DistributedOptions};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{task::spawn_blocking, time::Instant};

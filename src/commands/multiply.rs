@@ -6,6 +6,7 @@ use crate::{
     failure::Failure,
 };
 use pyroxene_common::values::Matrix;
+use pyroxene_objects::DistributedCalculator;
 use serde_json::json;
 
 /// Multiply two matrices, over all workers

@@ -6,6 +6,7 @@ use crate::{
     failure::Failure,
 };
 use pyroxene_common::values::Numbers;
+use pyroxene_objects::DistributedCalculator;
 use serde_json::json;
 
 /// Sort numbers, over all workers

@@ -7,9 +7,7 @@ use crate::{
 };
 use clap::{Subcommand, builder::FalseyValueParser};
 use pyroxene_common::private_file;
-use pyroxene_nameserver::store::{
-    Counts, Store, StoreError, StoreOptions, StoreUrl, TransferError,
-};
+use pyroxene_store::{Counts, Store, StoreError, StoreOptions, StoreUrl, TransferError};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -260,7 +258,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser;
-    use pyroxene_nameserver::store::NewTask;
+    use pyroxene_store::NewTask;
 
     async fn store(arguments: &[&str]) -> Result<(), Failure> {
         let command = ["pyroxene", "store"].iter().chain(arguments);

@@ -11,18 +11,15 @@ use clap::builder::FalseyValueParser;
 use pyroxene_client::Credentials;
 use pyroxene_common::{
     endpoint::Endpoint,
-    interfaces::{
-        self,
-        directory::{DirectoryError, MAX_TTL, MIN_TTL},
-    },
+    interfaces::directory::{DirectoryError, MAX_TTL, MIN_TTL},
     reload::Reload,
     tls::{ClientAuth, TlsClient, TlsServer},
     wire,
 };
-use pyroxene_worker::{
-    BUILTINS, Chaos, MAX_THREADS, Worker, WorkerError,
-    objects::{Accounts, AccountsDatabase, AccountsDatabaseError},
+use pyroxene_objects::{
+    Accounts, AccountsDatabase, AccountsDatabaseError, BUILTINS, HostBuiltins, interfaces,
 };
+use pyroxene_worker::{Chaos, MAX_THREADS, Worker, WorkerBuilder, WorkerError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -131,10 +128,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (objects, accounts) =
         daemon::unless_stopped(&mut signals, &mut parent, objects(&arguments)).await?;
     reload_on_hangup(security.reloads());
-    let starting = async {
-        let worker = start(arguments, security, objects, accounts.clone());
-        worker.await.map_err(cannot_start)
-    };
+    let builder = builder(arguments, security, accounts.clone());
+    let builder = builder.builtins(objects);
+    let builder = builder.map_err(|error| Failure::usage(error.to_string()))?;
+    let starting = async { builder.bind().await.map_err(cannot_start) };
     let worker = daemon::unless_stopped(&mut signals, &mut parent, starting).await?;
     daemon::ready(&format!(
         "ready worker {} {}",
@@ -231,12 +228,7 @@ pub(crate) fn accounts_database(text: &str) -> Result<AccountsDatabase, Failure>
         .map_err(|error| Failure::usage(format!("cannot use --accounts-db: {error}")))
 }
 
-async fn start(
-    arguments: Arguments,
-    security: Security,
-    objects: Vec<String>,
-    accounts: Option<Accounts>,
-) -> Result<Worker, WorkerError> {
+fn builder(arguments: Arguments, security: Security, accounts: Option<Accounts>) -> WorkerBuilder {
     let mut builder = Worker::builder()
         .nameserver(arguments.nameserver)
         .listen(arguments.listen)
@@ -279,7 +271,7 @@ async fn start(
     if let Some(accounts) = accounts {
         builder = builder.host(ACCOUNTS, interfaces::accounts::Accounts, accounts);
     }
-    builder.builtins(objects)?.bind().await
+    builder
 }
 
 fn cannot_start(error: WorkerError) -> Failure {
@@ -300,7 +292,6 @@ fn cannot_start(error: WorkerError) -> Failure {
         WorkerError::NameServers(_)
         | WorkerError::Invalid(_)
         | WorkerError::TooManyThreads(_)
-        | WorkerError::UnknownBuiltin(_)
         | WorkerError::HostedTwice(_) => Failure::usage(sentence),
         WorkerError::Threads(_) | WorkerError::Key(_) | WorkerError::Signals(_) => {
             Failure::new(Exit::Failed, sentence)

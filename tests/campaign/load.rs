@@ -118,7 +118,7 @@ impl Load {
 
 /// The store itself finds nothing wrong with it.
 async fn whole(verdict: &Verdict, store: &str) {
-    use pyroxene_nameserver::store::{Store, StoreOptions};
+    use pyroxene_store::{Store, StoreOptions};
     let opened = Store::open(&store.parse().unwrap(), StoreOptions::default()).await;
     let checked = match opened {
         Ok(store) => store.check().await,

@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, Load, eventually, in_time, seconds, turn, within};
 use pyroxene_client::{Policy, Proxy};
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Makes so many calls, one after the other, and counts who answered them.

@@ -7,14 +7,12 @@ use ledger::{
     ledger::{LedgerRequest, LedgerResponse},
 };
 use pyroxene_client::CallError;
-use pyroxene_common::{
-    interfaces::{
-        calculator::{Calculator, CalculatorError, calculator::CalculatorRequest},
-        echo::{Echo, echo::EchoRequest},
-        hash::Hash,
-        text::Text,
-    },
-    values::Payload,
+use pyroxene_common::values::Payload;
+use pyroxene_objects::interfaces::{
+    calculator::{Calculator, CalculatorError, calculator::CalculatorRequest},
+    echo::{Echo, echo::EchoRequest},
+    hash::Hash,
+    text::Text,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

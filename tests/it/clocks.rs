@@ -8,10 +8,10 @@ use crate::{
     },
     tasks::desk::{Desk, outcomes, sleep, task},
 };
-use pyroxene_common::interfaces::{
+use pyroxene_common::interfaces::tasks::{Outcome, TaskState};
+use pyroxene_objects::interfaces::{
     accounts::Accounts,
     echo::{Echo, echo::EchoRequest},
-    tasks::{Outcome, TaskState},
 };
 use std::time::{Duration, Instant};
 

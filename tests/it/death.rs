@@ -3,7 +3,7 @@
 use crate::harness::{Broker, Load, eventually, ledger, seconds, turn, within};
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_client::CallError;
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::collections::HashMap;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

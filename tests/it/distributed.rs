@@ -1,8 +1,8 @@
 //! One large piece of work, spread over workers that die, freeze, or take small messages only.
 
 use crate::harness::{Broker, Process, eventually, seconds, turn};
-use pyroxene_client::DistributedOptions;
 use pyroxene_common::values::{Matrix, Numbers};
+use pyroxene_objects::{DistributedCalculator, DistributedOptions};
 use serde_json::Value;
 use std::{fs, path::Path, time::Instant};
 

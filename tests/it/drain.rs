@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, Load, in_time, ledger, seconds, turn};
 use ledger::{Ledger, ledger::LedgerRequest};
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_when_a_worker_is_asked_to_stop() {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, Load, ledger, turn};
 use ledger::{Ledger, ledger::LedgerRequest};
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::time::Duration;
 
 /// The time to live of a worker's lease.

@@ -9,7 +9,7 @@ mod command;
 mod keys;
 pub(crate) mod ledger;
 mod load;
-#[path = "../../worker/tests/accounts/postgres.rs"]
+#[path = "../../objects/tests/accounts/postgres.rs"]
 pub(crate) mod postgres;
 pub(crate) mod process;
 mod secured;

@@ -4,13 +4,14 @@ use crate::harness::{Broker, in_time, seconds, turn, within};
 use futures::future::join_all;
 use pyroxene_client::{CallError, ClientConfig, NameServer as Directory};
 use pyroxene_common::{
-    interfaces::{
-        directory::{Load, Registration},
-        echo::{Echo, echo::EchoRequest},
-    },
+    interfaces::directory::{Load, Registration},
     values::Payload,
 };
 use pyroxene_nameserver::{NameServer, NameServerConfig};
+use pyroxene_objects::{
+    HostBuiltins,
+    interfaces::echo::{Echo, echo::EchoRequest},
+};
 use pyroxene_worker::Worker;
 use std::{sync::mpsc, time::Duration};
 use tokio::{runtime::Runtime, sync::oneshot};

@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, Load, eventually_within, seconds, turn, within};
 use pyroxene_client::Client;
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 
 /// A call by a client that is as new as can be.
 async fn call_from_scratch(addresses: &str) -> Result<String, String> {

@@ -6,13 +6,10 @@ use crate::{
 };
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_client::{CallError, Policy, Proxy};
-use pyroxene_common::{
-    interface::Interface,
-    interfaces::echo::{
-        Echo,
-        echo::{EchoRequest, EchoResponse},
-    },
-    values::Payload,
+use pyroxene_common::{interface::Interface, values::Payload};
+use pyroxene_objects::interfaces::echo::{
+    Echo,
+    echo::{EchoRequest, EchoResponse},
 };
 use std::time::Duration;
 

@@ -3,12 +3,10 @@
 use crate::harness::{Broker, in_time, seconds, turn, within};
 use futures::future::join_all;
 use pyroxene_client::{CallError, Policy};
-use pyroxene_common::{
-    interfaces::{
-        calculator::{Calculator, calculator::CalculatorRequest},
-        echo::{Echo, echo::EchoRequest},
-    },
-    values::Payload,
+use pyroxene_common::values::Payload;
+use pyroxene_objects::interfaces::{
+    calculator::{Calculator, calculator::CalculatorRequest},
+    echo::{Echo, echo::EchoRequest},
 };
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use crate::{
 use futures::future::join_all;
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_client::{CallError, Client, ClientConfig, Policy, Proxy};
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use tokio::net::TcpListener;
 
 /// A worker that knows only these name servers, and is ready once the answer is there.

@@ -4,12 +4,12 @@ use crate::harness::{Broker, eventually, in_time, seconds, within};
 use pyroxene_common::{
     hello::{Hello, greet},
     interface::Interface,
-    interfaces::{
-        calculator::{Calculator, calculator::CalculatorClient},
-        echo::{Echo, echo::EchoClient},
-    },
     transport::ClientTransport,
     wire::DEFAULT_MAX_MESSAGE,
+};
+use pyroxene_objects::interfaces::{
+    calculator::{Calculator, calculator::CalculatorClient},
+    echo::{Echo, echo::EchoClient},
 };
 use tarpc::client::Config;
 use tokio::net::TcpStream;

@@ -7,13 +7,11 @@ use pyroxene_common::{
     frame::FrameHeader,
     hello::{Hello, HelloError, RefusalCode, greet},
     interface::Interface,
-    interfaces::{
-        directory::{self, Directory},
-        echo::Echo,
-    },
+    interfaces::directory::{self, Directory},
     message::GoAway,
     wire::{FrameKind, HEADER_LEN, MAGIC, MAX_HELLO},
 };
+use pyroxene_objects::interfaces::echo::Echo;
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

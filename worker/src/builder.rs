@@ -7,7 +7,6 @@ use crate::{
     guard::Guard,
     hosted::{Hosted, Surroundings},
     load::Gauge,
-    objects::{self, Calculator, Chat, Echo, Hash, Text},
     watchdog::Watched,
     worker::{Worker, WorkerError},
 };
@@ -17,10 +16,7 @@ use pyroxene_common::{
     endpoint::Endpoint,
     host::{Object, default_message_memory},
     interface::Serves,
-    interfaces::{
-        self,
-        directory::{Offer, check_name},
-    },
+    interfaces::directory::{Offer, check_name},
     tls::{ClientAuth, TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };
@@ -29,10 +25,6 @@ use std::{
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
-
-/// The names of the objects that every worker can host. [`Accounts`](objects::Accounts), which needs
-/// a database, is hosted like an object of one's own.
-pub const BUILTINS: [&str; 5] = ["calculator", "text", "hash", "echo", "chat"];
 
 /// Makes an object once the worker's surroundings are known.
 type MakeObject = Box<dyn FnOnce(&Surroundings) -> Object + Send>;
@@ -303,46 +295,20 @@ impl WorkerBuilder {
         self
     }
 
-    /// Hosts built-in objects, by name.
-    pub fn builtins<T: AsRef<str>>(
+    /// As [`host_compute`](Self::host_compute), for an object that is made of what the worker has for
+    /// all its objects.
+    pub fn host_with<I, S>(
         self,
-        names: impl IntoIterator<Item = T>,
-    ) -> Result<Self, WorkerError> {
-        names
-            .into_iter()
-            .try_fold(self, |builder, name| builder.builtin(name.as_ref()))
-    }
-
-    fn builtin(self, name: &str) -> Result<Self, WorkerError> {
-        let own = name.to_owned();
-        Ok(match name {
-            "calculator" => self.plan::<interfaces::calculator::Calculator, _>(
-                own,
-                false,
-                |surroundings| Calculator::new(surroundings.pool.parallel()),
-                objects::calculator::is_heavy,
-            ),
-            "text" => self.host_compute(own, interfaces::text::Text, Text, objects::text::is_heavy),
-            "hash" => self.host_compute(own, interfaces::hash::Hash, Hash, objects::hash::is_heavy),
-            "echo" => self.plan::<interfaces::echo::Echo, _>(
-                own,
-                false,
-                |surroundings| Echo::new(surroundings.worker.clone()),
-                |_| false,
-            ),
-            "chat" => self.plan::<interfaces::chat::Chat, _>(
-                own,
-                false,
-                |surroundings| {
-                    let Surroundings {
-                        client, draining, ..
-                    } = surroundings;
-                    Chat::new(client, "chat", draining.clone())
-                },
-                |_| false,
-            ),
-            _ => return Err(WorkerError::UnknownBuiltin(own)),
-        })
+        name: impl Into<String>,
+        _interface: I,
+        make: impl FnOnce(&Surroundings) -> S + Send + 'static,
+        is_heavy: fn(&I::Request) -> bool,
+    ) -> Self
+    where
+        I: Serves<S>,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.plan::<I, S>(name.into(), false, make, is_heavy)
     }
 
     /// Starts the worker: it listens, and registers with the name servers. One that cannot be
@@ -432,6 +398,7 @@ impl Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pyroxene_objects::Text;
 
     #[test]
     fn the_order_of_exclusive_and_host_makes_no_difference() {
@@ -441,7 +408,7 @@ mod tests {
             let offers = objects.map(|(planned, _)| planned.offer(&[], all));
             offers.map(|offer| offer.exclusive).collect::<Vec<_>>()
         };
-        let text = interfaces::text::Text;
+        let text = pyroxene_objects::interfaces::text::Text;
         let before = Worker::builder().exclusive(true).host("a", text, Text);
         let after = Worker::builder().host("a", text, Text).exclusive(true);
         assert_eq!([exclusive(before), exclusive(after)], [[true], [true]]);

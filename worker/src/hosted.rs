@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// What all objects of a worker share.
+/// What a worker has for all its objects.
 #[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
+pub struct Surroundings {
     pub(crate) worker: Arc<str>,
     pub(crate) pool: ComputePool,
     pub(crate) gauge: Gauge,
@@ -36,6 +36,28 @@ pub(crate) struct Surroundings {
     pub(crate) client: Client,
     /// Cancelled when the worker begins to drain: what waits for nothing but time should end.
     pub(crate) draining: CancellationToken,
+}
+
+impl Surroundings {
+    /// The worker's name.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Where calls run that keep a core busy.
+    pub fn compute(&self) -> &ComputePool {
+        &self.pool
+    }
+
+    /// A client of the worker's name servers, which calls as the worker.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Is cancelled when the worker begins to drain: what waits for nothing but time should end.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
 }
 
 /// An object of the interface `I`, answered by a service of type `S`.

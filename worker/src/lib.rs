@@ -6,7 +6,6 @@
 //!   `advertise`: the address that clients are told.
 //! - `hosted`: the way of a call within the worker, with [`compute`] for what is CPU-bound and
 //!   `exclusive` for names that only one worker may serve.
-//! - [`objects`]: the built-in objects.
 
 mod admission;
 mod advertise;
@@ -17,14 +16,14 @@ mod exclusive;
 mod guard;
 mod hosted;
 mod load;
-pub mod objects;
 mod registrations;
 mod runtime;
 mod session;
 mod watchdog;
 mod worker;
 
-pub use builder::{BUILTINS, WorkerBuilder};
+pub use builder::WorkerBuilder;
 pub use chaos::{Chaos, InvalidChaos};
+pub use hosted::Surroundings;
 pub use runtime::runtime;
 pub use worker::{MAX_THREADS, Worker, WorkerError};

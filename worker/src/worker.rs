@@ -84,12 +84,6 @@ pub enum WorkerError {
     /// It was put together with a name or a time to live that no name server accepts.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such built-in object.
-    #[error(
-        "there is no built-in object '{0}'; there are calculator, text, hash, echo, chat, and accounts with \
-         a database"
-    )]
-    UnknownBuiltin(String),
     /// Two objects have the same name.
     #[error("the object '{0}' is hosted twice")]
     HostedTwice(String),

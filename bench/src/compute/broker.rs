@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use pyroxene_client::{Client, ClientConfig, Proxy};
-use pyroxene_common::interfaces::{
+use pyroxene_objects::interfaces::{
     calculator::{Calculator, calculator::CalculatorClient},
     hash::{Hash, hash::HashClient},
 };

@@ -6,14 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use pyroxene_common::{
+use pyroxene_common::values::{Matrix, Numbers};
+use pyroxene_objects::{Calculator, Hash};
+use pyroxene_objects::{
     interfaces::{calculator::calculator::Calculator as _, hash::hash::Hash as _},
-    values::{Integer, Matrix, Numbers},
+    values::Integer,
 };
-use pyroxene_worker::{
-    compute::ComputePool,
-    objects::{Calculator, Hash},
-};
+use pyroxene_worker::compute::ComputePool;
 use tarpc::context;
 
 use super::{FACTORIAL, Kernel, MATRIX, SORTED, TEXT};

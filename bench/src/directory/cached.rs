@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use pyroxene_client::Client;
-use pyroxene_common::interfaces::echo::Echo;
+use pyroxene_objects::interfaces::echo::Echo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},

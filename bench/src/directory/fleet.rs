@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
+use pyroxene_objects::HostBuiltins;
 use pyroxene_worker::Worker;
 
 use super::raise_file_limit;
@@ -52,7 +53,7 @@ pub(crate) async fn serve(
             .name(format!("fleet-{number:04}"))
             .threads(1)
             .builtins(objects.split(','));
-        async move { builder?.bind().await }
+        async move { anyhow::Ok(builder?.bind().await?) }
     });
     let workers: Vec<Worker> = starting.buffer_unordered(AT_ONCE).try_collect().await?;
     // They have addresses of their own; nobody needs one of the process.

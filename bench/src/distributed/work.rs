@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
-use pyroxene_client::DistributedOptions;
-use pyroxene_common::{
-    interfaces::calculator::{Calculator as Interface, calculator::Calculator as _},
-    values::{Matrix, Numbers},
+use pyroxene_common::values::{Matrix, Numbers};
+use pyroxene_objects::interfaces::calculator::{
+    Calculator as Interface, calculator::Calculator as _,
 };
-use pyroxene_worker::{compute::ComputePool, objects::Calculator};
+use pyroxene_objects::{Calculator, DistributedCalculator, DistributedOptions};
+use pyroxene_worker::compute::ComputePool;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tarpc::context::{self, Context as CallContext};
 use tokio::time::Instant;

@@ -5,10 +5,8 @@ use std::{net::SocketAddr, process::Stdio};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use pyroxene_client::{Client, Proxy};
-use pyroxene_common::{
-    interfaces::echo::{Echo, echo::EchoClient},
-    values::{Blob, Payload},
-};
+use pyroxene_common::values::{Blob, Payload};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoClient};
 use serde::{Deserialize, Serialize};
 use tarpc::context;
 use tokio::{process::Command, task::JoinSet};

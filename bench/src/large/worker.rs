@@ -7,12 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use pyroxene_client::{Client, ClientConfig, Proxy};
-use pyroxene_common::{
-    interfaces::{
-        calculator::{Calculator, calculator::CalculatorClient},
-        echo::{Echo, echo::EchoClient},
-    },
-    values::{Blob, Numbers, Payload},
+use pyroxene_common::values::{Blob, Numbers, Payload};
+use pyroxene_objects::interfaces::{
+    calculator::{Calculator, calculator::CalculatorClient},
+    echo::{Echo, echo::EchoClient},
 };
 use serde::de::DeserializeOwned;
 use tarpc::context::{self, Context};

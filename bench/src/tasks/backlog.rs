@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use pyroxene_nameserver::store::{NewTask, Store, StoreOptions};
+use pyroxene_store::{NewTask, Store, StoreOptions};
 use tokio::time::Instant;
 
 use super::{

@@ -2,12 +2,10 @@ use super::*;
 use crate::{config::ClientConfig, connect::Greeting};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
-    interfaces::{
-        directory::{Instance as Listed, Load, State},
-        echo::Echo,
-    },
+    interfaces::directory::{Instance as Listed, Load, State},
     message::{Refusal, RefusalReason},
 };
+use pyroxene_objects::interfaces::echo::Echo;
 use std::{collections::HashMap, time::Duration};
 
 fn instances(count: usize) -> Vec<Arc<Instance<()>>> {

@@ -10,7 +10,7 @@ impl<I: Interface> Proxy<I> {
     /// Calls the method that `like` calls, with what `message` encodes to: a request of that method
     /// whose bulk values need not be copied. The call goes to the instance that has the fewest calls
     /// of this client, and elsewhere if it is lost there and may be repeated.
-    pub(crate) async fn call_as(
+    pub async fn call_as(
         &self,
         context: context::Context,
         like: &I::Request,

@@ -111,10 +111,18 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        interface::Interface,
-        interfaces::{directory::Directory, echo::Echo},
-    };
+    use crate::{interface::Interface, interfaces::directory::Directory};
+
+    crate::interface! {
+        #[name = "Test.Echo"]
+        #[version = 1]
+        trait Echo in echo {
+            async fn echo();
+            async fn sleep();
+            async fn fail();
+            async fn whoami();
+        }
+    }
 
     fn identity(role: Role, allow: &[&str]) -> Arc<Identity> {
         let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();

@@ -21,6 +21,19 @@ pub const MAX_STAY_MS: u64 = 60_000;
 /// The most characters that the name of a space or a member, or a session may have.
 pub const MAX_NAME: usize = 128;
 
+/// What the name of a room's topic begins with. It is also the space in which its members are there.
+const TOPIC_PREFIX: &str = "pyroxene.chat/";
+
+/// The topic and the presence space of a room.
+pub fn topic_of(room: &str) -> String {
+    format!("{TOPIC_PREFIX}{room}")
+}
+
+/// The room whose topic, or presence space, has this name.
+pub fn room_of(topic: &str) -> Option<&str> {
+    topic.strip_prefix(TOPIC_PREFIX)
+}
+
 crate::interface! {
     /// Who is there.
     #[name = "pyroxene.Presence"]

@@ -55,7 +55,7 @@ impl<T: Bulk> Bulk for Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{codec, message::EncodedRequest, values::Integer};
+    use crate::{codec, message::EncodedRequest};
 
     crate::interface! {
         /// Takes and gives large values.
@@ -65,7 +65,7 @@ mod tests {
             /// Has two large parameters and small ones.
             async fn mix(text: String, factor: u64, numbers: Numbers, flags: Vec<bool>) -> Result<Matrix, String>;
             /// Has none.
-            async fn nothing() -> Integer;
+            async fn nothing() -> u64;
         }
     }
     use crate::interface::Interface;
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!((parts.len(), parts[0].as_ptr()), (1, place));
         let failure = BulkyResponse::Mix(Err("x".repeat(100_000)));
         assert!(Bulky::response_parts(&failure).is_empty());
-        let number = BulkyResponse::Nothing(Integer::default());
+        let number = BulkyResponse::Nothing(0);
         assert!(Bulky::response_parts(&number).is_empty());
     }
 }

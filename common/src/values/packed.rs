@@ -13,15 +13,6 @@ const NUMBER_SIZE: usize = size_of::<f64>();
 /// grows with what really arrives.
 const TRUSTED_LENGTH: usize = 64 * 1024;
 
-/// A byte string, which serde would otherwise write one byte at a time.
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
 /// Numbers as their little-endian bytes.
 pub(super) struct PackedNumbers<'a>(pub(super) &'a [f64]);
 

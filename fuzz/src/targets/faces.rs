@@ -5,11 +5,13 @@ use pyroxene_common::{
     codec,
     interface::{Interface, Outcome},
     interfaces::{
-        access::Access, accounts::Accounts, calculator::Calculator, directory::Directory,
-        echo::Echo, hash::Hash, invoke::Invoke, tasks::Tasks, text::Text, topics::Topics,
+        access::Access, directory::Directory, invoke::Invoke, tasks::Tasks, topics::Topics,
     },
     json,
     message::EncodedRequest,
+};
+use pyroxene_objects::interfaces::{
+    accounts::Accounts, calculator::Calculator, echo::Echo, hash::Hash, text::Text,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;

@@ -1,14 +1,12 @@
 //! What callers are told of limits.
 
 use super::Authority;
-use crate::{
-    limits::{Limiter, name_of},
-    store::{Store, Usage},
-};
+use crate::limits::{Limiter, name_of};
 use pyroxene_common::{
     access::{Identity, Limit, Role, UNLIMITED},
     interfaces::access::{AccessError, LimitInUse, LimitsReport},
 };
+use pyroxene_store::{Store, Usage};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 

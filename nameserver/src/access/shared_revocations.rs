@@ -1,8 +1,8 @@
 //! Revocations that name servers over one store tell each other.
 
 use super::Authority;
-use crate::store::{self, Hint, Store, StoreError};
 use pyroxene_common::access::Revocation;
+use pyroxene_store::{self as store, Hint, Store, StoreError};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 

@@ -9,10 +9,7 @@ use super::{
     names::{check_name, check_reach, parse_address},
     targets::{NameServers, check_target},
 };
-use crate::{
-    limits::Limiter,
-    store::{StaticName, Store, StoreError},
-};
+use crate::limits::Limiter;
 pub(crate) use exclusive::{Answer, Arbiter, Claim};
 use pyroxene_common::{
     access::{Identity, Limit, Role, denials},
@@ -24,6 +21,7 @@ use pyroxene_common::{
     offload::offload,
     scope,
 };
+use pyroxene_store::{StaticName, Store, StoreError};
 use shared_names::SharedNames;
 use std::{
     future::{Future, pending},

@@ -1,6 +1,6 @@
 //! Who lives, from numbers that the living add to: a pure state machine.
 
-use crate::store::Peer;
+use pyroxene_store::Peer;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 

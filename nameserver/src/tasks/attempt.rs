@@ -1,10 +1,7 @@
 //! One attempt: a call to one worker, and what its end means for the task.
 
 use super::lane::LaneKey;
-use crate::{
-    access::{Authority, Submitter},
-    store::{Claimed, Ending},
-};
+use crate::access::{Authority, Submitter};
 use pyroxene_client::{CallError, Client, OnBehalf, Once, Proxy};
 use pyroxene_common::{
     access::Identity,
@@ -15,6 +12,7 @@ use pyroxene_common::{
     },
     message::RefusalReason,
 };
+use pyroxene_store::{Claimed, Ending};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

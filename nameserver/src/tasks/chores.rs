@@ -1,7 +1,7 @@
 //! What time brings: delays and deadlines, name servers that are gone, tasks that are old.
 
 use super::Shared;
-use crate::store::StoreError;
+use pyroxene_store::StoreError;
 use std::{convert::Infallible, time::Duration};
 use tokio::{
     sync::Notify,

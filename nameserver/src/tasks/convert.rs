@@ -1,6 +1,5 @@
 //! From the interface to the store and back.
 
-use crate::store::{self, StoreError};
 use pyroxene_common::{
     access::Role,
     interfaces::tasks::{
@@ -9,6 +8,7 @@ use pyroxene_common::{
     },
     values::check_depth,
 };
+use pyroxene_store::{self as store, StoreError};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, time::Duration};
@@ -19,18 +19,17 @@ const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 /// As many tasks are in a list at most.
 pub(super) const LONGEST_LIST: u32 = 1_000;
 
-impl From<StoreError> for TasksError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(sentence) => Self::Unavailable { sentence },
-            StoreError::Closed => Self::Unavailable {
-                sentence: error.to_string(),
-            },
-            StoreError::Invalid(sentence) => Self::Invalid { sentence },
-            other => Self::Broken {
-                sentence: other.to_string(),
-            },
-        }
+/// What a caller is told of an error of the store.
+pub(super) fn store_failed(error: StoreError) -> TasksError {
+    match error {
+        StoreError::Unavailable(sentence) => TasksError::Unavailable { sentence },
+        StoreError::Closed => TasksError::Unavailable {
+            sentence: error.to_string(),
+        },
+        StoreError::Invalid(sentence) => TasksError::Invalid { sentence },
+        other => TasksError::Broken {
+            sentence: other.to_string(),
+        },
     }
 }
 

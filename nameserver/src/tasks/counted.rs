@@ -1,6 +1,6 @@
 //! How many tasks there are in each state, counted now and then: the store has to look at all of them.
 
-use crate::store::Counts;
+use pyroxene_store::Counts;
 use tokio::{sync::Mutex, time::Instant};
 
 /// So many times as long as counting took its answer is good: at most a tenth of the time is spent on it,

@@ -15,12 +15,10 @@ use super::{
     outcomes::Outcomes,
     running::SentTable,
 };
-use crate::{
-    directory::DirectoryService,
-    store::{Claimed, ClaimedLane, Ending, Finish, Hint, LeaseLost, Running, StoreError},
-};
+use crate::directory::DirectoryService;
 use intake::CLAIM_PAUSE;
 use pyroxene_client::Client;
+use pyroxene_store::{Claimed, ClaimedLane, Ending, Finish, Hint, LeaseLost, Running, StoreError};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,

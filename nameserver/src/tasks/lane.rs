@@ -5,12 +5,9 @@ use super::{
     turns::Turns,
     window::{Pace, Window},
 };
-use crate::{
-    directory::DirectoryService,
-    limits::Limiter,
-    store::{ClaimLane, Running},
-};
+use crate::{directory::DirectoryService, limits::Limiter};
 use pyroxene_common::access::Limit;
+use pyroxene_store::{ClaimLane, Running};
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 

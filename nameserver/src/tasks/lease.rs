@@ -3,7 +3,7 @@
 //! While the store cannot be reached, nobody can take anything over; the lease is taken up again as
 //! soon as it can. Tasks that others took over in the meantime are theirs, and the record knows.
 
-use crate::store::{Fence, Store, StoreError};
+use pyroxene_store::{Fence, Store, StoreError};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,

@@ -1,7 +1,7 @@
 //! Writes how attempts go on that take a while: at which worker they are, and how far.
 
 use super::{Shared, running::News};
-use crate::store::{Running, StoreError};
+use pyroxene_store::{Running, StoreError};
 
 /// Writes it. Answers the attempts that no longer count.
 pub(super) async fn write(shared: Shared, news: News) -> Result<Vec<Running>, StoreError> {

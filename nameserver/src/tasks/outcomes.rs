@@ -1,7 +1,7 @@
 //! Writes what became of attempts, many at a time, and keeps it until the store has it.
 
 use super::Shared;
-use crate::store::{Ending, Finish, Finished, StoreError, TaskState};
+use pyroxene_store::{Ending, Finish, Finished, StoreError, TaskState};
 use std::{
     sync::{
         Arc,
@@ -156,7 +156,7 @@ async fn write_each(shared: &Shared, batch: Vec<Finish>, why: &str) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Running, TaskId};
+    use pyroxene_store::{Running, TaskId};
 
     fn finish(ending: Ending) -> Finish {
         let id = TaskId::generate();

@@ -1,10 +1,10 @@
 //! Who may do what with tasks.
 
-use crate::store::TaskId;
 use pyroxene_common::{
     access::{Identity, Role, denials},
     interfaces::tasks::{Failure, Progress, Status, Submission, Task, TasksError},
 };
+use pyroxene_store::TaskId;
 
 /// Which methods of the object a role may call.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {

@@ -9,11 +9,9 @@ use super::{
     attempt::Taken,
     lane::{Crowd, LaneKey},
 };
-use crate::{
-    limits::Limiter,
-    store::{Claimed, Fence, NewTask, StoreError, Submitted},
-};
+use crate::limits::Limiter;
 use pyroxene_common::access::Limit;
+use pyroxene_store::{Claimed, Fence, NewTask, StoreError, Submitted};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -270,9 +268,9 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Submission, TaskId};
     use crate::tasks::{lane::Lane, window::Pace};
     use pyroxene_common::access::LimitOverrides;
+    use pyroxene_store::{Submission, TaskId};
     use std::time::Duration;
 
     fn limiter() -> Limiter {

@@ -1,8 +1,8 @@
 //! The attempts that are at workers, or on their way there.
 
 use super::{attempt::At, lane::LaneKey};
-use crate::store::{Progress, Running, Started, TaskId};
 use pyroxene_common::interfaces::tasks;
+use pyroxene_store::{Progress, Running, Started, TaskId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;

@@ -2,14 +2,11 @@
 
 use super::{
     Shared,
-    convert::{self, LONGEST_LIST, unknown},
+    convert::{self, LONGEST_LIST, store_failed, unknown},
     permission::{View, check_change, check_look, check_submission, only_of},
     places::Placed,
 };
-use crate::{
-    limits::Held,
-    store::{self, Allowance, Quota, StoreError},
-};
+use crate::limits::Held;
 use pyroxene_common::{
     access::{Exceeded, Identity, Limit, Role},
     channel::{Answers, NoRoom},
@@ -19,6 +16,7 @@ use pyroxene_common::{
     },
     scope,
 };
+use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
 use tarpc::context::Context;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -55,7 +53,7 @@ async fn ask_within<T>(
     question: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, TasksError> {
     match timeout(patience, Box::pin(question)).await {
-        Ok(answer) => answer.map_err(TasksError::from),
+        Ok(answer) => answer.map_err(store_failed),
         Err(_) => Err(TasksError::Unavailable {
             sentence: "the store does not answer".to_owned(),
         }),
@@ -82,7 +80,7 @@ impl TasksService {
     /// Nobody waits for a store that is known to be away.
     fn check_store(&self) -> Result<(), TasksError> {
         match self.0.ownership.trouble() {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(store_failed(error)),
             None => Ok(()),
         }
     }

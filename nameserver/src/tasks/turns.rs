@@ -2,7 +2,7 @@
 //! store, no workers: the time is handed in.
 
 use super::{attempt::Taken, window::LONG};
-use crate::store::{Running, URGENT};
+use pyroxene_store::{Running, URGENT};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,

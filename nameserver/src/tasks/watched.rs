@@ -1,6 +1,6 @@
 //! Who waits for news of which task, as far as this name server hears of it.
 
-use crate::store::TaskId;
+use pyroxene_store::TaskId;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

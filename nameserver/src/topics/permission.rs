@@ -8,7 +8,7 @@
 
 use pyroxene_common::{
     access::{Identity, Role, denials},
-    interfaces::chat,
+    interfaces::presence,
 };
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Keeper {
 
     /// Whether it may read a topic and append to it.
     pub(crate) fn may_use(&self, topic: &str) -> bool {
-        self.covers(|identity| match chat::room_of(topic) {
+        self.covers(|identity| match presence::room_of(topic) {
             Some(room) => identity.allow.allows(room, None),
             None => identity.allow.allows(&format!("{TOPIC}{topic}"), None),
         })
@@ -36,7 +36,7 @@ impl Keeper {
     /// Whether it may tell and hear who is in a space: that of a chat room, which it may host.
     pub(crate) fn may_tell(&self, space: &str) -> bool {
         self.covers(|identity| {
-            chat::room_of(space).is_some_and(|room| identity.allow.allows(room, None))
+            presence::room_of(space).is_some_and(|room| identity.allow.allows(room, None))
         })
     }
 
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_worker_may_use_what_its_patterns_cover() {
-        let chat = chat::topic_of("chat");
+        let chat = presence::topic_of("chat");
         for (allow, topic, allowed) in [
             ("chat", chat.as_str(), true),
             ("text", &chat, false),

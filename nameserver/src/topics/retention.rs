@@ -1,8 +1,8 @@
 //! Making room: what topics no longer keep is removed, and keys that nobody repeats are forgotten.
 
 use super::stored;
-use crate::store::{self, Store, StoreError};
 use pyroxene_common::interfaces::topics::Retention;
+use pyroxene_store::{self as store, Store, StoreError};
 use std::time::Duration;
 use tokio::time::sleep;
 

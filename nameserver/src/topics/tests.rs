@@ -1,5 +1,5 @@
 use super::{topics::Topics as _, *};
-use crate::store::{StoreOptions, StoreUrl};
+use pyroxene_store::{StoreOptions, StoreUrl};
 use tarpc::context;
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use crate::failure::{Exit, Failure};
 use pyroxene_client::{CallError, Proxy, backoff::Backoff};
-use pyroxene_common::interfaces::chat::{
+use pyroxene_objects::interfaces::chat::{
     Chat, ChatError, MAX_WAIT_MS, Message, Received, Sent, Welcome, chat::ChatClient,
 };
 use std::time::Duration;

@@ -6,7 +6,8 @@ use crate::{
     output::{Output, to_json},
 };
 use jiff::{Timestamp, tz::TimeZone};
-use pyroxene_common::{clean, interfaces::chat::Message};
+use pyroxene_common::clean;
+use pyroxene_objects::interfaces::chat::Message;
 use rustyline::ExternalPrinter;
 use serde::Serialize;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! The progress bar of distributed work, on standard error if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pyroxene_client::distributed::DistributedProgress;
+use pyroxene_objects::distributed::DistributedProgress;
 use std::{
     io::{self, IsTerminal},
     time::Duration,

@@ -6,10 +6,8 @@ use crate::{
     nameservers::{list, workers},
 };
 use pyroxene_client::Client;
-use pyroxene_common::{
-    interface::MethodDescription,
-    interfaces::{chat::Chat, directory::Filter},
-};
+use pyroxene_common::{interface::MethodDescription, interfaces::directory::Filter};
+use pyroxene_objects::interfaces::chat::Chat;
 use std::{
     collections::HashMap,
     fs,

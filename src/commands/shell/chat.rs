@@ -8,7 +8,7 @@ use crate::{
     output::to_json,
 };
 use pyroxene_client::Client;
-use pyroxene_common::interfaces::chat::{Chat, Message, Sent};
+use pyroxene_objects::interfaces::chat::{Chat, Message, Sent};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 

@@ -223,10 +223,8 @@ fn help(command: Option<&Spec>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::{
-        interface::{Description, Interface},
-        interfaces::{calculator::Calculator, text::Text},
-    };
+    use pyroxene_common::interface::{Description, Interface};
+    use pyroxene_objects::interfaces::{calculator::Calculator, text::Text};
 
     fn values(
         description: &Description,

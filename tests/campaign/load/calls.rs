@@ -8,7 +8,7 @@ use crate::{
     },
     stage::Stage,
 };
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::{
     collections::{HashMap, HashSet},
     time::{Duration, Instant},

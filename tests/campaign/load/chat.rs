@@ -3,7 +3,7 @@
 use super::{Context, RECOVERY};
 use crate::{harness::within, stage::Stage};
 use pyroxene_client::{Client, Proxy};
-use pyroxene_common::interfaces::chat::{Chat, ChatError, chat::ChatClient};
+use pyroxene_objects::interfaces::chat::{Chat, ChatError, chat::ChatClient};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

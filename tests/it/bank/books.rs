@@ -1,7 +1,7 @@
 //! What is in the database in the end, read past everything that serves it.
 
 use super::clients::{Journal, OPENING, Transfer, USERS};
-use pyroxene_common::{interfaces::accounts::Transferred, values::Decimal};
+use pyroxene_objects::{interfaces::accounts::Transferred, values::Decimal};
 use sqlx::{ConnectOptions, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, eventually_within, seconds, within};
 use pyroxene_client::{Client, Proxy};
-use pyroxene_common::{
+use pyroxene_objects::{
     interfaces::accounts::{
         Accounts, AccountsError, Transferred,
         accounts::{AccountsClient, AccountsRequest, AccountsResponse},

@@ -3,7 +3,7 @@
 use crate::harness::{SecuredBroker, seconds, within};
 use futures::future::join_all;
 use pyroxene_client::CallError;
-use pyroxene_common::interfaces::chat::{Chat, ChatError};
+use pyroxene_objects::interfaces::chat::{Chat, ChatError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_user_does_not_push_out_what_others_said() {

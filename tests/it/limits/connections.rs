@@ -5,12 +5,10 @@ use pyroxene_client::{Direct, NewTask};
 use pyroxene_common::{
     channel::AttemptError,
     endpoint::Endpoint,
-    interfaces::{
-        directory::{Directory, OBJECT},
-        text::Text,
-    },
+    interfaces::directory::{Directory, OBJECT},
     message::RefusalReason,
 };
+use pyroxene_objects::interfaces::text::Text;
 
 const SENTENCE: &str =
     "refused: the limit 'connections' of user 'ana' is 3 (connections to a name server)";

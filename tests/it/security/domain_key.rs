@@ -5,11 +5,9 @@ use crate::harness::{SecuredBroker, eventually, eventually_within, seconds, writ
 use pyroxene_common::{
     access::{Addressee, Audience, Claims, DomainKey, Identity, Patterns, Role, Ticket},
     hello::RefusalCode,
-    interfaces::{
-        directory::{self, Directory},
-        echo::Echo,
-    },
+    interfaces::directory::{self, Directory},
 };
+use pyroxene_objects::interfaces::echo::Echo;
 use std::{
     fs,
     time::{SystemTime, UNIX_EPOCH},

@@ -12,12 +12,12 @@ use pyroxene_common::{
     interfaces::{
         access::{self, Access},
         directory::{self, Directory},
-        echo::{Echo, echo::EchoRequest},
         invoke::{Invoke, InvokeError},
     },
     message::GoAway,
     wire::{FrameKind, HEADER_LEN, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
 };
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{fs, io, time::Duration};
 use tokio::{

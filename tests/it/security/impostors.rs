@@ -6,11 +6,11 @@ use pyroxene_common::{
     codec,
     hello::{Hello, receive},
     interface::Interface,
-    interfaces::{
-        directory::{Offer, Registration},
-        echo::Echo,
-        text::{Text, text::TextRequest},
-    },
+    interfaces::directory::{Offer, Registration},
+};
+use pyroxene_objects::interfaces::{
+    echo::Echo,
+    text::{Text, text::TextRequest},
 };
 use std::{
     net::SocketAddr,

@@ -2,7 +2,7 @@
 
 use crate::harness::{SecuredBroker, eventually, seconds, within};
 use pyroxene_client::CallError;
-use pyroxene_common::interfaces::{
+use pyroxene_objects::interfaces::{
     accounts::{Accounts, accounts::AccountsRequest},
     echo::{Echo, echo::EchoRequest},
     text::{Text, text::TextRequest},

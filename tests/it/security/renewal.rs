@@ -2,7 +2,7 @@
 
 use super::strangers::{admission, show};
 use crate::harness::{Load, SecuredBroker, eventually, seconds, turn, within};
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

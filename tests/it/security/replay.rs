@@ -6,11 +6,9 @@ use pyroxene_client::Client;
 use pyroxene_common::{
     access::Addressee,
     hello::{HelloError, RefusalCode, greet_as},
-    interfaces::{
-        directory::{self, Directory, Filter},
-        echo::Echo,
-    },
+    interfaces::directory::{self, Directory, Filter},
 };
+use pyroxene_objects::interfaces::echo::Echo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -3,10 +3,8 @@
 use super::strangers::{Stranger, show, ticket_of};
 use crate::harness::{SecuredBroker, eventually, eventually_within, in_time, seconds, within};
 use pyroxene_client::{CallError, Client, Proxy};
-use pyroxene_common::interfaces::{
-    access::AccessError,
-    echo::{Echo, echo::EchoRequest},
-};
+use pyroxene_common::interfaces::access::AccessError;
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 

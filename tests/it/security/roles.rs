@@ -3,10 +3,10 @@
 use crate::harness::{SecuredBroker, seconds, within};
 use pyroxene_client::{CallError, Client, TopicError};
 use pyroxene_common::interfaces::{
-    chat,
-    presence::{Heard, PresenceError},
+    presence::{self, Heard, PresenceError},
     topics::TopicsError,
 };
+use pyroxene_objects::HostBuiltins;
 use pyroxene_worker::Worker;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn a_worker_uses_the_topics_that_its_patterns_cover_and_no_others() {
     broker.add_user("keeper", "worker", &["topic:prices"]).await;
     let private = ["call", "chat", "send", "from=ana", "to=bob", "text=psst"];
     broker.run_as("ana", &private).await.out();
-    let room = chat::topic_of("chat");
+    let room = presence::topic_of("chat");
 
     // A worker that hosts something else reads no direct message and forges none.
     let texter = broker.client_as("texter").await;
@@ -73,7 +73,7 @@ async fn a_worker_tells_who_is_in_a_room_that_it_may_host_and_in_no_other() {
     let broker = SecuredBroker::with_tokens().await;
     broker.add_user("texter", "worker", &["text"]).await;
     broker.add_user("chatter", "worker", &["chat"]).await;
-    let room = chat::topic_of("chat");
+    let room = presence::topic_of("chat");
     let member = || Heard {
         name: "ana".to_owned(),
         session: "1".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::harness::{Load, SecuredBroker, eventually, seconds, turn, within};
 use pyroxene_certs::{Request, inspect_der};
-use pyroxene_common::interfaces::echo::{Echo, echo::EchoRequest};
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::{
     fs,
     sync::Arc,

@@ -7,16 +7,14 @@ use pyroxene_common::{
     channel::{Connection, Settings},
     hello::{Hello, HelloError, Refused, Welcome, greet, greet_as},
     interface::Interface,
-    interfaces::{
-        access::{
-            self, Access, AccessError, Admission,
-            access::{AccessRequest, AccessResponse},
-        },
-        echo::Echo,
+    interfaces::access::{
+        self, Access, AccessError, Admission,
+        access::{AccessRequest, AccessResponse},
     },
     message::EncodedRequest,
     net::{Socket, Stream},
 };
+use pyroxene_objects::interfaces::echo::Echo;
 use std::net::SocketAddr;
 use tokio::net::{TcpSocket, TcpStream};
 

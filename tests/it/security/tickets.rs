@@ -5,11 +5,9 @@ use crate::harness::{SecuredBroker, eventually, in_time, seconds};
 use pyroxene_common::{
     access::{Addressee, HolderKey, MAX_TICKET},
     hello::{RefusalCode, greet_as},
-    interfaces::{
-        directory::{self, Directory},
-        echo::Echo,
-    },
+    interfaces::directory::{self, Directory},
 };
+use pyroxene_objects::interfaces::echo::Echo;
 use std::time::Duration;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
 

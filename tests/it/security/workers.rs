@@ -1,10 +1,10 @@
 //! Who may host what, and under which name.
 
 use crate::harness::{SecuredBroker, seconds, within};
-use pyroxene_common::interfaces::{
-    directory::{DirectoryError, Filter, Load, Offer, Registration, SessionId},
-    echo::{Echo, echo::EchoRequest},
+use pyroxene_common::interfaces::directory::{
+    DirectoryError, Filter, Load, Offer, Registration, SessionId,
 };
+use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_hosts_what_it_may_and_nothing_else() {

@@ -2,10 +2,8 @@
 
 use super::desk::{Desk, echo, sleep};
 use crate::harness::{Broker, Ran, eventually_within, postgres::Postgres, seconds, turn, within};
-use pyroxene_common::interfaces::{
-    echo::Echo,
-    tasks::{Submission, TaskId, TaskState, TasksError},
-};
+use pyroxene_common::interfaces::tasks::{Submission, TaskId, TaskState, TasksError};
+use pyroxene_objects::interfaces::echo::Echo;
 use std::{
     sync::{
         Arc,

@@ -2,10 +2,8 @@
 
 use super::desk::{Desk, echo, task};
 use crate::harness::{Broker, eventually_within, seconds, turn, within};
-use pyroxene_common::interfaces::{
-    echo::Echo,
-    tasks::{Submission, TaskId, TaskState, TasksError},
-};
+use pyroxene_common::interfaces::tasks::{Submission, TaskId, TaskState, TasksError};
+use pyroxene_objects::interfaces::echo::Echo;
 use std::{fs, io::Write, time::Instant};
 
 /// A task of this many bytes.

@@ -1,6 +1,6 @@
 use super::*;
 use pyroxene_client::ClientConfig;
-use pyroxene_common::interfaces::echo::{
+use pyroxene_objects::interfaces::echo::{
     Echo as EchoInterface,
     echo::{EchoRequest, EchoResponse},
 };
@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// An object whose methods are light, with one thread for heavy calls.
-fn hosted() -> Arc<Hosted<EchoInterface, crate::objects::Echo>> {
+fn hosted() -> Arc<Hosted<EchoInterface, pyroxene_objects::Echo>> {
     let pool = ComputePool::new(1, 0).unwrap();
     let surroundings = Surroundings {
         worker: "w1".into(),
@@ -26,7 +26,7 @@ fn hosted() -> Arc<Hosted<EchoInterface, crate::objects::Echo>> {
     };
     Arc::new(Hosted {
         name: "echo".to_owned(),
-        service: crate::objects::Echo::new("w1"),
+        service: pyroxene_objects::Echo::new("w1"),
         is_heavy: |_| false,
         exclusive: false,
         watched: Watched::new("echo", EchoInterface::METHODS),

@@ -5,12 +5,15 @@ use crate::{CallError, Client};
 use pyroxene_common::{
     interface::Serves,
     interfaces::{
-        calculator::{Calculator, CalculatorError, calculator},
         invoke::InvokeError,
         tasks::{Failure, Outcome, TaskId},
     },
     json,
-    values::{Integer, Matrix, Number, Numbers},
+    values::{Matrix, Number, Numbers},
+};
+use pyroxene_objects::{
+    interfaces::calculator::{Calculator, CalculatorError, calculator},
+    values::Integer,
 };
 use std::time::Duration;
 use tarpc::context::{self, Context};

@@ -4,8 +4,8 @@
 //! the store first, and come from there to every directory, the own one too.
 
 use super::{Directory, DirectoryService};
-use crate::store::{Hint, NameChanges, RegisteredName, StaticName, Store, StoreError};
 use pyroxene_common::interfaces::directory::DirectoryError;
+use pyroxene_store::{Hint, NameChanges, RegisteredName, StaticName, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,

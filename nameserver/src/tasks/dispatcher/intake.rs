@@ -1,16 +1,14 @@
 //! From the store to the workers.
 
 use super::{Dispatcher, Event, running};
-use crate::{
-    store::{Claim, ClaimedLane, LeaseLost, StoreError},
-    tasks::{
-        attempt::{self, At, Taken},
-        lane::{self, Lane, LaneKey},
-        lease::Held,
-        places,
-        running::Sent,
-    },
+use crate::tasks::{
+    attempt::{self, At, Taken},
+    lane::{self, Lane, LaneKey},
+    lease::Held,
+    places,
+    running::Sent,
 };
+use pyroxene_store::{Claim, ClaimedLane, LeaseLost, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;

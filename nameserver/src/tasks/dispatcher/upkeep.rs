@@ -1,10 +1,8 @@
 //! What no longer counts, what has waited for too long, and the end of it all.
 
 use super::{CHECK_EVERY, Dispatcher, Event, running};
-use crate::{
-    store::{Ending, Finish, Running, TaskId},
-    tasks::{attempt::Taken, lease::Held, notes},
-};
+use crate::tasks::{attempt::Taken, lease::Held, notes};
+use pyroxene_store::{Ending, Finish, Running, TaskId};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::store::{Claimed, TaskId};
 use pyroxene_common::access::LimitOverrides;
+use pyroxene_store::{Claimed, TaskId};
 
 pub(in crate::tasks) fn taken_of(submitter: &str, priority: i64) -> Taken {
     Taken {

@@ -1,12 +1,9 @@
 //! What those are told who wait for a task that another name server ends.
 
 use super::*;
-use crate::{
-    limits::Limiter,
-    store::{Ending, Finish, NewTask, Running, Store, StoreOptions, StoreUrl},
-    tasks::Shared,
-};
+use crate::{limits::Limiter, tasks::Shared};
 use pyroxene_common::{access::LimitOverrides, interfaces::tasks::tasks::Tasks as _};
+use pyroxene_store::{Ending, Finish, NewTask, Running, Store, StoreOptions, StoreUrl};
 use std::sync::Arc;
 
 #[tokio::test]

@@ -1,0 +1,158 @@
+//! Accounts in a database that any number of workers share.
+//!
+//! - `book` decides what a request does, without any database.
+//! - `lane` gathers requests into transactions, and repeats them when the connection is lost.
+//! - `database` is the one or the other of `sqlite` and `postgres`.
+
+mod book;
+mod database;
+mod lane;
+mod owner;
+mod postgres;
+mod sqlite;
+
+pub use database::{AccountsDatabase, AccountsDatabaseError, InvalidAccountsDatabase};
+
+use crate::{
+    interfaces::accounts::{AccountsError, MAX_NAME, Transferred, accounts},
+    values::Decimal,
+};
+use book::Operation;
+use lane::Lane;
+use owner::OwnerRule;
+use pyroxene_common::clean;
+use tarpc::context::Context;
+
+/// The object `accounts`. None of its methods is heavy.
+///
+/// Clones share its two connections to the database: one for changes, one for queries, so that
+/// these do not wait for the disk.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    changes: Lane,
+    queries: Lane,
+    owner_rule: OwnerRule,
+}
+
+impl Accounts {
+    /// Connects to a database, and makes its tables if they are not there. It must be called within
+    /// a tokio runtime.
+    pub async fn open(database: &AccountsDatabase) -> Result<Self, AccountsDatabaseError> {
+        let changes = database.open().await?;
+        let queries = database.reopen().await?;
+        Ok(Self {
+            changes: Lane::start(database.clone(), changes),
+            queries: Lane::start(database.clone(), queries),
+            owner_rule: OwnerRule::Off,
+        })
+    }
+
+    /// Lets users open, query and change only accounts of their own name, and pay from those alone,
+    /// unless a pattern of theirs that begins with `account:` covers another: `account:NAME`,
+    /// `account:shop-*`. Admins may use all. It holds where callers are known.
+    ///
+    /// A transfer may go to anybody's account, and tells its payer both balances.
+    #[must_use]
+    pub fn with_owner_rule(mut self) -> Self {
+        self.owner_rule = OwnerRule::On;
+        self
+    }
+
+    /// Carries out what waits, and closes the connections. A file that no other worker uses is then a
+    /// copy of all accounts by itself. Whatever is asked later is unavailable.
+    pub async fn close(&self) {
+        self.queries.close().await;
+        self.changes.close().await;
+    }
+}
+
+impl accounts::Accounts for Accounts {
+    async fn open(
+        self,
+        _: Context,
+        user: String,
+        balance: Decimal,
+    ) -> Result<Decimal, AccountsError> {
+        check_name("user", &user)?;
+        self.owner_rule.check(&user)?;
+        if balance.is_negative() {
+            return Err(invalid("balance", "must not be less than 0"));
+        }
+        let operation = Operation::Open { user, balance };
+        let balances = self.changes.carry_out(operation).await?;
+        Ok(balances.account)
+    }
+
+    async fn query(self, _: Context, user: String) -> Result<Decimal, AccountsError> {
+        check_name("user", &user)?;
+        self.owner_rule.check(&user)?;
+        let balances = self.queries.carry_out(Operation::Query { user }).await?;
+        Ok(balances.account)
+    }
+
+    async fn update(
+        self,
+        _: Context,
+        user: String,
+        delta: Decimal,
+        request_id: String,
+    ) -> Result<Decimal, AccountsError> {
+        check_name("user", &user)?;
+        self.owner_rule.check(&user)?;
+        check_name("request_id", &request_id)?;
+        let operation = Operation::Update {
+            user,
+            delta,
+            request_id,
+        };
+        let balances = self.changes.carry_out(operation).await?;
+        Ok(balances.account)
+    }
+
+    async fn transfer(
+        self,
+        _: Context,
+        from: String,
+        to: String,
+        amount: Decimal,
+        request_id: String,
+    ) -> Result<Transferred, AccountsError> {
+        check_name("from", &from)?;
+        check_name("to", &to)?;
+        self.owner_rule.check(&from)?;
+        check_name("request_id", &request_id)?;
+        if from == to {
+            return Err(invalid("to", "must be another user than from"));
+        }
+        if amount <= Decimal::ZERO {
+            return Err(invalid("amount", "must be greater than 0"));
+        }
+        let operation = Operation::Transfer {
+            from,
+            to,
+            amount,
+            request_id,
+        };
+        let balances = self.changes.carry_out(operation).await?;
+        Ok(balances.transferred())
+    }
+}
+
+fn check_name(parameter: &str, name: &str) -> Result<(), AccountsError> {
+    if !clean::is_line(name) {
+        let rule = "must have no control characters and no invisible ones";
+        return Err(invalid(parameter, rule));
+    }
+    if name.is_empty() || name.chars().nth(MAX_NAME).is_some() {
+        let rule = format!("must have 1 to {MAX_NAME} characters");
+        return Err(invalid(parameter, &rule));
+    }
+    Ok(())
+}
+
+fn invalid(parameter: &str, rule: &str) -> AccountsError {
+    AccountsError::Invalid {
+        parameter: parameter.to_owned(),
+        rule: rule.to_owned(),
+    }
+}

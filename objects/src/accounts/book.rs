@@ -1,0 +1,272 @@
+//! What requests do to accounts, without any database: a page of it is read into a [`Book`], and
+//! what the book says has changed is written back.
+
+use crate::{
+    interfaces::accounts::{AccountsError, Transferred},
+    values::Decimal,
+};
+use std::collections::{BTreeSet, HashMap};
+
+/// A request whose parameters are in order.
+#[derive(Clone, Debug)]
+pub(super) enum Operation {
+    Open {
+        user: String,
+        balance: Decimal,
+    },
+    Query {
+        user: String,
+    },
+    Update {
+        user: String,
+        delta: Decimal,
+        request_id: String,
+    },
+    Transfer {
+        from: String,
+        to: String,
+        amount: Decimal,
+        request_id: String,
+    },
+}
+
+/// What a request is answered.
+pub(super) type Answer = Result<Balances, AccountsError>;
+
+/// The balance of the account that was asked for, and, after a transfer, of the one that was paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Balances {
+    pub(super) account: Decimal,
+    pub(super) receiver: Option<Decimal>,
+}
+
+impl Balances {
+    fn of(account: Decimal) -> Self {
+        Self {
+            account,
+            receiver: None,
+        }
+    }
+
+    /// The balances after a transfer.
+    pub(super) fn transferred(self) -> Transferred {
+        Transferred {
+            from: self.account,
+            to: self.receiver.unwrap_or_default(),
+        }
+    }
+}
+
+/// What the database has to give for some operations.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) accounts: BTreeSet<String>,
+    pub(super) requests: BTreeSet<String>,
+}
+
+impl Wanted {
+    pub(super) fn by(operations: &[Operation]) -> Self {
+        let mut wanted = Self::default();
+        for operation in operations {
+            match operation {
+                Operation::Open { user, .. } | Operation::Query { user } => {
+                    wanted.accounts.insert(user.clone());
+                }
+                Operation::Update {
+                    user, request_id, ..
+                } => {
+                    wanted.accounts.insert(user.clone());
+                    wanted.requests.insert(request_id.clone());
+                }
+                Operation::Transfer {
+                    from,
+                    to,
+                    request_id,
+                    ..
+                } => {
+                    wanted.accounts.extend([from.clone(), to.clone()]);
+                    wanted.requests.insert(request_id.clone());
+                }
+            }
+        }
+        wanted
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) opening: Decimal,
+    pub(super) balance: Decimal,
+}
+
+/// A change that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub(super) id: String,
+    pub(super) account: String,
+    pub(super) receiver: Option<String>,
+    pub(super) amount: Decimal,
+    pub(super) balances: Balances,
+}
+
+/// Some accounts and the requests that are to be known, as they are in the database, and what
+/// changes.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    accounts: HashMap<String, Account>,
+    requests: HashMap<String, Applied>,
+    opened: BTreeSet<String>,
+    changed: BTreeSet<String>,
+    applied: Vec<String>,
+}
+
+impl Book {
+    /// What the database holds.
+    pub(super) fn new(
+        accounts: impl IntoIterator<Item = Account>,
+        requests: impl IntoIterator<Item = Applied>,
+    ) -> Self {
+        let accounts = accounts.into_iter();
+        let requests = requests.into_iter();
+        Self {
+            accounts: accounts.map(|one| (one.name.clone(), one)).collect(),
+            requests: requests.map(|one| (one.id.clone(), one)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Carries out an operation, or says why not; then nothing has changed.
+    pub(super) fn carry_out(&mut self, operation: &Operation) -> Answer {
+        match operation {
+            Operation::Open { user, balance } => self.open(user, *balance),
+            Operation::Query { user } => Ok(Balances::of(self.account(user)?.balance)),
+            Operation::Update {
+                user,
+                delta,
+                request_id,
+            } => self.once(request_id, user, None, *delta),
+            Operation::Transfer {
+                from,
+                to,
+                amount,
+                request_id,
+            } => self.once(request_id, from, Some(to), *amount),
+        }
+    }
+
+    /// The accounts that are not in the database yet.
+    pub(super) fn opened(&self) -> impl Iterator<Item = &Account> {
+        self.opened
+            .iter()
+            .filter_map(|name| self.accounts.get(name))
+    }
+
+    /// The accounts whose balance is not that of the database any more, in the order of their
+    /// names.
+    pub(super) fn changed(&self) -> impl Iterator<Item = &Account> {
+        let changed = self.changed.difference(&self.opened);
+        changed.filter_map(|name| self.accounts.get(name))
+    }
+
+    /// The requests that are not in the database yet.
+    pub(super) fn applied(&self) -> impl Iterator<Item = &Applied> {
+        self.applied.iter().filter_map(|id| self.requests.get(id))
+    }
+
+    fn account(&self, user: &str) -> Result<&Account, AccountsError> {
+        self.accounts
+            .get(user)
+            .ok_or_else(|| AccountsError::UnknownUser {
+                user: user.to_owned(),
+            })
+    }
+
+    fn open(&mut self, user: &str, balance: Decimal) -> Answer {
+        if let Some(known) = self.accounts.get(user) {
+            if known.opening == balance {
+                return Ok(Balances::of(known.opening));
+            }
+            return Err(AccountsError::UserExists {
+                user: user.to_owned(),
+                opening: known.opening,
+            });
+        }
+        let account = Account {
+            name: user.to_owned(),
+            opening: balance,
+            balance,
+        };
+        self.accounts.insert(user.to_owned(), account);
+        self.opened.insert(user.to_owned());
+        Ok(Balances::of(balance))
+    }
+
+    /// Carries out a change unless that has been done already.
+    fn once(
+        &mut self,
+        id: &str,
+        account: &str,
+        receiver: Option<&String>,
+        amount: Decimal,
+    ) -> Answer {
+        if let Some(earlier) = self.requests.get(id) {
+            let same = earlier.account == account
+                && earlier.receiver.as_ref() == receiver
+                && earlier.amount == amount;
+            return match same {
+                true => Ok(earlier.balances),
+                false => Err(AccountsError::RequestIdReused {
+                    request_id: id.to_owned(),
+                }),
+            };
+        }
+        let balances = match receiver {
+            None => Balances::of(self.after(account, amount)?),
+            Some(receiver) => Balances {
+                account: self.after(account, -amount)?,
+                receiver: Some(self.after(receiver, amount)?),
+            },
+        };
+        self.set(account, balances.account);
+        if let (Some(receiver), Some(balance)) = (receiver, balances.receiver) {
+            self.set(receiver, balance);
+        }
+        let applied = Applied {
+            id: id.to_owned(),
+            account: account.to_owned(),
+            receiver: receiver.cloned(),
+            amount,
+            balances,
+        };
+        self.requests.insert(id.to_owned(), applied);
+        self.applied.push(id.to_owned());
+        Ok(balances)
+    }
+
+    /// The balance that an account would have.
+    fn after(&self, user: &str, delta: Decimal) -> Result<Decimal, AccountsError> {
+        let balance = self.account(user)?.balance;
+        let after = balance
+            .checked_add(delta)
+            .ok_or_else(|| AccountsError::TooGreat {
+                user: user.to_owned(),
+            })?;
+        if after.is_negative() {
+            return Err(AccountsError::Overdraft {
+                user: user.to_owned(),
+                balance,
+                amount: -delta,
+            });
+        }
+        Ok(after)
+    }
+
+    fn set(&mut self, user: &str, balance: Decimal) {
+        if let Some(account) = self.accounts.get_mut(user) {
+            account.balance = balance;
+            self.changed.insert(user.to_owned());
+        }
+    }
+}

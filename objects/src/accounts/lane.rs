@@ -1,0 +1,199 @@
+//! One connection to the database, and the operations that wait for it.
+//!
+//! What gathers while one transaction commits is carried out in the next: a commit has to reach the
+//! disk, which takes as long for a hundred operations as for one.
+//!
+//! Operations are safe to repeat, so that a lost connection is no reason to fail one: it is carried
+//! out once more over the next connection, and one that the database has carried out already tells
+//! so by its request id.
+
+use super::{
+    book::{Answer, Operation},
+    database::{AccountsDatabase, Session},
+};
+use crate::interfaces::accounts::AccountsError;
+use pyroxene_store::database::{Fault, FaultKind};
+use std::time::Duration;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How many operations may wait.
+const MAX_WAITING: usize = 4096;
+
+/// How many operations one transaction carries out.
+const MAX_BATCH: usize = 512;
+
+/// How long a transaction may take, with the connection that it may need.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An operation that is older than this is not tried again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the first attempt after a failure waits; further ones wait twice as long each.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where operations queue up. The connection closes when all clones are dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    queue: mpsc::Sender<Waiting>,
+    stop: CancellationToken,
+    /// The one that serves the queue.
+    serving: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    operation: Operation,
+    answer: oneshot::Sender<Answer>,
+    since: Instant,
+}
+
+impl Lane {
+    /// Carries out operations over `session`, and over new ones to `database` when that is lost.
+    pub(super) fn start(database: AccountsDatabase, session: Session) -> Self {
+        let (sender, queue) = mpsc::channel(MAX_WAITING);
+        let connection = Connection {
+            database,
+            session: Some(session),
+            pause: FIRST_PAUSE,
+            fault: None,
+        };
+        let lane = Self {
+            queue: sender,
+            stop: CancellationToken::new(),
+            serving: TaskTracker::new(),
+        };
+        let stop = lane.stop.clone();
+        lane.serving.spawn(connection.serve(queue, stop));
+        lane.serving.close();
+        lane
+    }
+
+    /// Carries out what waits, and closes the connection. Whatever is asked of any clone later is
+    /// unavailable.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.serving.wait().await;
+    }
+
+    pub(super) async fn carry_out(&self, operation: Operation) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            operation,
+            answer,
+            since: Instant::now(),
+        };
+        self.queue.try_send(waiting).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AccountsError::Overloaded {
+                waiting: MAX_WAITING as u64,
+            },
+            mpsc::error::TrySendError::Closed(_) => AccountsError::Unavailable,
+        })?;
+        answered.await.unwrap_or(Err(AccountsError::Unavailable))
+    }
+}
+
+struct Connection {
+    database: AccountsDatabase,
+    session: Option<Session>,
+    /// How long to wait after the next failure.
+    pause: Duration,
+    /// Why the last attempt failed, if it did.
+    fault: Option<Fault>,
+}
+
+impl Connection {
+    async fn serve(mut self, mut queue: mpsc::Receiver<Waiting>, stop: CancellationToken) {
+        let mut batch = Vec::new();
+        loop {
+            if batch.is_empty() {
+                tokio::select! {
+                    received = queue.recv_many(&mut batch, MAX_BATCH) => {
+                        if received == 0 {
+                            break;
+                        }
+                    }
+                    // What waits is still carried out.
+                    () = stop.cancelled(), if !queue.is_closed() => queue.close(),
+                }
+            }
+            while batch.len() < MAX_BATCH
+                && let Ok(waiting) = queue.try_recv()
+            {
+                batch.push(waiting);
+            }
+            batch.retain(|waiting: &Waiting| !waiting.answer.is_closed());
+            if !batch.is_empty() {
+                self.try_batch(&mut batch).await;
+            }
+        }
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+    }
+
+    /// Answers the whole batch, or those operations that have waited too long.
+    async fn try_batch(&mut self, batch: &mut Vec<Waiting>) {
+        let operations: Vec<_> = batch.iter().map(|one| one.operation.clone()).collect();
+        let attempt = timeout(ATTEMPT_TIMEOUT, self.attempt(&operations)).await;
+        let fault = match attempt {
+            Ok(Ok(answers)) => {
+                self.pause = FIRST_PAUSE;
+                if self.fault.take().is_some() {
+                    tracing::info!(database = %self.database, "the accounts' database works again");
+                }
+                for (waiting, answer) in batch.drain(..).zip(answers) {
+                    // The caller may have gone.
+                    let _ = waiting.answer.send(answer);
+                }
+                return;
+            }
+            Ok(Err(fault)) => fault,
+            Err(_) => {
+                let message = format!("no answer within {ATTEMPT_TIMEOUT:?}");
+                Fault::new(FaultKind::Unavailable, message)
+            }
+        };
+        // Whatever state it is in, a new one is in order.
+        self.session = None;
+        // A shared connection would run other statements than were meant.
+        let is_final = fault.kind == FaultKind::Protocol;
+        let gives_up = |waiting: &mut Waiting| is_final || waiting.since.elapsed() >= PATIENCE;
+        for waiting in batch.extract_if(.., gives_up) {
+            let _ = waiting.answer.send(Err(refusal(&fault)));
+        }
+        self.note(fault);
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Says why an attempt failed, once for all that fail for the same reason.
+    fn note(&mut self, fault: Fault) {
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::warn!(database = %self.database, %fault, "the accounts' database failed");
+        }
+        self.fault = Some(fault);
+    }
+
+    async fn attempt(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, Fault> {
+        let session = match &mut self.session {
+            Some(session) => session,
+            None => self.session.insert(self.database.connect().await?),
+        };
+        session.carry_out(operations).await
+    }
+}
+
+/// What the caller is told who waited in vain.
+fn refusal(fault: &Fault) -> AccountsError {
+    match fault.kind {
+        FaultKind::Unavailable | FaultKind::Closed => AccountsError::Unavailable,
+        _ => AccountsError::Broken {
+            sentence: fault.sentence(),
+        },
+    }
+}

@@ -1,0 +1,315 @@
+//! Accounts in a SQLite file, which the workers of one host may share.
+
+use super::{
+    book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
+    database::{
+        REMEMBERED_DAYS, decimal, forgotten_with, no_accounts, optional_decimal, steady_seconds,
+    },
+};
+use pyroxene_common::private_file;
+use pyroxene_store::database::{self, Fault, FaultKind, sqlite::WriteAheadLog};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection, Error, Row, SqliteConnection, sqlite::SqliteRow};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long one waits for another worker's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long SQLite does the waiting. It looks more and more seldom, up to every 100 ms, and whoever
+/// has waited for long would wait for ever behind those who have just come; it begins at 1 ms, and
+/// so is made to begin again and again.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(3);
+
+/// The error code of SQLite for "another one is at work" without its details.
+const SQLITE_BUSY: i32 = 5;
+
+/// A connection to a file.
+pub(super) struct Session {
+    connection: SqliteConnection,
+    file: PathBuf,
+    /// The log of the file, once something is to be written.
+    log: Option<WriteAheadLog>,
+}
+
+/// Opens the file, or makes it if it may. A commit is on disk before it is told of.
+pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault> {
+    if create {
+        // Who owns how much is nobody else's business. SQLite gives its journals the rights of the file.
+        private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
+    }
+    let options = database::sqlite::connect_options(file)
+        .map_err(|error| Fault::from(&error))?
+        .create_if_missing(create)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        // What goes wrong is told by the worker, with all that it knows.
+        .disable_statement_logging();
+    // To turn a new file to WAL needs it for oneself, and SQLite does not wait for that itself.
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    let connection = loop {
+        match SqliteConnection::connect_with(&options).await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            outcome => break outcome?,
+        }
+    };
+    Ok(Session {
+        connection,
+        file: file.to_owned(),
+        log: None,
+    })
+}
+
+impl Session {
+    /// Makes the log whole before something is written.
+    async fn restore_log(&mut self) -> Result<&mut WriteAheadLog, Fault> {
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            let restored = match &mut self.log {
+                Some(log) => log.restore(&mut self.connection).await,
+                log => {
+                    let opened =
+                        WriteAheadLog::open(&mut self.connection, &self.file, SQLITE_BUSY_TIMEOUT);
+                    opened.await.map(|opened| *log = Some(opened))
+                }
+            };
+            match restored {
+                // Another worker is at work.
+                Err(fault) if fault.kind == FaultKind::Unavailable && Instant::now() < deadline => {
+                }
+                Err(fault) => return Err(fault),
+                Ok(()) => break,
+            }
+        }
+        let missing = || Fault::new(FaultKind::Closed, "there is no log");
+        self.log.as_mut().ok_or_else(missing)
+    }
+
+    /// Brings the tables to the newest version, unless they are of an even newer one. Answers the version
+    /// that it found.
+    pub(super) async fn migrate(
+        &mut self,
+        migrations: &[&'static str],
+        create: bool,
+    ) -> Result<usize, Fault> {
+        self.restore_log().await?;
+        let found = migrate(&mut self.connection, migrations, create).await;
+        found?.ok_or_else(no_accounts)
+    }
+
+    /// The accounts and requests that operations want, as they are now.
+    pub(super) async fn read(&mut self, wanted: &Wanted) -> Result<Book, Error> {
+        read(&mut self.connection, wanted).await
+    }
+
+    /// Carries out all operations in one transaction. If that fails, the session is of no more use.
+    pub(super) async fn write(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, Fault> {
+        self.restore_log().await?;
+        let answers = write(&mut self.connection, operations).await?;
+        if let Some(log) = &mut self.log {
+            log.keep_short(&mut self.connection).await;
+        }
+        Ok(answers)
+    }
+
+    pub(super) async fn close(mut self) {
+        let emptied = match &mut self.log {
+            Some(log) => log.empty(&mut self.connection).await,
+            None => Ok(true),
+        };
+        if let Err(error) = emptied {
+            tracing::warn!(%error, "the log of the accounts was not copied to their file");
+        }
+        // SQLite itself copies the log once more if nobody else uses the file, and removes it.
+        let _ = self.connection.close().await;
+    }
+}
+
+/// Begins a transaction that is alone from the beginning: to become it later can fail. Nobody rolls
+/// it back; it ends with the connection.
+async fn begin(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection);
+        match begun.await {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {}
+            outcome => return outcome.map(|_| ()),
+        }
+    }
+}
+
+async fn commit(connection: &mut SqliteConnection) -> Result<(), Error> {
+    sqlx::query("COMMIT").execute(connection).await?;
+    Ok(())
+}
+
+fn is_busy(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+/// As [`Session::migrate`]; none if there are no tables and they may not be made.
+async fn migrate(
+    connection: &mut SqliteConnection,
+    migrations: &[&'static str],
+    create: bool,
+) -> Result<Option<usize>, Error> {
+    begin(connection).await?;
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'accounts_schema'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if tables == 0 && !create {
+        return Ok(None);
+    }
+    sqlx::query("CREATE TABLE IF NOT EXISTS accounts_schema (version INTEGER NOT NULL) STRICT")
+        .execute(&mut *connection)
+        .await?;
+    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM accounts_schema")
+        .fetch_one(&mut *connection)
+        .await?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    for (version, migration) in (1i64..).zip(migrations).skip(found) {
+        sqlx::raw_sql(*migration).execute(&mut *connection).await?;
+        sqlx::query("INSERT INTO accounts_schema (version) VALUES (?)")
+            .bind(version)
+            .execute(&mut *connection)
+            .await?;
+    }
+    commit(connection).await?;
+    Ok(Some(found))
+}
+
+/// The accounts and requests that operations want, as they are now.
+async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book, Error> {
+    let accounts = sqlx::query(
+        "SELECT name, opening, balance FROM accounts
+         WHERE name IN (SELECT value FROM json_each(?))",
+    )
+    .bind(json!(wanted.accounts).to_string())
+    .try_map(|row: SqliteRow| {
+        Ok(Account {
+            name: row.try_get(0)?,
+            opening: decimal(&row.try_get::<String, _>(1)?)?,
+            balance: decimal(&row.try_get::<String, _>(2)?)?,
+        })
+    })
+    .fetch_all(&mut *connection)
+    .await?;
+    if wanted.requests.is_empty() {
+        return Ok(Book::new(accounts, []));
+    }
+    let requests = sqlx::query(
+        "SELECT id, account, receiver, amount, account_balance, receiver_balance
+         FROM accounts_requests WHERE id IN (SELECT value FROM json_each(?))",
+    )
+    .bind(json!(wanted.requests).to_string())
+    .try_map(|row: SqliteRow| {
+        Ok(Applied {
+            id: row.try_get(0)?,
+            account: row.try_get(1)?,
+            receiver: row.try_get(2)?,
+            amount: decimal(&row.try_get::<String, _>(3)?)?,
+            balances: Balances {
+                account: decimal(&row.try_get::<String, _>(4)?)?,
+                receiver: optional_decimal(row.try_get(5)?)?,
+            },
+        })
+    })
+    .fetch_all(connection)
+    .await?;
+    Ok(Book::new(accounts, requests))
+}
+
+/// Carries out all operations in one transaction.
+async fn write(
+    connection: &mut SqliteConnection,
+    operations: &[Operation],
+) -> Result<Vec<Answer>, Error> {
+    let wanted = Wanted::by(operations);
+    begin(connection).await?;
+    let mut book = read(connection, &wanted).await?;
+    let answers = operations.iter().map(|one| book.carry_out(one)).collect();
+    save(connection, &book).await?;
+    commit(connection).await?;
+    Ok(answers)
+}
+
+async fn save(connection: &mut SqliteConnection, book: &Book) -> Result<(), Error> {
+    let row = |account: &Account| json!([account.name, account.opening, account.balance]);
+    each(
+        connection,
+        "INSERT INTO accounts (name, opening, balance)
+         SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
+        book.opened().map(row).collect(),
+    )
+    .await?;
+    each(
+        connection,
+        "UPDATE accounts SET balance = change.value ->> 2 FROM json_each(?) AS change
+         WHERE name = change.value ->> 0",
+        book.changed().map(row).collect(),
+    )
+    .await?;
+    let row = |applied: &Applied| {
+        json!([
+            applied.id,
+            applied.account,
+            applied.receiver,
+            applied.amount,
+            applied.balances.account,
+            applied.balances.receiver,
+        ])
+    };
+    each(
+        connection,
+        "INSERT INTO accounts_requests
+         (id, account, receiver, amount, account_balance, receiver_balance)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?)",
+        book.applied().map(row).collect(),
+    )
+    .await?;
+    forget(connection, book.applied().count()).await
+}
+
+/// Forgets requests that are too old, some of them, with a transaction that adds so many.
+async fn forget(connection: &mut SqliteConnection, applied: usize) -> Result<(), Error> {
+    if applied == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM accounts_requests WHERE id IN
+         (SELECT id FROM accounts_requests
+          WHERE applied_at < min(strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?1),
+                                 strftime('%Y-%m-%dT%H:%M:%fZ', ?2, 'unixepoch', ?1))
+          ORDER BY applied_at LIMIT ?3)",
+    )
+    .bind(format!("-{REMEMBERED_DAYS} days"))
+    .bind(steady_seconds())
+    .bind(forgotten_with(applied))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Executes a statement for all rows at once, unless there is none.
+async fn each(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: Vec<Value>,
+) -> Result<(), Error> {
+    if !rows.is_empty() {
+        let rows = Value::Array(rows).to_string();
+        sqlx::query(statement)
+            .bind(rows)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}

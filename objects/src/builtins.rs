@@ -1,0 +1,79 @@
+//! The one list of the built-in objects: how each is called, and how a worker hosts it.
+
+use crate::{Calculator, Chat, Echo, Hash, Text, calculator, hash, interfaces, text};
+use pyroxene_worker::{Surroundings, WorkerBuilder};
+
+/// Adds a built-in object to a worker.
+type Host = fn(WorkerBuilder) -> WorkerBuilder;
+
+/// Each object by its name.
+const OBJECTS: [(&str, Host); BUILTINS.len()] = [
+    ("calculator", |worker| {
+        let make = |own: &Surroundings| Calculator::new(own.compute().parallel());
+        let interface = interfaces::calculator::Calculator;
+        worker.host_with("calculator", interface, make, calculator::is_heavy)
+    }),
+    ("text", |worker| {
+        worker.host_compute("text", interfaces::text::Text, Text, text::is_heavy)
+    }),
+    ("hash", |worker| {
+        worker.host_compute("hash", interfaces::hash::Hash, Hash, hash::is_heavy)
+    }),
+    ("echo", |worker| {
+        let make = |own: &Surroundings| Echo::new(own.worker());
+        worker.host_with("echo", interfaces::echo::Echo, make, |_| false)
+    }),
+    ("chat", |worker| {
+        let make = |own: &Surroundings| Chat::new(own.client(), "chat", own.draining().clone());
+        worker.host_with("chat", interfaces::chat::Chat, make, |_| false)
+    }),
+];
+
+/// The names of the objects that every worker can host. [`Accounts`](crate::Accounts), which needs a
+/// database, is hosted like an object of one's own.
+pub const BUILTINS: [&str; 5] = ["calculator", "text", "hash", "echo", "chat"];
+
+/// There is no built-in object of this name.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there is no built-in object '{0}'; there are calculator, text, hash, echo, chat, and accounts with \
+     a database"
+)]
+pub struct UnknownBuiltin(String);
+
+/// Hosts built-in objects.
+pub trait HostBuiltins: Sized {
+    /// Hosts built-in objects, by name.
+    ///
+    /// # Errors
+    ///
+    /// There is no object of one of the names.
+    fn builtins<T: AsRef<str>>(
+        self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<Self, UnknownBuiltin>;
+}
+
+impl HostBuiltins for WorkerBuilder {
+    fn builtins<T: AsRef<str>>(
+        self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<Self, UnknownBuiltin> {
+        names.into_iter().try_fold(self, |worker, name| {
+            let name = name.as_ref();
+            let known = OBJECTS.iter().find(|(known, _)| *known == name);
+            let (_, host) = known.ok_or_else(|| UnknownBuiltin(name.to_owned()))?;
+            Ok(host(worker))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_object() {
+        assert_eq!(OBJECTS.map(|(name, _)| name), BUILTINS);
+    }
+}

@@ -1,0 +1,216 @@
+//! A room to talk in, which any number of workers host.
+//!
+//! - `log` is what was said: one topic of the name servers for all messages, followed into memory.
+//! - `presence` is who is there, as the workers that host the room tell each other through the name
+//!   servers.
+//!
+//! Nothing that matters is kept here: a worker that dies is missed by nobody.
+
+mod log;
+mod presence;
+mod rules;
+
+use crate::interfaces::chat::{
+    ChatError, MAX_PAGE, MAX_WAIT_MS, Message, Received, STAY_MS, Sent, Welcome, chat,
+};
+use log::Log;
+use presence::Presence;
+use pyroxene_client::Client;
+use pyroxene_common::interfaces::presence::topic_of;
+use rules::{Speaker, check_id, check_name, check_text};
+use std::{sync::Arc, time::Duration};
+use tarpc::context::Context;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// How many messages `history` gives unless it is asked for another number.
+const HISTORY: u32 = 20;
+
+/// A call answers this long before its caller gives up, or a tenth of the time it has if that is
+/// shorter.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// The longest that is tried to keep a message.
+const KEEP_AT_MOST: Duration = Duration::from_secs(10);
+
+/// The object `chat`. None of its methods is heavy. Clones are the same room.
+#[derive(Clone, Debug)]
+pub struct Chat(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    log: Arc<Log>,
+    presence: Arc<Presence>,
+    /// Whether the worker is about to end.
+    draining: CancellationToken,
+    stop: DropGuard,
+}
+
+impl Chat {
+    /// The room of this name, kept by the name servers of `client`. It must be called within a tokio
+    /// runtime. Once `draining` is cancelled, nobody waits for messages here any more.
+    pub fn new(client: &Client, room: &str, draining: CancellationToken) -> Self {
+        let topic = client.topic(topic_of(room));
+        Self(Arc::new(Inner {
+            log: Arc::new(Log::new(topic)),
+            presence: Arc::new(Presence::new(client.clone(), room)),
+            draining,
+            stop: CancellationToken::new().drop_guard(),
+        }))
+    }
+
+    /// What was said. Following begins when somebody asks.
+    fn log(&self) -> &Log {
+        self.0.log.start(self.0.stop.token());
+        &self.0.log
+    }
+
+    fn presence(&self) -> &Presence {
+        self.0.presence.start(self.0.stop.token());
+        &self.0.presence
+    }
+
+    async fn say(
+        &self,
+        context: &Context,
+        from: String,
+        to: Option<String>,
+        text: String,
+        id: Option<String>,
+    ) -> Result<Sent, ChatError> {
+        check_name("from", &from)?;
+        let speaker = Speaker::current();
+        speaker.check(&from)?;
+        check_text(&text)?;
+        let id = match id {
+            Some(id) => check_id("id", id)?,
+            None => Uuid::now_v7().to_string(),
+        };
+        let present = match &to {
+            Some(to) => self.presence().is_there(to).await,
+            None => true,
+        };
+        let patience = time_left(context).min(KEEP_AT_MOST);
+        let said = self
+            .log()
+            .append(speaker.user(), (from, to), text, &id, patience);
+        let sequence = said.await?;
+        Ok(Sent { sequence, present })
+    }
+}
+
+/// How long a call may take and still be answered in time.
+fn time_left(context: &Context) -> Duration {
+    let left = context
+        .deadline
+        .saturating_duration_since(std::time::Instant::now());
+    left.saturating_sub(ANSWER_MARGIN.min(left / 10))
+}
+
+impl chat::Chat for Chat {
+    async fn join(
+        self,
+        context: Context,
+        name: String,
+        session: Option<String>,
+    ) -> Result<Welcome, ChatError> {
+        check_name("name", &name)?;
+        let speaker = Speaker::current();
+        speaker.check(&name)?;
+        let session = session.map(|session| check_id("session", session));
+        let session = session.transpose()?;
+        let head = self.log().head(time_left(&context)).await?;
+        let presence = self.presence();
+        let session = presence.join(&name, session, speaker.is_known()).await?;
+        let members = presence.members().await;
+        Ok(Welcome {
+            session,
+            head,
+            members,
+        })
+    }
+
+    async fn leave(
+        self,
+        _: Context,
+        name: String,
+        session: Option<String>,
+    ) -> Result<(), ChatError> {
+        check_name("name", &name)?;
+        Speaker::current().check(&name)?;
+        self.presence().leave(&name, session.as_deref()).await;
+        Ok(())
+    }
+
+    async fn members(self, _: Context) -> Result<Vec<String>, ChatError> {
+        Ok(self.presence().members().await)
+    }
+
+    async fn broadcast(
+        self,
+        context: Context,
+        from: String,
+        text: String,
+        id: Option<String>,
+    ) -> Result<Sent, ChatError> {
+        self.say(&context, from, None, text, id).await
+    }
+
+    async fn send(
+        self,
+        context: Context,
+        from: String,
+        to: String,
+        text: String,
+        id: Option<String>,
+    ) -> Result<Sent, ChatError> {
+        check_name("to", &to)?;
+        self.say(&context, from, Some(to), text, id).await
+    }
+
+    async fn receive(
+        self,
+        context: Context,
+        name: String,
+        after: u64,
+        wait_ms: u64,
+        session: Option<String>,
+    ) -> Result<Received, ChatError> {
+        check_name("name", &name)?;
+        let speaker = Speaker::current();
+        speaker.check(&name)?;
+        let known = speaker.is_known();
+        let session = session.map(|session| check_id("session", session));
+        let session = session.transpose()?;
+        let presence = self.presence();
+        presence.hear(&name, session.as_deref(), known).await?;
+        let left = time_left(&context);
+        let end = Instant::now() + left.min(Duration::from_millis(wait_ms.min(MAX_WAIT_MS)));
+        let reading = self.log().receive(&name, after, end, left);
+        let received = tokio::select! {
+            received = reading => received?,
+            // Somewhere else it can wait on.
+            () = self.0.draining.cancelled() => Received { next: after, ..Received::default() },
+        };
+        presence.hear(&name, session.as_deref(), known).await?;
+        Ok(received)
+    }
+
+    async fn history(
+        self,
+        context: Context,
+        name: String,
+        before: Option<u64>,
+        limit: Option<u32>,
+    ) -> Result<Vec<Message>, ChatError> {
+        check_name("name", &name)?;
+        Speaker::current().check(&name)?;
+        let limit = usize::try_from(limit.unwrap_or(HISTORY)).unwrap_or(MAX_PAGE);
+        let (limit, patience) = (limit.min(MAX_PAGE), time_left(&context));
+        self.log().history(&name, before, limit, patience).await
+    }
+}
+
+/// How long a member is there without being heard of.
+const STAY: Duration = Duration::from_millis(STAY_MS);

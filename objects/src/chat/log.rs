@@ -1,0 +1,300 @@
+//! What was said: a topic, of which the newest part is in memory.
+//!
+//! One long poll for all members. What is in memory can be read while the name servers are away.
+
+mod recent;
+
+use crate::interfaces::chat::{ChatError, MAX_PAGE, Message, Received};
+use pyroxene_client::{Topic, TopicError};
+use pyroxene_common::interfaces::topics::{Entry, MAX_ENTRIES, NewEntry, TopicsError};
+use recent::{Page, Recent};
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long one question for messages is held.
+const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// How long a name server is looked for beyond that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a message may take to come back here after it was kept.
+const READ_OWN: Duration = Duration::from_secs(1);
+
+/// How long to wait where there is nobody to ask.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many of the messages that are there already are taken into memory at the beginning.
+const AT_FIRST: u64 = 1000;
+
+/// What was said in a room.
+#[derive(Debug)]
+pub(super) struct Log {
+    topic: Topic,
+    recent: Mutex<Recent>,
+    /// How far following is; why it is not, at first.
+    followed: watch::Sender<Result<u64, String>>,
+    started: Once,
+}
+
+/// A message in the topic.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    from: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    text: String,
+}
+
+impl Log {
+    pub(super) fn new(topic: Topic) -> Self {
+        let nobody = "no name server has answered yet".to_owned();
+        Self {
+            topic,
+            recent: Mutex::default(),
+            followed: watch::Sender::new(Err(nobody)),
+            started: Once::new(),
+        }
+    }
+
+    /// Begins to follow the topic, unless that has begun.
+    pub(super) fn start(self: &Arc<Self>, stop: &CancellationToken) {
+        self.started.call_once(|| {
+            let (log, stop) = (Arc::clone(self), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(log.follow()).await });
+        });
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn follow(&self) {
+        let mut position = None;
+        loop {
+            let after = match position {
+                Some(after) => self.next(after).await,
+                None => self.begin().await,
+            };
+            match after {
+                Ok(after) => {
+                    position = Some(after);
+                    let _before = self.followed.send_replace(Ok(after));
+                }
+                Err(error) => {
+                    tracing::debug!(topic = self.topic.name(), %error, "cannot read");
+                    if position.is_none() {
+                        let _before = self.followed.send_replace(Err(error.to_string()));
+                    }
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the last messages into memory. Gives how far they go.
+    async fn begin(&self) -> Result<u64, TopicError> {
+        let topic = &self.topic;
+        // Beyond its end there is nothing, but what is said about it.
+        let end = topic.read(u64::MAX, 1, Duration::ZERO, PATIENCE).await?;
+        let mut after = end.head.saturating_sub(AT_FIRST);
+        self.recent().begin(after);
+        while after < end.head {
+            after = self.take(after, Duration::ZERO).await?;
+        }
+        Ok(after)
+    }
+
+    async fn next(&self, after: u64) -> Result<u64, TopicError> {
+        self.take(after, LONG_POLL).await
+    }
+
+    /// Takes a page into memory. Gives how far it goes.
+    async fn take(&self, after: u64, wait: Duration) -> Result<u64, TopicError> {
+        let limit = u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX);
+        let page = self.topic.read(after, limit, wait, PATIENCE).await?;
+        let mut recent = self.recent();
+        if page.head < after {
+            // The topic was removed, and begins anew.
+            recent.begin(0);
+            return Ok(0);
+        }
+        if page.first > after + 1 {
+            recent.begin(page.first - 1);
+        }
+        let mut last = after.max(page.first.saturating_sub(1));
+        for entry in &page.entries {
+            last = entry.sequence;
+            recent.push(entry.sequence, message(entry));
+        }
+        Ok(last)
+    }
+
+    /// Waits until following has begun, and gives how far it is.
+    pub(super) async fn head(&self, patience: Duration) -> Result<u64, ChatError> {
+        let mut followed = self.followed.subscribe();
+        let _ = timeout(patience.min(PATIENCE), followed.wait_for(Result::is_ok)).await;
+        let head = followed.borrow().clone();
+        head.map_err(|sentence| ChatError::Unavailable { sentence })
+    }
+
+    /// Keeps a message, which counts against the limits of the user `author`.
+    pub(super) async fn append(
+        &self,
+        author: String,
+        (from, to): (String, Option<String>),
+        text: String,
+        id: &str,
+        patience: Duration,
+    ) -> Result<u64, ChatError> {
+        // Names have no blanks, so nobody can take another one's id.
+        let key = format!("{from} {id}");
+        let broken = |error: serde_json::Error| ChatError::Broken {
+            sentence: error.to_string(),
+        };
+        let body = serde_json::to_vec(&Said { from, to, text }).map_err(broken)?;
+        let entry = NewEntry {
+            body: body.into(),
+            key,
+            author: Some(author),
+        };
+        let appended = self.topic.append_entry(entry, patience).await;
+        let sequence = appended.map_err(failed)?;
+        // Whoever asks this worker next shall find it. It is kept, whether that is seen here or not.
+        let is_here =
+            |followed: &Result<u64, String>| matches!(followed, Ok(at) if *at >= sequence);
+        let mut followed = self.followed.subscribe();
+        let _ = timeout(patience.min(READ_OWN), followed.wait_for(is_here)).await;
+        Ok(sequence)
+    }
+
+    /// Messages for a member after a sequence; those that come until `end` if there are none.
+    pub(super) async fn receive(
+        &self,
+        name: &str,
+        after: u64,
+        end: Instant,
+        patience: Duration,
+    ) -> Result<Received, ChatError> {
+        let mut followed = self.followed.subscribe();
+        self.head(patience).await?;
+        let mut next = after;
+        loop {
+            // Before looking, so that nothing comes in between.
+            followed.mark_unchanged();
+            let page = self.recent().after(next, name, MAX_PAGE);
+            let received = match page {
+                Page::Here(received) => received,
+                Page::Older => self.older(next, name, patience).await?,
+            };
+            next = received.next;
+            if !received.messages.is_empty() {
+                return Ok(received);
+            }
+            if self.recent().is_beyond(next) {
+                continue;
+            }
+            let changed = timeout_at(end, followed.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                return Ok(Received {
+                    next,
+                    ..Received::default()
+                });
+            }
+        }
+    }
+
+    /// As from memory, for messages that are no longer there.
+    async fn older(
+        &self,
+        after: u64,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Received, ChatError> {
+        let limit = u32::try_from(MAX_PAGE).unwrap_or(u32::MAX);
+        let reading = self.topic.read(after, limit, Duration::ZERO, patience);
+        let page = reading.await.map_err(failed)?;
+        let last = page.entries.last().map(|entry| entry.sequence);
+        let messages = page.entries.iter().filter_map(message);
+        Ok(Received {
+            messages: messages.filter(|message| is_for(message, name)).collect(),
+            next: last.unwrap_or(page.head).max(after),
+        })
+    }
+
+    /// The last messages for a member before a sequence, or before now.
+    pub(super) async fn history(
+        &self,
+        name: &str,
+        before: Option<u64>,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Vec<Message>, ChatError> {
+        /// How many pages are looked through for messages that a member may read.
+        const PAGES: usize = 20;
+        let head = self.head(patience).await?;
+        let mut before = before.unwrap_or(u64::MAX).min(head + 1);
+        let (mut found, mut more) = self.recent().before(before, name, limit);
+        let mut pages = 0;
+        while found.len() < limit && more && before > 1 && pages < PAGES {
+            before = before.min(self.recent().floor() + 1);
+            let after = before.saturating_sub(1 + MAX_PAGE as u64);
+            let count = u32::try_from(before - 1 - after).unwrap_or(u32::MAX);
+            let reading = self.topic.read(after, count, Duration::ZERO, patience);
+            let page = reading.await.map_err(failed)?;
+            let older = page.entries.iter().filter(|entry| entry.sequence < before);
+            let older = older.filter_map(message);
+            let mut older: Vec<_> = older.filter(|message| is_for(message, name)).collect();
+            older.append(&mut found);
+            found = older;
+            more = page.first <= after;
+            before = after + 1;
+            pages += 1;
+        }
+        let surplus = found.len().saturating_sub(limit);
+        Ok(found.split_off(surplus))
+    }
+}
+
+/// Whether a member may read a message.
+fn is_for(message: &Message, name: &str) -> bool {
+    match &message.to {
+        None => true,
+        Some(to) => to == name || message.from == name,
+    }
+}
+
+/// The message in an entry. What is none, somebody else has put there.
+fn message(entry: &Entry) -> Option<Message> {
+    let said: Said = serde_json::from_slice(&entry.body.0).ok()?;
+    Some(Message {
+        sequence: entry.sequence,
+        at_ms: entry.at_ms,
+        from: said.from,
+        to: said.to,
+        text: said.text,
+    })
+}
+
+fn failed(error: TopicError) -> ChatError {
+    let sentence = error.to_string();
+    match error {
+        TopicError::Topics {
+            error: TopicsError::Unavailable { sentence },
+            ..
+        } => ChatError::Unavailable { sentence },
+        TopicError::Topics {
+            error: TopicsError::Limited { sentence },
+            ..
+        } => ChatError::Limited { sentence },
+        error if error.is_transient() => ChatError::Unavailable { sentence },
+        _ => ChatError::Broken { sentence },
+    }
+}

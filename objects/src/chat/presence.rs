@@ -1,0 +1,296 @@
+//! Who is there: what this worker has heard itself, and what it is told through the name servers.
+//!
+//! This worker tells every name server whom it has heard of, a second after the other while there is
+//! somebody, and at once when somebody comes or goes. What it is told it believes until it is over,
+//! also while no name server answers.
+
+use super::STAY;
+use crate::interfaces::chat::{ChatError, MAX_MEMBERS};
+use futures::future::join_all;
+use pyroxene_client::{CallError, Client};
+use pyroxene_common::{
+    interfaces::presence::{Heard, PresenceError, Present, topic_of},
+    roster::{Refused, Roster},
+};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    time::Duration,
+};
+use tarpc::context::{self, Context};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How often this worker tells whom it has heard of.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How long a name server may take to answer.
+const CALL: Duration = Duration::from_secs(1);
+
+/// How long one who looks waits for name servers that are slow or dead.
+const GLANCE: Duration = Duration::from_millis(300);
+
+/// The members of a room.
+#[derive(Debug)]
+pub(super) struct Presence {
+    client: Client,
+    space: String,
+    rosters: Mutex<Rosters>,
+    /// There is somebody to tell of.
+    awake: Notify,
+    started: Once,
+}
+
+#[derive(Debug, Default)]
+struct Rosters {
+    /// Who was heard here. This alone is told, or hearsay would never end.
+    own: Roster,
+    /// Who is there as far as is known.
+    all: Roster,
+}
+
+impl Rosters {
+    fn merge(&mut self, present: Present, now: Instant) {
+        for session in &present.left {
+            self.own.leave(session, now);
+        }
+        self.all.merge(present, MAX_MEMBERS, now);
+    }
+
+    fn claim(&mut self, name: &str, session: &str, now: Instant) -> Result<(), Refused> {
+        let until = now + STAY;
+        self.all.claim(name, session, until, MAX_MEMBERS, now)?;
+        // Somebody else's of that name is over, whatever was heard of it here.
+        if let Some(other) = self.own.session(name, now).map(str::to_owned)
+            && other != session
+        {
+            self.own.leave(&other, now);
+        }
+        self.own.claim(name, session, until, MAX_MEMBERS, now)
+    }
+}
+
+fn within(time: Duration) -> Context {
+    let mut context = context::current();
+    context.deadline = (Instant::now() + time).into_std();
+    context
+}
+
+impl Presence {
+    pub(super) fn new(client: Client, room: &str) -> Self {
+        Self {
+            client,
+            space: topic_of(room),
+            rosters: Mutex::default(),
+            awake: Notify::new(),
+            started: Once::new(),
+        }
+    }
+
+    /// Begins to tell, unless that has begun.
+    pub(super) fn start(self: &Arc<Self>, stop: &CancellationToken) {
+        self.started.call_once(|| {
+            let (presence, stop) = (Arc::clone(self), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(presence.tell()).await });
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rosters> {
+        self.rosters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn tell(&self) {
+        loop {
+            let is_empty = {
+                let mut rosters = self.lock();
+                rosters.own.expire(Instant::now());
+                rosters.own.is_empty()
+            };
+            match is_empty {
+                true => self.awake.notified().await,
+                false => self.exchange().await,
+            }
+            sleep(BEAT).await;
+        }
+    }
+
+    /// Tells every name server, and hears what they know.
+    async fn exchange(&self) {
+        let own = self.lock().own.present(Instant::now());
+        let exchanges = self.client.nameservers().into_iter().map(|nameserver| {
+            let (space, own) = (self.space.clone(), own.clone());
+            async move {
+                let presence = nameserver.presence();
+                let told = presence.exchange(within(CALL), space, own.members, own.left);
+                match told.await {
+                    Ok(Ok(present)) => self.lock().merge(present, Instant::now()),
+                    Ok(Err(error)) => tracing::debug!(%error, "presence is refused"),
+                    Err(error) => {
+                        let error = CallError::from(error);
+                        tracing::debug!(%error, "presence cannot be told");
+                    }
+                }
+            }
+        });
+        join_all(exchanges).await;
+    }
+
+    /// As [`exchange`](Self::exchange), but not for long.
+    async fn glance(&self) {
+        let _ = timeout(GLANCE, self.exchange()).await;
+    }
+
+    /// The names of those who are there, in order.
+    pub(super) async fn members(&self) -> Vec<String> {
+        self.glance().await;
+        let present = self.lock().all.present(Instant::now());
+        present
+            .members
+            .into_iter()
+            .map(|heard| heard.name)
+            .collect()
+    }
+
+    fn session(&self, name: &str) -> Option<String> {
+        let rosters = self.lock();
+        rosters.all.session(name, Instant::now()).map(str::to_owned)
+    }
+
+    /// Whether somebody is there.
+    pub(super) async fn is_there(&self, name: &str) -> bool {
+        if self.session(name).is_none() {
+            self.glance().await;
+        }
+        self.session(name).is_some()
+    }
+
+    /// Comes in under a session, or one that is made up. Who is `known` to have that name shares the
+    /// session that is there. Gives the session.
+    pub(super) async fn join(
+        &self,
+        name: &str,
+        session: Option<String>,
+        known: bool,
+    ) -> Result<String, ChatError> {
+        self.glance().await;
+        let session = match (self.session(name), session) {
+            (Some(there), _) if known => there,
+            (_, Some(session)) => session,
+            (_, None) => Uuid::now_v7().to_string(),
+        };
+        {
+            let mut rosters = self.lock();
+            rosters.own.come_back(&session);
+            rosters.all.come_back(&session);
+        }
+        self.claim(name, &session, true).await?;
+        Ok(session)
+    }
+
+    /// Takes a name, or keeps it, here and at the name servers.
+    async fn claim(&self, name: &str, session: &str, joins: bool) -> Result<(), ChatError> {
+        let claimed = self.lock().claim(name, session, Instant::now());
+        if let Err(refused) = claimed {
+            return refuse(name, &refused);
+        }
+        self.awake.notify_one();
+        let heard = Heard {
+            name: name.to_owned(),
+            session: session.to_owned(),
+            stays_ms: u64::try_from(STAY.as_millis()).unwrap_or(u64::MAX),
+        };
+        // One after the other, everybody in the same order: of two who want a name at once, the one
+        // that is first at the first name server has it.
+        let mut nameservers = self.client.nameservers();
+        nameservers.sort_by_key(|nameserver| nameserver.endpoint().to_string());
+        for nameserver in &nameservers {
+            let presence = nameserver.presence();
+            let claiming = presence.claim(within(CALL), self.space.clone(), heard.clone(), joins);
+            let refused = match claiming.await {
+                Ok(Ok(present)) => {
+                    self.lock().merge(present, Instant::now());
+                    continue;
+                }
+                Ok(Err(PresenceError::Taken { .. })) => Refused::Taken,
+                Ok(Err(PresenceError::Full { .. })) => Refused::Full,
+                Ok(Err(PresenceError::Left { .. })) => Refused::Left,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "presence is refused");
+                    continue;
+                }
+                Err(error) => {
+                    let error = CallError::from(error);
+                    tracing::debug!(%error, "presence cannot be told");
+                    continue;
+                }
+            };
+            self.forget(session);
+            self.glance().await;
+            return refuse(name, &refused);
+        }
+        Ok(())
+    }
+
+    fn forget(&self, session: &str) {
+        let (mut rosters, now) = (self.lock(), Instant::now());
+        rosters.own.leave(session, now);
+        rosters.all.leave(session, now);
+    }
+
+    /// A member is heard of; one that is `known` to have that name under whatever session.
+    pub(super) async fn hear(
+        &self,
+        name: &str,
+        session: Option<&str>,
+        known: bool,
+    ) -> Result<(), ChatError> {
+        let is_others = |there: &String| !known && session.is_some_and(|session| session != there);
+        if self.session(name).as_ref().is_some_and(is_others) {
+            // The other one may have gone a moment ago, which the name servers know.
+            self.glance().await;
+        }
+        match (self.session(name), session) {
+            (Some(there), _) if is_others(&there) => refuse(name, &Refused::Taken),
+            (Some(there), _) => {
+                // It is told with the next beat.
+                let claimed = self.lock().claim(name, &there, Instant::now());
+                self.awake.notify_one();
+                claimed.or_else(|refused| refuse(name, &refused))
+            }
+            // It has been away for too long, or this worker is new here.
+            (None, Some(session)) => self.claim(name, session, false).await,
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// A member goes.
+    pub(super) async fn leave(&self, name: &str, session: Option<&str>) {
+        let leaves = |there: &String| session.is_none_or(|session| session == there);
+        if !self.session(name).as_ref().is_some_and(leaves) {
+            // It may have come in elsewhere, and one who had the name before may be gone.
+            self.glance().await;
+        }
+        if let Some(there) = self.session(name).filter(leaves) {
+            self.forget(&there);
+            self.awake.notify_one();
+            self.glance().await;
+        }
+    }
+}
+
+/// What a member is told whose name is refused.
+fn refuse(name: &str, refused: &Refused) -> Result<(), ChatError> {
+    match refused {
+        Refused::Taken => Err(ChatError::NameTaken {
+            name: name.to_owned(),
+        }),
+        Refused::Full => Err(ChatError::Full {
+            limit: MAX_MEMBERS as u64,
+        }),
+        // It left; this is the last that was heard of it, and nobody waits for the answer.
+        Refused::Left => Ok(()),
+    }
+}

@@ -1,0 +1,243 @@
+//! A matrix product that is spread over workers.
+//!
+//! The product is cut into tiles, a block of the left matrix's rows by a block of the right one's
+//! columns, and each is the product of those rows and those columns. A tile's request carries both,
+//! so few large tiles mean little to send; the tiles are chosen so that as little as possible is
+//! sent while every worker has some, and each fits into a message.
+
+mod grid;
+
+use super::{
+    Distributed, DistributedError, DistributedOptions, OVERHEAD, numbers_in, piece_limit,
+    pieces::{self, Work},
+};
+use crate::interfaces::calculator::{
+    Calculator, CalculatorError,
+    calculator::{CalculatorRequest, CalculatorResponse},
+};
+use grid::{Grid, Shape};
+use pyroxene_client::Client;
+use pyroxene_common::{
+    interface::Interface,
+    values::{Matrix, NumberParts, SharedNumbers},
+};
+use serde::{Serialize, Serializer, ser::SerializeStructVariant};
+use std::{collections::VecDeque, ops::Range};
+use tokio::time::Instant;
+
+/// See [`DistributedCalculator::matmul_distributed`](super::DistributedCalculator::matmul_distributed).
+pub(super) async fn multiply(
+    client: &Client,
+    object: &str,
+    a: Matrix,
+    b: Matrix,
+    options: &DistributedOptions,
+) -> Result<Distributed<Matrix>, DistributedError> {
+    if a.columns() != b.rows() {
+        return Err(DistributedError::Calculator(CalculatorError::Mismatch {
+            left_rows: a.rows(),
+            left_columns: a.columns(),
+            right_rows: b.rows(),
+            right_columns: b.columns(),
+        }));
+    }
+    let deadline = Instant::now() + options.timeout;
+    let proxy = client.proxy_before::<Calculator>(object, deadline).await?;
+    let shape = Shape {
+        rows: a.rows() as usize,
+        inner: a.columns() as usize,
+        columns: b.columns() as usize,
+    };
+    let limit = piece_limit(client, options);
+    let Some(grid) = shape.grid(proxy.instance_count().max(1), limit) else {
+        return Err(limit_too_small(shape, client.max_message()));
+    };
+    let mut product = Product::new(shape, grid, limit, a, b);
+    let done = pieces::run(&proxy, options, deadline, &mut product, 0).await?;
+    Ok(Distributed {
+        result: product.result,
+        pieces: done.pieces,
+        repeated: done.repeated,
+        workers: done.workers,
+    })
+}
+
+fn limit_too_small(shape: Shape, limit: usize) -> DistributedError {
+    DistributedError::LimitTooSmall {
+        needed: OVERHEAD + shape.sent(1, 1) * size_of::<f64>(),
+        limit,
+    }
+}
+
+/// A product under way.
+struct Product {
+    shape: Shape,
+    /// What is left to be sent.
+    left: VecDeque<Tile>,
+    a: SharedNumbers,
+    b: SharedNumbers,
+    /// The columns of `b` that were cut out last.
+    panel: (Range<usize>, SharedNumbers),
+    result: Matrix,
+    /// How many numbers a message may hold.
+    limit: usize,
+}
+
+/// A part of the product, by its rows and columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tile {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// A tile, and what it is made of.
+struct Piece {
+    tile: Tile,
+    inner: usize,
+    a: NumberParts,
+    b: NumberParts,
+}
+
+impl Serialize for Piece {
+    /// As a request to multiply.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The matrices that they are parts of have sides that fit.
+        let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let like = Product::like();
+        let index = u32::try_from(Calculator::request_index(&like)).unwrap_or(u32::MAX);
+        let mut request =
+            serializer.serialize_struct_variant("CalculatorRequest", index, "MatrixMultiply", 2)?;
+        let inner = side(self.inner);
+        request.serialize_field("a", &(side(self.tile.rows.len()), inner, &self.a))?;
+        request.serialize_field("b", &(inner, side(self.tile.columns.len()), &self.b))?;
+        request.end()
+    }
+}
+
+impl Product {
+    fn new(shape: Shape, grid: Grid, limit: usize, a: Matrix, b: Matrix) -> Self {
+        let result = Matrix::zeros_for_product(&a, &b);
+        let tiles = grid
+            .cuts(shape)
+            .map(|(rows, columns)| Tile { rows, columns });
+        Self {
+            shape,
+            left: tiles.collect(),
+            a: a.into_values().into(),
+            b: b.into_values().into(),
+            panel: (0..0, Vec::new().into()),
+            result,
+            limit,
+        }
+    }
+
+    /// Whether the tile and its request fit into messages.
+    fn fits(&self, tile: &Tile) -> bool {
+        let (rows, columns) = (tile.rows.len(), tile.columns.len());
+        self.shape.fits(rows, columns, self.limit)
+    }
+
+    /// The columns of the right matrix, as a matrix of their own.
+    fn panel(&mut self, columns: &Range<usize>) -> SharedNumbers {
+        if *columns == (0..self.shape.columns) {
+            return self.b.clone();
+        }
+        if self.panel.0 != *columns {
+            let panel = (0..self.shape.inner)
+                .map(|row| row * self.shape.columns)
+                .flat_map(|row| self.b.iter_in(row + columns.start..row + columns.end));
+            self.panel = (columns.clone(), panel.collect::<Vec<f64>>().into());
+        }
+        self.panel.1.clone()
+    }
+}
+
+impl Work for Product {
+    type Piece = Piece;
+
+    fn like() -> CalculatorRequest {
+        let (a, b) = (Matrix::one_number(0.0), Matrix::one_number(0.0));
+        CalculatorRequest::MatrixMultiply { a, b }
+    }
+
+    fn total(&self) -> u64 {
+        self.result.values().len() as u64
+    }
+
+    fn next(&mut self) -> Result<Option<Piece>, DistributedError> {
+        let Some(mut tile) = self.left.pop_front() else {
+            return Ok(None);
+        };
+        while !self.fits(&tile) {
+            let Some((first, second)) = tile.halves() else {
+                let limit = OVERHEAD + self.limit * size_of::<f64>();
+                return Err(limit_too_small(self.shape, limit));
+            };
+            self.left.push_front(second);
+            tile = first;
+        }
+        let inner = self.shape.inner;
+        let a = self.a.slice(tile.rows.start * inner..tile.rows.end * inner);
+        let b = self.panel(&tile.columns);
+        Ok(Some(Piece {
+            tile,
+            inner,
+            a: a.into(),
+            b: b.into(),
+        }))
+    }
+
+    fn shrink(&mut self, piece: Piece, limit: usize) -> Result<(), DistributedError> {
+        // Smaller than the piece in any case, so that it ends.
+        let sent = piece.a.len() + piece.b.len();
+        self.limit = self.limit.min(numbers_in(limit)).min(sent - 1);
+        self.left.push_front(piece.tile);
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        piece: &Piece,
+        response: CalculatorResponse,
+    ) -> Result<Option<u64>, DistributedError> {
+        let CalculatorResponse::MatrixMultiply(answer) = response else {
+            return Ok(None);
+        };
+        let answer = answer?;
+        let (rows, columns) = (&piece.tile.rows, &piece.tile.columns);
+        let shape = (answer.rows() as usize, answer.columns() as usize);
+        if shape != (rows.len(), columns.len()) {
+            return Ok(None);
+        }
+        let width = self.shape.columns;
+        let target = self.result.values_mut().chunks_exact_mut(width);
+        let target = target.skip(rows.start).take(rows.len());
+        for (target, row) in target.zip(answer.iter_rows()) {
+            if let Some(target) = target.get_mut(columns.clone()) {
+                target.copy_from_slice(row);
+            }
+        }
+        Ok(Some(answer.values().len() as u64))
+    }
+}
+
+impl Tile {
+    /// Two tiles that make it up, cut across its longer side; none, if it is one number.
+    fn halves(&self) -> Option<(Self, Self)> {
+        let half = |range: &Range<usize>| {
+            let middle = range.start + range.len() / 2;
+            (range.start..middle, middle..range.end)
+        };
+        let (mut first, mut second) = (self.clone(), self.clone());
+        if self.rows.len() >= self.columns.len() {
+            (first.rows, second.rows) = half(&self.rows);
+        } else {
+            (first.columns, second.columns) = half(&self.columns);
+        }
+        let whole = self.rows.len() * self.columns.len();
+        (whole > 1).then_some((first, second))
+    }
+}
+
+#[cfg(test)]
+mod tests;

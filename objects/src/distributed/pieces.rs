@@ -1,0 +1,181 @@
+//! Pieces of work: sent to workers, and sent again when they are lost.
+
+use super::{Distributed, DistributedError, DistributedOptions, DistributedProgress};
+use crate::interfaces::calculator::{
+    Calculator,
+    calculator::{CalculatorRequest, CalculatorResponse},
+};
+use futures::{StreamExt, stream::FuturesUnordered};
+use pyroxene_client::{Answered, Backoff, CallError, Proxy};
+use pyroxene_common::channel::AttemptError;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tarpc::context;
+use tokio::time::{Instant, sleep};
+
+/// Between two tries of a piece that nobody takes.
+const BETWEEN_TRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
+/// Pieces in flight, however many workers there are: a bound on what the answers take.
+const MOST_IN_FLIGHT: usize = 256;
+
+/// Work that is done in pieces.
+pub(super) trait Work {
+    /// What one call needs.
+    type Piece: Serialize + Sync;
+
+    /// Any request of the method that pieces call.
+    fn like() -> CalculatorRequest;
+
+    /// How many numbers the whole result has.
+    fn total(&self) -> u64;
+
+    /// The next piece, until none is left.
+    fn next(&mut self) -> Result<Option<Self::Piece>, DistributedError>;
+
+    /// Takes back a piece whose message was larger than this limit of a worker, in bytes. It and
+    /// those that follow will be smaller.
+    fn shrink(&mut self, piece: Self::Piece, limit: usize) -> Result<(), DistributedError>;
+
+    /// Writes a piece's answer to its place. Returns how many numbers of the result that are;
+    /// nothing, if it is no answer to the piece.
+    fn place(
+        &mut self,
+        piece: &Self::Piece,
+        response: CalculatorResponse,
+    ) -> Result<Option<u64>, DistributedError>;
+}
+
+/// What all pieces of one work share.
+struct Calls<'a> {
+    proxy: &'a Proxy<Calculator>,
+    like: CalculatorRequest,
+    context: context::Context,
+    patience: Duration,
+    /// When a piece was last answered.
+    answered: Mutex<Instant>,
+}
+
+/// Does the work. `before` is what it has done already without any worker.
+pub(super) async fn run<W: Work>(
+    proxy: &Proxy<Calculator>,
+    options: &DistributedOptions,
+    deadline: Instant,
+    work: &mut W,
+    before: u64,
+) -> Result<Distributed<()>, DistributedError> {
+    let mut context = context::current();
+    context.deadline = deadline.into_std();
+    let calls = Calls {
+        proxy,
+        like: W::like(),
+        context,
+        patience: options.patience,
+        answered: Mutex::new(Instant::now()),
+    };
+    let mut progress = DistributedProgress {
+        done: before,
+        total: work.total(),
+        ..DistributedProgress::default()
+    };
+    options.report(progress);
+    let mut workers: BTreeMap<String, usize> = BTreeMap::new();
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        let window = (proxy.instance_count() * options.in_flight).clamp(1, MOST_IN_FLIGHT);
+        while in_flight.len() < window
+            && let Some(piece) = work.next()?
+        {
+            in_flight.push(calls.call(piece));
+        }
+        let Some((piece, outcome)) = in_flight.next().await else {
+            break;
+        };
+        let answered = match outcome {
+            Ok(answered) => answered,
+            Err(error) => match limit_exceeded(&error) {
+                Some(limit) => {
+                    work.shrink(piece, limit)?;
+                    continue;
+                }
+                None => return Err(error.into()),
+            },
+        };
+        let Some(numbers) = work.place(&piece, answered.response)? else {
+            return Err(DistributedError::Confused {
+                worker: answered.worker,
+            });
+        };
+        progress.done += numbers;
+        progress.pieces += 1;
+        progress.repeated += answered.attempts - 1;
+        *workers.entry(answered.worker).or_default() += 1;
+        options.report(progress);
+    }
+    Ok(Distributed {
+        result: (),
+        pieces: progress.pieces,
+        repeated: progress.repeated,
+        workers,
+    })
+}
+
+/// The limit that a piece's message exceeded, if that is what happened.
+fn limit_exceeded(error: &CallError) -> Option<usize> {
+    match error.attempts().last().map(|attempt| &attempt.error) {
+        Some(AttemptError::TooLarge { limit, .. }) => Some(*limit),
+        _ => None,
+    }
+}
+
+impl Calls<'_> {
+    /// Calls until there is an answer, or no hope of one.
+    async fn call<P: Serialize + Sync>(
+        &self,
+        piece: P,
+    ) -> (P, Result<Answered<CalculatorResponse>, CallError>) {
+        let mut tries = 0;
+        let mut lost = 0;
+        let mut first_failure = None;
+        loop {
+            let outcome = self.proxy.call_as(self.context, &self.like, &piece).await;
+            let now = Instant::now();
+            let error = match outcome {
+                Ok(mut answered) => {
+                    *self.answered() = now;
+                    answered.attempts += lost;
+                    return (piece, Ok(answered));
+                }
+                Err(error) => error,
+            };
+            lost += error.attempts().len();
+            // The piece's own first failure counts too: it may have taken long to be noticed.
+            let since = (*self.answered()).max(*first_failure.get_or_insert(now));
+            let wait = BETWEEN_TRIES.wait(tries, rand::random());
+            tries += 1;
+            let over = now + wait >= since + self.patience || now + wait >= self.deadline();
+            if over || !may_be_tried_again(&error) {
+                return (piece, Err(error));
+            }
+            sleep(wait).await;
+        }
+    }
+
+    fn answered(&self) -> std::sync::MutexGuard<'_, Instant> {
+        // Plain data: whole even if a holder panicked.
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::from_std(self.context.deadline)
+    }
+}
+
+/// Whether the same piece may be answered later. All of the methods are safe to repeat.
+fn may_be_tried_again(error: &CallError) -> bool {
+    matches!(error, CallError::Unavailable(_) | CallError::MaybeRan(_))
+}

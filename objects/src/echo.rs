@@ -1,0 +1,102 @@
+//! Answers that say something about the call itself.
+
+use crate::interfaces::echo::{EchoError, Identity, echo};
+use pyroxene_common::{scope, values::Payload};
+use std::{sync::Arc, time::Duration};
+use tarpc::context::Context;
+
+/// The object `echo`. None of its methods is heavy.
+#[derive(Clone, Debug)]
+pub struct Echo {
+    worker: Arc<str>,
+}
+
+impl Echo {
+    /// An echo on the worker of this name.
+    pub fn new(worker: impl Into<Arc<str>>) -> Self {
+        Self {
+            worker: worker.into(),
+        }
+    }
+}
+
+impl echo::Echo for Echo {
+    async fn echo(self, _: Context, data: Payload) -> Payload {
+        data
+    }
+
+    async fn sleep(self, _: Context, ms: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        ms
+    }
+
+    async fn fail(self, _: Context, message: String) -> Result<(), EchoError> {
+        Err(EchoError::Requested { message })
+    }
+
+    async fn whoami(self, _: Context) -> Identity {
+        let caller = scope::current().caller;
+        Identity {
+            worker: self.worker.to_string(),
+            pid: std::process::id(),
+            caller: caller.name.clone(),
+            address: caller.address.clone(),
+            user: caller
+                .identity
+                .as_ref()
+                .map(|identity| identity.name.clone()),
+            role: caller.identity.as_ref().map(|identity| identity.role),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{echo::Echo as _, *};
+    use pyroxene_common::scope::{Caller, Scope};
+    use tarpc::context;
+    use tokio::time::Instant;
+
+    #[tokio::test]
+    async fn data_comes_back() {
+        let data = Payload::Bytes(vec![1, 2, 3].into());
+        let answer = Echo::new("w1").echo(context::current(), data.clone()).await;
+        assert_eq!(answer, data);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sleep_takes_its_time() {
+        let start = Instant::now();
+        assert_eq!(Echo::new("w1").sleep(context::current(), 1500).await, 1500);
+        assert_eq!(start.elapsed(), Duration::from_millis(1500));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_the_message() {
+        let failure = Echo::new("w1")
+            .fail(context::current(), "no tea".to_owned())
+            .await;
+        assert_eq!(failure.unwrap_err().to_string(), "no tea");
+    }
+
+    #[tokio::test]
+    async fn whoami_names_both_ends() {
+        let caller = Caller {
+            address: "127.0.0.1:5".to_owned(),
+            name: "alice".to_owned(),
+            ..Caller::default()
+        };
+        let scope = Scope {
+            caller: Arc::new(caller),
+            ..Scope::default()
+        };
+        let call = std::pin::pin!(Echo::new("w1").whoami(context::current()));
+        let identity = scope.wrap(call).await;
+        assert_eq!(identity.worker, "w1");
+        assert_eq!(identity.pid, std::process::id());
+        assert_eq!(
+            (identity.caller.as_str(), identity.address.as_str()),
+            ("alice", "127.0.0.1:5")
+        );
+    }
+}

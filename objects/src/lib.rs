@@ -1,0 +1,31 @@
+//! The built-in objects: their interfaces, their values, and what answers their calls.
+//!
+//! - [`HostBuiltins`] adds them to a worker by their names, [`BUILTINS`].
+//! - [`accounts`], [`calculator`], [`chat`], [`echo`], [`hash`], [`text`]: the objects. Their methods do
+//!   their work where they are polled. Whoever hosts them asks `is_heavy` of the object's module first,
+//!   and polls the heavy calls on a thread of the compute pool. Everything else takes well under 20
+//!   microseconds in place.
+//! - [`interfaces`]: what a client calls; [`values`]: the types of their arguments and results.
+//! - [`distributed`]: one large sort or matrix product over all calculators.
+
+pub mod accounts;
+mod builtins;
+pub mod calculator;
+pub mod chat;
+pub mod distributed;
+pub mod echo;
+pub mod hash;
+pub mod interfaces;
+pub mod text;
+pub mod values;
+
+pub use accounts::{Accounts, AccountsDatabase, AccountsDatabaseError, InvalidAccountsDatabase};
+pub use builtins::{BUILTINS, HostBuiltins, UnknownBuiltin};
+pub use calculator::Calculator;
+pub use chat::Chat;
+pub use distributed::{
+    Distributed, DistributedCalculator, DistributedError, DistributedOptions, DistributedProgress,
+};
+pub use echo::Echo;
+pub use hash::Hash;
+pub use text::Text;

@@ -1,0 +1,294 @@
+//! PostgreSQL: many name servers, on any number of machines.
+//!
+//! Every connection looks for tables in the store's own schema alone. Every transaction sets what else it
+//! needs for itself. Connections prepare statements and listen, so a pooler between here and the server has
+//! to give each of them a session of its own.
+
+mod listen;
+mod writers;
+
+pub(crate) use listen::{listen, notify};
+
+use super::Reader;
+use crate::database::postgres::{self, Schema};
+use crate::{
+    batch::{Batch, Lane},
+    error::{StoreError, is_worth_repeating},
+    model::UnixMillis,
+    options::StoreOptions,
+    schema,
+    sql::{Connection, SqlResult},
+    tasks::usage::{self, Seen},
+    timekeeper::{Timekeeper, step_watch::Reading},
+    transaction::{Effects, Transaction},
+};
+use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use writers::{Writer, Writers};
+
+/// A store in a PostgreSQL database.
+#[derive(Debug)]
+pub(crate) struct PostgresStore {
+    pool: PgPool,
+    writers: Writers,
+    time: Timekeeper,
+    /// What submitters had when they were last looked at.
+    seen: Seen,
+    /// The longest that a transaction takes.
+    patience: Duration,
+}
+
+/// What each transaction begins with: the time, and settings for itself, in one question.
+///
+/// The planner must not think that a table is small because it was when it last looked, and need not
+/// plan the same statement again. Scans that are forbidden look so dear to it that it would compile
+/// machine code for every statement. A process that is frozen within a transaction must not keep its locks.
+macro_rules! prelude {
+    ($synchronous:literal) => {
+        concat!(
+            "BEGIN; SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ",
+            "set_config('plan_cache_mode', 'force_generic_plan', true), ",
+            "set_config('jit', 'off', true), ",
+            "set_config('enable_seqscan', 'off', true), ",
+            "set_config('enable_hashjoin', 'off', true), ",
+            "set_config('enable_mergejoin', 'off', true), ",
+            "set_config('idle_in_transaction_session_timeout', '5000', true), ",
+            "set_config('statement_timeout', '30000', true), ",
+            "set_config('synchronous_commit', ",
+            $synchronous,
+            ", true)"
+        )
+    };
+}
+
+/// On disk before the callers are told, or more if the server is set to it.
+const DURABLE: &str = prelude!(
+    "CASE WHEN current_setting('synchronous_commit') = 'off' THEN 'on' \
+     ELSE current_setting('synchronous_commit') END"
+);
+
+/// On disk with the next one that is durable.
+const NOT_DURABLE: &str = prelude!("'off'");
+
+/// How often a transaction is tried that another one was in the way of.
+const TRIES: u32 = 5;
+
+/// The key of the lock under which a store is made or migrated.
+const MIGRATION_LOCK: i64 = 0x5059_5258_0001;
+
+impl PostgresStore {
+    /// Connects, and makes or migrates the store.
+    pub(crate) async fn open(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
+        let schema = Schema::of(url, &schema::LAYOUT)?;
+        let connect = postgres::connect_options(url)?.application_name("pyroxene");
+        let place = postgres::address(&connect);
+        postgres::check_server(&connect, options.patience).await?;
+        // Those that write are not the pool's. It has the listener, the notifier, and some to read with.
+        let writers = Lane::ALL.map(Lane::writers).iter().sum::<usize>();
+        let writers = u32::try_from(writers).unwrap_or(u32::MAX);
+        let others = options.connections.saturating_sub(writers).max(6);
+        let pool = schema
+            .pin_all(PgPoolOptions::new())
+            .max_connections(others)
+            .acquire_timeout(options.patience)
+            // A connection that has died is found by its use, and another one tried.
+            .test_before_acquire(false)
+            .connect_lazy_with(connect);
+        let store = Self {
+            pool,
+            writers: Writers::default(),
+            time: Timekeeper::new(options.clock.clone()),
+            seen: Seen::default(),
+            patience: options.patience.saturating_mul(4),
+        };
+        let made = store.make(&schema, options.create).await;
+        made.map_err(|error| error.at(place))?;
+        Ok(store)
+    }
+
+    async fn make(&self, schema: &Schema, create: bool) -> Result<(), StoreError> {
+        // At any other level what others made while the lock was waited for would not be seen.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        let mut begun = self.pool.begin_with(begin).await?;
+        let mut sql = Connection::Postgres(&mut begun);
+        sql.rows("SELECT pg_advisory_xact_lock($1)", &[MIGRATION_LOCK.into()])
+            .await?;
+        let has_tables = schema.settle(&mut begun, create).await?;
+        let mut sql = Connection::Postgres(&mut begun);
+        let found = match has_tables {
+            true => version(&mut sql).await?,
+            false => None,
+        };
+        match found {
+            None if !create => {
+                let why = "the database has no tables of this program";
+                return Err(StoreError::Missing(why.to_owned()));
+            }
+            None => {
+                tracing::info!("there was no store in the database; making a new, empty one");
+                sql.script("CREATE TABLE pyroxene_schema (version BIGINT NOT NULL)")
+                    .await?;
+                sql.script("INSERT INTO pyroxene_schema VALUES (0)").await?;
+            }
+            Some(_) => {}
+        }
+        schema::migrate(&mut sql, found.unwrap_or(0)).await?;
+        if found != Some(schema::KNOWN) {
+            let update = "UPDATE pyroxene_schema SET version = $1";
+            sql.execute(update, &[schema::KNOWN.into()]).await?;
+        }
+        Ok(begun.commit().await?)
+    }
+
+    pub(super) async fn now(&self) -> Result<UnixMillis, StoreError> {
+        if let Some(now) = self.time.manual() {
+            return Ok(now);
+        }
+        let mut connection = self.pool.acquire().await?;
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let row = Connection::Postgres(&mut connection).row(sql, &[]).await?;
+        Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0))
+    }
+
+    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        Ok(Reader::Postgres(self.pool.acquire().await?))
+    }
+
+    pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let late = || {
+                let why = format!("no answer within {:?}", self.patience);
+                StoreError::Unavailable(why)
+            };
+            let done = timeout(self.patience, self.try_write(batch)).await;
+            match done.map_err(|_| late())? {
+                Ok(effects) => return Ok(effects),
+                Err(Attempt::Over(error)) => return Err(error.into()),
+                Err(Attempt::RolledBack(error)) => {
+                    if tries >= TRIES || !is_worth_repeating(&error) {
+                        return Err(self.judge(error));
+                    }
+                    // Not all at the same time again.
+                    let pause = rand::random_range(1..20 * u64::from(tries));
+                    sleep(Duration::from_millis(pause)).await;
+                }
+            }
+        }
+    }
+
+    /// A server that has become a standby stays one, and a shared connection stays shared: the next write
+    /// is tried over a new connection, which may lead to another server.
+    fn judge(&self, error: sqlx::Error) -> StoreError {
+        let error = StoreError::from(error);
+        if matches!(error, StoreError::ReadOnly(_) | StoreError::Protocol(_)) {
+            self.writers.forget();
+        }
+        error
+    }
+
+    async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
+        let begun = Begun::begin(self, batch.is_durable()).await;
+        let mut begun = begun.map_err(Attempt::RolledBack)?;
+        let (reading, shard) = (begun.reading, begun.writer.shard);
+        let sql = Connection::Postgres(&mut begun.writer.connection);
+        let mut transaction = Transaction::new(sql, &self.time, &self.seen, reading, shard);
+        match batch.run(&mut transaction).await {
+            Ok(()) => {
+                let committed = transaction.commit().await;
+                let effects = committed.map_err(|error| match is_worth_repeating(&error) {
+                    // Others were in the way of what comes before the commit.
+                    true => Attempt::RolledBack(error),
+                    // Nobody knows whether it was done.
+                    false => Attempt::Over(error),
+                })?;
+                begun.keep();
+                Ok(effects)
+            }
+            Err(error) => {
+                // If even that fails, the connection is closed, and the server rolls back.
+                let _ = begun.roll_back().await;
+                Err(Attempt::RolledBack(error))
+            }
+        }
+    }
+
+    pub(super) fn time(&self) -> &Timekeeper {
+        &self.time
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn close(&self) {
+        self.writers.forget();
+        self.pool.close().await;
+    }
+}
+
+/// Why a transaction did not take place.
+enum Attempt {
+    /// It surely did not.
+    RolledBack(sqlx::Error),
+    /// Or perhaps it did.
+    Over(sqlx::Error),
+}
+
+/// A transaction that has begun. Dropping it closes its connection, and so rolls it back.
+struct Begun<'s> {
+    writers: &'s Writers,
+    writer: Writer,
+    /// What the server's clock says.
+    reading: Reading,
+}
+
+impl<'s> Begun<'s> {
+    async fn begin(store: &'s PostgresStore, durable: bool) -> SqlResult<Self> {
+        let writers = &store.writers;
+        let mut writer = match writers.take() {
+            Some(writer) => writer,
+            None => {
+                let mut connection = store.pool.acquire().await?.detach();
+                usage::prepare(&mut Connection::Postgres(&mut connection)).await?;
+                Writer {
+                    connection,
+                    since: Instant::now(),
+                    shard: writers.next_shard(),
+                }
+            }
+        };
+        let prelude = if durable { DURABLE } else { NOT_DURABLE };
+        let asked = store.time.elapsed();
+        let begun = sqlx::raw_sql(prelude).fetch_one(&mut writer.connection);
+        // If the server has gone, it has gone for the others too.
+        let row = begun.await.inspect_err(|_| writers.forget())?;
+        let reading = store.time.reading(asked, row.try_get(0)?);
+        Ok(Self {
+            writers,
+            writer,
+            reading,
+        })
+    }
+
+    /// Takes it back.
+    async fn roll_back(mut self) -> SqlResult<()> {
+        let connection = &mut self.writer.connection;
+        sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+        self.keep();
+        Ok(())
+    }
+
+    /// Keeps the connection, whose transaction has ended, for the next one.
+    fn keep(self) {
+        self.writers.keep(self.writer);
+    }
+}
+
+/// The version of the store.
+async fn version(sql: &mut Connection<'_>) -> Result<Option<i64>, StoreError> {
+    let row = sql.row("SELECT version FROM pyroxene_schema", &[]).await?;
+    Ok(row.map(|row| row.int(0)).transpose()?)
+}

@@ -1,0 +1,190 @@
+//! Hints between name servers, over `LISTEN` and `NOTIFY`.
+//!
+//! They are sent after the commit and by themselves: a transaction that notifies holds a lock of the
+//! whole server while it is being committed. One that gets lost costs time, nothing else.
+
+use crate::{
+    hints::{Hint, Hints, Outgoing},
+    model::TaskId,
+    sql::Connection,
+    transaction::Effects,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgPool, postgres::PgListener};
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+const CHANNEL: &str = "pyroxene";
+
+/// PostgreSQL takes up to 8000 bytes.
+const LONGEST: usize = 7500;
+
+/// How long hints gather before they are sent.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// And how long if there are many of them: telling costs the server a transaction.
+const GATHER_MANY: (usize, Duration) = (16, Duration::from_millis(20));
+
+/// Nobody waits for the disk for it.
+const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+
+/// How long to wait before the next connection if one fails.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is sent.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Notice {
+    /// Who sends it: everybody gets everything, also the sender.
+    origin: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    queued: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settled: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<String>,
+    names: bool,
+    revocations: bool,
+    /// More than fits.
+    anything: bool,
+}
+
+fn spell(origin: u64, effects: Effects) -> String {
+    let notice = Notice {
+        origin,
+        queued: effects.queued.into_iter().collect(),
+        settled: effects.settled.iter().map(TaskId::to_string).collect(),
+        topics: effects.topics.into_iter().collect(),
+        names: effects.names,
+        revocations: effects.revocations,
+        anything: false,
+    };
+    let text = serde_json::to_string(&notice).unwrap_or_default();
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let (anything, rest) = (true, Notice::default());
+    let notice = Notice {
+        origin,
+        anything,
+        ..rest
+    };
+    serde_json::to_string(&notice).unwrap_or_default()
+}
+
+fn read(payload: &str, origin: u64, hints: &Hints) {
+    match serde_json::from_str::<Notice>(payload) {
+        Ok(notice) if notice.origin == origin => {}
+        Ok(notice) if !notice.anything => hints.tell_here(Effects {
+            queued: notice.queued.into_iter().collect(),
+            settled: notice
+                .settled
+                .iter()
+                .filter_map(|id| id.parse().ok())
+                .collect(),
+            topics: notice.topics.into_iter().collect(),
+            names: notice.names,
+            revocations: notice.revocations,
+            ends: Vec::new(),
+        }),
+        // Also what another version says and is not understood here.
+        _ => hints.send(Hint::Anything),
+    }
+}
+
+/// Tells other name servers what this one changes, until it is dropped.
+pub(crate) async fn notify(pool: PgPool, outgoing: Arc<Outgoing>, origin: u64) {
+    loop {
+        let effects = outgoing.next().await;
+        let gather = match effects.settled.len() > GATHER_MANY.0 {
+            true => GATHER_MANY.1,
+            false => GATHER,
+        };
+        let text = spell(origin, effects);
+        let sent = async {
+            let mut connection = pool.acquire().await?;
+            Connection::Postgres(&mut connection)
+                .rows(NOTIFY, &[CHANNEL.into(), text.as_str().into()])
+                .await
+        };
+        if let Err(error) = sent.await {
+            tracing::debug!(%error, "other name servers were not told");
+        }
+        sleep(gather).await;
+    }
+}
+
+/// Hears what other name servers change, until it is dropped.
+pub(crate) async fn listen(pool: PgPool, hints: Hints, origin: u64) {
+    loop {
+        if let Err(error) = listen_once(&pool, &hints, origin).await {
+            tracing::debug!(%error, "other name servers cannot be heard");
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+async fn listen_once(pool: &PgPool, hints: &Hints, origin: u64) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    // What was told before this connection was not heard.
+    hints.send(Hint::Anything);
+    loop {
+        match listener.try_recv().await? {
+            Some(notification) => read(notification.payload(), origin, hints),
+            // The connection was lost and there is another one.
+            None => hints.send(Hint::Anything),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(payload: &str) -> Vec<Hint> {
+        let hints = Hints::new(None);
+        let mut receiver = hints.subscribe();
+        read(payload, 7, &hints);
+        drop(hints);
+        let mut heard = Vec::new();
+        while let Some(Some(hint)) = futures_now(receiver.next()) {
+            heard.push(hint);
+        }
+        heard
+    }
+
+    /// What a future gives at once.
+    fn futures_now<T>(future: impl Future<Output = T>) -> Option<T> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_one_says_another_understands_and_the_sender_ignores() {
+        let id = TaskId::generate();
+        let effects = Effects {
+            settled: vec![id],
+            names: true,
+            ..Effects::default()
+        };
+        let expected = vec![Hint::Settled([id].into()), Hint::Names];
+        assert_eq!(heard(&spell(1, effects.clone())), expected);
+        assert_eq!(heard(&spell(7, effects)), []);
+    }
+
+    #[test]
+    fn too_much_and_nonsense_mean_to_look_everywhere() {
+        let effects = Effects {
+            settled: (0..1000).map(|_| TaskId::generate()).collect(),
+            ..Effects::default()
+        };
+        let text = spell(1, effects);
+        assert!(text.len() < LONGEST);
+        assert_eq!(heard(&text), [Hint::Anything]);
+        assert_eq!(heard("hello"), [Hint::Anything]);
+    }
+}

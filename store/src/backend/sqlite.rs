@@ -1,0 +1,294 @@
+//! SQLite: one file, one connection that writes, a few that read.
+//!
+//! The file is in WAL mode: readers are never in the way of the writer. Commits that callers wait
+//! for are synchronised to disk (`synchronous=FULL`); those whose loss does no harm are not, and
+//! become durable with the next one that is. After an error of the disk nothing is committed until
+//! [`WriteAheadLog`] has made the log whole.
+
+mod create;
+
+use super::Reader;
+use crate::database::{
+    Fault,
+    sqlite::{self, WriteAheadLog},
+};
+use crate::{
+    batch::Batch,
+    error::StoreError,
+    model::UnixMillis,
+    options::StoreOptions,
+    schema::{self, APPLICATION},
+    sql::{Connection, SqlResult},
+    tasks::usage::Seen,
+    timekeeper::Timekeeper,
+    transaction::{Effects, Transaction},
+};
+use sqlx::{
+    Connection as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use tokio::sync::Mutex;
+
+/// How long another process that also writes is given between two transactions of this one. Without
+/// it, it would find the file locked most of the time, and SQLite does not queue.
+const TURN: Duration = Duration::from_millis(1);
+
+/// A store in a file, or in memory.
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    writer: Mutex<Writer>,
+    /// None for a database in memory.
+    readers: Option<SqlitePool>,
+    time: Timekeeper,
+    /// Whether another process wrote not long ago.
+    shared: AtomicBool,
+    version: Mutex<i64>,
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) connection: SqliteConnection,
+    /// None for a database in memory.
+    log: Option<WriteAheadLog>,
+    /// Whether a commit waits for the disk.
+    durable: bool,
+    /// What submitters had when they were last looked at.
+    seen: Seen,
+}
+
+impl SqliteStore {
+    /// Opens a file.
+    pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        create::prepare(path, options.create).await?;
+        let connect = connect_options(path, options)?;
+        let opened = open_writer(path, &connect, options.patience).await;
+        let (connection, log) = opened.map_err(|error| error.at(path.display()))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.connections.max(1))
+            .acquire_timeout(options.patience)
+            .test_before_acquire(false)
+            .connect_lazy_with(connect.pragma("query_only", "on"));
+        Ok(Self::new(connection, Some(log), Some(readers), options))
+    }
+
+    /// A database that is gone when it is closed.
+    pub(crate) async fn in_memory(options: &StoreOptions) -> Result<Self, StoreError> {
+        let connect = SqliteConnectOptions::new().in_memory(true);
+        let mut connection = SqliteConnection::connect_with(&connect).await?;
+        create::make(&mut connection).await?;
+        Ok(Self::new(connection, None, None, options))
+    }
+
+    fn new(
+        connection: SqliteConnection,
+        log: Option<WriteAheadLog>,
+        readers: Option<SqlitePool>,
+        options: &StoreOptions,
+    ) -> Self {
+        let writer = Writer {
+            connection,
+            log,
+            durable: true,
+            seen: Seen::default(),
+        };
+        Self {
+            writer: Mutex::new(writer),
+            readers,
+            time: Timekeeper::new(options.clock.clone()),
+            shared: AtomicBool::new(false),
+            // None that SQLite ever says: the first look finds something new.
+            version: Mutex::new(i64::MIN),
+        }
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.time.read().shown
+    }
+
+    pub(super) fn time(&self) -> &Timekeeper {
+        &self.time
+    }
+
+    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        Ok(match &self.readers {
+            Some(readers) => Reader::Pooled(readers.acquire().await?),
+            None => Reader::Shared(self.writer.lock().await),
+        })
+    }
+
+    pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let effects = writer.write(batch, &self.time).await?;
+        drop(writer);
+        if self.shared.load(Ordering::Relaxed) {
+            tokio::time::sleep(TURN).await;
+        }
+        Ok(effects)
+    }
+
+    /// Whether another process has written since this was last asked.
+    pub(crate) async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let row = Connection::Sqlite(&mut writer.connection)
+            .row("PRAGMA data_version", &[])
+            .await?;
+        let found = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
+        let mut version = self.version.lock().await;
+        // What was written before the first look may be news too.
+        let changed = *version != found;
+        *version = found;
+        self.shared.store(changed, Ordering::Relaxed);
+        Ok(changed)
+    }
+
+    /// Whether there can be other processes.
+    pub(crate) fn is_file(&self) -> bool {
+        self.readers.is_some()
+    }
+
+    /// Copies the log to the file, which is then a backup by itself if no other process has it open.
+    pub(super) async fn close(&self) {
+        if let Some(readers) = &self.readers {
+            readers.close().await;
+        }
+        self.writer.lock().await.close().await;
+    }
+}
+
+impl Writer {
+    /// Writes a batch as one transaction.
+    async fn write(&mut self, batch: &mut Batch, time: &Timekeeper) -> Result<Effects, StoreError> {
+        if let Some(log) = &mut self.log {
+            log.restore(&mut self.connection).await?;
+        }
+        self.set_durable(batch.is_durable()).await?;
+        match self.transact(batch, time).await {
+            Ok(effects) => {
+                if let Some(log) = &mut self.log {
+                    log.keep_short(&mut self.connection).await;
+                }
+                Ok(effects)
+            }
+            Err(error) => {
+                if let Some(log) = &mut self.log {
+                    log.note_failure(&error);
+                }
+                // Some errors, a full disk among them, make SQLite roll back by itself. Then this fails,
+                // and nothing is left to do. The driver would take the transaction for open ever after;
+                // so it is not told of any.
+                let mut sql = Connection::Sqlite(&mut self.connection);
+                let _ = sql.execute("ROLLBACK", &[]).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn transact(&mut self, batch: &mut Batch, time: &Timekeeper) -> SqlResult<Effects> {
+        let mut sql = Connection::Sqlite(&mut self.connection);
+        sql.execute("BEGIN IMMEDIATE", &[]).await?;
+        // Read while nobody else writes: who comes later sees the same clock or a later one.
+        let reading = time.read();
+        let mut transaction = Transaction::new(sql, time, &self.seen, reading, 0);
+        batch.run(&mut transaction).await?;
+        transaction.commit().await
+    }
+
+    /// Whether the next commit waits for the disk.
+    async fn set_durable(&mut self, durable: bool) -> Result<(), StoreError> {
+        if self.durable == durable {
+            return Ok(());
+        }
+        let statement = if durable {
+            "PRAGMA synchronous = FULL"
+        } else {
+            "PRAGMA synchronous = NORMAL"
+        };
+        Connection::Sqlite(&mut self.connection)
+            .execute(statement, &[])
+            .await?;
+        self.durable = durable;
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        let mut sql = Connection::Sqlite(&mut self.connection);
+        let _ = sql.execute("PRAGMA optimize", &[]).await;
+        let Some(log) = &mut self.log else {
+            return;
+        };
+        match log.empty(&mut self.connection).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("other processes use the store; its log stays beside it"),
+            Err(error) => tracing::warn!(%error, "the log of the store was not copied to its file"),
+        }
+    }
+}
+
+fn connect_options(
+    path: &Path,
+    options: &StoreOptions,
+) -> Result<SqliteConnectOptions, StoreError> {
+    const PAGE: u64 = 4096;
+    let connect = sqlite::connect_options(path)
+        .map_err(|error| Fault::from(&error))?
+        .busy_timeout(options.patience)
+        .foreign_keys(false)
+        .pragma("cache_size", "-65536")
+        .pragma("temp_store", "memory")
+        .statement_cache_capacity(256);
+    Ok(match options.max_file {
+        Some(bytes) => connect.pragma("max_page_count", (bytes / PAGE).max(1).to_string()),
+        None => connect,
+    })
+}
+
+async fn open_writer(
+    path: &Path,
+    connect: &SqliteConnectOptions,
+    patience: Duration,
+) -> Result<(SqliteConnection, WriteAheadLog), StoreError> {
+    let mut connection = SqliteConnection::connect_with(connect).await?;
+    let mut sql = Connection::Sqlite(&mut connection);
+    if number(&mut sql, "PRAGMA application_id").await? != APPLICATION {
+        let sentence = "it is the database of another program".to_owned();
+        return Err(StoreError::NotAStore(sentence));
+    }
+    let log = WriteAheadLog::open(&mut connection, path, patience).await?;
+    check(&mut connection).await?;
+    Ok((connection, log))
+}
+
+/// Whether it is of a version that is known, whole as far as a quick look tells, and can be written to.
+/// Brings an older one to this version.
+async fn check(writer: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut begun = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut sql = Connection::Sqlite(&mut begun);
+    let version = number(&mut sql, "PRAGMA user_version").await?;
+    let pages = number(&mut sql, "PRAGMA page_count").await?;
+    /// A file up to this size is read as a whole.
+    const SMALL: i64 = 8192;
+    if version <= schema::KNOWN && pages <= SMALL {
+        let row = sql.row("PRAGMA quick_check(1)", &[]).await?;
+        let found = row.map(|row| row.text(0)).transpose()?;
+        if let Some(found) = found.filter(|found| found != "ok") {
+            return Err(StoreError::Corrupt(found.replace('\n', "; ")));
+        }
+    }
+    schema::migrate(&mut sql, version).await?;
+    if version < schema::KNOWN {
+        create::stamp(&mut sql).await?;
+    }
+    begun.commit().await?;
+    Ok(())
+}
+
+async fn number(sql: &mut Connection<'_>, pragma: &'static str) -> Result<i64, StoreError> {
+    let row = sql.row(pragma, &[]).await?;
+    Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0))
+}

@@ -1,0 +1,127 @@
+//! What can go wrong with a store, by what can be done about it.
+
+use crate::database::{Fault, FaultKind, InvalidStoreUrl};
+use thiserror::Error;
+
+/// Why the store did not do what it was asked for. Each is a sentence.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// The database does not answer, or is busy. Trying again may help. A write may have been done.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The database cannot be written to.
+    #[error("the store is read-only: {0}")]
+    ReadOnly(String),
+    /// No more fits on the disk.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The disk fails. What was to be written counts for nothing, and nothing is written until the disk
+    /// works again.
+    #[error("the disk of the store fails: {0}")]
+    Io(String),
+    /// What is there is not what was written.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(String),
+    /// A later version of this program has written it.
+    #[error(
+        "the store has schema version {found}, but this program knows versions up to {known} only"
+    )]
+    NewerSchema {
+        /// The version of the store.
+        found: i64,
+        /// The latest version known here.
+        known: i64,
+    },
+    /// There is no store at that place.
+    #[error("there is no store: {0}")]
+    Missing(String),
+    /// Something is there, and it is not a store.
+    #[error("it is not a store: {0}")]
+    NotAStore(String),
+    /// The database does not let this user do that.
+    #[error("the store refuses access: {0}")]
+    Refused(String),
+    /// Others could act with the rights of this program.
+    #[error("the store is not safe from others: {0}")]
+    Untrusted(String),
+    /// The way to the database cannot carry a store: a pooler shares its connections between clients.
+    #[error("the connection to the store cannot be used: {0}")]
+    Protocol(String),
+    /// What was asked for makes no sense, or is beyond a limit.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store is being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the same may work a little later: a database comes back, and somebody sees to a disk.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Io(_))
+    }
+
+    /// Puts the place before what went wrong there.
+    pub(super) fn at(self, place: impl std::fmt::Display) -> Self {
+        let at = |why: String| format!("{place}: {why}");
+        match self {
+            Self::Unavailable(why) => Self::Unavailable(at(why)),
+            Self::ReadOnly(why) => Self::ReadOnly(at(why)),
+            Self::Full(why) => Self::Full(at(why)),
+            Self::Io(why) => Self::Io(at(why)),
+            Self::Corrupt(why) => Self::Corrupt(at(why)),
+            Self::Missing(why) => Self::Missing(at(why)),
+            Self::NotAStore(why) => Self::NotAStore(at(why)),
+            Self::Refused(why) => Self::Refused(at(why)),
+            Self::Untrusted(why) => Self::Untrusted(at(why)),
+            Self::Protocol(why) => Self::Protocol(at(why)),
+            Self::Invalid(why) => Self::Invalid(at(why)),
+            Self::NewerSchema { .. } | Self::Closed => self,
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(Fault { kind, message }: Fault) -> Self {
+        match kind {
+            FaultKind::Unavailable => Self::Unavailable(message),
+            FaultKind::ReadOnly => Self::ReadOnly(message),
+            FaultKind::Full => Self::Full(message),
+            FaultKind::Io => Self::Io(message),
+            FaultKind::Corrupt => Self::Corrupt(message),
+            FaultKind::Missing => Self::Missing(message),
+            FaultKind::NotADatabase => Self::NotAStore(message),
+            FaultKind::Refused => Self::Refused(message),
+            FaultKind::Untrusted => Self::Untrusted(message),
+            FaultKind::Invalid => Self::Invalid(message),
+            FaultKind::Protocol => Self::Protocol(message),
+            FaultKind::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+impl From<InvalidStoreUrl> for StoreError {
+    fn from(error: InvalidStoreUrl) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+/// Whether the statement had no effect and may well succeed if the whole transaction is run again.
+pub(super) fn is_worth_repeating(error: &sqlx::Error) -> bool {
+    match error {
+        // A deadlock or a conflict with another transaction, one that took the same key between
+        // looking and writing, or the server is being restarted.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| ["40P01", "40001", "23505", "57P01", "25P03"].contains(&&*code)),
+        // The connection was idle, and the server has gone since.
+        sqlx::Error::Io(_) => true,
+        _ => false,
+    }
+}

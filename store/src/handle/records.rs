@@ -1,0 +1,327 @@
+//! Topics, static names, revocations, and the store as a whole.
+
+use super::{Store, check_name, only};
+use crate::{
+    backend::Reader,
+    batch::Request,
+    check,
+    error::StoreError,
+    model::{
+        Entries, NameChanges, NewEntry, Peer, RegisteredName, Retention, Revocation, StaticName,
+        Topic,
+    },
+    peers, revocations, schema, static_names,
+    static_names::Change,
+    tasks::millis,
+    topics,
+    transfer::{self, Record, TransferError},
+};
+use sqlx::Connection as _;
+use std::{
+    io::{BufRead, Write},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout_at};
+
+impl Store {
+    /// Appends to topics, in order. Gives the sequence of each entry: of an entry whose key the topic
+    /// has already, the one of that time. When this answers, they are on disk.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for names and bodies beyond the limits; then nothing is appended.
+    pub async fn append(&self, entries: Vec<NewEntry>) -> Result<Vec<i64>, StoreError> {
+        let mut bytes = 0;
+        for entry in &entries {
+            check_name("the name of a topic", &entry.topic)?;
+            check_name("the key of an entry", entry.key.as_deref().unwrap_or(""))?;
+            self.check_body("an entry", &entry.body)?;
+            bytes += entry.body.len() + 100;
+        }
+        self.0.writer.write(bytes, Request::Append, entries).await
+    }
+
+    /// The entries after a sequence: at most `limit`, and no more than fit into `bytes`, but at least
+    /// one if there is one. Nothing if there is no such topic.
+    pub async fn read(
+        &self,
+        topic: &str,
+        after: i64,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Option<Entries>, StoreError> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).max(1);
+        let mut reader = self.0.backend.reader().await?;
+        let limit = limit.max(1);
+        Ok(topics::read(&mut reader.sql(), topic, after, limit, bytes).await?)
+    }
+
+    /// What [`read`](Self::read) gives for the same question, but without the entries: how many bytes those
+    /// take, or 0 if there is none.
+    pub async fn outline(
+        &self,
+        topic: &str,
+        after: i64,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Option<(Entries, usize)>, StoreError> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).max(1);
+        let mut reader = self.0.backend.reader().await?;
+        let limit = limit.max(1);
+        let found = topics::outline(&mut reader.sql(), topic, after, limit, bytes).await?;
+        Ok(found.map(|(empty, bytes)| (empty, usize::try_from(bytes).unwrap_or(0))))
+    }
+
+    /// As [`outline`](Self::outline), but waits for at most so long until there is an entry.
+    pub async fn grown(
+        &self,
+        topic: &str,
+        after: i64,
+        limit: u32,
+        bytes: usize,
+        at_most: Duration,
+    ) -> Result<Option<(Entries, usize)>, StoreError> {
+        let end = Instant::now() + at_most;
+        loop {
+            // Before looking: what comes after that is told.
+            let grown = self.0.waiters.topic(topic, after);
+            let found = self.outline(topic, after, limit, bytes).await?;
+            let has_some = found.as_ref().is_some_and(|(_, bytes)| *bytes > 0);
+            if has_some || timeout_at(end, grown).await.is_err() {
+                return Ok(found);
+            }
+            if self.0.stop.token().is_cancelled() {
+                return Err(StoreError::Closed);
+            }
+        }
+    }
+
+    /// As [`read`](Self::read), but waits for at most so long until there is an entry.
+    pub async fn follow(
+        &self,
+        topic: &str,
+        after: i64,
+        limit: u32,
+        bytes: usize,
+        at_most: Duration,
+    ) -> Result<Option<Entries>, StoreError> {
+        match self.grown(topic, after, limit, bytes, at_most).await? {
+            Some((empty, 0)) => Ok(Some(empty)),
+            Some(_) => self.read(topic, after, limit, bytes).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The topic of this name.
+    pub async fn topic(&self, name: &str) -> Result<Option<Topic>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(topics::find(&mut reader.sql(), name).await?)
+    }
+
+    /// Topics by name, from the one after `after`.
+    pub async fn topics(&self, after: &str, limit: u32) -> Result<Vec<Topic>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(topics::list(&mut reader.sql(), after, limit).await?)
+    }
+
+    /// Says how long a topic keeps its entries. It need not exist.
+    pub async fn configure_topic(
+        &self,
+        topic: &str,
+        retention: Retention,
+    ) -> Result<(), StoreError> {
+        check_name("the name of a topic", topic)?;
+        let asked = vec![(topic.to_owned(), retention)];
+        only(self.0.writer.write(0, Request::Configure, asked).await?)
+    }
+
+    /// Removes what a topic no longer keeps, where it says nothing itself by `default`. Gives how
+    /// many entries; there may be more until that is 0.
+    pub async fn trim(&self, topic: &str, default: Retention) -> Result<u64, StoreError> {
+        let asked = vec![(topic.to_owned(), default)];
+        only(self.0.writer.write(0, Request::Trim, asked).await?)
+    }
+
+    /// Forgets the keys of entries that were appended longer ago than this, some of them. Gives how
+    /// many; there may be more until that is 0.
+    pub async fn forget_keys(&self, age: Duration) -> Result<u64, StoreError> {
+        let asked = vec![millis(age)];
+        only(self.0.writer.write(0, Request::ForgetKeys, asked).await?)
+    }
+
+    /// Removes a topic. Gives whether there was one. One of that name later begins at 1 again.
+    pub async fn remove_topic(&self, topic: &str) -> Result<bool, StoreError> {
+        let asked = vec![topic.to_owned()];
+        only(self.0.writer.write(0, Request::RemoveTopic, asked).await?)
+    }
+
+    /// Adds or changes a static name. Gives the revision, or nothing if it was like that.
+    pub async fn put_name(&self, name: StaticName) -> Result<Option<i64>, StoreError> {
+        check_name("a name", &name.name)?;
+        let change = vec![Change::Put(name)];
+        let changed = only(self.0.writer.write(0, Request::Names, change).await?)?;
+        Ok(changed.revision())
+    }
+
+    /// Adds or changes a static name, unless another address has the name and one of the two is to
+    /// have it alone.
+    pub async fn register_name(&self, name: StaticName) -> Result<RegisteredName, StoreError> {
+        check_name("a name", &name.name)?;
+        let change = vec![Change::Register(name)];
+        only(self.0.writer.write(0, Request::Names, change).await?)
+    }
+
+    /// Removes a static name. Gives the revision, or nothing if there was none.
+    pub async fn remove_name(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let change = vec![Change::Remove(name.to_owned())];
+        let changed = only(self.0.writer.write(0, Request::Names, change).await?)?;
+        Ok(changed.revision())
+    }
+
+    /// What happened to static names after a revision; 0 asks for all names.
+    pub async fn names_after(&self, revision: i64) -> Result<NameChanges, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(static_names::changes(&mut reader.sql(), revision).await?)
+    }
+
+    /// Makes the tickets of users void.
+    pub async fn revoke(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+        for revocation in &revocations {
+            check_name("the name of a user", &revocation.name)?;
+        }
+        self.0.writer.write(0, Request::Revoke, revocations).await?;
+        Ok(())
+    }
+
+    /// The users whose tickets are void.
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        let now = self.now().await?;
+        let mut reader = self.0.backend.reader().await?;
+        Ok(revocations::list(&mut reader.sql(), now).await?)
+    }
+
+    /// Notes that the name server at an address lives. Not waited to be on disk.
+    pub async fn peer_lives(&self, address: &str) -> Result<(), StoreError> {
+        check_name("the address of a name server", address)?;
+        let change = peers::Change::Lives(address.to_owned());
+        only(self.0.writer.write(0, Request::Peers, vec![change]).await?)
+    }
+
+    /// Forgets name servers, unless they have been heard of since. Not waited to be on disk.
+    pub async fn peers_gone(&self, peers: Vec<Peer>) -> Result<(), StoreError> {
+        let changes: Vec<_> = peers.into_iter().map(peers::Change::Gone).collect();
+        if !changes.is_empty() {
+            self.0.writer.write(0, Request::Peers, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The name servers over this store, the dead of the last seconds among them.
+    pub async fn peers(&self) -> Result<Vec<Peer>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(peers::list(&mut reader.sql()).await?)
+    }
+
+    /// Looks at all of it. Gives what is wrong, a sentence each.
+    pub async fn check(&self) -> Result<Vec<String>, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(check::check(&mut reader.sql()).await?)
+    }
+
+    /// Writes everything but leases as JSON lines, as it is at one time. Gives the number of lines.
+    ///
+    /// # Errors
+    ///
+    /// Of the store or of the output.
+    pub async fn export(&self, output: &mut (dyn Write + Send)) -> Result<u64, TransferError> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut reader = self.0.backend.reader().await?;
+        let store = |error: sqlx::Error| StoreError::from(error);
+        // Dropped at the end, which ends it: nothing was written.
+        match &mut reader {
+            Reader::Postgres(connection) => {
+                let mut begun = connection.begin_with(BEGIN).await.map_err(store)?;
+                let mut sql = crate::sql::Connection::Postgres(&mut begun);
+                transfer::export(&mut sql, output).await
+            }
+            Reader::Pooled(connection) => {
+                let mut begun = connection.begin().await.map_err(store)?;
+                let mut sql = crate::sql::Connection::Sqlite(&mut begun);
+                transfer::export(&mut sql, output).await
+            }
+            Reader::Shared(connection) => {
+                let mut sql = crate::sql::Connection::Sqlite(&mut connection.connection);
+                transfer::export(&mut sql, output).await
+            }
+        }
+    }
+
+    /// Reads what [`export`](Self::export) wrote into a store that is empty, or that the same import
+    /// was not finished into. Gives the number of lines.
+    ///
+    /// # Errors
+    ///
+    /// Of the store, of the input, or of what is in it. Unless all of it was read, the store is of
+    /// no use but to try again.
+    pub async fn import(&self, input: &mut (dyn BufRead + Send)) -> Result<u64, TransferError> {
+        /// How many lines are written at once, and how many bytes.
+        const MOST: (usize, usize) = (500, 4 << 20);
+        self.check_importable().await?;
+        let (mut line, mut complete) = (0, false);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut text = String::new();
+        loop {
+            text.clear();
+            if input.read_line(&mut text)? == 0 {
+                break;
+            }
+            line += 1;
+            let record: Record = serde_json::from_str(&text).map_err(|error| {
+                let why = error.to_string();
+                TransferError::Line { line, why }
+            })?;
+            complete = check_order(&record, line, complete)?;
+            bytes += record.size();
+            records.push(record);
+            if records.len() >= MOST.0 || bytes >= MOST.1 {
+                let full = std::mem::take(&mut records);
+                self.0.writer.write(bytes, Request::Import, full).await?;
+                bytes = 0;
+            }
+        }
+        if !complete {
+            let why = "it ends early: the last line of an export is missing".to_owned();
+            return Err(TransferError::Line { line, why });
+        }
+        self.0.writer.write(bytes, Request::Import, records).await?;
+        Ok(line)
+    }
+
+    async fn check_importable(&self) -> Result<(), StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        let mut sql = reader.sql();
+        if transfer::is_unfinished(&mut sql).await? || transfer::is_empty(&mut sql).await? {
+            return Ok(());
+        }
+        let why = "there is something in the store already; import into a new one";
+        Err(StoreError::Invalid(why.to_owned()))
+    }
+}
+
+/// Whether a line may be where it is, and whether it is the last one.
+fn check_order(record: &Record, line: u64, complete: bool) -> Result<bool, TransferError> {
+    let wrong = |why: String| Err(TransferError::Line { line, why });
+    let known = schema::KNOWN;
+    match record {
+        _ if complete => wrong("there is more after the end".to_owned()),
+        Record::Store { version } if line == 1 && *version <= known => Ok(false),
+        Record::Store { version } if line == 1 => {
+            let found = *version;
+            Err(StoreError::NewerSchema { found, known }.into())
+        }
+        _ if line == 1 => wrong("it is not the beginning of an export".to_owned()),
+        Record::End { lines } if *lines == line - 1 => Ok(true),
+        Record::End { lines } => wrong(format!("there should be {lines} lines before this one")),
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,59 @@
+//! The store: what outlives every name server of a domain.
+//!
+//! - [`Store`]: tasks, leases, exclusive and static names, topics and revocations, in SQLite or
+//!   PostgreSQL. The operations are written once (`tasks`, `leases`, `exclusive_names`,
+//!   `static_names`, `topics`, `revocations`) over what both databases understand (`sql`).
+//! - Single calls of many callers are written together (`batch`, `writer`).
+//! - What follows the end of an attempt is decided without a database (`task_state`).
+//! - Whose lease is over, and whether the clock was set, is decided by time that only passes
+//!   (`timekeeper`); what a clock that was set must not change is in `clock_steps`.
+//! - Who waits is told by hints, and would find out without them (`hints`, `waiters`).
+//!
+//! Nothing here knows sockets, workers or the directory.
+
+mod backend;
+mod batch;
+mod check;
+mod clock_steps;
+pub mod database;
+mod error;
+mod exclusive_names;
+mod handle;
+mod health;
+mod hints;
+mod leases;
+mod model;
+mod open;
+mod options;
+mod peers;
+mod revocations;
+mod schema;
+mod sql;
+mod static_names;
+mod task_state;
+mod tasks;
+mod timekeeper;
+mod topics;
+mod transaction;
+mod transfer;
+mod waiters;
+mod writer;
+
+pub use crate::database::{InvalidStoreUrl, StoreUrl};
+pub use error::StoreError;
+pub use handle::Store;
+pub use hints::{Hint, HintReceiver};
+pub use model::*;
+pub use options::{Clock, ManualTime, StoreOptions};
+pub use transfer::TransferError;
+
+use sql::SqlResult;
+use transaction::Transaction;
+
+/// Takes the next number of a counter. Its row stays locked until the transaction ends: numbers
+/// become visible in their order.
+async fn next_number(transaction: &mut Transaction<'_>, counter: &str) -> SqlResult<i64> {
+    let sql = "UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value";
+    let row = transaction.sql.row(sql, &[counter.into()]).await?;
+    row.ok_or(sqlx::Error::RowNotFound)?.int(0)
+}

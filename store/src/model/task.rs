@@ -1,0 +1,626 @@
+//! Tasks as the store takes and gives them.
+
+use super::{Fence, UnixMillis};
+use serde::{Deserialize, Serialize};
+use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
+use uuid::Uuid;
+
+/// The name of a task: a UUIDv7, so that later tasks have greater ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(Uuid);
+
+impl TaskId {
+    /// A new one, greater than all that this process has made.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The ids that begin with these hexadecimal digits, from the first to the last; nothing, if there
+    /// are fewer than 4 of them or other characters. Dashes count for nothing.
+    pub fn with_prefix(text: &str) -> Option<RangeInclusive<Self>> {
+        const DIGITS: usize = 32;
+        let digits: String = text.chars().filter(|digit| *digit != '-').collect();
+        let is_prefix = (4..=DIGITS).contains(&digits.len())
+            && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let least = format!("{digits:0<DIGITS$}").parse();
+        let most = format!("{digits:f<DIGITS$}").parse();
+        let (least, most) = (least.ok()?, most.ok()?);
+        is_prefix.then_some(Self(least)..=Self(most))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, sqlx::Error> {
+        let id = Uuid::from_slice(bytes);
+        id.map(Self)
+            .map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let id = text.parse();
+        id.map(Self)
+            .map_err(|_| format!("'{text}' is not the id of a task"))
+    }
+}
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Waiting for a worker.
+    Queued = 0,
+    /// Waiting for its time: its delay, or the pause before another attempt.
+    Delayed = 1,
+    /// Claimed by a name server, and perhaps at a worker.
+    Running = 2,
+    /// Done, with a result.
+    Succeeded = 3,
+    /// Given up, with an error; it can be retried by hand.
+    Failed = 4,
+    /// Called off.
+    Cancelled = 5,
+}
+
+impl TaskState {
+    /// Whether nothing more happens to it by itself.
+    pub fn is_final(self) -> bool {
+        self as i64 > Self::Running as i64
+    }
+
+    pub(crate) fn from_number(number: i64) -> Result<Self, sqlx::Error> {
+        Ok(match number {
+            0 => Self::Queued,
+            1 => Self::Delayed,
+            2 => Self::Running,
+            3 => Self::Succeeded,
+            4 => Self::Failed,
+            5 => Self::Cancelled,
+            _ => {
+                return Err(sqlx::Error::Decode(
+                    format!("no task state is {number}").into(),
+                ));
+            }
+        })
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// With a result.
+    Succeeded = 0,
+    /// With an error of the object's own.
+    Failed = 1,
+    /// Nobody knows whether it ran: the worker or the name server that had it is gone.
+    Lost = 2,
+    /// It surely did not run: no worker took it.
+    Refused = 3,
+    /// The deadline of the task passed.
+    DeadlineExceeded = 4,
+    /// The task was called off.
+    Cancelled = 5,
+    /// As `Lost`; and the worker was not gone, but gave no sign of life while it had it.
+    Silent = 6,
+}
+
+impl Outcome {
+    pub(crate) fn from_number(number: i64) -> Result<Self, sqlx::Error> {
+        Ok(match number {
+            0 => Self::Succeeded,
+            1 => Self::Failed,
+            2 => Self::Lost,
+            3 => Self::Refused,
+            4 => Self::DeadlineExceeded,
+            5 => Self::Cancelled,
+            6 => Self::Silent,
+            _ => {
+                return Err(sqlx::Error::Decode(
+                    format!("no outcome is {number}").into(),
+                ));
+            }
+        })
+    }
+}
+
+/// A task to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTask {
+    /// The object to call.
+    pub object: String,
+    /// Its method.
+    pub method: String,
+    /// The arguments, in whatever encoding the dispatcher sends on.
+    pub arguments: Vec<u8>,
+    /// Who submits it; idempotency keys are each submitter's own.
+    pub submitter: String,
+    /// The role that the submitter's certificate names, if no users file lists the submitter.
+    pub certificate_role: Option<String>,
+    /// Two submissions with the same key are one task.
+    pub idempotency_key: Option<String>,
+    /// Greater goes first.
+    pub priority: i32,
+    /// How long it is to wait first.
+    pub delay: Duration,
+    /// From now, by when it has to have succeeded.
+    pub deadline: Option<Duration>,
+    /// How often it may be begun. At least 1.
+    pub max_attempts: u32,
+    /// The pause before the second attempt; each further one is twice as long.
+    pub backoff: Duration,
+    /// How long an attempt may take.
+    pub run_limit: Duration,
+    /// The one worker that may run it; any, if there is none.
+    pub worker: Option<String>,
+}
+
+/// How long an attempt may take unless its task says otherwise.
+const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+impl NewTask {
+    /// A task that is due at once, may be begun three times for an hour each, and never has to be done.
+    pub fn new(object: impl Into<String>, method: impl Into<String>, arguments: Vec<u8>) -> Self {
+        Self {
+            object: object.into(),
+            method: method.into(),
+            arguments,
+            submitter: String::new(),
+            certificate_role: None,
+            idempotency_key: None,
+            priority: 0,
+            delay: Duration::ZERO,
+            deadline: None,
+            max_attempts: 3,
+            backoff: Duration::from_millis(500),
+            run_limit: DEFAULT_RUN_LIMIT,
+            worker: None,
+        }
+    }
+}
+
+/// A submitted task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its id, or that of the task that has the key.
+    pub id: TaskId,
+    /// Whether it is new.
+    pub submission: Submission,
+}
+
+/// What a submission came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// A new task.
+    New,
+    /// The same task had been submitted under that key before.
+    Existing,
+    /// The submitter has used that key for another call.
+    KeyTaken,
+    /// It was not added, because the key of another that came with it is taken.
+    Withdrawn,
+    /// It was not added, because with all that came with it there would have been too much.
+    TooMuch(Quota),
+}
+
+/// What submitters have in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tasks that have not ended.
+    pub tasks: i64,
+    /// Bytes of the arguments and results of all tasks, and 300 for each.
+    pub bytes: i64,
+}
+
+/// What a submitter may have in the store, and all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Tasks of the submitter that have not ended.
+    pub tasks: i64,
+    /// Bytes of all its tasks.
+    pub bytes: i64,
+    /// Tasks of all submitters that have not ended.
+    pub all_tasks: i64,
+    /// Bytes of all tasks.
+    pub all_bytes: i64,
+}
+
+impl Allowance {
+    /// As much as there is room for.
+    pub const UNLIMITED: Self = Self {
+        tasks: i64::MAX,
+        bytes: i64::MAX,
+        all_tasks: i64::MAX,
+        all_bytes: i64::MAX,
+    };
+}
+
+/// What there would be too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// Tasks of the submitter that have not ended.
+    Tasks,
+    /// Bytes of all its tasks.
+    Bytes,
+    /// Tasks of all submitters that have not ended.
+    AllTasks,
+    /// Bytes of all tasks.
+    AllBytes,
+}
+
+/// Tasks of a greater priority go before those of all other submitters. The others take turns.
+pub const URGENT: i64 = 1000;
+
+/// What a dispatcher asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The fence of the dispatcher's lease.
+    pub owner: Fence,
+    /// What it takes.
+    pub lanes: Vec<ClaimLane>,
+}
+
+/// Tasks of an object that a dispatcher can reach: those for any worker, or those that one alone may
+/// run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimLane {
+    /// The object.
+    pub object: String,
+    /// The one worker.
+    pub worker: Option<String>,
+    /// How many it takes at most.
+    pub limit: u32,
+    /// The submitter who had the last turn.
+    pub after: String,
+    /// How many it takes at most of one submitter.
+    pub most: u32,
+    /// The same, for those for whom it is another number.
+    pub most_of: Vec<(String, u32)>,
+}
+
+impl ClaimLane {
+    /// Up to so many tasks of an object that any worker may run, whoever submitted them.
+    pub fn new(object: impl Into<String>, limit: u32) -> Self {
+        Self {
+            object: object.into(),
+            worker: None,
+            limit,
+            after: String::new(),
+            most: u32::MAX,
+            most_of: Vec::new(),
+        }
+    }
+}
+
+/// What a dispatcher gets for one [`ClaimLane`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimedLane {
+    /// The tasks: of each submitter those of the highest priority first, and of these the oldest.
+    pub tasks: Vec<Claimed>,
+    /// Whether there may be more, of submitters of whom it takes no more.
+    pub held_back: bool,
+    /// Who had the last turn, if anybody.
+    pub last: Option<String>,
+}
+
+/// The dispatcher's lease is over; it has to take another one, with another fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLost;
+
+/// A task that its owner has to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its id.
+    pub id: TaskId,
+    /// The object to call.
+    pub object: String,
+    /// Its method.
+    pub method: String,
+    /// The arguments.
+    pub arguments: Vec<u8>,
+    /// Who submitted it.
+    pub submitter: String,
+    /// The role that the submitter's certificate names, if no users file lists the submitter.
+    pub certificate_role: Option<String>,
+    /// The one worker that may run it.
+    pub worker: Option<String>,
+    /// Which attempt this is, from 1.
+    pub attempt: i64,
+    /// Its priority.
+    pub priority: i64,
+    /// When it was submitted.
+    pub submitted: UnixMillis,
+    /// When it was claimed.
+    pub started: UnixMillis,
+    /// By when it has to have succeeded.
+    pub deadline: Option<UnixMillis>,
+    /// How long this attempt may take, in milliseconds.
+    pub run_limit: i64,
+}
+
+/// An attempt, as its owner names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Running {
+    /// The task.
+    pub id: TaskId,
+    /// Which attempt.
+    pub attempt: i64,
+    /// The fence it was claimed under.
+    pub owner: Fence,
+}
+
+/// An attempt was sent to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The attempt.
+    pub running: Running,
+    /// The worker.
+    pub worker: String,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// The attempt.
+    pub running: Running,
+    /// From 0 to 1.
+    pub fraction: Option<f64>,
+    /// In words.
+    pub note: Option<String>,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// The attempt.
+    pub running: Running,
+    /// Who ran it, if anyone did.
+    pub worker: Option<String>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With a result.
+    Succeeded {
+        /// The result.
+        result: Vec<u8>,
+    },
+    /// With an error of the object's own.
+    Failed {
+        /// As a sentence.
+        error: String,
+        /// As the object gave it.
+        value: Option<Vec<u8>>,
+        /// Whether another attempt may help.
+        retry: bool,
+    },
+    /// It may have run, and there will be no answer.
+    Lost {
+        /// Why.
+        reason: String,
+    },
+    /// Likewise, because the worker gave no sign of life any more: it hangs, stands still, or cannot be
+    /// reached. No connection was closed, as by a worker that is killed.
+    Silent {
+        /// Why.
+        reason: String,
+    },
+    /// It did not run. That does not count against the attempts that are allowed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It did not run, because its submitter may not do this. No further attempt is made.
+    Denied {
+        /// Who may not do what.
+        reason: String,
+    },
+    /// The task's deadline passed.
+    DeadlineExceeded,
+}
+
+/// What became of the end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// It counts, and this is where the task is now.
+    Accepted(TaskState),
+    /// It came too late: the task was called off, or is another's.
+    Superseded,
+}
+
+/// What became of a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It is called off, and no result of it will be accepted.
+    Now,
+    /// It had ended already.
+    Ended(TaskState),
+    /// There is no such task.
+    Unknown,
+}
+
+/// What became of a retry by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It is queued again.
+    Queued,
+    /// It has neither failed nor been cancelled.
+    Not(TaskState),
+    /// Its submitter would have too much.
+    TooMuch(Quota),
+    /// There is no such task.
+    Unknown,
+}
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// How many delayed tasks became due.
+    pub due: usize,
+    /// How many tasks missed their deadline before they were begun.
+    pub expired: usize,
+    /// How many tasks were taken from owners that are gone.
+    pub rescued: usize,
+    /// Whether there is more to do right now.
+    pub more: bool,
+    /// How many milliseconds from now the next delayed task is due or the next deadline passes.
+    pub next: Option<i64>,
+}
+
+/// A task and what happened to it.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(
+    missing_docs,
+    reason = "each field is what the one of `NewTask` or `Claimed` is"
+)]
+pub struct Task {
+    pub id: TaskId,
+    pub object: String,
+    pub method: String,
+    pub submitter: String,
+    pub idempotency_key: Option<String>,
+    pub priority: i64,
+    pub state: TaskState,
+    pub submitted: UnixMillis,
+    /// When it may be begun, if it is delayed.
+    pub due: UnixMillis,
+    pub deadline: Option<UnixMillis>,
+    pub max_attempts: i64,
+    /// How long an attempt may take, in milliseconds.
+    pub run_limit: i64,
+    /// The one worker that may run it.
+    pub worker: Option<String>,
+    /// How often it was begun.
+    pub attempt: i64,
+    /// When it got its final state.
+    pub ended: Option<UnixMillis>,
+    pub fraction: Option<f64>,
+    pub note: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its arguments; in a listing, nothing.
+    pub arguments: Option<Vec<u8>>,
+    /// Its result, or the object's own error; in a listing, nothing.
+    pub result: Option<Vec<u8>>,
+    /// How many of its attempts count against `max_attempts`: those that were refused do not.
+    pub tries: i64,
+    /// The first and the last attempts (see [`FIRST_ATTEMPTS`] and [`LAST_ATTEMPTS`]); in a listing,
+    /// the last one.
+    pub attempts: Vec<Attempt>,
+}
+
+/// So many attempts of a task are kept from its beginning.
+pub const FIRST_ATTEMPTS: i64 = 10;
+
+/// So many attempts of a task are kept from its end. What is in between is forgotten.
+pub const LAST_ATTEMPTS: i64 = 50;
+
+/// One attempt of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: i64,
+    /// Who ran it, if that is known.
+    pub worker: Option<String>,
+    /// When it was claimed.
+    pub started: UnixMillis,
+    /// When it ended.
+    pub ended: Option<UnixMillis>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why.
+    pub error: Option<String>,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The task.
+    pub id: TaskId,
+    /// Its final state.
+    pub state: TaskState,
+    /// Which attempt was the last.
+    pub attempt: i64,
+    /// The worker of that attempt, if there was one.
+    pub worker: Option<String>,
+    /// Its result, or the object's own error.
+    pub result: Option<Vec<u8>>,
+    /// Whether there is a result that is left out here, because it is too large to be handed to all
+    /// who wait: [`settled`](crate::Store::settled) reads it.
+    pub left_out: bool,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// In one of these states; in any, if there are none.
+    pub states: Vec<TaskState>,
+    /// For this object.
+    pub object: Option<String>,
+    /// Of this method.
+    pub method: Option<String>,
+    /// Whose last attempt was at this worker.
+    pub worker: Option<String>,
+    /// By this submitter.
+    pub submitter: Option<String>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<TaskId>,
+}
+
+/// Tasks of a listing, the newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// Where to go on, as [`TaskFilter::before`], if there may be more.
+    pub next: Option<TaskId>,
+}
+
+/// How many tasks are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the states are described at `TaskState`")]
+pub struct Counts {
+    pub queued: i64,
+    pub delayed: i64,
+    pub running: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    pub cancelled: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_stands_for_all_ids_that_begin_with_it() {
+        let id = TaskId::generate();
+        let text = id.to_string();
+        for length in 4..=text.len() {
+            let range = TaskId::with_prefix(&text[..length]).unwrap();
+            assert!(range.contains(&id), "{length}");
+        }
+        assert_eq!(TaskId::with_prefix(&text), Some(id..=id));
+        let other = TaskId::with_prefix("ffff").unwrap();
+        assert!(!other.contains(&id));
+        for wrong in ["", "019", "0--", "019x", "+199", &format!("{text}0")] {
+            assert_eq!(TaskId::with_prefix(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Opening and closing.
+
+use super::{
+    backend::{
+        Backend,
+        postgres::{PostgresStore, listen, notify},
+        sqlite::SqliteStore,
+    },
+    error::StoreError,
+    handle::{Shared, Store},
+    hints::{Hint, Hints, Outgoing},
+    options::StoreOptions,
+    transfer,
+    waiters::{self, Waiters},
+    writer::Writer,
+};
+use crate::database::StoreUrl;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How often an SQLite file is looked at for what other processes write.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The same while there seems to be no other process.
+const LOOK_ALONE: Duration = Duration::from_millis(250);
+
+/// For how long after it wrote another process may still be there. A name server renews its lease
+/// several times in that time, whatever it does else.
+const COMPANY: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Opens a store.
+    ///
+    /// # Errors
+    ///
+    /// Everything that [`StoreError`] has: nothing is made anew in the place of what was there.
+    pub async fn open(url: &StoreUrl, options: StoreOptions) -> Result<Self, StoreError> {
+        let store = Self::open_any(url, options).await?;
+        if store.is_import_unfinished().await? {
+            let sentence = "an import into it was not finished; run the same import again";
+            return Err(StoreError::NotAStore(sentence.to_owned()));
+        }
+        Ok(store)
+    }
+
+    /// Opens a store that an import is to go into.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`], which refuses a store with half an import in it.
+    pub async fn open_for_import(
+        url: &StoreUrl,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
+        Self::open_any(url, options).await
+    }
+
+    async fn open_any(url: &StoreUrl, options: StoreOptions) -> Result<Self, StoreError> {
+        let backend = match url {
+            StoreUrl::Sqlite(path) => Backend::Sqlite(SqliteStore::open(path, &options).await?),
+            StoreUrl::Memory => Backend::Sqlite(SqliteStore::in_memory(&options).await?),
+            StoreUrl::Postgres(url) => Backend::Postgres(PostgresStore::open(url, &options).await?),
+        };
+        Ok(Self::start(Arc::new(backend), options))
+    }
+
+    fn start(backend: Arc<Backend>, options: StoreOptions) -> Self {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let until_stopped = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            tasks.spawn(stop.clone().run_until_cancelled_owned(work));
+        };
+        let outgoing = match &*backend {
+            Backend::Postgres(_) if options.listen => Some(Arc::<Outgoing>::default()),
+            _ => None,
+        };
+        let hints = Hints::new(outgoing.clone());
+        if let (Backend::Postgres(store), Some(outgoing)) = (&*backend, outgoing) {
+            let origin = rand::random();
+            let pool = store.pool();
+            until_stopped(Box::pin(notify(pool.clone(), outgoing, origin)));
+            until_stopped(Box::pin(listen(pool.clone(), hints.clone(), origin)));
+        }
+        if matches!(&*backend, Backend::Sqlite(store) if store.is_file()) {
+            until_stopped(Box::pin(watch(Arc::clone(&backend), hints.clone())));
+        }
+        let waiters = Arc::<Waiters>::default();
+        until_stopped(Box::pin(waiters::look(
+            Arc::clone(&waiters),
+            Arc::clone(&backend),
+            hints.subscribe(),
+        )));
+        let writer = Writer::start(&backend, &hints, &waiters, options.patience, &tasks, &stop);
+        tasks.close();
+        Self(Arc::new(Shared {
+            backend,
+            writer,
+            hints,
+            waiters,
+            options,
+            tasks,
+            stop: stop.drop_guard(),
+        }))
+    }
+
+    /// Writes what waits, and gives the database back. Whatever is asked of it later is
+    /// [`Closed`](StoreError::Closed).
+    pub async fn close(&self) {
+        self.0.stop.token().cancel();
+        self.0.tasks.wait().await;
+        self.0.backend.close().await;
+    }
+
+    async fn is_import_unfinished(&self) -> Result<bool, StoreError> {
+        let mut reader = self.0.backend.reader().await?;
+        Ok(transfer::is_unfinished(&mut reader.sql()).await?)
+    }
+}
+
+/// Notices what other processes write to the file.
+async fn watch(backend: Arc<Backend>, hints: Hints) {
+    let Backend::Sqlite(store) = &*backend else {
+        return;
+    };
+    let mut wrote = Instant::now();
+    loop {
+        let is_alone = wrote.elapsed() > COMPANY;
+        sleep(if is_alone { LOOK_ALONE } else { LOOK }).await;
+        match store.changed_elsewhere().await {
+            Ok(true) => {
+                wrote = Instant::now();
+                hints.send(Hint::Anything);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "cannot look for changes of the store"),
+        }
+    }
+}

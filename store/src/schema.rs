@@ -1,0 +1,91 @@
+//! Migrations: how a store of any earlier version becomes one of this version.
+//!
+//! A migration, once released, is never changed; a new one is added.
+
+use super::{error::StoreError, sql::Connection};
+use crate::database::postgres::Layout;
+
+/// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
+const MIGRATIONS: [(&str, &str); 8] = [
+    (
+        include_str!("schema/sqlite_1.sql"),
+        include_str!("schema/postgres_1.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_2.sql"),
+        include_str!("schema/postgres_2.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_3.sql"),
+        include_str!("schema/postgres_3.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_4.sql"),
+        include_str!("schema/postgres_4.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_5.sql"),
+        include_str!("schema/postgres_5.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_6.sql"),
+        include_str!("schema/postgres_6.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_7.sql"),
+        include_str!("schema/postgres_7.sql"),
+    ),
+    (
+        include_str!("schema/sqlite_8.sql"),
+        include_str!("schema/postgres_8.sql"),
+    ),
+];
+
+/// The version that this program works with.
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// What there is in PostgreSQL. A table that a migration makes is one more line here.
+pub(super) const LAYOUT: Layout = Layout {
+    schema: "pyroxene",
+    versions: "pyroxene_schema",
+    tables: &[
+        (1, "counters"),
+        (1, "tasks"),
+        (1, "bodies"),
+        (1, "attempts"),
+        (1, "leases"),
+        (1, "static_names"),
+        (1, "topics"),
+        (1, "entries"),
+        (1, "revocations"),
+        (2, "entry_keys"),
+        (3, "exclusive_names"),
+        (4, "clock_steps"),
+        (6, "task_usage"),
+        (8, "name_servers"),
+    ],
+};
+
+/// What the header of an SQLite file says about whose it is: `PYRX`.
+pub(super) const APPLICATION: i64 = 0x5059_5258;
+
+/// Brings a store to [`KNOWN`], inside the transaction that `connection` is in, which keeps others
+/// from doing the same. `found` is its version; 0 is an empty database.
+pub(super) async fn migrate(connection: &mut Connection<'_>, found: i64) -> Result<(), StoreError> {
+    let known = KNOWN;
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    let Ok(done) = usize::try_from(found) else {
+        let sentence = format!("it says that its schema version is {found}");
+        return Err(StoreError::Corrupt(sentence));
+    };
+    for (sqlite, postgres) in MIGRATIONS.iter().skip(done) {
+        let script = match connection {
+            Connection::Sqlite(_) => sqlite,
+            Connection::Postgres(_) => postgres,
+        };
+        connection.script(script).await?;
+    }
+    Ok(())
+}

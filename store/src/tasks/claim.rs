@@ -1,0 +1,302 @@
+//! Claims: queued tasks become their owner's.
+//!
+//! Of each object the submitters take turns. Who has a hundred thousand tasks waiting gets no more of
+//! them begun than who has ten, while both wait.
+
+use super::ARGUMENTS;
+use crate::{
+    model::{Claim, ClaimLane, Claimed, ClaimedLane, Fence, LeaseLost, TaskId, URGENT},
+    sql::{Kind, Relation, Row, SqlResult, Value},
+    transaction::Transaction,
+};
+use std::collections::{HashMap, HashSet};
+
+/// So many submitters get a turn in one claim.
+const SUBMITTERS: i64 = 64;
+
+pub(crate) async fn claim(
+    transaction: &mut Transaction<'_>,
+    claims: &[Claim],
+) -> SqlResult<Vec<Result<Vec<ClaimedLane>, LeaseLost>>> {
+    let mut answers = Vec::with_capacity(claims.len());
+    for claim in claims {
+        answers.push(claim_one(transaction, claim).await?);
+    }
+    Ok(answers)
+}
+
+async fn claim_one(
+    transaction: &mut Transaction<'_>,
+    claim: &Claim,
+) -> SqlResult<Result<Vec<ClaimedLane>, LeaseLost>> {
+    if !holds_lease(transaction, claim.owner).await? {
+        return Ok(Err(LeaseLost));
+    }
+    let queued = with_tasks(transaction, claim).await?;
+    let mut lanes = Vec::with_capacity(claim.lanes.len());
+    for (lane, has_tasks) in claim.lanes.iter().zip(queued) {
+        lanes.push(match has_tasks {
+            true => claim_lane(transaction, claim.owner, lane).await?,
+            false => ClaimedLane::default(),
+        });
+    }
+    Ok(Ok(lanes))
+}
+
+/// Whether a lease holds, and goes on to until the transaction has ended.
+pub(super) async fn holds_lease(
+    transaction: &mut Transaction<'_>,
+    owner: Fence,
+) -> SqlResult<bool> {
+    // Whoever ends this lease locks the row for update, and so sees what is claimed here, or ends it
+    // first. A renewal is not in the way.
+    let sql = format!(
+        "SELECT fence FROM leases WHERE fence = $1{}",
+        transaction.sql.locking(" FOR KEY SHARE")
+    );
+    Ok(transaction.sql.row(sql, &[owner.into()]).await?.is_some())
+}
+
+fn pinned(lane: &ClaimLane) -> &str {
+    lane.worker.as_deref().unwrap_or("")
+}
+
+/// For which lanes something is queued.
+async fn with_tasks(transaction: &mut Transaction<'_>, claim: &Claim) -> SqlResult<Vec<bool>> {
+    // One alone is tried at once.
+    if claim.lanes.len() <= 1 {
+        return Ok(vec![true; claim.lanes.len()]);
+    }
+    let queued = super::query::queued(&mut transaction.sql).await?;
+    let queued: HashSet<(&str, &str)> = queued
+        .iter()
+        .map(|(object, worker)| (&**object, worker.as_deref().unwrap_or("")))
+        .collect();
+    let is_queued = |lane: &ClaimLane| queued.contains(&(&*lane.object, pinned(lane)));
+    Ok(claim.lanes.iter().map(is_queued).collect())
+}
+
+/// A submitter whose tasks wait.
+#[derive(Debug)]
+struct Waiting {
+    submitter: String,
+    /// The priority of the first of them.
+    top: i64,
+    /// How many of them may still be taken.
+    room: u32,
+}
+
+async fn claim_lane(
+    transaction: &mut Transaction<'_>,
+    owner: Fence,
+    lane: &ClaimLane,
+) -> SqlResult<ClaimedLane> {
+    let mut turns = turns(transaction, lane).await?;
+    let mut taking = Taking {
+        owner,
+        lane,
+        left: lane.limit,
+        claimed: ClaimedLane::default(),
+        large: Vec::new(),
+    };
+    let mut urgent: Vec<&mut Waiting> = turns.iter_mut().filter(|one| one.top > URGENT).collect();
+    urgent.sort_by_key(|one| -one.top);
+    for one in urgent {
+        taking.take(transaction, one, u32::MAX, URGENT + 1).await?;
+    }
+    while taking.left > 0 && !turns.is_empty() {
+        let count = u32::try_from(turns.len()).unwrap_or(u32::MAX);
+        let each = (taking.left / count).max(1);
+        let mut more = Vec::new();
+        for mut one in turns {
+            if taking.take(transaction, &mut one, each, i64::MIN).await? {
+                more.push(one);
+            }
+        }
+        turns = more;
+    }
+    taking.fetch_large(transaction).await?;
+    Ok(taking.claimed)
+}
+
+/// Who waits, in the order of their turns: those after the last one who had one, and then the others.
+async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult<Vec<Waiting>> {
+    // From one submitter to the next through the index, whatever the number of tasks.
+    let next = |beyond: &str| {
+        format!(
+            "(SELECT submitter FROM tasks WHERE state = 0 AND object = $1 AND pinned = $2 \
+             AND {beyond} ORDER BY submitter LIMIT 1)"
+        )
+    };
+    let (first, second) = (next("submitter > $3"), next("submitter > later.submitter"));
+    let again = next("submitter >= '' AND submitter <= $3");
+    let others = next("submitter > earlier.submitter AND submitter <= $3");
+    let sql = format!(
+        "WITH RECURSIVE later (submitter) AS (SELECT {first} UNION ALL SELECT {second} FROM later \
+         WHERE later.submitter IS NOT NULL), \
+         earlier (submitter) AS (SELECT {again} UNION ALL SELECT {others} FROM earlier \
+         WHERE earlier.submitter IS NOT NULL), \
+         waiting AS (SELECT * FROM (SELECT submitter, 0 AS turn FROM later LIMIT {SUBMITTERS}) AS a \
+         UNION ALL SELECT * FROM (SELECT submitter, 1 AS turn FROM earlier LIMIT {SUBMITTERS}) AS b) \
+         SELECT submitter, (SELECT priority FROM tasks WHERE state = 0 AND object = $1 \
+         AND pinned = $2 AND tasks.submitter = waiting.submitter ORDER BY priority DESC LIMIT 1) \
+         FROM waiting WHERE submitter IS NOT NULL ORDER BY turn, submitter LIMIT {SUBMITTERS}"
+    );
+    let values: [Value<'_>; 3] = [
+        lane.object.as_str().into(),
+        pinned(lane).into(),
+        lane.after.as_str().into(),
+    ];
+    let rows = transaction.sql.rows(sql, &values).await?;
+    let most_of: HashMap<&str, u32> = lane
+        .most_of
+        .iter()
+        .map(|(submitter, most)| (&**submitter, *most))
+        .collect();
+    let mut turns = Vec::with_capacity(rows.len());
+    for row in rows {
+        let submitter = row.text(0)?;
+        // Between the two looks they may all have been taken.
+        let top = row.optional_int(1)?.unwrap_or(i64::MIN);
+        let room = most_of.get(&*submitter).copied().unwrap_or(lane.most);
+        turns.push(Waiting {
+            submitter,
+            top,
+            room,
+        });
+    }
+    Ok(turns)
+}
+
+/// What is being taken of one lane.
+struct Taking<'a> {
+    owner: Fence,
+    lane: &'a ClaimLane,
+    /// How many more.
+    left: u32,
+    claimed: ClaimedLane,
+    /// Where those are among them whose arguments are kept apart.
+    large: Vec<usize>,
+}
+
+impl Taking<'_> {
+    /// Takes up to so many tasks of a submitter, of at least this priority. Answers whether there may
+    /// be more of them to take.
+    async fn take(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        of: &mut Waiting,
+        most: u32,
+        priority: i64,
+    ) -> SqlResult<bool> {
+        if of.room == 0 {
+            self.claimed.held_back = true;
+            return Ok(false);
+        }
+        let asked = most.min(self.left).min(of.room);
+        if asked == 0 {
+            return Ok(true);
+        }
+        let rows = self
+            .update(transaction, &of.submitter, asked, priority)
+            .await?;
+        let read = |row| read(row, self.lane, &of.submitter, transaction.now);
+        let mut tasks = rows.iter().map(read).collect::<SqlResult<Vec<_>>>()?;
+        tasks.sort_by_key(|(task, _)| (-task.priority, task.id));
+        for (task, is_large) in tasks {
+            if is_large {
+                self.large.push(self.claimed.tasks.len());
+            }
+            self.claimed.tasks.push(task);
+        }
+        let got = u32::try_from(rows.len()).unwrap_or(asked).min(asked);
+        if got > 0 {
+            self.claimed.last = Some(of.submitter.clone());
+        }
+        self.left -= got;
+        of.room -= got;
+        Ok(got == asked)
+    }
+
+    async fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        submitter: &str,
+        limit: u32,
+        priority: i64,
+    ) -> SqlResult<Vec<Row>> {
+        let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
+        let sql = format!(
+            "WITH picked AS (SELECT id AS picked_id FROM tasks WHERE state = 0 AND object = $1 \
+             AND pinned = $5 AND submitter = $6 AND priority >= $7 \
+             AND (deadline IS NULL OR deadline > $2) \
+             ORDER BY priority DESC, id LIMIT $3{skip_locked}) \
+             UPDATE tasks SET state = 2, attempt = attempt + 1, owner = $4, started = $2, \
+             worker = NULL, outcome = NULL, fraction = NULL, note = NULL FROM picked \
+             WHERE tasks.id = picked_id \
+             RETURNING id, method, attempt, priority, submitted, deadline, run_limit, arguments, \
+             certificate_role"
+        );
+        let values: [Value<'_>; 7] = [
+            self.lane.object.as_str().into(),
+            transaction.now.into(),
+            i64::from(limit).into(),
+            self.owner.into(),
+            pinned(self.lane).into(),
+            submitter.into(),
+            priority.into(),
+        ];
+        transaction.sql.rows(sql, &values).await
+    }
+
+    async fn fetch_large(&mut self, transaction: &mut Transaction<'_>) -> SqlResult<()> {
+        let tasks = &mut self.claimed.tasks;
+        let ids: Vec<TaskId> = self
+            .large
+            .iter()
+            .filter_map(|index| Some(tasks.get(*index)?.id))
+            .collect();
+        let mut relation = Relation::new([("id", Kind::Bytes)]);
+        for id in &ids {
+            relation.push([id.as_bytes().into()]);
+        }
+        let sql = |u: &str| {
+            format!("SELECT task, body FROM {u} JOIN bodies ON task = u.id AND kind = {ARGUMENTS}")
+        };
+        let mut bodies = HashMap::new();
+        for row in transaction.sql.rows_with(&relation, &[], sql).await? {
+            bodies.insert(TaskId::from_bytes(&row.bytes(0)?)?, row.bytes(1)?);
+        }
+        for index in &self.large {
+            let Some(task) = tasks.get_mut(*index) else {
+                continue;
+            };
+            let missing =
+                || sqlx::Error::Decode(format!("task {} has no arguments", task.id).into());
+            task.arguments = bodies.remove(&task.id).ok_or_else(missing)?;
+        }
+        Ok(())
+    }
+}
+
+/// A claimed task, and whether its arguments are kept apart.
+fn read(row: &Row, lane: &ClaimLane, submitter: &str, now: i64) -> SqlResult<(Claimed, bool)> {
+    let arguments = row.optional_bytes(7)?;
+    let large = arguments.is_none();
+    let task = Claimed {
+        id: TaskId::from_bytes(&row.bytes(0)?)?,
+        object: lane.object.clone(),
+        worker: lane.worker.clone(),
+        method: row.text(1)?,
+        submitter: submitter.to_owned(),
+        certificate_role: row.optional_text(8)?,
+        attempt: row.int(2)?,
+        priority: row.int(3)?,
+        submitted: row.int(4)?,
+        deadline: row.optional_int(5)?,
+        run_limit: row.int(6)?,
+        started: now,
+        arguments: arguments.unwrap_or_default(),
+    };
+    Ok((task, large))
+}

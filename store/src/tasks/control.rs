@@ -1,0 +1,204 @@
+//! What is said about tasks while they run, and what people do to them.
+
+use super::{
+    finish::forget_middle,
+    usage::{EVERYBODY, Room},
+};
+use crate::{
+    model::{
+        Allowance, Cancelled, Outcome, Progress, Retried, Running, Started, TaskId, TaskState,
+        Usage,
+    },
+    sql::{Kind, Relation, SqlResult},
+    transaction::Transaction,
+};
+use std::collections::{BTreeSet, HashSet};
+
+/// Notes the workers that attempts were sent to. Gives whether each attempt still counts.
+pub(crate) async fn started(
+    transaction: &mut Transaction<'_>,
+    started: &[Started],
+) -> SqlResult<Vec<bool>> {
+    let mut relation = Relation::new([
+        ("id", Kind::Bytes),
+        ("attempt", Kind::Int),
+        ("owner", Kind::Int),
+        ("worker", Kind::Text),
+    ]);
+    for started in started {
+        relation.push([
+            started.running.id.as_bytes().into(),
+            started.running.attempt.into(),
+            started.running.owner.into(),
+            started.worker.as_str().into(),
+        ]);
+    }
+    let sql = |u: &str| {
+        format!(
+            "UPDATE tasks SET worker = u.worker FROM {u} WHERE tasks.id = u.id \
+             AND +tasks.state = 2 AND tasks.attempt = u.attempt AND tasks.owner = u.owner \
+             RETURNING tasks.id, tasks.attempt, tasks.owner"
+        )
+    };
+    let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
+    let current = rows
+        .iter()
+        .map(|row| Ok((row.bytes(0)?, row.int(1)?, row.int(2)?)))
+        .collect::<SqlResult<HashSet<_>>>()?;
+    let counts = |running: &Running| {
+        let key = (
+            running.id.as_bytes().to_vec(),
+            running.attempt,
+            running.owner,
+        );
+        current.contains(&key)
+    };
+    Ok(started.iter().map(|one| counts(&one.running)).collect())
+}
+
+/// Notes how far attempts are. Gives whether each attempt still counts.
+pub(crate) async fn progress(
+    transaction: &mut Transaction<'_>,
+    progress: &[Progress],
+) -> SqlResult<Vec<bool>> {
+    let mut current = Vec::with_capacity(progress.len());
+    for progress in progress {
+        let running = &progress.running;
+        let changed = transaction
+            .sql
+            .execute(
+                "UPDATE tasks SET fraction = $4, note = $5 WHERE id = $1 AND state = 2 \
+                 AND attempt = $2 AND owner = $3",
+                &[
+                    running.id.as_bytes().into(),
+                    running.attempt.into(),
+                    running.owner.into(),
+                    progress.fraction.into(),
+                    progress.note.as_deref().into(),
+                ],
+            )
+            .await?;
+        current.push(changed > 0);
+    }
+    Ok(current)
+}
+
+/// Calls tasks off. What runs of them is fenced off at once; their owners find out by
+/// [`superseded`](super::query::superseded).
+pub(crate) async fn cancel(
+    transaction: &mut Transaction<'_>,
+    ids: &[TaskId],
+) -> SqlResult<Vec<Cancelled>> {
+    let (state, outcome) = (TaskState::Cancelled as i64, Outcome::Cancelled as i64);
+    let mut answers = Vec::with_capacity(ids.len());
+    for id in ids {
+        let sql = format!(
+            "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $2 \
+             WHERE id = $1 AND state < 3 RETURNING submitter"
+        );
+        let values = [id.as_bytes().into(), transaction.now.into()];
+        if let Some(row) = transaction.sql.row(sql, &values).await? {
+            transaction.usage.add(&row.text(0)?, -1, 0);
+            transaction.effects.settled.push(*id);
+            answers.push(Cancelled::Now);
+            continue;
+        }
+        answers.push(match state_of(transaction, *id).await? {
+            Some(state) => Cancelled::Ended(state),
+            None => Cancelled::Unknown,
+        });
+    }
+    Ok(answers)
+}
+
+/// A task to queue again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    pub(crate) id: TaskId,
+    /// What its submitter may have.
+    pub(crate) allowance: Allowance,
+}
+
+/// Queues failed and cancelled tasks again, with as many attempts and as much time as they had at
+/// first.
+pub(crate) async fn retry(
+    transaction: &mut Transaction<'_>,
+    asked: &[Retry],
+) -> SqlResult<Vec<Retried>> {
+    let mut answers = Vec::with_capacity(asked.len());
+    for retry in asked {
+        answers.push(retry_one(transaction, *retry).await?);
+    }
+    Ok(answers)
+}
+
+async fn retry_one(
+    transaction: &mut Transaction<'_>,
+    Retry { id, allowance }: Retry,
+) -> SqlResult<Retried> {
+    let now = transaction.now;
+    let locking = transaction.sql.locking(" FOR UPDATE");
+    let sql = format!(
+        "SELECT state, object, attempt, submitter, {RESULT_BYTES} FROM tasks WHERE id = $1{locking}"
+    );
+    let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
+    let Some(row) = row else {
+        return Ok(Retried::Unknown);
+    };
+    let state = TaskState::from_number(row.int(0)?)?;
+    if ![TaskState::Failed, TaskState::Cancelled].contains(&state) {
+        return Ok(Retried::Not(state));
+    }
+    let (submitter, result) = (row.text(3)?, row.int(4)?);
+    let more = Usage { tasks: 1, bytes: 0 };
+    let mut room = Room::look(transaction, &BTreeSet::from([&*submitter, EVERYBODY])).await?;
+    if let Err(quota) = room.take(&submitter, more, &allowance) {
+        return Ok(Retried::TooMuch(quota));
+    }
+    transaction.usage.add(&submitter, 1, -result);
+    let only_id = [id.as_bytes().into()];
+    // The last attempt moves to the history. A task that was never begun has none.
+    transaction
+        .sql
+        .execute(
+            "INSERT INTO attempts (task, number, worker, started, ended, outcome, error) \
+             SELECT id, attempt, worker, started, ended, outcome, error FROM tasks \
+             WHERE id = $1 AND started IS NOT NULL",
+            &only_id,
+        )
+        .await?;
+    let attempt = Running {
+        id,
+        attempt: row.int(2)?,
+        owner: 0,
+    };
+    forget_middle(transaction, &[attempt]).await?;
+    transaction
+        .sql
+        .execute(
+            "UPDATE tasks SET state = 0, due = $2, retried = $2, \
+             deadline = $2 + deadline - coalesce(retried, submitted), losses = 0, \
+             allowed_attempts = attempt + max_attempts, owner = NULL, worker = NULL, \
+             outcome = NULL, started = NULL, ended = NULL, fraction = NULL, note = NULL, \
+             error = NULL, result = NULL WHERE id = $1",
+            &[id.as_bytes().into(), now.into()],
+        )
+        .await?;
+    transaction
+        .sql
+        .execute("DELETE FROM bodies WHERE task = $1 AND kind = 1", &only_id)
+        .await?;
+    transaction.effects.queue(&row.text(1)?);
+    Ok(Retried::Queued)
+}
+
+/// The size of a task's result, where it is the only table.
+const RESULT_BYTES: &str = "CAST(coalesce(length(result), 0) + coalesce((SELECT length(body) FROM bodies \
+     WHERE bodies.task = tasks.id AND kind = 1), 0) AS BIGINT)";
+
+async fn state_of(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<Option<TaskState>> {
+    let sql = "SELECT state FROM tasks WHERE id = $1";
+    let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
+    row.map(|row| TaskState::from_number(row.int(0)?))
+        .transpose()
+}

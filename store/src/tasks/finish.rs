@@ -1,0 +1,386 @@
+//! The ends of attempts.
+
+use super::{RESULT, inline, usage::size};
+use crate::{
+    model::{
+        Ending, FIRST_ATTEMPTS, Finish, Finished, LAST_ATTEMPTS, Outcome, Running, Settlement,
+        TaskId, TaskState,
+    },
+    sql::{Kind, Relation, Row, SqlResult, Value},
+    task_state::{Next, Tries, after_attempt},
+    transaction::Transaction,
+};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+
+pub(crate) async fn finish(
+    transaction: &mut Transaction<'_>,
+    finishes: &[Finish],
+) -> SqlResult<Vec<Finished>> {
+    let mut states = succeed(transaction, finishes).await?;
+    let others: Vec<&Finish> = finishes
+        .iter()
+        .filter(|finish| !matches!(finish.ending, Ending::Succeeded { .. }))
+        .collect();
+    states.extend(fail(transaction, &others).await?);
+    // Of several ends of one attempt in a batch the first counts; hence the removal.
+    let finished = finishes
+        .iter()
+        .map(|finish| match states.remove(&finish.running) {
+            Some(state) => Finished::Accepted(state),
+            None => Finished::Superseded,
+        });
+    Ok(finished.collect())
+}
+
+/// Results: by far the most of all ends, so one statement for all of them.
+///
+/// The `+` keeps both planners from going through the index of running tasks.
+async fn succeed(
+    transaction: &mut Transaction<'_>,
+    finishes: &[Finish],
+) -> SqlResult<HashMap<Running, TaskState>> {
+    let mut relation = Relation::sharing(
+        3,
+        [
+            ("id", Kind::Bytes),
+            ("worker", Kind::Text),
+            ("result", Kind::Bytes),
+            ("attempt", Kind::Int),
+            ("owner", Kind::Int),
+        ],
+    );
+    let mut seen = HashMap::new();
+    for finish in finishes {
+        let Ending::Succeeded { result } = &finish.ending else {
+            continue;
+        };
+        let running = &finish.running;
+        let Entry::Vacant(place) = seen.entry(*running) else {
+            continue;
+        };
+        place.insert((finish.worker.as_ref(), result));
+        relation.push([
+            running.id.as_bytes().into(),
+            finish.worker.as_deref().into(),
+            inline(result).into(),
+            running.attempt.into(),
+            running.owner.into(),
+        ]);
+    }
+    let (state, outcome) = (TaskState::Succeeded as i64, Outcome::Succeeded as i64);
+    let sql = |u: &str| {
+        format!(
+            "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $1, error = NULL, \
+             worker = coalesce(u.worker, tasks.worker), result = u.result FROM {u} \
+             WHERE tasks.id = u.id AND +tasks.state = 2 AND tasks.attempt = u.attempt \
+             AND tasks.owner = u.owner \
+             RETURNING tasks.id, tasks.attempt, tasks.owner, tasks.submitter"
+        )
+    };
+    let now = transaction.now;
+    let rows = transaction
+        .sql
+        .rows_with(&relation, &[now.into()], sql)
+        .await?;
+    let mut accepted = HashMap::new();
+    let mut large = HashMap::new();
+    for row in &rows {
+        let running = Running {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            attempt: row.int(1)?,
+            owner: row.int(2)?,
+        };
+        transaction.effects.settled.push(running.id);
+        accepted.insert(running, TaskState::Succeeded);
+        let Some((worker, result)) = seen.get(&running) else {
+            continue;
+        };
+        transaction.usage.add(&row.text(3)?, -1, size(result));
+        if inline(result).is_none() {
+            large.insert(running.id, result.as_slice());
+        } else if let Some(worker) = worker {
+            transaction.effects.ends.push(Settlement {
+                id: running.id,
+                state: TaskState::Succeeded,
+                attempt: running.attempt,
+                worker: Some((*worker).clone()),
+                result: Some((*result).clone()),
+                left_out: false,
+                error: None,
+            });
+        }
+    }
+    keep_results(transaction, &large).await?;
+    Ok(accepted)
+}
+
+async fn keep_results(
+    transaction: &mut Transaction<'_>,
+    results: &HashMap<TaskId, &[u8]>,
+) -> SqlResult<()> {
+    let mut relation = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
+    for (id, body) in results {
+        relation.push([id.as_bytes().into(), (*body).into()]);
+    }
+    let sql = |u: &str| {
+        format!("INSERT INTO bodies (task, kind, body) SELECT id, {RESULT}, body FROM {u}")
+    };
+    transaction.sql.rows_with(&relation, &[], sql).await?;
+    Ok(())
+}
+
+/// Everything but results: what follows depends on what the task has been through.
+async fn fail(
+    transaction: &mut Transaction<'_>,
+    finishes: &[&Finish],
+) -> SqlResult<HashMap<Running, TaskState>> {
+    let mut relation = Relation::new([
+        ("id", Kind::Bytes),
+        ("attempt", Kind::Int),
+        ("owner", Kind::Int),
+    ]);
+    let mut by_attempt = HashMap::new();
+    for finish in finishes {
+        let running = &finish.running;
+        if by_attempt.insert(*running, *finish).is_none() {
+            relation.push([
+                running.id.as_bytes().into(),
+                running.attempt.into(),
+                running.owner.into(),
+            ]);
+        }
+    }
+    let locking = transaction.sql.locking(" FOR UPDATE OF t");
+    let sql = |u: &str| {
+        format!(
+            "SELECT {TRIES} FROM {u} CROSS JOIN tasks t WHERE t.id = u.id AND +t.state = 2 \
+             AND t.attempt = u.attempt AND t.owner = u.owner ORDER BY t.id{locking}"
+        )
+    };
+    let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
+    let mut ended = Vec::new();
+    for row in &rows {
+        let attempt = ThisAttempt::read(row)?;
+        let running = attempt.running;
+        if let Some(finish) = by_attempt.get(&running) {
+            ended.push((attempt, *finish));
+        }
+    }
+    let pairs = ended.iter().map(|(attempt, finish)| (attempt, *finish));
+    end(transaction, pairs.collect()).await
+}
+
+/// What has to be known of a task `t` to end its attempt.
+pub(super) const TRIES: &str = "t.id, t.attempt, t.owner, t.object, t.allowed_attempts, t.losses, t.backoff, t.deadline, \
+     t.worker, t.started, t.submitter";
+
+/// An attempt that ends now.
+pub(super) struct ThisAttempt {
+    pub(super) running: Running,
+    object: String,
+    tries: Tries,
+    pub(super) worker: Option<String>,
+    started: i64,
+    submitter: String,
+}
+
+impl ThisAttempt {
+    /// Reads [`TRIES`].
+    pub(super) fn read(row: &Row) -> SqlResult<Self> {
+        let running = Running {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            attempt: row.int(1)?,
+            owner: row.int(2)?,
+        };
+        let tries = Tries {
+            attempt: running.attempt,
+            allowed: row.int(4)?,
+            losses: row.int(5)?,
+            backoff: row.int(6)?,
+            deadline: row.optional_int(7)?,
+        };
+        Ok(Self {
+            running,
+            object: row.text(3)?,
+            tries,
+            worker: row.optional_text(8)?,
+            started: row.int(9)?,
+            submitter: row.text(10)?,
+        })
+    }
+}
+
+/// Ends attempts whose rows are locked, and decides what becomes of their tasks.
+pub(super) async fn end(
+    transaction: &mut Transaction<'_>,
+    ended: Vec<(&ThisAttempt, &Finish)>,
+) -> SqlResult<HashMap<Running, TaskState>> {
+    let now = transaction.now;
+    let silent = silent_workers(transaction, &ended).await?;
+    let none = BTreeSet::new();
+    let decided: Vec<(&ThisAttempt, &Finish, Next)> = ended
+        .into_iter()
+        .map(|(attempt, finish)| {
+            let silent = silent.get(&attempt.running.id).unwrap_or(&none);
+            let next = after_attempt(attempt.tries, &finish.ending, silent, now, rand::random());
+            (attempt, finish, next)
+        })
+        .collect();
+    record_attempts(transaction, &decided).await?;
+    let mut relation = Relation::new([
+        ("id", Kind::Bytes),
+        ("state", Kind::Int),
+        ("due", Kind::Int),
+        ("allowed", Kind::Int),
+        ("losses", Kind::Int),
+        ("outcome", Kind::Int),
+        ("ended", Kind::Int),
+        ("started", Kind::Int),
+        ("worker", Kind::Text),
+        ("error", Kind::Text),
+        ("result", Kind::Bytes),
+    ]);
+    let mut large = HashMap::new();
+    let mut states = HashMap::new();
+    for (attempt, finish, next) in &decided {
+        let id = attempt.running.id;
+        let is_final = next.state.is_final();
+        let value = match &finish.ending {
+            Ending::Failed { value, .. } if is_final => value.as_deref(),
+            _ => None,
+        };
+        if let Some(body) = value.filter(|body| inline(body).is_none()) {
+            large.insert(id, body);
+        }
+        let worker = finish.worker.as_deref().or(attempt.worker.as_deref());
+        relation.push([
+            attempt.running.id.as_bytes().into(),
+            (next.state as i64).into(),
+            next.due.into(),
+            next.allowed.into(),
+            next.losses.into(),
+            (next.outcome as i64).into(),
+            is_final.then_some(now).into(),
+            is_final.then_some(attempt.started).into(),
+            worker.filter(|_| is_final).into(),
+            next.error.as_deref().into(),
+            value.and_then(inline).into(),
+        ]);
+        states.insert(attempt.running, next.state);
+        if is_final {
+            let bytes = value.map_or(0, size);
+            transaction.usage.add(&attempt.submitter, -1, bytes);
+            transaction.effects.settled.push(id);
+        } else if next.state == TaskState::Queued {
+            transaction.effects.queue(&attempt.object);
+        }
+    }
+    let sql = |u: &str| {
+        format!(
+            "UPDATE tasks SET state = u.state, due = u.due, allowed_attempts = u.allowed, \
+             losses = u.losses, outcome = u.outcome, ended = u.ended, started = u.started, \
+             worker = u.worker, error = u.error, result = u.result, owner = NULL FROM {u} \
+             WHERE tasks.id = u.id"
+        )
+    };
+    transaction.sql.rows_with(&relation, &[], sql).await?;
+    keep_results(transaction, &large).await?;
+    Ok(states)
+}
+
+/// Which workers fell silent with the tasks whose attempts end so now: now, and before since the tasks
+/// were submitted or retried by hand, as far as attempts are kept. A clock that was set back hides some.
+async fn silent_workers(
+    transaction: &mut Transaction<'_>,
+    ended: &[(&ThisAttempt, &Finish)],
+) -> SqlResult<HashMap<TaskId, BTreeSet<String>>> {
+    let mut silent: HashMap<TaskId, BTreeSet<String>> = HashMap::new();
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for (attempt, finish) in ended {
+        if !matches!(finish.ending, Ending::Silent { .. }) {
+            continue;
+        }
+        let id = &attempt.running.id;
+        let worker = finish.worker.as_ref().or(attempt.worker.as_ref());
+        silent.entry(*id).or_default().extend(worker.cloned());
+        relation.push([id.as_bytes().into()]);
+    }
+    let outcome = Outcome::Silent as i64;
+    let sql = |u: &str| {
+        format!(
+            "SELECT a.task, a.worker FROM {u} CROSS JOIN attempts a CROSS JOIN tasks t \
+             WHERE a.task = u.id AND t.id = u.id AND a.outcome = {outcome} \
+             AND a.worker IS NOT NULL AND a.started >= coalesce(t.retried, 0)"
+        )
+    };
+    for row in transaction.sql.rows_with(&relation, &[], sql).await? {
+        let id = TaskId::from_bytes(&row.bytes(0)?)?;
+        silent.entry(id).or_default().insert(row.text(1)?);
+    }
+    Ok(silent)
+}
+
+/// Keeps what will no longer be in the task itself, because there will be another attempt.
+async fn record_attempts(
+    transaction: &mut Transaction<'_>,
+    decided: &[(&ThisAttempt, &Finish, Next)],
+) -> SqlResult<()> {
+    let mut relation = Relation::new([
+        ("task", Kind::Bytes),
+        ("number", Kind::Int),
+        ("worker", Kind::Text),
+        ("started", Kind::Int),
+        ("outcome", Kind::Int),
+        ("error", Kind::Text),
+    ]);
+    for (attempt, finish, next) in decided {
+        if next.state.is_final() {
+            continue;
+        }
+        let worker: Option<&str> = finish.worker.as_deref().or(attempt.worker.as_deref());
+        let row: [Value<'_>; 6] = [
+            attempt.running.id.as_bytes().into(),
+            attempt.running.attempt.into(),
+            worker.into(),
+            attempt.started.into(),
+            (next.outcome as i64).into(),
+            next.error.as_deref().into(),
+        ];
+        relation.push(row);
+    }
+    let sql = |u: &str| {
+        format!(
+            "INSERT INTO attempts (task, number, worker, started, ended, outcome, error) \
+             SELECT task, number, worker, started, $1, outcome, error FROM {u}"
+        )
+    };
+    let now = transaction.now;
+    transaction
+        .sql
+        .rows_with(&relation, &[now.into()], sql)
+        .await?;
+    let recorded = decided.iter().filter(|(.., next)| !next.state.is_final());
+    let recorded: Vec<Running> = recorded.map(|(attempt, ..)| attempt.running).collect();
+    forget_middle(transaction, &recorded).await
+}
+
+/// Each attempt that is recorded beyond the first and the last ones that are kept pushes one out.
+pub(super) async fn forget_middle(
+    transaction: &mut Transaction<'_>,
+    recorded: &[Running],
+) -> SqlResult<()> {
+    let forgotten: Vec<(TaskId, i64)> = recorded
+        .iter()
+        .map(|running| (running.id, running.attempt - LAST_ATTEMPTS))
+        .filter(|(_, number)| *number > FIRST_ATTEMPTS)
+        .collect();
+    let mut relation = Relation::new([("task", Kind::Bytes), ("number", Kind::Int)]);
+    for (id, number) in &forgotten {
+        relation.push([id.as_bytes().into(), (*number).into()]);
+    }
+    let sql = |u: &str| {
+        format!("DELETE FROM attempts WHERE (task, number) IN (SELECT u.task, u.number FROM {u})")
+    };
+    transaction.sql.rows_with(&relation, &[], sql).await?;
+    Ok(())
+}

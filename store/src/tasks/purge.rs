@@ -1,0 +1,54 @@
+//! Forgetting.
+
+use super::usage::TASK_BYTES;
+use crate::{
+    clock_steps,
+    sql::{Kind, Relation, SqlResult, Value},
+    transaction::Transaction,
+};
+
+/// How many tasks one purge forgets at most, so that no transaction takes long.
+const MOST: i64 = 500;
+
+/// Forgets tasks that ended before each of these ages, in milliseconds. Gives how many; a number
+/// that is not 0 means that there may be more.
+pub(crate) async fn purge(transaction: &mut Transaction<'_>, ages: &[i64]) -> SqlResult<Vec<u64>> {
+    let mut purged = Vec::with_capacity(ages.len());
+    for age in ages {
+        let before = clock_steps::before(transaction, *age).await?;
+        purged.push(purge_before(transaction, before).await?);
+    }
+    Ok(purged)
+}
+
+async fn purge_before(transaction: &mut Transaction<'_>, before: i64) -> SqlResult<u64> {
+    let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
+    let sql = format!(
+        "SELECT id, submitter, CAST({TASK_BYTES} + coalesce(length(arguments), 0) \
+         + coalesce(length(result), 0) + coalesce((SELECT sum(length(body)) FROM bodies b \
+         WHERE b.task = tasks.id), 0) AS BIGINT) \
+         FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MOST}{skip_locked}"
+    );
+    let rows = transaction.sql.rows(sql, &[before.into()]).await?;
+    for row in &rows {
+        transaction.usage.add(&row.text(1)?, 0, -row.int(2)?);
+    }
+    let ids = rows
+        .iter()
+        .map(|row| row.bytes(0))
+        .collect::<SqlResult<Vec<_>>>()?;
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for id in &ids {
+        let id: Value<'_> = id.as_slice().into();
+        relation.push([id]);
+    }
+    for statement in [
+        "DELETE FROM bodies WHERE task IN",
+        "DELETE FROM attempts WHERE task IN",
+        "DELETE FROM tasks WHERE id IN",
+    ] {
+        let sql = |u: &str| format!("{statement} (SELECT u.id FROM {u})");
+        transaction.sql.rows_with(&relation, &[], sql).await?;
+    }
+    Ok(ids.len() as u64)
+}

@@ -1,0 +1,367 @@
+//! Looking at tasks.
+
+use super::{ARGUMENTS, RESULT};
+use crate::{
+    model::{
+        Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskPage,
+        TaskState,
+    },
+    sql::{Connection, Dialect, Kind, Relation, Row, SqlResult, Value},
+};
+use std::{collections::HashSet, ops::RangeInclusive};
+
+const COLUMNS: &str = "t.id, t.object, t.method, t.submitter, t.idempotency_key, t.priority, \
+     t.state, t.submitted, t.due, t.deadline, t.max_attempts, t.attempt, t.ended, t.fraction, \
+     t.note, t.error, t.worker, t.started, t.outcome, t.pinned, t.allowed_attempts, t.run_limit";
+
+/// Reads [`COLUMNS`].
+fn read(row: &Row) -> SqlResult<Task> {
+    let ended = row.optional_int(12)?;
+    let outcome = row
+        .optional_int(18)?
+        .map(Outcome::from_number)
+        .transpose()?;
+    let error = row.optional_text(15)?;
+    let (attempt, max_attempts) = (row.int(11)?, row.int(10)?);
+    // While it waits for another attempt, all of them are in the history.
+    let last = row.optional_int(17)?.map(|started| -> SqlResult<_> {
+        Ok(Attempt {
+            number: attempt,
+            worker: row.optional_text(16)?,
+            started,
+            ended,
+            outcome: outcome.filter(|_| ended.is_some()),
+            error: error.clone(),
+        })
+    });
+    Ok(Task {
+        id: TaskId::from_bytes(&row.bytes(0)?)?,
+        object: row.text(1)?,
+        method: row.text(2)?,
+        submitter: row.text(3)?,
+        idempotency_key: row.optional_text(4)?,
+        priority: row.int(5)?,
+        state: TaskState::from_number(row.int(6)?)?,
+        submitted: row.int(7)?,
+        due: row.int(8)?,
+        deadline: row.optional_int(9)?,
+        max_attempts,
+        run_limit: row.int(21)?,
+        // A refusal allows one more attempt.
+        tries: (max_attempts - (row.int(20)? - attempt)).max(0),
+        worker: Some(row.text(19)?).filter(|worker| !worker.is_empty()),
+        attempt,
+        ended,
+        fraction: row.optional_real(13)?,
+        note: row.optional_text(14)?,
+        error,
+        arguments: None,
+        result: None,
+        attempts: last.transpose()?.into_iter().collect(),
+    })
+}
+
+pub(crate) async fn task(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<Task>> {
+    let statement = format!(
+        "SELECT {COLUMNS}, \
+         coalesce(t.arguments, (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {ARGUMENTS})), \
+         coalesce(t.result, (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})) \
+         FROM tasks t WHERE t.id = $1"
+    );
+    let id: [Value<'_>; 1] = [id.as_bytes().into()];
+    let Some(row) = sql.row(statement, &id).await? else {
+        return Ok(None);
+    };
+    let mut task = read(&row)?;
+    task.arguments = row.optional_bytes(22)?;
+    task.result = row.optional_bytes(23)?;
+    let statement = "SELECT number, worker, started, ended, outcome, error FROM attempts \
+                     WHERE task = $1 ORDER BY number";
+    let mut attempts = Vec::new();
+    for row in sql.rows(statement, &id).await? {
+        attempts.push(Attempt {
+            number: row.int(0)?,
+            worker: row.optional_text(1)?,
+            started: row.int(2)?,
+            ended: Some(row.int(3)?),
+            outcome: Some(Outcome::from_number(row.int(4)?)?),
+            error: row.optional_text(5)?,
+        });
+    }
+    // Between the two statements the last attempt may have moved to the history.
+    let last = task.attempts.pop();
+    attempts.extend(last.filter(|last| attempts.iter().all(|known| known.number != last.number)));
+    task.attempts = attempts;
+    Ok(Some(task))
+}
+
+/// One task as in a listing.
+pub(crate) async fn brief(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<Task>> {
+    let statement = format!("SELECT {COLUMNS} FROM tasks t WHERE t.id = $1");
+    let row = sql.row(statement, &[id.as_bytes().into()]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// How many bytes a task's arguments and its result have, which are not read for that.
+pub(crate) async fn sizes(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<(i64, i64)>> {
+    let size = |column: &str, kind: i64| {
+        format!(
+            "CAST(coalesce(length(t.{column}), (SELECT length(body) FROM bodies b \
+             WHERE b.task = t.id AND b.kind = {kind}), 0) AS BIGINT)"
+        )
+    };
+    let (arguments, result) = (size("arguments", ARGUMENTS), size("result", RESULT));
+    let statement = format!("SELECT {arguments}, {result} FROM tasks t WHERE t.id = $1");
+    let row = sql.row(statement, &[id.as_bytes().into()]).await?;
+    row.map(|row| Ok((row.int(0)?, row.int(1)?))).transpose()
+}
+
+/// The first two tasks of a range of ids.
+pub(crate) async fn first_two(
+    sql: &mut Connection<'_>,
+    ids: &RangeInclusive<TaskId>,
+) -> SqlResult<Vec<TaskId>> {
+    let statement = "SELECT id FROM tasks WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT 2";
+    let bounds = [ids.start().as_bytes().into(), ids.end().as_bytes().into()];
+    let rows = sql.rows(statement, &bounds).await?;
+    rows.iter()
+        .map(|row| TaskId::from_bytes(&row.bytes(0)?))
+        .collect()
+}
+
+/// So many tasks are looked at for one page of a listing, whether they belong to it or not.
+const LOOKED_AT: u32 = 10_000;
+
+/// Newest first.
+pub(crate) async fn tasks(
+    sql: &mut Connection<'_>,
+    filter: &TaskFilter,
+    limit: u32,
+) -> SqlResult<TaskPage> {
+    let end = last_looked_at(sql, filter).await?;
+    let mut conditions = String::from("true");
+    let mut values: Vec<Value<'_>> = vec![i64::from(limit).into()];
+    let mut add = |condition: &str, value| {
+        values.push(value);
+        conditions.push_str(&format!(" AND {condition} ${}", values.len()));
+    };
+    if let Some(before) = &filter.before {
+        add("t.id <", before.as_bytes().into());
+    }
+    if let Some(end) = &end {
+        add("t.id >=", end.as_bytes().into());
+    }
+    if let Some(object) = &filter.object {
+        add("t.object =", object.as_str().into());
+    }
+    if let Some(submitter) = &filter.submitter {
+        add("t.submitter =", submitter.as_str().into());
+    }
+    if let Some(method) = &filter.method {
+        add("t.method =", method.as_str().into());
+    }
+    if let Some(worker) = &filter.worker {
+        add("t.worker =", worker.as_str().into());
+    }
+    // Not bound, so that the index of that state can be used.
+    match filter.states.as_slice() {
+        [] => {}
+        [state] => conditions.push_str(&format!(" AND t.state = {}", *state as i64)),
+        states => {
+            let numbers: Vec<String> = states.iter().map(|s| (*s as i64).to_string()).collect();
+            conditions.push_str(&format!(" AND t.state IN ({})", numbers.join(", ")));
+        }
+    }
+    let statement =
+        format!("SELECT {COLUMNS} FROM tasks t WHERE {conditions} ORDER BY t.id DESC LIMIT $1");
+    let rows = sql.rows(statement, &values).await?;
+    let tasks = rows.iter().map(read).collect::<SqlResult<Vec<_>>>()?;
+    let last = tasks.last().map(|task| task.id);
+    let is_full = usize::try_from(limit).is_ok_and(|limit| tasks.len() >= limit);
+    let next = if is_full { last } else { end };
+    Ok(TaskPage { tasks, next })
+}
+
+/// The last task that is looked at for a page, if there may be more after it.
+async fn last_looked_at(
+    sql: &mut Connection<'_>,
+    filter: &TaskFilter,
+) -> SqlResult<Option<TaskId>> {
+    let TaskFilter {
+        states,
+        object,
+        method,
+        worker,
+        submitter,
+        before,
+    } = filter;
+    let others = [object, method, worker, submitter];
+    // Those that failed have an index, so that none is looked at in vain.
+    let is_quick = matches!(states.as_slice(), [] | [TaskState::Failed]);
+    if is_quick && others.iter().all(|other| other.is_none()) {
+        return Ok(None);
+    }
+    let mut statement = String::from("SELECT id FROM tasks WHERE true");
+    let mut values: Vec<Value<'_>> = Vec::new();
+    if let Some(before) = before {
+        values.push(before.as_bytes().into());
+        statement.push_str(" AND id < $1");
+    }
+    if let [TaskState::Failed] = states.as_slice() {
+        statement.push_str(" AND state = 4");
+    }
+    let skipped = LOOKED_AT - 1;
+    statement.push_str(&format!(" ORDER BY id DESC LIMIT 1 OFFSET {skipped}"));
+    let row = sql.row(statement, &values).await?;
+    row.map(|row| TaskId::from_bytes(&row.bytes(0)?))
+        .transpose()
+}
+
+pub(crate) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Counts> {
+    let mut counts = Counts::default();
+    let statement = "SELECT state, count(*) FROM tasks GROUP BY state";
+    for row in sql.rows(statement, &[]).await? {
+        let place = match TaskState::from_number(row.int(0)?)? {
+            TaskState::Queued => &mut counts.queued,
+            TaskState::Delayed => &mut counts.delayed,
+            TaskState::Running => &mut counts.running,
+            TaskState::Succeeded => &mut counts.succeeded,
+            TaskState::Failed => &mut counts.failed,
+            TaskState::Cancelled => &mut counts.cancelled,
+        };
+        *place = row.int(1)?;
+    }
+    Ok(counts)
+}
+
+/// For which objects tasks are queued, and for which workers alone: from one pair to the next through
+/// the index, whatever the number of tasks.
+pub(crate) async fn queued(sql: &mut Connection<'_>) -> SqlResult<Vec<(String, Option<String>)>> {
+    // SQLite seeks with what a subquery gives, and has none with two columns in a FROM that look at
+    // what comes before; so there a pair goes by one of its tasks. For PostgreSQL it is the reverse.
+    let statement = match sql.dialect() {
+        Dialect::Sqlite => {
+            "WITH RECURSIVE pairs (id) AS (\
+             SELECT (SELECT id FROM tasks WHERE state = 0 ORDER BY object, pinned LIMIT 1) \
+             UNION ALL SELECT (SELECT id FROM tasks WHERE state = 0 AND (object, pinned) > \
+             (SELECT object, pinned FROM tasks WHERE tasks.id = pairs.id) \
+             ORDER BY object, pinned LIMIT 1) FROM pairs WHERE pairs.id IS NOT NULL) \
+             SELECT object, pinned FROM pairs JOIN tasks ON tasks.id = pairs.id"
+        }
+        Dialect::Postgres => {
+            "WITH RECURSIVE pairs AS (\
+             (SELECT object, pinned FROM tasks WHERE state = 0 ORDER BY object, pinned LIMIT 1) \
+             UNION ALL SELECT next.object, next.pinned FROM pairs CROSS JOIN LATERAL \
+             (SELECT object, pinned FROM tasks WHERE state = 0 \
+             AND (object, pinned) > (pairs.object, pairs.pinned) \
+             ORDER BY object, pinned LIMIT 1) AS next) SELECT object, pinned FROM pairs"
+        }
+    };
+    let rows = sql.rows(statement, &[]).await?;
+    let pair = |row: &Row| {
+        let worker = Some(row.text(1)?).filter(|worker| !worker.is_empty());
+        Ok((row.text(0)?, worker))
+    };
+    rows.iter().map(pair).collect()
+}
+
+/// Those of these tasks that have ended, and how, without large results.
+pub(crate) async fn ended(sql: &mut Connection<'_>, ids: &[TaskId]) -> SqlResult<Vec<Settlement>> {
+    let left_out =
+        format!("EXISTS (SELECT 1 FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
+    let left_out = format!("CASE WHEN {left_out} THEN 1 ELSE 0 END");
+    read_settled(sql, ids, "t.result", &left_out).await
+}
+
+/// Those of these tasks that have ended, and how.
+pub(crate) async fn settled(
+    sql: &mut Connection<'_>,
+    ids: &[TaskId],
+) -> SqlResult<Vec<Settlement>> {
+    let large = format!("(SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
+    read_settled(sql, ids, &format!("coalesce(t.result, {large})"), "0").await
+}
+
+async fn read_settled(
+    sql: &mut Connection<'_>,
+    ids: &[TaskId],
+    result: &str,
+    left_out: &str,
+) -> SqlResult<Vec<Settlement>> {
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for id in ids {
+        relation.push([id.as_bytes().into()]);
+    }
+    let dialect = sql.dialect();
+    let statement = |u: &str| {
+        format!(
+            "SELECT t.id, t.state, t.error, {result}, t.attempt, t.worker, \
+             CAST({left_out} AS BIGINT) FROM {} AND t.state > 2",
+            dialect.looked_up(u, "tasks", "id")
+        )
+    };
+    let mut settled = Vec::new();
+    for row in sql.rows_with(&relation, &[], statement).await? {
+        settled.push(Settlement {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            state: TaskState::from_number(row.int(1)?)?,
+            error: row.optional_text(2)?,
+            result: row.optional_bytes(3)?,
+            attempt: row.int(4)?,
+            worker: row.optional_text(5)?,
+            left_out: row.int(6)? != 0,
+        });
+    }
+    Ok(settled)
+}
+
+/// Those of these attempts that no longer count.
+pub(crate) async fn superseded(
+    sql: &mut Connection<'_>,
+    running: &[Running],
+) -> SqlResult<Vec<Running>> {
+    let mut relation = Relation::new([
+        ("id", Kind::Bytes),
+        ("attempt", Kind::Int),
+        ("owner", Kind::Int),
+    ]);
+    for running in running {
+        relation.push([
+            running.id.as_bytes().into(),
+            running.attempt.into(),
+            running.owner.into(),
+        ]);
+    }
+    let dialect = sql.dialect();
+    let statement = |u: &str| {
+        format!(
+            "SELECT u.id, u.attempt, u.owner FROM {} \
+             AND t.state = 2 AND t.attempt = u.attempt AND t.owner = u.owner",
+            dialect.looked_up(u, "tasks", "id")
+        )
+    };
+    let mut current = HashSet::new();
+    for row in sql.rows_with(&relation, &[], statement).await? {
+        current.insert(Running {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            attempt: row.int(1)?,
+            owner: row.int(2)?,
+        });
+    }
+    let late = running.iter().filter(|running| !current.contains(running));
+    Ok(late.copied().collect())
+}
+
+/// The attempts that are an owner's.
+pub(crate) async fn owned(sql: &mut Connection<'_>, owner: i64) -> SqlResult<Vec<Running>> {
+    let statement = "SELECT id, attempt FROM tasks WHERE state = 2 AND owner = $1";
+    let rows = sql.rows(statement, &[owner.into()]).await?;
+    let running = |row: &Row| {
+        Ok(Running {
+            id: TaskId::from_bytes(&row.bytes(0)?)?,
+            attempt: row.int(1)?,
+            owner,
+        })
+    };
+    rows.iter().map(running).collect()
+}

@@ -1,0 +1,350 @@
+//! Submission.
+
+use super::{
+    ARGUMENTS,
+    claim::holds_lease,
+    inline, millis,
+    usage::{EVERYBODY, Room, TASK_BYTES, size},
+};
+use crate::{
+    model::{
+        Allowance, Claimed, Fence, NewTask, Submission, Submitted, TaskId, TaskState, UnixMillis,
+        Usage,
+    },
+    sql::{Kind, Relation, SqlResult, Value},
+    transaction::Transaction,
+};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// A task to add.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// The id that it gets if it is new.
+    pub(crate) id: TaskId,
+    /// The same for all that were submitted together: all of them are added, or none.
+    pub(crate) lot: u64,
+    pub(crate) task: NewTask,
+    /// Who claims it if it is new and this lease holds.
+    pub(crate) owner: Option<Fence>,
+    /// What its submitter may have.
+    pub(crate) allowance: Allowance,
+}
+
+/// What came of it, and the claim.
+pub(crate) type Answer = (Submitted, Option<Claimed>);
+
+pub(crate) async fn submit(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+) -> SqlResult<Vec<Answer>> {
+    let owners = owners(transaction, tasks).await?;
+    let new = insert(transaction, tasks, &owners).await?;
+    let is_new = |id: &TaskId| new.as_ref().is_none_or(|new| new.contains(id));
+    let mut submitted = Vec::with_capacity(tasks.len());
+    let mut large = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
+    for Named { id, task, .. } in tasks {
+        submitted.push(match is_new(id) {
+            true => Submitted {
+                id: *id,
+                submission: Submission::New,
+            },
+            false => find_existing(transaction, *id, task).await?,
+        });
+    }
+    let refused = refuse(transaction, tasks, &submitted).await?;
+    withdraw(transaction, tasks, &mut submitted, &refused).await?;
+    let mut answers = Vec::with_capacity(tasks.len());
+    for (named, submitted) in tasks.iter().zip(submitted) {
+        let Named { id, task, .. } = named;
+        if submitted.submission != Submission::New {
+            answers.push((submitted, None));
+            continue;
+        }
+        let bytes = TASK_BYTES + size(&task.arguments);
+        transaction.usage.add(&task.submitter, 1, bytes);
+        if inline(&task.arguments).is_none() {
+            large.push([id.as_bytes().into(), task.arguments.as_slice().into()]);
+        }
+        let claimed = named
+            .owner(&owners)
+            .map(|_| claimed(named, transaction.now));
+        if task.delay.is_zero() && claimed.is_none() {
+            transaction.effects.queue(&task.object);
+        }
+        answers.push((submitted, claimed));
+    }
+    let sql = |u: &str| {
+        format!("INSERT INTO bodies (task, kind, body) SELECT id, {ARGUMENTS}, body FROM {u}")
+    };
+    transaction.sql.rows_with(&large, &[], sql).await?;
+    Ok(answers)
+}
+
+/// The lots of which nothing is to be added: because the key of one was used for another call, or
+/// because there would be more than their submitter may have.
+async fn refuse(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+    submitted: &[Submitted],
+) -> SqlResult<HashMap<u64, Submission>> {
+    let all: Vec<(&Named, &Submitted)> = tasks.iter().zip(submitted).collect();
+    let taken = all
+        .iter()
+        .filter(|(_, one)| one.submission == Submission::KeyTaken);
+    let mut refused: HashMap<u64, Submission> = taken
+        .map(|(named, _)| (named.lot, Submission::Withdrawn))
+        .collect();
+    let is_bounded = |named: &Named| named.allowance != Allowance::UNLIMITED;
+    if !tasks.iter().any(is_bounded) {
+        return Ok(refused);
+    }
+    let submitters = tasks.iter().map(|named| named.task.submitter.as_str());
+    let submitters: BTreeSet<&str> = submitters.chain([EVERYBODY]).collect();
+    let known = Room::known(transaction, &submitters);
+    let too_much = match known.map(|room| too_much(room, &all, &refused)) {
+        Some(none) if none.is_empty() => none,
+        // Nobody is refused for what was so a moment ago.
+        _ => {
+            let room = Room::look(transaction, &submitters).await?;
+            too_much(room, &all, &refused)
+        }
+    };
+    refused.extend(too_much);
+    Ok(refused)
+}
+
+/// The lots for which there is no room, but for those that are refused already.
+fn too_much(
+    mut room: Room,
+    all: &[(&Named, &Submitted)],
+    refused: &HashMap<u64, Submission>,
+) -> HashMap<u64, Submission> {
+    let mut too_much = HashMap::new();
+    // What was submitted together has one submitter, and stands side by side.
+    for lot in all.chunk_by(|(one, _), (next, _)| one.lot == next.lot) {
+        let Some((first, _)) = lot.first() else {
+            continue;
+        };
+        if refused.contains_key(&first.lot) {
+            continue;
+        }
+        let new = lot
+            .iter()
+            .filter(|(_, one)| one.submission == Submission::New);
+        let more = new.fold(Usage::default(), |sum, (named, _)| Usage {
+            tasks: sum.tasks + 1,
+            bytes: sum.bytes + TASK_BYTES + size(&named.task.arguments),
+        });
+        if let Err(quota) = room.take(&first.task.submitter, more, &first.allowance) {
+            too_much.insert(first.lot, Submission::TooMuch(quota));
+        }
+    }
+    too_much
+}
+
+/// Takes back what is refused. What somebody else submitted too, under the same key in the same
+/// transaction, stays for them.
+async fn withdraw(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+    submitted: &mut [Submitted],
+    refused: &HashMap<u64, Submission>,
+) -> SqlResult<()> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let kept = tasks.iter().zip(&*submitted);
+    let kept = kept.filter(|(named, _)| !refused.contains_key(&named.lot));
+    let kept: HashSet<TaskId> = kept.map(|(_, one)| one.id).collect();
+    let mut ids = Vec::new();
+    for (named, one) in tasks.iter().zip(submitted) {
+        let Some(verdict) = refused.get(&named.lot) else {
+            continue;
+        };
+        if one.submission == Submission::New && !kept.contains(&one.id) {
+            ids.push(one.id);
+            one.submission = *verdict;
+        }
+    }
+    let mut withdrawn = Relation::new([("id", Kind::Bytes)]);
+    for id in &ids {
+        withdrawn.push([id.as_bytes().into()]);
+    }
+    let sql = |u: &str| format!("DELETE FROM tasks WHERE id IN (SELECT u.id FROM {u})");
+    transaction.sql.rows_with(&withdrawn, &[], sql).await?;
+    Ok(())
+}
+
+impl Named {
+    /// Who claims it, if it is one of these.
+    fn owner(&self, owners: &HashSet<Fence>) -> Option<Fence> {
+        let owner = self.owner.filter(|_| self.task.delay.is_zero());
+        owner.filter(|owner| owners.contains(owner))
+    }
+}
+
+/// The owners whose leases hold, and cannot be ended before the claims are written. As for any claim.
+async fn owners(transaction: &mut Transaction<'_>, tasks: &[Named]) -> SqlResult<HashSet<Fence>> {
+    let asked: BTreeSet<Fence> = tasks.iter().filter_map(|named| named.owner).collect();
+    let mut owners = HashSet::new();
+    for owner in asked {
+        if holds_lease(transaction, owner).await? {
+            owners.insert(owner);
+        }
+    }
+    Ok(owners)
+}
+
+fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
+    Claimed {
+        id: *id,
+        object: task.object.clone(),
+        method: task.method.clone(),
+        arguments: task.arguments.clone(),
+        submitter: task.submitter.clone(),
+        certificate_role: task.certificate_role.clone(),
+        worker: task.worker.clone(),
+        attempt: 1,
+        priority: i64::from(task.priority),
+        submitted: now,
+        started: now,
+        deadline: task.deadline.map(|time| now.saturating_add(millis(time))),
+        run_limit: millis(task.run_limit),
+    }
+}
+
+/// Adds those whose key is not there. Gives the ids of the new ones, or nothing if all are new.
+async fn insert(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+    owners: &HashSet<Fence>,
+) -> SqlResult<Option<HashSet<TaskId>>> {
+    let now = transaction.now;
+    let mut relation = Relation::sharing(
+        4,
+        [
+            ("id", Kind::Bytes),
+            ("arguments", Kind::Bytes),
+            ("owner", Kind::Int),
+            ("idempotency_key", Kind::Text),
+            ("object", Kind::Text),
+            ("method", Kind::Text),
+            ("pinned", Kind::Text),
+            ("submitter", Kind::Text),
+            ("priority", Kind::Int),
+            ("due", Kind::Int),
+            ("deadline", Kind::Int),
+            ("max_attempts", Kind::Int),
+            ("backoff", Kind::Int),
+            ("run_limit", Kind::Int),
+            ("certificate_role", Kind::Text),
+        ],
+    );
+    // Everybody takes the keys in the same order, so that nobody waits for each other.
+    let mut ordered: Vec<&Named> = tasks.iter().collect();
+    ordered.sort_by_key(|named| (&named.task.submitter, &named.task.idempotency_key));
+    for named in ordered {
+        let Named { id, task, .. } = named;
+        let after = |duration| now.saturating_add(millis(duration));
+        let due = match task.delay.is_zero() {
+            true => now,
+            false => after(task.delay).max(now.saturating_add(1)),
+        };
+        relation.push([
+            id.as_bytes().into(),
+            inline(&task.arguments).into(),
+            named.owner(owners).into(),
+            task.idempotency_key.as_deref().into(),
+            task.object.as_str().into(),
+            task.method.as_str().into(),
+            task.worker.as_deref().unwrap_or("").into(),
+            task.submitter.as_str().into(),
+            i64::from(task.priority).into(),
+            due.into(),
+            task.deadline.map(after).into(),
+            i64::from(task.max_attempts).into(),
+            millis(task.backoff).into(),
+            millis(task.run_limit).into(),
+            task.certificate_role.as_deref().into(),
+        ]);
+    }
+    let keyed = |named: &Named| named.task.idempotency_key.is_some();
+    let unless_known = if tasks.iter().any(keyed) {
+        "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
+    } else {
+        ""
+    };
+    let [queued, delayed, running] =
+        [TaskState::Queued, TaskState::Delayed, TaskState::Running].map(|state| state as i64);
+    let sql = |u: &str| {
+        format!(
+            "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
+             state, due, deadline, attempt, allowed_attempts, max_attempts, losses, backoff, submitted, \
+             arguments, owner, started, run_limit, certificate_role) \
+             SELECT id, object, method, pinned, submitter, idempotency_key, priority, \
+             CASE WHEN owner IS NOT NULL THEN {running} WHEN due > $1 THEN {delayed} ELSE {queued} END, \
+             due, deadline, CASE WHEN owner IS NULL THEN 0 ELSE 1 END, max_attempts, max_attempts, 0, \
+             backoff, $1, arguments, owner, CASE WHEN owner IS NOT NULL THEN $1 END, run_limit, \
+             certificate_role \
+             FROM {u} WHERE true {unless_known}"
+        )
+    };
+    let scalars = [now.into()];
+    let added = transaction.sql.execute_with(&relation, &scalars, sql);
+    if usize::try_from(added.await?) == Ok(tasks.len()) {
+        return Ok(None);
+    }
+    Ok(Some(those_there(transaction, tasks).await?))
+}
+
+/// The ids under which tasks were added: they are new, so nothing else has them.
+async fn those_there(
+    transaction: &mut Transaction<'_>,
+    tasks: &[Named],
+) -> SqlResult<HashSet<TaskId>> {
+    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    for named in tasks {
+        relation.push([named.id.as_bytes().into()]);
+    }
+    let dialect = transaction.sql.dialect();
+    let sql = |u: &str| format!("SELECT t.id FROM {}", dialect.looked_up(u, "tasks", "id"));
+    let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
+    let ids = rows.iter().map(|row| TaskId::from_bytes(&row.bytes(0)?));
+    ids.collect()
+}
+
+/// The task that has the key.
+async fn find_existing(
+    transaction: &mut Transaction<'_>,
+    id: TaskId,
+    task: &NewTask,
+) -> SqlResult<Submitted> {
+    let values: [Value<'_>; 2] = [
+        task.submitter.as_str().into(),
+        task.idempotency_key.as_deref().into(),
+    ];
+    let sql = format!(
+        "SELECT id, object, method, coalesce(arguments, (SELECT body FROM bodies b WHERE b.task = \
+         t.id AND b.kind = {ARGUMENTS})), pinned FROM tasks t WHERE submitter = $1 AND idempotency_key = $2 \
+         AND idempotency_key IS NOT NULL"
+    );
+    let Some(row) = transaction.sql.row(sql, &values).await? else {
+        // It was purged between the two statements, which can happen on PostgreSQL alone.
+        return Err(sqlx::Error::Protocol(format!(
+            "the task that had the idempotency key of {id} has just been removed; submit it again"
+        )));
+    };
+    let id = TaskId::from_bytes(&row.bytes(0)?)?;
+    // Arguments that are in the same batch are not among the bodies yet.
+    let arguments = row.optional_bytes(3)?;
+    let same = row.text(1)? == task.object
+        && row.text(2)? == task.method
+        && row.text(4)? == task.worker.as_deref().unwrap_or("")
+        && arguments.is_none_or(|arguments| arguments == task.arguments);
+    let submission = if same {
+        Submission::Existing
+    } else {
+        Submission::KeyTaken
+    };
+    Ok(Submitted { id, submission })
+}

@@ -1,0 +1,139 @@
+//! The keys of entries: what makes it safe to repeat an append.
+//!
+//! Keys are looked up before their topic is locked. Should somebody else take one in between, the
+//! table refuses it, and the whole transaction runs again and finds it.
+
+use crate::{
+    clock_steps,
+    model::NewEntry,
+    sql::{Kind, Relation, SqlResult},
+    transaction::Transaction,
+};
+use std::collections::HashMap;
+
+/// Where an entry of a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The topic has it since earlier, at this sequence.
+    Known(i64),
+    /// It is the one of this index among the new ones.
+    New(usize),
+}
+
+/// The entries whose keys the topics have: the sequence of each, by its index.
+pub(super) async fn known(
+    transaction: &mut Transaction<'_>,
+    entries: &[NewEntry],
+) -> SqlResult<HashMap<usize, i64>> {
+    let mut relation = Relation::sharing(
+        2,
+        [
+            ("number", Kind::Int),
+            ("key", Kind::Text),
+            ("name", Kind::Text),
+        ],
+    );
+    for (number, entry) in (0_i64..).zip(entries) {
+        if let Some(key) = &entry.key {
+            relation.push([
+                number.into(),
+                key.as_str().into(),
+                entry.topic.as_str().into(),
+            ]);
+        }
+    }
+    let sql = |u: &str| {
+        format!(
+            // For each key a look into the index, and no plan that reads all keys of a topic.
+            "SELECT number, sequence FROM (SELECT u.number, (SELECT k.sequence FROM entry_keys k \
+             WHERE k.topic = (SELECT t.id FROM topics t WHERE t.name = u.name) AND k.key = u.key) \
+             AS sequence FROM {u}) AS looked_up WHERE sequence IS NOT NULL"
+        )
+    };
+    let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
+    let mut known = HashMap::new();
+    for row in &rows {
+        let number = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
+        known.insert(number, row.int(1)?);
+    }
+    Ok(known)
+}
+
+/// The entries that are to be added, and where each of all is then.
+pub(super) fn split<'e>(
+    entries: &'e [NewEntry],
+    known: &HashMap<usize, i64>,
+) -> (Vec<&'e NewEntry>, Vec<Place>) {
+    let mut new: Vec<&NewEntry> = Vec::with_capacity(entries.len());
+    let mut by_key: HashMap<(&str, &str), Place> = HashMap::new();
+    let mut places = Vec::with_capacity(entries.len());
+    for (number, entry) in entries.iter().enumerate() {
+        let mut place = || {
+            new.push(entry);
+            Place::New(new.len() - 1)
+        };
+        places.push(match (known.get(&number), &entry.key) {
+            (Some(sequence), _) => Place::Known(*sequence),
+            (None, None) => place(),
+            // The same key may come twice in one batch, from callers that do not know of each other.
+            (None, Some(key)) => *by_key.entry((&entry.topic, key)).or_insert_with(place),
+        });
+    }
+    (new, places)
+}
+
+/// How many keys are forgotten at most at once, so that no transaction takes long.
+const MOST: i64 = 5000;
+
+/// Forgets keys of each of these ages, in milliseconds. Gives how many; a number that is not 0 means
+/// that there may be more.
+pub(crate) async fn forget(transaction: &mut Transaction<'_>, ages: &[i64]) -> SqlResult<Vec<u64>> {
+    let mut forgotten = Vec::with_capacity(ages.len());
+    for age in ages {
+        let before = clock_steps::before(transaction, *age).await?;
+        let sql = format!(
+            "DELETE FROM entry_keys WHERE (topic, key) IN \
+             (SELECT topic, key FROM entry_keys WHERE at < $1 ORDER BY at LIMIT {MOST})"
+        );
+        forgotten.push(transaction.sql.execute(sql, &[before.into()]).await?);
+    }
+    Ok(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(topic: &str, key: Option<&str>) -> NewEntry {
+        NewEntry {
+            topic: topic.to_owned(),
+            key: key.map(str::to_owned),
+            body: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_key_is_new_once_in_each_topic() {
+        let entries = [
+            entry("a", Some("1")),
+            entry("a", Some("2")),
+            entry("b", Some("2")),
+            entry("a", Some("2")),
+            entry("a", None),
+            entry("a", None),
+        ];
+        let (new, places) = split(&entries, &HashMap::from([(0, 7)]));
+        assert_eq!(new.len(), 4);
+        assert_eq!(
+            places,
+            [
+                Place::Known(7),
+                Place::New(0),
+                Place::New(1),
+                Place::New(0),
+                Place::New(2),
+                Place::New(3),
+            ]
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! What is particular to a server.
+
+use crate::harness::{
+    LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
+    submit, succeeded,
+};
+use pyroxene_store::{NewTask, Store, StoreError, StoreOptions, StoreUrl, TaskState};
+use rustix::process::Signal;
+use sqlx::{Connection as _, PgConnection};
+use std::time::Duration;
+
+fn url(place: &Place) -> String {
+    let StoreUrl::Postgres(url) = &place.url else {
+        panic!("not a server");
+    };
+    url.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on() {
+    let server = Server::own().await;
+    let url = StoreUrl::Postgres(server.new_database().await);
+    let place = Place::at(url);
+    let options = StoreOptions {
+        patience: Duration::from_millis(500),
+        ..place.options()
+    };
+    let store = place.open_with(options).await;
+    let owner = dispatcher(&store, LONG).await;
+    let id = submit(&store, call("calc")).await;
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait(id, crate::harness::PATIENCE).await }
+    });
+    server.stop(Signal::QUIT);
+    let error = store.submit(vec![call("calc")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(store.counts().await.unwrap_err().is_transient());
+
+    server.run();
+    server.ready().await;
+    let ask = || async { store.counts().await };
+    let counts = eventually(ask, |answer| answer.is_ok()).await.unwrap();
+    assert!(counts.queued >= 1);
+    let claimed = claim_one(&store, owner, "calc").await;
+    assert_eq!(claimed.id, id);
+    finish(&store, running(&claimed, owner), succeeded(b"3")).await;
+    assert_eq!(show(&store, id).await.state, TaskState::Succeeded);
+    assert_eq!(waiting.await.unwrap().unwrap().result.unwrap(), b"3");
+}
+
+/// Its connection goes with it: nothing else is written in the middle of that transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_given_up_leaves_nothing_behind() {
+    let place = Place::postgres().await;
+    let options = StoreOptions {
+        patience: Duration::from_millis(500),
+        ..place.options()
+    };
+    let store = place.open_with(options).await;
+    submit(&store, call("calc")).await;
+    let mut other = PgConnection::connect(&url(&place)).await.unwrap();
+    let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks");
+    lock.execute(&mut other).await.unwrap();
+    let error = store.submit(vec![call("calc")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    other.close().await.unwrap();
+    submit(&store, call("calc")).await;
+    assert_eq!(store.counts().await.unwrap().queued, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable_and_a_database_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = directory.path().display();
+    let nobody = format!("postgres://u:secret@localhost/d?host={host}");
+    let open = async |url: String, create| {
+        let options = StoreOptions {
+            create,
+            ..StoreOptions::default()
+        };
+        Store::open(&StoreUrl::Postgres(url), options)
+            .await
+            .unwrap_err()
+    };
+    let error = open(nobody, true).await;
+    assert!(error.is_transient(), "{error:?}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+    let server = Server::shared().await;
+    let error = open(server.url("nowhere"), true).await;
+    assert!(matches!(error, StoreError::Missing(_)), "{error:?}");
+    let error = open(server.new_database().await, false).await;
+    assert!(matches!(error, StoreError::Missing(_)), "{error:?}");
+    let error = open("postgres://u@h:port/d".to_owned(), true).await;
+    assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_later_schema_and_a_read_only_database_are_refused() {
+    let place = Place::postgres().await;
+    place.open().await.close().await;
+    let url = url(&place);
+    execute(
+        &url,
+        "UPDATE pyroxene_schema SET version = version + 99".to_owned(),
+    )
+    .await;
+    let error = Store::open(&place.url, place.options()).await.unwrap_err();
+    let is_newer = matches!(error, StoreError::NewerSchema { found: 99.., .. });
+    assert!(is_newer, "{error:?}");
+    execute(
+        &url,
+        "UPDATE pyroxene_schema SET version = version - 99".to_owned(),
+    )
+    .await;
+    let store = place.open().await;
+    let database = url
+        .rsplit_once('/')
+        .map(|_| url.split(['/', '?']).nth(3).unwrap());
+    let statement = format!(
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        database.unwrap()
+    );
+    execute(&url, statement).await;
+    store.close().await;
+    let store = place.open().await;
+    let error = store.submit(vec![call("calc")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_make_the_store_at_once_share_it() {
+    let place = Place::postgres().await;
+    let opening = (0..6).map(|_| {
+        let (url, options) = (place.url.clone(), place.options());
+        tokio::spawn(async move { Store::open(&url, options).await.unwrap() })
+    });
+    for opening in opening.collect::<Vec<_>>() {
+        let store = opening.await.unwrap();
+        submit(&store, call("calc")).await;
+        store.close().await;
+    }
+    assert_eq!(place.open().await.counts().await.unwrap().queued, 6);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_stored_is_counted() {
+    let place = Place::postgres().await;
+    let store = place.open().await;
+    let large = NewTask::new("calc", "run", vec![7; 10_000]);
+    store.submit(vec![call("calc"), large]).await.unwrap();
+    store.close().await;
+    let url = url(&place);
+    execute(&url, "DROP TABLE name_servers".to_owned()).await;
+    execute(&url, "DROP TABLE task_usage".to_owned()).await;
+    execute(&url, "ALTER TABLE tasks DROP COLUMN run_limit".to_owned()).await;
+    let drop = "ALTER TABLE tasks DROP COLUMN certificate_role";
+    execute(&url, drop.to_owned()).await;
+    execute(&url, "UPDATE pyroxene_schema SET version = 5".to_owned()).await;
+    let store = place.open().await;
+    let (own, all) = store.usage("").await.unwrap();
+    assert_eq!((own.tasks, own.bytes), (2, 2 * 300 + 2 + 10_000));
+    assert_eq!(own, all);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+}
