@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 use tarpc::{client::RpcError, context};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 /// How long one name server may take before another one is asked.
@@ -206,12 +206,19 @@ impl Topic {
     /// The next page that has something to tell.
     async fn next_page(&self, after: u64) -> Result<Entries, TopicError> {
         let limit = u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX);
+        let mut refusals = 0;
         loop {
             // Its patience ends where nothing is tried any more, so it begins again.
             match self.read(after, limit, LONG_POLL, LONG_POLL).await {
                 Ok(page) if page.entries.is_empty() && page.first <= after.saturating_add(1) => {}
                 Err(error) if error.is_transient() => {
                     tracing::debug!(topic = %self.name, %error, "cannot follow");
+                }
+                // Who follows has time.
+                Err(error) if error.is_limited() => {
+                    tracing::debug!(topic = %self.name, %error, "cannot follow");
+                    sleep(RETRY.wait(refusals, rand::random())).await;
+                    refusals += 1;
                 }
                 outcome => return outcome,
             }
@@ -241,6 +248,8 @@ impl Topic {
             let error = match self.attempt(nameserver, end, attempt, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.is_transient() => error,
+                // Others may have room.
+                Err(error) if error.is_limited() && tries + 1 < count => error,
                 Err(error) => return Err(error),
             };
             tries += 1;
@@ -293,15 +302,18 @@ impl Topic {
 }
 
 impl TopicError {
+    /// Whether the caller's user has as many connections to that name server as it may.
+    fn is_limited(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_limited())
+    }
+
     /// Whether the same may work a little later, or at another name server.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Call(error) => match error {
-                CallError::Unavailable(_)
-                | CallError::MaybeRan(_)
-                | CallError::DeadlineExceeded(_) => true,
-                error => error.is_limited(),
-            },
+            Self::Call(error) => matches!(
+                error,
+                CallError::Unavailable(_) | CallError::MaybeRan(_) | CallError::DeadlineExceeded(_)
+            ),
             Self::Topics { error, .. } => matches!(error, TopicsError::Unavailable { .. }),
             Self::Gone { .. } => false,
         }
