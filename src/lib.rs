@@ -20,6 +20,8 @@
 //! - what both ends share: [`Endpoint`] and the rest of [`common`].
 //!
 //! ```no_run
+//! # #[cfg(feature = "builtins")]
+//! # mod example {
 //! use pyroxene::{Calculator, Client, tarpc::context};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,23 +31,33 @@
 //! println!("30! is {answer}");
 //! # Ok(())
 //! # }
+//! # }
 //! ```
+//!
+//! Each part is a feature: `client` and `worker` are there by default; `builtins` brings the built-in
+//! objects, `nameserver` a name server within the program, `full` everything. A program that only calls
+//! needs `client` alone (`default-features = false`).
 //!
 //! A program that declares an interface of its own needs `tarpc` among its dependencies too, and `serde`
 //! with its feature `derive` for structs of its own. The examples `greeter` and `orders` are such programs:
 //! interface, worker and client in one file, `orders` with a struct as an argument.
 
+#[cfg(feature = "client")]
 #[doc(inline)]
 pub use pyroxene_client as client;
 #[doc(inline)]
 pub use pyroxene_common as common;
+#[cfg(feature = "nameserver")]
 #[doc(inline)]
 pub use pyroxene_nameserver as nameserver;
+#[cfg(feature = "builtins")]
 #[doc(inline)]
 pub use pyroxene_objects as objects;
+#[cfg(feature = "worker")]
 #[doc(inline)]
 pub use pyroxene_worker as worker;
 
+#[cfg(feature = "client")]
 pub use pyroxene_client::{
     Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
     DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, TaskError, TaskHandle,
@@ -60,14 +72,18 @@ pub use pyroxene_common::{
     tls::{TlsClient, TlsServer},
     values::Blob,
 };
+#[cfg(feature = "nameserver")]
 pub use pyroxene_nameserver::{NameServer, NameServerConfig};
-pub use pyroxene_objects::interfaces::{
-    accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
-};
+#[cfg(feature = "builtins")]
 pub use pyroxene_objects::{
     Distributed, DistributedCalculator, DistributedError, DistributedOptions, HostBuiltins,
+    interfaces::{
+        accounts::Accounts, calculator::Calculator, chat::Chat, echo::Echo, hash::Hash, text::Text,
+    },
 };
+#[cfg(feature = "nameserver")]
 pub use pyroxene_store::StoreUrl;
+#[cfg(feature = "worker")]
 pub use pyroxene_worker::{Chaos, Worker, WorkerBuilder, WorkerError};
 pub use schemars;
 pub use tarpc;

@@ -32,6 +32,7 @@ const HEAVY: [(&str, &[&str]); 4] = [
 
 fn dependencies(room: &str) -> Vec<String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
         .join(room)
         .join("Cargo.toml");
     let manifest: Table = fs::read_to_string(manifest).unwrap().parse().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Everything that a command writes goes through here, and is cleaned on its way (`common/src/clean.rs`):
 //! no text of others reaches the terminal with escape sequences or bidirectional controls in it. What is
-//! to stay on one line is cleaned with [`clean::line`] where that line is put together; `src/table.rs`
+//! to stay on one line is cleaned with [`clean::line`] where that line is put together; `cli/src/table.rs`
 //! does so with the cells of a table. Results that go to a file or a pipe are left as they are, for they
 //! are data there.
 
