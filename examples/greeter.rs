@@ -19,7 +19,7 @@ interface! {
     #[version = 1]
     pub trait Greeter in greeter {
         /// A greeting for `name`.
-        #[repeatable]
+        #[idempotent]
         async fn hello(name: String) -> String;
     }
 }

@@ -31,7 +31,7 @@ pyroxene_common::interface! {
     pub trait Timed in service {
         /// Waits for a free place and keeps it for the service time. Answers how many calls were
         /// there before it.
-        #[repeatable]
+        #[idempotent]
         async fn work() -> Result<u32, String>;
     }
 }

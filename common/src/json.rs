@@ -132,7 +132,7 @@ mod tests {
             /// Buys.
             async fn buy(item: String, count: u32) -> Result<Vec<String>, String>;
             /// Looks.
-            #[repeatable]
+            #[idempotent]
             async fn look_around() -> Option<u8>;
         }
     }

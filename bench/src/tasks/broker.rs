@@ -19,7 +19,7 @@ pyroxene_common::interface! {
     #[version = 1]
     pub trait Empty in service {
         /// An empty task.
-        #[repeatable]
+        #[idempotent]
         async fn run();
     }
 }

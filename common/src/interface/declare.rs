@@ -9,7 +9,7 @@
 ///     #[version = 1]
 ///     pub trait Greeter in greeter {
 ///         /// A greeting for `name`.
-///         #[repeatable]
+///         #[idempotent]
 ///         async fn hello(name: String) -> String;
 ///         /// Counts the guests that were welcomed by `hello`.
 ///         async fn guests() -> u64;
@@ -33,8 +33,9 @@
 /// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. Next to it stands the marker type
 /// `Greeter`, which names the interface to a client or a worker.
 ///
-/// `#[repeatable]` says that running the method twice does no harm. A call to any other method is
-/// never retried once it may have run.
+/// `#[idempotent]` says that running the method twice has the effect of running it once. A call to any
+/// other method is never retried once it may have run. The word of earlier versions, `#[repeatable]`,
+/// still means the same; the next version drops it.
 ///
 /// Parameters and results implement serde's traits and `schemars::JsonSchema`. The crate that
 /// declares an interface needs `tarpc` among its dependencies, because the code that tarpc
@@ -203,6 +204,9 @@ macro_rules! __interface_doc {
     (doc = $doc:expr) => {
         $doc
     };
+    (idempotent) => {
+        "\n\nSafe to repeat."
+    };
     (repeatable) => {
         "\n\nSafe to repeat."
     };
@@ -214,6 +218,9 @@ macro_rules! __interface_doc {
 macro_rules! __interface_repeatable {
     (doc) => {
         false
+    };
+    (idempotent) => {
+        true
     };
     (repeatable) => {
         true
@@ -230,4 +237,28 @@ macro_rules! __interface_result {
     ($result:ty) => {
         $result
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::interface::Interface;
+
+    crate::interface! {
+        /// Both words for a method that may run twice.
+        #[name = "Test.Words"]
+        #[version = 1]
+        pub trait Words in words {
+            #[idempotent]
+            async fn word();
+            #[repeatable]
+            async fn earlier_word();
+            async fn no_word();
+        }
+    }
+
+    #[test]
+    fn a_method_is_repeatable_by_either_word_and_not_without() {
+        let repeatable: Vec<bool> = Words::METHODS.iter().map(|method| method.repeatable).collect();
+        assert_eq!(repeatable, [true, true, false]);
+    }
 }

@@ -13,25 +13,25 @@ crate::interface! {
     #[version = 2]
     pub trait Access in access {
         /// What the next login over this connection has to sign: 32 bytes, good once and for 10 s.
-        #[repeatable]
+        #[idempotent]
         async fn challenge() -> Result<Challenge, AccessError>;
         /// A ticket for a user, bound to the key `holder`. `signature` is that of the user's token over
         /// the challenge, the channel binding, `holder` and `user`: see `pyroxene_common::access::LoginProof`.
         async fn login(user: String, holder: HolderId, signature: Vec<u8>) -> Result<Admission, AccessError>;
         /// A ticket for the holder of the certificate that this connection was opened with, bound to
         /// the key `holder`.
-        #[repeatable]
+        #[idempotent]
         async fn login_by_certificate(holder: HolderId) -> Result<Admission, AccessError>;
         /// Whom this name server takes the caller for.
-        #[repeatable]
+        #[idempotent]
         async fn whoami() -> WhoAmI;
         /// The limits of a user, and what of them is in use. Without a name, the caller's own; those
         /// of others are for admins.
-        #[repeatable]
+        #[idempotent]
         async fn limits(user: Option<String>) -> Result<LimitsReport, AccessError>;
         /// Whose tickets are void, as soon as that differs from what was said in `version`, or after
         /// `wait_ms` milliseconds. For workers.
-        #[repeatable]
+        #[idempotent]
         async fn revocations(version: Option<u64>, wait_ms: u64) -> Result<Revocations, AccessError>;
     }
 }

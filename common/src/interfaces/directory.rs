@@ -26,44 +26,44 @@ crate::interface! {
     pub trait Directory in directory {
         /// Opens a session: a lease on every object that the worker hosts. A worker that opens a
         /// second session (same name and incarnation) replaces its first.
-        #[repeatable]
+        #[idempotent]
         async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
         /// Renews a session's lease and reports the worker's load.
-        #[repeatable]
+        #[idempotent]
         async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
         /// Never answers. Its connection's end tells the directory that the worker may be dead,
         /// which shortens the lease to the next heartbeat.
-        #[repeatable]
+        #[idempotent]
         async fn hold(session: SessionId) -> Result<(), DirectoryError>;
         /// Marks every instance of a session as draining: clients stop choosing them.
-        #[repeatable]
+        #[idempotent]
         async fn drain(session: SessionId) -> Result<(), DirectoryError>;
         /// Ends a session: its instances leave the directory at once.
-        #[repeatable]
+        #[idempotent]
         async fn close(session: SessionId) -> Result<(), DirectoryError>;
         /// The instances of an object (no cursor), or what changed since a cursor. With a cursor
         /// it waits up to `wait_ms` milliseconds for a change. A cursor of another epoch, or older
         /// than the log, answers `TooOld`: ask again without one.
-        #[repeatable]
+        #[idempotent]
         async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<Watched, DirectoryError>;
         /// The objects that a filter lets through, by name.
-        #[repeatable]
+        #[idempotent]
         async fn list(filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError>;
         /// Every worker with a live session, by name.
-        #[repeatable]
+        #[idempotent]
         async fn workers() -> Vec<WorkerEntry>;
         /// Gives a name to an object at an address that holds no lease. Registering the same
         /// address again changes nothing; another address replaces it, unless either is exclusive.
-        #[repeatable]
+        #[idempotent]
         async fn register(name: String, uri: String, tags: Vec<String>, exclusive: bool) -> Result<(), DirectoryError>;
         /// Removes a static name.
-        #[repeatable]
+        #[idempotent]
         async fn remove(name: String) -> Result<(), DirectoryError>;
         /// How the name server is.
-        #[repeatable]
+        #[idempotent]
         async fn status() -> Status;
         /// Which name server this is, and where those are reached that share its store.
-        #[repeatable]
+        #[idempotent]
         async fn peers() -> Peers;
     }
 }

@@ -12,10 +12,10 @@ crate::interface! {
     #[version = 1]
     pub trait Invoke in invoke {
         /// The object's interface: a `Description` as JSON.
-        #[repeatable]
+        #[idempotent]
         async fn describe() -> String;
         /// Calls a method that is safe to repeat. `arguments` is a JSON object; the answer is JSON.
-        #[repeatable]
+        #[idempotent]
         async fn call_repeatable(method: String, arguments: String) -> Result<String, InvokeError>;
         /// Calls any method. `arguments` is a JSON object; the answer is JSON.
         async fn call(method: String, arguments: String) -> Result<String, InvokeError>;

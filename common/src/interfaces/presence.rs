@@ -42,12 +42,12 @@ crate::interface! {
         /// Takes a name in a space, or keeps it: refused if it is there under another session. A
         /// session that has left comes back only if it `joins`; whoever merely heard of it may have
         /// heard of it before. Answers who is there.
-        #[repeatable]
+        #[idempotent]
         async fn claim(space: String, member: Heard, joins: bool) -> Result<Present, PresenceError>;
         /// Tells whom the caller has heard of, and which sessions have left. Where two sessions have
         /// one name, which name servers that could not be reached may have let happen, the lesser
         /// session keeps it. Answers who is there.
-        #[repeatable]
+        #[idempotent]
         async fn exchange(space: String, heard: Vec<Heard>, left: Vec<String>) -> Result<Present, PresenceError>;
     }
 }

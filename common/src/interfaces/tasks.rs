@@ -18,31 +18,31 @@ crate::interface! {
     pub trait Tasks in tasks {
         /// Takes up to 10,000 tasks in, all or none, and answers their ids in the same order. They are on disk
         /// then. A submission whose key the caller has used before answers the task of that time.
-        #[repeatable]
+        #[idempotent]
         async fn submit(tasks: Submissions) -> Result<Vec<TaskId>, TasksError>;
         /// How a task is, as soon as that differs from `seen` (the version in an earlier answer), or
         /// after `wait_ms` milliseconds. A task that has ended is answered at once.
-        #[repeatable]
+        #[idempotent]
         async fn wait(id: TaskId, seen: Option<u64>, wait_ms: u64) -> Result<Status, TasksError>;
         /// Everything about a task.
-        #[repeatable]
+        #[idempotent]
         async fn show(id: TaskId) -> Result<Task, TasksError>;
         /// Tasks that a filter lets through, the newest first; without arguments and results.
-        #[repeatable]
+        #[idempotent]
         async fn list(filter: TaskFilter) -> Result<TaskPage, TasksError>;
         /// Calls a task off, also while it runs. Answers its state, which is another one than
         /// `cancelled` if it had ended already.
-        #[repeatable]
+        #[idempotent]
         async fn cancel(id: TaskId) -> Result<TaskState, TasksError>;
         /// Queues a task again that has failed or was called off. Answers its state, which is the
         /// one that it had if it was another one.
-        #[repeatable]
+        #[idempotent]
         async fn retry(id: TaskId) -> Result<TaskState, TasksError>;
         /// How many tasks there are in each state.
-        #[repeatable]
+        #[idempotent]
         async fn counts() -> Result<Vec<(TaskState, u64)>, TasksError>;
         /// How a task is as soon as it has ended, or after `wait_ms` milliseconds if it has not.
-        #[repeatable]
+        #[idempotent]
         async fn ended(id: TaskId, wait_ms: u64) -> Result<Status, TasksError>;
     }
 }

@@ -35,22 +35,22 @@ crate::interface! {
         /// Adds up to 1,000 entries to a topic, all or none, and answers the sequences that they got.
         /// They are on disk then. An entry whose key the topic has already answers the sequence of
         /// that time. A topic begins with its first entry.
-        #[repeatable]
+        #[idempotent]
         async fn append(topic: String, entries: Vec<NewEntry>) -> Result<Vec<u64>, TopicsError>;
         /// Up to `limit` entries after a sequence, in order, of 4 MiB at most but at least one. If
         /// there are none it waits for one, up to `wait_ms` milliseconds, which may be 60,000. A topic
         /// that does not exist yet reads as an empty one.
-        #[repeatable]
+        #[idempotent]
         async fn read(topic: String, after: u64, limit: u32, wait_ms: u64) -> Result<Entries, TopicsError>;
         /// The topics whose names start with a prefix, by name: up to 1,000 after one of them.
-        #[repeatable]
+        #[idempotent]
         async fn list(prefix: String, after: String) -> Result<Vec<Topic>, TopicsError>;
         /// Says how long a topic keeps its entries. It need not exist yet.
-        #[repeatable]
+        #[idempotent]
         async fn keep(topic: String, retention: Retention) -> Result<(), TopicsError>;
         /// Removes a topic with all that is in it. One of that name later begins at 1 again. To
         /// remove one that is not there changes nothing.
-        #[repeatable]
+        #[idempotent]
         async fn remove(topic: String) -> Result<(), TopicsError>;
     }
 }

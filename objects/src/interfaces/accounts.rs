@@ -17,17 +17,17 @@ pyroxene_common::interface! {
     pub trait Accounts in accounts {
         /// Opens an account, and answers its opening balance, which is not negative. To open it
         /// again with the same opening balance changes nothing.
-        #[repeatable]
+        #[idempotent]
         async fn open(user: String, balance: Decimal) -> Result<Decimal, AccountsError>;
         /// The balance of an account.
-        #[repeatable]
+        #[idempotent]
         async fn query(user: String) -> Result<Decimal, AccountsError>;
         /// Adds delta, which may be negative, to a balance, and answers the new balance.
-        #[repeatable]
+        #[idempotent]
         async fn update(user: String, delta: Decimal, request_id: String) -> Result<Decimal, AccountsError>;
         /// Moves an amount greater than zero from one account to another, and answers both
         /// balances as they are then.
-        #[repeatable]
+        #[idempotent]
         async fn transfer(from: String, to: String, amount: Decimal, request_id: String) -> Result<Transferred, AccountsError>;
     }
 }

@@ -24,36 +24,36 @@ pyroxene_common::interface! {
     #[version = 1]
     pub trait Calculator in calculator {
         /// The sum of the values, with the rounding errors compensated. At least one value.
-        #[repeatable]
+        #[idempotent]
         async fn sum(values: Numbers) -> Result<Number, CalculatorError>;
         /// The arithmetic mean of the values. At least one value.
-        #[repeatable]
+        #[idempotent]
         async fn average(values: Numbers) -> Result<Number, CalculatorError>;
         /// The greatest value: the last one in the order of `sort`, in which a NaN (binary clients
         /// can send one) is greater than every number. At least one value.
-        #[repeatable]
+        #[idempotent]
         async fn max(values: Numbers) -> Result<Number, CalculatorError>;
         /// The least value: the first one in the order of `sort`. At least one value.
-        #[repeatable]
+        #[idempotent]
         async fn min(values: Numbers) -> Result<Number, CalculatorError>;
         /// The product of the integers from 1 to n, for n up to 1000000.
-        #[repeatable]
+        #[idempotent]
         async fn factorial(n: u64) -> Result<Integer, CalculatorError>;
         /// The first n terms of 0, 1, 1, 2, 3, 5, … in which each is the sum of the two before it,
         /// for n up to 20000.
-        #[repeatable]
+        #[idempotent]
         async fn fibonacci(n: u64) -> Result<Vec<Integer>, CalculatorError>;
         /// The values in ascending order, by IEEE 754's total order: -NaN, -infinity, numbers
         /// (-0 before 0), infinity, NaN.
-        #[repeatable]
+        #[idempotent]
         async fn sort(values: Numbers) -> Result<Numbers, CalculatorError>;
         /// The matrix product of a and b, given as arrays of rows. b has as many rows as a has
         /// columns; the product has at most 8000000 numbers.
-        #[repeatable]
+        #[idempotent]
         async fn matrix_multiply(a: Matrix, b: Matrix) -> Result<Matrix, CalculatorError>;
         /// Pi by the first terms of Leibniz' series, 4 (1 - 1/3 + 1/5 - 1/7 + …): slow on purpose.
         /// At most 1000000000000 iterations; none give 0.
-        #[repeatable]
+        #[idempotent]
         async fn compute(iterations: u64) -> Result<Number, CalculatorError>;
     }
 }

@@ -42,31 +42,31 @@ pyroxene_common::interface! {
         /// Comes into the room. It is refused if the name is there under another session. A session
         /// is a text of the caller's choice that nobody else can guess, of 1 to 60 characters; without
         /// one, one is made up.
-        #[repeatable]
+        #[idempotent]
         async fn join(name: String, session: Option<String>) -> Result<Welcome, ChatError>;
         /// Goes. If a session is given and the name has another one by now, nothing changes.
-        #[repeatable]
+        #[idempotent]
         async fn leave(name: String, session: Option<String>) -> Result<(), ChatError>;
         /// The names of those who are there, in order.
-        #[repeatable]
+        #[idempotent]
         async fn members() -> Result<Vec<String>, ChatError>;
         /// Says something to everybody. When this answers, it is kept. However often it is said under
         /// the same id within a day, it is there once; without an id, a call that had to be repeated
         /// because its answer was lost may have said it twice. An id has 1 to 60 characters.
-        #[repeatable]
+        #[idempotent]
         async fn broadcast(from: String, text: String, id: Option<String>) -> Result<Sent, ChatError>;
         /// As broadcast, but to one member, who need not be there now.
-        #[repeatable]
+        #[idempotent]
         async fn send(from: String, to: String, text: String, id: Option<String>) -> Result<Sent, ChatError>;
         /// The messages that a member may read after a sequence, in order: up to 500, and if there are
         /// none those that come within so many milliseconds, 25,000 at most. Going on from the answer's
         /// `next`, one receives every message once. The name stays there for another while, if it is
         /// there, or with a session that may have it.
-        #[repeatable]
+        #[idempotent]
         async fn receive(name: String, after: u64, wait_ms: u64, session: Option<String>) -> Result<Received, ChatError>;
         /// The last messages that a member may read before a sequence, or before now, in order: up to
         /// `limit`, which is 20 unless it says otherwise and 500 at most.
-        #[repeatable]
+        #[idempotent]
         async fn history(name: String, before: Option<u64>, limit: Option<u32>) -> Result<Vec<Message>, ChatError>;
     }
 }

@@ -10,16 +10,16 @@ pyroxene_common::interface! {
     #[version = 1]
     pub trait Echo in echo {
         /// The data, as it came.
-        #[repeatable]
+        #[idempotent]
         async fn echo(data: Payload) -> Payload;
         /// Waits for so many milliseconds without any work, then answers their number.
-        #[repeatable]
+        #[idempotent]
         async fn sleep(ms: u64) -> u64;
         /// Fails, with the message as the error.
-        #[repeatable]
+        #[idempotent]
         async fn fail(message: String) -> Result<(), EchoError>;
         /// Which worker answers, and whom it takes the caller for.
-        #[repeatable]
+        #[idempotent]
         async fn whoami() -> Identity;
     }
 }

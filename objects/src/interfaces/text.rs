@@ -6,20 +6,20 @@ pyroxene_common::interface! {
     #[version = 1]
     pub trait Text in text {
         /// The number of words: runs of characters that are not white space.
-        #[repeatable]
+        #[idempotent]
         async fn count_words(text: String) -> u64;
         /// The number of characters, as Unicode counts them (scalar values).
-        #[repeatable]
+        #[idempotent]
         async fn count_chars(text: String) -> u64;
         /// The text in upper case, by Unicode's rules.
-        #[repeatable]
+        #[idempotent]
         async fn uppercase(text: String) -> String;
         /// The text in lower case, by Unicode's rules.
-        #[repeatable]
+        #[idempotent]
         async fn lowercase(text: String) -> String;
         /// The text backwards. What a reader sees as one character (a letter with its accents, a
         /// flag, a family) stays whole.
-        #[repeatable]
+        #[idempotent]
         async fn reverse(text: String) -> String;
     }
 }

@@ -10,7 +10,7 @@ pyroxene_common::interface! {
     #[version = 1]
     pub(crate) trait Greeter in greeter {
         /// A greeting for `name`.
-        #[repeatable]
+        #[idempotent]
         async fn hello(name: String) -> String;
         /// Greets nobody whose name is not known.
         async fn greet_all(names: Vec<String>, loudly: bool) -> Result<Vec<String>, String>;

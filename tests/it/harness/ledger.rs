@@ -24,10 +24,10 @@ pyroxene_common::interface! {
         /// Writes the entry down, then takes so many milliseconds until it answers with it.
         async fn enter(entry: u64, ms: u64) -> u64;
         /// Answers an entry, without writing it down.
-        #[repeatable]
+        #[idempotent]
         async fn repeat(entry: u64) -> u64;
         /// Under which fence the worker holds the object's name.
-        #[repeatable]
+        #[idempotent]
         async fn fence() -> Option<u64>;
     }
 }

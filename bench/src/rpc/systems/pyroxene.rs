@@ -28,7 +28,7 @@ pyroxene_common::interface! {
     #[version = 1]
     pub trait EchoService in service {
         /// Answers the payload.
-        #[repeatable]
+        #[idempotent]
         async fn echo(payload: Blob) -> Blob;
         /// What nobody calls: not everybody may call everything.
         async fn other();
