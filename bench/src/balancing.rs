@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::open_loop::Arrivals;
 
-/// What to measure and how to show it.
+/// The options of the benchmark `balancing`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Scenarios, separated by commas

@@ -21,7 +21,7 @@ use serde::Serialize;
 pub(crate) use self::floor::serve as serve_bytes;
 use self::{broker::Broker, floor::Floor, kernels::Kernels, python::Python, report::Report};
 
-/// What to measure and how to show it.
+/// The options of the benchmark `compute`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Rounds; the median of each figure is shown

@@ -83,7 +83,7 @@ pub(crate) async fn serve_worker(worker: WorkerBuilder) -> Result<()> {
     let worker = worker.bind().await?;
     process::announce(socket_address(worker.local_addr())?)?;
     worker.join().await?;
-    bail!("the worker was told to stop")
+    bail!("the worker's shutdown was requested")
 }
 
 /// The socket address of a TCP endpoint.

@@ -29,7 +29,7 @@ use crate::{
 pub(crate) use fleet::serve as serve_fleet;
 use population::Population;
 
-/// What to measure and how to show it.
+/// The options of the benchmark `directory`.
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]

@@ -20,7 +20,7 @@ use self::{
     work::{Sample, Work},
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `distributed`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The number of random numbers to sort; 0 leaves the sort out

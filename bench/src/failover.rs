@@ -18,7 +18,7 @@ use crate::{
     timed::Timed,
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `failover`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Scenarios, separated by commas

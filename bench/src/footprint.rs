@@ -16,7 +16,7 @@ use crate::{
     program::{Program, ProgramOption, Resident},
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `footprint`.
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -82,7 +82,7 @@ fn size(program: &Program) -> Result<Vec<Figure>> {
             Figure::new("size of the program, stripped", megabytes(&stripped)?, "MB")
                 .target(Target::AtMost(25.0)),
         ),
-        _ => eprintln!("there is no `strip` here, so the stripped size is not known"),
+        _ => eprintln!("`strip` is not installed, so the stripped size is not measured"),
     }
     Ok(figures)
 }

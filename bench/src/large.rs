@@ -25,7 +25,7 @@ pub(crate) use self::{
     memory::{Single, run_single},
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `large`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Bytes of the single very large message, each way; 0 leaves it out

@@ -58,7 +58,7 @@ impl ChildServer {
         let mut line = String::new();
         timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
             .await
-            .context("the server did not get ready in time")?
+            .context("the server was not ready in time")?
             .context("cannot read the server's ready line")?;
         let address = parse_ready_line(&line)?;
         Ok(Self { child, address })
@@ -118,7 +118,7 @@ impl ChildServer {
 
 /// The path of this program.
 pub(crate) fn this_program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot tell where this program is")
+    std::env::current_exe().context("cannot find the path of this program")
 }
 
 /// The address in a ready line. It is the last word, because a daemon of `pyroxene` prints its kind and

@@ -29,8 +29,8 @@ impl ProgramOption {
         };
         ensure!(
             path.is_file(),
-            "there is no program at {}; build it with `cargo build --release`, or name another \
-             place with --pyroxene PATH",
+            "there is no program at {}; build it with `cargo build --release`, or give its \
+             path with --pyroxene PATH",
             path.display()
         );
         Ok(Program(path))
@@ -92,8 +92,8 @@ impl Resident {
     /// Reads the current values of a process from the kernel.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))
-            .with_context(|| format!("cannot look at process {pid}"))?;
-        Self::parse(&status).context("the kernel does not say how much memory is resident")
+            .with_context(|| format!("cannot read the status of process {pid}"))?;
+        Self::parse(&status).context("the kernel does not report resident memory")
     }
 
     fn parse(status: &str) -> Option<Self> {

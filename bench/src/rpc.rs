@@ -20,7 +20,7 @@ const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
 /// Payloads of at least this size are measured with one call in flight, unless the options say otherwise.
 const LARGE: usize = 1 << 20;
 
-/// What to measure and how to show it.
+/// The options of the benchmark `rpc`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measured seconds per system and cell; a fifth of that is added for warming up

@@ -27,7 +27,7 @@ const SYSTEMS: [System; 4] = [
     System::PyroxeneSecured,
 ];
 
-/// What to measure and how to show it.
+/// The options of the benchmark `set-up`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measured seconds per system and round

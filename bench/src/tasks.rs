@@ -25,7 +25,7 @@ use self::{
 };
 use crate::load::{self, Measurement, Operation};
 
-/// What to measure and how to show it.
+/// The options of the benchmark `tasks`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measured seconds per figure; a fifth of that is added for warming up
@@ -147,8 +147,8 @@ struct Submitter(Client);
 impl Operation for Submitter {
     async fn once(&mut self) -> Result<()> {
         let task = NewTask::new(broker::OBJECT, broker::METHOD);
-        let task = self.0.submit(task).await.context("a submission")?;
-        let result = task.wait_text().await.context("a task")?;
+        let task = self.0.submit(task).await.context("submission failed")?;
+        let result = task.wait_text().await.context("task failed")?;
         ensure!(result == "null", "an empty task answered {result}");
         Ok(())
     }

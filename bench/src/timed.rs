@@ -128,7 +128,7 @@ async fn start(arguments: &Arguments, name: String) -> Result<Worker> {
         Some(Fault::Refuses) => builder = builder.max_calls(0),
         Some(Fault::Crashes) => chaos.crash_after = Some(1),
         Some(Fault::Fails) => chaos.fail = 1.0,
-        Some(Fault::Closes) => bail!("no worker closes every connection"),
+        Some(Fault::Closes) => bail!("a real worker cannot close every connection"),
     }
     let worker = builder.chaos(chaos).host(OBJECT, Timed, server);
     Ok(worker.bind().await?)

@@ -42,7 +42,7 @@ impl Python {
                 },
             }),
             Err(error) => {
-                eprintln!("nothing to compare with: {error:#}");
+                eprintln!("no Python to compare with: {error:#}");
                 None
             }
         }

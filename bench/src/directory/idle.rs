@@ -62,13 +62,13 @@ pub(super) async fn measure(
         watching.spawn(watch(line, cursor));
     }
     sleep(SETTLE).await;
-    ensure!(watching.try_join_next().is_none(), "a watch did not wait");
+    ensure!(watching.try_join_next().is_none(), "a watch ended early");
     note(figures, "clients that watch an object each", None)?;
     watching.shutdown().await;
     drop(lines);
     // The name server must still answer.
     let status = connect(address).await?.status(context::current()).await?;
-    ensure!(status.workers == 0, "there are workers of somebody else");
+    ensure!(status.workers == 0, "the name server has workers");
     nameserver.server.stop().await
 }
 

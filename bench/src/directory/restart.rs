@@ -97,7 +97,7 @@ async fn follow(
     };
     timeout(PATIENCE, following)
         .await
-        .context("not every worker came")??;
+        .context("not every worker registered")??;
     Ok(seen)
 }
 

@@ -87,6 +87,6 @@ fn cpu_time(stat: &PathBuf) -> Result<Duration> {
         (Some(Ok(user)), Some(Ok(system))) => {
             Ok(Duration::from_secs((user + system).into()) / TICKS_PER_SECOND)
         }
-        _ => bail!("{stat:?} does not tell processor times"),
+        _ => bail!("{stat:?} has no processor times"),
     }
 }

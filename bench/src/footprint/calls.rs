@@ -56,7 +56,7 @@ pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>
         .context("cannot start the client")?;
     ensure!(output.status.success(), "the client failed");
     let samples: Vec<Sample> =
-        serde_json::from_slice(&output.stdout).context("the client said something else")?;
+        serde_json::from_slice(&output.stdout).context("the client's output is not JSON")?;
     worker.stop().await?;
     nameserver.stop().await?;
     figures(&samples)
@@ -118,7 +118,7 @@ async fn call_many(echo: &EchoClient<Proxy<Echo>>, calls: u64) -> Result<()> {
             let data = Payload::Bytes(Blob(Bytes::from(vec![7; PAYLOAD])));
             for _ in 0..share {
                 let answer = echo.echo(context::current(), data.clone()).await?;
-                ensure!(answer == data, "something else came back");
+                ensure!(answer == data, "the answer is wrong");
             }
             Ok(())
         });

@@ -48,7 +48,7 @@ async fn repeat(
     times: usize,
     start: impl AsyncFn() -> Result<Duration>,
 ) -> Result<[Figure; 2]> {
-    ensure!(times > 0, "nothing is started");
+    ensure!(times > 0, "--starts must not be 0");
     let mut took = Vec::new();
     for _ in 0..times {
         took.push(start().await?);
@@ -75,7 +75,7 @@ async fn start(mut command: Command) -> Result<Duration> {
     let mut line = String::new();
     timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
         .await
-        .context("the daemon did not get ready in time")??;
+        .context("the daemon was not ready in time")??;
     let took = start.elapsed();
     parse_ready_line(&line)?;
     drop(child.stdin.take());

@@ -83,7 +83,7 @@ pub(crate) async fn run_single(single: Single) -> Result<()> {
 /// A field of `/proc/PROCESS/status`, in bytes.
 fn memory(process: &str, field: &str) -> Result<u64> {
     let status = read_to_string(format!("/proc/{process}/status"))
-        .context("this system does not tell how much memory a process takes")?;
+        .context("cannot read the memory of a process from /proc")?;
     parse(&status, field).with_context(|| format!("no {field} of process {process}"))
 }
 

@@ -106,7 +106,7 @@ impl Caller {
                 start = Instant::now();
                 match self.echo.echo(context(), data).await? {
                     Payload::Bytes(answer) if answer.0.len() == size => {}
-                    _ => bail!("something else came back"),
+                    _ => bail!("the answer is wrong"),
                 }
             }
             Kind::Text => {
@@ -114,7 +114,7 @@ impl Caller {
                 start = Instant::now();
                 match self.echo.echo(context(), data).await? {
                     Payload::Text(answer) if answer.len() == size => {}
-                    _ => bail!("something else came back"),
+                    _ => bail!("the answer is wrong"),
                 }
             }
             Kind::Numbers => {
@@ -125,7 +125,7 @@ impl Caller {
                 let sorted = self.calculator.sort(context(), numbers).await??;
                 let ends = (sorted.0.first(), sorted.0.last());
                 if ends != (Some(&0.0), Some(&f64::from(length - 1))) {
-                    bail!("something else came back");
+                    bail!("the answer is wrong");
                 }
             }
         }

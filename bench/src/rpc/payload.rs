@@ -48,7 +48,7 @@ impl Payload {
             sample.into_iter().all(|(sent, received)| sent == received)
                 && self.0.last() == answer.last()
         };
-        ensure!(same, "other bytes came back than were sent");
+        ensure!(same, "the answer has other bytes than the call");
         Ok(())
     }
 }

@@ -159,7 +159,7 @@ impl Postgres {
         let text = String::from_utf8_lossy(&done.stdout);
         let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rest| rest.split(' ').next()?.parse().ok());
-        Ok(Some(rate.context("pgbench did not say how fast it was")?))
+        Ok(Some(rate.context("pgbench printed no rate")?))
     }
 
     /// Runs statements in the database that `pgbench` uses.

@@ -105,7 +105,7 @@ pub(crate) async fn connect_three(
     let directory = nameserver.directory();
     let watched = directory.watch(context::current(), OBJECT.to_owned(), None, 0);
     let News::Snapshot(instances) = watched.await??.news else {
-        bail!("the name server answered with changes to nothing");
+        bail!("the first answer of a watch is not a snapshot");
     };
     let mut clients = Vec::new();
     for instance in instances {

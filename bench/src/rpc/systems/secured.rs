@@ -165,7 +165,7 @@ pub(crate) async fn connect_secured(
 }
 
 fn config(secrets: &Secrets) -> Result<ClientConfig> {
-    ClientConfig::new(&name_server(secrets.path())).context("the name server's address")
+    ClientConfig::new(&name_server(secrets.path())).context("bad name server address")
 }
 
 async fn connect(
