@@ -56,7 +56,7 @@ enum Command {
     Distributed(distributed::Options),
     /// The daemons: memory, time until they are ready, size of the program
     Footprint(footprint::Options),
-    /// Large messages: the memory they take, and how long small calls wait beside them
+    /// Large messages: the memory they take, and the latency of small calls meanwhile
     Large(large::Options),
     /// Durable tasks from submission to end, and appends to topics, on every store
     Tasks(tasks::Options),

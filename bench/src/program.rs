@@ -15,7 +15,7 @@ use crate::process::{ChildServer, this_program};
 /// The option that names the program.
 #[derive(Args)]
 pub(crate) struct ProgramOption {
-    /// The program whose daemons are measured [default: pyroxene beside this program]
+    /// The program whose daemons are measured [default: pyroxene in the directory of this program]
     #[arg(long, value_name = "PATH")]
     pyroxene: Option<PathBuf>,
 }

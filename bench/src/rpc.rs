@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "3", value_parser = parse_seconds)]
     seconds: Duration,
 
-    /// Rounds; of each system and cell the round with the median throughput is kept
+    /// Rounds; for each system and cell the round with the median throughput is kept
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     rounds: usize,
 

@@ -24,7 +24,7 @@ use crate::{
     process::{self, ChildServer},
 };
 
-/// The largest message that peers with a limit are told to accept, in bytes.
+/// The message limit, in bytes, of peers that have one.
 const LARGEST_MESSAGE: usize = 1 << 30;
 
 /// One of the systems, under the name it has on the command line and in results.
