@@ -1,4 +1,4 @@
-//! Generates the stubs of the gRPC peer. The service is described here and not in a `.proto`
+//! Generates the stubs of the gRPC peer. The service is described in this file instead of a `.proto`
 //! file, so that building needs no protoc.
 
 use tonic_build::manual::{Builder, Method, Service};

@@ -1,7 +1,7 @@
-//! How well calls are spread: over slow, failing, new and many workers.
+//! How evenly calls are spread over slow, failing, new and many workers.
 //!
-//! Workers are real processes behind a real name server. A call takes a set time and no processor,
-//! so two cores are enough for all of them.
+//! Workers are real processes behind a real name server. A call takes a set time and uses no processor,
+//! so two cores are enough for all workers.
 
 mod failing;
 mod joining;
@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 
 use crate::open_loop::Arrivals;
 
-/// What to measure and how to show it.
+/// The options of the benchmark `balancing`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Scenarios, separated by commas
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     )]
     policies: Vec<Policy>,
 
-    /// Seconds of load with slow workers; the other scenarios take a part of it, or twice as long
+    /// Seconds of load with slow workers; `failing` takes 0.5 of it, `joining` 0.6, `many` twice as long
     #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<u64>::new().range(2..))]
     seconds: u64,
 
@@ -51,26 +51,26 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// One kind of trouble.
+/// The state of the workers during the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
-    /// None, one and two of four workers are 50 times slower
+    /// Zero, one and two of four workers are 50 times slower than the others
     Slow,
-    /// One of four workers fails at once, in several ways
+    /// One of four workers fails every call immediately, in several ways
     Failing,
-    /// A fourth worker joins three
+    /// A fourth worker joins three others
     Joining,
     /// 64 workers and 64 clients
     Many,
 }
 
-/// The mean time that a call takes once it has a place at a sound worker.
+/// The mean service time of a call: the time for which it keeps its permit at a healthy worker.
 const SERVICE: Duration = Duration::from_millis(5);
 
-/// How long a call may take.
+/// The deadline of a call, counted from its scheduled time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Clients, where there are not many of them.
+/// The number of clients in all scenarios but `many`.
 const CLIENTS: usize = 4;
 
 /// Everything that was measured.
@@ -83,7 +83,7 @@ struct Report {
 }
 
 impl Options {
-    /// The load, with the rate and the duration multiplied.
+    /// The load of the options, with its rate and duration multiplied by `rate` and `duration`.
     fn arrivals(&self, rate: f64, duration: f64) -> Arrivals {
         Arrivals {
             per_second: self.rate as f64 * rate,
@@ -129,7 +129,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// A policy by its name.
+/// Serializes a policy as its name.
 fn by_name<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(policy)
 }
@@ -139,7 +139,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// A title above a table, if the table has rows.
+/// The table below its title; an empty string if the table has no rows.
 fn titled(title: &str, rows: usize, table: &crate::table::Table) -> String {
     if rows == 0 {
         return String::new();

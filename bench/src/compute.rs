@@ -1,10 +1,10 @@
-//! What the built-in objects compute, beside Python and NumPy, and what the way through the broker
-//! adds.
+//! The methods of the built-in objects, compared with Python and NumPy, and the cost of calling them
+//! through the broker.
 //!
-//! Four methods: a factorial, a sort, a product of matrices and a digest. Each is measured as the
-//! worker runs it, on a compute pool of this process; in Python; called through a name server at a
-//! worker in a process of its own; and as a bare transfer of as many bytes over loopback. All take
-//! turns within a round, so that a drift of the machine hits them alike.
+//! The methods are a factorial, a sort, a product of matrices and a digest. Each is measured four
+//! times: on a compute pool of this process, as a worker runs it; in Python; as a call to a worker in
+//! another process, found through a name server; and as a bare transfer of as many bytes over loopback.
+//! The four take turns within a round, so that a drift of the machine affects all alike.
 
 mod broker;
 mod floor;
@@ -21,7 +21,7 @@ use serde::Serialize;
 pub(crate) use self::floor::serve as serve_bytes;
 use self::{broker::Broker, floor::Floor, kernels::Kernels, python::Python, report::Report};
 
-/// What to measure and how to show it.
+/// The options of the benchmark `compute`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Rounds; the median of each figure is shown
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_delimiter = ',')]
     kernels: Vec<Kernel>,
 
-    /// The Python to compare with; without NumPy in it some rows have nothing to compare with
+    /// The Python interpreter to compare with; without NumPy in it some cells are empty
     #[arg(long, default_value = "python3")]
     python: PathBuf,
 
@@ -41,15 +41,15 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What is computed.
+/// The computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kernel {
     /// 100,000!
     Factorial,
-    /// The decimal digits of 100,000!, which a caller asks for who wants to read it
+    /// The decimal digits of 100,000!, which a caller needs in order to print it
     Digits,
-    /// 10,000,000 random doubles in order
+    /// A sort of 10,000,000 random doubles
     Sort,
     /// The product of two matrices of 1024 by 1024 doubles
     Product,
@@ -74,7 +74,7 @@ impl Kernel {
             .unwrap_or_default()
     }
 
-    /// How often it is run in each round, so that quick ones are measured for long enough too.
+    /// The number of runs in each round. Quick kernels have more, so that they are measured for long enough.
     fn repeats(self) -> usize {
         match self {
             Self::Factorial | Self::Digits | Self::Product => 9,
@@ -83,15 +83,15 @@ impl Kernel {
     }
 }
 
-/// What was measured of one kernel.
+/// The measured times of one kernel.
 struct Samples {
     kernel: Kernel,
-    /// The method's own time, on the compute pool.
+    /// The time of the method alone, on the compute pool.
     own: Vec<Duration>,
     python: Vec<Duration>,
-    /// From the call to its answer, through the broker. The digits travel with nobody.
+    /// From the call to its answer, through the broker. Empty for `Digits`, which no call carries.
     end_to_end: Vec<Duration>,
-    /// The bytes of the call and of the answer over bare TCP.
+    /// The transfer of as many bytes as the call and its answer have, over bare TCP.
     transfer: Vec<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Name servers and workers of this project, each in a process of this program.
+//! Name servers and workers of this project. Each runs in a child process of this same program.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -14,45 +14,45 @@ use pyroxene_worker::{Worker, WorkerBuilder};
 
 use crate::process::{self, ChildServer};
 
-/// A free port of loopback.
+/// Any free port on the loopback address.
 pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// What a name server needs.
+/// The arguments of a name server.
 #[derive(Args)]
 pub(crate) struct NameServerArguments {
-    /// Where it listens
+    /// The address to listen on
     #[arg(long, default_value_t = ANY_PORT)]
     listen: SocketAddr,
-    /// Its store; without one it keeps nothing
+    /// The store; without one the name server stores nothing
     #[arg(long)]
     store: Option<String>,
 }
 
-/// What a worker with built-in objects needs.
+/// The arguments of a worker with built-in objects.
 #[derive(Args)]
 pub(crate) struct BuiltinsArguments {
     /// The name server
     nameserver: String,
     /// The objects, separated by commas
     objects: String,
-    /// The greatest message, in bytes
+    /// The message limit, in bytes
     #[arg(long, default_value_t = DEFAULT_MAX_MESSAGE)]
     max_message: usize,
-    /// The threads of its compute pool [default: one for each core]
+    /// The threads of the compute pool [default: one for each core]
     #[arg(long)]
     threads: Option<usize>,
-    /// The time to live of its leases, in milliseconds [default: 3000]
+    /// The time to live of the worker's leases, in milliseconds [default: 3000]
     #[arg(long)]
     ttl_ms: Option<u64>,
 }
 
-/// Starts a name server that keeps nothing, on a free port.
+/// Starts a name server without a store, on a free port.
 pub(crate) async fn start_nameserver() -> Result<ChildServer> {
     ChildServer::start_this(&["serve", "name-server"]).await
 }
 
-/// Runs a name server.
+/// Runs a name server until the process ends.
 pub(crate) async fn serve_nameserver(arguments: NameServerArguments) -> Result<()> {
     let mut config = NameServerConfig::new(Endpoint::from(arguments.listen));
     if let Some(store) = arguments.store {
@@ -83,10 +83,10 @@ pub(crate) async fn serve_worker(worker: WorkerBuilder) -> Result<()> {
     let worker = worker.bind().await?;
     process::announce(socket_address(worker.local_addr())?)?;
     worker.join().await?;
-    bail!("the worker was told to stop")
+    bail!("the worker's shutdown was requested")
 }
 
-/// The address of an endpoint on TCP.
+/// The socket address of a TCP endpoint.
 pub(crate) fn socket_address(endpoint: &Endpoint) -> Result<SocketAddr> {
     Ok(endpoint.to_string().parse()?)
 }

@@ -1,8 +1,8 @@
-//! The directory of one name server: what it holds, how fast it answers, and how soon it is whole
-//! again after a crash.
+//! The directory of one name server: its memory, its speed, and the time until it is complete again
+//! after a crash.
 //!
-//! The name server is the release program itself, in a process of its own, with a store in a new
-//! file, as it is by default. This process plays workers and clients.
+//! The name server is the release program itself, in its own process, with its default kind of store
+//! in a new file. This process acts as the workers and the clients.
 
 mod cached;
 mod fleet;
@@ -29,7 +29,7 @@ use crate::{
 pub(crate) use fleet::serve as serve_fleet;
 use population::Population;
 
-/// What to measure and how to show it.
+/// The options of the benchmark `directory`.
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1_000)]
     watchers: usize,
 
-    /// Workers of the name server that is started again
+    /// Workers of the name server that is killed and started again
     #[arg(long, default_value_t = 1_000)]
     workers: usize,
 
@@ -71,11 +71,11 @@ enum Part {
     Memory,
     /// Renewals in that directory
     Renewals,
-    /// Names of that directory that the client knows
+    /// Resolving a name of that directory that the client has cached
     Cached,
     /// Look-ups in that directory
     Lookups,
-    /// Changes of that directory, and those who watch
+    /// Delivery of changes of that directory to watchers
     Watchers,
     /// Memory for idle connections
     Idle,
@@ -88,7 +88,7 @@ impl Options {
         self.parts.is_empty() || self.parts.contains(&part)
     }
 
-    /// Whether a part is asked for that needs the directory to be full.
+    /// Whether any chosen part needs the full directory.
     fn needs_load(&self) -> bool {
         use Part::{Cached, Lookups, Memory, Renewals, Watchers};
         let parts = [Memory, Renewals, Cached, Lookups, Watchers];
@@ -114,7 +114,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     figure::print(&figures.0, options.json)
 }
 
-/// Everything that is asked of one directory with many instances in it.
+/// Measures all chosen parts that use one directory with many instances.
 async fn load(program: &Program, options: &Options, figures: &mut Figures) -> Result<()> {
     let nameserver = Nameserver::start(program).await?;
     let empty = nameserver.resident()?;
@@ -179,7 +179,7 @@ impl Figures {
     }
 }
 
-/// A name server with a store in a directory that is gone with it.
+/// A name server with a store in a temporary directory, which is removed when this is dropped.
 struct Nameserver {
     server: ChildServer,
     directory: TempDir,
@@ -197,8 +197,8 @@ impl Nameserver {
     }
 }
 
-/// Lets this process, and those that it starts, open as many files as it may. Each connection is
-/// one.
+/// Raises the limit of open files to its maximum, for this process and its children. Each connection
+/// needs a file.
 fn raise_file_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

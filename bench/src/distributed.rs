@@ -1,6 +1,6 @@
-//! One large sort and one large matrix product: in one call of one worker, and spread over two.
+//! One large sort and one large matrix product: in one call of one worker, and spread over two workers.
 //!
-//! Every setup has a name server and workers in processes of their own. The setups take turns, round
+//! Every setup has its own name server and workers, each in its own process. The setups take turns, round
 //! by round, with the same input, and every result is compared with that of the kernel.
 
 mod cluster;
@@ -20,10 +20,10 @@ use self::{
     work::{Sample, Work},
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `distributed`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many random numbers are sorted; 0 leaves the sort out
+    /// The number of random numbers to sort; 0 leaves the sort out
     #[arg(long, default_value_t = 20_000_000)]
     values: usize,
 
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(0..=2828))]
     side: u32,
 
-    /// Rounds; of each setup the one with the median time is kept
+    /// Rounds; for each setup the round with the median time is kept
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
 
@@ -39,11 +39,11 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 2, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     in_flight: usize,
 
-    /// The greatest size of a piece in bytes of numbers [default: what the client chooses]
+    /// The greatest size of a piece, in bytes of numbers [default: chosen by the client]
     #[arg(long)]
     piece: Option<usize>,
 
-    /// Leave out all but the two setups whose ratio counts
+    /// Measure only the baseline and the setup with two workers
     #[arg(long)]
     quick: bool,
 
@@ -52,18 +52,18 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// How the work is done.
+/// The processes that do the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setup {
-    /// In this process, without any broker.
+    /// The kernel in this process, without a broker.
     Kernel { threads: usize },
-    /// By one call of one worker.
+    /// One call of one worker.
     OneCall { threads: usize },
-    /// In pieces, by workers of one thread each.
+    /// Pieces, spread over workers of one thread each.
     Spread { workers: usize },
 }
 
-/// What all others are compared with.
+/// The setup that all others are compared with.
 const BASELINE: Setup = Setup::OneCall { threads: 1 };
 
 const SETUPS: [Setup; 6] = [
@@ -103,7 +103,7 @@ impl Setup {
     }
 }
 
-/// A setup that is ready for work.
+/// A setup whose processes run.
 enum Started {
     Kernel(Calculator),
     OneCall(Cluster),
@@ -145,7 +145,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 async fn measure(work: Work, setups: &[(Setup, Started)], options: &Options) -> Result<Vec<Row>> {
     let expected = work.by_kernel(work::kernel(1)?).await?.result;
     let mut samples = vec![Vec::new(); setups.len()];
-    // The first round warms up: connections, and memory that the processes have never touched.
+    // The first round is the warm-up: it opens connections and touches memory for the first time.
     for round in 0..=options.rounds {
         for ((setup, started), samples) in setups.iter().zip(&mut samples) {
             let (sample, cpu) = once(&work, started, options).await?;
@@ -163,7 +163,7 @@ async fn measure(work: Work, setups: &[(Setup, Started)], options: &Options) -> 
     Ok(rows)
 }
 
-/// Does the work once, and tells what processor time the client and the workers took for it.
+/// Does the work once. Also returns the processor time of the client and of the workers.
 async fn once(
     work: &Work,
     started: &Started,

@@ -1,5 +1,5 @@
-//! What calls feel of the death, the restart and the freezing of workers, and of the death of the
-//! name server.
+//! Latency and errors of calls while a worker dies or freezes, while all workers are restarted, and while
+//! the name server dies.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
     timed::Timed,
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `failover`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Scenarios, separated by commas
@@ -30,7 +30,7 @@ pub(crate) struct Options {
     )]
     scenarios: Vec<Scenario>,
 
-    /// How often a worker is killed, and how often all are restarted
+    /// Rounds of `kill` and of `rolling`
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
 
@@ -43,15 +43,15 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What happens while calls are made.
+/// The fault that happens while calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Scenario {
     /// kill -9 of one of three workers
     Kill,
-    /// SIGTERM to each worker in turn; another one is started in its place when it has ended
+    /// SIGTERM to each worker in turn; when it has ended, another worker is started in its place
     Rolling,
-    /// SIGSTOP of one of three workers: its lease has to run out
+    /// SIGSTOP of one of three workers, so that its lease ends
     Freeze,
     /// kill -9 of the name server, which is started again a second later
     Nameserver,
@@ -61,10 +61,10 @@ const SERVICE: Duration = Duration::from_millis(5);
 const WORKERS: usize = 3;
 const CLIENTS: usize = 4;
 
-/// How long calls are made before anything happens.
+/// The time of the load before the fault.
 const CALM: Duration = Duration::from_secs(1);
 
-/// How long a call may take.
+/// The deadline of a call, counted from its scheduled time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One round of a scenario.
@@ -74,18 +74,18 @@ struct Row {
     round: usize,
     #[serde(flatten)]
     all: Summary,
-    /// The worst latency before anything happened.
+    /// The worst latency before the fault.
     calm_worst_ms: f64,
     /// Calls that took more than one attempt.
     repeated: usize,
 }
 
-/// The fleet as it is now.
+/// The running processes and the clients of a scenario.
 struct Stage {
     fleet: Fleet,
     workers: Vec<ChildServer>,
     clients: Vec<Proxy<Timed>>,
-    /// How many workers were started, for their names.
+    /// The number of workers started so far, from which names are made.
     started: usize,
 }
 
@@ -102,7 +102,7 @@ impl Stage {
         })
     }
 
-    /// Starts another worker, last of all.
+    /// Starts another worker and adds it at the end of `workers`.
     async fn start_worker(&mut self) -> Result<()> {
         let name = format!("w{}", self.started);
         self.started += 1;
@@ -111,12 +111,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes the worker that has run for longest.
+    /// Removes the worker that has run for the longest time.
     fn take_worker(&mut self) -> ChildServer {
         self.workers.remove(0)
     }
 
-    /// What happens in a scenario, from its beginning.
+    /// Carries out the fault of a scenario.
     async fn play(&mut self, scenario: Scenario) -> Result<()> {
         match scenario {
             Scenario::Kill => {

@@ -1,21 +1,21 @@
-//! Single figures with what they should be: the results of benchmarks that compare with a target
-//! instead of with other systems.
+//! Single figures with their targets: the results of benchmarks that compare with a target instead of
+//! with other systems.
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::table::{Table, figure};
 
-/// A figure.
+/// A measured figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figure {
-    /// What was measured.
+    /// The name of the measured quantity.
     measure: String,
     value: f64,
     unit: &'static str,
     #[serde(flatten)]
     target: Option<Target>,
-    /// Whether the target is reached, where there is one.
+    /// Whether the target is reached. None without a target.
     #[serde(skip_serializing_if = "Option::is_none")]
     met: Option<bool>,
     /// The values over time that the figure sums up.
@@ -23,7 +23,7 @@ pub(crate) struct Figure {
     series: Vec<f64>,
 }
 
-/// What a figure should be.
+/// The bound that a figure should keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -44,7 +44,7 @@ impl Figure {
         }
     }
 
-    /// It should be `target`.
+    /// Sets the target.
     #[must_use]
     pub(crate) fn target(mut self, target: Target) -> Self {
         self.target = Some(target);
@@ -55,14 +55,14 @@ impl Figure {
         self
     }
 
-    /// It sums up `series`.
+    /// Sets the values over time that the figure sums up.
     #[must_use]
     pub(crate) fn series(mut self, series: Vec<f64>) -> Self {
         self.series = series;
         self
     }
 
-    /// The figure in one line, for progress.
+    /// The figure as one line of progress output.
     pub(crate) fn line(&self) -> String {
         let Self {
             measure,

@@ -1,5 +1,5 @@
-//! A name server and workers with the timed object, each in a process of its own, and clients of
-//! theirs in this one.
+//! A name server and workers with the timed object, each in its own process, and their clients in this
+//! process.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,20 +12,20 @@ use crate::{
     timed::{Fault, OBJECT, Timed},
 };
 
-/// What the workers of one process are like.
+/// The properties of the workers of one process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    /// The mean time that a call takes once it has a place.
+    /// The mean service time: the time for which a call keeps its permit.
     pub(crate) service: Duration,
-    /// The calls that a worker serves at once; others wait.
+    /// The number of calls that a worker serves at the same time; further calls wait.
     pub(crate) places: usize,
-    /// The workers in the process.
+    /// The number of workers in the process.
     pub(crate) count: usize,
     pub(crate) fault: Option<Fault>,
 }
 
 impl Kind {
-    /// One sound worker that serves sixteen calls at once.
+    /// One healthy worker that serves sixteen calls at the same time.
     pub(crate) fn sound(service: Duration) -> Self {
         Self {
             service,
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// A running name server, and where it is.
+/// A running name server and its address.
 pub(crate) struct Fleet {
     nameserver: Option<ChildServer>,
     address: SocketAddr,
@@ -53,7 +53,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Starts the name server; the second time where it was before.
+    /// Starts the name server. From the second time on it gets the same address as before.
     pub(crate) async fn start_nameserver(&mut self) -> Result<()> {
         let listen = self.address.to_string();
         let arguments = ["serve", "name-server", "--listen", &listen];
@@ -63,12 +63,12 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes the name server's process out, to do something to it.
+    /// Removes the name server's process from the fleet, so that the caller can kill it.
     pub(crate) fn take_nameserver(&mut self) -> Result<ChildServer> {
         self.nameserver.take().context("there is no name server")
     }
 
-    /// Starts a process with workers, which are registered once this returns.
+    /// Starts a process with workers. They are registered when this returns.
     pub(crate) async fn worker(&self, name: &str, kind: Kind) -> Result<ChildServer> {
         let nameserver = self.address.to_string();
         let count = format!("--count={}", kind.count);
@@ -88,7 +88,7 @@ impl Fleet {
         ChildServer::start_this(&arguments).await
     }
 
-    /// Starts sound workers: `w0`, `w1` and so on.
+    /// Starts healthy workers with the names `w0`, `w1` and so on.
     pub(crate) async fn workers(
         &self,
         count: usize,
@@ -104,7 +104,7 @@ impl Fleet {
         Ok(workers)
     }
 
-    /// Clients that share nothing with each other but this process.
+    /// Makes clients that share nothing but this process.
     pub(crate) async fn clients(&self, count: usize, policy: Policy) -> Result<Vec<Proxy<Timed>>> {
         let mut clients = Vec::new();
         for _ in 0..count {

@@ -1,5 +1,5 @@
-//! What the daemons weigh: memory at rest and after a million calls, the time until they are ready,
-//! the size of the program.
+//! The daemons: memory at rest and after a million calls, the time until they are ready, the size of the
+//! program.
 
 mod calls;
 mod starts;
@@ -16,17 +16,17 @@ use crate::{
     program::{Program, ProgramOption, Resident},
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `footprint`.
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     program: ProgramOption,
 
-    /// How often each daemon is started
+    /// Starts of each daemon
     #[arg(long, default_value_t = 25)]
     starts: usize,
 
-    /// Calls after which memory is looked at a last time
+    /// Calls after which memory is read a last time
     #[arg(long, default_value_t = 1_000_000)]
     calls: u64,
 
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// How long a daemon is left alone before its memory at rest is looked at.
+/// The idle time of a daemon before its memory at rest is read.
 const REST: Duration = Duration::from_secs(5);
 
 /// Measures and prints. Progress goes to standard error.
@@ -62,7 +62,7 @@ fn note(figures: &mut Vec<Figure>, figure: Figure) {
     figures.push(figure);
 }
 
-/// The program's file as it is, and without its table of symbols, if there is a `strip` to ask.
+/// The size of the program's file, and its size without symbols if `strip` is installed.
 fn size(program: &Program) -> Result<Vec<Figure>> {
     let megabytes = |path: &Path| -> Result<f64> { Ok(fs::metadata(path)?.len() as f64 / 1e6) };
     let mut figures = vec![Figure::new(
@@ -82,12 +82,12 @@ fn size(program: &Program) -> Result<Vec<Figure>> {
             Figure::new("size of the program, stripped", megabytes(&stripped)?, "MB")
                 .target(Target::AtMost(25.0)),
         ),
-        _ => eprintln!("there is no `strip` here, so the stripped size is not known"),
+        _ => eprintln!("`strip` is not installed, so the stripped size is not measured"),
     }
     Ok(figures)
 }
 
-/// The memory of a name server and of a worker that are registered and do nothing.
+/// The memory of an idle name server and of its idle worker.
 async fn rest(program: &Program) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let nameserver = program.start_nameserver(directory.path()).await?;

@@ -1,5 +1,5 @@
-//! The processes that benchmarks start of this same program: servers, and clients that must not share
-//! a process with anything.
+//! The hidden subcommands: child processes that benchmarks start from this same program. They are
+//! servers, and clients that need their own process.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -14,18 +14,18 @@ use crate::{
     rpc, tasks, timed,
 };
 
-/// A server, which runs until standard input closes.
+/// A server. It runs until its standard input closes.
 #[derive(Subcommand)]
 pub(crate) enum Serve {
     /// Run a name server
     NameServer(NameServerArguments),
-    /// Host built-in objects at a name server
+    /// Run a worker with built-in objects and register it with a name server
     Builtins(BuiltinsArguments),
-    /// Host the timed object at a name server
+    /// Run workers with the timed object and register them with a name server
     Timed(timed::Arguments),
-    /// Host the empty object at a name server
+    /// Run a worker with the empty object and register it with a name server
     Empty { nameserver: String },
-    /// Host the echo object at a name server
+    /// Run a worker with the echo object and register it with a name server
     Echo { nameserver: String },
     /// Run many workers
     Fleet {
@@ -34,17 +34,17 @@ pub(crate) enum Serve {
         first: usize,
         end: usize,
     },
-    /// Serve the echo of one system
+    /// Run the echo server of one system
     Rpc {
         system: rpc::System,
         secrets: Option<PathBuf>,
     },
-    /// Take and send bare bytes
+    /// Receive and send bytes over bare TCP
     Bytes,
 }
 
 impl Serve {
-    /// Whether it is one of this project's daemons, alone in its process.
+    /// Whether the process runs one of this project's daemons and nothing else.
     pub(crate) fn is_daemon(&self) -> bool {
         match self {
             Self::Rpc { system, .. } => system.is_worker(),
@@ -75,10 +75,10 @@ impl Serve {
     }
 }
 
-/// A client, which does its work and says on standard output what it saw.
+/// A client. It does its work and prints its result on standard output.
 #[derive(Subcommand)]
 pub(crate) enum Call {
-    /// Call a worker many times and look at everybody's memory
+    /// Call a worker many times and read the memory of client, worker and name server
     FootprintCalls {
         nameserver: SocketAddr,
         worker: u32,

@@ -1,11 +1,11 @@
-//! Large messages: how much memory they take on either side, and how long they make small calls of
-//! others wait.
+//! Large messages: the memory that they take on either side, and the time for which small calls of other
+//! clients wait.
 //!
-//! First one client, in a process of its own, makes one call with a very large message each way, for
-//! each kind of value; of it and of the worker the greatest resident memory is read. Then several
-//! clients send large messages without pause while one more, in a process of its own, makes small
-//! calls at a fixed rate over a connection of its own. Last, it is measured how late a worker's
-//! heartbeats are beside single calls that take long.
+//! First, for each kind of value, one client in its own process makes one call with a very large message
+//! each way; the greatest resident memory of client and worker is read. Then several clients send large
+//! messages without pause while another client, in its own process, makes small calls at a fixed rate
+//! over its own connection. Last, the lateness of a worker's heartbeats is measured while the worker
+//! serves single long calls.
 
 mod heartbeats;
 mod load;
@@ -25,10 +25,10 @@ pub(crate) use self::{
     memory::{Single, run_single},
 };
 
-/// What to measure and how to show it.
+/// The options of the benchmark `large`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Bytes of the one very large message, each way; 0 leaves it out
+    /// Bytes of the single very large message, each way; 0 leaves it out
     #[arg(long, default_value_t = 1_000_000_000)]
     size: usize,
 
@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 64_000_000)]
     load_size: usize,
 
-    /// Clients that load the worker, each with a connection of its own; 0 leaves them out
+    /// Clients that load the worker, each with its own connection; 0 leaves them out
     #[arg(long, default_value_t = 10)]
     clients: usize,
 
@@ -65,7 +65,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What a large message holds.
+/// The kind of value in a large message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {

@@ -1,8 +1,8 @@
-//! The load loop: a closed loop of workers, each repeating one operation.
+//! A closed loop of load workers, each of which repeats one operation.
 //!
-//! Closed means that a worker starts its next operation when the last one has ended, so the
-//! number of workers is the number of operations in flight. Latencies therefore do not show what
-//! would queue up at a fixed arrival rate.
+//! Closed means that a load worker starts its next operation when its last one has ended. So the number of
+//! load workers is the number of operations in flight, and latencies do not include the queueing that a
+//! fixed arrival rate would cause.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use tokio::{task::JoinSet, time::Instant};
 /// Decimal digits that a recorded latency keeps.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// What one worker repeats.
+/// The operation that one load worker repeats.
 pub(crate) trait Operation: Send + 'static {
-    /// Does it once. An error ends the whole run.
+    /// Runs the operation once. An error ends the whole run.
     fn once(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// What was measured: the latency of every operation, and the time all of them took together.
+/// The latency of every operation, and the time from the first start to the last end.
 pub(crate) struct Measurement {
     /// In nanoseconds.
     latencies: Histogram<u64>,
@@ -27,19 +27,18 @@ pub(crate) struct Measurement {
 }
 
 impl Measurement {
-    /// Operations per second, of all workers together.
+    /// Operations per second, of all load workers together.
     pub(crate) fn per_second(&self) -> f64 {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency in microseconds that the share `quantile` (0 to 1) of operations did not exceed.
+    /// A quantile (0 to 1) of the latencies, in microseconds.
     pub(crate) fn latency_us(&self, quantile: f64) -> f64 {
         self.latencies.value_at_quantile(quantile) as f64 / 1e3
     }
 }
 
-/// Runs one task per operation, first for `warm_up`, whose figures are dropped, then for
-/// `measured`.
+/// Runs one task per operation, first for `warm_up`, which does not count, then for `measured`.
 pub(crate) async fn run<O: Operation>(
     operations: Vec<O>,
     warm_up: Duration,
@@ -50,9 +49,9 @@ pub(crate) async fn run<O: Operation>(
     Ok(measurement)
 }
 
-/// Repeats every operation until `duration` is over, at least once each. An operation that has
-/// begun is always waited for and counted, and the time until the last one has ended is the time
-/// taken: dropping those at the edge would hide the slow ones.
+/// Repeats every operation until `duration` is over, at least once each. An operation that has begun is
+/// always waited for and counted, and the elapsed time ends with the last operation: to drop unfinished
+/// operations would hide the slow ones.
 async fn repeat_for<O: Operation>(
     operations: Vec<O>,
     duration: Duration,
@@ -74,7 +73,7 @@ async fn repeat_for<O: Operation>(
     Ok((done, Measurement { latencies, elapsed }))
 }
 
-/// One worker. It has a histogram of its own, so that recording shares nothing.
+/// One load worker. It has its own histogram, so that recording needs no shared memory.
 async fn repeat_until<O: Operation>(mut operation: O, end: Instant) -> Result<(O, Histogram<u64>)> {
     let mut latencies = new_histogram()?;
     let mut began = Instant::now();

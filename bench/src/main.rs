@@ -1,7 +1,7 @@
-//! The load generator and the side-by-side comparison with other systems.
+//! The load generator, and the comparison with other systems in one run.
 //!
-//! Every server runs in a process of its own, which is this same program started with a hidden
-//! subcommand; the client load runs in the process the user started.
+//! Every server runs in its own process, which is this same program with a hidden subcommand. The
+//! client load runs in the process that the user started.
 
 mod balancing;
 mod compute;
@@ -27,7 +27,7 @@ mod timed;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
-/// The allocator of the `pyroxene` program too.
+/// The program `pyroxene` uses the same allocator.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -48,15 +48,15 @@ enum Command {
     Directory(directory::Options),
     /// How well calls are spread over slow, failing, new and many workers
     Balancing(balancing::Options),
-    /// What calls feel of the death, the restart and the freezing of workers
+    /// Latency and errors of calls while workers die, restart or freeze
     Failover(failover::Options),
-    /// What the built-in objects compute, beside Python and NumPy, and through the broker
+    /// The methods of the built-in objects, compared with Python and NumPy, and called through the broker
     Compute(compute::Options),
     /// One large sort and one large matrix product, spread over two workers
     Distributed(distributed::Options),
-    /// What the daemons weigh: memory, time until they are ready, size of the program
+    /// The daemons: memory, time until they are ready, size of the program
     Footprint(footprint::Options),
-    /// Large messages: the memory they take, and how long small calls wait beside them
+    /// Large messages: the memory they take, and the latency of small calls meanwhile
     Large(large::Options),
     /// Durable tasks from submission to end, and appends to topics, on every store
     Tasks(tasks::Options),
@@ -71,7 +71,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     let command = Cli::parse().command;
     let runtime = match &command {
-        // As the daemons do it.
+        // The daemons use the same runtime.
         Command::Serve(server) if server.is_daemon() => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };

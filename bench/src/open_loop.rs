@@ -1,10 +1,10 @@
-//! Open-loop load on the timed object: calls begin when their time has come, whether or not
-//! earlier ones were answered, and their latency counts from that time.
+//! Open-loop load on the timed object: each call begins at its scheduled time, whether or not earlier
+//! calls were answered, and its latency counts from that time.
 //!
-//! So a system that stalls cannot hold back the calls that would show it (coordinated omission:
-//! Gil Tene, "How NOT to Measure Latency", 2013). The times are those of a Poisson process, as of
-//! many callers that know nothing of each other. One thread waits for them: the timer of the
-//! runtime counts in milliseconds.
+//! So a system that stalls cannot delay the calls that would show the stall (coordinated omission:
+//! Gil Tene, "How NOT to Measure Latency", 2013). The scheduled times are those of a Poisson process, as of
+//! many independent callers. A separate thread waits for these times, because the timer of the runtime
+//! counts in milliseconds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,34 +19,34 @@ use tokio::{
 
 use crate::timed::{Timed, TimedRequest, TimedResponse};
 
-/// When calls begin.
+/// The schedule of the calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrivals {
-    /// Of all clients together.
+    /// Calls per second of all clients together.
     pub(crate) per_second: f64,
     pub(crate) duration: Duration,
-    /// How long a call may take.
+    /// The deadline of a call, counted from its scheduled time.
     pub(crate) patience: Duration,
 }
 
-/// What came of a call.
+/// The result of one call.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// When it was to begin, from the beginning of the load.
+    /// The scheduled time, counted from the beginning of the load.
     pub(crate) at: Duration,
-    /// From then to its end.
+    /// The latency, counted from the scheduled time.
     pub(crate) took: Duration,
-    /// Who answered it.
+    /// The worker that answered.
     pub(crate) worker: Option<String>,
-    /// The attempts that brought no answer.
+    /// The number of attempts without an answer.
     pub(crate) vain: usize,
-    /// The calls that were at the worker before it.
+    /// The number of calls that were waiting or being served at the worker when this call arrived.
     pub(crate) before: u32,
-    /// The error that the caller got.
+    /// The error that the caller received.
     pub(crate) error: Option<String>,
 }
 
-/// Sends calls from all clients, each from a random one. Returns them in the order of their times.
+/// Makes all calls, each from a random client. Returns the results in the order of the scheduled times.
 pub(crate) async fn run(
     clients: &[Proxy<Timed>],
     arrivals: Arrivals,
@@ -121,11 +121,11 @@ fn sample(
     }
 }
 
-/// What many calls have in common.
+/// Counts and latencies of many calls.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Summary {
     pub(crate) calls: usize,
-    /// Calls whose caller got an error.
+    /// Calls whose caller received an error.
     pub(crate) failed: usize,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -141,7 +141,7 @@ impl Summary {
             .map(|sample| sample.took)
             .collect();
         latencies.sort_unstable();
-        // All of them are here, so percentiles need no histogram.
+        // All latencies are in memory, so percentiles need no histogram.
         let at = |share: f64| {
             let rank = (latencies.len() as f64 * share).ceil() as usize;
             let latency = latencies.get(rank.max(1) - 1);

@@ -1,8 +1,8 @@
-//! Servers in processes of their own.
+//! Servers in child processes.
 //!
-//! The parent keeps the child's standard input open and the child ends when it closes. The kernel
-//! closes it however the parent dies, so no server is ever left over. The child says that it is
-//! ready with one line on standard output, `ready ADDRESS`.
+//! The parent keeps the child's standard input open, and the child ends when it closes. The kernel
+//! closes it however the parent dies, so no server is ever left over. When the child is ready, it prints
+//! one line on standard output: `ready ADDRESS`.
 
 use std::{
     io::{Read, Write},
@@ -21,20 +21,20 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a child may take until it is ready, and until it has ended once told to.
+/// The limit for the start of a child, and for its end after it was stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const READY: &str = "ready ";
 
-/// A running server. Dropping it kills the process; [`ChildServer::stop`] lets it end by itself.
+/// A running server. Dropping it kills the process; [`ChildServer::stop`] ends it gracefully.
 pub(crate) struct ChildServer {
     child: Child,
     address: SocketAddr,
 }
 
 impl ChildServer {
-    /// Starts `program` and waits for its ready line. What the child writes on standard error
-    /// goes to that of this process.
+    /// Starts `program` and waits for its ready line. The child's standard error is that of this
+    /// process.
     pub(crate) async fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments);
@@ -46,7 +46,7 @@ impl ChildServer {
         Self::start(&this_program()?, arguments).await
     }
 
-    /// As [`start`](Self::start), with a command that has its arguments and environment.
+    /// Like [`start`](Self::start), with a command that already has its arguments and environment.
     pub(crate) async fn start_command(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -58,7 +58,7 @@ impl ChildServer {
         let mut line = String::new();
         timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
             .await
-            .context("the server did not get ready in time")?
+            .context("the server was not ready in time")?
             .context("cannot read the server's ready line")?;
         let address = parse_ready_line(&line)?;
         Ok(Self { child, address })
@@ -74,7 +74,7 @@ impl ChildServer {
         self.child.id().context("the server has ended")
     }
 
-    /// Ends the child at once, as a crash would, and waits until it has.
+    /// Kills the child with SIGKILL and waits until it has ended.
     pub(crate) async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("cannot end the server")
     }
@@ -91,9 +91,9 @@ impl ChildServer {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits until the child has ended by itself, however it does, with its standard input open.
+    /// Waits until the child has ended, with any exit status. Its standard input stays open meanwhile.
     pub(crate) async fn ended(mut self) -> Result<()> {
-        // Waiting for a child closes its input, which would tell it to stop at once.
+        // `wait` closes the child's input, which would stop the child immediately.
         let _input = self.child.stdin.take();
         timeout(PATIENCE, self.child.wait())
             .await
@@ -116,12 +116,13 @@ impl ChildServer {
     }
 }
 
-/// Where this program is.
+/// The path of this program.
 pub(crate) fn this_program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot tell where this program is")
+    std::env::current_exe().context("cannot find the path of this program")
 }
 
-/// The address is the last word: a daemon of `pyroxene` says before it what it is.
+/// The address in a ready line. It is the last word, because a daemon of `pyroxene` prints its kind and
+/// name before it.
 pub(crate) fn parse_ready_line(line: &str) -> Result<SocketAddr> {
     line.strip_prefix(READY)
         .with_context(|| format!("expected a ready line from the server, got {line:?}"))?
@@ -132,7 +133,7 @@ pub(crate) fn parse_ready_line(line: &str) -> Result<SocketAddr> {
         .with_context(|| format!("no address in the server's ready line {line:?}"))
 }
 
-/// Prints the ready line: called once by a server, when it is listening.
+/// Prints the ready line. A server calls this once, when it is listening.
 pub(crate) fn announce(address: SocketAddr) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{READY}{address}")?;
@@ -140,13 +141,13 @@ pub(crate) fn announce(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Drives `server` until it fails or standard input closes.
+/// Runs `server` until it fails or standard input closes.
 pub(crate) async fn serve_while_parent_lives(
     server: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let (gone, parent_gone) = oneshot::channel::<()>();
-    // A plain thread: the runtime would wait for a blocked read when it shuts down, and so hang
-    // after a server that failed.
+    // A plain thread, not a task: at its shutdown the runtime would wait for a blocking read, and so the
+    // process would hang after the server failed.
     std::thread::spawn(move || {
         let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
         drop(gone);

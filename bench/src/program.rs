@@ -1,4 +1,4 @@
-//! The program `pyroxene`, whose daemons are measured as they are delivered.
+//! The release program `pyroxene`, whose daemons are measured as they are shipped.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use tokio::process::Command;
 
 use crate::process::{ChildServer, this_program};
 
-/// Where the program is.
+/// The option that names the program.
 #[derive(Args)]
 pub(crate) struct ProgramOption {
-    /// The program whose daemons are measured [default: pyroxene beside this program]
+    /// The program whose daemons are measured [default: pyroxene in the directory of this program]
     #[arg(long, value_name = "PATH")]
     pyroxene: Option<PathBuf>,
 }
@@ -29,8 +29,8 @@ impl ProgramOption {
         };
         ensure!(
             path.is_file(),
-            "there is no program at {}; build it with `cargo build --release`, or name another \
-             place with --pyroxene PATH",
+            "there is no program at {}; build it with `cargo build --release`, or give its \
+             path with --pyroxene PATH",
             path.display()
         );
         Ok(Program(path))
@@ -41,7 +41,7 @@ impl ProgramOption {
 pub(crate) struct Program(PathBuf);
 
 impl Program {
-    /// Where it is.
+    /// The path of the program.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -78,22 +78,22 @@ impl Program {
     }
 }
 
-/// The resident memory of a process.
+/// The resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Resident {
-    /// All of it, in bytes.
+    /// All resident bytes.
     pub(crate) total: u64,
-    /// What belongs to the process alone: heap, stacks and changed data. The rest are pages of files,
-    /// most of all the program itself, which processes share.
+    /// The bytes that belong to the process alone: heap, stacks and changed data. The rest are pages of
+    /// files, mostly of the program itself, which processes share.
     pub(crate) anonymous: u64,
 }
 
 impl Resident {
-    /// What the kernel says of a process now.
+    /// Reads the current values of a process from the kernel.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))
-            .with_context(|| format!("cannot look at process {pid}"))?;
-        Self::parse(&status).context("the kernel does not say how much memory is resident")
+            .with_context(|| format!("cannot read the status of process {pid}"))?;
+        Self::parse(&status).context("the kernel does not report resident memory")
     }
 
     fn parse(status: &str) -> Option<Self> {
@@ -108,12 +108,12 @@ impl Resident {
         })
     }
 
-    /// All of it, in megabytes (10⁶ bytes).
+    /// All resident memory, in megabytes (10⁶ bytes).
     pub(crate) fn megabytes(self) -> f64 {
         self.total as f64 / 1e6
     }
 
-    /// What belongs to the process alone, in megabytes (10⁶ bytes).
+    /// The memory that belongs to the process alone, in megabytes (10⁶ bytes).
     pub(crate) fn anonymous_megabytes(self) -> f64 {
         self.anonymous as f64 / 1e6
     }

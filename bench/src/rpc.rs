@@ -1,8 +1,7 @@
-//! Echo calls, system by system.
+//! Echo calls of several systems, measured in turn.
 //!
-//! A cell is a payload size and a number of calls in flight. For every cell each system is
-//! measured once per round, in turn, so that a machine that gets slower or faster meanwhile does
-//! so for all of them.
+//! A cell is one payload size with one number of calls in flight. In each cell every system is measured
+//! once per round, in turn, so that a drift of the machine's speed affects all systems alike.
 
 mod payload;
 mod report;
@@ -18,25 +17,26 @@ pub(crate) use self::systems::{System, pyroxene::serve_echo};
 
 const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
 
-/// Payloads from this size on are measured one at a time, unless told otherwise.
+/// Payloads of at least this size are measured with one call in flight, unless the options say otherwise.
 const LARGE: usize = 1 << 20;
 
-/// What to measure and how to show it.
+/// The options of the benchmark `rpc`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measured seconds per system and cell; a fifth of that is added for warming up
     #[arg(long, default_value = "3", value_parser = parse_seconds)]
     seconds: Duration,
 
-    /// Rounds; of each system and cell the round with the median throughput is kept
+    /// Rounds; for each system and cell the round with the median throughput is kept
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     rounds: usize,
 
-    /// Systems to measure, separated by commas [default: all but tarpc-inline]
+    /// Systems to measure, separated by commas [default: all but tarpc-inline, pyroxene-three and
+    /// pyroxene-secured]
     #[arg(long, value_enum, value_delimiter = ',')]
     systems: Vec<System>,
 
-    /// Calls in flight, separated by commas [default: 1,64,256, for payloads from 1 MiB on 1]
+    /// Calls in flight, separated by commas [default: 1,64,256; 1 for payloads of at least 1 MiB]
     #[arg(long, value_delimiter = ',', value_parser = at_least_one())]
     in_flight: Vec<usize>,
 
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// One combination of load.
+/// One payload size with one number of calls in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell {
     /// Bytes each way.
@@ -58,7 +58,7 @@ pub(crate) struct Cell {
     in_flight: usize,
 }
 
-/// How long one measurement takes.
+/// The warm-up time and the measured time of one measurement.
 #[derive(Clone, Copy)]
 pub(crate) struct Windows {
     warm_up: Duration,
@@ -96,7 +96,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Every payload with every number of calls in flight, or the defaults where none is given.
+/// Every payload with every number of calls in flight. Without `in_flight`, the defaults of each payload.
 fn cells(payloads: &[usize], in_flight: &[usize]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &payload in payloads {

@@ -1,4 +1,4 @@
-//! New connections, one after the other: connect, shake hands, say hello, be welcomed.
+//! New connections, one after the other: TCP connection, TLS handshake, hello, welcome.
 
 use std::time::{Duration, Instant};
 
@@ -27,14 +27,14 @@ const SYSTEMS: [System; 4] = [
     System::PyroxeneSecured,
 ];
 
-/// What to measure and how to show it.
+/// The options of the benchmark `set-up`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measured seconds per system and round
     #[arg(long, default_value = "1", value_parser = parse_seconds)]
     seconds: Duration,
 
-    /// Rounds; of each system the one with the median throughput is kept
+    /// Rounds; for each system the round with the median throughput is kept
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
@@ -104,7 +104,7 @@ async fn measure(system: System, seconds: Duration) -> Result<Row> {
         config = config.tls(secrets.tls()?);
     }
     let client = Client::new(config);
-    // Where the library makes its connections: in a task.
+    // In a task, as in the library, which makes its connections in tasks.
     let (latencies, taken) = tokio::spawn(connect(client, endpoint, seconds)).await??;
     server.stop().await?;
     let microseconds = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
@@ -116,8 +116,8 @@ async fn measure(system: System, seconds: Duration) -> Result<Row> {
     })
 }
 
-/// Connects again and again, each time until the server's welcome. How long each took in nanoseconds,
-/// and all of them in seconds.
+/// Connects repeatedly, each time until the server's welcome. Returns the time of each connection in
+/// nanoseconds, and the time of all connections in seconds.
 async fn connect(
     client: Client,
     endpoint: Endpoint,

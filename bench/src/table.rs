@@ -1,4 +1,4 @@
-//! Tables of figures as aligned text, and how figures are written in them.
+//! Tables of figures as aligned text, and the format of the figures.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table without rows yet.
+    /// A table with a header and no rows.
     pub(crate) fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
         Self {
             rows: vec![header.into_iter().map(Into::into).collect()],
@@ -50,7 +50,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// A figure with one decimal where it is small, and none where that would say nothing.
+/// A figure with one decimal below 1000, and with none from 1000 on.
 pub(crate) fn figure(value: f64) -> String {
     if value < 1000.0 {
         format!("{value:.1}")
@@ -59,7 +59,7 @@ pub(crate) fn figure(value: f64) -> String {
     }
 }
 
-/// `value` as a multiple of `baseline`.
+/// `value` divided by `baseline`, with two decimals.
 pub(crate) fn ratio(value: f64, baseline: f64) -> String {
     format!("{:.2}", value / baseline)
 }

@@ -1,7 +1,7 @@
-//! Durable tasks from submission to end, on every store, beside what its database does alone.
+//! Durable tasks from submission to end, on every store, compared with the database alone.
 //!
-//! A name server and its workers run in processes of their own over a new database; this process
-//! is the submitters. Everything that is measured is on disk when it is answered.
+//! A name server and its workers run in their own processes over a new database; this process runs the
+//! submitters. Every measured change is on disk before it is answered.
 
 mod alone;
 mod backlog;
@@ -25,7 +25,7 @@ use self::{
 };
 use crate::load::{self, Measurement, Operation};
 
-/// What to measure and how to show it.
+/// The options of the benchmark `tasks`.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measured seconds per figure; a fifth of that is added for warming up
@@ -41,8 +41,8 @@ pub(crate) struct Options {
     )]
     stores: Vec<StoreKind>,
 
-    /// How many submit at the same time, separated by commas; each waits for its task's end before
-    /// it submits the next
+    /// Submitters at the same time, separated by commas; each waits for the end of its task before it
+    /// submits the next
     #[arg(long, value_delimiter = ',', default_value = "1,64,256", value_parser = at_least_one())]
     submitters: Vec<usize>,
 
@@ -50,16 +50,16 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1, value_parser = at_least_one())]
     workers: usize,
 
-    /// Also measure beside so many tasks that wait; loading 1000000 of them takes about ten seconds per store
+    /// Also measure with this many waiting tasks; loading 1000000 of them takes about ten seconds per store
     #[arg(long, default_value_t = 0)]
     backlog: usize,
 
-    /// Where the databases are made, in directories of their own; it should be on a disk [default:
-    /// the directory for temporary files]
+    /// The directory in which the directories of the databases are made; it should be on a disk
+    /// [default: the directory for temporary files]
     #[arg(long)]
     directory: Option<PathBuf>,
 
-    /// Measure tasks alone: no topics, and not what the database does
+    /// Measure only tasks: neither topics nor the database alone
     #[arg(long)]
     only_tasks: bool,
 
@@ -141,14 +141,14 @@ async fn tasks(options: &Options, broker: &Broker, submitters: usize) -> Result<
     options.measure(submitters.collect()).await
 }
 
-/// Submits an empty task and waits for its end, again and again.
+/// Repeatedly submits an empty task and waits for its end.
 struct Submitter(Client);
 
 impl Operation for Submitter {
     async fn once(&mut self) -> Result<()> {
         let task = NewTask::new(broker::OBJECT, broker::METHOD);
-        let task = self.0.submit(task).await.context("a submission")?;
-        let result = task.wait_text().await.context("a task")?;
+        let task = self.0.submit(task).await.context("submission failed")?;
+        let result = task.wait_text().await.context("task failed")?;
         ensure!(result == "null", "an empty task answered {result}");
         Ok(())
     }

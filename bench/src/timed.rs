@@ -1,5 +1,5 @@
-//! An object whose calls take a set time and no processor, so that two cores can play many
-//! workers; and the workers that host it, sound or faulty in a set way.
+//! An object whose calls take a set time and use no processor, so that two cores are enough for many
+//! workers; and the workers that host it, which are healthy or have a chosen fault.
 
 mod closing;
 
@@ -25,30 +25,30 @@ pub(crate) use service::{TimedRequest, TimedResponse};
 pub(crate) const OBJECT: &str = "bench.timed";
 
 pyroxene_common::interface! {
-    /// Work that takes a set time and no processor.
+    /// Work that takes a set time and uses no processor.
     #[name = "Bench.Timed"]
     #[version = 1]
     pub trait Timed in service {
-        /// Waits for a free place and keeps it for the service time. Answers how many calls were
-        /// there before it.
+        /// Waits for a permit and keeps it for the service time. Answers the number of calls that were
+        /// waiting or being served when this call arrived.
         #[idempotent]
         async fn work() -> Result<u32, String>;
     }
 }
 
-/// In what way a worker fails at once.
+/// The way in which a worker fails every call immediately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
-    /// It refuses every call unseen, as one that is overloaded does.
+    /// The worker refuses every call unread, as an overloaded worker does.
     Refuses,
-    /// It closes every connection as soon as it is made.
+    /// The worker closes every connection as soon as it is made.
     Closes,
-    /// It aborts at its first call.
+    /// The worker aborts at its first call.
     Crashes,
-    /// Every call fails outside of the method, as one that panics does.
+    /// Every call fails outside of the method, as after a panic.
     Fails,
-    /// Every call answers an error of the object's own.
+    /// Every call answers an error of the object.
     Errors,
 }
 
@@ -69,28 +69,28 @@ impl Fault {
     }
 }
 
-/// What workers one process hosts.
+/// The workers that one process hosts.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The name server
     nameserver: String,
-    /// The worker's name; of several, what their names begin with
+    /// The worker's name; for several workers, the prefix of their names
     name: String,
-    /// How many workers
+    /// The number of workers
     #[arg(long, default_value_t = 1)]
     count: usize,
-    /// The mean time that a call keeps its place, in microseconds
+    /// The mean time for which a call keeps its permit, in microseconds
     #[arg(long)]
     service_us: u64,
-    /// How many calls a worker serves at once
+    /// The number of calls that a worker serves at the same time
     #[arg(long)]
     places: usize,
-    /// How it fails
+    /// The fault of the worker
     #[arg(long, value_enum)]
     fault: Option<Fault>,
 }
 
-/// Hosts the workers until they are told to stop.
+/// Hosts the workers until their shutdown is requested.
 pub(crate) async fn serve(arguments: Arguments) -> Result<()> {
     if arguments.fault == Some(Fault::Closes) {
         return closing::serve(&arguments.nameserver, &arguments.name).await;
@@ -128,7 +128,7 @@ async fn start(arguments: &Arguments, name: String) -> Result<Worker> {
         Some(Fault::Refuses) => builder = builder.max_calls(0),
         Some(Fault::Crashes) => chaos.crash_after = Some(1),
         Some(Fault::Fails) => chaos.fail = 1.0,
-        Some(Fault::Closes) => bail!("no worker closes every connection"),
+        Some(Fault::Closes) => bail!("a real worker cannot close every connection"),
     }
     let worker = builder.chaos(chaos).host(OBJECT, Timed, server);
     Ok(worker.bind().await?)
@@ -140,12 +140,12 @@ struct Server(Arc<Queue>);
 struct Queue {
     places: Semaphore,
     service: Duration,
-    /// The calls that wait or are served.
+    /// The number of calls that are waiting or being served.
     present: AtomicU32,
     broken: bool,
 }
 
-/// A call that counts as present for as long as this lives.
+/// Counts one call as outstanding until this is dropped.
 struct Present<'a>(&'a AtomicU32);
 
 impl Drop for Present<'_> {
@@ -165,7 +165,7 @@ impl service::Timed for Server {
         if !queue.service.is_zero() {
             let place = queue.places.acquire().await;
             let _place = place.map_err(|closed| closed.to_string())?;
-            // Not always the same, so that calls do not march in step.
+            // The time varies, so that calls do not end at the same moments.
             sleep(queue.service.mul_f64(rand::random_range(0.5..1.5))).await;
         }
         Ok(before)

@@ -1,4 +1,4 @@
-//! Balancing and failover as a user measures them, for as short a time as possible.
+//! The commands `balancing` and `failover` as a user starts them, for as short a time as possible.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,7 +6,7 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pyroxene-bench");
 
-/// What the program prints as JSON.
+/// Runs the program and returns its JSON output.
 fn measured(arguments: &[&str]) -> serde_json::Value {
     let output = Command::new(PROGRAM)
         .args(arguments)
@@ -32,7 +32,7 @@ fn every_balancing_scenario_is_measured_with_real_workers() {
     for row in &slow {
         assert_eq!(row["policy"], "least-loaded");
         let (p50, p99) = (row["p50_ms"].as_f64(), row["p99_ms"].as_f64());
-        // A call takes half of 5 ms at least.
+        // A call takes at least half of 5 ms.
         assert!(p50.unwrap() >= 2.5 && p50 <= p99, "{row}");
     }
     let faults: Vec<_> = rows("failing")

@@ -1,4 +1,4 @@
-//! The program as a user starts it: real servers in processes of their own.
+//! The program as a user starts it, with real servers in their own processes.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -76,7 +76,7 @@ fn rounds_and_systems_can_be_chosen() {
 
 #[test]
 fn a_server_ends_when_its_input_closes_even_with_a_client_connected() {
-    // The others have secrets to share with their clients first.
+    // The other systems first need a directory with secrets that they share with their clients.
     for system in SYSTEMS.iter().filter(|system| !SECURED.contains(system)) {
         let mut server = Command::new(PROGRAM)
             .args(["serve", "rpc", system])

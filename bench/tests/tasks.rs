@@ -1,4 +1,4 @@
-//! The program as a user starts it: real name servers, workers and databases.
+//! The program as a user starts it, with real name servers, workers and databases.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! One of four workers fails at once, which must not make it look quick.
+//! One of four workers fails every call immediately. Its short latency must not attract calls.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 const SOUND: usize = 3;
 const FAULTY: &str = "faulty";
 
-/// How long what starts a crashed worker again waits between its looks.
+/// The interval at which the benchmark polls whether the faulty worker still runs.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long it waits before it does so: as long as systemd does (`RestartSec=`).
+/// The delay before a crashed worker is started again: the default of systemd (`RestartSec=`).
 const RESTART: Duration = Duration::from_millis(100);
 
 /// One measurement.
@@ -33,9 +33,9 @@ pub(super) struct Row {
     fault: Fault,
     #[serde(flatten)]
     all: Summary,
-    /// The attempts that the faulty worker got for each call that was made.
+    /// Attempts at the faulty worker, divided by the number of calls.
     faulty_share: f64,
-    /// The same in the second half of the time.
+    /// The same for calls of the second half of the load.
     faulty_share_later: f64,
 }
 
@@ -74,7 +74,7 @@ fn faulty(fault: Fault) -> Kind {
     }
 }
 
-/// Whatever crashes is started again, under another name each time.
+/// Starts the faulty worker again whenever it has crashed, each time under another name.
 async fn start_again(fleet: &Fleet, first: ChildServer, fault: Fault) -> Infallible {
     let mut child = Some(first);
     let mut number = 0;
@@ -84,13 +84,14 @@ async fn start_again(fleet: &Fleet, first: ChildServer, fault: Fault) -> Infalli
         }
         sleep(RESTART).await;
         number += 1;
-        // A call may reach it, and end it, before it has said that it is ready.
+        // A call may crash the worker before it has printed its ready line; then `worker` fails.
         let name = format!("{FAULTY}-{number}");
         child = fleet.worker(&name, faulty(fault)).await.ok();
     }
 }
 
-/// Only the faulty worker leaves attempts without an answer, so each of those was at it.
+/// Attempts at the faulty worker per call. Only the faulty worker leaves attempts without an answer, so
+/// every attempt without an answer was at that worker.
 fn share<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
     let (mut calls, mut attempts) = (0, 0);
     for sample in samples {

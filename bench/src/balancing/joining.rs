@@ -18,27 +18,27 @@ const WORKERS: usize = 3;
 const NEWCOMER: &str = "newcomer";
 const FAIR: f64 = 1.0 / (WORKERS as f64 + 1.0);
 
-/// The time that shares are taken over.
+/// The length of the slots over which shares are computed.
 const SLOT: Duration = Duration::from_millis(100);
 
-/// The newcomer has its share once it has this part of it.
+/// The new worker counts as having its fair share from this fraction of it on.
 const ENOUGH: f64 = 0.8;
 
-/// One measurement. Times count from when the worker said that it is ready.
+/// One measurement. Times count from the new worker's ready line.
 #[derive(Serialize)]
 pub(super) struct Row {
     #[serde(serialize_with = "by_name")]
     policy: Policy,
     failed: usize,
-    /// The newcomer's part of the calls of each slot of 100 ms, as a multiple of its fair share.
+    /// The new worker's part of the calls in each slot of 100 ms, as a multiple of its fair share.
     shares: Vec<f64>,
-    /// The first slot that brought it four fifths of its fair share, by its end in milliseconds.
+    /// The end, in milliseconds, of the first slot in which it had four fifths of its fair share.
     share_after_ms: Option<u64>,
     /// The greatest of the shares.
     peak: f64,
-    /// The most calls that were at the newcomer before another one.
+    /// The most calls that a call found waiting or being served at the new worker.
     most_before_newcomer: u32,
-    /// The same at any other worker, in the same time.
+    /// The same for the other workers, in the same time.
     most_before_others: u32,
 }
 

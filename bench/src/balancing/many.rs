@@ -1,4 +1,4 @@
-//! 64 workers and 64 clients, of which each knows only its own calls.
+//! 64 workers and 64 clients. Each client knows only its own calls.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -26,17 +26,18 @@ pub(super) struct Row {
     service_ms: f64,
     #[serde(flatten)]
     all: Summary,
-    /// The calls that the busiest worker answered, and the least busy one.
+    /// The calls that the busiest worker answered, and those that the least busy worker answered.
     most: usize,
     least: usize,
-    /// The busiest as a multiple of the least busy.
+    /// `most` divided by `least`.
     imbalance: f64,
-    /// The most calls that were at any worker before another one.
+    /// The most calls that a call found waiting or being served at its worker.
     most_before: u32,
 }
 
-/// With calls of the usual length, and with those that are answered at once, which least-loaded sends
-/// otherwise. The first sixth, in which connections are made, does not count.
+/// Measures calls of the usual service time and, for least-loaded, also calls that are answered
+/// immediately, because that policy sends them in runs. The first sixth of the load, in which
+/// connections are made, does not count.
 pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let services = match policy {

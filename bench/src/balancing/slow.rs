@@ -25,14 +25,14 @@ pub(super) struct Row {
     slow_workers: usize,
     #[serde(flatten)]
     all: Summary,
-    /// The 99th percentile as a multiple of that with no slow worker.
+    /// The 99th percentile divided by that of the run without slow workers.
     p99_ratio: f64,
-    /// The share of calls that slow workers answered, or failed to in time.
+    /// The share of calls that a slow worker answered, or that a slow worker did not answer in time.
     slow_share: f64,
 }
 
-/// With none, one and two slow workers. The clients know nothing of them when the load begins, and
-/// every call counts.
+/// Measures with zero, one and two slow workers. The clients know nothing about the workers when the
+/// load begins, and every call counts.
 pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for slow_workers in 0..=2 {

@@ -1,5 +1,5 @@
-//! The same methods called as any client would: found at a name server, answered by a worker in a
-//! process of its own.
+//! The same methods as calls of a client: the client finds the object at a name server, and a worker in
+//! another process answers.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tarpc::context::{self, Context};
 use super::{FACTORIAL, Kernel, kernels::Kernels};
 use crate::{daemon, process::ChildServer};
 
-/// The greatest message, in bytes: the text is larger than what is allowed by default.
+/// The message limit in bytes. The text of `Sha256` is larger than the default limit.
 const MAX_MESSAGE: usize = 1 << 30;
 
 /// A client of a name server and a worker.
@@ -42,7 +42,7 @@ impl Broker {
         })
     }
 
-    /// Calls some times, after once for warming up.
+    /// The times of `repeats` calls, after one warm-up call that does not count.
     pub(super) async fn measure(&self, kernel: Kernel, kernels: &Kernels) -> Result<Vec<Duration>> {
         let mut times = Vec::new();
         for _ in 0..=kernel.repeats() {
@@ -51,7 +51,7 @@ impl Broker {
         Ok(times.split_off(1))
     }
 
-    /// The time from the call to its answer. What is sent is made before that.
+    /// The time from the call to its answer. The input is made before the time starts.
     async fn once(&self, kernel: Kernel, kernels: &Kernels) -> Result<Duration> {
         let start;
         let succeeded = match kernel {

@@ -1,4 +1,5 @@
-//! Bare transfers over loopback: so many bytes there, so many back, into buffers that are kept.
+//! Bare transfers over loopback: a number of bytes to the server and a number of bytes back, into
+//! buffers that are reused.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use tokio::{
 
 use crate::process::{self, ChildServer};
 
-/// A connection to a process that takes bytes and sends bytes.
+/// A connection to a process that receives and sends bytes.
 pub(super) struct Floor {
     server: ChildServer,
     stream: TcpStream,
@@ -29,7 +30,8 @@ impl Floor {
         })
     }
 
-    /// Sends and receives so many bytes some times, after once for warming up.
+    /// The times of `repeats` transfers of `bytes_in` and `bytes_out` bytes, after one warm-up transfer
+    /// that does not count.
     pub(super) async fn measure(
         &mut self,
         bytes_in: usize,
@@ -57,7 +59,7 @@ impl Floor {
     }
 }
 
-/// The other end. It serves one connection.
+/// The server. It serves one connection.
 pub(crate) async fn serve() -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     process::announce(listener.local_addr()?)?;
@@ -66,7 +68,7 @@ pub(crate) async fn serve() -> Result<()> {
     let mut buffer = Vec::new();
     loop {
         let Ok(bytes_in) = stream.read_u64().await else {
-            // The other side has seen enough.
+            // The client has closed the connection. The process ends when its standard input closes.
             return std::future::pending().await;
         };
         let bytes_in = usize::try_from(bytes_in)?;

@@ -1,4 +1,4 @@
-//! The methods as a worker runs them: the same objects, on a compute pool of the same kind.
+//! The methods as a worker runs them: the same objects, on the same kind of compute pool.
 
 use std::{
     hint::black_box,
@@ -17,7 +17,7 @@ use tarpc::context;
 
 use super::{FACTORIAL, Kernel, MATRIX, SORTED, TEXT};
 
-/// The objects, and what they are given.
+/// The objects and their input.
 pub(super) struct Kernels {
     pool: ComputePool,
     calculator: Calculator,
@@ -28,7 +28,7 @@ pub(super) struct Kernels {
     factorial: Integer,
 }
 
-/// How many calls may wait for the pool: one at a time is made.
+/// The number of calls that may wait for the pool. The benchmark makes one call at a time.
 const QUEUE: usize = 1;
 
 impl Kernels {
@@ -58,7 +58,7 @@ impl Kernels {
             .calculator
             .clone()
             .factorial(context::current(), FACTORIAL);
-        // It waits for nothing.
+        // The method never waits, so blocking on it is safe.
         if let Ok(factorial) = futures::executor::block_on(answer) {
             self.factorial = factorial;
         }
@@ -77,7 +77,7 @@ impl Kernels {
         self.text.clone()
     }
 
-    /// How many bytes a call carries to the worker and back, but for a few dozen.
+    /// The bytes that a call carries to the worker and back, without a few dozen bytes of headers.
     pub(super) fn traffic(&self, kernel: Kernel) -> (usize, usize) {
         let matrix = 8 * self.matrices.0.values().len();
         match kernel {
@@ -88,7 +88,7 @@ impl Kernels {
         }
     }
 
-    /// Runs a kernel some times on the pool, after once for warming up.
+    /// The times of `repeats` runs on the pool, after one warm-up run that does not count.
     pub(super) async fn measure(&self, kernel: Kernel) -> Result<Vec<Duration>> {
         let mut times = Vec::new();
         for _ in 0..=kernel.repeats() {
@@ -97,8 +97,8 @@ impl Kernels {
         Ok(times.split_off(1))
     }
 
-    /// Runs a kernel on a thread of the pool and answers its own time. What it is given is made
-    /// before that.
+    /// Runs a kernel on a thread of the pool and returns its time. Its input is made before the time
+    /// starts.
     async fn once(&self, kernel: Kernel) -> Result<Duration> {
         let calculator = self.calculator.clone();
         let context = context::current();
@@ -143,7 +143,7 @@ impl Kernels {
     }
 }
 
-/// Numbers that look random and are the same every time (splitmix64, by Sebastiano Vigna).
+/// Pseudo-random numbers that are the same in every run (splitmix64, by Sebastiano Vigna).
 struct Random(u64);
 
 impl Random {

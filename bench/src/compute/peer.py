@@ -1,4 +1,4 @@
-"""Times one kernel: KERNEL SIZE REPEATS. Prints a JSON list of seconds, without that of a first run."""
+"""Times one kernel. Arguments: KERNEL SIZE REPEATS. Prints a JSON list of seconds, without the warm-up run."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ kernel, size, repeats = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 
 def prepare():
-    """What one run is given, made outside of the time that is measured."""
+    """Returns the function of one run. Its input is made before the measured time."""
     if kernel == "sort":
         return lambda numbers=source.copy(): numbers.sort()
     if kernel == "product":

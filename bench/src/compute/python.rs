@@ -1,4 +1,4 @@
-//! The same in Python: `math.factorial`, `str`, NumPy's `sort` and `@`, and `hashlib`.
+//! The same computations in Python: `math.factorial`, `str`, NumPy's `sort` and `@`, and `hashlib`.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,13 +11,13 @@ use tokio::process::Command;
 
 use super::{FACTORIAL, Kernel, MATRIX, SORTED, TEXT};
 
-/// Run by the interpreter with the kernel, its size and the number of repetitions.
+/// The interpreter runs this script. Its arguments are the kernel, its size and the number of runs.
 const SCRIPT: &str = include_str!("peer.py");
 
-/// A Python that was found.
+/// A Python interpreter that runs.
 pub(super) struct Python {
     program: PathBuf,
-    /// What it and its NumPy call themselves.
+    /// The versions of Python and NumPy, for people.
     pub(super) version: String,
     has_numpy: bool,
 }
@@ -29,7 +29,7 @@ struct About {
 }
 
 impl Python {
-    /// The interpreter, if it runs. Says on standard error if it does not.
+    /// The interpreter, if it runs. Otherwise the reason goes to standard error.
     pub(super) async fn find(program: &Path) -> Option<Self> {
         let about: Result<About> = ask(program, &["about", "0", "0"]).await;
         match about {
@@ -42,14 +42,14 @@ impl Python {
                 },
             }),
             Err(error) => {
-                eprintln!("nothing to compare with: {error:#}");
+                eprintln!("no Python to compare with: {error:#}");
                 None
             }
         }
     }
 
-    /// Runs a kernel some times in a fresh interpreter, after once for warming up. None, if it
-    /// takes NumPy and there is none.
+    /// The times of `repeats` runs in a fresh interpreter, after one warm-up run that does not count.
+    /// Empty if the kernel needs NumPy and the interpreter has none.
     pub(super) async fn measure(&self, kernel: Kernel) -> Result<Vec<Duration>> {
         let (name, size) = match kernel {
             Kernel::Factorial => ("factorial", FACTORIAL),

@@ -12,7 +12,7 @@ use crate::table::{Table, figure, ratio};
 #[derive(Serialize)]
 pub(super) struct Report {
     cores: usize,
-    /// What the kernels are compared with, if anything.
+    /// The versions of Python and NumPy that the kernels are compared with, if a Python was found.
     python: Option<String>,
     rows: Vec<Row>,
 }
@@ -25,10 +25,10 @@ struct Row {
     python_ms: Option<f64>,
     /// Python's time divided by the kernel's.
     times_python: Option<f64>,
-    /// As many bytes each way over bare TCP.
+    /// The transfer of as many bytes each way over bare TCP.
     transfer_ms: Option<f64>,
     end_to_end_ms: Option<f64>,
-    /// The end-to-end time divided by the kernel's and the transfer's.
+    /// The end-to-end time divided by the sum of the kernel's and the transfer's time.
     end_to_end_over_floor: Option<f64>,
 }
 
@@ -102,7 +102,7 @@ impl Report {
     }
 }
 
-/// The median, in milliseconds. Of an even number it is the greater one of the two in the middle.
+/// The median in milliseconds. Of an even number of times it is the greater of the two in the middle.
 fn median_ms(mut times: Vec<Duration>) -> Option<f64> {
     times.sort_unstable();
     let middle = times.get(times.len() / 2)?;

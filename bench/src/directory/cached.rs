@@ -1,4 +1,4 @@
-//! Resolving a name that the client knows: what goes over the network for it.
+//! Resolving a name that the client has cached: the bytes and connections that this takes.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -21,20 +21,20 @@ use tokio::{
 use super::{Figures, population::object};
 use crate::figure::{Figure, Target};
 
-/// How often the name is resolved. It takes less time than a connection is silent before it is
-/// looked after, which would send a few bytes that nobody asked for.
+/// The number of resolutions. They take less time than the interval after which a silent connection
+/// sends a keepalive, whose bytes would be counted too.
 const TIMES: u32 = 1_000_000;
 
-/// The client watches the name by then.
+/// The client's watch of the name has begun after this time.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Resolves a name over a relay that counts what passes.
+/// Resolves a name through a relay that counts connections and bytes.
 pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Result<()> {
     let (address, counts) = relay(nameserver).await?;
     let client = Client::connect(&address.to_string()).await?;
     let name = object(7);
     client.proxy::<Echo>(&name).await?;
-    // The watch that follows the first answer is on its way.
+    // The client starts a watch after the first answer.
     sleep(SETTLE).await;
     let first = counts.taken();
     let start = Instant::now();
@@ -72,7 +72,7 @@ pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Re
     Ok(())
 }
 
-/// What passed the relay.
+/// The connections and bytes that the relay has forwarded.
 #[derive(Default)]
 struct Counts {
     connections: AtomicU64,
@@ -93,7 +93,7 @@ impl Counts {
     }
 }
 
-/// Passes everything on to `target`, and counts it.
+/// Starts a relay that forwards connections to `target` and counts their bytes.
 async fn relay(target: SocketAddr) -> Result<(SocketAddr, Arc<Counts>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr().context("the relay has no address")?;

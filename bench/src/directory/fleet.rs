@@ -1,4 +1,4 @@
-//! Many real workers in few processes.
+//! Many real workers in a few processes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,10 +13,10 @@ use crate::process::{self, ChildServer};
 /// Processes that the workers are spread over.
 const PROCESSES: usize = 4;
 
-/// How many workers of a process start at the same time.
+/// The number of workers of a process that start at the same time.
 const AT_ONCE: usize = 16;
 
-/// Starts `count` workers, with a few processes for all of them.
+/// Starts `count` workers, spread over a few processes.
 pub(super) async fn start(
     nameserver: SocketAddr,
     count: usize,
@@ -38,8 +38,8 @@ pub(super) async fn start(
     Ok(processes)
 }
 
-/// Runs the workers from number `first` to before number `end`. They are the library's own, with
-/// their sessions and heartbeats; each has one thread for heavy calls.
+/// Runs the workers with the numbers `first..end`. They are the library's own workers, with sessions
+/// and heartbeats; each has one compute thread.
 pub(crate) async fn serve(
     nameserver: String,
     objects: String,
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         async move { anyhow::Ok(builder?.bind().await?) }
     });
     let workers: Vec<Worker> = starting.buffer_unordered(AT_ONCE).try_collect().await?;
-    // They have addresses of their own; nobody needs one of the process.
+    // Each worker has its own address, so the address in the ready line is never used.
     process::announce((Ipv4Addr::LOCALHOST, 0).into())?;
     std::future::pending::<()>().await;
     drop(workers);

@@ -1,4 +1,4 @@
-//! What a name server keeps for connections on which nothing goes on.
+//! The memory that a name server needs for idle connections.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use crate::{
     program::Program,
 };
 
-/// What is left to do is done by then.
+/// The name server has finished its remaining work after this time.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Connects many clients to a name server that holds nothing else, and looks at its memory: after
-/// their hello, after one call of each, and while each of them watches an object.
+/// Connects many clients to an otherwise empty name server, and reads its memory three times: after
+/// their hello, after one call of each, and while each watches an object.
 pub(super) async fn measure(
     program: &Program,
     clients: usize,
@@ -62,13 +62,13 @@ pub(super) async fn measure(
         watching.spawn(watch(line, cursor));
     }
     sleep(SETTLE).await;
-    ensure!(watching.try_join_next().is_none(), "a watch did not wait");
+    ensure!(watching.try_join_next().is_none(), "a watch ended early");
     note(figures, "clients that watch an object each", None)?;
     watching.shutdown().await;
     drop(lines);
-    // It still answers.
+    // The name server must still answer.
     let status = connect(address).await?.status(context::current()).await?;
-    ensure!(status.workers == 0, "there are workers of somebody else");
+    ensure!(status.workers == 0, "the name server has workers");
     nameserver.server.stop().await
 }
 

@@ -1,4 +1,4 @@
-//! Look-ups of names that no client knows yet, at a steady rate.
+//! Look-ups of names that no client has cached, at a steady rate.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,23 +29,23 @@ const RATE: u32 = 20_000;
 /// Clients, each with a connection.
 const CLIENTS: usize = 16;
 
-/// When it is late, this process hears answers after so many look-ups.
+/// When this process is late, it yields after this many look-ups, so that answers are read.
 const BURST: u32 = 16;
 
-/// The share of the time that is for warming up, and not counted.
+/// The measured time divided by this is the warm-up time, which does not count.
 const WARM_UP: u32 = 5;
 
-/// So many look-ups under way mean that the name server does not keep up.
+/// The run ends with an error when this many look-ups are in flight: the name server is too slow.
 const TOO_MANY: usize = 20_000;
 
-/// Looks names up, each at its time whether earlier ones were answered or not. Latencies count from
-/// when a look-up was meant to begin, so what this process does too late counts as well.
+/// Starts each look-up at its scheduled time, whether or not earlier ones were answered. Latencies
+/// count from the scheduled time, so the lateness of this process counts as well.
 pub(super) async fn measure(
     nameserver: SocketAddr,
     measured: Duration,
     figures: &mut Figures,
 ) -> Result<()> {
-    // A thread of its own that never sleeps: timers are too coarse for this rate.
+    // A separate thread that never sleeps, because timers are too coarse for this rate.
     let latencies = spawn_blocking(move || {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, open_loop(nameserver, measured))
@@ -81,12 +81,12 @@ pub(super) async fn measure(
     Ok(())
 }
 
-/// Nanoseconds from when each look-up was meant to begin.
+/// Nanoseconds from the scheduled time of each look-up.
 #[derive(Clone)]
 struct Latencies {
-    /// Until it began: what this process did too late.
+    /// Until the look-up began: the lateness of this process.
     begun: Histogram<u64>,
-    /// Until it was answered.
+    /// Until the answer arrived.
     answered: Histogram<u64>,
 }
 
@@ -100,9 +100,9 @@ impl Latencies {
     }
 }
 
-/// What the look-ups under way share.
+/// The state that the look-ups in flight share.
 struct Shared {
-    /// By second.
+    /// One element for each measured second.
     latencies: RefCell<Vec<Latencies>>,
     under_way: Cell<usize>,
     failure: RefCell<Option<anyhow::Error>>,
@@ -160,8 +160,8 @@ async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<Lat
 }
 
 impl Shared {
-    /// Takes down how long ago `intended` was, in the `second` that the look-up belongs to. Without
-    /// one it does not count.
+    /// Records the time since `intended`, for the `second` of the look-up. A look-up of the warm-up has
+    /// no second and does not count.
     fn record(
         &self,
         second: Option<usize>,

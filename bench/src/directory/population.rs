@@ -1,4 +1,4 @@
-//! The sessions of a thousand workers, without the workers.
+//! The sessions of a thousand workers that do not exist: this process opens and renews them.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,10 +16,10 @@ const OBJECTS: usize = 10_000;
 /// Each worker hosts a hundred objects, and each object has ten instances.
 pub(super) const INSTANCES: usize = 100_000;
 
-/// How many sessions are opened at the same time.
+/// The number of sessions that are opened at the same time.
 const AT_ONCE: usize = 32;
 
-/// The longest lease that is granted, so that few renewals disturb what is measured.
+/// The longest lease that a name server grants, so that few renewals disturb the measurement.
 const TTL: Duration = Duration::from_secs(60);
 
 /// A connection to the directory.
@@ -33,18 +33,18 @@ pub(super) async fn connect(nameserver: SocketAddr) -> Result<Line> {
         .client())
 }
 
-/// Connects many times.
+/// Opens `count` connections.
 pub(super) async fn connect_many(nameserver: SocketAddr, count: usize) -> Result<Vec<Line>> {
     let connecting = stream::iter(0..count).map(|_| connect(nameserver));
     connecting.buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// The name of an object, by its number.
+/// The name of the object with a number.
 pub(super) fn object(number: usize) -> String {
     format!("department.service-{:05}", number % OBJECTS)
 }
 
-/// Sessions that are open.
+/// The open sessions.
 pub(super) struct Population {
     nameserver: SocketAddr,
     sessions: Vec<SessionId>,
@@ -87,7 +87,7 @@ impl Population {
                 for session in &sessions {
                     line.renew(context::current(), *session, Load::default())
                         .await??;
-                    // Spread over a third of the lease.
+                    // Spreads the renewals over a third of the lease.
                     sleep(TTL / 3 / WORKERS as u32).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Renewals: how many heartbeats of workers a name server takes.
+//! Renewals: the number of workers' heartbeats that a name server answers per second.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const SHARED: usize = 8;
 /// Heartbeats in flight on each of them.
 const IN_FLIGHT: usize = 64;
 
-/// Renews one session after the other.
+/// Renews its sessions in turn.
 struct Renew {
     line: Line,
     sessions: Vec<SessionId>,
@@ -41,8 +41,8 @@ impl Operation for Renew {
     }
 }
 
-/// Renews as fast as the name server answers: all sessions over a few connections, and each over
-/// one of its own.
+/// Renews as fast as the name server answers: first all sessions over a few connections, then each
+/// session over its own connection.
 pub(super) async fn measure(
     population: &Population,
     measured: Duration,

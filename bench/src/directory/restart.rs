@@ -13,20 +13,20 @@ use crate::{
     program::Program,
 };
 
-/// How long the name server is away.
+/// The time between the end of the name server and its new start.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// How often it is asked how many workers it knows.
+/// The interval at which the benchmark polls the number of registered workers.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What is counted together.
+/// Registrations are counted per interval of this length.
 const BUCKET: Duration = Duration::from_millis(100);
 
-/// How long the workers may take to come back at most.
+/// All workers must be registered again within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Kills a name server as a crash would, starts it again at the same address, and counts the
-/// workers that are back.
+/// Kills a name server with SIGKILL, starts it again at the same address, and counts the workers that
+/// register again.
 pub(super) async fn measure(
     program: &Program,
     workers: usize,
@@ -75,7 +75,7 @@ pub(super) async fn measure(
     server.stop().await
 }
 
-/// Looks until all workers are there. Says how many there were, and how long after `start`.
+/// Polls until all workers are registered. Returns every polled count with its time after `start`.
 async fn follow(
     address: SocketAddr,
     workers: usize,
@@ -97,11 +97,11 @@ async fn follow(
     };
     timeout(PATIENCE, following)
         .await
-        .context("not every worker came")??;
+        .context("not every worker registered")??;
     Ok(seen)
 }
 
-/// How many workers came in each tenth of a second.
+/// The number of new registrations in each tenth of a second.
 fn per_bucket(seen: &[(Duration, u32)]) -> Vec<f64> {
     let mut buckets = Vec::new();
     let mut before = 0;

@@ -1,4 +1,4 @@
-//! How soon a change of an object's membership reaches everybody who watches it.
+//! The time until a change of an object's membership reaches all watchers.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,17 +20,17 @@ use crate::figure::{Figure, Target};
 
 const OBJECT: &str = "watched.service";
 
-/// A worker comes and goes so many times.
+/// The number of times that a worker registers and leaves.
 const ROUNDS: usize = 25;
 
-/// Between two changes, so that everybody is watching again.
+/// The pause between two changes, so that all watchers are waiting again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a change may take at most.
+/// A change must reach all watchers within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lets a worker come and go while many clients watch, each over a connection of its own. Measures
-/// from before the worker's call until each of them has the news.
+/// A worker registers and leaves repeatedly while many clients watch, each over its own connection.
+/// Measures the time from before the worker's call until each client has the change.
 pub(super) async fn measure(
     nameserver: SocketAddr,
     watchers: usize,
@@ -42,11 +42,11 @@ pub(super) async fn measure(
         let told = told.clone();
         watching.spawn(async move {
             let watched = watch(line, &told).await;
-            // Nobody else tells that something went wrong.
+            // The result of this task is never read, so the error is printed here.
             watched.inspect_err(|error| eprintln!("a watcher failed: {error:#}"))
         });
     }
-    // Each says that it is there.
+    // Each watcher reports its first snapshot.
     gather(&mut news, watchers, Instant::now()).await?;
     let line = connect(nameserver).await?;
     let mut latencies = Histogram::new(3)?;
@@ -74,7 +74,7 @@ pub(super) async fn measure(
     Ok(())
 }
 
-/// Waits until everybody was told, and says after how many nanoseconds each was.
+/// Waits until every watcher has reported, and returns their latencies in nanoseconds since `start`.
 async fn gather(
     news: &mut mpsc::Receiver<Instant>,
     watchers: usize,
@@ -95,7 +95,7 @@ async fn gather(
     Ok(latencies)
 }
 
-/// Watches the object, and tells when there was news: first that it is there at all.
+/// Watches the object, and reports the time of its first snapshot and then of each change.
 async fn watch(line: Line, told: &mpsc::Sender<Instant>) -> Result<()> {
     let mut cursor = None;
     loop {

@@ -1,4 +1,4 @@
-//! A name server and workers, each in a process of its own.
+//! A name server and workers, each in its own process.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -10,19 +10,19 @@ use crate::{daemon, process::ChildServer};
 /// The name of the object.
 pub(super) const OBJECT: &str = "calculator";
 
-/// One call has to carry everything.
+/// The message limit in bytes. One call has to carry all of the input.
 const MAX_MESSAGE: usize = 1 << 30;
 
-/// Linux counts processor time in hundredths of a second, whatever the kernel's own clock is.
+/// The unit of processor times in `/proc`: a hundredth of a second, whatever the kernel's own clock is.
 const TICKS_PER_SECOND: u32 = 100;
 
 /// A running cluster and its clients.
 pub(super) struct Cluster {
     nameserver: ChildServer,
     workers: Vec<ChildServer>,
-    /// A client as everybody has it.
+    /// A client with the default message limit.
     pub(super) client: Client,
-    /// A client for messages of any size.
+    /// A client with the message limit `MAX_MESSAGE`.
     pub(super) large: Client,
 }
 
@@ -54,7 +54,7 @@ impl Cluster {
         self.nameserver.stop().await
     }
 
-    /// The processor time that the workers have taken so far.
+    /// The processor time of all workers so far.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
         let times = self.workers.iter().map(|worker| {
             let pid = worker.pid()?;
@@ -64,7 +64,7 @@ impl Cluster {
     }
 }
 
-/// The processor time of this process.
+/// The processor time of this process at one moment.
 pub(super) struct CpuTime(Duration);
 
 impl CpuTime {
@@ -77,16 +77,16 @@ impl CpuTime {
     }
 }
 
-/// The processor time that a process has taken, with all its threads.
+/// The processor time of a process so far, of all its threads.
 fn cpu_time(stat: &PathBuf) -> Result<Duration> {
     let text = fs::read_to_string(stat).with_context(|| format!("cannot read {stat:?}"))?;
-    // The second field is a name in parentheses, in which anything may stand.
+    // The second field is a name in parentheses, which may contain any character.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
     let mut times = fields.split_whitespace().skip(11).map(str::parse::<u32>);
     match (times.next(), times.next()) {
         (Some(Ok(user)), Some(Ok(system))) => {
             Ok(Duration::from_secs((user + system).into()) / TICKS_PER_SECOND)
         }
-        _ => bail!("{stat:?} does not tell processor times"),
+        _ => bail!("{stat:?} has no processor times"),
     }
 }

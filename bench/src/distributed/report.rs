@@ -10,13 +10,13 @@ use super::{
 };
 use crate::table::{Table, figure};
 
-/// What one setup did. This is an element of the JSON output.
+/// The measurement of one setup. This is an element of the JSON output.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     pub(super) work: String,
     pub(super) setup: String,
     pub(super) ms: f64,
-    /// The time of one call of one worker of one thread, divided by this one.
+    /// The time of the baseline (one call of one worker of one thread), divided by this row's time.
     pub(super) speedup: Option<f64>,
     pub(super) pieces: Option<usize>,
     pub(super) cut_ms: Option<f64>,
@@ -45,15 +45,15 @@ impl Row {
     }
 }
 
-/// The row with the median time, whole, so that its figures belong together. Of an even number it
-/// is the slower one of the two in the middle.
+/// The row with the median time. It is kept whole, so that its figures belong together. Of an even
+/// number of rows it is the slower of the two in the middle.
 pub(super) fn median(mut rows: Vec<Row>) -> Option<Row> {
     rows.sort_by(|a, b| a.ms.total_cmp(&b.ms));
     let middle = rows.len() / 2;
     rows.into_iter().nth(middle)
 }
 
-/// Compares every row with that of the baseline.
+/// Sets the speed-up of every row, relative to the row of the baseline.
 pub(super) fn compare(rows: &mut [Row], baseline: &str) {
     let Some(time) = rows
         .iter()

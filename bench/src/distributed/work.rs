@@ -1,4 +1,4 @@
-//! The work, and the ways to have it done.
+//! The input, the ways to run it, and the check of the result.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +18,7 @@ use super::{
     milliseconds_since,
 };
 
-/// Rounding may differ between ways to multiply, relative to the greatest number of the product.
+/// The allowed rounding difference between two products, relative to the product's greatest number.
 const TOLERANCE: f64 = 1e-12;
 
 /// Input.
@@ -35,23 +35,23 @@ pub(super) enum Done {
     Product(Matrix),
 }
 
-/// Work that was done once.
+/// The result and the times of one run.
 pub(super) struct Sample {
     pub(super) result: Done,
-    /// How long it took, in milliseconds.
+    /// The time of the run, in milliseconds.
     pub(super) ms: f64,
-    /// How long the client took until it had the first piece to send, in milliseconds.
+    /// The time until the client had its first piece to send, in milliseconds.
     pub(super) cut_ms: Option<f64>,
     pub(super) pieces: Option<usize>,
 }
 
-/// The calculator's kernels on so many threads.
+/// The calculator's kernels on `threads` threads.
 pub(super) fn kernel(threads: usize) -> Result<Calculator> {
     let pool = ComputePool::new(threads, 0).context("cannot start threads")?;
     Ok(Calculator::new(pool.parallel()))
 }
 
-/// A context with all the time it may take.
+/// A context with a deadline that no run exceeds.
 fn patient() -> CallContext {
     let mut context = context::current();
     context.deadline += std::time::Duration::from_secs(300);
@@ -83,7 +83,7 @@ impl Work {
         }
     }
 
-    /// Whether a result is as expected.
+    /// Whether a result equals the expected one; a product, within `TOLERANCE`.
     pub(super) fn is_right(&self, result: &Done, expected: &Done) -> bool {
         match (result, expected) {
             (Done::Product(result), Done::Product(expected)) => {
@@ -99,10 +99,10 @@ impl Work {
         }
     }
 
-    /// Does it in this process.
+    /// Runs the work in this process.
     pub(super) async fn by_kernel(&self, calculator: Calculator) -> Result<Sample> {
         let context = context::current();
-        // The kernel keeps its thread busy, and nothing else is to be done here meanwhile.
+        // The kernel blocks this thread, which has nothing else to do meanwhile.
         let (ms, result) = match self {
             Self::Sort(values) => {
                 let values = values.clone();
@@ -120,7 +120,7 @@ impl Work {
         Ok(Sample::whole(ms, result))
     }
 
-    /// Has it done by one call.
+    /// Runs the work in one call.
     pub(super) async fn in_one_call(&self, cluster: &Cluster) -> Result<Sample> {
         let client = cluster.large.object::<Interface>(OBJECT).await?;
         let (ms, result) = match self {
@@ -140,7 +140,7 @@ impl Work {
         Ok(Sample::whole(ms, result))
     }
 
-    /// Has it done in pieces.
+    /// Runs the work in pieces.
     pub(super) async fn spread(
         &self,
         cluster: &Cluster,
@@ -159,7 +159,7 @@ impl Work {
             None => options,
         };
         let client = &cluster.client;
-        // Made before the time runs: a call consumes its input.
+        // A call consumes its input, so the copy is made before the time starts.
         let input = self.clone();
         let began = Instant::now();
         let (pieces, repeated, result) = match input {

@@ -1,4 +1,4 @@
-//! Whether calls leave memory behind: in the worker, in the name server, in the client.
+//! Whether memory grows with the number of calls: in the worker, in the name server, in the client.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -17,7 +17,7 @@ use crate::{
     program::{Program, Resident},
 };
 
-/// After so many calls everything has the size that it needs.
+/// The number of warm-up calls. After them, caches and buffers have their final size.
 const WARM: u64 = 10_000;
 
 /// Calls at the same time.
@@ -26,7 +26,7 @@ const IN_FLIGHT: u64 = 64;
 /// Bytes each way.
 const PAYLOAD: usize = 64;
 
-/// What may have come since, in megabytes: a few pages that happen to be touched late.
+/// The allowed growth after the warm-up, in megabytes: a few pages that are first touched late.
 const SLACK: f64 = 1.0;
 
 /// Resident bytes of the three processes.
@@ -38,8 +38,8 @@ struct Sample {
     client: u64,
 }
 
-/// Has a client in a process of its own call a worker through a name server, and compares memory
-/// after the first calls with that after all of them.
+/// A client in its own process calls a worker through a name server. Compares memory after the warm-up
+/// calls with memory after all calls.
 pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let nameserver = program.start_nameserver(directory.path()).await?;
@@ -56,7 +56,7 @@ pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>
         .context("cannot start the client")?;
     ensure!(output.status.success(), "the client failed");
     let samples: Vec<Sample> =
-        serde_json::from_slice(&output.stdout).context("the client said something else")?;
+        serde_json::from_slice(&output.stdout).context("the client's output is not JSON")?;
     worker.stop().await?;
     nameserver.stop().await?;
     figures(&samples)
@@ -82,7 +82,7 @@ fn figures(samples: &[Sample]) -> Result<Vec<Figure>> {
     Ok(all.into_iter().flatten().collect())
 }
 
-/// The client: calls, looks at the memory of all three, and prints what it saw as JSON.
+/// The client process: calls, reads the memory of all three processes, and prints it as JSON.
 pub(crate) async fn call(
     nameserver: SocketAddr,
     worker: u32,
@@ -118,7 +118,7 @@ async fn call_many(echo: &EchoClient<Proxy<Echo>>, calls: u64) -> Result<()> {
             let data = Payload::Bytes(Blob(Bytes::from(vec![7; PAYLOAD])));
             for _ in 0..share {
                 let answer = echo.echo(context::current(), data.clone()).await?;
-                ensure!(answer == data, "something else came back");
+                ensure!(answer == data, "the answer is wrong");
             }
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! How long a daemon takes until it is ready.
+//! The time until a daemon is ready.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     program::Program,
 };
 
-/// The longest that a ready daemon may take, in milliseconds.
+/// The target for the time until a daemon is ready, in milliseconds.
 const MOST: f64 = 50.0;
 
-/// How long one start and stop may take.
+/// The limit for one start, and for one stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts each daemon many times: a name server with a new store and with one that is there, and a
-/// worker whose name server is there.
+/// Starts each daemon many times: a name server with a new store, one with an existing store, and a
+/// worker whose name server runs.
 pub(super) async fn measure(program: &Program, times: usize) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let directory = || tempfile::tempdir().context("cannot make a directory");
@@ -48,7 +48,7 @@ async fn repeat(
     times: usize,
     start: impl AsyncFn() -> Result<Duration>,
 ) -> Result<[Figure; 2]> {
-    ensure!(times > 0, "nothing is started");
+    ensure!(times > 0, "--starts must not be 0");
     let mut took = Vec::new();
     for _ in 0..times {
         took.push(start().await?);
@@ -62,8 +62,8 @@ async fn repeat(
     Ok([figure("median", times / 2), figure("worst", times - 1)])
 }
 
-/// Starts a daemon and ends it. Says how long it took from before the process was made until its
-/// ready line was read.
+/// Starts a daemon and ends it. Returns the time from before the process was made until its ready line
+/// was read.
 async fn start(mut command: Command) -> Result<Duration> {
     command
         .stdin(Stdio::piped())
@@ -75,7 +75,7 @@ async fn start(mut command: Command) -> Result<Duration> {
     let mut line = String::new();
     timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
         .await
-        .context("the daemon did not get ready in time")??;
+        .context("the daemon was not ready in time")??;
     let took = start.elapsed();
     parse_ready_line(&line)?;
     drop(child.stdin.take());

@@ -1,7 +1,7 @@
-//! How late the heartbeats of a worker are beside one call that takes long.
+//! The lateness of a worker's heartbeats while it serves one long call.
 //!
-//! The worker registers over a relay, which notes when something comes from it: with nothing but
-//! heartbeats on that connection, the longest pause tells how late one was.
+//! The worker registers through a relay, which records the times at which bytes arrive from it. That
+//! connection carries nothing but heartbeats, so the longest pause shows how late one heartbeat was.
 
 use std::{
     net::SocketAddr,
@@ -25,17 +25,17 @@ use super::{
     worker::{Broker, Caller, context},
 };
 
-/// The shortest lease there is. Its worker sends a heartbeat three times in that time.
+/// The shortest possible lease. The worker sends three heartbeats in that time.
 pub(super) const LEASE: Duration = Duration::from_millis(500);
 const PERIOD: Duration = Duration::from_millis(167);
 
-/// What the heartbeats felt. This is an element of the JSON output.
+/// The lateness of heartbeats during one kind of work. This is an element of the JSON output.
 #[derive(Debug, Serialize)]
 pub(super) struct HeartbeatRow {
     pub(super) beside: &'static str,
-    /// What the call took; of several, all of them.
+    /// The time of the call, or of all calls together.
     pub(super) call_ms: f64,
-    /// By how much the slowest heartbeat was late.
+    /// The lateness of the slowest heartbeat.
     pub(super) late_ms: f64,
 }
 
@@ -89,13 +89,13 @@ fn numbers(count: u32) -> String {
     format!("[{}]", numbers.join(","))
 }
 
-/// A pattern that takes as much time and memory as a pattern may.
+/// A pattern that takes the most time and memory that a pattern is allowed to take.
 const COSTLY_PATTERN: &str = r"(\w{1,9}x){1,9}";
 
-/// How many lists with it are asked for at once.
+/// The number of list calls with this pattern at the same time.
 const LISTS: usize = 200;
 
-/// Measures beside each call in turn.
+/// Measures the heartbeats during each call in turn.
 pub(super) async fn measure() -> Result<Vec<HeartbeatRow>> {
     let relay_runtime = DedicatedRuntime::start("relay")?;
     let broker = Broker::start_over(|nameserver| Relay::start(&relay_runtime, nameserver)).await?;
@@ -126,7 +126,7 @@ pub(super) async fn measure() -> Result<Vec<HeartbeatRow>> {
                 ..Filter::default()
             };
             let directory = directory.context("there is no name server")?;
-            // A refusal is as good.
+            // A refusal is an acceptable answer too.
             let _ = directory.list(context(), filter).await?;
             anyhow::Ok(())
         }
@@ -152,7 +152,7 @@ async fn row(
     let start = Instant::now();
     work.await.with_context(|| beside.to_owned())?;
     let call = start.elapsed();
-    // One that is late comes after the call.
+    // A late heartbeat arrives after the end of the call.
     sleep(LEASE).await;
     let late = relay.longest_pause().saturating_sub(PERIOD);
     Ok(HeartbeatRow {
@@ -162,7 +162,7 @@ async fn row(
     })
 }
 
-/// Passes bytes on between a worker and its name server.
+/// Forwards bytes between a worker and its name server.
 pub(super) struct Relay {
     pub(super) address: SocketAddr,
     heard: Arc<Mutex<Heard>>,
@@ -187,7 +187,7 @@ impl Relay {
             while let Ok((worker, _)) = listener.accept().await {
                 let heard = Arc::clone(&hearing);
                 tokio::spawn(async move {
-                    // It ends when either side does.
+                    // It ends when either side closes its connection.
                     let _ = pass_on(worker, nameserver, &heard).await;
                 });
             }
@@ -200,7 +200,7 @@ impl Relay {
         heard.longest = Duration::ZERO;
     }
 
-    /// The longest pause that has ended, or goes on.
+    /// The longest pause so far, including the current one.
     fn longest_pause(&self) -> Duration {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.longest.max(heard.last.elapsed())

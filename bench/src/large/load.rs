@@ -1,4 +1,4 @@
-//! How long small calls wait beside clients that send large messages.
+//! The latency of small calls while other clients send large messages.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
     worker::{Broker, Caller, answer, start_client},
 };
 
-/// Clients that send large messages, each one after the other.
+/// The arguments of clients that send large messages; each client sends one after the other.
 #[derive(Args)]
 pub(crate) struct Loader {
     nameserver: String,
@@ -26,7 +26,7 @@ pub(crate) struct Loader {
     milliseconds: u64,
 }
 
-/// A client that makes small calls at a fixed rate.
+/// The arguments of a client that makes small calls at a fixed rate.
 #[derive(Args)]
 pub(crate) struct Prober {
     nameserver: String,
@@ -34,10 +34,10 @@ pub(crate) struct Prober {
     milliseconds: u64,
 }
 
-/// What the small calls took. This is an element of the JSON output.
+/// The latency of small calls under one load. This is an element of the JSON output.
 #[derive(Debug, Serialize)]
 pub(super) struct WaitingRow {
-    /// What the large messages held; nothing, if there were none.
+    /// The kind of value in the large messages. None if there were no large messages.
     pub(super) load: Option<Kind>,
     pub(super) clients: usize,
     /// Bytes of each large message.
@@ -48,7 +48,7 @@ pub(super) struct WaitingRow {
     pub(super) small: Small,
 }
 
-/// Latencies of small calls, from when each was due.
+/// Latencies of small calls, counted from the time at which each was due.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Small {
     pub(super) calls: u64,
@@ -57,10 +57,10 @@ pub(super) struct Small {
     pub(super) max_ms: f64,
 }
 
-/// How long the large messages flow before the first small call.
+/// The time for which large messages are sent before the first small call.
 const WARM_UP: Duration = Duration::from_secs(4);
 
-/// Measures with a fresh worker and fresh clients.
+/// Measures with a new worker and new clients.
 pub(super) async fn measure(
     load: Option<(Kind, usize)>,
     processes: usize,
@@ -73,7 +73,7 @@ pub(super) async fn measure(
     let loaded = duration + WARM_UP;
     if let Some((kind, size)) = load {
         for process in 0..processes {
-            // As evenly as it goes.
+            // Spreads the clients as evenly as possible.
             let share = (clients + process) / processes;
             loaders.push(start_client(&[
                 "large-loader".to_owned(),
@@ -107,7 +107,7 @@ pub(super) async fn measure(
     })
 }
 
-/// Calls until the time is over, and prints how often.
+/// Calls until the time is over, and prints the number of calls.
 pub(crate) async fn run_loader(loader: Loader) -> Result<()> {
     let Loader { kind, size, .. } = loader;
     let end = Instant::now() + Duration::from_millis(loader.milliseconds);
@@ -131,8 +131,8 @@ pub(crate) async fn run_loader(loader: Loader) -> Result<()> {
     Ok(())
 }
 
-/// Makes calls when they are due, whatever became of earlier ones, so that a stall shows in all
-/// that fall into it.
+/// Makes each call when it is due, whether or not earlier calls were answered. So a stall shows in every
+/// call that is due during the stall.
 pub(crate) async fn run_prober(prober: Prober) -> Result<()> {
     let caller = std::sync::Arc::new(Caller::connect(&prober.nameserver).await?);
     caller.small().await?;

@@ -1,4 +1,4 @@
-//! The memory that one very large call takes on either side.
+//! The memory that one very large call takes in the client and in the worker.
 
 use std::fs::read_to_string;
 
@@ -11,7 +11,7 @@ use super::{
     worker::{Broker, Caller, answer, start_client},
 };
 
-/// One call of a client in a process of its own.
+/// The arguments of a client process that makes one call.
 #[derive(Args)]
 pub(crate) struct Single {
     nameserver: String,
@@ -19,11 +19,11 @@ pub(crate) struct Single {
     size: usize,
 }
 
-/// What that client says.
+/// The output of that client process.
 #[derive(Serialize, Deserialize)]
 struct Said {
     milliseconds: f64,
-    /// Resident bytes before anything was made to send, and the most there ever were.
+    /// Resident bytes before the client made the value to send, and the greatest number of resident bytes.
     before: u64,
     greatest: u64,
 }
@@ -35,12 +35,12 @@ pub(super) struct MemoryRow {
     /// Bytes each way.
     pub(super) size: usize,
     pub(super) milliseconds: f64,
-    /// By how many times the size of the message the resident memory grew, at most.
+    /// The greatest growth of resident memory, divided by the size of the message.
     pub(super) client_copies: f64,
     pub(super) worker_copies: f64,
 }
 
-/// Makes one call with a fresh worker and a fresh client.
+/// Makes one call with a new worker and a new client.
 pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
     let broker = Broker::start().await?;
     let process = broker.worker.pid()?.to_string();
@@ -65,7 +65,7 @@ pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
     })
 }
 
-/// The client: one call.
+/// The client process: makes one call and prints its memory as JSON.
 pub(crate) async fn run_single(single: Single) -> Result<()> {
     let caller = Caller::connect(&single.nameserver).await?;
     caller.small().await?;
@@ -80,10 +80,10 @@ pub(crate) async fn run_single(single: Single) -> Result<()> {
     Ok(())
 }
 
-/// A figure of a process's memory, in bytes, from what Linux tells of it.
+/// A field of `/proc/PROCESS/status`, in bytes.
 fn memory(process: &str, field: &str) -> Result<u64> {
     let status = read_to_string(format!("/proc/{process}/status"))
-        .context("this system does not tell how much memory a process takes")?;
+        .context("cannot read the memory of a process from /proc")?;
     parse(&status, field).with_context(|| format!("no {field} of process {process}"))
 }
 

@@ -1,4 +1,5 @@
-//! Results: the memory of very large calls and the wait of small ones, as tables and as JSON.
+//! Results: the memory of very large calls, the latency of small calls and the lateness of heartbeats, as
+//! tables and as JSON.
 
 use anyhow::Result;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! The worker that is called, and how clients find it.
+//! The worker under test, its name server, and a client of its objects.
 
 use std::{
     net::SocketAddr,
@@ -25,14 +25,14 @@ use crate::{
     process::{ChildServer, this_program},
 };
 
-/// The greatest message, in bytes.
+/// The message limit, in bytes.
 const MAX_MESSAGE: usize = 2 << 30;
 
-/// A name server and a worker, each in a process of its own.
+/// A name server and a worker, each in its own process.
 pub(super) struct Broker {
     pub(super) address: String,
     pub(super) worker: ChildServer,
-    /// Dropping it would end it.
+    /// Kept because dropping it ends the process.
     _nameserver: ChildServer,
 }
 
@@ -52,7 +52,7 @@ impl Broker {
 }
 
 impl Broker {
-    /// As [`start`](Self::start), with a relay between the worker and the name server, and the
+    /// Like [`start`](Self::start), with a relay between the worker and the name server, and with the
     /// shortest lease.
     pub(super) async fn start_over<F>(relay: impl FnOnce(SocketAddr) -> F) -> Result<(Self, Relay)>
     where
@@ -96,8 +96,8 @@ impl Caller {
         })
     }
 
-    /// One call with about so many bytes each way. Answers the time from the call to its answer;
-    /// what is sent is made before that.
+    /// One call with about `size` bytes each way. Returns the time from the call to its answer; the input
+    /// is made before the time starts.
     pub(super) async fn once(&self, kind: Kind, size: usize) -> Result<Duration> {
         let start;
         match kind {
@@ -106,7 +106,7 @@ impl Caller {
                 start = Instant::now();
                 match self.echo.echo(context(), data).await? {
                     Payload::Bytes(answer) if answer.0.len() == size => {}
-                    _ => bail!("something else came back"),
+                    _ => bail!("the answer is wrong"),
                 }
             }
             Kind::Text => {
@@ -114,7 +114,7 @@ impl Caller {
                 start = Instant::now();
                 match self.echo.echo(context(), data).await? {
                     Payload::Text(answer) if answer.len() == size => {}
-                    _ => bail!("something else came back"),
+                    _ => bail!("the answer is wrong"),
                 }
             }
             Kind::Numbers => {
@@ -125,7 +125,7 @@ impl Caller {
                 let sorted = self.calculator.sort(context(), numbers).await??;
                 let ends = (sorted.0.first(), sorted.0.last());
                 if ends != (Some(&0.0), Some(&f64::from(length - 1))) {
-                    bail!("something else came back");
+                    bail!("the answer is wrong");
                 }
             }
         }
@@ -146,7 +146,7 @@ pub(super) fn context() -> Context {
     context
 }
 
-/// Starts this program with a hidden command, its answer on standard output.
+/// Starts this program with a hidden client command, which prints its result on standard output.
 pub(super) fn start_client(arguments: &[String]) -> Result<Child> {
     Command::new(this_program()?)
         .arg("call")
@@ -157,7 +157,7 @@ pub(super) fn start_client(arguments: &[String]) -> Result<Child> {
         .context("cannot start a client")
 }
 
-/// What a client answered.
+/// Waits for the end of a client process and reads its result.
 pub(super) async fn answer<T: DeserializeOwned>(client: Child) -> Result<T> {
     let output = client.wait_with_output().await?;
     if !output.status.success() {

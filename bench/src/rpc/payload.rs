@@ -1,22 +1,22 @@
-//! The bytes that are echoed, and the check that they came back.
+//! The bytes of a call, and the check that the answer has the same bytes.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 
-/// Up to this size an answer is compared whole.
+/// Answers of up to this size are compared completely.
 const COMPARED_WHOLE: usize = 64 * 1024;
 
-/// Above that size, one byte in so many is compared: comparing megabytes would take a visible
-/// share of the call itself. Odd, so that the place within a page changes.
+/// Of larger answers, one byte in this many is compared: to compare megabytes would take a visible
+/// share of the call itself. The number is odd, so that the position within a page changes.
 const STRIDE: usize = 4096 + 1;
 
-/// What one worker sends. Each worker has a pattern of its own, so that an answer that went to
-/// the wrong call is noticed.
+/// The bytes that one caller sends. Each caller has its own pattern, so that an answer to the wrong call
+/// is noticed.
 pub(crate) struct Payload(Bytes);
 
 impl Payload {
-    /// A pattern of `length` bytes in which no position looks like its neighbours, told apart
-    /// from others by `seed`.
+    /// A pattern of `length` bytes in which each position differs from its neighbours. Different seeds
+    /// give different patterns.
     pub(crate) fn new(length: usize, seed: usize) -> Self {
         // The top byte of a product with 2³² divided by the golden ratio (Knuth, The Art of
         // Computer Programming, volume 3, section 6.4, multiplicative hashing).
@@ -29,12 +29,12 @@ impl Payload {
         Self((0..length).map(byte).collect())
     }
 
-    /// The bytes, shared and not copied.
+    /// The bytes, without a copy.
     pub(crate) fn bytes(&self) -> Bytes {
         self.0.clone()
     }
 
-    /// Checks the length of an answer, and its bytes: all of a small one, a sample of a large one.
+    /// Checks the length of an answer, and its bytes: all bytes of a small answer, a sample of a large one.
     pub(crate) fn check(&self, answer: &[u8]) -> Result<()> {
         let (expected, actual) = (self.0.len(), answer.len());
         ensure!(
@@ -48,7 +48,7 @@ impl Payload {
             sample.into_iter().all(|(sent, received)| sent == received)
                 && self.0.last() == answer.last()
         };
-        ensure!(same, "other bytes came back than were sent");
+        ensure!(same, "the answer has other bytes than the call");
         Ok(())
     }
 }

@@ -10,10 +10,10 @@ use crate::{
     table::{Table, figure, ratio},
 };
 
-/// The systems that the others are compared with, where they were measured.
+/// The systems that the others are compared with, if they were measured.
 const BASELINES: [System; 3] = [System::Raw, System::Tarpc, System::Tonic];
 
-/// What one system did in one cell. This is an element of the JSON output.
+/// The measurement of one system in one cell. This is an element of the JSON output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Row {
     pub(crate) system: System,
@@ -51,15 +51,15 @@ impl Row {
     }
 }
 
-/// The row with the median throughput, whole, so that its figures belong to one measurement. Of
-/// an even number it is the slower one of the two in the middle.
+/// The row with the median throughput. It is kept whole, so that its figures belong to one measurement.
+/// Of an even number of rows it is the slower of the two in the middle.
 pub(crate) fn median(mut rounds: Vec<Row>) -> Option<Row> {
     rounds.sort_by(|a, b| a.calls_per_s.total_cmp(&b.calls_per_s));
     let middle = rounds.len().checked_sub(1)? / 2;
     rounds.into_iter().nth(middle)
 }
 
-/// All tables, one per cell. Rows of one cell follow each other.
+/// All tables, one per cell. The rows of one cell must be consecutive.
 pub(crate) fn render(rows: &[Row], cores: usize) -> String {
     let mut text = format!(
         "{cores} cores, loopback; client and server are separate processes\n\

@@ -24,7 +24,7 @@ use crate::{
     process::{self, ChildServer},
 };
 
-/// The largest message that peers with a limit are told to accept, in bytes.
+/// The message limit, in bytes, of peers that have one.
 const LARGEST_MESSAGE: usize = 1 << 30;
 
 /// One of the systems, under the name it has on the command line and in results.
@@ -43,14 +43,14 @@ pub(crate) enum System {
     PyroxeneSecured,
 }
 
-/// A client of an echo server: one call in flight.
+/// A client of an echo server, with one call in flight.
 pub(crate) trait Echo: Send + 'static {
-    /// Sends `payload` and waits for the answer, which may borrow from a buffer of the client.
+    /// Sends `payload` and waits for the answer, which may borrow from the client's buffer.
     fn echo(&mut self, payload: Bytes) -> impl Future<Output = Result<impl AsRef<[u8]>>> + Send;
 }
 
 impl System {
-    /// What is measured unless something else is asked for.
+    /// The systems that are measured by default.
     pub(crate) const DEFAULT: [Self; 7] = [
         Self::Raw,
         Self::Tarpc,
@@ -68,7 +68,7 @@ impl System {
             .unwrap_or_default()
     }
 
-    /// Whether its server is one of this project's workers.
+    /// Whether the system's server is a worker of this project.
     pub(crate) fn is_worker(self) -> bool {
         matches!(
             self,
@@ -79,7 +79,7 @@ impl System {
         )
     }
 
-    /// Whether client and server have secrets to share.
+    /// Whether client and server share a directory with certificates and users.
     pub(crate) fn is_secured(self) -> bool {
         matches!(
             self,
@@ -87,7 +87,7 @@ impl System {
         )
     }
 
-    /// Listens on a free port, announces it and serves until an error.
+    /// Listens on a free port, prints the ready line and serves until an error.
     pub(crate) async fn serve(self, secrets: Option<PathBuf>) -> Result<()> {
         let secrets = || secrets.context("there is no directory with secrets");
         match self {
@@ -103,8 +103,8 @@ impl System {
         }
     }
 
-    /// Starts a server of this system in a process of its own, loads it from this process and
-    /// stops it.
+    /// Starts a server of this system in its own process, sends it the load from this process and stops
+    /// the server.
     pub(crate) async fn measure(self, cell: Cell, windows: Windows) -> Result<Measurement> {
         let secrets = self.is_secured().then(Secrets::create).transpose()?;
         let server = self.start(secrets.as_ref()).await?;
@@ -161,7 +161,7 @@ impl System {
     }
 }
 
-/// Takes a free port and announces it.
+/// Listens on a free port and prints the ready line.
 async fn listen() -> Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     process::announce(listener.local_addr()?)?;
@@ -197,7 +197,7 @@ async fn load_clients<E: Echo>(
     load::run(operations, windows.warm_up, windows.measured).await
 }
 
-/// Accepts connections with TCP_NODELAY set and hands them to `each`.
+/// Accepts connections, sets TCP_NODELAY and passes them to `each`.
 async fn accept(listener: TcpListener, mut each: impl FnMut(TcpStream)) -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;

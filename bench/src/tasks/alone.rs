@@ -1,6 +1,6 @@
-//! What the disk and the databases do alone, for the same number of durable transactions.
+//! The speed of the disk and of the databases alone, for the same number of durable transactions.
 //!
-//! A task is two of them: a row is added, and later changed.
+//! A task is two durable transactions: one adds a row, the other changes it later.
 
 use std::{io::Write, path::Path, time::Duration};
 
@@ -13,16 +13,16 @@ use tokio::time::Instant;
 
 use super::stores::{StoreKind, Stores};
 
-/// Pairs of durable transactions per second.
+/// The number of pairs of durable transactions per second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pairs {
-    /// Each transaction by itself; on PostgreSQL with a connection for each submitter.
+    /// With one row in each transaction; on PostgreSQL with one connection for each submitter.
     pub(super) single: Option<f64>,
-    /// As many rows as there are submitters in each transaction, on one connection.
+    /// With one row per submitter in each transaction, on one connection.
     pub(super) grouped: Option<f64>,
 }
 
-/// The median time to append 4 KiB to a file and have them on disk, in milliseconds.
+/// The median time to append 4 KiB to a file and sync it to disk, in milliseconds.
 pub(super) fn fsync(directory: &Path) -> Result<f64> {
     const TIMES: usize = 300;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
@@ -38,7 +38,7 @@ pub(super) fn fsync(directory: &Path) -> Result<f64> {
     Ok(median.as_secs_f64() * 1e3)
 }
 
-/// What the database of a store does for so many submitters.
+/// The rates of the database of a store, for a number of submitters.
 pub(super) async fn pairs(
     stores: &mut Stores,
     store: StoreKind,

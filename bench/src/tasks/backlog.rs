@@ -1,4 +1,4 @@
-//! Tasks beside very many that wait.
+//! Tasks while a very large number of other tasks waits.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use super::{
     tasks,
 };
 
-/// Those that are delayed wait for so long.
+/// The delay of the delayed tasks.
 const DELAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How many are loaded in one transaction.
+/// The number of tasks that are loaded in one transaction.
 const LOT: usize = 1000;
 
-/// How many submit.
+/// The number of submitters.
 const SUBMITTERS: usize = 64;
 
-/// With an empty queue, and then beside the backlog, in the same database.
+/// Measures with an empty queue, and then with the backlog in the same database.
 pub(super) async fn measure(
     options: &Options,
     stores: &mut Stores,
@@ -59,7 +59,7 @@ pub(super) async fn measure(
     Ok(rows)
 }
 
-/// Half of them are delayed; the others could run if there were a worker for their object.
+/// Loads `count` tasks. Half of them are delayed; the others are ready, but no worker has their object.
 async fn load(url: &str, count: usize) -> Result<()> {
     let options = StoreOptions {
         create: true,

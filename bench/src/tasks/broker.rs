@@ -1,4 +1,4 @@
-//! A name server over a store, and workers, each in a process of its own.
+//! A name server over a store, and workers, each in its own process.
 
 use anyhow::Result;
 use pyroxene_client::Client;
@@ -10,7 +10,7 @@ use crate::{daemon, process::ChildServer};
 /// The object whose method does nothing.
 pub(super) const OBJECT: &str = "bench.empty";
 
-/// The method.
+/// The name of that method.
 pub(super) const METHOD: &str = "run";
 
 pyroxene_common::interface! {
@@ -31,13 +31,13 @@ impl service::Empty for Server {
     async fn run(self, _: context::Context) {}
 }
 
-/// Serves the empty object.
+/// Runs a worker with the empty object.
 pub(crate) async fn serve_empty(nameserver: String) -> Result<()> {
     let worker = Worker::builder().nameserver(nameserver);
     daemon::serve_worker(worker.host(OBJECT, Empty, Server)).await
 }
 
-/// All of it, and a client.
+/// The name server, the workers and a client.
 pub(super) struct Broker {
     nameserver: ChildServer,
     workers: Vec<ChildServer>,
@@ -45,7 +45,7 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Starts it over a store.
+    /// Starts the name server over a store, the workers and the client.
     pub(super) async fn start(store: &str, workers: usize) -> Result<Self> {
         let arguments = ["serve", "name-server", "--store", store];
         let nameserver = ChildServer::start_this(&arguments).await?;

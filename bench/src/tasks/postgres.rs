@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the benchmark's own, of the installed programs.
+//! A PostgreSQL server that the benchmark starts from the installed programs.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 
-/// A server, which listens on a socket in a directory of its own. It ends with this process, however
-/// that ends, and its files go with it.
+/// A server that listens on a socket in its own directory. When this process ends, in any way, the
+/// server is stopped and its files are removed.
 pub(super) struct Postgres {
-    /// Waits for its standard input to close.
+    /// The shell that stops the server when its standard input closes.
     shell: Child,
     directory: PathBuf,
     programs: PathBuf,
@@ -29,14 +29,14 @@ cat >/dev/null
 kill -INT $server; wait $server
 rm -rf "$0""#;
 
-/// Who runs the server if this is root, which it refuses.
+/// The user that runs the server if this process is root: PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// How long it may take to start.
+/// The limit for the start of the server.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Postgres {
-    /// Makes and starts one. Nothing, if none is installed.
+    /// Makes a database cluster and starts its server. None if PostgreSQL is not installed.
     pub(super) async fn start(parent: &Path) -> Result<Option<Self>> {
         let Some(programs) = programs() else {
             return Ok(None);
@@ -56,7 +56,7 @@ impl Postgres {
             .output()
             .context("cannot run initdb")?;
         ensure!(made.status.success(), "initdb: {}", said(&made));
-        // Removed by the shell from now on.
+        // From now on the shell removes the directory.
         let directory = directory.keep();
         let server = unprivileged(&programs.join("postgres"))?;
         let shell = Command::new("sh")
@@ -108,19 +108,19 @@ impl Postgres {
         PgConnection::connect(&self.url(database)).await
     }
 
-    /// The URL of a new database.
+    /// Makes a new database and returns its URL.
     pub(super) async fn new_database(&mut self) -> Result<String> {
         self.databases += 1;
         let name = format!("bench{}", self.databases);
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
         let mut connection = self.connect("postgres").await?;
         sqlx::raw_sql(create).execute(&mut connection).await?;
-        // What was measured before must not be written while the next figure is taken.
+        // Writes the data of the last measurement now, so that this does not disturb the next one.
         sqlx::raw_sql("CHECKPOINT").execute(&mut connection).await?;
         Ok(self.url(&name))
     }
 
-    /// Does now what the server would do in the background after very many rows were added.
+    /// Runs now the maintenance that the server would do in the background after many rows were added.
     pub(super) async fn tidy(&self, url: &str) -> Result<()> {
         let mut connection = PgConnection::connect(url).await?;
         for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
@@ -129,8 +129,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// How often per second `pgbench` goes through a script with so many connections. Nothing, if it
-    /// is not installed.
+    /// The number of times per second that `pgbench` runs a script with a number of connections. None if
+    /// `pgbench` is not installed.
     pub(super) fn pgbench(
         &self,
         script: &str,
@@ -159,7 +159,7 @@ impl Postgres {
         let text = String::from_utf8_lossy(&done.stdout);
         let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rest| rest.split(' ').next()?.parse().ok());
-        Ok(Some(rate.context("pgbench did not say how fast it was")?))
+        Ok(Some(rate.context("pgbench printed no rate")?))
     }
 
     /// Runs statements in the database that `pgbench` uses.
@@ -185,7 +185,7 @@ fn is_root() -> Result<bool> {
     Ok(fs::metadata("/proc/self")?.uid() == 0)
 }
 
-/// A program, run by somebody who may do nothing else.
+/// The command that runs a program without root's rights.
 fn unprivileged(program: &Path) -> Result<Command> {
     if !is_root()? {
         return Ok(Command::new(program));
@@ -198,7 +198,7 @@ fn unprivileged(program: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Where the programs of the newest version are.
+/// The directory of the programs of the newest installed version.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let places = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));

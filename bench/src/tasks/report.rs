@@ -10,11 +10,11 @@ use crate::{
     table::{Table, figure, ratio},
 };
 
-/// What a store did for so many submitters. This is an element of the JSON output.
+/// The measurement of a store with a number of submitters. This is an element of the JSON output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Row {
     pub(super) store: StoreKind,
-    /// Whether everything that was answered was on disk.
+    /// Whether every change was on disk before it was answered.
     pub(super) fsync: bool,
     pub(super) submitters: usize,
     pub(super) tasks_per_s: f64,
@@ -40,14 +40,14 @@ impl Row {
 pub(super) struct TopicRow {
     pub(super) store: StoreKind,
     pub(super) appenders: usize,
-    /// Whether each appends to a topic of its own.
+    /// Whether each appender has its own topic.
     pub(super) own_topics: bool,
     pub(super) appends_per_s: f64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
 }
 
-/// Tasks beside others that wait.
+/// Tasks while `waiting` other tasks wait.
 pub(super) struct BacklogRow {
     pub(super) store: StoreKind,
     pub(super) waiting: usize,
@@ -59,7 +59,7 @@ pub(super) struct BacklogRow {
 
 /// Everything that was measured.
 pub(super) struct Tables {
-    /// The median, in milliseconds.
+    /// The median time of an `fsync`, in milliseconds.
     fsync: f64,
     pub(super) tasks: Vec<Row>,
     pub(super) alone: Vec<(StoreKind, usize, Pairs)>,

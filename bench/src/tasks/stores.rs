@@ -1,4 +1,4 @@
-//! New databases, as many as are asked for.
+//! New databases, one for each measurement.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::postgres::Postgres;
 
-/// Which database.
+/// The kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum StoreKind {
@@ -26,7 +26,7 @@ impl StoreKind {
     }
 }
 
-/// Where they are.
+/// The kinds of databases that can be measured, and the directory for new ones.
 pub(super) struct Stores {
     kinds: Vec<StoreKind>,
     directory: TempDir,
@@ -35,7 +35,7 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// Starts what is needed, and leaves out what is not installed.
+    /// Starts PostgreSQL if it is among `kinds`, and leaves it out if it is not installed.
     pub(super) async fn new(parent: &Path, kinds: &[StoreKind]) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("pyroxene-bench-")
@@ -58,12 +58,12 @@ impl Stores {
         })
     }
 
-    /// Those that can be measured.
+    /// The kinds that can be measured.
     pub(super) fn kinds(&self) -> Vec<StoreKind> {
         self.kinds.clone()
     }
 
-    /// The URL of a store that is not there yet.
+    /// The URL of a new, empty store.
     pub(super) async fn new_url(&mut self, kind: StoreKind) -> Result<String> {
         match kind {
             StoreKind::Sqlite => {

@@ -1,4 +1,4 @@
-//! Appends to topics, each on disk before it is answered.
+//! Appends to topics. Each entry is on disk before its append is answered.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::load::Operation;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// As small as a short message.
+/// An entry of the size of a short message.
 const ENTRY: [u8; 64] = [7; 64];
 
-/// As many append at once, all to one topic and each to one of its own.
+/// Measures as many appenders as there are submitters: first all with one topic, then each with its own
+/// topic.
 pub(super) async fn measure(
     options: &Options,
     store: StoreKind,
@@ -45,7 +46,7 @@ pub(super) async fn measure(
             );
             rows.push(row);
             if appenders == 1 {
-                // The same.
+                // With one appender both cases are the same.
                 break;
             }
         }

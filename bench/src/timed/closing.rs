@@ -1,4 +1,4 @@
-//! What looks like a worker to the name server, and closes every connection as soon as it is made.
+//! A process that registers as a worker and closes every connection as soon as it is made.
 
 use std::{net::Ipv4Addr, time::Duration};
 

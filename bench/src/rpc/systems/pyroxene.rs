@@ -23,14 +23,14 @@ use crate::{
 pub(crate) const OBJECT: &str = "bench.echo";
 
 pyroxene_common::interface! {
-    /// Echoes bytes, as the peers do.
+    /// Echoes bytes, like the peers.
     #[name = "Bench.Echo"]
     #[version = 1]
     pub trait EchoService in service {
         /// Answers the payload.
         #[idempotent]
         async fn echo(payload: Blob) -> Blob;
-        /// What nobody calls: not everybody may call everything.
+        /// Never called. With it, a user may call one method of two, so that each call is checked.
         async fn other();
     }
 }
@@ -56,7 +56,7 @@ pub(crate) async fn serve_direct() -> Result<()> {
     std::future::pending().await
 }
 
-/// Runs a name server, and three workers in processes of their own.
+/// Runs a name server, and three workers, each in its own process.
 pub(crate) async fn serve_balanced() -> Result<()> {
     let nameserver = NameServer::bind(NameServerConfig::new(ANY_PORT.into())).await?;
     let address = nameserver.local_addr().to_string();
@@ -93,8 +93,8 @@ pub(crate) async fn connect_balanced(
     Ok(callers(client, in_flight))
 }
 
-/// Opens one connection to each of the three workers. Each caller keeps to one of them: what
-/// balancing could reach if it cost nothing.
+/// Opens one connection to each of the three workers. Each caller always uses the same connection. This
+/// is the throughput that balancing would have if it cost nothing.
 pub(crate) async fn connect_three(
     address: SocketAddr,
     in_flight: usize,
@@ -105,7 +105,7 @@ pub(crate) async fn connect_three(
     let directory = nameserver.directory();
     let watched = directory.watch(context::current(), OBJECT.to_owned(), None, 0);
     let News::Snapshot(instances) = watched.await??.news else {
-        bail!("the name server answered with changes to nothing");
+        bail!("the first answer of a watch is not a snapshot");
     };
     let mut clients = Vec::new();
     for instance in instances {

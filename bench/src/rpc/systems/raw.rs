@@ -1,9 +1,9 @@
-//! Framed TCP without anything else, the floor under every other system: a length of four bytes,
-//! big-endian, then the payload. One connection per call in flight, so nothing is multiplexed.
+//! Framed TCP and nothing else, the lower limit for all other systems: a length of four bytes,
+//! big-endian, then the payload. There is one connection per call in flight, so nothing is multiplexed.
 //!
-//! Reading goes through a small buffer, so that a short frame costs one read and not two; a read
-//! larger than that buffer bypasses it. The frame is read into a buffer that is kept: a fresh
-//! one per frame costs page faults on every large one.
+//! Reading goes through a small buffer, so that a short frame costs one read instead of two; a read
+//! larger than that buffer bypasses it. The frame is read into a buffer that is reused, because a new
+//! buffer per frame costs page faults on every large frame.
 
 use std::net::SocketAddr;
 
@@ -33,7 +33,7 @@ impl Connection {
     /// Reads one frame into `self.frame`.
     async fn read(&mut self) -> Result<()> {
         let length = self.stream.read_u32().await? as usize;
-        // Frames of one run have one length, so this fills with zeros once and not per frame.
+        // All frames of a run have the same length, so this writes zeros once, not for each frame.
         self.frame.resize(length, 0);
         self.stream.read_exact(&mut self.frame).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! This project with what security adds: TLS alone, and a caller who may call one method of two.
+//! This project with security: with TLS alone, and with a user who may call one method of two.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,7 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Makes them in a directory that goes with them.
+    /// Makes the secrets in a temporary directory, which is removed when they are dropped.
     pub(crate) fn create() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let authority = Authority::create(directory.path())?;
@@ -55,22 +55,22 @@ impl Secrets {
         })
     }
 
-    /// How a client trusts the authority.
+    /// The TLS configuration of a client that trusts the authority.
     pub(crate) fn tls(&self) -> Result<TlsClient> {
         Ok(TlsClient::new(self.path().join("ca.crt"), None)?)
     }
 
-    /// The name server, for nobody in particular.
+    /// The configuration of a client without credentials.
     pub(crate) fn nameserver(&self) -> Result<ClientConfig> {
         config(self)
     }
 
-    /// How the user is known to the name server.
+    /// The configuration of a client with the user's credentials.
     pub(crate) fn config(&self) -> Result<ClientConfig> {
         Ok(config(self)?.credentials(Credentials::new(USER, &self.token)))
     }
 
-    /// Where they are.
+    /// The directory of the secrets.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -96,7 +96,7 @@ pub(crate) async fn serve_tls(directory: &Path) -> Result<()> {
     serve(config).await
 }
 
-/// Serves the object to those whom a name server beside it knows.
+/// Serves the object to authenticated users. A name server in the same process issues their tickets.
 pub(crate) async fn serve_authorised(directory: &Path) -> Result<()> {
     let config = HostConfig::new(ANY_PORT.into(), "bench");
     serve_to_known(config, directory).await
@@ -146,7 +146,7 @@ pub(crate) async fn connect_tls(
     connect(address, in_flight, config(secrets)?.tls(secrets.tls()?)).await
 }
 
-/// Opens one connection as somebody who may call one method, which all callers share.
+/// Opens one connection as a user who may call one method. All callers share the connection.
 pub(crate) async fn connect_authorised(
     address: SocketAddr,
     in_flight: usize,
@@ -165,7 +165,7 @@ pub(crate) async fn connect_secured(
 }
 
 fn config(secrets: &Secrets) -> Result<ClientConfig> {
-    ClientConfig::new(&name_server(secrets.path())).context("the name server's address")
+    ClientConfig::new(&name_server(secrets.path())).context("bad name server address")
 }
 
 async fn connect(

@@ -1,8 +1,8 @@
 //! tarpc over its own channel and its own TCP transport with bincode, all calls on one
 //! connection.
 //!
-//! The payload is `Bytes`, which bincode writes as one block and not element by element, and
-//! which the client sends without copying it first.
+//! The payload is `Bytes`, which bincode writes as one block instead of element by element, and which
+//! the client sends without a copy.
 
 use std::net::SocketAddr;
 
@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Echo, LARGEST_MESSAGE};
 
-/// Room in the queues between callers and the connection: above every number of calls in flight
-/// that is measured, so that no caller waits for a place.
+/// The length of the queues between callers and the connection. It is greater than every measured number
+/// of calls in flight, so that no caller waits for the queue.
 const QUEUE: usize = 4096;
 
 #[tarpc::service]
@@ -46,7 +46,7 @@ fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
 /// Where the server runs the handler of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Handlers {
-    /// In a task of its own, as all of tarpc's examples do it.
+    /// In its own task, as in all of tarpc's examples.
     Spawned,
     /// In the task of the connection. That is faster for a handler as short as this one, but all
     /// handlers of a connection then share one core.

@@ -1,6 +1,6 @@
-//! gRPC with tonic: a unary call, protobuf messages, all calls on one HTTP/2 connection.
+//! gRPC with tonic: a unary call with protobuf messages, all calls on one HTTP/2 connection.
 //!
-//! The payload is `Bytes`, which prost takes out of the received buffer without copying it.
+//! The payload is `Bytes`, which prost takes from the received buffer without a copy.
 
 use std::net::SocketAddr;
 
@@ -16,20 +16,20 @@ use self::stubs::{echo_client::EchoClient, echo_server};
 use super::{Echo, LARGEST_MESSAGE};
 
 mod stubs {
-    //! What the build script generates.
+    //! The code that the build script generates.
     #![allow(unreachable_pub, reason = "generated for a public module")]
     include!(concat!(env!("OUT_DIR"), "/bench.Echo.rs"));
 }
 
-/// HTTP/2 flow control: how many bytes a peer may send ahead of being read. With the default of
-/// 1 MiB and more, depending on the side, a large payload waits for the other side to read.
+/// HTTP/2 flow control: the number of bytes that a peer may send before they are read. With the default
+/// of 1 MiB and more, depending on the side, a large payload waits until the other side has read.
 const WINDOW: u32 = 16 << 20;
 
-/// The largest HTTP/2 frame. The default of 16 KiB cuts 8 MiB into 512 frames. Wide windows pay
-/// only together with this: with 16 KiB frames they measured slower than the default.
+/// The largest HTTP/2 frame. The default of 16 KiB cuts 8 MiB into 512 frames. Wide windows are faster
+/// only together with this: with 16 KiB frames they were slower than the default.
 const FRAME: u32 = 1 << 20;
 
-/// Calls that one connection may have in flight. The default is 200.
+/// The greatest number of calls in flight on one connection. The default is 200.
 const STREAMS: u32 = 4096;
 
 /// The request and the answer.
