@@ -45,7 +45,7 @@ pub(crate) async fn share_addresses(
         match look(&store, own.as_deref(), &mut pulses).await {
             Ok(addresses) => directory.know_peers(addresses),
             // The last known addresses stay: those name servers may well be alive.
-            Err(error) => tracing::debug!(%error, "cannot look for other name servers"),
+            Err(error) => tracing::debug!(%error, "cannot read addresses of other name servers"),
         }
         sleep(BEAT).await;
     }

@@ -73,7 +73,7 @@ async fn run(arguments: &Arguments) -> ExitCode {
     if violations.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("what the daemons wrote is in {}", dir.keep().display());
-    println!("to try it again: cargo test --test campaign -- {arguments}");
+    println!("the logs of the daemons are in {}", dir.keep().display());
+    println!("to inject the same faults again: cargo test --test campaign -- {arguments}");
     ExitCode::FAILURE
 }

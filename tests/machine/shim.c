@@ -124,7 +124,7 @@ static void opened(int fd, const char *path) {
         char image[PATH_MAX];
         snprintf(image, sizeof image, "%s/%s", getenv("SHIM_IMAGE"), file == LOG ? "db-wal" : "db");
         files[file].dirty = malloc(RANGES * sizeof(struct range));
-        /* An image that another process has left stays as it is. Content older than the image is on the disk. */
+        /* An image of another process stays as it is. Content older than the image counts as on the disk. */
         files[file].image = REAL(open)(image, O_RDWR | O_CLOEXEC);
         if (files[file].image < 0) {
             struct stat found;

@@ -43,7 +43,7 @@ impl Authority {
             submitted_ms,
         } = submitter;
         if name.is_empty() {
-            return Err("it was submitted while nobody was asked who they are".to_owned());
+            return Err("it was submitted without authentication".to_owned());
         }
         let role: Option<Role> = certificate_role.and_then(|role| role.parse().ok());
         let is_listed = self

@@ -77,7 +77,7 @@ pub(super) fn check_registration(
     check_name("a worker", &registration.worker)?;
     if is_reserved(&registration.worker) {
         return Err(invalid(format!(
-            "the name '{}' is reserved: no worker is called so",
+            "the name '{}' is reserved: no worker can have it",
             registration.worker
         )));
     }

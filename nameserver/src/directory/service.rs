@@ -164,7 +164,7 @@ impl DirectoryService {
             if expiry.spared > 0 {
                 tracing::warn!(
                     sessions = expiry.spared,
-                    "the name server stood still; leases that would have ended got a new term"
+                    "the name server was suspended; leases that would have ended got a new term"
                 );
             }
         }

@@ -138,7 +138,7 @@ pub(super) async fn call(
         Err(refused) => return refused,
     };
     let Ok(arguments) = String::from_utf8(std::mem::take(&mut taken.task.arguments)) else {
-        return failed("the arguments are no text".to_owned());
+        return failed("the arguments are not text in UTF-8".to_owned());
     };
     let object = &taken.task.object;
     // Boxed, because this future is large and needed once for each object.

@@ -44,7 +44,7 @@ async fn sweep(shared: &Shared) -> Infallible {
         let next = match sweep_once(shared, begun).await {
             Ok(wait) => begun + wait.clamp(SWEEP_PAUSE, SWEEP_EVERY),
             Err(error) => {
-                tracing::debug!(%error, "cannot look after tasks");
+                tracing::debug!(%error, "cannot sweep tasks");
                 Instant::now() + SWEEP_EVERY
             }
         };

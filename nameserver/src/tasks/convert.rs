@@ -151,7 +151,7 @@ pub(super) fn filter(
     if let (Some(name), Some(wanted)) = (only_of, &filter.submitter)
         && name != wanted
     {
-        let sentence = format!("'{name}' may not see the tasks of others");
+        let sentence = format!("'{name}' may not see the tasks of other users");
         return Err(TasksError::Denied { sentence });
     }
     Ok(store::TaskFilter {

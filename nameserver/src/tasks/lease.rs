@@ -116,7 +116,7 @@ pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
                     since: unbroken.map_or(asked, |held| held.since),
                 }));
                 if fence.is_none() {
-                    tracing::warn!("the right to run tasks is lost; those that run are given up");
+                    tracing::warn!("the lease for running tasks is lost; their attempts end");
                     continue;
                 }
             }

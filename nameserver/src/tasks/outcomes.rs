@@ -116,7 +116,7 @@ async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
                 for (finish, finished) in batch.iter().zip(finished) {
                     if finished == Finished::Superseded {
                         let task = finish.running.id;
-                        tracing::debug!(%task, "an end that came too late");
+                        tracing::debug!(%task, "a result came too late");
                     }
                     shared.watched.tell(finish.running.id);
                 }
@@ -125,7 +125,7 @@ async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
             Err(StoreError::Closed) => return Err(Closed),
             Err(StoreError::Invalid(why)) => return write_each(shared, batch, &why).await,
             Err(error) => {
-                tracing::warn!(%error, tasks = batch.len(), "cannot write the ends of tasks yet");
+                tracing::warn!(%error, tasks = batch.len(), "cannot write results of tasks yet");
                 sleep(wait).await;
                 wait = (wait * 2).min(RETRY_LAST);
             }
@@ -145,7 +145,7 @@ async fn write_each(shared: &Shared, batch: Vec<Finish>, why: &str) -> Result<()
         running: finish.running,
         worker: None,
         ending: Ending::Failed {
-            error: format!("its end cannot be stored: {why}"),
+            error: format!("its result cannot be stored: {why}"),
             value: None,
             retry: false,
         },

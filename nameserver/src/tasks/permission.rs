@@ -64,7 +64,7 @@ pub(super) fn check_change(
     if *role == Role::Admin || submitter == *name {
         return Ok(());
     }
-    let sentence = format!("task {id} is not one of '{name}' ({role})");
+    let sentence = format!("task {id} was not submitted by '{name}' ({role})");
     Err(TasksError::Denied { sentence })
 }
 

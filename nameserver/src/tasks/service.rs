@@ -70,7 +70,7 @@ fn patience(context: &Context, wait_ms: u64) -> Duration {
 
 fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
     answers.into_iter().next().ok_or_else(|| {
-        let sentence = "a question was not answered".to_owned();
+        let sentence = "the store gave no answer".to_owned();
         TasksError::Broken { sentence }
     })
 }

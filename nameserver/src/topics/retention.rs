@@ -22,9 +22,9 @@ pub(crate) async fn keep_retention(store: Store, default: Retention) {
         sleep(PAUSE.mul_f64(rand::random_range(0.75..1.25))).await;
         match make_room(&store, default).await {
             Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, "topics are shorter"),
+            Ok(removed) => tracing::debug!(removed, "entries removed from topics"),
             // Errors of the store are reported where calls use the store.
-            Err(error) => tracing::debug!(%error, "cannot make room in topics"),
+            Err(error) => tracing::debug!(%error, "cannot trim topics"),
         }
     }
 }

@@ -234,7 +234,7 @@ impl<A: Arbiter> Keeper<A> {
                 return Ok(false);
             }
             Ok(Err(error)) => tracing::debug!(%error, "exclusive names stay as they are"),
-            Err(_) => tracing::debug!("no answer; exclusive names stay as they are"),
+            Err(_) => tracing::debug!("timeout; exclusive names stay as they are"),
         }
         if let Some(lease) = &mut self.lease {
             lease.renewed = asked;
@@ -327,8 +327,8 @@ impl<A: Arbiter> Keeper<A> {
                     }
                 }
                 // These names stay pending, and are not claimed for their next holders yet.
-                Ok(Err(error)) => tracing::debug!(%error, "cannot give up exclusive names"),
-                Err(_) => tracing::debug!("no answer about exclusive names to give up"),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot release exclusive names"),
+                Err(_) => tracing::debug!("timeout while releasing exclusive names"),
             }
         }
         true
@@ -368,7 +368,7 @@ impl<A: Arbiter> Keeper<A> {
                     continue;
                 }
                 Err(_) => {
-                    tracing::debug!("no answer about exclusive names that are wanted");
+                    tracing::debug!("timeout while claiming exclusive names");
                     continue;
                 }
             };

@@ -53,7 +53,7 @@ impl Dispatcher {
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot take tasks");
+                tracing::debug!(%error, "cannot claim tasks");
                 // The store may have claimed them before the answer was lost.
                 self.unsure = true;
                 self.again(asked, now + CLAIM_PAUSE);

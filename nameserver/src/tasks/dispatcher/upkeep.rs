@@ -43,7 +43,7 @@ impl Dispatcher {
         for running in superseded {
             let task = running.id;
             if let Some(sent) = self.sent.remove(*running) {
-                tracing::debug!(%task, "called off, or another's now");
+                tracing::debug!(%task, "cancelled, or taken over");
                 if let Some(lane) = self.lanes.get_mut(&sent.lane) {
                     lane.ended(&sent.submitter, None, Instant::now());
                 }
@@ -159,7 +159,7 @@ impl Dispatcher {
             self.waiting -= lane.turns.waiting();
             for taken in lane.turns.drain_waiting() {
                 self.outcomes
-                    .add(unsent(&taken, held, "no worker had a place for it"));
+                    .add(unsent(&taken, held, "no worker had free capacity"));
             }
         }
     }
