@@ -37,7 +37,7 @@ fn size(finish: &Finish) -> usize {
     }
 }
 
-/// The end of an attempt. Its result is left out if the kept results leave no room for it.
+/// The end of an attempt. It counts as lost if the kept results leave no room for its result.
 fn within_bounds(finish: Finish, kept: usize) -> Finish {
     let size = size(&finish);
     if size == 0 || kept.saturating_add(size) <= KEPT_BYTES {

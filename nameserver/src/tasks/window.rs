@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// the next call are on the network.
 const PER_PLACE: f64 = 2.0;
 
-/// And at most this many, if the tasks are short.
+/// At most this many tasks are sent per permit, if they are short.
 const PER_PLACE_AT_MOST: f64 = 32.0;
 
 /// Tasks for this much work are sent ahead, so that a worker's permits stay busy during a round trip.
@@ -19,7 +19,7 @@ const IN_ADVANCE: Duration = Duration::from_millis(20);
 /// New tasks need not be queued while the claimed tasks are less work than this.
 const DIRECTLY: Duration = Duration::from_millis(100);
 
-/// The most such tasks that wait here.
+/// The most tasks that wait here without having been queued.
 const DIRECTLY_AT_MOST: usize = 1024;
 
 /// The most tasks that are claimed ahead per sent task.
@@ -64,7 +64,7 @@ impl Window {
         }
     }
 
-    /// How many tasks of one submitter may be claimed, sent ones included, by its share in percent.
+    /// How many tasks of one submitter may be here, sent ones included, by its share in percent.
     pub(super) fn here_of_one(&self, share: u64, is_long: bool) -> usize {
         match is_long && share < 100 {
             // Waiting tasks would wait for long.

@@ -60,8 +60,8 @@ impl Dispatcher {
         }
     }
 
-    /// Returns tasks that the store says this dispatcher owns, but that are not here. The results of ended
-    /// attempts are written before.
+    /// Gives back to the store the tasks that it lists as this dispatcher's, but that are not here. The results
+    /// of ended attempts are written before.
     pub(super) fn give_back_unknown(&mut self, owned: &[Running]) {
         self.unsure = false;
         let Some(held) = self.held else { return };
@@ -148,7 +148,7 @@ impl Dispatcher {
         waiting.map(|taken| running(&taken.task, held)).collect()
     }
 
-    /// Returns tasks that have waited too long: the workers became slower, or are gone.
+    /// Gives back tasks that have waited too long: the workers became slower, or are gone.
     pub(super) fn give_back_stale(&mut self, now: Instant) {
         let Some(held) = self.held else { return };
         for lane in self.lanes.values_mut() {
@@ -173,7 +173,7 @@ impl Dispatcher {
         self.arrive();
     }
 
-    /// Lets running attempts end within a short time, and returns the other tasks.
+    /// Lets running attempts end within a short time, and gives back the other tasks.
     pub(super) async fn wrap_up(mut self) {
         let Some(held) = self.held else { return };
         self.places_returned().await;
