@@ -125,11 +125,11 @@ impl Dispatching {
         }
     }
 
-    /// Starts nothing more, waits a short time for running attempts, and returns the other tasks to the
+    /// Starts nothing more, waits a short time for running attempts, and gives the other tasks back to the
     /// store.
     pub(crate) async fn stop(mut self, patience: Duration) {
         self.stop.cancel();
-        // Tasks that were not returned in time are taken over when the lease ends.
+        // Tasks that were not given back in time are taken over when the lease ends.
         let _ = timeout(patience + dispatcher::WRAP_UP, &mut self.dispatcher).await;
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn check_object(name: &str) -> Result<(), DirectoryError> {
     }
 }
 
-/// Checks a worker's registration, apart from what depends on other workers.
+/// Checks a worker's registration, apart from the checks that depend on other workers.
 pub(super) fn check_registration(
     registration: &Registration,
     limits: &Limits,

@@ -348,7 +348,7 @@ impl Objects {
         }
     }
 
-    /// Makes a worker's member the holder of a name that the name store grants.
+    /// Makes a worker's member the holder of a name, where the name store grants names.
     pub(super) fn grant(&mut self, name: &str, holder: &str, fence: u64) -> bool {
         let Some((name, object)) = self.by_name.get_key_value(name) else {
             return false;
@@ -375,7 +375,7 @@ impl Objects {
         true
     }
 
-    /// Withdraws a name that the name store grants from its holder.
+    /// Withdraws a name from its holder, where the name store grants names.
     pub(super) fn withdraw(&mut self, name: &str) {
         let granted = self.shared.as_ref();
         let Some(name) = granted.and_then(|shared| shared.granted.get(name).cloned()) else {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) struct Origin {
     pub(super) worker: Arc<str>,
     pub(super) incarnation: u64,
-    /// The key with which the worker has logged in, with authentication.
+    /// The key with which the worker has logged in; none without authentication.
     pub(super) key: Option<HolderId>,
     pub(super) endpoint: Arc<str>,
 }

@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) origin: Arc<Origin>,
     pub(super) pid: u32,
     pub(super) host: Arc<str>,
-    /// The user whose worker it is, with authentication.
+    /// The user that runs the worker; none without authentication.
     pub(super) owner: Option<Arc<str>>,
     pub(super) state: State,
     pub(super) load: Load,

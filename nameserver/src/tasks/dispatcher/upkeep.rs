@@ -60,7 +60,7 @@ impl Dispatcher {
         }
     }
 
-    /// Gives back to the store the tasks that it lists as this dispatcher's, but that are not here. The results
+    /// Gives back to the store the tasks that it lists as this dispatcher's but that are not here. The results
     /// of ended attempts are written before.
     pub(super) fn give_back_unknown(&mut self, owned: &[Running]) {
         self.unsure = false;
