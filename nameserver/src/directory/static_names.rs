@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 impl Directory {
     /// Registers the static name `name` for the object at `uri`. `uri` is `OBJECT@ENDPOINT`,
-    /// `pyroxene:OBJECT@ENDPOINT`, `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone if the object is called
-    /// `name` there too; an endpoint is `host:port`, `[v6]:port` or `unix:/path`.
+    /// `pyroxene:OBJECT@ENDPOINT`, `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone if the object is
+    /// called `name` there too; an endpoint is `host:port`, `[v6]:port` or `unix:/path`.
     ///
     /// Registering the same address again changes only the tags. Another address replaces it, unless either
     /// registration is exclusive. If workers host the object too, the static name is one more instance,

@@ -60,8 +60,8 @@ impl Dispatcher {
         }
     }
 
-    /// Gives back to the store the tasks that it lists as this dispatcher's but that are not here. The results
-    /// of ended attempts are written before.
+    /// Gives back the tasks that the store lists as this dispatcher's but that are not here. The results of
+    /// ended attempts are written before.
     pub(super) fn give_back_unknown(&mut self, owned: &[Running]) {
         self.unsure = false;
         let Some(held) = self.held else { return };
