@@ -85,7 +85,7 @@ impl Authority {
     ) -> Result<Identity, AccessError> {
         let name = name.to_owned();
         if is_reserved(&name) {
-            tracing::warn!(name, "a certificate with a name that is reserved for name servers");
+            tracing::warn!(name, "a certificate with a reserved name");
             return Err(AccessError::NoRole { name });
         }
         if let Some((_, users)) = &self.users {

@@ -180,7 +180,7 @@ impl Dispatcher {
     fn give_up(&mut self) {
         let tasks = self.sent.len() + self.waiting;
         if tasks > 0 {
-            tracing::warn!(tasks, "the lease was lost: other name servers run these tasks now");
+            tracing::warn!(tasks, "lease lost: other name servers run the tasks");
         }
         self.sent.drain().for_each(drop);
         for lane in self.lanes.values_mut() {
