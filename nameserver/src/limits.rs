@@ -114,7 +114,7 @@ impl Limiter {
         &self.totals
     }
 
-    /// What the store lets a caller submit.
+    /// The store's quotas for a caller's submissions.
     pub(crate) fn allowance(&self, caller: Option<&Identity>) -> Allowance {
         let own = self.of(caller);
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

@@ -128,7 +128,7 @@ fn lasting(time: Duration) -> Context {
     context
 }
 
-/// What a client can read in a server's bytes.
+/// The parts of a server's bytes that a client can read.
 struct Readable {
     /// The answers in the bytes, as text.
     answers: Vec<String>,

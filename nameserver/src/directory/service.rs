@@ -59,7 +59,7 @@ pub struct DirectoryService {
     unsettled: Arc<Notify>,
 }
 
-/// What the clones of a service share. No task waits while it holds the lock.
+/// The state that the clones of a service share. No task waits while it holds the lock.
 #[derive(Debug)]
 struct Shared {
     directory: Directory,

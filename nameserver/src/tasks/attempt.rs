@@ -73,7 +73,7 @@ impl Taken {
 /// The longest run limit of an attempt, whatever its task says: ten years.
 const LONGEST_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What ends an attempt that has not ended before, and when.
+/// The limit that ends an attempt, and its time.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
     /// The task's deadline.

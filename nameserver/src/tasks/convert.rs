@@ -209,7 +209,7 @@ fn progress(fraction: Option<f64>, note: Option<String>) -> Option<Progress> {
     })
 }
 
-/// What comes with a final state: a result, or an error.
+/// The result or the error of a final state.
 fn ending(
     state: store::TaskState,
     result: Option<Vec<u8>>,

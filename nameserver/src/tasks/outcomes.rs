@@ -182,7 +182,7 @@ mod tests {
             matches!(&lost.ending, Ending::Lost { reason } if reason.contains("too many results")),
             "{lost:?}"
         );
-        // What has no size is always kept.
+        // An end without a result is always kept.
         let late = finish(Ending::DeadlineExceeded);
         assert_eq!(within_bounds(late.clone(), usize::MAX), late);
         assert_eq!(size(&lost), 0);

@@ -80,8 +80,8 @@ pub(super) enum View {
 const HIDDEN: &str = "the reason is shown to observers whom the users file allows the object";
 
 impl View {
-    /// What the caller sees of a task of this object and method. An observer's patterns name the objects and
-    /// methods whose content it may see.
+    /// The part of a task of this object and method that the caller sees. An observer's patterns name the
+    /// objects and methods whose content it may see.
     pub(super) fn of(caller: Option<&Identity>, object: &str, method: &str) -> Self {
         let is_narrow = caller.is_some_and(|identity| {
             identity.role == Role::Observer && !identity.allow.allows(object, Some(method))

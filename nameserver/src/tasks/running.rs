@@ -31,7 +31,7 @@ pub(super) struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct SentTable(HashMap<TaskId, Sent>);
 
-/// What has to be written to the attempt log.
+/// Updates for the attempt log.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct News {
     pub(super) started: Vec<Started>,
@@ -81,7 +81,7 @@ impl SentTable {
         older.map(|sent| sent.running).collect()
     }
 
-    /// What has to be written to the attempt log and has not been written yet.
+    /// The updates for the attempt log that have not been written yet.
     pub(super) fn news(&mut self, now: Instant) -> News {
         let mut news = News::default();
         for sent in self.0.values_mut() {

@@ -1,8 +1,8 @@
 //! Limits the cost of failed logins, for the callers that fail and no others.
 //!
 //! Tokens cannot be guessed: they are 256 random bits. So correct credentials are accepted from every peer,
-//! whoever else failed there before. What is limited is the work that failures cause, and the answer that
-//! failing callers get.
+//! also if other attempts from there failed before. The throttle limits the work that failures cause, and
+//! tells callers that fail to wait.
 
 mod recent;
 

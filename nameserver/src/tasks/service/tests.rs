@@ -1,4 +1,4 @@
-//! What a waiting call is told of a task that another name server ends.
+//! The answer to a call that waits for a task that another name server ends.
 
 use super::*;
 use crate::{limits::Limiter, tasks::Shared};
