@@ -144,7 +144,7 @@ impl<'s> Conductor<'s> {
                 .await;
             if Instant::now() > patience {
                 let states = self.states();
-                let what = format!("within {RECOVERY:?} not all is well again: {states}");
+                let what = format!("after {RECOVERY:?} not all are healthy: {states}");
                 self.verdict.violation(what);
                 return;
             }
@@ -264,9 +264,9 @@ impl<'s> Conductor<'s> {
         let daemons = self.stage.daemons.iter().enumerate();
         let states = daemons.map(|(index, daemon)| {
             let well = if self.is_well(index) {
-                "well"
+                "healthy"
             } else {
-                "not well"
+                "not healthy"
             };
             format!("{} is {:?}, {well}", daemon.name, daemon.state())
         });
@@ -285,7 +285,7 @@ impl<'s> Conductor<'s> {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        self.verdict.note("      nothing is wrong any more");
+        self.verdict.note("      all processes are healthy");
     }
 }
 

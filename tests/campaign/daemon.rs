@@ -192,9 +192,8 @@ impl Shared {
             () = told => {}
         }
         let name = &self.name;
-        self.verdict.violation(format!(
-            "{name} does not end within {END:?} of being told to"
-        ));
+        self.verdict
+            .violation(format!("{name} has not ended {END:?} after its signal"));
         let _ = child.kill().await;
     }
 

@@ -108,7 +108,8 @@ impl Load {
                 return;
             }
             if begun.elapsed() > RECOVERY {
-                let what = format!("{RECOVERY:?} after all was well, there were no more {stuck:?}");
+                let what =
+                    format!("{RECOVERY:?} after the last fault, there were no more {stuck:?}");
                 return verdict.violation(what);
             }
             sleep(Duration::from_millis(50)).await;
@@ -126,7 +127,7 @@ async fn whole(verdict: &Verdict, store: &str) {
     };
     match checked {
         Ok(wrong) if wrong.is_empty() => {}
-        Ok(wrong) => verdict.violation(format!("the store is not whole: {wrong:?}")),
+        Ok(wrong) => verdict.violation(format!("the store is inconsistent: {wrong:?}")),
         Err(error) => verdict.violation(format!("the store cannot be checked: {error}")),
     }
 }

@@ -5,14 +5,14 @@
 //! role = "user"
 //! allow = ["calculator", "accounts.q*"]
 //! token = "ed25519:…"       # the public key of the token; absent once revoked
-//! certificate = true        # in the place of a token: logs in by certificate alone
+//! certificate = true        # instead of a token: the user logs in only by certificate
 //! issued = 1767225600000    # when the token was made, in Unix milliseconds
 //! revoked = 1767225600000   # absent if never; tickets issued until then are void
-//! [users.ana.limits]        # those that are not the defaults; see `pyroxene limits`
+//! [users.ana.limits]        # limits that differ from the defaults; see `pyroxene limits`
 //! tasks = 1000
 //! task_bytes = 1073741824
 //!
-//! [removed]                 # whose tickets and certificates do not count
+//! [removed]                 # removed users: their tickets and certificates are void
 //! bob = 1767225600000
 //! ```
 

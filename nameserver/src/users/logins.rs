@@ -2,7 +2,7 @@
 //!
 //! Tokens cannot be guessed: they are 256 random bits. So correct credentials are accepted from every peer,
 //! also if other attempts from there failed before. The throttle limits the work that failures cause, and
-//! tells callers that fail to wait.
+//! tells the failing callers how long to wait.
 
 mod recent;
 

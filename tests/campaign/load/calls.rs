@@ -38,7 +38,7 @@ impl Calls {
                     match echo.call_traced(within(DEADLINE), &request).await {
                         Ok(_) => context.verdict.count("calls answered"),
                         Err(error) => context.verdict.violation(format!(
-                            "a call that may be repeated failed after {:?}, with a worker there: {error}",
+                            "an idempotent call failed after {:?}, with a healthy worker: {error}",
                             begun.elapsed()
                         )),
                     }
