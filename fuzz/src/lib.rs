@@ -1,9 +1,10 @@
-//! Hostile input for everything that reads what strangers send.
+//! Hostile input for all code that reads data from unauthenticated peers.
 //!
-//! - [`targets`]: what is fed, and what must hold whatever it is fed.
-//! - [`mutate`]: new inputs from the committed ones, the same for the same seed.
-//! - [`runner`]: feeds a target its corpus, its past crashes and new inputs, and keeps what breaks it.
-//! - [`seeds`]: the corpus to begin with, made of real messages.
+//! - [`targets`]: the code under test, and the properties that must hold for every input.
+//! - [`mutate`]: makes new inputs from the committed ones, the same inputs for the same seed.
+//! - [`runner`]: runs a target with its corpus, its past crashes and new inputs, and saves inputs that break
+//!   it.
+//! - [`seeds`]: the initial corpus, made of real messages.
 //!
 //! The tests of this package run it; `README.md` says how to run it for longer.
 

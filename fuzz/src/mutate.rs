@@ -1,6 +1,6 @@
-//! New inputs from old ones, without knowing what they mean.
+//! New inputs from old ones, without knowledge of their format.
 
-/// Numbers that look random and are the same every time (splitmix64, by Sebastiano Vigna).
+/// A pseudo-random number generator with a fixed seed (splitmix64, by Sebastiano Vigna).
 #[derive(Debug)]
 pub struct Numbers(u64);
 
@@ -28,13 +28,13 @@ impl Numbers {
     }
 }
 
-/// Bytes at which programs tend to err: bounds, signs, and what texts are made of.
+/// Bytes on which programs tend to fail: bounds, signs, and syntax of texts.
 const BYTES: &[u8] = &[
     0, 1, 2, 4, 7, 8, 9, 10, 16, 32, 34, 42, 45, 46, 48, 58, 64, 91, 92, 93, 123, 125, 127, 128,
     192, 224, 240, 254, 255,
 ];
 
-/// Lengths at which programs tend to err.
+/// Lengths on which programs tend to fail.
 const LENGTHS: &[u32] = &[
     0,
     1,
@@ -54,10 +54,10 @@ const LENGTHS: &[u32] = &[
     u32::MAX,
 ];
 
-/// The most bytes that an input grows to.
+/// The most bytes of an input.
 const GREATEST: usize = 8 * 1024;
 
-/// One of `corpus` with up to eight changes.
+/// An input of `corpus` with up to eight changes.
 pub fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = one_of(corpus, numbers).to_vec();
     for _ in 0..=numbers.below(4) * numbers.below(3) {
@@ -114,7 +114,7 @@ fn change(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], numbers: &mut Numbers) {
     }
 }
 
-/// Writes a length over the bytes at a place, or adds a little to the one that is there.
+/// Overwrites the bytes at a position with a length, or adds a small number to the length that is there.
 fn change_length(bytes: &mut [u8], at: usize, numbers: &mut Numbers) {
     let width = numbers.pick(&[2, 4, 8]).unwrap_or(4);
     let Some(field) = bytes.get_mut(at..at + width) else {

@@ -1,4 +1,4 @@
-//! Feeds a target, and keeps what breaks it.
+//! Runs a target, and saves inputs that break it.
 
 use crate::{
     mutate::{Numbers, mutated},
@@ -14,25 +14,25 @@ use std::{
     sync::Once,
 };
 
-/// How many new inputs, in the place of each target's own number.
+/// The number of new inputs, in the place of each target's own number.
 pub const ITERATIONS: &str = "PYROXENE_FUZZ_ITERATIONS";
 /// The seed of the new inputs.
 pub const SEED: &str = "PYROXENE_FUZZ_SEED";
-/// A file to run alone.
+/// A file that is the only input.
 pub const INPUT: &str = "PYROXENE_FUZZ_INPUT";
 
 thread_local! {
-    /// What the last panic on this thread said, also if somebody caught it.
+    /// The message of the last panic on this thread, also if the panic was caught.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Feeds `target` all that is committed for it, then new inputs: `iterations` of them unless the
-/// environment says otherwise. `scratch` is where the input that runs is kept, for the case that the
+/// Runs `target` with all inputs that are committed for it, then with new inputs: `iterations` of them unless
+/// the environment sets another number. `scratch` is the folder for a copy of the current input, in case the
 /// process ends with it.
 ///
 /// # Panics
 ///
-/// If the target does, or anything that it calls on this thread, also if that is caught. The input
+/// If the target, or anything that it calls on this thread, panics, also if that panic is caught. The input
 /// is in `crashes/` then.
 pub fn run(name: &str, scratch: &Path, iterations: u64, target: impl Fn(&[u8]) -> Verdict) {
     note_panics();
@@ -68,7 +68,7 @@ pub fn run(name: &str, scratch: &Path, iterations: u64, target: impl Fn(&[u8]) -
     feeder.finish();
 }
 
-/// What the names of those files in a corpus begin with that are to be refused.
+/// The prefix of the names of those files in a corpus that have to be refused.
 pub const HOSTILE: &str = "hostile-";
 
 /// The folder of the committed inputs of a kind (`corpus` or `crashes`) for a target.
@@ -101,7 +101,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Lets every panic be seen, also those that a runtime or a server catches.
+/// Records every panic, also those that a runtime or a server catches.
 fn note_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -141,7 +141,7 @@ impl<'a, T: Fn(&[u8]) -> Verdict> Feeder<'a, T> {
         }
     }
 
-    /// Keeps the input where it outlives the process, which a stack overflow ends.
+    /// Saves the input in a file, because a stack overflow ends the process.
     fn keep(&mut self, bytes: &[u8]) {
         self.running.rewind().unwrap();
         self.running.set_len(0).unwrap();
@@ -149,7 +149,8 @@ impl<'a, T: Fn(&[u8]) -> Verdict> Feeder<'a, T> {
     }
 
     fn broken(&self, bytes: &[u8], said: &str) -> ! {
-        // The name is committed: the same input has the same one wherever it is found.
+        // The name is derived from the content, because the file is committed: the same input always has the
+        // same name.
         let hash = Sha256::digest(bytes);
         let name: String = hash
             .iter()

@@ -1,4 +1,4 @@
-//! The corpus to begin with: real messages, and some that only an enemy sends.
+//! The initial corpus: real messages, and some that only an attacker sends.
 
 mod answers;
 mod calls;
@@ -6,19 +6,19 @@ mod frames;
 mod hello;
 mod tickets;
 
-/// An input to begin with.
+/// An input of the initial corpus.
 #[derive(Debug)]
 pub struct Seed {
-    /// The target that it is for.
+    /// The target.
     pub target: &'static str,
-    /// The name of its file. It begins with [`HOSTILE`](crate::runner::HOSTILE) if it is to be
-    /// refused.
+    /// The name of its file. It begins with [`HOSTILE`](crate::runner::HOSTILE) if the target has to refuse
+    /// the input.
     pub name: &'static str,
-    /// What the target is fed.
+    /// The input.
     pub bytes: Vec<u8>,
 }
 
-/// All of them.
+/// All seeds.
 pub fn all() -> Vec<Seed> {
     let targets = [
         ("answers", answers::seeds()),
@@ -38,5 +38,5 @@ pub fn all() -> Vec<Seed> {
     seeds.collect()
 }
 
-/// The names and bytes of one target's.
+/// The names and inputs of one target's seeds.
 type Seeds = Vec<(&'static str, Vec<u8>)>;

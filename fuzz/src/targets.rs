@@ -1,7 +1,7 @@
-//! What is fed with hostile bytes. A target panics if something does not hold that must hold
-//! whatever the bytes are.
+//! The targets: code that is run with hostile bytes. A target panics if a property does not hold that must
+//! hold for every input.
 //!
-//! A target that needs a clock is a future: its caller decides whose time passes.
+//! A target that needs a clock is a future: its caller decides how time passes.
 
 pub mod answers;
 pub mod frames;
@@ -14,10 +14,10 @@ pub(crate) mod faces;
 pub(crate) mod object;
 mod reference;
 
-/// What became of an input.
+/// The result of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Something real would send it.
+    /// A real peer could have sent it.
     Accepted,
     /// It was refused, as a whole or in part.
     Refused,

@@ -1,4 +1,4 @@
-//! Every target with its corpus, its past crashes and a bounded number of new inputs.
+//! Runs every target with its corpus, its past crashes and a fixed number of new inputs.
 
 #![allow(
     clippy::expect_used,
@@ -12,7 +12,7 @@ use pyroxene_fuzz::{
 };
 use std::{fs, path::Path};
 
-/// Runs a future to its end in a time of its own, which passes when there is nothing else to do.
+/// Runs a future to its end in virtual time, which advances when no task can run.
 fn in_virtual_time(future: impl Future<Output = Verdict>) -> Verdict {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build();

@@ -1,10 +1,10 @@
-//! Who people and workers are: logins, tickets, revocations. The object that every name server hosts
-//! under the name `access`.
+//! Authentication: logins, tickets, revocations. The object that every name server hosts under the name
+//! `access`.
 //!
-//! - `login` recognises users by the signature of a token or by certificate, and makes tickets;
-//! - `delegation` says with whose rights a task runs, and makes the tickets for it;
+//! - `login` authenticates users by the signature of a token or by certificate, and issues tickets;
+//! - `delegation` decides with whose rights a task runs, and issues the tickets for it;
 //! - `follow` takes over changes of the users file and of the domain key;
-//! - `shared_revocations` are told between the name servers of a store.
+//! - `shared_revocations` shares revocations between the name servers of a store.
 
 mod delegation;
 mod follow;
@@ -44,8 +44,8 @@ use std::{
 use tarpc::context::Context;
 use tokio::{sync::watch, time::timeout};
 
-/// What a name server is called as the caller of its own objects. Nobody has such a name who comes over
-/// a socket: see [`is_reserved`](pyroxene_common::access::is_reserved).
+/// The name server's name as the caller of its own objects. No caller over a socket can have such a name: see
+/// [`is_reserved`](pyroxene_common::access::is_reserved).
 const OWN_NAME: &str = "pyroxene:nameserver";
 
 /// The name server itself, as the caller of its own objects.
@@ -61,17 +61,17 @@ pub(crate) fn own_caller() -> Caller {
     }
 }
 
-/// The longest that a question for revocations waits for some.
+/// The longest that a call for revocations waits.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Whose certificates say who somebody is, where there is a users file.
+/// Which certificates authenticate a caller, if there is a users file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Certificates {
-    /// Those of names that the users file lists.
+    /// Certificates with a name that the users file lists.
     #[default]
     Listed,
-    /// Others too, by the role that they name, unless the users file says that the name was revoked or
-    /// removed.
+    /// Other certificates too, with the role that they name, unless the users file says that the name was
+    /// revoked or removed.
     Any,
 }
 
@@ -101,9 +101,9 @@ impl FromStr for Certificates {
     }
 }
 
-/// What a name server needs to say who somebody is.
+/// Authenticates users and issues tickets.
 pub(crate) struct Authority {
-    /// The users and their file. Without it, certificates alone say who somebody is.
+    /// The users and their file. Without it, only certificates authenticate.
     users: Option<(PathBuf, ArcSwap<Users>)>,
     certificates: Certificates,
     key: ArcSwap<DomainKey>,
@@ -114,7 +114,7 @@ pub(crate) struct Authority {
     void: watch::Sender<Void>,
 }
 
-/// Whose tickets are void. The version changes with it, and with the domain key.
+/// Whose tickets are void. The version changes with the list, and with the domain key.
 #[derive(Clone, Debug)]
 struct Void {
     version: u64,
@@ -131,8 +131,8 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// An authority over the users in a file, with the key beside it; or, without a file, over the
-    /// holders of certificates, with a key of this process alone.
+    /// An authority over the users in a file, with the domain key beside it; or, without a file, over the
+    /// holders of certificates, with a key of this process only.
     pub(crate) fn new(
         users: Option<PathBuf>,
         certificates: Certificates,
@@ -166,7 +166,7 @@ impl Authority {
             throttle: Mutex::default(),
             limiter,
             void: watch::Sender::new(Void {
-                // Whoever followed an earlier incarnation is told anew.
+                // A client that followed an earlier incarnation gets a full answer.
                 version: rand::random(),
                 revoked: revoked.clone(),
             }),
@@ -177,17 +177,17 @@ impl Authority {
         Ok(authority)
     }
 
-    /// The gate that knows its tickets.
+    /// The authenticator that knows its tickets.
     pub(crate) fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
     fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: consistent even if a thread that held the lock panicked.
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With which key tickets are signed now.
+    /// The public key under which tickets are signed now.
     fn issuer(&self) -> Issuer {
         Issuer {
             key: self.key.load().public(),
@@ -284,7 +284,7 @@ impl access::Access for AccessService {
         let mut void = authority.void.subscribe();
         let is_news = |current: &Void| Some(current.version) != version;
         let wait = Duration::from_millis(wait_ms).min(MAX_WAIT);
-        // What is there when the time is up is the answer, whether it is new or not.
+        // When the time is up the current list is the answer, whether it is new or not.
         let _ = timeout(wait, void.wait_for(is_news)).await;
         let Void { version, revoked } = void.borrow().clone();
         Ok(Revocations {

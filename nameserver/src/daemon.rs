@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How a name server is set up.
+/// The configuration of a name server.
 #[derive(Clone, Debug)]
 pub struct NameServerConfig {
     host: HostConfig,
@@ -53,14 +53,14 @@ pub struct NameServerConfig {
     advertise: Option<Endpoint>,
 }
 
-/// How long a topic keeps its entries unless it says otherwise: 30 days, and a gibibyte.
+/// How long a topic keeps its entries by default: 30 days, and at most a gibibyte.
 pub const DEFAULT_TOPIC_RETENTION: Retention = Retention {
     age_ms: Some(30 * 24 * 60 * 60 * 1000),
     bytes: Some(1 << 30),
 };
 
-/// How long tickets are good for unless something else is asked for. They are renewed halfway, so a
-/// client gets along for half of this time without a name server.
+/// How long tickets are valid by default. They are renewed after half of this time, so a client can work for
+/// half of it without a name server.
 pub const DEFAULT_TICKET_LIFE: Duration = Duration::from_secs(10 * 60);
 
 /// Why a name server could not start.
@@ -69,19 +69,19 @@ pub enum NameServerError {
     /// It cannot listen.
     #[error("cannot listen: {0}")]
     Listen(#[source] io::Error),
-    /// The users, or the key beside them, cannot be read.
+    /// The users file, or the domain key beside it, cannot be read.
     #[error(transparent)]
     Users(#[from] UsersError),
     /// The store cannot be opened.
     #[error("cannot use the store: {0}")]
     Store(#[from] StoreError),
-    /// The thread of the leases cannot be started.
+    /// The thread for leases cannot be started.
     #[error("cannot start the name server's threads: {0}")]
     Threads(#[source] io::Error),
 }
 
 impl NameServerConfig {
-    /// A name server with the default bounds.
+    /// A name server with the default limits.
     pub fn new(listen: Endpoint) -> Self {
         let name = format!("nameserver-{}", std::process::id());
         Self {
@@ -101,133 +101,133 @@ impl NameServerConfig {
         }
     }
 
-    /// Where workers and clients reach this name server itself, if it is not where it listens: name
-    /// servers that share a store tell them of each other. Port 0 stands for the port that it listens
-    /// on.
+    /// The address at which workers and clients reach this name server, if it is not the address at which it
+    /// listens: name servers that share a store tell clients and workers of each other. Port 0 stands for the
+    /// port on which it listens.
     #[must_use]
     pub fn advertise(mut self, endpoint: Endpoint) -> Self {
         self.advertise = Some(endpoint);
         self
     }
 
-    /// Keeps tasks and topics in this store, and runs the tasks. Without one, there are none.
+    /// Keeps tasks and topics in this store, and runs the tasks. Without a store, there are no tasks or
+    /// topics.
     #[must_use]
     pub fn store(mut self, store: StoreUrl) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Refuses to start if there is no store yet. Otherwise a new, empty one is made.
+    /// Refuses to start if the store does not exist. By default a new, empty one is created.
     #[must_use]
     pub fn store_must_exist(mut self) -> Self {
         self.create_store = false;
         self
     }
 
-    /// For how long tasks that have ended are kept. The default is a week.
+    /// How long tasks that have ended are kept. The default is a week.
     #[must_use]
     pub fn task_retention(mut self, retention: Duration) -> Self {
         self.task_retention = retention;
         self
     }
 
-    /// Connects to workers with TLS when it runs tasks. Without it, workers that speak TLS cannot be
-    /// reached.
+    /// The TLS configuration for connections to workers when it runs tasks. Without it, it cannot reach
+    /// workers that use TLS.
     #[must_use]
     pub fn tls_to_workers(mut self, tls: TlsClient) -> Self {
         self.workers = Some(tls);
         self
     }
 
-    /// What it calls itself.
+    /// The name server's name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.host.name = name.into();
         self
     }
 
-    /// The greatest message it accepts, in bytes.
+    /// The largest message that it accepts, in bytes.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.host.max_message = bytes;
         self
     }
 
-    /// The memory for the messages of all connections together, in bytes: requests that are read or
-    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
-    /// answers may take as much again, and those that are made of what the store holds as much once more.
-    /// The default is an eighth of the memory that the process may have.
+    /// The memory for the messages of all connections together, in bytes: requests that are read or run, and
+    /// answers that wait. Large requests beyond it wait, and are refused after two seconds. Answers may take
+    /// the same amount again, and answers that are read from the store the same amount once more. The default
+    /// is an eighth of the memory that the process may use.
     #[must_use]
     pub fn message_memory(mut self, bytes: usize) -> Self {
         self.host.message_memory = bytes;
         self
     }
 
-    /// How many connections it keeps.
+    /// The most connections.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.host.max_connections = connections;
         self
     }
 
-    /// How many connections it keeps from one address.
+    /// The most connections from one address.
     #[must_use]
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
         self.host.max_connections_per_address = connections;
         self
     }
 
-    /// Speaks TLS alone. If `tls` asks clients for certificates, everybody has to prove who they
-    /// are.
+    /// Accepts only TLS connections. If `tls` requires client certificates, every client has to authenticate.
     #[must_use]
     pub fn tls(mut self, tls: TlsServer) -> Self {
         self.host.tls = Some(tls);
         self
     }
 
-    /// Demands that everybody is a user of this file, and proves it.
+    /// Requires that every caller authenticates as a user of this file.
     #[must_use]
     pub fn users(mut self, file: impl Into<PathBuf>) -> Self {
         self.users = Some(file.into());
         self
     }
 
-    /// Whose certificates count where there is a users file.
+    /// Which certificates are accepted if there is a users file.
     #[must_use]
     pub fn certificates(mut self, certificates: Certificates) -> Self {
         self.certificates = certificates;
         self
     }
 
-    /// How long tickets are good for.
+    /// How long tickets are valid.
     #[must_use]
     pub fn ticket_life(mut self, life: Duration) -> Self {
         self.ticket_life = life;
         self
     }
 
-    /// How long topics keep their entries that say nothing themselves.
+    /// The retention of topics that have none of their own.
     #[must_use]
     pub fn topic_retention(mut self, retention: Retention) -> Self {
         self.topic_retention = retention;
         self
     }
 
-    /// The limits of every user of whom the users file says nothing else, beyond the defaults.
+    /// The limits of every user, in the place of the defaults. Limits in the users file take precedence.
     #[must_use]
     pub fn user_limits(mut self, limits: LimitOverrides) -> Self {
         self.user_limits = limits;
         self
     }
 
-    /// The limits of all users together, beyond the defaults.
+    /// The limits of all users together, in the place of the defaults.
     #[must_use]
     pub fn total_limits(mut self, limits: LimitOverrides) -> Self {
         self.total_limits = limits;
         self
     }
 
-    /// What bounds its directory.
+    /// The limits of the directory.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -235,11 +235,12 @@ impl NameServerConfig {
     }
 }
 
-/// How long a name server drains unless something else is asked for. Watches and held connections
-/// never finish by themselves, so it takes all of this time; every other call takes milliseconds.
+/// How long a name server drains by default. Watches and held connections never finish by themselves, so a
+/// drain takes all of this time; every other call takes milliseconds.
 pub const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
 
-/// How long the store has, at the end, to write what waits to be written and to copy the log of a file to it.
+/// How long closing the store may take: it writes what is queued, and copies the log of a SQLite file to the
+/// file.
 const CLOSE_STORE: Duration = Duration::from_secs(2);
 
 /// A running name server. Dropping it stops it at once.
@@ -249,10 +250,10 @@ pub struct NameServer {
     store: Option<Store>,
     host: Host,
     authority: Option<Arc<Authority>>,
-    /// Ends leases, and follows the users, until it is dropped.
+    /// Runs the background tasks, such as the expiry of leases, until it is dropped.
     chores: DropGuard,
-    /// Where connections are accepted, logins heard and leases kept: whatever tasks, topics and JSON
-    /// keep the name server's other threads busy with, heartbeats are answered.
+    /// Accepts connections and runs logins and leases: heartbeats are answered even if tasks, topics and JSON
+    /// keep the name server's other threads busy.
     _lease_runtime: DedicatedRuntime,
 }
 
@@ -274,7 +275,7 @@ impl NameServer {
             topic_retention,
             advertise,
         } = config;
-        // In memory a store is this name server's alone, and so are its exclusive names.
+        // A store in memory belongs to this name server alone, and so do its exclusive names.
         let is_shared = store.as_ref().is_some_and(|url| *url != StoreUrl::Memory);
         let store = match store {
             Some(url) => Some(Store::open(&url, store_options(&host, create_store)).await?),
@@ -299,7 +300,7 @@ impl NameServer {
             .as_ref()
             .map(|authority| Arc::clone(authority.gate()));
 
-        // Fences are to grow over restarts, which a clock does unless it is set back.
+        // Fences have to grow over restarts; a clock does so unless it is set back.
         let first_fence = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros());
@@ -388,7 +389,7 @@ impl NameServer {
         })
     }
 
-    /// What it reads from files and can read again, apart from its certificates.
+    /// The files that it can read again, other than certificates.
     pub fn reloads(&self) -> Vec<Box<dyn Reload>> {
         let users = self.authority.clone().map(FollowUsers);
         users
@@ -397,30 +398,30 @@ impl NameServer {
             .collect()
     }
 
-    /// Where it listens, with the port that was chosen.
+    /// The address at which it listens, with the chosen port.
     pub fn local_addr(&self) -> &Endpoint {
         self.host.local_addr()
     }
 
-    /// Refuses new calls, lets those that run finish for at most `patience`, and stops. Watches never
-    /// finish: while anybody has one it takes all of that time, so [`DEFAULT_DRAIN`] is short.
+    /// Refuses new calls, lets running calls finish for at most `patience`, and stops. Watches never finish:
+    /// while there is one, the drain takes all of that time, so [`DEFAULT_DRAIN`] is short.
     pub async fn shutdown(self, patience: Duration) -> Drained {
         if let Some(dispatching) = self.dispatching {
             dispatching.stop(patience).await;
         }
-        // Heartbeats are refused from now on. That must not look like the death of every worker to
-        // those who still watch.
+        // Heartbeats are refused from now on. Without this, remaining watchers would see the leases of all
+        // workers expire.
         drop(self.chores);
         let drained = self.host.shutdown(patience).await;
         if let Some(store) = self.store {
-            // What waits to be written is, and the log of a file is copied to it, unless the database is away.
+            // Queued writes are written, and SQLite's log is copied to its file, unless the database is away.
             let _ = timeout(CLOSE_STORE, store.close()).await;
         }
         drained
     }
 }
 
-/// How the store is opened.
+/// The options for opening the store.
 fn store_options(host: &HostConfig, create: bool) -> StoreOptions {
     StoreOptions {
         create,
@@ -429,7 +430,7 @@ fn store_options(host: &HostConfig, create: bool) -> StoreOptions {
     }
 }
 
-/// The client that runs tasks: of this name server alone, without a port.
+/// The client that runs tasks: it uses this name server only, and connects to it without a port.
 fn client_of_workers(
     host: &Host,
     tls: Option<TlsClient>,
@@ -439,7 +440,7 @@ fn client_of_workers(
     if let Some(tls) = tls {
         config = config.tls(tls);
     }
-    // It is nobody to the workers, and calls on behalf of those who have submitted.
+    // It has no identity of its own at the workers, and calls on behalf of the tasks' submitters.
     if let Some(authority) = authority {
         config = config.delegate(authority);
     }

@@ -1,25 +1,25 @@
 //! The directory of live instances: a state machine without I/O, and the service over it.
 //!
-//! [`Directory`] holds sessions (leases), the objects they offer, static names, and a log of what
-//! changed. It never looks at a clock and draws no random numbers: both are handed in.
-//! [`DirectoryService`] answers the calls of the interface and wakes the watchers.
+//! [`Directory`] holds sessions (leases), the objects they offer, static names, and a log of changes. It
+//! reads no clock and draws no random numbers: both are passed in. [`DirectoryService`] answers the calls of
+//! the interface and wakes the watchers.
 //!
-//! **Leases.** A session lives for its term, is renewed by heartbeats, and ends one heartbeat after
-//! its held connection is lost unless it is renewed. [`Directory::expire`] removes what is overdue.
+//! **Leases.** A session lives for its term and is renewed by heartbeats. When its held connection is lost,
+//! it ends one heartbeat later unless it is renewed. [`Directory::expire`] removes overdue sessions.
 //!
-//! **The brake.** If the name server itself stood still (it was stopped, or its machine was), then
-//! heartbeats wait unread in its sockets and the silence of its workers says nothing. `expire`
-//! knows when it had asked to run again; each lease that lost more than half of its term to a
-//! delay of that run gets a fresh term instead. There is deliberately no second brake for many
-//! leases that end at once *without* such a delay. A rack without power looks like that, and then
-//! the news must go out at once, because calls to it hang. If it is this machine's network that is
-//! dead, nobody hears the news before it is back, and the workers open new sessions one heartbeat later.
-//! Clients wait longer than that where nobody else hosts the object.
+//! **The brake.** If the name server itself was suspended (the process or its machine), heartbeats wait
+//! unread in its sockets, and the silence of its workers says nothing. `expire` knows when it had asked to
+//! run again. If a run is late, each lease that lost more than half of its term to the delay gets a fresh
+//! term instead of ending. There is deliberately no second brake for many leases that end at once *without*
+//! such a delay. A rack without power looks like that, and then watchers must hear of it at once, because
+//! calls to it hang. If instead this machine's network has failed, no watcher hears of it before the network
+//! is back, and the workers open new sessions one heartbeat later. Clients wait longer than that for an
+//! object that has no other instance.
 //!
-//! **Exclusive names** belong to the first session that offered them and is not draining. Whoever
-//! else offers the name waits, unseen, in the order of arrival. The fence, a number that grows
-//! whenever any name changes hands, tells holders apart. This holds within one name server. Where
-//! several share a store, the first that takes calls is only proposed, and the store decides
+//! **Exclusive names** belong to the first session that offered them and is not draining. Other workers that
+//! offer the name wait, invisible to clients, in the order of arrival. The fence, a number that grows
+//! whenever any name changes hands, tells holders apart. This holds within one name server. Where several
+//! name servers share a store, the first ready worker is only a candidate, and the store decides
 //! ([`Directory::share_exclusive_names`]).
 
 mod limits;
@@ -57,7 +57,7 @@ use shared::Grants;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
-/// Which workers host which objects.
+/// The directory: which workers host which objects.
 #[derive(Debug)]
 pub struct Directory {
     limits: Limits,
@@ -71,7 +71,7 @@ pub struct Directory {
     grants: Grants,
 }
 
-/// What a run of [`Directory::expire`] did.
+/// The result of a run of [`Directory::expire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
     /// When to run it again.
@@ -83,9 +83,9 @@ pub struct Expiry {
 }
 
 impl Directory {
-    /// An empty directory. `epoch` is a random number that tells this incarnation of the name
-    /// server from others. Fences count up from `first_fence`: hand in the microseconds since the
-    /// Unix epoch, so that they keep growing when the name server starts again.
+    /// An empty directory. `epoch` is a random number that identifies this incarnation of the name server.
+    /// Fences count up from `first_fence`: pass the microseconds since the Unix epoch, so that fences keep
+    /// growing when the name server starts again.
     pub fn new(limits: Limits, epoch: u64, first_fence: u64, now: Instant) -> Self {
         Self {
             epoch,
@@ -99,12 +99,12 @@ impl Directory {
         }
     }
 
-    /// What bounds it.
+    /// The limits of the directory.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Renews a lease and notes the worker's load. Watchers are not told about the load.
+    /// Renews a lease and notes the worker's load. A change of load wakes no watcher.
     ///
     /// # Errors
     ///
@@ -167,11 +167,11 @@ impl Directory {
         Ok(())
     }
 
-    /// Ends the sessions whose leases are over, and says when to run it again: 250 ms later at most.
-    /// Where there is very much to remove it removes a part, and asks to run again after 10 ms.
+    /// Ends the sessions whose leases are over, and returns when to run again: at most 250 ms later. If there
+    /// is very much to remove, it removes a part and asks to run again after 10 ms.
     ///
-    /// Run it when it asks to: running it much later is taken as a sign that this process stood
-    /// still (see the module's text about the brake).
+    /// Run it at that time: a much later run is taken as a sign that this process was suspended (see "The
+    /// brake" in the module's documentation).
     pub fn expire(&mut self, now: Instant) -> Expiry {
         let late = now.saturating_duration_since(self.next_run);
         let spared = if late > MIN_TTL / 2 {
@@ -201,7 +201,7 @@ impl Directory {
         }
     }
 
-    /// Since when every live worker had the time to come back after the start.
+    /// When every live worker has had the time to reconnect after the start.
     pub fn settles_at(&self) -> Instant {
         self.started + self.limits.settle
     }
@@ -222,8 +222,7 @@ impl Directory {
         let session = session.ok_or(DirectoryError::UnknownSession)?;
         let fences = self.fences(session);
         let ttl = match self.grants.until() {
-            // A worker must not believe that a name is its own for longer than this name server
-            // knows it.
+            // A worker must not rely on a name for longer than this name server does.
             Some(until) if !fences.is_empty() => {
                 session.ttl.min(until.saturating_duration_since(now))
             }
@@ -249,7 +248,7 @@ impl Directory {
             .collect()
     }
 
-    /// Ends a session. Answers how many instances left with it.
+    /// Ends a session. Returns how many instances it had.
     fn end(&mut self, slot: usize, reason: Departure) -> usize {
         let Some(session) = self.sessions.remove(slot) else {
             return 0;

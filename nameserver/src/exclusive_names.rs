@@ -1,10 +1,10 @@
-//! The store as the arbiter of exclusive names.
+//! The store as the name store of exclusive names.
 
 use crate::directory::{Answer, Arbiter, Claim};
 use pyroxene_store::{Hint, HintReceiver, NameClaim, NameClaimed, Store, StoreError};
 use std::{future::pending, time::Duration};
 
-/// The store, for one name server.
+/// The store, as one name server uses it.
 #[derive(Debug)]
 pub(crate) struct StoreArbiter {
     store: Store,

@@ -1,14 +1,15 @@
 //! The name server: which workers host which objects.
 //!
-//! - [`directory`]: sessions, leases, instances and their changes, without I/O; and the service
-//!   that answers calls and watches over it.
-//! - [`users`]: who may log in, and the key that signs their tickets.
+//! - [`directory`]: sessions, leases, instances and their changes, without I/O; and the service that answers
+//!   calls and watches on them.
+//! - [`users`]: the users who may log in, and the key that signs their tickets.
 //! - `tasks`: durable tasks over the store (`pyroxene_store`), and the dispatcher that runs them.
-//! - `exclusive_names`: how the directories of several name servers agree on them over the store.
-//! - `limits`: what users may take, and what they have taken.
-//! - `presence`: who is there, for those who keep members.
+//! - `exclusive_names`: how the directories of several name servers agree on exclusive names through the
+//!   store.
+//! - `limits`: the limits of users, and their usage.
+//! - `presence`: the members that are present in chat rooms.
 //! - `topics`: the store's topics as an object.
-//! - [`NameServer`]: the daemon, which is that service behind a port.
+//! - [`NameServer`]: the daemon, which serves all of these on a port.
 
 mod access;
 mod daemon;

@@ -1,12 +1,12 @@
-//! What users may take of this name server, and what they have taken.
+//! The limits of users of this name server, and their usage.
 //!
-//! - [`Limiter`] knows everybody's limits: the defaults, what the command line says beyond them, and
-//!   what the users file says of one user.
-//! - `gauges` counts what somebody holds at a time, such as calls that wait.
-//! - `connections` has the gate count what is let in.
-//! - `rates` counts what somebody does in a time, such as entries that are added to topics.
+//! - [`Limiter`] knows the limits of every user: the defaults, the command line's values, and the values in
+//!   the users file.
+//! - `gauges` counts what a user holds at a time, such as waiting calls.
+//! - `connections` counts authenticated connections.
+//! - `rates` counts what a user does per time, such as entries that are added to topics.
 //!
-//! Both count at this name server alone. How many tasks and bytes a user has in the store is counted
+//! Gauges and rates count at this name server only. The tasks and bytes of a user in the store are counted
 //! there ([`Usage`](pyroxene_store::Usage)), over all name servers.
 
 mod connections;
@@ -30,16 +30,16 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// As whom everybody counts where nobody is asked who they are.
+/// The name under which all callers are counted without authentication.
 const ANONYMOUS: &str = "";
 
-/// Under this name all are counted together. No user can have it.
+/// The name under which all callers are counted together. No user can have it.
 const EVERYBODY: &str = "*";
 
-/// Knows everybody's limits, and what they have taken here.
+/// Knows the limits of every user, and their usage at this name server.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    /// What the command line says of every user.
+    /// The command line's limits of every user.
     defaults: LimitOverrides,
     totals: Limits,
     users: ArcSwap<HashMap<String, (Role, LimitOverrides)>>,
@@ -48,14 +48,14 @@ pub(crate) struct Limiter {
 }
 
 impl Default for Limiter {
-    /// With the defaults for everybody.
+    /// With the default limits.
     fn default() -> Self {
         Self::new(LimitOverrides::default(), &LimitOverrides::default())
     }
 }
 
 impl Limiter {
-    /// With these limits for every user, and these for all together, beyond the defaults.
+    /// With limits for every user and for all users together, in the place of the defaults.
     pub(crate) fn new(defaults: LimitOverrides, totals: &LimitOverrides) -> Self {
         Self {
             defaults,
@@ -66,7 +66,7 @@ impl Limiter {
         }
     }
 
-    /// Takes over what a users file says.
+    /// Takes over the limits of a users file.
     pub(crate) fn learn(&self, users: &Users) {
         let known = users.iter().map(|(name, user)| {
             let limits = (user.role(), user.limits().clone());
@@ -88,14 +88,14 @@ impl Limiter {
         self.limits(Class::of(caller), name_of(caller))
     }
 
-    /// The limits of whoever submitted a task, by name: of one who is not in the users file, those of
+    /// The limits of the submitter of a task, by name. A name that is not in the users file has the limits of
     /// a user.
     pub(crate) fn of_name(&self, name: &str) -> Limits {
         let class = class_of(name, self.users.load().get(name));
         self.limits(class, name)
     }
 
-    /// One limit of whoever submitted a task, as [`of_name`](Self::of_name).
+    /// One limit of the submitter of a task, as in [`of_name`](Self::of_name).
     pub(crate) fn one_of_name(&self, name: &str, limit: Limit) -> u64 {
         let users = self.users.load();
         let known = users.get(name);
@@ -104,17 +104,17 @@ impl Limiter {
         said.unwrap_or_else(|| limit.default_for(class_of(name, known)))
     }
 
-    /// Whether the users file has somebody of this name.
+    /// Whether the users file has a user of this name.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.users.load().contains_key(name)
     }
 
-    /// Those of all together.
+    /// The limits of all users together.
     pub(crate) fn totals(&self) -> &Limits {
         &self.totals
     }
 
-    /// What the store lets a caller submit.
+    /// The store's quotas for a caller's submissions.
     pub(crate) fn allowance(&self, caller: Option<&Identity>) -> Allowance {
         let own = self.of(caller);
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -126,7 +126,7 @@ impl Limiter {
         }
     }
 
-    /// What a caller is told who would go beyond a limit of its own.
+    /// The error of a caller that would exceed a limit of its own.
     pub(crate) fn exceeded(&self, caller: Option<&Identity>, limit: Limit) -> Exceeded {
         Exceeded {
             limit,
@@ -135,7 +135,7 @@ impl Limiter {
         }
     }
 
-    /// What a caller is told where all together would go beyond a limit.
+    /// The error of a caller where all users together would exceed a limit.
     pub(crate) fn exceeded_by_all(&self, limit: Limit) -> Exceeded {
         Exceeded {
             limit,
@@ -145,7 +145,7 @@ impl Limiter {
     }
 
     fn gauges(&self) -> MutexGuard<'_, Gauges> {
-        // Numbers: whole even if a holder panicked.
+        // The counters stay consistent even if a thread that held the lock panicked.
         self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,7 +153,7 @@ impl Limiter {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one more of what a limit counts, until the answer is dropped.
+    /// Takes one unit of a limit until the returned value is dropped.
     pub(crate) fn hold(
         self: &Arc<Self>,
         caller: Option<&Identity>,
@@ -180,7 +180,7 @@ impl Limiter {
         gauges.remove(limit, EVERYBODY);
     }
 
-    /// Uses up some of what each of these limits allows in a time: all of it, or nothing.
+    /// Takes an amount from each of these rate limits: from all of them, or from none.
     pub(crate) fn spend(
         &self,
         caller: Option<&Identity>,
@@ -189,8 +189,8 @@ impl Limiter {
         self.spend_as(name_of(caller), &self.of(caller), whose(caller), amounts)
     }
 
-    /// As [`spend`](Self::spend), for a user on whose behalf somebody else calls; with an empty name,
-    /// for somebody whom nobody asked.
+    /// As [`spend`](Self::spend), for a user on whose behalf another caller calls. The name is empty for an
+    /// unauthenticated user.
     pub(crate) fn spend_for(&self, name: &str, amounts: &[(Limit, u64)]) -> Result<(), Exceeded> {
         let whose = match name {
             ANONYMOUS => Whose::Anonymous,
@@ -225,24 +225,24 @@ impl Limiter {
         self.rates().spend(asked, Instant::now())
     }
 
-    /// How much of a limit somebody holds here; nothing, where that is not counted here.
+    /// How much of a limit a user holds here; none if the limit is not counted here.
     pub(crate) fn used(&self, limit: Limit, name: &str) -> Option<u64> {
         let is_counted = match limit {
             Limit::Polls | Limit::Watches => true,
-            // Nobody counts those of whom nobody is asked who they are.
+            // The connections of unauthenticated callers are not counted.
             Limit::Connections => name != ANONYMOUS,
             _ => false,
         };
         is_counted.then(|| self.gauges().of(limit, name))
     }
 
-    /// How much of a limit all together hold here.
+    /// How much of a limit all users together hold here.
     pub(crate) fn used_by_all(&self, limit: Limit) -> Option<u64> {
         self.used(limit, EVERYBODY)
     }
 }
 
-/// What somebody is of whom the users file says this.
+/// The class of a user, by the user's entry in the users file.
 fn class_of(name: &str, known: Option<&(Role, LimitOverrides)>) -> Class {
     match known {
         _ if name == ANONYMOUS => Class::Anonymous,
@@ -251,7 +251,7 @@ fn class_of(name: &str, known: Option<&(Role, LimitOverrides)>) -> Class {
     }
 }
 
-/// As whom a caller counts.
+/// The name under which a caller is counted.
 pub(crate) fn name_of(caller: Option<&Identity>) -> &str {
     caller.map_or(ANONYMOUS, |identity| &identity.name)
 }

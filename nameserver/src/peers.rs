@@ -1,7 +1,7 @@
-//! The name servers over one store tell each other where they are reached, and everybody who asks.
+//! The name servers over one store share their addresses, and tell them to clients and workers.
 //!
-//! Several of them may stand behind one address, a balancer's for one. A worker that heard of one alone
-//! would be known to that one alone, and every second question would go to another.
+//! Several name servers may be behind one address, such as a load balancer's. A worker that knew only one of
+//! them would be listed only there, and every second look-up would reach another.
 
 mod pulse;
 
@@ -12,12 +12,12 @@ use pyroxene_store::{Store, StoreError};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// How often a name server says that it lives, and looks who else does.
+/// How often a name server writes its heartbeat to the store, and reads those of the others.
 const BEAT: Duration = Duration::from_secs(2);
 
-/// Where others reach a name server that listens at `listen`: at `advertise`, if that is given. One that
-/// listens on every interface is reached at the address of the default route; one on a Unix socket
-/// shares its machine with all who reach it, and they know the path.
+/// The address at which others reach a name server that listens at `listen`: `advertise`, if it is given. A
+/// name server that listens on every interface is reached at the address of the default route. One on a Unix
+/// socket has no such address: its clients are on the same machine, and know the path.
 pub(crate) fn own_address(listen: &Endpoint, advertise: Option<&Endpoint>) -> Option<Endpoint> {
     if let Some(advertise) = advertise {
         return Some(advertise.with_port_of(listen));
@@ -32,8 +32,8 @@ pub(crate) fn own_address(listen: &Endpoint, advertise: Option<&Endpoint>) -> Op
     }
 }
 
-/// Says in the store where this name server is reached, and tells the directory who else is there, for as
-/// long as it is polled.
+/// Writes this name server's address to the store, and tells the directory the addresses of the others, for
+/// as long as it is polled.
 pub(crate) async fn share_addresses(
     store: Store,
     own: Option<Endpoint>,
@@ -44,8 +44,8 @@ pub(crate) async fn share_addresses(
     loop {
         match look(&store, own.as_deref(), &mut pulses).await {
             Ok(addresses) => directory.know_peers(addresses),
-            // Those that were there are told on: they may well live.
-            Err(error) => tracing::debug!(%error, "cannot look for other name servers"),
+            // The last known addresses stay: those name servers may well be alive.
+            Err(error) => tracing::debug!(%error, "cannot read addresses of other name servers"),
         }
         sleep(BEAT).await;
     }

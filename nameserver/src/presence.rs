@@ -1,4 +1,4 @@
-//! Presence as an object: who is there, in memory.
+//! Presence as an object: the members that are present in each space, in memory.
 
 use crate::topics::Keeper;
 use pyroxene_common::{
@@ -16,10 +16,10 @@ use std::{
 use tarpc::context::Context;
 use tokio::time::Instant;
 
-/// How many spaces there may be.
+/// The most spaces.
 const MAX_SPACES: usize = 1000;
 
-/// Answers the calls of the interface `Presence`. Clones share what they know.
+/// Answers the calls of the interface `Presence`. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PresenceService {
     spaces: Arc<Mutex<HashMap<String, Roster>>>,
@@ -30,7 +30,7 @@ impl PresenceService {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the roster of a space, and gives what it says then.
+    /// Runs `act` on the roster of a space. Returns the members that are present afterwards.
     fn at<R>(
         &self,
         space: String,
@@ -106,7 +106,7 @@ impl presence::Presence for PresenceService {
     }
 }
 
-/// Has to be asked before the first await.
+/// Checks the name of a space and the caller's rights on it. Call it before the first await.
 fn check_space(space: &str) -> Result<(), PresenceError> {
     check_name("the name of a space", space)?;
     let keeper = Keeper::current();

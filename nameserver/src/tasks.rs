@@ -1,25 +1,25 @@
 //! Durable tasks: the object `tasks`, and the dispatcher that runs them.
 //!
-//! - `service` answers the interface; `permission` says who may; `convert` translates between the
-//!   interface and the store; `watched` wakes those who wait for news of a task.
-//! - `dispatcher` takes tasks from the store, as many as the workers have places for (`window`), and
-//!   calls them (`attempt`) as any client would; `lane` is what it knows of one object's tasks, and
-//!   `turns` whose turn it is.
-//! - `lease` keeps the right to do so; `outcomes` writes what became of attempts, `notes` how far
-//!   they are; `chores` does what time brings.
-//! - `places` let a new task begin without being queued.
+//! - `service` answers the interface; `permission` decides who may do what; `convert` translates between the
+//!   interface and the store; `watched` wakes the calls that wait for a change of a task.
+//! - `dispatcher` claims tasks from the store, as many as the workers have capacity for (`window`), and calls
+//!   them (`attempt`) as any client would. `lane` is the queue of one object's tasks, and `turns` orders it
+//!   fairly by submitter.
+//! - `lease` keeps the lease under which tasks are claimed; `outcomes` writes the results of attempts,
+//!   `notes` their progress (the attempt log); `chores` does the maintenance that depends on time.
+//! - `places` lets a new task start without being queued in the store.
 //!
-//! **At least once.** A task is called again when nobody can tell whether an attempt ran: its worker
-//! or its name server is gone. The record takes one result at most: everything that is written about
-//! an attempt carries the fence of the dispatcher's lease and the attempt's number, and counts only
-//! while both are the task's.
+//! **At least once.** A task is called again when it is unknown whether an attempt ran, because its worker or
+//! its name server is gone. The record takes one result at most: everything that is written about an attempt
+//! carries the fence of the dispatcher's lease and the attempt's number, and counts only while both are still
+//! the task's.
 //!
-//! **With the rights of the submitter**, as they are when it runs: who was removed or revoked meanwhile,
-//! or may not call the method any more, has no task run (`access/delegation.rs`). Workers see a ticket
-//! that is good for this object, method and worker alone, and that the name server alone can show.
+//! **With the rights of the submitter** at the time when the task runs: a task does not run if its submitter
+//! was removed or revoked meanwhile, or may no longer call the method (`access/delegation.rs`). Workers see a
+//! ticket that is valid for this object, method and worker only, and that only the name server can use.
 //!
-//! **Several name servers** over one store each run a dispatcher, under a lease of its own. What one
-//! had when its lease ended is taken over by any of the others.
+//! **Several name servers** over one store each run a dispatcher, each under its own lease. When a lease
+//! ends, any other name server takes over its tasks.
 
 mod attempt;
 mod chores;
@@ -54,10 +54,10 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use watched::Watched;
 
-/// For how long tasks that have ended are kept unless something else is asked for.
+/// How long tasks that have ended are kept by default.
 pub const DEFAULT_TASK_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What the service and the dispatcher tell each other.
+/// The state that the service and the dispatcher share.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     store: Store,
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     places: Arc<Places>,
     limiter: Arc<Limiter>,
     counted: Arc<Counted>,
-    /// Who says who somebody is, if anybody is asked.
+    /// Decides which rights a submitter has; none without authentication.
     authority: Option<Arc<Authority>>,
 }
 
@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-/// The running dispatcher with all that belongs to it. Dropping it ends it at once.
+/// The running dispatcher and its background tasks. Dropping it ends them at once.
 #[derive(Debug)]
 pub(crate) struct Dispatching {
     stop: CancellationToken,
@@ -104,8 +104,7 @@ pub(crate) struct Dispatching {
 }
 
 impl Dispatching {
-    /// Starts to dispatch. `client` follows this name server; `directory` tells what places there
-    /// are.
+    /// Starts to dispatch. `client` follows this name server; `directory` gives the capacity of the workers.
     pub(crate) fn start(
         shared: Shared,
         client: Client,
@@ -126,10 +125,11 @@ impl Dispatching {
         }
     }
 
-    /// Begins nothing more, waits a little for what runs, and gives the rest back.
+    /// Starts nothing more, waits a short time for running attempts, and gives the other tasks back to the
+    /// store.
     pub(crate) async fn stop(mut self, patience: Duration) {
         self.stop.cancel();
-        // What it gave up on is taken over when its lease ends.
+        // Tasks that were not given back in time are taken over when the lease ends.
         let _ = timeout(patience + dispatcher::WRAP_UP, &mut self.dispatcher).await;
     }
 }

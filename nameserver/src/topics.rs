@@ -1,4 +1,4 @@
-//! Topics as an object: answers the interface's calls from the store, and makes room in it.
+//! Topics as an object: answers the interface's calls from the store, and applies the retention.
 
 mod permission;
 mod retention;
@@ -22,24 +22,24 @@ use pyroxene_store::{self as store, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tarpc::context::Context;
 
-/// The most bytes of one page. A greater entry is a page alone.
+/// The most bytes of one page. A larger entry is a page alone.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// The most topics of one list.
 const PAGE_TOPICS: usize = 1000;
 
-/// What such a list may take in memory.
+/// The most memory of such a list, in bytes.
 const LIST_BYTES: usize = PAGE_TOPICS * 512;
 
-/// Reading answers this long before its caller gives up, or a tenth of the time it has if that is
-/// shorter: an answer without entries is not a failure.
+/// How long before its caller's deadline a read answers; a tenth of the caller's remaining time if that is
+/// shorter. An answer without entries is not a failure.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// Answers the calls of the interface `Topics`.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicsService {
     store: Store,
-    /// What a topic keeps that says nothing itself.
+    /// The retention of topics that have none of their own.
     default: Retention,
     limiter: Arc<Limiter>,
 }
@@ -53,8 +53,8 @@ impl TopicsService {
         }
     }
 
-    /// Counts entries against the limits of those who add them: of the caller, or of a user on whose
-    /// behalf it calls.
+    /// Counts entries against the limits of their authors: of the caller, or of the user on whose behalf it
+    /// calls.
     fn spend(&self, entries: &[NewEntry]) -> Result<(), TopicsError> {
         let caller = scope::current().caller;
         let mut by_author: BTreeMap<Option<&str>, (u64, u64)> = BTreeMap::new();
@@ -154,7 +154,7 @@ impl topics::Topics for TopicsService {
         let answers = scope::answers();
         let (_turn, found) = match outline.map_err(failed)? {
             Some((_, size)) if size > 0 => {
-                // Whoever does not read one page is read no other from the store.
+                // While a caller has not read one page, no other page is read from the store for it.
                 let turn = answers.turn().await;
                 let room = answers.reserve(size, patience(&context)).await;
                 room.map_err(no_room)?;
@@ -190,7 +190,7 @@ impl topics::Topics for TopicsService {
         let _turn = answers.turn().await;
         let room = answers.reserve(LIST_BYTES, patience(&context)).await;
         room.map_err(no_room)?;
-        // Those with the prefix stand side by side, in the order of their names.
+        // Topics with the prefix are adjacent in the order of names.
         let mut found: Vec<Topic> = Vec::new();
         let mut after = after;
         if after < prefix {
@@ -227,7 +227,7 @@ impl topics::Topics for TopicsService {
     }
 }
 
-/// How long a call may wait and still be answered in time.
+/// How long a call may wait and still answer before its deadline.
 fn patience(context: &Context) -> Duration {
     let left = context
         .deadline

@@ -1,9 +1,9 @@
 //! The users of a broker: a file with names, roles and the public keys of tokens.
 //!
-//! - [`Users`]: who there is, and whose token has signed; as a file, [`Users::read`] and
+//! - [`Users`]: the users, and the verification of their tokens; as a file, [`Users::read`] and
 //!   [`Users::edit`].
-//! - [`domain_key`]: the key that signs tickets, in a file beside, and [`replace_domain_key`].
-//! - [`LoginThrottle`]: who has to wait after too many wrong tokens.
+//! - [`domain_key`]: the key that signs tickets, in a file beside the users file, and [`replace_domain_key`].
+//! - [`LoginThrottle`]: delays logins after too many wrong tokens.
 
 mod domain;
 mod error;
@@ -24,32 +24,31 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use token::{OF_NOBODY, TokenKey};
 
-/// How many users there may be.
+/// The most users.
 pub const MAX_USERS: usize = 10_000;
 
-/// How many names it is kept in mind of that they were removed. Beyond it, the one that was removed
-/// longest ago is forgotten.
+/// The most names of removed users that are kept. Beyond it, the name that was removed longest ago is
+/// dropped.
 const MAX_REMOVED: usize = 10_000;
 
-/// No ticket lasts this long, in milliseconds: a day.
+/// No ticket is valid for longer, in milliseconds: a day.
 const LONGEST_TICKET_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The end of the year 9999, in Unix milliseconds. No calendar goes on from there.
+/// The end of the year 9999, in Unix milliseconds: the latest time that is accepted.
 const END_OF_TIME_MS: u64 = 253_402_300_799_999;
 
-/// Everybody who may log in.
+/// The users who may log in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Users {
     #[serde(default)]
     users: BTreeMap<String, User>,
-    /// When those who are no more were removed, in Unix milliseconds. Neither their tickets nor their
-    /// certificates count.
+    /// When removed users were removed, in Unix milliseconds. Their tickets and certificates are void.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     removed: BTreeMap<String, u64>,
 }
 
-/// Somebody who may log in, unless revoked.
+/// A user, who may log in unless revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
@@ -57,50 +56,50 @@ pub struct User {
     allow: Patterns,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<TokenKey>,
-    /// Whether the user has no token and logs in by certificate alone.
+    /// Whether the user has no token and logs in only by certificate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     certificate: bool,
     #[serde(rename = "issued")]
     issued_ms: u64,
     #[serde(rename = "revoked", skip_serializing_if = "Option::is_none")]
     revoked_ms: Option<u64>,
-    /// What is said of its limits beyond the defaults.
+    /// The user's limits that differ from the defaults.
     #[serde(default, skip_serializing_if = "LimitOverrides::is_empty")]
     limits: LimitOverrides,
 }
 
 impl User {
-    /// What they may do.
+    /// The user's role.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The objects and methods that they may do it with.
+    /// The objects and methods to which the role's rights apply.
     pub fn allow(&self) -> &Patterns {
         &self.allow
     }
 
-    /// Whether they may log in.
+    /// Whether the user may log in.
     pub fn is_active(&self) -> bool {
         self.token.is_some() || self.certificate
     }
 
-    /// Whether the user has no token and logs in by certificate alone.
+    /// Whether the user has no token and logs in only by certificate.
     pub fn is_certificate_only(&self) -> bool {
         self.certificate
     }
 
-    /// When their last token was made, in Unix milliseconds.
+    /// When the user's last token was made, in Unix milliseconds.
     pub fn issued_ms(&self) -> u64 {
         self.issued_ms
     }
 
-    /// When they were last revoked, in Unix milliseconds. They may have got a new token since.
+    /// When the user was last revoked, in Unix milliseconds. The user may have got a new token since.
     pub fn revoked_ms(&self) -> Option<u64> {
         self.revoked_ms
     }
 
-    /// What is said of their limits beyond the defaults.
+    /// The user's limits that differ from the defaults.
     pub fn limits(&self) -> &LimitOverrides {
         &self.limits
     }
@@ -115,12 +114,12 @@ impl User {
 }
 
 impl Users {
-    /// Each of them, by name.
+    /// The users by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &User)> {
         self.users.iter().map(|(name, user)| (name.as_str(), user))
     }
 
-    /// Adds a user. The token that it returns is kept nowhere.
+    /// Adds a user. The returned token is stored nowhere.
     ///
     /// # Errors
     ///
@@ -148,7 +147,7 @@ impl Users {
         Ok(token)
     }
 
-    /// Adds a user who has no token, and logs in by a certificate with this name.
+    /// Adds a user who has no token and logs in by a certificate with this name.
     ///
     /// # Errors
     ///
@@ -184,8 +183,8 @@ impl Users {
         Ok(())
     }
 
-    /// Removes a user. Its tickets are void like those of a user who is [revoked](Self::revoke), and its
-    /// certificates do not count until a user of that name is added again.
+    /// Removes a user. Its tickets become void, as those of a [revoked](Self::revoke) user, and its
+    /// certificates are not accepted until a user of that name is added again.
     ///
     /// # Errors
     ///
@@ -198,7 +197,7 @@ impl Users {
         Ok(())
     }
 
-    /// Takes note that a name is nobody's any more.
+    /// Notes that a name was removed.
     fn keep_out(&mut self, name: &str, at_ms: u64) {
         let at = self.removed.entry(name.to_owned()).or_default();
         *at = at_ms.max(*at);
@@ -211,8 +210,8 @@ impl Users {
         }
     }
 
-    /// Gives a user a new token in place of the old one, also if it is revoked, or had none and logged in
-    /// by certificate alone.
+    /// Gives a user a new token in the place of the old one, also if the user is revoked, or logged in only
+    /// by certificate.
     ///
     /// # Errors
     ///
@@ -225,7 +224,7 @@ impl Users {
         Ok(token)
     }
 
-    /// Ends a user's token, and every ticket that was issued to it until now.
+    /// Revokes a user's token, and every ticket that was issued to the user until now.
     ///
     /// # Errors
     ///
@@ -233,7 +232,7 @@ impl Users {
     pub fn revoke(&mut self, name: &str, now_ms: u64) -> Result<(), UsersError> {
         let user = self.user(name)?;
         (user.token, user.certificate) = (None, false);
-        // A clock that was set back must not bring old tickets to life.
+        // If the clock was set back, tickets that were void must stay void.
         user.revoked_ms = user.revoked_ms.max(Some(now_ms));
         Ok(())
     }
@@ -251,7 +250,7 @@ impl Users {
         Ok(())
     }
 
-    /// Keeps out the holders of certificates with a name, whether a user of that name is listed or not.
+    /// Revokes the certificates with a name, whether a user of that name is listed or not.
     ///
     /// # Errors
     ///
@@ -271,8 +270,8 @@ impl Users {
             .ok_or_else(|| UsersError::Unknown { name: name.into() })
     }
 
-    /// The user of this name, if `is_signed_by` says that its token has signed the login. An unknown user
-    /// takes the same work as a wrong token, so that names cannot be found out by measuring.
+    /// The user of this name, if `is_signed_by` says that the user's token has signed the login. An unknown
+    /// user takes as long as a wrong token, so that names cannot be found out by measuring.
     pub fn authenticate(
         &self,
         name: &str,
@@ -285,14 +284,14 @@ impl Users {
         Some(user.identity(name))
     }
 
-    /// A user who has proved the name in another way, such as by certificate. None if there is no
-    /// such user or it is revoked.
+    /// A user who is authenticated in another way, such as by certificate. None if the user does not exist or
+    /// is revoked.
     pub fn identity(&self, name: &str) -> Option<Identity> {
         let user = self.users.get(name).filter(|user| user.is_active())?;
         Some(user.identity(name))
     }
 
-    /// Whether there is such a user, revoked or not.
+    /// Whether the user exists, revoked or not.
     pub fn contains(&self, name: &str) -> bool {
         self.users.contains_key(name)
     }
@@ -302,14 +301,14 @@ impl Users {
         self.removed.contains_key(name)
     }
 
-    /// Whose tickets are void up to when: one for each name, by name. Those are left out that were removed
-    /// so long ago that no ticket of theirs could be in force.
+    /// Until when the tickets of which names are void, by name. Names are left out that were removed so long
+    /// ago that none of their tickets can still be valid.
     pub fn revocations(&self, now_ms: u64) -> Vec<Revocation> {
         let mut all = self.removed.clone();
         all.retain(|_, at| now_ms.saturating_sub(*at) < LONGEST_TICKET_MS);
         for (name, user) in self.iter() {
             if let Some(revoked_ms) = user.revoked_ms {
-                // The name may have been another's before.
+                // The name may have been another user's before.
                 let until_ms = all.entry(name.to_owned()).or_default();
                 *until_ms = revoked_ms.max(*until_ms);
             }
@@ -318,7 +317,8 @@ impl Users {
         all.into_iter().map(revocation).collect()
     }
 
-    /// Refuses what could be written in a file but must not be: which user, and why.
+    /// Refuses values that the file format allows but the users may not have. Returns the user and the
+    /// reason.
     fn check(&self) -> Result<(), (Option<&str>, String)> {
         let count = self.users.len();
         if count > MAX_USERS {

@@ -7,34 +7,34 @@ use std::fmt;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "campaign")]
 pub(crate) struct Arguments {
-    /// What the faults are made from: the same seed makes the same ones.
+    /// The seed of the faults: the same seed makes the same faults.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many faults. So few as by default are a smoke test.
+    /// The number of faults. The default is a smoke test.
     #[arg(long, default_value_t = 24)]
     pub(crate) faults: usize,
-    /// Which database.
+    /// The database.
     #[arg(long, value_enum, default_value_t = Store::Sqlite)]
     pub(crate) store: Store,
-    /// Ends after so many minutes, whatever is left.
+    /// Ends after this many minutes, even if faults are left.
     #[arg(long)]
     pub(crate) minutes: Option<u64>,
-    /// What `cargo test` passes to all its programs: names of tests, of which this is one.
+    /// The arguments that `cargo test` passes to every program: names of tests, of which this is one.
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     tests: Vec<String>,
 }
 
-/// What the name servers and accounts keep their data in.
+/// Where the name servers and accounts keep their data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Store {
-    /// One file for all.
+    /// SQLite files.
     Sqlite,
-    /// A server of its own.
+    /// A PostgreSQL server.
     Postgres,
 }
 
 impl Arguments {
-    /// The arguments; none if something else than a campaign is asked for.
+    /// The arguments; none if no campaign is asked for.
     pub(crate) fn read() -> Option<Self> {
         let arguments = Self::parse();
         let mut names = arguments.tests.iter().filter(|name| !name.starts_with('-'));

@@ -1,5 +1,5 @@
-//! Injects one fault after the other, heals each at its end, and leaves of each kind what calls need:
-//! of the workers one, which a living name server has told clients of.
+//! Injects one fault after the other and heals each at its end. Always keeps enough processes healthy that
+//! calls can succeed: one worker, and a name server that has told clients of it.
 
 use crate::{
     arguments::Arguments,
@@ -14,21 +14,21 @@ use rustix::{io::Errno, process::Signal};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// How many faults there are at once, at most.
+/// The most faults at a time.
 const AT_ONCE: usize = 3;
 
-/// How long something has to have been well until it is relied on.
+/// How long a process must have been healthy before the conductor relies on it.
 const WELL: Duration = Duration::from_secs(3);
 
-/// How long it may take until everything is well, once nothing is wrong any more.
+/// How long recovery may take after the last fault has ended.
 const RECOVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct Conductor<'s> {
     stage: &'s Stage,
     verdict: &'s Verdict,
-    /// What is wrong, and until when.
+    /// The active faults, and when each ends.
     wrong: Vec<(Instant, Fault)>,
-    /// Since when each daemon is not disturbed.
+    /// Since when each daemon has had no fault.
     undisturbed: Vec<Instant>,
     clock_ms: i64,
 }
@@ -44,13 +44,13 @@ impl<'s> Conductor<'s> {
         }
     }
 
-    /// Injects the faults, and waits until everything is well again. Gives how many there were.
+    /// Injects the faults, and waits until everything is healthy again. Returns how many faults it injected.
     pub(crate) async fn inject(mut self, arguments: &Arguments) -> usize {
         let end = arguments
             .minutes
             .map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
         let mut injected = 0;
-        // First everything is well for a while.
+        // All processes are healthy for a while first.
         sleep(WELL).await;
         for fault in plan::faults(arguments.seed, arguments.store).take(arguments.faults) {
             let late = end.is_some_and(|end| Instant::now() >= end);
@@ -69,7 +69,7 @@ impl<'s> Conductor<'s> {
         injected
     }
 
-    /// The daemons that a fault happens to.
+    /// The daemons that a fault affects.
     fn targets(&self, fault: &Fault) -> Vec<usize> {
         let of_role = |role| {
             let daemons = self.stage.daemons.iter().enumerate();
@@ -90,7 +90,7 @@ impl<'s> Conductor<'s> {
         }
     }
 
-    /// Since when a daemon is well.
+    /// Since when a daemon has been healthy.
     fn well_since(&self, index: usize) -> Option<Instant> {
         match self.stage.daemons[index].state() {
             State::Ready(at) => Some(self.undisturbed[index].max(at.into())),
@@ -110,33 +110,33 @@ impl<'s> Conductor<'s> {
         }
         let targets = self.targets(fault);
         let Some(first) = targets.first() else {
-            // One bad disk or database at a time.
+            // Only one fault of a disk or database at a time.
             let wrong = self.wrong.iter();
             return !wrong
                 .map(|(_, other)| self.targets(other))
                 .any(|other| other.is_empty());
         };
-        // Name servers may be bad all at once; who is disturbed is well before.
+        // All name servers may have faults at once; a target must be healthy before its fault.
         let role = self.stage.daemons[*first].role;
         if role == Role::NameServer {
             return targets.iter().all(|target| self.is_well(*target));
         }
         let daemons = self.stage.daemons.iter().enumerate();
         let of_role = daemons.filter(|(_, daemon)| daemon.role == role);
-        // Of the others all are well before one of them is disturbed, so that the rest is there to be
-        // called; and a name server for whom clients would know them by.
+        // Of workers and leaders, all of a kind must be healthy before one of them gets a fault, so that the
+        // others can be called; and a name server must be healthy, from which clients know them.
         let mut of_role = of_role.map(|(index, _)| index);
         of_role.all(|index| self.is_well(index)) && self.has_told_everybody()
     }
 
-    /// Whether a name server has been well for long enough to tell clients of all workers.
+    /// Whether a name server has been healthy for long enough to tell clients of all workers.
     fn has_told_everybody(&self) -> bool {
         let daemons = self.stage.daemons.iter().enumerate();
         let mut nameservers = daemons.filter(|(_, daemon)| daemon.role == Role::NameServer);
         nameservers.any(|(index, _)| self.is_well(index))
     }
 
-    /// Heals, one after the other, until the fault can happen.
+    /// Heals faults one after the other until the new fault is possible.
     async fn wait_until_possible(&mut self, fault: &Fault) {
         let patience = Instant::now() + RECOVERY;
         while !self.is_possible(fault) {
@@ -144,7 +144,7 @@ impl<'s> Conductor<'s> {
                 .await;
             if Instant::now() > patience {
                 let states = self.states();
-                let what = format!("within {RECOVERY:?} not all is well again: {states}");
+                let what = format!("after {RECOVERY:?} not all are healthy: {states}");
                 self.verdict.violation(what);
                 return;
             }
@@ -170,7 +170,7 @@ impl<'s> Conductor<'s> {
             }
         }
         for target in self.targets(&fault) {
-            // Until it is healed, it is not well.
+            // Not healthy until it is healed.
             self.undisturbed[target] = Instant::now() + Duration::from_secs(3600);
         }
         self.wrong.push((Instant::now() + fault.lasts, fault));
@@ -195,7 +195,7 @@ impl<'s> Conductor<'s> {
         }
     }
 
-    /// The machine with the store.
+    /// The machine on which the store is.
     fn disk(&self) -> &'s Shim {
         let database = self.stage.database.as_ref();
         database.map_or(&self.stage.machine, |(shim, _)| shim)
@@ -214,7 +214,7 @@ impl<'s> Conductor<'s> {
         }
     }
 
-    /// Heals what ends until then.
+    /// Heals the faults that end before this time.
     async fn heal_until(&mut self, time: Instant) {
         loop {
             let next = self.wrong.iter().map(|(until, _)| *until).min();
@@ -225,7 +225,7 @@ impl<'s> Conductor<'s> {
         }
     }
 
-    /// Waits for the end of what ends next.
+    /// Waits for the end of the next fault, and heals it.
     async fn heal_next(&mut self) {
         let ends = self.wrong.iter().enumerate();
         let Some((next, until)) = ends
@@ -264,16 +264,16 @@ impl<'s> Conductor<'s> {
         let daemons = self.stage.daemons.iter().enumerate();
         let states = daemons.map(|(index, daemon)| {
             let well = if self.is_well(index) {
-                "well"
+                "healthy"
             } else {
-                "not well"
+                "not healthy"
             };
             format!("{} is {:?}, {well}", daemon.name, daemon.state())
         });
         states.collect::<Vec<_>>().join("; ")
     }
 
-    /// Every daemon is ready in time, now that nothing is wrong.
+    /// Checks that every daemon is ready in time after the last fault.
     async fn all_is_well(&self) {
         let healed = Instant::now();
         let all = 0..self.stage.daemons.len();
@@ -285,7 +285,7 @@ impl<'s> Conductor<'s> {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        self.verdict.note("      nothing is wrong any more");
+        self.verdict.note("      all processes are healthy");
     }
 }
 

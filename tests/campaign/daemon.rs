@@ -1,4 +1,4 @@
-//! A process that is started again whenever it has ended, unless it is to be down.
+//! A process that is started again when it has ended, unless it has to be down.
 
 use crate::{fault_proxy::FaultProxy, harness::ledger, plan::Role, verdict::Verdict};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,13 +17,13 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long a process may take until it is ready, if nothing holds it up.
+/// How long a process may take to start, if no fault delays it.
 const START: Duration = Duration::from_secs(60);
 
-/// How long one that was asked to end may take, with all that it drains.
+/// How long a process may take to end after `SIGTERM`, with all that it drains.
 const END: Duration = Duration::from_secs(30);
 
-/// How it is.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Down,
@@ -31,10 +31,10 @@ pub(crate) enum State {
     Ready(Instant),
 }
 
-/// Makes the command that starts it.
+/// Makes the command that starts the process.
 pub(crate) type Launch = Box<dyn Fn() -> Command + Send + Sync>;
 
-/// One process after the other, under one name and behind one proxy.
+/// Successive processes with one name, behind one proxy.
 pub(crate) struct Daemon {
     pub(crate) name: String,
     pub(crate) role: Role,
@@ -49,11 +49,11 @@ struct Shared {
     dir: PathBuf,
     launch: Launch,
     state: watch::Sender<State>,
-    /// Whether it is to run.
+    /// Whether the process should run.
     wanted: watch::Sender<bool>,
-    /// The process, while there is one.
+    /// The running process.
     pid: Mutex<Option<Pid>>,
-    /// Where it listens, each time that it is ready.
+    /// The address at which the process listens, updated each time that it is ready.
     address: watch::Sender<Option<String>>,
     verdict: Verdict,
 }
@@ -92,25 +92,25 @@ impl Daemon {
         *self.shared.state.borrow()
     }
 
-    /// Waits until it is ready.
+    /// Waits until the process is ready. Returns whether it was in time.
     pub(crate) async fn is_ready(&self) -> bool {
         let mut state = self.shared.state.subscribe();
         let ready = state.wait_for(|state| matches!(state, State::Ready(_)));
         timeout(START, ready).await.is_ok()
     }
 
-    /// Where the process listens itself, whenever that changes.
+    /// The process's own address, whenever it changes.
     pub(crate) fn addresses(&self) -> watch::Receiver<Option<String>> {
         self.shared.address.subscribe()
     }
 
-    /// Ends it with a signal, and keeps it from being started again.
+    /// Ends the process with a signal, and does not start it again.
     pub(crate) async fn take_down(&self, signal: Signal) {
         self.shared.wanted.send_replace(false);
         self.signal(signal).await;
     }
 
-    /// Lets it be started again.
+    /// Starts the process again.
     pub(crate) fn bring_up(&self) {
         self.shared.wanted.send_replace(true);
     }
@@ -130,7 +130,7 @@ impl Shared {
             self.state.send_replace(State::Starting);
             let log = self.dir.join(format!("{}.log", self.name));
             let stderr = fs::File::options().create(true).append(true).open(&log);
-            // An address of before is not one of this one.
+            // An address that the previous process has written is not this process's.
             let _ = fs::remove_file(ledger::address_file(&self.dir, &self.name));
             let mut child = (self.launch)()
                 .stdin(Stdio::piped())
@@ -141,7 +141,7 @@ impl Shared {
             let id = child.id().and_then(|id| i32::try_from(id).ok());
             *self.pid.lock().await = id.and_then(Pid::from_raw);
             self.live(&mut child).await;
-            // Its id may be another's from here on.
+            // From here on, another process may have this id.
             let mut pid = self.pid.lock().await;
             *pid = None;
             drop(pid);
@@ -153,7 +153,7 @@ impl Shared {
         }
     }
 
-    /// Up to its end.
+    /// Runs the process to its end.
     async fn live(&self, child: &mut Child) {
         let _input = child.stdin.take();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -179,7 +179,7 @@ impl Shared {
                 self.state.send_replace(State::Ready(Instant::now()));
             }
         }
-        // What it writes later is nobody's, but has to go somewhere.
+        // Later output is discarded, but has to be read.
         let drained = async { while let Ok(Some(_)) = lines.next_line().await {} };
         let mut wanted = self.wanted.subscribe();
         let told = async {
@@ -192,13 +192,12 @@ impl Shared {
             () = told => {}
         }
         let name = &self.name;
-        self.verdict.violation(format!(
-            "{name} does not end within {END:?} of being told to"
-        ));
+        self.verdict
+            .violation(format!("{name} has not ended {END:?} after its signal"));
         let _ = child.kill().await;
     }
 
-    /// It has ended although nobody asked it to.
+    /// Reports that the process has ended without being asked to.
     fn died(&self, log: &Path) {
         self.verdict.count("processes ended by themselves");
         let text = fs::read_to_string(log).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The steady load: what clients do, what they were told, and what must be true of it.
+//! The steady load: the calls of clients, the answers that they got, and the checks of these answers.
 //!
-//! Each kind goes on by itself until it is told to stop, checks what can be checked at once, and
-//! gives what it was told to be compared with what is there in the end.
+//! Each kind of load runs on its own until it is stopped. It checks at once what can be checked at once, and
+//! at the end compares the answers with the final state.
 
 mod calls;
 mod chat;
@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long it may take until all that was begun is done, once nothing is wrong any more.
+/// How long open work may take after the last fault has ended.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// What every kind of load works with.
+/// The context of every kind of load.
 #[derive(Clone)]
 struct Context {
     verdict: Verdict,
@@ -31,14 +31,14 @@ impl Context {
         !self.stop.is_cancelled()
     }
 
-    /// A pause between two things that a client does.
+    /// A pause between two steps of a client.
     async fn pause(&self, millis: u64) {
         let pause = sleep(Duration::from_millis(millis));
         self.stop.run_until_cancelled(pause).await;
     }
 }
 
-/// All of it.
+/// All kinds of load.
 pub(crate) struct Load {
     context: Context,
     client: Client,
@@ -50,7 +50,7 @@ pub(crate) struct Load {
     transfers: transfers::Transfers,
 }
 
-/// What must go on once everything is well.
+/// The counts that must grow once everything is healthy.
 const PROGRESS: [&str; 6] = [
     "calls answered",
     "messages said",
@@ -79,7 +79,7 @@ impl Load {
         }
     }
 
-    /// Everything goes on, ends, and is as it was said to be.
+    /// Checks that all load makes progress, ends, and has the results that were acknowledged.
     pub(crate) async fn finish(self, stage: &Stage) {
         let verdict = &self.context.verdict;
         self.goes_on().await;
@@ -93,7 +93,7 @@ impl Load {
         whole(verdict, &stage.store).await;
     }
 
-    /// Every kind of load gets on, now that nothing is wrong.
+    /// Checks that every kind of load makes progress after the last fault.
     async fn goes_on(&self) {
         let verdict = &self.context.verdict;
         let before = PROGRESS.map(|what| verdict.counted(what));
@@ -108,7 +108,8 @@ impl Load {
                 return;
             }
             if begun.elapsed() > RECOVERY {
-                let what = format!("{RECOVERY:?} after all was well, there were no more {stuck:?}");
+                let what =
+                    format!("{RECOVERY:?} after the last fault, there were no more {stuck:?}");
                 return verdict.violation(what);
             }
             sleep(Duration::from_millis(50)).await;
@@ -116,7 +117,7 @@ impl Load {
     }
 }
 
-/// The store itself finds nothing wrong with it.
+/// Checks the store's consistency.
 async fn whole(verdict: &Verdict, store: &str) {
     use pyroxene_store::{Store, StoreOptions};
     let opened = Store::open(&store.parse().unwrap(), StoreOptions::default()).await;
@@ -126,7 +127,7 @@ async fn whole(verdict: &Verdict, store: &str) {
     };
     match checked {
         Ok(wrong) if wrong.is_empty() => {}
-        Ok(wrong) => verdict.violation(format!("the store is not whole: {wrong:?}")),
+        Ok(wrong) => verdict.violation(format!("the store is inconsistent: {wrong:?}")),
         Err(error) => verdict.violation(format!("the store cannot be checked: {error}")),
     }
 }

@@ -1,12 +1,12 @@
-//! The fault campaign: a broker of real processes under steady load, on which faults are injected at
-//! random from a seed, while every promise is checked. See `README.md` beside this file.
+//! The fault campaign: a broker of real processes under steady load. Faults are injected at random from a
+//! seed, while every promise is checked. See `README.md` beside this file.
 //!
-//! - [`plan`]: which faults, by the seed alone.
-//! - [`daemon`] and [`stage`]: the processes, what supervises them, the machine and the network.
-//! - [`conductor`]: injects faults, heals them, and keeps what calls need to succeed.
-//! - [`load`]: what clients do all the time, what they were told, and what must be true of it.
+//! - [`plan`]: the faults, which depend only on the seed.
+//! - [`daemon`] and [`stage`]: the processes and their supervision, the machines and the networks.
+//! - [`conductor`]: injects faults, heals them, and keeps enough processes healthy for calls to succeed.
+//! - [`load`]: the steady load of clients, the answers that they got, and the checks of these answers.
 //!
-//! What starts processes, breaks networks and machines, and keeps books is that of `tests/it`.
+//! The harness in `tests/it` starts processes, breaks networks and machines, and keeps ledgers.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     runtime.block_on(run(&arguments))
 }
 
-/// Runs one campaign, and says how it went.
+/// Runs one campaign, and reports its result.
 async fn run(arguments: &Arguments) -> ExitCode {
     println!("campaign {arguments}");
     let verdict = Verdict::default();
@@ -73,7 +73,7 @@ async fn run(arguments: &Arguments) -> ExitCode {
     if violations.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("what the daemons wrote is in {}", dir.keep().display());
-    println!("to try it again: cargo test --test campaign -- {arguments}");
+    println!("the logs of the daemons are in {}", dir.keep().display());
+    println!("to inject the same faults again: cargo test --test campaign -- {arguments}");
     ExitCode::FAILURE
 }

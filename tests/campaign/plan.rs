@@ -1,10 +1,10 @@
-//! Which faults there are, and when: by the seed alone.
+//! The kinds of faults, and their schedule, which depends only on the seed.
 
 use crate::arguments::Store;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{fmt, time::Duration};
 
-/// What a process is to the broker.
+/// The role of a process in the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     NameServer,
@@ -12,34 +12,34 @@ pub(crate) enum Role {
     Leader,
 }
 
-/// What happens.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A process is killed, and started again at the end.
     Kill(Role),
     /// All name servers are killed at once, and started again at the end.
     KillNameServers,
-    /// A process stands still.
+    /// A process is suspended.
     Freeze(Role),
     /// A process is asked to end, and started again at the end.
     Terminate(Role),
-    /// A process is reached by nobody, and nobody is told.
+    /// The network to a process loses all data without an error.
     Silence(Role),
     /// The connections to a process are reset.
     Reset(Role),
-    /// The clock of the machine with the store is set, for good.
+    /// The clock of the machine with the store is set, and stays so.
     Clock,
-    /// Syncs take long.
+    /// `fsync` takes long.
     SlowDisk,
-    /// Syncs fail.
+    /// `fsync` fails.
     FailingDisk,
-    /// Nothing can be written.
+    /// All writes fail.
     FullDisk,
     /// The database server is killed, and started again at the end.
     KillDatabase,
-    /// The database server stands still.
+    /// The database server is suspended.
     FreezeDatabase,
-    /// Its connections are ended.
+    /// The connections to the database server are ended.
     EndConnections,
 }
 
@@ -47,11 +47,11 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
-    /// Which of those that it can happen to.
+    /// A random number that selects the target among the possible ones.
     pub(crate) target: usize,
     /// How long it lasts.
     pub(crate) lasts: Duration,
-    /// How long it is until the next one, which may be sooner than its end.
+    /// The time until the next fault, which may be sooner than the end of this one.
     pub(crate) pause: Duration,
     /// By how much the clock is set, in milliseconds.
     pub(crate) step_ms: i64,
@@ -80,12 +80,12 @@ const PROCESS: [Kind; 16] = {
     ]
 };
 
-/// As long as a clock is set by, in milliseconds.
+/// By how much a clock is set, in milliseconds.
 const STEPS: [i64; 8] = [
     2_000, 30_000, 600_000, 3_600_000, -2_000, -30_000, -600_000, -3_600_000,
 ];
 
-/// The faults of a seed, without end.
+/// The endless sequence of faults of a seed.
 pub(crate) fn faults(seed: u64, store: Store) -> impl Iterator<Item = Fault> {
     let mut random = StdRng::seed_from_u64(seed);
     std::iter::repeat_with(move || {
@@ -94,7 +94,7 @@ pub(crate) fn faults(seed: u64, store: Store) -> impl Iterator<Item = Fault> {
         Fault {
             kind: kind(&mut random, store),
             target: random.random_range(0..1000),
-            // Many are short; some are longer than any lease.
+            // Most are short; some are longer than any lease.
             lasts: match random.random_range(0..3) {
                 0 => millis(&mut random, 100, 5_000),
                 _ => millis(&mut random, 100, 1_500),

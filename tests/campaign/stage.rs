@@ -1,5 +1,5 @@
-//! What the campaign is about: name servers, workers and those that want one exclusive name, each
-//! behind a network that can be broken, on a machine whose clock and disk can be bad.
+//! The broker under test: name servers, workers, and leaders that compete for one exclusive name. Each
+//! process is behind a network that can be broken, on a machine whose clock and disk can fail.
 
 use crate::{
     arguments::Store,
@@ -19,18 +19,18 @@ pub(crate) const NAMESERVERS: usize = 2;
 pub(crate) const WORKERS: usize = 2;
 pub(crate) const LEADERS: usize = 2;
 
-/// Everything there is.
+/// All processes, machines and data of the campaign.
 pub(crate) struct Stage {
     /// Name servers, workers, leaders.
     pub(crate) daemons: Vec<Daemon>,
-    /// The machine with the name servers and workers, whose disk has the files of SQLite.
+    /// The machine with the name servers and workers. SQLite's files are on its disk.
     pub(crate) machine: Shim,
-    /// The machine with the database server, and that.
+    /// The machine with the database server, and the server.
     pub(crate) database: Option<(Shim, Arc<Mutex<Postgres>>)>,
-    /// Where the name servers' data is, and that of accounts.
+    /// The addresses of the name servers' data and of the accounts' data.
     pub(crate) store: String,
     pub(crate) accounts: String,
-    /// What clients know the name servers by.
+    /// The addresses of the name servers, for clients.
     pub(crate) addresses: String,
     pub(crate) dir: TempDir,
     _leading: Vec<AbortOnDropHandle<()>>,
@@ -119,7 +119,7 @@ impl Stage {
             .filter(move |daemon| daemon.role == role)
     }
 
-    /// Ends everything, and gives what it leaves behind.
+    /// Kills all processes. Returns the directory with their files.
     pub(crate) async fn strike(self) -> TempDir {
         for daemon in &self.daemons {
             daemon.take_down(rustix::process::Signal::KILL).await;
@@ -128,7 +128,7 @@ impl Stage {
     }
 }
 
-/// Leads the proxy of a daemon to each of its processes.
+/// Points the proxy of a daemon at each of its processes.
 fn lead(daemon: &Daemon) -> AbortOnDropHandle<()> {
     let proxy = daemon.proxy.signpost();
     let mut addresses = daemon.addresses();
@@ -144,7 +144,7 @@ fn lead(daemon: &Daemon) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// What a daemon is started with.
+/// The settings with which a daemon is started.
 struct Place {
     name: String,
     machine: Shim,

@@ -1,4 +1,4 @@
-//! What has gone wrong, and how much has gone well.
+//! The report: broken promises, and counts of completed work.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-/// Clones are the same one.
+/// The report of a campaign. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Verdict(Arc<Mutex<State>>);
 
@@ -27,9 +27,9 @@ impl Default for State {
 }
 
 impl Verdict {
-    /// A promise was broken.
+    /// Reports a broken promise.
     pub(crate) fn violation(&self, what: String) {
-        /// More would say the same.
+        /// More would repeat the same.
         const MOST: usize = 50;
         let mut state = self.0.lock().unwrap();
         let at = state.begun.elapsed().as_secs_f64();
@@ -39,24 +39,24 @@ impl Verdict {
         }
     }
 
-    /// Says something, with the time.
+    /// Prints a message with the time.
     pub(crate) fn note(&self, what: &str) {
         let at = self.0.lock().unwrap().begun.elapsed().as_secs_f64();
         println!("{at:8.1} s  {what}");
     }
 
-    /// One more of these was done.
+    /// Counts one more of this kind.
     pub(crate) fn count(&self, what: &'static str) {
         *self.0.lock().unwrap().counts.entry(what).or_default() += 1;
     }
 
-    /// How many of these were done.
+    /// How many of this kind were counted.
     pub(crate) fn counted(&self, what: &'static str) -> u64 {
         let state = self.0.lock().unwrap();
         state.counts.get(what).copied().unwrap_or(0)
     }
 
-    /// What was done, in words.
+    /// All counts, as text.
     pub(crate) fn counts(&self) -> String {
         let state = self.0.lock().unwrap();
         let counts = state.counts.iter();

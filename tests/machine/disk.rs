@@ -1,4 +1,4 @@
-//! A disk for tests that fails when it is told to, and of which is known what a power failure leaves.
+//! A disk for tests that can fail, and that knows what a power failure would leave.
 
 #[path = "shim.rs"]
 mod shim;
@@ -8,8 +8,8 @@ pub(crate) use shim::{Imaged, Shim};
 use std::{ffi::OsString, fs, ops::Deref, path::PathBuf};
 use tempfile::TempDir;
 
-/// A directory with a database, `state.db`, on a machine of its own. Processes with its
-/// [`variables`](Self::variables) see it fail.
+/// A directory with a database, `state.db`, on a machine of its own. The disk can fail for processes that
+/// have these [`variables`](Self::variables) in their environment.
 #[derive(Debug)]
 pub(crate) struct Disk {
     machine: Shim,
@@ -43,7 +43,7 @@ impl Disk {
         self.dir.path().canonicalize().unwrap().join("state.db")
     }
 
-    /// The environment of a process that is to see the disk fail. What is in the files when the first such
+    /// The environment of a process for which the disk can fail. The content of the files when the first such
     /// process opens them counts as being on the disk.
     pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
         let of_machine = self.machine.environment().into_iter();
@@ -55,7 +55,7 @@ impl Disk {
         variables
     }
 
-    /// What a power failure would leave of the database now, in a directory of its own.
+    /// The content of the database after a power failure now, in a directory of its own.
     pub(crate) fn after_power_failure(&self) -> (TempDir, PathBuf) {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("state.db");

@@ -1,11 +1,12 @@
-/* Stands between a program and the C library, and makes its clock and its disk bad as a file says.
+/* A library between a program and the C library. It sets the program's clock and makes its disk fail, as a
+ * control file says.
  *
- * The file SHIM names is mapped into memory, so that what another process writes there holds at once.
- * It is all zeros for a machine on which nothing is wrong.
+ * SHIM is the path of the control file. It is mapped into memory, so that changes by another process take
+ * effect at once. All zeros mean that nothing fails.
  *
- * Of two files, SHIM_DATABASE and SHIM_DATABASE-wal, it keeps in the directory SHIM_IMAGE what would be
- * there after a power failure: what was written and then waited for with fsync. As Linux does, it forgets
- * what was written before an fsync that failed: a later fsync says that all is well. */
+ * For two files, SHIM_DATABASE and SHIM_DATABASE-wal, it keeps an image in the directory SHIM_IMAGE: their
+ * content after a power failure, which is the data that was written and then synced with fsync. As on Linux,
+ * data that was written before a failed fsync is lost: a later fsync succeeds without it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,15 +26,15 @@
 
 enum { NONE, DATABASE, LOG, FILES };
 enum { DESCRIPTORS = 65536, RANGES = 1 << 20 };
-/* A write writes a half, and the next one fails with ENOSPC. */
+/* A write writes one half of its data, and the next write fails with ENOSPC. */
 enum { SHORT = -1 };
 
 struct control {
-    int64_t clock_ms;    /* how far the clock is ahead */
-    int64_t sync_errno;  /* what fsync and fdatasync fail with, or 0 */
+    int64_t clock_ms;    /* how far ahead the clock is */
+    int64_t sync_errno;  /* the error of fsync and fdatasync, or 0 */
     int64_t sync_ms;     /* how long they take */
-    int64_t write_errno; /* what writes to files fail with, or 0, or SHORT */
-    int64_t next_sync;   /* of which file the next sync fails, with EIO; NONE once it has */
+    int64_t write_errno; /* the error of writes to files, or 0, or SHORT */
+    int64_t next_sync;   /* the file whose next sync fails with EIO; then NONE */
 };
 
 struct range { off_t start; size_t length; };
@@ -90,7 +91,7 @@ time_t time(time_t *time) {
     return now.tv_sec;
 }
 
-/* Which files there is an image of. */
+/* The files of which an image is kept. */
 
 static int which(const char *path) {
     const char *database = getenv("SHIM_DATABASE");
@@ -123,7 +124,7 @@ static void opened(int fd, const char *path) {
         char image[PATH_MAX];
         snprintf(image, sizeof image, "%s/%s", getenv("SHIM_IMAGE"), file == LOG ? "db-wal" : "db");
         files[file].dirty = malloc(RANGES * sizeof(struct range));
-        /* What another process left counts as it left it; what is older than the image is on the disk. */
+        /* An image of another process stays as it is. Content older than the image counts as on the disk. */
         files[file].image = REAL(open)(image, O_RDWR | O_CLOEXEC);
         if (files[file].image < 0) {
             struct stat found;
@@ -158,8 +159,8 @@ int close(int fd) {
 
 /* Writes. */
 
-/* How many bytes may be written, -1 and errno if none: to what is no file, and to the log of the program,
- * all of them. */
+/* How many bytes may be written; -1 and errno if none. Writes to anything but a regular file, and to the
+ * standard streams, are not limited. */
 static ssize_t allowed(int fd, size_t length) {
     struct stat about;
     int64_t how = control->write_errno;
@@ -173,7 +174,7 @@ static ssize_t allowed(int fd, size_t length) {
     return -1;
 }
 
-/* Notes what an fsync will have to bring to the disk. */
+/* Notes the range that the next fsync has to copy to the image. */
 static ssize_t wrote(int fd, off_t start, ssize_t length) {
     int file = imaged(fd);
     if (!file || length <= 0) return length;

@@ -1,5 +1,6 @@
-//! A machine whose clock is set and whose disk fails, for the processes that are started on it: a small
-//! library (`shim.c`) between them and the C library, and the file that tells it what is wrong.
+//! A machine whose clock can be set and whose disk can fail, for the processes that run on it. It is a small
+//! library (`shim.c`) between these processes and the C library, and a control file that tells the library
+//! what fails.
 
 #![allow(dead_code, reason = "several suites share it, and each uses a part")]
 
@@ -14,7 +15,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The machine. Clones are the same one.
+/// The machine. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shim(Arc<Files>);
 
@@ -26,7 +27,7 @@ struct Files {
     _dir: TempDir,
 }
 
-/// Where in the control file something is told.
+/// A field of the control file.
 #[derive(Clone, Copy)]
 enum Field {
     ClockMs,
@@ -36,7 +37,7 @@ enum Field {
     NextSync,
 }
 
-/// A file of which there is an image (see [`Disk`](super::Disk)).
+/// A file of which an image is kept (see [`Disk`](super::Disk)).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Imaged {
     Database = 1,
@@ -44,7 +45,7 @@ pub(crate) enum Imaged {
 }
 
 impl Shim {
-    /// A machine on which nothing is wrong yet.
+    /// A machine on which nothing fails yet.
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let library = dir.path().join("shim.so");
@@ -57,7 +58,7 @@ impl Shim {
             .open(&control)
             .unwrap();
         file.write_all_at(&[0; 64], 0).unwrap();
-        // A database server may run as somebody else.
+        // A database server may run as another user.
         for (path, mode) in [(dir.path(), 0o755), (&library, 0o755), (&control, 0o666)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -69,7 +70,7 @@ impl Shim {
         }))
     }
 
-    /// What a process on this machine has in its environment.
+    /// The environment of a process on this machine.
     pub(crate) fn environment(&self) -> [(&'static str, &Path); 2] {
         [("LD_PRELOAD", &self.0.library), ("SHIM", &self.0.control)]
     }
@@ -88,12 +89,12 @@ impl Shim {
         i64::from_ne_bytes(value)
     }
 
-    /// Sets the clock: so many milliseconds ahead of the true one.
+    /// Sets the clock this many milliseconds ahead of the real one.
     pub(crate) fn clock_is_ahead_by(&self, ms: i64) {
         self.tell(Field::ClockMs, ms);
     }
 
-    /// Makes `fsync` fail with this error number; 0 ends that.
+    /// Makes `fsync` fail with this error number; 0 ends it.
     pub(crate) fn syncs_fail_with(&self, errno: i32) {
         self.tell(Field::SyncErrno, errno.into());
     }
@@ -103,22 +104,22 @@ impl Shim {
         self.tell(Field::NextSync, file as i64);
     }
 
-    /// Whether that is still to come.
+    /// Whether that failure is still to come.
     pub(crate) fn a_sync_is_to_fail(&self) -> bool {
         self.told(Field::NextSync) != 0
     }
 
-    /// Makes `fsync` take so long.
+    /// Makes every `fsync` take this long.
     pub(crate) fn syncs_take(&self, time: Duration) {
         self.tell(Field::SyncMs, i64::try_from(time.as_millis()).unwrap());
     }
 
-    /// Makes writes to files fail with this error number; 0 ends that.
+    /// Makes writes to files fail with this error number; 0 ends it.
     pub(crate) fn writes_fail_with(&self, errno: i32) {
         self.tell(Field::WriteErrno, errno.into());
     }
 
-    /// Makes writes to files write a half, and then fail with `ENOSPC`.
+    /// Makes writes to files write one half, and then fail with `ENOSPC`.
     pub(crate) fn writes_are_cut_short(&self) {
         const SHORT: i64 = -1;
         self.tell(Field::WriteErrno, SHORT);

@@ -1,4 +1,4 @@
-//! What servers send on a connection.
+//! The messages that servers send on a connection.
 
 use super::{Seeds, frames::frame};
 use crate::targets::{answers::id, object::Response};

@@ -77,7 +77,7 @@ const CALLS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Answers: a name, the interface, and tarpc's variant with the answer.
+/// Answers: a name, the interface, and the answer as a variant of tarpc's response.
 const ANSWERS: &[(&str, &str, &str)] = &[
     (
         "transferred",

@@ -1,4 +1,4 @@
-//! What clients send on a connection.
+//! The messages that clients send on a connection.
 
 use super::Seeds;
 use crate::targets::object::Request;
@@ -57,7 +57,7 @@ pub(super) fn seeds() -> Seeds {
     ]
 }
 
-/// A frame's bytes.
+/// The bytes of a frame.
 pub(super) fn frame(kind: FrameKind, body: &[u8]) -> Vec<u8> {
     let mut bytes = length(body).to_vec();
     bytes.push(kind as u8);

@@ -1,4 +1,4 @@
-//! What both sides say first, and addresses.
+//! The first messages of both sides of a connection, and addresses.
 
 use super::Seeds;
 use futures::executor::block_on;

@@ -1,4 +1,4 @@
-//! Tickets, keys, and what is written of people.
+//! Tickets, keys, tokens, patterns and users files.
 
 use super::Seeds;
 use crate::targets::tickets::KEY;

@@ -19,22 +19,22 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// The greatest body that the client accepts, in bytes.
+/// The largest body that the client accepts, in bytes.
 pub const LIMIT: usize = 4096;
 
-/// How long the calls may take.
+/// The deadline of the calls.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Longer than any call takes, and than silence is borne.
+/// Longer than any call, and longer than a silent connection is kept.
 const FOREVER: Duration = Duration::from_secs(60);
 
-/// The number of the call of a new connection that is sent at this position.
+/// The id of the call that is sent at this position of a new connection.
 pub(crate) fn id(position: u64) -> u64 {
     ((position + 1) << 24) | position
 }
 
-/// Feeds a client's connection, from a server that hangs up then and from one that falls silent:
-/// every call must end, with an answer only if there was one, and the connection too.
+/// Runs a client's connection with a server that then closes the connection, and with one that then falls
+/// silent: every call must end, with an answer only if the bytes contain it, and the connection must end too.
 pub async fn run(bytes: &[u8]) -> Verdict {
     let readable = Readable::new(bytes);
     for hangs_up in [true, false] {
@@ -58,8 +58,8 @@ pub async fn run(bytes: &[u8]) -> Verdict {
 
 type Answer = Result<Response, AttemptError>;
 
-/// Makes one call, two that are sent together, one that wants no answer and one that is given up,
-/// while the server says `bytes`. Returns the answers and how the connection ended.
+/// Makes one call, two calls in a batch, one one-way call and one call with a short deadline, while the
+/// server sends `bytes`. Returns the answers and how the connection ended.
 async fn all_calls(bytes: &[u8], hangs_up: bool) -> (Vec<Answer>, ConnectionLost) {
     let (ours, theirs) = duplex(64 * 1024);
     let settings = Settings {
@@ -85,13 +85,13 @@ async fn all_calls(bytes: &[u8], hangs_up: bool) -> (Vec<Answer>, ConnectionLost
             client.send_one_way(&context, &note),
         );
         answers.extend([answer, given_up]);
-        // Whether it was sent in time is up to when the connection ends.
+        // The connection may end before or after it was sent.
         let _ = sent;
         answers
     };
     let (mut reader, mut writer) = tokio::io::split(theirs);
     let serving = async {
-        // The calls are in flight once something of them arrives.
+        // The calls are in flight once some of their bytes have arrived.
         let mut heard = vec![0; 4096];
         let _ = reader.read(&mut heard).await;
         let _ = writer.write_all(bytes).await;
@@ -128,13 +128,13 @@ fn lasting(time: Duration) -> Context {
     context
 }
 
-/// What can be made of a server's bytes.
+/// The parts of a server's bytes that a client can read.
 struct Readable {
-    /// The answers among them, as text.
+    /// The answers in the bytes, as text.
     answers: Vec<String>,
-    /// Whether they must end the connection, whatever else happens.
+    /// Whether the bytes must end the connection in any case.
     is_nonsense: bool,
-    /// Whether something in them may.
+    /// Whether a part of the bytes may end the connection.
     may_be_refused: bool,
 }
 
@@ -158,7 +158,7 @@ impl Readable {
         let any = bad_frame || frames.end == End::Nonsense;
         Self {
             answers,
-            // A client that is told to go away need not read on.
+            // After a `GoAway` a client need not read on.
             is_nonsense: any && !go_away,
             may_be_refused: any,
         }

@@ -1,4 +1,4 @@
-//! Every built-in interface, seen without its types.
+//! The built-in interfaces, with their types erased.
 
 use super::Verdict;
 use pyroxene_common::{
@@ -16,15 +16,15 @@ use pyroxene_objects::interfaces::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-/// What can be done with an interface's messages.
+/// Functions on an interface's messages.
 pub(crate) struct Face {
     /// The interface's name.
     pub(crate) name: &'static str,
-    /// Reads an encoded request.
+    /// Decodes a request.
     pub(super) request: fn(&[u8]) -> Verdict,
-    /// Reads an encoded response.
+    /// Decodes a response.
     pub(super) response: fn(&[u8]) -> Verdict,
-    /// Reads a method and its arguments in JSON.
+    /// Reads a method and its arguments from JSON.
     pub(super) invocation: fn(&str, &str) -> Verdict,
     /// The encoded request of a method and its arguments in JSON.
     pub(crate) encoded_request: fn(&str, &str) -> Vec<u8>,
@@ -32,7 +32,7 @@ pub(crate) struct Face {
     pub(crate) encoded_response: fn(&str) -> Vec<u8>,
 }
 
-/// All of them. Files of the corpus name them by their positions: new ones are put at the end.
+/// All built-in interfaces. Files of the corpus refer to them by index: add new ones at the end.
 pub(crate) const FACES: [Face; 10] = [
     Face::of::<Access>(),
     Face::of::<Accounts>(),
@@ -108,7 +108,7 @@ fn check_response<I: Interface>(response: &I::Response) {
     }
 }
 
-/// What was read is written, and the same is read again; also in pieces.
+/// A decoded value must survive encoding and decoding, and its encoding in pieces must have the same bytes.
 fn check_codec<T: Serialize + DeserializeOwned>(value: &T) {
     let bytes = codec::encode(value).expect("what was read cannot be written");
     let again: T = codec::decode(&bytes).expect("what was written cannot be read");

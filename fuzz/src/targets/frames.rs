@@ -21,15 +21,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The greatest body that the server accepts, in bytes. A damaged length is soon beyond it.
+/// The largest body that the server accepts, in bytes. Most damaged lengths are larger.
 pub const LIMIT: usize = 4096;
 
 /// Longer than any call takes.
 const FOREVER: Duration = Duration::from_secs(60);
 
-/// Feeds a server's connection, once in large pieces and once in small ones: it must end in time,
-/// the same way, for the same reason as another reading of the frames gives; and what it answers
-/// must be answers to what was asked.
+/// Runs a server's connection, once in large pieces and once in small ones. Both must end in time and in the
+/// same way, for the reason that the reference reader gives, and every answer must belong to a call.
 pub async fn run(bytes: &[u8]) -> Verdict {
     let frames = reference::frames(bytes, LIMIT);
     let expected = fault(&frames);
@@ -50,8 +49,8 @@ pub async fn run(bytes: &[u8]) -> Verdict {
     Verdict::accepted_if(!expected && frames.end == End::Clean)
 }
 
-/// Serves a client that sends `bytes` and hangs up. Returns how the connection ended and what the
-/// client heard.
+/// Serves a client that sends `bytes` and closes the connection. Returns how the connection ended and what
+/// the client received.
 async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
     let session = Session {
         settings: Settings {
@@ -72,7 +71,7 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
     let service = Arc::new(Service::<Probe, _>::new(Object));
     let serving = serve(theirs, service, session);
     let writing = async {
-        // The server may be gone before it has read everything.
+        // The server may close the connection before it has read everything.
         let _ = writer.write_all(bytes).await;
         let _ = writer.shutdown().await;
     };
@@ -84,7 +83,7 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
     (ended, heard)
 }
 
-/// Whether a server must end the connection for what it reads.
+/// Whether a server must end the connection because of these frames.
 fn fault(frames: &Frames<'_>) -> bool {
     let is_message = |body: &&[u8]| reference::message(body).is_some();
     let mut whole = frames.whole.iter();
@@ -100,15 +99,15 @@ fn fault(frames: &Frames<'_>) -> bool {
     bad || frames.end == End::Nonsense
 }
 
-/// Checks that a server said nothing but whole frames: at most one answer to each call, the pongs
-/// to the pings, and why it ends.
+/// Checks that a server sent only whole frames: at most one answer per call, the pongs to the pings, and the
+/// reason of its end.
 fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
     let mut calls = HashMap::<u64, usize>::new();
     let mut pings = Vec::new();
     for frame in &asked.whole {
         let bodies = match frame.kind {
             FrameKind::Call | FrameKind::Watched => vec![frame.body],
-            // What stands before the cut was asked.
+            // The messages before the cut were calls.
             FrameKind::Batch => whole_messages(frame.body),
             FrameKind::Ping => {
                 pings.push(frame.body);
@@ -151,7 +150,7 @@ fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
     assert_ne!(heard.end, End::Nonsense, "a server sent nonsense");
 }
 
-/// The messages of a batch that may be cut short.
+/// The whole messages of a batch that may be cut short.
 fn whole_messages(body: &[u8]) -> Vec<&[u8]> {
     (0..=body.len())
         .rev()

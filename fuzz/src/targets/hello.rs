@@ -1,4 +1,4 @@
-//! Both halves of the hello, and the addresses that people type.
+//! Both halves of the hello, and the addresses that users type.
 
 use super::Verdict;
 use pyroxene_common::{
@@ -19,13 +19,13 @@ pub async fn run(bytes: &[u8]) -> Verdict {
     let other = greeted(bytes, false).await;
     assert_eq!(welcome.is_some(), other.is_some());
     let endpoint = std::str::from_utf8(bytes).is_ok_and(is_endpoint);
-    // Any other number counts as that of a refusal, but none is sent.
+    // Every other number is read as a refusal, but servers do not send it.
     let answered = welcome.is_some() && bytes.get(6).is_some_and(|kind| *kind <= 1);
     Verdict::accepted_if(hello.is_some() || answered || endpoint)
 }
 
-/// A hello after its magic, read by a server. What it accepts and refuses must be what its bytes
-/// say, and a refusal must reach the client.
+/// A server reads a hello after its magic. It must accept and refuse as the bytes say, and a refusal must
+/// reach the client.
 async fn received(bytes: &[u8]) -> Option<Hello> {
     let refused = match receive(&mut &bytes[..]).await {
         Ok(hello) => {
@@ -53,15 +53,15 @@ fn version(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }
 
-/// The body whose length stands at a place, if it is all there and not too long.
+/// The body whose length is at this position, if it is complete and not too long.
 fn body(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let (length, rest) = bytes.get(at..)?.split_first_chunk()?;
     let length = usize::from(u16::from_be_bytes(*length));
     rest.get(..length).filter(|_| length <= MAX_HELLO)
 }
 
-/// A client greets a server that says `bytes`, and then hangs up or falls silent. Returns what the
-/// client took for the server's answer, if it took anything for one.
+/// A client sends a hello to a server that sends `bytes`, and then closes the connection or falls silent.
+/// Returns what the client read as the server's answer, if it read one.
 async fn greeted(bytes: &[u8], hangs_up: bool) -> Option<Result<Welcome, Refused>> {
     let hello = Hello {
         object: "o".into(),
@@ -109,7 +109,7 @@ async fn greeted(bytes: &[u8], hangs_up: bool) -> Option<Result<Welcome, Refused
     }
 }
 
-/// Whether a text is an address. One that is must be read as it is written.
+/// Whether a text is an address. A valid address must be the same after it is written and parsed again.
 fn is_endpoint(text: &str) -> bool {
     match text.parse::<Endpoint>() {
         Ok(endpoint) => {

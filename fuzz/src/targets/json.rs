@@ -2,10 +2,10 @@
 
 use super::{Verdict, faces::FACES};
 
-/// Reads a first line `INTERFACE.METHOD` and the arguments below it. Where the interface is not
-/// known, every one is asked for the method.
+/// Reads a first line `INTERFACE.METHOD` and the arguments below it. If the interface is unknown, all
+/// interfaces are tried with the method.
 pub fn run(bytes: &[u8]) -> Verdict {
-    // Over the wire, both are texts by the time that they are looked at.
+    // Over the wire, both are already texts.
     let text = String::from_utf8_lossy(bytes);
     let (name, arguments) = text.split_once('\n').unwrap_or((&text, ""));
     let (interface, method) = name.rsplit_once('.').unwrap_or(("", name));

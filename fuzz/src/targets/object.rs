@@ -1,23 +1,23 @@
-//! The object that hostile calls reach.
+//! The object that receives hostile calls.
 
 use std::time::Duration;
 use tarpc::context::Context;
 use tokio::time::sleep;
 
 pyroxene_common::interface! {
-    /// Methods that answer at once, late, much or nothing.
+    /// Methods that answer at once, late, with much or with nothing.
     #[name = "Fuzz.Probe"]
     #[version = 1]
     pub trait Probe in probe {
-        /// The text.
+        /// Returns the text.
         async fn echo(text: String) -> String;
-        /// The number, after so many milliseconds, ten seconds at most.
+        /// Returns the number after as many milliseconds, ten seconds at most.
         async fn pass(ms: u32) -> u32;
-        /// So many characters, 64 KiB at most.
+        /// Returns as many characters, 64 KiB at most.
         async fn produce(count: u64) -> String;
-        /// Nothing.
+        /// Returns nothing.
         async fn note(numbers: Vec<u32>);
-        /// An error, unless there is a text.
+        /// Returns an error, unless there is a text.
         async fn insist(text: Option<String>) -> Result<String, String>;
     }
 }

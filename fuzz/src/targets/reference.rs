@@ -1,22 +1,22 @@
-//! Frames read a second time, in the simplest way there is, to compare with.
+//! A second, minimal reader of frames, to compare with.
 
 use pyroxene_common::wire::FrameKind;
 
-/// A frame as it stands in the bytes.
+/// A frame in the bytes.
 pub(super) struct Frame<'a> {
     pub(super) kind: FrameKind,
     pub(super) body: &'a [u8],
 }
 
-/// The frames in some bytes, and how they end.
+/// The frames in the bytes, and what follows them.
 pub(super) struct Frames<'a> {
-    /// Those that are there as a whole, and may be.
+    /// The complete frames that are allowed.
     pub(super) whole: Vec<Frame<'a>>,
-    /// What comes after them.
+    /// What follows the last of them.
     pub(super) end: End,
 }
 
-/// What comes after the last whole frame.
+/// What follows the last complete frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// Nothing.
@@ -54,7 +54,7 @@ pub(super) fn frames(mut bytes: &[u8], limit: usize) -> Frames<'_> {
     Frames { whole, end }
 }
 
-/// The messages of a batch, or nothing if it is cut short.
+/// The messages of a batch; none if the batch is cut short.
 pub(super) fn batch(mut body: &[u8]) -> Option<Vec<&[u8]>> {
     let mut messages = Vec::new();
     while !body.is_empty() {
@@ -66,15 +66,15 @@ pub(super) fn batch(mut body: &[u8]) -> Option<Vec<&[u8]>> {
     Some(messages)
 }
 
-/// What the body of a call asks for.
+/// The kind of a call's message.
 pub(super) enum Message {
-    /// An answer with this number.
+    /// A request with this id.
     Request(u64),
-    /// No answer any more.
+    /// A cancellation.
     Cancel,
 }
 
-/// Reads the body of a call, or nothing if its envelope makes no sense.
+/// Reads the body of a call; none if its envelope is invalid.
 pub(super) fn message(body: &[u8]) -> Option<Message> {
     let number = |at: usize| Some(u32::from_le_bytes(*body.get(at..)?.first_chunk()?));
     let is_trace = |at: usize| number(at + 24).is_some_and(|sampling| sampling <= 1);

@@ -2,8 +2,8 @@
 
 use super::{Verdict, faces::FACES};
 
-/// Decodes all but the first byte, which says as what: twice the position of an interface, and one
-/// more for its responses.
+/// Decodes all but the first byte. The first byte is twice the index of an interface, plus one for a
+/// response.
 pub fn run(bytes: &[u8]) -> Verdict {
     let Some((first, body)) = bytes.split_first() else {
         return Verdict::Refused;

@@ -1,4 +1,4 @@
-//! Tickets, keys, tokens, and what is written of people.
+//! Tickets, keys, tokens, patterns and users files.
 
 use super::Verdict;
 use pyroxene_common::access::{
@@ -11,13 +11,13 @@ use std::sync::LazyLock;
 /// The key k4.secret-2 of the PASERK specification.
 const SECRET: &str = "k4.secret.cHFyc3R1dnd4eXp7fH1-f4CBgoOEhYaHiImKi4yNjo8c5WpIyC_5kWKhS8VEYSZ05dYfuTF-ZdQFV4D9vLTcNQ";
 
-/// The key that the corpus' tickets are signed with.
+/// The key that signs the tickets in the corpus.
 pub(crate) static KEY: LazyLock<DomainKey> =
     LazyLock::new(|| DomainKey::from_paserk(SECRET).unwrap());
 
 static PUBLIC: LazyLock<PublicKey> = LazyLock::new(|| KEY.public());
 
-/// Reads bytes as everything that they may be meant as.
+/// Reads bytes as each of these formats.
 pub fn run(bytes: &[u8]) -> Verdict {
     let mut accepted = is_ticket(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -27,8 +27,8 @@ pub fn run(bytes: &[u8]) -> Verdict {
     Verdict::accepted_if(accepted)
 }
 
-/// Whether the key has signed it. Ed25519 signs the same claims in the same way every time, so
-/// nothing but that very text can be a ticket with these claims.
+/// Whether the bytes are a ticket that the key has signed. Ed25519 is deterministic, so only one text can be
+/// a ticket with these claims.
 fn is_ticket(bytes: &[u8]) -> bool {
     let named = key_id(bytes);
     match PUBLIC.verify(bytes) {
@@ -46,7 +46,7 @@ fn is_ticket(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether it is a key of any kind. One that is must be read as it is written.
+/// Whether it is a key of any kind. A valid key must be the same after it is written and parsed again.
 fn is_key(text: &str) -> bool {
     let public = text.parse::<PublicKey>().is_ok_and(|key| {
         assert_eq!(key.to_string().parse(), Ok(key.clone()));
@@ -87,7 +87,7 @@ fn is_json(text: &str) -> bool {
     claims || patterns || serde_json::from_str::<Role>(text).is_ok()
 }
 
-/// Whether it is a users file. One that is must be read as it is written.
+/// Whether it is a users file. Valid users must be the same after they are written and parsed again.
 fn is_users(text: &str) -> bool {
     let Ok(users) = toml::from_str::<Users>(text) else {
         return false;
@@ -102,8 +102,8 @@ fn is_users(text: &str) -> bool {
     true
 }
 
-/// Compares a pattern in the first line with another way to apply it to the object and the method in
-/// the next ones.
+/// Compares the pattern in the first line with another implementation, for the object and the method in the
+/// next lines.
 fn check_pattern(text: &str) {
     let mut lines = text.splitn(3, '\n');
     let mut line = || lines.next().unwrap_or("");
@@ -113,7 +113,7 @@ fn check_pattern(text: &str) {
     };
     assert!(first.len() <= MAX_PATTERN);
     assert_eq!(pattern.to_string(), first);
-    // A longer name is covered with its object or not at all.
+    // A longer name is covered only together with its object.
     if object.len() + method.len() > 255 {
         return;
     }
@@ -124,8 +124,8 @@ fn check_pattern(text: &str) {
     assert_eq!(pattern.allows(object, Some(method)), expected);
 }
 
-/// Whether a pattern covers a text, found by trying everything: row by row, which beginnings of the
-/// text the beginnings of the pattern cover.
+/// Whether a pattern covers a text, by dynamic programming: for each prefix of the pattern, the prefixes of
+/// the text that it covers.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let mut covered = vec![false; text.len() + 1];
     covered.splice(..1, [true]);

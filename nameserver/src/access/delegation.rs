@@ -1,27 +1,27 @@
-//! On whose behalf tasks run: with the rights that their submitters have when they run.
+//! The rights of tasks: a task runs with the rights that its submitter has when it runs.
 
 use super::Authority;
 use pyroxene_client::Delegate;
 use pyroxene_common::access::{Audience, HolderKey, Identity, Role, Ticket};
 use std::time::Duration;
 
-/// The longest life of a ticket for a task. A running task's connection is shown fresh ones.
+/// The longest life of a ticket for a task. The connection of a running task gets fresh tickets.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// What is known of the submitter of a task.
+/// The submitter of a task, as the store has it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Submitter<'a> {
-    /// Its name; empty for a task that was submitted while nobody was asked.
+    /// Its name; empty for a task that was submitted without authentication.
     pub(crate) name: &'a str,
-    /// What its certificate said, if the users file did not list it.
+    /// The role in its certificate, if the users file did not list it.
     pub(crate) certificate_role: Option<&'a str>,
     /// When the task was submitted, in Unix milliseconds.
     pub(crate) submitted_ms: u64,
 }
 
 impl Authority {
-    /// The role to keep with a task of this caller: that of a certificate, if nothing else says who the
-    /// caller is.
+    /// The role to store with a task of this caller: the role in its certificate, if the users file does not
+    /// list the caller.
     pub(crate) fn certificate_role(&self, caller: &Identity) -> Option<Role> {
         let is_listed = self
             .users
@@ -30,7 +30,7 @@ impl Authority {
         (!is_listed).then_some(caller.role)
     }
 
-    /// With whose rights a task may run now, or why it may not at all.
+    /// The identity with whose rights a task may run now, or why it may not run.
     pub(crate) fn submitter(
         &self,
         submitter: Submitter<'_>,
@@ -43,7 +43,7 @@ impl Authority {
             submitted_ms,
         } = submitter;
         if name.is_empty() {
-            return Err("it was submitted while nobody was asked who they are".to_owned());
+            return Err("it was submitted without authentication".to_owned());
         }
         let role: Option<Role> = certificate_role.and_then(|role| role.parse().ok());
         let is_listed = self
@@ -78,7 +78,7 @@ impl Delegate for Authority {
         let now = self
             .identity_of(&identity.name, Some(identity.role))
             .map_err(|error| error.to_string())?;
-        // What a certificate says has no patterns, and never changes.
+        // A certificate's rights have no patterns, and never change.
         if now != *identity {
             return Err(format!("the rights of '{}' have changed", identity.name));
         }

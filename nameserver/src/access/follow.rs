@@ -1,5 +1,5 @@
-//! What the name server takes over while it runs: changes of the users file and of the domain key, and
-//! what other name servers have revoked.
+//! Changes that the name server takes over while it runs: of the users file, of the domain key, and the
+//! revocations of other name servers.
 
 use super::{Authority, Void};
 use crate::users::{Users, domain_key, key_path};
@@ -10,7 +10,7 @@ use pyroxene_common::{
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 
-/// Reads the users and the domain key again.
+/// Reloads the users file and the domain key.
 #[derive(Clone, Debug)]
 pub(crate) struct FollowUsers(pub(crate) Arc<Authority>);
 
@@ -23,15 +23,15 @@ impl Reload for FollowUsers {
     }
 
     fn reload(&self) -> Result<(), String> {
-        // A key that was replaced counts at once, whatever has become of the users.
+        // First, so that a replaced key takes effect whatever the state of the users file.
         self.0.follow_key()?;
         self.0.follow_users()
     }
 }
 
 impl Authority {
-    /// Takes over the domain key. Tickets under the one before are void from now on. A key file that is
-    /// gone means that the key is to be replaced, and a new one is made.
+    /// Takes over the domain key. Tickets under the previous key are void from now on. A missing key file
+    /// means that the key is to be replaced: a new one is made.
     fn follow_key(&self) -> Result<(), String> {
         let Some((path, _)) = &self.users else {
             return Ok(());
@@ -62,14 +62,14 @@ impl Authority {
             let known = before.revoked.iter().find(|known| known.name == *name);
             *until_ms = match known {
                 Some(known) if known.until_ms >= *until_ms => known.until_ms,
-                // Whoever wrote it may have had another clock than this name server, which dates
-                // the tickets. What is news is meant for all tickets until now.
+                // The program that wrote the file may use another clock than this name server, which dates
+                // the tickets. A new revocation is meant for all tickets until now.
                 _ => now_ms.max(*until_ms),
             };
         }
         self.limiter.learn(&fresh);
         users.store(Arc::new(fresh));
-        // What others have revoked stays so, whatever this file says.
+        // Revocations by other name servers stay, whatever this file says.
         for known in &self.void.borrow().revoked {
             if !revoked.iter().any(|one| one.name == known.name) {
                 revoked.push(known.clone());
@@ -80,7 +80,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Takes over what other name servers have revoked.
+    /// Takes over the revocations of other name servers.
     pub(super) fn revoked_elsewhere(&self, theirs: Vec<Revocation>) {
         let mut revoked = self.void.borrow().revoked.clone();
         for one in theirs {
@@ -94,7 +94,7 @@ impl Authority {
     }
 }
 
-/// Tells those who follow, if it is news.
+/// Publishes the revocations, if they have changed.
 fn publish(void: &watch::Sender<Void>, mut revoked: Vec<Revocation>) {
     revoked.sort_by(|one, other| one.name.cmp(&other.name));
     void.send_if_modified(|before| {

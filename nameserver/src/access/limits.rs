@@ -1,4 +1,4 @@
-//! What callers are told of limits.
+//! The limits and usage that callers may see.
 
 use super::Authority;
 use crate::limits::{Limiter, name_of};
@@ -10,17 +10,17 @@ use pyroxene_store::{Store, Usage};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// How long the store is waited for.
+/// The timeout of the store.
 const STORE_PATIENCE: Duration = Duration::from_secs(4);
 
-/// Where it is known what there is to tell.
+/// Reports limits and usage.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitsDesk {
     limiter: Arc<Limiter>,
     store: Option<Store>,
 }
 
-/// A number, if it is a limit at all.
+/// A value, unless it is unlimited.
 fn bounded(value: u64) -> Option<u64> {
     Some(value).filter(|value| *value != UNLIMITED)
 }
@@ -39,7 +39,7 @@ impl LimitsDesk {
             .collect()
     }
 
-    /// What there is to tell a caller of a user's limits, or of its own.
+    /// A user's limits and usage, by default the caller's own.
     pub(super) async fn report(
         &self,
         authority: Option<&Authority>,
@@ -75,7 +75,7 @@ impl LimitsDesk {
                 value: bounded(values.get(limit)),
                 used: used.or_else(|| self.limiter.used(limit, name)),
                 total: bounded(self.limiter.totals().get(limit)),
-                // What others do is no business of everybody's.
+                // Only admins see the usage of all users.
                 total_used: total_used.filter(|_| is_admin),
             }
         };

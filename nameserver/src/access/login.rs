@@ -24,10 +24,10 @@ impl Authority {
             return Err(AccessError::WrongToken);
         };
         let (peer, now) = (caller.host(), Instant::now());
-        // Locked throughout, so that attempts side by side do not slip past the check together.
+        // Locked throughout, so that concurrent attempts cannot pass the check together.
         let mut throttle = self.throttle();
         throttle.check(peer, user, now).map_err(too_many_attempts)?;
-        // Without a challenge nothing is verified, so nobody has failed.
+        // Without a challenge nothing is verified, so this is no failed login.
         let nonce = caller.login.take().ok_or(AccessError::NoChallenge)?;
         let proof = LoginProof {
             nonce: &nonce,
@@ -46,7 +46,7 @@ impl Authority {
             None => throttle.failed(peer, user, now),
         };
         drop(throttle);
-        // Who mixes name and token up must not find the token in a log.
+        // A user may have entered the token as the name: it must not get into a log.
         let shown = shown_user(user);
         let Some(identity) = identity else {
             if denials::may_log(peer) {
@@ -76,8 +76,8 @@ impl Authority {
         self.admission(identity, holder)
     }
 
-    /// Whom a certificate stands for: the user of that name, or, where that is allowed, what it says of
-    /// its holder. A name that was revoked or removed never gets back to what its certificate says.
+    /// The identity of a certificate's holder: the user of that name, or, where that is allowed, the role in
+    /// the certificate. A name that was revoked or removed never gets the role in its certificate again.
     pub(super) fn identity_of(
         &self,
         name: &str,
@@ -85,7 +85,7 @@ impl Authority {
     ) -> Result<Identity, AccessError> {
         let name = name.to_owned();
         if is_reserved(&name) {
-            tracing::warn!(name, "a certificate in the name of name servers themselves");
+            tracing::warn!(name, "a certificate with a reserved name");
             return Err(AccessError::NoRole { name });
         }
         if let Some((_, users)) = &self.users {

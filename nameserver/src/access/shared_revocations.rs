@@ -1,4 +1,4 @@
-//! Revocations that name servers over one store tell each other.
+//! Shares revocations between the name servers over one store.
 
 use super::Authority;
 use pyroxene_common::access::Revocation;
@@ -6,14 +6,14 @@ use pyroxene_store::{self as store, Hint, Store, StoreError};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
-/// How often the store is asked, whatever hints say.
+/// How often the store is polled, even without hints.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// No ticket lives longer, whatever name server has given it, in milliseconds: a day and an hour.
+/// The longest life of a ticket of any name server, in milliseconds: a day and an hour.
 const LONGEST_TICKET: u64 = 25 * 60 * 60 * 1000;
 
-/// Writes what this name server learns, and takes over what others write, for as long as it is
-/// polled or the store is open.
+/// Writes this name server's revocations to the store, and takes over those of the others, for as long as it
+/// is polled and the store is open.
 pub(crate) async fn share(authority: Arc<Authority>, store: Store) {
     let mut hints = store.hints();
     let mut own = authority.void.subscribe();
@@ -26,14 +26,14 @@ pub(crate) async fn share(authority: Arc<Authority>, store: Store) {
                 Some(_) => continue,
                 None => return,
             },
-            // The sender is in the authority.
+            // The sender lives in the authority.
             _ = own.changed() => {}
             () = sleep_until(look_at) => {}
         }
         look_at = Instant::now() + LOOK;
         own.borrow_and_update();
         if let Err(error) = exchange(&authority, &store, &mut written).await {
-            // What is to be written is known for as long as this name server lives.
+            // Unwritten revocations stay in memory for as long as this name server lives.
             tracing::debug!(%error, "cannot share revocations");
         }
     }
@@ -65,7 +65,7 @@ async fn exchange(
         issued: i64::try_from(one.until_ms).unwrap_or(i64::MAX),
         until: i64::try_from(one.until_ms.saturating_add(LONGEST_TICKET)).unwrap_or(i64::MAX),
     });
-    // What no ticket can be about any more need not be told.
+    // A revocation is not shared once every ticket that it covers has expired.
     let news: Vec<_> = news.filter(|one| one.until > now).collect();
     match news.is_empty() {
         true => Ok(()),

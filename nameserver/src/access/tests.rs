@@ -1,4 +1,4 @@
-//! Who is who, and who is not.
+//! Tests of logins, tickets and revocations.
 
 use super::*;
 use crate::users::replace_domain_key;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const LIFE: Duration = Duration::from_secs(60);
 
-/// An authority with this users file, if any, which knows listed names alone.
+/// An authority with this users file, if any, which accepts only the certificates of listed names.
 fn authority(users: Option<&Path>) -> Authority {
     authority_that_takes(Certificates::Listed, users)
 }
@@ -23,7 +23,7 @@ fn authority_that_takes(certificates: Certificates, users: Option<&Path>) -> Aut
     Authority::new(users, certificates, LIFE, Arc::default()).unwrap()
 }
 
-/// A users file in which `change` has been made.
+/// A users file after `change`.
 fn file(change: impl FnOnce(&mut Users)) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users.toml");
@@ -100,7 +100,7 @@ fn with_a_users_file_certificates_count_for_listed_names_alone() {
     assert_eq!(log_in(&open, &admin("cy")).unwrap().role, Role::Admin);
 }
 
-/// Logs in with a token, after a challenge or without one.
+/// Logs in with a token, with or without a challenge.
 fn log_in_by_token(
     authority: &Authority,
     caller: &Caller,
@@ -146,7 +146,7 @@ async fn a_login_is_good_once_and_a_wrong_one_is_counted() {
     }
     let refused = with(&wrong);
     assert!(matches!(refused, Err(AccessError::TooManyAttempts { .. })));
-    // The right credentials are let in whatever failed before.
+    // Correct credentials are accepted whatever failed before.
     assert!(with(&token).is_ok());
 }
 
@@ -251,7 +251,7 @@ fn a_key_that_was_replaced_or_removed_signs_and_opens_nothing_any_more() {
     fs::remove_file(path.with_file_name("users.toml.key")).unwrap();
     authority.reload().unwrap();
     assert_ne!(second, key());
-    // One that others could have read is not taken, and the former stays.
+    // A key file that others could have read is refused, and the previous key stays in use.
     let exposed = path.with_file_name("users.toml.key");
     fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
     let third = key();

@@ -1,4 +1,4 @@
-//! Reading the directory: snapshots and changes for watchers, lists for people.
+//! Reads the directory: snapshots and changes for watchers, lists for people.
 
 use super::{
     Directory, Selection,
@@ -15,20 +15,20 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 impl Directory {
-    /// The instances of an object, by worker, and the cursor from which to go on.
+    /// The instances of an object, ordered by worker, and the cursor for the next changes.
     pub fn snapshot(&self, object: &str, now: Instant) -> Watched {
         let object = self.objects.get(object);
         let members = object.into_iter().flat_map(|object| object.visible());
         self.watched(News::Snapshot(instances(self.seen(members))), now)
     }
 
-    /// What changed of an object since a cursor, oldest first. The load of an instance is that of
-    /// the last heartbeat.
+    /// The changes of an object since a cursor, oldest first. The load of an instance is that of its last
+    /// heartbeat.
     ///
     /// # Errors
     ///
-    /// `TooOld` if the cursor is from another incarnation of the name server, or from before the
-    /// oldest change of the object that is remembered.
+    /// `TooOld` if the cursor is from another incarnation of the name server, or older than the oldest change
+    /// of the object that is kept.
     pub fn changes(
         &self,
         object: &str,
@@ -44,8 +44,8 @@ impl Directory {
         Ok(self.watched(News::Changes(changes.collect()), now))
     }
 
-    /// The next objects whose names start with a prefix, from `after` on, for
-    /// [`Listing::take`]. It looks at a bounded number of them.
+    /// The next objects whose names start with the prefix, after `after`, for [`Listing::take`]. A page has a
+    /// bounded number of objects.
     pub(super) fn page(&self, selection: &Selection, after: Option<&str>) -> ObjectsPage {
         let objects = self.objects.starting_with_after(&selection.prefix, after);
         let found: Vec<_> = objects
@@ -59,11 +59,11 @@ impl Directory {
         ObjectsPage(found)
     }
 
-    /// The objects that a selection lets through, by name.
+    /// The objects that match a selection, by name.
     ///
     /// # Errors
     ///
-    /// `Invalid`, if the search takes longer than a pattern may.
+    /// `Invalid` if the search takes longer than a pattern may.
     pub fn list(&self, selection: &Selection) -> Result<Listing, DirectoryError> {
         Listing::take(selection, |after| self.page(selection, after))
     }
@@ -76,13 +76,13 @@ impl Directory {
             .collect()
     }
 
-    /// The next workers with a live session, by name, from the one `after` on: a bounded number.
+    /// The next workers with a live session, by name, after `after`: a bounded number.
     pub(super) fn workers_after(&self, after: Option<&str>) -> Vec<WorkerEntry> {
         let sessions = self.sessions.by_worker_after(after);
         sessions.take(PAGE).map(worker_entry).collect()
     }
 
-    /// How the name server is.
+    /// The status of the name server.
     pub fn status(&self, now: Instant) -> Status {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let visible = self
@@ -136,7 +136,7 @@ impl Directory {
         Change::Put(entry.record.instance(self.load(member)))
     }
 
-    /// The load of a member's worker; an idle one if it is gone, or a static name.
+    /// The load of a member's worker; the default if the worker is gone, or for a static name.
     fn load(&self, member: Option<&Member>) -> Load {
         let session = member.and_then(|member| self.sessions.get(member.session?));
         session.map(|session| session.load).unwrap_or_default()
@@ -159,21 +159,21 @@ fn worker_entry(session: &super::Session) -> WorkerEntry {
     }
 }
 
-/// Objects as they were when they were looked at. It shares them with the directory: the strings of a
-/// large answer take far longer to copy than it takes to find the objects.
+/// Objects as they were when the page was read. The page shares their records with the directory: copying the
+/// strings of a large answer takes far longer than finding the objects.
 #[derive(Debug)]
 pub(super) struct ObjectsPage(Vec<(Arc<str>, Seen)>);
 
 impl ObjectsPage {
-    /// From where the next page goes on; nothing, if this was the last.
+    /// The name after which the next page starts; none if this was the last page.
     fn last(&self) -> Option<Arc<str>> {
         let (name, _) = self.0.get(PAGE - 1)?;
         Some(Arc::clone(name))
     }
 }
 
-/// The objects that a selection lets through, put together from pages. The directory is locked for a
-/// page at a time, and neither while names are matched nor while strings are copied.
+/// The objects that match a selection, collected from pages. The directory is locked for one page at a time,
+/// and not while names are matched or strings are copied.
 #[derive(Debug, Default)]
 pub struct Listing {
     objects: Vec<(Arc<str>, Seen)>,
@@ -183,11 +183,11 @@ pub struct Listing {
 type Seen = Vec<(Arc<Record>, Load)>;
 
 impl Listing {
-    /// All that a selection lets through, of the pages that `page` hands out.
+    /// Collects the objects that match a selection from the pages of `page`.
     ///
     /// # Errors
     ///
-    /// `Invalid`, if the search takes longer than a pattern may.
+    /// `Invalid` if the search takes longer than a pattern may.
     pub(super) fn take(
         selection: &Selection,
         page: impl Fn(Option<&str>) -> ObjectsPage,
@@ -236,7 +236,7 @@ impl Listing {
     }
 }
 
-/// The instances as they are sent, by worker.
+/// The instances as they are sent to clients, by worker.
 fn instances(mut seen: Seen) -> Vec<Instance> {
     seen.sort_by(|(a, _), (b, _)| a.origin.worker.cmp(&b.origin.worker));
     seen.into_iter()

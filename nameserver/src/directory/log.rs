@@ -1,9 +1,9 @@
-//! The log of changes: a ring over all objects, in which every entry points to the previous one of
-//! its object.
+//! The log of changes: one ring buffer for all objects. Each entry points back to the previous entry of its
+//! object.
 //!
-//! One ring bounds the memory whatever the number of objects, and the back pointers make the
-//! changes of one object readable without looking at any other: revisions are contiguous, so a
-//! revision is also a position in the ring.
+//! One ring bounds the memory whatever the number of objects. The back pointers make it possible to read the
+//! changes of one object without those of others: revisions are contiguous, so a revision is also a position
+//! in the ring.
 
 use super::record::Record;
 use pyroxene_common::interfaces::directory::Departure;
@@ -13,13 +13,12 @@ use std::{collections::VecDeque, sync::Arc};
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) object: Arc<str>,
-    /// The revision of the object's change before this one; what happened before that revision may
-    /// be forgotten.
+    /// The revision of the object's change before this one; earlier changes may have been dropped.
     pub(super) previous: u64,
-    /// The member that it is about.
+    /// The id of the member that changed.
     pub(super) place: u64,
     pub(super) record: Arc<Record>,
-    /// Why the instance is gone; none if it is there.
+    /// Why the instance was removed; none if it is there.
     pub(super) departure: Option<Departure>,
 }
 
@@ -45,7 +44,7 @@ impl ChangeLog {
         self.revision
     }
 
-    /// Appends a change. Answers the entry that fell out for it, with its revision.
+    /// Appends a change. Returns the entry that was dropped for it, with its revision.
     pub(super) fn push(&mut self, entry: Entry) -> Option<(u64, Entry)> {
         self.entries.push_back(entry);
         self.revision += 1;
@@ -57,8 +56,8 @@ impl ChangeLog {
         Some((oldest, dropped))
     }
 
-    /// The changes of one object after the revision `after`, oldest first, where `last` is the
-    /// object's last change. None if some of them are forgotten.
+    /// The changes of one object after the revision `after`, oldest first; `last` is the object's last
+    /// change. None if some of them were dropped.
     pub(super) fn since(&self, mut last: u64, after: u64) -> Option<Vec<&Entry>> {
         let mut entries = Vec::new();
         while last > after {

@@ -1,4 +1,4 @@
-//! Names and addresses: what is accepted, and how static names are written.
+//! Validation of names and addresses, and the syntax of static names.
 
 use super::limits::{Limits, MAX_NAME};
 pub(super) use pyroxene_common::interfaces::directory::check_name;
@@ -24,23 +24,23 @@ const OWN_OBJECTS: [&str; 5] = [
     topics::OBJECT,
 ];
 
-/// What the address of a static name says.
+/// The parsed address of a static name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     /// The object's name at the endpoint.
     pub(super) object: String,
-    /// Where the object is reached.
+    /// The endpoint at which the object is reached.
     pub(super) endpoint: String,
 }
 
-/// An error that says what is wrong with a request.
+/// An error that says why a request is invalid.
 pub(super) fn invalid(sentence: impl Into<String>) -> DirectoryError {
     DirectoryError::Invalid {
         sentence: sentence.into(),
     }
 }
 
-/// Accepts the tags of one instance.
+/// Checks the tags of one instance.
 pub(super) fn check_tags(
     object: &str,
     tags: &[String],
@@ -58,7 +58,7 @@ pub(super) fn check_tags(
     tags.iter().try_for_each(|tag| check_name("a tag", tag))
 }
 
-/// Accepts the name of an object that a worker hosts, or a static name.
+/// Checks the name of an object that a worker hosts, or a static name.
 pub(super) fn check_object(name: &str) -> Result<(), DirectoryError> {
     check_name("an object", name)?;
     match OWN_OBJECTS.contains(&name) {
@@ -69,7 +69,7 @@ pub(super) fn check_object(name: &str) -> Result<(), DirectoryError> {
     }
 }
 
-/// Accepts what a worker says of itself, apart from what depends on other workers.
+/// Checks a worker's registration, apart from the checks that depend on other workers.
 pub(super) fn check_registration(
     registration: &Registration,
     limits: &Limits,
@@ -77,7 +77,7 @@ pub(super) fn check_registration(
     check_name("a worker", &registration.worker)?;
     if is_reserved(&registration.worker) {
         return Err(invalid(format!(
-            "the name '{}' is reserved: no worker is called so",
+            "the name '{}' is reserved: no worker can have it",
             registration.worker
         )));
     }
@@ -111,11 +111,11 @@ pub(super) fn check_registration(
     Ok(())
 }
 
-/// Refuses an address that leads others than the worker to somewhere else: one that every machine has
-/// for itself, of a worker on another machine.
+/// Refuses a worker's address at which clients would reach another machine than the worker's: a local or
+/// unspecified address of a worker on another machine.
 pub(super) fn check_reach(caller: &Caller, endpoint: &str) -> Result<(), DirectoryError> {
     let Ok(parsed) = endpoint.parse::<Endpoint>() else {
-        // That is refused with what is wrong with it.
+        // The registration is refused later, with the reason.
         return Ok(());
     };
     if caller.is_elsewhere() && (parsed.is_local() || parsed.is_unspecified()) {
@@ -128,8 +128,8 @@ pub(super) fn check_reach(caller: &Caller, endpoint: &str) -> Result<(), Directo
     Ok(())
 }
 
-/// Reads the address of a static name: `OBJECT@ENDPOINT`, `pyroxene:OBJECT@ENDPOINT`,
-/// `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the object has the name `name`.
+/// Parses the address of a static name: `OBJECT@ENDPOINT`, `pyroxene:OBJECT@ENDPOINT`,
+/// `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the object is called `name`.
 pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryError> {
     let address = |object: &str, endpoint: &str| Address {
         object: object.to_owned(),
@@ -151,8 +151,8 @@ pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryE
     Ok(address(object, endpoint))
 }
 
-/// Refuses an address at which only the machine that listens there would find anything: clients would
-/// look on their own.
+/// Refuses an unspecified address: only the machine that listens there can connect to it, and clients would
+/// connect to their own machine.
 fn check_reachable(endpoint: &str) -> Result<(), DirectoryError> {
     match endpoint.parse::<Endpoint>() {
         Ok(parsed) if parsed.is_unspecified() => Err(invalid(format!(
@@ -183,8 +183,8 @@ fn is_host(text: &str) -> bool {
             .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
-/// Splits `ENDPOINT/OBJECT`. The path of a Unix socket has slashes of its own, so there the object
-/// is what follows the last one.
+/// Splits `ENDPOINT/OBJECT`. The path of a Unix socket contains slashes, so there the object is the part
+/// after the last one.
 fn split_url(text: &str) -> Option<(&str, &str)> {
     let (endpoint, object) = if text.starts_with("unix:") {
         text.rsplit_once('/')?
@@ -194,7 +194,7 @@ fn split_url(text: &str) -> Option<(&str, &str)> {
     is_endpoint(endpoint).then_some((object, endpoint))
 }
 
-/// Splits `OBJECT@ENDPOINT` at the first `@` that leaves an endpoint: names and socket paths may
+/// Splits `OBJECT@ENDPOINT` at the first `@` that is followed by a valid endpoint: names and socket paths may
 /// contain others.
 fn split_at_sign(text: &str) -> Option<(&str, &str)> {
     text.match_indices('@').find_map(|(at, _)| {
@@ -218,7 +218,7 @@ fn bad_address(text: &str) -> DirectoryError {
     ))
 }
 
-/// As much of `text` as fits into an error, on one line.
+/// A text shortened for an error message, on one line.
 fn shorten(text: &str) -> String {
     text.escape_debug().take(MAX_NAME).collect()
 }

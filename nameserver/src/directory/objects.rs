@@ -1,4 +1,4 @@
-//! Objects, their members, who holds the exclusive ones, and the log of what changed.
+//! Objects, their members, the holders of exclusive names, and the log of changes.
 
 use super::{
     limits::Limits,
@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-/// The place of an object's static name among its members: before every worker's.
+/// The member id of an object's static name: before the id of every worker's member.
 pub(super) const STATIC_PLACE: u64 = 0;
 
 /// One member of an object: a worker's instance, or the static name.
@@ -29,7 +29,7 @@ pub(super) struct Member {
 pub(super) struct Object {
     members: BTreeMap<u64, Member>,
     exclusive: bool,
-    /// Which member holds the name, if it is exclusive. The others wait and are not seen.
+    /// The member that holds the name, if the name is exclusive. The other members wait and are not visible.
     holder: Option<u64>,
     /// The revision of the last change.
     last: u64,
@@ -58,12 +58,12 @@ impl Object {
         }
     }
 
-    /// Whether it has no members, seen or unseen.
+    /// Whether it has no members, visible or not.
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// The member at a place.
+    /// The member with an id.
     pub(super) fn member(&self, place: u64) -> Option<&Member> {
         self.members.get(&place)
     }
@@ -73,12 +73,12 @@ impl Object {
         self.members.values()
     }
 
-    /// The member that holds the name.
+    /// The member that holds the exclusive name.
     pub(super) fn held(&self) -> Option<&Member> {
         self.member(self.holder?)
     }
 
-    /// Whether there is a static name of it.
+    /// Whether it has a static name.
     pub(super) fn has_static(&self) -> bool {
         self.members.contains_key(&STATIC_PLACE)
     }
@@ -90,7 +90,7 @@ impl Object {
             .find(|member| member.session.is_none() || member.session != session)
     }
 
-    /// Any member that is a worker's.
+    /// Any member that belongs to a worker.
     pub(super) fn leased(&self) -> Option<&Member> {
         self.members
             .values()
@@ -108,7 +108,7 @@ pub(super) struct Objects {
     by_name: BTreeMap<Arc<str>, Object>,
     pub(super) log: ChangeLog,
     pub(super) strings: Strings,
-    /// The highest revision of an object that is gone together with its changes.
+    /// The highest revision of an object that was dropped together with its changes.
     forgotten: u64,
     members: usize,
     last_place: u64,
@@ -117,12 +117,12 @@ pub(super) struct Objects {
     shared: Option<SharedNames>,
 }
 
-/// The exclusive names of workers, where somebody else gives them away.
+/// The exclusive names of workers, where the name store grants them.
 #[derive(Debug, Default)]
 struct SharedNames {
-    /// Those of which something may have to be said to whoever does.
+    /// Names that may have to be claimed or released.
     unsettled: BTreeSet<Arc<str>>,
-    /// Those that have a holder.
+    /// Names that have a holder.
     granted: BTreeSet<Arc<str>>,
 }
 
@@ -159,7 +159,7 @@ impl Objects {
         shared.map_or_else(BTreeSet::new, |shared| mem::take(&mut shared.unsettled))
     }
 
-    /// An object that has members, or had some not long ago.
+    /// An object that has members, or had some recently.
     pub(super) fn get(&self, name: &str) -> Option<&Object> {
         self.by_name.get(name)
     }
@@ -187,12 +187,12 @@ impl Objects {
             .take_while(move |(name, _)| name.starts_with(prefix))
     }
 
-    /// How many members all objects have together.
+    /// The number of members of all objects.
     pub(super) fn members(&self) -> usize {
         self.members
     }
 
-    /// The changes of an object after a revision; none if some of them are forgotten.
+    /// The changes of an object after a revision; none if some of them are no longer kept.
     pub(super) fn since(&self, name: &str, after: u64) -> Option<Vec<&Entry>> {
         let last = self.get(name).map_or(self.forgotten, |object| object.last);
         self.log.since(last, after)
@@ -203,7 +203,7 @@ impl Objects {
         mem::take(&mut self.changed)
     }
 
-    /// Adds a worker's instance. Answers its place.
+    /// Adds a worker's instance. Returns its member id.
     pub(super) fn add(
         &mut self,
         name: &Arc<str>,
@@ -216,7 +216,7 @@ impl Objects {
         self.last_place
     }
 
-    /// Adds the static name of an object that has none.
+    /// Adds a static name to an object that has none.
     pub(super) fn add_static(&mut self, name: &Arc<str>, record: Record, exclusive: bool) {
         self.insert(name, STATIC_PLACE, None, record, exclusive);
     }
@@ -237,7 +237,7 @@ impl Objects {
                 last: forgotten,
                 ..Object::default()
             });
-        // Whoever adds a member has made sure that it agrees with those that are there.
+        // The caller has checked that the new member agrees with the existing ones.
         object.exclusive = exclusive;
         let record = Arc::new(record);
         let member = Member {
@@ -252,7 +252,7 @@ impl Objects {
         self.elect(name);
     }
 
-    /// Replaces what is known of a member; a fence stays.
+    /// Replaces the record of a member; its fence stays.
     pub(super) fn update(&mut self, name: &Arc<str>, place: u64, mut record: Record) {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
@@ -273,7 +273,7 @@ impl Objects {
         self.elect(name);
     }
 
-    /// Removes a member. If it held the name, the next in line takes over.
+    /// Removes a member. If it held the name, the next candidate takes over.
     pub(super) fn remove(&mut self, name: &Arc<str>, place: u64, reason: Departure) {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
@@ -292,7 +292,7 @@ impl Objects {
         self.elect(name);
     }
 
-    /// Marks a member as draining. If it held the name, the next in line takes over.
+    /// Marks a member as draining. If it held the name, the next candidate takes over.
     pub(super) fn drain(&mut self, name: &Arc<str>, place: u64) {
         let member = self.get(name).and_then(|object| object.member(place));
         let Some(member) = member else { return };
@@ -303,9 +303,9 @@ impl Objects {
         self.update(name, place, record);
     }
 
-    /// Gives an exclusive name to the first member that takes calls, unless its holder does. A
-    /// holder that drains keeps the name until somebody can take it. Where names are given away
-    /// elsewhere, it only notes that this one is unsettled.
+    /// Grants an exclusive name to the first ready member, unless its holder is ready. A holder that drains
+    /// keeps the name until another member can take it. Where the name store grants names, the name only
+    /// becomes pending.
     fn elect(&mut self, name: &Arc<str>) {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
@@ -348,7 +348,7 @@ impl Objects {
         }
     }
 
-    /// Makes a worker's member the holder of a name that is given away elsewhere.
+    /// Makes a worker's member the holder of a name, where the name store grants names.
     pub(super) fn grant(&mut self, name: &str, holder: &str, fence: u64) -> bool {
         let Some((name, object)) = self.by_name.get_key_value(name) else {
             return false;
@@ -375,7 +375,7 @@ impl Objects {
         true
     }
 
-    /// Takes a name that is given away elsewhere from its holder.
+    /// Withdraws a name from its holder, where the name store grants names.
     pub(super) fn withdraw(&mut self, name: &str) {
         let granted = self.shared.as_ref();
         let Some(name) = granted.and_then(|shared| shared.granted.get(name).cloned()) else {
@@ -399,7 +399,7 @@ impl Objects {
         }
     }
 
-    /// Gives or takes a fence. Answers the record after and before.
+    /// Sets or removes a fence. Returns the record after and before.
     fn refence(
         &mut self,
         name: &str,
@@ -419,7 +419,7 @@ impl Objects {
         self.get(name).is_some_and(|object| object.shows(place))
     }
 
-    /// Writes a change down, after it was made.
+    /// Logs a change that was made.
     fn append(
         &mut self,
         name: &Arc<str>,
@@ -444,8 +444,8 @@ impl Objects {
         }
     }
 
-    /// Drops an object without members once its last change is forgotten. Until then it is kept,
-    /// so that a watcher still learns that it went.
+    /// Drops an object without members once its last change is no longer kept. Until then the object stays,
+    /// so that a watcher still learns of the removal.
     fn forget(&mut self, name: &str, revision: u64) {
         let over = self
             .get(name)

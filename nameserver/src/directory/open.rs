@@ -16,7 +16,7 @@ use pyroxene_common::{
 use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
-/// Who opens a session, where that is known.
+/// The authenticated user that opens a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner<'a> {
     /// The name of the user.
@@ -26,18 +26,18 @@ pub struct Owner<'a> {
 }
 
 impl Directory {
-    /// Opens a session under the random name `id`, with all of the worker's objects or none.
+    /// Opens a session under the random name `id`. It registers all of the worker's objects or none.
     ///
-    /// A worker that opens again (same name, incarnation, endpoint and key) replaces its own session:
-    /// what it still offers stays as it is, exclusive names included. A worker of another incarnation
-    /// takes over the name if it listens at the same endpoint, or if the other session is suspect; the
-    /// instances of that session leave first, and whoever waited for their exclusive names gets them.
+    /// A worker that opens again (same name, incarnation, endpoint and key) replaces its own session: what it
+    /// still offers stays as it is, exclusive names included. A worker of another incarnation takes over the
+    /// name if it listens at the same endpoint, or if the other session is suspect; the instances of that
+    /// session are removed first, and workers that waited for its exclusive names get them.
     ///
     /// # Errors
     ///
-    /// `NameTaken` if another incarnation that seems to be alive has the worker's name, or if
-    /// somebody else's worker has it, alive or not;
-    /// `ObjectTaken` if an object is offered exclusively and otherwise at once; `Full`; `Invalid`.
+    /// `NameTaken` if another incarnation that seems to be alive has the worker's name, or if another user's
+    /// worker has it, alive or not; `ObjectTaken` if an object is offered both exclusively and not; `Full`;
+    /// `Invalid`.
     pub fn open(
         &mut self,
         id: SessionId,
@@ -86,8 +86,8 @@ impl Directory {
         self.offer(slot, &origin, places, registration.objects);
         let mut lease = self.lease(slot, now)?;
         if self.objects.shares_exclusive_names() {
-            // What the worker still has it hears with its first heartbeat, which follows at once; so
-            // the term here is that of the session.
+            // The worker learns with its first heartbeat, which follows at once, which names it still holds;
+            // so the term here is that of the session.
             lease.fences.clear();
             let ttl = self.sessions.get(slot).map(|session| session.ttl);
             lease.ttl_ms = ttl.map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
@@ -106,7 +106,7 @@ impl Directory {
             Some(session)
                 if session.owner.as_deref() != owner.map(|owner| owner.user)
                     || session.origin.incarnation != registration.incarnation
-                        // Two processes cannot listen at one address: the other one is dead.
+                        // Two processes cannot listen at one address: the other process is dead.
                         && *session.origin.endpoint != *registration.endpoint
                         && !session.is_suspect(now) =>
             {
@@ -119,7 +119,7 @@ impl Directory {
         }
     }
 
-    /// An object is exclusive for all who offer it or for none.
+    /// An object is exclusive in all of its offers or in none.
     fn check_offers(&self, offers: &[Offer], before: Option<usize>) -> Result<(), DirectoryError> {
         for offer in offers {
             let Some(object) = self.objects.get(&offer.object) else {
@@ -155,8 +155,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Ends the session that the worker's name had before, unless it is the same worker's: that
-    /// session's slot is answered, to be used again.
+    /// Ends the previous session of the worker's name, unless it is the same worker's. In that case returns
+    /// the session's slot, to be used again.
     fn make_way(
         &mut self,
         registration: &Registration,
@@ -184,7 +184,7 @@ impl Directory {
         })
     }
 
-    /// Makes a session offer exactly `offers`, where it offered `before`.
+    /// Makes a session offer exactly `offers`; it offered `before`.
     fn offer(
         &mut self,
         slot: usize,

@@ -1,5 +1,5 @@
-//! What the directory keeps of an instance. Records never change: members of an object and entries
-//! of the log share them.
+//! The directory's record of an instance. Records are immutable: members of an object and entries of the log
+//! share them.
 
 use pyroxene_common::{
     access::HolderId,
@@ -7,23 +7,23 @@ use pyroxene_common::{
 };
 use std::sync::Arc;
 
-/// Where an instance comes from: a worker, or (with an empty name) a static name.
+/// The origin of an instance: a worker, or a static name (the worker's name is empty).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) worker: Arc<str>,
     pub(super) incarnation: u64,
-    /// The key with which the worker has logged in, where that is asked.
+    /// The key with which the worker has logged in; none without authentication.
     pub(super) key: Option<HolderId>,
     pub(super) endpoint: Arc<str>,
 }
 
 impl Origin {
-    /// The worker and its incarnation, as those who give exclusive names away know it.
+    /// The worker and its incarnation, as the name store identifies a holder.
     pub(super) fn holder(&self) -> String {
         format!("{} {:016x}", self.worker, self.incarnation)
     }
 
-    /// Whether [`holder`](Self::holder) says this.
+    /// Whether this text is the [`holder`](Self::holder) of this origin.
     pub(super) fn is_holder(&self, holder: &str) -> bool {
         holder
             .rsplit_once(' ')
@@ -33,7 +33,7 @@ impl Origin {
             })
     }
 
-    /// Who this is, for an error.
+    /// A description for an error message.
     pub(super) fn describe(&self) -> String {
         let endpoint = &self.endpoint;
         if self.worker.is_empty() {
@@ -63,7 +63,7 @@ impl Record {
             .all(|wanted| self.tags.iter().any(|tag| **tag == **wanted))
     }
 
-    /// The instance as it is sent.
+    /// The instance as it is sent to clients.
     pub(super) fn instance(&self, load: Load) -> Instance {
         Instance {
             worker: self.origin.worker.as_ref().to_owned(),
@@ -84,7 +84,7 @@ impl Record {
         }
     }
 
-    /// The instance's end as it is sent.
+    /// The instance's removal as it is sent to clients.
     pub(super) fn removed(&self, reason: Departure) -> Change {
         Change::Removed {
             worker: self.origin.worker.as_ref().to_owned(),

@@ -1,4 +1,4 @@
-//! A filter, checked and compiled.
+//! A filter with its pattern compiled.
 
 use super::{
     limits::{KEPT_PATTERNS, MAX_COMPILED_PATTERN, MAX_NAME, MAX_PATTERN},
@@ -11,8 +11,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Which objects to list. To compile a pattern, and to match names against it, may take
-/// milliseconds: neither is done on a thread that serves others, nor while the directory is locked.
+/// Which objects to list. Compiling a pattern and matching names may take milliseconds: neither is done on a
+/// thread that serves other calls, nor while the directory is locked.
 #[derive(Clone, Debug)]
 pub struct Selection {
     pub(super) prefix: String,
@@ -42,12 +42,12 @@ impl Selection {
         })
     }
 
-    /// Whether it has a pattern, so that looking for names may take long.
+    /// Whether it has a pattern, so that a search may take long.
     pub(super) fn has_pattern(&self) -> bool {
         self.pattern.is_some()
     }
 
-    /// Whether an object's name passes, apart from the prefix.
+    /// Whether an object's name matches the pattern; the prefix is checked elsewhere.
     pub(super) fn accepts(&self, name: &str) -> bool {
         self.pattern
             .as_ref()
@@ -55,7 +55,7 @@ impl Selection {
     }
 }
 
-/// The patterns that were asked for last, the newest first. Those who list names ask for the same few
+/// The patterns that were used last, the newest first. Clients that list names use the same few patterns
 /// again and again.
 static COMPILED: Mutex<VecDeque<(String, Regex)>> = Mutex::new(VecDeque::new());
 
@@ -89,7 +89,7 @@ fn compile(pattern: &str) -> Result<Regex, DirectoryError> {
         .dfa_size_limit(MAX_COMPILED_PATTERN)
         .build()
         .map_err(|error| {
-            // A syntax error draws the pattern over several lines; its last line says what is wrong.
+            // A syntax error shows the pattern over several lines; its last line is the reason.
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
             let reason = last.strip_prefix("error: ").unwrap_or(last);

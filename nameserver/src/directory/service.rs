@@ -1,4 +1,4 @@
-//! The directory as an object: answers the interface's calls, lets watchers wait, ends leases.
+//! The directory as an object: answers the interface's calls, lets watchers wait, and expires leases.
 
 mod exclusive;
 mod shared_names;
@@ -38,38 +38,38 @@ use watchers::{Seat, Watchers};
 
 /// The longest that a watch waits for a change.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
-/// A watch answers this long before its caller gives up, or a tenth of the time it has if that is
-/// shorter: an answer without changes still moves the caller's cursor on.
+/// How long before its caller's deadline a watch answers; a tenth of the caller's remaining time if that is
+/// shorter. An answer without changes still advances the caller's cursor.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
-/// How long a watch waits for more once it has news. When many workers come or go, each of their
-/// watchers gets a few answers with many changes instead of one for each change.
+/// How long a watch waits for more changes after the first. When many workers come or go, each of their
+/// watchers gets a few answers with many changes instead of one answer per change.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// Answers the calls of the interface `Directory`. Clones share one directory.
 #[derive(Clone, Debug)]
 pub struct DirectoryService {
     shared: Arc<Mutex<Shared>>,
-    /// The static names that it has in common with other name servers.
+    /// The static names that it shares with other name servers.
     names: Option<SharedNames>,
-    /// What callers may take.
+    /// The limits of callers.
     limiter: Arc<Limiter>,
-    /// Where the name server listens, and where it says that it is reached, once it does.
+    /// The address at which the name server listens, and the advertised one; unset before it listens.
     own: Arc<OnceLock<(Endpoint, Option<Endpoint>)>>,
-    /// There may be exclusive names of which something is to be said to who gives them away.
+    /// Wakes the task of the exclusive names when a name has to be claimed or released.
     unsettled: Arc<Notify>,
 }
 
-/// What the clones of a service share. Nobody waits while holding its lock.
+/// The state that the clones of a service share. No task waits while it holds the lock.
 #[derive(Debug)]
 struct Shared {
     directory: Directory,
     watchers: Watchers,
-    /// Where the name servers over the same store are reached.
+    /// The addresses of the name servers over the same store.
     peers: Vec<String>,
 }
 
 impl Shared {
-    /// Wakes those who watch the objects that changed.
+    /// Wakes the watchers of the objects that changed.
     fn wake(&mut self) {
         for object in self.directory.take_changed() {
             self.watchers.wake(&object);
@@ -94,20 +94,20 @@ impl DirectoryService {
         }
     }
 
-    /// With these limits for its callers.
+    /// Sets the limits of callers.
     pub(crate) fn limiter(mut self, limiter: Arc<Limiter>) -> Self {
         self.limiter = limiter;
         self
     }
 
-    /// Says where the name server listens, and where it says that it is reached: no static name may lead
+    /// Sets the address at which the name server listens, and the advertised one: no static name may lead
     /// there.
     pub(crate) fn listens_at(&self, own: &Endpoint, advertised: Option<Endpoint>) {
-        // It listens once in its life.
+        // A name server listens once in its life.
         let _ = self.own.set((own.clone(), advertised));
     }
 
-    /// Where name servers are reached, as far as that is known.
+    /// The known addresses of name servers.
     fn known_nameservers(&self) -> NameServers {
         let (own, advertised) = match self.own.get() {
             Some((own, advertised)) => (Some(own.clone()), advertised.clone()),
@@ -122,17 +122,17 @@ impl DirectoryService {
         }
     }
 
-    /// Keeps static names in the store, and takes over those that are there.
+    /// Keeps static names in the store, and takes over those that are in it.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn share_names(&mut self, store: Store) -> Result<(), StoreError> {
         let names = self.names.insert(SharedNames::new(store)).clone();
         names.pull(self).await
     }
 
-    /// Takes over the static names that others change, if it shares them, until `shutdown`
+    /// Takes over static names that other name servers change, if names are shared, until `shutdown`
     /// resolves.
     pub async fn follow_names(self, shutdown: impl Future<Output = ()>) {
         let Some(names) = &self.names else { return };
@@ -142,12 +142,12 @@ impl DirectoryService {
         }
     }
 
-    /// Takes over where the name servers over the same store are reached.
+    /// Sets the addresses of the name servers over the same store.
     pub(crate) fn know_peers(&self, addresses: Vec<String>) {
         self.lock().peers = addresses;
     }
 
-    /// Ends leases when they are over, until `shutdown` resolves.
+    /// Expires leases until `shutdown` resolves.
     pub async fn run_expiry(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut next = Instant::now();
@@ -164,7 +164,7 @@ impl DirectoryService {
             if expiry.spared > 0 {
                 tracing::warn!(
                     sessions = expiry.spared,
-                    "the name server stood still; leases that would have ended got a new term"
+                    "the name server was suspended; leases that would have ended got a new term"
                 );
             }
         }
@@ -172,7 +172,7 @@ impl DirectoryService {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever asks just after this process stood still is not told what was true before.
+        // After this process was suspended, a call must not read grants that have expired meanwhile.
         let is_stale = shared.directory.shows_grants() && {
             let now = Instant::now();
             shared.directory.grants_are_over(now)
@@ -185,13 +185,13 @@ impl DirectoryService {
         shared
     }
 
-    /// How many objects somebody waits for.
+    /// How many objects are watched.
     #[cfg(test)]
     pub(super) fn watched_objects(&self) -> usize {
         self.lock().watchers.objects()
     }
 
-    /// Changes the directory, and wakes those who watch the objects that changed.
+    /// Changes the directory, and wakes the watchers of the objects that changed.
     fn change<R>(&self, change: impl FnOnce(&mut Directory) -> R) -> R {
         let mut shared = self.lock();
         let result = change(&mut shared.directory);
@@ -202,8 +202,7 @@ impl DirectoryService {
         result
     }
 
-    /// How many calls each worker runs at once that hosts an object and is not draining; of one
-    /// worker alone, if it is named.
+    /// How many calls each ready worker of an object runs at once; only `worker`'s number, if it is given.
     pub(crate) fn capacities(&self, object: &str, worker: Option<&str>) -> Vec<u32> {
         let watched = self.lock().directory.snapshot(object, Instant::now());
         let News::Snapshot(instances) = watched.news else {
@@ -216,7 +215,7 @@ impl DirectoryService {
         meant.map(|instance| instance.load.capacity).collect()
     }
 
-    /// When a watch that begins now answers, whether anything changed or not.
+    /// When a watch that starts now has to answer, with changes or without.
     fn answer_at(&self, wait_ms: u64, context: &Context) -> Instant {
         let now = Instant::now();
         let left = context
@@ -225,7 +224,7 @@ impl DirectoryService {
         let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
         let wait = Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience);
         let settles = self.lock().directory.settles_at();
-        // Who waits for an object that is missing wants to know as soon as that is for certain.
+        // A caller that waits for a missing object has to learn at once when the directory has settled.
         match settles > now {
             true => settles.min(now + wait),
             false => now + wait,
@@ -295,7 +294,7 @@ impl directory::Directory for DirectoryService {
         drop(caller);
         let seat = Seat::take(&self, &object)?;
         loop {
-            // Before looking, so that no change falls between looking and waiting.
+            // Before the read, so that no change falls between the read and the wait.
             let woken = seat.woken();
             let now = Instant::now();
             let watched = self.lock().directory.changes(&object, after, now)?;
@@ -347,7 +346,7 @@ impl directory::Directory for DirectoryService {
     ) -> Result<(), DirectoryError> {
         let caller = scope::current().caller;
         check_may_host(caller.identity.as_deref(), [&*name])?;
-        // What is no address is refused below, with what is wrong.
+        // An invalid address is refused below, with the reason.
         let target = parse_address(&name, &uri).ok();
         if let Some(Ok(target)) = target.map(|address| address.endpoint.parse::<Endpoint>()) {
             Box::pin(check_target(&self.known_nameservers(), &target)).await?;
@@ -364,8 +363,8 @@ impl directory::Directory for DirectoryService {
             tags,
             exclusive,
         };
-        // In a box, as in `remove`: whatever the store needs for it, every call would take that much
-        // room, watches that wait most of all.
+        // Boxed, as in `remove`: otherwise the store's large future would be part of every call, and above
+        // all of the many watches that wait.
         Box::pin(names.register(&self, entry)).await
     }
 
@@ -391,7 +390,7 @@ impl directory::Directory for DirectoryService {
     }
 }
 
-/// Which methods a role may call. Which names a worker may host is checked where they are known.
+/// Which methods a role may call. Which names a worker may host is checked in the methods.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
     match method {
         "open" | "renew" | "hold" | "drain" | "close" | "register" | "remove" => {
@@ -401,7 +400,7 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
     }
 }
 
-/// Refuses names that the caller may not host, where callers are known.
+/// Refuses names that the caller may not host. Without authentication, every name is allowed.
 fn check_may_host<'a>(
     caller: Option<&Identity>,
     names: impl IntoIterator<Item = &'a str>,
@@ -431,7 +430,7 @@ fn check_may_host<'a>(
     Ok(())
 }
 
-/// A call of `hold` that runs. It is dropped when the call's connection ends.
+/// A running call of `hold`. It is dropped when the call's connection ends.
 struct Held {
     service: DirectoryService,
     session: SessionId,

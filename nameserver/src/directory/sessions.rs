@@ -1,4 +1,4 @@
-//! Sessions: who holds a lease, and until when.
+//! Sessions: the leases of workers.
 
 use super::{limits::HEARTBEAT, record::Origin};
 use pyroxene_common::interfaces::directory::{Load, SessionId, State};
@@ -15,19 +15,19 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) object: Arc<str>,
-    /// Its place among the object's members.
+    /// The id of its member of the object.
     pub(super) place: u64,
     pub(super) exclusive: bool,
 }
 
-/// A worker's lease and what the worker said of itself.
+/// A worker's lease and the data that the worker reported.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) origin: Arc<Origin>,
     pub(super) pid: u32,
     pub(super) host: Arc<str>,
-    /// Whose worker it is, where that is known.
+    /// The user that runs the worker; none without authentication.
     pub(super) owner: Option<Arc<str>>,
     pub(super) state: State,
     pub(super) load: Load,
@@ -35,11 +35,11 @@ pub(super) struct Session {
     pub(super) places: Box<[Place]>,
     pub(super) ttl: Duration,
     deadline: Instant,
-    /// When the queue looks at it, no later than its deadline.
+    /// When the queue checks it, no later than its deadline.
     queued: Instant,
     /// Its connections that are held open. A worker that reconnects has two for a moment.
     holds: u32,
-    /// Whether its last held connection ended and it has not been heard of since.
+    /// Whether its last held connection ended, with no heartbeat or connection since.
     suspect: bool,
 }
 
@@ -70,7 +70,7 @@ impl Session {
         }
     }
 
-    /// Whether the worker may well be dead: its connection was lost, or its lease is over.
+    /// Whether the worker may be dead: its connection was lost, or its lease is over.
     pub(super) fn is_suspect(&self, now: Instant) -> bool {
         self.suspect || self.deadline <= now
     }
@@ -78,9 +78,9 @@ impl Session {
 
 /// Every session, with a queue of deadlines.
 ///
-/// The queue is lazy: a renewal moves the deadline and leaves the queue alone, and whoever is found
-/// due before the deadline is queued again. So a renewal costs one look-up, and the queue is
-/// touched once per session and term instead of once per heartbeat.
+/// The queue is lazy: a renewal moves the deadline and leaves the queue alone; a session that comes up in the
+/// queue before its deadline is queued again. So a renewal costs one look-up, and the queue changes once per
+/// session and term instead of once per heartbeat.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     slots: Slab<Session>,
@@ -110,14 +110,14 @@ impl Sessions {
         self.by_worker.get(worker).copied()
     }
 
-    /// The sessions by the names of their workers, only those after a name if one is given.
+    /// The sessions in the order of their workers' names, optionally only those after a name.
     pub(super) fn by_worker_after(&self, after: Option<&str>) -> impl Iterator<Item = &Session> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let later = self.by_worker.range::<str, _>((from, Bound::Unbounded));
         later.filter_map(|(_, slot)| self.get(*slot))
     }
 
-    /// Adds the session of a worker that has none.
+    /// Adds a session for a worker that has none.
     pub(super) fn insert(&mut self, session: Session) -> usize {
         let (id, deadline) = (session.id, session.queued);
         let worker = Arc::clone(&session.origin.worker);
@@ -126,7 +126,7 @@ impl Sessions {
         slot
     }
 
-    /// Puts a session in the place of another one of the same worker.
+    /// Replaces a session by another one of the same worker.
     pub(super) fn replace(&mut self, slot: usize, session: Session) {
         let (id, deadline) = (session.id, session.queued);
         let worker = Arc::clone(&session.origin.worker);
@@ -170,8 +170,8 @@ impl Sessions {
         }
     }
 
-    /// Counts the end of a held connection. After the last one, the worker has until its next
-    /// heartbeat to show that it lives.
+    /// Counts the end of a held connection. After the last one, the worker has one heartbeat's time to show
+    /// that it is alive.
     pub(super) fn connection_lost(&mut self, slot: usize, now: Instant) {
         let Some(session) = self.slots.get_mut(slot) else {
             return;
@@ -189,7 +189,7 @@ impl Sessions {
         }
     }
 
-    /// When the queue is to be looked at.
+    /// When to check the queue next.
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.queue.first().map(|(deadline, _)| *deadline)
     }
@@ -214,8 +214,8 @@ impl Sessions {
         None
     }
 
-    /// Gives a fresh term to every lease of which more than half was lost in a pause of `lost`.
-    /// Answers how many would otherwise have ended by now.
+    /// Gives a fresh term to every lease that lost more than half of its term in a pause of `lost`. Returns
+    /// how many leases would otherwise have ended by now.
     pub(super) fn spare(&mut self, lost: Duration, now: Instant) -> usize {
         let mut spared = 0;
         for (_, session) in &mut self.slots {

@@ -1,8 +1,8 @@
-//! Exclusive names that several name servers give away together.
+//! Exclusive names that several name servers grant together.
 //!
-//! Then the directory gives away none by itself. It says who should have a name as far as it knows
-//! ([`Directory::candidate`]), and shows as the holder whom it was told to
-//! ([`Directory::grant`]), for as long as it was told so ([`Directory::grants_last_until`]).
+//! In this mode the directory grants no name by itself. It proposes a holder for each name
+//! ([`Directory::candidate`]), and shows the holder that it was told ([`Directory::grant`]) until the grants
+//! expire ([`Directory::grants_last_until`]).
 
 use super::{
     Directory,
@@ -12,10 +12,10 @@ use pyroxene_common::interfaces::directory::State;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
-/// How far the name server is sure of the names that it was told about.
+/// How long the granted names are valid.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Grants {
-    /// Until when; nothing before the first of them.
+    /// Until when; none before the first grant.
     until: Option<Instant>,
 }
 
@@ -26,24 +26,24 @@ impl Grants {
 }
 
 impl Directory {
-    /// From now on exclusive names that workers offer are given away by somebody else. To be called
-    /// while there are no sessions.
+    /// From now on the exclusive names that workers offer are granted by the name store. Call it while there
+    /// are no sessions.
     pub fn share_exclusive_names(&mut self) {
         self.objects.share_exclusive_names();
     }
 
-    /// The exclusive names of which something may have to be said to whoever gives them away.
+    /// Takes the exclusive names that may have to be claimed or released.
     pub fn take_unsettled(&mut self) -> BTreeSet<Arc<str>> {
         self.objects.take_unsettled()
     }
 
-    /// Whether there are any.
+    /// Whether there are such names.
     pub fn has_unsettled(&self) -> bool {
         self.objects.has_unsettled()
     }
 
-    /// Which worker should have a name, by all that is known here: who has it already and takes
-    /// calls, else the first who does, else who has it and drains.
+    /// The worker that should have a name, by the state of this directory: the current holder if it is ready,
+    /// else the first ready worker, else the holder while it drains.
     pub fn candidate(&self, name: &str) -> Option<String> {
         let object = self.leased_object(name)?;
         let held = object.held();
@@ -55,7 +55,7 @@ impl Directory {
         Some(chosen.record.origin.holder())
     }
 
-    /// Whether this worker could have the name as far as is known here.
+    /// Whether this worker may hold the name, by the state of this directory.
     pub fn could_hold(&self, name: &str, holder: &str) -> bool {
         self.leased_object(name).is_some_and(|object| {
             let mut members = object.members();
@@ -65,9 +65,8 @@ impl Directory {
         })
     }
 
-    /// Gives a name to a worker. Answers whether it is shown as the holder now; it is not if it has
-    /// left, if it drains while another could have the name, or if the time of all that was given
-    /// away is over.
+    /// Grants a name to a worker. Returns whether the worker is now shown as the holder. It is not if it has
+    /// left, if it drains while another worker could have the name, or if the grants have expired.
     pub fn grant(&mut self, name: &str, holder: &str, fence: u64, now: Instant) -> bool {
         let in_time = self.grants.until.is_some_and(|until| now < until);
         let may_have_it =
@@ -75,35 +74,34 @@ impl Directory {
         in_time && may_have_it && self.objects.grant(name, holder, fence)
     }
 
-    /// Takes a name from the worker that is shown as its holder, if one is.
+    /// Withdraws a name from its holder, if it has one.
     pub fn withdraw(&mut self, name: &str) {
         self.objects.withdraw(name);
     }
 
-    /// Takes all names from their holders.
+    /// Withdraws all names from their holders.
     pub fn withdraw_all(&mut self) {
         self.objects.withdraw_all();
         self.grants.until = None;
     }
 
-    /// How long the names that were given away stay their holders', and those that will be, unless
-    /// more is said.
+    /// Sets until when all grants are valid, present and future ones, unless they are extended.
     pub fn grants_last_until(&mut self, until: Instant) {
         self.grants.until = Some(until);
     }
 
-    /// Whether names were given away, so that their time may be over.
+    /// Whether there are grants that can expire.
     pub fn shows_grants(&self) -> bool {
         self.grants.until.is_some()
     }
 
-    /// Whether it was told nothing for so long that names may be others' by now.
+    /// Whether the grants have expired, so that other workers may hold the names by now.
     pub fn grants_are_over(&self, now: Instant) -> bool {
         self.grants.until.is_some_and(|until| until <= now)
     }
 
-    /// The object of a name that is given away elsewhere. A static name is not: it is the same at
-    /// all name servers, and there before workers.
+    /// The object of a name that is granted by the name store. A static name is not: it is the same at all
+    /// name servers, and takes precedence over workers.
     fn leased_object(&self, name: &str) -> Option<&Object> {
         let object = self.objects.get(name)?;
         (object.is_exclusive() && !object.has_static()).then_some(object)

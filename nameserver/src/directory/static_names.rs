@@ -1,4 +1,4 @@
-//! Static names: objects at addresses that hold no lease.
+//! Static names: objects at addresses without a lease.
 
 use super::{
     Directory,
@@ -10,13 +10,13 @@ use pyroxene_common::interfaces::directory::{Departure, DirectoryError, State};
 use std::sync::Arc;
 
 impl Directory {
-    /// Gives the object at `uri` the name `name`. `uri` is `OBJECT@ENDPOINT`,
-    /// `pyroxene:OBJECT@ENDPOINT`, `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the
-    /// object has the same name; an endpoint is `host:port`, `[v6]:port` or `unix:/path`.
+    /// Registers the static name `name` for the object at `uri`. `uri` is `OBJECT@ENDPOINT`,
+    /// `pyroxene:OBJECT@ENDPOINT`, `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone if the object is
+    /// called `name` there too; an endpoint is `host:port`, `[v6]:port` or `unix:/path`.
     ///
-    /// Registering the same address again changes at most the tags. Another address replaces it,
-    /// unless either is exclusive. Beside the instances of workers a static name is one more
-    /// instance, unless either is exclusive.
+    /// Registering the same address again changes only the tags. Another address replaces it, unless either
+    /// registration is exclusive. If workers host the object too, the static name is one more instance,
+    /// unless either is exclusive.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether [`register`](Self::register) would do it.
+    /// Whether [`register`](Self::register) would succeed.
     ///
     /// # Errors
     ///
@@ -129,7 +129,8 @@ impl Directory {
         Some(&member.record)
     }
 
-    /// Whether a static name can be added, in the place of the one at another address if there is.
+    /// Checks that a static name can be added; `other_address` is the existing static name at another
+    /// address, which would be replaced.
     fn check_static(
         &self,
         name: &str,

@@ -1,11 +1,11 @@
-//! Shared strings: a hundred thousand instances have few different interfaces, tags and hosts.
+//! Interned strings: a hundred thousand instances have few different interfaces, tags and hosts.
 
 use std::{collections::HashSet, sync::Arc};
 
-/// Below this number of strings nothing is swept.
+/// The number of strings below which nothing is swept.
 const SMALLEST_SWEEP: usize = 256;
 
-/// Hands out one shared copy of every string that is in use.
+/// Keeps one shared copy of each string that is in use.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     known: HashSet<Arc<str>>,
@@ -24,8 +24,8 @@ impl Strings {
         shared
     }
 
-    /// Forgets strings that nobody uses any more, each time the number of strings has doubled: the
-    /// cost per string stays constant, and at most half of what is kept is unused.
+    /// Removes unused strings, each time the number of strings has doubled: the cost per string is constant,
+    /// and at most half of the kept strings are unused.
     fn sweep(&mut self) {
         if self.known.len() < self.sweep_at.max(SMALLEST_SWEEP) {
             return;

@@ -1,10 +1,10 @@
-//! Where static names may lead: to workers, and to no name server.
+//! Checks the addresses of static names: they must lead to workers, and not to name servers.
 //!
-//! A name server that is asked for a static name's address refuses as well, whatever name or forwarding
-//! led there: the hello says that it is meant for what listens at an address, and a name server takes
-//! none that is not meant for a name server (`common/src/access/gate.rs`). What is refused here is what
-//! can be known when the name is registered: the addresses of this name server, and those at which the
-//! others over the same store say that they are reached.
+//! A client that follows a static name to a name server is refused there too, whatever other name or port
+//! forwarding led to it: the hello says that it is meant for the server at an address, and a name server
+//! accepts only hellos that are meant for a name server (`common/src/access/gate.rs`). This module refuses
+//! the addresses that are known when the name is registered: those of this name server, and those that other
+//! name servers over the same store advertise.
 
 use super::names::invalid;
 use futures::future::join_all;
@@ -17,22 +17,21 @@ use std::{
 };
 use tokio::{net::lookup_host, time::timeout};
 
-/// How long a host name may take to be looked up.
+/// The timeout of a look-up of a host name.
 const LOOKUP: Duration = Duration::from_secs(1);
 
-/// What is known of where name servers are reached.
+/// The known addresses of name servers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NameServers {
-    /// Where this one listens.
+    /// The address at which this one listens.
     pub(super) own: Option<Endpoint>,
-    /// Where this one says that it is reached.
+    /// The address that this one advertises.
     pub(super) advertised: Option<Endpoint>,
-    /// Where those over the same store say that they are reached, this one perhaps among them.
+    /// The addresses that the name servers over the same store advertise, perhaps including this one's.
     pub(super) peers: Vec<Endpoint>,
 }
 
-/// Refuses an address at which a name server is reached, as far as that is known, or that is none of a
-/// particular host.
+/// Refuses the address of a known name server, and an address that does not name one host.
 pub(super) async fn check_target(
     known: &NameServers,
     target: &Endpoint,
@@ -68,7 +67,7 @@ pub(super) async fn check_target(
     Ok(())
 }
 
-/// Whether a target, whose host has these addresses, is one of these places.
+/// Whether a target, whose host has these addresses, is one of these endpoints.
 async fn leads_to(
     target: &Endpoint,
     addresses: &[IpAddr],
@@ -77,7 +76,7 @@ async fn leads_to(
     let Endpoint::Tcp { port, .. } = target else {
         return false;
     };
-    // At another port there is another server, whatever the host.
+    // Another port is another server, whatever the host.
     let hosts = places.filter_map(|place| match place {
         Endpoint::Tcp { host, port: at } if at == port => Some(host),
         _ => None,
@@ -92,12 +91,12 @@ async fn leads_to(
     join_all(compared).await.contains(&true)
 }
 
-/// Whether a target is at this host, by name.
+/// Whether a target names this host.
 fn is_host(target: &Endpoint, host: &str) -> bool {
     matches!(target, Endpoint::Tcp { host: of_target, .. } if of_target.eq_ignore_ascii_case(host))
 }
 
-/// The addresses of a host, as far as they are known here.
+/// The addresses of a host, as far as this machine can resolve it.
 async fn addresses_of(host: &str) -> Vec<IpAddr> {
     let literal = host.split('%').next().unwrap_or(host);
     if let Ok(address) = literal.parse::<IpAddr>() {
@@ -105,7 +104,7 @@ async fn addresses_of(host: &str) -> Vec<IpAddr> {
     }
     match timeout(LOOKUP, lookup_host((host, 0))).await {
         Ok(Ok(found)) => found.map(|address| address.ip().to_canonical()).collect(),
-        // It may be known where the clients are.
+        // The clients' machines may be able to resolve it.
         Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }
@@ -128,7 +127,7 @@ fn is_own_address(own: Option<&Endpoint>, address: IpAddr, port: u16) -> bool {
     }
 }
 
-/// Whether an address is one of this machine: only then a socket can be bound to it.
+/// Whether an address belongs to this machine: only then can a socket be bound to it.
 fn is_of_this_machine(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }

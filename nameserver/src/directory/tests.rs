@@ -1,5 +1,4 @@
-//! Tests of the directory. [`World`] is their vocabulary: a directory and a clock that the test
-//! moves.
+//! Tests of the directory. [`World`] is their fixture: a directory, and a clock that the test sets.
 
 mod exclusive;
 mod following;
@@ -63,7 +62,7 @@ impl World {
         self.directory.connection_lost(session, self.now);
     }
 
-    /// Time passes, and the directory expires leases whenever it wants to.
+    /// Advances the clock, and expires leases whenever the directory wants to.
     fn pass(&mut self, milliseconds: u64) {
         let end = self.now + Duration::from_millis(milliseconds);
         while self.next_run <= end {
@@ -72,7 +71,7 @@ impl World {
         self.now = end;
     }
 
-    /// The name server stands still, then expires leases at once.
+    /// Suspends the name server for a while, then expires leases at once.
     fn freeze(&mut self, milliseconds: u64) -> usize {
         self.now = self.next_run.max(self.now) + Duration::from_millis(milliseconds);
         let expiry = self.directory.expire(self.now);
@@ -155,12 +154,12 @@ fn worker(name: &str, objects: &[Offer]) -> Registration {
     }
 }
 
-/// Somebody who opens sessions.
+/// A worker that opens sessions.
 fn by(user: &str, key: Option<HolderId>) -> Owner<'_> {
     Owner { user, key }
 }
 
-/// The same worker, started again.
+/// The same worker after a restart.
 fn restarted(registration: &Registration) -> Registration {
     Registration {
         incarnation: registration.incarnation + 1,

@@ -1,10 +1,10 @@
-//! How many connections each user has at this name server.
+//! Counts the connections of each user at this name server.
 
 use super::Limiter;
 use pyroxene_common::access::{ConnectionQuota, CountedConnection, Exceeded, Identity, Limit};
 use std::sync::Arc;
 
-/// Counts connections as the gate lets them in.
+/// Counts connections when they are authenticated.
 #[derive(Debug)]
 pub(crate) struct Connections(pub(crate) Arc<Limiter>);
 

@@ -1,4 +1,4 @@
-//! What somebody holds at a time.
+//! Counts what users hold at a time.
 
 use super::Limiter;
 use pyroxene_common::access::Limit;
@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-/// How many of what each holds. Who holds nothing takes no room.
+/// The counts by limit and user. A user who holds nothing takes no memory.
 #[derive(Debug, Default)]
 pub(super) struct Gauges(HashMap<Limit, HashMap<String, u64>>);
 
@@ -39,7 +39,7 @@ impl Gauges {
     }
 }
 
-/// One of what a limit counts, given back on drop.
+/// One unit of a limit, released on drop.
 #[derive(Debug)]
 pub(crate) struct Held {
     limiter: Arc<Limiter>,

@@ -1,16 +1,16 @@
-//! What somebody does in a time: token buckets. The time is handed in.
+//! Rate limits: token buckets. The time is passed in.
 
 use pyroxene_common::access::{Exceeded, Limit};
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// A bucket that is full holds what is allowed in so many seconds.
+/// A full bucket holds the amount for this many seconds.
 const BURST: f64 = 10.0;
 
-/// So many buckets are kept; beyond it those that are full again are forgotten.
+/// The most buckets; beyond it, full buckets are dropped.
 const KEPT: usize = 4096;
 
-/// What each may still do.
+/// The buckets by limit and user.
 #[derive(Debug, Default)]
 pub(super) struct Rates(HashMap<Limit, HashMap<String, Bucket>>);
 
@@ -34,7 +34,7 @@ impl Bucket {
         }
     }
 
-    /// At another time, and with a rate that may be another one by now.
+    /// The bucket at another time, at a rate that may have changed.
     fn at(self, rate: u64, now: Instant) -> Self {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         let fresh = Self::new(rate, now);
@@ -51,9 +51,9 @@ impl Bucket {
 }
 
 impl Rates {
-    /// Takes so much from the bucket of each name, at the rate that is its limit: from all of them, or
-    /// from none, and then says which one has too little. A bucket that is full gives more than it
-    /// holds, once: what is larger could never be done otherwise.
+    /// Takes the amounts from the buckets of the names, each at the rate that is its limit: from all of them,
+    /// or from none, and then returns the limit that is exceeded. A full bucket once gives more than it
+    /// holds: a larger amount could never be taken otherwise.
     pub(super) fn spend(
         &mut self,
         asked: Vec<(&str, u64, Exceeded)>,

@@ -1,17 +1,17 @@
-//! Who lives, from numbers that the living add to: a pure state machine.
+//! Which name servers are alive, by their heartbeat counters: a pure state machine.
 
 use pyroxene_store::Peer;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// A number that has stood still for so long is that of a dead name server.
+/// A name server whose counter has not changed for this long is dead.
 const STANDSTILL: Duration = Duration::from_secs(10);
 
-/// The numbers that were seen last, and since when each has been the same.
+/// The last counters, and since when each has not changed.
 #[derive(Debug, Default)]
 pub(super) struct Pulses(BTreeMap<String, (i64, Instant)>);
 
-/// What a look shows.
+/// The result of an update.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) alive: Vec<String>,
@@ -19,7 +19,7 @@ pub(super) struct Seen {
 }
 
 impl Pulses {
-    /// Takes in what the store lists.
+    /// Takes the counters that the store lists.
     pub(super) fn look(&mut self, peers: Vec<Peer>, now: Instant) -> Seen {
         let mut seen = Seen::default();
         let mut pulses = BTreeMap::new();

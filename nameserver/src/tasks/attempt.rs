@@ -20,13 +20,13 @@ use std::{
 use tarpc::context;
 use tokio::{sync::OnceCell, time::Instant};
 
-/// How long the first call of an object waits to hear who hosts it.
+/// How long the first call of an object waits for an instance of it.
 const RESOLVE: Duration = Duration::from_secs(2);
 
-/// The stub of an object, made when it is first needed.
+/// The stub of an object, made at its first call.
 pub(super) type Stub = Arc<OnceCell<Proxy<Invoke>>>;
 
-/// Where an attempt is.
+/// The worker to which an attempt was sent last.
 #[derive(Debug, Default)]
 pub(super) struct At(Mutex<Option<String>>);
 
@@ -44,7 +44,7 @@ impl At {
     }
 }
 
-/// A task that was claimed here.
+/// A task that this name server has claimed.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) task: Claimed,
@@ -54,7 +54,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// By when it has to be done, by this process's clock.
+    /// When the attempt must have ended, by this process's clock.
     fn ends(&self) -> Ends {
         let millis = |time: i64| Duration::from_millis(u64::try_from(time).unwrap_or(0));
         let run_limit = millis(self.task.run_limit);
@@ -70,15 +70,15 @@ impl Taken {
     }
 }
 
-/// No attempt takes longer, whatever its task says: ten years.
+/// The longest run limit of an attempt, whatever its task says: ten years.
 const LONGEST_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// When an attempt ends, if it has not ended before.
+/// The limit that ends an attempt, and its time.
 #[derive(Clone, Copy, Debug)]
 enum Ends {
-    /// With the task's deadline.
+    /// The task's deadline.
     Late(Instant),
-    /// When it has run for as long as an attempt may.
+    /// The attempt's run limit.
     Overrun(Instant, Duration),
 }
 
@@ -104,7 +104,7 @@ impl Ends {
     }
 }
 
-/// With whose rights a task runs; nobody's in particular, where nobody is asked.
+/// The identity with whose rights a task runs; none without authentication.
 fn submitter(authority: Option<&Authority>, task: &Claimed) -> Result<Option<Identity>, Ending> {
     let Some(authority) = authority else {
         return Ok(None);
@@ -120,7 +120,7 @@ fn submitter(authority: Option<&Authority>, task: &Claimed) -> Result<Option<Ide
     }
 }
 
-/// Calls. Answers the worker that ended it, and how.
+/// Calls the task's method once. Returns how the attempt ended.
 pub(super) async fn call(
     client: Client,
     authority: Option<&Authority>,
@@ -138,10 +138,10 @@ pub(super) async fn call(
         Err(refused) => return refused,
     };
     let Ok(arguments) = String::from_utf8(std::mem::take(&mut taken.task.arguments)) else {
-        return failed("the arguments are no text".to_owned());
+        return failed("the arguments are not text in UTF-8".to_owned());
     };
     let object = &taken.task.object;
-    // Kept apart, because it is large and needed once for each object.
+    // Boxed, because this future is large and needed once for each object.
     let resolve = || Box::pin(client.proxy_before::<Invoke>(object, Instant::now() + RESOLVE));
     let proxy = match stub.get_or_try_init(resolve).await {
         Ok(proxy) => proxy,
@@ -176,8 +176,8 @@ fn failed(error: String) -> Ending {
     }
 }
 
-/// What did not run. Only what the submitter may not do will not be otherwise the next time: a worker
-/// that does not know the caller yet may know it then.
+/// The end of an attempt that did not run. Only a denial is final: a worker that does not know the submitter
+/// yet may know it later.
 fn refused(error: &CallError) -> Ending {
     let reason = why(error);
     match error.attempts().last().map(|last| &last.error) {
@@ -188,7 +188,7 @@ fn refused(error: &CallError) -> Ending {
     }
 }
 
-/// What went wrong at the last worker, and its name.
+/// The reason of the last failure, with the worker's name.
 fn why(error: &CallError) -> String {
     let reason = error.last_reason();
     match error.attempts().last() {
@@ -227,8 +227,8 @@ fn judge_failure(error: &CallError, ends: Ends) -> Ending {
             }
         }
         CallError::Unavailable(_) | CallError::Refused(_) => refused(error),
-        // It is too large, or the method panicked, or its answer was too large: the next time it
-        // would be the same.
+        // The request or the answer is too large, or the method panicked: a second attempt would end in the
+        // same way.
         CallError::NotSent(_) | CallError::Failed(_) => failed(why(error)),
     }
 }

@@ -1,4 +1,4 @@
-//! What time brings: delays and deadlines, name servers that are gone, tasks that are old.
+//! Maintenance that depends on time: delays, deadlines, name servers that are gone, the retention of tasks.
 
 use super::Shared;
 use pyroxene_store::StoreError;
@@ -8,32 +8,32 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// How often it is looked at least.
+/// The longest time between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
-/// Two looks are so far apart at least.
+/// The shortest time between two sweeps.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// The first time, so that a name server that never lives for an hour also forgets.
+/// The delay of the first purge, so that a name server that lives less than an hour also purges.
 const FIRST_PURGE: Duration = Duration::from_secs(60);
 
-/// Between two parts of a long purge, so that nobody has to wait for it.
+/// The pause between two parts of a long purge, so that other writes do not wait for it.
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
 
-/// How the others ask for a look.
+/// Wakes the maintenance.
 #[derive(Debug, Default)]
 pub(super) struct Chores(Notify);
 
 impl Chores {
-    /// There may be something new that will be due.
+    /// Notes that a new task may become due.
     pub(super) fn look_soon(&self) {
         self.0.notify_one();
     }
 }
 
-/// Does them from now on.
+/// Runs the maintenance.
 pub(super) async fn run(shared: Shared, retention: Duration) {
     tokio::join!(sweep(&shared), purge(&shared, retention));
 }
@@ -44,7 +44,7 @@ async fn sweep(shared: &Shared) -> Infallible {
         let next = match sweep_once(shared, begun).await {
             Ok(wait) => begun + wait.clamp(SWEEP_PAUSE, SWEEP_EVERY),
             Err(error) => {
-                tracing::debug!(%error, "cannot look after tasks");
+                tracing::debug!(%error, "cannot sweep tasks");
                 Instant::now() + SWEEP_EVERY
             }
         };
@@ -55,9 +55,9 @@ async fn sweep(shared: &Shared) -> Infallible {
     }
 }
 
-/// How long it can wait until the next time.
+/// Runs one sweep. Returns how long the next one can wait.
 async fn sweep_once(shared: &Shared, now: Instant) -> Result<Duration, StoreError> {
-    // One's own lease comes before anything is taken from others.
+    // Tasks of others are taken over only while the own lease is valid.
     let held = shared.ownership.held();
     let swept = match held.is_some_and(|held| held.is_good(now)) {
         true => shared.store.sweep().await?,
@@ -83,7 +83,7 @@ async fn purge(shared: &Shared, retention: Duration) -> Infallible {
     .await
 }
 
-/// Does something every hour, and soon after the start for the first time.
+/// Runs something every hour, and for the first time soon after the start.
 async fn hourly<F: Future<Output = ()>>(mut work: impl FnMut() -> F) -> Infallible {
     let mut wait = FIRST_PURGE;
     loop {

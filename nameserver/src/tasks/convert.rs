@@ -1,4 +1,4 @@
-//! From the interface to the store and back.
+//! Converts between the interface and the store.
 
 use pyroxene_common::{
     access::Role,
@@ -13,13 +13,13 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, time::Duration};
 
-/// No time in a submission is longer, in milliseconds: ten years.
+/// The longest time in a submission, in milliseconds: ten years.
 const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
-/// As many tasks are in a list at most.
+/// The most tasks in one list.
 pub(super) const LONGEST_LIST: u32 = 1_000;
 
-/// What a caller is told of an error of the store.
+/// The error for the caller when the store failed.
 pub(super) fn store_failed(error: StoreError) -> TasksError {
     match error {
         StoreError::Unavailable(sentence) => TasksError::Unavailable { sentence },
@@ -38,7 +38,7 @@ fn invalid(sentence: impl Into<String>) -> TasksError {
     TasksError::Invalid { sentence }
 }
 
-/// What is to be stored for a submission.
+/// The task to store for a submission.
 pub(super) fn new_task(
     submission: Submission,
     submitter: &str,
@@ -60,7 +60,7 @@ pub(super) fn new_task(
     if object.is_empty() || method.is_empty() {
         return Err(invalid("a task needs the names of an object and a method"));
     }
-    // Not read any further: they may be large, and the object knows better what they are to be.
+    // Not parsed any further: the arguments may be large, and the object knows their types.
     let parsed = serde_json::from_str::<HashMap<String, &RawValue>>(&arguments);
     if let Err(error) = parsed {
         return Err(invalid(format!(
@@ -141,8 +141,8 @@ fn store_states(states: &[TaskState]) -> Vec<store::TaskState> {
     all
 }
 
-/// The store's filter. `before` is the id that stands in it, and `only_of` whose tasks may be seen,
-/// if not everybody's.
+/// The store's filter. `before` is the parsed id of the filter, and `only_of` the submitter whose tasks alone
+/// may be seen.
 pub(super) fn filter(
     filter: TaskFilter,
     before: Option<store::TaskId>,
@@ -151,7 +151,7 @@ pub(super) fn filter(
     if let (Some(name), Some(wanted)) = (only_of, &filter.submitter)
         && name != wanted
     {
-        let sentence = format!("'{name}' may not see the tasks of others");
+        let sentence = format!("'{name}' may not see the tasks of other users");
         return Err(TasksError::Denied { sentence });
     }
     Ok(store::TaskFilter {
@@ -209,7 +209,7 @@ fn progress(fraction: Option<f64>, note: Option<String>) -> Option<Progress> {
     })
 }
 
-/// What a final state comes with: a result, or why there is none.
+/// The result or the error of a final state.
 fn ending(
     state: store::TaskState,
     result: Option<Vec<u8>>,
@@ -251,7 +251,7 @@ pub(super) fn task(task: store::Task) -> Task {
     }
 }
 
-/// How a task is that has not ended.
+/// The status of a task that has not ended.
 pub(super) fn status(task: store::Task) -> Status {
     let worker = task.attempts.last().and_then(|last| last.worker.clone());
     let mut status = Status {
@@ -268,7 +268,7 @@ pub(super) fn status(task: store::Task) -> Status {
     status
 }
 
-/// How a task is that has ended.
+/// The status of a task that has ended.
 pub(super) fn settled(settlement: store::Settlement) -> Status {
     let state = settlement.state;
     let (result, error) = ending(state, settlement.result, settlement.error);
@@ -286,15 +286,15 @@ pub(super) fn settled(settlement: store::Settlement) -> Status {
     status
 }
 
-/// A number that is another one whenever anything in the status is: made of it, so that nothing has to
-/// be kept for it. It must mean the same to every name server, whatever it was built with and runs on:
-/// the first eight bytes of the SHA-256 of the fields, each of a fixed form.
+/// A number that changes whenever the status changes. It is computed from the status, so it is stored
+/// nowhere. It must be the same at every name server, whatever its build and machine: the first eight bytes
+/// of the SHA-256 of the fields, each in a fixed form.
 fn version(status: &Status) -> u64 {
     let mut hash = Sha256::new();
     hash.update([status.state as u8]);
     hash.update(status.attempt.to_le_bytes());
     let mut text = |text: Option<&str>| {
-        // A length before each, so that no two statuses are the same bytes.
+        // Each text is preceded by its length, so that no two statuses have the same bytes.
         let length = text.map_or(u64::MAX, |text| text.len() as u64);
         hash.update(length.to_le_bytes());
         hash.update(text.unwrap_or_default());
@@ -391,7 +391,7 @@ mod tests {
             result: None,
             error: None,
         };
-        // As Python's hashlib has it.
+        // As Python's hashlib computes it.
         assert_eq!(version(&status), 0x9954_dab5_dc5c_d04d);
     }
 

@@ -1,19 +1,18 @@
-//! How many tasks there are in each state, counted now and then: the store has to look at all of them.
+//! The number of tasks in each state, cached: counting reads the whole table in the store.
 
 use pyroxene_store::Counts;
 use tokio::{sync::Mutex, time::Instant};
 
-/// So many times as long as counting took its answer is good: at most a tenth of the time is spent on it,
-/// however many ask.
+/// A count is valid for this many times as long as it took. So counting takes at most a tenth of the time,
+/// however many calls ask for it.
 const GOOD_FOR: u32 = 10;
 
-/// The last answer.
+/// The last count and until when it is valid.
 #[derive(Debug, Default)]
 pub(super) struct Counted(Mutex<Option<(Counts, Instant)>>);
 
 impl Counted {
-    /// The last answer, or a new one if it is too old. Who asks while it is being counted gets that
-    /// answer.
+    /// The last count, or a new one if that is too old. Calls that arrive during a count share its result.
     pub(super) async fn get<E, F>(&self, count: impl FnOnce() -> F) -> Result<Counts, E>
     where
         F: Future<Output = Result<Counts, E>>,

@@ -1,7 +1,7 @@
-//! Takes tasks from the store and gives them to workers.
+//! Claims tasks from the store and sends them to workers.
 //!
-//! One loop that waits for nothing but events: whatever takes time is a task of its own that ends in
-//! an event. So one place knows what runs, and nothing holds it up.
+//! One loop that only waits for events. Everything that takes time runs as a separate task that ends with an
+//! event. So the loop alone holds the state of what runs, and nothing blocks it.
 
 mod intake;
 mod upkeep;
@@ -26,11 +26,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked after what runs, and what could.
+/// How often the loop checks its attempts and its queues.
 const TICK_BUSY: Duration = Duration::from_millis(25);
 const TICK_IDLE: Duration = Duration::from_millis(100);
 
-/// How often the store is asked at most for which objects tasks are queued.
+/// The shortest time between two questions to the store for objects with queued tasks.
 const SCAN_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often the store is asked which attempts still count.
@@ -49,13 +49,13 @@ enum Event {
         Instant,
     ),
     Queued(Result<Vec<LaneKey>, StoreError>),
-    /// And whether it was asked about all that is here.
+    /// The flag says whether the store was asked about all attempts here.
     Superseded(Result<Vec<Running>, StoreError>, bool),
     Noted(Result<Vec<Running>, StoreError>),
     Owned(Result<Vec<Running>, StoreError>),
 }
 
-/// What is under way at the store, one of each kind at most.
+/// The requests to the store that are running; at most one of each kind.
 #[derive(Debug, Default)]
 struct UnderWay {
     claim: bool,
@@ -76,10 +76,10 @@ pub(super) struct Dispatcher {
     waiting: usize,
     held: Option<Held>,
     under_way: UnderWay,
-    /// Whether what runs has to be checked before anything is sent: the lease was not good for a
-    /// while, and others may have taken tasks over.
+    /// Whether the attempts must be checked before anything is sent: the lease lapsed for a while, and other
+    /// name servers may have taken over the tasks.
     doubtful: bool,
-    /// Whether there may be tasks in the store that are this dispatcher's without its knowing.
+    /// Whether the store may hold tasks that this dispatcher owns without knowing of them.
     unsure: bool,
     claim_from: Instant,
     scan_at: Instant,
@@ -154,7 +154,7 @@ impl Dispatcher {
     fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            // Nobody wants to know any more once the dispatcher is gone.
+            // The receiver is gone when the dispatcher has ended.
             let _ = sender.send(work.await);
         });
     }
@@ -166,7 +166,7 @@ impl Dispatcher {
         match (before, held) {
             (Some(before), Some(held)) if before.fence == held.fence => {
                 if held.since != before.since {
-                    // There was a gap: others may have taken over what runs here.
+                    // The lease lapsed for a while: other name servers may have taken over the tasks here.
                     self.doubtful = true;
                     self.check_at = now;
                 }
@@ -176,11 +176,11 @@ impl Dispatcher {
         }
     }
 
-    /// Stops everything that runs: it is others' now.
+    /// Stops all attempts: other name servers own the tasks now.
     fn give_up(&mut self) {
         let tasks = self.sent.len() + self.waiting;
         if tasks > 0 {
-            tracing::warn!(tasks, "given up: others run them now");
+            tracing::warn!(tasks, "lease lost: other name servers run the tasks");
         }
         self.sent.drain().for_each(drop);
         for lane in self.lanes.values_mut() {
@@ -202,7 +202,7 @@ impl Dispatcher {
                 for object in &*objects {
                     self.has_tasks((object.clone(), None), now);
                 }
-                // The hint does not say which of them only one worker may run.
+                // The hint does not say which of the tasks are for one worker only.
                 self.scan_at = self.scan_at.min(self.scanned + SCAN_PAUSE);
             }
             Hint::Settled(ids) => {

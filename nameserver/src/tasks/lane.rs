@@ -1,4 +1,4 @@
-//! What the dispatcher knows of the tasks of one object, or of those that one worker alone may run.
+//! The queue of the tasks of one object, or of those that only one worker may run.
 
 use super::{
     attempt::{Stub, Taken},
@@ -11,32 +11,32 @@ use pyroxene_store::{ClaimLane, Running};
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
-/// The object, and the one worker, if there is only one.
+/// The object, and the worker, if only one worker may run the tasks.
 pub(super) type LaneKey = (String, Option<String>);
 
-/// How long it is good to know how many places there are.
+/// How long a capacity is valid that was read from the directory.
 const PLACES_KEPT: Duration = Duration::from_millis(100);
 
-/// Places of a worker that does not say how many it has.
+/// The capacity of a worker that does not report one.
 const UNKNOWN_PLACES: u32 = 8;
 
-/// What is known.
+/// The dispatcher's queue for one object.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) stub: Stub,
-    /// Taken, and waiting for a place at a worker; and how many of whose tasks are at workers.
+    /// The tasks that wait for a permit at a worker, and the number of sent tasks of each submitter.
     pub(super) turns: Turns,
     pub(super) pace: Pace,
-    /// Whether there may be more in the store.
+    /// Whether the store may have more tasks.
     pub(super) more: bool,
-    /// How many the store is being asked for.
+    /// How many tasks the running claim asks for.
     pub(super) asked: usize,
-    /// Whether it had no more when it was last asked. What has been queued since is little, and the
-    /// next claim takes it.
+    /// Whether the store had no more tasks at the last claim. Few tasks have been queued since, and the next
+    /// claim takes them.
     pub(super) emptied: bool,
-    /// Whether it had more of submitters who had as many here as they may.
+    /// Whether the store had more tasks of submitters that have as many here as they may.
     pub(super) held_back: bool,
-    /// Who had the last turn.
+    /// The submitter whose task was claimed last.
     last: String,
     places: u32,
     places_from: Option<Instant>,
@@ -60,7 +60,7 @@ impl Lane {
         }
     }
 
-    /// How many may be where now.
+    /// How many tasks may be sent, and may wait here, now.
     pub(super) fn window(
         &mut self,
         key: &LaneKey,
@@ -75,14 +75,14 @@ impl Lane {
         self.pace.window(self.places)
     }
 
-    /// How many are here: at workers, or waiting for a place.
+    /// How many tasks are here: sent, or waiting for a permit.
     pub(super) fn here(&self) -> usize {
         self.turns.sent() + self.turns.waiting()
     }
 
-    /// How many more to ask the store for: none, while there are enough for a while. If only a few have
-    /// been queued, they are fetched soon, and half of the room is left for new tasks: otherwise more
-    /// and more would be queued behind them.
+    /// How many more tasks to claim: none while enough are here. If only a few have been queued, they are
+    /// fetched soon, and half of the room stays free for new tasks: otherwise ever more tasks would be queued
+    /// behind them.
     pub(super) fn wants(&self, window: Window) -> usize {
         let (ahead, share) = if self.emptied {
             (window.direct, 2)
@@ -97,7 +97,7 @@ impl Lane {
             .div_ceil(share)
     }
 
-    /// What to ask the store for.
+    /// The claim for the store.
     pub(super) fn claim(
         &self,
         (object, worker): &LaneKey,
@@ -110,7 +110,7 @@ impl Lane {
             let most = window.here_of_one(share, is_long).saturating_sub(here);
             u32::try_from(most).unwrap_or(u32::MAX)
         };
-        // Who has nothing here has the share of somebody of whom nothing is said, at most.
+        // A submitter without tasks here gets at most the share of an unknown user.
         let some = self.turns.submitters(now).map(|here| {
             let share = limiter.one_of_name(here.submitter, Limit::Share);
             let most = most(share, here.count, here.is_long);
@@ -128,14 +128,14 @@ impl Lane {
         }
     }
 
-    /// Somebody had the last turn.
+    /// Notes the submitter whose task was claimed last.
     pub(super) fn had_turn(&mut self, submitter: Option<String>) {
         self.last = submitter.unwrap_or_else(|| std::mem::take(&mut self.last));
     }
 
-    /// How many new tasks could begin without being queued: none, while others wait in the store. A
-    /// few of those may be under way here at that moment: if new tasks had to be queued for their sake,
-    /// there would be others to be fetched the next time, and so on for ever.
+    /// How many new tasks can start without being queued: none while others wait in the store. The last few
+    /// queued tasks, which are being fetched, do not count: new tasks that were queued behind them would have
+    /// to be fetched next, and so on for ever.
     pub(super) fn free(&self, window: Window) -> usize {
         let others_wait = if self.asked > 0 {
             !self.emptied
@@ -148,10 +148,10 @@ impl Lane {
         (window.sent + window.direct).saturating_sub(self.here() + self.asked)
     }
 
-    /// How many tasks each submitter has here, and how many of a submitter may be here.
+    /// How many tasks each submitter has here, and how many it may have.
     pub(super) fn crowd(&self, window: Window, now: Instant) -> Crowd {
         let here = self.turns.submitters(now);
-        // Who has no name has no share.
+        // Anonymous submitters have no share.
         let named = here.filter(|here| !here.submitter.is_empty());
         let named = named.map(|here| (here.submitter.to_owned(), (here.count, here.is_long)));
         Crowd {
@@ -160,14 +160,14 @@ impl Lane {
         }
     }
 
-    /// Takes in what was claimed.
+    /// Adds a claimed task.
     pub(super) fn take(&mut self, taken: Taken) {
         self.used = taken.at;
         self.pace.taken(taken.task.arguments.len());
         self.turns.wait(taken);
     }
 
-    /// The next one to be sent, if there is a place for it.
+    /// The next task to send, if there is a permit for it.
     pub(super) fn next(
         &mut self,
         window: Window,
@@ -181,37 +181,37 @@ impl Lane {
         self.turns.next(window.sent, most, now)
     }
 
-    /// One of a submitter that was sent has ended, and was answered after so long, if it was answered.
-    /// Those of it that were held back may come now.
+    /// Notes the end of a sent task of a submitter; `took` is the time until its answer, if it was answered.
+    /// Tasks of the submitter that the store held back can be claimed now.
     pub(super) fn ended(&mut self, submitter: &str, took: Option<Duration>, now: Instant) {
         self.turns.ended(submitter, took, now);
         self.more |= std::mem::take(&mut self.held_back);
     }
 
-    /// Forgets an attempt that waits. Answers whether it was here.
+    /// Removes a waiting attempt. Returns whether it was here.
     pub(super) fn forget(&mut self, running: Running) -> bool {
         self.turns.forget(running)
     }
 
-    /// Whether nothing has happened here for so long.
+    /// Whether this queue has been empty and unused for that long.
     pub(super) fn is_idle(&self, now: Instant, time: Duration) -> bool {
         self.here() == 0 && now.saturating_duration_since(self.used) > time
     }
 }
 
-/// A name that no user has.
+/// A name that no user can have.
 const UNKNOWN: &str = "?";
 
-/// Whose tasks are here.
+/// How many tasks each submitter has here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Crowd {
-    /// How many each has, and whether they take long.
+    /// The number of tasks of each submitter, and whether they take long.
     here: HashMap<String, (usize, bool)>,
     window: Window,
 }
 
 impl Crowd {
-    /// How many more of a submitter's tasks may come, by its share in percent.
+    /// How many more tasks of a submitter may come, by its share in percent.
     pub(super) fn room(&self, submitter: &str, share: u64) -> usize {
         let (here, is_long) = self.here.get(submitter).copied().unwrap_or((0, true));
         let most = self.window.here_of_one(share, is_long);
@@ -219,7 +219,7 @@ impl Crowd {
     }
 }
 
-/// How many calls the workers of a lane run at once.
+/// How many calls the workers of a queue run at once.
 pub(super) fn places((object, worker): &LaneKey, directory: &DirectoryService) -> u32 {
     let of_one = |capacity: u32| match capacity {
         0 => UNKNOWN_PLACES,

@@ -1,7 +1,7 @@
-//! The right to run tasks: a lease in the store, renewed for as long as the name server lives.
+//! The lease under which this name server runs tasks, renewed for as long as the name server lives.
 //!
-//! While the store cannot be reached, nobody can take anything over; the lease is taken up again as
-//! soon as it can. Tasks that others took over in the meantime are theirs, and the record knows.
+//! While the store cannot be reached, no other name server can take anything over; the lease is renewed as
+//! soon as the store answers. Tasks that others took over in the meantime are theirs, as the record shows.
 
 use pyroxene_store::{Fence, Store, StoreError};
 use std::{
@@ -13,25 +13,25 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// For how long a dispatcher that says nothing keeps its tasks.
+/// How long a dispatcher that does not renew its lease keeps its tasks.
 pub(super) const TTL: Duration = Duration::from_millis(1500);
 
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 
-/// How long one renewal is waited for.
+/// The timeout of one renewal.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long the store may be away until everybody is told so at once.
+/// After the store has failed for this long, calls are refused at once.
 const FORBEARANCE: Duration = Duration::from_millis(500);
 
-/// What is held.
+/// The lease as this name server has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    /// What everything that is written about an attempt carries.
+    /// The fence, which is written with everything about an attempt.
     pub(super) fence: Fence,
-    /// Nobody takes anything over before then.
+    /// No other name server takes anything over before then.
     pub(super) until: Instant,
-    /// Since when that was true without a gap.
+    /// Since when the lease has been valid without a gap.
     pub(super) since: Instant,
 }
 
@@ -41,7 +41,7 @@ impl Held {
     }
 }
 
-/// What is held now, and what is wrong with the store.
+/// The current lease, and the store's last error.
 #[derive(Debug)]
 pub(super) struct Ownership {
     held: watch::Sender<Option<Held>>,
@@ -70,7 +70,7 @@ impl Ownership {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the store does not answer, if it has not for a while.
+    /// The store's error, if the store has failed for a while.
     pub(super) fn trouble(&self) -> Option<StoreError> {
         let trouble = self.lock();
         let (since, error) = trouble.as_ref()?;
@@ -93,10 +93,10 @@ impl Ownership {
     }
 }
 
-/// Holds a lease from now on.
+/// Acquires the lease and renews it.
 pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
     loop {
-        // Its end is counted from before the question: whoever watches it counts from later.
+        // The term counts from before the request: other name servers count it from later.
         let asked = Instant::now();
         let held = ownership.held();
         let answer = match held {
@@ -116,7 +116,7 @@ pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
                     since: unbroken.map_or(asked, |held| held.since),
                 }));
                 if fence.is_none() {
-                    tracing::warn!("the right to run tasks is lost; those that run are given up");
+                    tracing::warn!("the lease for running tasks is lost; their attempts end");
                     continue;
                 }
             }

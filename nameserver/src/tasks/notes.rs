@@ -1,9 +1,9 @@
-//! Writes how attempts go on that take a while: at which worker they are, and how far.
+//! The attempt log: writes the worker and the progress of attempts that take a while.
 
 use super::{Shared, running::News};
 use pyroxene_store::{Running, StoreError};
 
-/// Writes it. Answers the attempts that no longer count.
+/// Writes the updates. Returns the attempts that no longer count.
 pub(super) async fn write(shared: Shared, news: News) -> Result<Vec<Running>, StoreError> {
     let News { started, progress } = news;
     let mut all: Vec<Running> = started.iter().map(|one| one.running).collect();

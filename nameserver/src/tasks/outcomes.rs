@@ -1,4 +1,4 @@
-//! Writes what became of attempts, many at a time, and keeps it until the store has it.
+//! Writes the results of attempts in batches, and keeps each until the store has it.
 
 use super::Shared;
 use pyroxene_store::{Ending, Finish, Finished, StoreError, TaskState};
@@ -12,16 +12,16 @@ use std::{
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How many are written at once, and how many bytes of results.
+/// The most results, and bytes of results, in one batch.
 const MOST: (usize, usize) = (1000, 8 << 20);
 
-/// How many bytes of results are kept while the store does not answer.
+/// The most bytes of results that are kept while the store does not answer.
 const KEPT_BYTES: usize = 256 << 20;
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(1);
 
-/// The way to the store.
+/// The queue of results for the store.
 #[derive(Debug)]
 pub(super) struct Outcomes {
     sender: mpsc::UnboundedSender<Finish>,
@@ -37,7 +37,7 @@ fn size(finish: &Finish) -> usize {
     }
 }
 
-/// The end of an attempt, without its result if so much is kept that it has no place.
+/// The end of an attempt. It counts as lost if the kept results leave no room for its result.
 fn within_bounds(finish: Finish, kept: usize) -> Finish {
     let size = size(&finish);
     if size == 0 || kept.saturating_add(size) <= KEPT_BYTES {
@@ -55,7 +55,7 @@ fn within_bounds(finish: Finish, kept: usize) -> Finish {
 
 impl Outcomes {
     pub(super) fn start(shared: Shared) -> Self {
-        // As many as the dispatcher has tasks: it takes no more while the store is away.
+        // Bounded by the number of the dispatcher's tasks: it claims no more while the store is away.
         let (sender, receiver) = mpsc::unbounded_channel();
         let kept = Arc::<AtomicUsize>::default();
         let writing = tokio::spawn(write_all(receiver, shared, Arc::clone(&kept)));
@@ -66,15 +66,15 @@ impl Outcomes {
         }
     }
 
-    /// The end of an attempt.
+    /// Adds the end of an attempt.
     pub(super) fn add(&self, finish: Finish) {
         let finish = within_bounds(finish, self.kept.load(Ordering::Relaxed));
         self.kept.fetch_add(self::size(&finish), Ordering::Relaxed);
-        // The receiver is only gone when the store is closed.
+        // The receiver is gone only after the store was closed.
         let _ = self.sender.send(finish);
     }
 
-    /// Waits until all is written.
+    /// Waits until all results are written.
     pub(super) async fn written(self) {
         drop(self.sender);
         let _ = self.writing.await;
@@ -107,7 +107,7 @@ struct Closed;
 async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
     let mut wait = RETRY_FIRST;
     loop {
-        // What was written before an answer was lost is superseded the second time.
+        // If the first answer was lost but its batch was written, the second write finds it superseded.
         match shared.store.finish(batch.clone()).await {
             Ok(finished) => {
                 if finished.contains(&Finished::Accepted(TaskState::Delayed)) {
@@ -116,7 +116,7 @@ async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
                 for (finish, finished) in batch.iter().zip(finished) {
                     if finished == Finished::Superseded {
                         let task = finish.running.id;
-                        tracing::debug!(%task, "an end that came too late");
+                        tracing::debug!(%task, "a result came too late");
                     }
                     shared.watched.tell(finish.running.id);
                 }
@@ -125,7 +125,7 @@ async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
             Err(StoreError::Closed) => return Err(Closed),
             Err(StoreError::Invalid(why)) => return write_each(shared, batch, &why).await,
             Err(error) => {
-                tracing::warn!(%error, tasks = batch.len(), "cannot write the ends of tasks yet");
+                tracing::warn!(%error, tasks = batch.len(), "cannot write results of tasks yet");
                 sleep(wait).await;
                 wait = (wait * 2).min(RETRY_LAST);
             }
@@ -133,7 +133,7 @@ async fn write(shared: &Shared, batch: Vec<Finish>) -> Result<(), Closed> {
     }
 }
 
-/// One of them cannot be written: its task fails, and the others are none the worse for it.
+/// One result of the batch cannot be written: its task fails, and the other results are written.
 async fn write_each(shared: &Shared, batch: Vec<Finish>, why: &str) -> Result<(), Closed> {
     let [finish] = batch.as_slice() else {
         for finish in batch {
@@ -145,7 +145,7 @@ async fn write_each(shared: &Shared, batch: Vec<Finish>, why: &str) -> Result<()
         running: finish.running,
         worker: None,
         ending: Ending::Failed {
-            error: format!("its end cannot be stored: {why}"),
+            error: format!("its result cannot be stored: {why}"),
             value: None,
             retry: false,
         },
@@ -182,7 +182,7 @@ mod tests {
             matches!(&lost.ending, Ending::Lost { reason } if reason.contains("too many results")),
             "{lost:?}"
         );
-        // What has no size is always kept.
+        // An end without a result is always kept.
         let late = finish(Ending::DeadlineExceeded);
         assert_eq!(within_bounds(late.clone(), usize::MAX), late);
         assert_eq!(size(&lost), 0);

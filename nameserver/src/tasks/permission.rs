@@ -1,4 +1,4 @@
-//! Who may do what with tasks.
+//! Decides who may do what with tasks.
 
 use pyroxene_common::{
     access::{Identity, Role, denials},
@@ -15,7 +15,7 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
     }
 }
 
-/// Refuses a submission of something that the caller may not call itself.
+/// Refuses a submission of a call that the caller itself may not make.
 pub(super) fn check_submission(
     caller: Option<&Identity>,
     submission: &Submission,
@@ -40,7 +40,7 @@ pub(super) fn check_submission(
     Err(TasksError::Denied { sentence })
 }
 
-/// Refuses to show a task to somebody whom it is no business of.
+/// Refuses to show a task to a caller that may not see it.
 pub(super) fn check_look(
     caller: Option<&Identity>,
     id: TaskId,
@@ -52,7 +52,7 @@ pub(super) fn check_look(
     }
 }
 
-/// Refuses to let somebody change a task who has not submitted it.
+/// Refuses a change of a task to a caller that did not submit it.
 pub(super) fn check_change(
     caller: Option<&Identity>,
     id: TaskId,
@@ -64,24 +64,24 @@ pub(super) fn check_change(
     if *role == Role::Admin || submitter == *name {
         return Ok(());
     }
-    let sentence = format!("task {id} is not one of '{name}' ({role})");
+    let sentence = format!("task {id} was not submitted by '{name}' ({role})");
     Err(TasksError::Denied { sentence })
 }
 
-/// How much of a task somebody sees.
+/// How much of a task a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum View {
     Everything,
-    /// That it exists, whose it is, where it runs and how far it is.
+    /// That the task exists, its submitter, its worker and its progress.
     Outline,
 }
 
-/// What stands for an error that is not shown.
+/// Stands in the place of an error that is not shown.
 const HIDDEN: &str = "the reason is shown to observers whom the users file allows the object";
 
 impl View {
-    /// What the caller sees of a task of this object and method. An observer's patterns name those whose
-    /// content it may see.
+    /// The part of a task of this object and method that the caller sees. An observer's patterns name the
+    /// objects and methods whose content it may see.
     pub(super) fn of(caller: Option<&Identity>, object: &str, method: &str) -> Self {
         let is_narrow = caller.is_some_and(|identity| {
             identity.role == Role::Observer && !identity.allow.allows(object, Some(method))
@@ -128,7 +128,7 @@ fn without_note(progress: Progress) -> Progress {
     }
 }
 
-/// Whose tasks somebody sees in a list, if not everybody's.
+/// The submitter whose tasks alone a caller sees in a list; none if it sees all tasks.
 pub(super) fn only_of(caller: Option<&Identity>) -> Option<&str> {
     caller
         .filter(|identity| !matches!(identity.role, Role::Admin | Role::Observer))

@@ -1,9 +1,9 @@
-//! Places that new tasks can have at once: a task that this name server takes in while it has a place
-//! for it is its own from the first moment, and need not be queued and claimed.
+//! Capacity for new tasks that start at once: if this name server has free capacity when a task is submitted,
+//! it claims the task in the same write, and the task is neither queued nor claimed separately.
 //!
-//! The dispatcher says how many places there are; the service takes them, and brings back what came of
-//! each. There are none while others wait in the store, so nobody is overtaken but by those that come
-//! while the last few are being fetched.
+//! The dispatcher publishes the capacity; the service reserves it for submissions, and reports the result of
+//! each. There is no capacity while other tasks wait in the store. So a new task can overtake only the tasks
+//! that arrive while the last queued ones are being fetched.
 
 use super::{
     attempt::Taken,
@@ -21,22 +21,22 @@ use tokio::{
     time::Instant,
 };
 
-/// Where both sides meet.
+/// The capacity, shared by the dispatcher and the service.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     table: Mutex<Table>,
-    /// For the dispatcher: something has come back.
+    /// Wakes the dispatcher when results of submissions have arrived.
     news: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// The lease that tasks are claimed under; nothing, while none may be.
+    /// The lease under which tasks are claimed; none while no task may be claimed.
     owner: Option<Fence>,
     lanes: HashMap<LaneKey, Lane>,
-    /// How many more tasks can be taken in of all lanes together.
+    /// How many more tasks fit, over all queues.
     room: usize,
-    /// How many places are taken by submissions that are being written.
+    /// How much capacity is reserved for submissions that are being written.
     taken: usize,
     arrived: Vec<(Fence, Taken)>,
     lost: bool,
@@ -44,17 +44,17 @@ struct Table {
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// How many more tasks can be taken in, apart from those that are being written.
+    /// How many more tasks fit, not counting those that are being written.
     free: usize,
     taken: usize,
-    /// Those of them that are of submitters who may not have all of them.
+    /// The reserved capacity of submitters with a share below 100 %.
     taken_by: HashMap<String, usize>,
-    /// Whose tasks are there.
+    /// How many tasks each submitter has here.
     crowd: Crowd,
 }
 
 impl Lane {
-    /// Takes a place for a task of somebody, if there is one.
+    /// Reserves capacity for a task of a submitter, if there is any.
     fn take(&mut self, submitter: &str, share: u64) -> bool {
         if self.taken >= self.free {
             return false;
@@ -82,12 +82,12 @@ impl Lane {
     }
 }
 
-/// What came of submissions since the dispatcher last asked.
+/// The results of submissions since the dispatcher last collected them.
 #[derive(Debug)]
 pub(super) struct News {
-    /// Tasks that are the dispatcher's, with the lease they were claimed under.
+    /// The tasks that are now the dispatcher's, with the lease under which they were claimed.
     pub(super) arrived: Vec<(Fence, Taken)>,
-    /// Whether there may be more, of which nobody knows.
+    /// Whether the store may hold more such tasks, because an answer was lost.
     pub(super) lost: bool,
 }
 
@@ -96,8 +96,8 @@ impl Places {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on so many can be taken, apart from those that are being written: `room` altogether,
-    /// and so many of each lane, where these tasks are.
+    /// Publishes the capacity, not counting the submissions that are being written: `room` over all queues,
+    /// and the free capacity of each queue with the tasks of each submitter.
     pub(super) fn offer<'a>(
         &self,
         owner: Option<Fence>,
@@ -123,7 +123,7 @@ impl Places {
         }
     }
 
-    /// A lane is forgotten.
+    /// Removes a queue.
     pub(super) fn close(&self, key: &LaneKey) {
         let mut table = self.lock();
         match table.lanes.get_mut(key) {
@@ -132,7 +132,7 @@ impl Places {
         }
     }
 
-    /// Takes a place for each task that can have one. No submitter takes more than its share.
+    /// Reserves capacity for each task that can have it. No submitter gets more than its share.
     pub(super) fn take(self: &Arc<Self>, tasks: Vec<NewTask>, limiter: &Limiter) -> Placed {
         let mut keys = Vec::new();
         let mut table = self.lock();
@@ -168,12 +168,12 @@ impl Places {
         }
     }
 
-    /// Waits for the next news.
+    /// Waits for the next results.
     pub(super) fn news(&self) -> Notified<'_> {
         self.news.notified()
     }
 
-    /// What has come back since this was last asked.
+    /// The results since the last call.
     pub(super) fn collect(&self) -> News {
         let mut table = self.lock();
         News {
@@ -182,33 +182,33 @@ impl Places {
         }
     }
 
-    /// How many are being written.
+    /// How much capacity is reserved.
     pub(super) fn taken(&self) -> usize {
         self.lock().taken
     }
 }
 
-/// Submissions, some of which have a place.
+/// Submissions, some of them with reserved capacity.
 #[derive(Debug)]
 pub(super) struct Placed {
-    /// Each with the lease that it is claimed under, if it is.
+    /// Each task with the lease under which it is claimed, if it is.
     pub(super) tasks: Vec<(NewTask, Option<Fence>)>,
     pub(super) reservation: Reservation,
 }
 
-/// Places that are taken until it is known what came of the submissions. Dropping it means that this
-/// will not be known.
+/// Capacity that is reserved until the results of the submissions are known. Dropping it means that the
+/// results stay unknown.
 #[derive(Debug)]
 pub(super) struct Reservation {
     places: Arc<Places>,
-    /// Of which lane, and for whom.
+    /// The queue and the submitter of each reservation.
     keys: Vec<(LaneKey, String)>,
     owner: Option<Fence>,
     at: Instant,
 }
 
 impl Reservation {
-    /// This came of them. Gives it back without the claims, which are the dispatcher's.
+    /// Takes the store's results. Returns them without the claims, which go to the dispatcher.
     pub(super) fn settle(
         mut self,
         outcome: Result<Vec<(Submitted, Option<Claimed>)>, StoreError>,
@@ -216,7 +216,7 @@ impl Reservation {
         let answers = match outcome {
             Ok(answers) => answers,
             Err(error) => {
-                // Nothing is written of what is refused.
+                // The store has written nothing of a submission that it refuses.
                 let lost = !matches!(error, StoreError::Invalid(_));
                 self.give_back(Vec::new(), lost);
                 return Err(error);
@@ -242,7 +242,7 @@ impl Reservation {
         }
         let mut table = self.places.lock();
         table.taken -= self.keys.len();
-        // What arrives takes its place for good; the dispatcher says how many are left.
+        // A task that was claimed keeps its capacity; the dispatcher publishes the rest.
         table.room = table.room.saturating_sub(self.keys.len());
         for (key, submitter) in self.keys.drain(..) {
             if let Some(lane) = table.lanes.get_mut(&key) {
@@ -329,7 +329,7 @@ mod tests {
         let placed = take(&places, tasks(&["a", "b", "a", "a"]));
         assert_eq!(owners(&placed), [Some(7), None, Some(7), None]);
         assert_eq!(places.taken(), 2);
-        // Those that are being written are counted apart.
+        // Submissions that are being written are counted separately.
         offer(&places, 100, "a", 3);
         let more = take(&places, tasks(&["a", "a"]));
         assert_eq!(owners(&more), [Some(7), None]);
@@ -403,7 +403,7 @@ mod tests {
         assert!(places.collect().lost && places.taken() == 0);
         drop(take(&places, tasks(&["a"])));
         assert!(places.collect().lost && places.taken() == 0);
-        // Nothing is lost where nothing was taken.
+        // Nothing is lost where nothing was reserved.
         drop(take(&places, tasks(&["a"])));
         assert!(!places.collect().lost);
     }

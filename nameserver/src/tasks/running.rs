@@ -1,4 +1,4 @@
-//! The attempts that are at workers, or on their way there.
+//! The attempts that were sent to workers.
 
 use super::{attempt::At, lane::LaneKey};
 use pyroxene_common::interfaces::tasks;
@@ -7,13 +7,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-/// What is done sooner is noted once, with its end.
+/// An attempt that ends sooner is written once, with its end.
 const WORTH_NOTING: Duration = Duration::from_millis(20);
 
-/// How often progress of one attempt is noted at most.
+/// The shortest time between two writes of the progress of one attempt.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
-/// An attempt. Dropping it drops its call, which cancels the work at the worker.
+/// An attempt. Dropping it drops its call, which cancels the method at the worker.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) running: Running,
@@ -22,16 +22,16 @@ pub(super) struct Sent {
     pub(super) since: Instant,
     pub(super) at: Arc<At>,
     pub(super) progress: watch::Receiver<Option<tasks::Progress>>,
-    /// The worker that was noted, and when progress was.
+    /// The worker that was written to the attempt log, and when progress was.
     pub(super) noted: (Option<String>, Option<Instant>),
     pub(super) _call: AbortOnDropHandle<()>,
 }
 
-/// All of them.
+/// All sent attempts.
 #[derive(Debug, Default)]
 pub(super) struct SentTable(HashMap<TaskId, Sent>);
 
-/// What is to be written about attempts that go on.
+/// Updates for the attempt log.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct News {
     pub(super) started: Vec<Started>,
@@ -53,12 +53,12 @@ impl SentTable {
         self.0.is_empty()
     }
 
-    /// What is given up for it, if the task was here in an earlier attempt.
+    /// Adds an attempt. Returns an earlier attempt of the same task, if there was one here.
     pub(super) fn insert(&mut self, sent: Sent) -> Option<Sent> {
         self.0.insert(sent.running.id, sent)
     }
 
-    /// Takes out an attempt, if it is this one that is here.
+    /// Removes an attempt, if it is still this attempt of the task.
     pub(super) fn remove(&mut self, running: Running) -> Option<Sent> {
         match self.0.get(&running.id) {
             Some(sent) if sent.running == running => self.0.remove(&running.id),
@@ -74,14 +74,14 @@ impl SentTable {
         std::mem::take(&mut self.0).into_values()
     }
 
-    /// Those that have been here for so long.
+    /// The attempts that were sent at least `age` ago.
     pub(super) fn older_than(&self, age: Duration, now: Instant) -> Vec<Running> {
         let is_older = |sent: &&Sent| now.saturating_duration_since(sent.since) >= age;
         let older = self.0.values().filter(is_older);
         older.map(|sent| sent.running).collect()
     }
 
-    /// What has not been noted yet and is worth it.
+    /// The updates for the attempt log that have not been written yet.
     pub(super) fn news(&mut self, now: Instant) -> News {
         let mut news = News::default();
         for sent in self.0.values_mut() {

@@ -1,4 +1,4 @@
-//! The object `tasks`: submissions, questions, waiting.
+//! The object `tasks`: submissions, status, waiting.
 
 use super::{
     Shared,
@@ -21,29 +21,28 @@ use std::{collections::HashMap, time::Duration};
 use tarpc::context::Context;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long the store is waited for. Somebody who hears "unavailable" then asks another name server,
-/// or again.
+/// The timeout of the store. A client that hears "unavailable" asks another name server, or tries again.
 const STORE_PATIENCE: Duration = Duration::from_secs(4);
 
-/// The longest that a question waits for news.
+/// The longest that a call waits for a change.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A wait answers this long before its caller gives up, or a tenth of the time it has if that is
+/// How long before its caller's deadline a wait answers; a tenth of the caller's remaining time if that is
 /// shorter.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
-/// How often a wait looks for what other name servers noted of a task that runs there.
+/// How often a waiting call polls the store, for what other name servers wrote about the task.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Of many who wait, each looks more rarely: so long for each of them.
+/// With many waiting calls each one polls more rarely: the interval is at least this long per waiting call.
 const LOOK_EACH: Duration = Duration::from_millis(2);
 
 /// Answers the calls of the interface `Tasks`.
 #[derive(Clone, Debug)]
 pub(crate) struct TasksService(pub(super) Shared);
 
-/// A bounded question to the store. What the database's driver needs for one is large, and would be
-/// moved about with every call, whether that asks or not: so it is kept apart.
+/// A request to the store with a timeout. It is boxed, because the database driver's future is large and
+/// would be moved with every call, also with those that do not use it.
 async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
     ask_within(STORE_PATIENCE, question).await
 }
@@ -60,7 +59,7 @@ async fn ask_within<T>(
     }
 }
 
-/// For how long somebody can be kept waiting.
+/// How long a call may wait.
 fn patience(context: &Context, wait_ms: u64) -> Duration {
     let left = context
         .deadline
@@ -71,13 +70,13 @@ fn patience(context: &Context, wait_ms: u64) -> Duration {
 
 fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
     answers.into_iter().next().ok_or_else(|| {
-        let sentence = "a question was not answered".to_owned();
+        let sentence = "the store gave no answer".to_owned();
         TasksError::Broken { sentence }
     })
 }
 
 impl TasksService {
-    /// Nobody waits for a store that is known to be away.
+    /// Refuses calls at once while the store is known to fail.
     fn check_store(&self) -> Result<(), TasksError> {
         match self.0.ownership.trouble() {
             Some(error) => Err(store_failed(error)),
@@ -91,7 +90,7 @@ impl TasksService {
         task.ok_or_else(|| unknown(&id))
     }
 
-    /// The task of an id, or of the beginning of one that no other task's id begins with.
+    /// The task with an id, or with an id that begins with this unique prefix.
     async fn find(&self, id: &TaskId) -> Result<store::TaskId, TasksError> {
         if let Ok(id) = id.0.parse() {
             return Ok(id);
@@ -118,8 +117,8 @@ impl TasksService {
         Ok(id)
     }
 
-    /// Writes tasks, and tells the dispatcher which of them are its own. This goes on if nobody waits
-    /// for it any more.
+    /// Writes tasks, and tells the dispatcher which of them it owns. The write goes on if the caller stops
+    /// waiting.
     async fn write(
         &self,
         tasks: Vec<store::NewTask>,
@@ -134,7 +133,7 @@ impl TasksService {
         written.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Submits tasks of a caller, for which the store has this long.
+    /// Submits tasks of a caller. `patience` is the store's timeout.
     async fn submit_all(
         &self,
         tasks: Vec<store::NewTask>,
@@ -159,7 +158,7 @@ impl TasksService {
             .iter()
             .position(|one| one.submission == store::Submission::KeyTaken);
         if let Some(place) = taken {
-            // All or none: what came with it was not added, and what was there stays as it is.
+            // All or none: the other tasks were not added, and the existing task stays as it is.
             let key = keys.into_iter().nth(place).flatten().unwrap_or_default();
             return Err(TasksError::KeyTaken { key });
         }
@@ -170,7 +169,7 @@ impl TasksService {
         Ok(ids.collect())
     }
 
-    /// What there would be too much of, if a caller had its way.
+    /// The error of a caller that is over a quota.
     fn too_much(&self, caller: Option<&Identity>, quota: Quota) -> TasksError {
         let limiter = &self.0.limiter;
         limited(match quota {
@@ -181,8 +180,8 @@ impl TasksService {
         })
     }
 
-    /// Refuses what is beyond the limits of a caller, whatever it has already; and asks for less time
-    /// than is usual where the caller may have no more.
+    /// Refuses what exceeds the caller's limits on a single call. Lowers the default run limit if the caller
+    /// may not have that much.
     fn check_limits(
         &self,
         caller: Option<&Identity>,
@@ -205,12 +204,12 @@ impl TasksService {
         Ok(())
     }
 
-    /// A call that waits counts against the limit of its caller until it is answered.
+    /// Counts a waiting call against the limit of its caller until the call is answered.
     fn hold_poll(&self, caller: Option<&Identity>) -> Result<Held, TasksError> {
         self.0.limiter.hold(caller, Limit::Polls).map_err(limited)
     }
 
-    /// How a task is, and its result if it has ended: whoever waits for that asks nothing else.
+    /// The status of a task, with its result if it has ended: so a waiting caller needs no second call.
     async fn status(&self, context: &Context, task: store::Task) -> Result<Status, TasksError> {
         if !task.state.is_final() {
             return Ok(convert::status(task));
@@ -219,13 +218,13 @@ impl TasksService {
         let _turn = answers.turn().await;
         let ended = ask(self.0.store.ended(&[task.id])).await?;
         let ended = ended.into_iter().next();
-        // It may be forgotten by now.
+        // It may have been purged by now.
         let ended = ended.ok_or_else(|| unknown(&convert::task_id(task.id)))?;
         self.settled(context, &answers, ended).await
     }
 
-    /// How a task is whose end was waited for. A caller that does not read one result is read no other
-    /// from the store, whatever its calls.
+    /// The status of a task whose end was waited for. While a caller has not read one large result, no other
+    /// is read from the store for it, over all of its calls.
     async fn told(
         &self,
         context: &Context,
@@ -239,7 +238,7 @@ impl TasksService {
         self.settled(context, &answers, ended).await
     }
 
-    /// How a task is that has ended. A large result is read once there is memory for it.
+    /// The status of a task that has ended. A large result is read once there is memory for it.
     async fn settled(
         &self,
         context: &Context,
@@ -261,7 +260,7 @@ impl TasksService {
         settled.ok_or_else(forgotten)
     }
 
-    /// Waits until the task is no longer as in `seen`, or the time is up.
+    /// Waits until the task's version is no longer `seen`, or the time is up.
     async fn news(
         &self,
         context: &Context,
@@ -274,7 +273,7 @@ impl TasksService {
         let patience = until.saturating_duration_since(Instant::now());
         let mut ended = std::pin::pin!(self.0.store.wait(id, patience));
         let mut status = first;
-        // Nothing that came between the first look and now is missed.
+        // Polls at once, so that no change between the first read and now is missed.
         let mut look_at = Instant::now();
         loop {
             if Some(status.version) != seen {
@@ -298,7 +297,7 @@ impl TasksService {
             look_at = Instant::now() + LOOK.max(LOOK_EACH.saturating_mul(each));
             let task = self.brief(id).await?;
             if task.state.is_final() {
-                // Its result comes by itself.
+                // The result arrives through `ended`.
                 continue;
             }
             status = convert::status(task);
@@ -306,7 +305,7 @@ impl TasksService {
     }
 }
 
-/// Takes memory for what the store is about to be asked for, before it is here.
+/// Reserves memory for an answer of the store before the store is asked.
 async fn make_room(context: &Context, answers: &Answers, bytes: usize) -> Result<(), TasksError> {
     let room = answers.reserve(bytes, patience(context, u64::MAX)).await;
     room.map_err(|no_room: NoRoom| TasksError::Unavailable {
@@ -314,7 +313,7 @@ async fn make_room(context: &Context, answers: &Answers, bytes: usize) -> Result
     })
 }
 
-/// What a task takes in a listing at most: the sentence of an error and a few names.
+/// The most bytes of one task in a list: an error message and a few names.
 const LISTED: usize = 4 * 1024;
 
 fn limited(exceeded: Exceeded) -> TasksError {
@@ -345,7 +344,7 @@ impl tasks::Tasks for TasksService {
             .into_iter()
             .map(|task| convert::new_task(task, submitter, certificate_role))
             .collect::<Result<Vec<_>, _>>()?;
-        // Large tasks take long to write, and their caller knows that.
+        // Large tasks take long to write, and the caller's deadline allows for that.
         let patience = patience(&context, u64::MAX).max(STORE_PATIENCE);
         self.submit_all(tasks, identity, patience).await
     }
@@ -465,7 +464,7 @@ impl tasks::Tasks for TasksService {
         let id = self.find(&id).await?;
         let is_observer = caller.is_some_and(|identity| identity.role == Role::Observer);
         let view = match self.0.store.submitter_of_open(id) {
-            // Nothing has to be read for most of those who wait.
+            // Most waiting calls need no read.
             Some(submitter) if !is_observer => {
                 check_look(caller, id, &submitter)?;
                 View::Everything
@@ -485,7 +484,7 @@ impl tasks::Tasks for TasksService {
         let left = until.saturating_duration_since(Instant::now());
         let status = match self.0.store.wait(id, left).await {
             Some(settlement) => self.told(&context, settlement).await?,
-            // It may have ended elsewhere without this name server having heard of it.
+            // It may have ended at another name server, of which this one has not heard.
             None => {
                 let task = self.brief(id).await?;
                 self.status(&context, task).await?

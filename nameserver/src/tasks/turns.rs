@@ -1,5 +1,5 @@
-//! Whose turn it is: submitters whose tasks wait for a place at the workers of one object. No clock, no
-//! store, no workers: the time is handed in.
+//! A fair queue: the tasks that wait for a permit at the workers of one object, by submitter. A pure state
+//! machine: no store, no workers, and the time is passed in.
 
 use super::{attempt::Taken, window::LONG};
 use pyroxene_store::{Running, URGENT};
@@ -9,28 +9,28 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The tasks of an object that are here, by their submitters.
+/// The tasks of an object that are here, by submitter.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Those who have any here.
+    /// The submitters that have tasks here.
     submitters: BTreeMap<String, Submitter>,
     sent: usize,
     waiting: usize,
-    /// How many were sent ever.
+    /// How many tasks were ever sent.
     turn: u64,
 }
 
 #[derive(Debug, Default)]
 struct Submitter {
-    /// The first one first.
+    /// The waiting tasks, the next one first.
     waiting: VecDeque<Taken>,
-    /// At workers.
+    /// How many tasks are sent.
     sent: usize,
-    /// When the last one was sent, by the number of those that were sent before.
+    /// When its last task was sent, as a count of all tasks sent before.
     last: u64,
-    /// How long the one took that ended last.
+    /// How long the task took that ended last.
     took: Option<Duration>,
-    /// Since when none of those at workers has ended.
+    /// Since when no sent task has ended.
     quiet_since: Option<Instant>,
 }
 
@@ -39,7 +39,7 @@ impl Submitter {
         self.sent + self.waiting.len()
     }
 
-    /// Whether its tasks take long, as far as is known: the last one did, or those that are at workers do.
+    /// Whether its tasks take long: the last one that ended did, or those that are sent do.
     fn is_long(&self, now: Instant) -> bool {
         let quiet = self.quiet_since.filter(|_| self.sent > 0);
         let quiet = quiet.map(|since| now.saturating_duration_since(since));
@@ -47,28 +47,28 @@ impl Submitter {
     }
 }
 
-/// What somebody has here.
+/// The tasks that one submitter has here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Here<'t> {
     pub(super) submitter: &'t str,
-    /// How many tasks.
+    /// The number of tasks.
     pub(super) count: usize,
-    /// Whether they take long.
+    /// Whether the tasks take long.
     pub(super) is_long: bool,
 }
 
 impl Turns {
-    /// How many are at workers.
+    /// How many tasks are sent.
     pub(super) fn sent(&self) -> usize {
         self.sent
     }
 
-    /// How many wait.
+    /// How many tasks wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Who has any here.
+    /// The submitters that have tasks here.
     pub(super) fn submitters(&self, now: Instant) -> impl Iterator<Item = Here<'_>> {
         self.submitters.iter().map(move |(name, submitter)| Here {
             submitter: name,
@@ -77,19 +77,19 @@ impl Turns {
         })
     }
 
-    /// How many a submitter has here.
+    /// How many tasks a submitter has here.
     pub(super) fn here_of(&self, submitter: &str) -> usize {
         self.submitters.get(submitter).map_or(0, Submitter::here)
     }
 
-    /// All that wait.
+    /// All waiting tasks.
     pub(super) fn all_waiting(&self) -> impl Iterator<Item = &Taken> {
         self.submitters
             .values()
             .flat_map(|submitter| &submitter.waiting)
     }
 
-    /// One that waits: the greater priority goes first, and then the older.
+    /// Adds a waiting task: a greater priority goes first, then the older task.
     pub(super) fn wait(&mut self, taken: Taken) {
         let name = &taken.task.submitter;
         let submitter = match self.submitters.get_mut(name) {
@@ -107,9 +107,9 @@ impl Turns {
         self.waiting += 1;
     }
 
-    /// The next one to be sent, where so many may be at workers, and so many of each submitter, by whether
-    /// its tasks take long. Whoever has none there gets one there in any case: what others have there
-    /// may take for ever.
+    /// The next task to send. `places` is how many may be sent in total, and `most` how many of each
+    /// submitter, by whether its tasks take long. A submitter without a sent task may always send one: the
+    /// tasks of the others may never end.
     pub(super) fn next(
         &mut self,
         places: usize,
@@ -126,7 +126,8 @@ impl Turns {
         let rank = |submitter: &Submitter| {
             let priority = submitter.waiting.front().map(|first| first.task.priority);
             let urgent = priority.filter(|priority| *priority > URGENT);
-            // The most urgent, and else whoever has the fewest there, and of these who waited longest.
+            // The most urgent first, then the submitter with the fewest sent tasks, then the one that has
+            // waited longest.
             (std::cmp::Reverse(urgent), submitter.sent, submitter.last)
         };
         let next = self
@@ -148,7 +149,7 @@ impl Turns {
         Some(taken)
     }
 
-    /// One that was sent has ended, and was answered after so long, if it was answered.
+    /// Notes the end of a sent task; `took` is the time until its answer, if it was answered.
     pub(super) fn ended(&mut self, submitter: &str, took: Option<Duration>, now: Instant) {
         if let Some(known) = self.submitters.get_mut(submitter) {
             known.quiet_since = Some(now);
@@ -161,7 +162,7 @@ impl Turns {
         }
     }
 
-    /// Forgets an attempt that waits. Answers whether it was here.
+    /// Removes a waiting attempt. Returns whether it was here.
     pub(super) fn forget(&mut self, running: Running) -> bool {
         let is_it =
             |taken: &Taken| taken.task.id == running.id && taken.task.attempt == running.attempt;
@@ -175,7 +176,7 @@ impl Turns {
         self.waiting < before
     }
 
-    /// Takes out all that wait.
+    /// Removes all waiting tasks.
     pub(super) fn drain_waiting(&mut self) -> Vec<Taken> {
         self.waiting = 0;
         let waiting = self.submitters.values_mut();
@@ -185,7 +186,7 @@ impl Turns {
         waiting
     }
 
-    /// Forgets everything.
+    /// Removes everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -225,7 +226,7 @@ mod tests {
         for name in ["b", "b", "b", "c"] {
             turns.wait(taken_of(name, 0));
         }
-        // One place is left, and one more than there are places.
+        // One permit is free, and one task more than there are permits is sent.
         assert_eq!(order(&mut turns, 4, 3), "bc");
         let ended = |turns: &mut Turns, name| turns.ended(name, None, Instant::now());
         ended(&mut turns, "b");
@@ -282,7 +283,7 @@ mod tests {
         assert!(!is_long(&turns, now));
         now += LONG;
         assert!(is_long(&turns, now));
-        // What is only waiting says nothing.
+        // Waiting tasks say nothing about the duration.
         turns.ended("a", Some(Duration::from_millis(5)), now);
         assert!(!is_long(&turns, now + 2 * LONG));
         turns.ended("a", Some(LONG), now);

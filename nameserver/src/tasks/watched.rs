@@ -1,4 +1,4 @@
-//! Who waits for news of which task, as far as this name server hears of it.
+//! The calls that wait for a change of a task, as far as this name server hears of changes.
 
 use pyroxene_store::TaskId;
 use std::{
@@ -7,7 +7,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Those who wait.
+/// The waiting calls, by task.
 #[derive(Debug, Default)]
 pub(super) struct Watched(Mutex<HashMap<TaskId, Arc<Notify>>>);
 
@@ -16,7 +16,7 @@ impl Watched {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hears of a task for as long as the answer lives.
+    /// Watches a task until the returned value is dropped.
     pub(super) fn watch(self: &Arc<Self>, id: TaskId) -> Watch {
         let notify = Arc::clone(self.lock().entry(id).or_default());
         Watch {
@@ -26,20 +26,20 @@ impl Watched {
         }
     }
 
-    /// Tells those who wait that there is news of a task.
+    /// Wakes the calls that watch a task.
     pub(super) fn tell(&self, id: TaskId) {
         if let Some(notify) = self.lock().get(&id) {
             notify.notify_waiters();
         }
     }
 
-    /// How many tasks are waited for.
+    /// How many tasks are watched.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 }
 
-/// Somebody who waits.
+/// One watching call.
 #[derive(Debug)]
 pub(super) struct Watch {
     watched: Arc<Watched>,
@@ -48,7 +48,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Resolves when there is news after this call, even if it is awaited later.
+    /// Resolves at the next change after this call, even if it is awaited later.
     pub(super) fn news(&self) -> tokio::sync::futures::Notified<'_> {
         self.notify.notified()
     }
@@ -57,7 +57,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut all = self.watched.lock();
-        // This one and the table's.
+        // One reference is this one, the other the table's.
         if Arc::strong_count(&self.notify) <= 2 {
             all.remove(&self.id);
         }

@@ -1,53 +1,52 @@
-//! How many tasks of an object are taken and sent at once. No clock, no store, no workers: all that
-//! counts is handed in.
+//! How many tasks of an object are claimed and sent at once. A pure computation: no clock, store or worker.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A worker is given so many at once for each of its places, so that none is idle while an answer and
-/// the next call are under way.
+/// At least this many tasks are sent per permit of a worker, so that no permit is idle while an answer and
+/// the next call are on the network.
 const PER_PLACE: f64 = 2.0;
 
-/// And up to so many, if they are short.
+/// At most this many tasks are sent per permit, if they are short.
 const PER_PLACE_AT_MOST: f64 = 32.0;
 
-/// What is under way to and from a worker for so long keeps its places busy.
+/// Tasks for this much work are sent ahead, so that a worker's permits stay busy during a round trip.
 const ON_THE_WAY: Duration = Duration::from_millis(4);
 
-/// What is taken in advance lasts for about so long: more than it takes to take more.
+/// Tasks for about this much work are claimed ahead: more than the next claim takes.
 const IN_ADVANCE: Duration = Duration::from_millis(20);
 
-/// New tasks need not be queued while what is here already lasts for less than this.
+/// New tasks need not be queued while the claimed tasks are less work than this.
 const DIRECTLY: Duration = Duration::from_millis(100);
 
-/// And so many of them are here at most.
+/// The most tasks that wait here without having been queued.
 const DIRECTLY_AT_MOST: usize = 1024;
 
-/// Whatever they are, so many are taken in advance for each that is sent.
+/// The most tasks that are claimed ahead per sent task.
 const ADVANCE_AT_MOST: f64 = 8.0;
 
-/// All that is taken in advance is about so large at most, in bytes.
+/// About the most bytes of tasks that are claimed ahead.
 const ADVANCE_BYTES: f64 = 16_777_216.0;
 
-/// Of tasks that take longer, or of which nothing is known, one submitter may not have every place:
-/// others would have to wait until they end.
+/// Tasks that take at least this long, or an unknown time, are long: one submitter may not have every permit
+/// with them, because others would wait until they end.
 pub(super) const LONG: Duration = Duration::from_millis(250);
 
-/// How many of an object's tasks may be where.
+/// How many of an object's tasks may be sent, and may wait here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
-    /// At workers.
+    /// Sent to workers.
     pub(super) sent: usize,
-    /// Taken from the store, and waiting for a place.
+    /// Claimed from the store, and waiting for a permit.
     pub(super) waiting: usize,
-    /// Waiting for a place if they were never queued. That saves the store a change for each, so
-    /// there may be more of them.
+    /// Waiting for a permit without having been queued. That saves the store one change per task, so there
+    /// may be more of them.
     pub(super) direct: usize,
-    /// How many the workers run at once.
+    /// How many tasks the workers run at once.
     pub(super) places: usize,
 }
 
-/// So many percent; at least one, if there are any.
+/// A percentage of a number; at least one, unless the number is zero.
 fn percent(of: usize, share: u64) -> usize {
     let share = usize::try_from(share.min(100)).unwrap_or(100);
     match share {
@@ -57,7 +56,7 @@ fn percent(of: usize, share: u64) -> usize {
 }
 
 impl Window {
-    /// How many of one submitter may be at workers, by its share in percent.
+    /// How many tasks of one submitter may be sent, by its share in percent.
     pub(super) fn sent_of_one(&self, share: u64, is_long: bool) -> usize {
         match is_long && share < 100 {
             true => percent(self.places, share),
@@ -65,36 +64,35 @@ impl Window {
         }
     }
 
-    /// How many of one submitter may be taken from the store or be taken in directly, those at workers
-    /// included.
+    /// How many tasks of one submitter may be here, sent ones included, by its share in percent.
     pub(super) fn here_of_one(&self, share: u64, is_long: bool) -> usize {
         match is_long && share < 100 {
-            // Those that waited would do so for long.
+            // Waiting tasks would wait for long.
             true => percent(self.places, share),
             false => percent(self.sent + self.direct.max(self.waiting), share),
         }
     }
 }
 
-/// Over such a time it is counted how many tasks are answered.
+/// The period over which answers are counted.
 const COUNTED: Duration = Duration::from_millis(5);
 
 /// How long an object's tasks take, and how large they are, as far as is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    /// From being sent until the answer, in seconds. Under load most of it is waiting.
+    /// From sending to the answer, in seconds. Under load most of it is waiting.
     took: Option<f64>,
     /// From one answer to the next, in seconds.
     apart: Option<f64>,
-    /// Since when answers are counted, and how many there were.
+    /// The start of the counting period, and the number of answers since.
     counted: Option<(Instant, u32)>,
     /// In bytes.
     size: f64,
 }
 
 impl Pace {
-    /// A task was answered. A long one counts at once, short ones by and by: it does less harm to
-    /// take too few than to hold many for long.
+    /// Records an answer. A long duration counts at once, short ones gradually: claiming too few tasks does
+    /// less harm than holding many for long.
     pub(super) fn answered(&mut self, took: Duration, now: Instant) {
         let (since, count) = self.counted.unwrap_or((now, 0));
         let (time, count) = (now.saturating_duration_since(since), count + 1);
@@ -111,14 +109,14 @@ impl Pace {
         });
     }
 
-    /// A task of so many bytes was taken.
+    /// Records the claim of a task of this size.
     pub(super) fn taken(&mut self, bytes: usize) {
         let bytes = bytes as f64;
         self.size = bytes.max(self.size + (bytes - self.size) / 16.0);
     }
 
-    /// For how long a task occupies one of so many places, in seconds, at most. A short one does so
-    /// for a part of the time until it is answered: then the answers of all places tell more.
+    /// For how long a task occupies one of the workers' permits, in seconds, at most. A short task occupies
+    /// it for only a part of the time until its answer; then the rate of all answers says more.
     fn occupies(&self, places: f64) -> Option<f64> {
         let took = self.took?;
         match self.apart {
@@ -127,7 +125,7 @@ impl Pace {
         }
     }
 
-    /// For workers that run so many at once, all together.
+    /// The window for workers that together run `places` tasks at once.
     pub(super) fn window(&self, places: u32) -> Window {
         let count = usize::try_from(places).unwrap_or(usize::MAX);
         let places = f64::from(places);
@@ -154,7 +152,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The window after answers that took so many microseconds, one after the other.
+    /// The window after answers that took this many microseconds, one after the other.
     fn after(answers: &[u64]) -> Window {
         let mut pace = Pace::default();
         let mut now = Instant::now();
@@ -175,7 +173,7 @@ mod tests {
             pace.answered(Duration::from_millis(5), now);
         }
         assert_eq!(pace.window(2).sent, 40);
-        // Once they come slowly, it is the time of each that counts.
+        // Once answers come slowly, the duration of each counts.
         for _ in 0..10 {
             now += Duration::from_millis(50);
             pace.answered(Duration::from_millis(5), now);
@@ -229,7 +227,7 @@ mod tests {
         let all = window.sent + window.direct;
         assert_eq!(window.here_of_one(100, false), all);
         assert_eq!(Window::default().sent_of_one(75, true), 0);
-        // One place alone cannot be shared.
+        // One permit cannot be shared.
         assert_eq!(Pace::default().window(1).sent_of_one(75, true), 1);
     }
 

@@ -1,9 +1,9 @@
-//! Who may use which topic, and whose presence may be told.
+//! Decides which caller may use which topic, and which presence space.
 //!
-//! A worker keeps topics for the objects that it hosts, so it may use those that its patterns cover:
+//! A worker keeps topics for the objects that it hosts, so it may use the topics that its patterns cover:
 //!
-//! - the topic of a chat room, and the presence of its members, belong to the object of that name: a
-//!   worker that may host `chat` may read and append to `pyroxene.chat/chat`;
+//! - the topic of a chat room, and the presence of its members, belong to the object of that name: a worker
+//!   that may host `chat` may read and append to `pyroxene.chat/chat`;
 //! - every other topic is covered by a pattern for `topic:NAME`, such as `topic:prices` or `topic:*`.
 
 use pyroxene_common::{
@@ -12,20 +12,21 @@ use pyroxene_common::{
 };
 use std::sync::Arc;
 
-/// What stands before the name of a topic in a pattern.
+/// The prefix of topic names in patterns.
 const TOPIC: &str = "topic:";
 
-/// Who calls, as far as topics and presence are concerned. Nobody is known where nobody is asked.
+/// The rights of a caller on topics and presence. Without authentication there is no identity, and everything
+/// is allowed.
 #[derive(Clone, Debug)]
 pub(crate) struct Keeper(Option<Arc<Identity>>);
 
 impl Keeper {
-    /// Who makes the call that runs on this thread. Has to be asked before the first await.
+    /// The caller of the call that runs on this thread. Call it before the first await.
     pub(crate) fn current() -> Self {
         Self(pyroxene_common::scope::current().caller.identity.clone())
     }
 
-    /// Whether it may read a topic and append to it.
+    /// Whether the caller may read a topic and append to it.
     pub(crate) fn may_use(&self, topic: &str) -> bool {
         self.covers(|identity| match presence::room_of(topic) {
             Some(room) => identity.allow.allows(room, None),
@@ -33,7 +34,7 @@ impl Keeper {
         })
     }
 
-    /// Whether it may tell and hear who is in a space: that of a chat room, which it may host.
+    /// Whether the caller may report and read the presence of a space: that of a chat room that it may host.
     pub(crate) fn may_tell(&self, space: &str) -> bool {
         self.covers(|identity| {
             presence::room_of(space).is_some_and(|room| identity.allow.allows(room, None))
@@ -51,7 +52,7 @@ impl Keeper {
         }
     }
 
-    /// A sentence for one who may not, which is logged.
+    /// The error message for a denied caller. The denial is logged.
     pub(crate) fn denied(&self, what: &str, name: &str) -> String {
         let what = format!("the {what} '{name}'");
         let Some(identity) = self.0.as_deref() else {
@@ -63,8 +64,8 @@ impl Keeper {
     }
 }
 
-/// Which methods of topics a role may call: workers those that keep something, and admins also those
-/// that take it away. Which topics those are is decided for each call.
+/// Which methods of topics a role may call: workers those that add or read entries, admins also those that
+/// remove them. Which topics a worker may use is checked in each call.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
     match role {
         Role::Admin => true,

@@ -1,4 +1,4 @@
-//! Making room: what topics no longer keep is removed, and keys that nobody repeats are forgotten.
+//! The retention of topics: removes entries that are beyond it, and old keys of entries.
 
 use super::stored;
 use pyroxene_common::interfaces::topics::Retention;
@@ -6,30 +6,30 @@ use pyroxene_store::{self as store, Store, StoreError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How often one looks. Every name server of a domain does; they do not disturb each other.
+/// How often topics are trimmed. Every name server of a domain does so; they do not disturb each other.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How long the keys of entries are remembered at least.
+/// The shortest time for which the keys of entries are kept.
 const KEYS: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many topics are looked at together.
+/// How many topics are read at once.
 const PAGE: u32 = 100;
 
-/// Makes room now and then, for as long as it is polled.
+/// Applies the retention at intervals, for as long as it is polled.
 pub(crate) async fn keep_retention(store: Store, default: Retention) {
     loop {
-        // Not all name servers at once.
+        // So that not all name servers trim at the same time.
         sleep(PAUSE.mul_f64(rand::random_range(0.75..1.25))).await;
         match make_room(&store, default).await {
             Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, "topics are shorter"),
-            // What is wrong with the store is said where somebody uses it.
-            Err(error) => tracing::debug!(%error, "cannot make room in topics"),
+            Ok(removed) => tracing::debug!(removed, "entries removed from topics"),
+            // Errors of the store are reported where calls use the store.
+            Err(error) => tracing::debug!(%error, "cannot trim topics"),
         }
     }
 }
 
-/// Removes all that is not to be kept. Gives how many entries.
+/// Removes all entries that are beyond their topic's retention. Returns how many.
 pub(super) async fn make_room(store: &Store, default: Retention) -> Result<u64, StoreError> {
     let default = stored(default);
     let (mut removed, mut after) = (0, String::new());

@@ -146,7 +146,7 @@ async fn what_is_said_for_a_user_counts_against_that_users_limits() {
         let (service, topic) = (service.clone(), "a".to_owned());
         service.append(context::current(), topic, entries)
     };
-    // Ten messages a second, and ten times as many for a moment.
+    // Ten messages a second, and ten times as many in a burst.
     say("1", Some("ana"), 100, 1).await.unwrap();
     let refused = say("2", Some("ana"), 90, 1).await.unwrap_err().to_string();
     assert!(
@@ -163,7 +163,7 @@ async fn what_is_said_for_a_user_counts_against_that_users_limits() {
         refused.contains("'chat_bytes' of user 'bob' is 16KiB/s"),
         "{refused}"
     );
-    // Others are not concerned.
+    // Other users are not affected.
     for author in [Some("carl"), Some(""), None] {
         say("5", author, 1, 1).await.unwrap();
     }

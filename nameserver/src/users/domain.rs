@@ -1,4 +1,4 @@
-//! The domain key: beside the users file, because it says who is who as much as that does.
+//! The domain key, in a file beside the users file: both decide who a caller is.
 
 use super::{
     UsersError,
@@ -11,12 +11,12 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The greatest key file, in bytes. A key has about a hundred.
+/// The largest key file, in bytes. A key has about a hundred.
 const MAX_FILE: usize = 4096;
 const OPEN_TO_OTHERS: u32 = 0o077;
 
-/// Reads the domain key of a users file, `FILE.key`, and makes one if there is none. Of several
-/// processes that do so at once, all get the same.
+/// Reads the domain key of a users file, `FILE.key`, and creates one if there is none. Several processes that
+/// do so at once get the same key.
 ///
 /// # Errors
 ///
@@ -33,13 +33,13 @@ pub fn domain_key(path_of_users: &Path) -> Result<DomainKey, UsersError> {
             sync_directory(&path).map_err(|error| cannot_write(&path, error))?;
             Ok(key)
         }
-        // Somebody was quicker.
+        // Another process was first.
         Err(failed) => read(&path)?.ok_or_else(|| cannot_write(&path, failed.error)),
     }
 }
 
-/// Puts a new domain key in the place of the one that there is, perhaps because it was stolen. Name
-/// servers that run take it over, and everything that the old one signed is void.
+/// Replaces the domain key, for example because it was stolen. Running name servers take it over, and
+/// everything that the old key signed is void.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ fn new_key() -> Result<(DomainKey, Zeroizing<String>), UsersError> {
     Ok((key, text))
 }
 
-/// Where the domain key of a users file is.
+/// The path of a users file's domain key.
 pub(crate) fn key_path(path_of_users: &Path) -> PathBuf {
     beside(path_of_users, ".key")
 }

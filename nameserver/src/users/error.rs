@@ -1,16 +1,16 @@
-//! What can go wrong with users and their files.
+//! The errors of users and their files.
 
 use super::MAX_USERS;
 use pyroxene_common::access::{InvalidUserName, KeyError, shown_user};
 use std::{fmt, io, path::PathBuf};
 
-/// What can go wrong with users and their files.
+/// The errors of users and their files.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// There is no users file.
     #[error("there is no users file {}", path.display())]
     Missing {
-        /// Where it should be.
+        /// The path of the missing file.
         path: PathBuf,
     },
     /// A file cannot be read.
@@ -29,38 +29,38 @@ pub enum UsersError {
         /// Why it cannot.
         error: io::Error,
     },
-    /// Others on this machine may do with a file what nobody but its owner may.
+    /// A file is readable or writable for others on this machine, and must not be.
     #[error("others can {what} {}: only its owner may", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
-        /// What they can do: `read` or `write`.
+        /// What others can do: `read` or `write`.
         what: &'static str,
     },
-    /// A file is not what it should be.
+    /// A file has invalid content.
     #[error("{place}{why}")]
     Invalid {
-        /// Where in which file.
+        /// The position in the file.
         place: Place,
-        /// What is wrong there.
+        /// What is wrong.
         why: String,
     },
-    /// There is such a user already.
+    /// A user of this name exists already.
     #[error("there is a user '{}' already", shown_user(name))]
     Exists {
         /// The name.
         name: String,
     },
-    /// There is no such user.
+    /// There is no user of this name.
     #[error("there is no user '{}'", shown_user(name))]
     Unknown {
         /// The name.
         name: String,
     },
-    /// The name cannot be that of a user.
+    /// The name is no valid name of a user.
     #[error(transparent)]
     InvalidName(#[from] InvalidUserName),
-    /// There are as many users as there may be.
+    /// The number of users has reached the limit.
     #[error("there are {MAX_USERS} users already, which is the limit")]
     Full,
     /// No token or domain key could be made.
@@ -68,19 +68,19 @@ pub enum UsersError {
     NoKey(#[from] KeyError),
 }
 
-/// A place in a file, as far as it is known.
+/// A position in a file, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: PathBuf,
-    /// The line, from one on.
+    /// The line, counted from one.
     pub line: Option<usize>,
     /// The user.
     pub user: Option<String>,
 }
 
 impl fmt::Display for Place {
-    /// What stands before a sentence about it.
+    /// The text before an error message about the position.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
         if let Some(line) = self.line {

@@ -5,14 +5,14 @@
 //! role = "user"
 //! allow = ["calculator", "accounts.q*"]
 //! token = "ed25519:…"       # the public key of the token; absent once revoked
-//! certificate = true        # in the place of a token: logs in by certificate alone
+//! certificate = true        # instead of a token: the user logs in only by certificate
 //! issued = 1767225600000    # when the token was made, in Unix milliseconds
 //! revoked = 1767225600000   # absent if never; tickets issued until then are void
-//! [users.ana.limits]        # those that are not the defaults; see `pyroxene limits`
+//! [users.ana.limits]        # limits that differ from the defaults; see `pyroxene limits`
 //! tasks = 1000
 //! task_bytes = 1073741824
 //!
-//! [removed]                 # whose tickets and certificates do not count
+//! [removed]                 # removed users: their tickets and certificates are void
 //! bob = 1767225600000
 //! ```
 
@@ -32,7 +32,7 @@ const MAX_FILE: usize = 8 * 1024 * 1024;
 pub(super) const PRIVATE: u32 = 0o600;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// What every file begins with that is written here.
+/// The beginning of every file that is written here.
 const HEADING: &str = "# Written by 'pyroxene users', which keeps no comments but this one.\n\n";
 
 impl Users {
@@ -47,8 +47,8 @@ impl Users {
         Ok(users)
     }
 
-    /// Changes a users file that is there, while nobody else does. Nothing is written if the change
-    /// fails. Those who read it meanwhile get the old file or the new one.
+    /// Changes an existing users file under a lock. Nothing is written if the change fails. Concurrent
+    /// readers get the old file or the new one.
     ///
     /// It blocks while another process edits the file.
     ///
@@ -59,7 +59,7 @@ impl Users {
         path: &Path,
         change: impl FnOnce(&mut Self) -> Result<T, UsersError>,
     ) -> Result<T, UsersError> {
-        // Before there is a lock beside a file that there is not.
+        // So that no lock file is created for a missing users file.
         let is_there = path.try_exists().map_err(|error| unreadable(path, error))?;
         if !is_there {
             return Err(missing(path));
@@ -67,7 +67,7 @@ impl Users {
         Self::edit_or_create(path, change)
     }
 
-    /// As [`edit`](Self::edit), but a file that is missing is created, for its owner alone.
+    /// As [`edit`](Self::edit), but creates a missing file, readable only by its owner.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Users {
             let nowhere = io::Error::new(io::ErrorKind::NotFound, "it is a link to no file");
             return Err(unreadable(path, nowhere));
         }
-        // A link is followed, not replaced.
+        // A symbolic link is followed, not replaced.
         let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let _lock = lock(path)?;
         let (mut users, before) = match read_if_there(path)? {
@@ -115,14 +115,14 @@ impl Users {
     }
 }
 
-/// `FILE` with something after its name.
+/// A path with a suffix after its file name.
 pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(extension);
     name.into()
 }
 
-/// Reads a text of at most `limit` bytes. None if there is no such file.
+/// Reads a text file of at most `limit` bytes. None if there is no such file.
 pub(super) fn read_text(
     path: &Path,
     limit: usize,
@@ -134,7 +134,7 @@ pub(super) fn read_text(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    // Of the open file, so that it cannot be exchanged in between.
+    // The metadata of the open file, which cannot be exchanged meanwhile.
     let metadata = file.metadata().map_err(unreadable)?;
     check(&metadata)?;
     let mut bytes = Vec::new();
@@ -166,7 +166,7 @@ fn read_if_there(path: &Path) -> Result<Option<(Users, Metadata)>, UsersError> {
     Ok(Some((Users::from_text(path, &text)?, metadata)))
 }
 
-/// The lock on a users file, held until it is dropped. It is a file of its own, which stays: the
+/// Locks a users file until the returned value is dropped. The lock is a separate file, which stays: the
 /// users file itself is replaced, and another process would have locked the old one.
 fn lock(path: &Path) -> Result<File, UsersError> {
     let lock = beside(path, ".lock");
@@ -183,8 +183,8 @@ fn lock(path: &Path) -> Result<File, UsersError> {
     open().map_err(|error| cannot_write(&lock, error))
 }
 
-/// Replaces a file whole. It keeps its mode and its owner: who edits it may be somebody else than
-/// the server that reads it.
+/// Replaces a whole file, and keeps its mode and its owner: the user who edits it may be another one than the
+/// server's.
 fn write(path: &Path, text: &str, before: Option<&Metadata>) -> Result<(), UsersError> {
     let mode = before.map_or(PRIVATE, |before| before.permissions().mode() & 0o777);
     let file = write_aside(path, mode, text)?;
@@ -201,8 +201,8 @@ fn write(path: &Path, text: &str, before: Option<&Metadata>) -> Result<(), Users
     replace().map_err(|error| cannot_write(path, error))
 }
 
-/// Writes a file in the directory of another, under a name that nobody guesses, and that goes if it
-/// is not put in its place.
+/// Writes a temporary file with a random name in the directory of another file. It is removed unless it is
+/// moved to its place.
 pub(super) fn write_aside(path: &Path, mode: u32, text: &str) -> Result<NamedTempFile, UsersError> {
     let write = || {
         let mut file = tempfile::Builder::new()
@@ -215,7 +215,7 @@ pub(super) fn write_aside(path: &Path, mode: u32, text: &str) -> Result<NamedTem
     write().map_err(|error| cannot_write(path, error))
 }
 
-/// Makes the new name of a file last.
+/// Syncs the directory of a file, so that its new name survives a power failure.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory(path))?.sync_all()
 }
@@ -227,7 +227,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// The line where a piece of a file begins, and the user whose it is.
+/// The line at which a span of the file begins, and the user in whose table it is.
 fn around<'a>(text: &'a str, span: &Range<usize>) -> (Option<usize>, Option<&'a str>) {
     let Some(before) = text.get(..span.start) else {
         return (None, None);

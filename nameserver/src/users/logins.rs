@@ -1,8 +1,8 @@
-//! What failed logins cost those who fail, and nobody else.
+//! Limits the cost of failed logins, for the callers that fail and no others.
 //!
-//! Tokens cannot be guessed: they are 256 random bits. So the right credentials are let in wherever
-//! they come from, whoever else failed there before; what is bounded is the work that failures cause,
-//! and what they are told.
+//! Tokens cannot be guessed: they are 256 random bits. So correct credentials are accepted from every peer,
+//! also if other attempts from there failed before. The throttle limits the work that failures cause, and
+//! tells the failing callers how long to wait.
 
 mod recent;
 
@@ -14,30 +14,29 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How many pairs of a peer and a user are remembered.
+/// The most pairs of a peer and a user that are kept.
 const REMEMBERED: usize = 4096;
-/// How many failures of a pair cost nothing.
+/// How many failures of a pair have no effect.
 const FREE: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// After this long without a failure, those before are forgotten.
+/// Without a failure for this long, earlier failures are forgotten.
 const QUIET: Duration = Duration::from_secs(10 * 60);
-/// So many attempts of pairs that failed more often than [`FREE`] are looked at each second, all pairs
-/// together.
+/// How many attempts per second are verified of pairs with more failures than [`FREE`], all pairs together.
 const LOOKS_PER_SECOND: f64 = 500.0;
-/// The longest text of an address, with the zone that a link-local one may have.
+/// The longest text of an address, including the zone of a link-local one.
 const MAX_PEER: usize = 64;
 
-/// Bounds what failed logins cost. After 5 failures with a user's name from a peer, those who fail
-/// there with that name are told to wait, for 1 s, then 2 s and so on up to 60 s, and their attempts
-/// share 500 looks a second with all others of that kind. Ten minutes without a failure, or a success,
-/// and all is forgotten.
+/// Limits the cost of failed logins. After 5 failures with a user's name from a peer, callers that fail from
+/// there with that name are told to wait: 1 s, then 2 s and so on up to 60 s. Their attempts share 500
+/// verifications per second with all others of that kind. After ten minutes without a failure, or after a
+/// success, the failures are forgotten.
 ///
-/// The right credentials are let in at once, except where somebody uses those 500 looks up with the
-/// same name from the same peer: there they are let in as soon as there is a look for them.
+/// Correct credentials are accepted at once, unless other attempts with the same name from the same peer use
+/// up those 500 verifications: then they are accepted as soon as a verification is available.
 ///
-/// A peer is an IP address without its port. The addresses of one IPv6 network (/64) are one peer:
-/// anybody has billions of them.
+/// A peer is an IP address without its port. All addresses of one IPv6 network (/64) are one peer: one
+/// machine can have billions of them.
 #[derive(Debug)]
 pub struct LoginThrottle {
     failures: Recent<Failures>,
@@ -56,7 +55,7 @@ impl Failures {
         now.saturating_duration_since(self.last) < QUIET
     }
 
-    /// How long to wait after the last of them.
+    /// How long to wait after the last failure.
     fn wait(self) -> Duration {
         let Some(doublings) = self.count.checked_sub(FREE + 1) else {
             return Duration::ZERO;
@@ -73,7 +72,7 @@ impl Default for LoginThrottle {
 }
 
 impl LoginThrottle {
-    /// One that knows of nothing.
+    /// A throttle without failures.
     pub fn new() -> Self {
         Self {
             failures: Recent::new(REMEMBERED),
@@ -82,8 +81,8 @@ impl LoginThrottle {
         }
     }
 
-    /// Whether the credentials that a peer shows for a user are to be looked at now. An attempt that
-    /// this refuses does not count as a failure.
+    /// Whether the credentials that a peer presents for a user may be verified now. An attempt that is
+    /// refused here does not count as a failure.
     ///
     /// # Errors
     ///
@@ -107,8 +106,8 @@ impl LoginThrottle {
         Ok(())
     }
 
-    /// Counts an attempt with wrong credentials, or with the name of nobody. Answers how long whoever
-    /// made it has to wait before the next one, if it has to.
+    /// Counts an attempt with wrong credentials, or with an unknown name. Returns how long the caller has to
+    /// wait before the next attempt, if it has to.
     pub fn failed(&mut self, peer: &str, user: &str, now: Instant) -> Option<Duration> {
         let key = pair(peer, user);
         let before = self.failures.get(&key);
@@ -122,18 +121,18 @@ impl LoginThrottle {
         Some(failures.wait()).filter(|wait| !wait.is_zero())
     }
 
-    /// Takes note that a user has logged in from a peer.
+    /// Notes that a user has logged in from a peer.
     pub fn succeeded(&mut self, peer: &str, user: &str) {
         self.failures.remove(&pair(peer, user));
     }
 }
 
-/// Neither has a space in it.
+/// The key of a pair. Neither part contains a space.
 fn pair(peer: &str, user: &str) -> String {
     format!("{} {}", user_key(user), peer_key(peer))
 }
 
-/// What peers are told apart by.
+/// The key of a peer.
 fn peer_key(peer: &str) -> String {
     match peer.parse().map(|address: IpAddr| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => {
@@ -145,7 +144,7 @@ fn peer_key(peer: &str) -> String {
     }
 }
 
-/// What users are told apart by. Names that nobody has are one, and take no room.
+/// The key of a user. All names that are invalid for users share one key.
 fn user_key(user: &str) -> &str {
     match check_user_name(user) {
         Ok(()) => user,

@@ -84,12 +84,12 @@ fn revoking_ends_token_and_tickets_until_then_and_rotation_begins_anew() {
     );
 }
 
-/// Whoever has no token does not have the token of which nothing is known either.
+/// A revoked user must not be able to log in with the key that stands for a missing token.
 #[test]
 fn a_revoked_user_has_no_token_at_all() {
     let (mut users, _) = users_with("ana");
     users.revoke("ana", NOW).unwrap();
-    // A key that verifies everything does not let in who has no token.
+    // Even a verification that accepts every key does not authenticate a user without a token.
     assert_eq!(users.authenticate("ana", |_| true), None);
     assert_eq!(users.authenticate("bob", |_| true), None);
     let user = users.users.get_mut("ana").unwrap();
@@ -152,7 +152,7 @@ fn who_logs_in_by_certificate_alone_has_no_token_and_can_be_revoked() {
     assert_eq!(users.authenticate("ana", |_| true), None);
     users.revoke("ana", NOW + 1).unwrap();
     assert_eq!(users.identity("ana"), None);
-    // One that is not listed is kept out too, until it is.
+    // A name that is not listed is revoked too, until it is listed.
     users.revoke_certificate("bob", NOW + 2).unwrap();
     assert!(users.was_removed("bob") && !users.contains("bob"));
     assert_eq!(users.revocations(NOW + 2).len(), 2);

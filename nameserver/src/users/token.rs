@@ -1,4 +1,4 @@
-//! What the users file keeps of a token: the public key that the token is the seed of.
+//! The public key of a token, as the users file keeps it: the token is the key's seed.
 
 use pyroxene_common::access::{HolderId, HolderKey};
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,11 @@ use std::{fmt, sync::LazyLock};
 
 const PREFIX: &str = "ed25519:";
 
-/// The key against which the logins of those are checked who have none, so that they take as long.
+/// The key against which logins of users without a token are verified, so that they take as long.
 pub(super) static OF_NOBODY: LazyLock<Option<HolderId>> =
     LazyLock::new(|| Some(HolderKey::from_seed(&[0; 32]).ok()?.id()));
 
-/// The public key of a token. As text `ed25519:` and 43 characters of base64url.
+/// The public key of a token. Its text is `ed25519:` and 43 characters of base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct TokenKey(pub(super) HolderId);
@@ -25,7 +25,7 @@ impl TryFrom<String> for TokenKey {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        // The text is not repeated: it may be a token that somebody has put in.
+        // The error does not repeat the text: a user may have put a token there.
         const WRONG: &str = "the public key of a token is 'ed25519:' and 43 letters, digits, '-' and \
                              '_'; take the line out, and 'pyroxene users rotate' makes a new token";
         let id = text.strip_prefix(PREFIX).ok_or(WRONG)?;

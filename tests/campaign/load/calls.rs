@@ -1,4 +1,4 @@
-//! Calls: those that may be repeated succeed in time, and those that may not never run twice.
+//! Calls: idempotent calls succeed in time, and other calls never run twice.
 
 use super::Context;
 use crate::{
@@ -15,10 +15,10 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// How long a call may take. A frozen worker is found out within a lease, three seconds.
+/// The deadline of a call. A frozen worker is detected within a lease, three seconds.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The first number of the entries that are made by calls; tasks have others.
+/// The first number of the ledger entries that calls make; tasks make others.
 pub(super) const FIRST: u64 = 1_000_000_000;
 
 pub(super) struct Calls {
@@ -38,7 +38,7 @@ impl Calls {
                     match echo.call_traced(within(DEADLINE), &request).await {
                         Ok(_) => context.verdict.count("calls answered"),
                         Err(error) => context.verdict.violation(format!(
-                            "a call that may be repeated failed after {:?}, with a worker there: {error}",
+                            "an idempotent call failed after {:?}, with a healthy worker: {error}",
                             begun.elapsed()
                         )),
                     }
@@ -56,7 +56,7 @@ impl Calls {
                 if !context.goes_on() {
                     break;
                 }
-                // Whatever may have become of it, it is not tried again.
+                // The call is not repeated, whatever its error.
                 if let Ok(answer) = ledger.enter(within(DEADLINE), entry, 1).await {
                     assert_eq!(answer, entry);
                     answered.insert(entry);

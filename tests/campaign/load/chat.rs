@@ -1,4 +1,4 @@
-//! The chat room: what was said and acknowledged is there once, in one order.
+//! The chat room: every acknowledged message is there once, in one order.
 
 use super::{Context, RECOVERY};
 use crate::{harness::within, stage::Stage};
@@ -69,7 +69,7 @@ impl Chatter {
     }
 }
 
-/// Says one thing after the other, each until it is acknowledged.
+/// Sends one message after the other, and repeats each until it is acknowledged.
 async fn speak(context: Context, room: ChatClient<Proxy<Chat>>) -> BTreeMap<u64, String> {
     let mut acknowledged = BTreeMap::new();
     for number in 0.. {
@@ -105,7 +105,7 @@ async fn speak(context: Context, room: ChatClient<Proxy<Chat>>) -> BTreeMap<u64,
     acknowledged
 }
 
-/// Hears everything, in order.
+/// Receives all messages, and checks their order.
 async fn listen(context: Context, room: ChatClient<Proxy<Chat>>) {
     let mut last = 0;
     loop {

@@ -1,4 +1,4 @@
-//! An exclusive name: whoever is seen to have it, nobody who had it before is seen to have it later.
+//! An exclusive name: a former holder never appears with the name after its successor.
 
 use crate::{exclusive::Observer, plan::Role, stage::Stage, verdict::Verdict};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! Tasks: none that was acknowledged is lost, each ends in time, with one result.
+//! Tasks: no acknowledged task is lost, and each ends in time, with one result.
 
 use super::{Context, RECOVERY};
 use crate::{harness::ledger, stage::Stage};
@@ -23,10 +23,10 @@ pub(super) struct Tasks {
     waiters: Waiters,
 }
 
-/// Each waits for one task, and gives its number and its result.
+/// Each waits for one task, and returns the task's number and result.
 type Waiters = Arc<Mutex<JoinSet<(u64, Result<String, TaskError>)>>>;
 
-/// What each task takes, in milliseconds, in turn.
+/// The durations of the tasks, in milliseconds, in turn.
 const TAKES: [u64; 5] = [0, 5, 50, 500, 3000];
 
 impl Tasks {
@@ -80,7 +80,7 @@ impl Tasks {
                 verdict.violation(format!("task {number} has the result {result}"));
             }
         }
-        // Once all have ended.
+        // Read after all tasks have ended.
         let ran: HashSet<u64> = ledger::entries(stage.dir.path()).into_iter().collect();
         for (number, handle) in acknowledged {
             if !ended.contains(&number) {
@@ -104,7 +104,7 @@ impl Tasks {
     }
 }
 
-/// Until it is known to be there. The key makes that safe.
+/// Submits a task, and repeats that until it is acknowledged. The key makes the repeat safe.
 async fn submit(context: &Context, client: &Client, number: u64) -> Option<TaskHandle> {
     let ms = TAKES[usize::try_from(number).unwrap() % TAKES.len()];
     let begun = Instant::now();
@@ -134,7 +134,7 @@ async fn submit(context: &Context, client: &Client, number: u64) -> Option<TaskH
     }
 }
 
-/// However long nobody answers.
+/// Waits for a task, however long no name server answers.
 async fn wait(handle: &TaskHandle) -> Result<String, TaskError> {
     loop {
         match handle.wait_text().await {
@@ -144,8 +144,9 @@ async fn wait(handle: &TaskHandle) -> Result<String, TaskError> {
     }
 }
 
-/// Whether a task ended as it should: with one result, or because two of its workers fell silent, or three
-/// of its workers or name servers died under it, which is what a task that stops them looks like.
+/// Whether a task ended as it should: with one result, or because two of its workers fell silent, or because
+/// three of its workers or name servers died while it ran. The last two are how a task looks that stops its
+/// workers.
 fn is_right(task: &Task) -> Result<(), &'static str> {
     let ended = |outcome| {
         let attempts = task.attempts.iter();
@@ -162,7 +163,7 @@ fn is_right(task: &Task) -> Result<(), &'static str> {
     }
 }
 
-/// By what its attempts say: two workers were silent.
+/// Whether two workers fell silent, by the reasons of the attempts.
 fn cost_two_workers_their_lease(task: &Task) -> bool {
     let silent = |attempt: &&Attempt| {
         let reason = attempt.reason.as_deref().unwrap_or_default();

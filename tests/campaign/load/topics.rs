@@ -1,4 +1,4 @@
-//! Topics: what was acknowledged is there once, and followers see it in order.
+//! Topics: every acknowledged entry is there once, and followers see the entries in order.
 
 use super::{Context, RECOVERY};
 use crate::stage::Stage;
@@ -121,7 +121,8 @@ impl Topics {
     }
 }
 
-/// Until it is acknowledged. A store that is full says so at once, and has room again later.
+/// Appends an entry, and repeats that until it is acknowledged. A full store answers at once, and has room
+/// again later.
 async fn append(topic: &Topic, body: &str) -> Result<u64, TopicError> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! Transfers: money is neither lost nor made, and each is applied once.
+//! Transfers: no money is lost or created, and each transfer is applied once.
 
 use crate::{
     bank::{books, clients::Clients},
@@ -6,7 +6,7 @@ use crate::{
     verdict::Verdict,
 };
 
-/// They make one transfer after the other.
+/// How many clients make transfers, each one after the other.
 const CLIENTS: usize = 2;
 
 pub(super) struct Transfers {
@@ -24,7 +24,7 @@ impl Transfers {
     }
 
     pub(super) async fn finish(self, verdict: &Verdict, accounts: &str) {
-        // What is wrong with the books is told by a panic.
+        // The check of the books panics if they are wrong.
         let accounts = accounts.to_owned();
         let agreed = tokio::spawn(async move {
             let journal = self.clients.finish().await;

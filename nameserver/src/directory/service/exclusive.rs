@@ -1,18 +1,17 @@
-//! Exclusive names that name servers have in common: what this one says of them to the arbiter, and
-//! what it hears.
+//! Exclusive names that several name servers share: keeps the directory and the name store in agreement.
 //!
-//! The arbiter keeps, for each name, which name servers stand up for which holder. This one stands up
-//! for a worker of which it has a session, under a lease of its own that it renews whatever the
-//! number of names; when the session ends it stands down. All of that is beside heartbeats and calls,
-//! which are answered from what was heard last.
+//! The name store keeps, for each name, which name servers claim it for which holder. This name server claims
+//! a name for a worker with a session here, under one lease of its own, which it renews whatever the number
+//! of names; when the session ends, it releases the name. Heartbeats and calls do not wait for any of this:
+//! they are answered from the last known state.
 //!
-//! **While the arbiter cannot be reached** nobody can give a name to anybody, so who has one keeps it
-//! for as long as the session lives. That goes for a name server that the arbiter alone cannot hear,
-//! too: if its lease ends and none of the others has a session with the holder, they give the name to
-//! another, and until the first one is back or the holder is cut off from it, both believe that
+//! **While the name store cannot be reached** no name can be granted, so a holder keeps its name for as long
+//! as its session lives. That is also true of a name server that alone cannot reach the name store: if its
+//! lease ends and no other name server has a session with the holder, the others grant the name to another
+//! worker. Until the first name server is back or the holder is cut off from it, both workers believe that
 //! the name is theirs. Their fences tell them apart.
 //!
-//! **A name server that stood still** has said nothing in that time, and takes all names from their
+//! **A name server that was suspended** renewed nothing in that time. It withdraws all names from their
 //! holders before it answers anything ([`Directory::grants_are_over`](super::Directory)).
 
 use super::DirectoryService;
@@ -25,121 +24,121 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// For how long a name server that says nothing keeps names for their holders.
+/// How long a name server that does not renew its lease keeps names for their holders.
 pub(crate) const TTL: Duration = Duration::from_secs(3);
 
-/// How often it says something.
+/// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 
-/// How long an answer is waited for.
+/// The timeout of a request to the name store.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often one asks again for a name that another has.
+/// How often a name that another worker holds is claimed again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Two rounds are so far apart at least, if something others did is what they are for.
+/// The shortest time between two rounds that are caused by releases of others.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is looked whether the arbiter knows what this name server believes.
+/// How often the claims in the name store are compared with those known here.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
-/// How many names are asked for at once.
+/// How many names are claimed or released in one request.
 const PAGE: usize = 500;
 
-/// Who gives names away.
+/// Grants exclusive names.
 pub(crate) trait Arbiter: Send {
-    /// Why it does not answer.
+    /// Why a request failed.
     type Error: Display + Send;
 
-    /// Begins the name server's lease, or goes on with the one that has this number. Gives the
-    /// number, or nothing if the lease is lost.
+    /// Starts the name server's lease, or renews the one with this number. Returns its number, or none if the
+    /// lease is lost.
     fn go_on(
         &mut self,
         lease: Option<i64>,
         ttl: Duration,
     ) -> impl Future<Output = Result<Option<i64>, Self::Error>> + Send;
 
-    /// Claims names. Answers each in its turn.
+    /// Claims names. Returns one answer per claim, in the same order.
     fn claim(
         &mut self,
         lease: i64,
         claims: Vec<Claim>,
     ) -> impl Future<Output = Result<Vec<Answer>, Self::Error>> + Send;
 
-    /// Stands down for names.
+    /// Releases names.
     fn leave(
         &mut self,
         lease: i64,
         names: Vec<String>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The names for whose holders this name server stands up.
+    /// The names that this name server claims.
     fn stands_up_for(
         &mut self,
         lease: i64,
     ) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send;
 
-    /// Resolves when others may have stood down for a name.
+    /// Resolves when another name server may have released a name.
     fn news(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// A name, and which worker it is claimed for.
+/// A name, and the worker for which it is claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) name: String,
     pub(crate) holder: String,
 }
 
-/// What comes of a claim.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The name is the worker's, with this fence.
+    /// The name is granted to the worker, with this fence.
     Held(u64),
-    /// It is this one's.
+    /// Another worker, this one, holds the name.
     Taken(String),
-    /// The name server's own lease has ended.
+    /// The name server's lease has ended.
     LeaseLost,
 }
 
-/// The name server's own lease.
+/// The name server's lease.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     number: i64,
-    /// When it was last renewed, or that was tried.
+    /// When the last renewal was sent, successful or not.
     renewed: Instant,
-    /// Nobody takes names over before then.
+    /// No other name server takes names over before then.
     until: Instant,
 }
 
-/// Keeps the directory and the arbiter in agreement.
+/// Keeps the directory and the name store in agreement.
 #[derive(Debug)]
 struct Keeper<A> {
     service: DirectoryService,
     arbiter: A,
     lease: Option<Lease>,
-    /// For whom this name server stands up, or may do: a claim whose answer was lost counts.
+    /// The names that are claimed here, with their holders. A claim whose answer was lost counts.
     standing_up: HashMap<String, String>,
     compared: Instant,
-    /// Names of which something is to be said.
+    /// Names that have to be claimed or released.
     pending: BTreeSet<Arc<str>>,
 }
 
-/// What a step came to.
+/// The result of a round.
 enum Step {
-    /// There is nothing to do before something changes, or then.
+    /// Nothing to do before the next change, or before this time.
     Until(Option<Instant>),
-    /// The lease is lost, and with it every name.
+    /// The lease is lost, and with it every name: start again.
     Again,
 }
 
 impl DirectoryService {
-    /// Shares exclusive names from now on. To be called before there are sessions, and followed by
+    /// Shares exclusive names from now on. Call it before there are sessions, and then
     /// [`follow_exclusive_names`](Self::follow_exclusive_names).
     pub(crate) fn share_exclusive_names(&mut self) {
         self.change(super::Directory::share_exclusive_names);
     }
 
-    /// Gives exclusive names away as the arbiter says, until `shutdown` resolves.
+    /// Grants exclusive names as the name store decides, until `shutdown` resolves.
     pub(crate) async fn follow_exclusive_names(
         self,
         arbiter: impl Arbiter,
@@ -205,7 +204,7 @@ impl<A: Arbiter> Keeper<A> {
         Step::Again
     }
 
-    /// Renews the lease if it is time. Whether it still is ours, or when to try again.
+    /// Renews the lease if it is due. Returns whether the lease is still valid, or when to try again.
     async fn keep_lease(&mut self) -> Result<bool, Instant> {
         let asked = Instant::now();
         if let Some(lease) = self.lease
@@ -222,7 +221,7 @@ impl<A: Arbiter> Keeper<A> {
                 let lease = Lease {
                     number,
                     renewed: asked,
-                    // Whoever watches the lease counts from later.
+                    // Other name servers count the term from later.
                     until: asked + TTL,
                 };
                 self.lease = Some(lease);
@@ -235,7 +234,7 @@ impl<A: Arbiter> Keeper<A> {
                 return Ok(false);
             }
             Ok(Err(error)) => tracing::debug!(%error, "exclusive names stay as they are"),
-            Err(_) => tracing::debug!("no answer; exclusive names stay as they are"),
+            Err(_) => tracing::debug!("timeout; exclusive names stay as they are"),
         }
         if let Some(lease) = &mut self.lease {
             lease.renewed = asked;
@@ -248,8 +247,8 @@ impl<A: Arbiter> Keeper<A> {
         Err(now + RENEW_EVERY)
     }
 
-    /// Finds what requests did whose answers were lost, and that came to the arbiter after later
-    /// ones.
+    /// Finds the effects of requests whose answers were lost and that reached the name store after later
+    /// requests.
     async fn compare(&mut self) {
         let now = Instant::now();
         let Some(lease) = self.lease else { return };
@@ -268,7 +267,7 @@ impl<A: Arbiter> Keeper<A> {
             .extend(missing.map(|name| Arc::from(name.as_str())));
         for name in &names {
             if !self.standing_up.contains_key(name) {
-                // For whoever it is, it is nobody whom this name server wants.
+                // An unknown holder: the name has to be released in any case.
                 self.standing_up.insert(name.clone(), String::new());
                 self.pending.insert(Arc::from(name.as_str()));
             }
@@ -280,16 +279,16 @@ impl<A: Arbiter> Keeper<A> {
             .change(|directory| directory.grants_last_until(until));
     }
 
-    /// Forgets everything that was under the lease.
+    /// Drops everything that depends on the lease.
     fn lost(&mut self) {
         self.lease = None;
         self.service.change(super::Directory::withdraw_all);
-        // Those without a candidate are found out to be so.
+        // Names without a candidate are dropped in the next round.
         let names = self.standing_up.drain().map(|(name, _)| Arc::from(name));
         self.pending.extend(names);
     }
 
-    /// For which names to stand down, and which to claim.
+    /// Which names to release, and which to claim.
     fn plan(&mut self) -> (Vec<String>, Vec<Claim>) {
         let (mut leave, mut claims) = (Vec::new(), Vec::new());
         let (pending, standing_up) = (&mut self.pending, &self.standing_up);
@@ -314,7 +313,7 @@ impl<A: Arbiter> Keeper<A> {
         (leave, claims)
     }
 
-    /// Stands down. Whether the lease still is ours.
+    /// Releases names. Returns whether the lease is still valid.
     async fn leave(&mut self, names: Vec<String>) -> bool {
         let Some(lease) = self.lease else {
             return false;
@@ -327,16 +326,16 @@ impl<A: Arbiter> Keeper<A> {
                         self.standing_up.remove(name);
                     }
                 }
-                // They stay pending, and their successors are not claimed.
-                Ok(Err(error)) => tracing::debug!(%error, "cannot give up exclusive names"),
-                Err(_) => tracing::debug!("no answer about exclusive names to give up"),
+                // These names stay pending, and are not claimed for their next holders yet.
+                Ok(Err(error)) => tracing::debug!(%error, "cannot release exclusive names"),
+                Err(_) => tracing::debug!("timeout while releasing exclusive names"),
             }
         }
         true
     }
 
-    /// Claims names, and those that another has for that one if it can be. Whether the lease still
-    /// is ours.
+    /// Claims names. Names that another worker holds are claimed for that worker, if it has a session here.
+    /// Returns whether the lease is still valid.
     async fn claim(&mut self, claims: Vec<Claim>) -> bool {
         let mut others = Vec::new();
         if !self.claim_all(claims, Some(&mut others)).await {
@@ -369,7 +368,7 @@ impl<A: Arbiter> Keeper<A> {
                     continue;
                 }
                 Err(_) => {
-                    tracing::debug!("no answer about exclusive names that are wanted");
+                    tracing::debug!("timeout while claiming exclusive names");
                     continue;
                 }
             };

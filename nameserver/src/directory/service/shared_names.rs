@@ -1,7 +1,8 @@
-//! Static names that outlive a name server, and that those over one store have in common.
+//! Static names that are kept in the store, so that they survive a restart and are shared by the name servers
+//! over one store.
 //!
-//! The store decides; the directory is what every look-up is answered from. Changes are written to
-//! the store first, and come from there to every directory, the own one too.
+//! The store decides; look-ups are answered from the directory. A change is written to the store first, and
+//! every directory takes it over from there, the own one too.
 
 use super::{Directory, DirectoryService};
 use pyroxene_common::interfaces::directory::DirectoryError;
@@ -12,24 +13,24 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// How long the store is waited for.
+/// The timeout of the store.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// How often the store is asked, whatever hints say.
+/// How often the store is polled, even without hints.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The names in the store, as far as they are in the directory.
+/// The names in the store, as far as the directory has taken them over.
 #[derive(Clone, Debug)]
 pub(super) struct SharedNames {
     store: Store,
-    /// Held while they are taken over, so that changes get there in their order.
+    /// Locked during the transfer to the directory, so that changes arrive in order.
     seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     revision: i64,
-    /// What cannot be there now, because a worker has the name for itself.
+    /// Names that cannot be in the directory now, because a worker holds them exclusively.
     left_out: BTreeMap<String, StaticName>,
 }
 
@@ -56,7 +57,7 @@ impl SharedNames {
         Self { store, seen }
     }
 
-    /// Takes over what has changed in the store.
+    /// Takes over the changes since the last call.
     pub(super) async fn pull(&self, service: &DirectoryService) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
         let changes = self.store.names_after(seen.revision).await?;
@@ -65,7 +66,7 @@ impl SharedNames {
         Ok(())
     }
 
-    /// Writes a name that the directory has room for.
+    /// Writes a name after the directory has accepted it.
     pub(super) async fn register(
         &self,
         service: &DirectoryService,
@@ -74,7 +75,7 @@ impl SharedNames {
         let name = entry.name.clone();
         match ask(self.store.register_name(entry)).await? {
             RegisteredName::Taken(holder) => {
-                // A worker is named with its incarnation; an address has no space.
+                // The holder of a worker's name has a space before the incarnation; an address has no space.
                 let holder = match holder.split_once(' ') {
                     Some((worker, _)) => format!("the worker {worker}"),
                     None => holder,
@@ -101,7 +102,7 @@ impl SharedNames {
         }
     }
 
-    /// Takes over what others change, for as long as it is polled or the store is open.
+    /// Takes over the changes of other name servers, for as long as it is polled and the store is open.
     pub(super) async fn follow(&self, service: &DirectoryService) {
         let mut hints = self.store.hints();
         let mut look_at = Instant::now() + LOOK;
@@ -128,14 +129,14 @@ impl Seen {
             let kept = |name: &String| changes.put.iter().any(|entry| entry.name == *name);
             let gone: Vec<String> = directory.static_names();
             for name in gone.iter().filter(|name| !kept(name)) {
-                // It was just there.
+                // It was in the directory a moment ago.
                 let _ = directory.remove(name);
             }
             self.left_out.clear();
         }
         for name in &changes.removed {
             self.left_out.remove(name);
-            // One that was left out is not there.
+            // A name that was left out is not in the directory.
             let _ = directory.remove(name);
         }
         for entry in changes.put {
@@ -151,7 +152,7 @@ impl Seen {
     }
 }
 
-/// Puts what the store says in the place of what is there.
+/// Registers a name, in the place of a different registration of the same name.
 fn put(directory: &mut Directory, entry: &StaticName) -> Result<(), DirectoryError> {
     let StaticName {
         name,

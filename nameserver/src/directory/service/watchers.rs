@@ -1,12 +1,11 @@
-//! Who waits for which object.
+//! The calls that wait for changes, by object.
 
 use super::DirectoryService;
 use pyroxene_common::interfaces::directory::DirectoryError;
 use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{Notify, futures::Notified};
 
-/// The calls that wait, by the object that they wait for. An object is here only while somebody
-/// waits for it.
+/// The waiting calls, by the object that they watch. An object is in the map only while a call watches it.
 #[derive(Debug)]
 pub(super) struct Watchers {
     by_object: HashMap<Arc<str>, Waiting>,
@@ -14,7 +13,7 @@ pub(super) struct Watchers {
     limit: usize,
 }
 
-/// Those who wait for one object.
+/// The calls that wait for one object.
 #[derive(Debug, Default)]
 struct Waiting {
     notify: Arc<Notify>,
@@ -30,7 +29,7 @@ impl Watchers {
         }
     }
 
-    /// Wakes everybody who waits for an object.
+    /// Wakes every call that watches an object.
     pub(super) fn wake(&self, object: &str) {
         if let Some(waiting) = self.by_object.get(object) {
             waiting.notify.notify_waiters();
@@ -64,7 +63,7 @@ impl Watchers {
     }
 }
 
-/// A place among those who wait for an object, left on drop.
+/// One call that watches an object, until it is dropped.
 pub(super) struct Seat {
     service: DirectoryService,
     object: Arc<str>,
@@ -72,7 +71,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Joins those who wait for an object. `Full` if too many calls wait.
+    /// Starts to watch an object. `Full` if too many calls watch.
     pub(super) fn take(service: &DirectoryService, object: &str) -> Result<Self, DirectoryError> {
         let object: Arc<str> = object.into();
         let notify = service.lock().watchers.enter(&object)?;
@@ -83,7 +82,7 @@ impl Seat {
         })
     }
 
-    /// Resolves at the next change of the object after this call, polled or not.
+    /// Resolves at the next change of the object after this call, whether or not it was polled before.
     pub(super) fn woken(&self) -> Notified<'_> {
         self.notify.notified()
     }

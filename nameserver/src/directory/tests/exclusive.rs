@@ -1,4 +1,4 @@
-//! Exclusive names: one holder, a line of others, fences that grow.
+//! Exclusive names: one holder, others that wait in order, fences that grow.
 
 use super::*;
 
@@ -109,7 +109,7 @@ fn a_name_is_exclusive_for_all_or_for_none() {
     assert!(matches!(refused, Err(DirectoryError::ObjectTaken { .. })));
     assert_eq!(world.directory.status(world.now).workers, 1);
 
-    // The only one that offers it may change its mind.
+    // The only worker that offers the name may change its mind.
     let lease = world.try_open(worker("w1", &[shared("lead"), exclusive("calc")]));
     assert_eq!(lease.unwrap().fences.len(), 1);
     assert_eq!(fence(&world, "calc"), FIRST_FENCE + 2);

@@ -1,15 +1,15 @@
-//! Whatever happens, a follower that applies the changes has what a snapshot has.
+//! After any sequence of steps, a follower that applies the changes has the same state as a snapshot.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Few names, so that workers meet.
+/// Few names, so that workers compete for them.
 const OBJECTS: [&str; 4] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A worker opens with the objects of a bit mask, some of them exclusive or tagged.
+    /// A worker opens a session with the objects of a bit mask, some of them exclusive or tagged.
     Open {
         worker: u8,
         incarnation: u64,
@@ -31,7 +31,7 @@ enum Step {
     Remove(usize),
     Pass(u64),
     Freeze(u64),
-    /// The follower of an object asks for what is new.
+    /// The follower of an object asks for changes.
     Follow(usize),
 }
 
@@ -61,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 type Key = (String, u64, String);
 
-/// Someone who has a snapshot and keeps it current by changes.
+/// A client that has a snapshot and keeps it current by changes.
 struct Follower {
     cursor: Cursor,
     instances: BTreeMap<Key, Instance>,
@@ -75,7 +75,7 @@ fn key(instance: &Instance) -> Key {
     )
 }
 
-/// Loads are not part of the news.
+/// The instances without their loads: watchers get no changes of loads.
 fn by_key(instances: Vec<Instance>) -> BTreeMap<Key, Instance> {
     let idle = |instance| Instance {
         load: Load::default(),
@@ -95,7 +95,7 @@ impl Follower {
         }
     }
 
-    /// Applies what is new. Answers how many changes that was, or none if it had to start again.
+    /// Applies the changes. Returns how many there were; none if it had to start again.
     fn follow(&mut self, world: &World, object: &str) -> Option<usize> {
         let Ok(changes) = world.changes(object, self.cursor) else {
             *self = Self::new(world, object);
@@ -122,7 +122,7 @@ impl Follower {
     }
 }
 
-/// Takes a step. Refusals are fine; they must change nothing.
+/// Takes a step. A step may be refused; then it must change nothing.
 fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
     let nth = |number: &usize| sessions.get(number % sessions.len().max(1)).copied();
     let before = world.cursor();
@@ -205,7 +205,7 @@ fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
     );
 }
 
-/// An exclusive name has one holder, and only that one has a fence.
+/// An exclusive name has one holder, and only the holder has a fence.
 fn check_fences(world: &World) {
     for object in OBJECTS {
         let instances = world.instances(object);
@@ -232,7 +232,7 @@ proptest! {
             take(&mut world, &mut sessions, step);
             check_fences(&world);
 
-            // Those who ask after each step see every change once: revisions leave no gap.
+            // Followers that ask after each step see every change once: revisions have no gaps.
             let mut told = Some(0);
             for (follower, object) in eager.iter_mut().zip(OBJECTS) {
                 let count = follower.follow(&world, object);

@@ -219,7 +219,7 @@ fn what_is_held_is_bounded() {
     full(world.try_open(worker("w2", &objects[..2])));
     world.open(worker("w2", &objects[..1]));
     full(world.try_open(worker("w3", &[])));
-    // Who is in already may open again.
+    // A worker that has a session may open it again.
     world.open(worker("w1", &objects[1..]));
 
     world.directory.register("s", "far:1", &[], false).unwrap();

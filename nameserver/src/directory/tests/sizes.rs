@@ -1,4 +1,4 @@
-//! What a connection to a name server keeps from its first call on: room for one call's future.
+//! The memory that a connection to a name server keeps after its first call: the size of one call's future.
 
 use crate::directory::{Directory, DirectoryService, Limits};
 use pyroxene_common::{

@@ -1,4 +1,4 @@
-//! The service in paused time: who waits is woken, and only then.
+//! The service in virtual time: waiting calls are woken by changes, and only by them.
 
 use super::*;
 use crate::directory::{DirectoryService, service::MAX_WAIT};
@@ -13,7 +13,7 @@ use pyroxene_common::{
 use tarpc::context::{self, Context};
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
-/// A context whose caller waits for as long as it takes.
+/// A context whose caller waits without a limit.
 fn patient() -> Context {
     let mut context = context::current();
     context.deadline = std::time::Instant::now() + Duration::from_secs(3_600);
@@ -25,7 +25,7 @@ fn service(limits: Limits) -> DirectoryService {
     DirectoryService::new(directory)
 }
 
-/// A service that has settled and ends leases.
+/// A service that has settled and expires leases.
 async fn running() -> DirectoryService {
     let service = service(Limits::default());
     tokio::spawn(service.clone().run_expiry(std::future::pending()));
@@ -58,7 +58,7 @@ async fn cursor(service: &DirectoryService) -> Cursor {
         .cursor
 }
 
-/// Starts a watch and lets it begin to wait.
+/// Starts a watch, and runs it until it waits.
 async fn waiting(
     service: &DirectoryService,
     object: &'static str,

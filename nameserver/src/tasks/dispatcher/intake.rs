@@ -1,4 +1,4 @@
-//! From the store to the workers.
+//! Moves tasks from the store to the workers.
 
 use super::{Dispatcher, Event, running};
 use crate::tasks::{
@@ -13,22 +13,22 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often the store is asked for which objects tasks are queued, whatever hints say.
+/// How often the store is asked for objects with queued tasks, even without hints.
 const SCAN_EVERY: Duration = Duration::from_millis(500);
 
-/// After a claim that failed.
+/// The pause after a claim that failed.
 pub(super) const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many tasks one dispatcher has at a time.
+/// The most tasks of one dispatcher at a time.
 const MOST: usize = 8192;
 
 impl Dispatcher {
-    /// There may be tasks for a lane.
+    /// Notes that there may be tasks for a queue.
     pub(super) fn has_tasks(&mut self, key: LaneKey, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.more = true;
         } else if lane::places(&key, &self.directory) > 0 {
-            // Others may be submitted in any number, and take no memory here.
+            // A queue without workers is not kept: submitters could create any number of them.
             self.lanes.insert(key, Lane::new(now));
         }
     }
@@ -53,8 +53,8 @@ impl Dispatcher {
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot take tasks");
-                // They may have been taken all the same.
+                tracing::debug!(%error, "cannot claim tasks");
+                // The store may have claimed them before the answer was lost.
                 self.unsure = true;
                 self.again(asked, now + CLAIM_PAUSE);
                 return;
@@ -89,12 +89,12 @@ impl Dispatcher {
         }
     }
 
-    /// Whether tasks may be taken and sent.
+    /// The lease, if tasks may be claimed and sent now.
     pub(super) fn may_begin(&self, now: Instant) -> Option<Held> {
         self.held.filter(|held| held.is_good(now) && !self.doubtful)
     }
 
-    /// Sends what waits and has a place.
+    /// Sends the waiting tasks for which there is capacity.
     pub(super) fn send(&mut self) {
         let now = Instant::now();
         let Some(held) = self.may_begin(now) else {
@@ -150,7 +150,7 @@ impl Dispatcher {
         });
     }
 
-    /// Takes more, if there is room for more.
+    /// Claims more tasks, if there is room for them.
     pub(super) fn claim(&mut self) {
         let now = Instant::now();
         let Some(held) = self.may_begin(now) else {
@@ -162,7 +162,7 @@ impl Dispatcher {
         let store = self.shared.store.clone();
         let owner = held.fence;
         if self.unsure {
-            // What is just being written would seem to be unknown.
+            // Submissions that are being written would look like unknown tasks.
             self.offer();
             if self.shared.places.taken() > 0 {
                 return;
@@ -188,7 +188,7 @@ impl Dispatcher {
                 continue;
             }
             room -= wanted;
-            // Until a hint or a full answer says otherwise.
+            // Until a hint or a full answer says that there are more.
             lane.more = false;
             lane.asked = wanted;
             let limiter = &self.shared.limiter;
@@ -207,13 +207,13 @@ impl Dispatcher {
         });
     }
 
-    /// Takes over what was submitted here and has a place.
+    /// Takes over the tasks that were claimed at their submission.
     pub(super) fn arrive(&mut self) {
         let places::News { arrived, lost } = self.shared.places.collect();
         self.unsure |= lost;
         let now = Instant::now();
         for (owner, taken) in arrived {
-            // If the lease has ended, others take it over.
+            // If the lease has ended, another name server takes the task over.
             if self.held.is_none_or(|held| held.fence != owner) {
                 continue;
             }
@@ -223,7 +223,7 @@ impl Dispatcher {
         }
     }
 
-    /// Says how many new tasks can begin without being queued.
+    /// Publishes how many new tasks can start without being queued.
     pub(super) fn offer(&mut self) {
         let now = Instant::now();
         let owner = self.may_begin(now).filter(|_| !self.unsure);

@@ -1,4 +1,4 @@
-//! What no longer counts, what has waited for too long, and the end of it all.
+//! Attempts that no longer count, tasks that have waited too long, and the shutdown.
 
 use super::{CHECK_EVERY, Dispatcher, Event, running};
 use crate::tasks::{attempt::Taken, lease::Held, notes};
@@ -6,24 +6,23 @@ use pyroxene_store::{Ending, Finish, Running, TaskId};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long what is to be written at the end may take.
+/// How long the last writes may take at the shutdown.
 pub(in crate::tasks) const WRAP_UP: Duration = Duration::from_secs(2);
 
-/// What is younger is not worth the question whether it still counts: of what is called off here
-/// there is a hint.
+/// Younger attempts are not checked: a cancellation at this name server comes with a hint.
 const CHECK_AGE: Duration = Duration::from_millis(100);
 
-/// What waits for a place for so long is given back, so that another name server can have it.
+/// A task that has waited this long for capacity goes back to the store, for another name server.
 const WAIT_AT_MOST: Duration = Duration::from_secs(5);
 
-/// An object that had no task for so long is forgotten.
+/// A queue without tasks is removed after this time.
 const LANE_KEPT: Duration = Duration::from_secs(60);
 
-/// How long what runs may go on when the name server stops.
+/// How long running attempts may go on when the name server stops.
 const LAST_MOMENT: Duration = Duration::from_millis(300);
 
 impl Dispatcher {
-    /// Those of these that wait here for a place.
+    /// Those of these tasks that wait here for capacity.
     pub(super) fn waiting_of(&self, ids: &[TaskId]) -> Vec<Running> {
         if self.waiting == 0 {
             return Vec::new();
@@ -44,7 +43,7 @@ impl Dispatcher {
         for running in superseded {
             let task = running.id;
             if let Some(sent) = self.sent.remove(*running) {
-                tracing::debug!(%task, "called off, or another's now");
+                tracing::debug!(%task, "cancelled, or taken over");
                 if let Some(lane) = self.lanes.get_mut(&sent.lane) {
                     lane.ended(&sent.submitter, None, Instant::now());
                 }
@@ -61,7 +60,8 @@ impl Dispatcher {
         }
     }
 
-    /// Gives back what the store says is ours and is not here. What has ended is written before.
+    /// Gives back the tasks that the store lists as this dispatcher's but that are not here. The results of
+    /// ended attempts are written before.
     pub(super) fn give_back_unknown(&mut self, owned: &[Running]) {
         self.unsure = false;
         let Some(held) = self.held else { return };
@@ -85,7 +85,7 @@ impl Dispatcher {
         }
     }
 
-    /// Asks which of these no longer count; they may be all that is here.
+    /// Asks which of these attempts no longer count; `complete` if they are all that are here.
     pub(super) fn check(&mut self, running: Vec<Running>, complete: bool) {
         if running.is_empty() {
             return;
@@ -148,7 +148,7 @@ impl Dispatcher {
         waiting.map(|taken| running(&taken.task, held)).collect()
     }
 
-    /// Gives back what has waited for too long: the workers are slower than they were, or gone.
+    /// Gives back tasks that have waited too long: the workers became slower, or are gone.
     pub(super) fn give_back_stale(&mut self, now: Instant) {
         let Some(held) = self.held else { return };
         for lane in self.lanes.values_mut() {
@@ -159,12 +159,12 @@ impl Dispatcher {
             self.waiting -= lane.turns.waiting();
             for taken in lane.turns.drain_waiting() {
                 self.outcomes
-                    .add(unsent(&taken, held, "no worker had a place for it"));
+                    .add(unsent(&taken, held, "no worker had free capacity"));
             }
         }
     }
 
-    /// Offers no more places, and waits for what is being written to those that were taken.
+    /// Withdraws the capacity, and waits for the submissions that are being written.
     async fn places_returned(&mut self) {
         let places = Arc::clone(&self.shared.places);
         places.offer(None, 0, std::iter::empty());
@@ -173,7 +173,7 @@ impl Dispatcher {
         self.arrive();
     }
 
-    /// Lets what runs end, if it soon does, and gives back the rest.
+    /// Lets running attempts end within a short time, and gives back the other tasks.
     pub(super) async fn wrap_up(mut self) {
         let Some(held) = self.held else { return };
         self.places_returned().await;

@@ -103,10 +103,10 @@ fn a_new_task_overtakes_none_that_may_be_queued() {
     assert_eq!(lane.free(window), 5);
     lane.take(taken(0, TaskId::generate()));
     assert_eq!(lane.free(window), 4);
-    // There may be many in the store that is being asked.
+    // The store is being asked, and may have many.
     lane.asked = 3;
     assert_eq!(lane.free(window), 0);
-    // There are no more than have just been queued, and these have their places.
+    // Only the tasks that were just queued are there, and they have their permits.
     (lane.emptied, lane.more) = (true, true);
     assert_eq!(lane.free(window), 1);
     lane.asked = 0;
@@ -126,7 +126,7 @@ fn the_store_is_told_of_whom_how_many_are_wanted() {
     let now = Instant::now();
     let claim = lane.claim(&key, 9, window, &limiter(), now);
     assert_eq!((claim.limit, &*claim.after), (9, "ana"));
-    // Three quarters of eight places; and all that may be here, for those who have no name.
+    // Three quarters of eight permits; and the whole capacity for anonymous submitters.
     assert_eq!(claim.most, 6);
     let most_of = [("ana".to_owned(), 2), (String::new(), 20)];
     assert_eq!(claim.most_of, most_of);

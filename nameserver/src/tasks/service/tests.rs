@@ -1,4 +1,4 @@
-//! What those are told who wait for a task that another name server ends.
+//! The answer to a call that waits for a task that another name server ends.
 
 use super::*;
 use crate::{limits::Limiter, tasks::Shared};
@@ -38,7 +38,7 @@ async fn whoever_waits_is_told_the_result_even_if_the_time_is_up_as_the_task_end
             },
         };
         elsewhere.finish(vec![finish]).await.unwrap();
-        // This name server has not heard of it yet, and is asked how it is right now.
+        // This name server has not heard of the end yet, and is asked for the current status.
         let context = tarpc::context::current();
         let status = service.clone().ended(context, convert::task_id(id), 0);
         let status = status.await.unwrap();

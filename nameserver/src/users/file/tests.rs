@@ -43,7 +43,7 @@ impl Scene {
         fs::set_permissions(&self.path, Permissions::from_mode(mode)).unwrap();
     }
 
-    /// What is said about a file with this text.
+    /// The error for a file with this text.
     fn complaint(&self, text: &str) -> String {
         fs::write(&self.path, text).unwrap();
         self.set_mode(0o600);

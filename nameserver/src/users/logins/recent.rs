@@ -1,19 +1,19 @@
-//! A map of bounded size that forgets first what was put in longest ago.
+//! A map with a maximum size, which drops the oldest entry first.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// A map of bounded size that forgets first what was put in longest ago.
+/// A map with a maximum size, which drops the oldest entry first.
 #[derive(Debug)]
 pub(super) struct Recent<T> {
     limit: usize,
     entries: HashMap<String, (u64, T)>,
-    /// The keys in the order in which they were put in.
+    /// The keys in the order of insertion.
     order: BTreeMap<u64, String>,
     next: u64,
 }
 
 impl<T> Recent<T> {
-    /// `limit` is how many entries it has at most.
+    /// `limit` is the most entries.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -27,7 +27,7 @@ impl<T> Recent<T> {
         self.entries.get(key).map(|(_, value)| value)
     }
 
-    /// Puts a value in, in place of an earlier one with that key.
+    /// Inserts a value, in the place of an earlier one with that key.
     pub(super) fn put(&mut self, key: &str, value: T) {
         self.remove(key);
         if self.entries.len() >= self.limit

@@ -19,7 +19,7 @@ impl Logins {
         self.now += Duration::from_secs(seconds);
     }
 
-    /// Fails so often, and answers how many seconds there are to wait then.
+    /// Fails this many times. Returns how many seconds to wait after the last failure.
     fn fail(&mut self, times: usize, peer: &str, user: &str) -> u64 {
         let mut wait = None;
         for _ in 0..times {
@@ -62,10 +62,10 @@ fn nobody_who_fails_keeps_out_who_has_the_right_credentials() {
     let mut logins = Logins::new();
     logins.fail(1_000_000, PEER, "nobody");
     logins.fail(10, PEER, "ana");
-    // Whether its credentials are right shows when they are looked at.
+    // Whether credentials are correct is known only once they are verified.
     assert!(logins.is_looked_at(PEER, "ana"));
     assert!(logins.is_looked_at("192.0.2.2", "ana"));
-    // Somebody there uses up what is looked at.
+    // Other attempts use up the verifications.
     while logins.is_looked_at(PEER, "nobody") {}
     for known in ["bob", "carl"] {
         assert!(logins.is_looked_at(PEER, known), "{known}");

@@ -1,5 +1,4 @@
-//! Tests of exclusive names that name servers have in common: several directories and one arbiter,
-//! in paused time.
+//! Tests of exclusive names that name servers share: several directories and one name store, in virtual time.
 
 use super::*;
 use crate::directory::{Directory, Limits};
@@ -10,7 +9,7 @@ use std::sync::Mutex;
 use tokio::time::{advance, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-/// An arbiter that all name servers of a test share, as the store is one.
+/// A name store that all name servers of a test share.
 #[derive(Clone, Debug, Default)]
 struct Court(Arc<Mutex<Docket>>);
 
@@ -20,7 +19,7 @@ struct Docket {
     last: i64,
     /// When each lease ends.
     leases: HashMap<i64, Option<Instant>>,
-    /// By name: the holder, its fence, and who stands up for it.
+    /// By name: the holder, its fence, and the name servers that claim it.
     names: HashMap<String, (String, u64, BTreeSet<i64>)>,
 }
 
@@ -54,7 +53,7 @@ impl Docket {
 }
 
 impl Court {
-    /// After it was away, whoever had a lease gets a fresh term, as from the store.
+    /// After an outage, every lease gets a fresh term, as in the real store.
     fn set_away(&self, away: bool) {
         let mut docket = self.0.lock().unwrap();
         docket.away = away;
@@ -184,7 +183,7 @@ impl Server {
             .change(|directory| directory.close(session).unwrap());
     }
 
-    /// Who has the name, and under which fence.
+    /// The holder of a name, and its fence.
     fn holder(&self) -> Option<(String, u64)> {
         let watched = self
             .service
@@ -204,7 +203,7 @@ impl Server {
     }
 }
 
-/// Lets others run, and some time pass.
+/// Lets other tasks run, and some time pass.
 async fn pass(milliseconds: u64) {
     sleep(Duration::from_millis(milliseconds)).await;
 }
@@ -222,7 +221,7 @@ async fn one_has_the_name_wherever_one_asks() {
     pass(100).await;
     let holder = one.holder();
     assert!(holder.is_some() && holder == other.holder(), "{holder:?}");
-    // A heartbeat says so, and for no longer than the name server knows.
+    // A heartbeat reports the name, for no longer than the name server itself is sure of it.
     let (holder, fence) = holder.unwrap();
     let leases = [one.renew(first).unwrap(), other.renew(second).unwrap()];
     for lease in leases {
@@ -247,7 +246,7 @@ async fn the_name_is_free_when_the_last_name_server_has_lost_the_holder() {
     assert_eq!((&*before.0, other.holder()), ("a", Some(before.clone())));
     one.close(first);
     pass(2000).await;
-    // Where it is not known it is not shown, and nobody else in its place.
+    // A name server without a session of the holder shows no holder, and no other worker in its place.
     assert_eq!((one.holder(), other.holder()), (None, Some(before.clone())));
     other.close(second);
     assert_eq!(other.holder(), None);
@@ -272,7 +271,7 @@ async fn a_name_server_that_dies_takes_the_name_from_nobody_who_is_elsewhere() {
         pass(100).await;
         assert_eq!(other.holder().as_ref(), Some(&holder));
     }
-    // Nor does it when it is back.
+    // The name server does not take the name after its restart either.
     let one = Server::start(&court);
     one.open("b", LONG);
     pass(10).await;
@@ -327,7 +326,8 @@ async fn without_the_arbiter_the_holder_keeps_the_name_and_nobody_else_gets_it()
         let _ = one.renew(session);
     }
     assert_eq!(one.renew(session).unwrap().fences.len(), 1);
-    // The first moments after it is back do not decide: the others may be about to come back.
+    // No name is granted in the first moments after the outage: the other name servers may be about to
+    // reconnect.
     court.set_away(false);
     for _ in 0..50 {
         pass(100).await;
@@ -336,7 +336,7 @@ async fn without_the_arbiter_the_holder_keeps_the_name_and_nobody_else_gets_it()
             (Some(&holder), None)
         );
     }
-    // While it is away a holder that leaves is replaced by nobody; afterwards it is.
+    // During the outage a holder that leaves has no successor; afterwards it has one.
     court.set_away(true);
     one.close(session);
     one.open("c", LONG);
@@ -358,10 +358,10 @@ async fn a_name_server_that_stood_still_shows_nothing_that_may_be_anothers() {
     let stopped = Server::start(&court);
     stopped.open("b", LONG);
     pass(5000).await;
-    // The clock jumps, and one asks before anything else runs.
+    // The clock jumps, and a call arrives before any other task runs.
     advance(seconds(4)).await;
     assert_eq!(one.holder(), None);
-    // Nobody took it in the meantime; so it is as before.
+    // No other worker took the name in the meantime, so the holder is the same as before.
     pass(5000).await;
     let holders = [one.holder_name(), stopped.holder_name()];
     assert_eq!(holders.iter().flatten().count(), 1, "{holders:?}");
@@ -401,7 +401,7 @@ async fn what_a_lost_request_did_is_found() {
     let one = Server::start(&court);
     one.open("a", LONG);
     pass(10).await;
-    // It stands up for a name that it does not know, and does not for one that it does.
+    // It claims a name that it does not know, and does not claim one that it knows.
     {
         let mut docket = court.0.lock().unwrap();
         let lease = *docket.leases.keys().next().unwrap();
