@@ -25,9 +25,9 @@ use std::collections::BTreeMap;
 /// A result, and statistics about its computation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distributed<T> {
-    /// The number of pieces; 0 if no worker was needed.
+    /// The result.
     pub result: T,
-    /// How many pieces it was made of; none, if it took no worker.
+    /// The number of pieces; 0 if no worker was needed.
     pub pieces: usize,
     /// How many attempts at pieces were lost and repeated.
     pub repeated: usize,
