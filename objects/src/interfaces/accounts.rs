@@ -88,7 +88,7 @@ pub enum AccountsError {
         request_id: String,
     },
     /// The largest permitted number of requests is waiting for the database.
-    #[error("{waiting} requests are waiting for the accounts' database, which is as many as may")]
+    #[error("{waiting} requests already wait for the accounts' database, which is the limit")]
     Overloaded {
         /// How many requests.
         waiting: u64,

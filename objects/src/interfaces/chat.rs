@@ -141,14 +141,14 @@ pub enum ChatError {
         rule: String,
     },
     /// The room has as many members as permitted.
-    #[error("there are {limit} members already, which is as many as may be")]
+    #[error("the room has {limit} members already, which is the limit")]
     Full {
         /// The limit.
         limit: u64,
     },
     /// The store of messages cannot be reached. A message may have been stored; with an id it is safe to send
     /// it again.
-    #[error("where messages are kept cannot be reached: {sentence}")]
+    #[error("the store of messages cannot be reached: {sentence}")]
     Unavailable {
         /// Why.
         sentence: String,

@@ -160,7 +160,7 @@ impl Schema {
         let (may, name, role): (bool, String, String) = asked.fetch_one(&mut *connection).await?;
         if !may {
             let why = format!(
-                "role {role} may make no schema in this database; whoever may runs there: \
+                "role {role} may not create a schema in this database; a role that may has to run there: \
                  CREATE SCHEMA {name} AUTHORIZATION {role}"
             );
             return Err(Fault::new(FaultKind::Refused, why));
@@ -199,7 +199,7 @@ async fn check(
     };
     let (found, mended): (Vec<_>, Vec<_>) = dangers.into_iter().take(NAMED).unzip();
     let (found, mended) = (found.join(", "), mended.join("; "));
-    let why = format!("{found}{more}; whoever may mends that with: {mended}");
+    let why = format!("{found}{more}; a role with the rights to do so fixes that with: {mended}");
     Err(Fault::new(FaultKind::Untrusted, why))
 }
 
