@@ -1,8 +1,8 @@
 //! Waits for the ends of tasks and the growth of topics: one poll for all waiters.
 //!
-//! Hints tell when to poll what. If a hint is lost, everything that is waited for is polled from time to time
-//! anyway. If a task was submitted here and ends here, nothing is read: its result is known when it is
-//! written.
+//! Hints tell which tasks and topics to poll, and when. If a hint is lost, everything that is waited for is
+//! polled from time to time anyway. If a task was submitted here and ends here, nothing is read: its result
+//! is known when it is written.
 
 use super::{
     backend::Backend,

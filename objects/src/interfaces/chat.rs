@@ -156,7 +156,7 @@ pub enum ChatError {
     /// Too many messages were sent in a short time. A retry works a little later.
     #[error("{sentence}")]
     Limited {
-        /// The limit, its value, and whose it is.
+        /// The limit, its value, and the user that it applies to.
         sentence: String,
     },
     /// The store of messages refuses the request. An operator has to look into it.
