@@ -96,8 +96,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_text_is_digested_like_any_other() {
-        // One million times "a", from FIPS 180-4's examples, and a length from which on the memory
-        // is given back elsewhere, by coreutils' sha256sum.
+        // One million times "a", from FIPS 180-4's examples, and a length whose memory is freed in the
+        // background, with the digest of coreutils' sha256sum.
         assert_eq!(
             Hash.sha256(context::current(), "a".repeat(1_000_000)).await,
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"

@@ -179,7 +179,7 @@ pub struct Revocation {
 /// A name server of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it is reached.
+    /// The address at which it is reached.
     pub address: String,
     /// The number of its heartbeats.
     pub beats: i64,

@@ -39,8 +39,8 @@ pub struct Transferred {
     pub to: Decimal,
 }
 
-/// Why a request to the accounts was not carried out. Nothing has changed, except as
-/// [`Unavailable`](Self::Unavailable) and [`Broken`](Self::Broken) say.
+/// Why a request to the accounts was not carried out. Nothing has changed, except in the
+/// cases that [`Unavailable`](Self::Unavailable) and [`Broken`](Self::Broken) describe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum AccountsError {
     /// There is no such account.

@@ -41,7 +41,7 @@ pub struct Identity {
     pub role: Option<Role>,
 }
 
-/// The error that `fail` was asked for.
+/// The error of `fail`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum EchoError {
     /// A failure on request.

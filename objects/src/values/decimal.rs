@@ -14,7 +14,7 @@ const MAX_INTEGER_DIGITS: usize = 20;
 /// The number of units in 1.
 const ONE: i128 = 10i128.pow(MAX_FRACTION_DIGITS as u32);
 
-/// The first number of units that has too many digits.
+/// The smallest number of units with too many digits.
 const BOUND: i128 = 10i128.pow((MAX_FRACTION_DIGITS + MAX_INTEGER_DIGITS) as u32);
 
 /// The longest text of a valid number, with room for some leading zeros.

@@ -14,8 +14,8 @@ const GROUP: usize = 3;
 
 /// The longest transform. A convolution of this length is off by at most 2^41 · 258 · 2^-53 = 0.06
 /// before it is rounded: two factors with so many digits together, each below 2^12, have norms whose
-/// product is at most 2^41, and 258 · 2^-53 is what theorem 5.1 of C. Percival, "Rapid multiplication
-/// modulo the sum and difference of highly composite numbers" (2003), has for 18 steps of a
+/// product is at most 2^41, and 258 · 2^-53 is the bound of theorem 5.1 of C. Percival, "Rapid
+/// multiplication modulo the sum and difference of highly composite numbers" (2003), for 18 steps of a
 /// transform whose roots of unity are off by 1.5 · 2^-53.
 const MAX_LENGTH: usize = 1 << 18;
 
