@@ -84,8 +84,8 @@ fn piece_limit(client: &Client, options: &DistributedOptions) -> usize {
 
 /// One large sort or product, in pieces over all workers that host a calculator.
 pub trait DistributedCalculator {
-    /// Sorts values in the order of the calculator's `sort` (IEEE 754's total order), in pieces on all workers
-    /// that host `object`, a calculator.
+    /// Sorts values in the order of the calculator's `sort` (IEEE 754's total order), in pieces on all
+    /// workers that host `object`, a calculator.
     ///
     /// The client holds the values about twice (as given, and cut into ranges), and the results of the pieces
     /// in flight. The sorted values overwrite the given ones. Values that are frequent in a random sample are
@@ -101,8 +101,8 @@ pub trait DistributedCalculator {
         options: &DistributedOptions,
     ) -> impl Future<Output = Result<Distributed<Numbers>, DistributedError>> + Send;
 
-    /// Multiplies two matrices, in tiles on all workers that host `object`, a calculator.
-    /// Unlike the product of one call, it may have more numbers than fit into a message.
+    /// Multiplies two matrices, in tiles on all workers that host `object`, a calculator. Unlike the product
+    /// of one call, the product may have more numbers than fit into a message.
     ///
     /// The client holds both matrices and the product once each, a copy of the columns in flight if the right
     /// matrix is sent in parts, and the results of the tiles in flight.
