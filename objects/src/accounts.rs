@@ -1,8 +1,8 @@
 //! Accounts in a database that any number of workers share.
 //!
-//! - `book` decides what a request does, without any database.
-//! - `lane` gathers requests into transactions, and repeats them when the connection is lost.
-//! - `database` is the one or the other of `sqlite` and `postgres`.
+//! - `book` decides the effect of a request, without a database.
+//! - `lane` collects requests into transactions, and repeats them when the connection is lost.
+//! - `database` is either `sqlite` or `postgres`.
 
 mod book;
 mod database;
@@ -25,8 +25,8 @@ use tarpc::context::Context;
 
 /// The object `accounts`. None of its methods is heavy.
 ///
-/// Clones share its two connections to the database: one for changes, one for queries, so that
-/// these do not wait for the disk.
+/// Clones share its two connections to the database: one for changes and one for queries, so that queries do
+/// not wait for the disk.
 #[derive(Clone, Debug)]
 pub struct Accounts {
     changes: Lane,
@@ -35,8 +35,8 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Connects to a database, and makes its tables if they are not there. It must be called within
-    /// a tokio runtime.
+    /// Connects to a database, and creates its tables if they do not exist. Must be called within a tokio
+    /// runtime.
     pub async fn open(database: &AccountsDatabase) -> Result<Self, AccountsDatabaseError> {
         let changes = database.open().await?;
         let queries = database.reopen().await?;
@@ -47,19 +47,19 @@ impl Accounts {
         })
     }
 
-    /// Lets users open, query and change only accounts of their own name, and pay from those alone,
-    /// unless a pattern of theirs that begins with `account:` covers another: `account:NAME`,
-    /// `account:shop-*`. Admins may use all. It holds where callers are known.
+    /// Restricts users to accounts of their own name: only these may they open, query, change and pay from,
+    /// unless one of their patterns that begin with `account:` covers another account: `account:NAME`,
+    /// `account:shop-*`. Admins may use all accounts. The rule applies where callers are authenticated.
     ///
-    /// A transfer may go to anybody's account, and tells its payer both balances.
+    /// A transfer may go to any account, and its payer learns both balances.
     #[must_use]
     pub fn with_owner_rule(mut self) -> Self {
         self.owner_rule = OwnerRule::On;
         self
     }
 
-    /// Carries out what waits, and closes the connections. A file that no other worker uses is then a
-    /// copy of all accounts by itself. Whatever is asked later is unavailable.
+    /// Carries out the waiting requests, and closes the connections. A file that no other worker uses is then
+    /// a complete copy of all accounts. Later requests are unavailable.
     pub async fn close(&self) {
         self.queries.close().await;
         self.changes.close().await;

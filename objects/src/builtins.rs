@@ -1,4 +1,4 @@
-//! The one list of the built-in objects: how each is called, and how a worker hosts it.
+//! The list of the built-in objects: the name of each, and how a worker hosts it.
 
 use crate::{Calculator, Chat, Echo, Hash, Text, calculator, hash, interfaces, text};
 use pyroxene_worker::{Surroundings, WorkerBuilder};
@@ -30,7 +30,7 @@ const OBJECTS: [(&str, Host); BUILTINS.len()] = [
 ];
 
 /// The names of the objects that every worker can host. [`Accounts`](crate::Accounts), which needs a
-/// database, is hosted like an object of one's own.
+/// database, is hosted like a user's own object.
 pub const BUILTINS: [&str; 5] = ["calculator", "text", "hash", "echo", "chat"];
 
 /// There is no built-in object of this name.

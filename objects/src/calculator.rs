@@ -32,8 +32,8 @@ impl Calculator {
     }
 }
 
-/// Whether a call takes too long to be answered in place. The bounds were measured: what they let
-/// through takes about 10 microseconds or less.
+/// Whether a call takes too long to run in place. The limits were measured: a call below them takes about 10
+/// microseconds or less.
 pub fn is_heavy(request: &CalculatorRequest) -> bool {
     use CalculatorRequest as Request;
     match request {
@@ -42,7 +42,7 @@ pub fn is_heavy(request: &CalculatorRequest) -> bool {
         | Request::Max { values }
         | Request::Min { values } => values.0.len() > 4096,
         Request::Sort { values } => values.0.len() > 512,
-        // Refusals are quick, but a heavy one does no harm.
+        // A refusal is quick, but does no harm as a heavy call.
         Request::Factorial { n } => *n > 1000,
         Request::Fibonacci { n } => *n > 300,
         Request::MatrixMultiply { a, b } => matrices::multiplications(a, b) > 64 * 1024,
@@ -50,7 +50,7 @@ pub fn is_heavy(request: &CalculatorRequest) -> bool {
     }
 }
 
-/// An error if nobody waits for the answer any more.
+/// An error if the call was cancelled.
 fn check(scope: &Scope) -> Result<(), CalculatorError> {
     if scope.cancellation.is_cancelled() {
         return Err(CalculatorError::Cancelled);
@@ -58,7 +58,7 @@ fn check(scope: &Scope) -> Result<(), CalculatorError> {
     Ok(())
 }
 
-/// An error if the parameter's value is beyond its limit.
+/// An error if the parameter's value is above its limit.
 fn limited(parameter: &str, value: u64, limit: u64) -> Result<(), CalculatorError> {
     if value > limit {
         return Err(CalculatorError::TooGreat {

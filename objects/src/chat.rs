@@ -1,10 +1,9 @@
-//! A room to talk in, which any number of workers host.
+//! A chat room that any number of workers host.
 //!
-//! - `log` is what was said: one topic of the name servers for all messages, followed into memory.
-//! - `presence` is who is there, as the workers that host the room tell each other through the name
-//!   servers.
+//! - `log`: the messages. They are one topic of the name servers, of which the newest part is in memory.
+//! - `presence`: the members, as the workers that host the room tell each other through the name servers.
 //!
-//! Nothing that matters is kept here: a worker that dies is missed by nobody.
+//! A worker keeps no state that matters: its death loses nothing.
 
 mod log;
 mod presence;
@@ -24,14 +23,14 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-/// How many messages `history` gives unless it is asked for another number.
+/// How many messages `history` returns by default.
 const HISTORY: u32 = 20;
 
-/// A call answers this long before its caller gives up, or a tenth of the time it has if that is
+/// A call answers this long before its deadline, or a tenth of the remaining time before it if that is
 /// shorter.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
-/// The longest that is tried to keep a message.
+/// The longest timeout for appending a message.
 const KEEP_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The object `chat`. None of its methods is heavy. Clones are the same room.
@@ -42,14 +41,14 @@ pub struct Chat(Arc<Inner>);
 struct Inner {
     log: Arc<Log>,
     presence: Arc<Presence>,
-    /// Whether the worker is about to end.
+    /// Cancelled when the worker begins to drain.
     draining: CancellationToken,
     stop: DropGuard,
 }
 
 impl Chat {
-    /// The room of this name, kept by the name servers of `client`. It must be called within a tokio
-    /// runtime. Once `draining` is cancelled, nobody waits for messages here any more.
+    /// The room of this name, kept by the name servers of `client`. Must be called within a tokio runtime.
+    /// Once `draining` is cancelled, no call waits for messages any more.
     pub fn new(client: &Client, room: &str, draining: CancellationToken) -> Self {
         let topic = client.topic(topic_of(room));
         Self(Arc::new(Inner {
@@ -60,7 +59,7 @@ impl Chat {
         }))
     }
 
-    /// What was said. Following begins when somebody asks.
+    /// The messages. The first use starts to follow the topic.
     fn log(&self) -> &Log {
         self.0.log.start(self.0.stop.token());
         &self.0.log
@@ -100,7 +99,7 @@ impl Chat {
     }
 }
 
-/// How long a call may take and still be answered in time.
+/// How long a call may take so that its answer is in time.
 fn time_left(context: &Context) -> Duration {
     let left = context
         .deadline
@@ -190,7 +189,7 @@ impl chat::Chat for Chat {
         let reading = self.log().receive(&name, after, end, left);
         let received = tokio::select! {
             received = reading => received?,
-            // Somewhere else it can wait on.
+            // The caller can wait at another worker.
             () = self.0.draining.cancelled() => Received { next: after, ..Received::default() },
         };
         presence.hear(&name, session.as_deref(), known).await?;
@@ -212,5 +211,5 @@ impl chat::Chat for Chat {
     }
 }
 
-/// How long a member is there without being heard of.
+/// How long a member stays present without a call.
 const STAY: Duration = Duration::from_millis(STAY_MS);

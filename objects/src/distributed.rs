@@ -1,15 +1,14 @@
 //! One large piece of work, spread over all workers that host a calculator.
 //!
-//! [`DistributedCalculator`] adds two calls to a [`Client`], which cut their input into pieces and
-//! call `sort` or `matrix_multiply` for each; the results are written to their places as they come.
-//! A piece is an ordinary call of a method that is safe to repeat, so one whose worker dies or
-//! freezes is repeated on another one by the call itself; where that is not possible either, because
-//! nobody is left, it is tried again until nobody has answered any piece for
-//! [`DistributedOptions::patience`].
+//! [`DistributedCalculator`] adds two calls to a [`Client`]. They cut their input into pieces, call `sort` or
+//! `matrix_multiply` for each piece, and write the results to their positions as they arrive. A piece is an
+//! ordinary call of an idempotent method, so the call itself repeats it on another worker if its worker dies
+//! or freezes. If that is not possible, because no worker is left, the piece is tried again until no piece
+//! was answered for [`DistributedOptions::patience`].
 //!
-//! Each worker has [`DistributedOptions::in_flight`] pieces in front of it, and the next one goes to
-//! whoever was done first, so a slow worker gets fewer. Pieces fit into a message; where a worker
-//! takes smaller messages than this client, they are cut smaller.
+//! Each worker has [`DistributedOptions::in_flight`] pieces in flight, and the next one goes to the worker
+//! that finishes first, so a slow worker gets fewer. Pieces fit into a message. If a worker accepts only
+//! smaller messages than this client, they are cut smaller.
 
 mod multiply;
 mod options;
@@ -23,14 +22,14 @@ use pyroxene_client::{CallError, Client};
 use pyroxene_common::values::{Matrix, Numbers};
 use std::collections::BTreeMap;
 
-/// A result, and how it came about.
+/// A result, and statistics about its computation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distributed<T> {
     /// The result.
     pub result: T,
-    /// How many pieces it was made of; none, if it took no worker.
+    /// The number of pieces; 0 if no worker was needed.
     pub pieces: usize,
-    /// How many attempts at pieces were lost, and made again.
+    /// How many attempts at pieces were lost and repeated.
     pub repeated: usize,
     /// How many pieces each worker answered, by name.
     pub workers: BTreeMap<String, usize>,
@@ -39,34 +38,34 @@ pub struct Distributed<T> {
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum DistributedError {
-    /// A piece has no answer.
+    /// A piece got no answer.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The calculator refuses, as it would refuse the whole.
+    /// The calculator refuses a piece, as it would refuse the complete input.
     #[error(transparent)]
     Calculator(#[from] CalculatorError),
-    /// No message holds the least possible piece.
+    /// The smallest possible piece does not fit into a message.
     #[error(
         "the least piece of the work needs messages of {needed} bytes; they are limited to {limit} bytes"
     )]
     LimitTooSmall {
-        /// The size of a message with the least possible piece, in bytes.
+        /// The size of a message with the smallest possible piece, in bytes.
         needed: usize,
-        /// The greatest message, in bytes.
+        /// The size of the largest message, in bytes.
         limit: usize,
     },
-    /// A worker answered something that is no answer to the piece.
+    /// A worker answered a piece with something that is not a result for it.
     #[error("worker '{worker}' answered a piece with something else")]
     Confused {
         /// The worker.
         worker: String,
     },
-    /// The machine of the client cannot start the threads that cut the input.
+    /// The client's machine cannot start the threads that cut the input.
     #[error("the input cannot be cut: {0}")]
     NotCut(String),
 }
 
-/// What a message holds besides a piece's numbers, in bytes: no more than this.
+/// The largest size of a message besides a piece's numbers, in bytes.
 const OVERHEAD: usize = 1024;
 
 /// How many numbers fit into a message of this size.
@@ -74,7 +73,7 @@ const fn numbers_in(max_message: usize) -> usize {
     max_message.saturating_sub(OVERHEAD) / size_of::<f64>()
 }
 
-/// The greatest number of numbers in a piece, as far as this side is concerned.
+/// The largest number of numbers in a piece, by the limits of this client.
 fn piece_limit(client: &Client, options: &DistributedOptions) -> usize {
     let limit = numbers_in(client.max_message());
     match options.piece_bytes {
@@ -85,12 +84,12 @@ fn piece_limit(client: &Client, options: &DistributedOptions) -> usize {
 
 /// One large sort or product, in pieces over all workers that host a calculator.
 pub trait DistributedCalculator {
-    /// The values in the order of the calculator's `sort` (IEEE 754's total order), sorted in pieces
-    /// by all workers that host `object`, a calculator.
+    /// Sorts values in the order of the calculator's `sort` (IEEE 754's total order), in pieces on all
+    /// workers that host `object`, a calculator.
     ///
-    /// The client holds the values about twice (as they came, and cut into ranges), and the answers
-    /// of the pieces in flight; the result is written over the values. Values of which a random
-    /// sample has many copies are counted and not sent.
+    /// The client holds the values about twice (as given, and cut into ranges), and the results of the pieces
+    /// in flight. The sorted values overwrite the given ones. Values that are frequent in a random sample are
+    /// counted and not sent.
     ///
     /// # Errors
     ///
@@ -102,18 +101,18 @@ pub trait DistributedCalculator {
         options: &DistributedOptions,
     ) -> impl Future<Output = Result<Distributed<Numbers>, DistributedError>> + Send;
 
-    /// The product of two matrices, multiplied in tiles by all workers that host `object`, a
-    /// calculator. Unlike that of one call, the product may have more numbers than a message.
+    /// Multiplies two matrices, in tiles on all workers that host `object`, a calculator. Unlike the product
+    /// of one call, the product may have more numbers than fit into a message.
     ///
-    /// The client holds both matrices and the product once each, a copy of the columns that are
-    /// being sent if the right matrix is sent in parts, and the answers of the tiles in flight.
+    /// The client holds both matrices and the product once each, a copy of the columns in flight if the right
+    /// matrix is sent in parts, and the results of the tiles in flight.
     ///
-    /// How the calculator rounds may depend on a tile's shape, in the last bits.
+    /// The last bits of the result may depend on the shapes of the tiles.
     ///
     /// # Errors
     ///
-    /// See [`DistributedError`]. As in one call, finite matrices with a product that is not finite
-    /// are [`CalculatorError::Overflow`]; here the rows and columns of one tile are enough for that.
+    /// See [`DistributedError`]. As in one call, finite matrices with a product that is not finite are
+    /// [`CalculatorError::Overflow`]; here the rows and columns of one tile suffice for that.
     fn matmul_distributed(
         &self,
         object: &str,

@@ -1,4 +1,4 @@
-//! Answers that say something about the call itself.
+//! Methods for tests and diagnosis of calls.
 
 use crate::interfaces::echo::{EchoError, Identity, echo};
 use pyroxene_common::{scope, values::Payload};

@@ -9,11 +9,11 @@ use tokio::runtime::Handle;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hash;
 
-/// From this length on, in bytes, a digest takes too long to be computed in place: about 10
-/// microseconds on a processor without instructions for it.
+/// A digest of more bytes than this takes too long to run in place: about 10 microseconds on a processor
+/// without instructions for it.
 const HEAVY_LENGTH: usize = 4096;
 
-/// Whether a call takes too long to be answered in place.
+/// Whether a call takes too long to run in place.
 pub fn is_heavy(request: &HashRequest) -> bool {
     match request {
         HashRequest::Sha256 { text }
@@ -31,11 +31,11 @@ fn hexadecimal(bytes: &[u8]) -> String {
     digits
 }
 
-/// From this length on, in bytes, a text's memory is given back beside the answer: that took 30 ms
-/// for 256 MB, of which the digest took 160.
+/// From this length on, in bytes, a text's memory is freed in the background: for 256 MB that took 30 ms, and
+/// the digest 160 ms.
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// The digest of a text that is not needed any more.
+/// The digest of a text that is no longer needed.
 fn digest_of(text: String, algorithm: &'static Algorithm) -> String {
     let digits = hexadecimal(digest(algorithm, text.as_bytes()).as_ref());
     let_go(text);
@@ -96,8 +96,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_text_is_digested_like_any_other() {
-        // One million times "a", from FIPS 180-4's examples, and a length from which on the memory
-        // is given back elsewhere, by coreutils' sha256sum.
+        // One million times "a", from FIPS 180-4's examples, and a length whose memory is freed in the
+        // background, with the digest of coreutils' sha256sum.
         assert_eq!(
             Hash.sha256(context::current(), "a".repeat(1_000_000)).await,
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"

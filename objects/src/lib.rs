@@ -1,11 +1,10 @@
-//! The built-in objects: their interfaces, their values, and what answers their calls.
+//! The built-in objects: their interfaces, their values, and their implementations.
 //!
 //! - [`HostBuiltins`] adds them to a worker by their names, [`BUILTINS`].
-//! - [`accounts`], [`calculator`], [`chat`], [`echo`], [`hash`], [`text`]: the objects. Their methods do
-//!   their work where they are polled. Whoever hosts them asks `is_heavy` of the object's module first,
-//!   and polls the heavy calls on a thread of the compute pool. Everything else takes well under 20
-//!   microseconds in place.
-//! - [`interfaces`]: what a client calls; [`values`]: the types of their arguments and results.
+//! - [`accounts`], [`calculator`], [`chat`], [`echo`], [`hash`], [`text`]: the objects. Their methods run
+//!   where they are polled. The host of an object asks `is_heavy` of its module first, and polls heavy calls
+//!   on a thread of the compute pool. All other calls take well under 20 microseconds in place.
+//! - [`interfaces`]: the methods that a client calls; [`values`]: the types of their arguments and results.
 //! - [`distributed`]: one large sort or matrix product over all calculators.
 
 pub mod accounts;

@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text;
 
-/// Whether a call takes too long to be answered in place: about 10 microseconds, as measured.
+/// Whether a call takes too long to run in place: more than about 10 microseconds, as measured.
 pub fn is_heavy(request: &TextRequest) -> bool {
     use TextRequest as Request;
     match request {
@@ -16,7 +16,7 @@ pub fn is_heavy(request: &TextRequest) -> bool {
         Request::CountWords { text }
         | Request::Uppercase { text }
         | Request::Lowercase { text } => text.len() > 1024,
-        // Finding what belongs together takes longer.
+        // Finding the characters as a reader sees them takes longer.
         Request::Reverse { text } => text.len() > 512,
     }
 }
@@ -40,7 +40,7 @@ impl text::Text for Text {
 
     async fn reverse(self, _: Context, text: String) -> String {
         if text.is_ascii() && !text.contains('\r') {
-            // Then every byte is a character; a CR and the LF after it would be one.
+            // Every byte is then a character. A CR and the LF after it would be one character.
             return text.chars().rev().collect();
         }
         text.graphemes(true).rev().collect()

@@ -1,4 +1,4 @@
-//! What accounts do, over either database.
+//! Tests of accounts, over either database.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The two databases.
+//! The two database backends: SQLite and PostgreSQL.
 
 pub(super) mod postgres;
 pub(super) mod sqlite;
@@ -10,7 +10,7 @@ use super::{
 use sqlx::{Postgres, Sqlite, pool::PoolConnection};
 use tokio::sync::MutexGuard;
 
-/// A database.
+/// The database of a store.
 #[derive(Debug)]
 pub(super) enum Backend {
     Sqlite(sqlite::SqliteStore),
@@ -31,7 +31,7 @@ impl Backend {
         }
     }
 
-    /// A connection to read with.
+    /// A connection for reading.
     pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
         match self {
             Self::Sqlite(store) => store.reader().await,
@@ -39,7 +39,7 @@ impl Backend {
         }
     }
 
-    /// What this process has seen of time.
+    /// The clocks and leases as this process has observed them.
     pub(super) fn time(&self) -> &Timekeeper {
         match self {
             Self::Sqlite(store) => store.time(),
@@ -47,7 +47,7 @@ impl Backend {
         }
     }
 
-    /// The store's clock.
+    /// The time of the store's clock.
     pub(super) async fn now(&self) -> Result<UnixMillis, StoreError> {
         match self {
             Self::Sqlite(store) => Ok(store.now()),
@@ -55,7 +55,7 @@ impl Backend {
         }
     }
 
-    /// Gives the database back. Writes must have ended.
+    /// Closes the database. No write may be in progress.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(store) => store.close().await,
@@ -64,11 +64,11 @@ impl Backend {
     }
 }
 
-/// A connection to read with.
+/// A connection for reading.
 #[derive(Debug)]
 pub(super) enum Reader<'r> {
     Pooled(PoolConnection<Sqlite>),
-    /// A database in memory has one connection for all.
+    /// A database in memory has a single connection.
     Shared(MutexGuard<'r, sqlite::Writer>),
     Postgres(PoolConnection<Postgres>),
 }

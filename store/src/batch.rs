@@ -1,7 +1,7 @@
-//! Every way to write, and how those that wait are written together.
+//! All kinds of write requests, and how waiting requests are merged.
 //!
-//! Each operation takes a list and answers a list of the same length, so that what many callers ask
-//! for becomes one list, one or two statements, and one transaction for all kinds together.
+//! Each operation takes a list and returns a list of the same length. So the requests of many callers become
+//! one list, one or two statements, and one transaction for all kinds together.
 
 use super::{
     error::StoreError,
@@ -24,7 +24,7 @@ use super::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Inputs of one kind, and who waits for the answers.
+/// The inputs of all requests of one kind, and the callers that wait for the answers.
 #[derive(Debug)]
 pub(super) struct Merged<I, O> {
     inputs: Vec<I>,
@@ -53,7 +53,7 @@ impl<I, O> Merged<I, O> {
     fn succeed(self) {
         let mut outputs = self.outputs.into_iter();
         for (count, reply) in self.callers {
-            // A caller that no longer waits has lost interest, not the effect.
+            // If the caller is gone, the write still counts.
             let _ = reply.send(Ok(outputs.by_ref().take(count).collect()));
         }
     }
@@ -67,21 +67,21 @@ impl<I, O> Merged<I, O> {
 
 macro_rules! operations {
     ($($(#[$about:meta])* $kind:ident $field:ident: $input:ty => $output:ty, $run:path, $lane:expr, $durable:expr;)*) => {
-        /// What one caller asks for.
+        /// The write request of one caller.
         #[derive(Debug)]
         pub(super) enum Request {
             $($(#[$about])* $kind(Vec<$input>, Reply<$output>),)*
         }
 
         impl Request {
-            /// Which lane writes it, where there are several.
+            /// The class that writes it, where classes write in parallel.
             pub(super) fn lane(&self) -> Lane {
                 match self {
                     $(Self::$kind(..) => $lane,)*
                 }
             }
 
-            /// How many things it asks for.
+            /// The number of items in the request.
             fn count(&self) -> usize {
                 match self {
                     $(Self::$kind(inputs, _) => inputs.len(),)*
@@ -89,7 +89,7 @@ macro_rules! operations {
             }
         }
 
-        /// What is written in one transaction.
+        /// The requests that one transaction writes.
         #[derive(Debug, Default)]
         pub(super) struct Batch {
             $($field: Merged<$input, $output>,)*
@@ -110,7 +110,7 @@ macro_rules! operations {
                 }
             }
 
-            /// Does all of it, in the order of the table below.
+            /// Runs all of it, in the order of the table below.
             pub(super) async fn run(&mut self, transaction: &mut Transaction<'_>) -> SqlResult<()> {
                 super::clock_steps::notice(transaction).await?;
                 $(if !self.$field.inputs.is_empty() {
@@ -119,7 +119,7 @@ macro_rules! operations {
                 Ok(())
             }
 
-            /// Tells every caller.
+            /// Answers every caller.
             pub(super) fn answer(self, outcome: Result<(), StoreError>) {
                 match outcome {
                     Ok(()) => { $(self.$field.succeed();)* }
@@ -135,9 +135,9 @@ operations! {
     Submit submit: submit::Named => submit::Answer, submit::submit, Lane::Submit, true;
     /// New entries of topics.
     Append append: NewEntry => i64, topics::append, Lane::Append, true;
-    /// The workers of attempts. If it is forgotten, an attempt ends without naming its worker.
+    /// The workers of attempts. If this is lost, an attempt ends without the name of its worker.
     Started started: Started => bool, control::started, Lane::Claim, false;
-    /// Progress. If it is forgotten, there will be more.
+    /// Progress of attempts. If this is lost, a later report follows.
     Progress progress: Progress => bool, control::progress, Lane::Claim, false;
     /// The ends of attempts.
     Finish finish: Finish => Finished, finish::finish, Lane::Finish, true;
@@ -145,43 +145,42 @@ operations! {
     Cancel cancel: TaskId => Cancelled, control::cancel, Lane::Other, true;
     /// Retries by hand.
     Retry retry: control::Retry => Retried, control::retry, Lane::Other, true;
-    /// Leases that go on, before it is looked which do not. If it is forgotten, the lease ends sooner.
+    /// Renewals of leases, before the check for leases that are over. If this is lost, the lease ends sooner.
     Renew renew: Fence => bool, leases::renew, Lane::Lease, false;
-    /// Delays, deadlines, and owners that are gone. If it is forgotten, it is done again.
+    /// Delays, deadlines, and owners that are gone. If this is lost, it is done again.
     Sweep sweep: Sweep => Swept, sweep::sweep, Lane::Claim, false;
-    /// Claims. If one is forgotten, the task is queued, and the end of the forgotten attempt does
-    /// not count.
+    /// Claims. If one is lost, the task is queued, and the end of the lost attempt is not accepted.
     Claim claim: Claim => Result<Vec<ClaimedLane>, LeaseLost>, claim::claim, Lane::Claim, false;
-    /// Old tasks to forget.
+    /// Old tasks to delete.
     Purge purge: i64 => u64, purge::purge, Lane::Other, false;
-    /// Leases wanted.
+    /// New leases.
     Lease lease: i64 => Fence, leases::begin, Lane::Lease, true;
-    /// Leases that are given back.
+    /// Leases that their owners release.
     Release release: Fence => (), leases::release, Lane::Lease, true;
-    /// Exclusive names that are no longer stood up for.
+    /// Exclusive names that a name server releases.
     LeaveNames leave_names: Leave => (), exclusive_names::leave, Lane::Lease, true;
-    /// Exclusive names wanted.
+    /// Claims of exclusive names.
     ClaimNames claim_names: NameClaim => NameClaimed, exclusive_names::claim, Lane::Lease, true;
     /// Changes of static names.
     Names names: Change => RegisteredName, static_names::change, Lane::Other, true;
-    /// Retentions of topics.
+    /// Retention of topics.
     Configure configure: (String, Retention) => (), topics::configure, Lane::Other, true;
-    /// Old keys of entries to forget.
+    /// Old keys of entries to delete.
     ForgetKeys forget_keys: i64 => u64, topics::forget_keys, Lane::Other, false;
-    /// Topics to make shorter.
+    /// Topics to trim.
     Trim trim: (String, Retention) => u64, topics::trim, Lane::Append, false;
     /// Topics to remove.
     RemoveTopic remove_topic: String => bool, topics::remove, Lane::Append, true;
-    /// Users to shut out.
+    /// Revocations of users.
     Revoke revoke: Revocation => (), revocations::revoke, Lane::Other, true;
-    /// Name servers that live or do not. If it is forgotten, it is said again.
+    /// Heartbeats and removals of name servers. If this is lost, it is sent again.
     Peers peers: peers::Change => (), peers::change, Lane::Other, false;
-    /// What another store exported.
+    /// Records that another store exported.
     Import import: transfer::Record => (), transfer::import, Lane::Other, true;
 }
 
-/// Where several transactions can be under way at once, each lane has its own: they wait for the disk
-/// together, and seldom for each other's rows.
+/// Where several transactions can run at once, each class has its own. They wait for the disk at the same
+/// time, and seldom for each other's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     Submit,
@@ -202,9 +201,10 @@ impl Lane {
         Self::Other,
     ];
 
-    /// How many of its transactions can be under way at once. With two, what comes in numbers while
-    /// one waits for the disk need not wait for that too. The rows of topics are locked to the end, and claims
-    /// and leases are not durable or rare: there a second one would only wait for the first.
+    /// How many of its transactions can run at once. With two, the requests that arrive while one transaction
+    /// waits for the disk need not wait for it too. The rows of topics are locked until the commit, and
+    /// claims and leases are not durable or rare: for these, a second transaction would only wait for the
+    /// first.
     pub(super) fn writers(self) -> usize {
         match self {
             Self::Submit | Self::Finish => 2,
@@ -213,31 +213,31 @@ impl Lane {
     }
 }
 
-/// A request that waits to be written.
+/// A request in a queue.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) request: Request,
-    /// Its share of the memory that all waiting requests may take.
+    /// Its share of the memory limit of all waiting requests.
     pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Batch {
-    /// Whether it is to be written before any more.
+    /// Whether the batch must be written before more is added.
     pub(super) fn is_full(&self) -> bool {
-        /// More would make the first caller wait longer than the others gain.
+        /// A larger batch would delay the first caller by more than the others gain.
         const MOST: usize = 1000;
-        /// In units of the permits.
+        /// In units of permits.
         const LARGEST: usize = super::writer::permits_for(16 << 20) as usize;
         let size: usize = self.permits.iter().map(|permit| permit.num_permits()).sum();
         self.count >= MOST || size >= LARGEST
     }
 
-    /// How many things it does.
+    /// The number of items in the batch.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether the callers are to be told only once it is on disk.
+    /// Whether callers are answered only once the commit is on disk.
     pub(super) fn is_durable(&self) -> bool {
         self.durable
     }

@@ -1,8 +1,8 @@
-//! Whether what is in a store fits together.
+//! Consistency checks of a store.
 
 use super::sql::{Connection, SqlResult};
 
-/// What has to be found nowhere: a sentence, and how to count the cases.
+/// Contradictions that must not occur: a description, and the statement that counts the cases.
 const CONTRADICTIONS: [(&str, &str); 12] = [
     (
         "tasks without arguments",
@@ -67,7 +67,7 @@ const CONTRADICTIONS: [(&str, &str); 12] = [
     ),
 ];
 
-/// Everything that is wrong, a sentence each; as far as SQLite is asked, about its file too.
+/// All problems, one message each. For SQLite they include damage of the file.
 pub(super) async fn check(sql: &mut Connection<'_>) -> SqlResult<Vec<String>> {
     let mut problems = Vec::new();
     if let Connection::Sqlite(_) = sql {

@@ -1,22 +1,22 @@
-//! Steps of the store's clock, and what does not follow them.
+//! Steps of the store's clock, and the times that must not follow them.
 //!
-//! Every transaction compares the clock with the time that has passed. The first that finds that the
-//! clock was set records it, and moves what open tasks wait for by as much: a delay of ten seconds
-//! and a deadline of a minute stay ten seconds and a minute. What is dated stays as it was dated; by
-//! the records, nothing counts as old that only the clock has made so.
+//! Every transaction compares the clock with the elapsed time. The first one that detects a step records it,
+//! and moves the due times and deadlines of open tasks by it: a delay of ten seconds and a deadline of a
+//! minute stay ten seconds and a minute. Recorded timestamps are not changed. With the recorded steps, no
+//! entry counts as old only because the clock was set.
 
 use super::{
     model::UnixMillis, next_number, sql::SqlResult, timekeeper::step_watch::Step,
     transaction::Transaction,
 };
 
-/// By how much a transaction may be overtaken by one that began later, in milliseconds.
+/// The longest time by which a transaction that began later may overtake another one, in milliseconds.
 const OVERTAKING: i64 = 1000;
 
-/// How many steps are remembered.
+/// How many steps are kept.
 const KEPT: i64 = 1000;
 
-/// Records the step that this transaction is the first to see, if there is one.
+/// Records the step that this transaction is the first to detect, if there is one.
 pub(super) async fn notice(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let Some(step) = transaction.time.step(&transaction.reading) else {
         return Ok(());
@@ -25,7 +25,7 @@ pub(super) async fn notice(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     if size == 0 {
         return Ok(());
     }
-    // Earlier steps and what open tasks wait for stay as far away as they were.
+    // Earlier steps, and the times that open tasks wait for, keep their distance from now.
     for moved in [
         "UPDATE clock_steps SET at = at + $1",
         "UPDATE tasks SET due = due + $1 WHERE state = 1",
@@ -47,14 +47,14 @@ pub(super) async fn notice(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     Ok(())
 }
 
-/// How much other processes have recorded since the last time that the clock was read here.
+/// The sum of the steps that other processes have recorded since this process last read the clock.
 async fn recorded(transaction: &mut Transaction<'_>, step: Step) -> SqlResult<i64> {
-    // Whoever finds it at the same time waits here, and then sees the record.
+    // A process that detects the step at the same time waits here, and then sees the record.
     let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!("SELECT value FROM counters WHERE name = 'clock_steps'{locking}");
     transaction.sql.row(sql, &[]).await?;
-    // What was recorded at that time itself was known here by then. What seems to be recorded much
-    // later than now is from before a clock was set back.
+    // A step that was recorded at exactly that time was already known here. A step that seems to be recorded
+    // much later than now is from before the clock was set back.
     let sql = "SELECT size FROM clock_steps WHERE at > $1 AND at <= $2";
     let until = transaction.now.saturating_add(OVERTAKING);
     let values = [step.since.into(), until.into()];
@@ -64,7 +64,7 @@ async fn recorded(transaction: &mut Transaction<'_>, step: Step) -> SqlResult<i6
     Ok(sizes.into_iter().fold(0, i64::saturating_add))
 }
 
-/// What was dated before this is older than `age` milliseconds, however the clock was set since.
+/// Everything dated before this time is older than `age` milliseconds, however the clock was set since.
 pub(super) async fn before(transaction: &mut Transaction<'_>, age: i64) -> SqlResult<UnixMillis> {
     let before = transaction.now.saturating_sub(age);
     let sql = "SELECT size FROM clock_steps WHERE at > $1 ORDER BY number DESC";
@@ -74,7 +74,7 @@ pub(super) async fn before(transaction: &mut Transaction<'_>, age: i64) -> SqlRe
     Ok(before.saturating_sub(most_ahead(&sizes)))
 }
 
-/// By how much, at most, something seems older than it is, given the steps since, the latest first.
+/// By how much, at most, a timestamp seems older than it is, given the steps since, the latest first.
 fn most_ahead(sizes: &[i64]) -> i64 {
     let mut ahead = 0_i64;
     let totals = sizes.iter().map(|size| {
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(most_ahead(&[]), 0);
         assert_eq!(most_ahead(&[30]), 30);
         assert_eq!(most_ahead(&[-30]), 0);
-        // A year ahead, and back again: what was dated in between is not old either way.
+        // A year ahead and back again: timestamps in between are not old either way.
         assert_eq!(most_ahead(&[-365, 365]), 0);
         assert_eq!(most_ahead(&[365, -365]), 365);
         assert_eq!(most_ahead(&[1, -5, 10]), 6);

@@ -1,10 +1,10 @@
-//! What the databases of the daemons share: the name server's store and the workers' accounts.
+//! Database code that the name server's store and the workers' accounts share.
 //!
-//! - [`StoreUrl`] reads the text that names a database, the same for both.
-//! - [`Fault`] says what an error of a database means, by what can be done about it.
-//! - [`sqlite`] opens files, and keeps their write-ahead log whole.
-//! - [`postgres`] connects to servers, refuses those that cannot hold a store, and keeps a schema that
-//!   nobody else can put anything into.
+//! - [`StoreUrl`] parses the address of a database, the same for both.
+//! - [`Fault`] classifies the errors of databases, by what can be done about them.
+//! - [`sqlite`] opens files, and keeps their write-ahead log complete.
+//! - [`postgres`] connects to servers, refuses servers that cannot hold a store, and keeps a schema in which
+//!   no other role can create anything.
 
 mod fault;
 pub mod postgres;

@@ -1,28 +1,27 @@
-//! What can go wrong with a store, by what can be done about it.
+//! Errors of the store, by what can be done about them.
 
 use crate::database::{Fault, FaultKind, InvalidStoreUrl};
 use thiserror::Error;
 
-/// Why the store did not do what it was asked for. Each is a sentence.
+/// Why the store did not carry out a request. Each error is a message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
-    /// The database does not answer, or is busy. Trying again may help. A write may have been done.
+    /// The database does not answer, or is busy. A retry may help. A write may have been done.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// The database cannot be written to.
     #[error("the store is read-only: {0}")]
     ReadOnly(String),
-    /// No more fits on the disk.
+    /// The disk is full.
     #[error("the store is full: {0}")]
     Full(String),
-    /// The disk fails. What was to be written counts for nothing, and nothing is written until the disk
-    /// works again.
+    /// The disk fails. The write does not count, and nothing is written until the disk works again.
     #[error("the disk of the store fails: {0}")]
     Io(String),
-    /// What is there is not what was written.
+    /// The stored data is damaged.
     #[error("the store is corrupt: {0}")]
     Corrupt(String),
-    /// A later version of this program has written it.
+    /// A later version of this program wrote it.
     #[error(
         "the store has schema version {found}, but this program knows versions up to {known} only"
     )]
@@ -32,22 +31,22 @@ pub enum StoreError {
         /// The latest version known here.
         known: i64,
     },
-    /// There is no store at that place.
+    /// There is no store at this address.
     #[error("there is no store: {0}")]
     Missing(String),
-    /// Something is there, and it is not a store.
+    /// There is something at this address, but not a store.
     #[error("it is not a store: {0}")]
     NotAStore(String),
-    /// The database does not let this user do that.
+    /// The database does not permit this user the operation.
     #[error("the store refuses access: {0}")]
     Refused(String),
-    /// Others could act with the rights of this program.
+    /// Other roles could act with the rights of this program.
     #[error("the store is not safe from others: {0}")]
     Untrusted(String),
-    /// The way to the database cannot carry a store: a pooler shares its connections between clients.
+    /// The connection to the database cannot be used: a pooler shares it between clients.
     #[error("the connection to the store cannot be used: {0}")]
     Protocol(String),
-    /// What was asked for makes no sense, or is beyond a limit.
+    /// The request is invalid, or exceeds a limit.
     #[error("{0}")]
     Invalid(String),
     /// The store is being closed.
@@ -56,12 +55,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same may work a little later: a database comes back, and somebody sees to a disk.
+    /// Whether a retry may help a little later: after the database is back, or the disk was repaired.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Io(_))
     }
 
-    /// Puts the place before what went wrong there.
+    /// Puts the address before the message.
     pub(super) fn at(self, place: impl std::fmt::Display) -> Self {
         let at = |why: String| format!("{place}: {why}");
         match self {
@@ -112,15 +111,15 @@ impl From<InvalidStoreUrl> for StoreError {
     }
 }
 
-/// Whether the statement had no effect and may well succeed if the whole transaction is run again.
+/// Whether the statement had no effect, and the whole transaction may well succeed if it is run again.
 pub(super) fn is_worth_repeating(error: &sqlx::Error) -> bool {
     match error {
-        // A deadlock or a conflict with another transaction, one that took the same key between
-        // looking and writing, or the server is being restarted.
+        // A deadlock, a conflict with another transaction, a key that another transaction inserted between
+        // the look-up and the insert, or a restart of the server.
         sqlx::Error::Database(error) => error
             .code()
             .is_some_and(|code| ["40P01", "40001", "23505", "57P01", "25P03"].contains(&&*code)),
-        // The connection was idle, and the server has gone since.
+        // The connection was idle, and the server has closed it since.
         sqlx::Error::Io(_) => true,
         _ => false,
     }

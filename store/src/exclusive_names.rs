@@ -1,12 +1,11 @@
-//! Exclusive names: at any time a name is one worker's, with a fence that grows from holder to holder.
+//! Exclusive names: at any time a name belongs to one worker, with a fence that grows from holder to holder.
 //!
-//! Name servers stand up for a holder that has a session with them, each with a row that counts for
-//! as long as the name server's own lease does. So a heartbeat writes nothing here; a name server
-//! that dies takes the name from nobody for whom another one stands up; and a name is free as soon as
-//! the last of them has stood down.
+//! Each name server that has a session of the holder claims the name for it, with a row that is valid as long
+//! as the name server's own lease. So a heartbeat writes nothing here. If a name server dies, a holder keeps
+//! its name as long as another name server claims it. A name is free as soon as the last claim is released.
 //!
-//! A lease that is over is deleted, and what was said under it with it (`leases`). A name server that
-//! comes back either finds its lease, and then nothing was taken, or it does not, and claims all anew.
+//! A lease that is over is deleted, together with the claims under it (`leases`). A name server that comes
+//! back either finds its lease, and then no claim was lost, or claims all names again.
 
 use super::{
     model::{Fence, NameClaim, NameClaimed},
@@ -14,7 +13,7 @@ use super::{
     transaction::Transaction,
 };
 
-/// A name server stands down for names, whoever has them.
+/// A name server releases its claim on a name, whoever holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Leave {
     pub(super) nameserver: Fence,
@@ -34,7 +33,7 @@ pub(super) async fn claim(
     Ok(answers)
 }
 
-/// Keeps all others who give names away waiting until the end of the transaction.
+/// Blocks all other transactions that grant names until the end of this one.
 pub(super) async fn lock(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!("SELECT value FROM counters WHERE name = 'exclusive_names'{locking}");
@@ -58,7 +57,7 @@ async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlR
     }
     let fence = match current(transaction, name).await? {
         Some((known, _)) if known != *holder => return Ok(NameClaimed::Taken { holder: known }),
-        // Nobody else had it in between, whoever stood up for the holder.
+        // No other worker had it in between, whichever name server claimed it for the holder.
         Some((_, fence)) => fence,
         None => next_fence(transaction).await?,
     };
@@ -74,7 +73,7 @@ async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlR
     Ok(NameClaimed::Held { fence })
 }
 
-/// Who has a name and its fence, without the rows of name servers that are gone for good.
+/// The holder of a name and its fence. Deletes the rows of name servers whose leases are over.
 async fn current(
     transaction: &mut Transaction<'_>,
     name: &str,
@@ -87,7 +86,7 @@ async fn current(
     row.map(|row| Ok((row.text(0)?, row.int(1)?))).transpose()
 }
 
-/// Who has a name as far as name servers stand up for anybody whose leases are not over.
+/// The holder of a name, by the claims of name servers whose leases are not over.
 pub(super) async fn holder(
     transaction: &mut Transaction<'_>,
     name: &str,
@@ -108,8 +107,8 @@ async fn static_address(
     row.map(|row| row.text(0)).transpose()
 }
 
-/// One more than the last fence, and at least the time in microseconds: fences grow even if the store
-/// is made anew, or if they came from a name server without a store before.
+/// One more than the last fence, and at least the time in microseconds. So fences also grow when the store is
+/// created again, or when earlier ones came from a name server without a store.
 async fn next_fence(transaction: &mut Transaction<'_>) -> SqlResult<Fence> {
     let sql = "UPDATE counters SET value = CASE WHEN value < $1 THEN $1 ELSE value + 1 END \
                WHERE name = 'exclusive_names' RETURNING value";
@@ -118,19 +117,19 @@ async fn next_fence(transaction: &mut Transaction<'_>) -> SqlResult<Fence> {
     row.ok_or(sqlx::Error::RowNotFound)?.int(0)
 }
 
-/// Stands down for names.
+/// Releases claims on names.
 pub(super) async fn leave(transaction: &mut Transaction<'_>, left: &[Leave]) -> SqlResult<Vec<()>> {
     for Leave { nameserver, name } in left {
         let sql = "DELETE FROM exclusive_names WHERE name = $1 AND nameserver = $2";
         let values = [name.as_str().into(), (*nameserver).into()];
         transaction.sql.execute(sql, &values).await?;
     }
-    // Who waits for one of them looks again.
+    // Workers that wait for one of the names ask again.
     transaction.effects.names = true;
     Ok(vec![(); left.len()])
 }
 
-/// The names for whose holders a name server stands up.
+/// The names that a name server claims for their holders.
 pub(super) async fn names_of(
     sql: &mut Connection<'_>,
     nameserver: Fence,
@@ -140,7 +139,7 @@ pub(super) async fn names_of(
     rows.into_iter().map(|row| row.text(0)).collect()
 }
 
-/// Forgets what name servers said whose leases are over. [`lock`] comes before.
+/// Deletes the claims of name servers whose leases are over. Call [`lock`] first.
 pub(super) async fn forget(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let sql = "DELETE FROM exclusive_names WHERE NOT EXISTS \
                (SELECT 1 FROM leases WHERE fence = exclusive_names.nameserver)";

@@ -1,4 +1,4 @@
-//! What a name server can ask of its store.
+//! The operations of a store, for a name server.
 
 mod records;
 mod work;
@@ -17,10 +17,9 @@ use tokio_util::{sync::DropGuard, task::TaskTracker};
 
 /// A store. Clones are the same store.
 ///
-/// Every write takes a list and is one transaction: all of it is done, or nothing. It is on disk when
-/// it is answered, unless it says otherwise; writes asked for at the same time are committed
-/// together. A write that is answered with [`Unavailable`](StoreError::Unavailable) may have been
-/// done.
+/// Every write takes a list and is one transaction: all of it is done, or nothing. It is on disk when the
+/// call returns, unless the method says otherwise. Concurrent writes are committed together. A write that
+/// returns [`Unavailable`](StoreError::Unavailable) may have been done.
 #[derive(Clone, Debug)]
 pub struct Store(pub(super) Arc<Shared>);
 
@@ -36,16 +35,16 @@ pub(super) struct Shared {
 }
 
 impl Store {
-    /// What the store's clock says.
+    /// The time of the store's clock.
     ///
     /// # Errors
     ///
-    /// Any but `Invalid`.
+    /// Any error but `Invalid`.
     pub async fn now(&self) -> Result<UnixMillis, StoreError> {
         self.0.backend.now().await
     }
 
-    /// What changes from now on, in this process and as far as it is told in others.
+    /// Hints at later changes: those of this process, and those that other processes tell.
     pub fn hints(&self) -> HintReceiver {
         self.0.hints.subscribe()
     }
@@ -61,9 +60,9 @@ impl Store {
     }
 }
 
-/// A name of whatever kind, as far as the store cares.
+/// Checks a name of any kind.
 fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
-    /// They are in the keys of indexes.
+    /// Names are in the keys of indexes.
     const LONGEST: usize = 512;
     let invalid = |why: &str| Err(StoreError::Invalid(format!("{what} {why}")));
     if name.len() > LONGEST {
@@ -75,7 +74,8 @@ fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A sentence that others wrote: cut where it is too long, and without what PostgreSQL cannot hold.
+/// Cleans a message from outside: cuts it if it is too long, and replaces characters that PostgreSQL cannot
+/// store.
 fn sentence(text: &mut String) {
     const LONGEST: usize = 4096;
     if text.contains('\0') {
@@ -87,7 +87,7 @@ fn sentence(text: &mut String) {
     }
 }
 
-/// The one answer to one question.
+/// The single result of a single request.
 fn only<T>(answers: Vec<T>) -> Result<T, StoreError> {
     let missing = || StoreError::Corrupt("a write was not answered".to_owned());
     answers.into_iter().next().ok_or_else(missing)

@@ -1,4 +1,4 @@
-//! Whether writes succeed: said when it changes, not for every write.
+//! Whether writes succeed. Changes are logged, not every write.
 
 use super::error::StoreError;
 use std::{
@@ -6,11 +6,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What became of the last writes.
+/// The state of the last writes.
 #[derive(Debug, Default)]
 pub(super) struct Health(Mutex<Option<Outage>>);
 
-/// Writes that failed one after the other, for reasons of one kind.
+/// Consecutive writes that failed for reasons of one kind.
 #[derive(Debug)]
 struct Outage {
     error: StoreError,
@@ -22,7 +22,7 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A write failed. Whether that is news.
+    /// Records that a write failed. Returns whether the reason is new.
     pub(super) fn failed(&self, error: &StoreError) -> bool {
         let mut outage = self.lock();
         if let Some(known) = &mut *outage
@@ -41,7 +41,7 @@ impl Health {
         true
     }
 
-    /// A write succeeded. How many failed just before.
+    /// Records that a write succeeded. Returns how many failed just before.
     pub(super) fn succeeded(&self) -> u64 {
         let failed = self.lock().take().map_or(0, |outage| outage.failed);
         if failed > 0 {

@@ -1,15 +1,15 @@
-//! Hints that it may be worth looking again.
+//! Hints that something may have changed.
 //!
-//! Nothing depends on them: whoever waits looks again from time to time anyway. They make it quick.
+//! Hints are best effort: every waiter also polls. They only make it quick.
 
 use super::{model::TaskId, transaction::Effects};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, broadcast};
 
-/// How many hints one may be behind before they become [`Hint::Anything`].
+/// How many hints a receiver may be behind before it gets [`Hint::Anything`].
 const BEHIND: usize = 1024;
 
-/// What may have changed.
+/// A possible change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// There may be tasks to claim for these objects.
@@ -22,16 +22,16 @@ pub enum Hint {
     Names,
     /// Revocations have changed.
     Revocations,
-    /// Anything: hints were lost, or another process has written and does not say what.
+    /// Anything: hints were lost, or another process has written without a hint.
     Anything,
 }
 
-/// Hints as they come.
+/// Receives hints.
 #[derive(Debug)]
 pub struct HintReceiver(broadcast::Receiver<Hint>);
 
 impl HintReceiver {
-    /// The next one, or nothing once the store is closed.
+    /// The next hint, or `None` once the store is closed.
     pub async fn next(&mut self) -> Option<Hint> {
         match self.0.recv().await {
             Ok(hint) => Some(hint),
@@ -41,14 +41,14 @@ impl HintReceiver {
     }
 }
 
-/// Where hints are told.
+/// Sends hints.
 #[derive(Clone, Debug)]
 pub(super) struct Hints {
     here: broadcast::Sender<Hint>,
     elsewhere: Option<Arc<Outgoing>>,
 }
 
-/// What other processes have not been told yet.
+/// Effects that other processes have not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     effects: Mutex<Effects>,
@@ -56,7 +56,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Waits until there is something to tell, and takes it.
+    /// Waits until there are effects, and takes them.
     pub(super) async fn next(&self) -> Effects {
         loop {
             self.some.notified().await;
@@ -73,7 +73,7 @@ fn lock(effects: &Mutex<Effects>) -> std::sync::MutexGuard<'_, Effects> {
 }
 
 impl Hints {
-    /// `elsewhere`, if other processes are to be told too.
+    /// With `elsewhere`, other processes are told too.
     pub(super) fn new(elsewhere: Option<Arc<Outgoing>>) -> Self {
         let here = broadcast::Sender::new(BEHIND);
         Self { here, elsewhere }
@@ -83,7 +83,7 @@ impl Hints {
         HintReceiver(self.here.subscribe())
     }
 
-    /// Tells everybody what a transaction of this process changed.
+    /// Tells all processes what a transaction of this process changed.
     pub(super) fn tell(&self, effects: Effects) {
         if effects == Effects::default() {
             return;
@@ -101,7 +101,7 @@ impl Hints {
         self.tell_here(effects);
     }
 
-    /// Tells those in this process.
+    /// Tells the receivers in this process.
     pub(super) fn tell_here(&self, effects: Effects) {
         if !effects.settled.is_empty() {
             self.send(Hint::Settled(effects.settled.into()));
@@ -121,7 +121,7 @@ impl Hints {
     }
 
     pub(super) fn send(&self, hint: Hint) {
-        // Nobody may be listening.
+        // There may be no receiver.
         let _ = self.here.send(hint);
     }
 }

@@ -1,5 +1,5 @@
-//! Leases: each has a fence that grows from one to the next, and lasts for as long as its owner renews
-//! it. It is over once somebody who has watched it in vain for its time to live deletes it.
+//! Leases: each has a fence that grows from one to the next, and lasts as long as its owner renews it. It is
+//! over once a process that has seen no renewal for its time to live deletes it.
 
 use super::{
     model::Fence, next_number, sql::SqlResult, timekeeper::lease_watch::Renewals,
@@ -7,15 +7,15 @@ use super::{
 };
 use std::time::Duration;
 
-/// Begins leases of these times to live, in milliseconds.
+/// Begins leases with these times to live, in milliseconds.
 pub(super) async fn begin(
     transaction: &mut Transaction<'_>,
     ttls: &[i64],
 ) -> SqlResult<Vec<Fence>> {
     let mut fences = Vec::with_capacity(ttls.len());
     for ttl in ttls {
-        // The row of the counter is locked until the end of the transaction: fences grow in the order
-        // in which leases begin, which a sequence does not promise.
+        // The row of the counter is locked until the end of the transaction. So fences grow in the order in
+        // which leases begin; a sequence does not guarantee that.
         let fence = next_number(transaction, "fences").await?;
         let sql = "INSERT INTO leases (fence, ttl, renewals) VALUES ($1, $2, 0)";
         let values = [fence.into(), (*ttl).into()];
@@ -25,7 +25,7 @@ pub(super) async fn begin(
     Ok(fences)
 }
 
-/// Goes on with leases. Gives for each whether it was still there.
+/// Renews leases. Returns for each whether it still existed.
 pub(super) async fn renew(
     transaction: &mut Transaction<'_>,
     fences: &[Fence],
@@ -39,8 +39,7 @@ pub(super) async fn renew(
     Ok(renewed)
 }
 
-/// Ends leases before their time. Nothing stays of them: fences are counted elsewhere, and that
-/// counter never goes back.
+/// Ends leases early. Nothing of them is kept: the counter of fences is elsewhere, and never goes back.
 pub(super) async fn release(
     transaction: &mut Transaction<'_>,
     fences: &[Fence],
@@ -54,8 +53,8 @@ pub(super) async fn release(
     Ok(vec![(); fences.len()])
 }
 
-/// Ends the leases whose owners have been silent, and gives away what was held under them. Gives
-/// after which time there may be another one.
+/// Ends the leases that their owners have not renewed, and deletes the claims under them. Returns the time
+/// after which the next lease may be over.
 pub(super) async fn end_silent(transaction: &mut Transaction<'_>) -> SqlResult<Option<Duration>> {
     let sql = "SELECT fence, ttl, renewals FROM leases";
     let rows = transaction.sql.rows(sql, &[]).await?;
@@ -69,10 +68,10 @@ pub(super) async fn end_silent(transaction: &mut Transaction<'_>) -> SqlResult<O
     if ended.leases.is_empty() {
         return Ok(ended.next);
     }
-    // Before any lease, as by those who claim names.
+    // Locked before any lease, in the same order as in claims of names.
     super::exclusive_names::lock(transaction).await?;
     for (fence, renewals) in ended.leases {
-        // Waits for claims that are under way under this lease. One that was renewed meanwhile stays.
+        // This waits for claims in progress under this lease. A lease that was renewed in the meantime stays.
         let sql = "DELETE FROM leases WHERE fence = $1 AND renewals = $2";
         let values = [fence.into(), renewals.into()];
         transaction.sql.execute(sql, &values).await?;

@@ -1,15 +1,15 @@
-//! The store: what outlives every name server of a domain.
+//! The store: all data that outlives the name servers of a domain.
 //!
-//! - [`Store`]: tasks, leases, exclusive and static names, topics and revocations, in SQLite or
-//!   PostgreSQL. The operations are written once (`tasks`, `leases`, `exclusive_names`,
-//!   `static_names`, `topics`, `revocations`) over what both databases understand (`sql`).
+//! - [`Store`]: tasks, leases, exclusive and static names, topics and revocations, in SQLite or PostgreSQL.
+//!   The operations are written once (`tasks`, `leases`, `exclusive_names`, `static_names`, `topics`,
+//!   `revocations`), in SQL that both databases understand (`sql`).
 //! - Single calls of many callers are written together (`batch`, `writer`).
-//! - What follows the end of an attempt is decided without a database (`task_state`).
-//! - Whose lease is over, and whether the clock was set, is decided by time that only passes
-//!   (`timekeeper`); what a clock that was set must not change is in `clock_steps`.
-//! - Who waits is told by hints, and would find out without them (`hints`, `waiters`).
+//! - The next state of a task after an attempt is decided without a database (`task_state`).
+//! - Which lease is over, and whether the clock was set, is decided by elapsed time (`timekeeper`);
+//!   `clock_steps` corrects times after the clock was set.
+//! - Hints wake waiters; without a hint they poll (`hints`, `waiters`).
 //!
-//! Nothing here knows sockets, workers or the directory.
+//! Nothing here depends on sockets, workers or the directory.
 
 mod backend;
 mod batch;
@@ -50,8 +50,8 @@ pub use transfer::TransferError;
 use sql::SqlResult;
 use transaction::Transaction;
 
-/// Takes the next number of a counter. Its row stays locked until the transaction ends: numbers
-/// become visible in their order.
+/// Takes the next number of a counter. Its row stays locked until the transaction ends, so numbers become
+/// visible in their order.
 async fn next_number(transaction: &mut Transaction<'_>, counter: &str) -> SqlResult<i64> {
     let sql = "UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value";
     let row = transaction.sql.row(sql, &[counter.into()]).await?;

@@ -1,4 +1,4 @@
-//! What the store takes and gives. Times are Unix milliseconds of the store's clock.
+//! The types that the store takes and returns. Times are Unix milliseconds of the store's clock.
 
 mod task;
 
@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds since 1970, by the store's clock.
 pub type UnixMillis = i64;
 
-/// A number that grows with every lease that is taken; no two leases ever have the same.
+/// A number that grows with every new lease; no two leases ever have the same.
 pub type Fence = i64;
 
-/// A name server stands up for a worker that is to have a name alone.
+/// The claim of a name server on an exclusive name, for a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameClaim {
     /// The name.
@@ -28,18 +28,18 @@ pub struct NameClaim {
     pub nameserver: Fence,
 }
 
-/// What comes of a claim of a name.
+/// The result of a claim on a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameClaimed {
-    /// It is that holder's, for as long as the lease of any name server that stands up for it.
+    /// The holder has the name, as long as the lease of any name server that claims it for the holder.
     Held {
-        /// Greater than that of every holder before. It stays the same for as long as the holder
-        /// does, whichever name servers stand up for it.
+        /// Greater than the fence of every earlier holder. It stays the same as long as the holder does,
+        /// whichever name servers claim the name for it.
         fence: Fence,
     },
-    /// It is another's.
+    /// Another holder has the name.
     Taken {
-        /// Whose: a holder, or what is known of the static name.
+        /// The other holder, or the static name as it is stored.
         holder: String,
     },
     /// The name server's own lease has ended.
@@ -59,14 +59,14 @@ pub struct StaticName {
     pub exclusive: bool,
 }
 
-/// What became of a change of a static name.
+/// The result of a change of a static name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegisteredName {
-    /// It was made, with this revision.
+    /// The change was made, with this revision.
     Changed(i64),
-    /// It was like that.
+    /// The name was already registered like this.
     Same,
-    /// Another address or a worker has the name, and one of the two has it alone.
+    /// Another address or a worker has the name, and one of the two registrations is exclusive.
     Taken(String),
 }
 
@@ -80,12 +80,12 @@ impl RegisteredName {
     }
 }
 
-/// What happened to the static names after a revision.
+/// The changes of static names after a revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameChanges {
-    /// The revision that these changes lead to.
+    /// The revision after these changes.
     pub revision: i64,
-    /// Whether `put` is every name there is, because the changes since are no longer known.
+    /// Whether `put` is the complete list, because older changes are no longer known.
     pub reset: bool,
     /// The names that were added or changed.
     pub put: Vec<StaticName>,
@@ -93,51 +93,51 @@ pub struct NameChanges {
     pub removed: Vec<String>,
 }
 
-/// Something to add to a topic.
+/// An entry to append to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEntry {
     /// The topic, which need not exist.
     pub topic: String,
-    /// Two entries of a topic with the same key are one, for as long as keys are remembered.
+    /// Two entries of a topic with the same key are one, as long as keys are kept.
     pub key: Option<String>,
-    /// What is added.
+    /// The content.
     pub body: Vec<u8>,
 }
 
 /// One entry of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place: the first is 1, and each is one more than the one before.
+    /// Its position: the first is 1, and each is one more than the one before.
     pub sequence: i64,
     /// When it was appended.
     pub at: UnixMillis,
-    /// What was appended.
+    /// The content.
     pub body: Vec<u8>,
 }
 
 /// A part of a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
-    /// The oldest sequence that is kept; if it is more than one beyond where reading began, entries
-    /// in between were trimmed. One more than `head` if nothing is kept.
+    /// The oldest sequence that is kept. If it is more than one above the sequence where reading began,
+    /// entries in between were trimmed. One more than `head` if no entry is kept.
     pub first: i64,
-    /// The newest sequence, or 0 if there never was any.
+    /// The newest sequence, or 0 if there never was an entry.
     pub head: i64,
     /// In order, without gaps.
     pub entries: Vec<Entry>,
 }
 
-/// How long a topic keeps its entries. Nothing means without a bound.
+/// How long a topic keeps its entries. `None` means without a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// For how many milliseconds.
+    /// The age in milliseconds.
     pub age: Option<i64>,
-    /// How many bytes of them: the newest that fit.
+    /// The total size in bytes: the newest entries that fit are kept.
     pub bytes: Option<i64>,
 }
 
 impl Retention {
-    /// This, with what it leaves open taken from `other`.
+    /// This retention, with `other` for the limits that it does not set.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -158,29 +158,29 @@ pub struct Topic {
     pub head: i64,
     /// The sum of the sizes of the entries that are kept.
     pub bytes: i64,
-    /// Its own retention.
+    /// The topic's own retention.
     pub retention: Retention,
     /// When the oldest entry that is kept was appended.
     pub oldest: Option<UnixMillis>,
 }
 
-/// A user whose tickets are void.
+/// A user whose tickets are revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
     /// The user or worker.
     pub name: String,
-    /// Tickets issued at or before this time are void.
+    /// Tickets issued at or before this time are revoked.
     #[serde(default)]
     pub issued: UnixMillis,
-    /// When the last of them has expired, and this can be forgotten.
+    /// When the last of these tickets has expired, and the revocation can be deleted.
     pub until: UnixMillis,
 }
 
-/// A name server over the store.
+/// A name server of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it is reached.
+    /// The address at which it is reached.
     pub address: String,
-    /// How often it has said that it lives.
+    /// The number of its heartbeats.
     pub beats: i64,
 }

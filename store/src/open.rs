@@ -1,4 +1,4 @@
-//! Opening and closing.
+//! Opening and closing of a store.
 
 use super::{
     backend::{
@@ -19,14 +19,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How often an SQLite file is looked at for what other processes write.
+/// How often an SQLite file is polled for the writes of other processes.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The same while there seems to be no other process.
+/// The polling interval while no other process seems to write.
 const LOOK_ALONE: Duration = Duration::from_millis(250);
 
-/// For how long after it wrote another process may still be there. A name server renews its lease
-/// several times in that time, whatever it does else.
+/// How long after its last write another process may still be there. A name server renews its lease several
+/// times in that time, even if it writes nothing else.
 const COMPANY: Duration = Duration::from_secs(5);
 
 impl Store {
@@ -34,7 +34,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Everything that [`StoreError`] has: nothing is made anew in the place of what was there.
+    /// Any [`StoreError`]. An existing store is never replaced by a new one.
     pub async fn open(url: &StoreUrl, options: StoreOptions) -> Result<Self, StoreError> {
         let store = Self::open_any(url, options).await?;
         if store.is_import_unfinished().await? {
@@ -44,11 +44,11 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store that an import is to go into.
+    /// Opens a store for an import.
     ///
     /// # Errors
     ///
-    /// As [`Store::open`], which refuses a store with half an import in it.
+    /// As [`Store::open`], but a store with an unfinished import is accepted.
     pub async fn open_for_import(
         url: &StoreUrl,
         options: StoreOptions,
@@ -104,7 +104,7 @@ impl Store {
         }))
     }
 
-    /// Writes what waits, and gives the database back. Whatever is asked of it later is
+    /// Writes all waiting requests, and closes the database. Every later call returns
     /// [`Closed`](StoreError::Closed).
     pub async fn close(&self) {
         self.0.stop.token().cancel();
@@ -118,7 +118,7 @@ impl Store {
     }
 }
 
-/// Notices what other processes write to the file.
+/// Detects what other processes write to the file.
 async fn watch(backend: Arc<Backend>, hints: Hints) {
     let Backend::Sqlite(store) = &*backend else {
         return;

@@ -1,4 +1,4 @@
-//! Which store, and how it is opened.
+//! Options for opening a store.
 
 use super::model::UnixMillis;
 use std::{
@@ -6,23 +6,23 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// What tells the time.
+/// The source of the time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The machine's clock; with PostgreSQL that of its server, so that the clocks of name servers
     /// need not agree.
     #[default]
     Database,
-    /// What the test says it is.
+    /// The time that the test sets.
     Manual(Arc<ManualTime>),
 }
 
-/// A clock that a test winds: what it shows, and how much time has passed.
+/// A clock that a test controls: the time that it shows, and the elapsed time.
 #[derive(Debug, Default)]
 pub struct ManualTime(Mutex<(UnixMillis, Duration)>);
 
 impl ManualTime {
-    /// A clock that shows this.
+    /// A clock that shows this time.
     pub fn starting_at(shown: UnixMillis) -> Self {
         Self(Mutex::new((shown, Duration::ZERO)))
     }
@@ -34,7 +34,7 @@ impl ManualTime {
         now.1 = now.1.saturating_add(time);
     }
 
-    /// Sets the clock forward by so many milliseconds, or back, while no time passes.
+    /// Sets the clock forward or back by a number of milliseconds, while no time passes.
     pub fn set(&self, by: i64) {
         let mut now = self.lock();
         now.0 = now.0.saturating_add(by);
@@ -50,7 +50,7 @@ impl ManualTime {
 }
 
 impl Clock {
-    /// The time if it is not the server's to tell.
+    /// The time, unless the database provides it.
     pub(super) fn manual(&self) -> Option<UnixMillis> {
         match self {
             Self::Database => None,
@@ -70,22 +70,22 @@ impl Clock {
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// Whether a store that is not there is to be made. Otherwise it is
+    /// Whether to create a store that does not exist. Otherwise opening it is
     /// [`Missing`](super::StoreError::Missing).
     pub create: bool,
-    /// What tells the time.
+    /// The source of the time.
     pub clock: Clock,
-    /// How long one waits for a connection, for another process that writes, or to be let in.
+    /// The timeout for a connection, for another process that writes, and for room in the queue of writes.
     pub patience: Duration,
-    /// How many connections read (SQLite), or how many there are in all (PostgreSQL, where at least six
-    /// are left beside those that write).
+    /// The number of connections that read (SQLite), or of all connections (PostgreSQL, where at least six
+    /// are left besides those that write).
     pub connections: u32,
-    /// Whether to hear from other processes at once, over `LISTEN`. Without it all that is theirs is found
-    /// by looking.
+    /// Whether to receive changes of other processes at once, over `LISTEN`. Without it they are found by
+    /// polling.
     pub listen: bool,
-    /// The greatest body of a task's arguments, a result or an entry, in bytes.
+    /// The largest size of a task's arguments, a result or an entry, in bytes.
     pub max_body: usize,
-    /// The greatest size of an SQLite file, in bytes.
+    /// The largest size of an SQLite file, in bytes.
     pub max_file: Option<u64>,
 }
 

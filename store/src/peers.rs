@@ -1,5 +1,5 @@
-//! The name servers over a store: each adds to its own number as long as it lives. No clock is involved:
-//! who looks at the numbers sees which of them stand still.
+//! The name servers of a store. Each increments its own number as long as it lives. No clock is involved: a
+//! reader sees which numbers have stopped growing.
 
 use super::{
     model::Peer,
@@ -7,12 +7,12 @@ use super::{
     transaction::Transaction,
 };
 
-/// What changes in the list.
+/// A change of the list.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    /// The name server at this address lives.
+    /// A heartbeat of the name server at this address.
     Lives(String),
-    /// This one does not, unless its number has grown since.
+    /// This name server is removed, unless its number has grown since.
     Gone(Peer),
 }
 

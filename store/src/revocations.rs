@@ -1,4 +1,4 @@
-//! Users whose tickets are void, until the last of these has expired anyway.
+//! Users whose tickets are revoked, until the last of these tickets has expired.
 
 use super::{
     model::Revocation,
@@ -6,7 +6,7 @@ use super::{
     transaction::Transaction,
 };
 
-/// Adds revocations; a later end counts. What has ended is forgotten on the way.
+/// Adds revocations. Of two for one user, the later end counts. Deletes those that have ended.
 pub(super) async fn revoke(
     transaction: &mut Transaction<'_>,
     revocations: &[Revocation],
@@ -33,7 +33,7 @@ pub(super) async fn revoke(
     Ok(vec![(); revocations.len()])
 }
 
-/// Those that have not ended.
+/// The revocations that have not ended.
 pub(super) async fn list(sql: &mut Connection<'_>, now: i64) -> SqlResult<Vec<Revocation>> {
     let statement = "SELECT name, until, issued FROM revocations WHERE until > $1 ORDER BY name";
     let mut revocations = Vec::new();

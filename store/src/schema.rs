@@ -1,6 +1,6 @@
 //! Migrations: how a store of any earlier version becomes one of this version.
 //!
-//! A migration, once released, is never changed; a new one is added.
+//! A released migration is never changed; a new one is added.
 
 use super::{error::StoreError, sql::Connection};
 use crate::database::postgres::Layout;
@@ -44,7 +44,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
 /// The version that this program works with.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
-/// What there is in PostgreSQL. A table that a migration makes is one more line here.
+/// The tables in PostgreSQL. A migration that creates a table adds a line here.
 pub(super) const LAYOUT: Layout = Layout {
     schema: "pyroxene",
     versions: "pyroxene_schema",
@@ -66,11 +66,11 @@ pub(super) const LAYOUT: Layout = Layout {
     ],
 };
 
-/// What the header of an SQLite file says about whose it is: `PYRX`.
+/// The application id in the header of an SQLite file: `PYRX`.
 pub(super) const APPLICATION: i64 = 0x5059_5258;
 
-/// Brings a store to [`KNOWN`], inside the transaction that `connection` is in, which keeps others
-/// from doing the same. `found` is its version; 0 is an empty database.
+/// Migrates a store to [`KNOWN`], inside the open transaction of `connection`, which keeps others from doing
+/// the same. `found` is the store's version; 0 is an empty database.
 pub(super) async fn migrate(connection: &mut Connection<'_>, found: i64) -> Result<(), StoreError> {
     let known = KNOWN;
     if found > known {

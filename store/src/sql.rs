@@ -1,9 +1,8 @@
-//! Statements that run on both databases.
+//! SQL statements that run on both databases.
 //!
-//! The statements of the store are written once: both databases understand `$1`, `ON CONFLICT`,
-//! `RETURNING` and `UPDATE … FROM`. What differs is small and here: how many rows become one
-//! statement ([`Connection::rows_with`]), and that only PostgreSQL locks rows
-//! ([`Connection::locking`]).
+//! The statements of the store are written once: both databases understand `$1`, `ON CONFLICT`, `RETURNING`
+//! and `UPDATE … FROM`. The differences are small, and are here: how many rows become one statement
+//! ([`Connection::rows_with`]), and that only PostgreSQL locks rows ([`Connection::locking`]).
 
 mod relation;
 mod value;
@@ -14,7 +13,7 @@ pub(super) use value::{Row, Value};
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
 use std::borrow::Cow;
 
-/// What the statements of the store return.
+/// The result of a statement of the store.
 pub(super) type SqlResult<T> = Result<T, sqlx::Error>;
 
 /// A connection to either database.
@@ -25,13 +24,13 @@ pub(super) enum Connection<'c> {
 }
 
 impl Connection<'_> {
-    /// Runs one statement, and gives the rows that it returns.
+    /// Runs one statement, and returns its rows.
     pub(super) async fn rows(
         &mut self,
         sql: impl Into<Cow<'static, str>>,
         values: &[Value<'_>],
     ) -> SqlResult<Vec<Row>> {
-        // Every text in them is written in this crate; what comes from outside is bound.
+        // Every text in the statements is written in this crate; input from outside is bound.
         let sql = AssertSqlSafe(sql.into());
         match self {
             Self::Sqlite(connection) => {
@@ -51,7 +50,7 @@ impl Connection<'_> {
         }
     }
 
-    /// The first row that a statement returns.
+    /// The first row of a statement.
     pub(super) async fn row(
         &mut self,
         sql: impl Into<Cow<'static, str>>,
@@ -60,7 +59,7 @@ impl Connection<'_> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
-    /// Runs one statement, and says how many rows it changed.
+    /// Runs one statement, and returns how many rows it changed.
     pub(super) async fn execute(
         &mut self,
         sql: impl Into<Cow<'static, str>>,
@@ -96,8 +95,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// What follows a `SELECT` that has to lock its rows. SQLite has one writer at a time, so there
-    /// it is nothing.
+    /// The clause of a `SELECT` that locks its rows. It is empty for SQLite, which has one writer at a time.
     pub(super) fn locking(&self, clause: &'static str) -> &'static str {
         match self {
             Self::Sqlite(_) => "",
@@ -122,9 +120,8 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// What follows `FROM` where for each row of the relation `u` the row of `table` is looked up
-    /// that has the same `key`, as `t`. It ends with a `WHERE`. Said like this, neither planner has
-    /// the idea of reading the table instead.
+    /// The text after `FROM` that looks up, for each row of the relation `u`, the row of `table` with the
+    /// same `key`, as `t`. It ends with a `WHERE`. In this form, neither planner scans the table instead.
     pub(super) fn looked_up(self, u: &str, table: &str, key: &str) -> String {
         match self {
             Self::Sqlite => format!("{u} CROSS JOIN {table} t WHERE t.{key} = u.{key}"),

@@ -1,7 +1,7 @@
 //! Static names, and their changes in the order in which they were made.
 //!
-//! Every change takes the next revision, whose row stays locked until the change is committed: a
-//! reader that has seen a revision has seen all before it.
+//! Every change takes the next revision, whose row stays locked until the change is committed. So a reader
+//! that has seen a revision has seen all before it.
 
 use super::{
     model::{NameChanges, RegisteredName, StaticName},
@@ -9,19 +9,20 @@ use super::{
     transaction::Transaction,
 };
 
-/// For how many revisions the removal of a name is known.
+/// For how many revisions the removal of a name is remembered.
 const REMEMBERED: i64 = 1_000;
 
-/// A change.
+/// A change of a static name.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Put(StaticName),
-    /// As `Put`, unless somebody else has the name, and one of the two has it alone.
+    /// As `Put`, unless another address or a worker has the name, and one of the two registrations is
+    /// exclusive.
     Register(StaticName),
     Remove(String),
 }
 
-/// Makes changes. Gives what became of each.
+/// Makes changes. Returns the result of each.
 pub(super) async fn change(
     transaction: &mut Transaction<'_>,
     changes: &[Change],
@@ -53,8 +54,8 @@ async fn change_one(
         return Ok(RegisteredName::Same);
     }
     if let (Change::Register(_), None) = (change, &known) {
-        // The counter of static names is locked; so that nobody waits in a circle, those of exclusive
-        // names lock that of their own and read this table.
+        // The counter of static names is locked already. There is no deadlock: claims of exclusive names lock
+        // only their own counter, and read this table.
         super::exclusive_names::lock(transaction).await?;
         if let Some(holder) = super::exclusive_names::holder(transaction, name).await? {
             return Ok(RegisteredName::Taken(holder));
@@ -92,9 +93,9 @@ async fn forget_removed(transaction: &mut Transaction<'_>, floor: i64) -> SqlRes
     Ok(())
 }
 
-/// What changed after a revision; 0 asks for everything.
+/// The changes after a revision; 0 asks for all names.
 pub(super) async fn changes(sql: &mut Connection<'_>, after: i64) -> SqlResult<NameChanges> {
-    // One statement, so that the floor fits the rows.
+    // One statement, so that the floor is consistent with the rows.
     let statement = "SELECT c.value, n.name, n.entry, n.revision FROM counters c LEFT JOIN \
                      static_names n ON n.revision > $1 OR $1 < c.value \
                      WHERE c.name = 'static_names_floor' ORDER BY n.revision";

@@ -1,42 +1,42 @@
-//! What becomes of a task when an attempt ends. No clock, no chance, no database: all three are
-//! handed in.
+//! The next state of a task when an attempt ends. The time, a random number and the stored values are
+//! parameters.
 
 use super::model::{Ending, Outcome, TaskState, UnixMillis};
 use std::collections::BTreeSet;
 
-/// A pause between two attempts does not become longer than this by doubling, in milliseconds. One that
-/// is longer from the start stays as it is.
+/// The longest pause between two attempts that doubling leads to, in milliseconds. A backoff that is longer
+/// from the start stays as it is.
 const LONGEST_PAUSE: i64 = 60_000;
 
-/// The first pause is at least so long, in milliseconds, whatever the submitter asked for: attempts
-/// that fail at once would otherwise follow each other as fast as the store can write them.
+/// The shortest first pause, in milliseconds, whatever the submitter asked for. Otherwise attempts that fail
+/// at once would follow each other as fast as the store can write them.
 const SHORTEST_PAUSE: i64 = 100;
 
-/// A task with which so many workers fell silent is taken to no other: it may be what stops them. Workers
-/// that are killed say nothing of it, because nobody can tell by whom: for those there is the number of
-/// attempts that is allowed.
+/// A task with which this many workers fell silent gets no further attempt: it may be what stops them.
+/// Workers that are killed do not count, because the cause is unknown; for those, the allowed number of
+/// attempts is the limit.
 const FATAL: usize = 2;
 
-/// What has to be known about a task to decide.
+/// The input of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tries {
-    /// How often it was begun, with the attempt that ends now.
+    /// The number of attempts, with the one that ends now.
     pub(super) attempt: i64,
-    /// How often it may be begun.
+    /// The allowed number of attempts.
     pub(super) allowed: i64,
-    /// How many attempts were lost in a row before this one.
+    /// How many attempts in a row were lost before this one.
     pub(super) losses: i64,
     /// The first pause, in milliseconds.
     pub(super) backoff: i64,
-    /// By when it has to have succeeded.
+    /// The time by which the task must have succeeded.
     pub(super) deadline: Option<UnixMillis>,
 }
 
-/// What the task is from now on.
+/// The next state of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) state: TaskState,
-    /// When it may be begun again, if it may.
+    /// When it may begin again, if it may.
     pub(super) due: UnixMillis,
     pub(super) allowed: i64,
     pub(super) losses: i64,
@@ -47,7 +47,7 @@ pub(super) struct Next {
 }
 
 /// Decides. `silent` are the workers that fell silent with the task: that of this attempt, and those of
-/// attempts before since it was submitted or retried by hand. `chance` is from 0 to 1.
+/// earlier attempts since it was submitted or retried by hand. `chance` is a random number from 0 to 1.
 pub(super) fn after_attempt(
     tries: Tries,
     ending: &Ending,
@@ -77,7 +77,7 @@ pub(super) fn after_attempt(
         return next;
     }
     if outcome == Outcome::Refused {
-        // It has not run, so it does not count against the attempts that are allowed.
+        // It did not run, so it does not count against the allowed attempts.
         next.allowed = next.allowed.saturating_add(1);
     }
     let is_lost = matches!(outcome, Outcome::Lost | Outcome::Silent);
@@ -85,8 +85,8 @@ pub(super) fn after_attempt(
         next.losses = tries.losses.saturating_add(1);
     }
     let failures = match outcome {
-        // A worker that dies is no fault of the task: it goes on elsewhere at once. If that was
-        // no accident, the second loss tells.
+        // The death of a worker is not the task's fault: the task goes on elsewhere at once. If it was no
+        // accident, a second loss follows, and that one leads to a pause.
         Outcome::Lost | Outcome::Silent => tries.losses,
         _ => tries.attempt,
     };
@@ -147,8 +147,8 @@ fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
     }
 }
 
-/// Full jitter above a half: between half and all of `backoff` (at least [`SHORTEST_PAUSE`]) doubled
-/// for each failure after the first, up to a minute or what was asked for; none before any failure.
+/// A random pause between half and all of `backoff` (at least [`SHORTEST_PAUSE`]), doubled for each failure
+/// after the first, up to a minute or to `backoff` if that is longer. Without a failure there is no pause.
 fn pause(backoff: i64, failures: i64, chance: f64) -> i64 {
     if failures <= 0 {
         return 0;
@@ -328,7 +328,7 @@ mod tests {
         let reason = "nobody is there".to_owned();
         let refused = Ending::Refused { reason };
         let pauses = (1..=12).map(|attempt| {
-            // Each refusal has allowed one more.
+            // Each refusal has allowed one more attempt.
             let tries = Tries {
                 backoff: 0,
                 allowed: attempt + 2,

@@ -1,8 +1,7 @@
-//! The store's time, and what must not follow it.
+//! The store's time, and the decisions that must not depend on it.
 //!
-//! The store's clock dates what is recorded; it can be set at any moment, by any amount. What has to
-//! go on all the same is watched with time that only passes: whose lease is over (`lease_watch`), and
-//! whether the clock was set (`step_watch`).
+//! The store's clock dates what is recorded; it can be set at any moment, by any amount. Two decisions use
+//! elapsed time instead: which lease is over (`lease_watch`), and whether the clock was set (`step_watch`).
 
 pub(super) mod lease_watch;
 pub(super) mod step_watch;
@@ -19,7 +18,7 @@ use std::{
 use step_watch::{Reading, Step, StepWatch};
 use tokio::time::Instant;
 
-/// Tells the time, and keeps what one process has seen of it and of leases.
+/// Provides the time, and keeps what one process has observed of the clock and of leases.
 #[derive(Debug)]
 pub(super) struct Timekeeper {
     clock: Clock,
@@ -38,7 +37,7 @@ impl Timekeeper {
         }
     }
 
-    /// How much time has passed, whatever any clock shows.
+    /// The elapsed time, whatever any clock shows.
     pub(super) fn elapsed(&self) -> Duration {
         match &self.clock {
             Clock::Database => self.begun.elapsed(),
@@ -46,7 +45,7 @@ impl Timekeeper {
         }
     }
 
-    /// What the clock shows, if it is not the database's server that tells.
+    /// The manual time, if the clock is manual.
     pub(super) fn manual(&self) -> Option<UnixMillis> {
         self.clock.manual()
     }
@@ -58,7 +57,7 @@ impl Timekeeper {
         self.reading(asked, shown)
     }
 
-    /// A reading that was asked for at `asked`, and has just arrived.
+    /// A reading that was requested at `asked`, and has just arrived.
     pub(super) fn reading(&self, asked: Duration, shown: UnixMillis) -> Reading {
         Reading {
             asked,
@@ -72,24 +71,24 @@ impl Timekeeper {
         lock(&self.steps).step(reading)
     }
 
-    /// A transaction with this reading was committed: whatever step it showed is recorded.
+    /// A transaction with this reading was committed, and with it any step that the reading shows.
     pub(super) fn accept(&self, reading: &Reading) {
         lock(&self.steps).accept(reading);
     }
 
-    /// Takes in all leases as they are now. Gives those that are over.
+    /// Observes all leases as they are now. Returns those that are over.
     pub(super) fn look(&self, leases: &[(Fence, Renewals)]) -> Ended {
         let now = self.elapsed();
         lock(&self.leases).look(now, leases)
     }
 
-    /// The store did not answer: who was silent may have been kept from speaking.
+    /// The store did not answer: owners may have been unable to renew their leases.
     pub(super) fn lost_sight(&self) {
         lock(&self.leases).lost_sight();
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain data: whole even if a holder panicked.
+    // Plain data: consistent even if a holder of the lock panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
 //! Topics: ordered logs.
 //!
-//! The row of a topic has its newest sequence, and is locked from when a sequence is taken until the
-//! entries are committed. So sequences become visible in their order and without gaps: whoever reads
-//! `n` has been able to read everything before it.
+//! The row of a topic has its newest sequence. It is locked from when a sequence is taken until the entries
+//! are committed. So sequences become visible in their order and without gaps: a reader of sequence `n` has
+//! been able to read everything before it.
 
 mod keys;
 
@@ -17,7 +17,7 @@ use super::{
 use keys::Place;
 use std::collections::BTreeMap;
 
-/// Appends. Gives the sequence of each entry.
+/// Appends. Returns the sequence of each entry.
 pub(super) async fn append(
     transaction: &mut Transaction<'_>,
     entries: &[NewEntry],
@@ -33,7 +33,7 @@ pub(super) async fn append(
     sequences.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Appends entries whose keys the topics do not have.
+/// Appends entries with keys that the topics do not have.
 async fn append_new(
     transaction: &mut Transaction<'_>,
     entries: &[&NewEntry],
@@ -96,7 +96,7 @@ fn size(body: &[u8]) -> i64 {
     i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
-/// Takes sequences: for each topic its id and the first sequence taken.
+/// Takes sequences. Returns for each topic its id and the first sequence that was taken.
 async fn lengthen<'a>(
     transaction: &mut Transaction<'_>,
     entries: &[&'a NewEntry],
@@ -107,7 +107,7 @@ async fn lengthen<'a>(
         *count += 1;
         *bytes += size(&entry.body);
     }
-    // In the order of their names, so that nobody waits for each other.
+    // In the order of their names, so that no two transactions wait for each other.
     let mut relation = Relation::new([
         ("name", Kind::Text),
         ("count", Kind::Int),
@@ -144,7 +144,7 @@ pub(super) async fn read(
     limit: u32,
     bytes: i64,
 ) -> SqlResult<Option<Entries>> {
-    // One statement, so that the entries fit what is said about the topic.
+    // One statement, so that the entries are consistent with the row of the topic.
     let statement = "SELECT t.first, t.head, e.sequence, e.at, e.body FROM topics t LEFT JOIN (\
          SELECT topic, sequence, at, body, CAST(sum(size) OVER (ORDER BY sequence) - size AS BIGINT) \
          AS before FROM (SELECT topic, sequence, at, size, body FROM entries \
@@ -172,8 +172,8 @@ pub(super) async fn read(
     Ok(found)
 }
 
-/// What [`read`] gives for the same question, but without the entries: how many bytes those take, or 0
-/// if there is none. `None` if there is no such topic.
+/// The result of [`read`] for the same parameters, but without the entries, and the number of bytes that
+/// these take: 0 if there are none. `None` if there is no such topic.
 pub(super) async fn outline(
     sql: &mut Connection<'_>,
     topic: &str,
@@ -181,7 +181,7 @@ pub(super) async fn outline(
     limit: u32,
     bytes: i64,
 ) -> SqlResult<Option<(Entries, i64)>> {
-    // An entry takes more than its body.
+    // An entry takes more bytes than its body.
     let statement = "SELECT t.first, t.head, (SELECT CAST(coalesce(sum(size + 100), 0) AS BIGINT) \
          FROM (SELECT size, CAST(sum(size) OVER (ORDER BY sequence) - size AS BIGINT) AS before \
          FROM (SELECT sequence, size FROM entries WHERE topic = t.id AND sequence > $2 \
@@ -248,7 +248,7 @@ pub(super) async fn find(sql: &mut Connection<'_>, name: &str) -> SqlResult<Opti
     row.as_ref().map(read_topic).transpose()
 }
 
-/// Topics by name, those after `after`.
+/// Topics after the name `after`, in the order of names.
 pub(super) async fn list(
     sql: &mut Connection<'_>,
     after: &str,
@@ -260,7 +260,7 @@ pub(super) async fn list(
     rows.iter().map(read_topic).collect()
 }
 
-/// Sets the retention of topics; one that does not exist begins to, empty.
+/// Sets the retention of topics. Creates a topic that does not exist, without entries.
 pub(super) async fn configure(
     transaction: &mut Transaction<'_>,
     asked: &[(String, Retention)],
@@ -286,8 +286,8 @@ pub(super) async fn configure(
 /// How many entries one trim removes at most, so that no transaction takes long.
 const MOST: i64 = 1000;
 
-/// Removes what topics no longer keep; what a topic leaves open is taken from the retention given.
-/// Gives how many entries were removed; a number that is not 0 means that there may be more.
+/// Removes the entries that exceed the retention of topics. The given retention fills in for limits that a
+/// topic does not set. Returns how many entries were removed; if it is not 0, there may be more.
 pub(super) async fn trim(
     transaction: &mut Transaction<'_>,
     asked: &[(String, Retention)],
@@ -336,8 +336,8 @@ async fn trim_one(
     Ok(count as u64)
 }
 
-/// How many of the oldest entries (sequence, time, size) are not to be kept, and their size: those
-/// dated before `before`, and those beyond `keep_bytes`.
+/// How many of the oldest entries (sequence, time, size) exceed the retention, and their size: those dated
+/// before `before`, and those above `keep_bytes`.
 fn too_many(
     oldest: &[(i64, i64, i64)],
     bytes: i64,
@@ -356,7 +356,7 @@ fn too_many(
     (oldest.len(), removed)
 }
 
-/// Removes topics with everything in them. Gives whether there was one.
+/// Removes topics with all entries. Returns for each whether it existed.
 pub(super) async fn remove(
     transaction: &mut Transaction<'_>,
     names: &[String],

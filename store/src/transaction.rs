@@ -1,4 +1,4 @@
-//! What an operation works with, and what it leaves to be told.
+//! The context of an operation, and the effects that it reports.
 
 use super::{
     model::{Settlement, TaskId, UnixMillis},
@@ -8,22 +8,21 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-/// A transaction that is under way.
+/// A transaction in progress.
 pub(super) struct Transaction<'c> {
     pub(super) sql: Connection<'c>,
     /// The time at which all of it happens.
     pub(super) now: UnixMillis,
-    /// How that was read.
+    /// The reading of the clock behind `now`.
     pub(super) reading: Reading,
     pub(super) time: &'c Timekeeper,
-    /// What submitters had when they were last looked at.
+    /// The usage of submitters when it was last read.
     pub(super) seen: &'c Seen,
-    /// Where it writes what tasks its submitters have: nobody else writes there at the same time, or
-    /// seldom.
+    /// The shard to which it adds usage. No other transaction writes there at the same time, or seldom.
     pub(super) shard: i64,
-    /// What it changed of that.
+    /// Its changes of usage.
     pub(super) usage: Changes,
-    /// What others are told once it is committed.
+    /// What others are told after the commit.
     pub(super) effects: Effects,
 }
 
@@ -47,7 +46,7 @@ impl<'c> Transaction<'c> {
         }
     }
 
-    /// Ends it, with what it changed of what its submitters have. Gives what others are told.
+    /// Commits, together with the changes of usage. Returns the effects to report.
     pub(super) async fn commit(mut self) -> SqlResult<Effects> {
         usage::commit(&mut self).await?;
         self.time.accept(&self.reading);
@@ -56,16 +55,16 @@ impl<'c> Transaction<'c> {
     }
 }
 
-/// What a transaction changed, as far as somebody may wait for it.
+/// The changes of a transaction that others may wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Effects {
     /// Tasks of these objects may be claimed.
     pub(super) queued: BTreeSet<String>,
     /// Tasks that are in a final state.
     pub(super) settled: Vec<TaskId>,
-    /// How some of them ended, as far as that is known without reading it.
+    /// The results of some of them, as far as they are known without a query.
     pub(super) ends: Vec<Settlement>,
-    /// Topics that are longer.
+    /// Topics that have grown or were removed.
     pub(super) topics: BTreeSet<String>,
     /// Whether static names changed.
     pub(super) names: bool,

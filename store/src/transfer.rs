@@ -1,8 +1,8 @@
-//! Moving a domain from one store to another: everything but leases, as JSON lines.
+//! Moves a domain from one store to another: everything but leases, as JSON lines.
 //!
-//! The first line says what it is and the last one how many there were, so that a part is not taken
-//! for the whole. Leases stay behind: tasks that were running are taken over as if their name server
-//! had died. Fences go on from where they were.
+//! The first line says what the file is, and the last one how many lines there were, so that a part is not
+//! mistaken for the whole. Leases are not exported: running tasks are taken over as if their name server had
+//! died. Fences continue from their last values.
 
 mod export;
 mod record;
@@ -21,7 +21,7 @@ use super::{
 };
 use record::{AttemptRecord, TopicRecord};
 
-/// The counter that is there while an import is not finished.
+/// The counter that exists while an import is not finished.
 const IMPORTING: &str = "importing";
 
 /// Whether an import into this store was begun and not finished.
@@ -30,7 +30,7 @@ pub(super) async fn is_unfinished(sql: &mut Connection<'_>) -> SqlResult<bool> {
     Ok(sql.row(statement, &[IMPORTING.into()]).await?.is_some())
 }
 
-/// Whether there is anything in this store that an import could meet.
+/// Whether the store has none of the data that an import writes.
 pub(super) async fn is_empty(sql: &mut Connection<'_>) -> SqlResult<bool> {
     let statement = "SELECT 1 FROM (SELECT 1 FROM tasks LIMIT 1) AS a UNION ALL \
                      SELECT 1 FROM (SELECT 1 FROM topics LIMIT 1) AS b UNION ALL \
@@ -39,7 +39,7 @@ pub(super) async fn is_empty(sql: &mut Connection<'_>) -> SqlResult<bool> {
     Ok(sql.row(statement, &[]).await?.is_none())
 }
 
-/// Writes records. What is there already stays, so that an import can be repeated.
+/// Writes records. Existing rows stay, so that an import can be repeated.
 pub(super) async fn import(
     transaction: &mut Transaction<'_>,
     records: &[Record],
@@ -173,7 +173,7 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
         task.certificate_role.as_deref().into(),
     ];
     if sql.execute(statement, &values).await? == 0 {
-        // It is there, with all that belongs to it: they are written together.
+        // The task exists already, with everything that belongs to it: they are written together.
         return Ok(());
     }
     let open = i64::from(!task.state.is_final());

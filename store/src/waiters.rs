@@ -1,8 +1,8 @@
-//! Waiting for the ends of tasks and the growth of topics: one look for all who wait.
+//! Waits for the ends of tasks and the growth of topics: one poll for all waiters.
 //!
-//! Hints say when to look at what. Should any get lost, everything that is waited for is looked at
-//! from time to time. Nothing is read for those who wait for a task that was submitted here and ends
-//! here: what its end is becomes known as it is written.
+//! Hints tell which tasks and topics to poll, and when. If a hint is lost, everything that is waited for is
+//! polled from time to time anyway. If a task was submitted here and ends here, nothing is read: its result
+//! is known when it is written.
 
 use super::{
     backend::Backend,
@@ -22,20 +22,20 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long it takes at most until something is found that no hint told of.
+/// The longest time until a change without a hint is found.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How many tasks or topics are asked for at once.
+/// How many tasks or topics one query covers.
 const PAGE: usize = 500;
 
-/// Of so many tasks at most it is remembered that they were submitted here. Of others it is read.
+/// For how many tasks, at most, it is remembered that they were submitted here. The state of others is read.
 const OPEN: usize = 65_536;
 
-/// Those who wait.
+/// The waiters.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     table: Mutex<Table>,
-    /// There are new ones, who may have come too late for the hint.
+    /// There are new waiters, who may have missed the hint.
     new: Notify,
 }
 
@@ -43,11 +43,11 @@ pub(super) struct Waiters {
 struct Table {
     tasks: HashMap<TaskId, Vec<oneshot::Sender<Settlement>>>,
     new_tasks: Vec<TaskId>,
-    /// Tasks that were submitted here and are not known to have ended, and by whom.
+    /// Tasks that were submitted here and are not known to have ended, with their submitters.
     open: HashMap<TaskId, Arc<str>>,
-    /// The newest that were among them, in their order.
+    /// The newest tasks that were added to `open`, in their order.
     opened: VecDeque<TaskId>,
-    /// By topic: the sequence that each has, and how it is told that there is a later one.
+    /// For each topic: the sequence that each waiter has, and a channel that tells it of later ones.
     topics: HashMap<String, Vec<(i64, oneshot::Sender<()>)>>,
 }
 
@@ -56,7 +56,7 @@ impl Waiters {
         self.table.lock().unwrap_or_else(|error| error.into_inner())
     }
 
-    /// Will be told how the task ended.
+    /// Returns a receiver for the result of a task.
     pub(super) fn task(&self, id: TaskId) -> oneshot::Receiver<Settlement> {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.lock();
@@ -70,7 +70,7 @@ impl Waiters {
         receiver
     }
 
-    /// These are about to be submitted. Their ends are told of after this.
+    /// Adds tasks that are about to be submitted. Their results are reported after this.
     pub(super) fn open(&self, tasks: impl IntoIterator<Item = (TaskId, Arc<str>)>) {
         let mut table = self.lock();
         for (id, submitter) in tasks {
@@ -84,7 +84,7 @@ impl Waiters {
         }
     }
 
-    /// Nothing is known of these any more.
+    /// Removes tasks from the open ones.
     pub(super) fn forget(&self, ids: impl IntoIterator<Item = TaskId>) {
         let mut table = self.lock();
         for id in ids {
@@ -92,12 +92,13 @@ impl Waiters {
         }
     }
 
-    /// Who submitted a task, if that was here and it is not known to have ended.
+    /// The submitter of a task, if it was submitted here and is not known to have ended.
     pub(super) fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
         self.lock().open.get(&id).cloned()
     }
 
-    /// Will be told when the topic may have grown beyond `after`. One looks after this, not before.
+    /// Returns a receiver that is told when the topic may have grown beyond `after`. Read the topic after
+    /// this call, not before.
     pub(super) fn topic(&self, topic: &str, after: i64) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.lock();
@@ -106,7 +107,7 @@ impl Waiters {
         receiver
     }
 
-    /// Those of these, which have ended, that somebody waits for.
+    /// Removes these ended tasks from the open ones, and returns those that have waiters.
     fn waited(&self, ids: &[TaskId]) -> Vec<TaskId> {
         let mut table = self.lock();
         for id in ids {
@@ -120,7 +121,7 @@ impl Waiters {
         std::mem::take(&mut self.lock().new_tasks)
     }
 
-    /// Tells those who wait for these tasks how they ended.
+    /// Tells the waiters of these tasks the results.
     pub(super) fn settle(&self, settlements: Vec<Settlement>) {
         let mut told = Vec::new();
         let mut table = self.lock();
@@ -133,13 +134,13 @@ impl Waiters {
         drop(table);
         for (settlement, waiting) in told {
             for sender in waiting {
-                // Who no longer waits is told nothing.
+                // A waiter that is gone is told nothing.
                 let _ = sender.send(settlement.clone());
             }
         }
     }
 
-    /// Others may have ended any task.
+    /// Clears the open tasks, because other processes may have ended any of them.
     fn doubt(&self) {
         let mut table = self.lock();
         table.open.clear();
@@ -153,7 +154,7 @@ impl Waiters {
         }
     }
 
-    /// Forgets those who no longer wait. Gives everything that is waited for.
+    /// Removes waiters that are gone. Returns everything that is waited for.
     fn all(&self) -> (Vec<TaskId>, Vec<(String, i64)>) {
         let mut table = self.lock();
         table.tasks.retain(|_, waiting| {
@@ -173,7 +174,7 @@ impl Waiters {
     }
 }
 
-/// Looks for those who wait, until the store is closed.
+/// Polls for the waiters, until the store is closed.
 pub(super) async fn look(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints: HintReceiver) {
     let mut next = Instant::now() + LOOK;
     let mut earliest = Instant::now();
@@ -203,7 +204,7 @@ pub(super) async fn look(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints
                 let (tasks, topics) = waiters.all();
                 tell_tasks(&waiters, &backend, &tasks).await;
                 tell_topics(&waiters, &backend, &topics).await;
-                // With very many who wait, looking takes at most a fifth of the time.
+                // With very many waiters, polling takes at most a fifth of the time.
                 let now = Instant::now();
                 earliest = now + (now - begun) * 4;
                 next = now + LOOK.max((now - begun) * 4);
@@ -222,7 +223,7 @@ async fn tell_tasks(waiters: &Waiters, backend: &Backend, ids: &[TaskId]) {
         };
         match found.await {
             Ok(found) => waiters.settle(found),
-            // They go on waiting, and there will be another look.
+            // The waiters stay, and there will be another poll.
             Err(error) => tracing::debug!(%error, "cannot look for the ends of tasks"),
         }
     }
@@ -273,7 +274,7 @@ mod tests {
         waiters.settle(vec![settlement(here)]);
         assert_eq!(receivers[0].try_recv(), Ok(settlement(here)));
         assert_eq!(waiters.submitter_of_open(here), None);
-        // Whoever comes too late finds out by looking.
+        // A waiter that comes after the end finds out by polling.
         let _late = waiters.task(here);
         assert_eq!(waiters.take_new(), [here]);
     }

@@ -1,6 +1,7 @@
-//! Group commit: what is asked for while a transaction is being committed becomes the next one.
+//! Group commit: requests that arrive during the commit of a transaction form the next one.
 //!
-//! A call alone is written at once; under load each wait for the disk serves all who came meanwhile.
+//! A single request is written at once. Under load, each wait for the disk serves all requests that arrived
+//! in the meantime.
 
 use super::{
     backend::Backend,
@@ -23,17 +24,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How many requests wait in one lane at most. Who comes later waits to be let in.
+/// How many requests one queue holds at most. Later ones wait for room.
 const QUEUE: usize = 1024;
 
-/// How many bytes the waiting requests hold at most.
+/// How many bytes all waiting requests hold at most.
 const WAITING_BYTES: usize = 256 << 20;
 
-/// While a batch of a lane is being written, another one is begun beside it only if it does so
-/// many things: a transaction costs much more than a row.
+/// While a batch of a class is being written, another one is begun beside it only if it has at least this
+/// many items: a transaction costs much more than a row.
 const WORTH_ITS_OWN: usize = 32;
 
-/// Permits count kibibytes, because a semaphore counts no further than 2³² of them at once.
+/// Permits count kibibytes, because a semaphore holds at most 2³² permits.
 pub(super) const fn permits_for(bytes: usize) -> u32 {
     let permits = bytes.div_ceil(1024);
     if permits == 0 {
@@ -45,17 +46,18 @@ pub(super) const fn permits_for(bytes: usize) -> u32 {
     permits as u32
 }
 
-/// The way to the tasks that write.
+/// The queues to the tasks that write.
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// One for each lane, or one for all of them.
+    /// One for each class, or one for all of them.
     lanes: Box<[mpsc::Sender<Queued>]>,
     room: Arc<Semaphore>,
     patience: Duration,
 }
 
 impl Writer {
-    /// Starts the tasks. They end when `stop` is cancelled or this is dropped, and all is written.
+    /// Starts the tasks. They end once `stop` is cancelled or this is dropped, and all waiting requests are
+    /// written.
     pub(super) fn start(
         backend: &Arc<Backend>,
         hints: &Hints,
@@ -91,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Asks for a write of about `bytes`, and waits until it is done.
+    /// Queues a request of about `bytes`, and waits until it is written.
     pub(super) async fn write<I, O>(
         &self,
         bytes: usize,
@@ -119,13 +121,13 @@ impl Writer {
     }
 }
 
-/// What waits in one lane.
+/// The queue of one class.
 #[derive(Debug)]
 struct Waiting {
     queue: Mutex<mpsc::Receiver<Queued>>,
-    /// How many batches are being written.
+    /// The number of batches that are being written.
     writing: AtomicUsize,
-    /// One of them has been.
+    /// Notified when one of them is written.
     written: Notify,
 }
 
@@ -155,13 +157,13 @@ async fn write_all(
 }
 
 impl Waiting {
-    /// Everything that waits, as soon as something does; nothing at the end.
+    /// All waiting requests, as soon as there is one; `None` at the end.
     async fn next_batch(&self, stop: &CancellationToken) -> Option<Batch> {
         let mut queue = self.queue.lock().await;
         let first = loop {
             tokio::select! {
                 first = queue.recv() => break first?,
-                // What waits is still written.
+                // Waiting requests are still written.
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             }
         };

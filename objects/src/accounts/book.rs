@@ -1,5 +1,5 @@
-//! What requests do to accounts, without any database: a page of it is read into a [`Book`], and
-//! what the book says has changed is written back.
+//! The effect of requests on accounts, without a database: the rows that they need are read into a [`Book`],
+//! and its changes are written back.
 
 use crate::{
     interfaces::accounts::{AccountsError, Transferred},
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::collections::{BTreeSet, HashMap};
 
-/// A request whose parameters are in order.
+/// A request with valid parameters.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Open {
@@ -30,10 +30,10 @@ pub(super) enum Operation {
     },
 }
 
-/// What a request is answered.
+/// The result of a request.
 pub(super) type Answer = Result<Balances, AccountsError>;
 
-/// The balance of the account that was asked for, and, after a transfer, of the one that was paid.
+/// The balance of the requested account and, after a transfer, that of the account that was paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Balances {
     pub(super) account: Decimal,
@@ -57,7 +57,7 @@ impl Balances {
     }
 }
 
-/// What the database has to give for some operations.
+/// The rows that some operations need from the database.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) accounts: BTreeSet<String>,
@@ -101,7 +101,7 @@ pub(super) struct Account {
     pub(super) balance: Decimal,
 }
 
-/// A change that was carried out.
+/// A change that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Applied {
     pub(super) id: String,
@@ -111,8 +111,7 @@ pub(super) struct Applied {
     pub(super) balances: Balances,
 }
 
-/// Some accounts and the requests that are to be known, as they are in the database, and what
-/// changes.
+/// Some accounts and the requests to remember, as they are in the database, with the changes to write.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     accounts: HashMap<String, Account>,
@@ -123,7 +122,7 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// What the database holds.
+    /// The rows of the database.
     pub(super) fn new(
         accounts: impl IntoIterator<Item = Account>,
         requests: impl IntoIterator<Item = Applied>,
@@ -137,7 +136,7 @@ impl Book {
         }
     }
 
-    /// Carries out an operation, or says why not; then nothing has changed.
+    /// Carries out an operation. After an error nothing has changed.
     pub(super) fn carry_out(&mut self, operation: &Operation) -> Answer {
         match operation {
             Operation::Open { user, balance } => self.open(user, *balance),
@@ -163,8 +162,7 @@ impl Book {
             .filter_map(|name| self.accounts.get(name))
     }
 
-    /// The accounts whose balance is not that of the database any more, in the order of their
-    /// names.
+    /// The accounts whose balance differs from the one in the database, in the order of their names.
     pub(super) fn changed(&self) -> impl Iterator<Item = &Account> {
         let changed = self.changed.difference(&self.opened);
         changed.filter_map(|name| self.accounts.get(name))
@@ -203,7 +201,7 @@ impl Book {
         Ok(Balances::of(balance))
     }
 
-    /// Carries out a change unless that has been done already.
+    /// Applies a change unless it was applied already.
     fn once(
         &mut self,
         id: &str,
@@ -245,7 +243,7 @@ impl Book {
         Ok(balances)
     }
 
-    /// The balance that an account would have.
+    /// The balance that an account would have after a change.
     fn after(&self, user: &str, delta: Decimal) -> Result<Decimal, AccountsError> {
         let balance = self.account(user)?.balance;
         let after = balance

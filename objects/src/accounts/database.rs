@@ -1,4 +1,4 @@
-//! The database that holds the accounts: which one it is, and a connection to it.
+//! The database that holds the accounts, and the connections to it.
 
 use super::{
     book::{Answer, Operation, Wanted},
@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use tokio::time::timeout;
 
-/// The statements that make the tables, a version each.
+/// The migrations, one for each version.
 const SQLITE_MIGRATIONS: [&str; 2] = [
     include_str!("schema/sqlite_1.sql"),
     include_str!("schema/sqlite_2.sql"),
@@ -21,18 +21,18 @@ const POSTGRES_MIGRATIONS: [&str; 2] = [
     include_str!("schema/postgres_2.sql"),
 ];
 
-/// For how many days a request is remembered: whoever repeats it within this time gets the answer of
-/// the first time, and nothing is changed.
+/// How many days a request is remembered. A repetition within this time gets the result of the first request,
+/// and changes nothing.
 pub(super) const REMEMBERED_DAYS: i64 = 30;
 
-/// Seconds since 1970 by a clock that nobody can set. A request is old by this one too: whoever sets
-/// the database's clock ahead must not make transfers happen twice.
+/// Seconds since 1970 by a clock that nobody can set. A request must be old by this clock too: setting the
+/// database's clock ahead must not make transfers happen twice.
 pub(super) fn steady_seconds() -> f64 {
     Duration::from_millis(steady_clock::now_ms()).as_secs_f64()
 }
 
-/// How many old requests are forgotten with a transaction that adds `applied` of them. It is more, so
-/// that there are ever fewer of the old ones, and bounded, so that no transaction takes long.
+/// How many old requests are deleted in a transaction that adds `applied` of them. It is more, so that the
+/// number of old ones falls, and bounded, so that no transaction takes long.
 pub(super) fn forgotten_with(applied: usize) -> i64 {
     i64::try_from(applied)
         .unwrap_or(0)
@@ -43,8 +43,8 @@ pub(super) fn forgotten_with(applied: usize) -> i64 {
 /// How long a database may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which database holds the accounts: `sqlite:FILE`, which is made if it is not there, or
-/// `postgres://USER@HOST:PORT/DATABASE`. It never shows a password.
+/// The address of the database that holds the accounts: `sqlite:FILE`, which is created if it does not exist,
+/// or `postgres://USER@HOST:PORT/DATABASE`. Its output never contains a password.
 #[derive(Clone)]
 pub struct AccountsDatabase {
     location: Location,
@@ -57,13 +57,13 @@ enum Location {
     Postgres(Box<postgres::Server>),
 }
 
-/// Why a text names no database for accounts.
+/// Why a text is not the address of a database for accounts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAccountsDatabase {
-    /// It cannot be read.
+    /// It cannot be parsed.
     #[error(transparent)]
     Url(#[from] InvalidStoreUrl),
-    /// What is in memory is gone with the worker.
+    /// Data in memory is lost with the worker.
     #[error("accounts in memory would be forgotten with the worker; name a file, as sqlite:FILE")]
     Memory,
 }
@@ -87,7 +87,7 @@ pub enum AccountsDatabaseError {
         /// Why.
         reason: String,
     },
-    /// It answers, and cannot be used.
+    /// It answers, but cannot be used.
     #[error("cannot use the accounts' database {database}: {reason}")]
     Unusable {
         /// The database.
@@ -95,7 +95,7 @@ pub enum AccountsDatabaseError {
         /// Why.
         reason: String,
     },
-    /// A newer program has made its tables.
+    /// A newer version of this program created its tables.
     #[error(
         "cannot use the accounts' database {database}: its tables have version {found}, and this \
          program knows none after {known}"
@@ -111,7 +111,7 @@ pub enum AccountsDatabaseError {
 }
 
 impl AccountsDatabaseError {
-    /// Whether the same may work a little later: a database comes back, and somebody sees to a disk.
+    /// Whether a retry may help a little later: after the database is back, or the disk was repaired.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Disk { .. })
     }
@@ -157,7 +157,7 @@ pub(super) enum Session {
 }
 
 impl AccountsDatabase {
-    /// Refuses a database that has no accounts yet, instead of making the tables.
+    /// Refuses a database that has no accounts yet, instead of creating the tables.
     #[must_use]
     pub fn must_exist(self) -> Self {
         Self {
@@ -166,7 +166,7 @@ impl AccountsDatabase {
         }
     }
 
-    /// Connects, and makes the tables if they are not there.
+    /// Connects, and creates the tables if they do not exist.
     pub(super) async fn open(&self) -> Result<Session, AccountsDatabaseError> {
         let opened = timeout(CONNECT_TIMEOUT, async {
             if let Location::Postgres(server) = &self.location {
@@ -196,7 +196,7 @@ impl AccountsDatabase {
         }
     }
 
-    /// One more connection to a database that was opened.
+    /// Opens one more connection to a database that was opened.
     pub(super) async fn reopen(&self) -> Result<Session, AccountsDatabaseError> {
         self.connect().await.map_err(|fault| self.cannot_use(fault))
     }
@@ -210,7 +210,7 @@ impl AccountsDatabase {
         }
     }
 
-    /// Makes the tables if there are none and it may, and brings older ones to the newest version.
+    /// Creates the tables if there are none and that is permitted, and migrates older ones.
     async fn migrate(&self, session: &mut Session) -> Result<Versions, Fault> {
         let create = !self.must_exist;
         let (found, known) = match (session, &self.location) {
@@ -235,7 +235,7 @@ impl AccountsDatabase {
         Ok(Versions { found, known })
     }
 
-    /// Connects to a database that has been opened before.
+    /// Connects to a database that was opened before.
     pub(super) async fn connect(&self) -> Result<Session, Fault> {
         Ok(match &self.location {
             Location::Sqlite(file) => {
@@ -246,14 +246,14 @@ impl AccountsDatabase {
     }
 }
 
-/// Versions of tables: of those that were found, 0 if there were none, and the newest that is known.
+/// The versions of the tables: the one that was found, 0 if there were none, and the newest known one.
 struct Versions {
     found: usize,
     known: usize,
 }
 
 impl Session {
-    /// Carries out operations, all or none of which change something. Answers are in their order.
+    /// Carries out operations. The changes of all of them are made, or none. Results are in their order.
     pub(super) async fn carry_out(
         &mut self,
         operations: &[Operation],
@@ -273,22 +273,22 @@ impl Session {
         Ok(operations.iter().map(|one| book.carry_out(one)).collect())
     }
 
-    /// Ends the connection in order. A file is then a copy of everything by itself, unless others use it.
+    /// Closes the connection. A file is then a complete copy of everything, unless others use it.
     pub(super) async fn close(self) {
         match self {
             Self::Sqlite(session) => session.close().await,
-            // What is left undone is left to the database, which knows how to go on without us.
+            // If closing fails, the server ends the session without it.
             Self::Postgres(connection) => drop(connection.close().await),
         }
     }
 }
 
-/// What is said of tables that are not there and may not be made.
+/// The fault for tables that do not exist and may not be created.
 pub(super) fn no_accounts() -> Fault {
     Fault::new(FaultKind::Missing, "there are no accounts in it yet")
 }
 
-/// An amount as a database has it.
+/// An amount as the database stores it.
 pub(super) fn decimal(text: &str) -> Result<Decimal, sqlx::Error> {
     text.parse()
         .map_err(|error| sqlx::Error::Decode(Box::new(error)))

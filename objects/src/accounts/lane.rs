@@ -1,11 +1,10 @@
 //! One connection to the database, and the operations that wait for it.
 //!
-//! What gathers while one transaction commits is carried out in the next: a commit has to reach the
-//! disk, which takes as long for a hundred operations as for one.
+//! The operations that arrive while one transaction commits are carried out in the next: a commit waits for
+//! the disk, which takes as long for a hundred operations as for one.
 //!
-//! Operations are safe to repeat, so that a lost connection is no reason to fail one: it is carried
-//! out once more over the next connection, and one that the database has carried out already tells
-//! so by its request id.
+//! Operations are safe to repeat, so a lost connection does not fail them: they are carried out again over
+//! the next connection, and the request id shows which ones the database has already carried out.
 
 use super::{
     book::{Answer, Operation},
@@ -26,22 +25,22 @@ const MAX_WAITING: usize = 4096;
 /// How many operations one transaction carries out.
 const MAX_BATCH: usize = 512;
 
-/// How long a transaction may take, with the connection that it may need.
+/// How long a transaction may take, including a new connection if it needs one.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An operation that is older than this is not tried again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long the first attempt after a failure waits; further ones wait twice as long each.
+/// The pause after the first failure; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where operations queue up. The connection closes when all clones are dropped.
+/// A queue of operations. The connection closes when all clones are dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
     queue: mpsc::Sender<Waiting>,
     stop: CancellationToken,
-    /// The one that serves the queue.
+    /// The task that serves the queue.
     serving: TaskTracker,
 }
 
@@ -53,7 +52,7 @@ struct Waiting {
 }
 
 impl Lane {
-    /// Carries out operations over `session`, and over new ones to `database` when that is lost.
+    /// Carries out operations over `session`, and over new connections to `database` after it is lost.
     pub(super) fn start(database: AccountsDatabase, session: Session) -> Self {
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         let connection = Connection {
@@ -73,7 +72,7 @@ impl Lane {
         lane
     }
 
-    /// Carries out what waits, and closes the connection. Whatever is asked of any clone later is
+    /// Carries out the waiting operations, and closes the connection. Later operations of any clone are
     /// unavailable.
     pub(super) async fn close(&self) {
         self.stop.cancel();
@@ -100,7 +99,7 @@ impl Lane {
 struct Connection {
     database: AccountsDatabase,
     session: Option<Session>,
-    /// How long to wait after the next failure.
+    /// The pause after the next failure.
     pause: Duration,
     /// Why the last attempt failed, if it did.
     fault: Option<Fault>,
@@ -117,7 +116,7 @@ impl Connection {
                             break;
                         }
                     }
-                    // What waits is still carried out.
+                    // Waiting operations are still carried out.
                     () = stop.cancelled(), if !queue.is_closed() => queue.close(),
                 }
             }
@@ -136,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// Answers the whole batch, or those operations that have waited too long.
+    /// Answers the complete batch, or the operations that have waited too long.
     async fn try_batch(&mut self, batch: &mut Vec<Waiting>) {
         let operations: Vec<_> = batch.iter().map(|one| one.operation.clone()).collect();
         let attempt = timeout(ATTEMPT_TIMEOUT, self.attempt(&operations)).await;
@@ -147,7 +146,7 @@ impl Connection {
                     tracing::info!(database = %self.database, "the accounts' database works again");
                 }
                 for (waiting, answer) in batch.drain(..).zip(answers) {
-                    // The caller may have gone.
+                    // The caller may be gone.
                     let _ = waiting.answer.send(answer);
                 }
                 return;
@@ -158,9 +157,9 @@ impl Connection {
                 Fault::new(FaultKind::Unavailable, message)
             }
         };
-        // Whatever state it is in, a new one is in order.
+        // The state of the connection is unknown, so it is replaced.
         self.session = None;
-        // A shared connection would run other statements than were meant.
+        // A shared connection would run statements of other clients.
         let is_final = fault.kind == FaultKind::Protocol;
         let gives_up = |waiting: &mut Waiting| is_final || waiting.since.elapsed() >= PATIENCE;
         for waiting in batch.extract_if(.., gives_up) {
@@ -171,7 +170,7 @@ impl Connection {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Says why an attempt failed, once for all that fail for the same reason.
+    /// Logs why an attempt failed, once for consecutive failures with the same reason.
     fn note(&mut self, fault: Fault) {
         if self.fault.as_ref() != Some(&fault) {
             tracing::warn!(database = %self.database, %fault, "the accounts' database failed");
@@ -188,7 +187,7 @@ impl Connection {
     }
 }
 
-/// What the caller is told who waited in vain.
+/// The error for a caller whose operation was not carried out in time.
 fn refusal(fault: &Fault) -> AccountsError {
     match fault.kind {
         FaultKind::Unavailable | FaultKind::Closed => AccountsError::Unavailable,

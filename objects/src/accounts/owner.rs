@@ -1,4 +1,4 @@
-//! Whose accounts a user may use.
+//! Which accounts a user may use.
 
 use crate::interfaces::accounts::AccountsError;
 use pyroxene_common::{
@@ -6,21 +6,21 @@ use pyroxene_common::{
     scope,
 };
 
-/// What a pattern begins with that grants an account of another name. A pattern such as `*` says what may
-/// be called, not whose money it may be called for.
+/// The prefix of patterns that grant an account of another name. A pattern such as `*` grants calls of
+/// methods, not the use of other users' accounts.
 const GRANT: &str = "account:";
 
-/// Whether accounts belong to the users of their names.
+/// Whether accounts belong to the users of the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnerRule {
-    /// Who may call a method may call it for every account.
+    /// A caller that may call a method may call it for every account.
     Off,
-    /// Users have their own.
+    /// Every account belongs to a user.
     On,
 }
 
 impl OwnerRule {
-    /// Refuses an account that the caller may not use. Has to be asked before the first await.
+    /// Refuses an account that the caller may not use. Must be called before the first await.
     pub(super) fn check(self, account: &str) -> Result<(), AccountsError> {
         match self {
             Self::Off => Ok(()),

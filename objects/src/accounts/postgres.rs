@@ -15,10 +15,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-/// What workers lock while they make the tables: any number that nobody else is likely to use.
+/// The key of the advisory lock under which workers create the tables: any number that nobody else is likely
+/// to use.
 const MIGRATION_LOCK: i64 = 0x7079_7261_6363; // "pyracc"
 
-/// What there is on a server. A table that a migration makes is one more line here.
+/// The tables on a server. A migration that creates a table adds a line here.
 const LAYOUT: Layout = Layout {
     schema: "pyroxene_accounts",
     versions: "accounts_schema",
@@ -40,12 +41,12 @@ impl Server {
         })
     }
 
-    /// Connects to the server. A worker that stops in the middle of a transaction holds its locks for
-    /// no longer than these bounds; nor does one wait longer for another's.
+    /// Connects to the server. The timeouts limit how long a worker that stops in the middle of a transaction
+    /// holds its locks, and how long a worker waits for the locks of another one.
     pub(super) async fn connect(&self) -> Result<PgConnection, Error> {
         let options = (self.options.clone())
             .application_name("pyroxene-accounts")
-            // What goes wrong is told by the worker, with all that it knows.
+            // The worker logs errors itself, with more context.
             .disable_statement_logging();
         let mut connection = PgConnection::connect_with(&options).await?;
         self.schema.pin(&mut connection).await?;
@@ -58,15 +59,14 @@ impl Server {
         Ok(connection)
     }
 
-    /// Brings the tables to the newest version, unless they are of an even newer one. Answers the
-    /// version that it found.
+    /// Migrates the tables to the newest version, unless theirs is newer. Returns the version that was found.
     pub(super) async fn migrate(
         &self,
         connection: &mut PgConnection,
         migrations: &[&'static str],
         create: bool,
     ) -> Result<usize, Fault> {
-        // At any other level what others made while the lock was waited for would not be seen.
+        // At any other level, changes that others committed during the wait for the lock would be invisible.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
         let mut transaction = connection.begin_with(begin).await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
@@ -106,8 +106,8 @@ pub(super) async fn encoding(connection: &mut PgConnection) -> Result<String, Er
         .await
 }
 
-/// The accounts that operations want, as they are now. Nobody else changes them meanwhile if the
-/// statement locks them.
+/// The accounts that operations need, as they are now. If the statement locks them, nobody else changes them
+/// in the meantime.
 async fn accounts(
     connection: &mut PgConnection,
     statement: &'static str,
@@ -150,7 +150,7 @@ async fn requests(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<
     .await
 }
 
-/// The accounts that operations want, as they are now.
+/// The accounts that operations need, as they are now.
 pub(super) async fn read(connection: &mut PgConnection, wanted: &Wanted) -> Result<Book, Error> {
     let statement = "SELECT name, opening::text, balance::text FROM accounts WHERE name = ANY($1)";
     Ok(Book::new(
@@ -161,11 +161,11 @@ pub(super) async fn read(connection: &mut PgConnection, wanted: &Wanted) -> Resu
 
 /// Carries out all operations in one transaction.
 ///
-/// It locks the accounts in the order of their names, so that two workers never wait for each
-/// other. The requests are read after that: the same request in another worker's hands holds the
-/// same accounts until it is there to be read. What no lock can hold, because it is not there yet (an
-/// account that two open, an id that two use for different accounts), one of the two finds taken
-/// as it inserts it; it then carries out everything once more, and reads the other's.
+/// It locks the accounts in the order of their names, so that two workers never wait for each other. It reads
+/// the requests after that: another worker with the same request holds the same accounts until its request
+/// can be read. A row that does not exist yet cannot be locked: an account that two workers open, or an id
+/// that two use for different accounts. Then one of the two finds the row taken when it inserts its own. It
+/// carries out everything again, and reads the other's row.
 pub(super) async fn write(
     connection: &mut PgConnection,
     operations: &[Operation],
@@ -234,8 +234,8 @@ async fn save(connection: &mut PgConnection, book: &Book) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets requests that are too old, some of them, with a transaction that adds so many. Those that
-/// another worker forgets just now are left to it.
+/// Deletes some of the requests that are too old, in a transaction that adds `applied` requests. Skips those
+/// that another worker is deleting.
 async fn forget(connection: &mut PgConnection, applied: usize) -> Result<(), Error> {
     sqlx::query(
         "DELETE FROM accounts_requests WHERE id IN

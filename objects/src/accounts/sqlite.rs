@@ -16,38 +16,38 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// How long one waits for another worker's transaction.
+/// How long to wait for another worker's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long SQLite does the waiting. It looks more and more seldom, up to every 100 ms, and whoever
-/// has waited for long would wait for ever behind those who have just come; it begins at 1 ms, and
-/// so is made to begin again and again.
+/// How long SQLite itself waits. It polls less and less often, up to every 100 ms, so a worker that has
+/// waited for long would always lose against new ones. Its first interval is 1 ms, so it is made to start
+/// again and again.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(3);
 
-/// The error code of SQLite for "another one is at work" without its details.
+/// The error code of SQLite for a locked file, without details.
 const SQLITE_BUSY: i32 = 5;
 
 /// A connection to a file.
 pub(super) struct Session {
     connection: SqliteConnection,
     file: PathBuf,
-    /// The log of the file, once something is to be written.
+    /// The log of the file, after the first write.
     log: Option<WriteAheadLog>,
 }
 
-/// Opens the file, or makes it if it may. A commit is on disk before it is told of.
+/// Opens the file, or creates it if that is permitted. A commit is on disk before it is acknowledged.
 pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault> {
     if create {
-        // Who owns how much is nobody else's business. SQLite gives its journals the rights of the file.
+        // Balances are private. SQLite gives its journals the permissions of the file.
         private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
     }
     let options = database::sqlite::connect_options(file)
         .map_err(|error| Fault::from(&error))?
         .create_if_missing(create)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
-        // What goes wrong is told by the worker, with all that it knows.
+        // The worker logs errors itself, with more context.
         .disable_statement_logging();
-    // To turn a new file to WAL needs it for oneself, and SQLite does not wait for that itself.
+    // Turning a new file to WAL needs exclusive access, and SQLite does not wait for that itself.
     let deadline = Instant::now() + BUSY_TIMEOUT;
     let connection = loop {
         match SqliteConnection::connect_with(&options).await {
@@ -65,7 +65,7 @@ pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault>
 }
 
 impl Session {
-    /// Makes the log whole before something is written.
+    /// Restores the log before a write.
     async fn restore_log(&mut self) -> Result<&mut WriteAheadLog, Fault> {
         let deadline = Instant::now() + BUSY_TIMEOUT;
         loop {
@@ -78,7 +78,7 @@ impl Session {
                 }
             };
             match restored {
-                // Another worker is at work.
+                // Another worker has locked the file.
                 Err(fault) if fault.kind == FaultKind::Unavailable && Instant::now() < deadline => {
                 }
                 Err(fault) => return Err(fault),
@@ -89,8 +89,7 @@ impl Session {
         self.log.as_mut().ok_or_else(missing)
     }
 
-    /// Brings the tables to the newest version, unless they are of an even newer one. Answers the version
-    /// that it found.
+    /// Migrates the tables to the newest version, unless theirs is newer. Returns the version that was found.
     pub(super) async fn migrate(
         &mut self,
         migrations: &[&'static str],
@@ -101,12 +100,12 @@ impl Session {
         found?.ok_or_else(no_accounts)
     }
 
-    /// The accounts and requests that operations want, as they are now.
+    /// The accounts and requests that operations need, as they are now.
     pub(super) async fn read(&mut self, wanted: &Wanted) -> Result<Book, Error> {
         read(&mut self.connection, wanted).await
     }
 
-    /// Carries out all operations in one transaction. If that fails, the session is of no more use.
+    /// Carries out all operations in one transaction. After an error the session cannot be used any more.
     pub(super) async fn write(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, Fault> {
         self.restore_log().await?;
         let answers = write(&mut self.connection, operations).await?;
@@ -129,8 +128,8 @@ impl Session {
     }
 }
 
-/// Begins a transaction that is alone from the beginning: to become it later can fail. Nobody rolls
-/// it back; it ends with the connection.
+/// Begins a transaction with the write lock: getting it later can fail. There is no explicit rollback; the
+/// transaction ends with the connection.
 async fn begin(connection: &mut SqliteConnection) -> Result<(), Error> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -153,7 +152,7 @@ fn is_busy(error: &Error) -> bool {
         .is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
-/// As [`Session::migrate`]; none if there are no tables and they may not be made.
+/// As [`Session::migrate`]; `None` if there are no tables and they may not be created.
 async fn migrate(
     connection: &mut SqliteConnection,
     migrations: &[&'static str],
@@ -185,7 +184,7 @@ async fn migrate(
     Ok(Some(found))
 }
 
-/// The accounts and requests that operations want, as they are now.
+/// The accounts and requests that operations need, as they are now.
 async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book, Error> {
     let accounts = sqlx::query(
         "SELECT name, opening, balance FROM accounts
@@ -278,7 +277,7 @@ async fn save(connection: &mut SqliteConnection, book: &Book) -> Result<(), Erro
     forget(connection, book.applied().count()).await
 }
 
-/// Forgets requests that are too old, some of them, with a transaction that adds so many.
+/// Deletes some of the requests that are too old, in a transaction that adds `applied` requests.
 async fn forget(connection: &mut SqliteConnection, applied: usize) -> Result<(), Error> {
     if applied == 0 {
         return Ok(());
@@ -298,7 +297,7 @@ async fn forget(connection: &mut SqliteConnection, applied: usize) -> Result<(),
     Ok(())
 }
 
-/// Executes a statement for all rows at once, unless there is none.
+/// Executes a statement for all rows at once, if there are any.
 async fn each(
     connection: &mut SqliteConnection,
     statement: &'static str,

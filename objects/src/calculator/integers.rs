@@ -8,26 +8,24 @@ use dashu_int::{UBig, ops::BitTest};
 use pyroxene_common::scope::Scope;
 use rayon::ThreadPool;
 
-/// How many factors are multiplied before the token is asked again.
+/// How many factors are multiplied between two checks for cancellation.
 const UNCHECKED_FACTORS: usize = 256;
 
-/// From this n on, a factorial is spread over several threads.
+/// From this n on, a factorial uses several threads.
 const PARALLEL: u64 = 4096;
 
-/// How many Fibonacci terms are added before the token is asked again.
+/// How many Fibonacci terms are added between two checks for cancellation.
 const UNCHECKED_TERMS: usize = 256;
 
-/// n! by Peter Luschny's prime swing (<http://www.luschny.de/math/factorial/SwingIntro.pdf>): it
-/// squares where a product of 1 to n would multiply. With dashu's products it took 18 ms for 100000!,
-/// against 27 ms for a balanced product tree and about 150 ms in CPython; with products by transforms
-/// it takes 4 to 9.
+/// n! by Peter Luschny's prime swing (<http://www.luschny.de/math/factorial/SwingIntro.pdf>): it squares
+/// where a product of 1 to n would multiply. With dashu's products, 100000! took 18 ms, against 27 ms for a
+/// balanced product tree and about 150 ms in CPython. With products by transforms it takes 4 to 9 ms.
 ///
-/// The powers of two are left out and shifted in at the end; n! holds n - (ones in n) of them.
+/// The powers of two are left out and shifted in at the end; n! has n - (ones in n) of them.
 pub(super) fn factorial(n: u64, pool: &ThreadPool, scope: &Scope) -> Result<UBig, CalculatorError> {
     let twos = n - u64::from(n.count_ones());
     let primes = odd_primes(n);
-    // The whole of it is done in the pool, if any of it is: outside of one, rayon would start
-    // threads of its own.
+    // All of it runs in the pool, if any of it does: outside of a pool, rayon would start threads of its own.
     let odd = match n < PARALLEL {
         true => odd_factorial(n, n, &primes, scope)?,
         false => pool.install(|| odd_factorial(n, n, &primes, scope))?,
@@ -58,7 +56,7 @@ fn odd_factorial(
     let (square, swing) = (square?, swing?);
     check(scope)?;
     let odd = times(&square, &swing, greatest);
-    // The numbers double in length from one to the next, and what they cost a little more.
+    // The numbers double in length at every step, and the cost of a step grows a little faster.
     let done = n as f64 / greatest as f64;
     scope
         .reporter
@@ -66,7 +64,7 @@ fn odd_factorial(
     Ok(odd)
 }
 
-/// Does two things on the way to the factorial of `greatest`, at once if that is worth while.
+/// Runs two steps of the factorial of `greatest`, in parallel if that is worthwhile.
 fn both<A: Send, B: Send>(
     greatest: u64,
     one: impl FnOnce() -> A + Send,
@@ -78,15 +76,15 @@ fn both<A: Send, B: Send>(
     }
 }
 
-/// From this length of the product on, in bits, a transform is quicker than what dashu does.
+/// From this length of the product on, in bits, a transform is faster than dashu.
 const TRANSFORMED_BITS: usize = 2 * 400 * 64;
 
-/// A factor of fewer bits than this is short: then dashu, whose work grows with both lengths, is
-/// quicker than a transform of the length of the product.
+/// A factor of fewer bits than this is short: then dashu, whose cost grows with both lengths, is faster than
+/// a transform of the length of the product.
 const SHORT_BITS: usize = 100 * 64;
 
-/// The square. One too long for a transform is made of shorter ones in the way of Karatsuba:
-/// (a 2^k + b)² = a² 4^k + ((a + b)² - a² - b²) 2^k + b².
+/// The square. If it is too long for a transform, it is composed of shorter ones by Karatsuba's method: (a
+/// 2^k + b)² = a² 4^k + ((a + b)² - a² - b²) 2^k + b².
 fn square(number: &UBig, greatest: u64) -> UBig {
     let bits = number.bit_len();
     if greatest < PARALLEL || 2 * bits < TRANSFORMED_BITS {
@@ -143,8 +141,8 @@ fn odd_swing_factors(n: u64, primes: &[u64]) -> Vec<u64> {
         .collect()
 }
 
-/// The product of the factors. Halves of equal length keep the operands of the large
-/// multiplications equally large, which is when the fast algorithms help.
+/// The product of the factors. Halves of equal length keep the operands of the large multiplications equally
+/// long; only then do the fast algorithms help.
 fn product(greatest: u64, factors: &[u64], scope: &Scope) -> Result<UBig, CalculatorError> {
     const SMALL: usize = 16;
     if factors.len() <= SMALL {
@@ -165,7 +163,7 @@ fn product(greatest: u64, factors: &[u64], scope: &Scope) -> Result<UBig, Calcul
     Ok(left? * right?)
 }
 
-/// The product of a few factors, in machine words for as long as it fits.
+/// The product of a few factors, in machine words as long as it fits.
 fn small_product(factors: &[u64]) -> UBig {
     let mut product = UBig::ONE;
     let mut word = 1u64;

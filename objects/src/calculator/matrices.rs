@@ -11,17 +11,17 @@ use rayon::{
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// From so many multiplications on, several threads are faster than one.
+/// From this number of multiplications on, several threads are faster than one.
 const PARALLEL: u64 = 128 * 128 * 128;
 
-/// How many blocks of rows each thread gets, so that one that starts late is no drag on the rest.
+/// How many blocks of rows each thread gets, so that a thread that starts late does not delay the rest.
 const BLOCKS_PER_THREAD: usize = 2;
 
-/// How many multiplications a thread does before it asks the token again: some 30 milliseconds.
+/// How many multiplications a thread does between two checks for cancellation: about 30 milliseconds.
 const UNCHECKED: u64 = 1024 * 1024 * 1024;
 
-/// No block has fewer rows because of [`UNCHECKED`]: each one packs the right matrix anew, which
-/// only pays if enough rows use it.
+/// [`UNCHECKED`] makes no block smaller than this: each block packs the right matrix again, which only pays
+/// if enough rows use it.
 const WORTHWHILE_ROWS: usize = 256;
 
 /// How many multiplications the product of the matrices takes.
@@ -71,7 +71,8 @@ fn all_finite(values: &[f64]) -> bool {
     values.iter().all(|value| value.is_finite())
 }
 
-/// How many of the left matrix's rows make a block, if `work` is spread over so many threads.
+/// How many rows of the left matrix form a block, if `work` multiplications are spread over `threads`
+/// threads.
 pub(super) fn block_rows(rows: u32, work: u64, threads: usize) -> usize {
     let fair = (rows as usize).div_ceil(threads.max(1) * BLOCKS_PER_THREAD);
     let row_work = work / u64::from(rows.max(1));
@@ -79,10 +80,10 @@ pub(super) fn block_rows(rows: u32, work: u64, threads: usize) -> usize {
     fair.min(unchecked.max(WORTHWHILE_ROWS))
 }
 
-/// Fills the product, a block of rows at a time, on the threads of the pool that this runs in.
+/// Computes the product, a block of rows at a time, on the threads of the current pool.
 ///
-/// One thread works on a block: that took 15 ms for 1024x1024 on two cores and 127 ms for
-/// 2048x2048, where faer's own threads took 18 and 157 ms.
+/// One thread works on each block: on two cores that took 15 ms for 1024x1024 and 127 ms for 2048x2048, where
+/// faer's own threads took 18 and 157 ms.
 pub(super) fn multiply_blocks(
     a: &Matrix,
     b: &Matrix,
@@ -105,7 +106,7 @@ pub(super) fn multiply_blocks(
     })
 }
 
-/// Fills some rows of the product: those of `left`, rows of the left matrix, times `right`.
+/// Computes some rows of the product: `left`, rows of the left matrix, times `right`.
 fn multiply_block(left: &[f64], right: &Matrix, target: &mut [f64]) {
     let (inner, columns) = (right.rows() as usize, right.columns() as usize);
     let rows = target.len() / columns;

@@ -10,8 +10,8 @@ use rayon::ThreadPool;
 /// From this length on, the radix sort on two threads beats the standard library's sort.
 const PARALLEL_LENGTH: usize = 16 * 1024;
 
-/// What values are divided by before they are added once more, if their sum overflowed. No list
-/// that fits a message is long enough to overflow after that.
+/// The divisor of the values in a second addition, after their sum overflowed. No list that fits into a
+/// message is long enough to overflow again.
 const SCALE: f64 = 4_294_967_296.0; // 2^32
 
 /// The sum of the values.
@@ -26,8 +26,8 @@ pub(super) fn average(values: &[f64]) -> Result<f64, CalculatorError> {
     finite(sum / values.len() as f64 * scale, values)
 }
 
-/// The sum of the values divided by a scale, and the scale. It is 1 unless sums on the way
-/// overflow, which says nothing about the result: others may cancel them out.
+/// The sum of the values divided by a scale, and the scale. The scale is 1 unless intermediate sums overflow.
+/// The result may still be finite, because other values may cancel them out.
 fn scaled_sum(values: &[f64]) -> Result<(f64, f64), CalculatorError> {
     if values.is_empty() {
         return Err(CalculatorError::Empty);
@@ -42,7 +42,7 @@ fn scaled_sum(values: &[f64]) -> Result<(f64, f64), CalculatorError> {
     ))
 }
 
-/// The sum with the rounding errors kept apart and added at the end (Neumaier's variant of Kahan's
+/// The sum, with the rounding errors summed separately and added at the end (Neumaier's variant of Kahan's
 /// algorithm, in Knuth's form without a branch).
 fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
     let mut sum = 0.0;
@@ -53,11 +53,11 @@ fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
         lost += (sum - (next - added)) + (value - added);
         sum = next;
     }
-    // Infinite values make the error term NaN; the plain sum is right then.
+    // Infinite values make the error term NaN; then the plain sum is right.
     if sum.is_finite() { sum + lost } else { sum }
 }
 
-/// The result, unless it overflowed: finite operands and a result that is not finite.
+/// The result, or an error if it overflowed: finite operands and a result that is not finite.
 fn finite(result: f64, operands: &[f64]) -> Result<f64, CalculatorError> {
     if !result.is_finite() && operands.iter().all(|value| value.is_finite()) {
         return Err(CalculatorError::Overflow);
@@ -76,8 +76,8 @@ pub(super) fn sort(
         return Ok(values);
     }
     check(scope)?;
-    // The radix sort takes as long for sorted values as for any others; this look stops at the
-    // first pair that is out of order.
+    // The radix sort takes as long for sorted values as for any others. This check stops at the first pair
+    // that is out of order.
     if values.is_sorted_by(|left, right| left.total_cmp(right).is_le()) {
         return Ok(values);
     }
@@ -87,10 +87,10 @@ pub(super) fn sort(
     Ok(values)
 }
 
-/// How many pairs of terms are added before the token is asked again: about 20 microseconds.
+/// How many pairs of terms are added between two checks for cancellation: about 20 microseconds.
 const BLOCK: u64 = 32 * 1024;
 
-/// How many blocks are added before anybody is told how far the sum is: about a millisecond.
+/// How many blocks are added between two reports of progress: about a millisecond.
 const UNREPORTED_BLOCKS: u64 = 64;
 
 /// How many sums run side by side, so that the processor's vector units have work.

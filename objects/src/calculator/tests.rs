@@ -10,7 +10,7 @@ static POOL: LazyLock<Arc<ThreadPool>> = LazyLock::new(|| {
     Arc::new(builder.build().unwrap())
 });
 
-/// Calls a method of a calculator and unwraps its answer's future.
+/// Calls a method of a calculator, and waits for its answer.
 macro_rules! call {
     ($method:ident($($argument:expr),*)) => {
         futures::executor::block_on(
@@ -130,7 +130,7 @@ fn factorials_follow_from_each_other() {
     }
 }
 
-/// The lengths lie on both sides of where threads and parts of numbers come in.
+/// The lengths are on both sides of the limits for threads and for transforms.
 #[test]
 fn long_factorials_are_products_of_all_their_factors() {
     fn product(from: u64, to: u64) -> dashu_int::UBig {
@@ -187,7 +187,7 @@ fn pi_comes_closer() {
     assert_eq!(compute(1), 4.0);
     assert!((compute(2) - 8.0 / 3.0).abs() < 1e-15);
     assert!((compute(3) - 52.0 / 15.0).abs() < 1e-15);
-    // The remainder after n terms is 1/n, but for a term in 1/n³; the first length crosses blocks.
+    // The remainder after n terms is 1/n, but for a term in 1/n³. The first length crosses blocks.
     for n in [100_001u64, 1_000_000] {
         let sign = if n % 2 == 0 { 1.0 } else { -1.0 };
         let error = std::f64::consts::PI - compute(n) - sign / n as f64;
@@ -347,7 +347,7 @@ fn a_running_computation_is_cancelled() {
     assert_eq!(computation.join().unwrap(), Err(CalculatorError::Cancelled));
 }
 
-/// What a method says of its progress.
+/// The progress reports of a method.
 fn reports(work: impl FnOnce()) -> Vec<(f64, String)> {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hearing = Arc::clone(&heard);

@@ -1,6 +1,6 @@
-//! What was said: a topic, of which the newest part is in memory.
+//! The messages: a topic, of which the newest part is in memory.
 //!
-//! One long poll for all members. What is in memory can be read while the name servers are away.
+//! One long poll serves all members. Messages in memory can be read while the name servers are unavailable.
 
 mod recent;
 
@@ -19,27 +19,27 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long one question for messages is held.
+/// How long one long poll lasts.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
-/// How long a name server is looked for beyond that.
+/// How long a name server is searched for beyond that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a message may take to come back here after it was kept.
+/// How long to wait until a message that was appended arrives here.
 const READ_OWN: Duration = Duration::from_secs(1);
 
-/// How long to wait where there is nobody to ask.
+/// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How many of the messages that are there already are taken into memory at the beginning.
+/// How many existing messages are loaded into memory at the start.
 const AT_FIRST: u64 = 1000;
 
-/// What was said in a room.
+/// The messages of a room.
 #[derive(Debug)]
 pub(super) struct Log {
     topic: Topic,
     recent: Mutex<Recent>,
-    /// How far following is; why it is not, at first.
+    /// The sequence up to which the topic was followed; before the first success, the error.
     followed: watch::Sender<Result<u64, String>>,
     started: Once,
 }
@@ -64,7 +64,7 @@ impl Log {
         }
     }
 
-    /// Begins to follow the topic, unless that has begun.
+    /// Starts to follow the topic, unless that was started.
     pub(super) fn start(self: &Arc<Self>, stop: &CancellationToken) {
         self.started.call_once(|| {
             let (log, stop) = (Arc::clone(self), stop.clone());
@@ -99,10 +99,10 @@ impl Log {
         }
     }
 
-    /// Takes the last messages into memory. Gives how far they go.
+    /// Loads the last messages into memory. Returns the sequence up to which it has loaded.
     async fn begin(&self) -> Result<u64, TopicError> {
         let topic = &self.topic;
-        // Beyond its end there is nothing, but what is said about it.
+        // After the end of the topic there are no entries, but the answer has the topic's head.
         let end = topic.read(u64::MAX, 1, Duration::ZERO, PATIENCE).await?;
         let mut after = end.head.saturating_sub(AT_FIRST);
         self.recent().begin(after);
@@ -116,13 +116,13 @@ impl Log {
         self.take(after, LONG_POLL).await
     }
 
-    /// Takes a page into memory. Gives how far it goes.
+    /// Loads a page into memory. Returns the sequence up to which it has loaded.
     async fn take(&self, after: u64, wait: Duration) -> Result<u64, TopicError> {
         let limit = u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX);
         let page = self.topic.read(after, limit, wait, PATIENCE).await?;
         let mut recent = self.recent();
         if page.head < after {
-            // The topic was removed, and begins anew.
+            // The topic was removed, and begins again.
             recent.begin(0);
             return Ok(0);
         }
@@ -137,7 +137,7 @@ impl Log {
         Ok(last)
     }
 
-    /// Waits until following has begun, and gives how far it is.
+    /// Waits until the topic is followed, and returns the sequence up to which it was followed.
     pub(super) async fn head(&self, patience: Duration) -> Result<u64, ChatError> {
         let mut followed = self.followed.subscribe();
         let _ = timeout(patience.min(PATIENCE), followed.wait_for(Result::is_ok)).await;
@@ -145,7 +145,7 @@ impl Log {
         head.map_err(|sentence| ChatError::Unavailable { sentence })
     }
 
-    /// Keeps a message, which counts against the limits of the user `author`.
+    /// Appends a message. It counts against the limits of the user `author`.
     pub(super) async fn append(
         &self,
         author: String,
@@ -154,7 +154,7 @@ impl Log {
         id: &str,
         patience: Duration,
     ) -> Result<u64, ChatError> {
-        // Names have no blanks, so nobody can take another one's id.
+        // Names have no blanks, so no member can use another one's key.
         let key = format!("{from} {id}");
         let broken = |error: serde_json::Error| ChatError::Broken {
             sentence: error.to_string(),
@@ -167,7 +167,8 @@ impl Log {
         };
         let appended = self.topic.append_entry(entry, patience).await;
         let sequence = appended.map_err(failed)?;
-        // Whoever asks this worker next shall find it. It is kept, whether that is seen here or not.
+        // The next call to this worker should find the message. It is stored, whether that is seen here or
+        // not.
         let is_here =
             |followed: &Result<u64, String>| matches!(followed, Ok(at) if *at >= sequence);
         let mut followed = self.followed.subscribe();
@@ -175,7 +176,7 @@ impl Log {
         Ok(sequence)
     }
 
-    /// Messages for a member after a sequence; those that come until `end` if there are none.
+    /// Messages for a member after a sequence. If there are none, waits until `end` for new ones.
     pub(super) async fn receive(
         &self,
         name: &str,
@@ -187,7 +188,7 @@ impl Log {
         self.head(patience).await?;
         let mut next = after;
         loop {
-            // Before looking, so that nothing comes in between.
+            // Before the read, so that no later message is missed.
             followed.mark_unchanged();
             let page = self.recent().after(next, name, MAX_PAGE);
             let received = match page {
@@ -211,7 +212,7 @@ impl Log {
         }
     }
 
-    /// As from memory, for messages that are no longer there.
+    /// As from memory, for messages that are no longer in memory.
     async fn older(
         &self,
         after: u64,
@@ -237,7 +238,7 @@ impl Log {
         limit: usize,
         patience: Duration,
     ) -> Result<Vec<Message>, ChatError> {
-        /// How many pages are looked through for messages that a member may read.
+        /// How many pages are searched for messages that a member may read.
         const PAGES: usize = 20;
         let head = self.head(patience).await?;
         let mut before = before.unwrap_or(u64::MAX).min(head + 1);
@@ -271,7 +272,7 @@ fn is_for(message: &Message, name: &str) -> bool {
     }
 }
 
-/// The message in an entry. What is none, somebody else has put there.
+/// The message in an entry. `None` if the entry is not a message; then another program has appended it.
 fn message(entry: &Entry) -> Option<Message> {
     let said: Said = serde_json::from_slice(&entry.body.0).ok()?;
     Some(Message {

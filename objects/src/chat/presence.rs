@@ -1,8 +1,8 @@
-//! Who is there: what this worker has heard itself, and what it is told through the name servers.
+//! The members of a room: those heard from at this worker, and those reported through the name servers.
 //!
-//! This worker tells every name server whom it has heard of, a second after the other while there is
-//! somebody, and at once when somebody comes or goes. What it is told it believes until it is over,
-//! also while no name server answers.
+//! This worker reports the members that it has heard from to every name server, every second while there are
+//! any, and at once when a member joins or leaves. Members that were reported to it count until their time is
+//! over, also while no name server answers.
 
 use super::STAY;
 use crate::interfaces::chat::{ChatError, MAX_MEMBERS};
@@ -24,13 +24,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How often this worker tells whom it has heard of.
+/// How often this worker reports its members.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// How long a name server may take to answer.
 const CALL: Duration = Duration::from_secs(1);
 
-/// How long one who looks waits for name servers that are slow or dead.
+/// How long a reader waits for name servers that are slow or dead.
 const GLANCE: Duration = Duration::from_millis(300);
 
 /// The members of a room.
@@ -39,16 +39,17 @@ pub(super) struct Presence {
     client: Client,
     space: String,
     rosters: Mutex<Rosters>,
-    /// There is somebody to tell of.
+    /// Notified when there is a member to report.
     awake: Notify,
     started: Once,
 }
 
 #[derive(Debug, Default)]
 struct Rosters {
-    /// Who was heard here. This alone is told, or hearsay would never end.
+    /// The members heard from at this worker. Only these are reported; otherwise reports would repeat each
+    /// other for ever.
     own: Roster,
-    /// Who is there as far as is known.
+    /// All known members.
     all: Roster,
 }
 
@@ -63,7 +64,7 @@ impl Rosters {
     fn claim(&mut self, name: &str, session: &str, now: Instant) -> Result<(), Refused> {
         let until = now + STAY;
         self.all.claim(name, session, until, MAX_MEMBERS, now)?;
-        // Somebody else's of that name is over, whatever was heard of it here.
+        // A session of another holder of that name is over, whatever was heard from it here.
         if let Some(other) = self.own.session(name, now).map(str::to_owned)
             && other != session
         {
@@ -90,7 +91,7 @@ impl Presence {
         }
     }
 
-    /// Begins to tell, unless that has begun.
+    /// Starts to report members, unless that was started.
     pub(super) fn start(self: &Arc<Self>, stop: &CancellationToken) {
         self.started.call_once(|| {
             let (presence, stop) = (Arc::clone(self), stop.clone());
@@ -117,7 +118,7 @@ impl Presence {
         }
     }
 
-    /// Tells every name server, and hears what they know.
+    /// Reports the members to every name server, and receives those that it knows.
     async fn exchange(&self) {
         let own = self.lock().own.present(Instant::now());
         let exchanges = self.client.nameservers().into_iter().map(|nameserver| {
@@ -138,12 +139,12 @@ impl Presence {
         join_all(exchanges).await;
     }
 
-    /// As [`exchange`](Self::exchange), but not for long.
+    /// As [`exchange`](Self::exchange), with a short timeout.
     async fn glance(&self) {
         let _ = timeout(GLANCE, self.exchange()).await;
     }
 
-    /// The names of those who are there, in order.
+    /// The names of the members that are present, in order.
     pub(super) async fn members(&self) -> Vec<String> {
         self.glance().await;
         let present = self.lock().all.present(Instant::now());
@@ -159,7 +160,7 @@ impl Presence {
         rosters.all.session(name, Instant::now()).map(str::to_owned)
     }
 
-    /// Whether somebody is there.
+    /// Whether a member is present.
     pub(super) async fn is_there(&self, name: &str) -> bool {
         if self.session(name).is_none() {
             self.glance().await;
@@ -167,8 +168,8 @@ impl Presence {
         self.session(name).is_some()
     }
 
-    /// Comes in under a session, or one that is made up. Who is `known` to have that name shares the
-    /// session that is there. Gives the session.
+    /// Joins under a session, or under a new one. A caller that is authenticated under that name (`known`)
+    /// shares an existing session. Returns the session.
     pub(super) async fn join(
         &self,
         name: &str,
@@ -190,7 +191,7 @@ impl Presence {
         Ok(session)
     }
 
-    /// Takes a name, or keeps it, here and at the name servers.
+    /// Claims a name, or renews the claim, here and at the name servers.
     async fn claim(&self, name: &str, session: &str, joins: bool) -> Result<(), ChatError> {
         let claimed = self.lock().claim(name, session, Instant::now());
         if let Err(refused) = claimed {
@@ -202,8 +203,8 @@ impl Presence {
             session: session.to_owned(),
             stays_ms: u64::try_from(STAY.as_millis()).unwrap_or(u64::MAX),
         };
-        // One after the other, everybody in the same order: of two who want a name at once, the one
-        // that is first at the first name server has it.
+        // One name server after the other, in the same order at every worker: of two callers that want a name
+        // at once, the one that is first at the first name server gets it.
         let mut nameservers = self.client.nameservers();
         nameservers.sort_by_key(|nameserver| nameserver.endpoint().to_string());
         for nameserver in &nameservers {
@@ -240,7 +241,8 @@ impl Presence {
         rosters.all.leave(session, now);
     }
 
-    /// A member is heard of; one that is `known` to have that name under whatever session.
+    /// Records a call of a member. If the caller is authenticated under that name (`known`), any session
+    /// counts.
     pub(super) async fn hear(
         &self,
         name: &str,
@@ -249,28 +251,28 @@ impl Presence {
     ) -> Result<(), ChatError> {
         let is_others = |there: &String| !known && session.is_some_and(|session| session != there);
         if self.session(name).as_ref().is_some_and(is_others) {
-            // The other one may have gone a moment ago, which the name servers know.
+            // The other holder may have left a moment ago, which the name servers know.
             self.glance().await;
         }
         match (self.session(name), session) {
             (Some(there), _) if is_others(&there) => refuse(name, &Refused::Taken),
             (Some(there), _) => {
-                // It is told with the next beat.
+                // It is reported with the next exchange.
                 let claimed = self.lock().claim(name, &there, Instant::now());
                 self.awake.notify_one();
                 claimed.or_else(|refused| refuse(name, &refused))
             }
-            // It has been away for too long, or this worker is new here.
+            // The member was away for too long, or this worker is new in the room.
             (None, Some(session)) => self.claim(name, session, false).await,
             (None, None) => Ok(()),
         }
     }
 
-    /// A member goes.
+    /// A member leaves.
     pub(super) async fn leave(&self, name: &str, session: Option<&str>) {
         let leaves = |there: &String| session.is_none_or(|session| session == there);
         if !self.session(name).as_ref().is_some_and(leaves) {
-            // It may have come in elsewhere, and one who had the name before may be gone.
+            // It may have joined elsewhere, and an earlier holder of the name may be gone.
             self.glance().await;
         }
         if let Some(there) = self.session(name).filter(leaves) {
@@ -281,7 +283,7 @@ impl Presence {
     }
 }
 
-/// What a member is told whose name is refused.
+/// The error for a member whose name is refused.
 fn refuse(name: &str, refused: &Refused) -> Result<(), ChatError> {
     match refused {
         Refused::Taken => Err(ChatError::NameTaken {
@@ -290,7 +292,7 @@ fn refuse(name: &str, refused: &Refused) -> Result<(), ChatError> {
         Refused::Full => Err(ChatError::Full {
             limit: MAX_MEMBERS as u64,
         }),
-        // It left; this is the last that was heard of it, and nobody waits for the answer.
+        // It has left. This was its last call, and no caller waits for the answer.
         Refused::Left => Ok(()),
     }
 }

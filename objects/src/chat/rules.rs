@@ -1,4 +1,4 @@
-//! Who may speak as whom, and what names, ids and texts may be.
+//! Which names a caller may use, and the rules for names, ids and texts.
 
 use crate::interfaces::chat::{ChatError, MAX_ID, MAX_NAME, MAX_TEXT};
 use pyroxene_common::{
@@ -7,29 +7,29 @@ use pyroxene_common::{
 };
 use std::sync::Arc;
 
-/// Who makes the call that runs on this thread, where that is known.
+/// The caller of the current call, where it is authenticated.
 #[derive(Clone, Debug)]
 pub(super) struct Speaker(Option<Arc<Identity>>);
 
 impl Speaker {
-    /// Has to be asked before the first await.
+    /// Must be called before the first await.
     pub(super) fn current() -> Self {
         Self(scope::current().caller.identity.clone())
     }
 
-    /// The user that it has proved to be; empty where nobody is asked.
+    /// The user that the caller has proved to be; empty without authentication.
     pub(super) fn user(&self) -> String {
         self.0
             .as_ref()
             .map_or_else(String::new, |identity| identity.name.clone())
     }
 
-    /// Whether it has proved who it is.
+    /// Whether the caller is authenticated.
     pub(super) fn is_known(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Refuses to speak or read as somebody else.
+    /// Refuses to speak or read under another user's name.
     pub(super) fn check(&self, name: &str) -> Result<(), ChatError> {
         match self.0.as_deref() {
             Some(identity) if identity.role != Role::Admin && identity.name != name => {
@@ -55,7 +55,7 @@ pub(super) fn check_name(parameter: &str, name: &str) -> Result<(), ChatError> {
     Ok(())
 }
 
-/// Ids and sessions.
+/// Checks an id or a session.
 pub(super) fn check_id(parameter: &str, id: String) -> Result<String, ChatError> {
     if id.is_empty() || id.chars().nth(MAX_ID).is_some() || !clean::is_line(&id) {
         let rule = format!("must have 1 to {MAX_ID} characters, and no control characters");
@@ -69,7 +69,7 @@ pub(super) fn check_text(text: &str) -> Result<(), ChatError> {
         let rule = format!("must have 1 to {MAX_TEXT} characters");
         return Err(invalid("text", rule));
     }
-    // They could do anything to the terminal of whoever reads it.
+    // Control characters could change the terminal of a reader.
     let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.chars().any(forbidden) {
         let rule = "must have no control characters but line breaks and tabs";

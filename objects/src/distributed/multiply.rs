@@ -1,9 +1,9 @@
 //! A matrix product that is spread over workers.
 //!
-//! The product is cut into tiles, a block of the left matrix's rows by a block of the right one's
-//! columns, and each is the product of those rows and those columns. A tile's request carries both,
-//! so few large tiles mean little to send; the tiles are chosen so that as little as possible is
-//! sent while every worker has some, and each fits into a message.
+//! The product is cut into tiles. Each tile is the product of a block of the left matrix's rows and a block
+//! of the right matrix's columns, and its request carries both. So a few large tiles need the least data to
+//! be sent. The grid of tiles is the one with the least data to send that gives every worker a tile, and
+//! whose tiles fit into a message.
 
 mod grid;
 
@@ -69,14 +69,14 @@ fn limit_too_small(shape: Shape, limit: usize) -> DistributedError {
     }
 }
 
-/// A product under way.
+/// A product in progress.
 struct Product {
     shape: Shape,
-    /// What is left to be sent.
+    /// The tiles to be sent.
     left: VecDeque<Tile>,
     a: SharedNumbers,
     b: SharedNumbers,
-    /// The columns of `b` that were cut out last.
+    /// The columns of `b` that were copied last, and the copy.
     panel: (Range<usize>, SharedNumbers),
     result: Matrix,
     /// How many numbers a message may hold.
@@ -90,7 +90,7 @@ struct Tile {
     columns: Range<usize>,
 }
 
-/// A tile, and what it is made of.
+/// A tile, with the rows and columns that it is the product of.
 struct Piece {
     tile: Tile,
     inner: usize,
@@ -101,7 +101,7 @@ struct Piece {
 impl Serialize for Piece {
     /// As a request to multiply.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The matrices that they are parts of have sides that fit.
+        // The sides of the matrices fit into 32 bits, and so do those of their parts.
         let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let like = Product::like();
         let index = u32::try_from(Calculator::request_index(&like)).unwrap_or(u32::MAX);
@@ -137,7 +137,7 @@ impl Product {
         self.shape.fits(rows, columns, self.limit)
     }
 
-    /// The columns of the right matrix, as a matrix of their own.
+    /// The columns of the right matrix, as a matrix.
     fn panel(&mut self, columns: &Range<usize>) -> SharedNumbers {
         if *columns == (0..self.shape.columns) {
             return self.b.clone();
@@ -188,7 +188,7 @@ impl Work for Product {
     }
 
     fn shrink(&mut self, piece: Piece, limit: usize) -> Result<(), DistributedError> {
-        // Smaller than the piece in any case, so that it ends.
+        // Smaller than the piece in any case, so that repeated calls end.
         let sent = piece.a.len() + piece.b.len();
         self.limit = self.limit.min(numbers_in(limit)).min(sent - 1);
         self.left.push_front(piece.tile);
@@ -222,7 +222,7 @@ impl Work for Product {
 }
 
 impl Tile {
-    /// Two tiles that make it up, cut across its longer side; none, if it is one number.
+    /// Two tiles that form it, cut across its longer side; `None` for a single number.
     fn halves(&self) -> Option<(Self, Self)> {
         let half = |range: &Range<usize>| {
             let middle = range.start + range.len() / 2;

@@ -1,8 +1,8 @@
-//! How work is spread, and how far it is.
+//! The options of distributed work, and its progress.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// How work is spread over workers.
+/// The options of distributed work.
 #[derive(Clone)]
 pub struct DistributedOptions {
     pub(super) timeout: Duration,
@@ -24,16 +24,16 @@ impl fmt::Debug for DistributedOptions {
     }
 }
 
-/// How far distributed work is.
+/// The progress of distributed work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DistributedProgress {
-    /// Numbers of the result that are in their places.
+    /// How many numbers of the result are known.
     pub done: u64,
-    /// Numbers of the result.
+    /// How many numbers the result has.
     pub total: u64,
-    /// Pieces that were answered.
+    /// How many pieces were answered.
     pub pieces: usize,
-    /// Attempts at pieces that were lost, and made again.
+    /// How many attempts at pieces were lost and repeated.
     pub repeated: usize,
 }
 
@@ -50,39 +50,39 @@ impl Default for DistributedOptions {
 }
 
 impl DistributedOptions {
-    /// How long all of it may take. The default is an hour.
+    /// The timeout of the complete work. The default is an hour.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long pieces that nobody takes or answers are tried again, counted from the last piece
-    /// that was answered. The default is 10 seconds: workers are restarted in that time.
+    /// How long pieces without an answer are tried again, counted from the last answered piece. The default
+    /// is 10 seconds: workers are restarted within that time.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// How many pieces each worker has in front of it, at least one. The default is 2: one to work
-    /// on, and one on its way.
+    /// How many pieces each worker has in flight, at least one. The default is 2: one in work, and one on its
+    /// way.
     #[must_use]
     pub fn in_flight(mut self, pieces: usize) -> Self {
         self.in_flight = pieces.max(1);
         self
     }
 
-    /// The greatest size of a piece, in bytes of numbers. The default is what suits the work; in any
-    /// case pieces fit into a message.
+    /// The largest size of a piece, in bytes of numbers. The default depends on the work. Pieces always fit
+    /// into a message.
     #[must_use]
     pub fn piece_bytes(mut self, bytes: usize) -> Self {
         self.piece_bytes = Some(bytes);
         self
     }
 
-    /// Calls `hear` with how far the work is: at its beginning, and after each piece. It is called
-    /// by whoever polls the work, and should return soon.
+    /// Calls `hear` with the progress: at the beginning, and after each piece. It is called by the task that
+    /// polls the work, and should return soon.
     #[must_use]
     pub fn progress(mut self, hear: impl Fn(DistributedProgress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(hear));

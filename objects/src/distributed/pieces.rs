@@ -1,4 +1,4 @@
-//! Pieces of work: sent to workers, and sent again when they are lost.
+//! Pieces of work: sent to workers, and sent again after a loss.
 
 use super::{Distributed, DistributedError, DistributedOptions, DistributedProgress};
 use crate::interfaces::calculator::{
@@ -17,32 +17,32 @@ use std::{
 use tarpc::context;
 use tokio::time::{Instant, sleep};
 
-/// Between two tries of a piece that nobody takes.
+/// The backoff between two tries of a piece that no worker takes.
 const BETWEEN_TRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// Pieces in flight, however many workers there are: a bound on what the answers take.
+/// The largest number of pieces in flight, for any number of workers: it bounds the memory of the answers.
 const MOST_IN_FLIGHT: usize = 256;
 
 /// Work that is done in pieces.
 pub(super) trait Work {
-    /// What one call needs.
+    /// The input of one call.
     type Piece: Serialize + Sync;
 
-    /// Any request of the method that pieces call.
+    /// Any request of the method that the pieces call.
     fn like() -> CalculatorRequest;
 
-    /// How many numbers the whole result has.
+    /// How many numbers the complete result has.
     fn total(&self) -> u64;
 
-    /// The next piece, until none is left.
+    /// The next piece, or `None` after the last one.
     fn next(&mut self) -> Result<Option<Self::Piece>, DistributedError>;
 
-    /// Takes back a piece whose message was larger than this limit of a worker, in bytes. It and
-    /// those that follow will be smaller.
+    /// Takes back a piece whose message was larger than a worker's limit in bytes. It and later pieces become
+    /// smaller.
     fn shrink(&mut self, piece: Self::Piece, limit: usize) -> Result<(), DistributedError>;
 
-    /// Writes a piece's answer to its place. Returns how many numbers of the result that are;
-    /// nothing, if it is no answer to the piece.
+    /// Writes the answer of a piece to its position in the result. Returns how many numbers these are; `None`
+    /// if the answer does not fit the piece.
     fn place(
         &mut self,
         piece: &Self::Piece,
@@ -50,7 +50,7 @@ pub(super) trait Work {
     ) -> Result<Option<u64>, DistributedError>;
 }
 
-/// What all pieces of one work share.
+/// The data that all pieces of one work share.
 struct Calls<'a> {
     proxy: &'a Proxy<Calculator>,
     like: CalculatorRequest,
@@ -60,7 +60,7 @@ struct Calls<'a> {
     answered: Mutex<Instant>,
 }
 
-/// Does the work. `before` is what it has done already without any worker.
+/// Does the work. `before` is the number of results that needed no worker.
 pub(super) async fn run<W: Work>(
     proxy: &Proxy<Calculator>,
     options: &DistributedOptions,
@@ -124,7 +124,7 @@ pub(super) async fn run<W: Work>(
     })
 }
 
-/// The limit that a piece's message exceeded, if that is what happened.
+/// The limit that a piece's message exceeded, if that is the error.
 fn limit_exceeded(error: &CallError) -> Option<usize> {
     match error.attempts().last().map(|attempt| &attempt.error) {
         Some(AttemptError::TooLarge { limit, .. }) => Some(*limit),
@@ -133,7 +133,7 @@ fn limit_exceeded(error: &CallError) -> Option<usize> {
 }
 
 impl Calls<'_> {
-    /// Calls until there is an answer, or no hope of one.
+    /// Calls until there is an answer, or until no retry can help.
     async fn call<P: Serialize + Sync>(
         &self,
         piece: P,
@@ -153,7 +153,8 @@ impl Calls<'_> {
                 Err(error) => error,
             };
             lost += error.attempts().len();
-            // The piece's own first failure counts too: it may have taken long to be noticed.
+            // The time since the piece's own first failure counts too: that failure may have taken long to be
+            // noticed.
             let since = (*self.answered()).max(*first_failure.get_or_insert(now));
             let wait = BETWEEN_TRIES.wait(tries, rand::random());
             tries += 1;
@@ -166,7 +167,7 @@ impl Calls<'_> {
     }
 
     fn answered(&self) -> std::sync::MutexGuard<'_, Instant> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: consistent even if a holder of the lock panicked.
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,7 +176,7 @@ impl Calls<'_> {
     }
 }
 
-/// Whether the same piece may be answered later. All of the methods are safe to repeat.
+/// Whether the same piece may be answered later. All of the methods are idempotent.
 fn may_be_tried_again(error: &CallError) -> bool {
     matches!(error, CallError::Unavailable(_) | CallError::MaybeRan(_))
 }

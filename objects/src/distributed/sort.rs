@@ -1,10 +1,10 @@
 //! A sort that is spread over workers.
 //!
-//! A sample sort (Frazer and McKellar, "Samplesort: a sampling approach to minimal storage tree
-//! sorting", JACM 17, 1970): splitters taken from a random sample cut the values into ranges, each
-//! range is sorted by a worker, and the sorted ranges stand one after the other. The client looks at
-//! each value once, before the workers begin; to merge sorted pieces instead, it would compare each
-//! value with about log2(pieces) others, after they are done.
+//! A sample sort (Frazer and McKellar, "Samplesort: a sampling approach to minimal storage tree sorting",
+//! JACM 17, 1970): splitters from a random sample cut the values into ranges, each range is sorted by a
+//! worker, and the sorted ranges follow each other. The client reads each value once, before the workers
+//! begin. To merge sorted pieces instead, it would compare each value with about log2(pieces) others, after
+//! they are done.
 
 mod partition;
 
@@ -27,18 +27,18 @@ use serde::{Serialize, Serializer, ser::SerializeStructVariant};
 use std::{collections::VecDeque, num::NonZeroUsize, thread::available_parallelism};
 use tokio::time::Instant;
 
-/// How many numbers a piece has, about: a mebibyte of them fits a core's own cache, where they are
-/// sorted and copied faster.
+/// About how many numbers a piece has: a mebibyte of them fits into a core's own cache, where they are sorted
+/// and copied faster.
 const PIECE: usize = 128 * 1024;
 
-/// Smaller pieces cost more on their way than sorting them is worth.
+/// Smaller pieces cost more to send than to sort.
 const SMALLEST_PIECE: usize = 16 * 1024;
 
-/// Each worker gets at least so many pieces, if they are worth it: the last one to end does not hold
-/// up the others for long.
+/// The smallest number of pieces for each worker, if they are large enough: then the last one to end does not
+/// delay the others for long.
 const PIECES_PER_WORKER: usize = 8;
 
-/// The client cuts with at most so many threads.
+/// The largest number of threads with which the client cuts the input.
 const MOST_THREADS: usize = 8;
 
 /// See [`DistributedCalculator::sort_distributed`](super::DistributedCalculator::sort_distributed).
@@ -83,9 +83,9 @@ fn limit_too_small(limit: usize) -> DistributedError {
     }
 }
 
-/// A sort under way.
+/// A sort in progress.
 struct Sort {
-    /// What is left to be sent, in the order of the result.
+    /// The pieces to be sent, in the order of the result.
     left: VecDeque<Piece>,
     /// In the end, the sorted values.
     result: Vec<f64>,
@@ -96,7 +96,7 @@ struct Sort {
 /// Values that follow each other in the result.
 #[derive(Debug)]
 struct Piece {
-    /// Where they begin in the result.
+    /// Their start in the result.
     start: usize,
     values: NumberParts,
 }
@@ -114,7 +114,7 @@ impl Serialize for Piece {
 }
 
 impl Sort {
-    /// A sort of what was cut into ranges, and how many of the values are in their places already.
+    /// A sort of values that were cut into ranges, and how many of the values are already in the result.
     fn new(partition: Partition, limit: usize) -> (Self, u64) {
         let mut sort = Self {
             left: VecDeque::new(),
@@ -162,7 +162,7 @@ impl Work for Sort {
         if piece.values.len() <= self.limit {
             return Ok(Some(piece));
         }
-        // The sample was unlucky, or a worker takes smaller messages than others.
+        // The sample was unlucky, or a worker accepts smaller messages than others.
         let mut values = piece.values.to_vec();
         while values.len() > self.limit {
             let middle = values.len() / 2;
@@ -180,7 +180,7 @@ impl Work for Sort {
     }
 
     fn shrink(&mut self, piece: Piece, limit: usize) -> Result<(), DistributedError> {
-        // Smaller than the piece in any case, so that it ends.
+        // Smaller than the piece in any case, so that repeated calls end.
         let smaller = numbers_in(limit).min(piece.values.len() - 1);
         if smaller == 0 {
             return Err(limit_too_small(limit));

@@ -8,25 +8,23 @@ use serde::{Deserialize, Serialize};
 pub const MAX_NAME: usize = 128;
 
 pyroxene_common::interface! {
-    /// Accounts with exact balances, which are never overdrawn. Every change carries a request id
-    /// of the caller's choice, and is applied once however often it is asked for: a repeated
-    /// request gets the answer of the first one. Names and ids have 1 to 128 characters and no
-    /// control characters.
+    /// Accounts with exact balances, which are never overdrawn. Every change has a request id that the caller
+    /// chooses, and is applied once however often it is requested: a repeated request gets the answer of the
+    /// first one. Names and ids have 1 to 128 characters and no control characters.
     #[name = "pyroxene.Accounts"]
     #[version = 1]
     pub trait Accounts in accounts {
-        /// Opens an account, and answers its opening balance, which is not negative. To open it
-        /// again with the same opening balance changes nothing.
+        /// Opens an account, and returns its opening balance, which is not negative. Opening it again with
+        /// the same opening balance changes nothing.
         #[idempotent]
         async fn open(user: String, balance: Decimal) -> Result<Decimal, AccountsError>;
         /// The balance of an account.
         #[idempotent]
         async fn query(user: String) -> Result<Decimal, AccountsError>;
-        /// Adds delta, which may be negative, to a balance, and answers the new balance.
+        /// Adds delta, which may be negative, to a balance, and returns the new balance.
         #[idempotent]
         async fn update(user: String, delta: Decimal, request_id: String) -> Result<Decimal, AccountsError>;
-        /// Moves an amount greater than zero from one account to another, and answers both
-        /// balances as they are then.
+        /// Moves an amount greater than zero from one account to another, and returns both new balances.
         #[idempotent]
         async fn transfer(from: String, to: String, amount: Decimal, request_id: String) -> Result<Transferred, AccountsError>;
     }
@@ -41,8 +39,8 @@ pub struct Transferred {
     pub to: Decimal,
 }
 
-/// Why a request to the accounts was not carried out. Nothing has changed, except as
-/// [`Unavailable`](Self::Unavailable) and [`Broken`](Self::Broken) say.
+/// Why a request to the accounts was not carried out. Nothing has changed, except in the
+/// cases that [`Unavailable`](Self::Unavailable) and [`Broken`](Self::Broken) describe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum AccountsError {
     /// There is no such account.
@@ -59,22 +57,22 @@ pub enum AccountsError {
         /// The balance that it was opened with.
         opening: Decimal,
     },
-    /// The account does not hold as much.
+    /// The balance is less than the amount.
     #[error("user '{user}' has {balance}, which is less than {amount}")]
     Overdraft {
         /// The user.
         user: String,
         /// The balance.
         balance: Decimal,
-        /// What was to be taken from it.
+        /// The amount that was to be taken from it.
         amount: Decimal,
     },
-    /// A parameter is not what it must be.
+    /// A parameter is invalid.
     #[error("{parameter} {rule}")]
     Invalid {
         /// The parameter's name.
         parameter: String,
-        /// What it must be.
+        /// The rule that it breaks.
         rule: String,
     },
     /// The balance would become too great.
@@ -83,41 +81,41 @@ pub enum AccountsError {
         /// The user.
         user: String,
     },
-    /// The request id stands for another request, which was carried out.
+    /// The request id belongs to another request, which was carried out.
     #[error("request id '{request_id}' was already used for another request")]
     RequestIdReused {
         /// The id.
         request_id: String,
     },
-    /// As many requests as may are waiting for the database.
-    #[error("{waiting} requests are waiting for the accounts' database, which is as many as may")]
+    /// The largest permitted number of requests is waiting for the database.
+    #[error("{waiting} requests already wait for the accounts' database, which is the limit")]
     Overloaded {
-        /// How many.
+        /// How many requests.
         waiting: u64,
     },
-    /// The database does not answer. The request may still have been carried out; to repeat it
-    /// with the same request id is safe, and tells.
+    /// The database does not answer. The request may have been carried out. Repeating it with the same
+    /// request id is safe, and returns its result.
     #[error(
         "the accounts' database cannot be reached; it is safe to repeat the request with the same \
          request id"
     )]
     Unavailable,
-    /// The database answers and cannot be used: its disk is full or fails, or something else is wrong with
-    /// it. The request may still have been carried out, as with [`Unavailable`](Self::Unavailable).
+    /// The database answers but cannot be used: its disk is full or fails, or something else is wrong with
+    /// it. The request may have been carried out, as with [`Unavailable`](Self::Unavailable).
     #[error(
         "the accounts' database does not work: {sentence}; it is safe to repeat the request with the \
          same request id"
     )]
     Broken {
-        /// What is wrong with it.
+        /// The error of the database.
         sentence: String,
     },
     /// The caller may not use this account.
     #[error("'{caller}' may not use the account of '{user}'")]
     Denied {
-        /// Who asked.
+        /// The caller.
         caller: String,
-        /// Whose account it is.
+        /// The owner of the account.
         user: String,
     },
 }

@@ -51,20 +51,20 @@ pyroxene_common::interface! {
         /// columns; the product has at most 8000000 numbers.
         #[idempotent]
         async fn matrix_multiply(a: Matrix, b: Matrix) -> Result<Matrix, CalculatorError>;
-        /// Pi by the first terms of Leibniz' series, 4 (1 - 1/3 + 1/5 - 1/7 + …): slow on purpose.
-        /// At most 1000000000000 iterations; none give 0.
+        /// Pi by the first terms of Leibniz' series, 4 (1 - 1/3 + 1/5 - 1/7 + …): slow on purpose. At most
+        /// 1000000000000 iterations; 0 iterations give 0.
         #[idempotent]
         async fn compute(iterations: u64) -> Result<Number, CalculatorError>;
     }
 }
 
-/// Why the calculator has no answer.
+/// Why the calculator returns no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum CalculatorError {
     /// There is nothing to calculate with.
     #[error("the list of values is empty")]
     Empty,
-    /// A parameter is beyond its limit.
+    /// A parameter is above its limit.
     #[error("{parameter} is {value}; the greatest allowed is {limit}")]
     TooGreat {
         /// The parameter's name.
@@ -89,7 +89,7 @@ pub enum CalculatorError {
         /// The columns of the right matrix.
         right_columns: u32,
     },
-    /// The product of the matrices is beyond its limit.
+    /// The product of the matrices is above its limit.
     #[error("the product would hold {values} numbers; the greatest allowed is {limit}")]
     ProductTooLarge {
         /// How many numbers it would hold.
@@ -100,7 +100,7 @@ pub enum CalculatorError {
     /// Finite values have a result that no 64-bit float can hold.
     #[error("the result is too great for a 64-bit floating-point number")]
     Overflow,
-    /// Nobody waits for the answer any more.
+    /// The call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
 }

@@ -1,4 +1,4 @@
-//! A room to talk in.
+//! A chat room.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,110 +15,110 @@ pub const MAX_TEXT: usize = 4000;
 /// The most members that a room may have.
 pub const MAX_MEMBERS: usize = 1000;
 
-/// How long a member is there without being heard of, in milliseconds.
+/// How long a member stays present without a call, in milliseconds.
 pub const STAY_MS: u64 = 30_000;
 
-/// The longest that receiving waits for a message, in milliseconds.
+/// The longest time that `receive` waits for a message, in milliseconds.
 pub const MAX_WAIT_MS: u64 = 25_000;
 
-/// The most messages of one page.
+/// The largest number of messages on one page.
 pub const MAX_PAGE: usize = 500;
 
 pyroxene_common::interface! {
-    /// A room to talk in. Messages are kept in one order that is the same for everybody, and outlive
-    /// every process. A message to all is for everybody to read, now and later; one to a member is for
-    /// its sender and that member. Any number of workers host the same room, and which of them is
-    /// called makes no difference.
+    /// A chat room. Messages have one order that is the same for all members, and outlive every process.
+    /// Everybody may read a message to all, now and later. A message to one member may be read by its sender
+    /// and that member. Any number of workers host the same room, and it makes no difference which of them is
+    /// called.
     ///
-    /// Names have 1 to 64 characters and no blanks; texts have 1 to 4,000 characters. A member is
-    /// there from when it joins until it leaves, or has not received anything for 30 seconds.
+    /// Names have 1 to 64 characters and no blanks; texts have 1 to 4,000 characters. A member is present
+    /// from when it joins until it leaves, or has not received anything for 30 seconds.
     ///
-    /// Where callers are known they speak and read under their own names alone, except for admins.
-    /// Where they are not, names are free, and all that protects one is that nobody else may join
-    /// under it while it is there.
+    /// Authenticated callers speak and read under their own names only, except for admins. Without
+    /// authentication any name may be used; the only protection is that nobody else may join under a name
+    /// while it is present.
     #[name = "pyroxene.Chat"]
     #[version = 1]
     pub trait Chat in chat {
-        /// Comes into the room. It is refused if the name is there under another session. A session
-        /// is a text of the caller's choice that nobody else can guess, of 1 to 60 characters; without
-        /// one, one is made up.
+        /// Joins the room. Refused if the name is present under another session. A session is a text of 1 to
+        /// 60 characters that the caller chooses and that nobody else can guess. Without one, the room makes
+        /// one up.
         #[idempotent]
         async fn join(name: String, session: Option<String>) -> Result<Welcome, ChatError>;
-        /// Goes. If a session is given and the name has another one by now, nothing changes.
+        /// Leaves the room. If a session is given and the name has another one by now, nothing changes.
         #[idempotent]
         async fn leave(name: String, session: Option<String>) -> Result<(), ChatError>;
-        /// The names of those who are there, in order.
+        /// The names of the members that are present, in order.
         #[idempotent]
         async fn members() -> Result<Vec<String>, ChatError>;
-        /// Says something to everybody. When this answers, it is kept. However often it is said under
-        /// the same id within a day, it is there once; without an id, a call that had to be repeated
-        /// because its answer was lost may have said it twice. An id has 1 to 60 characters.
+        /// Sends a message to all. When this returns, the message is stored. However often it is sent with
+        /// the same id within a day, it is stored once. Without an id, a call that had to be repeated because
+        /// its answer was lost may have stored it twice. An id has 1 to 60 characters.
         #[idempotent]
         async fn broadcast(from: String, text: String, id: Option<String>) -> Result<Sent, ChatError>;
-        /// As broadcast, but to one member, who need not be there now.
+        /// As broadcast, but to one member, which need not be present now.
         #[idempotent]
         async fn send(from: String, to: String, text: String, id: Option<String>) -> Result<Sent, ChatError>;
-        /// The messages that a member may read after a sequence, in order: up to 500, and if there are
-        /// none those that come within so many milliseconds, 25,000 at most. Going on from the answer's
-        /// `next`, one receives every message once. The name stays there for another while, if it is
-        /// there, or with a session that may have it.
+        /// The messages that a member may read after a sequence, in order: up to 500. If there are none,
+        /// waits for new ones up to `wait_ms` milliseconds, 25,000 at most. By continuing from the `next` of
+        /// each answer, a member receives every message once. The call keeps the name present if it is
+        /// present, or if the session may have it.
         #[idempotent]
         async fn receive(name: String, after: u64, wait_ms: u64, session: Option<String>) -> Result<Received, ChatError>;
         /// The last messages that a member may read before a sequence, or before now, in order: up to
-        /// `limit`, which is 20 unless it says otherwise and 500 at most.
+        /// `limit`, which is 20 by default and 500 at most.
         #[idempotent]
         async fn history(name: String, before: Option<u64>, limit: Option<u32>) -> Result<Vec<Message>, ChatError>;
     }
 }
 
-/// What one is told who comes into a room.
+/// The answer to a member that joins a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Welcome {
-    /// What the name is held under.
+    /// The session that holds the name.
     pub session: String,
-    /// The sequence of the newest message: receive from there for what comes.
+    /// The sequence of the newest message: receive from there to get later ones.
     pub head: u64,
-    /// The names of those who are there, in order.
+    /// The names of the members that are present, in order.
     pub members: Vec<String>,
 }
 
-/// What became of something that was said.
+/// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
-    /// Its place among all messages.
+    /// Its position among all messages.
     pub sequence: u64,
-    /// Whether the member to whom it was said is there; for a message to all, always.
+    /// Whether the addressed member is present; always true for a message to all.
     pub present: bool,
 }
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
-    /// Its place among all messages.
+    /// Its position among all messages.
     pub sequence: u64,
-    /// When it was said, in milliseconds since 1970.
+    /// When it was sent, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Who said it.
+    /// The sender.
     pub from: String,
-    /// To whom; null if to all.
+    /// The member that it is addressed to; null for a message to all.
     pub to: Option<String>,
-    /// What.
+    /// The text.
     pub text: String,
 }
 
-/// Messages.
+/// A page of messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Received {
-    /// Those that the member may read, in order.
+    /// The messages that the member may read, in order.
     pub messages: Vec<Message>,
-    /// The sequence to go on from.
+    /// The sequence to continue from.
     pub next: u64,
 }
 
-/// Why something was not done.
+/// Why a request to the room was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum ChatError {
-    /// Somebody of that name is there already.
+    /// The name is present already.
     #[error("somebody called '{name}' is there already")]
     NameTaken {
         /// The name.
@@ -127,39 +127,39 @@ pub enum ChatError {
     /// The caller may not speak or read under that name.
     #[error("'{user}' may not speak or read as '{name}'")]
     Denied {
-        /// Who the caller is.
+        /// The caller's user name.
         user: String,
-        /// As whom it wanted to speak or read.
+        /// The name under which it wanted to speak or read.
         name: String,
     },
-    /// A parameter is not what it must be.
+    /// A parameter is invalid.
     #[error("{parameter} {rule}")]
     Invalid {
         /// The parameter's name.
         parameter: String,
-        /// What it must be.
+        /// The rule that it breaks.
         rule: String,
     },
-    /// There are as many members as may be.
-    #[error("there are {limit} members already, which is as many as may be")]
+    /// The room has as many members as permitted.
+    #[error("the room has {limit} members already, which is the limit")]
     Full {
-        /// How many.
+        /// The limit.
         limit: u64,
     },
-    /// Where messages are kept cannot be reached. What was to be said may have been; under an id it
-    /// is safe to say it again.
-    #[error("where messages are kept cannot be reached: {sentence}")]
+    /// The store of messages cannot be reached. A message may have been stored; with an id it is safe to send
+    /// it again.
+    #[error("the store of messages cannot be reached: {sentence}")]
     Unavailable {
         /// Why.
         sentence: String,
     },
-    /// Too much was said in a short time. It works a little later.
+    /// Too many messages were sent in a short time. A retry works a little later.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// The limit, its value, and the user that it applies to.
         sentence: String,
     },
-    /// Where messages are kept refuses. Somebody has to look after it.
+    /// The store of messages refuses the request. An operator has to look into it.
     #[error("messages cannot be kept or read: {sentence}")]
     Broken {
         /// Why.

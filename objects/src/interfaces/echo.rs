@@ -1,24 +1,24 @@
-//! Answers that say something about the call itself: for tests and diagnosis.
+//! Methods for tests and diagnosis of calls.
 
 use pyroxene_common::{access::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pyroxene_common::interface! {
-    /// Answers that say something about the call itself: for tests and diagnosis.
+    /// Methods for tests and diagnosis of calls.
     #[name = "pyroxene.Echo"]
     #[version = 1]
     pub trait Echo in echo {
-        /// The data, as it came.
+        /// Returns the data unchanged.
         #[idempotent]
         async fn echo(data: Payload) -> Payload;
-        /// Waits for so many milliseconds without any work, then answers their number.
+        /// Waits for the given number of milliseconds without any work, then returns that number.
         #[idempotent]
         async fn sleep(ms: u64) -> u64;
         /// Fails, with the message as the error.
         #[idempotent]
         async fn fail(message: String) -> Result<(), EchoError>;
-        /// Which worker answers, and whom it takes the caller for.
+        /// The worker that answers, and the identity of the caller as it sees it.
         #[idempotent]
         async fn whoami() -> Identity;
     }
@@ -31,17 +31,17 @@ pub struct Identity {
     pub worker: String,
     /// The worker's process id.
     pub pid: u32,
-    /// What the caller calls itself; empty if it gave no name.
+    /// The name that the caller gives itself; empty if it gives none.
     pub caller: String,
     /// The address that the caller called from; empty for a call within the process.
     pub address: String,
-    /// The user that the caller has proved to be; null where nobody is asked.
+    /// The user that the caller has proved to be; null without authentication.
     pub user: Option<String>,
     /// That user's role.
     pub role: Option<Role>,
 }
 
-/// The error that `fail` was asked for.
+/// The error of `fail`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum EchoError {
     /// A failure on request.

@@ -17,8 +17,8 @@ pyroxene_common::interface! {
         /// The text in lower case, by Unicode's rules.
         #[idempotent]
         async fn lowercase(text: String) -> String;
-        /// The text backwards. What a reader sees as one character (a letter with its accents, a
-        /// flag, a family) stays whole.
+        /// The text in reverse. A character as a reader sees it (a letter with its accents, a flag, a family)
+        /// stays whole.
         #[idempotent]
         async fn reverse(text: String) -> String;
     }

@@ -11,23 +11,23 @@ const MAX_FRACTION_DIGITS: usize = 8;
 /// The most digits before the point.
 const MAX_INTEGER_DIGITS: usize = 20;
 
-/// How many units make one.
+/// The number of units in 1.
 const ONE: i128 = 10i128.pow(MAX_FRACTION_DIGITS as u32);
 
-/// The first number of units that has too many digits.
+/// The smallest number of units with too many digits.
 const BOUND: i128 = 10i128.pow((MAX_FRACTION_DIGITS + MAX_INTEGER_DIGITS) as u32);
 
-/// No text of an acceptable number is longer, with room for some zeros in front of it.
+/// The longest text of a valid number, with room for some leading zeros.
 const MAX_TEXT: usize = 64;
 
 /// An exact decimal number with up to 20 digits before the point and 8 after it.
 ///
-/// It remembers how many digits after the point it was written with, and a sum or difference shows
-/// as many as the longer of the two: 100 - 12.50 is 87.50. Comparisons do not care: 12.5 is 12.50.
+/// It remembers how many digits after the point it was written with. A sum or difference shows as many as the
+/// longer of the two: 100 - 12.50 is 87.50. Comparisons ignore them: 12.5 is 12.50.
 ///
-/// As text it is `-12.50`: digits, at most one minus sign and one point, no exponent. In JSON it is
-/// a string of that form, because most readers of JSON would round a number; a JSON number is read
-/// as well, from its digits, and so without rounding. The binary codec has the same text.
+/// As text it is `-12.50`: digits, at most one minus sign and one point, no exponent. In JSON it is a string
+/// of that form, because most JSON parsers would round a number. A JSON number is accepted too; it is read
+/// from its digits, and so without rounding. The binary codec uses the same text.
 #[derive(Clone, Copy, Default)]
 pub struct Decimal {
     /// The value in units of 10^-8. Its magnitude is less than [`BOUND`].
@@ -36,10 +36,10 @@ pub struct Decimal {
     shown: u8,
 }
 
-/// Why a text is no [`Decimal`].
+/// Why a text is not a [`Decimal`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
-    /// It is something else.
+    /// It is not a decimal number.
     #[error("'{0}' is not a decimal number such as 12.50")]
     NotDecimal(String),
     /// It has too many digits after the point.
@@ -48,16 +48,16 @@ pub enum DecimalError {
     /// It has too many digits before the point.
     #[error("'{0}' has more than {MAX_INTEGER_DIGITS} digits before the point")]
     TooGreat(String),
-    /// It is too long to be looked at.
+    /// It is too long to be parsed.
     #[error("a decimal number is at most {MAX_TEXT} characters long")]
     TooLong,
 }
 
 impl Decimal {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self { units: 0, shown: 0 };
 
-    /// The sum; nothing if it has more than 20 digits before the point.
+    /// The sum; `None` if it has more than 20 digits before the point.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         // Both are far from the limits of the type.
         let units = self.units + other.units;
@@ -67,7 +67,7 @@ impl Decimal {
         })
     }
 
-    /// The difference; nothing if it has more than 20 digits before the point.
+    /// The difference; `None` if it has more than 20 digits before the point.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.checked_add(-other)
     }
@@ -189,7 +189,7 @@ impl Serialize for Decimal {
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = if deserializer.is_human_readable() {
-            // The text as it stands there: any other way to a JSON number leads through a float.
+            // The raw text: any other way to a JSON number leads through a float.
             let json = Box::<RawValue>::deserialize(deserializer)?;
             match serde_json::from_str(json.get()) {
                 Ok(Json::Text(text)) => text,
@@ -206,7 +206,7 @@ impl<'de> Deserialize<'de> for Decimal {
     }
 }
 
-/// What a [`Decimal`] may be in JSON. The digits of a number are taken from elsewhere.
+/// The JSON forms of a [`Decimal`]. The digits of a number are taken from the raw text.
 enum Json {
     Text(String),
     Number,

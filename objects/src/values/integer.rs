@@ -11,9 +11,9 @@ use std::{borrow::Cow, fmt};
 
 /// A whole number from zero up, of any size.
 ///
-/// In the binary codec it is its little-endian bytes, so that the work of turning a large one into
-/// digits falls to whoever wants to read it. In JSON it is a string of decimal digits, because
-/// most readers of JSON would round a large number; a JSON integer is read as well.
+/// In the binary codec it is its little-endian bytes, so that the reader does the work of turning a large one
+/// into digits. In JSON it is a string of decimal digits, because most JSON parsers would round a large
+/// number. A JSON integer is read too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Integer(pub UBig);
 
@@ -77,7 +77,7 @@ impl Visitor<'_> for DigitsVisitor {
 
     fn visit_str<E: Error>(self, digits: &str) -> Result<Integer, E> {
         let refused = || E::invalid_value(Unexpected::Str(digits), &self);
-        // The parser would also let a sign and underscores pass.
+        // The parser would also accept a sign and underscores.
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(refused());
         }

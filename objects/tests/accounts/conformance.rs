@@ -1,4 +1,4 @@
-//! What every database must do.
+//! Tests that every database must pass.
 
 use crate::place::{Place, decimal, on_both};
 use pyroxene_objects::interfaces::accounts::AccountsError;
@@ -57,7 +57,7 @@ async fn an_account_is_opened_once(place: Place) {
     let bank = place.open().await;
     bank.open("ana", "10").await.unwrap();
     bank.update("ana", "5", "r1").await.unwrap();
-    // Its answer may have been lost.
+    // The answer of the first call may have been lost.
     assert_eq!(bank.open("ana", "10.0").await.unwrap(), "10");
     assert_eq!(bank.query("ana").await.unwrap(), "15");
     let exists = AccountsError::UserExists {
@@ -123,7 +123,7 @@ async fn a_request_is_remembered_for_thirty_days(place: Place) {
     place.execute(&aged("young", 29)).await;
     place.execute(&aged("old", 31)).await;
     assert_eq!(bank.update("ana", "1", "another").await.unwrap(), "3");
-    // The old one is a new request now.
+    // The old request is now a new one.
     assert_eq!(bank.update("ana", "1", "young").await.unwrap(), "1");
     assert_eq!(bank.update("ana", "1", "old").await.unwrap(), "4");
 }
@@ -150,7 +150,7 @@ async fn what_is_refused_changes_nothing(place: Place) {
     assert_eq!(updated, Err(unknown("nobody")));
     assert_eq!(bank.query("ana").await.unwrap(), "10");
     assert_eq!(bank.query("bob").await.unwrap(), "99999999999999999999");
-    // None of them has used the id up.
+    // None of them has used up the id.
     assert_eq!(bank.update("ana", "-10", "r1").await.unwrap(), "0");
 }
 
@@ -211,8 +211,8 @@ async fn accounts_outlive_those_who_serve_them(place: Place) {
     assert_eq!(bank.query("ana").await.unwrap(), "10.50");
 }
 
-/// Every transfer is asked of two workers at the same time, and moves money around a ring in both
-/// directions, so that workers want the same accounts in different orders.
+/// Every transfer is requested from two workers at the same time. The transfers move money around a ring in
+/// both directions, so that workers lock the same accounts in different orders.
 async fn transfers_of_many_workers_at_once_lose_nothing(place: Place) {
     const USERS: usize = 5;
     let banks = [place.open().await, place.open().await, place.open().await];
@@ -236,7 +236,7 @@ async fn transfers_of_many_workers_at_once_lose_nothing(place: Place) {
     let outcomes = transfers.join_all().await;
     let different: HashSet<_> = outcomes.into_iter().collect();
     assert_eq!(different.len(), 300, "both askers got the same answer");
-    // User 0 begins transfers 0, 5, 10, …: as many each way, so that all cancel out.
+    // User 0 begins transfers 0, 5, 10, …: as many in each direction, so that all cancel out.
     for user in 0..USERS {
         let balance = banks[1].query(&format!("u{user}")).await.unwrap();
         assert_eq!(balance, "1000.00");

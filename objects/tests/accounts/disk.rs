@@ -1,4 +1,4 @@
-//! Disks that fail, and files that are copied: what is acknowledged is there.
+//! Failing disks, and copied files: acknowledged changes are there.
 
 #[path = "../../../tests/machine/disk.rs"]
 mod failing;
@@ -16,8 +16,8 @@ use std::{
 const NAME: &str = "disk::the_process_on_the_disk";
 const PLACE: &str = "PYROXENE_TEST_DISK_ACCOUNTS";
 
-/// What the process on the disk does: it adds 1 to the account of ana for every line that it reads, which is
-/// the request's id.
+/// The process on the disk: for every line that it reads, it adds 1 to the account of ana. The line is the
+/// request's id.
 #[tokio::test]
 async fn the_process_on_the_disk() {
     let Ok(url) = std::env::var(PLACE) else {
@@ -35,7 +35,7 @@ async fn the_process_on_the_disk() {
     }
 }
 
-/// Says something to the test, whatever else is on standard output.
+/// Sends a line to the test, whatever else is on standard output.
 fn say(line: String) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n> {line}")
@@ -43,7 +43,7 @@ fn say(line: String) {
         .unwrap();
 }
 
-/// A process that serves accounts. It is killed when it is dropped.
+/// A process that serves accounts. Dropping it kills it.
 struct Teller {
     child: Child,
     stdin: ChildStdin,
@@ -93,7 +93,7 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     let disk = Disk::new();
     let mut teller = Teller::on(&disk);
     assert_eq!(teller.adds("r1"), "1");
-    // It fails once, and the change is tried again once the log is whole.
+    // The write fails once, and the change is tried again after the log was restored.
     disk.next_sync_fails(Imaged::Log);
     assert_eq!(teller.adds("r2"), "2");
     assert!(!disk.a_sync_is_to_fail());
@@ -111,7 +111,7 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
             "{said}"
         );
         disk.writes_fail_with(0);
-        // What was refused counts once when it is repeated.
+        // A refused change counts once when it is repeated.
         assert_eq!(teller.adds(request), request[1..]);
     }
     drop(teller);

@@ -1,4 +1,4 @@
-//! What becomes of requests while the database is out of reach.
+//! Requests while the database cannot be reached.
 
 use crate::{
     place::{Place, open},
@@ -43,7 +43,7 @@ async fn a_server_that_is_down_is_told_of_and_used_again_when_it_is_back() {
     assert_eq!(bank.query("ana").await.unwrap(), "2");
 }
 
-/// Keeps writers out of a file until it is closed.
+/// Blocks writers of a file until it is closed.
 async fn lock(place: &Place) -> SqliteConnection {
     let file = place.url.strip_prefix("sqlite:").unwrap();
     let options = SqliteConnectOptions::new().filename(file);
@@ -65,7 +65,7 @@ async fn those_beyond_the_queue_are_refused_and_those_within_it_are_carried_out(
         updates.spawn(async move { bank.update("ana", "1", &format!("r{number}")).await });
     }
     let refused = updates.join_next().await.unwrap().unwrap();
-    let sentence = "4096 requests are waiting for the accounts' database, which is as many as may";
+    let sentence = "4096 requests already wait for the accounts' database, which is the limit";
     assert_eq!(refused.unwrap_err().to_string(), sentence);
     lock.close().await.unwrap();
     let rest = updates.join_all().await.into_iter();

@@ -26,7 +26,7 @@ enum Request {
     },
 }
 
-/// Few users and ids, so that they meet again and again.
+/// Few users and ids, so that they collide often.
 fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         1 => (0..4usize, 0..60u32).prop_map(|(user, balance)| Request::Open { user, balance }),
@@ -38,7 +38,7 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
-/// Cents, by user; and what every applied request id stood for, with its answer.
+/// Cents by user, and every applied request by its id, with its answer.
 #[derive(Default)]
 struct Model {
     balances: HashMap<usize, i64>,
@@ -47,7 +47,7 @@ struct Model {
 }
 
 impl Model {
-    /// The balances that are answered; nothing if the request is refused.
+    /// The balances in the answer, or `None` if the request is refused.
     fn carry_out(&mut self, request: &Request) -> Option<Vec<i64>> {
         let (id, changes) = match *request {
             Request::Open { user, balance } => {

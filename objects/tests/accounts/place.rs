@@ -1,4 +1,4 @@
-//! Where accounts are held, and short words for calling them.
+//! Databases for the tests, and short methods for calls.
 
 use crate::postgres::Postgres;
 use pyroxene_objects::{Accounts, AccountsDatabase};
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    /// Runs a statement past those who serve the accounts.
+    /// Runs a statement without the help of the accounts.
     pub(crate) async fn execute(&self, statement: &str) {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         let query = sqlx::raw_sql(statement);
@@ -58,7 +58,7 @@ impl Place {
         }
     }
 
-    /// What another worker would open.
+    /// The database as another worker would open it.
     pub(crate) async fn open(&self) -> Bank {
         open(&self.url).await
     }
@@ -73,7 +73,7 @@ pub(crate) fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-/// Accounts, called with texts.
+/// Accounts whose parameters and results are texts.
 #[derive(Clone)]
 pub(crate) struct Bank(pub(crate) Accounts);
 
@@ -111,7 +111,7 @@ impl Bank {
     }
 }
 
-/// Makes a test for each database of a function that takes a [`Place`].
+/// Makes one test for each database from a function that takes a [`Place`].
 macro_rules! on_both {
     ($($test:ident)*) => {
         mod sqlite {

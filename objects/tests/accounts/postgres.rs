@@ -14,18 +14,18 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// A running server, which listens on a socket in a directory of its own.
+/// A running server, which listens on a socket in its own directory.
 ///
-/// Its shell holds the other end of a pipe: whatever ends this process also stops the server and
-/// removes its files.
+/// Its shell holds the other end of a pipe: when this process ends in any way, the server stops too, and its
+/// files are removed.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     shell: Child,
     dir: PathBuf,
 }
 
-/// Starts the server ("$@"), and stops it like a crash, kills or freezes all of it, as it is told. At
-/// the end it removes its directory ($0).
+/// Starts the server ("$@"). On command it stops it like a crash, kills it, or freezes all of its processes.
+/// At the end it removes its directory ($0).
 const SHELL: &str = r#"
 trap '' INT TERM
 "$@" & server=$!
@@ -44,21 +44,21 @@ kill -QUIT $server; wait $server
 rm -rf "$0"
 "#;
 
-/// Who runs the server if the tests run as root, which it refuses to.
+/// The user that runs the server if the tests run as root, which the server refuses.
 const NOBODY: u32 = 65534;
 
 impl Postgres {
-    /// Makes a new server, and starts it. It waits for no disk: nothing here cuts the power.
+    /// Creates and starts a new server. It does not wait for the disk: nothing here cuts the power.
     pub(crate) async fn start() -> Self {
         Self::start_with(&["fsync=off"]).await
     }
 
-    /// Makes a new server, and starts it with these settings.
+    /// Creates and starts a new server with these settings.
     pub(crate) async fn start_with(settings: &[&str]) -> Self {
         Self::start_in(&[], settings).await
     }
 
-    /// Makes a new server, and starts it with this in its environment and these settings.
+    /// Creates and starts a new server with this environment and these settings.
     pub(crate) async fn start_in(environment: &[(&str, &Path)], settings: &[&str]) -> Self {
         let dir = new_directory();
         let made = as_nobody("initdb")
@@ -101,14 +101,14 @@ impl Postgres {
         format!("postgres://postgres@localhost/{database}?host={dir}")
     }
 
-    /// Makes a database, and answers its address.
+    /// Creates a database, and returns its address.
     pub(crate) async fn database(&self, name: &str) -> String {
         let statement = format!("CREATE DATABASE {name}");
         self.execute(&statement).await;
         self.url(name)
     }
 
-    /// A copy of it, which follows it: what is committed here from now on is there too.
+    /// A standby of it, which follows it: later commits here are there too.
     pub(crate) async fn standby(&self) -> Self {
         let dir = new_directory();
         let copied = as_nobody("pg_basebackup")
@@ -138,18 +138,18 @@ impl Postgres {
         standby
     }
 
-    /// Makes a standby the server that is written to.
+    /// Promotes a standby to the primary.
     pub(crate) async fn promote(&self) {
         self.execute("SELECT pg_promote()").await;
     }
 
-    /// Kills all of it, without a chance to say anything.
+    /// Kills all of its processes at once.
     pub(crate) async fn kill(&mut self) {
         self.order("kill");
         self.answers_no_more().await;
     }
 
-    /// Stops its clock, so to speak: it keeps its sockets and answers nothing.
+    /// Freezes it: it keeps its sockets and answers nothing.
     pub(crate) fn freeze(&mut self) {
         self.order("freeze");
     }
@@ -164,7 +164,7 @@ impl Postgres {
         &self.dir
     }
 
-    /// Ends every connection but the one that says so.
+    /// Ends every connection except the one that runs this.
     pub(crate) async fn end_connections(&self) {
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -173,7 +173,7 @@ impl Postgres {
         .await;
     }
 
-    /// Stops it in the middle of whatever it does, and waits until it answers no more.
+    /// Stops it in the middle of its work, and waits until it answers no more.
     pub(crate) async fn crash(&mut self) {
         self.order("stop");
         self.answers_no_more().await;
@@ -238,7 +238,7 @@ impl Drop for Postgres {
     }
 }
 
-/// A directory that the server may write to.
+/// A directory in which the server may write.
 fn new_directory() -> PathBuf {
     let dir = TempDir::new().unwrap().keep();
     if is_root() {
@@ -251,7 +251,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// One of the server's programs, run by somebody whom it does not refuse.
+/// One of the server's programs, run by a user that it accepts.
 fn as_nobody(program: &str) -> Command {
     let program = programs().join(program);
     if !is_root() {
@@ -265,7 +265,7 @@ fn as_nobody(program: &str) -> Command {
     command
 }
 
-/// The directory of the newest version that is installed.
+/// The directory of the newest installed version.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
     versions

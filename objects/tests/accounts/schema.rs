@@ -1,12 +1,12 @@
-//! The schema that accounts have to themselves, on a server that they share with others.
+//! The schema that belongs to accounts alone, on a server that they share with others.
 
 use crate::place::{Bank, Place, open};
 use pyroxene_objects::{Accounts, AccountsDatabase, AccountsDatabaseError};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::task::JoinSet;
 
-/// A database with two roles, neither of which is a superuser: `teller_…`, for the accounts, may make
-/// schemas; `stranger_…` may make one of its own.
+/// A database with two roles, neither of which is a superuser. `teller_…`, for the accounts, may create
+/// schemas; `stranger_…` may create one of its own.
 struct Shared {
     place: Place,
     teller: String,
@@ -58,8 +58,8 @@ impl Shared {
         asked.fetch_all(&mut connection).await.unwrap()
     }
 
-    /// The accounts are refused with a sentence that has these words and a statement; with that carried
-    /// out they open.
+    /// The accounts are refused with a message that has these words and a statement. After the statement was
+    /// run, they open.
     async fn are_refused_until_mended(&self, words: &str, mend: &str) {
         let database: AccountsDatabase = self.url(&self.teller).parse().unwrap();
         let error = Accounts::open(&database).await.unwrap_err();
@@ -138,7 +138,7 @@ async fn a_role_that_may_make_no_schema_is_told_what_to_have_done() {
     shared.place.execute(&revoke).await;
     let mend = format!("CREATE SCHEMA pyroxene_accounts AUTHORIZATION {teller}");
     shared
-        .are_refused_until_mended("may make no schema", &mend)
+        .are_refused_until_mended("may not create a schema", &mend)
         .await;
 }
 

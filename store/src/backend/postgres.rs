@@ -1,8 +1,8 @@
-//! PostgreSQL: many name servers, on any number of machines.
+//! PostgreSQL: any number of name servers, on any number of machines.
 //!
-//! Every connection looks for tables in the store's own schema alone. Every transaction sets what else it
-//! needs for itself. Connections prepare statements and listen, so a pooler between here and the server has
-//! to give each of them a session of its own.
+//! Every connection resolves table names in the store's own schema only. Every transaction applies the other
+//! settings that it needs. Connections prepare statements and use `LISTEN`, so a pooler between this process
+//! and the server must give each connection its own session.
 
 mod listen;
 mod writers;
@@ -33,17 +33,17 @@ pub(crate) struct PostgresStore {
     pool: PgPool,
     writers: Writers,
     time: Timekeeper,
-    /// What submitters had when they were last looked at.
+    /// The usage of submitters when it was last read.
     seen: Seen,
-    /// The longest that a transaction takes.
+    /// The timeout of one attempt to write a batch.
     patience: Duration,
 }
 
-/// What each transaction begins with: the time, and settings for itself, in one question.
+/// The start of each transaction: it reads the time and applies settings, in one round trip.
 ///
-/// The planner must not think that a table is small because it was when it last looked, and need not
-/// plan the same statement again. Scans that are forbidden look so dear to it that it would compile
-/// machine code for every statement. A process that is frozen within a transaction must not keep its locks.
+/// The planner must not assume that a table is as small as at its last statistics, and need not plan the same
+/// statement again. Forbidden scans have such high costs that it would compile machine code for every
+/// statement. A process that is frozen within a transaction must not keep its locks.
 macro_rules! prelude {
     ($synchronous:literal) => {
         concat!(
@@ -62,29 +62,29 @@ macro_rules! prelude {
     };
 }
 
-/// On disk before the callers are told, or more if the server is set to it.
+/// The commit is on disk before the callers are answered, or safer if the server is configured so.
 const DURABLE: &str = prelude!(
     "CASE WHEN current_setting('synchronous_commit') = 'off' THEN 'on' \
      ELSE current_setting('synchronous_commit') END"
 );
 
-/// On disk with the next one that is durable.
+/// The commit reaches the disk together with the next durable one.
 const NOT_DURABLE: &str = prelude!("'off'");
 
-/// How often a transaction is tried that another one was in the way of.
+/// How many times a transaction that conflicts with another one is tried.
 const TRIES: u32 = 5;
 
-/// The key of the lock under which a store is made or migrated.
+/// The key of the advisory lock under which a store is created or migrated.
 const MIGRATION_LOCK: i64 = 0x5059_5258_0001;
 
 impl PostgresStore {
-    /// Connects, and makes or migrates the store.
+    /// Connects, and creates or migrates the store.
     pub(crate) async fn open(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         let schema = Schema::of(url, &schema::LAYOUT)?;
         let connect = postgres::connect_options(url)?.application_name("pyroxene");
         let place = postgres::address(&connect);
         postgres::check_server(&connect, options.patience).await?;
-        // Those that write are not the pool's. It has the listener, the notifier, and some to read with.
+        // Writers have connections outside of the pool. The pool has the listener, the notifier, and readers.
         let writers = Lane::ALL.map(Lane::writers).iter().sum::<usize>();
         let writers = u32::try_from(writers).unwrap_or(u32::MAX);
         let others = options.connections.saturating_sub(writers).max(6);
@@ -92,7 +92,7 @@ impl PostgresStore {
             .pin_all(PgPoolOptions::new())
             .max_connections(others)
             .acquire_timeout(options.patience)
-            // A connection that has died is found by its use, and another one tried.
+            // A dead connection is noticed when it is used; then another one is tried.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
         let store = Self {
@@ -108,7 +108,7 @@ impl PostgresStore {
     }
 
     async fn make(&self, schema: &Schema, create: bool) -> Result<(), StoreError> {
-        // At any other level what others made while the lock was waited for would not be seen.
+        // At any other level, changes that others committed during the wait for the lock would be invisible.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
         let mut begun = self.pool.begin_with(begin).await?;
         let mut sql = Connection::Postgres(&mut begun);
@@ -171,7 +171,7 @@ impl PostgresStore {
                     if tries >= TRIES || !is_worth_repeating(&error) {
                         return Err(self.judge(error));
                     }
-                    // Not all at the same time again.
+                    // A random pause, so that conflicting transactions do not collide again.
                     let pause = rand::random_range(1..20 * u64::from(tries));
                     sleep(Duration::from_millis(pause)).await;
                 }
@@ -179,8 +179,8 @@ impl PostgresStore {
         }
     }
 
-    /// A server that has become a standby stays one, and a shared connection stays shared: the next write
-    /// is tried over a new connection, which may lead to another server.
+    /// A server that has become a standby stays one, and a connection that is shared between clients stays
+    /// shared. So the next write uses a new connection, which may lead to another server.
     fn judge(&self, error: sqlx::Error) -> StoreError {
         let error = StoreError::from(error);
         if matches!(error, StoreError::ReadOnly(_) | StoreError::Protocol(_)) {
@@ -199,16 +199,16 @@ impl PostgresStore {
             Ok(()) => {
                 let committed = transaction.commit().await;
                 let effects = committed.map_err(|error| match is_worth_repeating(&error) {
-                    // Others were in the way of what comes before the commit.
+                    // The conflict occurred before the commit.
                     true => Attempt::RolledBack(error),
-                    // Nobody knows whether it was done.
+                    // It is unknown whether the commit was done.
                     false => Attempt::Over(error),
                 })?;
                 begun.keep();
                 Ok(effects)
             }
             Err(error) => {
-                // If even that fails, the connection is closed, and the server rolls back.
+                // If the rollback fails, the connection is closed, and the server rolls back.
                 let _ = begun.roll_back().await;
                 Err(Attempt::RolledBack(error))
             }
@@ -229,19 +229,19 @@ impl PostgresStore {
     }
 }
 
-/// Why a transaction did not take place.
+/// Why a write failed.
 enum Attempt {
-    /// It surely did not.
+    /// The transaction was certainly not committed.
     RolledBack(sqlx::Error),
-    /// Or perhaps it did.
+    /// The transaction may have been committed.
     Over(sqlx::Error),
 }
 
-/// A transaction that has begun. Dropping it closes its connection, and so rolls it back.
+/// An open transaction. Dropping it closes its connection, and so rolls it back.
 struct Begun<'s> {
     writers: &'s Writers,
     writer: Writer,
-    /// What the server's clock says.
+    /// The server's clock at the start.
     reading: Reading,
 }
 
@@ -263,7 +263,7 @@ impl<'s> Begun<'s> {
         let prelude = if durable { DURABLE } else { NOT_DURABLE };
         let asked = store.time.elapsed();
         let begun = sqlx::raw_sql(prelude).fetch_one(&mut writer.connection);
-        // If the server has gone, it has gone for the others too.
+        // If the server is gone for this connection, it is gone for the idle ones too.
         let row = begun.await.inspect_err(|_| writers.forget())?;
         let reading = store.time.reading(asked, row.try_get(0)?);
         Ok(Self {
@@ -273,7 +273,7 @@ impl<'s> Begun<'s> {
         })
     }
 
-    /// Takes it back.
+    /// Rolls back.
     async fn roll_back(mut self) -> SqlResult<()> {
         let connection = &mut self.writer.connection;
         sqlx::raw_sql("ROLLBACK").execute(connection).await?;
@@ -287,7 +287,7 @@ impl<'s> Begun<'s> {
     }
 }
 
-/// The version of the store.
+/// The schema version of the store.
 async fn version(sql: &mut Connection<'_>) -> Result<Option<i64>, StoreError> {
     let row = sql.row("SELECT version FROM pyroxene_schema", &[]).await?;
     Ok(row.map(|row| row.int(0)).transpose()?)

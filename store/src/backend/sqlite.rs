@@ -1,9 +1,8 @@
-//! SQLite: one file, one connection that writes, a few that read.
+//! SQLite: one file, one connection that writes, several that read.
 //!
-//! The file is in WAL mode: readers are never in the way of the writer. Commits that callers wait
-//! for are synchronised to disk (`synchronous=FULL`); those whose loss does no harm are not, and
-//! become durable with the next one that is. After an error of the disk nothing is committed until
-//! [`WriteAheadLog`] has made the log whole.
+//! The file is in WAL mode: readers never block the writer. A commit that callers wait for is synchronised to
+//! disk (`synchronous=FULL`). A commit whose loss does no harm is not; it becomes durable with the next
+//! durable commit. After a disk error nothing is committed until [`WriteAheadLog`] has restored the log.
 
 mod create;
 
@@ -34,18 +33,18 @@ use std::{
 };
 use tokio::sync::Mutex;
 
-/// How long another process that also writes is given between two transactions of this one. Without
-/// it, it would find the file locked most of the time, and SQLite does not queue.
+/// The pause between two transactions while another process also writes. Without it, that process would find
+/// the file locked most of the time, because SQLite does not queue writers.
 const TURN: Duration = Duration::from_millis(1);
 
 /// A store in a file, or in memory.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
     writer: Mutex<Writer>,
-    /// None for a database in memory.
+    /// `None` for a database in memory.
     readers: Option<SqlitePool>,
     time: Timekeeper,
-    /// Whether another process wrote not long ago.
+    /// Whether another process wrote recently.
     shared: AtomicBool,
     version: Mutex<i64>,
 }
@@ -54,11 +53,11 @@ pub(crate) struct SqliteStore {
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) connection: SqliteConnection,
-    /// None for a database in memory.
+    /// `None` for a database in memory.
     log: Option<WriteAheadLog>,
-    /// Whether a commit waits for the disk.
+    /// Whether commits wait for the disk.
     durable: bool,
-    /// What submitters had when they were last looked at.
+    /// The usage of submitters when it was last read.
     seen: Seen,
 }
 
@@ -77,7 +76,7 @@ impl SqliteStore {
         Ok(Self::new(connection, Some(log), Some(readers), options))
     }
 
-    /// A database that is gone when it is closed.
+    /// Opens a database in memory. Closing it deletes it.
     pub(crate) async fn in_memory(options: &StoreOptions) -> Result<Self, StoreError> {
         let connect = SqliteConnectOptions::new().in_memory(true);
         let mut connection = SqliteConnection::connect_with(&connect).await?;
@@ -102,7 +101,7 @@ impl SqliteStore {
             readers,
             time: Timekeeper::new(options.clock.clone()),
             shared: AtomicBool::new(false),
-            // None that SQLite ever says: the first look finds something new.
+            // SQLite never reports this version, so the first poll finds a change.
             version: Mutex::new(i64::MIN),
         }
     }
@@ -132,7 +131,7 @@ impl SqliteStore {
         Ok(effects)
     }
 
-    /// Whether another process has written since this was last asked.
+    /// Whether another process has written since the last call.
     pub(crate) async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
         let mut writer = self.writer.lock().await;
         let row = Connection::Sqlite(&mut writer.connection)
@@ -140,19 +139,19 @@ impl SqliteStore {
             .await?;
         let found = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
         let mut version = self.version.lock().await;
-        // What was written before the first look may be news too.
+        // The callers may not know what was written before the first poll.
         let changed = *version != found;
         *version = found;
         self.shared.store(changed, Ordering::Relaxed);
         Ok(changed)
     }
 
-    /// Whether there can be other processes.
+    /// Whether other processes can use the database.
     pub(crate) fn is_file(&self) -> bool {
         self.readers.is_some()
     }
 
-    /// Copies the log to the file, which is then a backup by itself if no other process has it open.
+    /// Copies the log to the file. The file is then a complete backup, if no other process has it open.
     pub(super) async fn close(&self) {
         if let Some(readers) = &self.readers {
             readers.close().await;
@@ -179,8 +178,8 @@ impl Writer {
                 if let Some(log) = &mut self.log {
                     log.note_failure(&error);
                 }
-                // Some errors, a full disk among them, make SQLite roll back by itself. Then this fails,
-                // and nothing is left to do. The driver would take the transaction for open ever after;
+                // Some errors, such as a full disk, make SQLite roll back by itself. Then this statement
+                // fails, and nothing is left to do. The driver would consider the transaction open for ever,
                 // so it is not told of any.
                 let mut sql = Connection::Sqlite(&mut self.connection);
                 let _ = sql.execute("ROLLBACK", &[]).await;
@@ -192,14 +191,14 @@ impl Writer {
     async fn transact(&mut self, batch: &mut Batch, time: &Timekeeper) -> SqlResult<Effects> {
         let mut sql = Connection::Sqlite(&mut self.connection);
         sql.execute("BEGIN IMMEDIATE", &[]).await?;
-        // Read while nobody else writes: who comes later sees the same clock or a later one.
+        // The clock is read while nobody else writes: later transactions see the same time or a later one.
         let reading = time.read();
         let mut transaction = Transaction::new(sql, time, &self.seen, reading, 0);
         batch.run(&mut transaction).await?;
         transaction.commit().await
     }
 
-    /// Whether the next commit waits for the disk.
+    /// Sets whether the next commit waits for the disk.
     async fn set_durable(&mut self, durable: bool) -> Result<(), StoreError> {
         if self.durable == durable {
             return Ok(());
@@ -264,14 +263,14 @@ async fn open_writer(
     Ok((connection, log))
 }
 
-/// Whether it is of a version that is known, whole as far as a quick look tells, and can be written to.
-/// Brings an older one to this version.
+/// Checks that the version is known, that a quick check finds no damage, and that the file can be written.
+/// Migrates an older version.
 async fn check(writer: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut begun = writer.begin_with("BEGIN IMMEDIATE").await?;
     let mut sql = Connection::Sqlite(&mut begun);
     let version = number(&mut sql, "PRAGMA user_version").await?;
     let pages = number(&mut sql, "PRAGMA page_count").await?;
-    /// A file up to this size is read as a whole.
+    /// A file of up to this many pages is checked completely.
     const SMALL: i64 = 8192;
     if version <= schema::KNOWN && pages <= SMALL {
         let row = sql.row("PRAGMA quick_check(1)", &[]).await?;

@@ -1,55 +1,55 @@
-//! What an error of a database means, by what can be done about it.
+//! Classification of database errors, by what can be done about them.
 
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 use std::fmt;
 
-/// What is wrong with a database.
+/// An error of a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Fault {
     /// What can be done about it.
     pub kind: FaultKind,
-    /// What the database, or the way to it, says.
+    /// The message of the database, or of the connection to it.
     pub message: String,
 }
 
-/// Faults, by what can be done about them.
+/// Kinds of faults, by what can be done about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// It does not answer, starts or stops, or is locked: time may heal it.
+    /// The database does not answer, starts or stops, or is locked. A retry may help.
     Unavailable,
-    /// It cannot be written to.
+    /// The database cannot be written to.
     ReadOnly,
-    /// No more fits on the disk.
+    /// The disk is full.
     Full,
     /// The disk fails: an input or output error.
     Io,
-    /// What is there is not what was written.
+    /// The stored data is damaged.
     Corrupt,
-    /// There is none.
+    /// There is no such database.
     Missing,
-    /// Something else is there.
+    /// There is something else at this address.
     NotADatabase,
-    /// It does not let this user do that.
+    /// The database does not permit this user the operation.
     Refused,
-    /// Others could act there with the rights of whoever uses it.
+    /// Other roles could act there with the rights of the role that uses it.
     Untrusted,
-    /// What was asked for makes no sense to it, or is beyond a limit.
+    /// The request is invalid, or exceeds a limit.
     Invalid,
-    /// It does not keep to the protocol: a pooler stands before it that cannot be used.
+    /// The protocol is violated: a pooler in front of the database cannot be used.
     Protocol,
-    /// The connections to it were closed here.
+    /// This process closed the connections.
     Closed,
 }
 
 impl Fault {
-    /// A fault that no database said.
+    /// A fault that no database reported.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { kind, message }
     }
 
-    /// The message, and before it what a disk has to do with it.
+    /// The message, after a hint at the disk if the disk is the cause.
     pub fn sentence(&self) -> String {
         match self.kind {
             FaultKind::Full => format!("its disk is full: {}", self.message),
@@ -58,7 +58,7 @@ impl Fault {
         }
     }
 
-    /// Puts the address or path of the database before what went wrong there.
+    /// Puts the address or path of the database before the message.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
         let message = format!("{place}: {}", self.message);
@@ -108,7 +108,7 @@ impl From<&std::io::Error> for Fault {
     }
 }
 
-/// An error with what it was caused by, once.
+/// An error with its causes, each once.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -154,7 +154,7 @@ fn from_sqlite(code: u32, message: String) -> Fault {
     Fault::new(kind, message)
 }
 
-/// What SQLite asked of the disk when it failed.
+/// The disk operation of SQLite that failed.
 fn failed_operation(code: u32) -> &'static str {
     match code >> 8 {
         1 | 2 => "reading the file",
@@ -178,10 +178,10 @@ fn from_postgres(code: &str, message: String) -> Fault {
         "58030" => FaultKind::Io,
         "3D000" => FaultKind::Missing,
         "42501" => FaultKind::Refused,
-        // A table that was to be made, or moved there.
+        // A table that was to be created or moved there exists already.
         "42P07" => FaultKind::NotADatabase,
-        // A statement that was prepared is not there, or is already: another client had the connection
-        // in between. Tried again, it may be another client's statement that runs.
+        // A prepared statement is missing, or exists already: another client had the connection in between. A
+        // retry could run the other client's statement.
         "26000" | "42P05" | "08P01" => {
             let message = format!("{message}; a pooler before the server must be in session mode");
             return Fault::new(FaultKind::Protocol, message);
@@ -206,7 +206,7 @@ mod tests {
         assert!(failed.message.contains("fsync"), "{failed}");
         let from_io = |errno| Fault::from(&std::io::Error::from_raw_os_error(errno)).kind;
         assert_eq!([from_io(5), from_io(28)], [FaultKind::Io, FaultKind::Full]);
-        // Nobody need wait for a path that leads nowhere.
+        // A path that leads nowhere does not heal with time.
         assert_eq!([from_io(20), from_io(36)], [FaultKind::Missing; 2]);
         assert_eq!(from_postgres("58030", String::new()).kind, FaultKind::Io);
         assert_eq!(from_postgres("53100", String::new()).kind, FaultKind::Full);

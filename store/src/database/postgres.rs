@@ -1,4 +1,4 @@
-//! PostgreSQL: how a server is addressed, and which servers are refused.
+//! PostgreSQL: the addresses of servers, and the checks that refuse unsuitable ones.
 
 mod schema;
 mod search_path;
@@ -15,8 +15,7 @@ use sqlx::{
 use std::{env, net::IpAddr};
 use url::Url;
 
-/// The parameters that an address may have after `?`, apart from `target_session_attrs`, which is
-/// looked at here.
+/// The parameters that an address may have after `?`. `target_session_attrs` is checked here.
 const PARAMETERS: [&str; 19] = [
     "application_name",
     "dbname",
@@ -42,14 +41,14 @@ const PARAMETERS: [&str; 19] = [
 /// How to connect to the server and database of an address such as
 /// `postgres://USER@HOST:PORT/DATABASE?sslmode=require`.
 ///
-/// Without `sslmode`, here or in the variable `PGSSLMODE`, a server on another machine has to show a
-/// certificate for the name that it is reached by (`verify-full`), from an authority that this machine
-/// or `sslrootcert` trusts. A `search_path` among its options is left out: [`Schema`] is what it means.
+/// Without `sslmode`, here or in the variable `PGSSLMODE`, a server on another machine must show a
+/// certificate for the host name of the address (`verify-full`), from an authority that this machine or
+/// `sslrootcert` trusts. A `search_path` in the options is not passed on: it selects the [`Schema`].
 ///
 /// # Errors
 ///
-/// An address that cannot be read, names several hosts, or has a parameter that is not supported: none
-/// is ignored.
+/// An address that cannot be parsed, names several hosts, or has an unsupported parameter. No parameter is
+/// ignored.
 pub fn connect_options(text: &str) -> Result<PgConnectOptions, InvalidStoreUrl> {
     read(text).map(|(options, _)| options)
 }
@@ -91,7 +90,7 @@ fn read(text: &str) -> Result<(PgConnectOptions, Option<String>), InvalidStoreUr
         sqlx::Error::Configuration(cause) => unreadable(&cause),
         error => unreadable(&error),
     })?;
-    // An IPv6 address stands in brackets in an address, and without them everywhere else.
+    // In an address, an IPv6 address is in brackets; everywhere else it is not.
     let host = options.get_host().strip_prefix('[');
     let host = host.and_then(|host| host.strip_suffix(']'));
     let options = match host.map(str::to_owned) {
@@ -106,11 +105,11 @@ fn read(text: &str) -> Result<(PgConnectOptions, Option<String>), InvalidStoreUr
         true => options,
         false => options.ssl_mode(PgSslMode::VerifyFull),
     };
-    // Nothing here depends on how floats are printed, and poolers refuse the parameter.
+    // Nothing here depends on the format of floats, and poolers refuse the parameter.
     Ok((options.extra_float_digits(None), schema))
 }
 
-/// Whether nobody else can be on the way to the server: it has a Unix socket or a loopback address.
+/// Whether the connection stays on this machine: over a Unix socket or a loopback address.
 fn is_within_machine(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
@@ -124,7 +123,7 @@ fn is_known(name: &str) -> bool {
     PARAMETERS.contains(&name) || name.starts_with("options[")
 }
 
-/// What stands between the scheme and the path, without the user.
+/// The part between the scheme and the path, without the user.
 fn authority(text: &str) -> &str {
     let after = text.split_once("://").map_or(text, |(_, after)| after);
     let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
@@ -138,7 +137,7 @@ fn several_hosts() -> InvalidStoreUrl {
     )
 }
 
-/// A store and accounts need a server that can be written to, whatever is asked for.
+/// A store and accounts need a server that accepts writes, whatever the address asks for.
 fn check_session_attributes(value: &str) -> Result<(), InvalidStoreUrl> {
     match value {
         "read-write" | "primary" => Ok(()),

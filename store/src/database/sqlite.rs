@@ -7,17 +7,17 @@ pub use log::WriteAheadLog;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use std::{io, path::Path};
 
-/// How a file is opened: in WAL mode, every commit on disk before it is answered. Nothing is copied from
-/// the log to the file but by a [`WriteAheadLog`]: what SQLite does by itself after a commit, it does
-/// without a word when it fails.
+/// How a file is opened: in WAL mode, with every commit on disk before it is answered. Only a
+/// [`WriteAheadLog`] copies the log to the file: SQLite's automatic checkpoint after a commit does not report
+/// its errors.
 ///
 /// # Errors
 ///
 /// A relative path has no meaning if the current directory is gone.
 pub fn connect_options(path: &Path) -> io::Result<SqliteConnectOptions> {
-    /// To what the log is cut once it has been copied.
+    /// The size to which the log is cut after it has been copied.
     const LOG_BYTES: &str = "67108864";
-    // An absolute path is none of the names that SQLite gives another meaning.
+    // An absolute path is not one of the names with a special meaning for SQLite.
     let path = std::path::absolute(path)?;
     Ok(SqliteConnectOptions::new()
         .filename(path)

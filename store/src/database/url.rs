@@ -1,21 +1,21 @@
-//! Which database: what `--store` and `--accounts-db` take.
+//! The address of a database, as `--store` and `--accounts-db` take it.
 
 use crate::database::postgres;
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// Where a database is: `sqlite:FILE`, `memory:`, or `postgres://USER@HOST/DATABASE`. It never shows a
-/// password.
+/// The address of a database: `sqlite:FILE`, `memory:`, or `postgres://USER@HOST/DATABASE`. Its output never
+/// contains a password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// A file of this machine.
+    /// A file on this machine.
     Sqlite(PathBuf),
-    /// The memory of this process: it is gone with the process.
+    /// The memory of this process: it is lost with the process.
     Memory,
     /// A PostgreSQL server and database, as [`postgres::connect_options`] takes it.
     Postgres(String),
 }
 
-/// Why a text names no database. It does not repeat the text, which may have a password in it.
+/// Why a text is not the address of a database. It does not contain the text, which may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidStoreUrl(pub(crate) String);
@@ -47,8 +47,8 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// SQLite gives some texts a meaning of its own: databases in memory, which forget what they
-/// acknowledged, and parameters. As the name of a file, each would be a file that nobody looks for.
+/// SQLite gives some names a special meaning: databases in memory, which lose what they acknowledged, and
+/// parameters. Taken as the name of a file, each would be a file that nobody expects.
 fn sqlite_file(file: &str) -> Result<PathBuf, InvalidStoreUrl> {
     let refused = |why: &str| {
         let message = format!("{why}; give the path of a file, as sqlite:FILE");

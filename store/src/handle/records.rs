@@ -24,12 +24,12 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 impl Store {
-    /// Appends to topics, in order. Gives the sequence of each entry: of an entry whose key the topic
-    /// has already, the one of that time. When this answers, they are on disk.
+    /// Appends to topics, in order. Returns the sequence of each entry. For an entry whose key the topic
+    /// already has, that is the sequence of the earlier entry. When this returns, the entries are on disk.
     ///
     /// # Errors
     ///
-    /// `Invalid` for names and bodies beyond the limits; then nothing is appended.
+    /// `Invalid` for names and bodies above the limits; then nothing is appended.
     pub async fn append(&self, entries: Vec<NewEntry>) -> Result<Vec<i64>, StoreError> {
         let mut bytes = 0;
         for entry in &entries {
@@ -41,8 +41,8 @@ impl Store {
         self.0.writer.write(bytes, Request::Append, entries).await
     }
 
-    /// The entries after a sequence: at most `limit`, and no more than fit into `bytes`, but at least
-    /// one if there is one. Nothing if there is no such topic.
+    /// The entries after a sequence: at most `limit`, and no more than fit into `bytes`, but at least one if
+    /// there is one. `None` if there is no such topic.
     pub async fn read(
         &self,
         topic: &str,
@@ -56,8 +56,8 @@ impl Store {
         Ok(topics::read(&mut reader.sql(), topic, after, limit, bytes).await?)
     }
 
-    /// What [`read`](Self::read) gives for the same question, but without the entries: how many bytes those
-    /// take, or 0 if there is none.
+    /// The result of [`read`](Self::read) for the same parameters, but without the entries, and the number of
+    /// bytes that these take: 0 if there are none.
     pub async fn outline(
         &self,
         topic: &str,
@@ -72,7 +72,7 @@ impl Store {
         Ok(found.map(|(empty, bytes)| (empty, usize::try_from(bytes).unwrap_or(0))))
     }
 
-    /// As [`outline`](Self::outline), but waits for at most so long until there is an entry.
+    /// As [`outline`](Self::outline), but waits up to `at_most` until there is an entry.
     pub async fn grown(
         &self,
         topic: &str,
@@ -83,7 +83,7 @@ impl Store {
     ) -> Result<Option<(Entries, usize)>, StoreError> {
         let end = Instant::now() + at_most;
         loop {
-            // Before looking: what comes after that is told.
+            // The waiter is added before the read, so that no later entry is missed.
             let grown = self.0.waiters.topic(topic, after);
             let found = self.outline(topic, after, limit, bytes).await?;
             let has_some = found.as_ref().is_some_and(|(_, bytes)| *bytes > 0);
@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// As [`read`](Self::read), but waits for at most so long until there is an entry.
+    /// As [`read`](Self::read), but waits up to `at_most` until there is an entry.
     pub async fn follow(
         &self,
         topic: &str,
@@ -118,13 +118,13 @@ impl Store {
         Ok(topics::find(&mut reader.sql(), name).await?)
     }
 
-    /// Topics by name, from the one after `after`.
+    /// Topics after the name `after`, in the order of names.
     pub async fn topics(&self, after: &str, limit: u32) -> Result<Vec<Topic>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(topics::list(&mut reader.sql(), after, limit).await?)
     }
 
-    /// Says how long a topic keeps its entries. It need not exist.
+    /// Sets the retention of a topic. The topic need not exist.
     pub async fn configure_topic(
         &self,
         topic: &str,
@@ -135,27 +135,27 @@ impl Store {
         only(self.0.writer.write(0, Request::Configure, asked).await?)
     }
 
-    /// Removes what a topic no longer keeps, where it says nothing itself by `default`. Gives how
-    /// many entries; there may be more until that is 0.
+    /// Removes the entries that exceed a topic's retention; `default` fills in for limits that the topic does
+    /// not set. Returns the number of removed entries; there may be more until it is 0.
     pub async fn trim(&self, topic: &str, default: Retention) -> Result<u64, StoreError> {
         let asked = vec![(topic.to_owned(), default)];
         only(self.0.writer.write(0, Request::Trim, asked).await?)
     }
 
-    /// Forgets the keys of entries that were appended longer ago than this, some of them. Gives how
-    /// many; there may be more until that is 0.
+    /// Deletes some of the keys of entries that were appended longer ago than `age`. Returns their number;
+    /// there may be more until it is 0.
     pub async fn forget_keys(&self, age: Duration) -> Result<u64, StoreError> {
         let asked = vec![millis(age)];
         only(self.0.writer.write(0, Request::ForgetKeys, asked).await?)
     }
 
-    /// Removes a topic. Gives whether there was one. One of that name later begins at 1 again.
+    /// Removes a topic. Returns whether there was one. A later topic of that name begins at 1 again.
     pub async fn remove_topic(&self, topic: &str) -> Result<bool, StoreError> {
         let asked = vec![topic.to_owned()];
         only(self.0.writer.write(0, Request::RemoveTopic, asked).await?)
     }
 
-    /// Adds or changes a static name. Gives the revision, or nothing if it was like that.
+    /// Adds or changes a static name. Returns the revision, or `None` if nothing changed.
     pub async fn put_name(&self, name: StaticName) -> Result<Option<i64>, StoreError> {
         check_name("a name", &name.name)?;
         let change = vec![Change::Put(name)];
@@ -163,28 +163,28 @@ impl Store {
         Ok(changed.revision())
     }
 
-    /// Adds or changes a static name, unless another address has the name and one of the two is to
-    /// have it alone.
+    /// Adds or changes a static name, unless another address has the name and one of the two registrations is
+    /// exclusive.
     pub async fn register_name(&self, name: StaticName) -> Result<RegisteredName, StoreError> {
         check_name("a name", &name.name)?;
         let change = vec![Change::Register(name)];
         only(self.0.writer.write(0, Request::Names, change).await?)
     }
 
-    /// Removes a static name. Gives the revision, or nothing if there was none.
+    /// Removes a static name. Returns the revision, or `None` if there was no such name.
     pub async fn remove_name(&self, name: &str) -> Result<Option<i64>, StoreError> {
         let change = vec![Change::Remove(name.to_owned())];
         let changed = only(self.0.writer.write(0, Request::Names, change).await?)?;
         Ok(changed.revision())
     }
 
-    /// What happened to static names after a revision; 0 asks for all names.
+    /// The changes of static names after a revision. 0 asks for all names.
     pub async fn names_after(&self, revision: i64) -> Result<NameChanges, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(static_names::changes(&mut reader.sql(), revision).await?)
     }
 
-    /// Makes the tickets of users void.
+    /// Revokes the tickets of users.
     pub async fn revoke(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
         for revocation in &revocations {
             check_name("the name of a user", &revocation.name)?;
@@ -193,21 +193,21 @@ impl Store {
         Ok(())
     }
 
-    /// The users whose tickets are void.
+    /// The users whose tickets are revoked.
     pub async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
         let now = self.now().await?;
         let mut reader = self.0.backend.reader().await?;
         Ok(revocations::list(&mut reader.sql(), now).await?)
     }
 
-    /// Notes that the name server at an address lives. Not waited to be on disk.
+    /// Records a heartbeat of the name server at an address. Does not wait for the disk.
     pub async fn peer_lives(&self, address: &str) -> Result<(), StoreError> {
         check_name("the address of a name server", address)?;
         let change = peers::Change::Lives(address.to_owned());
         only(self.0.writer.write(0, Request::Peers, vec![change]).await?)
     }
 
-    /// Forgets name servers, unless they have been heard of since. Not waited to be on disk.
+    /// Removes name servers, unless they have sent a heartbeat since. Does not wait for the disk.
     pub async fn peers_gone(&self, peers: Vec<Peer>) -> Result<(), StoreError> {
         let changes: Vec<_> = peers.into_iter().map(peers::Change::Gone).collect();
         if !changes.is_empty() {
@@ -216,28 +216,28 @@ impl Store {
         Ok(())
     }
 
-    /// The name servers over this store, the dead of the last seconds among them.
+    /// The name servers of this store. Those that died in the last seconds are among them.
     pub async fn peers(&self) -> Result<Vec<Peer>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(peers::list(&mut reader.sql()).await?)
     }
 
-    /// Looks at all of it. Gives what is wrong, a sentence each.
+    /// Checks the complete store. Returns all problems, one message each.
     pub async fn check(&self) -> Result<Vec<String>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(check::check(&mut reader.sql()).await?)
     }
 
-    /// Writes everything but leases as JSON lines, as it is at one time. Gives the number of lines.
+    /// Writes everything but leases as JSON lines, in one consistent snapshot. Returns the number of lines.
     ///
     /// # Errors
     ///
-    /// Of the store or of the output.
+    /// Errors of the store or of the output.
     pub async fn export(&self, output: &mut (dyn Write + Send)) -> Result<u64, TransferError> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         let mut reader = self.0.backend.reader().await?;
         let store = |error: sqlx::Error| StoreError::from(error);
-        // Dropped at the end, which ends it: nothing was written.
+        // The transaction is dropped at the end, which rolls it back. It has written nothing.
         match &mut reader {
             Reader::Postgres(connection) => {
                 let mut begun = connection.begin_with(BEGIN).await.map_err(store)?;
@@ -256,13 +256,13 @@ impl Store {
         }
     }
 
-    /// Reads what [`export`](Self::export) wrote into a store that is empty, or that the same import
-    /// was not finished into. Gives the number of lines.
+    /// Reads the output of [`export`](Self::export) into a store that is empty, or into which the same import
+    /// was not finished. Returns the number of lines.
     ///
     /// # Errors
     ///
-    /// Of the store, of the input, or of what is in it. Unless all of it was read, the store is of
-    /// no use but to try again.
+    /// Errors of the store, of the input, or of its content. Unless all of it was read, the store can only be
+    /// used to import again.
     pub async fn import(&self, input: &mut (dyn BufRead + Send)) -> Result<u64, TransferError> {
         /// How many lines are written at once, and how many bytes.
         const MOST: (usize, usize) = (500, 4 << 20);
@@ -308,7 +308,7 @@ impl Store {
     }
 }
 
-/// Whether a line may be where it is, and whether it is the last one.
+/// Checks that a record may be at this line. Returns whether it is the last one.
 fn check_order(record: &Record, line: u64, complete: bool) -> Result<bool, TransferError> {
     let wrong = |why: String| Err(TransferError::Line { line, why });
     let known = schema::KNOWN;

@@ -22,12 +22,12 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration}
 use tokio::time::timeout;
 
 impl Store {
-    /// Adds tasks: all of them, or none if the key of one was used for another call. Which it was the
-    /// answers say. When this answers, they are on disk.
+    /// Adds tasks: all of them, or none if the key of one was used for another call; the results tell which.
+    /// When this returns, the tasks are on disk.
     ///
     /// # Errors
     ///
-    /// `Invalid` for names and bodies beyond the limits; then none of them is added.
+    /// `Invalid` for names and bodies above the limits; then no task is added.
     pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<Submitted>, StoreError> {
         let tasks = tasks.into_iter().map(|task| (task, None)).collect();
         let answers = self.submit_and_claim(tasks).await?;
@@ -37,9 +37,8 @@ impl Store {
             .collect())
     }
 
-    /// Adds tasks, some of which are claimed at once by the owner of a lease, as if they had been
-    /// queued and claimed then. They are queued if the lease has ended; a task that is delayed is not
-    /// claimed, and neither is one that is not new.
+    /// Adds tasks. The owner of a lease claims some of them at once, as if they had been queued and claimed.
+    /// If the lease has ended, they are queued. A task that is delayed or not new is not claimed.
     ///
     /// # Errors
     ///
@@ -51,9 +50,9 @@ impl Store {
         self.submit_within(tasks, Allowance::UNLIMITED).await
     }
 
-    /// As [`submit_and_claim`](Self::submit_and_claim), for one submitter, who may have so much. If
-    /// that does not allow all of them, none is added. Of several name servers that submit at the same
-    /// moment, each may go beyond it by what the others do then.
+    /// As [`submit_and_claim`](Self::submit_and_claim), for one submitter, within an allowance. If it does
+    /// not cover all tasks, none is added. Name servers that submit at the same moment do not see each
+    /// other's tasks, and may exceed the allowance by these.
     ///
     /// # Errors
     ///
@@ -111,19 +110,19 @@ impl Store {
         submitted
     }
 
-    /// Who submitted a task, if that was in this process and not long ago, and it is not known to have
-    /// ended: what is asked most often, without a question to the database.
+    /// The submitter of a task, if this process submitted it recently and does not know that it has ended. It
+    /// is asked for most often, so it needs no query.
     pub fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
         self.0.waiters.submitter_of_open(id)
     }
 
-    /// Takes queued tasks: of each lane as many as asked for. [`URGENT`](crate::URGENT) ones go
-    /// first; of the others submitters take turns, whatever the priority, and of each the tasks of
-    /// the highest priority go first and of these the oldest. They are the owner's until they are
-    /// finished or its lease ends.
+    /// Claims queued tasks: for each queue up to its limit. [`URGENT`](crate::URGENT) tasks go first. Of the
+    /// others, submitters take turns whatever the priority; of each submitter, tasks of the highest priority
+    /// go first, and of these the oldest. The tasks belong to the owner until they are finished or its lease
+    /// ends.
     ///
-    /// A claim is not waited to be on disk. If it is lost, the tasks are queued and what comes of
-    /// them under that claim does not count.
+    /// A claim does not wait for the disk. If it is lost, the tasks are queued, and results under that claim
+    /// are not accepted.
     pub async fn claim(
         &self,
         claim: Claim,
@@ -132,8 +131,8 @@ impl Store {
         only(self.0.writer.write(0, Request::Claim, claims).await?)
     }
 
-    /// Notes the workers of attempts. Gives for each whether the attempt still counts. Not waited to
-    /// be on disk.
+    /// Records the workers of attempts. Returns for each whether the attempt still counts. Does not wait for
+    /// the disk.
     pub async fn started(&self, started: Vec<Started>) -> Result<Vec<bool>, StoreError> {
         for started in &started {
             check_name("the name of a worker", &started.worker)?;
@@ -141,8 +140,8 @@ impl Store {
         self.0.writer.write(0, Request::Started, started).await
     }
 
-    /// Notes how far attempts are. Gives for each whether the attempt still counts. Not waited to be
-    /// on disk.
+    /// Records the progress of attempts. Returns for each whether the attempt still counts. Does not wait for
+    /// the disk.
     pub async fn progress(&self, mut progress: Vec<Progress>) -> Result<Vec<bool>, StoreError> {
         for progress in &mut progress {
             progress.note.as_mut().map(sentence);
@@ -151,12 +150,12 @@ impl Store {
         self.0.writer.write(0, Request::Progress, progress).await
     }
 
-    /// Ends attempts. What becomes of each task is decided by how the attempt ended and by the
-    /// attempts that are left. A task has one accepted result at most.
+    /// Ends attempts. The next state of each task depends on how the attempt ended and on how many attempts
+    /// are left. A task has at most one accepted result.
     ///
     /// # Errors
     ///
-    /// `Invalid` for results beyond the limit; then none of the ends is written.
+    /// `Invalid` for results above the limit; then none of the ends is written.
     pub async fn finish(&self, mut finishes: Vec<Finish>) -> Result<Vec<Finished>, StoreError> {
         let mut bytes = 0;
         for finish in &mut finishes {
@@ -186,8 +185,8 @@ impl Store {
         self.0.writer.write(bytes, Request::Finish, finishes).await
     }
 
-    /// Calls tasks off, also those that run: no result of them counts from now on. Their owners find
-    /// out by [`superseded`](Self::superseded).
+    /// Cancels tasks, running ones too: no result of them is accepted from now on. Their owners learn it from
+    /// [`superseded`](Self::superseded).
     pub async fn cancel(&self, ids: Vec<TaskId>) -> Result<Vec<Cancelled>, StoreError> {
         self.0.writer.write(0, Request::Cancel, ids).await
     }
@@ -197,7 +196,7 @@ impl Store {
         self.retry_within(ids, Allowance::UNLIMITED).await
     }
 
-    /// As [`retry`](Self::retry), if their submitters may have so much.
+    /// As [`retry`](Self::retry), within an allowance for each submitter.
     pub async fn retry_within(
         &self,
         ids: Vec<TaskId>,
@@ -208,7 +207,7 @@ impl Store {
         self.0.writer.write(0, Request::Retry, asked).await
     }
 
-    /// What a submitter has in the store, and what all of them have.
+    /// The usage of a submitter, and that of all submitters together.
     pub async fn usage(&self, submitter: &str) -> Result<(Usage, Usage), StoreError> {
         let mut reader = self.0.backend.reader().await?;
         let names = BTreeSet::from([submitter, usage::EVERYBODY]);
@@ -217,42 +216,42 @@ impl Store {
         Ok((of(submitter), of(usage::EVERYBODY)))
     }
 
-    /// Does what time brings: delayed tasks become due, deadlines pass, and leases that nobody has
-    /// renewed end, with all that was held under them. Any name server may do so at any time; at least
-    /// one has to, as often as it should take effect, and twice a second for leases to be watched.
+    /// Applies the passing of time: delayed tasks become due, deadlines pass, and leases that were not
+    /// renewed end, with everything that was held under them. Any name server may call this at any time. At
+    /// least one must, as often as it should take effect, and twice a second so that leases are watched.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
         let everything = vec![Sweep { rescue: true }];
         let swept = self.0.writer.write(0, Request::Sweep, everything).await;
         only(swept.inspect_err(|_| self.0.backend.time().lost_sight())?)
     }
 
-    /// As [`sweep`](Self::sweep), but takes nothing from anybody: for a name server whose own lease is
-    /// in doubt.
+    /// As [`sweep`](Self::sweep), but ends no lease and takes no task from its owner: for a name server whose
+    /// own lease is in doubt.
     pub async fn sweep_times(&self) -> Result<Swept, StoreError> {
         let times = vec![Sweep { rescue: false }];
         only(self.0.writer.write(0, Request::Sweep, times).await?)
     }
 
-    /// Forgets tasks that ended longer than `age` ago, a number of them at a time: gives how many,
-    /// and there may be more until that is 0.
+    /// Deletes some of the tasks that ended longer than `age` ago. Returns their number; there may be more
+    /// until it is 0.
     pub async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
         let age = vec![millis(age)];
         only(self.0.writer.write(0, Request::Purge, age).await?)
     }
 
-    /// One task with all that is kept of it, or nothing.
+    /// One task with everything that is stored about it, or `None`.
     pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::task(&mut reader.sql(), id).await?)
     }
 
-    /// One task without its arguments, its result and all attempts but the last, or nothing.
+    /// One task without its arguments, its result and all attempts but the last, or `None`.
     pub async fn brief(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::brief(&mut reader.sql(), id).await?)
     }
 
-    /// How many bytes a task's arguments and its result have. Neither is read.
+    /// The sizes of a task's arguments and result in bytes. Neither is read.
     pub async fn sizes(&self, id: TaskId) -> Result<Option<(usize, usize)>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         let sizes = query::sizes(&mut reader.sql(), id).await?;
@@ -260,18 +259,18 @@ impl Store {
         Ok(sizes.map(|(arguments, result)| (size(arguments), size(result))))
     }
 
-    /// The first two tasks of a range of ids: one, if the range leaves no doubt.
+    /// The first two tasks of a range of ids. If there is only one, the range is unambiguous.
     pub async fn first_two(&self, ids: &RangeInclusive<TaskId>) -> Result<Vec<TaskId>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::first_two(&mut reader.sql(), ids).await?)
     }
 
-    /// Tasks, newest first, without arguments and results; those that are found among the next 10,000.
+    /// Tasks, newest first, without arguments and results. Scans the next 10,000 tasks.
     pub async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StoreError> {
         Ok(self.tasks_page(filter, limit).await?.tasks)
     }
 
-    /// As [`tasks`](Self::tasks), and where to go on.
+    /// As [`tasks`](Self::tasks), and where the next page begins.
     pub async fn tasks_page(
         &self,
         filter: &TaskFilter,
@@ -281,13 +280,13 @@ impl Store {
         Ok(query::tasks(&mut reader.sql(), filter, limit).await?)
     }
 
-    /// How many tasks are in each state. It counts them.
+    /// The number of tasks in each state. It counts all tasks.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::counts(&mut reader.sql()).await?)
     }
 
-    /// The objects that tasks are queued for.
+    /// The objects for which tasks are queued.
     pub async fn queued_objects(&self) -> Result<Vec<String>, StoreError> {
         let queued = self.queued().await?;
         let mut objects: Vec<String> = queued.into_iter().map(|(object, _)| object).collect();
@@ -295,60 +294,59 @@ impl Store {
         Ok(objects)
     }
 
-    /// The objects that tasks are queued for, each with the one worker that may run them, or none if
-    /// any may.
+    /// The objects for which tasks are queued, each with the one worker that may run them, or `None` if any
+    /// worker may.
     pub async fn queued(&self) -> Result<Vec<(String, Option<String>)>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::queued(&mut reader.sql()).await?)
     }
 
-    /// Those of these attempts that no longer count, because the task was called off or is
-    /// another's.
+    /// The attempts among these that no longer count, because the task was cancelled or has another owner.
     pub async fn superseded(&self, running: &[Running]) -> Result<Vec<Running>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::superseded(&mut reader.sql(), running).await?)
     }
 
-    /// The attempts that are an owner's, whoever knows of them.
+    /// The running attempts of an owner, whether or not it knows of them.
     pub async fn owned(&self, owner: Fence) -> Result<Vec<Running>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::owned(&mut reader.sql(), owner).await?)
     }
 
-    /// Those of these tasks that have ended. Large results are left out.
+    /// The results of those of these tasks that have ended, without large results.
     pub async fn ended(&self, ids: &[TaskId]) -> Result<Vec<Settlement>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::ended(&mut reader.sql(), ids).await?)
     }
 
-    /// Those of these tasks that have ended.
+    /// The results of those of these tasks that have ended.
     pub async fn settled(&self, ids: &[TaskId]) -> Result<Vec<Settlement>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::settled(&mut reader.sql(), ids).await?)
     }
 
-    /// Waits for the end of a task, wherever it comes about; nothing if that takes too long. A large
+    /// Waits for the end of a task, wherever it ends; `None` if that takes longer than `at_most`. A large
     /// result is left out. An id that no task has is waited for too.
     pub async fn wait(&self, id: TaskId, at_most: Duration) -> Option<Settlement> {
         let ended = self.0.waiters.task(id);
         timeout(at_most, ended).await.ok()?.ok()
     }
 
-    /// Begins a lease: what is done under it carries its fence. It lasts for as long as it is renewed
-    /// more often than every `ttl`, as whoever else sweeps sees it.
+    /// Begins a lease. Everything that is done under it carries its fence. It lasts as long as it is renewed
+    /// more often than every `ttl`, as observed by the other name servers that sweep.
     pub async fn lease(&self, ttl: Duration) -> Result<Fence, StoreError> {
         let ttl = vec![millis(ttl)];
         only(self.0.writer.write(0, Request::Lease, ttl).await?)
     }
 
-    /// Goes on with a lease. Gives whether it was not over: others may have been late to notice, and
-    /// then nothing was taken over. Not waited to be on disk.
+    /// Renews a lease. Returns whether it still existed: the other name servers may have noticed its end
+    /// late, and then nothing was taken over. Does not wait for the disk.
     pub async fn renew(&self, fence: Fence) -> Result<bool, StoreError> {
         let fence = vec![fence];
         only(self.0.writer.write(0, Request::Renew, fence).await?)
     }
 
-    /// Gives a lease back. What is held under it is taken over as if it were over.
+    /// Releases a lease. Everything held under it is taken over as if the lease were over.
     pub async fn release(&self, fence: Fence) -> Result<(), StoreError> {
         only(
             self.0
@@ -358,8 +356,8 @@ impl Store {
         )
     }
 
-    /// Claims exclusive names for workers, in order. One that its holder has already is claimed again
-    /// by every name server that is to keep it for that holder when others die.
+    /// Claims exclusive names for workers, in order. A name that its holder already has is claimed again by
+    /// every name server that is to keep it for the holder when others die.
     pub async fn claim_names(
         &self,
         claims: Vec<NameClaim>,
@@ -371,8 +369,7 @@ impl Store {
         self.0.writer.write(0, Request::ClaimNames, claims).await
     }
 
-    /// No longer stands up for the holders of names, in the name of the name server that has this
-    /// lease. A name for whose holder nobody stands up is free.
+    /// Releases the claims of the name server that has this lease. A name that no name server claims is free.
     pub async fn leave_names(
         &self,
         nameserver: Fence,
@@ -384,7 +381,7 @@ impl Store {
         Ok(())
     }
 
-    /// The names for whose holders a name server stands up.
+    /// The names that a name server claims for their holders.
     pub async fn names_of(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(exclusive_names::names_of(&mut reader.sql(), nameserver).await?)

@@ -1,22 +1,22 @@
-//! Tasks as the store takes and gives them.
+//! Tasks as the store takes and returns them.
 
 use super::{Fence, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 use uuid::Uuid;
 
-/// The name of a task: a UUIDv7, so that later tasks have greater ids.
+/// The id of a task: a UUIDv7, so that later tasks have greater ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Uuid);
 
 impl TaskId {
-    /// A new one, greater than all that this process has made.
+    /// A new id, greater than all that this process has made.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The ids that begin with these hexadecimal digits, from the first to the last; nothing, if there
-    /// are fewer than 4 of them or other characters. Dashes count for nothing.
+    /// The ids that begin with these hexadecimal digits, from the first to the last. `None` for fewer than 4
+    /// digits or for other characters. Dashes are ignored.
     pub fn with_prefix(text: &str) -> Option<RangeInclusive<Self>> {
         const DIGITS: usize = 32;
         let digits: String = text.chars().filter(|digit| *digit != '-').collect();
@@ -55,26 +55,26 @@ impl FromStr for TaskId {
     }
 }
 
-/// Where a task is.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// Waiting for a worker.
     Queued = 0,
-    /// Waiting for its time: its delay, or the pause before another attempt.
+    /// Waiting for the end of its delay, or of the pause before another attempt.
     Delayed = 1,
-    /// Claimed by a name server, and perhaps at a worker.
+    /// Claimed by a name server, and perhaps running at a worker.
     Running = 2,
     /// Done, with a result.
     Succeeded = 3,
-    /// Given up, with an error; it can be retried by hand.
+    /// Ended with an error; it can be retried by hand.
     Failed = 4,
-    /// Called off.
+    /// Cancelled.
     Cancelled = 5,
 }
 
 impl TaskState {
-    /// Whether nothing more happens to it by itself.
+    /// Whether the state no longer changes by itself.
     pub fn is_final(self) -> bool {
         self as i64 > Self::Running as i64
     }
@@ -102,17 +102,17 @@ impl TaskState {
 pub enum Outcome {
     /// With a result.
     Succeeded = 0,
-    /// With an error of the object's own.
+    /// With an error that the object returned.
     Failed = 1,
-    /// Nobody knows whether it ran: the worker or the name server that had it is gone.
+    /// It is unknown whether it ran: the worker or the name server that had it is gone.
     Lost = 2,
-    /// It surely did not run: no worker took it.
+    /// It certainly did not run: no worker took it.
     Refused = 3,
     /// The deadline of the task passed.
     DeadlineExceeded = 4,
-    /// The task was called off.
+    /// The task was cancelled.
     Cancelled = 5,
-    /// As `Lost`; and the worker was not gone, but gave no sign of life while it had it.
+    /// As `Lost`, but the worker was not gone: it gave no sign of life while it had the task.
     Silent = 6,
 }
 
@@ -135,26 +135,26 @@ impl Outcome {
     }
 }
 
-/// A task to be.
+/// A task to submit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTask {
     /// The object to call.
     pub object: String,
     /// Its method.
     pub method: String,
-    /// The arguments, in whatever encoding the dispatcher sends on.
+    /// The arguments, in the encoding that the dispatcher sends on.
     pub arguments: Vec<u8>,
-    /// Who submits it; idempotency keys are each submitter's own.
+    /// The submitter. Each submitter has its own idempotency keys.
     pub submitter: String,
     /// The role that the submitter's certificate names, if no users file lists the submitter.
     pub certificate_role: Option<String>,
     /// Two submissions with the same key are one task.
     pub idempotency_key: Option<String>,
-    /// Greater goes first.
+    /// Tasks of greater priority go first.
     pub priority: i32,
-    /// How long it is to wait first.
+    /// How long it waits before it is queued.
     pub delay: Duration,
-    /// From now, by when it has to have succeeded.
+    /// The time from now by which it must have succeeded.
     pub deadline: Option<Duration>,
     /// How often it may be begun. At least 1.
     pub max_attempts: u32,
@@ -162,7 +162,7 @@ pub struct NewTask {
     pub backoff: Duration,
     /// How long an attempt may take.
     pub run_limit: Duration,
-    /// The one worker that may run it; any, if there is none.
+    /// The one worker that may run it, or `None` if any may.
     pub worker: Option<String>,
 }
 
@@ -170,7 +170,7 @@ pub struct NewTask {
 const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 impl NewTask {
-    /// A task that is due at once, may be begun three times for an hour each, and never has to be done.
+    /// A task that is due at once, may be begun three times for an hour each, and has no deadline.
     pub fn new(object: impl Into<String>, method: impl Into<String>, arguments: Vec<u8>) -> Self {
         Self {
             object: object.into(),
@@ -193,37 +193,37 @@ impl NewTask {
 /// A submitted task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Submitted {
-    /// Its id, or that of the task that has the key.
+    /// Its id, or the id of the task that has the key.
     pub id: TaskId,
     /// Whether it is new.
     pub submission: Submission,
 }
 
-/// What a submission came to.
+/// The result of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submission {
     /// A new task.
     New,
-    /// The same task had been submitted under that key before.
+    /// The same task was submitted under that key before.
     Existing,
     /// The submitter has used that key for another call.
     KeyTaken,
-    /// It was not added, because the key of another that came with it is taken.
+    /// It was not added, because the key of another task of the same call is taken.
     Withdrawn,
-    /// It was not added, because with all that came with it there would have been too much.
+    /// It was not added, because all tasks of the call together would exceed a quota.
     TooMuch(Quota),
 }
 
-/// What submitters have in the store.
+/// The usage of a submitter in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tasks that have not ended.
     pub tasks: i64,
-    /// Bytes of the arguments and results of all tasks, and 300 for each.
+    /// Bytes of the arguments and results of all tasks, plus 300 for each.
     pub bytes: i64,
 }
 
-/// What a submitter may have in the store, and all of them together.
+/// The quotas of a submitter in the store, and of all submitters together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// Tasks of the submitter that have not ended.
@@ -237,7 +237,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// As much as there is room for.
+    /// No limits.
     pub const UNLIMITED: Self = Self {
         tasks: i64::MAX,
         bytes: i64::MAX,
@@ -246,7 +246,7 @@ impl Allowance {
     };
 }
 
-/// What there would be too much of.
+/// The quota that would be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
     /// Tasks of the submitter that have not ended.
@@ -259,38 +259,39 @@ pub enum Quota {
     AllBytes,
 }
 
-/// Tasks of a greater priority go before those of all other submitters. The others take turns.
+/// Tasks of a greater priority go before those of all other submitters. For the others, submitters take
+/// turns.
 pub const URGENT: i64 = 1000;
 
-/// What a dispatcher asks for.
+/// The claim of a dispatcher.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The fence of the dispatcher's lease.
     pub owner: Fence,
-    /// What it takes.
+    /// The queues to claim tasks from.
     pub lanes: Vec<ClaimLane>,
 }
 
-/// Tasks of an object that a dispatcher can reach: those for any worker, or those that one alone may
-/// run.
+/// A queue that a dispatcher can serve: the tasks of an object for any worker, or those that only one worker
+/// may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimLane {
     /// The object.
     pub object: String,
-    /// The one worker.
+    /// The one worker, or `None` for the tasks for any worker.
     pub worker: Option<String>,
-    /// How many it takes at most.
+    /// The largest number of tasks to claim.
     pub limit: u32,
-    /// The submitter who had the last turn.
+    /// The submitter that had the last turn.
     pub after: String,
-    /// How many it takes at most of one submitter.
+    /// The largest number of tasks to claim of one submitter.
     pub most: u32,
-    /// The same, for those for whom it is another number.
+    /// The same, for submitters with a number of their own.
     pub most_of: Vec<(String, u32)>,
 }
 
 impl ClaimLane {
-    /// Up to so many tasks of an object that any worker may run, whoever submitted them.
+    /// Up to `limit` tasks of an object that any worker may run, whoever submitted them.
     pub fn new(object: impl Into<String>, limit: u32) -> Self {
         Self {
             object: object.into(),
@@ -303,22 +304,22 @@ impl ClaimLane {
     }
 }
 
-/// What a dispatcher gets for one [`ClaimLane`].
+/// The tasks claimed from one [`ClaimLane`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimedLane {
-    /// The tasks: of each submitter those of the highest priority first, and of these the oldest.
+    /// The tasks: of each submitter, those of the highest priority first, and of these the oldest.
     pub tasks: Vec<Claimed>,
-    /// Whether there may be more, of submitters of whom it takes no more.
+    /// Whether there may be more tasks, of submitters that have reached their number.
     pub held_back: bool,
-    /// Who had the last turn, if anybody.
+    /// The submitter that had the last turn, if there was one.
     pub last: Option<String>,
 }
 
-/// The dispatcher's lease is over; it has to take another one, with another fence.
+/// The dispatcher's lease is over. It must begin another one, with another fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseLost;
 
-/// A task that its owner has to run.
+/// A task that its owner must run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
     /// Its id.
@@ -343,20 +344,20 @@ pub struct Claimed {
     pub submitted: UnixMillis,
     /// When it was claimed.
     pub started: UnixMillis,
-    /// By when it has to have succeeded.
+    /// The time by which it must have succeeded.
     pub deadline: Option<UnixMillis>,
     /// How long this attempt may take, in milliseconds.
     pub run_limit: i64,
 }
 
-/// An attempt, as its owner names it.
+/// An attempt, as its owner identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Running {
     /// The task.
     pub id: TaskId,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: i64,
-    /// The fence it was claimed under.
+    /// The fence under which it was claimed.
     pub owner: Fence,
 }
 
@@ -369,14 +370,14 @@ pub struct Started {
     pub worker: String,
 }
 
-/// How far an attempt is.
+/// The progress of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// The attempt.
     pub running: Running,
     /// From 0 to 1.
     pub fraction: Option<f64>,
-    /// In words.
+    /// A description.
     pub note: Option<String>,
 }
 
@@ -385,7 +386,7 @@ pub struct Progress {
 pub struct Finish {
     /// The attempt.
     pub running: Running,
-    /// Who ran it, if anyone did.
+    /// The worker that ran it, if any.
     pub worker: Option<String>,
     /// How it ended.
     pub ending: Ending,
@@ -399,53 +400,53 @@ pub enum Ending {
         /// The result.
         result: Vec<u8>,
     },
-    /// With an error of the object's own.
+    /// With an error that the object returned.
     Failed {
-        /// As a sentence.
+        /// The message of the error.
         error: String,
-        /// As the object gave it.
+        /// The value that the object returned.
         value: Option<Vec<u8>>,
         /// Whether another attempt may help.
         retry: bool,
     },
-    /// It may have run, and there will be no answer.
+    /// It may have run, and no answer will come.
     Lost {
         /// Why.
         reason: String,
     },
-    /// Likewise, because the worker gave no sign of life any more: it hangs, stands still, or cannot be
-    /// reached. No connection was closed, as by a worker that is killed.
+    /// As `Lost`, because the worker gives no sign of life: it hangs, is stopped, or cannot be reached. No
+    /// connection was closed, as happens when a worker is killed.
     Silent {
         /// Why.
         reason: String,
     },
-    /// It did not run. That does not count against the attempts that are allowed.
+    /// It did not run. It does not count against the allowed attempts.
     Refused {
         /// Why.
         reason: String,
     },
-    /// It did not run, because its submitter may not do this. No further attempt is made.
+    /// It did not run, because its submitter is not permitted to do this. No further attempt is made.
     Denied {
-        /// Who may not do what.
+        /// The submitter, and the action that is not permitted.
         reason: String,
     },
     /// The task's deadline passed.
     DeadlineExceeded,
 }
 
-/// What became of the end of an attempt.
+/// The result of ending an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finished {
-    /// It counts, and this is where the task is now.
+    /// It counts. This is the new state of the task.
     Accepted(TaskState),
-    /// It came too late: the task was called off, or is another's.
+    /// It came too late: the task was cancelled, or has another owner.
     Superseded,
 }
 
-/// What became of a cancellation.
+/// The result of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It is called off, and no result of it will be accepted.
+    /// It is cancelled, and no result of it will be accepted.
     Now,
     /// It had ended already.
     Ended(TaskState),
@@ -453,35 +454,35 @@ pub enum Cancelled {
     Unknown,
 }
 
-/// What became of a retry by hand.
+/// The result of a retry by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
     /// It is queued again.
     Queued,
     /// It has neither failed nor been cancelled.
     Not(TaskState),
-    /// Its submitter would have too much.
+    /// Its submitter would exceed a quota.
     TooMuch(Quota),
     /// There is no such task.
     Unknown,
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// How many delayed tasks became due.
     pub due: usize,
-    /// How many tasks missed their deadline before they were begun.
+    /// How many tasks missed their deadline while they waited.
     pub expired: usize,
-    /// How many tasks were taken from owners that are gone.
+    /// How many tasks were taken over from owners that are gone.
     pub rescued: usize,
-    /// Whether there is more to do right now.
+    /// Whether more can be done at once.
     pub more: bool,
     /// How many milliseconds from now the next delayed task is due or the next deadline passes.
     pub next: Option<i64>,
 }
 
-/// A task and what happened to it.
+/// A task and its history.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(
     missing_docs,
@@ -496,7 +497,7 @@ pub struct Task {
     pub priority: i64,
     pub state: TaskState,
     pub submitted: UnixMillis,
-    /// When it may be begun, if it is delayed.
+    /// When it may begin, if it is delayed.
     pub due: UnixMillis,
     pub deadline: Option<UnixMillis>,
     pub max_attempts: i64,
@@ -504,29 +505,29 @@ pub struct Task {
     pub run_limit: i64,
     /// The one worker that may run it.
     pub worker: Option<String>,
-    /// How often it was begun.
+    /// How many attempts were begun.
     pub attempt: i64,
-    /// When it got its final state.
+    /// When it reached its final state.
     pub ended: Option<UnixMillis>,
     pub fraction: Option<f64>,
     pub note: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Its arguments; in a listing, nothing.
+    /// Its arguments; `None` in a listing.
     pub arguments: Option<Vec<u8>>,
-    /// Its result, or the object's own error; in a listing, nothing.
+    /// Its result, or the error that the object returned; `None` in a listing.
     pub result: Option<Vec<u8>>,
-    /// How many of its attempts count against `max_attempts`: those that were refused do not.
+    /// How many attempts count against `max_attempts`. Refused attempts do not.
     pub tries: i64,
-    /// The first and the last attempts (see [`FIRST_ATTEMPTS`] and [`LAST_ATTEMPTS`]); in a listing,
-    /// the last one.
+    /// The first and the last attempts (see [`FIRST_ATTEMPTS`] and [`LAST_ATTEMPTS`]); in a listing, only the
+    /// last one.
     pub attempts: Vec<Attempt>,
 }
 
-/// So many attempts of a task are kept from its beginning.
+/// How many of a task's first attempts are kept.
 pub const FIRST_ATTEMPTS: i64 = 10;
 
-/// So many attempts of a task are kept from its end. What is in between is forgotten.
+/// How many of a task's last attempts are kept. Attempts in between are deleted.
 pub const LAST_ATTEMPTS: i64 = 50;
 
 /// One attempt of a task.
@@ -534,7 +535,7 @@ pub const LAST_ATTEMPTS: i64 = 50;
 pub struct Attempt {
     /// From 1.
     pub number: i64,
-    /// Who ran it, if that is known.
+    /// The worker that ran it, if it is known.
     pub worker: Option<String>,
     /// When it was claimed.
     pub started: UnixMillis,
@@ -546,30 +547,30 @@ pub struct Attempt {
     pub error: Option<String>,
 }
 
-/// How a task ended.
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// The task.
     pub id: TaskId,
     /// Its final state.
     pub state: TaskState,
-    /// Which attempt was the last.
+    /// The number of the last attempt.
     pub attempt: i64,
     /// The worker of that attempt, if there was one.
     pub worker: Option<String>,
-    /// Its result, or the object's own error.
+    /// Its result, or the error that the object returned.
     pub result: Option<Vec<u8>>,
-    /// Whether there is a result that is left out here, because it is too large to be handed to all
-    /// who wait: [`settled`](crate::Store::settled) reads it.
+    /// Whether a result exists that is left out here, because it is too large to be sent to all waiters:
+    /// [`settled`](crate::Store::settled) reads it.
     pub left_out: bool,
     /// Why it failed.
     pub error: Option<String>,
 }
 
-/// Which tasks to list.
+/// A filter for tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskFilter {
-    /// In one of these states; in any, if there are none.
+    /// In one of these states; in any state, if the list is empty.
     pub states: Vec<TaskState>,
     /// For this object.
     pub object: Option<String>,
@@ -579,16 +580,16 @@ pub struct TaskFilter {
     pub worker: Option<String>,
     /// By this submitter.
     pub submitter: Option<String>,
-    /// Older than this one: the last of the page before.
+    /// Older than this task: the last one of the previous page.
     pub before: Option<TaskId>,
 }
 
-/// Tasks of a listing, the newest first.
+/// A page of tasks, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskPage {
     /// The tasks.
     pub tasks: Vec<Task>,
-    /// Where to go on, as [`TaskFilter::before`], if there may be more.
+    /// Where the next page begins, as [`TaskFilter::before`], if there may be more tasks.
     pub next: Option<TaskId>,
 }
 

@@ -22,16 +22,16 @@ impl Kind {
     }
 }
 
-/// Rows that a statement can read as if they were a table called `u`.
+/// Rows that a statement can read like a table called `u`.
 #[derive(Debug)]
 pub(crate) struct Relation<'a, const N: usize> {
     columns: [(&'static str, Kind); N],
-    /// From this column on, rows are mostly the same.
+    /// From this column on, most rows have the same values.
     shared: usize,
     rows: Vec<[Value<'a>; N]>,
 }
 
-/// On SQLite a statement takes at most this many rows. A power of two: see [`chunk_size`].
+/// The largest number of rows in a statement on SQLite. A power of two: see [`chunk_size`].
 const MOST_ROWS: usize = 64;
 
 /// Every number of rows is another statement to prepare. With powers of two there are few of them.
@@ -45,8 +45,8 @@ impl<'a, const N: usize> Relation<'a, N> {
         Self::sharing(N, columns)
     }
 
-    /// As [`new`](Self::new). The columns from `shared` on are often the same in all rows: then
-    /// PostgreSQL is told them once. To unpack 16 columns takes it half as long as to add the row.
+    /// As [`new`](Self::new). The columns from `shared` on often have the same values in all rows. Then
+    /// PostgreSQL gets these values once: unpacking 16 columns takes it half as long as adding the row.
     pub(crate) fn sharing(shared: usize, columns: [(&'static str, Kind); N]) -> Self {
         let rows = Vec::new();
         Self {
@@ -66,8 +66,8 @@ impl<'a, const N: usize> Relation<'a, N> {
 
     /// `(SELECT column1 AS id, … FROM (VALUES (?, …), …)) AS u`
     ///
-    /// They have no numbers, because the driver looks up the name of each parameter that has one,
-    /// and SQLite looks through all of them for that.
+    /// The parameters have no numbers, because the driver looks up the name of each numbered parameter, and
+    /// SQLite searches all of them for that.
     fn spelled_out(&self, rows: usize) -> String {
         let mut sql = String::from("(SELECT ");
         for (index, (name, _)) in self.columns.iter().enumerate() {
@@ -124,14 +124,14 @@ impl<'a, const N: usize> Relation<'a, N> {
         format!("(SELECT *{shared} FROM {sql}) AS u")
     }
 
-    /// What defines a statement over such rows on PostgreSQL: `(bigint[], …) AS INSERT …`.
+    /// The definition of a prepared statement over such rows on PostgreSQL: `(bigint[], …) AS INSERT …`.
     fn definition(&self, sql: impl Fn(&str) -> String) -> String {
         let kinds = self.columns.map(|(_, kind)| format!("{}[]", kind.name()));
         format!("({}) AS {}", kinds.join(", "), sql(&self.unnested(1, N)))
     }
 
-    /// The rows as the arguments of such a statement: `(ARRAY[1, …]::bigint[], …)`. Texts are written in
-    /// hexadecimal digits, so that nothing in them is read as a part of the statement.
+    /// The rows as the arguments of such a statement: `(ARRAY[1, …]::bigint[], …)`. Texts are written as
+    /// hexadecimal digits, so that nothing in them is parsed as a part of the statement.
     fn arguments(&self) -> String {
         let columns = self.columns.iter().enumerate().map(|(index, (_, kind))| {
             let values = self.rows.iter().filter_map(|row| row.get(index));
@@ -178,7 +178,7 @@ impl<'a, const N: usize> Relation<'a, N> {
     }
 }
 
-/// A statement whose `$1` is the parameter after so many others.
+/// A statement whose `$1` comes after `others` other parameters.
 fn renumbered(statement: &str, others: usize) -> String {
     let mut parts = statement.split('$');
     let mut sql = parts.next().unwrap_or_default().to_owned();
@@ -192,8 +192,7 @@ fn renumbered(statement: &str, others: usize) -> String {
 }
 
 impl<'a, const N: usize> Relation<'a, N> {
-    /// The statements that do what `sql` says with all rows, and their values: one on PostgreSQL, a
-    /// few on SQLite.
+    /// The statements that run `sql` for all rows, and their values: one on PostgreSQL, a few on SQLite.
     fn statements<'v>(
         &self,
         dialect: Dialect,
@@ -214,7 +213,7 @@ impl<'a, const N: usize> Relation<'a, N> {
         }
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(chunk_size(left.len()));
-            // Those without a number come first, in their order.
+            // Parameters without a number come first, in their order.
             let values = chunk.iter().flatten().chain(scalars).cloned().collect();
             let statement = sql(&self.spelled_out(chunk.len()));
             statements.push((renumbered(&statement, chunk.len() * N), values));
@@ -225,9 +224,8 @@ impl<'a, const N: usize> Relation<'a, N> {
 }
 
 impl Connection<'_> {
-    /// Runs a statement over all rows of `relation`: one statement on PostgreSQL, a few on SQLite.
-    /// `sql` is given how the relation is spelled in a `FROM`; `scalars` are `$1` and up. Gives all
-    /// the rows that the statements return.
+    /// Runs a statement over all rows of `relation`: one statement on PostgreSQL, a few on SQLite. `sql` gets
+    /// the text of the relation for a `FROM`; `scalars` are `$1` and up. Returns the rows of all statements.
     pub(crate) async fn rows_with<const N: usize>(
         &mut self,
         relation: &Relation<'_, N>,
@@ -241,7 +239,7 @@ impl Connection<'_> {
         Ok(found)
     }
 
-    /// Makes [`commit_with`](Self::commit_with) ready on a new connection.
+    /// Prepares the statement of [`commit_with`](Self::commit_with) on a new connection.
     pub(crate) async fn prepare<const N: usize>(
         &mut self,
         name: &str,
@@ -256,8 +254,9 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Runs the statement `sql`, which PostgreSQL knows by its `name`, over all rows of `relation`, and
-    /// commits the transaction: the database is asked once for both, which otherwise costs as much again.
+    /// Runs the statement `sql`, which is prepared on PostgreSQL under its `name`, over all rows of
+    /// `relation`, and commits the transaction. Both take one round trip; a second one would cost as much
+    /// again.
     pub(crate) async fn commit_with<const N: usize>(
         &mut self,
         name: &str,
@@ -276,7 +275,7 @@ impl Connection<'_> {
                 }
             }
             Self::Postgres(connection) => {
-                // Several statements at once take no parameters.
+                // Several statements in one round trip take no parameters.
                 let statement = match relation.is_empty() {
                     true => "COMMIT".to_owned(),
                     false => format!("EXECUTE {name} {}; COMMIT", relation.arguments()),
@@ -288,7 +287,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// As [`rows_with`](Self::rows_with), and says how many rows the statements changed.
+    /// As [`rows_with`](Self::rows_with), but returns how many rows the statements changed.
     pub(crate) async fn execute_with<const N: usize>(
         &mut self,
         relation: &Relation<'_, N>,

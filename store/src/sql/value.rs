@@ -1,4 +1,4 @@
-//! Values that are bound, and rows that come back.
+//! Bound values, and returned rows.
 
 use super::SqlResult;
 use sqlx::{
@@ -15,7 +15,7 @@ pub(crate) enum Value<'a> {
     Real(Option<f64>),
     Text(Option<&'a str>),
     Bytes(Option<&'a [u8]>),
-    // A column of many rows, on PostgreSQL alone.
+    // A column of many rows, on PostgreSQL only.
     Ints(Vec<Option<i64>>),
     Texts(Vec<Option<&'a str>>),
     Blobs(Vec<Option<&'a [u8]>>),
@@ -73,13 +73,13 @@ impl<'a> Value<'a> {
             Self::Real(value) => query.bind(*value),
             Self::Text(value) => query.bind(value.map(str::to_owned)),
             Self::Bytes(value) => query.bind(value.map(<[u8]>::to_vec)),
-            // Relations are spelled out for SQLite: no columns get here.
+            // SQLite gets the rows of a relation spelled out, so no columns get here.
             Self::Ints(_) | Self::Texts(_) | Self::Blobs(_) => query,
         }
     }
 
-    /// As a part of a statement, for PostgreSQL. What it holds is written in hexadecimal digits, so that
-    /// nothing in it is read as anything else.
+    /// The value as a part of a statement, for PostgreSQL. Texts and bytes are written as hexadecimal digits,
+    /// so that nothing in them is parsed as anything else.
     pub(super) fn literal(&self) -> String {
         let hex = |bytes: &[u8]| {
             let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -114,7 +114,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A row that came back; columns are counted from 0.
+/// A returned row; columns are counted from 0.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),

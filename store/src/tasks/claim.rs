@@ -1,7 +1,7 @@
-//! Claims: queued tasks become their owner's.
+//! Claims: queued tasks get an owner.
 //!
-//! Of each object the submitters take turns. Who has a hundred thousand tasks waiting gets no more of
-//! them begun than who has ten, while both wait.
+//! For each object, submitters take turns. While both wait, a submitter with a hundred thousand queued tasks
+//! gets no more of them started than one with ten.
 
 use super::ARGUMENTS;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// So many submitters get a turn in one claim.
+/// How many submitters get a turn in one claim.
 const SUBMITTERS: i64 = 64;
 
 pub(crate) async fn claim(
@@ -43,13 +43,13 @@ async fn claim_one(
     Ok(Ok(lanes))
 }
 
-/// Whether a lease holds, and goes on to until the transaction has ended.
+/// Whether a lease exists. If so, it exists until the transaction ends.
 pub(super) async fn holds_lease(
     transaction: &mut Transaction<'_>,
     owner: Fence,
 ) -> SqlResult<bool> {
-    // Whoever ends this lease locks the row for update, and so sees what is claimed here, or ends it
-    // first. A renewal is not in the way.
+    // A transaction that ends this lease locks the row for update. So it either sees the tasks that are
+    // claimed here, or ends the lease first. A renewal is not blocked.
     let sql = format!(
         "SELECT fence FROM leases WHERE fence = $1{}",
         transaction.sql.locking(" FOR KEY SHARE")
@@ -61,9 +61,9 @@ fn pinned(lane: &ClaimLane) -> &str {
     lane.worker.as_deref().unwrap_or("")
 }
 
-/// For which lanes something is queued.
+/// Which queues have tasks.
 async fn with_tasks(transaction: &mut Transaction<'_>, claim: &Claim) -> SqlResult<Vec<bool>> {
-    // One alone is tried at once.
+    // A single queue is tried at once.
     if claim.lanes.len() <= 1 {
         return Ok(vec![true; claim.lanes.len()]);
     }
@@ -76,13 +76,13 @@ async fn with_tasks(transaction: &mut Transaction<'_>, claim: &Claim) -> SqlResu
     Ok(claim.lanes.iter().map(is_queued).collect())
 }
 
-/// A submitter whose tasks wait.
+/// A submitter with queued tasks.
 #[derive(Debug)]
 struct Waiting {
     submitter: String,
-    /// The priority of the first of them.
+    /// The priority of its first task.
     top: i64,
-    /// How many of them may still be taken.
+    /// How many of its tasks may still be claimed.
     room: u32,
 }
 
@@ -119,7 +119,8 @@ async fn claim_lane(
     Ok(taking.claimed)
 }
 
-/// Who waits, in the order of their turns: those after the last one who had one, and then the others.
+/// The submitters with queued tasks, in the order of their turns: those after the one that had the last turn,
+/// then the others.
 async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult<Vec<Waiting>> {
     // From one submitter to the next through the index, whatever the number of tasks.
     let next = |beyond: &str| {
@@ -156,7 +157,7 @@ async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult
     let mut turns = Vec::with_capacity(rows.len());
     for row in rows {
         let submitter = row.text(0)?;
-        // Between the two looks they may all have been taken.
+        // Between the two look-ups all of them may have been claimed.
         let top = row.optional_int(1)?.unwrap_or(i64::MIN);
         let room = most_of.get(&*submitter).copied().unwrap_or(lane.most);
         turns.push(Waiting {
@@ -168,20 +169,20 @@ async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult
     Ok(turns)
 }
 
-/// What is being taken of one lane.
+/// A claim on one queue, in progress.
 struct Taking<'a> {
     owner: Fence,
     lane: &'a ClaimLane,
-    /// How many more.
+    /// How many more tasks to claim.
     left: u32,
     claimed: ClaimedLane,
-    /// Where those are among them whose arguments are kept apart.
+    /// The indexes of the claimed tasks whose arguments are in `bodies`.
     large: Vec<usize>,
 }
 
 impl Taking<'_> {
-    /// Takes up to so many tasks of a submitter, of at least this priority. Answers whether there may
-    /// be more of them to take.
+    /// Claims up to `most` tasks of a submitter, of at least this priority. Returns whether there may be more
+    /// of them.
     async fn take(
         &mut self,
         transaction: &mut Transaction<'_>,
@@ -279,7 +280,7 @@ impl Taking<'_> {
     }
 }
 
-/// A claimed task, and whether its arguments are kept apart.
+/// A claimed task, and whether its arguments are in `bodies`.
 fn read(row: &Row, lane: &ClaimLane, submitter: &str, now: i64) -> SqlResult<(Claimed, bool)> {
     let arguments = row.optional_bytes(7)?;
     let large = arguments.is_none();

@@ -1,4 +1,4 @@
-//! What is said about tasks while they run, and what people do to them.
+//! Updates of running tasks, and the operations of users on tasks.
 
 use super::{
     finish::forget_middle,
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::collections::{BTreeSet, HashSet};
 
-/// Notes the workers that attempts were sent to. Gives whether each attempt still counts.
+/// Records the workers that attempts were sent to. Returns whether each attempt still counts.
 pub(crate) async fn started(
     transaction: &mut Transaction<'_>,
     started: &[Started],
@@ -56,7 +56,7 @@ pub(crate) async fn started(
     Ok(started.iter().map(|one| counts(&one.running)).collect())
 }
 
-/// Notes how far attempts are. Gives whether each attempt still counts.
+/// Records the progress of attempts. Returns whether each attempt still counts.
 pub(crate) async fn progress(
     transaction: &mut Transaction<'_>,
     progress: &[Progress],
@@ -83,7 +83,7 @@ pub(crate) async fn progress(
     Ok(current)
 }
 
-/// Calls tasks off. What runs of them is fenced off at once; their owners find out by
+/// Cancels tasks. Their running attempts no longer count; the owners learn it from
 /// [`superseded`](super::query::superseded).
 pub(crate) async fn cancel(
     transaction: &mut Transaction<'_>,
@@ -115,12 +115,11 @@ pub(crate) async fn cancel(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
     pub(crate) id: TaskId,
-    /// What its submitter may have.
+    /// The allowance of its submitter.
     pub(crate) allowance: Allowance,
 }
 
-/// Queues failed and cancelled tasks again, with as many attempts and as much time as they had at
-/// first.
+/// Queues failed and cancelled tasks again, with as many attempts and as much time as they had at first.
 pub(crate) async fn retry(
     transaction: &mut Transaction<'_>,
     asked: &[Retry],
@@ -192,7 +191,7 @@ async fn retry_one(
     Ok(Retried::Queued)
 }
 
-/// The size of a task's result, where it is the only table.
+/// The size of a task's result, for statements whose only table is `tasks`.
 const RESULT_BYTES: &str = "CAST(coalesce(length(result), 0) + coalesce((SELECT length(body) FROM bodies \
      WHERE bodies.task = tasks.id AND kind = 1), 0) AS BIGINT)";
 

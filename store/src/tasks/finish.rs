@@ -22,7 +22,7 @@ pub(crate) async fn finish(
         .filter(|finish| !matches!(finish.ending, Ending::Succeeded { .. }))
         .collect();
     states.extend(fail(transaction, &others).await?);
-    // Of several ends of one attempt in a batch the first counts; hence the removal.
+    // Of several ends of one attempt in a batch, the first counts; hence the removal.
     let finished = finishes
         .iter()
         .map(|finish| match states.remove(&finish.running) {
@@ -32,9 +32,9 @@ pub(crate) async fn finish(
     Ok(finished.collect())
 }
 
-/// Results: by far the most of all ends, so one statement for all of them.
+/// Writes results. Most ends are results, so one statement writes all of them.
 ///
-/// The `+` keeps both planners from going through the index of running tasks.
+/// The `+` keeps both planners from using the index of running tasks.
 async fn succeed(
     transaction: &mut Transaction<'_>,
     finishes: &[Finish],
@@ -129,7 +129,7 @@ async fn keep_results(
     Ok(())
 }
 
-/// Everything but results: what follows depends on what the task has been through.
+/// Writes all ends but results: the next state depends on the history of the task.
 async fn fail(
     transaction: &mut Transaction<'_>,
     finishes: &[&Finish],
@@ -170,7 +170,7 @@ async fn fail(
     end(transaction, pairs.collect()).await
 }
 
-/// What has to be known of a task `t` to end its attempt.
+/// The columns of a task `t` that are needed to end its attempt.
 pub(super) const TRIES: &str = "t.id, t.attempt, t.owner, t.object, t.allowed_attempts, t.losses, t.backoff, t.deadline, \
      t.worker, t.started, t.submitter";
 
@@ -210,7 +210,7 @@ impl ThisAttempt {
     }
 }
 
-/// Ends attempts whose rows are locked, and decides what becomes of their tasks.
+/// Ends attempts whose rows are locked, and decides the next states of their tasks.
 pub(super) async fn end(
     transaction: &mut Transaction<'_>,
     ended: Vec<(&ThisAttempt, &Finish)>,
@@ -288,8 +288,9 @@ pub(super) async fn end(
     Ok(states)
 }
 
-/// Which workers fell silent with the tasks whose attempts end so now: now, and before since the tasks
-/// were submitted or retried by hand, as far as attempts are kept. A clock that was set back hides some.
+/// The workers that fell silent with each task whose attempt ends so: in this attempt, and in earlier ones
+/// that are kept, since the task was submitted or retried by hand. After a clock was set back, some are not
+/// found.
 async fn silent_workers(
     transaction: &mut Transaction<'_>,
     ended: &[(&ThisAttempt, &Finish)],
@@ -320,7 +321,7 @@ async fn silent_workers(
     Ok(silent)
 }
 
-/// Keeps what will no longer be in the task itself, because there will be another attempt.
+/// Moves the attempt of each task that gets another one to the history.
 async fn record_attempts(
     transaction: &mut Transaction<'_>,
     decided: &[(&ThisAttempt, &Finish, Next)],
@@ -364,7 +365,7 @@ async fn record_attempts(
     forget_middle(transaction, &recorded).await
 }
 
-/// Each attempt that is recorded beyond the first and the last ones that are kept pushes one out.
+/// Deletes one attempt for each recorded one that exceeds the first and the last ones to keep.
 pub(super) async fn forget_middle(
     transaction: &mut Transaction<'_>,
     recorded: &[Running],

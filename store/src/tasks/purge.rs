@@ -1,4 +1,4 @@
-//! Forgetting.
+//! Deletion of old tasks.
 
 use super::usage::TASK_BYTES;
 use crate::{
@@ -7,11 +7,11 @@ use crate::{
     transaction::Transaction,
 };
 
-/// How many tasks one purge forgets at most, so that no transaction takes long.
+/// How many tasks one purge deletes at most, so that no transaction takes long.
 const MOST: i64 = 500;
 
-/// Forgets tasks that ended before each of these ages, in milliseconds. Gives how many; a number
-/// that is not 0 means that there may be more.
+/// Deletes tasks that ended longer ago than each of these ages, in milliseconds. Returns how many; if it is
+/// not 0, there may be more.
 pub(crate) async fn purge(transaction: &mut Transaction<'_>, ages: &[i64]) -> SqlResult<Vec<u64>> {
     let mut purged = Vec::with_capacity(ages.len());
     for age in ages {

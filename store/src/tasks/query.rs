@@ -1,4 +1,4 @@
-//! Looking at tasks.
+//! Queries for tasks.
 
 use super::{ARGUMENTS, RESULT};
 use crate::{
@@ -23,7 +23,7 @@ fn read(row: &Row) -> SqlResult<Task> {
         .transpose()?;
     let error = row.optional_text(15)?;
     let (attempt, max_attempts) = (row.int(11)?, row.int(10)?);
-    // While it waits for another attempt, all of them are in the history.
+    // While the task waits for another attempt, all of its attempts are in the history.
     let last = row.optional_int(17)?.map(|started| -> SqlResult<_> {
         Ok(Attempt {
             number: attempt,
@@ -47,7 +47,7 @@ fn read(row: &Row) -> SqlResult<Task> {
         deadline: row.optional_int(9)?,
         max_attempts,
         run_limit: row.int(21)?,
-        // A refusal allows one more attempt.
+        // Each refusal allows one more attempt.
         tries: (max_attempts - (row.int(20)? - attempt)).max(0),
         worker: Some(row.text(19)?).filter(|worker| !worker.is_empty()),
         attempt,
@@ -102,7 +102,7 @@ pub(crate) async fn brief(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Opt
     row.as_ref().map(read).transpose()
 }
 
-/// How many bytes a task's arguments and its result have, which are not read for that.
+/// The sizes of a task's arguments and result in bytes. Neither is read.
 pub(crate) async fn sizes(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<(i64, i64)>> {
     let size = |column: &str, kind: i64| {
         format!(
@@ -129,10 +129,10 @@ pub(crate) async fn first_two(
         .collect()
 }
 
-/// So many tasks are looked at for one page of a listing, whether they belong to it or not.
+/// How many tasks are scanned for one page of a listing, whether they match or not.
 const LOOKED_AT: u32 = 10_000;
 
-/// Newest first.
+/// A page of tasks, newest first.
 pub(crate) async fn tasks(
     sql: &mut Connection<'_>,
     filter: &TaskFilter,
@@ -163,7 +163,7 @@ pub(crate) async fn tasks(
     if let Some(worker) = &filter.worker {
         add("t.worker =", worker.as_str().into());
     }
-    // Not bound, so that the index of that state can be used.
+    // The state is not bound, so that the index of that state can be used.
     match filter.states.as_slice() {
         [] => {}
         [state] => conditions.push_str(&format!(" AND t.state = {}", *state as i64)),
@@ -182,7 +182,7 @@ pub(crate) async fn tasks(
     Ok(TaskPage { tasks, next })
 }
 
-/// The last task that is looked at for a page, if there may be more after it.
+/// The last task that is scanned for a page, if there may be more after it.
 async fn last_looked_at(
     sql: &mut Connection<'_>,
     filter: &TaskFilter,
@@ -196,7 +196,7 @@ async fn last_looked_at(
         before,
     } = filter;
     let others = [object, method, worker, submitter];
-    // Those that failed have an index, so that none is looked at in vain.
+    // Failed tasks have an index, so none is scanned in vain.
     let is_quick = matches!(states.as_slice(), [] | [TaskState::Failed]);
     if is_quick && others.iter().all(|other| other.is_none()) {
         return Ok(None);
@@ -234,11 +234,11 @@ pub(crate) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Counts> {
     Ok(counts)
 }
 
-/// For which objects tasks are queued, and for which workers alone: from one pair to the next through
-/// the index, whatever the number of tasks.
+/// The objects, and the single workers, for which tasks are queued: from one pair to the next through the
+/// index, whatever the number of tasks.
 pub(crate) async fn queued(sql: &mut Connection<'_>) -> SqlResult<Vec<(String, Option<String>)>> {
-    // SQLite seeks with what a subquery gives, and has none with two columns in a FROM that look at
-    // what comes before; so there a pair goes by one of its tasks. For PostgreSQL it is the reverse.
+    // SQLite seeks with the result of a subquery, but has none with two columns in a `FROM` that refer to
+    // earlier tables. So there one of its tasks stands for a pair. For PostgreSQL it is the reverse.
     let statement = match sql.dialect() {
         Dialect::Sqlite => {
             "WITH RECURSIVE pairs (id) AS (\
@@ -265,7 +265,7 @@ pub(crate) async fn queued(sql: &mut Connection<'_>) -> SqlResult<Vec<(String, O
     rows.iter().map(pair).collect()
 }
 
-/// Those of these tasks that have ended, and how, without large results.
+/// The results of those of these tasks that have ended, without large results.
 pub(crate) async fn ended(sql: &mut Connection<'_>, ids: &[TaskId]) -> SqlResult<Vec<Settlement>> {
     let left_out =
         format!("EXISTS (SELECT 1 FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
@@ -273,7 +273,7 @@ pub(crate) async fn ended(sql: &mut Connection<'_>, ids: &[TaskId]) -> SqlResult
     read_settled(sql, ids, "t.result", &left_out).await
 }
 
-/// Those of these tasks that have ended, and how.
+/// The results of those of these tasks that have ended.
 pub(crate) async fn settled(
     sql: &mut Connection<'_>,
     ids: &[TaskId],
@@ -315,7 +315,7 @@ async fn read_settled(
     Ok(settled)
 }
 
-/// Those of these attempts that no longer count.
+/// The attempts among these that no longer count.
 pub(crate) async fn superseded(
     sql: &mut Connection<'_>,
     running: &[Running],
@@ -352,7 +352,7 @@ pub(crate) async fn superseded(
     Ok(late.copied().collect())
 }
 
-/// The attempts that are an owner's.
+/// The running attempts of an owner.
 pub(crate) async fn owned(sql: &mut Connection<'_>, owner: i64) -> SqlResult<Vec<Running>> {
     let statement = "SELECT id, attempt FROM tasks WHERE state = 2 AND owner = $1";
     let rows = sql.rows(statement, &[owner.into()]).await?;

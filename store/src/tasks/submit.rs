@@ -1,4 +1,4 @@
-//! Submission.
+//! Submission of tasks.
 
 use super::{
     ARGUMENTS,
@@ -21,16 +21,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 pub(crate) struct Named {
     /// The id that it gets if it is new.
     pub(crate) id: TaskId,
-    /// The same for all that were submitted together: all of them are added, or none.
+    /// The same for all tasks that were submitted together: all of them are added, or none.
     pub(crate) lot: u64,
     pub(crate) task: NewTask,
-    /// Who claims it if it is new and this lease holds.
+    /// The lease whose owner claims the task, if it is new and the lease exists.
     pub(crate) owner: Option<Fence>,
-    /// What its submitter may have.
+    /// The allowance of its submitter.
     pub(crate) allowance: Allowance,
 }
 
-/// What came of it, and the claim.
+/// The result of a submission, and the claim.
 pub(crate) type Answer = (Submitted, Option<Claimed>);
 
 pub(crate) async fn submit(
@@ -80,8 +80,8 @@ pub(crate) async fn submit(
     Ok(answers)
 }
 
-/// The lots of which nothing is to be added: because the key of one was used for another call, or
-/// because there would be more than their submitter may have.
+/// The batches of which no task is added: the key of one task was used for another call, or the tasks would
+/// exceed the allowance of their submitter.
 async fn refuse(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
@@ -103,7 +103,7 @@ async fn refuse(
     let known = Room::known(transaction, &submitters);
     let too_much = match known.map(|room| too_much(room, &all, &refused)) {
         Some(none) if none.is_empty() => none,
-        // Nobody is refused for what was so a moment ago.
+        // No batch is refused because of outdated usage.
         _ => {
             let room = Room::look(transaction, &submitters).await?;
             too_much(room, &all, &refused)
@@ -113,14 +113,14 @@ async fn refuse(
     Ok(refused)
 }
 
-/// The lots for which there is no room, but for those that are refused already.
+/// The batches that exceed their allowance, except those that are refused already.
 fn too_much(
     mut room: Room,
     all: &[(&Named, &Submitted)],
     refused: &HashMap<u64, Submission>,
 ) -> HashMap<u64, Submission> {
     let mut too_much = HashMap::new();
-    // What was submitted together has one submitter, and stands side by side.
+    // Tasks that were submitted together have one submitter, and are next to each other.
     for lot in all.chunk_by(|(one, _), (next, _)| one.lot == next.lot) {
         let Some((first, _)) = lot.first() else {
             continue;
@@ -142,8 +142,8 @@ fn too_much(
     too_much
 }
 
-/// Takes back what is refused. What somebody else submitted too, under the same key in the same
-/// transaction, stays for them.
+/// Deletes the refused tasks. A task that another batch of the transaction submitted too, under the same key,
+/// stays.
 async fn withdraw(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
@@ -176,14 +176,14 @@ async fn withdraw(
 }
 
 impl Named {
-    /// Who claims it, if it is one of these.
+    /// The owner that claims it, if it is one of these.
     fn owner(&self, owners: &HashSet<Fence>) -> Option<Fence> {
         let owner = self.owner.filter(|_| self.task.delay.is_zero());
         owner.filter(|owner| owners.contains(owner))
     }
 }
 
-/// The owners whose leases hold, and cannot be ended before the claims are written. As for any claim.
+/// The owners whose leases exist, and cannot be ended before the claims are written, as for any claim.
 async fn owners(transaction: &mut Transaction<'_>, tasks: &[Named]) -> SqlResult<HashSet<Fence>> {
     let asked: BTreeSet<Fence> = tasks.iter().filter_map(|named| named.owner).collect();
     let mut owners = HashSet::new();
@@ -213,7 +213,7 @@ fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
     }
 }
 
-/// Adds those whose key is not there. Gives the ids of the new ones, or nothing if all are new.
+/// Adds the tasks whose keys are new. Returns the ids of the new tasks, or `None` if all are new.
 async fn insert(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
@@ -240,7 +240,7 @@ async fn insert(
             ("certificate_role", Kind::Text),
         ],
     );
-    // Everybody takes the keys in the same order, so that nobody waits for each other.
+    // All transactions take keys in the same order, so that no two wait for each other.
     let mut ordered: Vec<&Named> = tasks.iter().collect();
     ordered.sort_by_key(|named| (&named.task.submitter, &named.task.idempotency_key));
     for named in ordered {
@@ -297,7 +297,7 @@ async fn insert(
     Ok(Some(those_there(transaction, tasks).await?))
 }
 
-/// The ids under which tasks were added: they are new, so nothing else has them.
+/// The ids among these that were added. They are new ids, so no other task has them.
 async fn those_there(
     transaction: &mut Transaction<'_>,
     tasks: &[Named],
@@ -329,13 +329,13 @@ async fn find_existing(
          AND idempotency_key IS NOT NULL"
     );
     let Some(row) = transaction.sql.row(sql, &values).await? else {
-        // It was purged between the two statements, which can happen on PostgreSQL alone.
+        // It was purged between the two statements, which can happen on PostgreSQL only.
         return Err(sqlx::Error::Protocol(format!(
             "the task that had the idempotency key of {id} has just been removed; submit it again"
         )));
     };
     let id = TaskId::from_bytes(&row.bytes(0)?)?;
-    // Arguments that are in the same batch are not among the bodies yet.
+    // Arguments of the same batch are not in `bodies` yet.
     let arguments = row.optional_bytes(3)?;
     let same = row.text(1)? == task.object
         && row.text(2)? == task.method

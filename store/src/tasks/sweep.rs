@@ -1,4 +1,4 @@
-//! What becomes of tasks by the passing of time: delays and deadlines, and owners that are gone.
+//! The effects of passing time on tasks: delays, deadlines, and owners that are gone.
 
 use super::{
     finish::{TRIES, ThisAttempt, end},
@@ -11,17 +11,17 @@ use crate::{
     transaction::Transaction,
 };
 
-/// How many tasks of each kind one sweep moves at most, so that no transaction takes long.
+/// How many tasks of each kind one sweep changes at most, so that no transaction takes long.
 const MOST: i64 = 1000;
 
-/// What is asked of a sweep.
+/// The options of a sweep.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sweep {
-    /// Whether tasks are taken from owners that are gone.
+    /// Whether tasks are taken over from owners that are gone.
     pub(crate) rescue: bool,
 }
 
-/// One sweep for all who ask for one.
+/// One sweep serves all callers.
 pub(crate) async fn sweep(
     transaction: &mut Transaction<'_>,
     asked: &[Sweep],
@@ -58,7 +58,7 @@ async fn make_due(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     Ok(rows.len())
 }
 
-/// Tasks whose deadline passes before they are begun. Those that run are their owners' to end.
+/// Fails tasks whose deadline passes before they are begun. Running tasks are ended by their owners.
 async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
     let (failed, outcome) = (TaskState::Failed as i64, Outcome::DeadlineExceeded as i64);
@@ -78,7 +78,7 @@ async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     Ok(rows.len())
 }
 
-/// Tasks whose owner has no lease: the name server that had them is dead, or was frozen.
+/// Takes over tasks whose owner has no lease: that name server is dead, or was frozen.
 async fn rescue(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     // Few owners, many tasks: from one owner to the next through the index.
     let owners = transaction
@@ -130,7 +130,7 @@ fn lost(attempt: &ThisAttempt) -> Finish {
     }
 }
 
-/// In how many milliseconds there is something to do.
+/// The time until the next delay or deadline ends, in milliseconds.
 async fn next(transaction: &mut Transaction<'_>) -> SqlResult<Option<i64>> {
     let row = transaction
         .sql

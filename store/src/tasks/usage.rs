@@ -1,7 +1,7 @@
-//! How many tasks submitters have that have not ended, and how many bytes all their tasks take.
+//! For each submitter, the number of tasks that have not ended, and the bytes of all its tasks.
 //!
-//! Every transaction adds what it changed, once and at its end, to a shard of its own where others
-//! write at the same time: so nobody waits for somebody else's commit.
+//! Every transaction adds its changes once, at its end. Where transactions run in parallel, each adds to its
+//! own shard, so that none waits for another one's commit.
 
 use crate::{
     model::{Allowance, Quota, Usage},
@@ -15,18 +15,18 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What a task takes beyond its arguments and its result, in bytes.
+/// The size of a task besides its arguments and its result, in bytes.
 pub(crate) const TASK_BYTES: i64 = 300;
 
 /// The row of all submitters together.
 pub(crate) const EVERYBODY: &str = "*";
 
-/// What a transaction changes.
+/// The changes of usage in a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(BTreeMap<String, Usage>);
 
 impl Changes {
-    /// A submitter has so many more tasks that have not ended, and bytes.
+    /// Adds to a submitter's number of tasks that have not ended, and to its bytes.
     pub(crate) fn add(&mut self, submitter: &str, tasks: i64, bytes: i64) {
         for name in [submitter, EVERYBODY] {
             let usage = match self.0.get_mut(name) {
@@ -44,7 +44,7 @@ pub(crate) fn size(body: &[u8]) -> i64 {
     i64::try_from(body.len()).unwrap_or(i64::MAX)
 }
 
-/// The name of the statement that adds changes, which no other program gives one of its own.
+/// The name of the prepared statement that adds changes. No other program uses it.
 static ADD: LazyLock<String> =
     LazyLock::new(|| format!("pyroxene_usage_{:016x}", rand::random::<u64>()));
 
@@ -66,13 +66,13 @@ fn add(u: &str) -> String {
     )
 }
 
-/// Makes [`commit`] ready on a new connection.
+/// Prepares the statement of [`commit`] on a new connection.
 pub(crate) async fn prepare(sql: &mut Connection<'_>) -> SqlResult<()> {
     sql.prepare(&ADD, &rows(), add).await
 }
 
-/// Writes what a transaction changed, and commits it. The rows are taken in the order of their names, so
-/// that nobody waits for each other.
+/// Writes the changes of a transaction, and commits it. The rows are locked in the order of their names, so
+/// that no two transactions wait for each other.
 pub(crate) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let mut changes = rows();
     for (submitter, usage) in &transaction.usage.0 {
@@ -86,24 +86,24 @@ pub(crate) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     transaction.sql.commit_with(&ADD, &changes, add).await
 }
 
-/// For how long it is believed what a submitter had when it was last looked at, and what this process
-/// has changed since. What others change in that time is not seen.
+/// How long a cached usage is used, with the changes that this process made since. Changes of other processes
+/// in that time are not seen.
 const BELIEVED: Duration = Duration::from_secs(1);
 
-/// Of so many submitters it is kept.
+/// The largest number of cached submitters.
 const KEPT: usize = 4096;
 
-/// What submitters had when they were last looked at, and what was changed here since.
+/// The usage of submitters when it was last read, with the changes that this process made since.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<HashMap<String, (Usage, Instant)>>);
 
 impl Seen {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (Usage, Instant)>> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: consistent even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What these submitters have, if that is known of all.
+    /// The usage of these submitters, if all of them are cached.
     fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, Usage>> {
         let seen = self.lock();
         let known = submitters.iter().map(|name| {
@@ -125,7 +125,7 @@ impl Seen {
         }
     }
 
-    /// A transaction with these changes was committed.
+    /// Applies the changes of a committed transaction.
     pub(crate) fn change(&self, changes: &Changes) {
         if changes.0.is_empty() {
             return;
@@ -140,7 +140,7 @@ impl Seen {
     }
 }
 
-/// What some submitters have.
+/// Reads the usage of some submitters.
 pub(crate) async fn read(
     sql: &mut Connection<'_>,
     submitters: &BTreeSet<&str>,
@@ -166,12 +166,12 @@ pub(crate) async fn read(
     Ok(found)
 }
 
-/// What is left of allowances, as a batch uses them up.
+/// The rest of allowances, as a batch uses them up.
 #[derive(Debug)]
 pub(super) struct Room(BTreeMap<String, Usage>);
 
 impl Room {
-    /// What submitters have, as far as that is known already.
+    /// From the cached usage, if all submitters are cached.
     pub(super) fn known(
         transaction: &Transaction<'_>,
         submitters: &BTreeSet<&str>,
@@ -180,7 +180,7 @@ impl Room {
         Some(Self::within(transaction, usage))
     }
 
-    /// Looks what submitters have.
+    /// From the usage in the store.
     pub(super) async fn look(
         transaction: &mut Transaction<'_>,
         submitters: &BTreeSet<&str>,
@@ -190,7 +190,7 @@ impl Room {
         Ok(Self::within(transaction, usage))
     }
 
-    /// With what the transaction has changed so far.
+    /// Includes the changes of the transaction so far.
     fn within(transaction: &Transaction<'_>, mut usage: BTreeMap<String, Usage>) -> Self {
         for (name, change) in &transaction.usage.0 {
             let usage = usage.entry(name.clone()).or_default();
@@ -200,7 +200,7 @@ impl Room {
         Self(usage)
     }
 
-    /// Uses so much more, or says what does not allow it.
+    /// Uses more of an allowance, or returns the quota that would be exceeded.
     pub(super) fn take(
         &mut self,
         submitter: &str,
@@ -260,7 +260,7 @@ mod tests {
             Err(Quota::AllTasks)
         );
         assert_eq!(room.take("bob", more(2, 1), &allowance), Ok(()));
-        // What needs nothing is allowed also where there is too much already.
+        // A change that needs nothing is allowed even above the allowance.
         let less = Allowance {
             tasks: 1,
             ..allowance

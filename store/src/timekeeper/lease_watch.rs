@@ -1,36 +1,36 @@
-//! Which leases are over, without a clock that could be set: a lease is over when its owner has not
-//! renewed it for its time to live, watched by whoever is to take over.
+//! Which leases are over, without a clock that could be set: a lease is over when the process that is to take
+//! over has seen no renewal for the lease's time to live.
 //!
-//! A renewal adds one to a number in the store. No process compares its clock with another one's;
-//! each counts how long it has seen a number unchanged. What was not watched does not count: after a
-//! gap between two looks, or when the store did not answer, every lease gets a fresh term.
+//! A renewal adds one to a number in the store. No process compares its clock with that of another one; each
+//! measures how long it has seen a number unchanged. Time without observation does not count: after a gap
+//! between two observations, or when the store did not answer, every lease gets a new term.
 
 use crate::model::Fence;
 use std::{collections::HashMap, time::Duration};
 
-/// The longest time between two looks that counts as silence. It is a little more than the usual
-/// time between them: if watcher and owner stood still together, the owner gets to speak first.
+/// The longest time between two observations that counts as silence. It is a little more than the usual
+/// interval: if observer and owner were stopped together, the owner can renew first.
 const LONGEST_COUNTED: Duration = Duration::from_millis(600);
 
-/// After a longer time between two looks nothing counts that was seen before.
+/// After a longer time between two observations, earlier ones do not count.
 const LONGEST_GAP: Duration = Duration::from_secs(2);
 
-/// How much more than its time to live a lease gets after such a gap: its owner may have to connect
-/// to the store anew.
+/// How much more than its time to live a lease gets after such a gap: its owner may have to reconnect to the
+/// store.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How a lease is in the store.
+/// The state of a lease in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Renewals {
     pub(crate) ttl: Duration,
-    /// Another number whenever the owner has spoken.
+    /// A number that changes with every renewal.
     pub(crate) count: i64,
 }
 
-/// What one process has seen of all leases.
+/// The observations of all leases by one process.
 #[derive(Debug, Default)]
 pub(super) struct LeaseWatch {
-    /// When it last looked, unless it has lost sight since.
+    /// The time of the last observation, unless it was reset since.
     looked: Option<Duration>,
     seen: HashMap<Fence, Sighting>,
 }
@@ -42,17 +42,17 @@ struct Sighting {
     left: Duration,
 }
 
-/// What a look has found.
+/// The result of an observation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// The leases that are over, with the number of renewals that was seen.
+    /// The leases that are over, with the observed number of renewals.
     pub(crate) leases: Vec<(Fence, i64)>,
-    /// After which time the next one is over, if its owner says nothing.
+    /// The time after which the next lease is over, if it is not renewed.
     pub(crate) next: Option<Duration>,
 }
 
 impl LeaseWatch {
-    /// Takes in all leases as they are at `now`.
+    /// Observes all leases as they are at `now`.
     pub(super) fn look(&mut self, now: Duration, leases: &[(Fence, Renewals)]) -> Ended {
         let gap = self.looked.map(|looked| now.saturating_sub(looked));
         let gap = gap.filter(|gap| *gap <= LONGEST_GAP);
@@ -78,7 +78,7 @@ impl LeaseWatch {
         ended
     }
 
-    /// Nothing that was seen counts any more.
+    /// Earlier observations no longer count.
     pub(super) fn lost_sight(&mut self) {
         self.looked = None;
     }
@@ -95,7 +95,7 @@ mod tests {
         [(7, Renewals { ttl, count })]
     }
 
-    /// Looks at these times in milliseconds, and gives those at which the lease is over.
+    /// Observes at these times in milliseconds, and returns the times at which the lease is over.
     fn over(watch: &mut LeaseWatch, looks: impl IntoIterator<Item = (u64, i64)>) -> Vec<u64> {
         let mut over = Vec::new();
         for (at, count) in looks {
@@ -114,7 +114,7 @@ mod tests {
         let spoken = (0..20).map(|look| (look * 500, look as i64));
         assert_eq!(over(&mut watch, spoken), [0; 0]);
         let silent = (20..24).map(|look| (look * 500, 19));
-        // Last seen to speak at 9500.
+        // The last renewal was seen at 9500.
         assert_eq!(over(&mut watch, silent), [11_000, 11_500]);
     }
 
@@ -144,7 +144,7 @@ mod tests {
             over(&mut watch, (0..5).map(|look| (1000 + gap + look * 500, 2)))
         };
         assert_eq!(watched(500), [2000, 2500, 3000, 3500]);
-        // All stood still for a while: the owner has another look's time to speak.
+        // All processes were stopped for a while: the owner has one more interval to renew.
         assert_eq!(watched(1900)[0], 3400);
         assert_eq!(watched(5000), [8000]);
     }

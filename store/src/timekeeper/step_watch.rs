@@ -1,38 +1,38 @@
-//! Whether a clock was set: what it shows is compared with the time that has passed.
+//! Detects that a clock was set, by comparing it with the elapsed time.
 //!
-//! Pure: readings are handed in. A reading takes time, of which nobody knows when in it the clock was
-//! read; so a clock's lead over the time that has passed is known as a range, and a step is what no
-//! two readings in their ranges explain.
+//! Readings are parameters. A reading takes time, and it is unknown at which moment of it the clock was read.
+//! So the clock's lead over the elapsed time is known as a range, and a step is a change that the ranges of
+//! two readings do not explain.
 
 use crate::model::UnixMillis;
 use std::time::Duration;
 
-/// The smallest step that is noticed, in milliseconds. Less is a clock that is kept right.
+/// The smallest step that is detected, in milliseconds. Less is a normal correction of the clock.
 const SMALLEST: i64 = 500;
 
-/// By how much clocks of different machines may go apart while one of them is set, in milliseconds.
+/// How far the clocks of different machines may diverge while one of them is set, in milliseconds.
 const TOLERANCE: i64 = 100;
 
-/// What a clock showed.
+/// A reading of a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
-    /// Time that had passed when it was asked.
+    /// The elapsed time when the reading was requested.
     pub(crate) asked: Duration,
-    /// Time that had passed when the answer was there.
+    /// The elapsed time when the answer arrived.
     pub(crate) answered: Duration,
     pub(crate) shown: UnixMillis,
 }
 
-/// A clock was set.
+/// A step of a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// By how much at least and at most, in milliseconds: forward, or back if it is negative.
+    /// Its least and its greatest size, in milliseconds: forward, or back if negative.
     size: (i64, i64),
-    /// What the clock, as it is now, showed at the last reading before: the step is not older.
+    /// The reading before the step, on the clock as it is now: the step is not older.
     pub(crate) since: UnixMillis,
 }
 
-/// What is known of a clock.
+/// The lead of a clock, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct StepWatch {
     known: Option<Known>,
@@ -40,7 +40,7 @@ pub(super) struct StepWatch {
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// The clock's lead over the time that has passed, in milliseconds.
+    /// The clock's lead over the elapsed time, in milliseconds.
     lead: (i64, i64),
     last: UnixMillis,
 }
@@ -54,8 +54,7 @@ fn lead(reading: &Reading) -> (i64, i64) {
 }
 
 impl Step {
-    /// How much of it is not yet recorded, by processes that saw it too: 0 if what they recorded may
-    /// be all of it.
+    /// The part of the step that other processes have not recorded: 0 if their records may be all of it.
     pub(crate) fn beyond(&self, recorded: i64) -> i64 {
         let (least, most) = self.size;
         if recorded < least.saturating_sub(TOLERANCE) {
@@ -69,7 +68,7 @@ impl Step {
 }
 
 impl StepWatch {
-    /// By how much the clock was set since the last accepted reading, as far as two readings tell.
+    /// By how much the clock was set since the last accepted reading, as far as two readings show.
     pub(super) fn step(&self, reading: &Reading) -> Option<Step> {
         let known = self.known?;
         let (low, high) = lead(reading);
@@ -81,12 +80,12 @@ impl StepWatch {
         (size.0 >= SMALLEST || size.1 <= -SMALLEST).then_some(Step { size, since })
     }
 
-    /// Goes on from a reading.
+    /// Continues from a reading.
     pub(super) fn accept(&mut self, reading: &Reading) {
         let (low, high) = lead(reading);
         let last = reading.shown;
         let known = self.known.filter(|_| self.step(reading).is_none());
-        // Of two ranges that meet, the clock is in both.
+        // If two ranges overlap, the lead is in both.
         let lead = match known.map(|known| known.lead) {
             Some((least, most)) if low <= most && high >= least => (low.max(least), high.min(most)),
             _ => (low, high),
@@ -147,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_slow_answer_is_not_a_step() {
-        // The database stood still before or after it read its clock.
+        // The database was stopped before or after it read its clock.
         for shown in [10_000, 20_000] {
             known(&[reading(0, 0, 1), reading(10_000, shown, 10_000)]);
         }
@@ -175,11 +174,11 @@ mod tests {
         assert_eq!(step((2000, 2000)).beyond(0), 2000);
         assert_eq!(step((-2000, -2000)).beyond(0), -2000);
         assert_eq!(step((2000, 2000)).beyond(1990), 0);
-        // Who saw it less clearly corrects nothing; who saw it more clearly does.
+        // A less exact observation corrects nothing; a more exact one does.
         assert_eq!(step((1200, 2800)).beyond(2000), 0);
         assert_eq!(step((2000, 2000)).beyond(1200), 800);
         assert_eq!(step((-2000, -2000)).beyond(-2800), 800);
-        // Another one came after that.
+        // Another step followed.
         assert_eq!(step((-1000, -1000)).beyond(2000), -3000);
     }
 

@@ -1,7 +1,7 @@
-//! The keys of entries: what makes it safe to repeat an append.
+//! The keys of entries: they make it safe to repeat an append.
 //!
-//! Keys are looked up before their topic is locked. Should somebody else take one in between, the
-//! table refuses it, and the whole transaction runs again and finds it.
+//! Keys are looked up before their topic is locked. If another transaction inserts one in between, the table
+//! refuses the duplicate, and the complete transaction runs again and finds it.
 
 use crate::{
     clock_steps,
@@ -11,16 +11,16 @@ use crate::{
 };
 use std::collections::HashMap;
 
-/// Where an entry of a batch is.
+/// The position of an entry of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The topic has it since earlier, at this sequence.
+    /// The topic already has it, at this sequence.
     Known(i64),
-    /// It is the one of this index among the new ones.
+    /// It is new, at this index among the new ones.
     New(usize),
 }
 
-/// The entries whose keys the topics have: the sequence of each, by its index.
+/// The entries whose keys the topics already have: the sequence of each, by its index.
 pub(super) async fn known(
     transaction: &mut Transaction<'_>,
     entries: &[NewEntry],
@@ -44,7 +44,7 @@ pub(super) async fn known(
     }
     let sql = |u: &str| {
         format!(
-            // For each key a look into the index, and no plan that reads all keys of a topic.
+            // One index look-up for each key, and no plan that reads all keys of a topic.
             "SELECT number, sequence FROM (SELECT u.number, (SELECT k.sequence FROM entry_keys k \
              WHERE k.topic = (SELECT t.id FROM topics t WHERE t.name = u.name) AND k.key = u.key) \
              AS sequence FROM {u}) AS looked_up WHERE sequence IS NOT NULL"
@@ -59,7 +59,7 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// The entries that are to be added, and where each of all is then.
+/// The entries to add, and the position of every entry of the batch.
 pub(super) fn split<'e>(
     entries: &'e [NewEntry],
     known: &HashMap<usize, i64>,
@@ -75,18 +75,18 @@ pub(super) fn split<'e>(
         places.push(match (known.get(&number), &entry.key) {
             (Some(sequence), _) => Place::Known(*sequence),
             (None, None) => place(),
-            // The same key may come twice in one batch, from callers that do not know of each other.
+            // One batch may have the same key twice, from callers that do not know of each other.
             (None, Some(key)) => *by_key.entry((&entry.topic, key)).or_insert_with(place),
         });
     }
     (new, places)
 }
 
-/// How many keys are forgotten at most at once, so that no transaction takes long.
+/// How many keys one call deletes at most, so that no transaction takes long.
 const MOST: i64 = 5000;
 
-/// Forgets keys of each of these ages, in milliseconds. Gives how many; a number that is not 0 means
-/// that there may be more.
+/// Deletes keys older than each of these ages, in milliseconds. Returns how many; if it is not 0, there may
+/// be more.
 pub(crate) async fn forget(transaction: &mut Transaction<'_>, ages: &[i64]) -> SqlResult<Vec<u64>> {
     let mut forgotten = Vec::with_capacity(ages.len());
     for age in ages {

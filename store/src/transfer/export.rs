@@ -1,4 +1,4 @@
-//! Reading everything, as it was at one time, a page at a time.
+//! Reads everything in one snapshot, a page at a time.
 
 use super::record::{AttemptRecord, Body, Record, TaskRecord, TopicRecord, TransferError};
 use crate::{
@@ -13,7 +13,7 @@ use std::io::Write;
 /// How many rows are read at once.
 const PAGE: i64 = 200;
 
-/// Where the lines go.
+/// The output, with the number of lines so far.
 struct Lines<'o> {
     output: &'o mut (dyn Write + Send),
     count: u64,
@@ -28,7 +28,7 @@ impl Lines<'_> {
     }
 }
 
-/// Writes everything that is seen by the transaction that `sql` is in. Gives the number of lines.
+/// Writes everything that the transaction of `sql` sees. Returns the number of lines.
 pub(crate) async fn export(
     sql: &mut Connection<'_>,
     output: &mut (dyn Write + Send),
@@ -101,7 +101,7 @@ async fn tasks(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), Tr
         for row in page {
             let id = read(|| row.bytes(0))?;
             let mut task = read(|| task(&row))?;
-            // The large ones one by one, so that no more than one is held.
+            // Large bodies are read one by one, so that no more than one task's are in memory.
             if task.arguments.is_none() {
                 task.arguments = body(sql, &id, ARGUMENTS).await?;
             }

@@ -12,13 +12,13 @@ use thiserror::Error;
 /// Why an export or import ended early.
 #[derive(Debug, Error)]
 pub enum TransferError {
-    /// The store.
+    /// An error of the store.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The file on the other side.
+    /// An error of the exported file.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What is in it.
+    /// An error in the content of the file.
     #[error("line {line}: {why}")]
     Line {
         /// From 1.
@@ -32,7 +32,7 @@ pub enum TransferError {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// The first.
+    /// The first line.
     Store {
         version: i64,
     },
@@ -44,7 +44,7 @@ pub(crate) enum Record {
     Attempt(AttemptRecord),
     StaticName {
         name: String,
-        /// Nothing for one that was removed.
+        /// `None` for a removed name.
         entry: Option<String>,
         revision: i64,
     },
@@ -55,7 +55,7 @@ pub(crate) enum Record {
         at: i64,
         body: Body,
     },
-    /// An entry came under this key, whether the topic still has the entry or not.
+    /// The key of an entry, whether or not the topic still has the entry.
     EntryKey {
         topic: String,
         key: String,
@@ -63,15 +63,15 @@ pub(crate) enum Record {
         at: i64,
     },
     Revocation(Revocation),
-    /// The last.
+    /// The last line.
     End {
-        /// How many lines come before.
+        /// The number of lines before it.
         lines: u64,
     },
 }
 
 impl Record {
-    /// About how many bytes it holds.
+    /// Its approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         let of = |body: &Option<Body>| body.as_ref().map_or(0, |body| body.0.len());
         match self {
@@ -150,7 +150,7 @@ pub(crate) struct TopicRecord {
     pub(super) keep_bytes: Option<i64>,
 }
 
-/// Bytes: a string where they are text, else `{"base64": …}`.
+/// Bytes: a string if they are UTF-8 text, otherwise `{"base64": …}`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Body(pub(super) Vec<u8>);
 

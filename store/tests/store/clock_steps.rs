@@ -1,4 +1,4 @@
-//! A clock that is set: what tasks wait for and what is kept does not follow it.
+//! A clock that is set: the waiting times of tasks and the retention do not follow it.
 
 use crate::harness::{
     LONG, Place, START, call, claim, claim_one, dispatcher, entry, finish, on_both, running, show,
@@ -19,7 +19,7 @@ on_both! {
 const HOUR: i64 = 3_600_000;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A task that is due in ten seconds, and has to be done within twenty.
+/// A task that is due in ten seconds, and must be done within twenty.
 async fn delayed(store: &Store) -> TaskId {
     let task = NewTask {
         delay: 10 * SECOND,
@@ -102,7 +102,7 @@ async fn nothing_is_old_because_the_clock_was_set(place: Place) {
         let tasks = store.purge(hour).await.unwrap();
         (tasks, store.trim("a", kept).await.unwrap())
     };
-    // Ahead by a month, and set right again.
+    // Ahead by a month, and corrected again.
     for step in [720 * HOUR, -720 * HOUR, HOUR, HOUR] {
         place.set_clock(step);
         assert_eq!(forgotten().await, (0, 0), "{step}");

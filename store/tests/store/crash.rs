@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of writing.
+//! A process that is killed in the middle of a write.
 
 use crate::harness::{LONG, Place, claim, dispatcher, eventually, finish, running, succeeded};
 use pyroxene_store::{Finished, NewTask, Store, StoreUrl, TaskFilter, TaskId, TaskState};
@@ -12,8 +12,8 @@ use std::{
 const NAME: &str = "crash::what_was_acknowledged_survives_a_kill";
 const PLACE: &str = "PYROXENE_TEST_CRASH_STORE";
 
-/// What the process does that will be killed: several submit and run tasks, and say so on standard
-/// output once it is acknowledged.
+/// The process that will be killed: several tasks submit and run work, and report it on standard output once
+/// it is acknowledged.
 async fn work_until_killed(url: StoreUrl) {
     let store = Store::open(&url, Default::default()).await.unwrap();
     let owner = dispatcher(&store, Duration::from_millis(300)).await;
@@ -80,7 +80,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         child.wait().unwrap();
         assert!(killed, "it ended by itself");
 
-        // Another name server goes on, and runs what was left.
+        // Another name server continues, and runs the remaining tasks.
         let store = Store::open(&place.url, Default::default()).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [""; 0]);
         let mut filter = TaskFilter::default();

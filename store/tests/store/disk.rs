@@ -1,4 +1,4 @@
-//! Disks that fail: what is acknowledged is there after a power failure, whatever the disk did before.
+//! Failing disks: after a power failure, acknowledged writes are there, whatever the disk did before.
 
 #[path = "../../../tests/machine/disk.rs"]
 mod failing;
@@ -18,7 +18,7 @@ use std::{
 const NAME: &str = "disk::the_process_on_the_disk";
 const PLACE: &str = "PYROXENE_TEST_DISK_STORE";
 
-/// What the process on the disk does: it opens the store, and then as it is told, a line each.
+/// The process on the disk: it opens the store, and then follows commands, one on each line.
 #[tokio::test]
 async fn the_process_on_the_disk() {
     let Some(file) = std::env::var_os(PLACE) else {
@@ -54,7 +54,7 @@ fn kind(error: &StoreError) -> &'static str {
     }
 }
 
-/// Says something to the test, whatever else is on standard output.
+/// Sends a line to the test, whatever else is on standard output.
 fn say(line: String) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n> {line}")
@@ -62,7 +62,7 @@ fn say(line: String) {
         .unwrap();
 }
 
-/// A process that has the store open. It is killed when it is dropped.
+/// A process that has the store open. Dropping it kills it.
 struct Writer {
     child: Child,
     stdin: ChildStdin,
@@ -106,7 +106,7 @@ impl Writer {
         assert_eq!(self.told("renew"), "renewed");
     }
 
-    /// Submits a task; what was said of it.
+    /// Submits a task; returns the answer of the process.
     fn submits(&mut self, size: &str) -> String {
         let said = self.told(size);
         match said.strip_prefix("submitted ") {
@@ -173,7 +173,7 @@ async fn after_a_failed_fsync_of_the_log_nothing_acknowledged_is_lost() {
     let disk = disk().await;
     let mut writer = Writer::on(&disk);
     writer.submits_well(3, "small");
-    // These frames of the log wait for the next fsync, which fails; they are never written again.
+    // These frames of the log wait for the next fsync, which fails; they are not written again.
     disk.next_sync_fails(Imaged::Log);
     assert_eq!(writer.submits("small"), "refused io");
     assert!(!disk.a_sync_is_to_fail());
@@ -202,7 +202,7 @@ async fn a_failed_fsync_of_a_checkpoint_loses_nothing() {
         let mut writer = Writer::on(&disk);
         writer.submits_well(2, "large");
         disk.next_sync_fails(file);
-        // Each is a hundred pages; after some thousand the log is copied to the file.
+        // Each task is a hundred pages; after some thousand, the log is copied to the file.
         let mut submitted = 0;
         while disk.a_sync_is_to_fail() {
             writer.submits("large");

@@ -40,7 +40,7 @@ async fn ask(store: &Store, claim: NameClaim) -> NameClaimed {
     store.claim_names(vec![claim]).await.unwrap().remove(0)
 }
 
-/// Claims the name, and gives its fence.
+/// Claims the name, and returns its fence.
 async fn held(store: &Store, nameserver: Fence, holder: &str) -> Fence {
     match ask(store, claim(nameserver, holder)).await {
         NameClaimed::Held { fence } => fence,
@@ -84,7 +84,7 @@ async fn fences_grow_from_holder_to_holder(place: Place) {
         leave(&store, nameserver).await;
         place.advance(10);
     }
-    // Of the clock they are no less, so that they grow in a store that is new.
+    // Fences are at least the clock's time, so that they also grow in a new store.
     let micros = store.now().await.unwrap() * 1000;
     assert!(last > micros - 1_000_000, "{last} at {micros}");
     place.set_clock(-1_000_000);
@@ -112,7 +112,7 @@ async fn who_comes_back_in_time_has_lost_nothing(place: Place) {
     place.advance_watched(&store, 2500).await;
     assert_eq!(ask(&store, claim(other, "b")).await, taken("a"));
     assert_eq!(held(&store, one, "a").await, fence);
-    // A name server that began anew stands up for the same holder.
+    // A name server that was restarted claims the name for the same holder.
     assert_eq!(held(&store, other, "a").await, fence);
     place.advance_watched(&store, 3500).await;
     assert_eq!(held(&store, other, "a").await, fence);
@@ -123,7 +123,7 @@ async fn a_lease_that_was_taken_over_cannot_be_renewed(place: Place) {
     let one = dispatcher(&store, TTL).await;
     let fence = held(&store, one, "a").await;
     let other = dispatcher(&elsewhere, LONG).await;
-    // However the clock is set meanwhile.
+    // However the clock is set in the meantime.
     place.set_clock(-3_600_000);
     place.advance_watched(&elsewhere, 3500).await;
     assert!(held(&elsewhere, other, "b").await > fence);

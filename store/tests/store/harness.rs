@@ -1,4 +1,4 @@
-//! What the tests are written in: a place where a store is, and short ways to say what is done there.
+//! The environment of the tests: a store in some place, and short functions for its operations.
 
 mod server;
 
@@ -12,17 +12,17 @@ use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// When the manual clock begins.
+/// The start of the manual clock.
 pub(crate) const START: i64 = 1_700_000_000_000;
 
-/// Longer than anything takes that works.
+/// Longer than any successful operation takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A database, and the time there.
+/// A database, and its clock.
 pub(crate) struct Place {
     pub(crate) url: StoreUrl,
     pub(crate) clock: Arc<ManualTime>,
-    /// Kept for as long as the place is.
+    /// Kept as long as the place is.
     _server: Option<Arc<Server>>,
     _directory: Option<TempDir>,
 }
@@ -59,7 +59,7 @@ impl Place {
         }
     }
 
-    /// How the stores of this place are opened, with the manual clock.
+    /// The options for the stores of this place, with the manual clock.
     pub(crate) fn options(&self) -> StoreOptions {
         StoreOptions {
             create: true,
@@ -69,7 +69,7 @@ impl Place {
         }
     }
 
-    /// One more name server's store.
+    /// The store of one more name server.
     pub(crate) async fn open(&self) -> Store {
         self.open_with(self.options()).await
     }
@@ -83,14 +83,14 @@ impl Place {
         self.clock.advance(Duration::from_millis(millis));
     }
 
-    /// Sets the clock, at another time than it was last read.
+    /// Sets the clock, at another time than that of its last reading.
     pub(crate) fn set_clock(&self, by: i64) {
         self.advance(1);
         self.clock.set(by);
     }
 
-    /// Lets time pass, while `watcher` looks after leases as often as a name server does. Gives how
-    /// many tasks it took over.
+    /// Lets time pass, while `watcher` observes leases as often as a name server does. Returns how many tasks
+    /// it took over.
     pub(crate) async fn advance_watched(&self, watcher: &Store, millis: u64) -> usize {
         let mut rescued = watcher.sweep().await.unwrap().rescued;
         for _ in 0..millis / 500 {
@@ -119,7 +119,7 @@ macro_rules! on_both {
     };
 }
 
-/// Runs tests on both databases, and on the one in memory, which one process has to itself.
+/// Runs tests on both databases, and on the one in memory, which belongs to one process.
 macro_rules! on_all {
     ($($test:ident)*) => {
         $crate::harness::on_both! { $($test)* }
@@ -134,7 +134,7 @@ macro_rules! on_all {
 
 pub(crate) use {on_all, on_both};
 
-/// A lease that is long enough for everything but what is about leases.
+/// A lease that is long enough for all tests that are not about leases.
 pub(crate) const LONG: Duration = Duration::from_secs(1_000_000);
 
 /// Begins the lease of a dispatcher.
@@ -146,14 +146,14 @@ pub(crate) fn call(object: &str) -> NewTask {
     NewTask::new(object, "run", b"{}".to_vec())
 }
 
-/// Submits one task that is new.
+/// Submits one new task.
 pub(crate) async fn submit(store: &Store, task: NewTask) -> TaskId {
     let submitted = store.submit(vec![task]).await.unwrap();
     assert_eq!(submitted[0].submission, Submission::New);
     submitted[0].id
 }
 
-/// A claim of tasks that any worker may run.
+/// A claim on tasks that any worker may run.
 pub(crate) fn wanted(owner: Fence, objects: Vec<(String, u32)>) -> Claim {
     let lanes = objects
         .into_iter()
@@ -164,7 +164,7 @@ pub(crate) fn wanted(owner: Fence, objects: Vec<(String, u32)>) -> Claim {
     }
 }
 
-/// What a claim brought, of all lanes.
+/// The claimed tasks of all queues.
 pub(crate) fn all_tasks(lanes: Vec<ClaimedLane>) -> Vec<Claimed> {
     lanes.into_iter().flat_map(|lane| lane.tasks).collect()
 }
@@ -176,7 +176,7 @@ pub(crate) async fn claim(store: &Store, owner: Fence, object: &str, limit: u32)
     all_tasks(claimed.expect("the lease holds"))
 }
 
-/// Claims the one task that there is.
+/// Claims the only task that there is.
 pub(crate) async fn claim_one(store: &Store, owner: Fence, object: &str) -> Claimed {
     let mut claimed = claim(store, owner, object, 10).await;
     assert_eq!(claimed.len(), 1, "{claimed:?}");
@@ -232,7 +232,7 @@ pub(crate) fn entry(topic: &str, body: &str) -> NewEntry {
     }
 }
 
-/// Asks again and again until the answer is what is hoped for.
+/// Asks again and again until the answer is the expected one.
 pub(crate) async fn eventually<T, F>(mut ask: impl FnMut() -> F, hoped: impl Fn(&T) -> bool) -> T
 where
     T: std::fmt::Debug,

@@ -37,7 +37,7 @@ async fn a_lease_lasts_for_as_long_as_it_is_renewed(place: Place) {
 async fn a_lease_that_nobody_renews_is_over(place: Place) {
     let store = place.open().await;
     let fence = dispatcher(&store, SECOND).await;
-    // Whoever has just begun to watch does so for a little longer.
+    // A new observer waits a little longer.
     place.advance_watched(&store, 1500).await;
     assert!(!store.renew(fence).await.unwrap());
     assert!(dispatcher(&store, SECOND).await > fence);
@@ -78,7 +78,7 @@ async fn leases_do_not_follow_the_clock(place: Place) {
         assert!(owner.renew(fence).await.unwrap(), "{step}");
         assert_eq!(show(&other, id).await.state, TaskState::Running, "{step}");
     }
-    // One that is dead is found to be so at the same pace, whatever the clock does.
+    // A dead owner is noticed at the same pace, whatever the clock does.
     place.set_clock(-3_600_000);
     assert_eq!(place.advance_watched(&other, 500).await, 0);
     place.set_clock(-3_600_000);

@@ -1,4 +1,4 @@
-//! The store, on both databases: one suite for what it promises, and what is particular to each.
+//! Tests of the store on both databases: one suite for both, and some tests for each.
 
 #![allow(missing_docs, reason = "tests are described by their names")]
 #![allow(

@@ -85,7 +85,7 @@ async fn what_was_claimed_as_it_was_submitted_is_taken_over_too(place: Place) {
     let old = running(&claimed.expect("it was claimed"), first);
     assert_eq!(alive.sweep().await.unwrap().rescued, 0);
     assert_eq!(place.advance_watched(&alive, 3500).await, 1);
-    // Its lease is over: what is submitted now is for anybody.
+    // Its lease is over: any owner may claim what is submitted now.
     let tasks = vec![(call("calc"), Some(first))];
     let (late, claimed) = dead.submit_and_claim(tasks).await.unwrap().remove(0);
     assert_eq!(claimed, None);

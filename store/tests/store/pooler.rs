@@ -1,4 +1,4 @@
-//! Poolers between the store and its server. Without PgBouncer these tests say so and pass.
+//! Poolers between the store and its server. Without PgBouncer these tests print a message and pass.
 
 use crate::harness::{
     LONG, PATIENCE, Place, Server, call, claim_one, dispatcher, finish, running, show, submit,
@@ -23,7 +23,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    /// None, and a line that says so, where it is not installed.
+    /// `None`, and a message, where it is not installed.
     async fn before(place: &Place, mode: &str) -> Option<Self> {
         let Some(program) = find() else {
             eprintln!("SKIPPED: PgBouncer is not installed ('apt-get install pgbouncer')");
@@ -61,7 +61,7 @@ impl Pooler {
         Some(pooler)
     }
 
-    /// The way to the place's database through it.
+    /// The address of the place's database through it.
     fn url(&self, place: &Place) -> String {
         let StoreUrl::Postgres(url) = &place.url else {
             panic!("not a server");
@@ -79,7 +79,7 @@ impl Drop for Pooler {
     }
 }
 
-/// PgBouncer refuses a parameter that the driver sends, and that the store does not.
+/// PgBouncer refuses a parameter that the driver sends, and the store does not send.
 async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
     let options: PgConnectOptions = url.parse()?;
     PgConnection::connect_with(&options.extra_float_digits(None)).await
@@ -100,7 +100,7 @@ async fn a_pooler_that_shares_connections_is_refused_at_every_start() {
             return;
         };
         let url: StoreUrl = pooler.url(&place).parse().unwrap();
-        // With clients that come and go, as it is in use.
+        // With clients that connect and disconnect, as in practice.
         let other = connect(&pooler.url(&place)).await.unwrap();
         let options = StoreOptions {
             patience: Duration::from_secs(2),
@@ -134,7 +134,7 @@ async fn a_pooler_in_session_mode_is_as_good_as_the_server() {
     store.close().await;
 }
 
-/// It refuses a schema that is asked for as a connection starts, and lets every connection set one.
+/// It refuses a schema in the parameters of a new connection, and lets every connection set one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_the_address_names_is_used_behind_a_pooler() {
     let place = Place::postgres().await;

@@ -1,4 +1,4 @@
-//! What is particular to a server.
+//! Tests that only apply to a server.
 
 use crate::harness::{
     LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
@@ -49,7 +49,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on()
     assert_eq!(waiting.await.unwrap().unwrap().result.unwrap(), b"3");
 }
 
-/// Its connection goes with it: nothing else is written in the middle of that transaction.
+/// The connection is closed too: nothing else is written in the middle of that transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_is_given_up_leaves_nothing_behind() {
     let place = Place::postgres().await;

@@ -1,4 +1,4 @@
-//! The schema that a store has to itself, on a server that it shares with others.
+//! The schema that belongs to a store alone, on a server that it shares with others.
 
 use crate::{
     harness::{Place, Server, call, execute, submit},
@@ -8,8 +8,8 @@ use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::sync::Arc;
 
-/// A database with two roles, neither of which is a superuser: `owner`, for the store, may make schemas;
-/// `stranger` may make one of its own.
+/// A database with two roles, neither of which is a superuser: `owner`, for the store, may create schemas;
+/// `stranger` may create one of its own.
 struct Shared {
     server: Arc<Server>,
     database: String,
@@ -47,7 +47,7 @@ impl Shared {
         url.replace("pyroxene@", &format!("{role}@"))
     }
 
-    /// Where the store is for its owner.
+    /// The address of the store for its owner.
     fn place(&self) -> Place {
         Place::at(StoreUrl::Postgres(self.url(&self.owner)))
     }
@@ -63,7 +63,7 @@ impl Shared {
         execute(&self.url(role), statements.to_owned()).await;
     }
 
-    /// The first column of an answer, in its order.
+    /// The first column of a result, in order.
     async fn ask(&self, question: &str) -> Vec<String> {
         let url = self.server.url(&self.database);
         let mut connection = PgConnection::connect(&url).await.unwrap();
@@ -86,7 +86,7 @@ impl Shared {
         refused.map(|_| ()).unwrap_err()
     }
 
-    /// The store is refused with a sentence that has these words and a statement; with that carried out
+    /// The store is refused with a message that has these words and a statement. After the statement was run,
     /// it opens.
     async fn is_refused_until_mended(&self, words: &str, mend: &str) {
         let error = self.refusal().await;
@@ -99,7 +99,7 @@ impl Shared {
         self.place().open().await.close().await;
     }
 
-    /// Puts the tables where earlier versions had them.
+    /// Moves the tables to where earlier versions had them.
     async fn make_old(&self) {
         self.sql_as(
             &self.owner,
@@ -117,7 +117,7 @@ impl Shared {
 async fn tables_are_in_the_stores_own_schema_wherever_the_path_of_the_role_leads() {
     let shared = Shared::new().await;
     let (owner, stranger) = (&shared.owner, &shared.stranger);
-    // The schema that every role looks at first, full of somebody else's tables and functions.
+    // The schema that every role searches first, full of tables and functions of another role.
     shared
         .sql(&format!(
             "CREATE SCHEMA {owner} AUTHORIZATION {stranger}; GRANT ALL ON SCHEMA {owner} TO {owner};
@@ -206,7 +206,7 @@ async fn a_schema_and_what_is_in_it_must_be_the_roles_own() {
     let mend = "DROP ROUTINE pyroxene.length(text)";
     shared.is_refused_until_mended(words, mend).await;
 
-    // A role of which the current one is a member is as good as itself.
+    // A role of which the current one is a member is trusted like the current one.
     let group = format!("group_{}", shared.database);
     let give = format!(
         "CREATE ROLE {group}; GRANT {group} TO {owner}; ALTER SCHEMA pyroxene OWNER TO {group}"
@@ -214,7 +214,7 @@ async fn a_schema_and_what_is_in_it_must_be_the_roles_own() {
     shared.sql(&give).await;
     shared.place().open().await.close().await;
 
-    // A superuser could be made to do anything by whoever owns what it works with.
+    // The owner of an object that a superuser uses could make the superuser do anything.
     let place = Place::at(StoreUrl::Postgres(shared.server.url(&shared.database)));
     let error = Store::open(&place.url, place.options()).await.unwrap_err();
     assert!(matches!(error, StoreError::Untrusted(_)), "{error:?}");
@@ -232,7 +232,7 @@ async fn a_schema_in_which_others_may_make_things_is_refused() {
     let words = "everybody may make things in schema pyroxene";
     let mend = "REVOKE CREATE ON SCHEMA pyroxene FROM PUBLIC";
     shared.is_refused_until_mended(words, mend).await;
-    // Whoever reads along may.
+    // Read access is no danger.
     let open = format!(
         "GRANT ALL ON SCHEMA pyroxene TO {stranger};
          GRANT SELECT ON ALL TABLES IN SCHEMA pyroxene TO {stranger}"
@@ -269,7 +269,7 @@ async fn a_store_of_an_earlier_version_is_moved_with_all_that_is_in_it() {
     shared.make_old().await;
     assert_eq!(shared.relations("public").await, relations);
 
-    // Also if nothing may be made anew, and two begin at once.
+    // Also if no schema may be created, and two processes begin at once.
     let options = StoreOptions {
         create: false,
         ..place.options()
@@ -288,8 +288,8 @@ async fn a_store_of_an_earlier_version_is_moved_with_all_that_is_in_it() {
     two.close().await;
 }
 
-/// As it was in one schema with tables of another program, of the same role: those that the store did
-/// not have yet are that program's.
+/// A store of an earlier version, in one schema with the tables of another program of the same role. Tables
+/// that this version of the store did not have yet belong to that program.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_other_programs_are_left_alone() {
     let shared = Shared::new().await;
@@ -327,7 +327,7 @@ async fn tables_of_other_programs_are_left_alone() {
     assert_eq!(shared.ask(marks).await, ["7"]);
 }
 
-/// Nothing is moved, and nothing made anew beside it.
+/// Nothing is moved, and nothing is created beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_an_earlier_version_that_is_not_safe_or_whole_stays_where_it_is() {
     let shared = Shared::new().await;
@@ -355,7 +355,7 @@ async fn a_store_of_an_earlier_version_that_is_not_safe_or_whole_stays_where_it_
     assert_eq!(made.await, [""; 0]);
 }
 
-/// An earlier program that is started later makes a store of its own in the old place.
+/// An earlier program that is started later creates a store of its own in the old schema.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_stores_the_one_in_the_own_schema_counts() {
     let shared = Shared::new().await;
@@ -375,7 +375,7 @@ async fn of_two_stores_the_one_in_the_own_schema_counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_who_make_the_schema_at_once_share_it() {
     let shared = Shared::new().await;
-    // Also if transactions see nothing that was done since they began.
+    // Also if transactions do not see what was committed since they began.
     let isolated = format!(
         "ALTER ROLE {} SET default_transaction_isolation TO 'repeatable read'",
         shared.owner
@@ -423,7 +423,7 @@ async fn an_address_may_name_another_schema() {
     other.close().await;
 }
 
-/// As `store check` and `store export` open it, on a server that lets nobody write.
+/// As `store check` and `store export` open it, on a server that permits no writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_cannot_be_written_to_can_be_read() {
     let shared = Shared::new().await;

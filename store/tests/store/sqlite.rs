@@ -1,4 +1,4 @@
-//! What is particular to files.
+//! Tests that only apply to files.
 
 use crate::harness::{LONG, Place, call, claim_one, dispatcher, submit, unprivileged};
 use pyroxene_store::{NewTask, Store, StoreError, StoreOptions, StoreUrl};
@@ -23,7 +23,7 @@ async fn refusal(place: &Place, create: bool) -> StoreError {
     error
 }
 
-/// A store with a few tasks in it, all of it in the one file.
+/// A store with a few tasks, completely in one file.
 async fn with_tasks(place: &Place) {
     let store = place.open().await;
     let tasks = (0..200).map(|_| NewTask::new("calc", "run", vec![b'x'; 400]));
@@ -131,7 +131,7 @@ async fn a_later_schema_is_refused() {
     assert!(is_newer, "{error:?}");
 }
 
-/// What later versions added, taken away again.
+/// Removes the additions of later versions.
 const BACK_TO_5: &str = "DROP TABLE name_servers; DROP TABLE task_usage; ALTER TABLE tasks DROP COLUMN run_limit; \
      ALTER TABLE tasks DROP COLUMN certificate_role; \
      PRAGMA user_version = 5";
@@ -184,7 +184,7 @@ async fn a_full_file_refuses_and_goes_on_once_there_is_room() {
         assert!(stored < 100);
     };
     assert!(matches!(error, StoreError::Full(_)), "{error:?}");
-    // Nothing of what was refused is there, and what is there can still be worked on.
+    // Nothing of the refused submission is there, and the existing tasks can still be changed.
     assert_eq!(store.counts().await.unwrap().queued, stored);
     let id = store.tasks(&Default::default(), 1).await.unwrap()[0].id;
     store.cancel(vec![id]).await.unwrap();
@@ -194,7 +194,7 @@ async fn a_full_file_refuses_and_goes_on_once_there_is_room() {
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
-/// Root may write everywhere, so this is tried as nobody: by this program once more, for this test.
+/// Root may write everywhere, so the test runs this program again as nobody.
 #[tokio::test]
 async fn a_file_that_may_not_be_written_to_is_read_only() {
     const NAME: &str = "sqlite::a_file_that_may_not_be_written_to_is_read_only";
@@ -213,7 +213,7 @@ async fn a_file_that_may_not_be_written_to_is_read_only() {
     fs::set_permissions(file(&place), permissions).unwrap();
     let directory = fs::Permissions::from_mode(0o555);
     fs::set_permissions(file(&place).parent().unwrap(), directory).unwrap();
-    // Somewhere that everybody can run it from.
+    // A directory from which every user can run it.
     let public = tempfile::tempdir().unwrap();
     fs::set_permissions(public.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = public.path().join("test");
@@ -246,7 +246,7 @@ async fn another_process_that_writes_for_too_long_makes_it_unavailable() {
         .unwrap();
     let error = store.submit(vec![call("calc")]).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    // Reading goes on meanwhile.
+    // Reads still succeed in the meantime.
     assert_eq!(store.counts().await.unwrap().queued, 0);
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     submit(&store, call("calc")).await;

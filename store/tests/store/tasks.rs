@@ -38,7 +38,7 @@ on_all! {
     what_is_beyond_the_limits_is_refused
 }
 
-/// A claim of tasks that one worker alone may run.
+/// A claim on tasks that only one worker may run.
 fn pinned_lane(object: &str, worker: &str, limit: u32) -> ClaimLane {
     ClaimLane {
         worker: Some(worker.to_owned()),
@@ -117,7 +117,7 @@ async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
     let claimed = claimed.expect("it was claimed");
     assert_eq!((claimed.id, claimed.attempt), (submitted.id, 1));
     assert_eq!(claimed.arguments, vec![7; 10_000]);
-    // As it would have been, had it been queued.
+    // As if it had been queued.
     let again = NewTask {
         submitter: "ann".to_owned(),
         worker: Some("w1".to_owned()),
@@ -216,9 +216,9 @@ async fn what_is_submitted_together_is_added_or_not_together(place: Place) {
         assert_eq!(show(&store, id).await.state, TaskState::Queued);
     }
     assert_eq!(store.counts().await.unwrap().queued, 2);
-    // The key of what was not added is free.
+    // The key of a task that was not added is free.
     submit(&store, keyed("new", &large)).await;
-    // Others who submit at the same time are none the worse for it.
+    // Other submitters at the same time are not affected.
     let submitting = (0..20).map(|number| {
         let (store, together) = (store.clone(), together.clone());
         tokio::spawn(async move {
@@ -299,7 +299,7 @@ async fn a_pinned_task_goes_to_its_worker_alone(place: Place) {
         priority,
         ..call("calc")
     };
-    // The worker of the first ones is not there, and they are in nobody's way.
+    // The worker of the first tasks is absent, and they block no other task.
     let mut absent = Vec::new();
     for _ in 0..3 {
         absent.push(submit(&store, pinned("absent", 9)).await);
@@ -356,7 +356,7 @@ async fn a_deadline_ends_what_has_not_begun(place: Place) {
     .await;
     assert_eq!(store.sweep().await.unwrap().next, Some(1000));
     place.advance(1000);
-    // Not even before it is swept.
+    // Not even before the sweep.
     assert_eq!(claim(&store, owner, "calc", 1).await, []);
     assert_eq!(store.sweep().await.unwrap().expired, 1);
     let task = show(&store, id).await;
@@ -454,7 +454,7 @@ async fn a_task_that_two_workers_fell_silent_with_stops_and_a_retry_begins_afres
             "{finished:?}"
         );
     };
-    // The same worker twice, whatever is in between, and others that are killed or have no room.
+    // The same worker twice, with other ends in between: workers that are killed, or have no room.
     for worker in ["w1", "w1"] {
         goes_on(attempt(worker, silent()).await);
         goes_on(attempt("w3", lost()).await);
@@ -540,7 +540,7 @@ async fn of_many_attempts_the_first_and_the_last_are_kept(place: Place) {
     let kept = (1..=FIRST_ATTEMPTS).chain(71 - LAST_ATTEMPTS..=70);
     assert_eq!(numbers, kept.collect::<Vec<_>>());
     assert_eq!((task.attempt, task.tries), (70, 0));
-    // Retried by hand, it goes on like that.
+    // After a retry by hand, the numbers continue.
     store.cancel(vec![id]).await.unwrap();
     store.retry(vec![id]).await.unwrap();
     assert_eq!(show(&store, id).await.attempts.len(), 60);
@@ -573,7 +573,7 @@ async fn what_failed_can_be_retried_by_hand(place: Place) {
     };
     finish(&store, running(&claimed, owner), large).await;
     assert_eq!(show(&store, id).await.result.unwrap().len(), 10_000);
-    // However often, it has as much time as at first.
+    // It has as much time as at first, however often it is retried.
     for _ in 0..2 {
         place.advance(150_000);
         assert_eq!(store.retry(vec![id]).await.unwrap(), [Retried::Queued]);

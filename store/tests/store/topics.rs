@@ -161,7 +161,7 @@ async fn an_entry_whose_key_is_known_is_the_one_of_that_time(place: Place) {
     let bodies: Vec<&[u8]> = bodies.iter().map(|entry| &*entry.body).collect();
     assert_eq!(bodies, [b"1", b"2", b"5"]);
 
-    // A key outlives its entry, though not a whole day.
+    // A key outlives its entry, but not by a whole day.
     place.advance(3_600_000);
     let age = Some(1000);
     let shortly = Retention { age, bytes: None };
@@ -173,7 +173,7 @@ async fn an_entry_whose_key_is_known_is_the_one_of_that_time(place: Place) {
     assert_eq!(store.forget_keys(DAY).await.unwrap(), 0);
     assert_eq!(store.append(twice.clone()).await.unwrap(), [4, 5, 4, 2]);
 
-    // A topic that begins anew knows nothing.
+    // A topic that was removed has no keys.
     assert!(store.remove_topic("a").await.unwrap());
     assert_eq!(store.append(twice).await.unwrap(), [1, 2, 1, 2]);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
@@ -204,8 +204,8 @@ async fn of_those_who_append_under_the_same_key_at_once_one_does(place: Place) {
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
-/// Readers go on from the last sequence that they saw, as all readers do: what became visible later
-/// with a lower one would be missed.
+/// Readers continue from the last sequence that they saw. A lower sequence that became visible later would be
+/// missed.
 async fn a_reader_misses_nothing_that_many_append(place: Place) {
     const WRITERS: usize = 6;
     const EACH: usize = 60;

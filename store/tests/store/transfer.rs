@@ -16,7 +16,7 @@ fn keyed_entry() -> NewEntry {
     }
 }
 
-/// A store with something of everything.
+/// A store with data of every kind.
 pub(crate) async fn furnish(store: &Store) -> Vec<TaskId> {
     let owner = dispatcher(store, LONG).await;
     let mut ids = Vec::new();
@@ -94,7 +94,7 @@ async fn moves(from: Place, to: Place) {
         "what comes out is what went in"
     );
 
-    // Work goes on: what ran is taken over, fences and sequences grow from where they were.
+    // Work continues: running tasks are taken over, and fences and sequences grow from their last values.
     let owner = dispatcher(&new, LONG).await;
     assert!(owner > 1);
     assert_eq!(new.sweep().await.unwrap().rescued, 1);
@@ -129,7 +129,7 @@ async fn half_an_import_is_no_store_and_can_be_repeated() {
     for to in [Place::sqlite().await, Place::postgres().await] {
         let old = Place::memory().await.open().await;
         let ids = furnish(&old).await;
-        // More than is written at once.
+        // More than is written in one batch.
         let many = (0..1000).map(|_| entry("log", "y"));
         old.append(many.collect()).await.unwrap();
         let lines = export(&old).await;

@@ -1,4 +1,4 @@
-//! What submitters have in the store, what they may have, and whose turn it is.
+//! The usage of submitters in the store, their allowances, and their turns.
 
 use crate::harness::{
     LONG, Place, call, claim, claim_one, dispatcher, failed, finish, on_all, running, succeeded,
@@ -22,7 +22,7 @@ on_all! {
     a_listing_looks_at_so_many_tasks_and_says_where_to_go_on
 }
 
-/// What a task takes beside its arguments and its result.
+/// The size of a task besides its arguments and its result.
 const TASK: i64 = 300;
 
 fn of(submitter: &str, object: &str) -> NewTask {
@@ -66,7 +66,7 @@ async fn usage_is_what_the_tasks_of_a_submitter_take(place: Place) {
     let bob = add(&store, of("bob", "b"), 4).await;
     assert_eq!(usage(&store, "ann").await, (1, TASK + 10_000));
     assert_eq!(usage(&store, "bob").await, (4, 4 * (TASK + 2)));
-    // A claim changes nothing, and the end of a task leaves what is kept of it.
+    // A claim changes nothing. The end of a task leaves the bytes that are kept.
     let claimed = claim_one(&store, owner, "a").await;
     assert_eq!(usage(&store, "ann").await, (1, TASK + 10_000));
     finish(&store, running(&claimed, owner), succeeded(&[1; 5_000])).await;
@@ -82,7 +82,7 @@ async fn usage_is_what_the_tasks_of_a_submitter_take(place: Place) {
     assert_eq!(usage(&store, "bob").await, (2, 4 * (TASK + 2) + value));
     store.retry(vec![claimed[0].id]).await.unwrap();
     assert_eq!(usage(&store, "bob").await, (3, 4 * (TASK + 2)));
-    // An attempt that is followed by another one is no end.
+    // An attempt that is followed by another one is not the end of the task.
     let reason = "nobody is there".to_owned();
     finish(
         &store,
@@ -119,7 +119,7 @@ async fn nothing_is_added_beyond_what_a_submitter_may_have(place: Place) {
     let ann = |count: usize| vec![of("ann", "a"); count];
     let new = |count: usize| vec![Submission::New; count];
     assert_eq!(submit_within(&store, ann(2), allowance).await, new(2));
-    // All or none.
+    // All tasks are added, or none.
     let too_many = vec![Submission::TooMuch(Quota::Tasks); 2];
     assert_eq!(submit_within(&store, ann(2), allowance).await, too_many);
     assert_eq!(usage(&store, "ann").await, (2, 2 * (TASK + 2)));
@@ -135,7 +135,7 @@ async fn nothing_is_added_beyond_what_a_submitter_may_have(place: Place) {
         submit_within(&store, vec![large], allowance).await,
         too_large
     );
-    // What was refused is not there.
+    // Refused tasks are not there.
     assert_eq!(store.counts().await.unwrap().queued, 6);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
@@ -171,7 +171,7 @@ async fn what_was_submitted_before_is_no_more_of_it(place: Place) {
     };
     let first = submit_within(&store, vec![keyed.clone()], allowance).await;
     assert_eq!(first, [Submission::New]);
-    // Whoever did not hear the answer asks again.
+    // A submitter that did not get the answer asks again.
     let again = submit_within(&store, vec![keyed], allowance).await;
     assert_eq!(again, [Submission::Existing]);
     assert_eq!(usage(&store, "ann").await.0, 1);
@@ -218,7 +218,7 @@ async fn submitters_take_turns_whatever_their_priorities(place: Place) {
     assert!(!claimed.held_back);
     let claimed = take(&store, owner, ClaimLane::new("calc", 200)).await;
     assert_eq!(claimed.tasks.len(), 94);
-    // Of each the greater priority goes first, and then the older.
+    // Of each submitter, the task of greater priority goes first, and then the older one.
     for priority in [1, 5, 1] {
         let task = NewTask {
             priority,
@@ -245,7 +245,7 @@ async fn whoever_had_the_last_turn_comes_last(place: Place) {
         order.push(submitters(&claimed));
         lane.after = claimed.last.unwrap();
     }
-    // The first turn is that of whoever comes after nobody.
+    // The first turn is that of the first submitter in the order.
     assert_eq!(order, ["a", "b", "c", "", "a", "b", "c", ""]);
 }
 
@@ -297,7 +297,7 @@ async fn a_listing_looks_at_so_many_tasks_and_says_where_to_go_on(place: Place) 
     let page = store.tasks_page(&filter, 10).await.unwrap();
     assert_eq!(page.tasks[0].id, oldest);
     assert_eq!(page.next, None);
-    // What matches everything stops where the page is full.
+    // A filter that matches everything stops where the page is full.
     let page = store.tasks_page(&TaskFilter::default(), 10).await.unwrap();
     assert_eq!(page.next, Some(page.tasks[9].id));
 }

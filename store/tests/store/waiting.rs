@@ -1,4 +1,4 @@
-//! Waiting for what happens in this and other name servers.
+//! Waiting for changes of this and of other name servers.
 
 use crate::harness::{
     LONG, PATIENCE, Place, call, claim_one, dispatcher, entry, eventually, finish, on_all, on_both,
@@ -71,7 +71,7 @@ async fn a_closed_store_says_so(place: Place) {
     let submitting: Vec<_> = submitting.collect();
     store.close().await;
     for one in submitting {
-        // Written, or refused: not left without an answer.
+        // Written or refused: not left without an answer.
         let _ = one.await.unwrap();
     }
     let error = store.submit(vec![call("calc")]).await.unwrap_err();

@@ -14,19 +14,19 @@ const GROUP: usize = 3;
 
 /// The longest transform. A convolution of this length is off by at most 2^41 · 258 · 2^-53 = 0.06
 /// before it is rounded: two factors with so many digits together, each below 2^12, have norms whose
-/// product is at most 2^41, and 258 · 2^-53 is what theorem 5.1 of C. Percival, "Rapid multiplication
-/// modulo the sum and difference of highly composite numbers" (2003), has for 18 steps of a
+/// product is at most 2^41, and 258 · 2^-53 is the bound of theorem 5.1 of C. Percival, "Rapid
+/// multiplication modulo the sum and difference of highly composite numbers" (2003), for 18 steps of a
 /// transform whose roots of unity are off by 1.5 · 2^-53.
 const MAX_LENGTH: usize = 1 << 18;
 
 /// How long the product of two numbers may be, in bits.
 pub(super) const MAX_BITS: usize = (MAX_LENGTH - 2) * DIGIT_BITS;
 
-/// The transforms' roots of unity: a few megabytes, and few lengths that there can be.
+/// The roots of unity of the transforms: a few megabytes, for a few possible lengths.
 static PLANS: LazyLock<Mutex<RealFftPlanner<f64>>> =
     LazyLock::new(|| Mutex::new(RealFftPlanner::new()));
 
-/// The square. Nothing, if it is too long, or if rounding went wrong after all.
+/// The square. `None` if it is too long, or if rounding went wrong after all.
 pub(super) fn square(number: &UBig) -> Option<UBig> {
     let length = length_for(number, number)?;
     let (spectrum, residue) = spectrum(number, length)?;
@@ -34,7 +34,7 @@ pub(super) fn square(number: &UBig) -> Option<UBig> {
     back(product, length, (residue, residue))
 }
 
-/// The product. Nothing, if it is too long, or if rounding went wrong after all.
+/// The product. `None` if it is too long, or if rounding went wrong after all.
 pub(super) fn times(one: &UBig, other: &UBig) -> Option<UBig> {
     let length = length_for(one, other)?;
     let (one, other) = rayon::join(|| spectrum(one, length), || spectrum(other, length));
@@ -44,7 +44,7 @@ pub(super) fn times(one: &UBig, other: &UBig) -> Option<UBig> {
     back(product, length, (one_residue, other_residue))
 }
 
-/// The shortest good length of a transform that has room for the product's digits.
+/// The shortest efficient length of a transform that can hold the product's digits.
 fn length_for(one: &UBig, other: &UBig) -> Option<usize> {
     let digits = one.bit_len().div_ceil(DIGIT_BITS) + other.bit_len().div_ceil(DIGIT_BITS);
     let power = digits.max(16).next_power_of_two();
@@ -76,7 +76,7 @@ fn spectrum(number: &UBig, length: usize) -> Option<(Vec<Complex64>, u64)> {
     Some((spectrum, residue(&bytes)))
 }
 
-/// The number whose digits have this transform, if it is the product of numbers with these residues.
+/// The number with this transform of its digits, if it is the product of numbers with these residues.
 fn back(mut spectrum: Vec<Complex64>, length: usize, factors: (u64, u64)) -> Option<UBig> {
     let plan = PLANS
         .lock()

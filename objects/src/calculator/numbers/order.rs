@@ -1,29 +1,29 @@
-//! The order of many numbers: a radix sort from the most significant digit on, on several threads.
+//! Sorting of many numbers: a radix sort from the most significant digit, on several threads.
 //!
-//! Every thread spreads its part of the list over some thousand buckets, in memory of its own. Then
-//! each bucket, which fits a processor's cache, is sorted by two digits more from the least
-//! significant one on (Knuth, The Art of Computer Programming, volume 3, 5.2.5). That leaves little
-//! out of order, which is inserted where it belongs. Two cores sorted 10 million random numbers in
-//! 73 ms; a radix sort in place had taken 103 to 143.
+//! Every thread spreads its part of the list over some thousand buckets, in memory of its own. Then each
+//! bucket, which fits into a processor's cache, is sorted by two more digits, from the least significant one
+//! (Knuth, The Art of Computer Programming, volume 3, 5.2.5). Few keys are then out of order; an insertion
+//! sort corrects these. Two cores sorted 10 million random numbers in 73 ms; a radix sort in place took 103
+//! to 143 ms.
 
 use rayon::prelude::*;
 
-/// How many numbers a bucket has on average, if they are spread evenly.
+/// The average size of a bucket, if the numbers are spread evenly.
 const BUCKET: usize = 2048;
 
-/// The most buckets. Writing to more of them at once costs more than it saves.
+/// The largest number of buckets, in bits. Writing to more of them at once costs more than it saves.
 const MAX_BUCKET_BITS: u32 = 12;
 
-/// Shorter buckets are left to the standard library.
+/// Shorter buckets are sorted by the standard library.
 const SHORT: usize = 256;
 
 /// A longer bucket is spread again.
 const LONG: usize = 64 * 1024;
 
-/// How often a bucket is spread again. More says that the numbers defy it.
+/// How often a bucket is spread again. If that is not enough, the numbers are not suited for buckets.
 const MAX_DEPTH: u32 = 4;
 
-/// How many numbers are looked at to see where most of them lie.
+/// How many numbers are sampled to find the range of most of them.
 const SAMPLE: usize = 1024;
 
 /// The bits of the digits by which buckets are sorted.
@@ -56,7 +56,7 @@ fn sort_level(numbers: &mut [u64], depth: u32) {
 
 /// Unsigned numbers that are in the order of the floating-point numbers with these bits.
 fn key(bits: u64) -> u64 {
-    // All bits of negative numbers are turned round, and the sign of the others.
+    // All bits of negative numbers are inverted, and the sign of the others.
     let is_negative = bits >> 63;
     bits ^ (is_negative.wrapping_neg() | (1 << 63))
 }
@@ -70,15 +70,15 @@ fn bits(key: u64) -> u64 {
 /// How keys are spread over buckets: by their bits from `shift` on.
 #[derive(Clone, Copy)]
 struct Spread {
-    /// What these bits are in the first bucket. Lesser keys belong there too, and greater ones than
-    /// those of the last bucket there.
+    /// The value of these bits in the first bucket. Smaller keys go there too, and keys above the last bucket
+    /// go to the last one.
     first: u64,
     shift: u32,
     buckets: usize,
 }
 
 impl Spread {
-    /// Nothing, if all numbers that are looked at are the same.
+    /// `None` if all sampled numbers are equal.
     fn over(numbers: &[u64]) -> Option<Self> {
         let step = numbers.len().div_ceil(SAMPLE).max(1);
         let keys = || numbers.iter().step_by(step).map(|bits| key(*bits));
@@ -106,10 +106,10 @@ impl Spread {
     }
 }
 
-/// A part of the list, spread.
+/// A part of the list, spread over buckets.
 struct Part {
     keys: Vec<u64>,
-    /// Where each bucket starts, and where the last one ends.
+    /// The start of each bucket, and the end of the last one.
     starts: Vec<u32>,
 }
 
@@ -140,7 +140,7 @@ impl Part {
     }
 }
 
-/// Turns how many there are of each kind into where each kind starts.
+/// Turns the count of each kind into the start of each kind.
 fn into_starts(counts: &mut [u32]) {
     let mut start = 0;
     for count in counts {
@@ -148,7 +148,7 @@ fn into_starts(counts: &mut [u32]) {
     }
 }
 
-/// Puts a key where its kind goes on.
+/// Puts a key at the next free index of its kind.
 fn put(keys: &mut [u64], starts: &mut [u32], kind: usize, key: u64) {
     if let Some(start) = starts.get_mut(kind)
         && let Some(place) = keys.get_mut(*start as usize)
@@ -158,7 +158,7 @@ fn put(keys: &mut [u64], starts: &mut [u32], kind: usize, key: u64) {
     }
 }
 
-/// Some buckets, and where their numbers go.
+/// Some buckets, and the target of their numbers.
 struct Job<'a> {
     first: usize,
     lengths: Vec<usize>,
@@ -254,7 +254,7 @@ fn settle(keys: &mut [u64]) {
             return;
         };
         let place = before.partition_point(|other| other <= key);
-        // There were more of them than was hoped for.
+        // More keys than expected are out of order.
         let Some(fewer) = moves.checked_sub(out_of_order - place) else {
             return keys.sort_unstable();
         };
@@ -277,7 +277,7 @@ mod tests {
         let mut expected = values.to_vec();
         expected.sort_unstable_by(f64::total_cmp);
         let expected: Vec<u64> = expected.iter().map(|value| value.to_bits()).collect();
-        // Showing so many would help nobody.
+        // Printing so many values would not help.
         assert!(bits == expected);
     }
 

@@ -1,13 +1,13 @@
-//! The newest messages, in memory and bounded.
+//! The newest messages, in memory and with a bound.
 
 use super::is_for;
 use crate::interfaces::chat::{Message, Received};
 use std::collections::VecDeque;
 
-/// How many messages are held, and about how many bytes of them.
+/// How many messages are kept, and about how many bytes of them.
 const MOST: (usize, usize) = (10_000, 16 << 20);
 
-/// Everything from after `floor` to `head`.
+/// All messages after `floor` up to `head`.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     messages: VecDeque<Message>,
@@ -16,17 +16,17 @@ pub(super) struct Recent {
     head: u64,
 }
 
-/// An answer from memory.
+/// The result of a read from memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    /// All that there is.
+    /// All requested messages are in memory.
     Here(Received),
-    /// What is asked for is older than what is held.
+    /// The requested messages are older than those in memory.
     Older,
 }
 
 impl Recent {
-    /// Begins anew after a sequence.
+    /// Clears the memory, and begins after a sequence.
     pub(super) fn begin(&mut self, after: u64) {
         *self = Self {
             floor: after,
@@ -35,7 +35,7 @@ impl Recent {
         };
     }
 
-    /// The next entry of the topic; it may be no message.
+    /// Adds the next entry of the topic. It may not be a message.
     pub(super) fn push(&mut self, sequence: u64, message: Option<Message>) {
         self.head = sequence;
         if let Some(message) = message {
@@ -89,7 +89,7 @@ impl Recent {
         self.head > after
     }
 
-    /// The sequence up to which nothing is held.
+    /// The sequence up to which no messages are kept.
     pub(super) fn floor(&self) -> u64 {
         self.floor
     }

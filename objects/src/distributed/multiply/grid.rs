@@ -3,11 +3,11 @@
 use crate::interfaces::calculator::MAX_PRODUCT_VALUES;
 use std::ops::Range;
 
-/// How many tiles each worker gets, at least. More would let a fast worker take over more of a slow
-/// one's share, and would have more to be sent.
+/// The smallest number of tiles for each worker. With more, a fast worker could take over more from a slow
+/// one, but more data would be sent.
 const TILES_PER_WORKER: usize = 1;
 
-/// The most blocks of rows that are looked at. Only inputs of many gigabytes need so many.
+/// The largest number of blocks of rows that is tried. Only inputs of many gigabytes need more.
 const MOST_BLOCKS: usize = 1 << 16;
 
 /// The shape of a product: `rows` by `inner` times `inner` by `columns`.
@@ -18,7 +18,7 @@ pub(super) struct Shape {
     pub(super) columns: usize,
 }
 
-/// How often the product is cut.
+/// The number of blocks that the product is cut into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
     /// Blocks of rows.
@@ -33,14 +33,14 @@ impl Shape {
         (rows + columns).saturating_mul(self.inner)
     }
 
-    /// Whether a tile of this shape fits, and its request, if a message holds `limit` numbers.
+    /// Whether a tile of this shape and its request fit, if a message holds `limit` numbers.
     pub(super) fn fits(self, rows: usize, columns: usize, limit: usize) -> bool {
         let most = usize::try_from(MAX_PRODUCT_VALUES).unwrap_or(usize::MAX);
         self.sent(rows, columns) <= limit && rows.saturating_mul(columns) <= most.min(limit)
     }
 
-    /// The grid with which the least is sent among those that give every worker its tiles, as far as
-    /// there are enough rows and columns, and whose tiles fit. None, if no tile fits.
+    /// The grid with the least data to send, among those that give every worker its tiles, as far as there
+    /// are enough rows and columns, and whose tiles fit. `None` if no tile fits.
     pub(super) fn grid(self, workers: usize, limit: usize) -> Option<Grid> {
         if !self.fits(1, 1, limit) {
             return None;
@@ -52,7 +52,7 @@ impl Shape {
             let across = self.across(height, least, limit)?;
             Some(Grid { down, across })
         });
-        // Blocks of rows lie in memory as they are sent; blocks of columns have to be cut out.
+        // Blocks of rows are contiguous in memory; blocks of columns have to be copied.
         let enough = |grid: &Grid| grid.down * grid.across >= wanted.min(self.rows * self.columns);
         grids.filter(enough).min_by_key(|grid| {
             let left = self.rows.saturating_mul(grid.across);
@@ -61,7 +61,7 @@ impl Shape {
         })
     }
 
-    /// How many blocks of columns there have to be, at least `least`, for tiles of this height.
+    /// The number of blocks of columns, at least `least`, for tiles of this height.
     fn across(self, height: usize, least: usize, limit: usize) -> Option<usize> {
         let most = usize::try_from(MAX_PRODUCT_VALUES).unwrap_or(usize::MAX);
         let by_request = (limit / self.inner).checked_sub(height)?;
@@ -74,7 +74,7 @@ impl Shape {
 }
 
 impl Grid {
-    /// The rows and columns of each tile; those of the same columns follow each other.
+    /// The rows and columns of each tile. Tiles with the same columns follow each other.
     pub(super) fn cuts(self, shape: Shape) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         blocks(shape.columns, self.across).flat_map(move |columns| {
             blocks(shape.rows, self.down).map(move |rows| (rows, columns.clone()))
@@ -82,7 +82,7 @@ impl Grid {
     }
 }
 
-/// A length in blocks whose lengths differ by one at most.
+/// A length cut into blocks whose lengths differ by at most one.
 fn blocks(length: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
     let (short, longer) = (length / count.max(1), length % count.max(1));
     let start = move |block: usize| block * short + block.min(longer);

@@ -21,7 +21,7 @@ fn multiplied(a: &Matrix, b: &Matrix) -> Matrix {
     product
 }
 
-/// A product cut for so many workers and this limit of numbers in a message.
+/// A product cut for `workers` workers, and messages of at most `limit` numbers.
 fn product(a: &Matrix, b: &Matrix, workers: usize, limit: usize) -> Product {
     let shape = Shape {
         rows: a.rows() as usize,
@@ -43,7 +43,7 @@ fn request(piece: &Piece) -> (Matrix, Matrix) {
     }
 }
 
-/// Does the work of the workers. Returns how many pieces there were.
+/// Does the work of the workers. Returns the number of pieces.
 fn work_off(product: &mut Product) -> usize {
     let mut pieces = 0;
     while let Some(piece) = product.next().unwrap() {

@@ -1,33 +1,33 @@
-//! Cutting values into ranges.
+//! Cuts values into ranges.
 //!
-//! The splitters stand in an implicit search tree, down which every value goes without a branch that
-//! depends on it, as in Sanders and Winkel, "Super Scalar Sample Sort" (ESA 2004). Values of which
-//! the sample has many copies get a range of their own, as in Axtmann, Witt, Ferizovic and Sanders,
-//! "In-place Parallel Super Scalar Samplesort" (ESA 2017); such a range is a value and a count.
+//! The splitters form an implicit search tree. Every value goes down the tree without a branch that depends
+//! on it, as in Sanders and Winkel, "Super Scalar Sample Sort" (ESA 2004). Values with many copies in the
+//! sample get a range of their own, as in Axtmann, Witt, Ferizovic and Sanders, "In-place Parallel Super
+//! Scalar Samplesort" (ESA 2017); such a range is a value and a count.
 
 use pyroxene_common::values::{NumberParts, SharedNumbers};
 use rand::{Rng, RngExt};
 use std::{iter, thread};
 
-/// Values of the sample for each range: enough that few ranges are half as long again as the
+/// How many sampled values there are for each range: enough that few ranges are half as long again as the
 /// average.
 const SAMPLES: usize = 32;
 
-/// The most steps down the tree.
+/// The largest depth of the tree.
 const MOST_LEVELS: u32 = 10;
 
-/// The places in the tree, of which the first is not used.
+/// The number of nodes in the tree. The first one is not used.
 const PLACES: usize = 1 << MOST_LEVELS;
 
-/// How many values go down the tree side by side.
+/// How many values go down the tree at the same time.
 const BLOCK: usize = 16;
 
-/// A thread of its own pays for at least so many values.
+/// The smallest number of values for which an additional thread pays.
 const SHARE: usize = 128 * 1024;
 
 /// Values, cut into ranges.
 pub(super) struct Partition {
-    /// The memory of the values; what it holds is of no more use.
+    /// The memory of the values; its content is no longer needed.
     pub(super) room: Vec<f64>,
     /// The ranges, in ascending order.
     pub(super) ranges: Vec<Range>,
@@ -40,7 +40,7 @@ pub(super) struct Range {
     pub(super) values: NumberParts,
     /// The greatest value that the range may have.
     pub(super) greatest: f64,
-    /// How many copies of it there are that `values` does not hold.
+    /// How many copies of `greatest` there are that `values` does not hold.
     pub(super) copies: usize,
 }
 
@@ -59,7 +59,7 @@ fn value(key: i64) -> f64 {
     f64::from_bits(bits.cast_unsigned())
 }
 
-/// Cuts the values into about as many ranges as asked for, up to 1024, with so many threads at most.
+/// Cuts the values into about `ranges` ranges, up to 1024, with at most `threads` threads.
 pub(super) fn partition(
     values: Vec<f64>,
     ranges: usize,
@@ -90,27 +90,27 @@ pub(super) fn partition(
     }
 }
 
-/// Where one range ends and the next one begins.
+/// The limits between ranges.
 struct Splitters {
-    /// The splitters' keys, as an implicit search tree: below place `p` stand `2p` and `2p + 1`, and
-    /// the root stands at 1. What is not used is greater than any key or equal to the greatest.
+    /// The splitters' keys, as an implicit search tree: below node `p` are `2p` and `2p + 1`, and the root is
+    /// node 1. An unused node is greater than any key, or equal to the greatest.
     tree: [i64; PLACES],
     levels: u32,
     /// The splitters' keys, ascending. Range `n` holds what is greater than splitter `n - 1` and no
     /// greater than splitter `n`.
     keys: Vec<i64>,
-    /// Whether copies of a splitter are counted, for each of them.
+    /// Whether copies of each splitter are counted.
     counted: Vec<bool>,
 }
 
-/// A share of the values, in ranges.
+/// A share of the values, cut into ranges.
 struct Scattered {
     ranges: Vec<Vec<f64>>,
     copies: Vec<usize>,
 }
 
 impl Splitters {
-    /// Splitters of about equal ranges, by a random sample.
+    /// Splitters of about equal ranges, from a random sample.
     fn sample(values: &[f64], ranges: usize, random: &mut impl Rng) -> Self {
         let ranges = if values.is_empty() {
             1
@@ -127,7 +127,7 @@ impl Splitters {
         let ends = sample.iter().skip(SAMPLES - 1).step_by(SAMPLES);
         for &splitter in ends.take(ranges - 1) {
             match (keys.last(), counted.last_mut()) {
-                // It fills a range by itself.
+                // This value fills a range alone.
                 (Some(&last), Some(last_counted)) if last == splitter => *last_counted = true,
                 _ => {
                     keys.push(splitter);
@@ -143,7 +143,7 @@ impl Splitters {
         let mut tree = [i64::MAX; PLACES];
         let places = 1_usize << levels;
         for (place, node) in tree.iter_mut().enumerate().take(places).skip(1) {
-            // In order, the nodes of a level stand between those of the levels above it.
+            // In order, the nodes of a level are between those of the levels above it.
             let level = place.ilog2();
             let in_level = place - (1 << level);
             let step = places >> level;
@@ -160,8 +160,8 @@ impl Splitters {
 
     /// The range of each of the values.
     ///
-    /// The loops are plain, and their bounds fixed, so that all of them unroll: this is most of the
-    /// client's own work.
+    /// The loops are simple and their bounds fixed, so that all of them unroll: this is most of the client's
+    /// own work.
     #[inline(always)]
     fn classify(&self, values: &[f64; BLOCK]) -> [usize; BLOCK] {
         let mut keys = [0; BLOCK];
@@ -182,14 +182,14 @@ impl Splitters {
         places
     }
 
-    /// Whether copies of the key are counted, which belongs to this range.
+    /// Whether copies of this key, which belongs to this range, are counted.
     fn counts(&self, range: usize, key: i64) -> bool {
         self.keys.get(range) == Some(&key) && self.counted.get(range) == Some(&true)
     }
 
     fn scatter(&self, values: &[f64]) -> Scattered {
         let count = self.keys.len() + 1;
-        // Most ranges are no longer than that; the others grow.
+        // Most ranges are no longer than this; the others grow.
         let expected = values.len() / count;
         let room = if count == 1 {
             expected
@@ -231,7 +231,7 @@ impl Splitters {
         }
     }
 
-    /// Puts the shares of each range together.
+    /// Joins the shares of each range.
     fn gather(&self, scattered: Vec<Scattered>) -> Vec<Range> {
         let mut shares: Vec<_> = scattered
             .into_iter()

@@ -1,7 +1,7 @@
 //! Hints between name servers, over `LISTEN` and `NOTIFY`.
 //!
-//! They are sent after the commit and by themselves: a transaction that notifies holds a lock of the
-//! whole server while it is being committed. One that gets lost costs time, nothing else.
+//! Notices are sent after the commit, in transactions of their own: a transaction that notifies holds a lock
+//! of the whole server during its commit. A lost notice costs time, nothing else.
 
 use crate::{
     hints::{Hint, Hints, Outgoing},
@@ -16,26 +16,27 @@ use tokio::time::sleep;
 
 const CHANNEL: &str = "pyroxene";
 
-/// PostgreSQL takes up to 8000 bytes.
+/// The largest notice in bytes. PostgreSQL accepts up to 8000.
 const LONGEST: usize = 7500;
 
-/// How long hints gather before they are sent.
+/// How long hints are collected before they are sent.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// And how long if there are many of them: telling costs the server a transaction.
+/// Above this number of ended tasks, hints are collected for this long: a notice costs the server a
+/// transaction.
 const GATHER_MANY: (usize, Duration) = (16, Duration::from_millis(20));
 
-/// Nobody waits for the disk for it.
+/// Sends a notice. Its transaction does not wait for the disk.
 const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 
-/// How long to wait before the next connection if one fails.
+/// How long to wait before the next connection after an error.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What is sent.
+/// The payload of a notification.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Notice {
-    /// Who sends it: everybody gets everything, also the sender.
+    /// The sender. Every listener receives every notice, the sender too.
     origin: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     queued: Vec<String>,
@@ -45,7 +46,7 @@ struct Notice {
     topics: Vec<String>,
     names: bool,
     revocations: bool,
-    /// More than fits.
+    /// More has changed than fits into the notice.
     anything: bool,
 }
 
@@ -87,12 +88,12 @@ fn read(payload: &str, origin: u64, hints: &Hints) {
             revocations: notice.revocations,
             ends: Vec::new(),
         }),
-        // Also what another version says and is not understood here.
+        // Also a notice of another version that cannot be decoded.
         _ => hints.send(Hint::Anything),
     }
 }
 
-/// Tells other name servers what this one changes, until it is dropped.
+/// Tells other name servers what this process changes, until the future is dropped.
 pub(crate) async fn notify(pool: PgPool, outgoing: Arc<Outgoing>, origin: u64) {
     loop {
         let effects = outgoing.next().await;
@@ -114,7 +115,7 @@ pub(crate) async fn notify(pool: PgPool, outgoing: Arc<Outgoing>, origin: u64) {
     }
 }
 
-/// Hears what other name servers change, until it is dropped.
+/// Receives what other name servers change, until the future is dropped.
 pub(crate) async fn listen(pool: PgPool, hints: Hints, origin: u64) {
     loop {
         if let Err(error) = listen_once(&pool, &hints, origin).await {
@@ -127,12 +128,12 @@ pub(crate) async fn listen(pool: PgPool, hints: Hints, origin: u64) {
 async fn listen_once(pool: &PgPool, hints: &Hints, origin: u64) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
-    // What was told before this connection was not heard.
+    // Notices that were sent before this connection were missed.
     hints.send(Hint::Anything);
     loop {
         match listener.try_recv().await? {
             Some(notification) => read(notification.payload(), origin, hints),
-            // The connection was lost and there is another one.
+            // The connection was lost and replaced.
             None => hints.send(Hint::Anything),
         }
     }
@@ -154,7 +155,7 @@ mod tests {
         heard
     }
 
-    /// What a future gives at once.
+    /// The output of a future that is ready at once.
     fn futures_now<T>(future: impl Future<Output = T>) -> Option<T> {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match std::pin::pin!(future).poll(&mut context) {

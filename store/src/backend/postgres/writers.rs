@@ -1,8 +1,8 @@
-//! Connections that write, kept by those who do.
+//! Idle connections of writers, outside of the pool.
 //!
-//! The pool asks every connection that comes back whether it is still there, and hands them out in
-//! turn. For one transaction after the other that is a question more for each, and every server
-//! process knows the tables and statements and has them in its caches.
+//! The pool tests every connection that is returned, and hands connections out in turn. With one transaction
+//! after the other, the test is one more round trip for each. And every server process then has the tables
+//! and statements in its own caches.
 
 use sqlx::PgConnection;
 use std::{
@@ -14,22 +14,22 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// For how long one is used: as long as one of the pool.
+/// How long a connection is used. The pool has the same limit.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// A connection outside of any transaction. Dropping it closes it.
+/// A connection without a transaction. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) connection: PgConnection,
     pub(super) since: Instant,
-    /// Where it writes what changes with every task.
+    /// The shard for values that change with every task.
     pub(super) shard: i64,
 }
 
-/// How many shards there are.
+/// The number of shards.
 const SHARDS: i64 = 64;
 
-/// Those that nobody uses now: no more than there were transactions at the same time.
+/// The idle connections: at most as many as there were concurrent transactions.
 #[derive(Debug)]
 pub(super) struct Writers {
     idle: Mutex<Vec<Writer>>,
@@ -40,7 +40,7 @@ impl Default for Writers {
     fn default() -> Self {
         Self {
             idle: Mutex::default(),
-            // Another process most likely begins elsewhere.
+            // Another process most likely starts at another shard.
             shard: AtomicI64::new(rand::random_range(0..SHARDS)),
         }
     }
@@ -51,26 +51,26 @@ impl Writers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That of another writer.
+    /// The shard of the next new connection.
     pub(super) fn next_shard(&self) -> i64 {
         self.shard
             .fetch_add(1, Ordering::Relaxed)
             .rem_euclid(SHARDS)
     }
 
-    /// The one that was used last.
+    /// The idle connection that was used last.
     pub(super) fn take(&self) -> Option<Writer> {
         self.lock().pop()
     }
 
-    /// It is in no transaction.
+    /// Keeps a connection that is in no transaction, unless it is too old.
     pub(super) fn keep(&self, writer: Writer) {
         if writer.since.elapsed() < LIFETIME {
             self.lock().push(writer);
         }
     }
 
-    /// Closes all of them.
+    /// Closes all idle connections.
     pub(super) fn forget(&self) {
         let forgotten = std::mem::take(&mut *self.lock());
         drop(forgotten);

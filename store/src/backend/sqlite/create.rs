@@ -1,7 +1,7 @@
-//! A new file: it appears whole under its name, or not at all.
+//! Creation of a file: it appears complete under its name, or not at all.
 //!
-//! A file that is empty, or a journal without its file, is what is left of a store that was there:
-//! neither is taken for a new one.
+//! An empty file, or a journal without its file, is the rest of an earlier store. Neither is treated as a new
+//! one.
 
 use crate::database::{
     Fault,
@@ -23,7 +23,7 @@ fn from_io(path: &Path, error: &io::Error) -> StoreError {
     Fault::from(error).at(path.display()).into()
 }
 
-/// Looks at what is at `path`; makes a store there if there is nothing and it may.
+/// Checks the file at `path`. Creates a store there if there is no file and `create` allows it.
 pub(super) async fn prepare(path: &Path, create: bool) -> Result<(), StoreError> {
     let fail = |why: &str| Err(StoreError::NotAStore(why.to_owned()).at(path.display()));
     let missing = |why: &str| Err(StoreError::Missing(why.to_owned()).at(path.display()));
@@ -61,7 +61,7 @@ async fn make_file(path: &Path) -> Result<(), StoreError> {
     };
     let io_error = |error: io::Error| from_io(path, &error);
     fs::create_dir_all(directory).map_err(io_error)?;
-    // A file that only its owner may read, as everything that is submitted is in it.
+    // Only the owner may read the file, because it holds everything that is submitted.
     let draft = tempfile::Builder::new()
         .prefix(".new-store-")
         .tempfile_in(directory)
@@ -74,7 +74,7 @@ async fn make_file(path: &Path) -> Result<(), StoreError> {
             let path = std::path::absolute(path).map_err(io_error)?;
             tracing::info!(file = %path.display(), "there was no store; made a new, empty one");
         }
-        // Another process was quicker.
+        // Another process created it first.
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io_error(error.error)),
     }
@@ -82,7 +82,7 @@ async fn make_file(path: &Path) -> Result<(), StoreError> {
     directory.sync_all().map_err(io_error)
 }
 
-/// Makes a store that is all in the file: it will be renamed without its log.
+/// Creates a store that is completely in the file, because the file is renamed without its log.
 async fn make_whole_file(path: &Path) -> Result<(), StoreError> {
     let options = connect_options(path).map_err(|error| Fault::from(&error))?;
     let mut connection = SqliteConnection::connect_with(&options).await?;
@@ -92,7 +92,7 @@ async fn make_whole_file(path: &Path) -> Result<(), StoreError> {
     Ok(connection.close().await?)
 }
 
-/// Makes an empty database a store.
+/// Turns an empty database into a store.
 pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut begun = connection.begin_with("BEGIN IMMEDIATE").await?;
     let mut sql = Connection::Sqlite(&mut begun);
@@ -102,7 +102,7 @@ pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), StoreE
     Ok(())
 }
 
-/// Writes whose it is and its version.
+/// Writes the application id and the schema version.
 pub(super) async fn stamp(sql: &mut Connection<'_>) -> Result<(), StoreError> {
     // A pragma takes no parameters.
     sql.execute(format!("PRAGMA application_id = {APPLICATION}"), &[])

@@ -1,8 +1,8 @@
-//! The schema that a store or accounts have to themselves.
+//! The schema that belongs to one store, or to accounts, alone.
 //!
-//! A trigger on a table and a function that a name leads to run with the rights of whoever uses them. So
-//! every connection looks for names in this schema alone ([`Schema::pin`]), and at the start it is
-//! made sure that nobody else owns, made or may make anything there ([`Schema::settle`]).
+//! Triggers on tables, and functions that are found by name, run with the rights of the role that uses them.
+//! So every connection resolves names in this schema only ([`Schema::pin`]). At the start, [`Schema::settle`]
+//! checks that no other role owns, made or may make anything there.
 
 mod earlier;
 
@@ -13,32 +13,32 @@ use sqlx::{
 };
 use std::sync::Arc;
 
-/// The key of the lock under which schemas are made.
+/// The key of the advisory lock under which schemas are created.
 const SCHEMA_LOCK: i64 = 0x5059_5258_0002;
 
-/// The roles that are trusted with everything: the current one, and those whose rights it has. A
-/// superuser has everybody's rights; it trusts superusers alone.
+/// The fully trusted roles: the current one, and those whose rights it has. A superuser has the rights of all
+/// roles; it trusts superusers only.
 const TRUSTED: &str = "SELECT role.oid FROM pg_roles AS role, pg_roles AS own \
      WHERE own.rolname = current_user AND (role.oid = own.oid OR CASE WHEN own.rolsuper \
      THEN role.rolsuper ELSE pg_has_role(own.oid, role.oid, 'USAGE') END)";
 
 const DANGERS: &str = include_str!("schema/dangers.sql");
 
-/// How many dangers one sentence names.
+/// How many dangers one message names.
 const NAMED: usize = 3;
 
-/// What a schema holds.
+/// The tables of a schema.
 #[derive(Debug)]
 pub struct Layout {
-    /// The schema's name, if the address names no other.
+    /// The schema's name, unless the address names another one.
     pub schema: &'static str,
-    /// The table with the version of the tables, in its one column `version BIGINT`.
+    /// The table that holds the version of the tables, in its only column `version BIGINT`.
     pub versions: &'static str,
-    /// The other tables, each after the version that it came with.
+    /// The other tables, each after the version that introduced it.
     pub tables: &'static [(i64, &'static str)],
 }
 
-/// A schema of one's own.
+/// A schema that belongs to this program.
 #[derive(Clone, Debug)]
 pub struct Schema {
     name: Arc<str>,
@@ -62,19 +62,19 @@ impl Schema {
         })
     }
 
-    /// Has a connection look for names in this schema alone, after PostgreSQL's own.
+    /// Makes a connection resolve names in this schema only, after PostgreSQL's own.
     ///
     /// # Errors
     ///
-    /// Those of the connection.
+    /// The errors of the connection.
     pub async fn pin(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        // Temporary tables would come first if they were not said to be last.
+        // Temporary tables would be searched first if they were not listed last.
         let statement = format!("SET search_path TO {}, pg_temp", quoted(&self.name));
         let set = sqlx::raw_sql(AssertSqlSafe(statement));
         set.execute(connection).await.map(|_| ())
     }
 
-    /// Has every connection of a pool do so.
+    /// Pins every connection of a pool.
     #[must_use]
     pub fn pin_all(&self, pool: PgPoolOptions) -> PgPoolOptions {
         let schema = self.clone();
@@ -84,20 +84,21 @@ impl Schema {
         })
     }
 
-    /// Makes the schema if it is missing and `create` says so, moves tables of an earlier version into
-    /// it, and answers whether there are tables now. The connection is pinned, and in a transaction at
-    /// the level `READ COMMITTED`, under a lock that keeps others from doing the same.
+    /// Creates the schema if it is missing and `create` allows it, moves tables of an earlier version into
+    /// it, and returns whether there are tables now. The connection is pinned, and in a transaction at the
+    /// level `READ COMMITTED`, under a lock that keeps others from doing the same.
     ///
     /// # Errors
     ///
-    /// A schema by which others could act with this role's rights is
-    /// [`Untrusted`](FaultKind::Untrusted); one that may not be made is [`Refused`](FaultKind::Refused).
+    /// A schema through which others could act with this role's rights is
+    /// [`Untrusted`](FaultKind::Untrusted). A schema that the role may not create is
+    /// [`Refused`](FaultKind::Refused).
     pub async fn settle(&self, connection: &mut PgConnection, create: bool) -> Result<bool, Fault> {
         let trusted: Vec<Oid> = sqlx::query_scalar(TRUSTED)
             .fetch_all(&mut *connection)
             .await?;
         let earlier = match self.is_named {
-            // It was the place of the tables before, too.
+            // Earlier versions used the named schema too.
             true => None,
             false => earlier::find(self, connection, &trusted).await?,
         };
@@ -159,12 +160,12 @@ impl Schema {
         let (may, name, role): (bool, String, String) = asked.fetch_one(&mut *connection).await?;
         if !may {
             let why = format!(
-                "role {role} may make no schema in this database; whoever may runs there: \
+                "role {role} may not create a schema in this database; a role that may has to run there: \
                  CREATE SCHEMA {name} AUTHORIZATION {role}"
             );
             return Err(Fault::new(FaultKind::Refused, why));
         }
-        // A store and accounts that share a schema are made under different locks.
+        // A store and accounts that share a schema hold different migration locks.
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(SCHEMA_LOCK)
             .execute(&mut *connection)
@@ -176,7 +177,7 @@ impl Schema {
     }
 }
 
-/// Refuses a schema, or some tables of it, by which others could act with this role's rights.
+/// Refuses a schema, or some of its tables, through which others could act with this role's rights.
 async fn check(
     connection: &mut PgConnection,
     schema: &str,
@@ -198,11 +199,11 @@ async fn check(
     };
     let (found, mended): (Vec<_>, Vec<_>) = dangers.into_iter().take(NAMED).unzip();
     let (found, mended) = (found.join(", "), mended.join("; "));
-    let why = format!("{found}{more}; whoever may mends that with: {mended}");
+    let why = format!("{found}{more}; a role with the rights to do so fixes that with: {mended}");
     Err(Fault::new(FaultKind::Untrusted, why))
 }
 
-/// A name as SQL has it, whatever is in it.
+/// A name quoted for SQL, whatever characters it has.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

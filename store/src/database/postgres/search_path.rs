@@ -1,22 +1,22 @@
 //! The schema that an address names, as `options[search_path]=NAME` or `options=-c search_path=NAME`.
 //!
-//! It is taken out of what is sent to the server: every connection sets its path itself, so that poolers,
-//! which refuse `options`, have nothing to refuse.
+//! The parameter is not sent to the server: every connection sets its path itself, because poolers refuse
+//! `options`.
 
 use crate::database::InvalidStoreUrl;
 
-/// PostgreSQL cuts what is longer.
+/// The longest name; PostgreSQL truncates longer ones.
 const LONGEST: usize = 63;
 
 /// A parameter of an address without the schema that it names, and that schema.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
-    /// The value that is left, if any is.
+    /// The rest of the value, if there is any.
     pub(super) rest: Option<String>,
     pub(super) schema: Option<String>,
 }
 
-/// Looks for a schema in a parameter.
+/// Takes the schema out of a parameter, if the parameter names one.
 pub(super) fn split(name: &str, value: &str) -> Result<Split, InvalidStoreUrl> {
     let setting = name.strip_prefix("options[");
     match setting.and_then(|rest| rest.strip_suffix(']')) {
@@ -53,7 +53,7 @@ fn split_options(options: &str) -> Result<Split, InvalidStoreUrl> {
     Ok(Split { rest, schema })
 }
 
-/// Words end at white space, unless a backslash stands before that.
+/// Words end at white space that no backslash escapes.
 fn words(text: &str) -> Vec<&str> {
     let mut is_escaped = false;
     let words = text.split(|character: char| {
@@ -69,7 +69,7 @@ fn is_search_path(name: &str) -> bool {
     name.eq_ignore_ascii_case("search_path")
 }
 
-/// Keeps the schema, unless there is one already.
+/// Stores the schema, unless one is stored already.
 pub(super) fn set_once(kept: &mut Option<String>, schema: String) -> Result<(), InvalidStoreUrl> {
     match kept.replace(schema) {
         None => Ok(()),
@@ -79,7 +79,7 @@ pub(super) fn set_once(kept: &mut Option<String>, schema: String) -> Result<(), 
     }
 }
 
-/// A name that means the same with quotes and without, and is none of PostgreSQL's own.
+/// A name that means the same with and without quotes, and is not one of PostgreSQL's own.
 fn checked(name: &str) -> Result<String, InvalidStoreUrl> {
     let begins = |first: char| first.is_ascii_lowercase() || first == '_';
     let goes_on = |next: char| begins(next) || next.is_ascii_digit();

@@ -1,4 +1,4 @@
-//! Whether a server can hold a store: it is the primary, and every connection has a session of its own.
+//! Checks whether a server can hold a store: it is the primary, and every connection has its own session.
 
 use crate::database::{Fault, FaultKind};
 use sqlx::{
@@ -15,13 +15,13 @@ const POOLER: &str = "a pooler in transaction or statement mode stands before th
      connection to several clients, and a statement that one prepared would be run by another; use its \
      session mode, or connect to the server itself";
 
-/// Connects once, and looks whether a store can be there.
+/// Connects once, and checks whether the server can hold a store.
 ///
 /// # Errors
 ///
 /// A server that cannot be reached within `patience`, or is a standby, is
-/// [`Unavailable`](FaultKind::Unavailable): time may heal it. A pooler that shares connections between
-/// its clients is [`Protocol`](FaultKind::Protocol).
+/// [`Unavailable`](FaultKind::Unavailable): a retry may help. A pooler that shares connections between its
+/// clients is [`Protocol`](FaultKind::Protocol).
 pub async fn check_server(options: &PgConnectOptions, patience: Duration) -> Result<(), Fault> {
     let place = super::address(options);
     let checked = timeout(patience, check_primary(options)).await;
@@ -39,8 +39,8 @@ pub async fn check_server(options: &PgConnectOptions, patience: Duration) -> Res
 
 async fn check_primary(options: &PgConnectOptions) -> Result<(), Fault> {
     let mut connection = PgConnection::connect_with(options).await?;
-    // Nothing is prepared or set before it is known that it is this connection's alone. So nothing may be
-    // looked for in the role's search_path, here and in what follows.
+    // Nothing is prepared or set before it is known that this connection has its own session. So no name may
+    // be resolved by the role's search_path, here and in what follows.
     let asked = sqlx::raw_sql("SELECT pg_catalog.pg_is_in_recovery()");
     let is_standby: bool = asked.fetch_one(&mut connection).await?.try_get(0)?;
     connection.close().await?;
@@ -50,22 +50,22 @@ async fn check_primary(options: &PgConnectOptions) -> Result<(), Fault> {
     }
 }
 
-/// Asks for notifications over one connection, and sends one over another. A server delivers it to the
-/// session that asked. A pooler that gives the session away between transactions has no client to
-/// deliver it to while that client asks nothing.
+/// Listens on one connection, and sends a notification over another one. A server delivers it to the session
+/// that listens. A pooler that shares the session between transactions cannot deliver it while the listening
+/// client sends nothing.
 async fn check_session(options: &PgConnectOptions, patience: Duration) -> Result<(), Fault> {
     let pool = PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(patience)
         .connect_lazy_with(options.clone());
     let heard = timeout(patience, notify_oneself(&pool, patience)).await;
-    // Its connections close by themselves; a server that does not answer must not be waited for.
+    // Its connections close by themselves. Waiting for that could block on a server that does not answer.
     drop(pool);
     match heard {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(Fault::new(FaultKind::Protocol, POOLER)),
         Ok(Err(error)) => Err(match Fault::from(error) {
-            // It came to the one that sent it.
+            // The notification was delivered to the connection that sent it.
             Fault {
                 kind: FaultKind::Protocol,
                 ..
@@ -79,8 +79,7 @@ async fn check_session(options: &PgConnectOptions, patience: Duration) -> Result
     }
 }
 
-/// Whether a notification arrives. How long it is waited for starts when the server has confirmed that
-/// it was sent.
+/// Whether a notification arrives. The timeout starts when the server has confirmed that it was sent.
 async fn notify_oneself(pool: &PgPool, patience: Duration) -> Result<bool, sqlx::Error> {
     let channel = format!("pyroxene_{:016x}", rand::random::<u64>());
     let mut listener = PgListener::connect_with(pool).await?;

@@ -1,9 +1,9 @@
-//! The write-ahead log: that it is whole when something is acknowledged, and does not grow for ever.
+//! The write-ahead log: it is complete whenever a commit is acknowledged, and its size is bounded.
 //!
-//! A commit is in the log before it is in the file. After a power failure the log counts up to its first
-//! frame that is not on the disk; all later ones are lost with it. A kernel that could not write a page of
-//! the log says so once, to the next `fsync`, and takes the page for written. So after an input or output
-//! error an `fsync` that succeeds proves nothing, until every page has been written once more.
+//! A commit is in the log before it is in the file. After a power failure the log is valid up to its first
+//! frame that is not on the disk; all later frames are lost. A kernel that cannot write a page of the log
+//! reports this once, to the next `fsync`, and then considers the page written. So after an input or output
+//! error a successful `fsync` proves nothing until every page has been written again.
 
 use crate::database::{Fault, FaultKind};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
@@ -16,40 +16,40 @@ use std::{
 };
 use tokio::{runtime::Handle, task::spawn_blocking};
 
-/// So many frames of 4 KiB gather in the log before they are copied to the file.
+/// This many frames of 4 KiB collect in the log before they are copied to the file.
 const CHECKPOINT_FRAMES: i64 = 4000;
 
-/// After so many commits, or when the log's file has grown by so many bytes, its frames are counted.
+/// The frames are counted after this many commits, or after the log's file has grown by this many bytes.
 const COUNT_AFTER_COMMITS: u32 = 64;
 const COUNT_AFTER_BYTES: u64 = 4 << 20;
 
-/// The log of a file, in the hands of the one connection that writes.
+/// The log of a file. It belongs to the one connection that writes.
 #[derive(Debug)]
 pub struct WriteAheadLog {
     database: PathBuf,
     path: PathBuf,
     busy_timeout: Duration,
-    /// An input or output error has left open what of the log is on the disk.
+    /// After an input or output error it is unknown which part of the log is on the disk.
     in_doubt: bool,
-    /// Commits since the frames were last counted, and the size of the log's file then.
+    /// The commits since the frames were last counted, and the size of the log's file at that time.
     commits: u32,
     length: u64,
 }
 
 impl WriteAheadLog {
-    /// Takes over the log of the file at `database`, to which `connection` is. What another process left
-    /// in it is made whole first: that one may have ended because it could not. `busy_timeout` is that of
-    /// the connection.
+    /// Takes over the log of the file at `database`, which `connection` has open. A log that another process
+    /// left is restored first: that process may have ended because it could not restore it. `busy_timeout` is
+    /// that of the connection.
     ///
     /// # Errors
     ///
-    /// What the database or the disk says.
+    /// The errors of the database or the disk.
     pub async fn open(
         connection: &mut SqliteConnection,
         database: &Path,
         busy_timeout: Duration,
     ) -> Result<Self, Fault> {
-        // SQLite, too, puts the log beside the file that a link leads to.
+        // SQLite, too, puts the log beside the target of a link.
         let database = fs::canonicalize(database).map_err(|error| Fault::from(&error))?;
         let mut path = database.clone().into_os_string();
         path.push("-wal");
@@ -70,29 +70,29 @@ impl WriteAheadLog {
         fs::metadata(&self.path).map_or(0, |found| found.len())
     }
 
-    /// Notes that a transaction failed. If the disk is to blame, nothing more may be committed before
+    /// Records that a transaction failed. After a disk error nothing may be committed before
     /// [`restore`](Self::restore) succeeds.
     pub fn note_failure(&mut self, error: &sqlx::Error) {
         let kind = Fault::from(error).kind;
         self.in_doubt |= matches!(kind, FaultKind::Io | FaultKind::Full);
     }
 
-    /// Makes the log whole if it is in doubt. It is to be called before every transaction.
+    /// Restores the log if its state is in doubt. Must be called before every transaction.
     ///
-    /// All of it is written once more, and waited for, while nobody else can write; then it is copied to
-    /// the file. The copy alone would not do: a power failure in the middle of it needs the log.
+    /// The complete log is written again and synchronised, while nobody else can write; then it is copied to
+    /// the file. The copy alone is not enough: after a power failure in the middle of it, the log is needed.
     ///
     /// # Errors
     ///
-    /// What the database or the disk says. The log is still in doubt then, and nothing may be committed.
+    /// The errors of the database or the disk. The log is then still in doubt, and nothing may be committed.
     pub async fn restore(&mut self, connection: &mut SqliteConnection) -> Result<(), Fault> {
         if !self.in_doubt {
             return Ok(());
         }
         self.rewrite().await?;
         match self.copy_all(connection).await {
-            // The log is on the disk: that the file cannot grow, or that somebody still reads the log, is
-            // in the way of the copy alone.
+            // The log is on the disk. A file that cannot grow, or a reader of the log, only prevents the
+            // copy.
             Err(error) if Fault::from(&error).kind != FaultKind::Full => return Err(error.into()),
             _ => {}
         }
@@ -100,8 +100,8 @@ impl WriteAheadLog {
         Ok(())
     }
 
-    /// Writes all of the log once more. It is done by a thread with a connection of its own: if nobody waits
-    /// for it any more, others are still kept from writing until it has finished.
+    /// Writes the complete log again, on a thread with its own connection. If the caller goes away, the lock
+    /// against other writers is still held until the end.
     async fn rewrite(&self) -> Result<(), Fault> {
         let options = super::connect_options(&self.database)
             .map_err(|error| Fault::from(&error))?
@@ -123,10 +123,10 @@ impl WriteAheadLog {
         rewritten.await.map_err(died).flatten()
     }
 
-    /// Copies all of the log to the file and cuts it to nothing. Whether it could: not while others read
-    /// or write.
+    /// Copies the complete log to the file and cuts the log to nothing. Returns whether that was possible: it
+    /// is not while others read or write.
     async fn copy_all(&self, connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-        // To wait for a reader would keep the writers of other processes waiting too.
+        // Waiting for a reader would also block the writers of other processes.
         set_busy_timeout(connection, Duration::ZERO).await?;
         let copied = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
         set_busy_timeout(connection, self.busy_timeout).await?;
@@ -134,12 +134,12 @@ impl WriteAheadLog {
         Ok(!progress.busy && progress.frames == 0)
     }
 
-    /// Copies frames to the file if many have gathered since. It is to be called after every commit, which
-    /// it is not a part of: what fails here leaves the log in doubt, and the commit as good as it was.
+    /// Copies frames to the file if many have collected. Must be called after every commit. It is not part of
+    /// the commit: an error here leaves the log in doubt, and the commit valid.
     pub async fn keep_short(&mut self, connection: &mut SqliteConnection) {
         self.commits = self.commits.saturating_add(1);
         let length = self.file_length();
-        // It is cut now and then.
+        // The log's file is truncated from time to time.
         self.length = self.length.min(length);
         let grown = length - self.length >= COUNT_AFTER_BYTES;
         if !grown && self.commits < COUNT_AFTER_COMMITS {
@@ -148,29 +148,29 @@ impl WriteAheadLog {
         (self.commits, self.length) = (0, length);
         if let Err(error) = copy_many(connection).await {
             let fault = Fault::from(&error);
-            // A disk that is full keeps frames where they are, and nothing is lost.
+            // If the disk is full, the frames stay where they are, and nothing is lost.
             self.in_doubt |= fault.kind == FaultKind::Io;
             tracing::warn!(error = %fault, "the write-ahead log cannot be copied to the database file");
         }
     }
 
-    /// Copies all of the log to the file, which is then a copy of everything by itself. Answers whether it
-    /// could: not while others use the file.
+    /// Copies the complete log to the file, which is then a complete copy. Returns whether that was possible:
+    /// it is not while others use the file.
     ///
     /// # Errors
     ///
-    /// What the database or the disk says.
+    /// The errors of the database or the disk.
     pub async fn empty(&mut self, connection: &mut SqliteConnection) -> Result<bool, Fault> {
         self.restore(connection).await?;
         Ok(self.copy_all(connection).await?)
     }
 }
 
-/// How far a checkpoint came.
+/// The result of a checkpoint.
 struct Progress {
-    /// Others were in its way.
+    /// Other connections blocked it.
     busy: bool,
-    /// The frames that are in the log, and how many of them are in the file.
+    /// The frames in the log, and how many of them are in the file.
     frames: i64,
     copied: i64,
 }
@@ -187,7 +187,7 @@ async fn checkpoint(
     })
 }
 
-/// Copies frames if there are many of them, as far as readers let it.
+/// Copies frames if there are many of them, as far as readers permit.
 async fn copy_many(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let found = checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)").await?;
     if found.frames - found.copied >= CHECKPOINT_FRAMES {
@@ -207,7 +207,7 @@ async fn set_busy_timeout(
     Ok(())
 }
 
-/// Writes what is in a file once more, and waits until it is on the disk.
+/// Writes the content of a file again, and waits until it is on the disk.
 fn rewrite(path: &Path) -> io::Result<()> {
     let file = match File::options().read(true).write(true).open(path) {
         Ok(file) => file,

@@ -1,6 +1,5 @@
-//! A PostgreSQL server of the tests' own: of the installed binaries, in a temporary directory,
-//! behind a socket there, as an unprivileged user. It ends with the last test that uses it, or with
-//! the process.
+//! A PostgreSQL server for the tests: from the installed binaries, in a temporary directory, with a socket
+//! there, as an unprivileged user. It ends with the last test that uses it, or with the process.
 
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, PgConnection};
@@ -17,7 +16,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// `nobody`, everywhere. PostgreSQL refuses to run as root.
+/// The id of `nobody`, on every system. PostgreSQL refuses to run as root.
 const UNPRIVILEGED: u32 = 65534;
 
 pub(crate) struct Server {
@@ -27,11 +26,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The one that tests share, each in a database of its own.
+    /// The server that tests share, each in a database of its own.
     pub(crate) async fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let server = {
-            // Starting takes a second, and the others need it too.
+            // A start takes a second, and the other tests need the server too.
             let mut shared = SHARED.lock().unwrap_or_else(|error| error.into_inner());
             shared.upgrade().unwrap_or_else(|| {
                 let server = Arc::new(Self::start());
@@ -43,7 +42,7 @@ impl Server {
         server
     }
 
-    /// One that a test may stop.
+    /// A server that a test may stop.
     pub(crate) async fn own() -> Self {
         let server = Self::start();
         server.ready().await;
@@ -91,7 +90,7 @@ impl Server {
         *self.child.lock().unwrap() = Some(spawn_from_a_lasting_thread(command));
     }
 
-    /// Ends the process: `Signal::INT` orderly, `Signal::QUIT` as a crash would.
+    /// Ends the process: `Signal::INT` in order, `Signal::QUIT` as a crash would.
     pub(crate) fn stop(&self, signal: Signal) {
         let child = self
             .child
@@ -121,7 +120,7 @@ impl Server {
         format!("postgres://pyroxene@localhost/{database}?host={host}&sslmode=disable")
     }
 
-    /// A database that nothing is in.
+    /// An empty database.
     pub(crate) async fn new_database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.execute("postgres", format!("CREATE DATABASE {name}"))
@@ -155,7 +154,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A program run as somebody who may do nothing else, which ends with its parent.
+/// A program that runs as an unprivileged user, and ends with its parent.
 pub(crate) fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if is_root() {

@@ -1,6 +1,6 @@
--- By what others could act with the rights of whoever works in schema $1: what was found, and the
--- statement that mends it. $2 are the roles that are trusted. $3 are the tables that are looked at; if
--- it is NULL, these are all, and the schema itself is looked at too.
+-- Objects through which other roles could act with the rights of a role that works in schema $1: what was
+-- found, and the statement that removes the danger. $2 are the trusted roles. $3 are the tables to check; if
+-- it is NULL, all tables and the schema itself are checked.
 WITH place AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = $1
 ), relation AS (

@@ -1,12 +1,12 @@
-//! Tables of versions that had no schema of their own: they are in the first schema of the role's own
+//! Tables of versions that had no schema of their own. They are in the first schema of the role's own
 //! `search_path`.
 
 use super::{Schema, check, quoted};
 use crate::database::{Fault, FaultKind};
 use sqlx::{AssertSqlSafe, PgConnection, postgres::types::Oid};
 
-/// Tables named like the one with the version that look like it, in the order of the path: the schema,
-/// the owner, and whether that is trusted.
+/// Tables with the name and the columns of the version table, in the order of the path: the schema, the
+/// owner, and whether the owner is trusted.
 const CANDIDATES: &str = "SELECT nspname::text, pg_get_userbyid(relowner)::text, relowner = ANY($3) \
      FROM unnest($1::text[]) WITH ORDINALITY AS path (name, place) \
      JOIN pg_namespace AS space ON nspname = path.name \
@@ -21,7 +21,7 @@ pub(super) struct Earlier {
     pub(super) schema: String,
 }
 
-/// Looks where earlier versions would have found their tables. What is not this role's is not theirs.
+/// Searches where earlier versions looked for their tables. A table of an untrusted owner is ignored.
 pub(super) async fn find(
     own: &Schema,
     connection: &mut PgConnection,
@@ -48,7 +48,7 @@ pub(super) async fn find(
     Ok(None)
 }
 
-/// The schemas that this role looks at if nothing else is said, in their order.
+/// The schemas of this role's default search path, in their order.
 async fn default_path(
     own: &Schema,
     connection: &mut PgConnection,
@@ -56,7 +56,7 @@ async fn default_path(
     sqlx::raw_sql("SET LOCAL search_path TO DEFAULT")
         .execute(&mut *connection)
         .await?;
-    // Whoever set that path may have put other schemas before PostgreSQL's own.
+    // That path may have other schemas before PostgreSQL's own.
     let path = sqlx::query_scalar("SELECT pg_catalog.current_schemas(false)")
         .fetch_one(&mut *connection)
         .await?;
@@ -65,7 +65,7 @@ async fn default_path(
 }
 
 impl Earlier {
-    /// Moves the tables of the version that is there, with their indexes and sequences, and no others.
+    /// Moves the tables of the found version, with their indexes and sequences, and no others.
     pub(super) async fn move_into(
         &self,
         own: &Schema,
