@@ -54,9 +54,9 @@ enum Verb {
 /// '--certificates any'.
 ///
 /// Roles: an admin may do everything, a worker may host objects, a user may call them, and an observer may
-/// list them. Without --allow users and workers may use every object, and observers only see that tasks
-/// exist. With --allow observers also see the arguments and results of those objects' tasks, and workers may
-/// use topics: 'topic:NAME' allows one topic. An admin cannot be restricted.
+/// only list and describe them. Without --allow users and workers may use every object, and observers only
+/// see that tasks exist. With --allow observers also see the arguments and results of those objects' tasks,
+/// and workers may use topics: 'topic:NAME' allows one topic. An admin cannot be restricted.
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]

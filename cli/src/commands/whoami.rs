@@ -1,4 +1,4 @@
-//! `pyroxene whoami`: whom the broker takes you for.
+//! `pyroxene whoami`: the user and role that the broker has authenticated.
 
 use crate::{
     cli::ClientArguments,

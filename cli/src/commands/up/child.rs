@@ -59,7 +59,7 @@ impl Child {
             // A separate process group: Ctrl-C in the terminal reaches only this process, which stops the
             // children in order.
             .process_group(0)
-            // Systemd only watches this process, not its children.
+            // Only this process reports to systemd.
             .env_remove("NOTIFY_SOCKET")
             .kill_on_drop(true)
             .spawn()
