@@ -4,7 +4,7 @@
 use std::{fmt::Display, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// The first pause between two attempts, which doubles up to the longest.
+/// The first pause between two attempts. Each pause is twice as long as the one before, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

@@ -133,9 +133,8 @@ pub(crate) fn cannot_open(error: &StoreError) -> Failure {
         _ => Failure::new(Exit::Failed, sentence),
     };
     match error {
-        StoreError::Unavailable(_) => {
-            failure.hint("check that the database runs and can be reached, or choose another --store")
-        }
+        StoreError::Unavailable(_) => failure
+            .hint("check that the database runs and can be reached, or choose another --store"),
         StoreError::ReadOnly(_) | StoreError::Refused(_) => {
             failure.hint("check that this user may write there, or choose another --store")
         }

@@ -199,7 +199,10 @@ async fn shells_talk_to_each_other() {
     assert_eq!(bo.code, Some(0), "{bo:?}");
     let out = lines(&bo);
     assert_eq!(out[..2], ["ana", "bo"]);
-    assert_eq!(out[2], "-- eve is not here; the message is stored until they join");
+    assert_eq!(
+        out[2],
+        "-- eve is not here; the message is stored until they join"
+    );
     assert!(out[3].ends_with("bo → ana: just you"), "{bo:?}");
     assert!(out[4].ends_with("bo → eve: later"), "{bo:?}");
     assert!(ana.line().await.ends_with("bo: hello all"));

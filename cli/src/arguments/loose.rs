@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn values_without_a_name_are_refused() {
-        let expected = "has no parameter name, and no live worker hosts shop to describe its parameters";
+        let expected =
+            "has no parameter name, and no live worker hosts shop to describe its parameters";
         for word in ["30", "=5", "[1]=2", "-3=x"] {
             let sentence = words(&["n=1", word]).unwrap_err();
             assert_eq!(sentence, format!("'{word}' {expected}"));

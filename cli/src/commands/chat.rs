@@ -50,7 +50,9 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let user = arguments.client.login.user.as_ref();
     let Some(name) = arguments.name.as_ref().or(user) else {
-        return Err(Failure::usage("there is no name for you in the room").hint("give one with --as NAME"));
+        return Err(
+            Failure::usage("there is no name for you in the room").hint("give one with --as NAME")
+        );
     };
     let client = arguments.client.client()?;
     // Fails at once if no worker hosts the room; later calls wait for a worker.
@@ -121,7 +123,9 @@ async fn talk(
             Wish::Say { to, text } => room.say(to, text).await.map(|sent| {
                 last = sent.sequence;
                 if let (false, Some(to)) = (sent.present, to) {
-                    screen.note(&format!("{to} is not here; the message is stored until they join"));
+                    screen.note(&format!(
+                        "{to} is not here; the message is stored until they join"
+                    ));
                 }
             }),
             Wish::Wrong(sentence) => Err(Failure::usage(sentence)),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// instance that holds its name exclusively also has its "fence".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only names that start with this
+    /// Only names that begin with this
     #[arg(add = ArgValueCompleter::new(objects))]
     prefix: Option<String>,
     /// Only names that contain a match of this regular expression

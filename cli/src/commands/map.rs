@@ -80,7 +80,7 @@ struct Done {
     outcome: Result<Answered<String>, Failure>,
 }
 
-/// A line of `--json`.
+/// A result as `--json` prints it.
 #[derive(Serialize)]
 struct Entry<'a> {
     line: u64,

@@ -42,8 +42,8 @@ pub(crate) struct Arguments {
     /// The number of name servers
     #[arg(long, value_name = "N", env = "PYROXENE_NAMESERVERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     nameservers: u16,
-    /// Where the first name server listens; the next ones use ports 100 higher each, or any free
-    /// one if this is port 0
+    /// The address on which the first name server listens; each further one uses a port that is higher by
+    /// 100, or any free one if this is port 0
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     listen: Endpoint,
     /// Threads of each worker for CPU-bound calls, up to 1024 [default: the number of cores]
@@ -126,7 +126,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The addresses on which the name servers listen.
 fn addresses(first: &Endpoint, count: u16) -> Result<Vec<Endpoint>, Failure> {
-    /// From one port to the next.
+    /// The distance from one port to the next.
     const STEP: u16 = 100;
     let address = |index: u16| match first {
         _ if index == 0 => Ok(first.clone()),
@@ -305,7 +305,9 @@ impl Cluster {
         let waiting = match self.waiting {
             None | Some(0) => String::new(),
             Some(1) => "\n1 task is left there from an earlier run, and continues.".to_owned(),
-            Some(tasks) => format!("\n{tasks} tasks are left there from an earlier run, and continue."),
+            Some(tasks) => {
+                format!("\n{tasks} tasks are left there from an earlier run, and continue.")
+            }
         };
         format!(
             "{}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \

@@ -270,10 +270,10 @@ impl Add {
         };
         let (name, role) = (self.name, self.role);
         if role == Role::Admin && is_narrow {
-            return Err(Failure::usage(
-                "an admin may do everything: --allow cannot restrict it",
-            )
-            .hint("leave out --allow, or choose --role user, worker or observer"));
+            return Err(
+                Failure::usage("an admin may do everything: --allow cannot restrict it")
+                    .hint("leave out --allow, or choose --role user, worker or observer"),
+            );
         }
         let out = self.token.open(false)?;
         let token = Users::edit_or_create(&self.place.users, |users| {

@@ -22,7 +22,7 @@ pub(super) enum Screen {
     Terminal(Mutex<Box<dyn ExternalPrinter + Send>>),
 }
 
-/// A line of `--json`.
+/// A message as `--json` prints it.
 #[derive(Serialize)]
 pub(crate) struct Entry<'m> {
     sequence: u64,

@@ -85,7 +85,7 @@ impl Membership {
         self.room.say(to, text).await
     }
 
-    /// The last messages, a line for each.
+    /// The last messages, with one line for each.
     pub(super) async fn history(&self, count: Option<u32>) -> Result<Vec<String>, Failure> {
         let messages = self.room.history(END, count.unwrap_or(HISTORY)).await?;
         let shown = messages.iter().map(|message| shown(message, self.json));
