@@ -84,7 +84,7 @@ pub(crate) fn ready(line: &str) -> Result<(), Failure> {
 pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent) {
     tokio::select! {
         () = signals.next() => tracing::info!("asked to stop; finishing calls in flight"),
-        () = parent.gone() => tracing::info!("the parent process has ended; finishing calls in flight"),
+        () = parent.gone() => tracing::info!("the parent has ended; finishing calls in flight"),
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }

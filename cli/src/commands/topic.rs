@@ -59,7 +59,7 @@ struct Append {
         requires = "entry"
     )]
     key: Option<String>,
-    /// How long to retry each entry
+    /// How long to try to append each entry
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]
@@ -113,7 +113,7 @@ struct Follow {
 /// null is the name server's default.
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only names that start with this
+    /// Only names that begin with this
     prefix: Option<String>,
     #[command(flatten)]
     client: ClientArguments,
