@@ -1,10 +1,10 @@
-//! Gives the program its version, with the commit that it is built from where that is known.
+//! Sets the version of the program, with the commit that it is built from if that is known.
 
 use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // It grows with every commit and checkout, also where branches are packed.
+    // Git appends to this file at every commit and checkout, even if branches are packed.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
         && Path::new(&log).exists()
     {
@@ -18,7 +18,7 @@ fn main() {
     println!("cargo::rustc-env=PYROXENE_VERSION={version}");
 }
 
-/// What git answers, if this is a clone of the repository and git is there.
+/// The output of git, if this is a clone of the repository and git is installed.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,8 +1,9 @@
-//! The arguments of a call, from the words of a command line or a line of JSON.
+//! Reads the arguments of a call from the words of a command line or from a line of JSON.
 //!
-//! A word is `NAME=VALUE` if its NAME could be that of a parameter, which the method then has to have;
-//! any other word is a positional value. A value is JSON if it parses as JSON of a type that the parameter's schema wants, else a string.
-//! `@FILE` and `-` stand for a file's content and standard input; `@@x` is the text `@x`.
+//! A word is `NAME=VALUE` if NAME has the form of a parameter's name; it is an error if the method has no
+//! parameter of that name. Any other word is a positional value. A value is JSON if it parses as JSON of a
+//! type that the parameter's schema accepts, and a string otherwise. `@FILE` stands for the content of a
+//! file, `-` for standard input, and `@@x` for the text `@x`.
 
 mod exact;
 mod lines;
@@ -18,7 +19,7 @@ use schema::{Types, mismatch};
 use serde_json::Value;
 use std::io;
 
-/// Where a value is read from that does not stand on the command line.
+/// The source of a value that is not on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source<'a> {
     /// A file.
@@ -28,7 +29,7 @@ pub(crate) enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// The bytes that it holds, for an argument of this name.
+    /// Reads the bytes of the source. Error messages name `argument`.
     fn bytes(
         self,
         argument: &str,
@@ -37,7 +38,7 @@ impl Source<'_> {
         read(self).map_err(|error| self.unreadable(argument, &error))
     }
 
-    /// The text that it holds, for an argument of this name.
+    /// Reads the source as UTF-8 text. Error messages name `argument`.
     fn text(
         self,
         argument: &str,
@@ -58,7 +59,7 @@ impl Source<'_> {
     }
 }
 
-/// A word of the command line: the value itself, or where it is read from.
+/// A word of the command line: the value itself, or the source of the value.
 enum Word<'a> {
     Text(&'a str),
     Source(Source<'a>),
@@ -75,7 +76,7 @@ impl<'a> Word<'a> {
     }
 }
 
-/// A method as arguments are read for it.
+/// A method whose arguments are to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signature<'a> {
     description: &'a Description,
@@ -83,7 +84,7 @@ pub(crate) struct Signature<'a> {
 }
 
 impl<'a> Signature<'a> {
-    /// The method of this name; if there is none, the nearest one is the hint.
+    /// Finds the method by its name. If there is none, the hint of the failure is the most similar name.
     pub(crate) fn find(
         description: &'a Description,
         object: &str,
@@ -121,13 +122,13 @@ impl<'a> Signature<'a> {
         self.wanted(parameter).contains(Types::STRING)
     }
 
-    /// Whether a parameter takes lists, and no strings.
+    /// Whether a parameter takes lists but no strings.
     pub(crate) fn takes_list(&self, parameter: &ParameterDescription) -> bool {
         let wanted = self.wanted(parameter);
         wanted.contains(Types::ARRAY) && !wanted.contains(Types::STRING)
     }
 
-    /// Reads the words of a command line. `read` gives the content of a source.
+    /// Reads the words of a command line. `read` returns the content of a source.
     pub(crate) fn read_words(
         &self,
         words: &[String],
@@ -174,7 +175,7 @@ impl<'a> Signature<'a> {
         self.complete(arguments)
     }
 
-    /// Reads one word.
+    /// Reads one word as the value of `parameter`, and adds it to `arguments`.
     fn read_word(
         &self,
         parameter: &ParameterDescription,
@@ -201,18 +202,19 @@ impl<'a> Signature<'a> {
         Ok(())
     }
 
-    /// Whether a parameter takes bytes, which are an array of small integers in JSON.
+    /// Whether a parameter takes bytes. In JSON these are an array of small integers.
     fn takes_bytes(&self, parameter: &ParameterDescription) -> bool {
         let schema = self.description.resolve(&parameter.schema);
         let items = schema.get("items");
         items.and_then(|items| items.get("format")) == Some(&Value::from("uint8"))
     }
 
-    /// JSON of a type that is wanted, else a string.
+    /// Reads a text as JSON if the parameter accepts the type of the JSON value, and as a string otherwise.
     fn text_value(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
         let wanted = self.wanted(parameter);
         let value = match serde_json::from_str::<Value>(text) {
-            // A number that would not be the same digits any more, where digits are wanted as well.
+            // The parameter also accepts decimals as strings, and this number would lose digits as a JSON
+            // number.
             Ok(Value::Number(number)) if wanted.are_digits() && number.to_string() != text => {
                 Value::String(text.to_owned())
             }
@@ -224,8 +226,8 @@ impl<'a> Signature<'a> {
         Ok(value)
     }
 
-    /// As of a word, but a parameter that takes strings and no other kind of value gets the content
-    /// as it is, even if that looks like JSON.
+    /// Reads the content of a source like a word. But if the parameter accepts only strings, the value is the
+    /// unchanged content, even if it looks like JSON.
     fn content_value(
         &self,
         parameter: &ParameterDescription,
@@ -256,7 +258,7 @@ impl<'a> Signature<'a> {
         )))
     }
 
-    /// Fills in what may be left out, and names what is missing.
+    /// Sets omitted optional parameters to null, and fails if a required argument is missing.
     fn complete(&self, mut arguments: Arguments) -> Result<Arguments, Failure> {
         for parameter in self.parameters() {
             if arguments.contains(parameter) {
@@ -272,8 +274,8 @@ impl<'a> Signature<'a> {
         Ok(arguments)
     }
 
-    /// There is no parameter of this name. `word` is the word of the command line, which may have been
-    /// meant as a value.
+    /// The failure for an unknown parameter name. `word` is the whole word of the command line, which may
+    /// have been meant as a value.
     fn unknown_parameter(&self, name: &str, word: Option<&str>) -> Failure {
         let method = &self.method.name;
         let sentence = format!("{method} has no parameter '{name}'");
@@ -297,7 +299,7 @@ impl<'a> Signature<'a> {
 
     fn too_many(&self, word: &str) -> Failure {
         self.wrong(format!(
-            "{} takes no argument for '{word}'",
+            "{} has no parameter for '{word}'",
             self.method.name
         ))
     }

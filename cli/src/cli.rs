@@ -1,4 +1,4 @@
-//! The command line: what every command takes.
+//! The command line: the list of commands, and the flags that they share.
 
 mod parse;
 
@@ -16,15 +16,15 @@ use std::{fmt, time::Duration};
 
 /// An object broker: typed methods on remote objects, found by name, balanced and retried.
 ///
-/// --nameserver and --json may stand before the command or behind it. Every flag has an environment
-/// variable, which 'pyroxene COMMAND --help' names; an empty one counts as none.
+/// --nameserver and --json may be given before or after the command. Every flag has an environment variable,
+/// whose name 'pyroxene COMMAND --help' shows. An empty variable counts as not set.
 ///
-/// Exit codes: 0 done, 1 the object answered an error, 2 usage, 3 unavailable (no name server, no
+/// Exit codes: 0 success, 1 the object returned an error, 2 usage error, 3 unavailable (no name server, no
 /// such object, no live worker), 4 refused, 5 deadline exceeded.
 ///
-/// What goes wrong is told on standard error: "error: …", and perhaps "hint: …" on a line of its own.
-/// With --json it is one line: {"error": "…", "hint": "…" or null, "kind": "unavailable", "exit": 3},
-/// "kind" being one of failed, usage, unavailable, refused and deadline.
+/// Errors are written to standard error: a line "error: …", and sometimes a line "hint: …". With --json an
+/// error is one line: {"error": "…", "hint": "…" or null, "kind": "unavailable", "exit": 3}. "kind" is
+/// failed, usage, unavailable, refused or deadline.
 #[derive(Debug, Parser)]
 #[command(name = "pyroxene", version = VERSION, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -65,23 +65,22 @@ pub(crate) enum Command {
 /// The version, with the commit that the program was built from.
 pub(crate) const VERSION: &str = env!("PYROXENE_VERSION");
 
-/// The address at which `up` and `nameserver` listen, and where clients look first.
+/// The default address on which `up` and `nameserver` listen, and to which clients connect.
 pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
 
-/// How long a command asks name servers about tasks while none of them can answer.
+/// How long a command about tasks retries while no name server can answer.
 const TASKS_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What every client command takes.
+/// The flags of every client command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClientArguments {
-    /// The name servers, separated by commas; one that answers is enough, and one without a port has
-    /// port 9090
+    /// The name servers, separated by commas; one that answers is enough. The default port is 9090
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     pub(crate) nameserver: String,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
-    /// The greatest answer, in bytes, KiB, MiB or GiB
+    /// The largest answer to accept, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
     #[command(flatten)]
@@ -91,17 +90,17 @@ pub(crate) struct ClientArguments {
 }
 
 impl ClientArguments {
-    /// A client that connects when it has to.
+    /// Makes a client. It connects when it is first used.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.config()?))
     }
 
-    /// A client that spreads its calls in a certain way.
+    /// Makes a client with a balancing policy.
     pub(crate) fn client_with(&self, policy: Policy) -> Result<Client, Failure> {
         Ok(Client::new(self.config()?.policy(policy)))
     }
 
-    /// A client that asks about tasks, and soon says so if nobody answers.
+    /// Makes a client for commands about tasks. It fails soon if no name server answers.
     pub(crate) fn client_for_tasks(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.config()?.patience(TASKS_PATIENCE)))
     }
@@ -112,20 +111,22 @@ impl ClientArguments {
     }
 }
 
-/// What every daemon takes.
+/// The flags of every daemon.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DaemonArguments {
-    /// How log lines on standard error look; RUST_LOG selects them
+    /// The format of log lines on standard error; RUST_LOG selects the lines
     #[arg(long, value_enum, env = "PYROXENE_LOG", default_value_t)]
     pub(crate) log: LogFormat,
-    /// What this process is called in its log lines
+    /// The name of this process in its log lines
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) log_name: Option<String>,
-    /// How long to wait at the start for what time heals, such as a database that is away, a disk that is
-    /// full or fails, or a name that a dead predecessor still has; 'forever' waits without end
+    /// How long to retry at the start after a temporary problem, such as a database that cannot be reached, a
+    /// disk that is full or fails, or a name that a dead predecessor still holds; 'forever' means without
+    /// limit
     #[arg(long, value_name = "TIME", env = "PYROXENE_START_TIMEOUT", default_value = "30s", value_parser = start_timeout)]
     pub(crate) start_timeout: StartTimeout,
-    /// Allow to listen on addresses that other machines reach: everybody there may do everything
+    /// Allow listening without TLS or authentication on addresses that other machines can reach: everyone
+    /// there may do everything
     #[arg(long, env = "PYROXENE_INSECURE", value_parser = FalseyValueParser::new())]
     pub(crate) insecure: bool,
     /// Stop when standard input closes
@@ -137,10 +138,10 @@ pub(crate) struct DaemonArguments {
     pub(crate) client_auth: ClientAuthArguments,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Pretty,
     /// One JSON object per line.
@@ -156,7 +157,7 @@ impl LogFormat {
     }
 }
 
-/// Reads a duration such as `10s` or `250ms`, of a year at most, so that it can be added to a time.
+/// Parses a duration such as `10s` or `250ms`. The longest is a year, so that it can be added to a time.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -166,7 +167,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// How long a daemon waits at its start for what time heals; without end, if there is no time.
+/// How long a daemon retries at its start after a temporary problem; `None` means without limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StartTimeout(pub(crate) Option<Duration>);
 
@@ -179,7 +180,7 @@ impl fmt::Display for StartTimeout {
     }
 }
 
-/// Reads a duration, or `forever`.
+/// Parses a duration, or `forever`.
 pub(crate) fn start_timeout(text: &str) -> Result<StartTimeout, String> {
     match text {
         "forever" => Ok(StartTimeout(None)),
@@ -187,7 +188,7 @@ pub(crate) fn start_timeout(text: &str) -> Result<StartTimeout, String> {
     }
 }
 
-/// Reads a number of bytes such as `4096`, `64KiB` or `1GiB`.
+/// Parses a number of bytes such as `4096`, `64KiB` or `1GiB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("", 0)];
     let unit = UNITS.iter().find_map(|(unit, power)| {
@@ -202,9 +203,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| "it is too large".to_owned())
 }
 
-/// Reads the greatest size of a message, as [`size`] does.
+/// Parses the largest size of a message, like [`size`].
 pub(crate) fn message_size(text: &str) -> Result<usize, String> {
-    /// Hellos and heartbeats have to fit.
+    /// Hellos and heartbeats must fit.
     const LEAST: usize = 16 * 1024;
     let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
     if (LEAST..=GREATEST_MAX_MESSAGE).contains(&bytes) {
@@ -215,9 +216,9 @@ pub(crate) fn message_size(text: &str) -> Result<usize, String> {
     ))
 }
 
-/// Reads how much memory messages may take.
+/// Parses the amount of memory for messages.
 pub(crate) fn message_memory(text: &str) -> Result<usize, String> {
-    /// Less would let hardly two large messages in at once.
+    /// With less memory hardly two large messages would fit at once.
     const LEAST: usize = 1024 * 1024;
     let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
     match bytes >= LEAST {
@@ -226,7 +227,7 @@ pub(crate) fn message_memory(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The range of how many calls a command keeps in flight.
+/// The allowed numbers of calls in flight of a command.
 pub(crate) const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=65_536;
 
 #[cfg(test)]
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Every command and verb, with the words that lead to it.
+    /// Every command and subcommand, with the words that select it.
     fn every_command() -> Vec<(String, clap::Command)> {
         let mut found = Vec::new();
         let mut left = vec![("pyroxene".to_owned(), Cli::command())];
@@ -293,12 +294,12 @@ mod tests {
         }
     }
 
-    /// What the daemons share: each is the same thing to all that have it.
+    /// The variables whose help or default may differ between daemons. Each means the same to all of them.
     const SHARED: [&str; 6] = [
         "PYROXENE_ACCOUNTS_DB",
         "PYROXENE_ACCOUNTS_MUST_EXIST",
         "PYROXENE_DRAIN_TIMEOUT",
-        // Where the name server listens, be it alone or the first one of 'up'.
+        // The address of the name server, both alone and as the first one of 'up'.
         "PYROXENE_LISTEN",
         "PYROXENE_THREADS",
         "PYROXENE_USER",
@@ -324,7 +325,7 @@ mod tests {
                 );
             }
         }
-        // Where workers listen is another matter than where name servers do.
+        // Workers have a variable of their own for the address on which they listen.
         assert!(meanings.contains_key("PYROXENE_WORKER_LISTEN"));
     }
 

@@ -1,4 +1,4 @@
-//! The subcommands, one module each.
+//! The subcommands, with one module for each.
 
 pub(crate) mod bench;
 pub(crate) mod call;

@@ -1,4 +1,4 @@
-//! What the daemons have in common: ready lines, signals, the drain.
+//! Shared by the daemons: ready lines, signals, the drain.
 
 use crate::{
     failure::{Exit, Failure},
@@ -12,13 +12,13 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Takes over the signals that end a process in order.
+/// Catches the signals that ask a process to stop in order.
 pub(crate) fn catch_signals() -> Result<StopSignals, Failure> {
     StopSignals::listen()
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot catch signals: {error}")))
 }
 
-/// The end of the process that holds the other end of standard input.
+/// Detects the end of the parent process, which holds the other end of standard input.
 pub(crate) struct Parent(Option<oneshot::Receiver<()>>);
 
 impl Parent {
@@ -28,7 +28,7 @@ impl Parent {
             return Self(None);
         }
         let (sender, receiver) = oneshot::channel();
-        // A thread of its own, which does not keep the process from ending.
+        // A separate thread, which does not keep the process from ending.
         thread::spawn(move || {
             let mut ignored = [0; 1024];
             let mut stdin = io::stdin().lock();
@@ -44,12 +44,12 @@ impl Parent {
         Self(Some(receiver))
     }
 
-    /// Waits for standard input to close; for ever, if it is not watched.
+    /// Waits until standard input closes; without end, if it is not watched.
     pub(crate) async fn gone(&mut self) {
         match &mut self.0 {
             Some(receiver) => {
                 let _ = receiver.await;
-                // Asked again, it has nothing more to tell.
+                // The receiver is finished, and must not be awaited again.
                 self.0 = None;
             }
             None => std::future::pending().await,
@@ -57,8 +57,8 @@ impl Parent {
     }
 }
 
-/// Lets the process open as many files as it may. Each connection is one, and the limit that processes
-/// usually begin with is as low as it is for the sake of programs that use select(2).
+/// Raises the limit of open files to the allowed maximum. Each connection is a file, and the usual limit is
+/// low only for programs that use select(2).
 pub(crate) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -74,46 +74,46 @@ pub(crate) fn raise_file_limit() {
 pub(crate) fn ready(line: &str) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     match print(line) {
-        // Nobody reads it; the daemon is no less ready.
+        // A closed output does not matter: the daemon is ready all the same.
         Err(failure) if failure.exit == Exit::Done => Ok(()),
         other => other,
     }
 }
 
-/// Waits until the daemon is told to stop.
+/// Waits until the daemon is asked to stop.
 pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent) {
     tokio::select! {
-        () = signals.next() => tracing::info!("told to stop; finishing what runs"),
-        () = parent.gone() => tracing::info!("the parent is gone; finishing what runs"),
+        () = signals.next() => tracing::info!("asked to stop; finishing calls in flight"),
+        () = parent.gone() => tracing::info!("the parent has ended; finishing calls in flight"),
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }
 
-/// What connections that are still at work at the end do there.
+/// What connections do that are still open when the drain ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Busy {
     /// They run calls, which are lost.
     Calls,
-    /// They watch, as they do all the time.
+    /// They watch, which never finishes.
     Watches,
 }
 
-/// What comes of a start. A daemon that is told to stop before it is ready ends in order, whatever it waits
-/// for.
+/// Waits for the start of a daemon. A daemon that is asked to stop before it is ready ends in order, whatever
+/// its start waits for.
 pub(crate) async fn unless_stopped<T>(
     signals: &mut StopSignals,
     parent: &mut Parent,
     starting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
-        // What is wrong from the first is said, whoever has gone meanwhile.
+        // A start that fails at once is reported, even if a request to stop has come meanwhile.
         biased;
         outcome = starting => outcome,
         () = told_to_stop(signals, parent) => Err(Failure::quiet(Exit::Done)),
     }
 }
 
-/// Drains; a second signal ends it at once.
+/// Waits for the drain. A second signal ends it at once.
 pub(crate) async fn drain(
     signals: &mut StopSignals,
     shutdown: impl Future<Output = Drained>,
@@ -130,13 +130,13 @@ pub(crate) async fn drain(
             Ok(())
         }
         () = signals.next() => {
-            tracing::warn!("told to stop a second time; ending at once");
+            tracing::warn!("asked to stop a second time; ending at once");
             Err(Failure::quiet(Exit::Failed))
         }
     }
 }
 
-/// A daemon that cannot listen.
+/// The failure of a daemon that cannot listen.
 pub(crate) fn cannot_listen(endpoint: &Endpoint, error: &io::Error) -> Failure {
     let failure = Failure::new(
         Exit::Failed,

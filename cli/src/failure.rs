@@ -1,5 +1,5 @@
-//! What a command that fails says, and its exit code. Every mapping from an error to an exit code
-//! is here.
+//! The message, the hint and the exit code of a command that fails. Errors of a single command are mapped in
+//! its file, all others here.
 
 use crate::output::{say, say_json, told_as_json};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -16,9 +16,9 @@ use std::io;
 pub(crate) enum Exit {
     /// Done.
     Done = 0,
-    /// The object answered an error, or something failed that no other code stands for.
+    /// The object returned an error, or no other code applies.
     Failed = 1,
-    /// The command cannot be carried out as it was given.
+    /// The command cannot be carried out as given.
     Usage = 2,
     /// No name server, no such object, or no live worker.
     Unavailable = 3,
@@ -29,7 +29,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// What the exit code of another process of this program stands for.
+    /// The meaning of an exit code of another process of this program.
     pub(crate) fn from_code(code: i32) -> Self {
         match code {
             0 => Self::Done,
@@ -42,14 +42,14 @@ impl Exit {
     }
 }
 
-/// Why a command ends early.
+/// The reason why a command ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What the process exits with.
+    /// The exit code of the process.
     pub(crate) exit: Exit,
-    /// What is said about it. Nothing, if there is nobody left to tell or another process has told.
+    /// The error message. `None` if nobody can read it, or another process has reported it.
     pub(crate) sentence: Option<String>,
-    /// What the user may do about it.
+    /// What the user can do about it.
     pub(crate) hint: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Failure {
         Self::new(Exit::Usage, sentence)
     }
 
-    /// An end without a word.
+    /// A failure without a message.
     pub(crate) fn quiet(exit: Exit) -> Self {
         Self {
             exit,
@@ -81,7 +81,7 @@ impl Failure {
         self
     }
 
-    /// Puts words before the sentence.
+    /// Puts `place` in front of the message.
     #[must_use]
     pub(crate) fn at(mut self, place: &str) -> Self {
         self.sentence = self.sentence.map(|sentence| format!("{place}: {sentence}"));
@@ -110,7 +110,7 @@ impl Failure {
         })
     }
 
-    /// Says it on standard error. A standard error that is closed is no reason to fail further.
+    /// Writes the failure to standard error. A closed standard error is not a further failure.
     pub(crate) fn report(&self) {
         if told_as_json() {
             if self.sentence.is_some() {
@@ -127,17 +127,17 @@ impl Failure {
     }
 }
 
-/// Tells something that is no failure on standard error.
+/// Writes a note to standard error.
 pub(crate) fn note(sentence: &str) {
     say("note", one_line(sentence));
 }
 
-/// As [`note`], for what may be one soon.
+/// Writes a warning to standard error: something may soon fail.
 pub(crate) fn warn(sentence: &str) {
     say("warning", one_line(sentence));
 }
 
-/// Errors of objects may have line breaks; what is said stays one line.
+/// Joins the lines of a text. Errors of objects may have line breaks, but a message is one line.
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
@@ -150,7 +150,7 @@ fn one_line(text: &str) -> String {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let exit = match &error {
-            // It did not run and will not: the call itself cannot be sent.
+            // The call did not run and will not: it cannot be sent.
             CallError::NotSent(_) => Exit::Usage,
             // Not `Unavailable`: a script must not take this for "it has not run, try again".
             CallError::MaybeRan(_) | CallError::Failed(_) => Exit::Failed,
@@ -160,12 +160,12 @@ impl From<CallError> for Failure {
         };
         let trail = error.trail();
         let sentence = match (&error, &trail.reason) {
-            // Nothing was tried, so there is no more to tell than why.
+            // There was no attempt, so there is only the reason to report.
             (CallError::Unavailable(_), Some(reason)) if trail.attempts.is_empty() => {
                 format!("object '{}' is unavailable: {reason}", trail.object)
             }
             (CallError::Refused(_), Some(reason)) if trail.attempts.is_empty() => {
-                // What goes beyond a limit says so itself.
+                // A reason about a limit begins with "refused: " already.
                 let reason = reason.strip_prefix("refused: ").unwrap_or(reason);
                 format!("object '{}' was refused: {reason}", trail.object)
             }
@@ -183,7 +183,7 @@ impl From<CallError> for Failure {
     }
 }
 
-/// What the user may do about a static name that leads to a name server.
+/// The hint for a static name that leads to a name server.
 fn static_hint(sentence: &str) -> Option<&'static str> {
     sentence
         .contains("its static name leads to no worker")
@@ -192,7 +192,7 @@ fn static_hint(sentence: &str) -> Option<&'static str> {
         )
 }
 
-/// What the user may do about a link that could not be secured as one side wants it.
+/// The hint for a connection whose two sides do not agree about TLS or authentication.
 pub(crate) fn security_hint(sentence: &str) -> Option<&'static str> {
     let hints = [
         ("this port speaks TLS", "turn TLS on with --tls-ca FILE"),
@@ -288,7 +288,7 @@ impl From<TaskError> for Failure {
     }
 }
 
-/// What the user may do about a task that may have been submitted.
+/// The hint for a task that may have been submitted.
 fn resubmit_hint(keys: &[String]) -> Option<String> {
     let [key] = keys else {
         return Some("see 'pyroxene tasks list'".to_owned());
@@ -298,14 +298,14 @@ fn resubmit_hint(keys: &[String]) -> Option<String> {
     ))
 }
 
-/// What the user may do about a limit, if the sentence is about one.
+/// The hint for a limit, if the message is about one.
 pub(crate) fn limit_hint(sentence: &str) -> Option<&'static str> {
     sentence.contains("refused: the limit '").then_some(
         "see 'pyroxene limits'; an admin raises the limit of a user with 'pyroxene users set'",
     )
 }
 
-/// What the user may do about name servers that cannot be reached.
+/// The hint for name servers that cannot be reached.
 fn start_hint(sentence: &str) -> Option<&'static str> {
     let nobody = sentence.starts_with("no name server answers");
     nobody.then_some("start one with 'pyroxene up' or 'pyroxene nameserver'")
@@ -365,7 +365,7 @@ impl From<UsersError> for Failure {
                 Some("'pyroxene users add' makes one; say where it is with --users"),
             ),
             UsersError::Exposed { path, .. } => {
-                let command = format!("take that away with 'chmod 600 {}'", path.display());
+                let command = format!("restrict it with 'chmod 600 {}'", path.display());
                 return Self::usage(error.to_string()).hint(command);
             }
             UsersError::Exists { .. } => (
@@ -394,7 +394,7 @@ impl From<InvalidConfig> for Failure {
     }
 }
 
-/// A failure to write to standard output. A reader that has read enough is no error.
+/// The failure to write to standard output. It is no error if a reader closes the output early.
 pub(crate) fn cannot_write(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::quiet(Exit::Done),
@@ -402,7 +402,7 @@ pub(crate) fn cannot_write(error: &io::Error) -> Failure {
     }
 }
 
-/// What clap found wrong, in our form.
+/// An error of clap as a failure.
 pub(crate) fn from_clap(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let mut sentence = Vec::new();

@@ -20,13 +20,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Starts the log of a daemon. A line that comes all the time is counted, not repeated.
+/// Starts the log of a daemon. A line that is repeated very often is counted instead of written.
 pub(crate) fn start_daemon(arguments: &DaemonArguments) {
     start(arguments.log, LevelFilter::INFO, arguments.log_name.clone());
     floods::tell_from_time_to_time();
 }
 
-/// Starts the log. `RUST_LOG` goes before `level`. `name` stands in every line, if there is one.
+/// Starts the log. `RUST_LOG` overrides `level`. Every line has the `name`, if there is one.
 pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>) {
     let filter = EnvFilter::builder()
         .with_default_directive(level.into())
@@ -58,11 +58,11 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>)
     let subscriber = tracing_subscriber::registry()
         .with(layer.with_filter(Floods))
         .with(filter);
-    // Only a second start can fail, and then the first one goes on.
+    // This fails only if a log was started before, and then that one stays.
     let _ = subscriber.try_init();
 }
 
-/// Fields on one line, whatever others put into them: names, addresses and errors are logged.
+/// Formats each field cleaned and on one line: names, addresses and errors of others are logged.
 fn cleaned_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     debug_fn(|writer, field, value| {
         let value = format!("{value:?}");

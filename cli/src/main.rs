@@ -1,7 +1,7 @@
-//! The one binary: every daemon and every command.
+//! The program `pyroxene`: every daemon and every command.
 //!
-//! Glue: flags in, a library called, an exit code out. `commands` has a module for each subcommand,
-//! `failure` every mapping from errors to exit codes, `arguments` the reading of a call's arguments.
+//! It reads flags, calls a library, and returns an exit code. `commands` has a module for each subcommand,
+//! `failure` maps errors to messages and exit codes, `arguments` reads the arguments of a call.
 
 mod arguments;
 mod cli;
@@ -30,8 +30,8 @@ use std::{env, process::ExitCode};
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
 
-/// It keeps large memory that was given back for a second: taking it from the kernel again for the next
-/// large message costs more than all its copies.
+/// The allocator keeps large memory that was freed for a second. Requesting it from the kernel again for the
+/// next large message would cost more than all copies of that message.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Nothing on a command line is a token: everybody on the machine can read it there, and a message or a
+/// The failure for a token on the command line. Everyone on the machine can read it there, and a message or a
 /// file name would repeat it.
 fn token_on_the_command_line() -> Failure {
     Failure::usage("a token is on the command line, where other users of the machine can read it")
@@ -66,13 +66,13 @@ fn end(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.exit as u8)
 }
 
-/// What clap answers itself: help, the version, and mistakes.
+/// Handles what clap answers itself: help, the version, and mistakes.
 fn not_a_command(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nobody left to read it is no error.
+            // A closed output is no error.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
         }
@@ -93,7 +93,7 @@ fn run(command: Command) -> Result<(), Failure> {
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(carry_out(command));
-    // What is left, such as a lookup of a host's name, must not hold up the end.
+    // Work that is left, such as a lookup of a host name, must not delay the end.
     runtime.shutdown_background();
     outcome
 }

@@ -1,7 +1,7 @@
-//! Commands that lack their slash, where everything else is said to everybody.
+//! Detects commands without their slash, where any other line is sent to all.
 
-/// The command that a line was probably meant as, if it is one of `commands` without its slash, or with
-/// another sign or two letters the wrong way round. `commands` have no slash.
+/// The command that a line was probably meant as: one of `commands` without its slash, with another sign
+/// instead, or with letters in another order. `commands` have no slash.
 pub(crate) fn meant<'c>(
     line: &str,
     commands: impl IntoIterator<Item = &'c str>,

@@ -1,4 +1,4 @@
-//! Questions to every name server, and one answer made of theirs.
+//! Sends requests to every name server, and merges the answers.
 
 use crate::failure::{Exit, Failure, limit_hint, security_hint};
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -18,14 +18,14 @@ use tokio::time::{Instant, timeout_at};
 /// How long the first answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the other answers may take once there is one, so that one frozen name server does not
-/// delay every look around.
+/// How long the other answers may take after the first one, so that one frozen name server does not delay
+/// every command.
 const STRAGGLERS: Duration = Duration::from_millis(500);
 
-/// What one name server answered, in the order in which they were given.
+/// The answer of each name server, in the order in which the name servers were given.
 pub(crate) type Answers<T> = Vec<(NameServer, Result<T, Failure>)>;
 
-/// Asks every name server at once.
+/// Sends a request to the directory of every name server at once.
 pub(crate) async fn ask_all<T, F>(
     client: &Client,
     question: impl Fn(DirectoryClient<Service<Directory>>, context::Context) -> F,
@@ -39,7 +39,7 @@ where
     .await
 }
 
-/// Asks every name server at once, whichever of its objects.
+/// Sends a request to any object of every name server at once.
 pub(crate) async fn ask<T, F>(
     client: &Client,
     question: impl Fn(NameServer, context::Context) -> F,
@@ -50,7 +50,7 @@ where
     let began = Instant::now();
     let mut context = context::current();
     context.deadline = (began + PATIENCE).into_std();
-    // The list may change meanwhile.
+    // The client's list may change meanwhile.
     let nameservers = client.nameservers();
     let mut questions: FuturesUnordered<_> = nameservers
         .iter()
@@ -80,23 +80,23 @@ where
         .collect()
 }
 
-/// Why a name server did not answer, without naming the question.
+/// The reason why a name server did not answer, without the name of the request.
 fn no_answer(error: CallError) -> Failure {
     let reason = match error.attempts() {
         [attempt] => causes(&attempt.error),
         _ => error.to_string(),
     };
     let exit = match Failure::from(error).exit {
-        // Every question may be put again: an answer that was lost is one that did not come.
+        // Every request is safe to repeat, so a lost answer counts as no answer.
         Exit::Failed => Exit::Unavailable,
-        // To the user a name server that does not answer in time is one that is not there.
+        // For the user a name server that does not answer in time is unavailable.
         Exit::Deadline => Exit::Unavailable,
         exit => exit,
     };
     Failure::new(exit, reason)
 }
 
-/// An error's deepest cause: what is in between says only that nothing was sent.
+/// The deepest cause of an error. The errors in between say only that nothing was sent.
 fn causes(error: &dyn Error) -> String {
     let mut deepest = error;
     while let Some(cause) = deepest.source() {
@@ -105,7 +105,7 @@ fn causes(error: &dyn Error) -> String {
     deepest.to_string()
 }
 
-/// The answers of those that answered; a failure if nobody did.
+/// The answers that arrived; a failure if no name server answered.
 pub(crate) fn answered<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
     let mut taken = Vec::new();
     let mut failures = Vec::new();
@@ -121,7 +121,7 @@ pub(crate) fn answered<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
     }
 }
 
-/// That no name server answered, and why each did not.
+/// The failure if no name server answered, with the reason of each.
 pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
     let same = |exit| failures.iter().all(|(_, failure)| failure.exit == exit);
     let exit = match failures {
@@ -146,7 +146,7 @@ pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
     Failure::new(exit, format!("no name server answers: {reasons}")).hint(hint)
 }
 
-/// The objects that a filter lets through, as all name servers together know them.
+/// The objects that match a filter, merged from all name servers.
 pub(crate) async fn list(client: &Client, filter: &Filter) -> Result<Vec<ObjectEntry>, Failure> {
     let answers = ask_all(client, |directory, context| {
         let filter = filter.clone();
@@ -157,7 +157,7 @@ pub(crate) async fn list(client: &Client, filter: &Filter) -> Result<Vec<ObjectE
     Ok(merge_objects(lists?))
 }
 
-/// The live workers, as all name servers together know them.
+/// The live workers, merged from all name servers.
 pub(crate) async fn workers(client: &Client) -> Result<Vec<WorkerEntry>, Failure> {
     let answers = ask_all(client, |directory, context| async move {
         directory.workers(context).await
@@ -165,7 +165,7 @@ pub(crate) async fn workers(client: &Client) -> Result<Vec<WorkerEntry>, Failure
     Ok(merge_workers(answered(answers.await)?))
 }
 
-/// Objects by name; an instance that several name servers know stands there once.
+/// Merges objects by name. An instance that several name servers list is in the result once.
 fn merge_objects(lists: Vec<Vec<ObjectEntry>>) -> Vec<ObjectEntry> {
     let mut objects: BTreeMap<String, ObjectEntry> = BTreeMap::new();
     for entry in lists.into_iter().flatten() {
@@ -202,13 +202,13 @@ fn add_instance(instances: &mut Vec<Instance>, instance: Instance) {
     };
     match instances.iter_mut().find(same) {
         None => instances.push(instance),
-        // A drain is told to one name server after the other, and never taken back.
+        // A worker reports its drain to one name server after the other, and never takes it back.
         Some(known) if instance.state == State::Draining => known.state = State::Draining,
         Some(_) => {}
     }
 }
 
-/// Workers by name.
+/// Merges workers by name.
 fn merge_workers(lists: Vec<Vec<WorkerEntry>>) -> Vec<WorkerEntry> {
     let mut workers: BTreeMap<String, WorkerEntry> = BTreeMap::new();
     for entry in lists.into_iter().flatten() {
@@ -233,13 +233,13 @@ pub(crate) fn state_name(state: State) -> &'static str {
     }
 }
 
-/// A failure to reach an object, with what the user may do about it.
+/// Adds a hint to the failure to reach an object.
 pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> Failure {
     if failure.exit != Exit::Unavailable || failure.hint.is_some() {
         return failure;
     }
     match list(client, &Filter::default()).await {
-        // What all of it comes down to.
+        // This is the cause of the other failure.
         Err(nobody) if nobody.exit == Exit::Unavailable => nobody,
         Err(_) => failure,
         Ok(objects) => match refused_name(client, object).await {
@@ -255,7 +255,7 @@ pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> 
     }
 }
 
-/// Why the name servers do not take a name for a name, if they do not.
+/// The failure if the name servers refuse the name of the object as invalid.
 async fn refused_name(client: &Client, object: &str) -> Option<Failure> {
     let answers = ask_all(client, |directory, context| async move {
         directory.watch(context, object.to_owned(), None, 0).await
@@ -273,10 +273,10 @@ async fn refused_name(client: &Client, object: &str) -> Option<Failure> {
 fn hint_at_names(object: &str, objects: &[ObjectEntry], failure: Failure) -> Failure {
     let mut names = objects.iter().map(|known| known.name.as_str());
     if objects.is_empty() {
-        return failure.hint("no worker hosts anything; start one with 'pyroxene worker'");
+        return failure.hint("no worker hosts any object; start one with 'pyroxene worker'");
     }
     if names.clone().any(|name| name == object) {
-        return failure.hint("see 'pyroxene workers' for who hosts it");
+        return failure.hint("see 'pyroxene workers' for the workers that host it");
     }
     if let Some(name) = crate::nearest::nearest(object, names.clone()) {
         return failure.hint(format!("did you mean '{name}'?"));

@@ -1,6 +1,6 @@
-//! Did you mean …?
+//! Finds the known name that is most similar to a mistyped one.
 
-/// The name nearest to `word`, if any is near enough to be a slip of the keyboard.
+/// The name that is most similar to `word`, if it is similar enough for a typing mistake.
 pub(crate) fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).max(1);
     names

@@ -1,4 +1,4 @@
-//! Objects by name, as commands look for them.
+//! Finds objects by their names.
 
 use crate::{
     failure::note,
@@ -16,20 +16,20 @@ use std::{
 use tarpc::context::Context;
 use tokio::time::sleep;
 
-/// How an object is looked for.
+/// How an object is found.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct Lookup {
-    /// Do not wait for workers that may still come back to a name server which has just started
+    /// Do not wait for workers that may still register again with a name server that has just started
     #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = FalseyValueParser::new())]
     pub(crate) no_wait: bool,
 }
 
-/// A person who waits this long is told for what.
+/// After this time a waiting person is told the reason.
 const SILENCE: Duration = Duration::from_millis(700);
 
 impl Lookup {
-    /// The object, with the description of its interface. A name server that has just started knows
-    /// only after a few seconds that nobody hosts an object; a terminal is told of that wait.
+    /// Finds the object, with the description of its interface. A name server that has just started needs a
+    /// few seconds to know that no worker hosts an object. On a terminal this wait is reported.
     pub(crate) async fn find(
         self,
         client: &Client,
@@ -52,7 +52,7 @@ impl Lookup {
     }
 }
 
-/// Whether name servers answer, and none of them knows an instance of the object.
+/// Whether name servers answer and none of them has an instance of the object.
 async fn is_missing(client: &Client, object: &str) -> bool {
     let filter = Filter {
         prefix: Some(object.to_owned()),
@@ -62,8 +62,8 @@ async fn is_missing(client: &Client, object: &str) -> bool {
     listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
 }
 
-/// Tells a person at a terminal why there is no answer yet, if that is because of a name server that
-/// has just started.
+/// Tells a person at a terminal that a name server has just started, if that is why there is no answer yet.
+/// Never returns.
 async fn tell_of_the_wait(client: &Client, object: &str) -> Infallible {
     if io::stderr().is_terminal() {
         sleep(SILENCE).await;
@@ -75,8 +75,8 @@ async fn tell_of_the_wait(client: &Client, object: &str) -> Infallible {
             |(_, status): &(_, Result<Status, _>)| status.as_ref().is_ok_and(|s| !s.settled);
         if answers.iter().any(is_new) {
             note(&format!(
-                "the name server has just started; waiting for workers that host '{object}' to come \
-                 back (--no-wait does not)"
+                "the name server has just started; waiting for workers that host '{object}' to \
+                 register again (--no-wait skips this)"
             ));
         }
     }

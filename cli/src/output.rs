@@ -1,10 +1,9 @@
 //! Standard output and standard error: results, JSON, tables and notes.
 //!
-//! Everything that a command writes goes through here, and is cleaned on its way (`common/src/clean.rs`):
-//! no text of others reaches the terminal with escape sequences or bidirectional controls in it. What is
-//! to stay on one line is cleaned with [`clean::line`] where that line is put together; `cli/src/table.rs`
-//! does so with the cells of a table. Results that go to a file or a pipe are left as they are, for they
-//! are data there.
+//! All output of a command goes through this module, and is cleaned here (`common/src/clean.rs`): text from
+//! others cannot bring escape sequences or bidirectional controls to the terminal. Text that must stay on one
+//! line is cleaned with [`clean::line`] where that line is built; `cli/src/table.rs` does so with the cells
+//! of a table. Results that go to a file or a pipe are data, and stay unchanged.
 
 use crate::failure::{Failure, cannot_write};
 use jiff::{Timestamp, tz::TimeZone};
@@ -19,7 +18,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// Standard output, written in large pieces. What is left is written when it is flushed.
+/// Standard output, written in large pieces. `flush` writes the rest.
 pub(crate) struct Output(BufWriter<StdoutLock<'static>>);
 
 impl Output {
@@ -32,12 +31,12 @@ impl Output {
         self.write_line(clean::lines(text).as_bytes())
     }
 
-    /// Writes a result and a line break: as it is, unless a terminal would have to show it.
+    /// Writes a result and a line break. The result is only cleaned if a terminal shows it.
     pub(crate) fn result(&mut self, text: &str) -> Result<(), Failure> {
         self.bytes(text.as_bytes())
     }
 
-    /// As [`result`](Self::result), for what need not be text.
+    /// Like [`result`](Self::result), for bytes that need not be text.
     pub(crate) fn bytes(&mut self, result: &[u8]) -> Result<(), Failure> {
         match io::stdout().is_terminal() {
             true => self.line(&String::from_utf8_lossy(result)),
@@ -69,7 +68,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&to_json(value)?)
 }
 
-/// A value as one line of JSON. What could disturb a terminal is escaped in it, which changes no value.
+/// A value as one line of JSON. Characters that could disturb a terminal are escaped, which does not change
+/// the value.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string(value)
         .map_err(|error| Failure::new(crate::failure::Exit::Failed, error.to_string()))?;
@@ -79,21 +79,21 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     })
 }
 
-/// Whether what is said beside the output is JSON.
+/// Whether messages on standard error are JSON.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// From now on what is said beside the output is JSON.
+/// From now on messages on standard error are JSON.
 pub(crate) fn tell_as_json() {
     AS_JSON.store(true, Ordering::Relaxed);
 }
 
-/// Whether what is said beside the output is JSON.
+/// Whether messages on standard error are JSON.
 pub(crate) fn told_as_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
 }
 
-/// Says something beside the output, as one line on standard error: `note: …`, `warning: …`, or
-/// `{"note": "…"}`. Nobody there to read it is no error.
+/// Writes a message as one line to standard error: `note: …`, `warning: …`, or `{"note": "…"}`. A closed
+/// standard error is no error.
 pub(crate) fn say(kind: &str, sentence: impl Display) {
     let sentence = sentence.to_string();
     if told_as_json() {
@@ -102,19 +102,20 @@ pub(crate) fn say(kind: &str, sentence: impl Display) {
     let _ = writeln!(io::stderr(), "{kind}: {}", clean::line(&sentence));
 }
 
-/// Says something beside the output as one line of JSON.
+/// Writes a message as one line of JSON to standard error.
 pub(crate) fn say_json(value: &Value) {
     let _ = writeln!(io::stderr(), "{}", clean::json(&value.to_string()));
 }
 
-/// A time as RFC 3339 has it, in UTC and to the millisecond. One beyond its last year is that.
+/// A time in RFC 3339, in UTC and to the millisecond. A time after the year 9999 becomes the last one of that
+/// year.
 pub(crate) fn rfc3339(unix_ms: u64) -> String {
     const LAST_MS: u64 = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
     let since = Duration::from_millis(unix_ms.min(LAST_MS));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
-/// A time as people here read it: in the zone of this machine, to the millisecond.
+/// A time for people: in the time zone of this machine, to the millisecond.
 pub(crate) fn local(unix_ms: u64) -> String {
     local_in(&TimeZone::system(), unix_ms)
 }

@@ -1,4 +1,4 @@
-//! Who this process is, and whom it trusts: the flags that every command and daemon has.
+//! The flags of every command and daemon for certificates, trust and logins.
 
 use crate::{
     cli::duration,
@@ -21,17 +21,17 @@ use std::{
     time::Duration,
 };
 
-/// The environment variable that holds a token, for those who have no file.
+/// The environment variable that holds a token, if it is not in a file.
 const TOKEN_VARIABLE: &str = "PYROXENE_TOKEN";
 
-/// A file with a token is at most this large, in bytes.
+/// The largest size of a token file, in bytes.
 const MAX_TOKEN_FILE: u64 = 4096;
 
-/// One's own certificate, and whom one trusts.
+/// The certificate of this process, and the authorities that it trusts.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Security")]
 pub(crate) struct TlsArguments {
-    /// The own certificate, with those between it and the authority (PEM)
+    /// The certificate of this process, with those between it and the authority (PEM)
     #[arg(
         long,
         value_name = "FILE",
@@ -39,7 +39,7 @@ pub(crate) struct TlsArguments {
         requires = "tls_key"
     )]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// The own certificate's private key (PEM)
+    /// The private key of that certificate (PEM)
     #[arg(
         long,
         value_name = "FILE",
@@ -47,12 +47,12 @@ pub(crate) struct TlsArguments {
         requires = "tls_cert"
     )]
     pub(crate) tls_key: Option<PathBuf>,
-    /// The authorities whose certificates are trusted (PEM); turns TLS on for what connects
+    /// The authorities whose certificates are trusted (PEM); turns TLS on for outgoing connections
     #[arg(long, value_name = "FILE", env = "PYROXENE_TLS_CA")]
     pub(crate) tls_ca: Option<PathBuf>,
 }
 
-/// Whom to log in as.
+/// The user to log in as.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Security")]
 pub(crate) struct LoginArguments {
@@ -69,11 +69,11 @@ pub(crate) struct LoginArguments {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// What daemons ask of those who connect.
+/// Whether daemons require certificates of clients.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Security")]
 pub(crate) struct ClientAuthArguments {
-    /// Whether those who connect need certificates: none, optional or required
+    /// Whether clients need certificates: none, optional or required
     #[arg(
         long,
         value_name = "WHO",
@@ -83,16 +83,16 @@ pub(crate) struct ClientAuthArguments {
     pub(crate) tls_client_auth: ClientAuth,
 }
 
-/// How a name server knows people.
+/// How a name server authenticates users.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Security")]
 pub(crate) struct UsersArguments {
-    /// The users who may log in; turns authentication on
+    /// The file with the users who may log in; turns authentication on
     #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
     pub(crate) users: Option<PathBuf>,
-    /// Whose certificates count beside --users: those of names that the file lists ('listed'), or of
-    /// others too ('any') by the role in them, unless 'pyroxene users revoke NAME --certificate' says
-    /// otherwise
+    /// Whose certificates are accepted with --users: those of names in the file ('listed'), or also those of
+    /// others ('any'), with the role in the certificate, unless 'pyroxene users revoke NAME --certificate'
+    /// has revoked the name
     #[arg(
         long,
         value_name = "WHOSE",
@@ -100,7 +100,7 @@ pub(crate) struct UsersArguments {
         default_value = "listed"
     )]
     pub(crate) certificates: Certificates,
-    /// How long a login is good for before it has to be renewed, which clients do by themselves
+    /// How long a login is valid; clients renew it by themselves
     #[arg(long, value_name = "TIME", env = "PYROXENE_TICKET_LIFE", default_value = "10m", value_parser = ticket_life)]
     pub(crate) ticket_life: Duration,
 }
@@ -120,7 +120,7 @@ impl TlsArguments {
         Some(KeyPair { certificate, key })
     }
 
-    /// What is needed to connect with TLS, if it is asked for.
+    /// The settings for outgoing connections with TLS, if it is on.
     pub(crate) fn client(&self) -> Result<Option<TlsClient>, Failure> {
         match &self.tls_ca {
             Some(authorities) => Ok(Some(TlsClient::new(authorities.clone(), self.own())?)),
@@ -128,7 +128,7 @@ impl TlsArguments {
         }
     }
 
-    /// What is needed to serve with TLS, if it is asked for.
+    /// The settings for incoming connections with TLS, if it is on.
     pub(crate) fn server(
         &self,
         demand: &ClientAuthArguments,
@@ -142,7 +142,7 @@ impl TlsArguments {
             .hint("add --tls-cert FILE and --tls-key FILE")),
             None => Ok(None),
             Some(_) if asks && self.tls_ca.is_none() => Err(Failure::usage(format!(
-                "--tls-client-auth {client_auth} needs to know whose certificates are good"
+                "--tls-client-auth {client_auth} needs the authorities whose certificates are trusted"
             ))
             .hint("add --tls-ca FILE")),
             Some(own) => Ok(Some(TlsServer::new(own, self.tls_ca.clone(), client_auth)?)),
@@ -172,7 +172,7 @@ impl LoginArguments {
 
     fn token(&self, user: &str) -> Result<String, Failure> {
         if looks_like_token(user) {
-            let mixed_up = "--user is given a token; it wants the name of the user";
+            let mixed_up = "--user has a token as its value, but needs the name of the user";
             return Err(Failure::usage(mixed_up).hint(format!(
                 "give the token with --token-file FILE or {TOKEN_VARIABLE}"
             )));
@@ -227,12 +227,12 @@ fn ask_for_token(user: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot ask for the token: {error}")))
 }
 
-/// The environment variable for a child process that has a token to know.
+/// The environment variable for a child process that needs a token.
 pub(crate) fn token_variable(token: String) -> (&'static str, String) {
     (TOKEN_VARIABLE, token)
 }
 
-/// Adds what a client needs to a configuration.
+/// Adds TLS and the login to the configuration of a client.
 pub(crate) fn secured(
     config: ClientConfig,
     tls: &TlsArguments,
@@ -253,7 +253,7 @@ pub(crate) fn secured(
     Ok(config)
 }
 
-/// What protects a daemon's port.
+/// The protection of a daemon's port.
 pub(crate) struct Protection<'a> {
     pub(crate) tls: bool,
     pub(crate) authentication: bool,
@@ -262,7 +262,7 @@ pub(crate) struct Protection<'a> {
 }
 
 impl Protection<'_> {
-    /// Refuses an address that other machines reach, unless it is protected or the user wants it.
+    /// Refuses an address that other machines can reach, unless the port is protected or `insecure` is set.
     pub(crate) fn check(&self, listen: &Endpoint, insecure: bool) -> Result<(), Failure> {
         let missing = match (self.tls, self.authentication) {
             _ if insecure || listen.is_local() => return Ok(()),

@@ -1,4 +1,4 @@
-//! The types of an interface as a person reads them.
+//! Methods and types of an interface, as text for people.
 
 mod types;
 
@@ -8,7 +8,7 @@ use pyroxene_common::interface::MethodDescription;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// Schemas nested deeper than this are cut short: they may contain themselves.
+/// Schemas that are nested deeper than this are shortened: they may contain themselves.
 const MAX_DEPTH: usize = 4;
 
 /// A method on one line: `buy(items: [string], count: integer) -> Receipt or an error: SoldOut`.

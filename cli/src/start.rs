@@ -1,15 +1,15 @@
-//! Waiting, at the start of a daemon, for what time heals: a database that is away, starting or locked, or
-//! a disk that is full or fails.
+//! Retries at the start of a daemon after temporary problems: a database that cannot be reached, is starting
+//! or is locked, or a disk that is full or fails.
 
 use std::{fmt::Display, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// The first pause between two attempts, which doubles up to the longest.
+/// The first pause between two attempts. Each pause is twice as long as the one before, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Tries until it succeeds, or fails for a reason that does not heal, or `timeout` is over; without one, for
-/// ever. Why `what` is waited for is logged once for each reason.
+/// Retries until an attempt succeeds, fails for a reason that is not temporary, or `timeout` is over; `None`
+/// means without limit. Each reason for waiting for `what` is logged once.
 pub(crate) async fn until_healed<T, E: Display>(
     timeout: Option<Duration>,
     what: &str,
@@ -42,7 +42,8 @@ pub(crate) async fn until_healed<T, E: Display>(
 mod tests {
     use super::*;
 
-    /// A database that is away for so many attempts; how often it was tried, and what came of it.
+    /// A database that cannot be reached for `away` attempts. Returns the number of attempts, and the
+    /// outcome.
     async fn tried(timeout: Option<Duration>, away: u32) -> (u32, Result<(), String>) {
         let mut tries = 0;
         let outcome = until_healed(

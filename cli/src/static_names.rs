@@ -1,5 +1,5 @@
-//! Changes of static names, told to every name server: those without a common store keep them
-//! each for itself.
+//! Changes of static names, sent to every name server: name servers without a common store keep static names
+//! separately.
 
 use crate::{
     failure::{Failure, warn},
@@ -8,15 +8,15 @@ use crate::{
 use pyroxene_client::NameServer;
 use pyroxene_common::interfaces::directory::DirectoryError;
 
-/// What is done to a static name.
+/// A change of a static name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Register,
     Remove,
 }
 
-/// The addresses of the name servers that took a change; a failure if none did. Those that did not
-/// are told on standard error.
+/// The addresses of the name servers that accepted a change; a failure if none did. The others are reported
+/// on standard error.
 pub(crate) fn taken(
     change: Change,
     answers: Answers<Result<(), DirectoryError>>,
@@ -37,12 +37,12 @@ pub(crate) fn taken(
             None => nobody_answered(&silent),
         });
     }
-    // One that does not know the name has nothing to remove.
+    // A name server that does not know the name has nothing to remove.
     let refused = refused.iter().filter(|_| change == Change::Register);
     for (nameserver, failure) in refused.chain(&silent) {
         let reason = failure.sentence.as_deref().unwrap_or_default();
         warn(&format!(
-            "name server {} did not take it: {reason}",
+            "name server {} did not accept it: {reason}",
             nameserver.endpoint()
         ));
     }
@@ -55,7 +55,7 @@ mod tests {
     use crate::failure::Exit;
     use pyroxene_client::ClientConfig;
 
-    /// What three name servers answered.
+    /// The answers of three name servers.
     fn answers(
         answers: [Result<Result<(), DirectoryError>, Failure>; 3],
     ) -> Answers<Result<(), DirectoryError>> {

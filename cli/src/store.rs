@@ -1,4 +1,4 @@
-//! The flags that say where durable state is, and the place where it is by default.
+//! The flags for the location of durable state, and its default location.
 
 use crate::{
     cli::duration,
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// The environment variable that says where the store is.
+/// The environment variable with the address of the store.
 const STORE_VARIABLE: &str = "PYROXENE_STORE";
 
 /// Where durable state is kept.
@@ -25,26 +25,26 @@ pub(crate) struct StoreArguments {
     /// Where tasks and static names are kept: sqlite:FILE, postgres://USER@HOST/DATABASE, or memory:
     /// [default: sqlite:~/.local/state/pyroxene/state.db]
     ///
-    /// The default is in $XDG_STATE_HOME, if that is set. Name servers of one machine may share a
-    /// file; those of several machines share a PostgreSQL database. What is kept in memory: is the
-    /// name server's own, and gone with it.
+    /// The default is in $XDG_STATE_HOME, if that is set. Name servers of one machine may share a file; name
+    /// servers of several machines share a PostgreSQL database. A store in memory: belongs to one name
+    /// server, and is lost when that ends.
     #[arg(long, value_name = "STORE", env = STORE_VARIABLE, hide_env_values = true)]
     pub(crate) store: Option<String>,
     /// Refuse to start if there is no store yet, instead of making a new, empty one
     #[arg(long, env = "PYROXENE_STORE_MUST_EXIST", value_parser = FalseyValueParser::new())]
     pub(crate) store_must_exist: bool,
-    /// For how long tasks that have ended are kept
+    /// How long tasks that have ended are kept
     #[arg(long, value_name = "TIME", env = "PYROXENE_TASK_RETENTION", default_value = "7d", value_parser = duration)]
     pub(crate) task_retention: Duration,
 }
 
 impl StoreArguments {
-    /// Where the store is.
+    /// The address of the store.
     pub(crate) fn url(&self) -> Result<StoreUrl, Failure> {
         store_url(self.store.as_deref())
     }
 
-    /// The flags of a child process, but for the address of the store.
+    /// The flags for a child process, without the address of the store.
     pub(crate) fn flags(&self) -> Vec<String> {
         let retention = humantime::format_duration(self.task_retention).to_string();
         let mut flags = vec!["--task-retention".to_owned(), retention];
@@ -54,13 +54,13 @@ impl StoreArguments {
         flags
     }
 
-    /// What a child process is told, in its environment: there may be a password in it.
+    /// The environment variable with the address for a child process: the address may contain a password.
     pub(crate) fn variable(&self) -> Option<(&'static str, String)> {
         self.store.clone().map(|store| (STORE_VARIABLE, store))
     }
 }
 
-/// Where a store is, for people: without the user and the password that it is reached with.
+/// The address of a store for people, without the user and the password.
 pub(crate) fn shown(store: &StoreUrl) -> String {
     match store {
         StoreUrl::Sqlite(file) => format!("sqlite:{}", file.display()),
@@ -74,7 +74,7 @@ pub(crate) fn shown(store: &StoreUrl) -> String {
     }
 }
 
-/// Where a store is. Makes the directory for the one that is nobody else's choice.
+/// Parses the address of a store. If it is the default one, its directory is made.
 pub(crate) fn store_url(text: Option<&str>) -> Result<StoreUrl, Failure> {
     match text {
         Some(text) => text.parse().map_err(|error: InvalidStoreUrl| {
@@ -88,27 +88,27 @@ pub(crate) fn store_url(text: Option<&str>) -> Result<StoreUrl, Failure> {
     }
 }
 
-/// The directory in which this user's state is kept.
+/// The directory for the state of this user.
 pub(crate) fn state_directory() -> Result<PathBuf, Failure> {
     let file = default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))?;
     Ok(file.parent().map(Path::to_owned).unwrap_or_default())
 }
 
-/// The file that is used if nothing else is asked for. As the XDG base directory specification has
-/// it, a path that is not absolute counts as none.
+/// The default file. As the XDG base directory specification demands, a path that is not absolute is ignored.
 fn default_path(state: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, Failure> {
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute(state).or_else(|| Some(absolute(home)?.join(".local/state")));
     match state {
         Some(state) => Ok(state.join("pyroxene/state.db")),
         None => Err(Failure::usage(
-            "there is no place for the store: neither HOME nor XDG_STATE_HOME is a path",
+            "there is no default location for the store: neither HOME nor XDG_STATE_HOME is a path",
         )
         .hint("choose one with --store sqlite:FILE, or --store memory:")),
     }
 }
 
-/// Everything that is submitted is in there, so it is only its owner's to read.
+/// Makes the directory of a store. Only its owner may read it, because everything that is submitted is in the
+/// store.
 fn make_private_directory(file: &Path) -> Result<(), Failure> {
     let Some(directory) = file.parent() else {
         return Ok(());
@@ -121,11 +121,11 @@ fn make_private_directory(file: &Path) -> Result<(), Failure> {
         let directory = directory.display();
         let sentence = format!("cannot make the directory {directory} for the store: {error}");
         Failure::new(Exit::Failed, sentence)
-            .hint("choose another place with --store sqlite:FILE, or --store memory:")
+            .hint("choose another location with --store sqlite:FILE, or --store memory:")
     })
 }
 
-/// A store that cannot be used.
+/// The failure for a store that cannot be used.
 pub(crate) fn cannot_open(error: &StoreError) -> Failure {
     let sentence = format!("cannot use the store: {error}");
     let failure = match error {
@@ -133,22 +133,21 @@ pub(crate) fn cannot_open(error: &StoreError) -> Failure {
         _ => Failure::new(Exit::Failed, sentence),
     };
     match error {
-        StoreError::Unavailable(_) => {
-            failure.hint("see that the database runs and can be reached, or choose another --store")
-        }
+        StoreError::Unavailable(_) => failure
+            .hint("check that the database runs and can be reached, or choose another --store"),
         StoreError::ReadOnly(_) | StoreError::Refused(_) => {
-            failure.hint("see that this user may write there, or choose another --store")
+            failure.hint("check that this user may write there, or choose another --store")
         }
         StoreError::NewerSchema { .. } => {
             failure.hint("use the version that wrote it, or a later one")
         }
         StoreError::Full(_) => failure.hint("make room on its disk, or choose another --store"),
-        StoreError::Io(_) => failure.hint("see to its disk, or choose another --store"),
+        StoreError::Io(_) => failure.hint("check its disk, or choose another --store"),
         StoreError::Protocol(_) => {
             failure.hint("connect to the server itself, or to a pooler in session mode")
         }
         StoreError::Corrupt(_) | StoreError::NotAStore(_) | StoreError::Missing(_) => {
-            failure.hint("bring back a copy of it, or choose another --store")
+            failure.hint("restore a backup of it, or choose another --store")
         }
         _ => failure,
     }

@@ -1,22 +1,21 @@
-//! Tables, as wide as the terminal at most, and broken between words.
+//! Tables that fit the terminal. Cells are broken between words.
 
 use crate::terminal;
 use pyroxene_common::clean;
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: usize = 2;
 
-/// Rows under headings, fitted to the terminal if standard output is one.
+/// A table, fitted to the terminal if standard output is one.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     fitted(headings, rows, terminal::columns())
 }
 
-/// Rows under headings, each column as wide as its widest cell; cells are cleaned, so each is a line. A
-/// table that is wider than `limit` has its cells broken between words; if that is not enough, each row
-/// is a block of lines, one for
-/// each cell that is not empty.
+/// A table. Each column is as wide as its widest cell; cells are cleaned, so each is one line. If the table
+/// is wider than `limit`, its cells are broken between words. If that is not enough, each row is a block of
+/// lines, one for each cell that is not empty.
 fn fitted<const N: usize>(
     headings: [&str; N],
     rows: &[[String; N]],
@@ -48,8 +47,8 @@ fn fitted<const N: usize>(
     text
 }
 
-/// Takes away from the columns that can be broken until the table is no wider than `limit`. Answers
-/// whether that worked.
+/// Narrows the columns that can be broken until the table is no wider than `limit`. Returns whether that
+/// worked.
 fn shrink<const N: usize>(widths: &mut [usize; N], least: &[usize; N], limit: usize) -> bool {
     let gaps = GAP * N.saturating_sub(1);
     let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
@@ -118,7 +117,7 @@ fn blocks<const N: usize>(headings: [&str; N], rows: &[[Cow<'_, str>; N]], limit
     blocks.join("\n")
 }
 
-/// A text in lines that are no wider than `width`, unless a word is.
+/// Breaks a text into lines that are no wider than `width`, unless a single word is wider.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
@@ -145,7 +144,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<&str> {
     lines
 }
 
-/// The pieces between which a text may be broken: words with the blanks or the comma after them.
+/// The pieces between which a text may be broken: words with the blank or the comma after them.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive([' ', ','])
 }

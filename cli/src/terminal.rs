@@ -1,29 +1,29 @@
 //! The terminal's width, and its modes, which a program must leave as it found them.
 //!
-//! A line editor turns echo off while a line is edited, and has no chance to turn it on again if the
-//! program ends meanwhile.
+//! A line editor turns echo off while a line is being edited, and cannot turn it on again if the program ends
+//! meanwhile.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, Write};
 
-/// How many columns the terminal on standard output has; nothing if it is no terminal, or does not
-/// know.
+/// The number of columns of the terminal on standard output; `None` if it is not a terminal, or does not
+/// report it.
 pub(crate) fn columns() -> Option<usize> {
     let size = tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// The modes of the terminal on standard input as they were, or nothing if it is no terminal.
+/// The saved modes of the terminal on standard input; `None` if it is not a terminal.
 pub(crate) struct Modes(Option<Termios>);
 
 impl Modes {
-    /// As they are now.
+    /// Saves the current modes.
     pub(crate) fn now() -> Self {
         Self(tcgetattr(io::stdin()).ok())
     }
 
-    /// Turns off that the terminal shows a Ctrl-C as `^C`, which would move what a progress bar takes
-    /// for its line. Answers the modes before that.
+    /// Stops the terminal from showing Ctrl-C as `^C`, which would move the line of a progress bar. Returns
+    /// the modes before that.
     pub(crate) fn without_control_characters() -> Self {
         let before = Self::now();
         if let Some(modes) = &before.0 {
@@ -34,23 +34,23 @@ impl Modes {
         before
     }
 
-    /// Makes them as they were.
+    /// Restores the saved modes.
     pub(crate) fn restore(&self) {
         if let Some(modes) = &self.0 {
             set(modes);
         }
     }
 
-    /// Makes them as they were while a line may be edited, and leaves that line.
+    /// Restores the saved modes while a line may be being edited, and leaves that line.
     pub(crate) fn restore_from_editing(&self) {
-        /// Pasted text is not marked any more.
+        /// Turns bracketed paste off, and begins a new line.
         const NO_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l\r\n";
         if self.0.is_none() {
             return;
         }
         self.restore();
         let mut stdout = io::stdout();
-        // Nobody sees it: then it is of no use either.
+        // If this fails, nobody sees the terminal.
         let _ = stdout
             .write_all(NO_BRACKETED_PASTE)
             .and_then(|()| stdout.flush());
@@ -58,6 +58,6 @@ impl Modes {
 }
 
 fn set(modes: &Termios) {
-    // A terminal that is gone has no modes to care about.
+    // This fails only if the terminal is gone.
     let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
 }

@@ -78,9 +78,9 @@ async fn a_script_goes_on_after_a_failure_and_ends_with_the_first_ones_code() {
             "line 3: no tea",
             "line 5: cannot read standard input for argument 'text': \
              it is where the shell reads its commands",
-            "line 6: nobody can hear you: you are not in the chat",
-            "line 7: /workers takes nothing for 'all'",
-            "line 8: nobody can hear you: you are not in the chat",
+            "line 6: you are not in the chat",
+            "line 7: /workers takes no further argument: 'all'",
+            "line 8: you are not in the chat",
         ]
     );
     assert!(ran.stderr.contains("hint: did you mean '/calculate'?"));
@@ -199,7 +199,10 @@ async fn shells_talk_to_each_other() {
     assert_eq!(bo.code, Some(0), "{bo:?}");
     let out = lines(&bo);
     assert_eq!(out[..2], ["ana", "bo"]);
-    assert_eq!(out[2], "-- eve is not here; it is kept for when they come");
+    assert_eq!(
+        out[2],
+        "-- eve is not here; the message is stored until they join"
+    );
     assert!(out[3].ends_with("bo → ana: just you"), "{bo:?}");
     assert!(out[4].ends_with("bo → eve: later"), "{bo:?}");
     assert!(ana.line().await.ends_with("bo: hello all"));

@@ -76,9 +76,9 @@ async fn a_chat_shows_who_comes_and_says_no_mistyped_command() {
     is_edited(&ana).await;
     let (mut bob, _) = Terminal::start(&broker, &["chat", "--as", "bob"]);
     is_edited(&bob).await;
-    ana.shows("bob came in").await;
+    ana.shows("bob joined").await;
     bob.type_in("quit\r");
-    bob.shows("not said: did you mean /quit?").await;
+    bob.shows("not sent: did you mean /quit?").await;
     is_edited(&bob).await;
     // It fills two rows, which the message takes the place of.
     bob.type_in(&format!("{}\r", "long ".repeat(30)));

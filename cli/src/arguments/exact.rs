@@ -1,4 +1,4 @@
-//! Arguments as they are sent: JSON by name, with every digit that was given.
+//! Arguments as they are sent: JSON by name, with all digits of the numbers.
 
 use super::Signature;
 use crate::arguments::schema::Types;
@@ -7,12 +7,12 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, value::RawValue};
 use std::collections::HashMap;
 
-/// The arguments of a call. In JSON they are one object.
+/// The arguments of a call. They are serialized as one JSON object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arguments {
     values: Map<String, Value>,
-    /// Those whose text says more than their value: a number of more than 64 bits is one that a value
-    /// only comes near to.
+    /// The JSON text of values that would lose digits: a [`Value`] only approximates a number of more than 64
+    /// bits.
     texts: HashMap<String, Box<RawValue>>,
 }
 
@@ -37,7 +37,7 @@ impl Serialize for Arguments {
 }
 
 impl Arguments {
-    /// The value of a parameter.
+    /// Sets the value of a parameter.
     pub(super) fn insert(&mut self, parameter: &ParameterDescription, value: Value) {
         self.values.insert(parameter.name.clone(), value);
     }
@@ -46,7 +46,7 @@ impl Arguments {
         self.values.contains_key(&parameter.name)
     }
 
-    /// The JSON text that a value was read from.
+    /// Keeps the JSON text that a value was read from, if it differs from the value's own text.
     pub(super) fn keep_text(&mut self, parameter: &ParameterDescription, text: &str) {
         let Some(value) = self.values.get(&parameter.name) else {
             return;
@@ -64,13 +64,13 @@ impl Arguments {
 }
 
 impl Signature<'_> {
-    /// Whether the text of a value may say more than the value, where this parameter takes it.
+    /// Whether a parameter accepts objects. Numbers in them may lose digits when they are parsed.
     pub(super) fn takes_any_number(&self, parameter: &ParameterDescription) -> bool {
         self.wanted(parameter).contains(Types::OBJECT)
     }
 
-    /// Puts back the digits that reading a line of JSON has rounded away: as a string where a
-    /// parameter takes digits in a string as well, else as they stand in the line.
+    /// Restores digits that were lost when a line of JSON was parsed: as a string if the parameter also
+    /// accepts decimals as strings, and as the original JSON text otherwise.
     pub(super) fn with_all_digits(&self, line: &str, mut arguments: Arguments) -> Arguments {
         for (position, parameter) in self.parameters().iter().enumerate() {
             let Some(value) = arguments.values.get_mut(&parameter.name) else {
@@ -93,8 +93,8 @@ impl Signature<'_> {
     }
 }
 
-/// The text in a line that a value was read from: the line is an object with the value under this name,
-/// an array with it in this position, or its whole text.
+/// Finds the text in a line that a value was read from. The line is an object with the value under `name`, an
+/// array with the value at `position`, or the value itself.
 fn text_of<'a>(value: &Value, line: &'a str, name: &str, position: usize) -> Option<&'a str> {
     let fields = serde_json::from_str::<HashMap<String, &RawValue>>(line);
     let field = fields.ok().and_then(|fields| fields.get(name).copied());
@@ -105,11 +105,11 @@ fn text_of<'a>(value: &Value, line: &'a str, name: &str, position: usize) -> Opt
         .into_iter()
         .flatten()
         .map(RawValue::get);
-    // Numbers are equal here that differ in digits which a value does not have.
+    // A `Value` rounds numbers, so a text with more digits than the value has is equal to it here.
     texts.find(|text| serde_json::from_str::<Value>(text).is_ok_and(|read| read == *value))
 }
 
-/// JSON without the blanks between its parts.
+/// JSON without whitespace between its tokens.
 fn compact(json: &str) -> String {
     let (mut in_string, mut is_escaped) = (false, false);
     let kept = json.trim().chars().filter(|character| {

@@ -1,4 +1,4 @@
-//! Arguments from a line of a file.
+//! Reads arguments from a line of a file.
 
 use super::{Arguments, Signature, schema::mismatch, schema::shown};
 use crate::{arguments::schema::Types, failure::Failure};
@@ -6,9 +6,9 @@ use pyroxene_common::interface::ParameterDescription;
 use serde_json::{Map, Value};
 
 impl Signature<'_> {
-    /// Reads a line: a JSON object by the parameters' names, a JSON array in their order, or, for a
-    /// single parameter, its bare value. A single parameter that takes strings takes any other text as
-    /// it is.
+    /// Reads a line: a JSON object with arguments by name, a JSON array with arguments in order, or, if the
+    /// method has a single parameter, the bare value. A single parameter that accepts strings also takes text
+    /// that is not JSON, unchanged.
     pub(crate) fn read_line(&self, line: &[u8]) -> Result<Arguments, Failure> {
         let line = str::from_utf8(line)
             .map_err(|error| Failure::usage(format!("not a text: {error}")))?
@@ -52,7 +52,7 @@ impl Signature<'_> {
                 let whole = Value::Array(values);
                 let fits = mismatch(self.description, &only.schema, &whole).is_none();
                 match whole {
-                    // Taken whole it does not fit; perhaps it was meant as a list of arguments.
+                    // The array does not fit the parameter; it may be meant as a list of arguments.
                     Value::Array(values) if !fits && values.len() == 1 => self
                         .by_position(values.clone())
                         .or_else(|_| self.single(only, Value::Array(values))),
@@ -93,7 +93,7 @@ impl Signature<'_> {
     }
 }
 
-/// The error with its column alone: its line number counts within the line.
+/// The message of the error with the column only: the line number would count within this one line.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {

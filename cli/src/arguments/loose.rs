@@ -1,13 +1,13 @@
-//! Arguments for a method that nobody can describe now: for a task, whose object need not be there
-//! yet.
+//! Reads arguments without the description of the method: a task may be submitted while no worker hosts its
+//! object.
 
 use super::{Source, Word};
 use crate::failure::Failure;
 use serde_json::value::{RawValue, to_raw_value};
 use std::{collections::BTreeMap, io};
 
-/// Reads the words of a command line without knowing the parameters of `object`'s method. A value is
-/// JSON if it parses as JSON, digit for digit, else a string, and it has a name.
+/// Reads the words of a command line without knowing the parameters of `object`'s method. Every word has the
+/// form `NAME=VALUE`. VALUE is JSON, with all its digits, if it parses as JSON, and a string otherwise.
 pub(crate) fn read_loosely(
     object: &str,
     words: &[String],
@@ -18,7 +18,7 @@ pub(crate) fn read_loosely(
     for word in words {
         let Some((name, value)) = word.split_once('=').filter(|(name, _)| is_name(name)) else {
             let sentence = format!(
-                "'{word}' has no name, and no worker hosts {object} now to tell the parameters"
+                "'{word}' has no parameter name, and no live worker hosts {object} to describe its parameters"
             );
             return Err(Failure::usage(sentence).hint("write it as NAME=VALUE"));
         };
@@ -43,7 +43,7 @@ pub(crate) fn read_loosely(
     Ok(arguments)
 }
 
-/// Whether a word's first part can be a parameter's name, as opposed to a part of a value.
+/// Whether the part of a word before `=` has the form of a parameter's name.
 pub(super) fn is_name(text: &str) -> bool {
     let mut characters = text.chars();
     let first = characters.next();
@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn values_without_a_name_are_refused() {
-        let expected = "has no name, and no worker hosts shop now to tell the parameters";
+        let expected =
+            "has no parameter name, and no live worker hosts shop to describe its parameters";
         for word in ["30", "=5", "[1]=2", "-3=x"] {
             let sentence = words(&["n=1", word]).unwrap_err();
             assert_eq!(sentence, format!("'{word}' {expected}"));

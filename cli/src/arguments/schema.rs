@@ -1,17 +1,17 @@
-//! What a JSON schema wants, as far as it helps to read and to check arguments.
+//! The types that a JSON schema accepts, as far as needed to read and to check arguments.
 //!
-//! This is no validator: the object itself refuses what does not fit. It knows the types that a
-//! schema accepts, and follows arrays and objects, so that most mistakes are told before anything
-//! is sent, and with the name of the parameter.
+//! This is not a full validator: the object itself refuses arguments that do not fit. This module knows the
+//! types that a schema accepts, and follows arrays and objects. So most mistakes are reported before the call
+//! is sent, with the name of the parameter.
 
 use pyroxene_common::interface::Description;
 use serde_json::Value;
 use std::fmt;
 
-/// Schemas nested deeper than this are taken to accept anything: they may refer to themselves.
+/// A schema that is nested deeper than this counts as accepting any value: it may refer to itself.
 const MAX_DEPTH: usize = 32;
 
-/// The types of JSON, as bits. An integer is a number too.
+/// A set of JSON types, as bits. An integer is a number too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Types(u8);
 
@@ -41,7 +41,7 @@ impl Types {
         self.0 & other.0 == other.0
     }
 
-    /// Whether a string stands for a number: both are accepted, and nothing else.
+    /// Whether the set is strings and numbers, perhaps with null. Then a string is a decimal number.
     pub(crate) fn are_digits(self) -> bool {
         self.without(Self::NULL) == Self::STRING.or(Self::NUMBER)
     }
@@ -161,11 +161,11 @@ impl fmt::Display for Types {
 /// A value, or a part of one, that a schema does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
-    /// Where in the value, such as `[1].name`; empty for the whole of it.
+    /// The path within the value, such as `[1].name`; empty for the whole value.
     pub(crate) path: String,
-    /// What belongs there.
+    /// The types that the schema accepts there.
     pub(crate) wanted: Types,
-    /// What stands there, shortened.
+    /// The value that was found there, shortened.
     pub(crate) got: String,
 }
 
@@ -224,7 +224,7 @@ fn mismatch_at(
     }
 }
 
-/// A value as an error message shows it: what it is, and how it begins.
+/// A value for an error message: its type and its beginning.
 pub(crate) fn shown(value: &Value) -> String {
     const MAX_SHOWN: usize = 40;
     let text = value.to_string();

@@ -24,7 +24,7 @@ fn no_reading(_: Source<'_>) -> io::Result<Vec<u8>> {
     Err(io::Error::other("nothing is to be read"))
 }
 
-/// The arguments as the object hears them.
+/// The arguments as they are sent to the object.
 fn sent(arguments: &Arguments) -> Value {
     serde_json::to_value(arguments).unwrap()
 }
@@ -56,7 +56,7 @@ fn sentence(result: Result<Value, Failure>) -> String {
     failure.sentence.unwrap()
 }
 
-/// What one parameter of this schema makes of a text.
+/// The value that a parameter of this schema reads from a text.
 fn value(schema: Value, text: &str) -> Value {
     words(json!({"x": schema}), &[&format!("x={text}")]).unwrap()["x"].clone()
 }
@@ -127,7 +127,7 @@ fn a_name_that_no_parameter_has_is_refused() {
         words(text.clone(), &["text=a=b"]),
         Ok(json!({"text": "a=b"}))
     );
-    // What cannot be a name is a value.
+    // A word is a value if the part before `=` cannot be a name.
     let address = "http://a/?b=c";
     assert_eq!(words(text, &[address]), Ok(json!({"text": address})));
     let failure = line(json!({"text": true, "n": true}), json!({"txt": 1})).unwrap_err();
@@ -182,7 +182,7 @@ fn any_json_keeps_every_digit() {
     ] {
         let read = signature.read_line(line.as_bytes()).unwrap();
         let text = serde_json::to_string(&read).unwrap();
-        // An array is the value itself, where any value will do.
+        // A parameter that accepts any value takes an array as the value itself.
         let expected = expected.replace(long, if line.starts_with('[') { &line } else { long });
         assert_eq!(text, expected);
     }
@@ -221,7 +221,7 @@ fn too_few_too_many_and_repeated_arguments_are_refused() {
     );
     assert_eq!(
         sentence(words(parameters.clone(), &["1", "2"])),
-        "work takes no argument for '2'"
+        "work has no parameter for '2'"
     );
     assert_eq!(
         sentence(words(parameters, &["a=1", "a=2"])),
@@ -315,7 +315,7 @@ fn a_line_is_an_object_an_array_or_a_bare_value() {
     );
     assert_eq!(
         sentence(line(two.clone(), json!([1, "x", 3]))),
-        "work takes no argument for '3'"
+        "work has no parameter for '3'"
     );
     assert_eq!(
         sentence(line(two, json!({"a": 1, "c": 2}))),
@@ -362,7 +362,7 @@ fn a_number_whose_every_digit_counts_keeps_them_all() {
     assert_eq!(value(amount.clone(), "12.50"), json!("12.50"));
     let long = "1234567890.00000001";
     assert_eq!(value(amount.clone(), long), json!(long));
-    // Where any JSON will do, a number is a number.
+    // A parameter that accepts any JSON takes a number as a number.
     assert_eq!(value(json!(true), "12.50"), json!(12.5));
 
     let parameters = json!({"name": {"type": "string"}, "amount": amount, "x": true});

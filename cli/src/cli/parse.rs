@@ -1,4 +1,4 @@
-//! From the words of the command line and the environment to a command.
+//! Parses the command line and the environment into a command.
 
 use super::Cli;
 use clap::{
@@ -10,11 +10,11 @@ use clap::{
 use pyroxene_common::access::looks_like_token;
 use std::{env, ffi::OsString};
 
-/// The flags that may also stand before the command, as they are the same for most commands.
+/// The flags that may also be given before the command, because most commands have them.
 const EARLY_FLAGS: [&str; 2] = ["--nameserver", "--json"];
 
-/// The flags whose variable must not be empty: a script whose own variable is unset would leave out
-/// protection that it asks for.
+/// The flags whose environment variable must not be empty. A script that copies an unset variable would
+/// otherwise run without the protection that it asks for.
 const SECURITY_FLAGS: [&str; 7] = [
     "tls_cert",
     "tls_key",
@@ -25,10 +25,10 @@ const SECURITY_FLAGS: [&str; 7] = [
     "token_file",
 ];
 
-/// The variable that stands for `--json`.
+/// The environment variable of `--json`.
 pub(crate) const JSON_VARIABLE: &str = "PYROXENE_JSON";
 
-/// Reads a command line. An empty variable counts as none.
+/// Parses a command line. An empty variable counts as not set.
 pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, clap::Error> {
     parse_in(words, |name| env::var_os(name))
 }
@@ -48,12 +48,13 @@ fn parse_in(
     Cli::from_arg_matches(&matches)
 }
 
-/// Whether a token stands where none is wanted. Where a user's name is wanted, it is told apart there.
+/// Whether a token is on the command line. The flag `--user` and the command `users` are not checked here:
+/// they report it themselves.
 pub(crate) fn name_a_token(words: &[OsString]) -> bool {
     if words.iter().any(|word| word == "users") {
         return false;
     }
-    // Perhaps with a slip of the keyboard, but no file name.
+    // The length may be off because of a typing mistake, but file names do not count.
     let is_token = |text: &str| looks_like_token(text) && (44..=50).contains(&text.trim().len());
     let mut before = "";
     words.iter().filter_map(|word| word.to_str()).any(|word| {
@@ -63,7 +64,7 @@ pub(crate) fn name_a_token(words: &[OsString]) -> bool {
     })
 }
 
-/// Whether the words or the environment ask for JSON, whatever else is wrong with them.
+/// Whether the command line or the environment asks for JSON, even if the command line is invalid.
 pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
     let is_asked = words
         .iter()
@@ -74,8 +75,7 @@ pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
     is_asked || in_variable.unwrap_or(false)
 }
 
-/// The same words with the flags that stand before the command moved to where they belong: behind
-/// everything but what `--` keeps apart.
+/// Moves flags that are given before the command to the end of the command line, or in front of `--`.
 fn flags_behind_the_command(words: Vec<OsString>) -> Vec<OsString> {
     let mut words = words.into_iter().peekable();
     let mut moved: Vec<OsString> = words.next().into_iter().collect();
@@ -102,7 +102,7 @@ fn is_early_flag(word: &OsString) -> bool {
     EARLY_FLAGS.contains(&flag)
 }
 
-/// The same command, without the variables that are empty.
+/// The same command, without the environment variables that are empty.
 fn without_empty_variables(command: Command, is_empty: &impl Fn(&str) -> bool) -> Command {
     command
         .mut_args(|argument| {
@@ -115,7 +115,7 @@ fn without_empty_variables(command: Command, is_empty: &impl Fn(&str) -> bool) -
         .mut_subcommands(|command| without_empty_variables(command, is_empty))
 }
 
-/// The first empty variable that would have been used for a flag which protects something.
+/// The first empty environment variable that would be used for a security flag.
 fn empty_security_variable(
     command: &Command,
     matches: &ArgMatches,
@@ -164,7 +164,7 @@ mod tests {
             );
             assert!(!name_a_token(&words(line)), "{line}");
         }
-        // Said there in other words, and not repeated either.
+        // These commands report the token themselves, and do not repeat it either.
         for line in ["pyroxene list --user TOKEN", "pyroxene users add TOKEN"] {
             assert!(
                 !name_a_token(&words(&line.replace("TOKEN", &token))),
@@ -195,7 +195,7 @@ mod tests {
         assert!(parse(words("pyroxene --nameserver")).is_err());
     }
 
-    /// Reads a command line where one variable is empty.
+    /// Parses a command line while one environment variable is empty.
     fn parse_with_empty(variable: &str, text: &str) -> Result<Cli, String> {
         let value = |name: &str| (name == variable).then(OsString::new);
         parse_in(words(text), value).map_err(|error| error.to_string())

@@ -1,4 +1,4 @@
-//! `pyroxene bench`: how fast the user's own workers answer.
+//! `pyroxene bench`: measures how fast the user's workers answer.
 
 use crate::{
     arguments::{self, Signature},
@@ -18,16 +18,14 @@ use tokio::{task::JoinSet, time::Instant};
 
 /// Measure how fast the workers answer
 ///
-/// So many callers each make one call after the other until the time is up. Calls go by the names
-/// of methods, with arguments and results in JSON. The default is to echo a text of --payload
-/// bytes.
+/// Each of --concurrency callers makes one call after another until --duration is over. Methods are called by
+/// name, with arguments and results in JSON. By default the object echo returns a text of --payload bytes.
 ///
-/// --json prints {"object", "method", "concurrency", "seconds", "calls", "calls_per_second",
-/// "latency_us": {"p50", "p90", "p99", "p99.9", "max"}, "errors": {KIND: COUNT}, "workers": {NAME: CALLS}}.
-/// "calls" and the latencies are of the calls that were answered; KIND is failed, usage,
-/// unavailable, refused or deadline.
+/// --json prints {"object", "method", "concurrency", "seconds", "calls", "calls_per_second", "latency_us":
+/// {"p50", "p90", "p99", "p99.9", "max"}, "errors": {KIND: COUNT}, "workers": {NAME: CALLS}}. "calls" and the
+/// latencies count only calls that were answered. KIND is failed, usage, unavailable, refused or deadline.
 #[derive(Debug, clap::Args)]
-// Where it is broken it fits a narrow terminal too.
+// The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene bench [OPTIONS] [OBJECT] [METHOD]\n       [ARG=VALUE]...")]
 pub(crate) struct Arguments {
     /// The object's name
@@ -36,13 +34,13 @@ pub(crate) struct Arguments {
     /// The method
     #[arg(default_value = "echo")]
     method: String,
-    /// The arguments, as of call
+    /// The arguments, as for 'call'
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// How many callers
+    /// The number of callers
     #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
     concurrency: u32,
-    /// How long they call
+    /// How long the callers make calls
     #[arg(long, value_name = "TIME", env = "PYROXENE_DURATION", default_value = "5s", value_parser = duration)]
     duration: Duration,
     /// The size of the text that is sent if no arguments are given, in bytes
@@ -64,7 +62,7 @@ pub(crate) struct Arguments {
 /// The default limit of a message, in bytes.
 const MAX_PAYLOAD: i64 = 64 * 1024 * 1024;
 
-/// What one caller, or all of them, saw.
+/// The measurements of one caller, or of all callers together.
 struct Tally {
     /// In nanoseconds.
     latencies: Histogram<u64>,
@@ -88,13 +86,13 @@ impl Tally {
 
     fn answered(&mut self, worker: String, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        // It resizes by itself, so there is room for every number.
+        // The histogram resizes itself, so it has room for every value.
         let _ = self.latencies.record(nanos);
         *self.workers.entry(worker).or_default() += 1;
     }
 
     fn add(&mut self, other: &Self) {
-        // Both resize by themselves, so there is always room.
+        // The histogram resizes itself, so it has room for every value.
         let _ = self.latencies.add(&other.latencies);
         for (worker, calls) in &other.workers {
             *self.workers.entry(worker.clone()).or_default() += calls;
@@ -115,7 +113,7 @@ fn tenths_of_micros(nanos: u64) -> f64 {
     f64::from(tenths) / 10.0
 }
 
-/// What every caller does.
+/// The call that every caller makes.
 struct Load {
     object: DynamicObject,
     method: String,
@@ -149,7 +147,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     print(&to_text(&arguments, &total, seconds))
 }
 
-/// Reads the arguments and makes a first call, so that mistakes are told as of `call`.
+/// Reads the arguments and makes a first call, so that mistakes are reported as by `call`.
 async fn prepare(client: &pyroxene_client::Client, arguments: &Arguments) -> Result<Load, Failure> {
     let object = client
         .dynamic(&arguments.object, within(arguments.timeout))
@@ -194,7 +192,7 @@ async fn keep_calling(load: Arc<Load>) -> Result<Tally, Failure> {
             Err(error) => {
                 let kind = Failure::from(error).kind();
                 *tally.errors.entry(kind).or_default() += 1;
-                // A call that fails at once must not keep the others from being made.
+                // Calls that fail at once must not delay the calls of the other callers.
                 tokio::task::yield_now().await;
             }
         }

@@ -26,15 +26,15 @@ use tokio::time::Instant;
 
 /// Call a method of an object
 ///
-/// VALUE is JSON if it parses as JSON and the parameter's schema wants that type, else a string.
-/// @FILE and - read a file or standard input; @@x is the text @x. Values without a name fill the
-/// parameters in order. A value that begins with a dash stands after --.
+/// VALUE is JSON if it parses as JSON of a type that the parameter accepts, and a string otherwise. @FILE
+/// reads a file, - reads standard input, and @@x is the text @x. Values without a name fill the parameters in
+/// order. Put -- before a value that begins with a dash.
 ///
-/// The result alone is printed: a string without quotes, anything else as JSON. A terminal is shown how
-/// far a call is that takes longer than a second. --json prints
-/// {"result": …, "worker": "w1", "attempts": 1, "elapsed_ms": 0.41}.
+/// Only the result is printed: a string without quotes, any other value as JSON. On a terminal a call that
+/// takes longer than a second shows its progress. --json prints {"result": …, "worker": "w1", "attempts": 1,
+/// "elapsed_ms": 0.41}.
 #[derive(Debug, clap::Args)]
-// Where it is broken it fits a narrow terminal too.
+// The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct Arguments {
     /// The object's name
@@ -46,10 +46,10 @@ pub(crate) struct Arguments {
     /// The arguments
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
     arguments: Vec<String>,
-    /// How long the call may take, with all its attempts
+    /// How long the call may take, all attempts together
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
-    /// How an instance is chosen: least-loaded or round-robin
+    /// How an instance is selected: least-loaded or round-robin
     #[arg(long, env = "PYROXENE_POLICY", default_value_t)]
     policy: Policy,
     #[command(flatten)]
@@ -101,7 +101,7 @@ impl Called {
     }
 }
 
-/// A call to be made.
+/// A call that is to be made.
 pub(crate) struct Call<'a> {
     pub(crate) object: &'a str,
     pub(crate) method: &'a str,
@@ -110,8 +110,8 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Calls the method. `read_values` reads its arguments once its parameters are known. At a terminal
-    /// a bar shows how far it is.
+    /// Calls the method. `read_values` reads its arguments once its parameters are known. On a terminal a
+    /// progress bar is shown.
     pub(crate) async fn make(
         &self,
         client: &Client,
@@ -144,14 +144,14 @@ impl Call<'_> {
     }
 }
 
-/// Prints a result alone, with a line break of our own after it.
+/// Prints only the result, followed by a line break.
 pub(crate) fn print_result(json: &str) -> Result<(), Failure> {
     let mut output = Output::new();
     output.result(&result_text(json))?;
     output.flush()
 }
 
-/// A result as people read it: a string without quotes, any other JSON as it came.
+/// A result for people: a string without quotes, any other JSON unchanged.
 pub(crate) fn result_text(json: &str) -> Cow<'_, str> {
     match serde_json::from_str::<String>(json) {
         Ok(text) => Cow::Owned(text),
@@ -159,7 +159,7 @@ pub(crate) fn result_text(json: &str) -> Cow<'_, str> {
     }
 }
 
-/// An answer as the JSON that it is, digit for digit.
+/// An answer as raw JSON, with all its digits.
 pub(crate) fn raw(response: &str) -> Result<&RawValue, Failure> {
     serde_json::from_str(response)
         .map_err(|error| Failure::new(Exit::Failed, format!("the answer is not JSON: {error}")))

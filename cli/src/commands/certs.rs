@@ -1,4 +1,4 @@
-//! `pyroxene certs`: a certificate authority of one's own.
+//! `pyroxene certs`: a small certificate authority.
 
 use crate::{
     failure::Failure,
@@ -21,8 +21,8 @@ use std::{
 
 /// Make and show certificates for TLS
 ///
-/// 'init' makes an authority, 'issue' a certificate for each name server, worker and person. Give
-/// ca.crt to everybody who is to trust them, and each .key to nobody but its holder.
+/// 'init' makes an authority, 'issue' makes a certificate for a name server, a worker or a person. Give
+/// ca.crt to everyone who is to trust the certificates, and each .key file only to its holder.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -39,8 +39,8 @@ enum Verb {
 
 /// Make a certificate authority
 ///
-/// Writes ca.crt, which others trust, and ca.key, which signs for it and has to stay secret, and prints
-/// where they are. The authority is valid for ten years. One that is there is never overwritten.
+/// Writes ca.crt, which others trust, and ca.key, which signs certificates and must stay secret, and prints
+/// the paths of both. The authority is valid for ten years. An existing authority is never overwritten.
 ///
 /// --json prints {"certificate", "key"}, the paths of the two files.
 #[derive(Debug, clap::Args)]
@@ -51,9 +51,9 @@ struct Init {
 
 /// Make a key and a certificate
 ///
-/// Writes NAME.crt, and NAME.key which has to stay secret, and prints where they are. The certificate is good for both ends of
-/// a connection. Its subject has the name as common name (CN) and the role as organizational unit
-/// (OU): that is how a broker knows its holder.
+/// Writes NAME.crt and NAME.key, which must stay secret, and prints the paths of both. The certificate is
+/// valid for both ends of a connection. Its subject has the name as common name (CN) and the role as
+/// organizational unit (OU). The broker reads the holder's name and role from there.
 ///
 /// --json prints {"certificate", "key"}, the paths of the two files.
 #[derive(Debug, clap::Args)]
@@ -63,11 +63,11 @@ struct Issue {
     /// The holder's name: letters, digits, '.', '_' and '-'
     #[arg(long, value_name = "NAME", env = "PYROXENE_CERTS_NAME")]
     name: String,
-    /// What the holder may do; without it the certificate is good for a server and proves a name
+    /// What the holder may do; without a role the certificate is valid for a server, and proves only a name
     #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = role_parser())]
     role: Option<Role>,
-    /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name; a
-    /// user and an observer serve on none
+    /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name; users and
+    /// observers serve on no host
     #[arg(
         long,
         value_name = "HOST,IP",
@@ -75,19 +75,19 @@ struct Issue {
         value_delimiter = ','
     )]
     san: Vec<San>,
-    /// For how many days it is valid
+    /// The number of days for which the certificate is valid
     #[arg(long, value_name = "N", env = "PYROXENE_CERTS_DAYS", default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
     days: u32,
-    /// Overwrite a key and a certificate of that name
+    /// Overwrite an existing key and certificate of that name
     #[arg(long, env = "PYROXENE_CERTS_FORCE", value_parser = FalseyValueParser::new())]
     force: bool,
 }
 
 /// Show what is in a certificate
 ///
-/// Of several in the file, the first. Whether an authority vouches for it is not looked at.
+/// If the file has several certificates, the first one is shown. The authority's signature is not checked.
 /// --json prints {"subject", "name", "role", "is_authority", "hosts": […], "not_before", "not_after",
-/// "issuer", "serial", "sha256"}, "name" and "role" null if there is none.
+/// "issuer", "serial", "sha256"}. "name" and "role" are null if the certificate has none.
 #[derive(Debug, clap::Args)]
 struct Show {
     /// The certificate, as PEM

@@ -20,21 +20,21 @@ use tokio::{sync::watch, time::timeout};
 
 /// Talk in the chat room
 ///
-/// /list tells who is there, /msg NAME TEXT says something to one member, /say TEXT to all, /help lists
-/// the commands, /quit leaves; anything else is said to all. A line that begins with two slashes is said
-/// without the first one. At a terminal a command that lacks its slash is not said, and it is told who
-/// comes and goes.
+/// /list shows the members, /msg NAME TEXT sends a message to one member, /say TEXT sends one to all, /help
+/// lists the commands, and /quit leaves the room. Any other line is sent to all. A line that begins with two
+/// slashes is sent without the first one. On a terminal a command without its slash is not sent, and members
+/// who join or leave are reported.
 ///
-/// Where standard input or output is no terminal, each line of input is a command, and each message
-/// is printed as one line: [HH:MM:SS] bob: text, or [HH:MM:SS] bob → ana: text if it is for one
-/// member alone. The end of the input leaves, once all that was said is kept. --json prints each
+/// If standard input or output is not a terminal, each line of input is a command, and each message is
+/// printed as one line: [HH:MM:SS] bob: text, or [HH:MM:SS] bob → ana: text if it is only for one member. At
+/// the end of the input the command leaves the room, once all its messages are stored. --json prints each
 /// message as {"sequence": 1, "at": "…", "from": "bob", "to": null, "text": "…"}.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Your name in the room [default: the user of --user]
     #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]
     name: Option<String>,
-    /// How many earlier messages to show at first
+    /// How many earlier messages to show at the start
     #[arg(long, value_name = "N", env = "PYROXENE_HISTORY", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=500))]
     history: u32,
     #[command(flatten)]
@@ -44,16 +44,18 @@ pub(crate) struct Arguments {
 /// The object that hosts the room.
 pub(crate) const OBJECT: &str = "chat";
 
-/// How long what was said may take until it is seen, at the end.
+/// How long to wait at the end until the last message that was sent has been received.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let user = arguments.client.login.user.as_ref();
     let Some(name) = arguments.name.as_ref().or(user) else {
-        return Err(Failure::usage("nobody knows your name").hint("say it with --as NAME"));
+        return Err(
+            Failure::usage("there is no name for you in the room").hint("give one with --as NAME")
+        );
     };
     let client = arguments.client.client()?;
-    // Says at once that nobody hosts it, which calls wait for later.
+    // Fails at once if no worker hosts the room; later calls wait for a worker.
     if let Err(error) = client.proxy::<Chat>(OBJECT).await {
         return Err(explain(&client, OBJECT, error.into()).await);
     }
@@ -74,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (outcome, is_editing) = tokio::select! {
         never = comings::tell(&room, welcome.members, note), if screen.is_terminal() => match never {},
         outcome = listen(&room, &screen, &seen) => (outcome, true),
-        // Its last line was read.
+        // The last line of input was read, so nothing is being edited.
         outcome = talk(&room, &screen, input, &seen) => (outcome, false),
         () = signals.next() => (Ok(()), true),
     };
@@ -85,19 +87,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome
 }
 
-/// Shows what is said, until it cannot.
+/// Shows messages until they cannot be received any more.
 async fn listen(room: &Room, screen: &Screen, seen: &watch::Sender<u64>) -> Result<(), Failure> {
     loop {
         let after = *seen.borrow();
         let received = room
-            .receive(after, || screen.note("the room is away; waiting"))
+            .receive(after, || screen.note("the room is unavailable; waiting"))
             .await?;
         screen.show(&received.messages)?;
         seen.send_replace(received.next);
     }
 }
 
-/// Does what the user asks for, until the end of the input.
+/// Carries out the user's commands until the end of the input.
 async fn talk(
     room: &Room,
     screen: &Screen,
@@ -121,7 +123,9 @@ async fn talk(
             Wish::Say { to, text } => room.say(to, text).await.map(|sent| {
                 last = sent.sequence;
                 if let (false, Some(to)) = (sent.present, to) {
-                    screen.note(&format!("{to} is not here; it is kept for when they come"));
+                    screen.note(&format!(
+                        "{to} is not here; the message is stored until they join"
+                    ));
                 }
             }),
             Wish::Wrong(sentence) => Err(Failure::usage(sentence)),
@@ -131,11 +135,11 @@ async fn talk(
             failed = Some(failure.exit);
         }
     }
-    // What was said last is to be on the screen as well.
+    // The last message that was sent should be shown too.
     let mut seen = seen.subscribe();
     let _ = timeout(CATCH_UP, seen.wait_for(|seen| *seen >= last)).await;
     match failed {
-        // At a terminal one has seen it.
+        // On a terminal the user has already seen the failure.
         Some(exit) if !screen.is_terminal() => Err(Failure::quiet(exit)),
         _ => Ok(()),
     }
@@ -146,7 +150,7 @@ pub(crate) fn line(message: &Message, at: &str) -> String {
     format!("[{at}] {}: {}", who(message), clean::line(&message.text))
 }
 
-/// Who says something, and to whom, as a part of a line.
+/// The sender of a message, and its receiver if it has one, as part of a line.
 fn who(message: &Message) -> String {
     let from = clean::line(&message.from);
     match &message.to {

@@ -1,4 +1,4 @@
-//! `pyroxene completions`: completion scripts for shells, which ask this program for candidates.
+//! `pyroxene completions`: completion scripts for shells. The scripts ask this program for candidates.
 
 mod names;
 
@@ -17,20 +17,20 @@ use clap_complete::{
 
 /// Print a completion script for a shell
 ///
-/// For bash: source <(pyroxene completions bash). Commands, flags, and the names of objects and methods
-/// are completed; for the latter the name servers are asked.
+/// For bash: source <(pyroxene completions bash). Commands, flags, and the names of objects and methods are
+/// completed. The name servers are asked for the names of objects and methods.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The shell
     shell: Shell,
 }
 
-/// With this variable a completion script asks for candidates.
+/// The environment variable with which a completion script asks for candidates.
 const VARIABLE: &str = "PYROXENE_COMPLETE";
 
 const NAME: &str = "pyroxene";
 
-/// Answers a completion script, if one asks, and ends the process then.
+/// Prints candidates and ends the process, if a completion script asks for them.
 pub(crate) fn answer_if_asked() {
     CompleteEnv::with_factory(Cli::command)
         .var(VARIABLE)
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let completer: &dyn EnvCompleter = shells
         .completer(&shell)
         .ok_or_else(|| cannot(&"the shell is not supported"))?;
-    // Through memory, so that an output that is closed is a quiet end.
+    // The script is first written to memory, so that a closed output is a quiet end.
     let mut script = Vec::new();
     completer
         .write_registration(VARIABLE, NAME, NAME, NAME, &mut script)

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 
 /// Show the methods of an object
 ///
-/// The types that the methods name follow, with their fields; one with a question mark may be left out.
+/// The types that the methods use are shown after them, with their fields. A field with a question mark may
+/// be omitted.
 ///
 /// --json prints the interface with the JSON schemas of its methods:
 /// {"interface", "version", "doc", "methods": [{"name", "doc", "repeatable", "fallible",
@@ -54,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// What an object says of itself.
+/// The description of an object's interface.
 pub(crate) async fn description(
     client: &Client,
     name: &str,
@@ -69,10 +70,10 @@ pub(crate) async fn description(
     }
 }
 
-/// Before what a signature goes on with on its next line.
+/// The indent of the further lines of a signature.
 const CONTINUED: &str = "        ";
 
-/// An object's methods as people read them, on a terminal in lines that fit it.
+/// The methods of an object for people. On a terminal the lines are wrapped to its width.
 pub(crate) fn to_text(name: &str, description: &Description) -> String {
     text_within(name, description, terminal::columns())
 }
@@ -99,7 +100,7 @@ fn text_within(name: &str, description: &Description, columns: Option<usize>) ->
     text
 }
 
-/// Adds a text with its lines moved in and broken, and blank lines in a row as one.
+/// Appends `doc` with its lines indented and wrapped, and with consecutive blank lines as one.
 fn indent(text: &mut String, doc: &str, by: &str, columns: usize) {
     let mut was_blank = false;
     for line in doc.lines() {

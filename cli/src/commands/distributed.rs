@@ -1,4 +1,4 @@
-//! What the commands have in common that spread one large piece of work over all workers.
+//! Shared by the commands that distribute one large piece of work over all workers.
 
 mod input;
 mod numbers;
@@ -24,10 +24,10 @@ use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{task::spawn_blocking, time::Instant};
 
-/// How work is spread.
+/// How work is distributed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SpreadArguments {
-    /// The calculator's name
+    /// The name of the calculator object
     #[arg(
         long,
         value_name = "NAME",
@@ -35,7 +35,7 @@ pub(crate) struct SpreadArguments {
         default_value = "calculator"
     )]
     object: String,
-    /// Where the result goes: a file, which appears whole or not at all; - is standard output
+    /// The file for the result, which appears complete or not at all; - is standard output
     #[arg(
         long,
         value_name = "FILE",
@@ -43,22 +43,21 @@ pub(crate) struct SpreadArguments {
         default_value = "-"
     )]
     pub(crate) output: String,
-    /// How long all of it may take
+    /// How long all the work may take
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "1h", value_parser = duration)]
     timeout: Duration,
-    /// How long pieces that no worker takes are tried again
+    /// How long a piece that no worker accepts is retried
     #[arg(long, value_name = "TIME", env = "PYROXENE_PATIENCE", default_value = "10s", value_parser = duration)]
     patience: Duration,
-    /// How many pieces each worker has in front of it
+    /// How many pieces are in flight at each worker
     #[arg(long, value_name = "N", env = "PYROXENE_IN_FLIGHT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     in_flight: u16,
-    /// The greatest size of a piece, such as 4MiB; never more than a message [default: what suits
-    /// the work]
+    /// The largest size of a piece, such as 4MiB; never larger than a message [default: depends on the work]
     #[arg(long, value_name = "SIZE", env = "PYROXENE_PIECE", value_parser = size)]
     piece: Option<u64>,
 }
 
-/// What `--json` tells of work that is done.
+/// The output of `--json` about finished work.
 #[derive(Serialize)]
 struct Summary<'a, S> {
     #[serde(flatten)]
@@ -69,18 +68,18 @@ struct Summary<'a, S> {
     elapsed_ms: f64,
 }
 
-/// Work, from its input to its output.
+/// Work, from reading its input to writing its output.
 pub(crate) struct Job<Read, Write> {
     pub(crate) spread: SpreadArguments,
     pub(crate) client: ClientArguments,
-    /// Reads the input. It may take its time.
+    /// Reads the input. It may block.
     pub(crate) read: Read,
-    /// Writes the result. It may take its time.
+    /// Writes the result. It may block.
     pub(crate) write: Write,
 }
 
 impl<Read, Write> Job<Read, Write> {
-    /// Does it; `work` has the workers do their part, `shape` tells `--json` what the result is.
+    /// Runs the job. `work` lets the workers calculate the result; `shape` describes the result for `--json`.
     pub(crate) async fn run<I, R, F, S>(
         self,
         work: impl FnOnce(Client, String, I, DistributedOptions) -> F,
@@ -106,7 +105,7 @@ impl<Read, Write> Job<Read, Write> {
         }
         let mut signals = catch_signals()?;
         let client = arguments.client()?;
-        // What cannot be written is not worth calculating.
+        // The output is opened first: a result that cannot be written need not be calculated.
         let target = Target::open(&spread.output)?;
         let progress = Progress::new();
         let options = spread.options(&progress);
@@ -125,7 +124,7 @@ impl<Read, Write> Job<Read, Write> {
         let result = done.result;
         let written = blocking(move || write(&result, target).map(|()| result));
         let result = match is_file {
-            // It does not take long, and what was begun would stay behind.
+            // Writing is short, and an interrupted write would leave its temporary file behind.
             true => written.await?,
             false => unless_interrupted(&mut signals, written).await?,
         };
@@ -153,7 +152,7 @@ async fn unless_interrupted<T>(
     }
 }
 
-/// Runs what may wait for a file or keep a core busy.
+/// Runs a function that may block on a file or keep a core busy.
 async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -180,7 +179,7 @@ impl SpreadArguments {
 impl From<DistributedError> for Failure {
     fn from(error: DistributedError) -> Self {
         match error {
-            // Unlike other calls these do no harm if they have run: it can be tried again.
+            // These calls have no side effects, so the command can be repeated even if they have run.
             DistributedError::Call(error @ CallError::MaybeRan(_)) => {
                 Self::new(Exit::Unavailable, error.to_string())
             }

@@ -1,4 +1,4 @@
-//! `pyroxene limits`: what a user may take, and what it has taken.
+//! `pyroxene limits`: the limits of a user, and how much of them is in use.
 
 use crate::{
     cli::ClientArguments,
@@ -13,20 +13,20 @@ use pyroxene_common::{
 };
 use serde_json::{Map, Value, json};
 
-/// Show your limits, and what of them is in use
+/// Show your limits, and how much of them is in use
 ///
-/// Tasks and their bytes are counted over all name servers of the store; everything else at each name
-/// server for itself. Rates, such as 10/s, allow ten times as much for a moment. What goes beyond a
-/// limit is refused with exit code 4, and the refusal names the limit.
+/// Tasks and their bytes are counted over all name servers of the store. Each name server counts everything
+/// else for itself. A rate, such as 10/s, allows short bursts of ten times that number. A request beyond a
+/// limit is refused with exit code 4, and the message names the limit.
 ///
-/// 'pyroxene users set' changes the limits of a user, 'pyroxene nameserver --limit' those of all.
+/// 'pyroxene users set' changes the limits of one user, 'pyroxene nameserver --limit' those of all users.
 ///
-/// --json prints an array with one entry per name server that answers:
-/// {"nameserver", "user", "limits": {"tasks": {"value", "used", "total", "total_used"}, …}}. "total" is the
-/// limit of all users together. What is null is not limited, not counted, or not for you to know.
+/// --json prints an array with one entry per name server that answers: {"nameserver", "user", "limits":
+/// {"tasks": {"value", "used", "total", "total_used"}, …}}. "total" is the limit of all users together. A
+/// value is null if it is not limited, not counted, or not visible to you.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Another user; for admins
+    /// Show the limits of this user instead; only for admins
     #[arg(value_name = "USER")]
     whose: Option<String>,
     #[command(flatten)]
@@ -119,7 +119,7 @@ fn row(one: &LimitInUse) -> [String; 6] {
     ]
 }
 
-/// The value of a limit as people read it.
+/// The value of a limit for people.
 pub(crate) fn shown(limit: Limit, value: Option<u64>) -> String {
     value.map_or_else(|| "unlimited".to_owned(), |value| limit.shown(value))
 }

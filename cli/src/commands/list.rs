@@ -1,4 +1,4 @@
-//! `pyroxene list`: the objects and who hosts them.
+//! `pyroxene list`: the objects and the workers that host them.
 
 use crate::{
     cli::ClientArguments,
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 /// List the objects and their instances
 ///
 /// --json prints [{"name", "interface", "instances": [{"worker", "endpoint", "state", "tags": […]}]}]. An
-/// instance that has its name alone says under which "fence".
+/// instance that holds its name exclusively also has its "fence".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only names that start with this
+    /// Only names that begin with this
     #[arg(add = ArgValueCompleter::new(objects))]
     prefix: Option<String>,
-    /// Only names in which this regular expression is found
+    /// Only names that contain a match of this regular expression
     #[arg(long, value_name = "REGEX", env = "PYROXENE_LIST_PATTERN")]
     pattern: Option<String>,
     /// Only instances with this tag; may be given several times
@@ -68,7 +68,7 @@ pub(crate) fn nothing(filter: &Filter) -> String {
     }
 }
 
-/// An object as JSON shows it.
+/// An object as `--json` prints it.
 pub(crate) fn to_json(object: &ObjectEntry) -> Value {
     let instance = |instance: &Instance| {
         let mut shown = json!({
@@ -89,7 +89,7 @@ pub(crate) fn to_json(object: &ObjectEntry) -> Value {
     })
 }
 
-/// Objects with a row for each instance.
+/// A table of objects, with a row for each instance.
 pub(crate) fn to_table(objects: &[ObjectEntry]) -> String {
     let mut rows = Vec::new();
     for object in objects {

@@ -1,4 +1,4 @@
-//! `pyroxene lookup`: who hosts one object.
+//! `pyroxene lookup`: the workers that host one object.
 
 use super::list::{to_json, to_table};
 use crate::{
@@ -11,11 +11,10 @@ use crate::{
 use clap_complete::ArgValueCompleter;
 use pyroxene_common::interfaces::directory::Filter;
 
-/// Show who hosts an object
+/// Show the workers that host an object
 ///
 /// --json prints {"name", "interface", "instances": [{"worker", "endpoint", "state", "tags": […]}]}. An
-/// instance that has its name alone says under which "fence".
-/// Exit code 3 if nobody hosts it.
+/// instance that holds its name exclusively also has its "fence". Exit code 3 if no worker hosts the object.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The object's name

@@ -32,13 +32,12 @@ use tokio::time::Instant;
 
 /// Call a method once for each line of a file, over all workers
 ///
-/// A line is a JSON object (arguments by name), a JSON array (arguments in order), or, for a
-/// method with one parameter, the bare value: any text, if the parameter takes text. Blank lines are
-/// skipped. The results are printed as
-/// JSON, one per line, in the order of the input, while the input is read.
+/// A line is a JSON object (arguments by name), a JSON array (arguments in order), or, for a method with one
+/// parameter, the bare value: any text, if the parameter takes text. Blank lines are skipped. The results are
+/// printed as JSON, one per line, in the order of the input, while the input is being read.
 ///
-/// The first line that fails ends the command; with --keep-going {"error": "…"} takes its place, and
-/// the exit code is 1 at the end. --json prints {"line": 1, "result": …, "worker": "w1", "attempts": 1} or
+/// The first line that fails ends the command. With --keep-going {"error": "…"} is printed in its place, and
+/// the exit code at the end is 1. --json prints {"line": 1, "result": …, "worker": "w1", "attempts": 1} or
 /// {"line": 1, "error": "…"} for each line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -55,10 +54,10 @@ pub(crate) struct Arguments {
     /// How long each call may take
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "30s", value_parser = duration)]
     timeout: Duration,
-    /// How many calls are in flight [default: 32 for each instance]
+    /// The number of calls in flight [default: 32 for each instance]
     #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
     concurrency: Option<u32>,
-    /// Go on after a line that fails
+    /// Continue after a line that fails
     #[arg(long, env = "PYROXENE_KEEP_GOING", value_parser = FalseyValueParser::new())]
     keep_going: bool,
     #[command(flatten)]
@@ -70,10 +69,10 @@ pub(crate) struct Arguments {
 /// Calls in flight for each instance, as in the client library's map.
 const PER_INSTANCE: usize = 32;
 
-/// The bounds of the calls in flight, unless the user sets them.
+/// The bounds of the default number of calls in flight.
 const WINDOW: std::ops::RangeInclusive<usize> = 32..=1024;
 
-/// What became of a line.
+/// The outcome of a line.
 struct Done {
     number: u64,
     /// The end of the line in the file, in bytes.
@@ -81,7 +80,7 @@ struct Done {
     outcome: Result<Answered<String>, Failure>,
 }
 
-/// A line of `--json`.
+/// A result as `--json` prints it.
 #[derive(Serialize)]
 struct Entry<'a> {
     line: u64,
@@ -115,7 +114,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     results
 }
 
-/// Where the lines come from. Nobody is left waiting at a terminal for lines that nobody types.
+/// The input with the lines. A terminal is not read by default: the command would wait for lines that nobody
+/// types.
 fn input_of(arguments: &Arguments) -> Result<&str, Failure> {
     match &arguments.input {
         Some(input) => Ok(input),
@@ -157,7 +157,7 @@ async fn print_all(
         let done = match results.next().now_or_never() {
             Some(done) => done,
             None => {
-                // Nothing comes at once, so what is there goes out.
+                // No result is ready, so the results that are there are written.
                 progress.aside(|| output.flush())?;
                 results.next().await
             }

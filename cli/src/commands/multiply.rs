@@ -11,8 +11,8 @@ use serde_json::json;
 
 /// Multiply two matrices, over all workers
 ///
-/// The product is cut into tiles, each is multiplied by some worker, and tiles whose worker dies are
-/// multiplied by another one.
+/// The product is cut into tiles, and each tile is calculated by one worker. If that worker dies, another one
+/// calculates the tile.
 ///
 /// With --json and --output FILE it prints
 /// {"rows": 2, "columns": 2, "pieces": 1, "repeated": 0, "workers": {"w1": 1}, "elapsed_ms": 0.41}.
@@ -22,10 +22,10 @@ pub(crate) struct Arguments {
     a: String,
     /// The file with the right matrix; - is standard input
     b: String,
-    /// How the matrices stand in the input and in the output
+    /// The format of the matrices in the input and in the output
     #[arg(long, value_enum, env = "PYROXENE_FORMAT", default_value = "json")]
     format: Format,
-    /// With --format f64le: how many columns the left matrix has
+    /// With --format f64le: the number of columns of the left matrix
     #[arg(long, value_name = "N", env = "PYROXENE_COLUMNS", value_parser = clap::value_parser!(u32).range(1..))]
     columns: Option<u32>,
     #[command(flatten)]

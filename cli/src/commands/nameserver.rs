@@ -1,4 +1,4 @@
-//! `pyroxene nameserver`: the daemon that knows who hosts what.
+//! `pyroxene nameserver`: the daemon that keeps the list of objects and the workers that host them.
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size, size},
@@ -19,7 +19,7 @@ use pyroxene_common::{
 use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError, directory::Limits};
 use std::time::Duration;
 
-/// As many connections as a host keeps by default.
+/// The default limits of connections of a host.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
 const DEFAULT_CONNECTIONS_PER_ADDRESS: u32 = 12 * 1024;
 
@@ -31,29 +31,30 @@ pub(crate) struct Arguments {
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     pub(crate) listen: Endpoint,
-    /// Where workers and clients reach this name server itself, if that is another address: name servers
-    /// that share a store tell of each other. Port 0 stands for the port that it listens on
+    /// The address by which workers and clients reach this name server, if it is not the one it listens on;
+    /// name servers that share a store announce each other's addresses. Port 0 stands for the port that it
+    /// listens on
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_NAMESERVER_ADVERTISE")]
     pub(crate) advertise: Option<Endpoint>,
-    /// The greatest message, in bytes, KiB, MiB or GiB
+    /// The largest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     pub(crate) max_message: usize,
-    /// The memory for the messages of all connections together, in bytes, KiB, MiB or GiB; large ones
-    /// beyond it wait, or are refused [default: an eighth of the memory]
+    /// The memory for the messages of all connections together, in bytes, KiB, MiB or GiB; large messages
+    /// beyond it wait or are refused [default: an eighth of the memory]
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MESSAGE_MEMORY", value_parser = message_memory)]
     pub(crate) message_memory: Option<usize>,
-    /// How many connections are kept; further ones are refused
+    /// The largest number of connections; further ones are refused
     #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS", default_value_t = DEFAULT_CONNECTIONS)]
     pub(crate) max_connections: u32,
-    /// How many connections are kept from one address
+    /// The largest number of connections from one address
     #[arg(long, value_name = "N", env = "PYROXENE_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = DEFAULT_CONNECTIONS_PER_ADDRESS)]
     pub(crate) max_connections_per_address: u32,
-    /// How long after its start callers of an object that it does not know wait for workers to come back
-    /// to it: the longest lease and a heartbeat; 0s makes tests quick
+    /// How long after its start calls of an unknown object wait, because a worker that hosts it may still
+    /// register again: at least the longest lease and a heartbeat; 0s makes tests quick
     #[arg(long, value_name = "TIME", env = "PYROXENE_SETTLE", default_value = "4s", value_parser = duration)]
     settle: Duration,
-    /// How long answers that are being given may take to finish once it is told to stop; watches never
-    /// finish, so it takes all of this time while anybody is connected
+    /// How long calls in flight may take to finish after a request to stop; watches never finish, so stopping
+    /// takes all of this time while any client is connected
     #[arg(long, value_name = "TIME", env = "PYROXENE_NAMESERVER_DRAIN_TIMEOUT", default_value = "500ms", value_parser = duration)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -68,12 +69,12 @@ pub(crate) struct Arguments {
     pub(crate) limits: LimitsArguments,
 }
 
-/// What users may take.
+/// The limits of users.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitsArguments {
-    /// A limit of every user of whom the users file says nothing else, such as 'tasks=1000'; may be given
-    /// more than once [default: those that 'pyroxene limits' shows]
+    /// A limit for every user for whom the users file sets no other, such as 'tasks=1000'; may be given more
+    /// than once [default: the limits that 'pyroxene limits' shows]
     #[arg(
         long,
         value_name = "LIMIT",
@@ -81,7 +82,7 @@ pub(crate) struct LimitsArguments {
         value_delimiter = ','
     )]
     pub(crate) limit: Vec<LimitChange>,
-    /// The same, of all users together
+    /// A limit for all users together; may be given more than once
     #[arg(
         long,
         value_name = "LIMIT",
@@ -91,20 +92,20 @@ pub(crate) struct LimitsArguments {
     pub(crate) total_limit: Vec<LimitChange>,
 }
 
-/// How long topics keep what is appended to them.
+/// How long topics keep their entries
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Durable state")]
 pub(crate) struct TopicsArguments {
-    /// How long topics keep what is appended to them
+    /// How long topics keep their entries
     #[arg(long, value_name = "TIME", env = "PYROXENE_TOPIC_RETENTION_AGE", default_value = "30d", value_parser = duration)]
     pub(crate) topic_retention_age: Duration,
-    /// How much of what is appended to them topics keep, each: a number of bytes, or of KiB, MiB, GiB
+    /// How much of its entries each topic keeps, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", env = "PYROXENE_TOPIC_RETENTION_BYTES", default_value = "1GiB", value_parser = size)]
     pub(crate) topic_retention_bytes: u64,
 }
 
 impl LimitsArguments {
-    /// The flags that say the same.
+    /// The flags with the same limits, for a child process.
     pub(crate) fn flags(&self) -> Vec<String> {
         let of = |flag: &str, changes: &[LimitChange]| {
             let changes = changes.iter().map(ToString::to_string);
@@ -137,7 +138,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     daemon::drain(&mut signals, shutdown, Busy::Watches).await
 }
 
-/// What protects the port of a name server with these flags.
+/// The protection of the port of a name server with these flags.
 pub(crate) fn protection(daemon: &DaemonArguments, users: &UsersArguments) -> Protection<'static> {
     let certificates = daemon.client_auth.tls_client_auth == ClientAuth::Required;
     Protection {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Ask every name server how it is
+/// Show the state of every name server
 ///
 /// --json prints an array with one entry per name server:
 /// {"nameserver", "ok": true, "rtt_ms", "workers", "objects", "instances", "uptime_ms", "settled", "version"} or
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let answers = ask_all(&client, |directory, context| async move {
-        // The first question also connects; the second one alone is a round trip.
+        // The first request also connects; only the second one measures a round trip.
         directory.status(context).await?;
         let asked = Instant::now();
         let status = directory.status(context).await?;

@@ -12,19 +12,20 @@ use serde_json::json;
 
 /// Register a static name for an object at a fixed address
 ///
-/// URI is an endpoint (host:port, [v6]:port, unix:/path) whose object has the same name, or
-/// OBJECT@ENDPOINT. The name is kept in the store until it is removed; by name servers without one
-/// until they end. --json prints {"registered": NAME, "nameservers": […]}, those that took it.
+/// URI is an endpoint (host:port, [v6]:port, unix:/path) that hosts an object of the same name, or
+/// OBJECT@ENDPOINT. The name is kept in the store until it is removed; name servers without a store keep it
+/// until they end. --json prints {"registered": NAME, "nameservers": […]}, with the name servers that
+/// accepted it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The name
     name: String,
-    /// The object and where it is
+    /// The object and its address
     uri: String,
     /// Refuse any other holder of the name
     #[arg(long, env = "PYROXENE_REGISTER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     exclusive: bool,
-    /// A word to find it by; may be given several times
+    /// A tag to find it by; may be given several times
     #[arg(
         long,
         value_name = "TAG",

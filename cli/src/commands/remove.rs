@@ -1,4 +1,4 @@
-//! `pyroxene remove`: static names go.
+//! `pyroxene remove`: removes static names.
 
 use crate::{
     cli::ClientArguments,
@@ -11,7 +11,8 @@ use serde_json::json;
 
 /// Remove a static name
 ///
-/// --json prints {"removed": NAME, "nameservers": […]}, those that had it. Exit code 3 if none had.
+/// --json prints {"removed": NAME, "nameservers": […]}, with the name servers that had the name. Exit code 3
+/// if none had it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The name

@@ -39,23 +39,23 @@ use tokio::{
     },
 };
 
-/// Look around, call, submit and talk from one prompt
+/// List, call, submit and chat from one prompt
 ///
-/// At a terminal lines are edited, completed with the Tab key and kept in a history. Otherwise each
-/// line of standard input is a command; those that are blank or begin with # are skipped. /help
-/// lists the commands.
+/// On a terminal lines are edited, completed with the Tab key and kept in a history. Otherwise each line of
+/// standard input is a command; blank lines and lines that begin with # are skipped. /help lists the
+/// commands.
 ///
-/// A script goes on after a command that fails. At its end it waits for the tasks that it has
-/// submitted, and the exit code is that of the first command or task that failed.
+/// A script continues after a command that fails. At its end it waits for the tasks that it has submitted.
+/// The exit code is that of the first command or task that failed.
 ///
 /// --json prints what the command of the same name prints with --json: one line for each command,
 /// each message, and each task that has ended.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The name to go by in the chat [default: stay out of it]
+    /// Your name in the chat [default: do not join the chat]
     #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]
     name: Option<String>,
-    /// How long a call may take, with all its attempts
+    /// How long a call may take, all attempts together
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]
@@ -82,7 +82,7 @@ impl Arguments {
         }
     }
 
-    /// Comes into the chat, if there is a name to go by.
+    /// Joins the chat, if a name is given.
     async fn join(&self, session: &mut Session) -> Result<(), Failure> {
         if let Some(name) = &self.name {
             let joined = Membership::join(&session.client, name, &session.screen, session.json);
@@ -92,7 +92,7 @@ impl Arguments {
     }
 }
 
-/// Serves a person at a terminal.
+/// Runs the shell for a person at a terminal.
 async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failure> {
     let modes = Modes::now();
     let submitted = Submitted::new();
@@ -133,14 +133,14 @@ async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failur
             carried_out = carry_out(&mut session, &line) => carried_out,
             _ = ctrl_c() => {
                 let failure = Failure::new(Exit::Failed, "interrupted");
-                Err(failure.hint("tasks that were submitted go on; see '/results'"))
+                Err(failure.hint("tasks that were submitted continue; see '/results'"))
             }
             _ = terminated.recv() => Ok(Next::Quit),
         };
         match carried_out {
             Ok(Next::GoOn) => {}
             Ok(Next::Quit) => break,
-            // Nobody is there to read any more.
+            // The output is closed.
             Err(failure) if failure.sentence.is_none() => return Err(failure),
             Err(failure) => session.screen.complain(&failure),
         }
@@ -161,7 +161,8 @@ async fn carry_out(session: &mut Session, line: &str) -> Result<Next, Failure> {
     }
 }
 
-/// Says where one is. That nobody answers is no reason to end: somebody may, later.
+/// Prints the version and the numbers of workers and objects. If no name server answers, the shell continues:
+/// one may answer later.
 async fn greet(session: &Session) -> Result<(), Failure> {
     let looked = async {
         let workers = nameservers::workers(&session.client).await?.len();
@@ -205,7 +206,7 @@ async fn script(arguments: &Arguments, client: Client) -> Result<(), Failure> {
             continue;
         }
         let carried_out = carry_out(&mut session, &line).await;
-        // Those of tasks have been told.
+        // Failures of tasks have been reported already.
         first = first.or(session.submitted.failures().into_iter().next());
         match carried_out {
             Ok(Next::GoOn) => {}
@@ -232,7 +233,7 @@ async fn script(arguments: &Arguments, client: Client) -> Result<(), Failure> {
     }
 }
 
-/// Tells of a failure at once, and keeps the first one for the end.
+/// Reports a failure at once, and keeps the first one for the end.
 fn note(session: &Session, first: &mut Option<Failure>, failure: Failure) {
     session.screen.complain(&failure);
     first.get_or_insert(failure);
@@ -240,7 +241,7 @@ fn note(session: &Session, first: &mut Option<Failure>, failure: Failure) {
 
 fn goes_on(running: usize) -> String {
     match running {
-        1 => "a task goes on; see 'pyroxene tasks list'".to_owned(),
-        _ => format!("{running} tasks go on; see 'pyroxene tasks list'"),
+        1 => "a task continues; see 'pyroxene tasks list'".to_owned(),
+        _ => format!("{running} tasks continue; see 'pyroxene tasks list'"),
     }
 }

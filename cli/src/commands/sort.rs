@@ -11,9 +11,8 @@ use serde_json::json;
 
 /// Sort numbers, over all workers
 ///
-/// The numbers are cut into ranges, each is sorted by some worker, and ranges whose worker dies are
-/// sorted by another one. The order is that of the calculator's sort: -NaN, -inf, numbers (-0 before
-/// 0), inf, NaN.
+/// The numbers are cut into ranges, and each range is sorted by one worker. If that worker dies, another one
+/// sorts the range. The order is that of the calculator's sort: -NaN, -inf, numbers (-0 before 0), inf, NaN.
 ///
 /// With --json and --output FILE it prints
 /// {"numbers": 3, "pieces": 1, "repeated": 0, "workers": {"w1": 1}, "elapsed_ms": 0.41}.
@@ -22,7 +21,7 @@ pub(crate) struct Arguments {
     /// The file with the numbers; - is standard input
     #[arg(long, value_name = "FILE", env = "PYROXENE_INPUT", default_value = "-")]
     input: String,
-    /// How the numbers stand in the input and in the output
+    /// The format of the numbers in the input and in the output
     #[arg(long, value_enum, env = "PYROXENE_FORMAT", default_value = "lines")]
     format: Format,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `pyroxene store`: looking after what outlives the name servers.
+//! `pyroxene store`: checks, exports and imports a store.
 
 use crate::{
     failure::{Exit, Failure, cannot_write},
@@ -18,8 +18,8 @@ use std::{
 
 /// Check, export and import the store of a domain
 ///
-/// To move a domain to another store: stop its name servers, export the one store, import into the
-/// other, which has to be empty, and start the name servers with that.
+/// To move a domain to another store: stop its name servers, export the old store, import into the new one,
+/// which must be empty, and start the name servers with the new one.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -34,10 +34,10 @@ enum Verb {
     Import(Import),
 }
 
-/// See whether everything in a store fits together
+/// Check whether a store is consistent
 ///
-/// Reads all of it. --json prints {"problems": […], "tasks": {"queued", "delayed", "running",
-/// "succeeded", "failed", "cancelled"}}. Exits with 1 if there is a problem.
+/// Reads the whole store. --json prints {"problems": […], "tasks": {"queued", "delayed", "running",
+/// "succeeded", "failed", "cancelled"}}. The exit code is 1 if there is a problem.
 #[derive(Debug, clap::Args)]
 struct Check {
     #[command(flatten)]
@@ -49,9 +49,9 @@ struct Check {
 
 /// Write everything in a store as lines of JSON
 ///
-/// As it is at one time; name servers may go on working, but what they do after that is not in it.
-/// Leases are left out. --json prints {"lines"}, how many were written, unless they go to standard
-/// output, where they are JSON anyway.
+/// The export is the state at one time: name servers may continue to work, but later changes are not in it.
+/// Leases are left out. --json prints {"lines"}, the number of lines written, unless the export goes to
+/// standard output, where it is JSON anyway.
 #[derive(Debug, clap::Args)]
 struct Export {
     #[command(flatten)]
@@ -59,15 +59,15 @@ struct Export {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
-    /// Where to; - is standard output
+    /// The file to write; - is standard output
     #[arg(default_value = "-")]
     file: PathBuf,
 }
 
-/// Read what export wrote into an empty store
+/// Read an export into an empty store
 ///
-/// A store that is not there is made. An import that did not finish can be run again; until then no
-/// name server takes the store. --json prints {"lines"}, how many were read.
+/// A store that does not exist is made. An import that did not finish can be run again; until it has finished
+/// no name server accepts the store. --json prints {"lines"}, the number of lines read.
 #[derive(Debug, clap::Args)]
 struct Import {
     #[command(flatten)]
@@ -75,7 +75,7 @@ struct Import {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
-    /// Where from; - is standard input
+    /// The file to read; - is standard input
     #[arg(default_value = "-")]
     file: PathBuf,
 }
@@ -181,7 +181,7 @@ impl Import {
     async fn run(self) -> Result<(), Failure> {
         let url = self.place.url()?;
         let at = |error: TransferError| Failure::from(error).at(&shown(&self.file));
-        // Before a store is made that nothing would come into.
+        // The input is opened first, so that no empty store is made if it cannot be read.
         let mut input: Box<dyn io::BufRead + Send> = if is_standard(&self.file) {
             Box::new(BufReader::new(io::stdin()))
         } else {
@@ -244,9 +244,9 @@ impl From<StoreError> for Failure {
         };
         let failure = Self::new(exit, error.to_string());
         match error {
-            StoreError::NewerSchema { .. } => failure.hint("use the later version of this program"),
+            StoreError::NewerSchema { .. } => failure.hint("use the newer version of this program"),
             StoreError::Corrupt(_) => {
-                failure.hint("bring back a copy; 'pyroxene store check' says more")
+                failure.hint("restore a backup; 'pyroxene store check' says more")
             }
             _ => failure,
         }

@@ -1,4 +1,4 @@
-//! `pyroxene submit`: a call that is made some time, whatever becomes of this process.
+//! `pyroxene submit`: submits a task, a call that runs later and survives this process.
 
 use crate::{
     arguments::{Signature, Source, read_loosely},
@@ -25,18 +25,18 @@ use std::{
 use tarpc::context;
 use tokio::time::Instant;
 
-/// Submit a task: a call that outlives this command, and whose result is kept
+/// Submit a task: a call that survives this command, and whose result is kept
 ///
-/// The task's id is printed once it is on disk. With --wait the result is printed instead, as 'call'
-/// does, however long it takes, also while no name server answers; a terminal is told the id.
-/// Interrupting the wait does not touch the task.
+/// The task's id is printed once the task is on disk. With --wait the result is printed instead, as 'call'
+/// prints it. Without --timeout the wait has no limit, and it continues while no name server answers. On a
+/// terminal the id is shown at its start. Interrupting the wait does not affect the task.
 ///
-/// The arguments are those of 'call'. If no worker hosts the object now, they need names, and a
-/// VALUE is JSON if it parses as JSON, else a string.
+/// The arguments are those of 'call'. If no worker hosts the object now, each argument needs a name, and
+/// VALUE is JSON if it parses as JSON, and a string otherwise.
 ///
 /// --json prints {"id": …}, and with --wait the task as 'tasks show' does.
 #[derive(Debug, clap::Args)]
-// Where it is broken it fits a narrow terminal too.
+// The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene submit [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct Arguments {
     /// The object's name
@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     /// Wait for the result and print it
     #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = FalseyValueParser::new())]
     wait: bool,
-    /// How long to wait, with --wait [default: as long as it takes]
+    /// How long to wait, with --wait [default: without limit]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -68,8 +68,8 @@ pub(crate) struct Options {
     /// Two submissions of one user with the same key are one task
     #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
     pub(crate) key: Option<String>,
-    /// Of a user's tasks those of greater priority go first; above 1000, which admins may ask for, they go
-    /// before those of all others
+    /// A user's tasks with a higher priority run first; tasks with a priority above 1000, which only admins
+    /// may ask for, run before those of all other users
     #[arg(
         long,
         value_name = "N",
@@ -81,25 +81,25 @@ pub(crate) struct Options {
     /// How long to wait before the first attempt
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DELAY", default_value = "0s", value_parser = duration)]
     pub(crate) delay: Duration,
-    /// How much time it has to succeed, from now on [default: any]
+    /// How much time the task has to succeed, from now on [default: any]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DEADLINE", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
-    /// How often it may be attempted, up to 1000 times; an attempt that no worker took does not count
+    /// How many attempts the task has, up to 1000; an attempt that no worker accepted does not count
     #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ATTEMPTS)))]
     pub(crate) max_attempts: u32,
     /// The pause before the second attempt, at least 100ms; each further one is twice as long, up to a
     /// minute or to TIME if that is longer
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
     pub(crate) backoff: Duration,
-    /// How long an attempt may take; one that takes longer is ended, and counts [default: 1h]
+    /// How long an attempt may take; a longer one is ended, and counts [default: 1h]
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_RUN_LIMIT", value_parser = duration)]
     pub(crate) run_limit: Option<Duration>,
-    /// The one worker that may run it [default: any]
+    /// The only worker that may run the task [default: any]
     #[arg(long, value_name = "NAME", env = "PYROXENE_SUBMIT_WORKER")]
     pub(crate) worker: Option<String>,
 }
 
-/// How long the object has to say what its parameters are.
+/// How long to wait for the description of the object's parameters.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -127,7 +127,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The arguments as a JSON object, by the method's parameters if the object can tell them.
+/// Reads the arguments as a JSON object, by the method's parameters if the object can describe them.
 pub(crate) async fn values(
     client: &Client,
     lookup: Lookup,
@@ -145,9 +145,9 @@ pub(crate) async fn values(
         }
         Err(DynamicError::Call(error @ CallError::Refused(_))) => Err(error.into()),
         Err(_) => {
-            // Nobody at all is another matter than an object that is not there now.
+            // It is an error if no name server answers, but not if no worker hosts the object now.
             list(client, &Filter::default()).await.or_else(|failure| {
-                // Who may submit need not be allowed to look around.
+                // A user who may submit tasks is not always allowed to list objects.
                 match failure.exit {
                     Exit::Refused => Ok(Vec::new()),
                     _ => Err(failure),
@@ -159,7 +159,7 @@ pub(crate) async fn values(
 }
 
 impl Options {
-    /// A task that is run like this.
+    /// Makes a task with these options.
     pub(crate) fn new_task(&self, object: &str, method: &str, values: String) -> NewTask {
         let mut task = NewTask::new(object, method)
             .arguments(values)

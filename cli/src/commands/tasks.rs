@@ -1,4 +1,4 @@
-//! `pyroxene tasks`: what became of submitted calls.
+//! `pyroxene tasks`: lists, shows and changes submitted tasks.
 
 mod progress;
 mod shown;
@@ -24,8 +24,8 @@ use std::time::Duration;
 
 /// List, show, wait for, cancel and retry tasks
 ///
-/// 'pyroxene submit' makes them. A task is queued, running, succeeded, failed or cancelled. Instead of an
-/// id, the beginning of one will do that no other task's id begins with.
+/// 'pyroxene submit' makes tasks. A task is queued, running, succeeded, failed or cancelled. Instead of an id
+/// you can give its beginning, if no other task's id begins with that.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -44,11 +44,11 @@ enum Verb {
 
 /// List tasks, the newest first
 ///
-/// AGE is the time since a task was submitted, TOOK that of its last attempt. Of the ids, the beginnings
-/// are shown that tell them apart.
+/// AGE is the time since the task was submitted, TOOK the duration of its last attempt. Ids are shortened to
+/// beginnings that are different from each other.
 ///
-/// --json prints an array of what 'tasks show --json' prints, without "args" and "result", and with
-/// the last attempt alone.
+/// --json prints an array of what 'tasks show --json' prints, without "args" and "result", and with the last
+/// attempt only.
 #[derive(Debug, clap::Args)]
 struct List {
     /// Only tasks in this state; may be given more than once [default: any]
@@ -60,13 +60,13 @@ struct List {
     /// Only tasks of this method
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_METHOD")]
     method: Option<String>,
-    /// Only tasks whose last attempt was at this worker
+    /// Only tasks whose last attempt ran at this worker
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_WORKER")]
     worker: Option<String>,
     /// Only tasks of this user
     #[arg(long, value_name = "NAME", env = "PYROXENE_TASKS_SUBMITTER")]
     submitter: Option<String>,
-    /// How many tasks to list at most
+    /// The largest number of tasks to list
     #[arg(long, value_name = "N", env = "PYROXENE_TASKS_LIMIT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// Only tasks submitted before this one
@@ -81,9 +81,9 @@ struct List {
 /// --json prints {"id", "object", "method", "args", "state", "attempts": [{"number", "worker", "started",
 /// "ended", "outcome", "reason"}], "result", "error", "error_value", "submitted", "submitter", "due",
 /// "deadline", "ended", "priority", "max_attempts", "tries", "run_limit_ms", "worker", "progress":
-/// {"fraction", "note"}}. Times are RFC 3339; "error" is a sentence, and "error_value" the object's own
-/// error. "tries" is how many attempts count against "max_attempts": those that no worker took do not. Of
-/// many attempts the first 10 and the last 50 are kept.
+/// {"fraction", "note"}}. Times are RFC 3339; "error" is a message, and "error_value" the object's own error.
+/// "tries" is the number of attempts that count against "max_attempts": an attempt that no worker accepted
+/// does not count. If there are many attempts, the first 10 and the last 50 are kept.
 #[derive(Debug, clap::Args)]
 struct Show {
     /// The task's id
@@ -94,24 +94,24 @@ struct Show {
 
 /// Wait for tasks and print their results
 ///
-/// The results are printed as 'call' prints one, in the order of the ids; --json prints what 'tasks
-/// show --json' prints, one task per line. If a task fails or is cancelled, the others are waited for
-/// all the same. While no name server answers, the wait goes on.
+/// The results are printed as 'call' prints one, in the order of the ids; --json prints what 'tasks show
+/// --json' prints, one task per line. If a task fails or is cancelled, the wait for the others continues. It
+/// also continues while no name server answers.
 #[derive(Debug, clap::Args)]
 struct Wait {
     /// The tasks' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
-    /// How long to wait [default: as long as it takes]
+    /// How long to wait [default: without limit]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
     client: ClientArguments,
 }
 
-/// Cancel tasks, also while they run
+/// Cancel tasks, even if they are running
 ///
-/// --json prints [{"id", "state"}]. That a task has ended already is an error.
+/// --json prints [{"id", "state"}]. It is an error if a task has already ended.
 #[derive(Debug, clap::Args)]
 struct Cancel {
     #[command(flatten)]
@@ -120,9 +120,9 @@ struct Cancel {
 
 /// Queue failed and cancelled tasks again
 ///
-/// They have as many attempts and as much time until their deadline as they had at first.
+/// Each task gets as many attempts, and as much time until its deadline, as it had when it was submitted.
 ///
-/// --json prints [{"id", "state"}]. That a task has not ended, or has succeeded, is an error.
+/// --json prints [{"id", "state"}]. It is an error if a task has not ended, or has succeeded.
 #[derive(Debug, clap::Args)]
 struct Retry {
     #[command(flatten)]
@@ -138,7 +138,7 @@ struct Ids {
     client: ClientArguments,
 }
 
-/// A listing asks so often for the tasks that it looks for. A name server looks at 10,000 at a time.
+/// The largest number of requests of one listing. A name server searches 10,000 tasks per request.
 const MOST_PAGES: usize = 100;
 
 fn state_parser() -> impl TypedValueParser<Value = TaskState> {
@@ -179,7 +179,7 @@ impl List {
         }
     }
 
-    /// As many as are wanted, if there are; and where to go on, if there may be more.
+    /// Finds up to `limit` tasks, and the position at which to continue if there may be more.
     async fn find(&self, client: &Client) -> Result<TaskPage, Failure> {
         let mut filter = self.filter();
         let mut found = TaskPage::default();
@@ -217,7 +217,7 @@ impl List {
             .collect();
         print(&table(HEADINGS, &rows))?;
         if let Some(next) = next {
-            note(&format!("there may be more; go on with --before {next}"));
+            note(&format!("there may be more; continue with --before {next}"));
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Wait {
 }
 
 impl Ids {
-    /// Changes each task, and tells those that are not in the state that was wanted then.
+    /// Changes each task, and reports those that are not in the wanted state after it.
     async fn change(
         &self,
         wanted: TaskState,
@@ -264,10 +264,10 @@ impl Ids {
     }
 }
 
-/// Tasks that were to be brought into another state.
+/// The outcome of changing the states of tasks.
 pub(crate) struct Changed {
     states: Vec<(String, TaskState)>,
-    /// That of the first one that is not in it now.
+    /// The failure of the first task that is not in the wanted state now.
     pub(crate) failure: Option<Failure>,
 }
 
@@ -296,7 +296,7 @@ impl Changed {
         Self { states, failure }
     }
 
-    /// The states that they have now, or nothing if none could be asked about.
+    /// The states of the tasks now, or an empty text if none is known.
     pub(crate) fn shown(&self, json: bool) -> Result<String, Failure> {
         let states = self.states.iter();
         if json {

@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 /// Append to topics, read and follow them
 ///
-/// A topic is a durable log that every client sees in the same order. It begins with its first entry.
-/// Where callers are known, topics are for admins and workers alone.
+/// A topic is a durable log that every client sees in the same order. The first entry creates it. If
+/// authentication is on, only admins and workers may use topics.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -40,9 +40,10 @@ enum Verb {
     List(List),
 }
 
-/// Append an entry, or each line of standard input as one
+/// Append an entry, or each line of standard input as an entry
 ///
-/// The entry's sequence is printed once it is on disk. --json prints {"sequence": 1} for each entry.
+/// The entry's sequence number is printed once the entry is on disk. --json prints {"sequence": 1} for each
+/// entry.
 #[derive(Debug, clap::Args)]
 struct Append {
     /// The topic's name
@@ -58,7 +59,7 @@ struct Append {
         requires = "entry"
     )]
     key: Option<String>,
-    /// How long to try for each entry
+    /// How long to try to append each entry
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]
@@ -67,13 +68,13 @@ struct Append {
 
 /// Print entries of a topic, the oldest first
 ///
-/// An entry is printed as it is, with a line break behind it. --json prints {"sequence": 1, "at": "…",
-/// "text": "…"} for each, or "bytes": […] if it is no text.
+/// An entry is printed unchanged, with a line break after it. --json prints {"sequence": 1, "at": "…",
+/// "text": "…"} for each, or "bytes": […] if it is not text.
 #[derive(Debug, clap::Args)]
 struct Read {
     /// The topic's name
     topic: String,
-    /// Only entries behind this sequence
+    /// Only entries after this sequence number
     #[arg(
         long,
         value_name = "N",
@@ -81,7 +82,7 @@ struct Read {
         default_value_t = 0
     )]
     after: u64,
-    /// At most so many entries
+    /// The largest number of entries to print
     #[arg(long, value_name = "N", env = "PYROXENE_TOPIC_LIMIT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
     /// How long the answer may take
@@ -91,14 +92,14 @@ struct Read {
     client: ClientArguments,
 }
 
-/// Print entries of a topic as they come, until interrupted
+/// Print entries of a topic as they arrive, until interrupted
 ///
-/// They are printed as 'read' prints them. While no name server answers, it waits.
+/// They are printed as 'read' prints them. While no name server answers, the command waits.
 #[derive(Debug, clap::Args)]
 struct Follow {
     /// The topic's name
     topic: String,
-    /// Begin behind this sequence; 0 is the beginning [default: only entries that are new]
+    /// Begin after this sequence number; 0 is the beginning [default: only new entries]
     #[arg(long, value_name = "N", env = "PYROXENE_TOPIC_AFTER")]
     after: Option<u64>,
     #[command(flatten)]
@@ -107,12 +108,12 @@ struct Follow {
 
 /// List the topics
 ///
-/// --json prints [{"name", "first", "head", "bytes", "retention": {"age_ms", "bytes"}}]: the oldest and
-/// the newest sequence that are kept, how much that is, and how long they are kept, null being as the
-/// name server does by default.
+/// --json prints [{"name", "first", "head", "bytes", "retention": {"age_ms", "bytes"}}]: the oldest and the
+/// newest sequence number that are kept, the size of the entries, and how long they are kept. A retention of
+/// null is the name server's default.
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only names that start with this
+    /// Only names that begin with this
     prefix: Option<String>,
     #[command(flatten)]
     client: ClientArguments,
@@ -165,7 +166,7 @@ impl Append {
     }
 }
 
-/// The bytes of an entry as the command line has it.
+/// The bytes of an entry on the command line.
 fn content(entry: &str) -> Result<Vec<u8>, Failure> {
     match entry.strip_prefix('@') {
         Some(text) if text.starts_with('@') => Ok(text.into()),
@@ -176,7 +177,8 @@ fn content(entry: &str) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// An entry that may have been appended can be appended again under its key.
+/// The failure to append an entry. If it may have been appended, the hint tells how to repeat it safely by
+/// its key.
 fn unsure(error: TopicError, key: &str) -> Failure {
     let may_be_there = match &error {
         TopicError::Call(error) => {
@@ -226,7 +228,7 @@ impl Read {
 
 impl Follow {
     async fn run(&self) -> Result<(), Failure> {
-        /// How long a name server has to tell where the topic ends.
+        /// How long to wait for the newest sequence number of the topic.
         const PATIENCE: Duration = Duration::from_secs(10);
         let client = self.client.client()?;
         let topic = client.topic(self.topic.as_str());
@@ -260,7 +262,7 @@ fn print_entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
     output.flush()
 }
 
-/// An entry as JSON has it.
+/// An entry as `--json` prints it.
 fn entry_json(entry: &Entry) -> Value {
     let (sequence, at) = (entry.sequence, rfc3339(entry.at_ms));
     match str::from_utf8(&entry.body.0) {
@@ -295,7 +297,7 @@ fn row(topic: &Topic) -> [String; 4] {
     ]
 }
 
-/// The topics whose names start with a prefix, as all name servers together know them.
+/// The topics whose names start with a prefix, merged from all name servers.
 async fn topics(client: &Client, prefix: &str) -> Result<Vec<Topic>, Failure> {
     let mut topics = BTreeMap::new();
     let mut after = String::new();

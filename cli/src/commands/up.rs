@@ -26,24 +26,24 @@ use tokio::time::timeout;
 
 /// Start name servers and workers on this machine
 ///
-/// They are processes of their own; their logs go to standard error, each line with the name of the
-/// process that it comes from. Tasks and topics are kept in the store, and tasks that wait there from
-/// last time are run. Ctrl-C stops them all, and so
-/// does any other end of this command. One that ends by itself is not started again.
+/// Each of them is a separate process. Their logs go to standard error, each line with the name of its
+/// process. Tasks and topics are kept in the store, and tasks that an earlier run left there are run. Ctrl-C
+/// stops all processes, and so does any other end of this command. A process that ends by itself is not
+/// started again.
 ///
-/// --json prints, once all are ready, one line:
-/// {"nameservers": [{"pid", "endpoint"}], "workers": [{"name", "pid", "endpoint"}], "store", "waiting"},
-/// "waiting" being how many tasks are queued or running from last time, or null if that is not known.
+/// --json prints one line once all are ready: {"nameservers": [{"pid", "endpoint"}], "workers": [{"name",
+/// "pid", "endpoint"}], "store", "waiting"}. "waiting" is the number of tasks that an earlier run left queued
+/// or running, or null if it is not known.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How many workers, named w1, w2, …
+    /// The number of workers, named w1, w2, …
     #[arg(long, value_name = "N", env = "PYROXENE_WORKERS", default_value_t = 3)]
     workers: u16,
-    /// How many name servers
+    /// The number of name servers
     #[arg(long, value_name = "N", env = "PYROXENE_NAMESERVERS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     nameservers: u16,
-    /// Where the first name server listens; the next ones use ports 100 higher each, or any free
-    /// one if this is port 0
+    /// The address on which the first name server listens; each further one uses a port that is higher by
+    /// 100, or any free one if this is port 0
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     listen: Endpoint,
     /// Threads of each worker for CPU-bound calls, up to 1024 [default: the number of cores]
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
-    /// How long calls that run may take to finish once the workers are told to stop
+    /// How long calls in flight may take to finish after a request to stop the workers
     #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -75,12 +75,12 @@ pub(crate) struct Arguments {
     store: StoreArguments,
     #[command(flatten)]
     limits: LimitsArguments,
-    /// Whom the workers log in as
+    /// The user that the workers log in as
     #[command(flatten)]
     login: LoginArguments,
 }
 
-/// Beyond their own drain, how long children have to end.
+/// How long children may take to end, beyond their drain timeout.
 const SLACK: Duration = Duration::from_secs(3);
 
 /// The processes, in the order in which they were started.
@@ -88,14 +88,14 @@ const SLACK: Duration = Duration::from_secs(3);
 struct Cluster {
     nameservers: Vec<Child>,
     workers: Vec<Child>,
-    /// Where the name servers keep what they keep, for people.
+    /// The store of the name servers, for people.
     store: String,
-    /// How many tasks waited there before any worker was started, if that is known.
+    /// The number of tasks in the store that had not ended before any worker was started, if known.
     waiting: Option<u64>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    // What is wrong with it is said once, not by every name server.
+    // A mistake is reported once here, and not by every name server.
     let store = store::shown(&arguments.store.url()?);
     if let Some(database) = &arguments.accounts_db {
         worker::accounts_database(database)?;
@@ -124,9 +124,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome.and(in_order)
 }
 
-/// Where the name servers listen.
+/// The addresses on which the name servers listen.
 fn addresses(first: &Endpoint, count: u16) -> Result<Vec<Endpoint>, Failure> {
-    /// From one port to the next.
+    /// The distance from one port to the next.
     const STEP: u16 = 100;
     let address = |index: u16| match first {
         _ if index == 0 => Ok(first.clone()),
@@ -155,7 +155,7 @@ fn addresses(first: &Endpoint, count: u16) -> Result<Vec<Endpoint>, Failure> {
 }
 
 impl Cluster {
-    /// Starts everything, says so, and waits until nothing lives any more.
+    /// Starts all processes, reports that they are ready, and waits until all have ended.
     async fn live(
         &mut self,
         arguments: &Arguments,
@@ -236,7 +236,7 @@ impl Cluster {
                 flags.extend(["--user".to_owned(), user.clone()]);
             }
             let token = token.clone().map(token_variable);
-            // There may be a password in it.
+            // The address may contain a password.
             let accounts = arguments.accounts_db.clone();
             let accounts = accounts.map(|database| (ACCOUNTS_VARIABLE, database));
             let variables = token.into_iter().chain(accounts);
@@ -249,7 +249,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// How many tasks have not ended, as far as one may know: workers' logins may not look.
+    /// The number of tasks that have not ended, if it can be read without a login: workers' logins may not
+    /// list tasks.
     async fn waiting_tasks(&self, arguments: &Arguments) -> Option<u64> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let config = ClientConfig::new(&self.nameserver_list()).ok()?;
@@ -303,8 +304,10 @@ impl Cluster {
         };
         let waiting = match self.waiting {
             None | Some(0) => String::new(),
-            Some(1) => "\n1 task is left there from last time, and goes on.".to_owned(),
-            Some(tasks) => format!("\n{tasks} tasks are left there from last time, and go on."),
+            Some(1) => "\n1 task is left there from an earlier run, and continues.".to_owned(),
+            Some(tasks) => {
+                format!("\n{tasks} tasks are left there from an earlier run, and continue.")
+            }
         };
         format!(
             "{}\nTasks and topics are kept in {}{waiting}\n\nTry:\n  pyroxene call calculator factorial 30{flag}\n  pyroxene describe calculator{flag}\n  \
@@ -325,7 +328,7 @@ impl Cluster {
             )
             .await;
         };
-        // Children that are left are killed as they are dropped.
+        // Children that still run are killed when they are dropped.
         tokio::select! {
             () = in_order => Ok(()),
             () = signals.next() => Err(Failure::quiet(Exit::Failed)),
@@ -333,7 +336,7 @@ impl Cluster {
     }
 }
 
-/// What every child is told.
+/// The flags of every child.
 fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
     let mut flags = vec![
         "--exit-with-parent".to_owned(),
@@ -360,7 +363,7 @@ fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
     flags
 }
 
-/// What clients have to add to reach these daemons.
+/// The flags that clients need to reach these daemons.
 fn client_flags(arguments: &Arguments) -> String {
     let mut flags = String::new();
     let tls = &arguments.daemon.tls;

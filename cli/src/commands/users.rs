@@ -20,11 +20,11 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// Say who may log in
+/// Manage the users who may log in
 ///
-/// The users file is what 'pyroxene nameserver --users FILE' reads; name servers of one broker need
-/// the same. It keeps no token, only the public key that recognises one. Beside it, in FILE.key, is the
-/// domain key, which signs tickets: keep that secret.
+/// 'pyroxene nameserver --users FILE' reads the users file; all name servers of one broker need the same. The
+/// file contains no tokens, only the public keys that verify them. Beside it, in FILE.key, is the domain key,
+/// which signs tickets: keep it secret.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -45,18 +45,18 @@ enum Verb {
 
 /// Add a user and print its token
 ///
-/// The token is printed alone, or written to the file of --token-out, and kept nowhere else: give it to
-/// its holder. A users file that is missing is created, for its owner alone. --json prints {"added": NAME,
-/// "token", "token_file"}, either of which is null where it does not apply.
+/// Only the token is printed, or it is written to the file of --token-out. It is kept nowhere else: give it
+/// to its holder. A missing users file is created, and only its owner may read it. --json prints {"added":
+/// NAME, "token", "token_file"}; "token" or "token_file" is null if it does not apply.
 ///
-/// With --certificate the user has no token, and logs in by a certificate with its name. Every user may
-/// do so who is in the file; those who are not are let in by a certificate only if the name server runs
-/// with '--certificates any'.
+/// With --certificate the user has no token, and logs in with a certificate of the same name. Every user in
+/// the file may log in like this. A certificate of another name is only accepted if the name server runs with
+/// '--certificates any'.
 ///
-/// Roles: an admin may do everything, a worker host objects, a user call them, and an observer look
-/// around. Without --allow users and workers may do so with every object, and observers see of tasks
-/// that they exist. With --allow observers see the arguments and results of those objects' tasks too,
-/// and workers use topics: 'topic:NAME' allows one. An admin cannot be narrowed.
+/// Roles: an admin may do everything, a worker may host objects, a user may call them, and an observer may
+/// only list and describe them. Without --allow users and workers may use every object, and observers only
+/// see that tasks exist. With --allow observers also see the arguments and results of those objects' tasks,
+/// and workers may use topics: 'topic:NAME' allows one topic. An admin cannot be restricted.
 #[derive(Debug, clap::Args)]
 struct Add {
     #[command(flatten)]
@@ -66,11 +66,11 @@ struct Add {
     /// What the user may do
     #[arg(long, value_name = "ROLE", env = "PYROXENE_USERS_ROLE", value_parser = role_parser())]
     role: Role,
-    /// The objects that it may do so with, such as 'calculator', 'accounts.query' for one method,
-    /// or 'accounts.q*'; may be given more than once [default: *, and nothing for an observer]
+    /// The objects to which the role applies, such as 'calculator', 'accounts.query' for one method, or
+    /// 'accounts.q*'; may be given more than once [default: *, and nothing for an observer]
     #[arg(long, value_name = "PATTERN", env = "PYROXENE_USERS_ALLOW")]
     allow: Vec<Pattern>,
-    /// A limit, such as 'tasks=1000' or 'task_bytes=1GiB'; may be given more than once [default: those
+    /// A limit, such as 'tasks=1000' or 'task_bytes=1GiB'; may be given more than once [default: the limits
     /// that 'pyroxene limits' shows]
     #[arg(
         long,
@@ -79,14 +79,14 @@ struct Add {
         value_delimiter = ','
     )]
     limit: Vec<LimitChange>,
-    /// Make no token: the user logs in by a certificate with its name
+    /// Make no token: the user logs in with a certificate of the same name
     #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
     certificate: bool,
     #[command(flatten)]
     token: TokenOut,
 }
 
-/// Where the token goes.
+/// The destination of the token.
 #[derive(Debug, clap::Args)]
 struct TokenOut {
     /// Write the token to this file, which only you may read, instead of printing it
@@ -96,8 +96,8 @@ struct TokenOut {
 
 /// Change the limits of a user
 ///
-/// Name servers read them within a second, or on SIGHUP. 'pyroxene limits NAME' shows them. --json prints
-/// {"set": NAME, "limits": {…}}: those that are not the defaults now.
+/// Name servers read the new limits within a second, or on SIGHUP. 'pyroxene limits NAME' shows them. --json
+/// prints {"set": NAME, "limits": {…}}, with the limits that are not the defaults now.
 #[derive(Debug, clap::Args)]
 struct Set {
     #[command(flatten)]
@@ -118,9 +118,10 @@ struct Set {
 
 /// Show the users
 ///
-/// --json prints [{"name", "role", "allow": […], "limits": {…}, "certificate", "issued", "revoked"}]: the
-/// limits that are not the defaults, whether the user has no token and logs in by certificate alone, when
-/// the last token was made or the user was added, and when the user was revoked, null if it is not.
+/// --json prints [{"name", "role", "allow": […], "limits": {…}, "certificate", "issued", "revoked"}].
+/// "limits" are those that are not the defaults. "certificate" is whether the user has no token and logs in
+/// only with a certificate. "issued" is when the last token was made or the user was added. "revoked" is when
+/// the user was revoked, or null.
 #[derive(Debug, clap::Args)]
 struct List {
     #[command(flatten)]
@@ -129,8 +130,8 @@ struct List {
 
 /// Remove a user
 ///
-/// This ends its token and tickets as 'revoke' does. Nor is it let in by a certificate until a user of
-/// that name is added again. --json prints {"removed": NAME}.
+/// This ends the user's token and tickets, as 'revoke' does. Certificates with the name are not accepted
+/// either, until a user of that name is added again. --json prints {"removed": NAME}.
 #[derive(Debug, clap::Args)]
 struct Remove {
     #[command(flatten)]
@@ -141,9 +142,9 @@ struct Remove {
 
 /// Give a user a new token and print it
 ///
-/// The old one is good no more. A user who was revoked may log in again. One who logged in by
-/// certificate alone has a token from then on. --json prints {"rotated": NAME, "token", "token_file"}, one
-/// of which is null.
+/// The old token is not valid any more. A user who was revoked may log in again. A user who logged in only
+/// with a certificate has a token from then on. --json prints {"rotated": NAME, "token", "token_file"};
+/// "token" or "token_file" is null.
 #[derive(Debug, clap::Args)]
 struct Rotate {
     #[command(flatten)]
@@ -156,27 +157,27 @@ struct Rotate {
 
 /// End a user's token and tickets
 ///
-/// The user stays in the file; 'rotate' lets it in again. --json prints {"revoked": NAME}.
+/// The user stays in the file; 'rotate' lets the user log in again. --json prints {"revoked": NAME}.
 ///
-/// With --certificate the name need not be in the file: nobody is let in by a certificate with it, until
-/// 'users add' adds a user of that name. A name server that takes the certificates of names which are
-/// not in the file runs with '--certificates any'.
+/// With --certificate the name need not be in the file: certificates with the name are not accepted until
+/// 'users add' adds a user of that name. This matters for name servers that run with '--certificates any',
+/// which accept certificates of names that are not in the file.
 #[derive(Debug, clap::Args)]
 struct Revoke {
     #[command(flatten)]
     place: Place,
     /// The name
     name: String,
-    /// Revoke the certificates with this name, also if no user has it
+    /// Revoke the certificates with this name, even if no user has it
     #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
     certificate: bool,
 }
 
 /// Replace the domain key
 ///
-/// For a key that was or may have been stolen. Name servers take the new one over within a second and
-/// tell their workers; everything that the old one signed is void at once, and everybody logs in again by
-/// themselves. Where name servers have copies of the users file, copy FILE.key to all of them. --json
+/// Do this if the key was or may have been stolen. Name servers use the new key within a second, and tell
+/// their workers. Everything that the old key signed is invalid at once, and all clients and workers log in
+/// again by themselves. If name servers have copies of the users file, copy FILE.key to all of them. --json
 /// prints {"rotated_key": FILE.key}.
 #[derive(Debug, clap::Args)]
 struct RotateKey {
@@ -195,7 +196,7 @@ struct Place {
 }
 
 impl Place {
-    /// Says what was done, to who wants it as JSON. For others there is nothing to say.
+    /// Prints what was done with `--json`, and nothing without it.
     fn done(&self, what: &impl Serialize) -> Result<(), Failure> {
         match self.json {
             true => print_json(what),
@@ -269,10 +270,10 @@ impl Add {
         };
         let (name, role) = (self.name, self.role);
         if role == Role::Admin && is_narrow {
-            return Err(Failure::usage(
-                "an admin may do everything, which --allow does not narrow",
-            )
-            .hint("leave out --allow, or choose --role user, worker or observer"));
+            return Err(
+                Failure::usage("an admin may do everything: --allow cannot restrict it")
+                    .hint("leave out --allow, or choose --role user, worker or observer"),
+            );
         }
         let out = self.token.open(false)?;
         let token = Users::edit_or_create(&self.place.users, |users| {
@@ -286,19 +287,19 @@ impl Add {
             Ok(token)
         })?;
         if !is_narrow && let Some(verb) = verb_of(role) {
-            let note = format!("{name} may {verb} every object; --allow PATTERN narrows that");
+            let note = format!("{name} may {verb} every object; --allow PATTERN restricts that");
             say("note", note);
         }
         out.deliver(&self.place, "added", &name, token.as_ref())
     }
 }
 
-/// The file for a token, if it is to have one: made before there is a token, so that none is lost for
-/// want of it.
+/// The file for a token, if one was asked for. It is made before the token, so that no token is lost because
+/// its file cannot be made.
 struct Out(Option<(NamedTempFile, PathBuf, bool)>);
 
 impl TokenOut {
-    /// Makes the file under another name. One that is there already is only replaced if it `may_replace`.
+    /// Makes the file under a temporary name. An existing file is only replaced if `may_replace` is set.
     fn open(self, may_replace: bool) -> Result<Out, Failure> {
         let Some(path) = self.token_out else {
             return Ok(Out(None));
@@ -311,14 +312,14 @@ impl TokenOut {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        // Its mode is 0600, as that of all files that are made so.
+        // `NamedTempFile` makes files with mode 0600.
         let draft = NamedTempFile::new_in(directory).map_err(cannot)?;
         Ok(Out(Some((draft, path, may_replace))))
     }
 }
 
 impl Out {
-    /// Gives the token of a user, if there is one, to who asked for it.
+    /// Writes the token of a user, if there is one, to the file or to standard output.
     fn deliver(
         self,
         place: &Place,
@@ -362,7 +363,7 @@ fn cannot_write_token(path: &Path, error: &io::Error) -> Failure {
     )
 }
 
-/// What patterns restrict, for roles that they restrict.
+/// The action that patterns restrict; `None` for a role that they do not restrict.
 fn verb_of(role: Role) -> Option<&'static str> {
     match role {
         Role::User => Some("call"),
@@ -371,7 +372,7 @@ fn verb_of(role: Role) -> Option<&'static str> {
     }
 }
 
-/// A token that could not be printed is lost.
+/// Prints the token. One that could not be printed is lost, and the failure says so.
 fn print_token(
     place: &Place,
     verb: &str,
@@ -397,7 +398,7 @@ fn print_token(
     }
 }
 
-/// A user as JSON has it. Times are RFC 3339.
+/// A user as `--json` prints it. Times are RFC 3339.
 #[derive(Serialize)]
 struct Shown<'a> {
     name: &'a str,

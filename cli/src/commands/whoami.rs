@@ -1,4 +1,4 @@
-//! `pyroxene whoami`: whom the broker takes you for.
+//! `pyroxene whoami`: the user and role that the broker has authenticated.
 
 use crate::{
     cli::ClientArguments,
@@ -15,12 +15,12 @@ use pyroxene_common::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Tell whom the broker takes you for
+/// Show the user and role that you are authenticated as
 ///
-/// --json prints an array with one entry per name server that answers:
-/// {"nameserver", "authentication", "user", "role", "allow": […], "address", "limits": {"tasks", …}}. user,
-/// role and allow are null where nobody is asked, and limits where there is none. 'pyroxene limits' shows
-/// what of them is in use. Exit code 3 if none answers, 4 if none lets you in.
+/// --json prints an array with one entry per name server that answers: {"nameserver", "authentication",
+/// "user", "role", "allow": […], "address", "limits": {"tasks", …}}. user, role and allow are null if
+/// authentication is off, and a limit is null if there is none. 'pyroxene limits' shows how much of them is
+/// in use. Exit code 3 if no name server answers, 4 if all refuse you.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -104,9 +104,9 @@ fn sentence(who: &WhoAmI) -> String {
                 who.address
             )
         }
-        None if who.authentication => format!("nobody, from {}", who.address),
+        None if who.authentication => format!("not authenticated, from {}", who.address),
         None => format!(
-            "somebody from {}; this broker does not ask who anybody is",
+            "not authenticated, from {}; authentication is off at this broker",
             who.address
         ),
     }

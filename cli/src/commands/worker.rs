@@ -29,14 +29,15 @@ pub(crate) const ACCOUNTS_MUST_EXIST_VARIABLE: &str = "PYROXENE_ACCOUNTS_MUST_EX
 
 /// Run a worker with the built-in objects
 ///
-/// Once it is ready it prints one line: ready worker NAME 127.0.0.1:41233. A name server that
-/// cannot be reached is tried again until it can.
+/// Once it is ready it prints one line: ready worker NAME 127.0.0.1:41233. It keeps trying to reach a name
+/// server that cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The name servers to register with, separated by commas
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     nameserver: String,
-    /// Its name, unique among live workers [default: the host's name, the process id and a random number]
+    /// The worker's name, unique among live workers [default: the host's name, the process id and a random
+    /// number]
     #[arg(long, env = "PYROXENE_NAME")]
     name: Option<String>,
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
@@ -47,8 +48,8 @@ pub(crate) struct Arguments {
         default_value = "127.0.0.1:0"
     )]
     listen: Endpoint,
-    /// The address that clients are told, if it is another one; port 0 stands for the port that it
-    /// listens on [default where it listens on every interface: an address of this machine]
+    /// The address by which clients reach it, if it is not the one it listens on; port 0 stands for the port
+    /// that it listens on [default if it listens on every interface: an address of this machine]
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_ADVERTISE")]
     advertise: Option<Endpoint>,
     /// The built-in objects to host, separated by commas [default: calculator,text,hash,echo,
@@ -69,7 +70,7 @@ pub(crate) struct Arguments {
         hide_env_values = true
     )]
     accounts_db: Option<String>,
-    /// Let users use only accounts of their own name, and those that --allow account:NAME grants them
+    /// Let users use only accounts of their own name, and accounts that --allow account:NAME grants them
     #[arg(long, env = "PYROXENE_ACCOUNTS_OWNER_RULE", value_parser = FalseyValueParser::new())]
     accounts_owner_rule: bool,
     /// Refuse to start if there are no accounts in that database yet, instead of making empty tables
@@ -81,26 +82,26 @@ pub(crate) struct Arguments {
     /// How many CPU-bound calls may wait for a thread; further ones are refused [default: 1024]
     #[arg(long, value_name = "N", env = "PYROXENE_QUEUE")]
     queue: Option<usize>,
-    /// A word to find its instances by; may be given several times
+    /// A tag to find its instances by; may be given several times
     #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
     tag: Vec<String>,
-    /// Take the objects' names alone; another worker of the same names waits until this one is gone
+    /// Hold the objects' names exclusively; another worker for the same names waits until this one is gone
     #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = FalseyValueParser::new())]
     exclusive: bool,
     /// The time to live of its leases, 500ms to 60s [default: 3s]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = ttl)]
     ttl: Option<Duration>,
-    /// The greatest message, in bytes, KiB, MiB or GiB
+    /// The largest message, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = wire::DEFAULT_MAX_MESSAGE, value_parser = message_size)]
     max_message: usize,
-    /// The memory for the messages of all connections together, in bytes, KiB, MiB or GiB; large ones
-    /// beyond it wait, or are refused [default: an eighth of the memory]
+    /// The memory for the messages of all connections together, in bytes, KiB, MiB or GiB; large messages
+    /// beyond it wait or are refused [default: an eighth of the memory]
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MESSAGE_MEMORY", value_parser = message_memory)]
     message_memory: Option<usize>,
     /// Simulated faults: delay=10ms,fail=0.1,crash-after=100
     #[arg(long, value_name = "FAULTS", env = "PYROXENE_CHAOS")]
     chaos: Option<Chaos>,
-    /// How long calls that run may take to finish once it is told to stop
+    /// How long calls in flight may take to finish after a request to stop
     #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -142,7 +143,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let shutdown = async {
         let drained = worker.shutdown(patience).await;
         if let Some(accounts) = accounts {
-            // Whatever stands in the way of its database stays in the way.
+            // A failure to close the database changes nothing at the end of the process.
             let _ = timeout(patience, accounts.close()).await;
         }
         drained
@@ -150,7 +151,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     daemon::drain(&mut signals, shutdown, Busy::Calls).await
 }
 
-/// What protects the port of a worker with these flags.
+/// The protection of the port of a worker with these flags.
 pub(crate) fn protection(daemon: &DaemonArguments, login: &LoginArguments) -> Protection<'static> {
     let certificates = daemon.client_auth.tls_client_auth == ClientAuth::Required;
     Protection {
@@ -160,7 +161,7 @@ pub(crate) fn protection(daemon: &DaemonArguments, login: &LoginArguments) -> Pr
     }
 }
 
-/// What the worker shows, whom it trusts and as whom it logs in.
+/// The worker's certificate, the authorities that it trusts, and its login.
 struct Security {
     tls: Option<TlsServer>,
     trust: Option<TlsClient>,
@@ -184,10 +185,10 @@ impl Security {
     }
 }
 
-/// The name of the one object that needs something to be given.
+/// The name of the only built-in object that needs an option.
 const ACCOUNTS: &str = "accounts";
 
-/// The names of the objects to host, without `accounts`, and that object with its database open.
+/// The names of the objects to host, without `accounts`, and the object `accounts` with its database open.
 async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>), Failure> {
     let mut names = match &arguments.objects {
         Some(names) => names.clone(),
@@ -222,7 +223,8 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
     Ok((names, Some(accounts)))
 }
 
-/// The database of the accounts. Not a type of the flag: clap would show the text with its password.
+/// Parses the database of the accounts. The flag has no such type: clap would show the text with its
+/// password.
 pub(crate) fn accounts_database(text: &str) -> Result<AccountsDatabase, Failure> {
     text.parse()
         .map_err(|error| Failure::usage(format!("cannot use --accounts-db: {error}")))

@@ -34,12 +34,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Workers as JSON shows them.
+/// Workers as `--json` prints them.
 pub(crate) fn to_json(workers: &[WorkerEntry]) -> Vec<Value> {
     workers.iter().map(entry).collect()
 }
 
-/// Workers with a row for each.
+/// A table of workers, with a row for each.
 pub(crate) fn to_table(workers: &[WorkerEntry]) -> String {
     let rows: Vec<_> = workers.iter().map(to_row).collect();
     let headings = [

@@ -1,4 +1,4 @@
-//! Floods of one log line: it is written a few times, then counted.
+//! Limits floods of one log line: the line is written a few times, then only counted.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Context, Filter};
 /// the same place in the program.
 const WRITTEN: u64 = 20;
 
-/// After this time lines of a kind are written again.
+/// The length of a window. After it lines of the kind are written again.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// The lines of each kind in the current window.
@@ -50,13 +50,13 @@ impl<S: Subscriber> Filter<S> for Floods {
     }
 
     fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        // Not always: what `event_enabled` answers about one line is kept for the thread until `enabled`
-        // is asked about the next, and only then that one is asked.
+        // Not `always`: the thread keeps the answer of `event_enabled` about one line until `enabled` is
+        // called for the next line, and `enabled` is called only after `sometimes`.
         Interest::sometimes()
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        // What is told about floods is none, and who asks for details wants all of them.
+        // Reports about floods are never limited, and neither are debug and trace lines.
         let metadata = event.metadata();
         if metadata.target() == module_path!() || *metadata.level() > Level::INFO {
             return true;
@@ -81,7 +81,7 @@ fn takes(
         lines: 0,
         message: String::new(),
     });
-    // One that has left some out stays until that is told.
+    // A kind with unwritten lines stays until their number has been reported.
     if kind.left_out() == 0 && now.saturating_duration_since(kind.since) >= WINDOW {
         (kind.since, kind.lines) = (now, 0);
     }
@@ -90,7 +90,8 @@ fn takes(
     kind.lines <= WRITTEN
 }
 
-/// What was left out in windows that are over.
+/// Removes the kinds whose windows are over. Returns how many lines of each were not written, and their
+/// message.
 fn left_out(kinds: &mut HashMap<Identifier, Kind>, now: Instant) -> Vec<(u64, String)> {
     let is_over = |kind: &Kind| now.saturating_duration_since(kind.since) >= WINDOW;
     let over = kinds.extract_if(|_, kind| is_over(kind));
@@ -99,11 +100,11 @@ fn left_out(kinds: &mut HashMap<Identifier, Kind>, now: Instant) -> Vec<(u64, St
         .collect()
 }
 
-/// Tells how many lines were left out, for as long as the process lives.
+/// Starts to report regularly how many lines were not written, until the process ends.
 pub(super) fn tell_from_time_to_time() {
     thread::spawn(|| {
         loop {
-            // A thread of its own, which nobody wakes.
+            // Nothing unparks this thread, so it always sleeps for the whole time.
             thread::park_timeout(WINDOW);
             let told = lock().as_mut().map(|kinds| left_out(kinds, Instant::now()));
             for (lines, message) in told.unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! Log lines with the name of the process that they come from, where several write to one place.
+//! Adds the name of the process to log lines, for several processes that write to one place.
 
 use crate::cli::LogFormat;
 use std::fmt;

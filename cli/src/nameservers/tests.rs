@@ -81,6 +81,6 @@ fn an_unknown_object_hints_at_what_there_is() {
     let objects = [object("calculator", vec![]), object("text", vec![])];
     assert_eq!(hint("calculater", &objects), "did you mean 'calculator'?");
     assert_eq!(hint("nothing", &objects), "there are calculator, text");
-    assert!(hint("x", &[]).starts_with("no worker hosts anything"));
+    assert!(hint("x", &[]).starts_with("no worker hosts any object"));
     assert!(hint("text", &objects).contains("pyroxene workers"));
 }

@@ -1,13 +1,13 @@
-//! The types that an interface defines, as a person reads them.
+//! The types that an interface defines, as text for people.
 
 use super::type_name;
 use pyroxene_common::interface::Description;
 use serde_json::{Map, Value};
 
-/// What is longer than this has a line for each of its parts.
+/// A longer definition has one line for each of its parts.
 const LONG: usize = 76;
 
-/// The types that the methods of an interface name, each with its fields or its forms.
+/// The types that the methods of an interface use, each with its fields or its forms.
 pub(crate) fn types(description: &Description) -> String {
     let definitions = description.definitions.iter();
     let types: Vec<String> = definitions
@@ -55,7 +55,7 @@ fn form(schema: &Value) -> String {
     }
 }
 
-/// A type with its fields if it has some and no name, else its name.
+/// A type with its fields if it has fields but no name, and its name otherwise.
 fn inline(schema: &Value) -> String {
     match fields(schema) {
         Some(fields) => format!("{{{}}}", fields.join(", ")),
@@ -63,7 +63,7 @@ fn inline(schema: &Value) -> String {
     }
 }
 
-/// `name: type` for each field; one that may be left out has a question mark.
+/// `name: type` for each field. A field that may be omitted has a question mark.
 fn fields(schema: &Value) -> Option<Vec<String>> {
     let properties = schema.get("properties")?.as_object()?;
     let needed = schema.get("required").and_then(Value::as_array);

@@ -63,7 +63,7 @@ async fn a_token_is_printed_alone_and_kept_nowhere() {
     let ana = token(&ran);
     assert_eq!(
         ran.stderr,
-        "note: ana may call every object; --allow PATTERN narrows that\n"
+        "note: ana may call every object; --allow PATTERN restricts that\n"
     );
     let mode = fs::metadata(scene.file()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -185,7 +185,7 @@ async fn an_admin_that_is_narrowed_is_refused_as_misleading() {
     let broker = SecuredBroker::with_tokens().await;
     let add = ["add", "boss", "--role", "admin", "--allow", "echo"];
     let ran = broker.keys.users(&add).await;
-    let expected = "an admin may do everything, which --allow does not narrow";
+    let expected = "an admin may do everything: --allow cannot restrict it";
     assert_eq!(ran.error(2), expected);
     let listed = broker.keys.users(&["list", "--json"]).await;
     assert!(!listed.out().contains("boss"), "{listed:?}");

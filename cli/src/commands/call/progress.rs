@@ -1,4 +1,4 @@
-//! The progress bar of a call that takes its time, on standard error if that is a terminal.
+//! The progress bar of a slow call, on standard error if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pyroxene_common::{channel::Listener, clean, interfaces::tasks::Progress};
@@ -8,13 +8,13 @@ use std::{
 };
 use tokio::{sync::watch, time::sleep};
 
-/// A call that is answered within this time has no bar.
+/// A call that is answered within this time shows no bar.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// How long the bar is, in steps.
+/// The length of the bar, in steps.
 const LENGTH: f64 = 1000.0;
 
-/// Waits for a call, and shows meanwhile how far its method says that it is.
+/// Waits for a call, and shows the progress that its method reports.
 pub(super) async fn shown<T, F>(call: impl FnOnce(Listener) -> F) -> T
 where
     F: Future<Output = T>,
@@ -30,11 +30,11 @@ where
     }
 }
 
-/// A bar that goes when it is dropped.
+/// A progress bar that is removed when it is dropped.
 struct Bar(ProgressBar);
 
 impl Bar {
-    /// Shows progress for ever.
+    /// Shows progress. Never returns.
     async fn follow<T>(&self, mut progress: watch::Receiver<Option<Progress>>) -> T {
         sleep(QUICK).await;
         let Self(bar) = self;

@@ -1,13 +1,13 @@
-//! Who comes and who goes, as people in the room see it.
+//! Reports members who join or leave the chat room.
 
 use super::Room;
 use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 use tokio::time::sleep;
 
-/// How often the room is looked at.
+/// How often the members are requested.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Tells who comes and goes from now on, for ever. `members` are those who are there now.
+/// Reports members who join or leave from now on. Never returns. `members` are the members at the start.
 pub(crate) async fn tell<F: Future<Output = ()>>(
     room: &Room,
     members: Vec<String>,
@@ -16,7 +16,7 @@ pub(crate) async fn tell<F: Future<Output = ()>>(
     let mut known = BTreeSet::from_iter(members);
     loop {
         sleep(LOOK).await;
-        // While the room cannot be looked at, nobody is seen to go.
+        // While the members cannot be requested, nobody is reported as gone.
         if let Some(members) = room.glance().await {
             let now = BTreeSet::from_iter(members);
             for sentence in changes(&known, &now) {
@@ -28,7 +28,7 @@ pub(crate) async fn tell<F: Future<Output = ()>>(
 }
 
 fn changes(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<String> {
-    let came = now.difference(before).map(|name| format!("{name} came in"));
+    let came = now.difference(before).map(|name| format!("{name} joined"));
     let left = before.difference(now).map(|name| format!("{name} left"));
     came.chain(left).collect()
 }
@@ -41,7 +41,7 @@ mod tests {
     fn comings_and_goings_are_told() {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let told = changes(&set(&["ana", "bob"]), &set(&["ana", "cid"]));
-        assert_eq!(told, ["cid came in", "bob left"]);
+        assert_eq!(told, ["cid joined", "bob left"]);
         assert!(changes(&set(&["ana"]), &set(&["ana"])).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What the user types, or a script writes.
+//! The lines of input, from a person at a terminal or from a script.
 
 use super::screen::Screen;
 use crate::{
@@ -16,7 +16,7 @@ use tokio::{
 };
 use unicode_width::UnicodeWidthStr;
 
-/// What stands before the line that is typed.
+/// The prompt of a terminal.
 const PROMPT: &str = "> ";
 
 /// Lines of input.
@@ -25,7 +25,7 @@ pub(super) enum Input {
     Person(mpsc::Receiver<Result<String, String>>),
 }
 
-/// What a line asks for.
+/// A line of input, parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish<'l> {
     Nothing,
@@ -36,19 +36,19 @@ pub(super) enum Wish<'l> {
         to: Option<&'l str>,
         text: &'l str,
     },
-    /// Not a command, and why.
+    /// An invalid command, with the reason.
     Wrong(String),
 }
 
 /// The commands, without their slash.
 const COMMANDS: [&str; 5] = ["list", "msg", "say", "help", "quit"];
 
-/// What a person's line asks for: a command that lacks its slash is not said to everybody.
+/// Parses a line that a person typed. A command without its slash is not sent to all, but an error.
 pub(super) fn read_typed(line: &str) -> Wish<'_> {
     match (read(line), mistyped::meant(line, COMMANDS)) {
         (Wish::Say { to: None, .. }, Some(command)) if !line.trim().starts_with('/') => {
             Wish::Wrong(format!(
-                "not said: did you mean /{command}? To say it: /say {}",
+                "not sent: did you mean /{command}? To send it: /say {}",
                 line.trim()
             ))
         }
@@ -56,7 +56,7 @@ pub(super) fn read_typed(line: &str) -> Wish<'_> {
     }
 }
 
-/// What a line asks for.
+/// Parses a line of input.
 pub(super) fn read(line: &str) -> Wish<'_> {
     let line = line.trim();
     if line.is_empty() {
@@ -79,19 +79,19 @@ pub(super) fn read(line: &str) -> Wish<'_> {
             let (to, text) = (None, rest);
             Wish::Say { to, text }
         }
-        ("say", _) => Wish::Wrong("it is /say TEXT".to_owned()),
+        ("say", _) => Wish::Wrong("usage: /say TEXT".to_owned()),
         ("msg", (to, text)) if !to.is_empty() && !text.is_empty() => {
             Wish::Say { to: Some(to), text }
         }
-        ("msg", _) => Wish::Wrong("it is /msg NAME TEXT".to_owned()),
-        ("quit" | "list" | "help", _) => Wish::Wrong(format!("/{word} stands alone")),
+        ("msg", _) => Wish::Wrong("usage: /msg NAME TEXT".to_owned()),
+        ("quit" | "list" | "help", _) => Wish::Wrong(format!("/{word} takes no arguments")),
         _ => Wish::Wrong(format!(
-            "there is no /{word}; there are /list, /msg NAME TEXT, /say TEXT, /help and /quit"
+            "unknown command /{word}; the commands are /list, /msg NAME TEXT, /say TEXT, /help and /quit"
         )),
     }
 }
 
-/// The first word, and what comes after it.
+/// The first word of a text, and the rest.
 fn split(text: &str) -> (&str, &str) {
     match text.split_once(char::is_whitespace) {
         Some((word, rest)) => (word, rest.trim_start()),
@@ -100,7 +100,7 @@ fn split(text: &str) -> (&str, &str) {
 }
 
 impl Input {
-    /// The input, and where messages go, which depends on it.
+    /// Opens the input, and the screen that fits it.
     pub(super) fn open(json: bool) -> Result<(Self, Screen), Failure> {
         let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         if json || !is_terminal {
@@ -114,7 +114,7 @@ impl Input {
         let mut editor = DefaultEditor::new().map_err(cannot)?;
         let printer = editor.create_external_printer().map_err(cannot)?;
         let (sender, lines) = mpsc::channel(1);
-        // A thread of its own, which does not keep the process from ending.
+        // A separate thread, which does not keep the process from ending.
         thread::spawn(move || {
             loop {
                 let line = match editor.readline(PROMPT) {
@@ -123,7 +123,7 @@ impl Input {
                     Err(error) => Err(error.to_string()),
                 };
                 if let Ok(line) = &line {
-                    // The message itself takes its place.
+                    // The message itself is shown in its place.
                     erase(line);
                     let _ = editor.add_history_entry(line);
                 }
@@ -136,7 +136,7 @@ impl Input {
         Ok((Self::Person(lines), Screen::terminal(Box::new(printer))))
     }
 
-    /// The next line, or nothing at the end.
+    /// The next line; `None` at the end.
     pub(super) async fn line(&mut self) -> Result<Option<String>, Failure> {
         let line = match self {
             Self::Script(lines) => lines.next_line().await.map_err(|error| error.to_string()),
@@ -149,9 +149,9 @@ impl Input {
     }
 }
 
-/// Takes the line that was just typed off the screen.
+/// Erases the line that was just typed from the screen.
 fn erase(line: &str) {
-    /// Most terminals that do not say how wide they are.
+    /// The usual width of terminals that do not report one.
     const USUAL: usize = 80;
     let rows = rows(line, terminal::columns().unwrap_or(USUAL));
     let mut stdout = io::stdout().lock();
@@ -159,8 +159,8 @@ fn erase(line: &str) {
     let _ = stdout.flush();
 }
 
-/// How many rows a line fills behind its prompt, with the one that the cursor goes to if the last one is
-/// full.
+/// The number of rows that the prompt and a line fill. If the last row is full, the next one, with the
+/// cursor, counts too.
 fn rows(line: &str, columns: usize) -> usize {
     (PROMPT.width() + line.width()) / columns.max(1) + 1
 }
@@ -181,7 +181,7 @@ mod tests {
     fn a_command_that_lacks_its_slash_is_not_said_to_everybody() {
         for line in ["quit", " list ", "msg bob hi", "help"] {
             assert!(matches!(read_typed(line), Wish::Wrong(_)), "{line}");
-            // A script means what it says.
+            // A line of a script is sent unchanged.
             assert!(matches!(read(line), Wish::Say { .. }), "{line}");
         }
         let said = |text| Wish::Say { to: None, text };

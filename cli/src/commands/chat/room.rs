@@ -1,4 +1,4 @@
-//! The room, insisted on: what is safe to repeat is repeated for as long as that may help.
+//! The chat room. Calls that are safe to repeat are retried.
 
 use crate::failure::{Exit, Failure};
 use pyroxene_client::{CallError, Proxy, backoff::Backoff};
@@ -16,21 +16,21 @@ use uuid::Uuid;
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(12);
 
-/// For how long something is tried.
+/// How long a call is retried.
 const INSIST: Duration = Duration::from_secs(30);
 
-/// How long it takes until one is told that the room is away.
+/// After this time without an answer the user is told that the room is unavailable.
 const AWAY: Duration = Duration::from_secs(3);
 
-/// How long one waits for the others to hear that one leaves.
+/// How long to wait for the room to confirm that this member leaves.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// How long one look at the members may take.
+/// How long one request for the members may take.
 const GLANCE: Duration = Duration::from_secs(2);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// The room, for one member.
+/// The room, as one member uses it.
 pub(crate) struct Room {
     chat: ChatClient<Proxy<Chat>>,
     name: String,
@@ -44,7 +44,7 @@ fn within(time: Duration) -> Context {
 }
 
 impl Room {
-    /// Joins.
+    /// Joins the room.
     pub(crate) async fn enter(
         chat: ChatClient<Proxy<Chat>>,
         name: String,
@@ -77,13 +77,13 @@ impl Room {
         insist(|| self.chat.members(within(ATTEMPT))).await
     }
 
-    /// The members, if they can be asked for just now.
+    /// The members, from a single attempt; `None` if it fails.
     pub(super) async fn glance(&self) -> Option<Vec<String>> {
         let members = self.chat.members(within(GLANCE)).await;
         members.ok()?.ok()
     }
 
-    /// Says something, once.
+    /// Sends a message. Retries do not send it twice.
     pub(crate) async fn say(&self, to: Option<&str>, text: &str) -> Result<Sent, Failure> {
         let id = Uuid::now_v7().to_string();
         insist(|| {
@@ -99,8 +99,7 @@ impl Room {
         .await
     }
 
-    /// Waits for messages after a sequence, for ever. `away` is told if that is because nobody can
-    /// be reached.
+    /// Waits without limit for messages after a sequence number. Calls `away` if the room cannot be reached.
     pub(crate) async fn receive(&self, after: u64, away: impl Fn()) -> Result<Received, Failure> {
         let (mut failures, mut since, mut told) = (0, None, false);
         loop {
@@ -124,21 +123,21 @@ impl Room {
         }
     }
 
-    /// Leaves. Should nobody hear it, the room notices.
+    /// Leaves the room. If the call fails, the room notices later.
     pub(crate) async fn leave(&self) {
         let (name, session) = (self.name.clone(), Some(self.session.clone()));
         let _ = self.chat.leave(within(LEAVE), name, session).await;
     }
 }
 
-/// Something for the jitter.
+/// A random number from 0 to 1, for the jitter of retries.
 fn rand() -> f64 {
     f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
 /// How a call failed.
 enum Judged {
-    /// It may work a little later.
+    /// It may succeed a little later.
     Passing(Failure),
     Final(Failure),
 }
@@ -160,7 +159,7 @@ fn judge<T>(answered: Result<Result<T, ChatError>, RpcError>) -> Result<T, Judge
     })
 }
 
-/// Tries until there is an answer, or it takes too long.
+/// Retries until there is an answer, or [`INSIST`] is over.
 async fn insist<T, F>(call: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<Result<T, ChatError>, RpcError>>,

@@ -1,4 +1,4 @@
-//! Where messages are shown: a terminal with a prompt below them, or lines.
+//! Shows messages: above the prompt of a terminal, or as lines.
 
 use super::{line, who};
 use crate::{
@@ -13,16 +13,16 @@ use serde::Serialize;
 use serde_json::json;
 use std::sync::{Mutex, PoisonError};
 
-/// Where messages are shown.
+/// The place where messages are shown.
 pub(super) enum Screen {
-    /// One line for each; JSON, if so.
+    /// One line for each message, as JSON if `json` is set.
     Lines {
         json: bool,
     },
     Terminal(Mutex<Box<dyn ExternalPrinter + Send>>),
 }
 
-/// A line of `--json`.
+/// A message as `--json` prints it.
 #[derive(Serialize)]
 pub(crate) struct Entry<'m> {
     sequence: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Entry<'m> {
     text: &'m str,
 }
 
-/// What there is to type.
+/// The commands that can be typed.
 const COMMANDS: &str = "/list  /msg NAME TEXT  /say TEXT  /help  /quit";
 
 const DIM: &str = "\x1b[2m";
@@ -40,7 +40,7 @@ const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// For whom something is, on a terminal.
+/// The colour of messages to a single member.
 const MAGENTA: &str = "\x1b[35m";
 
 impl Screen {
@@ -81,7 +81,7 @@ impl Screen {
         }
     }
 
-    /// Tells a person at a terminal who is there.
+    /// Shows the members and the commands to a person at a terminal.
     pub(super) fn greet(&self, members: &[String]) -> Result<(), Failure> {
         match self.is_terminal() {
             true => {
@@ -92,7 +92,7 @@ impl Screen {
         }
     }
 
-    /// Tells what there is to type.
+    /// Shows the commands.
     pub(super) fn help(&self) -> Result<(), Failure> {
         match self {
             Self::Terminal(_) => self.print(&format!("{DIM}{COMMANDS}{PLAIN}")),
@@ -103,7 +103,7 @@ impl Screen {
         }
     }
 
-    /// Tells who is there.
+    /// Shows the members.
     pub(super) fn list(&self, members: &[String]) -> Result<(), Failure> {
         let sentence = format!("members: {}", members.join(", "));
         let sentence = clean::line(&sentence);
@@ -120,10 +120,10 @@ impl Screen {
         }
     }
 
-    /// Says something that is no message.
+    /// Shows a note, which is not a chat message.
     pub(super) fn note(&self, sentence: &str) {
         match self {
-            // If it cannot be said here, nothing can.
+            // If the terminal cannot be written to, there is no other place for the note.
             Self::Terminal(_) => {
                 let sentence = clean::line(sentence);
                 drop(self.print(&format!("{DIM}{sentence}{PLAIN}")));
@@ -132,7 +132,7 @@ impl Screen {
         }
     }
 
-    /// Says why a line was not done.
+    /// Shows why a line failed.
     pub(super) fn fail(&self, failure: &Failure) -> Result<(), Failure> {
         match (self, &failure.sentence) {
             (Self::Terminal(_), Some(sentence)) => {
@@ -146,7 +146,7 @@ impl Screen {
         }
     }
 
-    /// Prints on a terminal what was cleaned piece by piece: the colours in it are ours.
+    /// Prints a text on a terminal. Its parts have been cleaned before; the colours in it are ours.
     fn print(&self, text: &str) -> Result<(), Failure> {
         let Self::Terminal(printer) = self else {
             return Ok(());
@@ -176,14 +176,14 @@ fn time(at_ms: u64) -> Option<Timestamp> {
     Timestamp::from_millisecond(at_ms).ok()
 }
 
-/// The time of day here.
+/// The local time of day.
 pub(crate) fn clock(at_ms: u64) -> String {
     let here = |time: Timestamp| time.to_zoned(TimeZone::system());
     let shown = time(at_ms).map(|time| here(time).strftime("%H:%M:%S").to_string());
     shown.unwrap_or_else(|| "??:??:??".to_owned())
 }
 
-/// As a line, in colours.
+/// A message as a coloured line.
 fn coloured(message: &Message) -> String {
     let (at, who) = (clock(message.at_ms), who(message));
     let colour = match message.to {

@@ -1,4 +1,4 @@
-//! The names of objects and methods, asked for while somebody waits for a word to be completed.
+//! Requests the names of objects and methods while the user waits for a word to be completed.
 
 use crate::{cli::ClientArguments, nameservers::list};
 use clap::{CommandFactory, Parser};
@@ -16,10 +16,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long somebody who wants a word completed waits at most.
+/// The longest time that the user waits for a completion.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// The names of objects that begin with this.
+/// The names of objects that begin with `current`.
 pub(crate) fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_with(current, async |client: Client| {
         let filter = Filter::default();
@@ -28,7 +28,7 @@ pub(crate) fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The methods that begin with this, of the object that stands before it.
+/// The methods that begin with `current`, of the object that stands before it on the command line.
 pub(crate) fn methods(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(object) = object_in(&words()) else {
         return Vec::new();
@@ -63,32 +63,32 @@ fn beginning_with(
         .collect()
 }
 
-/// The words of the command line that is completed.
+/// The words of the command line that is being completed.
 fn words() -> Vec<OsString> {
     let words = env::args_os().skip_while(|word| word != "--");
     words.skip(1).collect()
 }
 
-/// The flags of client commands, wherever they stand.
+/// Parses the flags of client commands at any position.
 #[derive(Debug, Parser)]
 struct Probe {
     #[command(flatten)]
     client: ClientArguments,
 }
 
-/// A client as the flags of the command line and the environment have it so far.
+/// Makes a client from the flags that are on the command line so far, and the environment.
 fn client() -> Option<Client> {
     let flags = Parts::of(&words()).flags;
     let mut probe = Probe::try_parse_from([OsString::new()].into_iter().chain(flags)).ok()?;
     let login = &mut probe.client.login;
     if login.token_file.is_none() && env::var_os("PYROXENE_TOKEN").is_none() {
-        // Nobody is asked for a token now.
+        // A completion must not ask for a token.
         login.user = None;
     }
     probe.client.client().ok()
 }
 
-/// The object's name in `pyroxene call OBJECT …`: the second word that is no flag.
+/// The object's name in `pyroxene call OBJECT …`: the second word that is not a flag.
 fn object_in(words: &[OsString]) -> Option<String> {
     Parts::of(words).plain.into_iter().nth(1)
 }
@@ -98,7 +98,7 @@ fn object_in(words: &[OsString]) -> Option<String> {
 struct Parts {
     /// The flags of client commands, with their values.
     flags: Vec<OsString>,
-    /// The words that are no flags, from the command on.
+    /// The words that are not flags, from the command on.
     plain: Vec<String>,
 }
 
@@ -120,7 +120,7 @@ impl Parts {
             let known = command
                 .get_arguments()
                 .find(|known| known.get_long() == Some(name));
-            // Those of one command alone mostly have a value, and stand behind its method.
+            // Flags of a single command mostly have a value, and stand after its method.
             let takes_value = known.is_none_or(|known| known.get_action().takes_values());
             let behind = if takes_value && value.is_none() {
                 words.next()

@@ -14,10 +14,10 @@ const NUMBER_SIZE: usize = size_of::<f64>();
 /// How many bytes of packed numbers are read at once.
 const CHUNK: u64 = 64 * 1024 * NUMBER_SIZE as u64;
 
-/// A line with one number is no longer, in bytes.
+/// The longest line with one number, in bytes.
 const LONGEST_NUMBER: u64 = 4096;
 
-/// An open input, and what to call it.
+/// An open input, and its name for messages.
 pub(crate) struct Input {
     name: String,
     reader: BufReader<Box<dyn Read + Send>>,
@@ -51,7 +51,7 @@ impl Input {
         Failure::usage(format!("{}, line {line}: {sentence}", self.name))
     }
 
-    /// The next line, of which no more than so many bytes are kept; empty at the end.
+    /// Reads the next line into `line`, at most `most` bytes of it. `line` is empty at the end of the input.
     fn line(&mut self, most: u64, line: &mut Vec<u8>) -> Result<(), Failure> {
         line.clear();
         let mut bounded = self.reader.by_ref().take(most);
@@ -66,7 +66,7 @@ impl Input {
         Ok(content)
     }
 
-    /// Numbers of 8 bytes each.
+    /// Reads numbers of 8 bytes each.
     fn packed(&mut self) -> Result<Vec<f64>, Failure> {
         let mut values = Vec::new();
         let mut chunk = Vec::new();
@@ -89,7 +89,7 @@ impl Input {
     }
 }
 
-/// All numbers of the input.
+/// Reads all numbers of the input.
 pub(crate) fn read_numbers(mut input: Input, format: Format) -> Result<Numbers, Failure> {
     match format {
         Format::F64le => input.packed().map(Numbers),
@@ -120,8 +120,7 @@ pub(crate) fn read_numbers(mut input: Input, format: Format) -> Result<Numbers, 
     }
 }
 
-/// The matrix that the input holds. One in [`Format::F64le`] has so many rows or columns as it is
-/// told.
+/// Reads a matrix. Input in [`Format::F64le`] has no shape; `side` gives the number of rows or columns.
 pub(crate) fn read_matrix(mut input: Input, format: Format, side: Side) -> Result<Matrix, Failure> {
     match format {
         Format::F64le => {
@@ -136,7 +135,7 @@ pub(crate) fn read_matrix(mut input: Input, format: Format, side: Side) -> Resul
     }
 }
 
-/// A matrix with a row in each line.
+/// Reads a matrix with one row per line.
 fn read_rows(input: &mut Input) -> Result<Matrix, Failure> {
     let mut values = Vec::new();
     let mut line = Vec::new();
@@ -172,7 +171,7 @@ fn read_rows(input: &mut Input) -> Result<Matrix, Failure> {
     matrix.map_err(|error| input.wrong(error))
 }
 
-/// What is known of the shape of a matrix whose numbers stand one after the other.
+/// The number of rows or columns of a matrix whose input has only numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     Rows(u32),
@@ -198,7 +197,7 @@ impl Side {
     }
 }
 
-/// That a line holds something else, of which the beginning is shown.
+/// The message for a line that is not a number, with the beginning of the line.
 fn not_a_number(line: &[u8]) -> String {
     const SHOWN: usize = 40;
     let text = String::from_utf8_lossy(line);

@@ -1,29 +1,29 @@
-//! Numbers as they stand in files.
+//! The formats of numbers in files.
 
 use clap::ValueEnum;
 use std::io::{self, Write};
 
-/// How numbers stand in a file.
+/// The format of numbers in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Text, a number in each line, or of a matrix a row in each line as a JSON array.
+    /// Text with one number per line; for a matrix one row per line, as a JSON array.
     Lines,
-    /// One JSON array, or of a matrix an array of rows.
+    /// One JSON array; for a matrix an array of rows.
     Json,
     /// 64-bit floating-point numbers, 8 bytes each, the least significant byte first.
     F64le,
 }
 
-/// From here on not every whole number is a 64-bit float, so digits would promise too much.
+/// From this value on not every integer is a 64-bit float, so digits would suggest too much precision.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0; // 2^53
 
-/// The number in a line, if it is one. `NaN`, `-NaN`, `inf` and `-inf` are.
+/// Parses the number in a line. `NaN`, `-NaN`, `inf` and `-inf` are numbers too.
 pub(super) fn parse(line: &[u8]) -> Option<f64> {
     str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
-/// Writes a number so that [`parse`] reads the same one, down to the sign of a zero or a NaN; a
-/// NaN's further bits are lost.
+/// Writes a number so that [`parse`] reads the same one, including the sign of a zero or a NaN. The other
+/// bits of a NaN are lost.
 pub(super) fn write(writer: &mut impl Write, value: f64) -> io::Result<()> {
     if value.is_nan() && value.is_sign_negative() {
         return writer.write_all(b"-NaN");
@@ -31,7 +31,7 @@ pub(super) fn write(writer: &mut impl Write, value: f64) -> io::Result<()> {
     if value.abs() < EXACT_INTEGERS && value.trunc() == value {
         return write!(writer, "{value}");
     }
-    // The shortest digits that lead back, with an exponent where it is far from 1.
+    // The shortest digits that parse to the same number, with an exponent if it is far from 1.
     write!(writer, "{value:?}")
 }
 

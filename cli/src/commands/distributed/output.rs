@@ -11,18 +11,18 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// What a new file allows, less what the umask takes away.
+/// The mode of a new file, before the umask applies.
 const NEW_FILE: u32 = pyroxene_common::private_file::MODE;
 
-/// Where a result goes.
+/// The destination of a result.
 pub(crate) enum Target {
     Stdout,
-    /// A file that takes its name once it is whole.
+    /// A temporary file, which is renamed to `path` once it is complete.
     File {
         draft: NamedTempFile,
         path: PathBuf,
     },
-    /// What takes what is written to it, such as a pipe.
+    /// A special file, such as a pipe, which is written directly.
     Special {
         file: File,
         path: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Opens the place, so that nothing is calculated that cannot be written.
+    /// Opens the destination before the calculation, so that no result is calculated that cannot be written.
     pub(crate) fn open(path: &str) -> Result<Self, Failure> {
         if path == "-" {
             return Ok(Self::Stdout);
@@ -39,7 +39,7 @@ impl Target {
     }
 
     fn at(path: &str) -> io::Result<Self> {
-        // A link stays, and what it leads to is replaced.
+        // A symbolic link stays, and the file that it points to is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
         let mode = match fs::metadata(&path) {
             Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -47,7 +47,7 @@ impl Target {
                 let file = OpenOptions::new().write(true).open(&path)?;
                 return Ok(Self::Special { file, path });
             }
-            // A file that may not be written is not replaced either.
+            // A file without write permission is not replaced either.
             Ok(there) => {
                 OpenOptions::new().write(true).open(&path)?;
                 Some(there.permissions().mode() & 0o777)
@@ -68,12 +68,12 @@ impl Target {
         Ok(Self::File { draft, path })
     }
 
-    /// Whether it is a file that takes its name in the end.
+    /// Whether it is a file that is renamed at the end.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 
-    /// Writes everything, and gives the file its name.
+    /// Writes everything, and gives a temporary file its final name.
     fn write(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let buffered = |target: &mut dyn Write| {
             let mut buffer = BufWriter::with_capacity(256 * 1024, target);
@@ -111,7 +111,7 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// That a number cannot be written in the format.
+/// The failure for a number that the format cannot represent.
 fn without_form(error: &io::Error) -> Failure {
     Failure::new(Exit::Failed, error.to_string()).hint("write another --format: lines or f64le")
 }

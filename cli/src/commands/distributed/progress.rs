@@ -24,7 +24,7 @@ impl Progress {
         Self(bar)
     }
 
-    /// What to tell how far the work is.
+    /// The listener that shows the progress of the work.
     pub(super) fn listener(&self) -> impl Fn(DistributedProgress) + Send + Sync + 'static {
         let bar = self.0.clone();
         move |progress| {
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
@@ -50,7 +50,7 @@ impl Drop for Progress {
     }
 }
 
-/// What was done, in a few words.
+/// The finished pieces in a few words.
 fn message(progress: DistributedProgress) -> String {
     match progress.repeated {
         0 => format!("{} pieces", progress.pieces),

@@ -17,7 +17,7 @@ pub(super) struct Line {
     pub(super) number: u64,
     /// Where it ends, in bytes from the beginning.
     pub(super) end: u64,
-    /// Its content, or why it could not be read. The latter is the last line.
+    /// Its content, or the failure to read it. After a failure there are no more lines.
     pub(super) content: Result<Vec<u8>, Failure>,
 }
 
@@ -51,11 +51,11 @@ impl Input {
         })
     }
 
-    /// The lines, of which at most `ahead` are read before they are needed.
+    /// The lines. At most `ahead` of them are read in advance.
     pub(super) fn lines(self, ahead: usize) -> impl Stream<Item = Line> {
         let (sender, receiver) = mpsc::channel(ahead);
-        // A thread of its own: a read of a terminal or a pipe may never return, and must not keep
-        // the process from ending.
+        // A separate thread: a read from a terminal or a pipe may never return, and must not keep the process
+        // from ending.
         thread::spawn(move || {
             let mut reader = BufReader::new(self.reader);
             let mut position = Position::default();

@@ -9,7 +9,7 @@ use std::{
 /// A progress bar, or none.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
-    /// Whether results go to the same terminal, so that the bar has to make room for them.
+    /// Whether results go to a terminal too. Then the bar is hidden while they are written.
     shared: bool,
 }
 
@@ -34,7 +34,7 @@ impl Progress {
         }
     }
 
-    /// So many lines are done, up to this byte of the input.
+    /// Shows that this number of lines is done, up to byte `end` of the input.
     pub(super) fn advance(&self, lines: u64, end: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(end);
@@ -42,7 +42,7 @@ impl Progress {
         }
     }
 
-    /// Does something that may write to the terminal.
+    /// Runs `write`, which may write to the terminal, with the bar hidden.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) if self.shared => bar.suspend(write),
@@ -50,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The names that there are now, for completion: asked for when they are wanted, and kept a moment.
+//! The current names for completion. They are requested when they are needed, and cached for a few seconds.
 
 use super::complete::Vocabulary;
 use crate::{
@@ -20,19 +20,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long somebody who wants a word completed waits at most.
+/// The longest time that the user waits for a completion.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// How long an answer is good for.
+/// How long an answer is cached.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// As many files are offered as anybody would look through.
+/// The largest number of files that are offered.
 const MAX_FILES: usize = 1000;
 
-/// The ids of the tasks that were submitted here.
+/// The ids of the tasks that were submitted in this shell.
 pub(super) type TaskIds = Arc<Mutex<Vec<String>>>;
 
-/// The names that a broker knows. It is asked from the thread of the editor alone, which may wait.
+/// The names that the broker knows. It is only used by the editor's thread, which may block.
 pub(super) struct Catalog {
     client: Client,
     runtime: Handle,
@@ -43,7 +43,7 @@ pub(super) struct Catalog {
     methods: Mutex<HashMap<String, Kept<Vec<MethodDescription>>>>,
 }
 
-/// An answer, and since when it is known.
+/// An answer, and the time at which it was requested.
 #[derive(Clone)]
 struct Kept<T> {
     known: T,
@@ -60,13 +60,14 @@ impl<T: Default> Default for Kept<T> {
 }
 
 impl<T: Clone> Kept<T> {
-    /// What is known, or what `ask` learns if that is too old. Without an answer the old one stays.
+    /// The cached answer, or the one of `ask` if the cached one is too old. If `ask` fails, the old one
+    /// stays.
     fn get(&mut self, ask: impl FnOnce() -> Option<T>) -> T {
         if self.since.is_none_or(|since| since.elapsed() > FRESH) {
             if let Some(known) = ask() {
                 self.known = known;
             }
-            // Nor is one who does not answer asked at every key.
+            // This also holds for a failure, so that a silent name server is not asked at every key.
             self.since = Some(Instant::now());
         }
         self.known.clone()

@@ -1,4 +1,4 @@
-//! The chat as the shell takes part in it.
+//! The shell as a member of the chat.
 
 use super::screen::Screen;
 use crate::{
@@ -12,13 +12,13 @@ use pyroxene_objects::interfaces::chat::{Chat, Message, Sent};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// As many earlier messages are shown unless one asks for another number.
+/// The default number of earlier messages to show.
 const HISTORY: u32 = 20;
 
-/// After every message.
+/// A sequence number after that of every message.
 const END: u64 = i64::MAX as u64;
 
-/// A member of the chat, for as long as it lives.
+/// A member of the chat. Messages are shown until it is dropped.
 pub(super) struct Membership {
     room: Arc<Room>,
     json: bool,
@@ -32,14 +32,14 @@ impl Drop for Membership {
 }
 
 impl Membership {
-    /// Comes in, and shows what is said from then on.
+    /// Joins, and shows messages from then on.
     pub(super) async fn join(
         client: &Client,
         name: &str,
         screen: &Arc<Screen>,
         json: bool,
     ) -> Result<Self, Failure> {
-        // Says at once that nobody hosts it, which calls wait for later.
+        // Fails at once if no worker hosts the chat; later calls wait for a worker.
         if let Err(error) = client.proxy::<Chat>(OBJECT).await {
             return Err(explain(client, OBJECT, error.into()).await);
         }
@@ -71,7 +71,7 @@ impl Membership {
         })
     }
 
-    /// Goes.
+    /// Leaves the chat.
     pub(super) async fn leave(self) {
         self.room.leave().await;
     }
@@ -80,12 +80,12 @@ impl Membership {
         self.room.members().await
     }
 
-    /// Says something, to all or to one member.
+    /// Sends a message to all or to one member.
     pub(super) async fn say(&self, to: Option<&str>, text: &str) -> Result<Sent, Failure> {
         self.room.say(to, text).await
     }
 
-    /// The last messages, a line for each.
+    /// The last messages, with one line for each.
     pub(super) async fn history(&self, count: Option<u32>) -> Result<Vec<String>, Failure> {
         let messages = self.room.history(END, count.unwrap_or(HISTORY)).await?;
         let shown = messages.iter().map(|message| shown(message, self.json));
@@ -101,7 +101,7 @@ fn shown(message: &Message, json: bool) -> Result<String, Failure> {
     }
 }
 
-/// What shows messages as they come.
+/// Shows messages as they arrive.
 struct Listener {
     room: Arc<Room>,
     name: String,
@@ -112,11 +112,11 @@ struct Listener {
 impl Listener {
     async fn listen(&self, mut after: u64) {
         loop {
-            let away = || self.note("the chat is away; waiting".to_owned());
+            let away = || self.note("the chat is unavailable; waiting".to_owned());
             match self.room.receive(after, away).await {
                 Ok(received) => {
                     after = received.next;
-                    // What was said here is on the screen already.
+                    // The messages of this member are on the screen already.
                     let messages = received.messages.iter();
                     for message in messages.filter(|message| message.from != self.name) {
                         if let Ok(line) = shown(message, self.json) {
@@ -126,13 +126,13 @@ impl Listener {
                 }
                 Err(failure) => {
                     let sentence = failure.sentence.unwrap_or_default();
-                    return self.note(format!("the chat is over: {sentence}"));
+                    return self.note(format!("the chat has ended: {sentence}"));
                 }
             }
         }
     }
 
-    /// Tells how the chat itself is: to people, not to whoever reads messages as JSON.
+    /// Shows a note about the chat itself. With --json only messages are shown.
     fn note(&self, sentence: String) {
         if !self.json {
             let screen = Arc::clone(&self.screen);

@@ -1,4 +1,4 @@
-//! The commands of the shell: what there is, and which one a line is.
+//! The commands of the shell: their list, and how a line is parsed.
 
 use super::words::split;
 use crate::{
@@ -9,36 +9,36 @@ use crate::{
 };
 use clap::Parser;
 
-/// What a command has to tell about itself.
+/// The description of a command.
 #[derive(Debug)]
 pub(super) struct Spec {
     pub(super) name: &'static str,
-    /// What stands behind it.
+    /// Its operands, for help.
     pub(super) usage: &'static str,
-    /// What it does, in a line.
+    /// Its purpose, in one line.
     pub(super) summary: &'static str,
-    /// What each word behind it is, for completion; the last one also what all further words are.
+    /// The kind of each operand, for completion. The last kind also applies to all further words.
     pub(super) operands: &'static [Operand],
 }
 
-/// What a word behind a command is.
+/// The kind of an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     /// The name of an object.
     Object,
-    /// A method of the object that is named before, or of this one.
+    /// A method of the object that is named before, or of this object.
     Method(Option<&'static str>),
-    /// Arguments of that method, `NAME=VALUE` or values alone.
+    /// Arguments of that method: `NAME=VALUE`, or values only.
     Arguments,
-    /// A task that was submitted here.
+    /// A task that was submitted in this shell.
     Task,
-    /// Who is in the chat.
+    /// A member of the chat.
     Member,
     /// A command of the shell.
     Command,
     /// A file.
     File,
-    /// Anything.
+    /// Any text.
     Text,
 }
 
@@ -47,43 +47,43 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "/list",
         usage: "",
-        summary: "who is in the chat",
+        summary: "list the members of the chat",
         operands: &[],
     },
     Spec {
         name: "/msg",
         usage: "NAME TEXT…",
-        summary: "say something to one member; a line that is no command is said to all",
+        summary: "send a message to one member; a line that is not a command is sent to all",
         operands: &[Operand::Member, Operand::Text],
     },
     Spec {
         name: "/say",
         usage: "TEXT…",
-        summary: "say something to all, also what looks like a command",
+        summary: "send a message to all, even if it looks like a command",
         operands: &[Operand::Text],
     },
     Spec {
         name: "/history",
         usage: "[N]",
-        summary: "what was said last, 20 messages unless you say how many",
+        summary: "show the last N messages, or the last 20",
         operands: &[],
     },
     Spec {
         name: "/workers",
         usage: "",
-        summary: "the live workers and their load",
+        summary: "list the live workers and their load",
         operands: &[],
     },
     Spec {
         name: "/objects",
         usage: "[PREFIX]",
-        summary: "the objects and who hosts them",
+        summary: "list the objects and the workers that host them",
         operands: &[Operand::Object],
     },
     Spec {
         name: "/describe",
         usage: "OBJECT",
-        summary: "the methods of an object",
+        summary: "show the methods of an object",
         operands: &[Operand::Object],
     },
     Spec {
@@ -113,7 +113,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "/submit",
         usage: "[--worker NAME] [--times N] [--quiet] [OPTION…] OBJECT METHOD [ARG=VALUE…]",
-        summary: "submit a task, or many of the same; the options are those of 'pyroxene submit'",
+        summary: "submit a task, or N equal ones; the options are those of 'pyroxene submit'",
         operands: &[Operand::Object, Operand::Method(None), Operand::Arguments],
     },
     Spec {
@@ -125,13 +125,13 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "/results",
         usage: "[ID…]",
-        summary: "what became of these tasks, or of all that were submitted here",
+        summary: "show the outcome of these tasks, or of all that were submitted here",
         operands: &[Operand::Task],
     },
     Spec {
         name: "/cancel",
         usage: "ID…",
-        summary: "call tasks off",
+        summary: "cancel tasks",
         operands: &[Operand::Task],
     },
     Spec {
@@ -143,13 +143,13 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "/help",
         usage: "[COMMAND]",
-        summary: "this list, or more about one command",
+        summary: "show this list, or one command",
         operands: &[Operand::Command],
     },
     Spec {
         name: "/quit",
         usage: "",
-        summary: "end the shell; tasks go on",
+        summary: "end the shell; tasks continue",
         operands: &[],
     },
 ];
@@ -159,7 +159,7 @@ pub(super) fn spec(name: &str) -> Option<&'static Spec> {
     SPECS.iter().find(|spec| spec.name == name)
 }
 
-/// What a line asks for.
+/// A line, parsed.
 #[derive(Debug)]
 pub(super) enum Command {
     Members,
@@ -187,14 +187,14 @@ pub(super) struct Call {
     pub(super) arguments: CallArguments,
 }
 
-/// The arguments of a call, as far as they are read without the method's parameters.
+/// The arguments of a call, before the method's parameters are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CallArguments {
-    /// As those of `pyroxene call`.
+    /// The arguments as `pyroxene call` takes them.
     Words(Vec<String>),
-    /// The same, but values alone are a list where the method's one parameter wants a list.
+    /// The same, but values without names are one list if the method's only parameter takes a list.
     Values(Vec<String>),
-    /// The value of the method's one parameter, as it stands.
+    /// The value of the method's only parameter, unchanged.
     Text(String),
 }
 
@@ -206,10 +206,10 @@ pub(super) struct Submit {
     pub(super) method: String,
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
     pub(super) arguments: Vec<String>,
-    /// So many of the same
+    /// Submit this number of equal tasks
     #[arg(long, value_name = "N", conflicts_with = "key", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) times: Option<u32>,
-    /// Print no results but those of failures, and the sum of it all
+    /// Print only failures, and a summary
     #[arg(long)]
     pub(super) quiet: bool,
     #[command(flatten)]
@@ -217,7 +217,7 @@ pub(super) struct Submit {
 }
 
 impl Submit {
-    /// Reads the words behind the command.
+    /// Parses the words after the command.
     pub(super) fn read(words: &[String]) -> Result<Self, Failure> {
         Self::try_parse_from(words).map_err(|error| from_clap(&error))
     }
@@ -228,24 +228,24 @@ impl Submit {
 #[command(no_binary_name = true, name = "/submit-file", disable_help_flag = true)]
 pub(super) struct SubmitFile {
     pub(super) file: String,
-    /// Print no results but those of failures, and the sum of it all
+    /// Print only failures, and a summary
     #[arg(long)]
     pub(super) quiet: bool,
 }
 
-/// What a line asks for; nothing if it is blank.
+/// Parses a line; `None` if it is blank.
 pub(super) fn parse(line: &str) -> Result<Option<Command>, Failure> {
     let line = line.trim();
     if line.is_empty() {
         return Ok(None);
     }
-    // Two slashes stand for one that does not begin a command.
+    // A line with two slashes is a message that begins with one slash.
     if !line.starts_with('/') || line.starts_with("//") {
         let text = line.strip_prefix('/').unwrap_or(line).to_owned();
         let names = SPECS.iter().map(|spec| spec.name.trim_start_matches('/'));
         if let Some(command) = meant(line, names).filter(|_| !line.starts_with('/')) {
-            let sentence = format!("'{line}' was not said, as it looks like a command");
-            let hint = format!("did you mean '/{command}'? To say it to all: /say {line}");
+            let sentence = format!("'{line}' was not sent: it looks like a command");
+            let hint = format!("did you mean '/{command}'? To send it to all: /say {line}");
             return Err(Failure::usage(sentence).hint(hint));
         }
         return Ok(Some(Command::Say { text }));
@@ -346,7 +346,7 @@ fn unknown(name: &str) -> Failure {
     }
 }
 
-/// The first word of a text and what stands behind it, both without the blanks around them.
+/// The first word of a text and the rest, both without the blanks around them.
 fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -355,7 +355,7 @@ fn first_word(text: &str) -> (&str, &str) {
 
 fn require(spec: &Spec, words: &[&str]) -> Result<(), Failure> {
     match words.iter().any(|word| word.is_empty()) {
-        true => Err(wrong(spec, format!("{} needs more than that", spec.name))),
+        true => Err(wrong(spec, format!("{} needs more arguments", spec.name))),
         false => Ok(()),
     }
 }
@@ -365,7 +365,7 @@ fn wrong(spec: &Spec, sentence: String) -> Failure {
     Failure::usage(sentence).hint(usage.trim_end())
 }
 
-/// The words behind a command, taken one by one.
+/// The words after a command, taken one by one.
 struct Operands {
     spec: &'static Spec,
     words: std::vec::IntoIter<String>,
@@ -378,7 +378,7 @@ impl Operands {
     }
 
     fn next(&mut self) -> Result<String, Failure> {
-        let missing = || format!("{} needs more than that", self.spec.name);
+        let missing = || format!("{} needs more arguments", self.spec.name);
         self.words.next().ok_or_else(|| wrong(self.spec, missing()))
     }
 
@@ -400,14 +400,14 @@ impl Operands {
         self.words.collect()
     }
 
-    /// The command, if there are no words left.
+    /// Returns the command if no words are left.
     fn none<T>(&mut self, command: T) -> Result<T, Failure> {
         let name = self.spec.name;
         match self.words.next() {
             None => Ok(command),
             Some(word) => Err(wrong(
                 self.spec,
-                format!("{name} takes nothing for '{word}'"),
+                format!("{name} takes no further argument: '{word}'"),
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! What the words of a line may become.
+//! Completes the words of a line.
 
 use super::{
     command::{Operand, SPECS, Spec, Submit, spec},
@@ -7,21 +7,21 @@ use super::{
 use clap::CommandFactory;
 use pyroxene_common::{clean, interface::MethodDescription};
 
-/// The names that there are.
+/// The names for completion.
 pub(super) trait Vocabulary {
     fn objects(&self) -> Vec<String>;
     fn methods(&self, object: &str) -> Vec<MethodDescription>;
     fn workers(&self) -> Vec<String>;
     fn members(&self) -> Vec<String>;
     fn tasks(&self) -> Vec<String>;
-    /// The files whose paths begin like this; directories with a slash at their end.
+    /// The files whose paths begin with `beginning`; directories end with a slash.
     fn files(&self, beginning: &str) -> Vec<String>;
 }
 
-/// What the word at the end of a line may become: where it begins, and what may stand there.
+/// Completes the word at the end of a line. Returns the position where it begins, and the candidates.
 pub(super) fn complete(line: &str, vocabulary: &impl Vocabulary) -> (usize, Vec<String>) {
     let mut words = scan(line).words;
-    // A word that a blank follows is finished.
+    // A word with a blank after it is finished.
     let current = words
         .pop_if(|word| word.end == line.len())
         .unwrap_or_else(|| Word {
@@ -44,7 +44,7 @@ pub(super) fn complete(line: &str, vocabulary: &impl Vocabulary) -> (usize, Vec<
     (current.start, candidates)
 }
 
-/// What stands behind a word that is completed.
+/// The text after a completed word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Blank,
@@ -58,7 +58,7 @@ fn starting_with(
 ) -> Vec<String> {
     let mut found: Vec<String> = names
         .into_iter()
-        // The editor shows them as they are.
+        // The editor shows candidates without cleaning them.
         .filter(|name| name.starts_with(beginning) && clean::line(name) == name.as_str())
         .map(|name| match end {
             End::Blank => quoted(&name) + " ",
@@ -130,7 +130,7 @@ fn operands(
     starting_with(beginning, names, End::Blank)
 }
 
-/// The parameters of the method that have no value yet, or the files that one is read from.
+/// The parameters of the method that have no value yet, or the files for a value that begins with `@`.
 fn arguments(
     spec: &Spec,
     before: &[&str],
@@ -165,7 +165,7 @@ fn arguments(
     starting_with(beginning, free.map(|name| name + "="), End::Nothing)
 }
 
-/// The words that are no options, and the option whose value comes next, if one does.
+/// The words that are not options, and the option whose value comes next, if any.
 fn without_options<'a>(words: &[&'a str]) -> (Vec<&'a str>, Option<&'a str>) {
     let options = options();
     let mut kept = Vec::new();

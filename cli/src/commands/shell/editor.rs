@@ -1,4 +1,4 @@
-//! The line editor, on a thread of its own: it waits for keys.
+//! The line editor, on a separate thread, because it blocks on keys.
 
 use super::{
     command::spec,
@@ -27,15 +27,15 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// So many lines are kept.
+/// The number of lines in the history.
 const MAX_HISTORY: usize = 1000;
 
-/// What came of reading a line.
+/// The outcome of reading a line.
 pub(super) enum Read {
     Line(String),
-    /// The line was given up.
+    /// The user gave the line up with Ctrl-C.
     Interrupted,
-    /// There are no more.
+    /// There are no more lines.
     End,
     /// The terminal does not work.
     Broken(String),
@@ -47,11 +47,11 @@ pub(super) struct Editor {
     lines: mpsc::Receiver<Read>,
 }
 
-/// What prints above the line that is edited.
+/// Prints above the line that is being edited.
 pub(super) type Printer = Box<dyn ExternalPrinter + Send>;
 
 impl Editor {
-    /// Starts the thread. `history` is where lines are kept.
+    /// Starts the thread. `history` is the file with the history.
     pub(super) async fn start(
         prompt: String,
         vocabulary: impl Vocabulary + Send + 'static,
@@ -63,7 +63,7 @@ impl Editor {
         thread::spawn(move || {
             let editor = match set_up(vocabulary, history.as_deref()) {
                 Ok((editor, printer)) => {
-                    // Nobody waits for it any more only if the shell has ended.
+                    // This fails only if the shell has ended.
                     drop(started.send(Ok(printer)));
                     editor
                 }
@@ -82,7 +82,7 @@ impl Editor {
         Ok((Self { wanted, lines }, printer))
     }
 
-    /// Lets the next line be edited.
+    /// Reads the next line.
     pub(super) async fn read(&mut self) -> Read {
         if self.wanted.send(()).is_err() {
             return Read::End;
@@ -106,7 +106,7 @@ fn set_up<V: Vocabulary>(
     let mut editor = Rustyline::with_config(config)?;
     editor.set_helper(Some(Assistant(vocabulary)));
     if let Some(history) = history {
-        // There is none yet, or it cannot be read; it is no more than a convenience.
+        // A missing or unreadable history is no error: it is only a convenience.
         drop(editor.load_history(history));
     }
     let printer = editor.create_external_printer()?;
@@ -124,7 +124,7 @@ fn read_lines<V: Vocabulary>(
     while wishes.recv().is_ok() {
         let read = match editor.readline(&(prompt, styled.as_str())) {
             Ok(line) => {
-                // Saved at once: a terminal that is closed gives no time for it.
+                // The line is saved at once: a terminal that is closed leaves no time for it.
                 if editor.add_history_entry(&line).unwrap_or(false)
                     && let Some(history) = history
                 {
@@ -142,8 +142,8 @@ fn read_lines<V: Vocabulary>(
     }
 }
 
-/// Where the history is kept, in a directory that only this user may read; nowhere, if there is no
-/// place for it.
+/// The file of the history, in a directory that only this user may read; `None` if there is no such
+/// directory.
 pub(super) fn history_file() -> Option<PathBuf> {
     let directory = state_directory().ok()?;
     let mut builder = DirBuilder::new();
@@ -155,7 +155,7 @@ pub(super) fn history_file() -> Option<PathBuf> {
     Some(directory.join("history"))
 }
 
-/// Completes words, and shows what a command wants.
+/// Completes words, and shows the usage of commands.
 struct Assistant<V>(V);
 
 impl<V: Vocabulary> Helper for Assistant<V> {}
@@ -176,7 +176,7 @@ impl<V: Vocabulary> Completer for Assistant<V> {
     }
 }
 
-/// What a command wants, shown behind it.
+/// The usage of a command, shown after its name.
 struct Usage(&'static str);
 
 impl Hint for Usage {
@@ -197,7 +197,7 @@ impl<V> Hinter for Assistant<V> {
     }
 }
 
-/// What stands behind a command of which nothing more than its name is there yet.
+/// The usage of a command, if the line has only its name so far.
 fn usage_hint(line: &str, at_end: bool) -> Option<&'static str> {
     let spec = spec(line.trim_start().strip_suffix(' ')?)?;
     (at_end && !spec.usage.is_empty()).then_some(spec.usage)

@@ -1,7 +1,7 @@
-//! Where the shell writes, from one place at a time.
+//! The output of the shell. One writer at a time owns the terminal.
 //!
-//! While a line is edited, only the editor knows how to print above it, and it may take its time; so
-//! what comes by itself goes through a thread of its own. What a command prints goes out at once.
+//! While a line is being edited, only the editor can print above it, and it may block. So lines that arrive
+//! by themselves, such as messages, go through a separate thread. The output of a command is written at once.
 
 use super::editor::Printer;
 use crate::{commands::call::print_result, failure::Failure, output::print, terminal::Modes};
@@ -15,17 +15,17 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// How much may wait to be announced.
+/// The number of announcements that may be queued.
 const WAITING: usize = 256;
 
 /// Standard output and standard error.
 pub(super) struct Screen {
     place: Arc<Mutex<Place>>,
-    /// To the thread that announces, on a terminal.
+    /// The queue of the thread that announces; `None` if there is no terminal.
     announcer: Option<mpsc::Sender<String>>,
 }
 
-/// Who has the terminal.
+/// The owner of the terminal.
 enum Place {
     /// A command, perhaps with a progress bar.
     Command(Option<ProgressBar>),
@@ -34,7 +34,7 @@ enum Place {
 }
 
 impl Place {
-    /// Does something that may write to the terminal.
+    /// Runs `write`, which may write to the terminal, with the bar hidden.
     fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match self {
             Self::Command(Some(bar)) => bar.suspend(write),
@@ -44,7 +44,7 @@ impl Place {
 }
 
 impl Screen {
-    /// For commands that come from a script.
+    /// The screen for a script.
     pub(super) fn plain() -> Arc<Self> {
         let place = Arc::new(Mutex::new(Place::Command(None)));
         Arc::new(Self {
@@ -53,7 +53,7 @@ impl Screen {
         })
     }
 
-    /// For a person at a terminal. `printer` prints above the line that is edited.
+    /// The screen for a person at a terminal. `printer` prints above the line that is being edited.
     pub(super) fn terminal(printer: Printer) -> Arc<Self> {
         let place = Arc::new(Mutex::new(Place::Command(None)));
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -65,12 +65,12 @@ impl Screen {
         })
     }
 
-    /// Whether a person sits there.
+    /// Whether this is the screen of a terminal.
     pub(super) fn is_terminal(&self) -> bool {
         self.announcer.is_some()
     }
 
-    /// Prints what a command has to say.
+    /// Prints the output of a command.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
         lock(&self.place).aside(|| print(text))
     }
@@ -80,28 +80,28 @@ impl Screen {
         lock(&self.place).aside(|| print_result(json))
     }
 
-    /// Says what went wrong.
+    /// Reports a failure.
     pub(super) fn complain(&self, failure: &Failure) {
         lock(&self.place).aside(|| failure.report());
     }
 
-    /// Prints a line that comes by itself, above the one that is edited.
+    /// Prints a line that is not the output of a command, above the line that is being edited.
     pub(super) async fn announce(&self, line: &str) {
         match &self.announcer {
-            // Nobody is left to be told once the thread is gone.
+            // This fails only if the thread has ended, because it could not print.
             Some(announcer) => drop(announcer.send(format!("{}\n", clean::line(line))).await),
-            // Nobody there to read it is not this line's failure: the next command will tell.
+            // A closed output is not reported here: the next command reports it.
             None => drop(self.print(line)),
         }
     }
 
-    /// Gives the terminal to the editor, until that is dropped.
+    /// Gives the terminal to the editor, until the returned value is dropped.
     pub(super) fn edit(&self) -> Editing<'_> {
         *lock(&self.place) = Place::Editor;
         Editing(self)
     }
 
-    /// Shows a progress bar over so many steps, if standard error is a terminal, until it is dropped.
+    /// Shows a progress bar of `steps` steps until it is dropped, if standard error is a terminal.
     pub(super) fn progress(&self, steps: u64) -> Progress<'_> {
         let modes = self.is_terminal().then(Modes::without_control_characters);
         let bar = match io::stderr().is_terminal() {
@@ -126,7 +126,7 @@ impl Screen {
     }
 }
 
-/// While a line is edited.
+/// The editor owns the terminal while this value exists.
 pub(super) struct Editing<'a>(&'a Screen);
 
 impl Drop for Editing<'_> {
@@ -139,12 +139,12 @@ impl Drop for Editing<'_> {
 pub(super) struct Progress<'a> {
     screen: &'a Screen,
     bar: ProgressBar,
-    /// The terminal's modes from before.
+    /// The modes of the terminal before the bar was shown.
     modes: Option<Modes>,
 }
 
 impl Progress<'_> {
-    /// One more is done.
+    /// Counts one more step as done.
     pub(super) fn advance(&self, message: String) {
         self.bar.inc(1);
         self.bar.set_message(message);
@@ -152,7 +152,7 @@ impl Progress<'_> {
 }
 
 impl Drop for Progress<'_> {
-    /// Takes the bar away.
+    /// Removes the bar.
     fn drop(&mut self) {
         self.screen.free();
         self.bar.finish_and_clear();
@@ -173,7 +173,8 @@ fn announce_all(mut lines: mpsc::Receiver<String>, mut printer: Printer, place: 
                     .and_then(|()| stdout.flush())
             }),
             Place::Editor => {
-                // The editor may be busy for a while, and whoever wants the place must not wait.
+                // The lock is released first: the editor may be busy for a while, and others must not wait
+                // for it.
                 drop(place);
                 printer.print(line).map_err(io::Error::other)
             }

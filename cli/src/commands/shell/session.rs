@@ -1,4 +1,4 @@
-//! What the commands of the shell do.
+//! Carries out the commands of the shell.
 
 use super::{
     chat::Membership,
@@ -19,7 +19,7 @@ use pyroxene_common::{clean, interfaces::directory::Filter};
 use serde_json::{Map, Value, json};
 use std::{fs, io, sync::Arc, time::Duration};
 
-/// Everything that commands work with.
+/// The state that commands work with.
 pub(super) struct Session {
     pub(super) client: Client,
     /// Whether output is JSON.
@@ -28,11 +28,11 @@ pub(super) struct Session {
     pub(super) timeout: Duration,
     pub(super) screen: Arc<Screen>,
     pub(super) submitted: Submitted,
-    /// Nothing without a name, or if the chat let nobody of that name in.
+    /// `None` without a name, or if joining the chat failed.
     pub(super) chat: Option<Membership>,
 }
 
-/// Whether the shell goes on after a command.
+/// Whether the shell continues after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     GoOn,
@@ -40,7 +40,7 @@ pub(super) enum Next {
 }
 
 impl Session {
-    /// Does what a command asks for.
+    /// Carries out a command.
     pub(super) async fn carry_out(&mut self, command: Command) -> Result<Next, Failure> {
         match command {
             Command::Members => self.members().await?,
@@ -64,8 +64,8 @@ impl Session {
 
     fn chat(&self) -> Result<&Membership, Failure> {
         let nobody = || {
-            Failure::usage("nobody can hear you: you are not in the chat").hint(
-                "start the shell with --as NAME to talk; commands begin with a slash, see '/help'",
+            Failure::usage("you are not in the chat").hint(
+                "start the shell with --as NAME to chat; commands begin with a slash, see '/help'",
             )
         };
         self.chat.as_ref().ok_or_else(nobody)
@@ -87,7 +87,7 @@ impl Session {
         match sent.present || self.json {
             true => Ok(()),
             false => {
-                let note = format!("-- {to} is not here; it is kept for when they come");
+                let note = format!("-- {to} is not here; the message is stored until they join");
                 self.screen.print(&note)
             }
         }
@@ -147,7 +147,7 @@ impl Session {
     }
 }
 
-/// The arguments of a call, now that its parameters are known.
+/// Reads the arguments of a call, once its parameters are known.
 fn read_values(
     signature: Signature<'_>,
     method: &str,
@@ -171,7 +171,7 @@ fn read_values(
     }
 }
 
-/// Numbers alone as the one list that a method wants: `1 2 3.5` as `[1,2,3.5]`.
+/// Joins numbers to a list if the method's only parameter takes one: `1 2 3.5` becomes `[1,2,3.5]`.
 fn as_list(signature: Signature<'_>, words: &[String]) -> Option<String> {
     let [only] = signature.parameters() else {
         return None;
@@ -189,7 +189,7 @@ pub(super) fn read_file(source: Source<'_>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What there is, or more about one command.
+/// The help: of all commands, or of one.
 fn help(command: Option<&Spec>) -> String {
     if let Some(spec) = command {
         let usage = format!("{} {}", spec.name, spec.usage);
@@ -203,7 +203,7 @@ fn help(command: Option<&Spec>) -> String {
                 .to_owned()
         })
         .collect();
-    /// What is longer has its summary on the next line.
+    /// A usage of this length or more has its summary on the next line.
     const COLUMN: usize = 40;
     let mut text = String::new();
     for (usage, spec) in usages.iter().zip(SPECS) {
@@ -213,9 +213,9 @@ fn help(command: Option<&Spec>) -> String {
         }
     }
     text.push_str(
-        "\nAnything that does not begin with a slash is said to all who are in the chat.\n\
+        "\nA line that does not begin with a slash is sent to all members of the chat.\n\
          Words are quoted as in a shell; JSON in brackets needs no quotes: /calculate sort [3, 1, 2]\n\
-         @FILE as a value stands for what is in the file.",
+         @FILE as a value stands for the content of the file.",
     );
     text
 }

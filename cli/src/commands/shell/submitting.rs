@@ -33,19 +33,19 @@ use tokio::{
     time::Instant,
 };
 
-/// As many tasks are followed at once.
+/// How many tasks are followed at once.
 const FOLLOWED: usize = 256;
 
-/// As many tasks are submitted in one go.
+/// How many tasks are submitted in one request.
 const CHUNK: usize = 256;
 
-/// As many of the latest tasks are listed.
+/// How many of the latest tasks are listed.
 const LISTED: usize = 100;
 
-/// How much of a result is shown to a person as it comes, in characters.
+/// The part of a result that is shown on a terminal, in characters.
 const GLIMPSE: usize = 500;
 
-/// The tasks that were submitted here.
+/// The tasks that were submitted in this shell.
 pub(super) struct Submitted {
     pub(super) ids: TaskIds,
     followed: JoinSet<Result<(), Failure>>,
@@ -71,19 +71,19 @@ impl Submitted {
         ids.clone()
     }
 
-    /// How many have not ended, as far as is known.
+    /// The number of tasks that have not ended, as far as is known.
     pub(super) fn running(&mut self) -> usize {
         while self.followed.try_join_next().is_some() {}
         self.followed.len()
     }
 
-    /// The failures of those that have ended since they were asked for last.
+    /// The failures of the tasks that have ended since the last call.
     pub(super) fn failures(&mut self) -> Vec<Failure> {
         let ended = std::iter::from_fn(|| self.followed.try_join_next());
         ended.filter_map(failure_of).collect()
     }
 
-    /// Waits until all have ended. Answers the first failure.
+    /// Waits until all tasks have ended. Returns the first failure.
     pub(super) async fn wait(&mut self) -> Result<(), Failure> {
         let mut first = None;
         while let Some(ended) = self.followed.join_next().await {
@@ -92,11 +92,11 @@ impl Submitted {
         first.map_or(Ok(()), Err)
     }
 
-    /// Tells what becomes of a task when it has ended.
+    /// Reports the outcome of a task when it has ended.
     fn follow(&mut self, task: TaskHandle, screen: &Arc<Screen>, json: bool) {
         let (turns, screen) = (Arc::clone(&self.turns), Arc::clone(screen));
         self.followed.spawn(async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let _turn = turns.acquire().await;
             let end = End::of(task).await;
             end.tell(&screen, json).await
@@ -114,10 +114,10 @@ fn failure_of(ended: Result<Result<(), Failure>, JoinError>) -> Option<Failure> 
     }
 }
 
-/// How a task has ended.
+/// The end of a task.
 struct End {
     id: TaskId,
-    /// Everything about it, if that can be known.
+    /// The record of the task, if it could be read.
     task: Option<Task>,
     outcome: Result<String, Failure>,
 }
@@ -126,7 +126,7 @@ impl End {
     /// Waits until a task has ended.
     async fn of(handle: TaskHandle) -> Self {
         let mut outcome = handle.wait_text().await;
-        // While no name server answers, it goes on being waited for.
+        // The wait continues while no name server answers.
         while let Err(TaskError::Unavailable { .. }) = outcome {
             outcome = handle.wait_text().await;
         }
@@ -161,7 +161,7 @@ impl End {
         Ok(format!("{line}: {text}"))
     }
 
-    /// Tells of it, and answers the failure if it has no result.
+    /// Reports the end. Returns the failure if the task has no result.
     async fn tell(self, screen: &Screen, json: bool) -> Result<(), Failure> {
         match self.line(screen, json) {
             Ok(line) => screen.announce(&line).await,
@@ -237,7 +237,7 @@ impl Session {
             }
             progress.advance(tally.outcomes());
             if !quiet || end.outcome.is_err() {
-                // That it failed is in the tally.
+                // The tally counts the failure.
                 drop(end.tell(&self.screen, self.json).await);
             }
         }

@@ -1,4 +1,4 @@
-//! What became of many tasks, in numbers.
+//! Counts the outcomes of many tasks.
 
 use crate::{
     failure::Failure,
@@ -17,9 +17,9 @@ pub(super) struct Tally {
     succeeded: u64,
     failed: u64,
     cancelled: u64,
-    /// From submission to end, of all.
+    /// The sum of the times from submission to end.
     waited: Duration,
-    /// In the attempt that counted, of all.
+    /// The sum of the run times of the last attempts.
     ran: Duration,
     by_worker: BTreeMap<String, u64>,
 }
@@ -41,17 +41,17 @@ impl Tally {
         }
     }
 
-    /// Counts one of which nothing can be learnt.
+    /// Counts a task whose outcome is not known.
     pub(super) fn add_lost(&mut self) {
         self.failed += 1;
     }
 
-    /// How many there are.
+    /// The number of tasks.
     pub(super) fn count(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled
     }
 
-    /// How many have no result.
+    /// The number of tasks without a result.
     pub(super) fn without_result(&self) -> u64 {
         self.failed + self.cancelled
     }
@@ -67,7 +67,7 @@ impl Tally {
         text
     }
 
-    /// All of it on two lines. `total` is the time from the first submission to the last end.
+    /// The summary on two lines. `total` is the time from the first submission to the last end.
     pub(super) fn summary(&self, total: Duration) -> String {
         let count = u32::try_from(self.count()).unwrap_or(u32::MAX).max(1);
         let noun = if self.count() == 1 { "task" } else { "tasks" };
@@ -90,7 +90,7 @@ impl Tally {
         text
     }
 
-    /// All of it as one line of JSON.
+    /// The summary as one line of JSON.
     pub(super) fn to_json(&self, total: Duration) -> Result<String, Failure> {
         let count = u32::try_from(self.count()).unwrap_or(u32::MAX).max(1);
         to_json(&json!({
@@ -106,12 +106,12 @@ impl Tally {
     }
 }
 
-/// Between two times in milliseconds since 1970.
+/// The time between two times in milliseconds since 1970.
 pub(super) fn between(start: u64, end: Option<u64>) -> Duration {
     Duration::from_millis(end.map_or(0, |end| end.saturating_sub(start)))
 }
 
-/// A duration with three digits that matter: `12 ms`, `1.24 s`.
+/// A duration with three significant digits: `12 ms`, `1.24 s`.
 pub(super) fn shown(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {

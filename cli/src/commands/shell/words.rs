@@ -1,8 +1,8 @@
 //! The words of a line, quoted as in a small shell.
 //!
-//! `'…'` is taken as it stands, in `"…"` a backslash stands before `"` and `\`, elsewhere before any
-//! character. A bracket at the beginning of a value, which is a word or what follows `NAME=`, begins
-//! JSON: it is taken as it stands up to the bracket that closes it, with its spaces and quotes.
+//! `'…'` is taken literally. In `"…"` a backslash escapes `"` and `\`. Outside of quotes it escapes any
+//! character. A value is a word, or the text after `NAME=`. A bracket at the beginning of a value begins
+//! JSON, which is taken literally up to the closing bracket, with its spaces and quotes.
 
 use crate::failure::Failure;
 use std::{iter::Peekable, str::CharIndices};
@@ -10,39 +10,39 @@ use std::{iter::Peekable, str::CharIndices};
 /// A word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
-    /// What it says.
+    /// Its text, without quotes.
     pub(super) text: String,
-    /// Where it begins, in bytes.
+    /// The position where it begins, in bytes.
     pub(super) start: usize,
-    /// Where it ends.
+    /// The position where it ends.
     pub(super) end: usize,
 }
 
-/// What is not closed at the end of a line.
+/// A quote or bracket that is not closed at the end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open {
     /// The quote or bracket.
     character: char,
-    /// Where it stands, in bytes.
+    /// Its position, in bytes.
     at: usize,
 }
 
-/// The words of a line, as far as it goes.
+/// The words of a line that may be incomplete.
 pub(super) struct Scan {
-    /// All words; the last one too if something in it is not closed.
+    /// All words, including a last one that is not closed.
     pub(super) words: Vec<Word>,
-    /// What is not closed.
+    /// The quote or bracket that is not closed.
     pub(super) open: Option<Open>,
 }
 
-/// The words of a whole line.
+/// Splits a complete line into words.
 pub(super) fn split(line: &str) -> Result<Vec<String>, Failure> {
     let scan = scan(line);
     if let Some(open) = scan.open {
         let column = line.get(..open.at).unwrap_or(line).chars().count() + 1;
         let character = open.character;
         let sentence = format!("the {character} at column {column} is not closed");
-        let hint = r"a backslash takes a quote for itself, as in it\'s";
+        let hint = r"put a backslash before a quote that is part of the text, as in it\'s";
         let failure = Failure::usage(sentence);
         return Err(match character {
             '\'' | '"' => failure.hint(hint),
@@ -52,7 +52,7 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, Failure> {
     Ok(scan.words.into_iter().map(|word| word.text).collect())
 }
 
-/// The words of a line that may not be at its end yet.
+/// Splits a line that may be incomplete into words.
 pub(super) fn scan(line: &str) -> Scan {
     let mut scanner = Scanner {
         line,
@@ -69,7 +69,7 @@ pub(super) fn scan(line: &str) -> Scan {
     }
 }
 
-/// A text as a word that says it.
+/// Quotes a text so that it is read as one word.
 pub(super) fn quoted(text: &str) -> String {
     let plain = |character: char| {
         !character.is_whitespace() && !matches!(character, '\'' | '"' | '\\' | '[' | '{')
@@ -146,7 +146,7 @@ impl Scanner<'_> {
         self.open = Some(open);
     }
 
-    /// Takes JSON as it stands, up to the bracket that closes the one that began it.
+    /// Takes JSON literally, up to the bracket that closes the first one.
     fn json(&mut self, text: &mut String, open: Open) {
         text.push(open.character);
         let mut depth = 1_usize;
@@ -204,7 +204,7 @@ mod tests {
             let named = format!("values={json}");
             assert_eq!(words(&named), [named.as_str()]);
         }
-        // Inside of a word a bracket is one character like any other, as is a quoted one.
+        // Inside a word a bracket is an ordinary character, and so is a quoted one.
         assert_eq!(words("a[1, 2]"), ["a[1,", "2]"]);
         assert_eq!(words("'[1, 2'"), ["[1, 2"]);
     }

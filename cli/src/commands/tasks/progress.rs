@@ -10,18 +10,18 @@ use std::{
     time::Duration,
 };
 
-/// How long the bar is, in steps.
+/// The length of the bar, in steps.
 const LENGTH: u32 = 1000;
 
-/// A bar over all tasks that are waited for, or none.
+/// A bar for all tasks of a wait, or none.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
-    /// How far each task is.
+    /// The progress of each task, from 0 to 1.
     fractions: Vec<f64>,
 }
 
 impl Progress {
-    /// A bar over so many tasks.
+    /// A bar for this number of tasks.
     pub(super) fn new(tasks: usize) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let length = Some(u64::from(LENGTH));
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// Takes note of how a task is.
+    /// Updates the bar with the status of a task.
     pub(super) fn advance(&mut self, index: usize, status: &Status) {
         if let Some(fraction) = self.fractions.get_mut(index) {
             *fraction = fraction_of(status);
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Does something that may write to the terminal.
+    /// Runs `write`, which may write to the terminal, with the bar hidden.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -61,7 +61,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Takes the bar away.
+    /// Removes the bar.
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -77,7 +77,7 @@ fn fraction_of(status: &Status) -> f64 {
     }
 }
 
-/// What is going on, in a few words.
+/// The status in a few words.
 fn message(status: &Status) -> String {
     let note = status.progress.as_ref().map(|progress| &progress.note);
     let note = note.filter(|note| !note.is_empty());

@@ -13,20 +13,20 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::Write;
 
-/// A task as JSON has it. Times are RFC 3339.
+/// A task as `--json` prints it. Times are RFC 3339.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown<'a> {
     id: &'a str,
     object: &'a str,
     method: &'a str,
-    /// Nothing in a list, as the result.
+    /// Left out in a list, like the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     args: Option<Option<&'a RawValue>>,
     state: TaskState,
     attempts: Vec<ShownAttempt<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Option<&'a RawValue>>,
-    /// A sentence.
+    /// The error message.
     error: Option<&'a str>,
     /// The object's own error.
     error_value: Option<&'a RawValue>,
@@ -39,7 +39,7 @@ pub(crate) struct Shown<'a> {
     max_attempts: u32,
     tries: u32,
     run_limit_ms: u64,
-    /// The one that may run it.
+    /// The only worker that may run the task.
     worker: Option<&'a str>,
     progress: Option<&'a Progress>,
 }
@@ -104,8 +104,8 @@ fn shown_attempt(attempt: &Attempt) -> ShownAttempt<'_> {
     }
 }
 
-/// What stands above the rows: how long ago a task was submitted, and how long its last attempt took or
-/// has taken so far.
+/// The headings of the table. AGE is the time since a task was submitted, TOOK the duration of its last
+/// attempt so far.
 pub(crate) const HEADINGS: [&str; 7] = ["ID", "STATE", "CALL", "WORKER", "AGE", "TOOK", "DETAIL"];
 
 /// A task as a row of a table.
@@ -127,8 +127,8 @@ pub(crate) fn row(task: &Task, id: &str, now_ms: u64) -> [String; 7] {
     ]
 }
 
-/// The beginnings of tasks' ids, which are enough to tell them from each other. An id begins with the
-/// time of its submission, to the millisecond, so this is enough to tell them from most others too.
+/// The beginnings of the tasks' ids, long enough to be different from each other. An id begins with the time
+/// of its submission, to the millisecond, so these are also different from most other ids.
 pub(crate) fn short_ids(tasks: &[Task]) -> Vec<&str> {
     /// The digits of the time and the dash between them.
     const TIME: usize = 13;
@@ -160,7 +160,7 @@ fn age(ms: u64) -> String {
     format!("{}{unit}", seconds / length)
 }
 
-/// A time span to three digits or so: `12ms`, `1.24s`, `3m5s`.
+/// A time span with about three digits: `12ms`, `1.24s`, `3m5s`.
 fn short_duration(ms: u64) -> String {
     match ms {
         ..1000 => format!("{ms}ms"),
@@ -178,7 +178,7 @@ fn short_duration(ms: u64) -> String {
     }
 }
 
-/// What else there is to say of a task in a few words.
+/// Further details of a task in a few words.
 fn detail(task: &Task) -> String {
     match (task.state, &task.progress, &task.error) {
         (TaskState::Running, Some(progress), _) => progress_text(progress),
@@ -198,7 +198,7 @@ fn progress_text(progress: &Progress) -> String {
     }
 }
 
-/// A text on one line, cleaned, and cut after so many characters.
+/// A text on one line, cleaned, and cut after `longest` characters.
 pub(crate) fn shortened(text: &str, longest: usize) -> String {
     let mut line: String = clean::line(text).chars().take(longest + 1).collect();
     if line.chars().count() > longest {
@@ -208,9 +208,9 @@ pub(crate) fn shortened(text: &str, longest: usize) -> String {
     line
 }
 
-/// A task as people read it.
+/// A task as text for people.
 pub(crate) fn describe(task: &Task) -> String {
-    /// What is longer is for --json, and for 'tasks wait'.
+    /// Longer values are cut; --json and 'tasks wait' print them whole.
     const LONGEST: usize = 500;
     let mut text = format!("{} {}\n", clean::line(&task.id.0), task.state);
     let mut line = |name: &str, value: &str| {

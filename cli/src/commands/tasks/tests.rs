@@ -65,7 +65,7 @@ fn to_value(shown: &Shown<'_>) -> Value {
 fn a_task_has_the_documented_json() {
     let task = failed();
     let text = serde_json::to_string(&Shown::new(&task).unwrap()).unwrap();
-    // Digit for digit.
+    // All digits are kept.
     assert!(text.contains(r#""args":{"item":"tea","count":12345678901234567890123}"#));
     let shown = to_value(&Shown::new(&task).unwrap());
     let expected = json!({

@@ -15,24 +15,24 @@ use tokio::time::{Instant, timeout_at};
 /// Tasks to wait for.
 pub(crate) struct Waiting {
     pub(crate) tasks: Vec<TaskHandle>,
-    /// How long to wait; as long as it takes, if there is none.
+    /// How long to wait; `None` means without limit.
     pub(crate) timeout: Option<Duration>,
     /// Whether the tasks are printed as JSON, or their results alone.
     pub(crate) json: bool,
 }
 
-/// What is heard of a task that is waited for.
+/// An update about a task that is waited for.
 enum News {
     Status(Status),
-    /// No name server answers, and the wait goes on.
+    /// No name server answers, and the wait continues.
     Away(TaskError),
     End(TaskError),
 }
 
 impl Waiting {
-    /// Waits for all, and prints each in its turn. What becomes of one does not end the wait for the
-    /// others, and that no name server answers ends none; the first failure is told at the end, the
-    /// others as they come.
+    /// Waits for all tasks, and prints each in its turn. A task that fails does not end the wait for the
+    /// others, and the wait continues while no name server answers. The first failure is reported at the end,
+    /// further ones at once.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let until = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut progress = Progress::new(self.tasks.len());
@@ -86,7 +86,7 @@ impl Waiting {
         first_failure.map_or(Ok(()), Err)
     }
 
-    /// Prints what became of a task.
+    /// Prints the outcome of a task.
     async fn print(
         &self,
         task: &TaskHandle,
@@ -109,13 +109,13 @@ impl Waiting {
     }
 }
 
-/// How a task is, until it has ended, however long no name server answers.
+/// The updates of a task until it has ended. They continue however long no name server answers.
 fn news(task: &TaskHandle) -> impl Stream<Item = News> + '_ {
     stream::unfold(Some(task.updates()), move |updates| async move {
         let mut updates = updates?;
         Some(match updates.next().await? {
             Ok(status) => (News::Status(status), Some(updates)),
-            // It has been asked for about as long as somebody wants to hear nothing.
+            // The client has retried for its whole timeout. Report this once, and request again.
             Err(error @ TaskError::Unavailable { .. }) => (News::Away(error), Some(task.updates())),
             Err(error) => (News::End(error), None),
         })
@@ -133,5 +133,5 @@ fn of_task(task: &TaskHandle, failure: Failure) -> Failure {
 fn not_in_time(task: &TaskHandle) -> Failure {
     let id = task.id();
     Failure::new(Exit::Deadline, format!("task {id} has not ended yet"))
-        .hint(format!("it goes on; see 'pyroxene tasks show {id}'"))
+        .hint(format!("it continues; see 'pyroxene tasks show {id}'"))
 }

@@ -16,15 +16,15 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a daemon may take until it is ready, beyond the time that it waits for what time heals.
+/// How long a daemon may take until it is ready, beyond its start timeout.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A daemon in a process of its own. It is killed when it is dropped, and stops by itself when this
+/// A daemon in a separate process. It is killed when this value is dropped. It stops by itself when this
 /// process ends, because its standard input closes then.
 pub(super) struct Child {
     pub(super) name: String,
     pub(super) pid: u32,
-    /// Where it listens, once it is ready.
+    /// Its address, once it is ready.
     pub(super) endpoint: String,
     process: process::Child,
     stdin: Option<ChildStdin>,
@@ -33,8 +33,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `pyroxene` with a subcommand, flags and environment variables, and nothing else from the
-    /// environment that would set other flags.
+    /// Starts `pyroxene` with a subcommand, flags and environment variables. Other variables that would set
+    /// flags are not inherited.
     pub(super) fn spawn(
         subcommand: &str,
         flags: &[String],
@@ -56,9 +56,10 @@ impl Child {
             .args(flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A group of its own: Ctrl-C in the terminal is for us, who stop the children in order.
+            // A separate process group: Ctrl-C in the terminal reaches only this process, which stops the
+            // children in order.
             .process_group(0)
-            // They are not services of their own to systemd.
+            // Only this process reports to systemd.
             .env_remove("NOTIFY_SOCKET")
             .kill_on_drop(true)
             .spawn()
@@ -111,7 +112,8 @@ impl Child {
     async fn ended_too_early(&mut self) -> Failure {
         let status = self.wait().await;
         match status.and_then(|status| status.code()) {
-            // It has told why itself, on the standard error that it shares with us.
+            // The child has reported the reason itself, on the standard error that it shares with this
+            // process.
             Some(code) if code != 0 => Failure::quiet(Exit::from_code(code)),
             _ => Failure::new(
                 Exit::Failed,
@@ -130,13 +132,13 @@ impl Child {
         status
     }
 
-    /// Waits for its end, and tells of it.
+    /// Waits for the end of the process. Returns a message about it.
     pub(super) async fn ended(&mut self) -> String {
         let status = self.wait().await;
         format!("{} (pid {}) ended{}", self.name, self.pid, shown(status))
     }
 
-    /// Asks it to stop, and kills it if it does not.
+    /// Asks the process to stop, and kills it if it does not.
     pub(super) async fn stop(&mut self, patience: Duration) {
         drop(self.stdin.take());
         if timeout(patience, self.wait()).await.is_err() {
@@ -145,14 +147,14 @@ impl Child {
                 pid = self.pid,
                 "it did not stop; killing it"
             );
-            // It fails only if the process has ended meanwhile.
+            // This fails only if the process has ended meanwhile.
             let _ = self.process.kill().await;
             self.running = false;
         }
     }
 }
 
-/// Where this machine reaches what listens at an address, which may be that of every interface.
+/// The address at which this machine reaches a listener, whose own address may be that of every interface.
 fn from_here(listening: &str) -> String {
     let endpoint = listening.parse::<Endpoint>().ok();
     match endpoint.filter(Endpoint::is_unspecified) {

@@ -110,17 +110,17 @@ fn what_cannot_be_carried_out_is_told_with_a_hint() {
         ),
         (
             "/call echo",
-            "/call needs more than that",
+            "/call needs more arguments",
             "usage: /call OBJECT METHOD [ARG=VALUE…]",
         ),
         (
             "/workers all",
-            "/workers takes nothing for 'all'",
+            "/workers takes no further argument: 'all'",
             "usage: /workers",
         ),
         (
             "/msg ana",
-            "/msg needs more than that",
+            "/msg needs more arguments",
             "usage: /msg NAME TEXT…",
         ),
         (
