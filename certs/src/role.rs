@@ -13,7 +13,7 @@ pub enum Role {
     Worker,
     /// May call objects.
     User,
-    /// May read, but not change or call anything.
+    /// May read the state of the broker.
     Observer,
 }
 
