@@ -29,7 +29,7 @@ pub enum CertsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why it cannot.
+        /// The error.
         error: io::Error,
     },
     /// A file or directory cannot be written.
@@ -37,7 +37,7 @@ pub enum CertsError {
     CannotWrite {
         /// The file or directory.
         path: PathBuf,
-        /// Why it cannot.
+        /// The error.
         error: io::Error,
     },
     /// One of the authority's files has the wrong content.

@@ -70,7 +70,7 @@ impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
 const STOPPED: &str = "the runtime stopped";
 
 fn lock<T>(running: &Mutex<Running<T>>) -> MutexGuard<'_, Running<T>> {
-    // Plain data: whole even if a holder panicked.
+    // The data stays valid even if a lock holder panicked.
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -57,7 +57,7 @@ pub trait Delegate: fmt::Debug + Send + Sync {
 /// An open connection and its slot. The caller holds the slot while its call is in flight.
 pub(crate) type InUse<R> = (Arc<Connection<R>>, Arc<Slot<R>>);
 
-/// The connections to one instance, whose methods answer `R`.
+/// The connections to one instance with the response type `R`.
 pub(crate) struct Delegates<R> {
     /// The most recently used slot comes first.
     slots: Mutex<Vec<Arc<Slot<R>>>>,
@@ -120,7 +120,7 @@ impl<R> Slot<R> {
 
 impl<R> Delegates<R> {
     fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot<R>>>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -157,7 +157,7 @@ impl<R> Instance<R> {
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -62,7 +62,7 @@ impl NameServers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -97,7 +97,7 @@ impl<R: Send + Sync + 'static> Object<R> {
     }
 
     fn membership(&self) -> MutexGuard<'_, Membership> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.membership
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

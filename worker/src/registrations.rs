@@ -38,7 +38,7 @@ pub(crate) struct Claims(Arc<Mutex<HashMap<u64, usize>>>);
 
 impl Claims {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,7 +112,7 @@ impl Registrations {
     }
 
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, Kept>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -197,7 +197,7 @@ impl Watchdog {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain data: whole even if a holder panicked.
+    // The data stays valid even if a lock holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -117,7 +117,7 @@ impl<I: Interface> Service<I> {
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Connection<I::Response>>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.0
             .connection
             .lock()
@@ -156,7 +156,7 @@ impl<I: Interface> Service<I> {
     }
 
     fn hung_up(&self) -> MutexGuard<'_, HungUp> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.0
             .hung_up
             .lock()
