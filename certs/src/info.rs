@@ -95,7 +95,7 @@ pub(crate) fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, St
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
     match x509_parser::parse_x509_certificate(der) {
         Ok(([], certificate)) => Ok(certificate),
-        Ok(_) => Err("something follows after its end".to_owned()),
+        Ok(_) => Err("there are extra bytes after its end".to_owned()),
         Err(_) => Err("its content is damaged".to_owned()),
     }
 }

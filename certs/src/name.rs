@@ -19,7 +19,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), CertsError> {
         "it starts with a dot or a hyphen"
     // Upper and lower case are the same here: some file systems do not distinguish CA.crt and ca.crt.
     } else if name.eq_ignore_ascii_case("ca") {
-        "it is that of the authority's own files"
+        "it is reserved for the authority's files"
     } else {
         return Ok(());
     };

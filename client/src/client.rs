@@ -210,7 +210,7 @@ impl Client {
                 Err(unavailable("no live worker hosts it"))
             }
             Ok(Known::NotYet) | Err(_) if object.in_contact() => Err(unavailable(
-                "the name server has just started, and no worker that hosts it has come back to it yet",
+                "the name server has just started, and no worker that hosts it has registered again yet",
             )),
             Ok(Known::NotYet) | Err(_) => Err(unavailable("no name server answered in time")),
         }

@@ -167,7 +167,7 @@ impl CallError {
             Self::Unavailable(trail) if trail.attempts.iter().any(Attempt::was_refused) => {
                 "was refused by every worker that it reached"
             }
-            Self::Unavailable(_) => "reached nobody",
+            Self::Unavailable(_) => "reached no instance",
         }
     }
 }
@@ -322,7 +322,7 @@ mod tests {
             };
             CallError::Unavailable(Box::new(trail)).to_string()
         };
-        assert!(sentence(Vec::new()).contains("reached nobody"));
+        assert!(sentence(Vec::new()).contains("reached no instance"));
         assert!(sentence(vec![refused]).contains("was refused by every worker"));
     }
 }

@@ -443,7 +443,7 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
             return Ok(connection);
         }
         let Some(delegate) = &self.greeting.delegate else {
-            let sentence = "this client makes no calls on behalf of others".to_owned();
+            let sentence = "this client cannot make calls on behalf of others".to_owned();
             return Err(AttemptError::NotSent(ConnectionLost::Rejected(sentence)));
         };
         let began = Instant::now();

@@ -457,7 +457,7 @@ impl<I: Interface> Proxy<I> {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }
                 if call.sent >= self.client.max_attempts() {
-                    let reason = "it was sent as often as allowed";
+                    let reason = "its limit of attempts is reached";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
                 if costs_budget && !self.client.withdraw_retry(now) {

@@ -70,7 +70,7 @@ pub(crate) fn poisonous(attempts: &[Attempt]) -> Option<String> {
         .collect();
     (workers.len() >= FATAL).then(|| {
         format!(
-            "{} workers were lost while they ran it, so it is not taken to another one",
+            "{} workers were lost while they ran it, so it is not sent to another one",
             workers.len()
         )
     })

@@ -123,7 +123,7 @@ impl Topic {
     ) -> Result<u64, TopicError> {
         let appended = self.append_all(vec![entry], patience).await?;
         let answered = appended.first().copied();
-        answered.ok_or_else(|| self.broken("a name server did not answer what it was asked"))
+        answered.ok_or_else(|| self.broken("the answer of a name server has no sequence"))
     }
 
     /// Appends up to 1,000 entries, all or none.

@@ -30,7 +30,7 @@ pub(crate) async fn endpoint_for_clients(
     let only_v4 = !host.contains(':');
     let host = address_for_others(only_v4, peers);
     let endpoint = Endpoint::from(SocketAddr::new(host, *port));
-    tracing::info!(%listen, told = %endpoint, "clients are told an address of this machine; --advertise sets another");
+    tracing::info!(%listen, told = %endpoint, "advertising an address of this machine; --advertise sets another one");
     Ok(endpoint)
 }
 

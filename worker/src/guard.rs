@@ -38,7 +38,7 @@ impl Guard {
             Ok(Some(recognised)) => recognised,
             Ok(None) => {
                 return Err(denied(
-                    "callers have to say who they are, but the worker itself has neither a user nor a certificate".to_owned(),
+                    "callers have to authenticate, but the worker itself has neither a user nor a certificate".to_owned(),
                 ));
             }
             Err(AttemptError::Refused(refusal)) if refusal.reason.is_about_the_caller() => {
@@ -51,7 +51,7 @@ impl Guard {
             // request and replaces it.
             Recognised::As(held) => _ = self.trust(index, held),
             Recognised::NotAsked(_) | Recognised::NotYet if self.demanded => {
-                return Err(denied("it does not ask who anybody is".to_owned()));
+                return Err(denied("its authentication is off".to_owned()));
             }
             Recognised::NotAsked(_) | Recognised::NotYet => self.gate.open(),
         }
@@ -106,8 +106,8 @@ impl Guard {
                     if !self.trust_issuer(index, &revocations.issuer, Instant::now()) {
                         tracing::warn!(
                             nameserver = %nameserver.endpoint(),
-                            "this name server signs with a domain key that was replaced: nobody whom it \
-                             recognises is let in here until it has the file of the new one"
+                            "this name server signs with a domain key that was replaced: its users are \
+                             refused here until it has the file of the new key"
                         );
                     }
                     continue;

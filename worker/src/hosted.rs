@@ -84,7 +84,7 @@ where
             return Err(Refusal {
                 reason: RefusalReason::Overloaded,
                 retry_after_ms: 20,
-                sentence: "the worker is overloaded: it runs as many calls as it may".to_owned(),
+                sentence: "the worker is overloaded: its limit of calls is reached".to_owned(),
             });
         }
         match self.exclusive {

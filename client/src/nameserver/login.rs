@@ -236,13 +236,13 @@ impl Login {
     ) -> Result<AccessResponse, AttemptError> {
         if !self.security.is_private(&self.endpoint) {
             return Err(refused(format!(
-                "nobody logs in at {} in the clear; TLS is needed",
+                "a login at {} in the clear is not allowed; TLS is needed",
                 self.endpoint
             )));
         }
         if credentials.are_mixed_up() {
             return Err(refused(
-                "a token was given as the name of the user; give the name, and the token apart"
+                "a token was given as the name of the user; give the name and the token separately"
                     .to_owned(),
             ));
         }

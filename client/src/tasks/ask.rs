@@ -101,7 +101,7 @@ impl NoAnswer {
 /// The error for an answer that does not match its request.
 pub(super) fn miscounted() -> TaskError {
     TaskError::Unavailable {
-        sentence: "the name server answered for another number of tasks".to_owned(),
+        sentence: "the name server returned a wrong number of answers".to_owned(),
         sent: true,
     }
 }

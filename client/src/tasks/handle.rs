@@ -68,7 +68,7 @@ impl TaskHandle {
         match (status.state, status.error) {
             (TaskState::Succeeded, _) => status.result.ok_or_else(|| TaskError::Refused {
                 sentence: format!(
-                    "task {} has succeeded; its result is shown to observers whom the users file allows \
+                    "task {} has succeeded; an observer sees its result only if the users file allows it \
                      the object",
                     status.id
                 ),
