@@ -89,7 +89,7 @@ impl Topic {
     }
 
     /// Appends an entry and returns its sequence. When this returns, the entry is on disk. The append is
-    /// retried, also at other name servers, for at most `patience`. Retries never add the entry twice.
+    /// retried, also at other name servers, until the retry timeout. Retries never add the entry twice.
     pub async fn append(
         &self,
         body: impl Into<Blob>,
@@ -141,7 +141,7 @@ impl Topic {
     }
 
     /// Up to `limit` entries after a sequence. If there are none, it waits up to `wait` for new ones. The
-    /// read is retried, also at other name servers, for at most `patience` after that.
+    /// read is retried, also at other name servers, until the retry timeout after that.
     pub async fn read(
         &self,
         after: u64,

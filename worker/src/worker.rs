@@ -222,8 +222,7 @@ impl Worker {
         Ok(self.shutdown(patience).await)
     }
 
-    /// Leaves the directory, refuses new calls, lets running calls finish for at most `patience`, and
-    /// stops.
+    /// Leaves the directory, refuses new calls, lets running calls finish until the timeout, and stops.
     pub async fn shutdown(self, patience: Duration) -> Drained {
         let open = self.registrations.open();
         let announce = open.iter().cloned().map(|(session, id)| {
