@@ -18,15 +18,15 @@ use std::{
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// For how many days an authority is valid: ten years, but for the leap days.
+/// How many days an authority is valid: ten years, without the leap days.
 const AUTHORITY_DAYS: u32 = 3650;
 
 /// The name of an authority's files, without their extensions.
 const FILES: &str = "ca";
 
-/// A certificate authority: a certificate that others trust, and the key that signs for it.
+/// A certificate authority: a certificate that others trust, and its private key.
 ///
-/// Its own certificate is valid for ten years, and may sign certificates of holders, not of further
+/// Its own certificate is valid for ten years. It may sign end-entity certificates, but no further
 /// authorities.
 ///
 /// ```
@@ -46,8 +46,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a new authority and writes it as `ca.crt` and `ca.key` into a directory, which is made
-    /// for its owner alone if it is not there.
+    /// Makes a new authority and writes it as `ca.crt` and `ca.key` into a directory. A directory that
+    /// does not exist is created with access for its owner only.
     ///
     /// # Errors
     ///
@@ -62,9 +62,9 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertsError::NoAuthority`] if neither of its files is there, [`CertsError::Unreadable`] if
-    /// one cannot be read, [`CertsError::Unusable`] if they are not an authority's certificate and
-    /// the key that belongs to it.
+    /// [`CertsError::NoAuthority`] if both files are missing, [`CertsError::Unreadable`] if a file
+    /// cannot be read, [`CertsError::Unusable`] if the files are not an authority's certificate and
+    /// its private key.
     pub fn open(directory: &Path) -> Result<Self, CertsError> {
         let (certificate_path, key_path) = Self::paths(directory);
         let own = match (files::read(&certificate_path), files::read(&key_path)) {
@@ -87,7 +87,7 @@ impl Authority {
         Self::assemble(own, key).map_err(unusable(&certificate_path))
     }
 
-    /// Makes a new authority that is nowhere but in memory.
+    /// Makes a new authority in memory only.
     ///
     /// # Errors
     ///
@@ -96,12 +96,12 @@ impl Authority {
         Self::in_memory_at(SystemTime::now())
     }
 
-    /// Makes a new authority as if it were a certain time, such as one that has expired since.
+    /// Makes a new authority as if `now` were the current time, for example one that has expired.
     ///
     /// # Errors
     ///
-    /// [`CertsError::InvalidTime`] if it would not be valid between 1970 and 9999,
-    /// [`CertsError::NotMade`] if the system has no random numbers to give.
+    /// [`CertsError::InvalidTime`] if its validity is not between 1970 and 9999,
+    /// [`CertsError::NotMade`] if the system provides no random numbers.
     pub fn in_memory_at(now: SystemTime) -> Result<Self, CertsError> {
         let (not_before, not_after) = validity(now, AUTHORITY_DAYS)?;
         let key = generate_key()?;
@@ -136,41 +136,42 @@ impl Authority {
         Ok(Self { own, info, issuer })
     }
 
-    /// Writes the authority as `ca.crt` and `ca.key`, the key readable by its owner alone, into a
-    /// directory, which is made for its owner alone if it is not there. Returns the two paths.
+    /// Writes the authority as `ca.crt` and `ca.key` into a directory. Only the owner can read the key.
+    /// A directory that does not exist is created with access for its owner only. Returns the two paths.
     ///
     /// # Errors
     ///
-    /// [`CertsError::Exists`]: an authority is never overwritten, for with its key all that it
-    /// issued would become worthless. [`CertsError::CannotWrite`].
+    /// [`CertsError::Exists`]: an authority is never overwritten, because without its key every
+    /// certificate that it issued would become worthless. [`CertsError::CannotWrite`].
     pub fn save(&self, directory: &Path) -> Result<(PathBuf, PathBuf), CertsError> {
         files::make_directory(directory)?;
         files::write_pair(directory, FILES, &self.own, false)
     }
 
-    /// Where an authority's certificate and its key are in a directory.
+    /// The paths of an authority's certificate and its key in a directory.
     pub fn paths(directory: &Path) -> (PathBuf, PathBuf) {
         files::pair(directory, FILES)
     }
 
-    /// The authority's own certificate as PEM: what others trust.
+    /// The authority's own certificate as PEM. Others trust this certificate.
     pub fn certificate_pem(&self) -> &str {
         &self.own.certificate_pem
     }
 
-    /// What is in the authority's own certificate.
+    /// The content of the authority's own certificate.
     pub fn info(&self) -> &CertificateInfo {
         &self.info
     }
 
-    /// Makes a key and a certificate for it, good for both ends of a connection, or for the client's
-    /// alone if the role is one that serves nobody.
+    /// Makes a key and a certificate for it. The certificate is valid for both ends of a connection, or
+    /// for the client's end only if the role may not be a server.
     ///
     /// # Errors
     ///
-    /// [`CertsError::InvalidName`], [`CertsError::InvalidSan`] and [`CertsError::InvalidDays`] for
-    /// what the request says; [`CertsError::Expired`] if the authority has, and [`CertsError::OutlivesAuthority`] if it
-    /// will before the certificate; [`CertsError::InvalidTime`] and [`CertsError::NotMade`].
+    /// [`CertsError::InvalidName`], [`CertsError::InvalidSan`] and [`CertsError::InvalidDays`] if the
+    /// request is invalid; [`CertsError::Expired`] if the authority has expired;
+    /// [`CertsError::OutlivesAuthority`] if the authority expires before the certificate;
+    /// [`CertsError::InvalidTime`] and [`CertsError::NotMade`].
     pub fn issue(&self, request: &Request) -> Result<Issued, CertsError> {
         request.check()?;
         let (not_before, not_after) = validity(request.now, request.days)?;
@@ -224,7 +225,7 @@ impl Authority {
 }
 
 impl fmt::Debug for Authority {
-    // The key belongs in no log.
+    // The private key must not appear in logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Authority")
@@ -241,8 +242,8 @@ fn generate_key() -> Result<KeyPair, CertsError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CertsError::NotMade)
 }
 
-/// A name that no other authority has: verifiers look authorities up by it, so that one which
-/// follows another can be trusted beside it.
+/// A name that is unique to this authority. Verifiers look authorities up by name, so an old and a new
+/// authority with different names can be trusted at the same time.
 fn authority_name(key: &KeyPair) -> DistinguishedName {
     let digits = CertificateParams::default().key_identifier(key);
     let digits: String = digits
@@ -255,7 +256,7 @@ fn authority_name(key: &KeyPair) -> DistinguishedName {
     name
 }
 
-/// From when and until when something made at a time is valid, in whole seconds.
+/// The start and the end of the validity of a certificate that is made at `now`, in whole seconds.
 fn validity(now: SystemTime, days: u32) -> Result<(SystemTime, SystemTime), CertsError> {
     let since_1970 = now
         .duration_since(SystemTime::UNIX_EPOCH)

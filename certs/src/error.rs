@@ -1,9 +1,9 @@
-//! What can go wrong with certificates and their files.
+//! Errors of certificates and their files.
 
 use crate::{InvalidSan, MAX_DAYS};
 use std::{io, path::PathBuf};
 
-/// What can go wrong with certificates and their files.
+/// An error of a certificate or its files.
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
     /// The directory has no authority.
@@ -12,16 +12,16 @@ pub enum CertsError {
         /// The directory.
         directory: PathBuf,
     },
-    /// A file is there already, and nothing is overwritten unasked.
+    /// A file exists already, and the caller did not ask to overwrite it.
     #[error("{} exists already", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// What is to be overwritten is a directory, a link or something else that is not a file.
+    /// The path to overwrite is a directory, a link or another thing that is not a file.
     #[error("{} is not a file", path.display())]
     NotAFile {
-        /// What it is not.
+        /// The path.
         path: PathBuf,
     },
     /// A file cannot be read.
@@ -29,7 +29,7 @@ pub enum CertsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why it cannot.
+        /// The error.
         error: io::Error,
     },
     /// A file or directory cannot be written.
@@ -37,21 +37,21 @@ pub enum CertsError {
     CannotWrite {
         /// The file or directory.
         path: PathBuf,
-        /// Why it cannot.
+        /// The error.
         error: io::Error,
     },
-    /// One of the authority's files is not what it should be.
+    /// One of the authority's files has the wrong content.
     #[error("{} is unusable: {why}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// Why it is.
+        /// The reason.
         why: String,
     },
-    /// What should be a certificate is none.
+    /// The input is not a certificate.
     #[error("it is not a certificate: {why}")]
     NotACertificate {
-        /// Why it is none.
+        /// The reason.
         why: String,
     },
     /// The authority's own certificate has expired.
@@ -60,10 +60,10 @@ pub enum CertsError {
         /// When it expired.
         when: String,
     },
-    /// The certificate would be valid for longer than its authority's.
+    /// The certificate would expire after its authority.
     #[error("the certificate authority expires on {when}, before {days} days are over")]
     OutlivesAuthority {
-        /// For how many days the certificate was to be valid.
+        /// The requested validity of the certificate, in days.
         days: u32,
         /// When the authority expires.
         when: String,
@@ -73,13 +73,13 @@ pub enum CertsError {
     InvalidName {
         /// The name.
         name: String,
-        /// Why it cannot.
+        /// Why it is invalid.
         why: &'static str,
     },
     /// A host is neither a DNS name nor an address.
     #[error(transparent)]
     InvalidSan(#[from] InvalidSan),
-    /// The number of days is not between one and the greatest.
+    /// The number of days is not between 1 and [`MAX_DAYS`].
     #[error("a certificate cannot be valid for {0} days; from 1 to {MAX_DAYS} are possible")]
     InvalidDays(u32),
     /// The time is before 1970 or after 9999.

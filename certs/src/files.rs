@@ -1,4 +1,5 @@
-//! Certificates and keys as files: private from the start, whole or not there.
+//! Certificates and keys as files. A file has its final permissions from the start, and is written
+//! completely or not at all.
 
 use crate::{CertsError, Issued};
 use std::{
@@ -9,12 +10,12 @@ use std::{
 };
 use tempfile::NamedTempFile;
 
-/// The greatest file that [`read`] takes, in bytes. A certificate has about a thousand.
+/// The largest file that [`read`] accepts, in bytes. A certificate has about a thousand.
 pub const MAX_FILE: u64 = 1024 * 1024;
 
 const DIRECTORY_MODE: u32 = 0o700;
 const KEY_MODE: u32 = 0o600;
-/// Less what the user's mask takes away.
+/// The user's umask may remove some of these permissions.
 const CERTIFICATE_MODE: u32 = 0o644;
 
 /// The certificate's and the key's path.
@@ -23,7 +24,7 @@ pub(crate) fn pair(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
     (path("crt"), path("key"))
 }
 
-/// Reads a file that should be a certificate or a key.
+/// Reads the file of a certificate or a key.
 ///
 /// # Errors
 ///
@@ -45,7 +46,7 @@ pub fn read(path: &Path) -> Result<String, CertsError> {
     Ok(text)
 }
 
-/// Makes a directory that only its owner can enter, unless it is there.
+/// Creates a directory that only its owner can enter, unless it exists.
 pub(crate) fn make_directory(directory: &Path) -> Result<(), CertsError> {
     DirBuilder::new()
         .recursive(true)
@@ -62,7 +63,7 @@ pub(crate) fn write_pair(
     overwrite: bool,
 ) -> Result<(PathBuf, PathBuf), CertsError> {
     let (certificate_path, key_path) = pair(directory, name);
-    // Most reasons to fail are found before anything is in its place.
+    // This finds most errors before any file is put in its place.
     for path in [&certificate_path, &key_path] {
         check_free(path, overwrite)?;
     }
@@ -82,7 +83,7 @@ fn put_both(
     put(key, key_path, overwrite)?;
     let outcome = put(certificate, certificate_path, overwrite);
     if outcome.is_err() && !overwrite {
-        // It is ours, as it was not there before. That it may not go is the lesser trouble.
+        // The key is ours: it did not exist before. A failure to remove it matters less than `outcome`.
         let _ = fs::remove_file(key_path);
     }
     outcome
@@ -99,7 +100,7 @@ fn check_free(path: &Path, overwrite: bool) -> Result<(), CertsError> {
     }
 }
 
-/// Writes a new file under a name that nobody guesses, and that goes if it is not put in its place.
+/// Writes a temporary file with a random name. It is deleted unless it is moved to its final path.
 fn write_aside(
     directory: &Path,
     extension: &str,

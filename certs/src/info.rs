@@ -1,4 +1,4 @@
-//! What is in a certificate.
+//! The content of a certificate.
 
 use crate::{CertsError, Role, name::check_name};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -13,15 +13,15 @@ use x509_parser::{
     x509::AttributeTypeAndValue,
 };
 
-/// What is in a certificate. Whether an authority vouches for it is another question.
+/// The content of a certificate. It says nothing about whether an authority signed the certificate.
 ///
-/// Texts out of the certificate stand here without control characters.
+/// Control characters are removed from all texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateInfo {
     /// The whole subject, such as `CN=w1, OU=worker`.
     pub subject: String,
-    /// The holder's name: the subject's common name, if there is exactly one and it is a name that
-    /// [`Request::name`](crate::Request::name) may have.
+    /// The holder's name: the subject's common name, if there is exactly one and it is valid as a
+    /// [`Request::name`](crate::Request::name).
     pub name: Option<String>,
     /// The holder's role: the subject's organizational unit, if there is exactly one and it is a
     /// role.
@@ -30,22 +30,22 @@ pub struct CertificateInfo {
     pub is_authority: bool,
     /// The hosts that the holder serves on, DNS names and IP addresses.
     pub hosts: Vec<String>,
-    /// From when it is valid. RFC 3339 in JSON.
+    /// The start of its validity. RFC 3339 in JSON.
     #[serde(serialize_with = "as_rfc3339")]
     pub not_before: SystemTime,
-    /// Until when it is valid. RFC 3339 in JSON.
+    /// The end of its validity. RFC 3339 in JSON.
     #[serde(serialize_with = "as_rfc3339")]
     pub not_after: SystemTime,
     /// The whole subject of the authority that issued it.
     pub issuer: String,
-    /// The number that the authority gave it, in hexadecimal.
+    /// The serial number that the authority gave it, in hexadecimal.
     pub serial: String,
     /// The SHA-256 of the certificate's DER, in hexadecimal.
     pub sha256: String,
 }
 
-/// Reads a certificate from PEM: the first one, if there are several. In a server's file that is
-/// the server's own.
+/// Reads a certificate from PEM: the first one, if there are several. In a server's file the first one
+/// is the server's own certificate.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub fn inspect(pem: &str) -> Result<CertificateInfo, CertsError> {
     inspect_der(&first_certificate(pem).map_err(not_a_certificate)?)
 }
 
-/// Reads a certificate from DER, such as the one that a TLS connection's peer presented.
+/// Reads a certificate from DER, for example the certificate of a TLS connection's peer.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ fn not_a_certificate(why: String) -> CertsError {
     CertsError::NotACertificate { why }
 }
 
-/// The first certificate in a text, or why there is none.
+/// The first certificate in a text, or the reason why there is none.
 pub(crate) fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, String> {
     use rustls_pki_types::pem::Error;
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| match error {
@@ -95,12 +95,13 @@ pub(crate) fn first_certificate(pem: &str) -> Result<CertificateDer<'static>, St
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
     match x509_parser::parse_x509_certificate(der) {
         Ok(([], certificate)) => Ok(certificate),
-        Ok(_) => Err("something follows after its end".to_owned()),
+        Ok(_) => Err("there are extra bytes after its end".to_owned()),
         Err(_) => Err("its content is damaged".to_owned()),
     }
 }
 
-/// The one value of an attribute. Of several, no two readers need take the same, so none counts.
+/// The value of an attribute that occurs exactly once. If it occurs more than once, different readers
+/// may choose different values, so the result is `None`.
 fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
     let value = values.next()?.as_str().ok()?;
     values.next().is_none().then_some(value)
@@ -130,7 +131,7 @@ fn address(octets: &[u8]) -> Option<String> {
     Some(address.to_string())
 }
 
-/// What a terminal can be given.
+/// The text with its control characters replaced, safe to print on a terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character.is_control() {
@@ -140,7 +141,7 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Years from 1970 to 9999, which is what certificates and RFC 3339 have in common.
+/// Limits a time to the years 1970 to 9999, the range that certificates and RFC 3339 both support.
 fn to_system_time(time: ASN1Time) -> SystemTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND))

@@ -1,23 +1,22 @@
-//! A small certificate authority for brokers that speak TLS: it makes the certificates of name
-//! servers, workers and people, and reads who a certificate stands for.
+//! A small certificate authority for brokers that use TLS. It makes the certificates of name servers,
+//! workers and people, and reads the holder's name and role from a certificate.
 //!
-//! - [`Authority`] makes certificates: [`Authority::create`] in a directory, [`Authority::open`]
-//!   one that is there, [`Authority::in_memory`] for tests;
-//! - [`Request`] says what a certificate is to be, [`Issued`] is what comes of it;
-//! - [`inspect`] and [`inspect_der`] tell what is in a certificate as [`CertificateInfo`].
+//! - [`Authority`] makes certificates: [`Authority::create`] makes a new authority in a directory,
+//!   [`Authority::open`] opens an existing one, [`Authority::in_memory`] is for tests;
+//! - [`Request`] describes a certificate to make, [`Issued`] is the certificate with its key;
+//! - [`inspect`] and [`inspect_der`] return the content of a certificate as [`CertificateInfo`].
 //!
-//! # Who a certificate stands for
+//! # The holder of a certificate
 //!
-//! The subject's common name (CN) is the holder's name, its organizational unit (OU) the holder's
-//! [`Role`]. [`CertificateInfo::name`] and [`CertificateInfo::role`] are read from there. They are
-//! worth something only after the certificate has been verified against an authority that one
-//! trusts: nothing here verifies.
+//! The subject's common name (CN) is the holder's name. Its organizational unit (OU) is the holder's
+//! [`Role`]. [`CertificateInfo::name`] and [`CertificateInfo::role`] are read from there. Trust them
+//! only after the certificate has been verified against a trusted authority: this crate does not verify.
 //!
 //! # Files
 //!
-//! An authority is `ca.crt` and `ca.key` in a directory; what it issues under a name is `NAME.crt`
-//! and `NAME.key` beside them. Keys are ECDSA P-256 in PKCS #8, certificates X.509 version 3, both
-//! as PEM. Only their owner can read key files.
+//! An authority is the files `ca.crt` and `ca.key` in a directory. A certificate that it issues is
+//! `NAME.crt` and `NAME.key` in the same directory. Keys are ECDSA P-256 in PKCS #8, certificates are
+//! X.509 version 3, both as PEM. Only their owner can read key files.
 
 mod authority;
 mod error;

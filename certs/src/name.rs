@@ -1,13 +1,13 @@
-//! The names in certificates: of holders, and of the hosts that they serve on.
+//! The names in certificates: names of holders, and names of the hosts that they serve on.
 
 use crate::CertsError;
 use rustls_pki_types::DnsName;
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// How long a common name may be (RFC 5280, appendix A.1, `ub-common-name`).
+/// The maximum length of a common name (RFC 5280, appendix A.1, `ub-common-name`).
 const MAX_NAME: usize = 64;
 
-/// Refuses what cannot be the name of a holder: it names files too, and `ca` is taken.
+/// Refuses a name that no holder may have. The name is also a file name, and `ca` is the authority's.
 pub(crate) fn check_name(name: &str) -> Result<(), CertsError> {
     let why = if name.is_empty() {
         "it is empty"
@@ -17,9 +17,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), CertsError> {
         "only letters, digits, '.', '_' and '-' are allowed"
     } else if name.starts_with(['.', '-']) {
         "it starts with a dot or a hyphen"
-    // In any case, because there are file systems where CA.crt is ca.crt.
+    // Upper and lower case are the same here: some file systems do not distinguish CA.crt and ca.crt.
     } else if name.eq_ignore_ascii_case("ca") {
-        "it is that of the authority's own files"
+        "it is reserved for the authority's files"
     } else {
         return Ok(());
     };
@@ -35,10 +35,10 @@ fn is_name_character(character: char) -> bool {
 
 /// A host that the holder of a certificate may serve on (a subject alternative name).
 ///
-/// Read from text, it is an IP address if it looks like one, and a DNS name otherwise.
+/// A text is parsed as an IP address if possible, otherwise as a DNS name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum San {
-    /// A DNS name in lower case: no wildcard, no dot at its end.
+    /// A DNS name in lower case, without a wildcard and without a final dot.
     Dns(String),
     /// An IP address.
     Ip(IpAddr),
@@ -50,14 +50,14 @@ pub enum San {
 pub struct InvalidSan(String);
 
 impl San {
-    /// Reads a DNS name alone.
+    /// Parses a DNS name only.
     pub(crate) fn dns(text: &str) -> Option<Self> {
-        // A name in a certificate is absolute without a dot at its end.
+        // A name in a certificate is absolute, also without a final dot.
         let is_name = DnsName::try_from(text).is_ok() && !text.ends_with('.');
         is_name.then(|| Self::Dns(text.to_ascii_lowercase()))
     }
 
-    /// Refuses a name that was not read from text and could not be.
+    /// Refuses a DNS name that the parser would refuse.
     pub(crate) fn check(&self) -> Result<(), InvalidSan> {
         match self {
             Self::Dns(name) if Self::dns(name).as_ref() != Some(self) => {

@@ -1,4 +1,4 @@
-//! What a certificate is to be, and what comes of it.
+//! The description of a certificate to make, and the certificate that was made.
 
 use crate::{CertsError, Role, San, files::write_pair, name::check_name};
 use std::{
@@ -8,32 +8,33 @@ use std::{
     time::SystemTime,
 };
 
-/// For how many days a certificate is valid unless something else is asked for.
+/// The default validity of a certificate, in days.
 pub const DEFAULT_DAYS: u32 = 365;
 
-/// For how many days a certificate may be valid: half as long as an authority.
+/// The longest validity of a certificate, in days: half as long as an authority.
 pub const MAX_DAYS: u32 = 1825;
 
-/// What a certificate is to be.
+/// A certificate to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The holder's name: up to 64 letters, digits, `.`, `_` and `-`, the first neither a dot nor a
-    /// hyphen. `ca` is the authority's own.
+    /// The holder's name: up to 64 letters, digits, `.`, `_` and `-`. The first character is neither a
+    /// dot nor a hyphen. `ca` is reserved for the authority.
     pub name: String,
-    /// The holder's role. Without one the certificate is good for a server, and proves a name.
+    /// The holder's role. A certificate without a role is valid for a server, and proves the name only.
     pub role: Option<Role>,
-    /// The hosts that the holder serves on. If there are none: `localhost`, `127.0.0.1`, `::1`, and
-    /// the name if it is a DNS name; or none at all for a role that serves nobody.
+    /// The hosts that the holder serves on. If the list is empty, the certificate has `localhost`,
+    /// `127.0.0.1`, `::1`, and the name if it is a DNS name; or no host for a role that may not be a
+    /// server.
     pub sans: Vec<San>,
-    /// For how many days it is valid, from 1 to [`MAX_DAYS`].
+    /// Its validity in days, from 1 to [`MAX_DAYS`].
     pub days: u32,
-    /// When it is made. It is valid from an hour earlier, for clocks that differ.
+    /// When it is made. Its validity starts an hour earlier, because clocks differ.
     pub now: SystemTime,
 }
 
 impl Request {
-    /// A certificate for a name that is valid from now for [`DEFAULT_DAYS`], for the default hosts
-    /// and without a role.
+    /// A request for a certificate with this name, the default hosts and no role, valid for
+    /// [`DEFAULT_DAYS`] from now.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -53,12 +54,12 @@ impl Request {
         Ok(())
     }
 
-    /// Whether the certificate is good for a server.
+    /// Whether the certificate is valid for a server.
     pub(crate) fn serves(&self) -> bool {
         self.role.is_none_or(Role::serves)
     }
 
-    /// The hosts, each once.
+    /// The hosts, without duplicates.
     pub(crate) fn hosts(&self) -> Vec<San> {
         let wanted = if self.sans.is_empty() {
             if !self.serves() {
@@ -96,15 +97,15 @@ impl Issued {
     /// Writes `NAME.crt`, and `NAME.key` that only its owner can read. Returns the two paths, the
     /// certificate's first.
     ///
-    /// Either both are there afterwards or what was there before, unless the machine or its disk
-    /// fails between the two. Who reads the files while they are overwritten may find the new key
-    /// beside the old certificate, for a moment.
+    /// Afterwards either both new files exist or the files are as they were before, unless the machine
+    /// or its disk fails between the two writes. A reader may see the new key beside the old certificate
+    /// for a moment while the files are overwritten.
     ///
     /// # Errors
     ///
     /// [`CertsError::InvalidName`]; [`CertsError::Exists`] unless `overwrite`;
-    /// [`CertsError::NotAFile`] if there is something that is not a file;
-    /// [`CertsError::CannotWrite`], among others if there is no such directory.
+    /// [`CertsError::NotAFile`] if a path is not a regular file;
+    /// [`CertsError::CannotWrite`], for example if the directory does not exist.
     pub fn save(
         &self,
         directory: &Path,
@@ -117,7 +118,7 @@ impl Issued {
 }
 
 impl fmt::Debug for Issued {
-    // The key belongs in no log.
+    // The private key must not appear in logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Issued")
@@ -139,7 +140,7 @@ mod tests {
         let local = ["localhost", "127.0.0.1", "::1"];
         assert_eq!(hosts(&Request::new("w1"))[3..], ["w1"]);
         assert_eq!(hosts(&Request::new("w1"))[..3], local);
-        // Neither of these is a DNS name; the third is there already.
+        // The first two are not DNS names; the third is in the list already.
         for name in ["w1-", "10.0.0.1", "localhost"] {
             assert_eq!(hosts(&Request::new(name)), local, "{name}");
         }

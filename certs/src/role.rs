@@ -1,9 +1,9 @@
-//! What the holder of a certificate is to a broker.
+//! The role of a certificate's holder in a broker.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What the holder of a certificate is to a broker.
+/// The role of a certificate's holder in a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -13,7 +13,7 @@ pub enum Role {
     Worker,
     /// May call objects.
     User,
-    /// May look around.
+    /// May read the state of the broker.
     Observer,
 }
 
@@ -21,13 +21,13 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 4] = [Self::Admin, Self::Worker, Self::User, Self::Observer];
 
-    /// Whether its holder may be a server. Otherwise whoever may call could pass itself off as a
-    /// name server on the machine it runs on.
+    /// Whether its holder may be a server. A holder that may only call must not be able to impersonate
+    /// a name server on its machine.
     pub fn serves(self) -> bool {
         matches!(self, Self::Admin | Self::Worker)
     }
 
-    /// The role as certificates, flags and JSON have it.
+    /// The role's name in certificates, flags and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",

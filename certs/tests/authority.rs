@@ -1,4 +1,4 @@
-//! An authority on disk: private files, nothing lost, and errors that name what is wrong.
+//! An authority on disk: its files are private, none is lost, and errors name the problem.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -48,7 +48,7 @@ fn keys_and_new_directories_are_their_owners_alone() {
     assert_eq!(mode(&directory), 0o700);
     assert_eq!(mode(&directory.join("ca.key")), 0o600);
     assert_eq!(mode(&key), 0o600);
-    // Certificates are for everybody, as far as the mask allows.
+    // Everybody may read certificates, if the umask allows it.
     assert_eq!(mode(&certificate) & 0o600, 0o600);
     assert_eq!(files(&directory), ["ca.crt", "ca.key", "w1.crt", "w1.key"]);
 }
@@ -59,7 +59,7 @@ fn an_authority_is_never_overwritten() {
     let error = Authority::create(directory.path()).unwrap_err();
     let expected = directory.path().join("ca.crt");
     assert!(matches!(error, CertsError::Exists { path } if path == expected));
-    // Nor is what is left of one.
+    // A single remaining file of an authority is not overwritten either.
     fs::remove_file(expected).unwrap();
     let key = fs::read(directory.path().join("ca.key")).unwrap();
     let error = authority.save(directory.path()).unwrap_err();
@@ -88,7 +88,7 @@ fn a_certificate_is_overwritten_on_demand_alone() {
 fn what_fails_half_way_leaves_nothing() {
     let (directory, authority) = authority();
     let issued = issue(&authority, "w1");
-    // A link to nowhere is there too.
+    // A dangling link counts as an existing file.
     symlink("nowhere", directory.path().join("w1.key")).unwrap();
     let error = issued.save(directory.path(), "w1", false).unwrap_err();
     assert!(matches!(error, CertsError::Exists { .. }), "{error}");

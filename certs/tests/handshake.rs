@@ -1,4 +1,5 @@
-//! What is issued, put before rustls: both ends prove who they are, and nothing else passes.
+//! Issued certificates in TLS handshakes by rustls: both ends are authenticated, and every other
+//! certificate is refused.
 
 #![allow(
     clippy::expect_used,
@@ -161,8 +162,8 @@ fn fail(outcome: Result<Peers, rustls::Error>) -> String {
     }
 }
 
-/// Connects a client to a server, each with a certificate and an authority that it trusts, and
-/// sends a byte each way. A failure is that of the end that found it.
+/// Connects a client to a server and sends a byte each way. Each end has a certificate and an authority
+/// that it trusts. The error is that of the end that refused the handshake.
 async fn shake_hands(
     client_trusts: &Authority,
     server: &Issued,
@@ -184,7 +185,7 @@ async fn shake_hands(
         (served, connected) => {
             let errors = [served.err(), connected.err()].into_iter().flatten();
             let mut own = errors.filter_map(|error| error.downcast::<rustls::Error>().ok());
-            // The other end is told of it in an alert, which says less.
+            // The other end only receives an alert, which says less.
             Err(own
                 .find(|error| !matches!(error, rustls::Error::AlertReceived(_)))
                 .expect("one end says why"))

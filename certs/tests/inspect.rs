@@ -1,4 +1,4 @@
-//! What was asked for is what a certificate tells, and what it tells is never more than it says.
+//! `inspect` returns what the request asked for, and nothing that the certificate does not say clearly.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -15,7 +15,7 @@ fn at_noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + NOON
 }
 
-/// A certificate that signs itself, with a certain subject.
+/// A self-signed certificate with these subject attributes.
 fn with_subject(attributes: &[(DnType, &str)]) -> String {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["a\x1b.example".to_owned()]).unwrap();
@@ -99,7 +99,7 @@ fn a_subject_that_is_not_clear_is_nobody() {
     ]))
     .unwrap();
     assert_eq!((info.name, info.role), (None, None));
-    // An object identifier for the same attribute twice: rcgen keeps both.
+    // The same attribute under its object identifier: rcgen writes both.
     let info = inspect(&with_subject(&[
         (DnType::CommonName, "ada"),
         (DnType::CustomDnType(vec![2, 5, 4, 3]), "bob"),
@@ -132,7 +132,7 @@ fn what_is_damaged_is_no_certificate_and_no_panic() {
         let mut perturbed = der.to_vec();
         for change in [0x01, 0x80, 0xff] {
             perturbed[end] = der[end] ^ change;
-            // It may still be a certificate; then it can be told, too.
+            // The changed bytes may still be a certificate; then its content can be serialised.
             if let Ok(info) = inspect_der(&perturbed) {
                 serde_json::to_string(&info).unwrap();
             }

@@ -1,7 +1,7 @@
-//! One attempt for all who need its outcome.
+//! One attempt whose outcome is shared by all callers that wait for it.
 //!
-//! Callers who queued behind an attempt and then each made their own would take a silent peer's time
-//! once for every caller. Here they share the failure as they share the success.
+//! If each waiting caller made its own attempt after the first one failed, a silent peer would cost one
+//! timeout per caller. Here the callers share a failure in the same way as a success.
 
 use pyroxene_common::channel::{AttemptError, ConnectionLost};
 use std::{
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 type Outcome<T> = Result<T, AttemptError>;
 
-/// The attempt that runs now, if one does.
+/// The attempt that is running now, if there is one.
 type Running<T> = Option<watch::Receiver<Option<Outcome<T>>>>;
 
-/// An attempt at something that many need.
+/// An attempt that several callers may wait for.
 pub(crate) struct SharedAttempt<T>(Arc<Mutex<Running<T>>>);
 
 impl<T> Default for SharedAttempt<T> {
@@ -31,8 +31,8 @@ impl<T> fmt::Debug for SharedAttempt<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
-    /// The outcome of the attempt that runs now, or of the one that `begin` begins. An attempt goes on
-    /// when its callers have left: it bounds itself, and callers bound how long they wait.
+    /// The outcome of the running attempt, or of a new one that `begin` starts. An attempt continues if
+    /// its callers stop waiting. The attempt must have its own timeout, and callers bound their waiting.
     pub(crate) async fn outcome<F>(&self, begin: impl FnOnce() -> F) -> Outcome<T>
     where
         F: Future<Output = Outcome<T>> + Send + 'static,
@@ -70,7 +70,7 @@ impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
 const STOPPED: &str = "the runtime stopped";
 
 fn lock<T>(running: &Mutex<Running<T>>) -> MutexGuard<'_, Running<T>> {
-    // Plain data: whole even if a holder panicked.
+    // The data stays valid even if a lock holder panicked.
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,11 +1,11 @@
-//! How long to wait before the next attempt: exponential, with full jitter.
+//! The wait before the next attempt: exponential backoff with full jitter.
 //!
 //! The jitter is that of "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015): uniform
-//! between nothing and the exponential bound, which spreads a herd best.
+//! between zero and the exponential bound. It spreads simultaneous retries best.
 
 use std::time::Duration;
 
-/// The bounds of a backoff. It cannot be built invalid.
+/// The bounds of a backoff. Every value is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -13,12 +13,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits of at most `first` at first, doubling up to `greatest`.
+    /// The first wait is at most `first`; the bound doubles with each retry up to `greatest`.
     pub const fn new(first: Duration, greatest: Duration) -> Self {
         Self { first, greatest }
     }
 
-    /// The wait before retry number `retry`, counted from zero. `random` is uniform in 0..1.
+    /// The wait before retry number `retry`, counted from zero. `random` is uniform from 0 to 1.
     pub fn wait(&self, retry: u32, random: f64) -> Duration {
         let bound = self
             .first

@@ -1,4 +1,4 @@
-//! Which instance gets the next call.
+//! Load balancing: picks the instance for the next call.
 
 use crate::{
     cost::{Peers, Standing},
@@ -18,15 +18,15 @@ use tokio::time::Instant;
 /// How calls are spread over instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// One after the other.
+    /// Each instance in turn.
     RoundRobin,
-    /// To the instance with the least cost: moving latency times calls in flight, and more if it
-    /// answers errors. Among many instances, the better of two random ones.
+    /// The instance with the lowest cost: its average latency times its calls in flight, and more if it
+    /// returns errors. Among many instances, the better of two random ones.
     #[default]
     LeastLoaded,
 }
 
-/// A text that names no policy.
+/// A text that is not the name of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a policy; expected round-robin or least-loaded")]
 pub struct UnknownPolicy(String);
@@ -52,22 +52,22 @@ impl fmt::Display for Policy {
     }
 }
 
-/// Up to this many instances are all compared. Among more, two random ones are: the power of two
-/// choices (Mitzenmacher, 2001) is nearly as good and does not herd.
+/// Up to this many instances are all compared. If there are more, two random ones are compared: the
+/// power of two choices (Mitzenmacher, 2001) is nearly as good and avoids herding.
 const COMPARE_ALL: usize = 8;
 
-/// How often an instance is drawn until two are found that may be called.
+/// The maximum number of random draws to find two instances that may be called.
 const DRAWS: usize = 8;
 
-/// Calls that follow each other go to the same instance in runs of this length, if calls are quick:
-/// then they leave in one write and wake the worker once. The run is too short to matter for the
-/// balance: the calls of a whole run wait no longer than [`QUICK`].
+/// If calls are quick, this many consecutive calls go to the same instance: they are sent in one write
+/// and wake the worker once. The run is too short to affect the balance: the calls of a whole run wait
+/// no longer than [`QUICK`].
 const RUN: usize = 32;
 
-/// A run lasts no longer than this. Calls further apart leave in writes of their own anyway.
+/// A run lasts no longer than this. Calls that are further apart are sent in separate writes anyway.
 const RUN_TIME: Duration = Duration::from_millis(1);
 
-/// An average latency up to this is quick, in seconds.
+/// The highest average latency that counts as quick, in seconds.
 const QUICK: f64 = 0.001;
 
 /// Picks instances for one object.
@@ -78,16 +78,16 @@ pub(crate) struct Balancer {
     run: Run,
 }
 
-/// The instance that quick calls go to for now.
+/// The instance to which consecutive quick calls go.
 #[derive(Debug)]
 struct Run {
-    /// Its place in the list.
+    /// Its index in the list.
     place: AtomicUsize,
-    /// The calls that are left of the run.
+    /// The remaining calls of the run.
     left: AtomicUsize,
     /// The run ends early when the instance has this many calls in flight.
     full: AtomicU32,
-    /// It ends at this time, in microseconds from `since`.
+    /// The end of the run, in microseconds from `since`.
     until: AtomicU64,
     since: Instant,
 }
@@ -95,9 +95,9 @@ struct Run {
 /// Why no instance was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoPick {
-    /// There is none that takes calls.
+    /// No instance accepts calls.
     Empty,
-    /// Every one was tried already.
+    /// Every instance was tried already.
     AllTried,
 }
 
@@ -111,8 +111,8 @@ impl Balancer {
         }
     }
 
-    /// Picks an instance that `tried` does not hold. Breakers are respected while any instance is
-    /// left without: they never take everyone out.
+    /// Picks an instance that is not in `tried`. Instances with an open breaker are skipped while another
+    /// instance is left; if all breakers are open, one of these instances is picked.
     pub(crate) fn pick<R>(
         &self,
         instances: &[Arc<Instance<R>>],
@@ -144,9 +144,9 @@ impl Balancer {
         Err(nobody_left(instances))
     }
 
-    /// Picks the instance that has the fewest calls of this client in front of it, and that `tried`
-    /// does not hold. For large calls of equal size: each goes to whoever was done first, and what
-    /// calls of other sizes have taken before says nothing.
+    /// Picks the instance with the fewest calls of this client in flight that is not in `tried`. It is
+    /// for large calls of equal size: each goes to the instance that finished first. The latencies of
+    /// earlier calls of other sizes are ignored.
     pub(crate) fn pick_idlest<R>(
         &self,
         instances: &[Arc<Instance<R>>],
@@ -193,7 +193,7 @@ impl Run {
         u64::try_from(micros).unwrap_or(u64::MAX)
     }
 
-    /// The instance of the run, if it goes on.
+    /// The instance of the run, if the run continues.
     fn next<'a, R>(
         &self,
         instances: &'a [Arc<Instance<R>>],
@@ -203,7 +203,7 @@ impl Run {
         if left == 0 || self.micros(now) > self.until.load(Ordering::Relaxed) {
             return None;
         }
-        // A lost race makes the run a call longer or shorter, which does no harm.
+        // A lost race makes the run one call longer or shorter, which is harmless.
         self.left.store(left - 1, Ordering::Relaxed);
         instances
             .get(self.place.load(Ordering::Relaxed))
@@ -211,7 +211,7 @@ impl Run {
             .filter(|instance| instance.in_flight() < self.full.load(Ordering::Relaxed))
     }
 
-    /// Begins a run at the instance that was picked, if it is quick.
+    /// Starts a run at the picked instance, if the instance is quick.
     fn begin<R>(
         &self,
         instances: &[Arc<Instance<R>>],
@@ -239,7 +239,7 @@ impl Run {
     }
 }
 
-/// All instances, beginning with the one whose turn it is.
+/// All instances in round-robin order, starting at number `turn`.
 fn in_turn<R>(
     instances: &[Arc<Instance<R>>],
     turn: usize,
@@ -264,12 +264,12 @@ fn least_loaded<'a, R>(
             return Some(best);
         }
     }
-    // Beginning at a different place each time breaks ties fairly.
+    // A different start each time breaks ties fairly.
     cheapest(in_turn(instances, turn).filter(&untried), now)
 }
 
-/// Two different instances that fit, unless they are so rare that looking at all of them is better:
-/// what is left of a worker that dies again and again can be most of the list.
+/// Two different random instances that fit. `None` if suitable instances are so rare that comparing all
+/// instances is better: most of the list can be dead instances of a worker that crashes repeatedly.
 fn two_at_random<'a, R>(
     instances: &'a [Arc<Instance<R>>],
     fits: impl Fn(&&'a Arc<Instance<R>>) -> bool,
@@ -304,7 +304,7 @@ fn cheapest<'a, R: 'a>(
     let peers = Peers::of(standings.iter());
     let costs = standings.iter().map(|standing| peers.cost(standing));
     let mut by_cost: Vec<_> = costs.zip(candidates).collect();
-    // Equals stay in the order in which they came.
+    // The sort is stable: instances of equal cost keep their order.
     by_cost.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let mut best = by_cost.into_iter().map(|(_, instance)| instance);
     best.find(|instance| instance.admit(now))

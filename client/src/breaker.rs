@@ -1,18 +1,18 @@
-//! The circuit breaker of one instance: failures open it, one probe closes it.
+//! The circuit breaker of one instance: failures open it, one successful probe closes it.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// When a breaker opens and for how long.
+/// When a breaker opens, and how long it stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
-    /// This many failures in a row open it.
+    /// This many consecutive failures open it.
     pub consecutive: u32,
-    /// So does this share of failures, in percent, among the last 64 calls or more.
+    /// This share of failures among the last 64 calls or more, in percent, opens it too.
     pub failure_percent: u32,
-    /// How long it stays open at first. Each failed probe doubles it.
+    /// How long it stays open at first. Each failed probe doubles this time.
     pub open_for: Duration,
-    /// The longest it stays open.
+    /// The longest time that it stays open.
     pub open_at_most: Duration,
 }
 
@@ -27,8 +27,8 @@ impl Default for BreakerConfig {
     }
 }
 
-/// The calls that a share of failures is taken of. Both counts are halved beyond it, so that old
-/// calls weigh less and less.
+/// The number of calls over which the share of failures is computed. At this number both counts are
+/// halved, so that old calls count less and less.
 const WINDOW: u32 = 64;
 
 /// The state of one instance's breaker.
@@ -44,12 +44,12 @@ pub struct Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Closed,
-    /// No calls until `until`; then one probe.
+    /// No calls until `until`, then one probe.
     Open {
         until: Instant,
         term: Duration,
     },
-    /// The probe is under way. If nothing is heard of it until `until`, another may go.
+    /// The probe is in flight. If it has no outcome by `until`, another probe may start.
     Probing {
         until: Instant,
         term: Duration,
@@ -68,18 +68,18 @@ impl Breaker {
         }
     }
 
-    /// Whether it lets every call through.
+    /// Whether it admits every call.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
 
-    /// Whether it is closed and remembers no failure.
+    /// Whether it is closed and counts no failure.
     pub fn is_spotless(&self) -> bool {
         self.is_closed() && self.failures == 0
     }
 
-    /// Whether a call may go to the instance now. In an open breaker whose time is up, a `true`
-    /// makes this call the probe.
+    /// Whether a call may go to the instance now. If the time of an open breaker is over, the result is
+    /// `true` and this call becomes the probe.
     pub fn admit(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Closed => true,
@@ -94,7 +94,7 @@ impl Breaker {
         }
     }
 
-    /// Takes note of an answered call.
+    /// Records an answered call.
     pub fn succeeded(&mut self) {
         self.in_a_row = 0;
         self.count(false);
@@ -103,7 +103,7 @@ impl Breaker {
         }
     }
 
-    /// Takes note of a call that the instance failed to answer.
+    /// Records a call that the instance did not answer.
     pub fn failed(&mut self, now: Instant) {
         self.in_a_row += 1;
         self.count(true);
@@ -117,7 +117,7 @@ impl Breaker {
             Phase::Probing { term, .. } => {
                 self.open((term * 2).min(self.config.open_at_most), now);
             }
-            // A call from before it opened.
+            // The call began before the breaker opened.
             Phase::Open { .. } => {}
         }
     }

@@ -1,17 +1,17 @@
-//! The retry budget: a token bucket that bounds how much load retries add.
+//! The retry budget: a token bucket that bounds the load that retries add.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many retries a client may send.
+/// The number of retries that a client may send.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetConfig {
-    /// Retries per call, in the long run. 0.2 lets retries add a fifth to the load.
+    /// Retries per call, in the long run. With 0.2, retries may add a fifth to the load.
     pub per_call: f64,
-    /// Retries per second that are allowed however few calls there are.
+    /// Retries per second that are allowed in addition, independent of the number of calls.
     pub per_second: f64,
-    /// Retries that can be saved up. The bucket starts full: the death of a worker must not fail
-    /// the calls that it had in flight.
+    /// The capacity of the bucket, in retries. The bucket starts full: when a worker dies, the calls that
+    /// it had in flight must not fail.
     pub capacity: f64,
 }
 
@@ -43,8 +43,8 @@ impl Budget {
         }
     }
 
-    /// Takes one retry out of the bucket, if there is one. `calls` is how many calls were made
-    /// since the last time.
+    /// Withdraws one retry from the bucket. Returns false if the bucket is empty. `calls` is the number
+    /// of calls since the last withdrawal.
     pub fn withdraw(&mut self, calls: u64, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.refilled);
         self.refilled = now;

@@ -30,8 +30,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A client of a broker. Clones share connections, watches and the retry budget; the last one to go
-/// ends them.
+/// A client of a broker. Clones share connections, watches and the retry budget. Dropping the last clone
+/// closes them.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -40,15 +40,15 @@ struct Inner {
     nameservers: Arc<NameServers>,
     objects: Mutex<ObjectsInUse>,
     budget: Mutex<Budget>,
-    /// Calls since the budget was last asked.
+    /// Calls since the last withdrawal from the budget.
     calls: AtomicU64,
-    /// The name server that was the last to answer about tasks.
+    /// The name server that last answered a task call. It is asked first.
     favourite: AtomicUsize,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
 
-/// By name and interface; each an [`Object`] of the interface's response type.
+/// The watched objects by name and interface. Each is an [`Object`] of the interface's response type.
 type ObjectsInUse = HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>;
 
 impl fmt::Debug for Client {
@@ -57,23 +57,23 @@ impl fmt::Debug for Client {
     }
 }
 
-/// How long [`Client::connect`] waits for the first name server to answer.
+/// The timeout of [`Client::connect`] for the first answer of a name server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After this time the answer of one name server is enough to say that an object is not there.
+/// After this time the answer of one name server suffices to report that an object is not hosted.
 const SLOW_NAMESERVER: Duration = Duration::from_millis(500);
 
-/// How often a wait looks again on its own.
+/// How often a waiting lookup polls, besides the updates that it is notified of.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Client {
-    /// Connects to the name servers at `nameservers`, a list of addresses separated by commas. It
-    /// is enough that one of them answers.
+    /// Connects to the name servers at `nameservers`, a comma-separated list of addresses. One answer
+    /// from any of them suffices.
     pub async fn connect(nameservers: &str) -> Result<Self, ConnectError> {
         Self::connect_with(ClientConfig::new(nameservers)?).await
     }
 
-    /// Connects as `config` says.
+    /// Connects with these settings.
     pub async fn connect_with(config: ClientConfig) -> Result<Self, ConnectError> {
         let client = Self::new(config);
         let mut context = context::current();
@@ -84,7 +84,7 @@ impl Client {
         Ok(client)
     }
 
-    /// A client that connects when it has to: also while no name server is up yet.
+    /// A client that connects when it first needs to. The name servers may start later.
     pub fn new(config: ClientConfig) -> Self {
         let stop = CancellationToken::new();
         let nameservers = NameServers::new(&config, stop.clone());
@@ -99,7 +99,7 @@ impl Client {
             objects: Mutex::default(),
             budget: Mutex::new(Budget::new(config.budget, Instant::now())),
             calls: AtomicU64::new(0),
-            // Not the same one for every client.
+            // Different clients prefer different name servers at first.
             favourite: AtomicUsize::new(rand::random_range(0..=u16::MAX).into()),
             _stop_when_dropped: stop.clone().drop_guard(),
             stop,
@@ -107,38 +107,39 @@ impl Client {
         }))
     }
 
-    /// The name servers: those that were given, in their order, and those that these have told of.
+    /// The name servers: first the configured ones in their order, then those that these reported.
     pub fn nameservers(&self) -> Vec<NameServer> {
         let numbered = self.numbered_nameservers().into_iter();
         numbered.map(|(_, nameserver)| nameserver).collect()
     }
 
-    /// The same, each with a number that no other one will have.
+    /// The same, each with a unique number that is never reused.
     pub fn numbered_nameservers(&self) -> Vec<(usize, NameServer)> {
         self.0.nameservers.numbered()
     }
 
-    /// Finds the name servers that share a store with those that were given, from now on: several may
-    /// stand behind one address. Is told whenever one comes or goes. A client that has asked for an
-    /// object finds them anyway.
+    /// Starts to discover the name servers that share a store with the configured ones: several may be
+    /// behind one address. The receiver is notified whenever a name server is added or removed. A client
+    /// that has resolved an object discovers them anyway.
     pub fn find_nameservers(&self) -> watch::Receiver<()> {
         self.0.nameservers.begin_asking();
         self.0.nameservers.changes()
     }
 
-    /// An address at which several name servers answer in turn, if one of those that were given is such.
-    /// It takes a few questions to find out, over connections of their own.
+    /// A configured address behind which several name servers answer in turn, if there is one. The check
+    /// makes a few requests over separate connections.
     pub async fn balanced_address(&self) -> Option<Endpoint> {
         self.0.nameservers.balanced().await
     }
 
-    /// Takes note of the addresses of name servers that one of them told, without waiting until it is
-    /// asked.
+    /// Records the addresses of other name servers that the name server `by` reported, without waiting
+    /// for the next periodic request.
     pub fn found_nameservers(&self, by: usize, addresses: &[String]) {
         self.0.nameservers.hear(by, Some(addresses));
     }
 
-    /// Asks all name servers at once and takes the first answer; the last error if none answers.
+    /// Asks all name servers at the same time and returns the first answer, or the last error if none
+    /// answers.
     pub async fn first_answer<T, F>(&self, ask: impl Fn(NameServer) -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, tarpc::client::RpcError>>,
@@ -151,25 +152,25 @@ impl Client {
         }
     }
 
-    /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts it now.
+    /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts the object now.
     pub async fn object<I: Interface>(&self, name: &str) -> Result<I::Client<Proxy<I>>, CallError> {
         self.proxy::<I>(name).await.map(Into::into)
     }
 
-    /// tarpc's client for an object that may not be there yet: a call waits, until its deadline,
-    /// for an instance to appear.
+    /// tarpc's client for an object that may not be hosted yet. A call waits until its deadline for an
+    /// instance to appear.
     pub fn weak_object<I: Interface>(&self, name: &str) -> I::Client<Proxy<I>> {
         self.weak_proxy::<I>(name).into()
     }
 
-    /// As [`object`](Self::object), but the bare stub, which can do more: one-way calls, batches,
-    /// and telling which worker answered.
+    /// As [`object`](Self::object), but returns the stub itself, which offers more: one-way calls,
+    /// batches, and the name of the worker that answered.
     pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
         let deadline = Instant::from_std(context::current().deadline);
         self.proxy_before::<I>(name, deadline).await
     }
 
-    /// As [`proxy`](Self::proxy), within a deadline.
+    /// As [`proxy`](Self::proxy), with a deadline.
     pub async fn proxy_before<I: Interface>(
         &self,
         name: &str,
@@ -182,12 +183,12 @@ impl Client {
             loop {
                 match object.known() {
                     Known::NotYet if Instant::now() < patience => {}
-                    // One that is frozen must not hold up what the others know.
+                    // A frozen name server must not delay the answer that the others give.
                     Known::NotYet if object.is_probably_absent() => return Known::None,
                     Known::NotYet => {}
                     known => return known,
                 }
-                // The sender lives in the object that we hold; the timeout is the next look.
+                // The channel stays open: `object` owns the sender. A timeout leads to the next poll.
                 let _ = timeout(LOOK_AGAIN, updates.changed()).await;
             }
         };
@@ -209,18 +210,18 @@ impl Client {
                 Err(unavailable("no live worker hosts it"))
             }
             Ok(Known::NotYet) | Err(_) if object.in_contact() => Err(unavailable(
-                "the name server has just started, and no worker that hosts it has come back to it yet",
+                "the name server has just started, and no worker that hosts it has registered again yet",
             )),
             Ok(Known::NotYet) | Err(_) => Err(unavailable("no name server answered in time")),
         }
     }
 
-    /// As [`weak_object`](Self::weak_object), but the bare stub.
+    /// As [`weak_object`](Self::weak_object), but returns the stub itself.
     pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
         Proxy::new(self.clone(), self.watched::<I>(name), true)
     }
 
-    /// The object, followed at every name server from the first time it is asked for.
+    /// The object. The first lookup starts to watch it at every name server.
     fn watched<I: Interface>(&self, name: &str) -> Arc<Object<I::Response>> {
         let mut objects = self
             .0
@@ -248,7 +249,8 @@ impl Client {
         object
     }
 
-    /// Counts a call for the budget; in lots, because all threads share the counter.
+    /// Counts a call for the budget. Each thread adds its calls in batches, because all threads share
+    /// the counter.
     pub(crate) fn count_call(&self) {
         const LOT: u64 = 32;
         thread_local! {
@@ -261,7 +263,7 @@ impl Client {
         }
     }
 
-    /// Takes one retry out of the budget, if there is one.
+    /// Withdraws one retry from the budget. Returns false if the budget is empty.
     pub(crate) fn withdraw_retry(&self, now: Instant) -> bool {
         let calls = self.0.calls.swap(0, Ordering::Relaxed);
         let mut budget = self.0.budget.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,7 +278,7 @@ impl Client {
         self.0.config.patience
     }
 
-    /// How to talk to instances of an object.
+    /// The options of connections to instances of an object.
     pub(crate) fn greeting<I: Interface>(&self) -> Greeting {
         let mut greeting = Greeting::new::<I>(&self.0.config);
         greeting.passport = self.0.nameservers.passport();
@@ -287,7 +289,7 @@ impl Client {
         self.0.config.hedge_after
     }
 
-    /// The greatest message that this client sends and takes, in bytes.
+    /// The largest message that this client sends and accepts, in bytes.
     pub fn max_message(&self) -> usize {
         self.0.config.max_message
     }
@@ -300,7 +302,7 @@ impl Client {
 /// Why a client could not connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// It cannot be set up as asked.
+    /// The settings are invalid.
     #[error(transparent)]
     Invalid(#[from] InvalidConfig),
     /// No name server answers.

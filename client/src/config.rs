@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The settings of a client.
 
 use crate::{
     balance::Policy,
@@ -16,17 +16,17 @@ use pyroxene_common::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// The port of a name server whose address has none.
+/// The port of a name server whose address does not name one.
 pub const DEFAULT_PORT: u16 = 9090;
 
-/// The default of [`ClientConfig::patience`]: a name server is restarted in that time.
+/// The default of [`ClientConfig::patience`]. A restart of a name server takes less time than this.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client's settings.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) nameservers: Vec<Endpoint>,
-    /// The way to the one name server, if it is in this process.
+    /// The link to the only name server, if it is in this process.
     pub(crate) local: Option<LocalLink>,
     pub(crate) name: String,
     pub(crate) policy: Policy,
@@ -38,14 +38,14 @@ pub struct ClientConfig {
     pub(crate) breaker: BreakerConfig,
     pub(crate) budget: BudgetConfig,
     pub(crate) security: Security,
-    /// What makes tickets for calls on behalf of others, if any are made.
+    /// Issues the tickets for calls on behalf of others, if the client makes such calls.
     pub(crate) delegate: Option<Arc<dyn Delegate>>,
 }
 
-/// A client cannot be set up like this.
+/// Invalid settings of a client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidConfig {
-    /// A name server's address is wrong.
+    /// The address of a name server is invalid.
     #[error("name server {0}")]
     Endpoint(#[from] InvalidEndpoint),
     /// No name server is given.
@@ -54,8 +54,8 @@ pub enum InvalidConfig {
 }
 
 impl ClientConfig {
-    /// The defaults, with name servers given as a list of addresses separated by commas. One without a
-    /// port has [`DEFAULT_PORT`].
+    /// The default settings, with a comma-separated list of name server addresses. The default port is
+    /// [`DEFAULT_PORT`].
     pub fn new(nameservers: &str) -> Result<Self, InvalidConfig> {
         let nameservers = nameservers
             .split(',')
@@ -72,7 +72,7 @@ impl ClientConfig {
         })
     }
 
-    /// The defaults, for a client of the name server in this process.
+    /// The default settings for a client of the name server in this process.
     pub fn local(nameserver: LocalLink) -> Self {
         Self {
             nameservers: vec![nameserver.endpoint().clone()],
@@ -81,7 +81,7 @@ impl ClientConfig {
         }
     }
 
-    /// The defaults, for those who ask nobody.
+    /// The default settings without any name server.
     pub(crate) fn without_nameservers() -> Self {
         Self {
             nameservers: Vec::new(),
@@ -100,12 +100,12 @@ impl ClientConfig {
         }
     }
 
-    /// The name servers, in the order given.
+    /// The name servers, in the configured order.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.nameservers
     }
 
-    /// What the client calls itself in the workers' logs.
+    /// The client's name in the logs of workers.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -119,75 +119,74 @@ impl ClientConfig {
         self
     }
 
-    /// The greatest message accepted, in bytes.
+    /// The largest message that is accepted, in bytes.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// How often a call is sent at most, at least once. Attempts that were certainly not sent do not
-    /// count: the call's deadline bounds them.
+    /// The maximum number of times that a call is sent, at least 1. Attempts that were certainly not sent
+    /// do not count: only the call's deadline bounds them.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts.max(1);
         self
     }
 
-    /// Sends a call that is safe to repeat to a second instance if the first has not answered
-    /// after this time, and takes the first answer.
+    /// Sends an idempotent call to a second instance if the first has not answered after this time. The
+    /// first answer counts.
     #[must_use]
     pub fn hedge_after(mut self, delay: Duration) -> Self {
         self.hedge_after = Some(delay);
         self
     }
 
-    /// How long a connection whose answers come quickly is waited on awake, so that no core has to
-    /// wake up first. The default is 100 microseconds; zero saves the processor time instead.
+    /// How long a thread busy-polls a connection whose answers come quickly, so that no core has to wake
+    /// up first. The default is 100 microseconds. Zero saves the processor time instead.
     #[must_use]
     pub fn spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
         self
     }
 
-    /// How long what is asked of the name servers about tasks goes on being asked while none of them
-    /// can answer. The default is 10 seconds.
+    /// How long task requests are retried while no name server can answer. The default is 10 seconds.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Encrypts every connection, and trusts the servers that `tls` says. If it has a certificate,
-    /// name servers may recognise the client by it.
+    /// Encrypts every connection, and trusts the servers that `tls` names. If `tls` has a certificate,
+    /// name servers may authenticate the client by it.
     #[must_use]
     pub fn tls(mut self, tls: TlsClient) -> Self {
         self.security.tls = Some(tls);
         self
     }
 
-    /// Whom to log in as.
+    /// The user to log in as.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.security.credentials = Some(credentials);
         self
     }
 
-    /// What makes tickets for calls on behalf of others: see [`Once`](crate::Once).
+    /// Issues the tickets for calls on behalf of others: see [`Once`](crate::Once).
     #[must_use]
     pub fn delegate(mut self, delegate: Arc<dyn Delegate>) -> Self {
         self.delegate = Some(delegate);
         self
     }
 
-    /// When an instance is left alone.
+    /// The circuit breaker of each instance.
     #[must_use]
     pub fn breaker(mut self, breaker: BreakerConfig) -> Self {
         self.breaker = breaker;
         self
     }
 
-    /// How many retries the client may add.
+    /// The retry budget of the client.
     #[must_use]
     pub fn budget(mut self, budget: BudgetConfig) -> Self {
         self.budget = budget;

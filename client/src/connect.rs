@@ -1,4 +1,4 @@
-//! Connections to the instances of an object, and what is said when they are made.
+//! Connections to the instances of an object, and their handshake.
 
 use crate::{
     breaker::BreakerConfig, config::ClientConfig, delegates::Delegate, passport::Passport,
@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// How to talk to the instances of one object.
+/// The options of connections to the instances of one object.
 #[derive(Clone)]
 pub(crate) struct Greeting {
     interface: &'static str,
@@ -30,11 +30,11 @@ pub(crate) struct Greeting {
     pub(crate) breaker: BreakerConfig,
     spin: Duration,
     security: Security,
-    /// The way to the name server within this process, if that is where it is.
+    /// The link to the name server, if it is in this process.
     pub(crate) local: Option<LocalLink>,
-    /// What to show to workers, if anything.
+    /// The tickets to present to workers, if the client logs in.
     pub(crate) passport: Option<Passport>,
-    /// What makes tickets for calls on behalf of others, if any are made.
+    /// Issues the tickets for calls on behalf of others, if the client makes such calls.
     pub(crate) delegate: Option<Arc<dyn Delegate>>,
 }
 
@@ -65,7 +65,7 @@ impl Greeting {
         }
     }
 
-    /// The connection over a stream on which the server has answered the hello.
+    /// The connection over a stream whose server has accepted the hello.
     fn welcomed<R: DeserializeOwned + Send + 'static>(
         &self,
         stream: Stream,
@@ -84,23 +84,24 @@ impl Greeting {
     }
 }
 
-/// What a connection shows of who connects.
+/// How a connection authenticates its client.
 #[derive(Clone, Copy)]
 pub(crate) enum Shown<'a> {
     Nothing,
     /// A ticket that is bound to the key of this process.
     Ticket(&'a Ticket),
-    /// Likewise, made for the connection's addressee; or a message that says why there is none.
+    /// The same, but issued for the connection's addressee. The error is a message that says why there is
+    /// no ticket.
     Delegated(&'a (dyn Fn(&Addressee) -> Result<Ticket, String> + Send + Sync)),
 }
 
-/// The way to an instance of an object.
+/// The route to an instance of an object.
 #[derive(Clone, Copy)]
 pub(crate) struct Way<'a> {
     pub(crate) endpoint: &'a Endpoint,
-    /// The object, as the instance calls it.
+    /// The name of the object at the instance.
     pub(crate) object: &'a str,
-    /// Who is to be found there; whatever listens at the endpoint, if that is not known.
+    /// The expected identity of the peer. Without it, any process that listens at the endpoint is accepted.
     pub(crate) addressee: Option<&'a Addressee>,
     pub(crate) greeting: &'a Greeting,
 }
@@ -129,7 +130,7 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
 }
 
 impl Way<'_> {
-    /// Says hello over a socket, and shows what there is to show.
+    /// Sends the hello over a socket, with the ticket if there is one.
     async fn establish(
         self,
         socket: Socket,
@@ -160,14 +161,15 @@ impl Way<'_> {
             addressee,
             hello.wanted(),
         ));
-        // In the clear the server challenges first, and both answers come quickly.
+        // Without TLS the server sends a challenge first, and both of its answers come quickly.
         let greeting = hello::greet_as(&mut stream, &hello, holder);
         let welcome = awake(2 * self.greeting.spin, greeting).await?;
         Ok((stream, welcome))
     }
 }
 
-/// Shows a ticket of this process, with the proof where the server does not have to ask for it.
+/// The credential with a ticket of this process. With TLS it includes the proof; without TLS the server
+/// asks for the proof with a challenge.
 fn credential(
     stream: &Stream,
     holder: &HolderKey,
@@ -198,14 +200,14 @@ pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
         .connect()
         .map_err(|error| not_connected(error.into()))?;
     let mut stream = Stream::Plain(socket);
-    // Everybody is known there without a ticket.
+    // A local link needs no ticket.
     let welcome = hello::greet(&mut stream, &greeting.hello(object))
         .await
         .map_err(not_connected)?;
     Ok(greeting.welcomed(stream, &welcome, settings))
 }
 
-/// Connects to a worker's object with the first ticket of this client that the worker takes.
+/// Connects to a worker's object with the first ticket of this client that the worker accepts.
 pub(crate) async fn connect_with_passport<R: DeserializeOwned + Send + 'static>(
     way: Way<'_>,
 ) -> Result<Connection<R>, AttemptError> {
@@ -226,7 +228,7 @@ pub(crate) async fn connect_with_passport<R: DeserializeOwned + Send + 'static>(
                 passport.renewers().add(connection.renewer());
                 return Ok(connection);
             }
-            // The worker may be registered with another name server than the one that gave it.
+            // The worker may be registered with other name servers than the one that issued this ticket.
             Err(AttemptError::Refused(refusal))
                 if refusal.reason == RefusalReason::Unauthenticated =>
             {
@@ -282,8 +284,9 @@ fn not_connected(error: HelloError) -> AttemptError {
     }
 }
 
-/// Passes on an answer to the method that was asked, which the index of the request tells. Any other ends the connection: the peer is
-/// confused, and tarpc's generated client would panic.
+/// Returns the response if it belongs to the method that was called, whose index is `request_index`. A
+/// response to another method ends the connection: it is a protocol error of the peer, and tarpc's
+/// generated client would panic.
 pub(crate) fn expect_answer<I: Interface>(
     request_index: usize,
     response: I::Response,

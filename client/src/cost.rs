@@ -1,56 +1,57 @@
-//! What it costs to send the next call to an instance: the estimate behind `least-loaded`.
+//! The cost of sending the next call to an instance: the estimate behind `least-loaded`.
 //!
-//! The latency is a peak-sensitive moving average: it goes up with slower answers at once and comes
-//! down slowly, as in Finagle's and linkerd's Peak EWMA balancers. Unlike there, one answer at most
-//! doubles it, and latencies that differ by less than that are equal; where few answers are known,
-//! by less than a greater factor. Among many instances, of which a client hears seldom, a single
-//! answer that the scheduler held up would otherwise keep it away for seconds.
+//! The latency is a peak-sensitive moving average: a slower answer raises it at once, and it falls
+//! slowly, as in the Peak EWMA balancers of Finagle and linkerd. There are two differences. One answer at
+//! most doubles the average. Latencies that differ by less than a factor of two are equal; the factor is
+//! greater while few answers are known. Among many instances a client measures each one rarely, and a
+//! single answer that the scheduler delayed would otherwise keep the client away from it for seconds.
 //!
-//! The latency is multiplied by the calls that wait in front of a new one: our own, which are known
-//! exactly, and those of others, of which the worker's reports tell. The reports are up to 100 ms
-//! old, and everybody hears the same. So they are smoothed: clients that all ran after the last one
-//! would overload in turn whoever was free a moment ago (Mitzenmacher, "How Useful Is Old
-//! Information?", 2000).
+//! The latency is multiplied by the number of calls in front of a new one: the client's own calls, which
+//! are known exactly, and the calls of other clients, which the worker reports (the peer load). The
+//! reports are up to 100 ms old, and every client receives the same. Therefore they are smoothed: if all
+//! clients followed the latest report, they would overload one recently idle instance after the other
+//! (Mitzenmacher, "How Useful Is Old Information?", 2000).
 //!
-//! Errors make an instance dearer as a share of the load of its busiest peer, not of its own: one
-//! that fails at once never has a queue, and would otherwise draw in all the calls that it fails.
+//! Errors raise the cost of an instance in proportion to the load of its busiest peer, not to its own
+//! load: an instance that fails at once never has a queue, and would otherwise attract all calls and fail
+//! them.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How slowly old latencies and errors are forgotten.
+/// The time constant of the decay of latencies and errors.
 const DECAY: Duration = Duration::from_secs(5);
 
-/// An instance that did not answer costs at least as much as one that takes this long.
+/// The minimum latency that is recorded for a call without an answer.
 const PENALTY: Duration = Duration::from_millis(250);
 
-/// The latency assumed of instances when none is known, in seconds.
+/// The assumed latency while that of no instance is known, in seconds.
 const UNKNOWN_LATENCY: f64 = 0.001;
 
-/// How much dearer errors make an instance: one that answers nothing else is taken for this many
-/// times as busy as its busiest peer.
+/// The weight of errors: an instance that returns only errors counts as this many times as busy as its
+/// busiest peer.
 const ERROR_WEIGHT: f64 = 10.0;
 
-/// Each call in flight at an instance that has never answered counts for so many. Its first answer
-/// comes soon if it is sound; if it is not, few calls were lost.
+/// Each call in flight at an instance that has never answered counts as this many calls. If the instance
+/// is healthy, its first answer comes soon; if it is not, few calls are lost.
 const STRANGER_WEIGHT: f64 = 8.0;
 
-/// Latencies that differ by no more than this factor are equal, and one answer raises the average by
-/// no more.
+/// Latencies that differ by at most this factor are equal. One answer raises the average by at most this
+/// factor.
 const NOISE: f64 = 2.0;
 
-/// How wide the noise is of a latency that is known from few answers, above one: this divided by the
-/// root of their number.
+/// The noise factor of a latency that is known from few answers is one plus this constant divided by the
+/// square root of the number of answers.
 const FEW_ANSWERS: f64 = 10.0;
 
-/// How much the newest observation counts in a moving average: the more, the longer ago the last one
-/// was; at least one part in 32, so that a burst of answers counts for something.
+/// The weight of the newest observation in a moving average. It grows with the time since the previous
+/// observation. It is at least 1/32, so that a burst of answers has an effect.
 fn weight(last: Option<Instant>, now: Instant) -> f64 {
     let elapsed = last.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
     (elapsed.as_secs_f64() / DECAY.as_secs_f64()).clamp(1.0 / 32.0, 1.0)
 }
 
-/// What is left of an average that was last touched at `last`.
+/// An average that was last updated at `last`, decayed to `now`.
 fn faded(average: f64, last: Instant, now: Instant) -> f64 {
     let elapsed = now.saturating_duration_since(last);
     if elapsed < DECAY / 64 {
@@ -59,25 +60,25 @@ fn faded(average: f64, last: Instant, now: Instant) -> f64 {
     average * (-elapsed.as_secs_f64() / DECAY.as_secs_f64()).exp()
 }
 
-/// What is known of an instance's latency.
+/// The measured latency of an instance.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latency {
-    /// In seconds. Unknown until the first answer.
+    /// In seconds. `None` until the first answer.
     average: Option<f64>,
     /// When it was last measured.
     measured: Option<Instant>,
-    /// How many answers it is known from; old ones count less and less.
+    /// The number of answers in the average. Old answers count less and less.
     answers: f64,
 }
 
 impl Latency {
-    /// Takes in the latency of an answered call.
+    /// Records the latency of an answered call.
     pub fn answered(&mut self, took: Duration, now: Instant) {
         self.answers = self.answers(now) + 1.0;
         let took = took.as_secs_f64();
         let old = self.at(now).unwrap_or(took);
         self.average = Some(if took > old {
-            // An average of nothing could never grow.
+            // An average of zero could never grow.
             took.min(old.max(1e-6) * NOISE)
         } else {
             old + (took - old) * weight(self.measured, now)
@@ -85,38 +86,38 @@ impl Latency {
         self.measured = Some(now);
     }
 
-    /// Takes in the latency of a call that was answered with an error, which says nothing of how
-    /// quick the instance is when it does its work; only how slow.
+    /// Records the latency of a call that returned an error. A quick error does not show that the
+    /// instance is quick at real work, so only a slow error counts.
     pub fn erred(&mut self, took: Duration, now: Instant) {
         if self.at(now).is_some_and(|old| took.as_secs_f64() > old) {
             self.answered(took, now);
         }
     }
 
-    /// Takes in that the instance did not answer.
+    /// Records a call that the instance did not answer.
     pub fn failed(&mut self, took: Duration, now: Instant) {
         let old = self.at(now).unwrap_or(0.0);
         let worse = old.max(took.as_secs_f64()).max(PENALTY.as_secs_f64());
         self.average = Some(worse);
-        // There is no doubt about it.
+        // This observation is certain, so the noise factor becomes small.
         self.answers = self.answers(now).max(FEW_ANSWERS * FEW_ANSWERS);
         self.measured = Some(now);
     }
 
-    /// How many answers the average is known from. Old ones count less and less.
+    /// The number of answers in the average. Old answers count less and less.
     pub fn answers(&self, now: Instant) -> f64 {
         self.measured
             .map_or(0.0, |measured| faded(self.answers, measured, now))
     }
 
-    /// The average now, in seconds. It fades while nothing is measured, so that an instance that
-    /// was slow once is tried again.
+    /// The average now, in seconds. It decays while nothing is measured, so that an instance that was
+    /// slow once is tried again.
     pub fn at(&self, now: Instant) -> Option<f64> {
         Some(faded(self.average?, self.measured?, now))
     }
 }
 
-/// The share of an instance's calls that brought an error, or no answer at all.
+/// The share of an instance's calls that ended with an error or without an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Errors {
     share: f64,
@@ -125,35 +126,36 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// Takes in how a call ended.
+    /// Records the end of a call.
     pub fn ended(&mut self, error: bool, now: Instant) {
         let old = self.at(now);
         self.calls = self.calls.saturating_add(1);
-        // At first it is the plain mean: the first call of many must not weigh more than others.
+        // The first calls form a plain mean: the first call must not weigh more than the others.
         let weight = weight(self.measured, now).max(1.0 / f64::from(self.calls));
         self.share = old + (f64::from(u8::from(error)) - old) * weight;
         self.measured = Some(now);
     }
 
-    /// The share now, from 0 to 1. It fades while nothing is heard.
+    /// The share now, from 0 to 1. It decays while no call ends.
     pub fn at(&self, now: Instant) -> f64 {
         self.measured
             .map_or(0.0, |measured| faded(self.share, measured, now))
     }
 }
 
-/// The calls of others at an instance, as its reports tell: a moving average over about a second.
+/// The calls of other clients at an instance, as the worker reports them: a moving average over about a
+/// second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Others {
     average: f64,
     reported: Option<Instant>,
 }
 
-/// A report older than this says nothing any more, and reports are averaged over this time.
+/// Reports are averaged over this time. An older report is ignored.
 const REPORT_LIFE: Duration = Duration::from_secs(1);
 
 impl Others {
-    /// Takes in a report that counts so many calls of others.
+    /// Records a report with this number of calls of other clients.
     pub fn report(&mut self, calls: u32, now: Instant) {
         let weight = self.at(now).and(self.reported).map_or(1.0, |last| {
             let elapsed = now.saturating_duration_since(last).as_secs_f64();
@@ -163,45 +165,45 @@ impl Others {
         self.reported = Some(now);
     }
 
-    /// The average, if it is fresh enough to mean anything.
+    /// The average, if the latest report is recent enough.
     pub fn at(&self, now: Instant) -> Option<f64> {
         let reported = self.reported?;
         (now.saturating_duration_since(reported) < REPORT_LIFE).then_some(self.average)
     }
 }
 
-/// What speaks for and against an instance now.
+/// The measurements of an instance now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Standing {
-    /// The moving latency in seconds; unknown of a stranger.
+    /// The average latency in seconds. `None` for an instance that has never answered.
     pub latency: Option<f64>,
-    /// How many answers that is known from.
+    /// The number of answers in that average.
     pub answers: f64,
-    /// For how long the calls in flight have waited without an answer to any, in seconds.
+    /// The time that the calls in flight have waited without any answer, in seconds.
     pub stalled: f64,
-    /// The share of calls that brought errors, from 0 to 1.
+    /// The share of calls that ended with errors, from 0 to 1.
     pub errors: f64,
-    /// Our own calls in flight.
+    /// The calls of this client in flight.
     pub own: u32,
-    /// The calls of others, if a fresh report tells.
+    /// The calls of other clients, if there is a recent report.
     pub others: Option<f64>,
-    /// The calls of everybody, by the directory.
+    /// The calls of all clients, according to the directory.
     pub listed: u32,
 }
 
-/// What instances that are compared have in common.
+/// The values that the compared instances share.
 #[derive(Clone, Copy, Debug)]
 pub struct Peers {
-    /// The latency to assume of a stranger: that of the fastest.
+    /// The assumed latency of an instance that has never answered: that of the fastest instance.
     latency: f64,
-    /// The calls of others to assume where none are reported: the mean of those that are.
+    /// The assumed peer load of an instance without a report: the mean of the reported values.
     others: Option<f64>,
-    /// The calls at the busiest.
+    /// The load of the busiest instance, in calls.
     load: f64,
 }
 
 impl Peers {
-    /// What these have in common.
+    /// The shared values of these instances.
     pub fn of<'a>(all: impl Iterator<Item = &'a Standing> + Clone) -> Self {
         let latencies = all.clone().filter_map(|standing| standing.latency);
         let fastest = latencies.fold(f64::INFINITY, f64::min);
@@ -219,7 +221,7 @@ impl Peers {
         peers
     }
 
-    /// The calls that a new one would find in front of it, and itself.
+    /// The number of calls in front of a new call, plus the new call itself.
     fn load_of(&self, standing: &Standing) -> f64 {
         let own = f64::from(standing.own);
         let own = match standing.latency {
@@ -232,8 +234,8 @@ impl Peers {
         own + others + 1.0
     }
 
-    /// The cost of one more call. A newcomer is taken for as fast as its fastest peer and for as
-    /// busy with others as its peers are: it gets its share at once, and no more.
+    /// The cost of one more call. A new instance counts as fast as its fastest peer, with the mean peer
+    /// load of the others: it gets its share of calls at once, and no more.
     pub fn cost(&self, standing: &Standing) -> f64 {
         let known = standing.latency.unwrap_or(self.latency);
         let latency = known.max(standing.stalled);
@@ -243,7 +245,7 @@ impl Peers {
             false => latency,
         };
         let load = self.load_of(standing) + standing.errors * ERROR_WEIGHT * self.load;
-        // Even an instance that answers in no time costs something, or its queue would not count.
+        // The minimum keeps the cost above zero: otherwise the queue of a very fast instance would not count.
         latency.max(1e-6) * load
     }
 }
@@ -262,7 +264,7 @@ mod tests {
         }
     }
 
-    /// The costs of instances compared with each other.
+    /// The costs of these instances when they are compared.
     fn costs<const N: usize>(all: [Standing; N]) -> [f64; N] {
         let peers = Peers::of(all.iter());
         all.map(|standing| peers.cost(&standing))
@@ -364,7 +366,7 @@ mod tests {
         assert!(slow > b);
         let [busy, idle] = costs([of(0.0010, 1), of(0.0019, 0)]);
         assert!(busy > idle);
-        // The fewer answers are known, the greater they have to be.
+        // With fewer known answers, a difference must be greater to count.
         let of = |latency, answers| Standing {
             latency: Some(latency),
             answers,
@@ -386,7 +388,7 @@ mod tests {
         let busy = Standing { own: 100, ..fast() };
         let [failing, busy, idle] = costs([failing, busy, fast()]);
         assert!(failing > busy && busy > idle);
-        // If everybody's answers are errors, they are none of anybody's making.
+        // If every instance returns errors, the cause is not one of the instances.
         let of = |own| Standing {
             own,
             errors: 1.0,
@@ -414,7 +416,7 @@ mod tests {
             },
         ]);
         assert_eq!(cost, same);
-        // Until it has answered, one call is enough.
+        // Until it has answered, one call in flight is enough.
         let [first, second, third] = costs([peer(4.0), peer(6.0), Standing { own: 1, ..newcomer }]);
         assert!(third > first && third > second);
     }

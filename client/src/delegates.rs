@@ -1,8 +1,8 @@
-//! Calls on behalf of others, over connections of their own: what a name server does when it runs
-//! tasks.
+//! Calls on behalf of another identity, over separate connections. A name server makes such calls when
+//! it runs tasks.
 //!
-//! Such a connection shows a ticket that is made for it: with the identity of the one on whose behalf
-//! the call is made, good for one method of one object at one worker, and bound to the key of this
+//! Such a connection presents a ticket that is issued for it. The ticket has the identity on whose behalf
+//! the call is made, is valid for one method of one object at one worker, and is bound to the key of this
 //! process. Calls of the same method on behalf of the same identity share the connection.
 
 use crate::{
@@ -25,55 +25,55 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// How many connections that carry no call are kept to one instance.
+/// The maximum number of idle connections to one instance.
 const MOST: usize = 64;
 
-/// Into how many parts the life of a ticket is cut. A connection is shown a fresh ticket after each, if
-/// it was used meanwhile; otherwise it is closed.
+/// The life of a ticket is divided into this many parts. After each part, a connection that was used in
+/// it gets a fresh ticket; an unused one is closed.
 const PARTS: u32 = 4;
 
-/// On whose behalf a call is made.
+/// The identity on whose behalf a call is made, and the method.
 #[derive(Clone, Copy, Debug)]
 pub struct OnBehalf<'a> {
-    /// Whose rights the call has.
+    /// The identity whose rights the call has.
     pub identity: &'a Identity,
-    /// The method that it calls, by name.
+    /// The name of the called method.
     pub method: &'a str,
 }
 
-/// Makes the tickets for calls on behalf of others. They are bound to the key of this process.
+/// Issues the tickets for calls on behalf of others. They are bound to the key of this process.
 pub trait Delegate: fmt::Debug + Send + Sync {
     /// A ticket for an identity.
     ///
     /// # Errors
     ///
-    /// Why the identity may not act any more, as a message to a person.
+    /// Why the identity has no rights any more, as a message for a person.
     fn ticket(&self, identity: &Identity, audience: Audience) -> Result<Ticket, String>;
 
-    /// How long its tickets are good.
+    /// How long its tickets are valid.
     fn life(&self) -> Duration;
 }
 
-/// An open connection and its slot, which is held for as long as a call goes over it.
+/// An open connection and its slot. The caller holds the slot while its call is in flight.
 pub(crate) type InUse<R> = (Arc<Connection<R>>, Arc<Slot<R>>);
 
-/// The connections to one instance, whose methods answer `R`.
+/// The connections to one instance with the response type `R`.
 pub(crate) struct Delegates<R> {
-    /// The one that was used last comes first.
+    /// The most recently used slot comes first.
     slots: Mutex<Vec<Arc<Slot<R>>>>,
     /// Whether [`keep`] runs.
     is_kept: AtomicBool,
 }
 
-/// One connection, or the place for one. Whoever calls over it holds a clone of the pointer.
+/// A slot for one connection, which may not be open. Each caller holds a clone of the pointer.
 pub(crate) struct Slot<R> {
     identity: Identity,
     method: String,
     connection: ArcSwapOption<Connection<R>>,
     connecting: SharedAttempt<Arc<Connection<R>>>,
-    /// What its tickets are for, once it was connected.
+    /// The audience of its tickets, after the first attempt to connect.
     audience: OnceLock<Audience>,
-    /// Whether a call has gone over it since it was last looked after.
+    /// Whether a call has used it since the last maintenance.
     used: AtomicBool,
 }
 
@@ -112,7 +112,7 @@ impl<R> Slot<R> {
         connection.filter(|connection| connection.is_open())
     }
 
-    /// Whether a call is under way over it, seen by one who holds no more than a reference.
+    /// Whether a call is in flight over it. The caller of this method must not hold a clone itself.
     fn is_in_use(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) > 1
     }
@@ -120,11 +120,11 @@ impl<R> Slot<R> {
 
 impl<R> Delegates<R> {
     fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot<R>>>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The slot for calls like this one.
+    /// The slot for calls with this identity and method.
     pub(crate) fn slot(&self, on_behalf: OnBehalf<'_>) -> Arc<Slot<R>> {
         let mut slots = self.slots();
         let slot = match slots.iter().position(|slot| slot.is_for(on_behalf)) {
@@ -150,14 +150,14 @@ impl<R> Delegates<R> {
         slot
     }
 
-    /// The open connection for calls like this one, if there is one, and its slot.
+    /// The open connection for calls with this identity and method, if there is one, and its slot.
     pub(crate) fn open_connection(&self, on_behalf: OnBehalf<'_>) -> Option<InUse<R>> {
         let slot = self.slot(on_behalf);
         let connection = slot.open_connection()?;
         Some((connection, slot))
     }
 
-    /// The worker may be dead or frozen: it is asked over every connection.
+    /// The worker may be dead or frozen: every open connection checks whether it still answers.
     pub(crate) fn doubt(&self) {
         for slot in &*self.slots() {
             if let Some(connection) = slot.open_connection() {
@@ -168,7 +168,7 @@ impl<R> Delegates<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> Delegates<R> {
-    /// Sees to it that connections are shown fresh tickets, and closed when they are not used.
+    /// Starts the maintenance, which renews the tickets of used connections and closes unused ones.
     pub(crate) fn look_after(self: &Arc<Self>, delegate: &Arc<dyn Delegate>) {
         if !self.is_kept.swap(true, Ordering::AcqRel) {
             tokio::spawn(keep(Arc::downgrade(self), Arc::clone(delegate)));
@@ -177,7 +177,7 @@ impl<R: DeserializeOwned + Send + 'static> Delegates<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> Slot<R> {
-    /// Makes the connection.
+    /// Opens the connection.
     pub(crate) async fn connect(
         &self,
         way: Way<'_>,
@@ -189,8 +189,8 @@ impl<R: DeserializeOwned + Send + 'static> Slot<R> {
                 object: way.object.to_owned(),
                 method: self.method.clone(),
             };
-            // The address of a static name may lead elsewhere the next time; its tickets stay for the
-            // first, and are refused there.
+            // The address of a static name may lead to another server the next time. The tickets stay
+            // valid for the first server only, and the other one refuses them.
             let audience = self.audience.get_or_init(|| audience);
             delegate.ticket(&self.identity, audience.clone())
         };
@@ -201,7 +201,7 @@ impl<R: DeserializeOwned + Send + 'static> Slot<R> {
     }
 }
 
-/// Looks after the connections until there are none.
+/// Maintains the connections until there are none.
 async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dyn Delegate>) {
     loop {
         sleep(delegate.life() / PARTS).await;
@@ -214,7 +214,7 @@ async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dy
             slots.retain(|slot| slot.used.swap(false, Ordering::Relaxed) || slot.is_in_use());
             to_renew.extend(slots.iter().cloned());
             if slots.is_empty() {
-                // Under the lock, under which the next slot is made.
+                // This happens under the lock that also protects the creation of the next slot.
                 delegates.is_kept.store(false, Ordering::Release);
                 return;
             }
@@ -228,7 +228,7 @@ async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dy
                 Ok(ticket) => {
                     connection.renewer()(Some(ticket.as_bytes()));
                 }
-                // The connection ends with its last ticket.
+                // The connection ends when its last ticket expires.
                 Err(reason) => {
                     let user = slot.identity.name.as_str();
                     tracing::info!(user, reason, "no fresh ticket for its running tasks");

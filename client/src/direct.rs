@@ -1,4 +1,4 @@
-//! Calls to one instance at a known address: no name server, no balancing, no retries.
+//! Calls to one instance at a known address, without a name server, balancing or retries.
 
 use crate::{
     client::Client,
@@ -20,20 +20,19 @@ use tarpc::{
     context,
 };
 
-/// A stub for one instance of an object of the interface `I`, over one connection. A call that
-/// fails for another reason than the method's own returns its [`AttemptError`] in
-/// [`RpcError::Send`].
+/// A stub for one instance of an object of the interface `I`, over one connection. Except for errors of
+/// the method itself, a failed call returns its [`AttemptError`] in [`RpcError::Send`].
 pub struct Direct<I: Interface>(Connection<I::Response>);
 
 impl<I: Interface> Direct<I> {
-    /// Connects to an object at an endpoint, in the clear and as nobody in particular.
+    /// Connects to an object at an endpoint, without TLS and without authentication.
     pub async fn connect(endpoint: &Endpoint, object: &str) -> Result<Self, AttemptError> {
         Self::connect_with(endpoint, object, &ClientConfig::without_nameservers()).await
     }
 
-    /// Connects to an object at an endpoint, as `config` says. Its name servers are asked for a
-    /// ticket, if there is something that they could recognise the client by. The endpoint may be that
-    /// of one of these name servers.
+    /// Connects to an object at an endpoint with these settings. If the client has credentials or a
+    /// certificate, it asks the configured name servers for a ticket. The endpoint may be that of one of
+    /// these name servers.
     pub async fn connect_with(
         endpoint: &Endpoint,
         object: &str,
@@ -56,7 +55,7 @@ impl<I: Interface> Direct<I> {
         connect_with_passport(way).await.map(Self)
     }
 
-    /// Connects to an object at an endpoint, with the tickets that `client` has already.
+    /// Connects to an object at an endpoint with the tickets of `client`.
     pub async fn connect_as(
         client: &Client,
         endpoint: &Endpoint,

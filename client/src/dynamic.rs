@@ -1,4 +1,4 @@
-//! Any object, by the names of its methods, with arguments and results in JSON.
+//! Calls to any object by method name, with arguments and results in JSON.
 
 use crate::{
     client::Client,
@@ -17,29 +17,29 @@ use serde::Serialize;
 use tarpc::context;
 use tokio::time::Instant;
 
-/// An object whose interface this program does not know.
+/// An object whose interface is not known at compile time.
 #[derive(Clone, Debug)]
 pub struct DynamicObject {
     proxy: Proxy<Invoke>,
     description: Description,
 }
 
-/// Why an object could not be used by name.
+/// Why a call by name failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DynamicError {
     /// There was no answer.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The object answered an error.
+    /// The object returned an error.
     #[error(transparent)]
     Object(#[from] InvokeError),
-    /// What the object says makes no sense here.
+    /// The answer of the object cannot be parsed.
     #[error("the object's answer cannot be read: {0}")]
     Unreadable(String),
 }
 
 impl Client {
-    /// An object by name, with the description of its interface.
+    /// Finds an object by name and fetches the description of its interface.
     pub async fn dynamic(
         &self,
         name: &str,
@@ -69,8 +69,8 @@ impl DynamicObject {
         self.proxy.instance_count()
     }
 
-    /// Calls a method with arguments by name: anything that is an object in JSON. The answer is JSON
-    /// text.
+    /// Calls a method with named arguments: any value that serialises to a JSON object. The answer is
+    /// JSON text.
     pub async fn call(
         &self,
         context: context::Context,
@@ -82,8 +82,8 @@ impl DynamicObject {
             .await
     }
 
-    /// Calls a method with arguments by name, given as a JSON object's text. `listener`, if there
-    /// is one, hears how far the method says that it is. The answer is JSON text.
+    /// Calls a method with named arguments, given as the text of a JSON object. `listener` receives the
+    /// progress that the method reports. The answer is JSON text.
     pub async fn call_with_progress(
         &self,
         context: context::Context,

@@ -1,50 +1,50 @@
-//! What a failed call tells its caller.
+//! The error of a failed call.
 
 use pyroxene_common::{channel::AttemptError, message::RefusalReason};
 use std::{error::Error, fmt, time::Duration};
 use tarpc::client::RpcError;
 
-/// A call that has no answer, by what the caller can do about it.
+/// A call without an answer. The variants differ in how the caller can react.
 ///
 /// tarpc's generated clients return it inside [`RpcError::Send`]; `CallError::from` takes it out
 /// again.
 #[derive(Debug)]
 pub enum CallError {
-    /// The call was never sent, and sending it again will not help: it is too large, for one.
+    /// The call was never sent, and a retry will not help, for example because it is too large.
     NotSent(Box<Trail>),
     /// The call was sent, and its answer was lost. It may have run, and it is not safe to repeat.
     MaybeRan(Box<Trail>),
-    /// The method ran, or started to, and failed outside of its own error type: it panicked, or its
-    /// answer was too large.
+    /// The method started and failed outside of its own error type: it panicked, or its answer was too
+    /// large.
     Failed(Box<Trail>),
-    /// The deadline passed. If it had been sent, the call may have run.
+    /// The deadline passed. If the call had been sent, it may have run.
     DeadlineExceeded(Box<Trail>),
-    /// The caller may not do this.
+    /// The caller is not allowed to make this call.
     Refused(Box<Trail>),
-    /// There is nobody to call: no name server answers, no worker hosts the object, or none of
-    /// them could be reached or would take the call. It has not run.
+    /// No instance accepted the call: no name server answers, no worker hosts the object, or every worker
+    /// is unreachable or refuses the call. The call has not run.
     Unavailable(Box<Trail>),
 }
 
-/// What was tried for a call.
+/// The attempts of a call that failed.
 #[derive(Debug, Default)]
 pub struct Trail {
     /// The object's name.
     pub object: String,
     /// The method's name.
     pub method: String,
-    /// Why it ended, if no single attempt says it.
+    /// Why the call ended, if the attempts do not show it.
     pub reason: Option<String>,
-    /// The attempts, in order: all that may have been sent, and the latest of the others.
+    /// The attempts, in order: all that may have been sent, and the latest of those that were not.
     pub attempts: Vec<Attempt>,
-    /// How many attempts are not listed. None of them was sent.
+    /// The number of attempts that are not listed. None of them was sent.
     pub unlisted: usize,
 }
 
-/// How many attempts are listed, unless more than that may have been sent.
+/// The maximum number of listed attempts. Attempts that may have been sent are always listed.
 const LISTED: usize = 32;
 
-/// The attempts at a call that goes on.
+/// The attempts of a call that is still in progress.
 #[derive(Debug, Default)]
 pub(crate) struct AttemptLog {
     pub(crate) listed: Vec<Attempt>,
@@ -52,7 +52,7 @@ pub(crate) struct AttemptLog {
 }
 
 impl AttemptLog {
-    /// Adds an attempt, in the place of an early one that was not sent if there are many.
+    /// Adds an attempt. If the list is full, the attempt replaces the earliest one that was not sent.
     pub(crate) fn push(&mut self, attempt: Attempt) {
         let is_unsent = |attempt: &Attempt| matches!(attempt.error, AttemptError::NotSent(_));
         if self.listed.len() >= LISTED
@@ -64,7 +64,7 @@ impl AttemptLog {
         self.listed.push(attempt);
     }
 
-    /// How many attempts there were.
+    /// The number of attempts.
     pub(crate) fn count(&self) -> usize {
         self.listed.len() + self.unlisted
     }
@@ -82,16 +82,16 @@ impl Trail {
     }
 }
 
-/// One attempt at a call that brought no answer.
+/// One attempt of a call that got no answer.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The worker that was tried; its endpoint, if it has no name.
+    /// The name of the worker, or its endpoint if it has no name.
     pub worker: String,
-    /// Where it was reached.
+    /// The worker's endpoint.
     pub endpoint: String,
-    /// When it ended, counted from the beginning of the call.
+    /// When the attempt ended, counted from the start of the call.
     pub ended: Duration,
-    /// How it ended.
+    /// Why it failed.
     pub error: AttemptError,
 }
 
@@ -102,7 +102,7 @@ impl Attempt {
 }
 
 impl CallError {
-    /// What was tried.
+    /// The attempts of the call.
     pub fn trail(&self) -> &Trail {
         match self {
             Self::NotSent(trail)
@@ -114,8 +114,8 @@ impl CallError {
         }
     }
 
-    /// The same error of another method's name: of the one that the caller meant, where a call
-    /// travels inside another one.
+    /// The same error with another method name: the method that the caller named, where its call is
+    /// carried by a call of another method.
     pub(crate) fn of_method(mut self, method: &str) -> Self {
         match &mut self {
             Self::NotSent(trail)
@@ -133,10 +133,10 @@ impl CallError {
         &self.trail().attempts
     }
 
-    /// What the last attempt brought instead of an answer, alone; or why none was made.
+    /// The error of the last attempt alone, or the reason why there was no attempt.
     pub fn last_reason(&self) -> String {
         match (self.attempts().last(), &self.trail().reason) {
-            // What stands around a refusal's sentence adds nothing to it.
+            // The message of the refusal is enough without the text around it.
             (
                 Some(Attempt {
                     error: AttemptError::Refused(refusal),
@@ -150,8 +150,8 @@ impl CallError {
         }
     }
 
-    /// Whether the last attempt was refused because the caller has as much of something as its user may
-    /// have at that place: it may go better elsewhere, or later.
+    /// Whether the last attempt was refused because the caller's user has reached a limit at that server.
+    /// Another server may accept the call, or the same one later.
     pub fn is_limited(&self) -> bool {
         let last = self.attempts().last().map(|last| &last.error);
         matches!(last, Some(AttemptError::Refused(refusal)) if refusal.reason == RefusalReason::Limited)
@@ -167,7 +167,7 @@ impl CallError {
             Self::Unavailable(trail) if trail.attempts.iter().any(Attempt::was_refused) => {
                 "was refused by every worker that it reached"
             }
-            Self::Unavailable(_) => "reached nobody",
+            Self::Unavailable(_) => "reached no instance",
         }
     }
 }
@@ -179,7 +179,7 @@ impl fmt::Display for CallError {
         if let Some(reason) = &trail.reason {
             write!(f, ": {reason}")?;
         }
-        /// The attempts that are told one by one.
+        /// The maximum number of attempts that are shown one by one.
         const SHOWN: usize = 4;
         let shown = trail.attempts.len().min(SHOWN);
         let skipped = trail.attempts.len() - shown;
@@ -194,7 +194,7 @@ impl fmt::Display for CallError {
     }
 }
 
-/// An error with its causes, as one line.
+/// An error and its causes in one line.
 fn sentence(error: &dyn Error) -> String {
     let mut sentence = error.to_string();
     let mut cause = error.source();
@@ -206,7 +206,7 @@ fn sentence(error: &dyn Error) -> String {
     sentence
 }
 
-// The attempts are part of the sentence, so none of them is the source as well.
+// The message includes the attempts, so the error has no source.
 impl Error for CallError {}
 
 impl From<CallError> for RpcError {
@@ -322,7 +322,7 @@ mod tests {
             };
             CallError::Unavailable(Box::new(trail)).to_string()
         };
-        assert!(sentence(Vec::new()).contains("reached nobody"));
+        assert!(sentence(Vec::new()).contains("reached no instance"));
         assert!(sentence(vec![refused]).contains("was refused by every worker"));
     }
 }

@@ -1,4 +1,4 @@
-//! One instance of an object, as a client sees it: its connection and what was learned of it.
+//! One instance of an object in a client: its connection and its measured health.
 
 use crate::{
     attempt::SharedAttempt,
@@ -28,67 +28,66 @@ use std::{
 };
 use tokio::time::{Instant, timeout};
 
-/// An answer within this time is quick.
+/// An answer within this time counts as quick.
 const QUICK: Duration = Duration::from_millis(1);
 
-/// Of an instance that answers quickly and never fails, this often is often enough to learn.
+/// The minimum time between two samples of an instance that answers quickly and never fails.
 const LESSONS: Duration = Duration::from_millis(1);
 
-/// A connection that takes longer than this to be made is made without further callers, as long as
-/// there is another instance.
+/// If connecting takes longer than this, further calls avoid the instance while there is another one.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// An instance of an object whose methods answer `R`.
+/// An instance of an object with the response type `R`.
 pub(crate) struct Instance<R> {
     pub(crate) key: InstanceKey,
     target: String,
     greeting: Arc<Greeting>,
-    /// The connection, or of those on behalf of others the one that was made last.
+    /// The connection, or the most recent one on behalf of another identity.
     connection: ArcSwapOption<Connection<R>>,
     /// The connections on behalf of others.
     delegates: Arc<Delegates<R>>,
-    /// Who is to be found at the endpoint, if that is known: the name server has asked who it is.
+    /// The expected identity of the peer, if the name server has authenticated the worker.
     addressee: Option<Addressee>,
     connecting: SharedAttempt<Arc<Connection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
-    /// When the first of the calls in flight began, in microseconds from `since`.
+    /// When the first of the calls in flight started, in microseconds from `since`.
     busy_since: AtomicU64,
-    /// When a quick answer was last learned from, likewise.
+    /// When a quick answer was last sampled, in microseconds from `since`.
     lesson: AtomicU64,
     since: Instant,
-    /// The load in the directory, for as long as no connection reports a fresher one.
+    /// The load in the directory. It is used while no connection reports a newer one.
     listed_load: AtomicU32,
     learned: Mutex<Learned>,
-    /// Whether `learned` forbids nothing, so that most calls need not ask.
+    /// Whether `learned` restricts no call, so that most calls need not lock it.
     unrestricted: AtomicBool,
-    /// Whether neither failures nor errors are remembered, so that most answers teach nothing.
+    /// Whether neither failures nor errors are recorded, so that most answers need no sample.
     spotless: AtomicBool,
     /// Whether most of its answers are errors.
     erring: AtomicBool,
-    /// Whether the last call found nobody who answered it.
+    /// Whether the last call got no answer.
     absent: AtomicBool,
-    /// Whether a connection is being made, and for longer than [`SILENCE`].
+    /// Whether an attempt to connect has been running for longer than [`SILENCE`].
     silent: AtomicBool,
-    /// Whether the address of a static name led to something else than a worker, the last time.
+    /// Whether the address of a static name did not lead to a worker the last time.
     astray: AtomicBool,
 }
 
-/// A share of errors up to this is not worth remembering.
+/// A share of errors below this is ignored.
 const FEW_ERRORS: f64 = 0.01;
 
-/// What calls have taught about the instance.
+/// The health of the instance, measured from its calls.
 #[derive(Debug)]
 struct Learned {
     latency: Latency,
     errors: Errors,
     others: Others,
-    /// The newest report that `others` knows of.
+    /// The latest report that is included in `others`.
     report: Option<Load>,
     /// When a call was last answered.
     answered: Option<Instant>,
     breaker: Breaker,
-    /// The instance asked to be left alone until then.
+    /// The instance asked for no calls until this time.
     pushed_back: Option<Instant>,
 }
 
@@ -140,7 +139,7 @@ impl<R> Instance<R> {
         instance
     }
 
-    /// Takes in what the directory says now.
+    /// Applies the current entry of the directory.
     pub(crate) fn update(&self, listed: &Listed) {
         let draining = listed.state == State::Draining;
         self.draining.store(draining, Ordering::Relaxed);
@@ -148,7 +147,7 @@ impl<R> Instance<R> {
         self.listed_load.store(load, Ordering::Relaxed);
     }
 
-    /// What to call it in a message to a person.
+    /// Its name in messages for people.
     pub(crate) fn name(&self) -> &str {
         if self.key.worker.is_empty() {
             &self.key.endpoint
@@ -158,7 +157,7 @@ impl<R> Instance<R> {
     }
 
     fn learned(&self) -> MutexGuard<'_, Learned> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -166,34 +165,34 @@ impl<R> Instance<R> {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing speaks against any call.
+    /// Whether every call may go here.
     pub(crate) fn takes_all_calls(&self) -> bool {
         self.unrestricted.load(Ordering::Relaxed)
             && !self.erring.load(Ordering::Relaxed)
             && !self.is_draining()
     }
 
-    /// Whether the last call found nobody who answered it.
+    /// Whether the last call got no answer.
     pub(crate) fn is_absent(&self) -> bool {
         self.absent.load(Ordering::Relaxed)
     }
 
-    /// Whether the address of a static name led to something else than a worker, the last time.
+    /// Whether the address of a static name did not lead to a worker the last time.
     pub(crate) fn leads_astray(&self) -> bool {
         self.astray.load(Ordering::Relaxed)
     }
 
-    /// Whether it answers, as far as is known.
+    /// Whether it answers calls, as far as is known.
     pub(crate) fn is_sound(&self) -> bool {
         self.takes_all_calls() && !self.is_absent()
     }
 
-    /// How many of our calls it has in front of it.
+    /// The number of this client's calls in flight.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Whether a call may go here now. In an open breaker it makes this call the probe.
+    /// Whether a call may go here now. If the breaker is open, an admitted call becomes the probe.
     pub(crate) fn admit(&self, now: Instant) -> bool {
         if self.unrestricted.load(Ordering::Relaxed) {
             return true;
@@ -217,7 +216,7 @@ impl<R> Instance<R> {
         self.learned().latency.at(now)
     }
 
-    /// What speaks for and against it now.
+    /// The measurements of the instance now.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
         let report = match &*self.connection.load() {
             Some(connection) => connection.load(),
@@ -246,14 +245,14 @@ impl<R> Instance<R> {
         }
     }
 
-    /// For how long the calls in flight have waited without an answer to any.
+    /// The time that the calls in flight have waited without any answer.
     fn silence(&self, answered: Option<Instant>, now: Instant) -> Duration {
         let busy_since = Duration::from_micros(self.busy_since.load(Ordering::Relaxed));
         let began = self.since + busy_since;
         now.saturating_duration_since(answered.map_or(began, |answered| answered.max(began)))
     }
 
-    /// Counts a call from `now` for as long as the guard lives.
+    /// Counts a call from `now` until the guard is dropped.
     pub(crate) fn enter(&self, now: Instant) -> InFlight<'_> {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
             self.busy_since.store(self.micros(now), Ordering::Relaxed);
@@ -266,7 +265,7 @@ impl<R> Instance<R> {
         u64::try_from(micros).unwrap_or(u64::MAX)
     }
 
-    /// Learns from an answered call; seldom, if most of them are alike.
+    /// Records an answered call. While answers are quick and without errors, only samples are recorded.
     pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
         if took < QUICK && self.spotless.load(Ordering::Relaxed) {
             let micros = self.micros(now);
@@ -288,7 +287,7 @@ impl<R> Instance<R> {
         self.absent.store(false, Ordering::Relaxed);
     }
 
-    /// Learns from a call that was answered with an error, the object's own or its host's.
+    /// Records a call that returned an error of the object or of its host.
     pub(crate) fn erred(&self, took: Duration, now: Instant) {
         self.spotless.store(false, Ordering::Relaxed);
         let mut learned = self.learned();
@@ -301,10 +300,10 @@ impl<R> Instance<R> {
         self.absent.store(false, Ordering::Relaxed);
     }
 
-    /// Learns from an attempt that brought no answer.
+    /// Records an attempt that got no answer.
     pub(crate) fn failed(&self, error: &AttemptError, took: Duration, now: Instant) {
         let is_other = matches!(error, AttemptError::NotSent(ConnectionLost::WrongServer(_)));
-        // A worker that holds a lease may have moved, and its name servers will say so.
+        // A worker with a lease may have moved. Its name servers will report the new address.
         let is_static = self.addressee.is_none();
         self.astray.store(is_other && is_static, Ordering::Relaxed);
         if let AttemptError::Failed(_) = error {
@@ -330,7 +329,7 @@ impl<R> Instance<R> {
                     self.draining.store(true, Ordering::Relaxed);
                 }
             }
-            // A deadline that passes says that the instance takes at least this long.
+            // A deadline that passes shows that the instance takes at least this long.
             AttemptError::DeadlineExceeded { sent: true } => {
                 learned.latency.failed(took, now);
             }
@@ -347,7 +346,7 @@ impl<R> Instance<R> {
         self.unrestricted.store(free, Ordering::Relaxed);
     }
 
-    /// Learns that a connection is not made in good time.
+    /// Records that connecting takes longer than [`SILENCE`].
     fn fell_silent(&self, took: Duration) {
         self.silent.store(true, Ordering::Relaxed);
         self.absent.store(true, Ordering::Relaxed);
@@ -359,8 +358,9 @@ impl<R> Instance<R> {
         self.unrestricted.store(false, Ordering::Relaxed);
     }
 
-    /// The directory says that the worker is dead or frozen. Name servers may be cut off from a worker
-    /// that we still reach, so the worker is asked: if it does not answer, its calls in flight end.
+    /// Reacts to the directory's report that the worker is dead or frozen. Name servers may be cut off
+    /// from a worker that this client still reaches, so the client pings the worker. If it does not
+    /// answer, its calls in flight end.
     pub(crate) fn doubt(&self) {
         if let Some(connection) = self.connection.swap(None) {
             connection.doubt();
@@ -370,7 +370,7 @@ impl<R> Instance<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> Instance<R> {
-    /// The open connection, or a new one. Who waits for it bounds the wait.
+    /// The open connection, or a new one. The caller bounds its own waiting.
     pub(crate) async fn connection(self: &Arc<Self>) -> Result<Arc<Connection<R>>, AttemptError> {
         match self.open_connection() {
             Some(connection) => Ok(connection),
@@ -381,9 +381,9 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         }
     }
 
-    /// Makes a connection, and learns from how that goes: once, however many wait for it.
+    /// Opens a connection and records the outcome, once for all waiting callers.
     async fn make_connection(self: Arc<Self>) -> Result<Arc<Connection<R>>, AttemptError> {
-        // It may have been made between a caller's look and this.
+        // Another attempt may have opened it since the caller checked.
         if let Some(connection) = self.open_connection() {
             return Ok(connection);
         }
@@ -413,8 +413,8 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         }
     }
 
-    /// The open connection for calls on somebody's behalf, or a new one. The slot is to be held until
-    /// the call has ended. Who waits for it bounds the wait.
+    /// The open connection for calls on behalf of another identity, or a new one. The caller must hold
+    /// the slot until the call has ended, and bounds its own waiting.
     pub(crate) async fn connection_on_behalf(
         self: &Arc<Self>,
         on_behalf: OnBehalf<'_>,
@@ -429,7 +429,7 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         Ok((connection, slot))
     }
 
-    /// The open connection for calls on somebody's behalf, if there is one.
+    /// The open connection for calls on behalf of another identity, if there is one.
     pub(crate) fn open_connection_on_behalf(&self, on_behalf: OnBehalf<'_>) -> Option<InUse<R>> {
         self.delegates.open_connection(on_behalf)
     }
@@ -438,19 +438,19 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         self: Arc<Self>,
         slot: Arc<Slot<R>>,
     ) -> Result<Arc<Connection<R>>, AttemptError> {
-        // It may have been made between a caller's look and this.
+        // Another attempt may have opened it since the caller checked.
         if let Some(connection) = slot.open_connection() {
             return Ok(connection);
         }
         let Some(delegate) = &self.greeting.delegate else {
-            let sentence = "this client makes no calls on behalf of others".to_owned();
+            let sentence = "this client cannot make calls on behalf of others".to_owned();
             return Err(AttemptError::NotSent(ConnectionLost::Rejected(sentence)));
         };
         let began = Instant::now();
         let endpoint = self.endpoint()?;
         match slot.connect(self.way(&endpoint), &**delegate).await {
             Ok(connection) => {
-                // Its reports of the worker's load are as good as any.
+                // Any connection to the worker carries the reports of its load.
                 self.connection.store(Some(Arc::clone(&connection)));
                 self.astray.store(false, Ordering::Relaxed);
                 self.delegates.look_after(delegate);

@@ -1,16 +1,18 @@
-//! The client library: resolve an object by name, balance calls over its instances, retry.
+//! The client library: resolves an object by name, balances calls over its instances, and retries.
 //!
-//! The way of a call, in order:
+//! The steps of a call, in order:
 //!
-//! 1. [`Client`] knows the name servers; [`Client::object`] finds an object and follows it (`object`,
-//!    with the rules of who is there in [`membership`]).
-//! 2. [`Proxy`] is the stub behind tarpc's generated client: it picks an instance ([`balance`],
+//! 1. [`Client`] knows the name servers. [`Client::object`] finds an object and watches it (`object`);
+//!    [`membership`] has the rules for which instances are live.
+//! 2. [`Proxy`] is the stub behind tarpc's generated client. It picks an instance ([`balance`],
 //!    [`cost`], [`breaker`]) and calls it over a connection (`instance`).
-//! 3. A failed attempt is judged (`retry`), paid for ([`budget`]), and made again elsewhere, or
-//!    becomes a [`CallError`].
+//! 3. After a failed attempt, `retry` decides whether another attempt follows. The attempt is paid from
+//!    the retry budget ([`budget`]) and goes to another instance; otherwise the call ends with a
+//!    [`CallError`].
 //!
-//! [`Client::map`] spreads many calls; [`Client::dynamic`] calls objects by the names of their methods. [`Client::submit`] hands a call to the name servers, which see to it that it is made
-//! (`tasks`). [`Client::topic`] is a durable log that they keep.
+//! [`Client::map`] makes many calls in parallel. [`Client::dynamic`] calls methods by name.
+//! [`Client::submit`] submits a call to the name servers as a task, which they run (`tasks`).
+//! [`Client::topic`] is a durable log that the name servers keep.
 
 mod attempt;
 pub mod backoff;

@@ -1,22 +1,22 @@
-//! Scatter and gather: one method over many inputs, on all workers at once.
+//! Scatter and gather: calls one method for many inputs, on all workers in parallel.
 
 use crate::{client::Client, error::CallError, proxy::Proxy};
 use futures::{Stream, StreamExt};
 use pyroxene_common::interface::Interface;
 
-/// Calls in flight for each instance: enough that it never waits for the next one.
+/// The calls in flight for each instance. This is enough to keep an instance busy.
 const PER_INSTANCE: usize = 32;
 
-/// The bounds of the calls in flight of one map.
+/// The minimum and the maximum number of calls in flight of one map.
 const AT_LEAST: usize = 32;
 const AT_MOST: usize = 1024;
 
 impl Client {
-    /// Calls `call` for every input, on all workers as fast as they take them, and yields the
-    /// results in the order of the inputs.
+    /// Calls `call` for every input, on all workers as fast as they accept calls, and yields the results
+    /// in the order of the inputs.
     ///
-    /// At most 32 calls per instance are in flight, and as many results wait for their turn; the
-    /// inputs are drawn as they are needed, so memory stays bounded however many there are.
+    /// At most 32 calls per instance are in flight, and at most as many results wait for earlier ones.
+    /// Inputs are taken from the iterator when they are needed, so memory stays bounded.
     pub async fn map<I, T, F, R>(
         &self,
         object: &str,

@@ -1,15 +1,15 @@
-//! Which instances of an object there are, from what several name servers say.
+//! The live instances of an object, computed from the lists of several name servers.
 //!
-//! A pure state machine: name servers are numbers, and what they say is handed in.
+//! A pure state machine: name servers are numbers, and their answers are passed in.
 //!
-//! The rule: an instance is there if any name server in contact lists it. A name server that has
-//! only just started does not know yet who is alive, so until it is settled its list adds instances
-//! but takes none away. With no name server in contact, the last list stands: the cached set
-//! outlives every name server.
+//! The rule: an instance is live if any name server in contact lists it. A name server that has just
+//! started does not know all live workers yet. Until it is settled, its list adds instances but removes
+//! none. While no name server is in contact, the last list remains valid: the cached set outlives every
+//! name server.
 //!
-//! Where the last instance goes without a word of its own, it is missing rather than gone for a while:
-//! a name server that was cut off tells of the leases that ended meanwhile before the workers, which
-//! live, are back at it.
+//! If the last instance disappears without having announced it, the set counts as missing, not as empty,
+//! for a while: a name server that was cut off reports the leases that expired meanwhile before the
+//! workers, which are alive, have registered with it again.
 
 use pyroxene_common::{
     access::HolderId,
@@ -18,21 +18,21 @@ use pyroxene_common::{
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// How long a set that is empty because nobody was heard of is taken for incomplete: as long as a name
-/// server that has just started gives workers to come back to it.
+/// How long a set counts as incomplete after its last instance disappeared without an announcement. A
+/// name server that has just started waits as long for workers to register again.
 const MISSED: Duration = Duration::from_secs(4);
 
-/// What tells instances apart.
+/// The identity of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceKey {
     /// The worker's name.
     pub worker: String,
     /// The worker's incarnation.
     pub incarnation: u64,
-    /// Where it is reached.
+    /// The worker's endpoint.
     pub endpoint: String,
-    /// The worker's key. Where name servers know different ones, they know different workers: one of
-    /// them may only say that it is reached there.
+    /// The worker's key. If name servers know different keys, they know different workers: one of these
+    /// may falsely claim the endpoint.
     pub key: Option<HolderId>,
 }
 
@@ -51,38 +51,38 @@ impl InstanceKey {
 /// One name server's view of an object.
 #[derive(Clone, Debug, Default)]
 struct View {
-    /// Where the next watch goes on, while in contact.
+    /// Where the next watch continues. `Some` while the name server is in contact.
     cursor: Option<Cursor>,
     /// Whether the view is complete.
     settled: bool,
-    /// Whether it was asked and could not be reached, since the last contact. One that is only found is
-    /// not waited for either.
+    /// Whether the name server was unreachable since the last contact. It is also true for a discovered
+    /// name server that has not answered yet, so that no caller waits for it.
     unreachable: bool,
     instances: BTreeMap<InstanceKey, Instance>,
 }
 
-/// The views of all name servers, and what follows from them.
+/// The views of all name servers, and the set of live instances that results.
 #[derive(Clone, Debug)]
 pub struct Membership {
     views: BTreeMap<usize, View>,
     current: BTreeMap<InstanceKey, Instance>,
-    /// Why instances left that are in nobody's view any more.
+    /// Why instances left that are in no view any more.
     departures: BTreeMap<InstanceKey, Departure>,
-    /// Until when the last instance may come back, if it went without a word of its own.
+    /// Until when the last instance may come back, if it disappeared without announcing it.
     missed_until: Option<Instant>,
 }
 
-/// How an update changed the set.
+/// The change of the set by an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Whether anything changed.
+    /// Whether the set changed.
     pub changed: bool,
-    /// The instances that are gone, and why.
+    /// The instances that left, and why.
     pub gone: Vec<(InstanceKey, Departure)>,
 }
 
 impl Membership {
-    /// Nothing known yet, from this many name servers.
+    /// An empty set, with this many name servers that have not answered yet.
     pub fn new(nameservers: usize) -> Self {
         Self {
             views: (0..nameservers)
@@ -94,7 +94,7 @@ impl Membership {
         }
     }
 
-    /// Another name server may be asked from now on. Nobody waits for what it says.
+    /// Adds a name server. No caller waits for its answer.
     pub fn add(&mut self, nameserver: usize) {
         self.views.entry(nameserver).or_insert_with(|| View {
             unreachable: true,
@@ -102,24 +102,24 @@ impl Membership {
         });
     }
 
-    /// A name server is gone for good.
+    /// Removes a name server permanently.
     pub fn forget(&mut self, nameserver: usize, now: Instant) -> Difference {
         self.views.remove(&nameserver);
         self.recompute(now)
     }
 
-    /// The instances that are there.
+    /// The live instances.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.current.values()
     }
 
-    /// Where a name server's watch goes on.
+    /// Where a name server's watch continues.
     pub fn cursor(&self, nameserver: usize) -> Option<Cursor> {
         self.views.get(&nameserver).and_then(|view| view.cursor)
     }
 
-    /// Whether every name server was heard or found unreachable, and nothing is missed, so that an empty
-    /// set means that there is nothing.
+    /// Whether every name server has answered or is unreachable, and no instance is missing. Then an empty
+    /// set means that no worker hosts the object.
     pub fn is_conclusive(&self, now: Instant) -> bool {
         if self.is_missed(now) {
             return false;
@@ -129,12 +129,12 @@ impl Membership {
             .all(|view| view.unreachable || (view.cursor.is_some() && view.settled))
     }
 
-    /// Whether the last instance went not long ago, and not by a word of its own.
+    /// Whether the last instance disappeared recently without announcing it.
     pub fn is_missed(&self, now: Instant) -> bool {
         self.missed_until.is_some_and(|until| now < until)
     }
 
-    /// Whether a name server is in contact that knows every live worker.
+    /// Whether a name server that knows every live worker is in contact.
     pub fn is_settled(&self) -> bool {
         self.views
             .values()
@@ -146,7 +146,7 @@ impl Membership {
         self.views.values().any(|view| view.cursor.is_some())
     }
 
-    /// Takes in what a name server said.
+    /// Applies the answer of a name server.
     pub fn heard(&mut self, nameserver: usize, watched: Watched, now: Instant) -> Difference {
         let Some(view) = self.views.get_mut(&nameserver) else {
             return Difference::default();
@@ -170,17 +170,17 @@ impl Membership {
         self.recompute(now)
     }
 
-    /// Takes note that a name server's watch broke off. Its cursor may still be good.
+    /// Records that the watch at a name server failed. Its cursor may still be valid there.
     pub fn lost(&mut self, nameserver: usize, now: Instant) -> Difference {
         if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
             view.unreachable = true;
         }
-        // What remains may be without the lost one's word; it keeps what only that one knew.
+        // If no settled name server remains, the set keeps the instances that only the lost one listed.
         self.recompute(now)
     }
 
-    /// Takes note that a name server wants the watch to start over.
+    /// Records that a name server requires a new watch from the beginning.
     pub fn start_over(&mut self, nameserver: usize) {
         if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
@@ -190,7 +190,7 @@ impl Membership {
     fn recompute(&mut self, now: Instant) -> Difference {
         let mut next = BTreeMap::new();
         if !self.is_settled() {
-            // Nobody who can tell says that anything is gone, except by name.
+            // No complete list shows that an instance is gone. Only explicit departures count.
             next.extend(
                 self.current
                     .iter()
@@ -216,8 +216,8 @@ impl Membership {
             let is_missed = left.iter().any(|(_, why)| missed(why));
             self.missed_until = is_missed.then(|| now + MISSED);
         }
-        // A snapshot does not say why. Calls in flight are only given up on a clear word; the
-        // connection's own pings find out if the worker is dead.
+        // A snapshot gives no reason. Calls in flight end early only for an explicit reason; otherwise
+        // the pings of the connection detect whether the worker is dead.
         let gone = left
             .into_iter()
             .map(|(key, why)| (key, why.unwrap_or(Departure::Closed)))
@@ -229,7 +229,7 @@ impl Membership {
     }
 }
 
-/// The news of an instance that two name servers list: it drains if either says so.
+/// Merges the entries of two name servers for an instance: it drains if either of them says so.
 fn merge(known: &mut Instance, other: &Instance) {
     if other.state == State::Draining {
         known.state = State::Draining;
@@ -334,11 +334,11 @@ mod tests {
         assert!(membership.is_conclusive(now));
         assert!(!membership.lost(0, now).changed);
         assert_eq!(workers(&membership), ["a", "b"]);
-        // It is back, and has heard of nobody yet.
+        // The name server is back and knows no worker yet.
         assert!(!membership.heard(0, snapshot(2, false, &[]), now).changed);
         assert!(membership.heard(0, snapshot(2, false, &["c"]), now).changed);
         assert_eq!(workers(&membership), ["a", "b", "c"]);
-        // Now it would know if a lived.
+        // The name server is settled now: if `a` were alive, it would list it.
         let difference = membership.heard(0, snapshot(2, true, &["b", "c"]), now);
         assert_eq!(difference.gone.len(), 1);
         assert_eq!(workers(&membership), ["b", "c"]);
@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(workers(&membership), ["a", "b"]);
         let difference = membership.heard(0, removed("a", Departure::Expired), now);
         assert_eq!(difference, Difference::default());
-        // The other one is lost: what the first says is all there is to go by.
+        // The other one is lost: only the view of the first one counts.
         let difference = membership.lost(1, now);
         assert_eq!(difference.gone.len(), 2);
         assert!(workers(&membership).is_empty());
@@ -453,7 +453,7 @@ mod tests {
         for doubtful in [Some(Departure::Expired), None] {
             let mut membership = empty(doubtful);
             assert!(!membership.is_conclusive(now + MISSED / 2));
-            // More of the same does not begin anew.
+            // A further empty answer does not restart the period.
             membership.heard(0, snapshot(1, true, &[]), now + MISSED / 2);
             assert!(membership.is_conclusive(now + MISSED));
         }

@@ -1,4 +1,4 @@
-//! One name server: the objects that it hosts itself, and who it says that we are.
+//! A client's view of one name server: the objects that it hosts itself, and the client's login there.
 
 mod login;
 mod service;
@@ -23,7 +23,7 @@ use pyroxene_common::{
 use std::{fmt, sync::Arc};
 use tokio::sync::watch;
 
-/// One name server. Its connections are made when they are needed.
+/// One name server. Its connections are opened when they are needed.
 #[derive(Clone)]
 pub struct NameServer(Arc<Inner>);
 
@@ -44,7 +44,7 @@ impl fmt::Debug for NameServer {
 }
 
 impl NameServer {
-    /// A name server that is not connected to yet, and is talked to as `config` says.
+    /// A name server, without a connection yet. `config` has the settings of its connections.
     pub fn new(endpoint: Endpoint, config: &ClientConfig) -> Self {
         let stranger = Service::new(
             endpoint.clone(),
@@ -52,7 +52,7 @@ impl NameServer {
             Greeting::new::<Access>(config),
             None,
         );
-        // A name server in this process knows who calls.
+        // A name server in this process knows its caller without a login.
         let can_log_in = config.security.can_log_in() && config.local.is_none();
         let login = can_log_in.then(|| {
             let security = config.security.clone();
@@ -69,7 +69,7 @@ impl NameServer {
         }))
     }
 
-    /// Where it is reached.
+    /// Its endpoint.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
     }
@@ -84,8 +84,8 @@ impl NameServer {
         self.0.access.clone().into()
     }
 
-    /// tarpc's client for its tasks. [`Client::submit`](crate::Client::submit) uses that of any name
-    /// server that answers.
+    /// tarpc's client for its tasks. [`Client::submit`](crate::Client::submit) uses any name server that
+    /// answers.
     pub fn tasks(&self) -> TasksClient<Service<Tasks>> {
         self.0.tasks.clone().into()
     }
@@ -100,8 +100,9 @@ impl NameServer {
         self.0.topics.clone().into()
     }
 
-    /// Asks the name server whom it takes us for, unless it has said so already. Follow the answer
-    /// for what it says later. `None` if there is nothing that it could recognise us by.
+    /// Logs in at the name server, unless this client is logged in already. The receiver has the current
+    /// state of the login and its later changes. `None` if the client has neither credentials nor a
+    /// certificate.
     pub async fn recognise(&self) -> Result<Option<watch::Receiver<Recognised>>, AttemptError> {
         let Some(login) = &self.0.login else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The name servers of a client: those that it was given, and those that these tell of.
+//! The name servers of a client: the configured ones, and those that these report.
 
 mod roll;
 
@@ -17,13 +17,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often each name server is asked which others there are.
+/// How often each name server is asked for the addresses of the others.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long it may take to answer.
+/// The timeout of that request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A list of name servers, which grows and shrinks. Each has a number that is never given again.
+/// The changing list of name servers. Each has a number that is never reused.
 pub(crate) struct NameServers {
     config: ClientConfig,
     passport: Passport,
@@ -35,7 +35,7 @@ pub(crate) struct NameServers {
 struct State {
     roll: Roll,
     known: BTreeMap<usize, Known>,
-    /// Whether they are asked which others there are.
+    /// Whether the name servers are asked for the addresses of the others.
     asking: bool,
 }
 
@@ -62,11 +62,11 @@ impl NameServers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them, those that were given first.
+    /// All name servers with their numbers, the configured ones first.
     pub(crate) fn numbered(&self) -> Vec<(usize, NameServer)> {
         let state = self.lock();
         let known = state.known.iter();
@@ -75,18 +75,18 @@ impl NameServers {
             .collect()
     }
 
-    /// Told whenever the list changes.
+    /// Notifies of every change of the list.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// What to show to workers, if a name server may know us.
+    /// The tickets to present to workers, if the client can log in at a name server.
     pub(crate) fn passport(&self) -> Option<Passport> {
         let passport = self.passport.clone();
         (!passport.logins().is_empty()).then_some(passport)
     }
 
-    /// Takes note of the addresses that a name server tells, or that it cannot be asked.
+    /// Records the addresses that a name server reports, or that it did not answer (`None`).
     pub(crate) fn hear(self: &Arc<Self>, from: usize, addresses: Option<&[String]>) {
         let mut state = self.lock();
         if state.roll.hear(from, addresses) {
@@ -94,8 +94,8 @@ impl NameServers {
         }
     }
 
-    /// Asks each of them which others there are, again and again, if that has not begun yet. The client
-    /// of the name server in this process has no use for others.
+    /// Starts to ask each name server periodically for the addresses of the others, once. A client of the
+    /// name server in this process needs no others.
     pub(crate) fn begin_asking(self: &Arc<Self>) {
         if self.config.local.is_some() {
             return;
@@ -108,11 +108,11 @@ impl NameServers {
         }
     }
 
-    /// An address that was given and at which several name servers answer in turn, if there is one.
+    /// A configured address behind which several name servers answer in turn, if there is one.
     pub(crate) async fn balanced(&self) -> Option<Endpoint> {
         for endpoint in self.config.endpoints() {
             let incarnation = || async {
-                // Over a connection of its own.
+                // Over a separate connection.
                 let nameserver = NameServer::new(endpoint.clone(), &self.config);
                 let answer = nameserver.directory().peers(soon()).await;
                 answer.ok().map(|peers| peers.epoch)
@@ -125,7 +125,7 @@ impl NameServers {
         None
     }
 
-    /// Brings what is known in line with the roll.
+    /// Updates the known name servers to match the list.
     fn take_over(self: &Arc<Self>, state: &mut State) {
         let mut missing: BTreeMap<_, _> = state.roll.entries().collect();
         state.known.retain(|number, known| {

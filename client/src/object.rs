@@ -1,4 +1,4 @@
-//! An object: its live instances, kept up to date by a watch at every name server.
+//! A watched object: its live instances, kept up to date by a watch at every name server.
 
 use crate::{
     backoff::Backoff,
@@ -25,24 +25,24 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long a name server may hold a watch before it answers that nothing changed.
+/// The timeout of a long poll: without a change the name server answers after this time.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
-/// What the network may add to a long poll.
+/// The additional time for the network in a long poll.
 const SLACK: Duration = Duration::from_secs(5);
 
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// The live instances of one object, whose methods answer `R`.
+/// The live instances of one object with the response type `R`.
 pub(crate) struct Object<R> {
     pub(crate) name: String,
     pub(crate) balancer: Balancer,
     instances: ArcSwap<Vec<Arc<Instance<R>>>>,
     membership: Mutex<Membership>,
-    /// What a name server said that does not answer because of who asks.
+    /// The message of a name server that refused the watch because of the client's identity.
     refusal: Mutex<Option<String>>,
     greeting: Arc<Greeting>,
-    /// Counts the updates, for those who wait for an instance to appear.
+    /// Counts the updates. It wakes callers that wait for an instance.
     updates: watch::Sender<u64>,
 }
 
@@ -55,18 +55,18 @@ impl<R> fmt::Debug for Object<R> {
     }
 }
 
-/// What is known of an object's instances.
+/// Whether an object has live instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// There are some.
+    /// There are live instances.
     Some,
-    /// Every name server that could be asked says that there are none.
+    /// No reachable name server lists an instance.
     None,
-    /// No name server could be asked.
+    /// No name server is reachable.
     NobodyToAsk,
-    /// No name server could be asked, and one does not answer because of who asks.
+    /// No name server is reachable, and one of them refuses this client, with this message.
     Refused(String),
-    /// Not every name server has answered yet, or the last one is only missed.
+    /// Not every name server has answered yet, or the last instance is missing.
     NotYet,
 }
 
@@ -97,7 +97,7 @@ impl<R: Send + Sync + 'static> Object<R> {
     }
 
     fn membership(&self) -> MutexGuard<'_, Membership> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.membership
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -112,7 +112,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             return Known::Some;
         }
         let membership = self.membership();
-        // An update changes both under this lock; one may have come since the first look.
+        // An update changes both under this lock, and may have happened since the first check.
         if !self.instances.load().is_empty() {
             return Known::Some;
         }
@@ -129,12 +129,12 @@ impl<R: Send + Sync + 'static> Object<R> {
         }
     }
 
-    /// Whether any name server has said what it knows of it.
+    /// Whether any name server is in contact.
     pub(crate) fn in_contact(&self) -> bool {
         self.membership().in_contact()
     }
 
-    /// Whether a name server that knows every live worker says that there are none; others may not
+    /// Whether a name server that knows every live worker lists no instance. Other name servers may not
     /// have answered yet.
     pub(crate) fn is_probably_absent(&self) -> bool {
         let membership = self.membership();
@@ -142,12 +142,12 @@ impl<R: Send + Sync + 'static> Object<R> {
         is_empty && membership.is_settled() && !membership.is_missed(Instant::now())
     }
 
-    /// Whether the last instance went not long ago, and may come back.
+    /// Whether the last instance disappeared recently and may come back.
     pub(crate) fn is_missed(&self) -> bool {
         self.membership().is_missed(Instant::now())
     }
 
-    /// Takes a change of the membership over into the list that calls pick from.
+    /// Changes the membership, and updates the list from which calls pick an instance.
     fn update(&self, change: impl FnOnce(&mut Membership, Instant) -> Difference) {
         let mut membership = self.membership();
         let difference = change(&mut membership, Instant::now());
@@ -186,7 +186,7 @@ impl<R: Send + Sync + 'static> Object<R> {
         self.updates.send_modify(|count| *count += 1);
     }
 
-    /// Follows the object at every name server, for as long as it is polled.
+    /// Watches the object at every name server while this future is polled.
     pub(crate) async fn follow_all(self: Arc<Self>, nameservers: Arc<NameServers>) {
         let mut changes = nameservers.changes();
         let mut following = HashMap::new();
@@ -212,7 +212,7 @@ impl<R: Send + Sync + 'static> Object<R> {
         }
     }
 
-    /// Follows the object at one name server.
+    /// Watches the object at one name server.
     async fn follow(self: Arc<Self>, index: usize, nameserver: NameServer) {
         let mut failures = 0;
         loop {
@@ -258,7 +258,7 @@ impl<R: Send + Sync + 'static> Object<R> {
     }
 }
 
-/// What a name server says that does not answer because of who asks.
+/// The message of a name server that refuses this client.
 fn refused(error: CallError) -> Option<String> {
     matches!(error, CallError::Refused(_)).then(|| error.last_reason())
 }

@@ -1,11 +1,11 @@
-//! What a client shows to workers: the tickets that its name servers gave it.
+//! The tickets that a client presents to workers. Its name servers issued them.
 
 use crate::nameserver::{Login, Renewers};
 use arc_swap::ArcSwap;
 use pyroxene_common::{access::Ticket, channel::AttemptError};
 use std::sync::Arc;
 
-/// The tickets of one client. A worker takes those of the name servers that it is registered with.
+/// The tickets of one client. A worker accepts tickets of the name servers with which it is registered.
 #[derive(Clone, Default)]
 pub(crate) struct Passport {
     logins: Arc<ArcSwap<Vec<Arc<Login>>>>,
@@ -23,17 +23,17 @@ impl Passport {
         self.logins.load_full()
     }
 
-    /// From now on the tickets are those of these name servers.
+    /// Replaces the logins, whose tickets are used from now on.
     pub(crate) fn set_logins(&self, logins: Vec<Arc<Login>>) {
         self.logins.store(Arc::new(logins));
     }
 
-    /// The connections to workers, which want to be shown fresh tickets.
+    /// The connections to workers, which need fresh tickets.
     pub(crate) fn renewers(&self) -> &Arc<Renewers> {
         &self.renewers
     }
 
-    /// Other tickets than those that were `tried` in vain: every name server is asked for a new one.
+    /// New tickets, after all those in `tried` were refused. Every name server is asked for a new one.
     pub(crate) async fn others(&self, tried: &[Ticket]) -> Vec<Ticket> {
         let logins = self.logins();
         let asked = logins.iter().map(|login| async {
@@ -46,8 +46,8 @@ impl Passport {
         tickets.into_iter().flatten().filter(is_new).collect()
     }
 
-    /// The tickets that there are, the one that lasts longest first. If there are none: one from
-    /// the first name server that gives one. An empty answer means that nobody asks who we are.
+    /// The current tickets, the one that expires last first. If there are none, a ticket of the first name
+    /// server that issues one. An empty list means that authentication is off.
     pub(crate) async fn tickets(&self) -> Result<Vec<Ticket>, AttemptError> {
         let in_hand = |login: &Arc<Login>| login.ticket_in_hand();
         let logins = self.logins();

@@ -1,4 +1,4 @@
-//! The stub for an object: picks an instance, calls it, and decides what a failure means.
+//! The stub for an object: picks an instance, calls it, and decides after a failure whether to retry.
 
 mod batch;
 mod encoded;
@@ -34,7 +34,7 @@ use tarpc::{
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::Instrument;
 
-/// A stub for an object of the interface `I`. Clones share everything.
+/// A stub for an object of the interface `I`. Clones share their state.
 pub struct Proxy<I: Interface> {
     client: Client,
     object: Arc<Object<I::Response>>,
@@ -58,14 +58,14 @@ impl<I: Interface> fmt::Debug for Proxy<I> {
     }
 }
 
-/// An answer and how it came about.
+/// An answer, with the worker that gave it and the number of attempts.
 #[derive(Debug)]
 pub struct Answered<T> {
     /// The answer.
     pub response: T,
-    /// The worker that gave it; its endpoint, if it has no name.
+    /// The name of the worker that gave it, or its endpoint if it has no name.
     pub worker: String,
-    /// How many attempts it took.
+    /// The number of attempts.
     pub attempts: usize,
 }
 
@@ -79,7 +79,7 @@ impl<T> Answered<T> {
     }
 }
 
-/// A call on its way.
+/// A call in progress.
 struct Call<'a, I: Interface> {
     context: context::Context,
     deadline: Instant,
@@ -95,10 +95,10 @@ struct Call<'a, I: Interface> {
     /// The instances that are not tried again in this round.
     tried: Vec<Arc<Instance<I::Response>>>,
     attempts: AttemptLog,
-    /// How many attempts were sent. The others are bounded by the deadline alone.
+    /// The number of attempts that were sent. Only the deadline bounds the others.
     sent: usize,
     rounds: u32,
-    /// Whether the load that counts is that of this client alone.
+    /// Whether the call goes to the instance with the fewest calls of this client in flight.
     to_the_idlest: bool,
 }
 
@@ -116,12 +116,12 @@ impl<I: Interface> Proxy<I> {
         &self.object.name
     }
 
-    /// How many instances are known.
+    /// The number of known instances.
     pub fn instance_count(&self) -> usize {
         self.object.instances().len()
     }
 
-    /// Calls, and tells which worker answered after how many attempts.
+    /// Makes a call, and returns the answer with the worker's name and the number of attempts.
     pub async fn call_traced(
         &self,
         context: context::Context,
@@ -130,8 +130,8 @@ impl<I: Interface> Proxy<I> {
         self.traced(context, request, None).await
     }
 
-    /// As [`call_traced`](Self::call_traced); `listener` hears how far the method says that it is,
-    /// in whichever attempt.
+    /// As [`call_traced`](Self::call_traced). `listener` receives the progress that the method reports,
+    /// from every attempt.
     pub async fn call_with_progress(
         &self,
         context: context::Context,
@@ -154,8 +154,9 @@ impl<I: Interface> Proxy<I> {
 
     /// Attempts a call until it is answered or must not be attempted again.
     ///
-    /// What a call seldom needs is boxed: a future that is moved and stored for every call should
-    /// be no larger than the usual way, which is to pick at once and call over an open connection.
+    /// Rarely used parts are boxed: this future is moved and stored for every call, so it should be no
+    /// larger than the usual path needs, which picks an instance at once and calls it over an open
+    /// connection.
     async fn run(
         &self,
         mut call: Call<'_, I>,
@@ -193,7 +194,7 @@ impl<I: Interface> Proxy<I> {
         self.begin_encoded(context, index, EncodedRequest::new(request), listener)
     }
 
-    /// Begins a call of a method, by its position, with an encoded request of it.
+    /// Begins a call of the method with this index, with its encoded request.
     fn begin_encoded<'a>(
         &self,
         mut context: context::Context,
@@ -249,7 +250,7 @@ impl<I: Interface> Proxy<I> {
             unlisted: attempts.unlisted,
         }));
         match error {
-            // It says that the call has not run.
+            // `Unavailable` promises that the call has not run.
             CallError::Unavailable(trail) if trail.may_have_run() => CallError::MaybeRan(trail),
             error => error,
         }
@@ -278,7 +279,7 @@ impl<I: Interface> Proxy<I> {
                 }
                 drop(instances);
                 match self.object.known() {
-                    // Every instance drains: its replacement may already be on its way.
+                    // Every instance drains. A replacement may already be starting.
                     Known::Some => sleep(DRAINING_GRACE).await,
                     Known::NotYet => {}
                     Known::None if !self.weak => return Err(unavailable(NOT_HOSTED)),
@@ -286,15 +287,15 @@ impl<I: Interface> Proxy<I> {
                     Known::NobodyToAsk if !self.weak => return Err(unavailable(NOBODY_TO_ASK)),
                     Known::None | Known::NobodyToAsk => {}
                 }
-                // The sender lives in the object that we hold.
+                // The channel stays open: the object owns the sender.
                 let _ = timeout_at(Instant::now() + RECHECK, updates.changed()).await;
             }
         };
         match timeout_at(call.deadline, ready).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err((kind, reason))) => {
-                // Nothing was awaited: a caller that tries again in a loop must not keep its
-                // thread from everybody else.
+                // Nothing was awaited so far. A caller that retries in a loop must not block the other
+                // tasks of its thread.
                 tokio::task::consume_budget().await;
                 Err(self.error(kind, call, Some(reason)))
             }
@@ -308,7 +309,7 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    /// Makes an attempt, and a second one beside it if that takes long.
+    /// Makes an attempt, and a second one in parallel if the first takes too long.
     async fn attempt_and_hedge(
         &self,
         call: &mut Call<'_, I>,
@@ -341,7 +342,7 @@ impl<I: Interface> Proxy<I> {
         match select(first, second).await {
             Either::Left((Ok(response), _)) => (Ok(response), instance),
             Either::Right((Ok(response), _)) => (Ok(response), Arc::clone(&other)),
-            // The one that failed is of no use; the other may still answer.
+            // One attempt failed; the other may still answer.
             Either::Left((Err(_), second)) => (second.await, Arc::clone(&other)),
             Either::Right((Err(_), first)) => (first.await, instance),
         }
@@ -456,7 +457,7 @@ impl<I: Interface> Proxy<I> {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));
                 }
                 if call.sent >= self.client.max_attempts() {
-                    let reason = "it was sent as often as allowed";
+                    let reason = "its limit of attempts is reached";
                     return Err(self.error(last, call, Some(reason.to_owned())));
                 }
                 if costs_budget && !self.client.withdraw_retry(now) {
@@ -469,7 +470,7 @@ impl<I: Interface> Proxy<I> {
     }
 }
 
-/// Whether an answer is an error of the object's own.
+/// Whether an answer is an error of the object.
 fn is_error<I: Interface>(response: &I::Response) -> bool {
     matches!(I::outcome(response), Outcome::Failed(_))
 }
@@ -477,13 +478,13 @@ fn is_error<I: Interface>(response: &I::Response) -> bool {
 const NOT_HOSTED: &str = "no live worker hosts it";
 const NOBODY_TO_ASK: &str = "no name server can be reached";
 
-/// How often a wait for an instance looks again on its own.
+/// How often a call that waits for an instance polls, besides the updates that it is notified of.
 const RECHECK: Duration = Duration::from_millis(200);
 
-/// How long calls wait, each time, for another instance while every known one drains.
+/// The pause between two checks for another instance while every known one drains.
 const DRAINING_GRACE: Duration = Duration::from_millis(20);
 
-/// Trace ids need not be secret, only different; a fast generator is good enough.
+/// Trace ids must be unique, but need not be secret, so a fast generator suffices.
 fn random_trace_id() -> trace::TraceId {
     thread_local! {
         static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());

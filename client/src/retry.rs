@@ -1,4 +1,5 @@
-//! What a failed attempt means for the call: the rule of not sent, may have run, and failed.
+//! Decides whether a call is retried after a failed attempt. An attempt was not sent, may have run, or
+//! failed.
 
 use crate::error::{Attempt, CallError, Trail};
 use pyroxene_common::{
@@ -7,22 +8,22 @@ use pyroxene_common::{
 };
 use std::collections::BTreeSet;
 
-/// What to do after a failed attempt.
+/// The decision after a failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Verdict {
     /// Another attempt on another instance.
     TryElsewhere {
-        /// Whether it adds load, and so needs a retry from the budget. A call that never reached a
-        /// worker adds none.
+        /// Whether the new attempt adds load and is paid from the retry budget. A call that never reached
+        /// a worker added no load.
         costs_budget: bool,
-        /// What the call's error is if no other attempt can be made.
+        /// The error of the call if no other attempt can be made.
         last: fn(Box<Trail>) -> CallError,
     },
-    /// The call is over.
+    /// The call has ended with this error.
     Final(fn(Box<Trail>) -> CallError),
 }
 
-/// Judges a failed attempt of a call that is `repeatable` or not.
+/// Decides after a failed attempt. `repeatable` says whether the method is idempotent.
 pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
     match error {
         AttemptError::NotSent(_) => Verdict::TryElsewhere {
@@ -53,11 +54,11 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
     }
 }
 
-/// A call that was running at so many workers when they were lost is taken to no other.
+/// A call that was running at this many workers when they were lost is not retried.
 const FATAL: usize = 2;
 
-/// Why a call is not attempted again although it may be repeated: it may be what ends workers, and
-/// would end the next one too. Nothing is said of those that only drained.
+/// Why an idempotent call is not retried: the call may have crashed the lost workers, and would crash the
+/// next one too. Workers that only drained do not count.
 pub(crate) fn poisonous(attempts: &[Attempt]) -> Option<String> {
     let is_lost = |attempt: &&Attempt| match &attempt.error {
         AttemptError::MaybeRan(lost) => !matches!(lost, ConnectionLost::GoneAway),
@@ -69,7 +70,7 @@ pub(crate) fn poisonous(attempts: &[Attempt]) -> Option<String> {
         .collect();
     (workers.len() >= FATAL).then(|| {
         format!(
-            "{} workers were lost while they ran it, so it is not taken to another one",
+            "{} workers were lost while they ran it, so it is not sent to another one",
             workers.len()
         )
     })

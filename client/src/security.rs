@@ -1,4 +1,4 @@
-//! How a client proves who it is, and whom it trusts.
+//! How a client authenticates itself, and which servers it trusts.
 
 use pyroxene_common::{
     access::{InvalidToken, Token, looks_like_token, shown_user},
@@ -7,17 +7,17 @@ use pyroxene_common::{
 };
 use std::{borrow::Cow, fmt};
 
-/// A user and the token that proves it.
+/// A user and the token that authenticates the user.
 #[derive(Clone)]
 pub struct Credentials {
     pub(crate) user: String,
-    /// What was given in the place of a token may be none.
+    /// The token, or the error if the given text is not a token.
     pub(crate) token: Result<Token, InvalidToken>,
 }
 
 impl Credentials {
-    /// The credentials of a user. White space around the token is not part of it. Whether it is a
-    /// token turns out at the first login.
+    /// The credentials of a user. White space around the token is ignored. An invalid token is reported at
+    /// the first login.
     pub fn new(user: impl Into<String>, token: &str) -> Self {
         Self {
             user: user.into(),
@@ -25,12 +25,12 @@ impl Credentials {
         }
     }
 
-    /// The user's name for a message: a token that was given in its place is not repeated.
+    /// The user's name for a message. If a token was given as the name, it is not shown.
     pub fn shown_user(&self) -> Cow<'_, str> {
         shown_user(&self.user)
     }
 
-    /// Whether a token was given in the place of the name.
+    /// Whether a token was given as the name of the user.
     pub(crate) fn are_mixed_up(&self) -> bool {
         looks_like_token(&self.user)
     }
@@ -48,7 +48,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What a client's connections have in common.
+/// The security settings of a client's connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Security {
     pub(crate) tls: Option<TlsClient>,
@@ -56,12 +56,12 @@ pub(crate) struct Security {
 }
 
 impl Security {
-    /// Whether there is anything that a name server could recognise us by.
+    /// Whether the client has credentials or a certificate for a login.
     pub(crate) fn can_log_in(&self) -> bool {
         self.credentials.is_some() || self.tls.as_ref().is_some_and(TlsClient::has_certificate)
     }
 
-    /// Whether a secret may travel to an endpoint: encrypted, or within this machine.
+    /// Whether secrets may be sent to an endpoint: it is encrypted or on this machine.
     pub(crate) fn is_private(&self, endpoint: &Endpoint) -> bool {
         self.tls.is_some() || endpoint.is_local()
     }

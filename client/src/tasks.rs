@@ -1,7 +1,7 @@
-//! Durable calls: handed to the name servers, which see to it that they are made.
+//! Durable calls: the client submits tasks to the name servers, which run them.
 //!
-//! A question about tasks goes to any name server that answers (`ask`). All of them serve one store,
-//! and every question may be put twice: a submission carries a key by which it is known again.
+//! A request about tasks goes to any name server that answers (`ask`). All of them serve one store, and
+//! every request is safe to repeat: a submission carries a key that identifies it.
 
 mod ask;
 mod durable;
@@ -27,27 +27,28 @@ use std::time::Duration;
 use tarpc::{client::RpcError, context};
 use tokio::time::Instant;
 
-/// How long one name server has for an answer that it can give at once.
+/// The timeout of one name server for a request that it can answer at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A link, a database and a disk that take less than this many bytes in a second are not waited for.
+/// The minimum throughput of the network, the database and the disk, in bytes per second. A slower
+/// transfer times out.
 const SLOWEST: usize = 4 << 20;
 
-/// How long so many bytes may take to arrive and to be written.
+/// The maximum time to transfer and write this many bytes.
 fn transfer_time(bytes: usize) -> Duration {
     let millis = bytes.saturating_mul(1000) / SLOWEST;
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 impl Client {
-    /// Submits a task. It is on disk then, and will be run whatever becomes of this process.
+    /// Submits a task. When this returns, the task is on disk, and it runs even if this process ends.
     pub async fn submit(&self, task: NewTask) -> Result<TaskHandle, TaskError> {
         let mut handles = self.submit_many([task]).await?;
         handles.pop().ok_or_else(ask::miscounted)
     }
 
-    /// Submits tasks, all or none: up to 10,000, or fewer if the limits of the user say so. If no name
-    /// server says whether it took them, the error is [`TaskError::MaybeSubmitted`].
+    /// Submits tasks, all or none: up to 10,000, or fewer if the user has lower limits. If no name server
+    /// confirms or refuses the submission, the error is [`TaskError::MaybeSubmitted`].
     pub async fn submit_many(
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
@@ -77,13 +78,13 @@ impl Client {
         Ok(ids.into_iter().map(|id| self.task_handle(id)).collect())
     }
 
-    /// A task that was submitted earlier, here or elsewhere.
+    /// A handle of a task that was submitted earlier, by this process or another one.
     pub fn task_handle(&self, id: TaskId) -> TaskHandle {
         TaskHandle::new(self.clone(), id)
     }
 
-    /// Tasks that a filter lets through, the newest first, without arguments and results; and where to
-    /// go on.
+    /// The tasks that match a filter, the newest first, without arguments and results, and the position of
+    /// the next page.
     pub async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, TaskError> {
         self.ask_about_tasks(|tasks, context| {
             let filter = filter.clone();
@@ -92,24 +93,24 @@ impl Client {
         .await
     }
 
-    /// How many tasks there are in each state.
+    /// The number of tasks in each state.
     pub async fn count_tasks(&self) -> Result<Vec<(TaskState, u64)>, TaskError> {
         self.ask_about_tasks(|tasks, context| async move { tasks.counts(context).await })
             .await
     }
 
-    /// tarpc's client for an object of the interface `I` whose calls are tasks: they are run, and
-    /// answered, also if no worker is there yet, or one dies. See [`Durable`].
+    /// tarpc's client for an object of the interface `I` whose calls are tasks. A call runs and is answered
+    /// also if no worker hosts the object yet, or if a worker dies. See [`Durable`].
     pub fn durable<I: Interface>(&self, object: &str) -> I::Client<Durable<I>> {
         self.durable_stub::<I>(object).into()
     }
 
-    /// As [`durable`](Self::durable), but the bare stub, which can be told how its tasks are run.
+    /// As [`durable`](Self::durable), but returns the stub itself, which has options for its tasks.
     pub fn durable_stub<I: Interface>(&self, object: &str) -> Durable<I> {
         Durable::new(self.clone(), object)
     }
 
-    /// Asks the name servers something that they can answer at once.
+    /// Makes a request that a name server can answer at once.
     async fn ask_about_tasks<T, F>(
         &self,
         question: impl Fn(TasksClient<Service<Tasks>>, context::Context) -> F,
@@ -121,8 +122,8 @@ impl Client {
             .await
     }
 
-    /// Asks the name servers something that each has `time` to answer. After `stagger` the next one
-    /// is asked too.
+    /// Makes a request that each name server has `time` to answer. After `stagger` the next name server
+    /// is asked in parallel.
     async fn ask_for<T, F>(
         &self,
         time: Duration,

@@ -1,7 +1,7 @@
 //! Topics: durable, ordered logs that the name servers keep.
 //!
-//! A call goes to one name server, and to the next if that does not answer or cannot reach its store.
-//! What is appended carries a key, so that this never adds it twice.
+//! A call goes to one name server, and to the next one if that does not answer or cannot reach its store.
+//! Every entry carries a key, so that a repeated append adds it only once.
 
 use crate::{backoff::Backoff, client::Client, error::CallError, nameserver::NameServer};
 use futures::{Stream, StreamExt, stream};
@@ -23,15 +23,15 @@ use tarpc::{client::RpcError, context};
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-/// How long one name server may take before another one is asked.
+/// The timeout of one name server before another one is asked.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// How long a name server may hold a question for entries.
+/// The timeout of a long poll for entries.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
-/// A topic. Clones are the same topic.
+/// A topic. Clones refer to the same topic.
 #[derive(Clone)]
 pub struct Topic {
     client: Client,
@@ -40,21 +40,21 @@ pub struct Topic {
     preferred: Arc<AtomicUsize>,
 }
 
-/// Why a topic did not do what it was asked for.
+/// Why an operation on a topic failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    /// No name server answered in time, or none lets us. What was to be appended may have been.
+    /// No name server answered in time, or all refused the caller. Entries may have been appended.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// A name server refused.
+    /// A name server returned an error.
     #[error("topic '{topic}': {error}")]
     Topics {
         /// The topic.
         topic: String,
-        /// Why.
+        /// The error.
         error: TopicsError,
     },
-    /// Entries that were to be read are no longer kept.
+    /// The topic no longer has the entries that were requested.
     #[error("topic '{topic}' no longer has what came before its entry {first}")]
     Gone {
         /// The topic.
@@ -71,7 +71,7 @@ impl fmt::Debug for Topic {
 }
 
 impl Client {
-    /// The topic of this name, which need not exist: it begins with its first entry.
+    /// The topic of this name. It need not exist: the first entry creates it.
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Topic {
         let count = self.nameservers().len().max(1);
         Topic {
@@ -88,8 +88,8 @@ impl Topic {
         &self.name
     }
 
-    /// Appends an entry, and gives its sequence. It is on disk then. It is tried again, at other name
-    /// servers too, for at most `patience`; however often, the entry is there once.
+    /// Appends an entry and returns its sequence. When this returns, the entry is on disk. The append is
+    /// retried, also at other name servers, until the retry timeout. Retries never add the entry twice.
     pub async fn append(
         &self,
         body: impl Into<Blob>,
@@ -99,8 +99,8 @@ impl Topic {
         self.append_once(key, body, patience).await
     }
 
-    /// As [`append`](Self::append), under a key of the caller's choice: if the topic has an entry of
-    /// that key, of the last day at least, its sequence is the answer.
+    /// As [`append`](Self::append), with a key that the caller chooses. If the topic has an entry with
+    /// that key already, its sequence is returned. Keys are remembered for at least a day.
     pub async fn append_once(
         &self,
         key: impl Into<String>,
@@ -115,7 +115,7 @@ impl Topic {
         self.append_entry(entry, patience).await
     }
 
-    /// As [`append_once`](Self::append_once), an entry as it travels.
+    /// As [`append_once`](Self::append_once), with an entry as it is sent.
     pub async fn append_entry(
         &self,
         entry: NewEntry,
@@ -123,7 +123,7 @@ impl Topic {
     ) -> Result<u64, TopicError> {
         let appended = self.append_all(vec![entry], patience).await?;
         let answered = appended.first().copied();
-        answered.ok_or_else(|| self.broken("a name server did not answer what it was asked"))
+        answered.ok_or_else(|| self.broken("the answer of a name server has no sequence"))
     }
 
     /// Appends up to 1,000 entries, all or none.
@@ -140,8 +140,8 @@ impl Topic {
         self.ask(end, ATTEMPT, append).await
     }
 
-    /// Up to `limit` entries after a sequence; if there are none, those that come within `wait`.
-    /// It is tried again, at other name servers too, for at most `patience` beyond that.
+    /// Up to `limit` entries after a sequence. If there are none, it waits up to `wait` for new ones. The
+    /// read is retried, also at other name servers, until the retry timeout after that.
     pub async fn read(
         &self,
         after: u64,
@@ -159,7 +159,7 @@ impl Topic {
         self.ask(end + patience, wait + ATTEMPT, read).await
     }
 
-    /// Says how long it keeps its entries.
+    /// Sets how long the topic keeps its entries.
     pub async fn keep(&self, retention: Retention, patience: Duration) -> Result<(), TopicError> {
         let keep = |topics: TopicsClient<_>, context| {
             let topic = self.name.to_string();
@@ -168,7 +168,7 @@ impl Topic {
         self.ask(Instant::now() + patience, ATTEMPT, keep).await
     }
 
-    /// Removes it with all that is in it.
+    /// Removes the topic with all its entries.
     pub async fn remove(&self, patience: Duration) -> Result<(), TopicError> {
         let remove = |topics: TopicsClient<_>, context| {
             let topic = self.name.to_string();
@@ -177,11 +177,12 @@ impl Topic {
         self.ask(Instant::now() + patience, ATTEMPT, remove).await
     }
 
-    /// Every entry after a sequence, in order, each once, as they come, for as long as it is polled:
-    /// the death of name servers and of their store makes it wait. Where entries are no longer kept
-    /// it yields [`Gone`](TopicError::Gone) and goes on; any other error is the last item.
+    /// A stream of every entry after a sequence, in order, each once, including future ones. While name
+    /// servers or their store are down, the stream waits. Where entries are no longer kept, it yields
+    /// [`Gone`](TopicError::Gone) and continues. Any other error is the last item.
     ///
-    /// It holds one page of up to 1,000 entries or 4 MiB, and reads on when that is drawn.
+    /// The stream holds one page of up to 1,000 entries or 4 MiB, and reads the next page when the caller
+    /// has consumed it.
     pub fn follow(&self, after: u64) -> impl Stream<Item = Result<Entry, TopicError>> + use<> {
         let pages = stream::unfold(Some((self.clone(), after)), |state| async move {
             let (topic, after) = state?;
@@ -203,18 +204,18 @@ impl Topic {
         pages.flat_map(stream::iter)
     }
 
-    /// The next page that has something to tell.
+    /// The next page that has entries, or starts after a gap.
     async fn next_page(&self, after: u64) -> Result<Entries, TopicError> {
         let limit = u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX);
         let mut refusals = 0;
         loop {
-            // Its patience ends where nothing is tried any more, so it begins again.
+            // `read` stops after its retry timeout, so it is called again.
             match self.read(after, limit, LONG_POLL, LONG_POLL).await {
                 Ok(page) if page.entries.is_empty() && page.first <= after.saturating_add(1) => {}
                 Err(error) if error.is_transient() => {
                     tracing::debug!(topic = %self.name, %error, "cannot follow");
                 }
-                // Who follows has time.
+                // A follower has no deadline, so it waits and retries.
                 Err(error) if error.is_limited() => {
                     tracing::debug!(topic = %self.name, %error, "cannot follow");
                     sleep(RETRY.wait(refusals, rand::random())).await;
@@ -225,8 +226,8 @@ impl Topic {
         }
     }
 
-    /// Asks one name server after the other until one has answered, or said something that another
-    /// one would say too.
+    /// Asks one name server after the other until one answers or returns an error that the others would
+    /// return too.
     async fn ask<T, F>(
         &self,
         end: Instant,
@@ -248,16 +249,16 @@ impl Topic {
             let error = match self.attempt(nameserver, end, attempt, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.is_transient() => error,
-                // Others may have room.
+                // The user's limit may not be reached at other name servers.
                 Err(error) if error.is_limited() && tries + 1 < count => error,
                 Err(error) => return Err(error),
             };
             tries += 1;
-            // Whoever comes meanwhile need not find out again.
+            // Concurrent calls start with the next name server too.
             let next = (index + 1) % count;
             let preferred = &self.preferred;
             let _ = preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
-            // Only when all were asked there is something to wait for.
+            // Pauses only after all name servers were asked.
             let rounds = u32::try_from(tries / count).unwrap_or(u32::MAX);
             let pause = match rounds.checked_sub(1) {
                 Some(retry) => RETRY.wait(retry, rand::random()),
@@ -302,12 +303,12 @@ impl Topic {
 }
 
 impl TopicError {
-    /// Whether the caller's user has as many connections to that name server as it may.
+    /// Whether the caller's user has reached its limit of connections to that name server.
     fn is_limited(&self) -> bool {
         matches!(self, Self::Call(error) if error.is_limited())
     }
 
-    /// Whether the same may work a little later, or at another name server.
+    /// Whether a retry may succeed later, or at another name server.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call(error) => matches!(

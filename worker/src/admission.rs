@@ -1,21 +1,23 @@
-//! Whether a worker that starts is in, out, or has to wait, from what its name servers say.
+//! Decides from the answers of the name servers whether a starting worker is admitted, is refused, or has
+//! to wait.
 //!
-//! It is in as soon as one name server has accepted it: it keeps asking the others. What time heals
-//! is waited for, such as a name that a dead predecessor has until its lease ends.
+//! The worker is admitted as soon as one name server has accepted it, and keeps asking the others. It
+//! waits for refusals that end by themselves, for example for a name that a dead predecessor holds until
+//! its lease ends.
 
 use crate::session::Standing;
 use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError};
 
-/// What all name servers together say.
+/// The combined answer of all name servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Some have not said anything yet.
+    /// Some name servers have not answered yet.
     Undecided,
-    /// It may serve: one has accepted it, or none of them can be reached, which may change.
+    /// The worker may serve: a name server has accepted it, or none is reachable, which may change.
     Granted,
     /// This name server refuses it now, and may accept it later.
     NotYet(Endpoint, DirectoryError),
-    /// This name server refuses it, and will not change its mind.
+    /// This name server refuses it permanently.
     Refused(Endpoint, DirectoryError),
 }
 
@@ -43,7 +45,7 @@ impl Admission {
     }
 }
 
-/// Whether a refusal may end by itself: with the lease of another worker, most of the time.
+/// Whether a refusal may end by itself, in most cases when the lease of another worker ends.
 fn heals(error: &DirectoryError) -> bool {
     match error {
         DirectoryError::NameTaken { .. }
@@ -81,7 +83,7 @@ mod tests {
         format!("ns:{port}").parse().unwrap()
     }
 
-    /// What comes of name servers that say this.
+    /// The admission that results from these states.
     fn admission(standings: impl IntoIterator<Item = Standing>) -> Admission {
         let standings: Vec<_> = (1..).map(at).zip(standings).collect();
         Admission::of(&standings)

@@ -1,16 +1,16 @@
-//! The address that clients are told.
+//! The address that the worker advertises to clients.
 
 use crate::worker::WorkerError;
 use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{net::lookup_host, time::timeout};
 
-/// How long the name of a name server may take to be resolved.
+/// The timeout for resolving the host name of a name server.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where clients reach what listens at `listen`: at `wanted`, if that is given (its port 0 stands for
-/// the port that it listens on). What listens on every interface is reached at the address from which
-/// this machine reaches a name server, or, if that is a loopback address, the rest of the world.
+/// The endpoint at which clients reach a worker that listens at `listen`. It is `wanted`, if that is given
+/// (port 0 stands for the listening port). If the worker listens on every interface, it is the source
+/// address of this machine towards a name server, or towards the internet if that is a loopback address.
 pub(crate) async fn endpoint_for_clients(
     listen: &Endpoint,
     wanted: Option<&Endpoint>,
@@ -26,11 +26,11 @@ pub(crate) async fn endpoint_for_clients(
         return Ok(listen.clone());
     };
     let peers = resolve(nameservers).await;
-    // A socket for every IPv6 address is one for every IPv4 address too.
+    // A socket that listens on every IPv6 address listens on every IPv4 address too.
     let only_v4 = !host.contains(':');
     let host = address_for_others(only_v4, peers);
     let endpoint = Endpoint::from(SocketAddr::new(host, *port));
-    tracing::info!(%listen, told = %endpoint, "clients are told an address of this machine; --advertise sets another");
+    tracing::info!(%listen, told = %endpoint, "advertising an address of this machine; --advertise sets another one");
     Ok(endpoint)
 }
 
@@ -40,7 +40,7 @@ async fn resolve(nameservers: &[Endpoint]) -> Vec<SocketAddr> {
         let Endpoint::Tcp { host, port } = nameserver else {
             continue;
         };
-        // A name that cannot be resolved now gives no hint; there are others.
+        // A name that cannot be resolved now is skipped; the others suffice.
         let resolving = timeout(RESOLVE_TIMEOUT, lookup_host((host.as_str(), *port)));
         if let Ok(Ok(resolved)) = resolving.await {
             addresses.extend(resolved);

@@ -1,4 +1,4 @@
-//! How a worker is put together.
+//! The builder of a worker.
 
 use crate::{
     chaos::Chaos,
@@ -26,10 +26,10 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Makes an object once the worker's surroundings are known.
+/// Makes an object when the shared resources of the worker exist.
 type MakeObject = Box<dyn FnOnce(&Surroundings) -> Object + Send>;
 
-/// Puts a worker together. Start with [`Worker::builder`].
+/// Builds a worker. Start with [`Worker::builder`].
 #[must_use = "a builder does nothing until it is bound"]
 pub struct WorkerBuilder {
     pub(crate) nameservers: String,
@@ -53,13 +53,13 @@ pub struct WorkerBuilder {
     pub(crate) objects: Vec<(Planned, MakeObject)>,
 }
 
-/// An object to be hosted.
+/// An object that the worker will host.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
     pub(crate) name: String,
     interface: &'static str,
     version: u32,
-    /// Whether it has its name for itself, whatever the others do.
+    /// Whether its name is exclusive, independent of the worker's other objects.
     exclusive: bool,
 }
 
@@ -103,90 +103,91 @@ impl Default for WorkerBuilder {
 }
 
 impl WorkerBuilder {
-    /// The name servers to register with, separated by commas. The default is `127.0.0.1:9090`.
+    /// The name servers with which the worker registers, separated by commas. The default is
+    /// `127.0.0.1:9090`.
     pub fn nameserver(mut self, addresses: impl Into<String>) -> Self {
         self.nameservers = addresses.into();
         self
     }
 
-    /// The worker's name, unique among live workers. The default is made of the host's name, the
-    /// process id and a random number.
+    /// The worker's name, which must be unique among live workers. The default consists of the host name,
+    /// the process id and a random number.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Where it listens. The default is any free port of 127.0.0.1.
+    /// The endpoint at which it listens. The default is a free port of 127.0.0.1.
     pub fn listen(mut self, endpoint: Endpoint) -> Self {
         self.listen = endpoint;
         self
     }
 
-    /// The address that clients are told, if it is not the one that it listens on; port 0 stands for the
-    /// port that it listens on. The default for a worker that listens on every interface (`0.0.0.0` or
-    /// `[::]`) is the address from which this machine reaches its name servers, or the rest of the world.
+    /// The address that is advertised to clients, if it differs from the listening address. Port 0 stands
+    /// for the listening port. If the worker listens on every interface (`0.0.0.0` or `[::]`), the default
+    /// is the source address of this machine towards its name servers, or towards the internet.
     pub fn advertise(mut self, endpoint: Endpoint) -> Self {
         self.advertise = Some(endpoint);
         self
     }
 
-    /// The threads of the compute pool, [`MAX_THREADS`](crate::MAX_THREADS) at most. The default is the
-    /// number of cores.
+    /// The number of threads of the compute pool, at most [`MAX_THREADS`](crate::MAX_THREADS). The default
+    /// is the number of cores.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
     }
 
-    /// How many CPU-bound calls may wait for a thread. Further ones are refused. The default is
-    /// 1024.
+    /// The maximum number of CPU-bound calls that wait for a thread. Further calls are refused. The default
+    /// is 1024.
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls;
         self
     }
 
-    /// How many calls of any kind may run or wait at once. The default is 65,536.
+    /// The maximum number of calls of any kind that run or wait at the same time. The default is 65,536.
     pub fn max_calls(mut self, calls: u64) -> Self {
         self.max_calls = calls;
         self
     }
 
-    /// The greatest message, in bytes. The default is 64 MiB.
+    /// The largest message, in bytes. The default is 64 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes.min(GREATEST_MAX_MESSAGE);
         self
     }
 
-    /// The memory for the messages of all its callers together, in bytes: requests that are read or
-    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
-    /// answers may take as much again. The default is an eighth of the memory that the process may
-    /// have.
+    /// The memory for the messages of all callers together, in bytes. It covers requests that are read or
+    /// run, and answers that wait to be sent. If it is used up, a large request waits for at most two
+    /// seconds and is then refused. Answers may use the same amount again. The default is an eighth of the
+    /// memory that the process may use.
     pub fn message_memory(mut self, bytes: usize) -> Self {
         self.message_memory = bytes;
         self
     }
 
-    /// The time to live of its leases. It sends a heartbeat three times in that time. The default
-    /// is 3 s; name servers accept 0.5 s to 60 s.
+    /// The time to live of its leases. The worker sends three heartbeats in that time. The default is 3 s.
+    /// Name servers accept 0.5 s to 60 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Speaks TLS alone to its clients. If `tls` asks them for certificates, it takes calls only
-    /// from those whom a name server has recognised.
+    /// Accepts only TLS from its clients. If `tls` asks clients for certificates, the worker accepts calls
+    /// only from clients that a name server has authenticated.
     pub fn tls(mut self, tls: TlsServer) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Speaks TLS to its name servers, and trusts those that `tls` says.
+    /// Uses TLS to its name servers, and trusts those that `tls` names.
     pub fn trust(mut self, tls: TlsClient) -> Self {
         self.trust = Some(tls);
         self
     }
 
-    /// Whom to log in as. A worker that logs in takes calls only from those whom a name server has
-    /// recognised too.
+    /// The user to log in as. A worker that logs in accepts calls only from clients that a name server has
+    /// authenticated.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
@@ -199,22 +200,22 @@ impl WorkerBuilder {
     }
 
     /// How long [`bind`](Self::bind) waits while every name server that answers refuses the worker for a
-    /// reason that time heals: its name is still that of a dead predecessor, most of the time. `None`
-    /// waits without end. The default is 30 s.
+    /// temporary reason, in most cases because a dead predecessor still holds its name. `None` waits
+    /// without a timeout. The default is 30 s.
     pub fn start_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.start_timeout = timeout;
         self
     }
 
-    /// A word to find the worker's instances by. It can be called several times.
+    /// Adds a tag, by which the worker's instances can be found. It can be called several times.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Whether all objects take their names for themselves, be they added before or after this: other
-    /// workers that offer the same name wait until this one is gone. See
-    /// [`host_exclusive`](Self::host_exclusive) for one object alone.
+    /// Whether the names of all objects are exclusive, independent of the order of the builder's calls:
+    /// other workers that offer the same name wait until this worker is gone. See
+    /// [`host_exclusive`](Self::host_exclusive) for a single object.
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
         self
@@ -226,9 +227,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Hosts an object whose methods run on the runtime: they must not keep its threads busy for
-    /// longer than some 100 microseconds at a time. One that does for a second is named in the log. See [`host_compute`](Self::host_compute) for
-    /// others.
+    /// Hosts an object whose methods run on the runtime. A method must not block a thread of the runtime
+    /// for longer than about 100 microseconds at a time. A method that blocks it for a second is named in
+    /// the log. See [`host_compute`](Self::host_compute) for CPU-bound methods.
     pub fn host<I, S>(self, name: impl Into<String>, interface: I, service: S) -> Self
     where
         I: Serves<S>,
@@ -237,8 +238,8 @@ impl WorkerBuilder {
         self.host_compute(name, interface, service, |_| false)
     }
 
-    /// As [`host`](Self::host), for an object that takes its name for itself: other workers that offer
-    /// the same name wait until this one is gone.
+    /// As [`host`](Self::host), for an object with an exclusive name: other workers that offer the same
+    /// name wait until this worker is gone.
     pub fn host_exclusive<I, S>(self, name: impl Into<String>, _interface: I, service: S) -> Self
     where
         I: Serves<S>,
@@ -247,7 +248,7 @@ impl WorkerBuilder {
         self.plan::<I, S>(name.into(), true, move |_| service, |_| false)
     }
 
-    /// Hosts an object of which the calls that `is_heavy` picks run on the compute pool.
+    /// Hosts an object. The calls for which `is_heavy` returns true run on the compute pool.
     pub fn host_compute<I, S>(
         self,
         name: impl Into<String>,
@@ -295,8 +296,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// As [`host_compute`](Self::host_compute), for an object that is made of what the worker has for
-    /// all its objects.
+    /// As [`host_compute`](Self::host_compute), for an object that `make` creates from the resources that
+    /// the worker shares among its objects.
     pub fn host_with<I, S>(
         self,
         name: impl Into<String>,
@@ -311,13 +312,13 @@ impl WorkerBuilder {
         self.plan::<I, S>(name.into(), false, make, is_heavy)
     }
 
-    /// Starts the worker: it listens, and registers with the name servers. One that cannot be
-    /// reached is tried again until it can.
+    /// Starts the worker: it listens, and registers with the name servers. An unreachable name server is
+    /// retried until it answers.
     pub async fn bind(self) -> Result<Worker, WorkerError> {
         Worker::bind(self).await
     }
 
-    /// Refuses names that no name server would take: better now than from each of them in turn.
+    /// Refuses names that every name server would refuse.
     pub(crate) fn check_names(&self) -> Result<(), WorkerError> {
         let check_name = |what: &str, name: &str| {
             check_name(what, name).map_err(|error| WorkerError::Invalid(error.to_string()))
@@ -331,7 +332,7 @@ impl WorkerBuilder {
             .try_for_each(|tag| check_name("a tag", tag))
     }
 
-    /// How it talks to its name servers.
+    /// The settings of the client of its name servers.
     pub(crate) fn client_config(&self, name: &str) -> Result<ClientConfig, InvalidConfig> {
         let mut config = ClientConfig::new(&self.nameservers)?
             .name(format!("worker {name}"))
@@ -345,7 +346,7 @@ impl WorkerBuilder {
         Ok(config)
     }
 
-    /// Who decides who may call, if the worker can be recognised itself.
+    /// The authenticator of callers, if the worker itself can log in.
     pub(crate) fn guard(&self, worker: &str) -> Result<Option<Guard>, WorkerError> {
         let demanded = self.credentials.is_some()
             || self
@@ -356,7 +357,7 @@ impl WorkerBuilder {
         if !demanded && !can_log_in {
             return Ok(None);
         }
-        // It logs in with the same key, so this is the one that name servers tell its clients.
+        // The worker logs in with the same key, so name servers tell this key to its clients.
         let key = HolderKey::of_process()?.id();
         Ok(Some(Guard {
             gate: Arc::new(Gate::of_worker(worker, key)),
@@ -364,7 +365,7 @@ impl WorkerBuilder {
         }))
     }
 
-    /// What the worker's objects share. Objects that call others do so with a client of their own,
+    /// The resources that the worker's objects share. Objects call other objects with a separate client,
     /// on the worker's runtime.
     pub(crate) fn surroundings(&self, worker: &str) -> Result<Surroundings, WorkerError> {
         let pool = ComputePool::new(self.threads, self.queue).map_err(WorkerError::Threads)?;
@@ -383,7 +384,7 @@ impl WorkerBuilder {
 }
 
 impl Planned {
-    /// What name servers are told of it; `exclusive`, if all objects of the worker are that.
+    /// The entry for the name servers. `exclusive` is true if all objects of the worker are exclusive.
     pub(crate) fn offer(&self, tags: &[String], exclusive: bool) -> Offer {
         Offer {
             object: self.name.clone(),

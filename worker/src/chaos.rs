@@ -2,18 +2,18 @@
 
 use std::{str::FromStr, time::Duration};
 
-/// What goes wrong on purpose.
+/// The simulated faults of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Chaos {
     /// Every call takes this much longer.
     pub delay: Duration,
     /// The share of calls that fail, from 0 to 1.
     pub fail: f64,
-    /// The process ends without a word at this call.
+    /// The process aborts at the call with this number.
     pub crash_after: Option<u64>,
 }
 
-/// A text that describes no chaos.
+/// A text that is not a valid list of faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{part}' is not a fault: {why}; expected delay=10ms, fail=0.1 or crash-after=100")]
 pub struct InvalidChaos {

@@ -1,5 +1,5 @@
-//! The compute pool: where CPU-bound methods run, so that heartbeats and small calls are never
-//! late. Its queue is bounded; beyond it a call is refused before it runs.
+//! The compute pool. CPU-bound methods run there, so that they never delay heartbeats and small calls.
+//! Its queue is bounded: if the queue is full, a call is refused before it runs.
 
 use pyroxene_common::{
     message::{Refusal, RefusalReason},
@@ -22,9 +22,9 @@ pub struct ComputePool(Arc<Inner>);
 
 struct Inner {
     threads: Arc<Semaphore>,
-    /// Methods that run or wait.
+    /// The number of methods that run or wait.
     admitted: AtomicUsize,
-    /// Methods that wait.
+    /// The number of methods that wait.
     queued: AtomicUsize,
     limit: usize,
     parallel: Arc<rayon::ThreadPool>,
@@ -39,24 +39,26 @@ impl fmt::Debug for ComputePool {
     }
 }
 
-/// How much less of a core than others a thread of the pool gets where both want it, in the terms of
-/// nice(2): about a third. Those that read and answer calls should not stand in line behind it.
+/// The nice(2) value of the pool's threads. When a thread of the pool and another thread compete for a
+/// core, the pool's thread gets about a third as much time as the other. Threads that read and answer
+/// calls should not wait for the pool's threads.
 const NICENESS: i32 = 5;
 
 /// Lowers this thread's priority.
 fn step_back() {
-    // Linux has one for every thread. Elsewhere it would be the whole process's.
+    // On Linux each thread has its own priority. On other systems this would change the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::debug!(%error, "cannot lower the priority of a compute thread");
     }
 }
 
-/// A refused call is told to come back after about the time that a short queue takes to move.
+/// The time after which the caller of a refused call may retry: about the time in which a short queue
+/// advances.
 const RETRY_AFTER_MS: u32 = 20;
 
 impl ComputePool {
-    /// A pool that runs `threads` methods at once and lets `queue` more wait.
+    /// A pool that runs `threads` methods at the same time and lets `queue` more wait.
     pub fn new(threads: usize, queue: usize) -> io::Result<Self> {
         let parallel = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -78,12 +80,12 @@ impl ComputePool {
         Arc::clone(&self.0.parallel)
     }
 
-    /// How many methods wait.
+    /// The number of methods that wait.
     pub fn queued(&self) -> usize {
         self.0.queued.load(Ordering::Relaxed)
     }
 
-    /// Takes a place in the pool, if there is one left.
+    /// Acquires a permit of the pool, or refuses the call if the pool and its queue are full.
     pub fn admit(&self) -> Result<Place, Refusal> {
         let admitted = self.0.admitted.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.clone());
@@ -98,15 +100,14 @@ impl ComputePool {
         Ok(place)
     }
 
-    /// Takes a place for the rest of a call that cannot be refused any more, whether one is left or
-    /// not.
+    /// Acquires a permit for the rest of a call that can no longer be refused, even beyond the limit.
     pub(crate) fn admit_anyway(&self) -> Place {
         self.0.admitted.fetch_add(1, Ordering::Relaxed);
         Place(self.clone())
     }
 }
 
-/// A place in the pool.
+/// A permit to run one method on the pool.
 #[derive(Debug)]
 pub struct Place(ComputePool);
 
@@ -133,8 +134,8 @@ impl Drop for Queued {
 }
 
 impl Place {
-    /// Runs a method's future on a thread of the pool. Dropping this future cancels the token that
-    /// the method finds in its scope; the thread is free again once the method has noticed.
+    /// Runs a method's future on a thread of the pool. Dropping this future cancels the token in the
+    /// method's scope. The thread is free again when the method has reacted to that.
     pub async fn run<F>(self, method: F) -> Result<F::Output, ServerError>
     where
         F: Future + Send + 'static,
@@ -153,12 +154,12 @@ impl Place {
         };
         let runtime = Handle::current();
         let done = spawn_blocking(move || {
-            // The place and the thread are taken until the method ends, whoever waits for it.
+            // The permit and the thread are held until the method ends, even if no caller waits for it.
             let _taken = (self, thread);
             scope.enter(|| runtime.block_on(method))
         });
         done.await.map_err(|error| match error.try_into_panic() {
-            // The channel turns it into an answer, as it does for a method that runs in place.
+            // The channel turns the panic into an answer, as for a method that runs on the runtime.
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => stopped(error),
         })
@@ -208,7 +209,7 @@ mod tests {
             _ = looping => panic!("it loops until it is cancelled"),
             started = has_started => started.unwrap(),
         }
-        // The place is free as soon as the loop has noticed.
+        // The permit is released as soon as the loop has seen the cancellation.
         let place = loop {
             match pool.admit() {
                 Ok(place) => break place,

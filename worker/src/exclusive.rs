@@ -1,5 +1,5 @@
-//! Which exclusive names this worker holds. A name is held only while the lease that granted it
-//! lives, so that a worker that was cut off stops serving before another takes over.
+//! The exclusive names that this worker holds. A name is held only while the lease that granted it is
+//! valid, so that a worker that was cut off stops serving before another worker gets the name.
 
 use pyroxene_common::message::{Refusal, RefusalReason};
 use std::{
@@ -8,11 +8,11 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The exclusive names of a worker, with what each name server granted.
+/// The exclusive names of a worker, with the grant of each name server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings(Arc<Mutex<HashMap<String, HashMap<usize, Grant>>>>);
 
-/// What a name server granted.
+/// The grant of a name by one name server.
 #[derive(Clone, Copy, Debug)]
 struct Grant {
     fence: u64,
@@ -20,7 +20,8 @@ struct Grant {
 }
 
 impl Holdings {
-    /// Takes note of what a name server grants until `until`. What it does not list is lost there.
+    /// Records the names that a name server grants until `until`. Earlier grants of that name server that
+    /// it does not list any more are removed.
     pub(crate) fn granted(&self, nameserver: usize, names: &[(String, u64)], until: Instant) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for grants in held.values_mut() {
@@ -34,8 +35,8 @@ impl Holdings {
         held.retain(|_, grants| !grants.is_empty());
     }
 
-    /// The fence under which an exclusive object is held now, the latest if name servers differ;
-    /// refuses the call if it is not held.
+    /// The current fence of an exclusive object, the highest one if name servers differ. Refuses the call
+    /// if the worker does not hold the name.
     pub(crate) fn check(&self, object: &str, now: Instant) -> Result<u64, Refusal> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let grants = held.get(object).into_iter().flat_map(HashMap::values);

@@ -1,4 +1,4 @@
-//! Who may call the worker: those whom its name servers recognise.
+//! The authentication of callers: the worker accepts the callers that its name servers authenticate.
 
 use crate::session::{Standing, deadline};
 use pyroxene_client::{CallError, Held, NameServer, Recognised, backoff::Backoff};
@@ -13,21 +13,21 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long a name server may hold a question for revocations.
+/// The timeout of a long poll for revocations.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
-/// The worker's gate, and what it does with what the name servers say.
+/// The worker's authenticator, which is kept up to date from the name servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     pub(crate) gate: Arc<Gate>,
-    /// Whether the worker is not to run where nobody is asked who they are.
+    /// Whether the worker refuses to register with a name server that has authentication off.
     pub(crate) demanded: bool,
 }
 
 impl Guard {
-    /// Learns from a name server whose tickets are good, before the worker registers there.
+    /// Fetches the key with which a name server signs tickets, before the worker registers there.
     pub(crate) async fn learn(
         &self,
         index: usize,
@@ -38,7 +38,7 @@ impl Guard {
             Ok(Some(recognised)) => recognised,
             Ok(None) => {
                 return Err(denied(
-                    "callers have to say who they are, but the worker itself has neither a user nor a certificate".to_owned(),
+                    "callers have to authenticate, but the worker itself has neither a user nor a certificate".to_owned(),
                 ));
             }
             Err(AttemptError::Refused(refusal)) if refusal.reason.is_about_the_caller() => {
@@ -47,10 +47,11 @@ impl Guard {
             Err(error) => return Err(Standing::Lost(error.to_string())),
         };
         match &*recognised.borrow() {
-            // A ticket of before that the name server is shown next, and replaces, counts for nothing.
+            // The result is ignored: the ticket may be an old one. The name server sees it with the next
+            // request and replaces it.
             Recognised::As(held) => _ = self.trust(index, held),
             Recognised::NotAsked(_) | Recognised::NotYet if self.demanded => {
-                return Err(denied("it does not ask who anybody is".to_owned()));
+                return Err(denied("its authentication is off".to_owned()));
             }
             Recognised::NotAsked(_) | Recognised::NotYet => self.gate.open(),
         }
@@ -61,8 +62,8 @@ impl Guard {
         self.trust_issuer(index, &held.admission.issuer, held.at)
     }
 
-    /// Takes tickets under the key that a name server had at a time, and under no other of its keys that
-    /// lay in a file. Gives whether that key counts.
+    /// Accepts tickets that are signed with the key that a name server had at `at`, and no longer those
+    /// signed with its other keys from a file. Returns whether that key is accepted.
     fn trust_issuer(&self, index: usize, issuer: &Issuer, at: Instant) -> bool {
         let clock = Clock::Read {
             unix_ms: issuer.now_ms,
@@ -72,7 +73,7 @@ impl Guard {
             .trust(index, issuer.key.clone(), issuer.life, clock)
     }
 
-    /// Takes in what a name server says later, and whom it revokes, for as long as it is polled.
+    /// Applies later keys and revocations of a name server while this future is polled.
     pub(crate) async fn follow(
         &self,
         index: usize,
@@ -105,13 +106,13 @@ impl Guard {
                     if !self.trust_issuer(index, &revocations.issuer, Instant::now()) {
                         tracing::warn!(
                             nameserver = %nameserver.endpoint(),
-                            "this name server signs with a domain key that was replaced: nobody whom it \
-                             recognises is let in here until it has the file of the new one"
+                            "this name server signs with a domain key that was replaced: its users are \
+                             refused here until it has the file of the new key"
                         );
                     }
                     continue;
                 }
-                // It asks nobody who they are.
+                // The name server has authentication off.
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "no revocations");
                     return pending().await;

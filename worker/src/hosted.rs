@@ -1,4 +1,5 @@
-//! The way of a call within a worker: admitted, counted, and run in place or on the compute pool.
+//! The steps of a call within a worker: it is admitted, counted, and run on the runtime or on the compute
+//! pool.
 
 use crate::{
     chaos::Chaos,
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// What a worker has for all its objects.
+/// The resources that a worker shares among its objects.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     pub(crate) worker: Arc<str>,
@@ -28,13 +29,13 @@ pub struct Surroundings {
     pub(crate) gauge: Gauge,
     pub(crate) holdings: Holdings,
     pub(crate) chaos: Chaos,
-    /// Calls that may run or wait at once, in all objects.
+    /// The maximum number of calls that run or wait at the same time, over all objects.
     pub(crate) max_calls: u64,
-    /// Whether the objects have their names for themselves.
+    /// Whether the names of all objects are exclusive.
     pub(crate) exclusive: bool,
-    /// How objects talk to the name servers themselves.
+    /// The client with which objects call the name servers.
     pub(crate) client: Client,
-    /// Cancelled when the worker begins to drain: what waits for nothing but time should end.
+    /// Cancelled when the worker begins to drain. Calls that only wait for time to pass should end then.
     pub(crate) draining: CancellationToken,
 }
 
@@ -44,7 +45,7 @@ impl Surroundings {
         &self.worker
     }
 
-    /// Where calls run that keep a core busy.
+    /// The compute pool for calls that keep a core busy.
     pub fn compute(&self) -> &ComputePool {
         &self.pool
     }
@@ -54,13 +55,13 @@ impl Surroundings {
         &self.client
     }
 
-    /// Is cancelled when the worker begins to drain: what waits for nothing but time should end.
+    /// Cancelled when the worker begins to drain. Calls that only wait for time to pass should end then.
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
     }
 }
 
-/// An object of the interface `I`, answered by a service of type `S`.
+/// An object of the interface `I` that is implemented by a service of type `S`.
 pub(crate) struct Hosted<I: Interface, S> {
     pub(crate) name: String,
     pub(crate) service: S,
@@ -76,14 +77,14 @@ where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
-    /// Lets a call in; the fence of the object's name, if it is exclusive.
+    /// Admits a call. Returns the fence of the object's name, if the name is exclusive.
     fn admit(&self) -> Result<Option<u64>, Refusal> {
         let surroundings = &self.surroundings;
         if surroundings.gauge.in_flight() >= surroundings.max_calls {
             return Err(Refusal {
                 reason: RefusalReason::Overloaded,
                 retry_after_ms: 20,
-                sentence: "the worker is overloaded: it runs as many calls as it may".to_owned(),
+                sentence: "the worker is overloaded: its limit of calls is reached".to_owned(),
             });
         }
         match self.exclusive {
@@ -105,8 +106,8 @@ where
         };
         let place = match call.is_heavy(self.is_heavy) {
             true => Some({
-                // A caller that does not read its answers has no others made. In a box, as light calls
-                // need not carry it.
+                // While a caller does not read its answers, no further ones are computed for it. Boxed,
+                // so that the futures of light calls stay small.
                 let answers = scope::answers();
                 Box::pin(answers.room()).await;
                 self.surroundings
@@ -121,7 +122,7 @@ where
         let Some(fence) = fence else {
             return self.serve(context, call, place).await;
         };
-        // The method can know under which fence it runs.
+        // The method can read the fence from its scope.
         let scope = Scope {
             fence: Some(fence),
             ..scope::current()
@@ -129,7 +130,7 @@ where
         scope.wrap(Box::pin(self.serve(context, call, place))).await
     }
 
-    /// Runs the method and writes its answer; on the pool, if it has a place there.
+    /// Runs the method and encodes its answer. With a permit of the pool, both happen on the pool.
     async fn serve<T>(
         &self,
         context: context::Context,
@@ -141,13 +142,13 @@ where
     {
         let request = match (place, call) {
             (None, Reading::Read(request)) => request,
-            // What is yet to be read is heavy, and has a place.
+            // A call that is not decoded yet counts as heavy, so it always has a permit.
             (None, Reading::Unread(call)) => match call.read() {
                 Ok(request) => request,
                 Err(unread) => return unread.outcome(),
             },
             (Some(place), call) => {
-                // What light calls need not carry.
+                // Boxed, so that the futures of light calls stay small.
                 let serving = Box::pin(self.serve_on_pool(context, call, place));
                 match serving.await? {
                     Served::Answered(answer) => return answer,
@@ -162,14 +163,14 @@ where
         if T::is_quick(&response) {
             return Ok(T::write(response));
         }
-        // It has run, so it is not refused any more.
+        // The call has run, so it can no longer be refused.
         let place = self.surroundings.pool.admit_anyway();
         let writing = place.run(async move { T::write(response) });
         Box::pin(writing).await.map_err(Unanswered::Failed)
     }
 
-    /// Does all of a heavy call on the pool. A call that turns out to be light once it has been read
-    /// leaves the pool to those that need it.
+    /// Does all steps of a heavy call on the pool. If a call turns out to be light after it was decoded,
+    /// it leaves the pool.
     async fn serve_on_pool<T>(
         &self,
         context: context::Context,
@@ -196,7 +197,7 @@ where
         served.await.map_err(Unanswered::Failed)
     }
 
-    /// Does what was asked for with `--chaos`.
+    /// Simulates the faults that `--chaos` requested.
     async fn misbehave(&self, number: u64) -> Result<(), ServerError> {
         let chaos = &self.surroundings.chaos;
         if chaos.crash_after.is_some_and(|last| number >= last) {
@@ -235,7 +236,7 @@ where
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
-        // In a box, as `serve_on_pool`: a connection keeps the room of small futures alone.
+        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
         Box::pin(self.run_logged(context, call)).await
     }
 
@@ -250,7 +251,7 @@ where
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
-        // In a box, as `serve_on_pool`: a connection keeps the room of small futures alone.
+        // Boxed, like `serve_on_pool`: a connection reserves space for small futures only.
         Box::pin(self.run_logged(context, call)).await
     }
 }
@@ -290,7 +291,7 @@ where
     }
 }
 
-/// A call in its interface's own form: there is nothing to translate.
+/// A call in the native form of its interface, which needs no translation.
 struct Own<I: Interface>(I::Request);
 
 impl<I: Interface> Translation<I::Request, I::Response> for Own<I> {
@@ -317,14 +318,14 @@ impl<I: Interface> Translation<I::Request, I::Response> for Own<I> {
     }
 }
 
-/// A call that was read, or is yet to be because that takes long.
+/// A call that is decoded, or not yet because decoding takes long.
 enum Reading<T, R> {
     Read(R),
     Unread(T),
 }
 
 impl<T, R> Reading<T, R> {
-    /// Reads a small call.
+    /// Decodes the call at once if it is small.
     fn begin<Response>(call: T) -> Result<Self, Unread<T::Answer>>
     where
         T: Translation<R, Response>,
@@ -343,11 +344,11 @@ impl<T, R> Reading<T, R> {
     }
 }
 
-/// What a place in the pool was used for.
+/// The result of a permit of the pool.
 enum Served<A, R> {
-    /// The whole call.
+    /// The whole call was done on the pool.
     Answered(Result<A, Unanswered>),
-    /// Only to read it: it is a light one.
+    /// The call was only decoded on the pool, because it is light.
     OnlyRead(R),
 }
 

@@ -1,11 +1,10 @@
 //! The worker: hosts objects, holds leases with name servers, runs methods.
 //!
-//! - [`Worker`] and [`WorkerBuilder`]: putting one together, its life.
-//! - `session`: the lease with one name server; `registrations`: with all of them; `admission`: what they
-//!   say together to a worker that starts.
-//!   `advertise`: the address that clients are told.
-//! - `hosted`: the way of a call within the worker, with [`compute`] for what is CPU-bound and
-//!   `exclusive` for names that only one worker may serve.
+//! - [`WorkerBuilder`] and [`Worker`]: the settings and the life cycle of a worker.
+//! - `session`: the lease with one name server. `registrations`: the sessions with all of them.
+//!   `admission`: their combined answer to a starting worker. `advertise`: the address for clients.
+//! - `hosted`: the steps of a call within the worker, with [`compute`] for CPU-bound calls and `exclusive`
+//!   for names that only one worker may serve.
 
 mod admission;
 mod advertise;

@@ -1,4 +1,4 @@
-//! How busy a worker is.
+//! The load of a worker.
 
 use crate::compute::ComputePool;
 use pyroxene_common::interfaces::directory::Load;
@@ -29,7 +29,7 @@ impl Gauge {
         }))
     }
 
-    /// Counts a call until the guard is dropped. Returns its number, from one on.
+    /// Counts a call until the guard is dropped. Returns the number of the call, starting at one.
     pub(crate) fn begin(&self) -> (u64, Running<'_>) {
         let number = self.0.begun.fetch_add(1, Ordering::Relaxed) + 1;
         (number, Running(&self.0))

@@ -1,8 +1,8 @@
 //! The sessions of a worker: one with each name server that its client knows of.
 //!
-//! Several addresses may lead to one name server, and one address to several (a balancer's). What counts
-//! is the incarnation that answers: whoever reaches it first claims it ([`Claims`]), and the others wait
-//! until that session is lost.
+//! Several addresses may lead to one name server, and one address (a load balancer's) to several. The
+//! incarnation that answers identifies the name server: the first session that reaches it claims it
+//! ([`Claims`]), and the sessions by other addresses wait until that session is lost.
 
 use crate::{
     admission::Admission,
@@ -29,33 +29,33 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long the first answers of the name servers are waited for.
+/// How long a starting worker waits for the first answers of the name servers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Which session has which incarnation of a name server.
+/// The session that has claimed each incarnation of a name server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims(Arc<Mutex<HashMap<u64, usize>>>);
 
 impl Claims {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a session may be opened with this incarnation by that of this number.
+    /// Claims an incarnation for the session with this number. Returns whether the session has it now.
     pub(crate) fn claim(&self, epoch: u64, number: usize) -> bool {
         let mut claims = self.lock();
         claims.retain(|known, by| *by != number || *known == epoch);
         *claims.entry(epoch).or_insert(number) == number
     }
 
-    /// The session of this number is lost.
+    /// Releases the claims of the session with this number, which is lost.
     pub(crate) fn release(&self, number: usize) {
         self.lock().retain(|_, by| *by != number);
     }
 }
 
-/// What the sessions have in common.
+/// The resources that the sessions share.
 #[derive(Clone, Debug)]
 pub(crate) struct Common {
     pub(crate) client: Client,
@@ -64,7 +64,7 @@ pub(crate) struct Common {
     pub(crate) holdings: Holdings,
     pub(crate) guard: Option<Guard>,
     pub(crate) claims: Claims,
-    /// Told whenever a session stands otherwise than before.
+    /// Notified of every change of a session's state.
     pub(crate) changes: watch::Sender<()>,
 }
 
@@ -87,8 +87,8 @@ struct Kept {
 }
 
 impl Registrations {
-    /// Sessions with the name servers that the client knows of, and with those that it finds later, until
-    /// `stop`. They live on `runtime`.
+    /// Opens sessions with the name servers that the client knows, and with those that it discovers later,
+    /// until `stop`. The sessions run on `runtime`.
     pub(crate) fn start(common: Common, runtime: Handle, stop: CancellationToken) -> Self {
         let registrations = Self {
             common,
@@ -112,11 +112,11 @@ impl Registrations {
     }
 
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, Kept>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins sessions with name servers that are new, and ends those with name servers that are gone.
+    /// Starts sessions with new name servers, and ends those with name servers that are gone.
     pub(crate) fn look(&self) {
         let known = self.common.client.numbered_nameservers();
         let mut sessions = self.sessions();
@@ -148,7 +148,7 @@ impl Registrations {
         }
     }
 
-    /// How all of them stand; those that have not answered are not waited for if it is late.
+    /// The states of all sessions. If `is_late`, a name server that has not answered counts as lost.
     fn standings(&self, is_late: bool) -> Vec<(Endpoint, Standing)> {
         self.look();
         let sessions = self.sessions();
@@ -162,8 +162,9 @@ impl Registrations {
         standings.collect()
     }
 
-    /// Waits until the worker is admitted (see [`Admission`]): for an answer of every name server for
-    /// [`ANSWER_TIMEOUT`], and for a refusal to end for `start_timeout`, or without end.
+    /// Waits until the worker is admitted (see [`Admission`]). It waits for an answer of every name server
+    /// for at most [`ANSWER_TIMEOUT`], and for a temporary refusal to end for at most `start_timeout`, or
+    /// without a timeout.
     pub(crate) async fn admitted(
         &self,
         start_timeout: Option<Duration>,
@@ -193,7 +194,7 @@ impl Registrations {
                 }
             };
             match until {
-                // It is looked at again, whether something changed or not.
+                // After a change or the timeout, the states are checked again.
                 Some(until) => drop(timeout_at(until, changes.changed()).await),
                 None => drop(changes.changed().await),
             }

@@ -1,12 +1,12 @@
-//! The runtime that suits a worker.
+//! The tokio runtime of a worker.
 
 use std::{io, num::NonZeroUsize, thread::available_parallelism};
 use tokio::runtime::{Builder, Runtime};
 
-/// A tokio runtime for a process that is a worker and little else: a thread for every two cores.
+/// A tokio runtime for a process that is mainly a worker, with one thread for every two cores.
 ///
-/// What keeps a core busy for long belongs on the compute pool, which has a thread for every core.
-/// Serving sockets takes so little that more runtime threads would mostly wake each other up.
+/// Calls that keep a core busy for long belong on the compute pool, which has one thread for each core.
+/// Serving sockets takes so little time that more runtime threads would mostly wake each other up.
 pub fn runtime() -> io::Result<Runtime> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     Builder::new_multi_thread()

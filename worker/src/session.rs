@@ -1,5 +1,5 @@
-//! The session of a worker with one name server: opened, renewed by heartbeats, opened again after
-//! the name server restarted or forgot it.
+//! The session of a worker with one name server. It is opened, renewed by heartbeats, and opened again
+//! after the name server restarted or forgot it.
 
 use crate::registrations::Common;
 use pyroxene_client::{CallError, NameServer, Recognised, backoff::Backoff};
@@ -12,33 +12,33 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long one call to a name server may take.
+/// The timeout of one call to a name server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often a worker that waits for an exclusive name says that it is there.
+/// The maximum heartbeat period of a worker that waits for an exclusive name.
 const WAITING: Duration = Duration::from_millis(250);
 
-/// How often a session that is open by another address is looked at.
+/// How often a session is checked that is open by another address.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
 
-/// How a session stands.
+/// The state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It has not been opened yet.
     Opening,
     /// It is open.
     Open(SessionId),
-    /// The name server does not answer, or has forgotten it; it is being opened again.
+    /// The name server does not answer or has forgotten the session. It is being opened again.
     Lost(String),
     /// The name server refuses it.
     Refused(DirectoryError),
-    /// Another session is open with the name server that this address leads to.
+    /// Another session is open with the name server at this address.
     Elsewhere,
 }
 
-/// What one session needs.
+/// The session with one name server.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     /// The name server's number.
@@ -53,13 +53,13 @@ pub(crate) fn deadline() -> context::Context {
     context
 }
 
-/// How a session stands whose name server has not answered.
+/// The state of a session after a call to its name server failed.
 fn no_answer(error: RpcError) -> Standing {
     match CallError::from(error) {
         error @ CallError::Refused(_) => {
             let sentence = error.last_reason();
             Standing::Refused(match error.is_limited() {
-                // Its predecessor's connections may still be counted.
+                // The connections of the worker's predecessor may still be counted.
                 true => DirectoryError::Limited { sentence },
                 false => DirectoryError::Denied { sentence },
             })
@@ -69,7 +69,7 @@ fn no_answer(error: RpcError) -> Standing {
 }
 
 impl Session {
-    /// Keeps the session open until `stop`, telling `standing` how it goes.
+    /// Keeps the session open until `stop`, and publishes its state in `standing`.
     pub(crate) async fn keep(self, standing: watch::Sender<Standing>, stop: CancellationToken) {
         let mut failures = 0;
         let mut changes = self.common.changes.subscribe();
@@ -93,7 +93,7 @@ impl Session {
                 Some(Err(Standing::Elsewhere)) => {
                     failures = 0;
                     self.note(&standing, Standing::Elsewhere);
-                    // The other one may be lost, or this address lead to another name server.
+                    // Later the other session may be lost, or this address may lead to another name server.
                     let changed = timeout(LOOK_AGAIN, changes.changed());
                     if stop.run_until_cancelled(changed).await.is_none() {
                         return;
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Publishes how the session stands, and logs it if that is news.
+    /// Publishes the state of the session, and logs it if it has changed.
     fn note(&self, standing: &watch::Sender<Standing>, now: Standing) {
         if !matches!(now, Standing::Open(_)) {
             self.common.claims.release(self.index);
@@ -153,14 +153,14 @@ impl Session {
             .open(deadline(), (*self.common.registration).clone())
             .await
         {
-            // The address leads to another name server by now.
+            // Meanwhile the address leads to another name server.
             Ok(Ok(lease)) if !self.common.claims.claim(lease.epoch, self.index) => {
                 self.close(lease.session).await;
                 Err(Standing::Elsewhere)
             }
             Ok(Ok(lease)) => {
-                // A name server that asks others which names are held does not say so here, but with
-                // the first heartbeat, which follows at once.
+                // A name server that checks exclusive names with other name servers does not list them
+                // here, but in its answer to the first heartbeat, which follows at once.
                 if !lease.fences.is_empty() {
                     self.take(&lease, asked);
                 }
@@ -171,8 +171,9 @@ impl Session {
         }
     }
 
-    /// Asks which name server this address leads to, and which others there are. Only one session is
-    /// opened with each: a second one would take the place of the first, again and again.
+    /// Asks for the incarnation of the name server at this address, and for the addresses of the others.
+    /// Only one session is opened with each name server: a second session would replace the first, and
+    /// then the first the second, endlessly.
     async fn claim(&self) -> Result<(), Standing> {
         let told = self.nameserver.directory().peers(deadline()).await;
         let Peers { epoch, addresses } = told.map_err(no_answer)?;
@@ -184,7 +185,7 @@ impl Session {
         }
     }
 
-    /// Takes in what the name server says of who may call, while the session lives.
+    /// Applies the name server's keys and revocations while the session is open.
     async fn follow<T>(&self, recognised: Option<watch::Receiver<Recognised>>) -> T {
         if let (Some(guard), Some(recognised)) = (&self.common.guard, recognised) {
             guard.follow(self.index, &self.nameserver, recognised).await;
@@ -192,8 +193,8 @@ impl Session {
         pending().await
     }
 
-    /// Takes a lease in. It runs from before it was asked for: the answer may have been on its way
-    /// for long.
+    /// Records a lease. Its time counts from before the request was sent, because the answer may have
+    /// taken long.
     fn take(&self, lease: &Lease, asked: Instant) {
         let until = asked + Duration::from_millis(lease.ttl_ms);
         self.common
@@ -201,7 +202,7 @@ impl Session {
             .granted(self.index, &lease.fences, until);
     }
 
-    /// Renews the lease until that fails for good, and says why it did.
+    /// Renews the lease until a renewal fails, and returns the reason.
     async fn renew(&self, lease: &Lease) -> String {
         let session = lease.session;
         let mut next = Instant::now();
@@ -227,8 +228,8 @@ impl Session {
         }
     }
 
-    /// How long after an answer the next heartbeat is due. Only heartbeats tell a worker that it has
-    /// got an exclusive name.
+    /// The time between an answer and the next heartbeat. It is shorter while the worker waits for an
+    /// exclusive name, because only a heartbeat's answer grants the name.
     fn period(&self, lease: &Lease) -> Duration {
         let period = (Duration::from_millis(lease.ttl_ms) / 3).max(Duration::from_millis(50));
         let offers = self.common.registration.objects.iter();
@@ -239,8 +240,8 @@ impl Session {
         }
     }
 
-    /// Keeps the call open whose end tells the name server that this worker may be dead, and us
-    /// that the name server may be.
+    /// Keeps a call to the name server open. If the call ends, the name server suspects that this worker
+    /// is dead, and the worker suspects that the name server is dead.
     async fn hold(&self, session: SessionId) -> String {
         loop {
             let mut context = context::current();
@@ -256,15 +257,15 @@ impl Session {
         }
     }
 
-    /// Tells the name server that the worker takes no new calls. It may be unreachable: then the
-    /// workers' refusals tell the clients.
+    /// Tells the name server that the worker accepts no new calls. If the name server is unreachable,
+    /// clients learn it from the refusals of the worker.
     pub(crate) async fn drain(&self, session: SessionId) {
         if let Err(error) = self.nameserver.directory().drain(deadline(), session).await {
             tracing::debug!(%error, "cannot announce the drain");
         }
     }
 
-    /// Ends the session. If the name server cannot be reached, the lease runs out by itself.
+    /// Ends the session. If the name server is unreachable, the lease expires by itself.
     pub(crate) async fn close(&self, session: SessionId) {
         if let Err(error) = self.nameserver.directory().close(deadline(), session).await {
             tracing::debug!(%error, "cannot close the session");

@@ -1,8 +1,8 @@
-//! Finds methods that keep a thread of the runtime busy, and names them in the log.
+//! Detects methods that block a thread of the runtime, and names them in the log.
 //!
-//! Each thread of the runtime notes which method it polls, and counts its polls; a thread of its own
-//! looks at that. A count that stays the same while a method is polled is one poll that does not end.
-//! This costs a call two additions and no look at a clock.
+//! Each thread of the runtime records the method that it polls, and counts the starts and ends of polls.
+//! A separate thread checks these records. If the count does not change while a method is polled, that
+//! poll blocks the thread. The cost for a call is two additions, and no reading of a clock.
 
 use pyroxene_common::interface::Method;
 use std::{
@@ -16,16 +16,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the threads are looked at.
+/// How often the threads are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A poll that takes longer is told of: a worker's lease is renewed every second.
+/// A poll that takes at least this long is logged: a worker's lease is renewed every second.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
-/// Stands for no method.
+/// The number that means no method.
 const NONE: usize = 0;
 
-/// The methods that are hosted in this process, by number from 1: object and method.
+/// The methods that are hosted in this process, as object and method. Their numbers start at 1.
 static METHODS: Mutex<Vec<(Arc<str>, &'static str)>> = Mutex::new(Vec::new());
 
 /// The threads that have polled a method.
@@ -41,11 +41,11 @@ thread_local! {
     };
 }
 
-/// What a thread polls.
+/// The method that a thread polls.
 #[derive(Debug, Default)]
 struct Polled {
     method: AtomicUsize,
-    /// Grows whenever a poll begins or ends.
+    /// Incremented whenever a poll starts or ends.
     count: AtomicU64,
 }
 
@@ -64,14 +64,14 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Takes note of an object's methods.
+    /// Registers an object's methods.
     pub(crate) fn new(object: &str, methods: &[Method]) -> Self {
         let mut known = lock(&METHODS);
         let is_same = |known: &[(Arc<str>, &str)]| {
             let mut both = known.iter().zip(methods);
             both.all(|((of, name), method)| **of == *object && *name == method.name)
         };
-        // The same object of another worker of this process.
+        // Another worker in this process may host the same object. Then both use the same numbers.
         let earlier = known.windows(methods.len().max(1)).position(is_same);
         let first = earlier.unwrap_or(known.len()) + 1;
         if earlier.is_none() {
@@ -85,7 +85,7 @@ impl Watched {
         Self { first }
     }
 
-    /// Runs a call of the method at this position.
+    /// Runs a call of the method with this index.
     pub(crate) async fn run<F: Future>(self, method: usize, serving: F) -> F::Output {
         let mut serving = pin!(serving);
         std::future::poll_fn(move |context| {
@@ -96,9 +96,9 @@ impl Watched {
     }
 }
 
-/// A poll that goes on.
+/// Marks a poll in progress until it is dropped.
 struct Polling {
-    /// What was polled around it.
+    /// The method whose poll contains this one.
     outer: usize,
 }
 
@@ -115,14 +115,14 @@ impl Drop for Polling {
     }
 }
 
-/// Starts to look, once in a process.
+/// Starts the watchdog thread, once per process.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         thread::spawn(|| {
             let mut watchdog = Watchdog::default();
             loop {
-                // A thread of its own, which nobody wakes.
+                // No thread unparks this one, so it sleeps for this time.
                 thread::park_timeout(LOOK);
                 let threads: Vec<_> = lock(&THREADS).iter().filter_map(Weak::upgrade).collect();
                 for (method, busy) in watchdog.look(&threads, Instant::now()) {
@@ -148,10 +148,10 @@ fn tell(method: usize, busy: Duration) {
     );
 }
 
-/// What was seen of the threads.
+/// The latest observations of the threads.
 #[derive(Debug, Default)]
 struct Watchdog {
-    /// By the thread's address: its count, since when, and whether that was told.
+    /// The observation of each thread, by the address of its record.
     seen: HashMap<usize, Seen>,
 }
 
@@ -163,7 +163,8 @@ struct Seen {
 }
 
 impl Watchdog {
-    /// The methods whose poll takes too long, each poll once, and for how long it has been seen.
+    /// The methods whose poll takes too long, and how long the poll has been observed. Each poll is
+    /// returned once.
     fn look(&mut self, threads: &[Arc<Polled>], now: Instant) -> Vec<(usize, Duration)> {
         let address = |thread: &Arc<Polled>| Arc::as_ptr(thread).addr();
         self.seen
@@ -196,7 +197,7 @@ impl Watchdog {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain data: whole even if a holder panicked.
+    // The data stays valid even if a lock holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -215,14 +216,14 @@ mod tests {
             watchdog.look(&threads, now)
         };
         assert!(look(0).is_empty());
-        // An idle thread is no trouble.
+        // An idle thread is not reported.
         assert!(look(5_000).is_empty());
         thread.change(7);
         assert!(look(5_500).is_empty());
         assert!(look(6_000).is_empty());
         assert_eq!(look(6_500), [(7, Duration::from_secs(1))]);
         assert!(look(9_000).is_empty());
-        // Many short polls are none that does not end.
+        // Many short polls are not one long poll.
         thread.change(NONE);
         for after in 0..10 {
             thread.change(7);

@@ -19,10 +19,10 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How long the drain may take to be announced.
+/// The timeout of the announcement of the drain.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most threads that the compute pool may have.
+/// The maximum number of threads of the compute pool.
 pub const MAX_THREADS: usize = 1024;
 
 /// A running worker. Dropping it stops it at once, without a drain.
@@ -34,10 +34,10 @@ pub struct Worker {
     stop_sessions: CancellationToken,
     draining: CancellationToken,
     drain_timeout: Duration,
-    /// Where the sessions live: with connections, logins and a thread of their own, so that no lease
-    /// depends on how long a method keeps the worker's runtime.
+    /// The runtime of the sessions. They have their own connections, logins and thread, so that a method
+    /// that blocks the worker's runtime does not endanger a lease.
     lease_runtime: DedicatedRuntime,
-    /// The client of the sessions. It renews what the worker is recognised by.
+    /// The client of the sessions. It renews the worker's tickets.
     _client: Client,
     _stop_when_dropped: DropGuard,
 }
@@ -48,29 +48,29 @@ pub enum WorkerError {
     /// It cannot listen.
     #[error("cannot listen on {endpoint}: {error}")]
     Listen {
-        /// Where it was to listen.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// Why it cannot.
+        /// The error.
         error: io::Error,
     },
-    /// The name servers are not given as addresses.
+    /// The addresses of the name servers are invalid.
     #[error(transparent)]
     NameServers(#[from] InvalidConfig),
-    /// The threads of the compute pool, or that of the leases, cannot be started.
+    /// The threads of the compute pool or the thread of the leases cannot be started.
     #[error("cannot start the worker's threads: {0}")]
     Threads(io::Error),
-    /// There is no key to log in with.
+    /// The process has no key for the login.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The signals to stop cannot be taken over.
+    /// The handlers of the stop signals cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
-    /// The address that clients were to be told is that of every interface.
+    /// The advertised address is the address of every interface.
     #[error(
         "cannot advertise {0}: it is the address of every interface, and clients cannot reach it"
     )]
     Advertise(Endpoint),
-    /// More threads than any machine has use for.
+    /// More compute threads than [`MAX_THREADS`].
     #[error("{0} compute threads are too many; the limit is {MAX_THREADS}")]
     TooManyThreads(usize),
     /// A name server refuses the worker.
@@ -78,10 +78,10 @@ pub enum WorkerError {
     Refused {
         /// The name server.
         nameserver: Endpoint,
-        /// Why.
+        /// The error.
         error: DirectoryError,
     },
-    /// It was put together with a name or a time to live that no name server accepts.
+    /// The worker has a name or a time to live that no name server accepts.
     #[error("{0}")]
     Invalid(String),
     /// Two objects have the same name.
@@ -89,7 +89,7 @@ pub enum WorkerError {
     HostedTwice(String),
 }
 
-/// Refuses what every name server would.
+/// Refuses a name or a time to live that every name server would refuse.
 fn check(name: &str, ttl: Duration) -> Result<(), WorkerError> {
     check_name("the worker", name).map_err(|error| WorkerError::Invalid(error.to_string()))?;
     if (MIN_TTL..=MAX_TTL).contains(&ttl) {
@@ -100,8 +100,8 @@ fn check(name: &str, ttl: Duration) -> Result<(), WorkerError> {
     )))
 }
 
-/// A name that no other worker has. Containers may share the host's name, and each begins to count
-/// processes anew.
+/// A unique name for the worker. The host name and the process id are not enough: containers may share
+/// the host name, and process ids start from the beginning in each container.
 fn default_name(hostname: &str) -> String {
     let random: u32 = rand::random_range(0..1 << 24);
     format!("{hostname}-{}-{random:06x}", std::process::id())
@@ -122,12 +122,12 @@ impl Worker {
             .name
             .clone()
             .unwrap_or_else(|| default_name(&hostname));
-        // A name server may be away now; what it would refuse then is refused at once.
+        // Name servers may be unreachable now, so invalid values are refused here.
         check(&name, builder.ttl)?;
         builder.check_names()?;
         let lease_runtime = DedicatedRuntime::start("lease").map_err(WorkerError::Threads)?;
         let client = {
-            // What a client does by itself runs where it was made.
+            // The background tasks of a client run on the runtime where it was created.
             let _entered = lease_runtime.handle().enter();
             Client::new(builder.client_config(&name)?)
         };
@@ -209,7 +209,7 @@ impl Worker {
         &self.name
     }
 
-    /// Where it listens, with the port that was chosen.
+    /// The endpoint at which it listens, with the actual port.
     pub fn local_addr(&self) -> &Endpoint {
         self.host.local_addr()
     }
@@ -222,17 +222,16 @@ impl Worker {
         Ok(self.shutdown(patience).await)
     }
 
-    /// Leaves the directory, refuses new calls, lets those that run finish for at most `patience`,
-    /// and stops.
+    /// Leaves the directory, refuses new calls, lets running calls finish until the timeout, and stops.
     pub async fn shutdown(self, patience: Duration) -> Drained {
         let open = self.registrations.open();
         let announce = open.iter().cloned().map(|(session, id)| {
             let announcing = async move { session.drain(id).await };
             self.lease_runtime.handle().spawn(announcing)
         });
-        // A name server that does not answer in time does not hold up the drain.
+        // A name server that does not answer in time does not delay the drain.
         let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(announce)).await;
-        // Now that callers know that it drains, they ask elsewhere.
+        // Callers know about the drain now and call other workers.
         self.host.begin_drain();
         self.draining.cancel();
         let drained = self.host.shutdown(patience).await;

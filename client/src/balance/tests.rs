@@ -149,7 +149,7 @@ fn whoever_answers_only_errors_attracts_no_calls() {
         instance.succeeded(Duration::from_millis(1), now);
     }
     let balancer = Balancer::new(Policy::LeastLoaded);
-    // It is in the middle of a run, and its peers are busy.
+    // The failing instance is in the middle of a run, and its peers are busy.
     let failing = balancer.pick(&instances, &[], now).unwrap();
     let mut busy = Vec::new();
     for instance in &instances {
@@ -239,7 +239,7 @@ fn quick_answers_teach_once_a_millisecond() {
     let later = now + Duration::from_millis(2);
     instances[0].succeeded(micros(900), later);
     assert_eq!(latency(later), 0.0002);
-    // What is not quick is always news.
+    // A slow answer is always recorded.
     instances[0].succeeded(Duration::from_secs(1), later);
     assert_eq!(latency(later), 0.0004);
 }

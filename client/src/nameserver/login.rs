@@ -1,4 +1,4 @@
-//! Who one name server says that we are: a ticket, got when it is first needed and renewed halfway
+//! The login at one name server: a ticket that is requested when it is first needed, and renewed halfway
 //! through its life.
 
 use super::service::Service;
@@ -29,31 +29,31 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// For so long a name server that does not ask who we are is not tried again.
+/// How long to remember that a name server has authentication off.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// How long one login may take.
+/// The timeout of one login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
-/// Whom a name server takes us for.
+/// The state of the login at a name server.
 #[derive(Clone, Debug)]
 pub enum Recognised {
-    /// It was not asked yet.
+    /// There was no login yet.
     NotYet,
-    /// It did not ask who we are when we last wanted to log in, at this time.
+    /// The name server had authentication off at the last login, at this time.
     NotAsked(Instant),
-    /// Somebody who has a ticket.
+    /// The client is logged in and has a ticket.
     As(Held),
 }
 
-/// An admission, and when it was given by our clock.
+/// An admission, and when it was received by the local clock.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// What the name server said.
+    /// The answer of the name server.
     pub admission: Arc<Admission>,
-    /// When its answer came.
+    /// When the answer was received.
     pub at: Instant,
 }
 
@@ -62,7 +62,7 @@ impl Held {
         self.at + Duration::from_millis(self.admission.life_ms)
     }
 
-    /// A part of its life after it was given.
+    /// The time when one `part`-th of its life has passed.
     fn after(&self, part: u32) -> Instant {
         self.at + Duration::from_millis(self.admission.life_ms) / part
     }
@@ -71,10 +71,10 @@ impl Held {
 /// See [`Connection::renewer`](pyroxene_common::channel::Connection::renewer).
 type Renewer = Box<dyn Fn(Option<&[u8]>) -> bool + Send + Sync>;
 
-/// A list of so many, or twice as many and so on, is looked through for those that are gone.
+/// When the list has this length, or a greater power of two, closed connections are removed.
 const LOOK_THROUGH_AT: usize = 64;
 
-/// Connections that want to be shown fresh tickets.
+/// Connections that need fresh tickets.
 #[derive(Default)]
 pub(crate) struct Renewers(Mutex<Vec<Renewer>>);
 
@@ -93,14 +93,13 @@ impl Renewers {
     }
 }
 
-/// What one name server knows us by.
+/// The login of this client at one name server.
 pub(crate) struct Login {
     endpoint: Endpoint,
     security: Security,
     access: Service<Access>,
     recognised: watch::Sender<Recognised>,
-    /// The login that is under way: many who need a ticket make one, and a failure is that of all of
-    /// them.
+    /// The login in progress. All callers that need a ticket share it, and share its failure.
     logging_in: SharedAttempt<Option<Ticket>>,
     own: Renewers,
 }
@@ -112,7 +111,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// `access` is the name server's access object, connected to without a ticket.
+    /// `access` is the name server's access object, over connections without a ticket.
     pub(super) fn new(endpoint: Endpoint, security: Security, access: Service<Access>) -> Self {
         Self {
             endpoint,
@@ -124,12 +123,12 @@ impl Login {
         }
     }
 
-    /// What the name server said last, and whenever it says something new.
+    /// The current state of the login, and its later changes.
     pub(crate) fn recognised(&self) -> watch::Receiver<Recognised> {
         self.recognised.subscribe()
     }
 
-    /// The ticket, if it has not expired.
+    /// The ticket and its expiry, if it has not expired.
     pub(crate) fn ticket_in_hand(&self) -> Option<(Ticket, Instant)> {
         match &*self.recognised.borrow() {
             Recognised::As(held) if Instant::now() < held.ends() => {
@@ -139,7 +138,7 @@ impl Login {
         }
     }
 
-    /// The ticket, or a new one; none if the name server does not ask who we are.
+    /// The current ticket, or a new one. `None` if the name server has authentication off.
     pub(crate) async fn ticket(self: &Arc<Self>) -> Result<Option<Ticket>, AttemptError> {
         if let Recognised::NotAsked(at) = &*self.recognised.borrow()
             && at.elapsed() < ASK_AGAIN
@@ -152,7 +151,7 @@ impl Login {
         }
     }
 
-    /// Another ticket than `old`. A login bounds itself; who waits for it bounds the wait.
+    /// A ticket other than `old`. A login has its own timeout, and the caller bounds its own waiting.
     pub(crate) async fn renew(
         self: &Arc<Self>,
         old: Option<&Ticket>,
@@ -173,7 +172,7 @@ impl Login {
     }
 
     async fn make_ticket(&self, old: Option<&Ticket>) -> Result<Option<Ticket>, AttemptError> {
-        // It may have been made between a caller's look and this.
+        // Another login may have finished since the caller checked.
         if let Some(ticket) = self.other_ticket(old) {
             return Ok(Some(ticket));
         }
@@ -195,7 +194,7 @@ impl Login {
         }
     }
 
-    /// Whom we claim to be, for messages.
+    /// The identity that the client claims, for messages.
     fn who(&self) -> String {
         match &self.security.credentials {
             Some(credentials) => format!("'{}'", credentials.shown_user()),
@@ -212,13 +211,14 @@ impl Login {
             None => {
                 let holder = holder.id();
                 let request = AccessRequest::LoginByCertificate { holder };
-                // The way to the access object leads past here again, for those who have a ticket.
+                // Boxed, because the type of this future contains itself: connecting to the access object
+                // can log in.
                 Box::pin(self.access.attempt(&context, &request)).await?
             }
         };
         match answer {
             AccessResponse::Login(answer) => Ok(answer),
-            // A server that did not ask for the certificate is one that does not ask who we are.
+            // A server that did not ask for the certificate has authentication off.
             AccessResponse::LoginByCertificate(Err(AccessError::NoCertificate)) => {
                 Ok(Err(AccessError::Off))
             }
@@ -227,7 +227,7 @@ impl Login {
         }
     }
 
-    /// Logs in with the key of a token. The token itself stays here.
+    /// Logs in with the key of a token. The token itself is never sent.
     async fn log_in_as(
         &self,
         credentials: &Credentials,
@@ -236,13 +236,13 @@ impl Login {
     ) -> Result<AccessResponse, AttemptError> {
         if !self.security.is_private(&self.endpoint) {
             return Err(refused(format!(
-                "nobody logs in at {} in the clear; TLS is needed",
+                "a login at {} in the clear is not allowed; TLS is needed",
                 self.endpoint
             )));
         }
         if credentials.are_mixed_up() {
             return Err(refused(
-                "a token was given as the name of the user; give the name, and the token apart"
+                "a token was given as the name of the user; give the name and the token separately"
                     .to_owned(),
             ));
         }
@@ -282,12 +282,12 @@ impl Login {
         self.access.call_over(&connection, context, &request).await
     }
 
-    /// This process has no key.
+    /// The error if this process has no key.
     fn unable(&self, error: &KeyError) -> AttemptError {
         refused(format!("{} cannot log in: {error}", self.who()))
     }
 
-    /// Shows a connection to this name server every fresh ticket.
+    /// Adds a connection to this name server that will get every fresh ticket.
     pub(super) fn keep_renewed(
         &self,
         renewer: impl Fn(Option<&[u8]>) -> bool + Send + Sync + 'static,
@@ -295,20 +295,21 @@ impl Login {
         self.own.add(renewer);
     }
 
-    /// Renews the ticket halfway through its life until `stop`, and shows it to the connections that
-    /// want to know: those to this name server, and `others`.
+    /// Renews the ticket halfway through its life until `stop`, and sends it over the connections to this
+    /// name server and over those in `others`.
     pub(crate) async fn keep(self: Arc<Self>, others: Arc<Renewers>, stop: CancellationToken) {
-        // Whoever needs the first ticket gets it.
+        // The first ticket is requested by the first caller that needs it.
         let mut recognised = self.recognised.subscribe();
         let mut failures = 0;
         let renewing = async {
             loop {
                 let Recognised::As(current) = recognised.borrow_and_update().clone() else {
-                    // The sender is in `self`.
+                    // The channel stays open: `self` owns the sender.
                     let _ = recognised.changed().await;
                     continue;
                 };
-                // A worker may hear of the key with which it is signed after it is first shown it.
+                // A worker may receive the ticket before it knows the key that signed it, so the ticket is
+                // sent twice.
                 let showing = async {
                     for part in [u32::MAX, 4] {
                         sleep_until(current.after(part)).await;
@@ -358,7 +359,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A name server that accepts connections and says nothing, and how many it has accepted.
+    /// A name server that accepts connections and never answers, and the number of accepted connections.
     async fn silent() -> (NameServer, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -389,7 +390,7 @@ mod tests {
         let took = began.elapsed();
         assert!(took <= LOGIN_TIMEOUT + SECOND, "{took:?}");
         assert_eq!(accepted.load(Ordering::Relaxed), 1);
-        // Whoever comes later tries again.
+        // A later caller tries again.
         login.ticket().await.unwrap_err();
         assert_eq!(accepted.load(Ordering::Relaxed), 2);
     }

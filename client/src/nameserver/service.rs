@@ -1,4 +1,4 @@
-//! One object of one name server: a connection to it, made again whenever it is lost.
+//! One object of one name server: a connection to it, which is opened again after it was lost.
 
 use super::login::Login;
 use crate::{
@@ -23,16 +23,16 @@ use std::{
 use tarpc::{client::RpcError, client::stub::Stub, context};
 use tokio::time::{Instant, timeout_at};
 
-/// A name server is asked for a sign of life less often than a worker: a long poll is always in
-/// flight there.
+/// The keepalive of connections to name servers. They are pinged less often than workers, because a long
+/// poll is always in flight there.
 const PATIENCE: Patience = Patience {
     ping_when_busy: Duration::from_secs(2),
     ping_when_idle: Duration::from_secs(10),
     give_up: Duration::from_secs(2),
 };
 
-/// After a connection that was accepted and closed before a word was said, none is made for up to so
-/// long: a balancer takes connections for a name server that is down as often as it is asked.
+/// The pause after a connection that was accepted and then closed without an answer. A load balancer
+/// accepts connections for a name server that is down as often as a client tries.
 const HUNG_UP: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// A stub for an object of the interface `I` that a name server hosts itself.
@@ -42,18 +42,18 @@ struct Inner<I: Interface> {
     endpoint: Endpoint,
     object: &'static str,
     greeting: Greeting,
-    /// Who says who we are; nobody does where that is not asked.
+    /// The login of the client, if it has credentials or a certificate.
     login: Option<Arc<Login>>,
     connection: Mutex<Option<Connection<I::Response>>>,
     connecting: SharedAttempt<Connection<I::Response>>,
     hung_up: Mutex<HungUp>,
 }
 
-/// How often the connection was closed before a word was said, since there was one.
+/// The number of consecutive connections that were closed without an answer.
 #[derive(Debug, Default)]
 struct HungUp {
     times: u32,
-    /// Until when no other one is made.
+    /// No connection is opened before this time.
     until: Option<Instant>,
 }
 
@@ -62,13 +62,13 @@ impl HungUp {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Takes note of one more, or of an attempt that ended otherwise.
+    /// Records whether an attempt ended with a hang-up.
     fn note(&mut self, hung_up: bool, now: Instant, random: f64) {
         if !hung_up {
             *self = Self::default();
             return;
         }
-        // Not even the luckiest one begins at once.
+        // The wait is at least half of the bound, so that no client retries at once.
         let wait = HUNG_UP.wait(self.times, 0.5 + random / 2.0);
         self.times = self.times.saturating_add(1);
         self.until = Some(now + wait);
@@ -111,13 +111,13 @@ impl<I: Interface> Service<I> {
             return Ok(connection);
         }
         let service = self.clone();
-        // Kept apart, because it is large and every call would carry it.
+        // Boxed, because the future is large and would make the future of every call larger.
         let made = self.0.connecting.outcome(|| service.make_connection());
         Box::pin(made).await
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Connection<I::Response>>> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.0
             .connection
             .lock()
@@ -131,10 +131,10 @@ impl<I: Interface> Service<I> {
             .cloned()
     }
 
-    /// Boxed as a trait object, because the way to one service leads past another one, where we log in.
+    /// Boxed as a trait object, because opening a connection can log in over another service.
     fn make_connection(self) -> BoxFuture<'static, Result<Connection<I::Response>, AttemptError>> {
         Box::pin(async move {
-            // It may have been made between a caller's look and this.
+            // Another attempt may have opened it since the caller checked.
             if let Some(connection) = self.open_connection() {
                 return Ok(connection);
             }
@@ -142,8 +142,8 @@ impl<I: Interface> Service<I> {
                 return Err(AttemptError::NotSent(ConnectionLost::Closed));
             }
             let opened = match self.open().await {
-                // As by a balancer that has just found out that nobody is behind it: the next connection
-                // may lead to another name server.
+                // A load balancer may have just detected that the name server behind it is down. The next
+                // connection may lead to another name server.
                 Err(error) if is_hang_up(&error) && self.hung_up().times == 0 => self.open().await,
                 opened => opened,
             };
@@ -156,7 +156,7 @@ impl<I: Interface> Service<I> {
     }
 
     fn hung_up(&self) -> MutexGuard<'_, HungUp> {
-        // Plain data: whole even if a holder panicked.
+        // The data stays valid even if a lock holder panicked.
         self.0
             .hung_up
             .lock()
@@ -274,12 +274,12 @@ impl<I: Interface> Service<I> {
     }
 }
 
-/// Whether a connection was accepted, and closed before a word was said.
+/// Whether a connection was accepted and then closed without an answer.
 fn is_hang_up(error: &AttemptError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     match error {
         AttemptError::NotSent(ConnectionLost::Closed) => true,
-        // Who closes it without having read our hello resets it.
+        // A peer that closes the connection without having read the hello resets it.
         AttemptError::NotSent(ConnectionLost::Io(error)) => {
             matches!(
                 error.kind(),

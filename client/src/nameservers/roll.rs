@@ -1,21 +1,21 @@
-//! Which name servers there are: those that were given, and those that these tell of.
+//! The list of name servers: the configured ones, and those that these report.
 //!
-//! A pure state machine. Several name servers may stand behind one address, a balancer's for one. Each
-//! tells the addresses of all that share its store, and whoever heard them goes to each one itself. An
-//! address is found for as long as any name server that can be asked tells it.
+//! A pure state machine. Several name servers may be behind one address, for example a load balancer's.
+//! Each reports the addresses of all name servers that share its store, and the client connects to each
+//! of them directly. A discovered address stays in the list while any reachable name server reports it.
 
 use pyroxene_common::endpoint::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many name servers may be found beside those that were given.
+/// The maximum number of name servers that are discovered in addition to the configured ones.
 const MAX_FOUND: usize = 16;
 
-/// Name servers under numbers, none of which is given twice.
+/// Name servers with their numbers. A number is never reused.
 #[derive(Debug)]
 pub(crate) struct Roll {
     given: Vec<Endpoint>,
     found: BTreeMap<usize, Endpoint>,
-    /// What each tells.
+    /// The addresses that each name server reports, by its number.
     told: BTreeMap<usize, BTreeSet<Endpoint>>,
     next: usize,
 }
@@ -30,8 +30,8 @@ impl Roll {
         }
     }
 
-    /// Takes note of the addresses that a name server tells; of nothing, if it cannot be asked. Gives
-    /// whether that changed anything.
+    /// Records the addresses that a name server reports, or `None` if it did not answer. Returns whether
+    /// the list changed.
     pub(crate) fn hear(&mut self, from: usize, addresses: Option<&[String]>) -> bool {
         match addresses {
             Some(addresses) => {
@@ -43,7 +43,7 @@ impl Roll {
             None => drop(self.told.remove(&from)),
         }
         let before = self.found.clone();
-        // What a name server told counts no more once it is gone itself.
+        // The report of a name server is ignored after the name server itself has left the list.
         loop {
             let wanted = self.wanted();
             let count = self.found.len();
@@ -72,7 +72,7 @@ impl Roll {
         }
     }
 
-    /// All of them, with their numbers; those that were given come first, in their order.
+    /// All name servers with their numbers, first the configured ones in their order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Endpoint)> {
         let found = self
             .found
@@ -129,7 +129,7 @@ mod tests {
         hear(&mut roll, 0, &["a:1", "b:1"]);
         hear(&mut roll, 1, &["a:1", "b:1"]);
         hear(&mut roll, 2, &["a:1", "b:1"]);
-        // It died, and the others see its lease end.
+        // Name server 2 died, and the others see its lease end.
         assert!(!roll.hear(2, None));
         assert!(!hear(&mut roll, 0, &["a:1"]));
         assert!(hear(&mut roll, 1, &["a:1"]));

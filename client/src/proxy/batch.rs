@@ -1,4 +1,4 @@
-//! Calls beyond the usual: without an answer, and many in one frame.
+//! One-way calls, and batches of calls in one frame.
 
 use super::{
     Proxy,
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tarpc::context;
 
 impl<I: Interface> Proxy<I> {
-    /// Sends a call that wants no answer: fire and forget. It returns once the operating system
-    /// has taken the whole call; whether it runs is not known. It goes to another instance only if
-    /// it was certainly not sent.
+    /// Sends a one-way call, without an answer. It returns when the operating system has accepted the
+    /// whole call; it is not known whether the call runs. The call goes to another instance only if it was
+    /// certainly not sent.
     pub async fn send(
         &self,
         context: context::Context,
@@ -33,9 +33,9 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    /// Sends several calls to one instance in one frame, and returns the answers in the order of
-    /// the requests. Each call succeeds or fails by itself; one that fails is retried by itself, as
-    /// any call is.
+    /// Sends several calls to one instance in one frame, and returns the answers in the order of the
+    /// requests. Each call succeeds or fails separately. A failed one is retried separately, like any
+    /// call.
     pub async fn batch(
         &self,
         context: context::Context,
@@ -65,7 +65,7 @@ impl<I: Interface> Proxy<I> {
             });
             Some((instance, checked.collect::<Vec<_>>()))
         };
-        // If not even a connection was had, each call finds out why.
+        // Without a connection, each call is made separately and gets its own error.
         let Some((instance, outcomes)) = together.await else {
             let alone = requests.iter().map(|request| self.alone(context, request));
             return futures::future::join_all(alone).await;
@@ -86,7 +86,7 @@ impl<I: Interface> Proxy<I> {
         Ok(answered.response)
     }
 
-    /// Turns one outcome of a batch into an answer, with a call of its own if need be.
+    /// Turns one outcome of a batch into an answer, with a separate call if necessary.
     async fn settle(
         &self,
         context: context::Context,

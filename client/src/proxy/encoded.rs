@@ -1,4 +1,4 @@
-//! Calls whose arguments lie elsewhere than in a request.
+//! Calls whose arguments are not stored in a request value.
 
 use super::{Answered, Proxy, reach::Choice};
 use crate::error::CallError;
@@ -7,9 +7,10 @@ use serde::Serialize;
 use tarpc::context;
 
 impl<I: Interface> Proxy<I> {
-    /// Calls the method that `like` calls, with what `message` encodes to: a request of that method
-    /// whose bulk values need not be copied. The call goes to the instance that has the fewest calls
-    /// of this client, and elsewhere if it is lost there and may be repeated.
+    /// Calls the method of `like` with the encoding of `message`. `message` must encode to a request of
+    /// that method; its bulk values need not be copied. The call goes to the instance with the fewest
+    /// calls of this client in flight. If its answer is lost and the method is idempotent, the call is
+    /// retried at another instance.
     pub async fn call_as(
         &self,
         context: context::Context,

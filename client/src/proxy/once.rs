@@ -1,4 +1,4 @@
-//! Calls that run once at most, for callers who keep their own account of what may have run.
+//! Calls that run at most once, for callers that record themselves which calls may have run.
 
 use super::{Answered, Proxy, reach::Choice};
 use crate::{delegates::OnBehalf, error::CallError};
@@ -6,16 +6,17 @@ use pyroxene_common::{channel::Listener, interface::Interface};
 use std::fmt;
 use tarpc::context;
 
-/// What is special about a call that runs once at most.
+/// The options of a call that runs at most once.
 #[derive(Clone, Copy)]
 pub struct Once<'a> {
-    /// The one worker that may get it, by name; any, if there is none.
+    /// The name of the only worker that may get the call. `None` allows every worker.
     pub worker: Option<&'a str>,
-    /// Is told the name of each worker that the call is about to be sent to.
+    /// Called with the name of each worker before the call is sent to it.
     pub sending: &'a (dyn Fn(&str) + Send + Sync),
-    /// On whose behalf the call is made. Needs [`ClientConfig::delegate`](crate::ClientConfig::delegate).
+    /// The identity on whose behalf the call is made. It requires
+    /// [`ClientConfig::delegate`](crate::ClientConfig::delegate).
     pub on_behalf: Option<OnBehalf<'a>>,
-    /// Hears how far the method says that it is.
+    /// Receives the progress that the method reports.
     pub listener: Option<&'a Listener>,
 }
 
@@ -28,14 +29,14 @@ impl fmt::Debug for Once<'_> {
 }
 
 impl<I: Interface> Proxy<I> {
-    /// Calls, and never again once the call may have run, whatever the method. A call that was
-    /// surely not sent, or that was refused unseen, goes on to the next instance, to each of them
-    /// once.
+    /// Makes a call that is never retried after it may have run, also if the method is idempotent. A call
+    /// that was certainly not sent, or was refused before it ran, goes to the next instance, at most once
+    /// to each.
     ///
     /// # Errors
     ///
     /// [`MaybeRan`](CallError::MaybeRan) if the answer was lost;
-    /// [`Unavailable`](CallError::Unavailable) if it did not run, because nobody took it.
+    /// [`Unavailable`](CallError::Unavailable) if it did not run, because no instance accepted it.
     pub async fn call_once(
         &self,
         context: context::Context,

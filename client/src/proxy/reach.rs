@@ -1,8 +1,8 @@
-//! From a call to an instance with an open connection.
+//! Finds an instance with an open connection for a call.
 //!
-//! Nothing of the call has been sent yet. So whatever the method, other instances may be tried beside
-//! one that is silent, and all of them again and again: the deadline alone is the bound. Only where a
-//! static name leads to a name server there is nothing to wait for.
+//! No part of the call has been sent yet. Therefore, for every method, other instances may be tried in
+//! parallel to a silent one, and all of them repeatedly: only the deadline is the bound. The exception is
+//! a static name that leads to a name server: waiting would not help.
 
 use super::{Call, Proxy};
 use crate::{
@@ -20,34 +20,34 @@ use pyroxene_common::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// Between rounds over all instances.
+/// The pause between rounds over all instances.
 const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
-/// After this time another instance is tried beside one to which the connection is not there yet.
+/// If connecting takes longer than this, another instance is tried in parallel.
 const BESIDE: Duration = Duration::from_secs(1);
 
-/// The same, beside an instance that could not be reached the last time either.
+/// The same for an instance whose last call got no answer.
 const BESIDE_ABSENT: Duration = Duration::from_millis(100);
 
-/// How long a call that tries each instance once waits for the first one to appear.
+/// How long a call that tries each instance once waits for the first instance to appear.
 const APPEARANCE: Duration = Duration::from_secs(2);
 
-/// How often the list of instances is looked at while all that were on it are silent.
+/// How often the list of instances is polled while all its instances are silent.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why a call is not tried again although it was not sent.
 const NO_WORKER: &str = "its static name leads to no worker";
 
-/// An instance and the way to it.
+/// An instance and an open connection to it.
 pub(super) struct Reached<R> {
     pub(super) instance: Arc<Instance<R>>,
     pub(super) connection: Arc<Connection<R>>,
-    /// Held while the connection is in use, if that is one on behalf of somebody.
+    /// The slot of a connection on behalf of another identity. It is held while the connection is in use.
     pub(super) _slot: Option<Arc<Slot<R>>>,
 }
 
 impl<R> Reached<R> {
-    /// The instance, if a connection for such calls is open.
+    /// The instance, if a suitable connection to it is open.
     fn if_open(instance: &Arc<Instance<R>>, on_behalf: Option<OnBehalf<'_>>) -> Option<Self>
     where
         R: serde::de::DeserializeOwned + Send + 'static,
@@ -67,28 +67,28 @@ impl<R> Reached<R> {
     }
 }
 
-/// Which instances a call tries.
+/// The instances that a call tries.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Choice<'a> {
-    /// All of them, round after round.
+    /// All instances, in repeated rounds.
     Any,
-    /// Each once; those of one worker alone, if it is named.
+    /// Each instance once; if a worker is named, only its instances.
     EachOnce(Option<&'a str>),
 }
 
-/// What to do next to reach an instance.
+/// The next step to connect to an instance.
 enum Step<R> {
     Try(Arc<Instance<R>>),
-    /// All were tried; after this time they may be tried again.
+    /// All instances were tried. After this time they may be tried again.
     Pause(Duration),
-    /// There is none yet.
+    /// There is no instance yet.
     AwaitOne,
-    /// There is no other.
+    /// There is no other instance to try.
     End(Option<String>),
 }
 
 impl<I: Interface> Proxy<I> {
-    /// An instance with an open connection, `first` if that can be reached in good time.
+    /// An instance with an open connection: `first`, if connecting to it does not take too long.
     pub(super) async fn reach(
         &self,
         call: &mut Call<'_, I>,
@@ -98,7 +98,7 @@ impl<I: Interface> Proxy<I> {
         let mut first = first;
         let on_behalf = call.on_behalf;
         let mut connecting = FuturesUnordered::new();
-        // Those that are in `connecting`.
+        // The instances in `connecting`.
         let mut pending: Vec<Arc<Instance<I::Response>>> = Vec::new();
         let mut next_step = Some(Instant::now());
         let mut between_rounds = false;
@@ -170,7 +170,7 @@ impl<I: Interface> Proxy<I> {
             Choice::Any => {
                 return match self.pick_now(call) {
                     Ok(instance) => Step::Try(instance),
-                    // None will be a worker's if it is asked again.
+                    // Another round would not lead to a worker either.
                     Err(NoPick::AllTried) if self.leads_astray() => {
                         Step::End(Some(NO_WORKER.to_owned()))
                     }
@@ -198,7 +198,7 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    /// Whether all there is are static names with addresses that lead to something else than a worker.
+    /// Whether all instances are static names whose addresses do not lead to a worker.
     fn leads_astray(&self) -> bool {
         let instances = self.object.instances();
         instances.iter().all(|instance| instance.leads_astray())
@@ -234,7 +234,7 @@ impl<I: Interface> Proxy<I> {
         of_worker.find(untried).cloned().ok_or(NoPick::AllTried)
     }
 
-    /// The deadline passed while these were silent.
+    /// The error after the deadline passed while these instances were silent.
     fn too_late(&self, call: &mut Call<'_, I>, silent: &[Arc<Instance<I::Response>>]) -> CallError {
         let ended = call.began.elapsed();
         for instance in silent {
@@ -250,8 +250,8 @@ impl<I: Interface> Proxy<I> {
 }
 
 impl<I: Interface> Call<'_, I> {
-    /// How long an instance may take to be connected to before another one is tried beside it. A call
-    /// with little time has time left for the other one.
+    /// How long connecting to an instance may take before another one is tried in parallel. It is at most
+    /// a quarter of the remaining time, so that time is left for the other one.
     fn patience_with(&self, instance: &Instance<I::Response>) -> Duration {
         let patience = match instance.is_absent() {
             true => BESIDE_ABSENT,
@@ -261,7 +261,7 @@ impl<I: Interface> Call<'_, I> {
     }
 }
 
-/// Connects to an instance, on which the call counts meanwhile.
+/// Connects to an instance. Meanwhile the call counts as in flight there.
 async fn connect<R: serde::de::DeserializeOwned + Send + 'static>(
     instance: Arc<Instance<R>>,
     on_behalf: Option<OnBehalf<'_>>,

@@ -1,4 +1,4 @@
-//! Putting a question to name servers until one answers.
+//! Failover: sends a request to name servers until one answers.
 
 use super::error::TaskError;
 use crate::{backoff::Backoff, error::CallError};
@@ -15,32 +15,32 @@ use std::{
 use tarpc::client::RpcError;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A name server that has not answered a quick question by then may be frozen: the next one is
-/// asked too. Every question may be put twice.
+/// A name server that has not answered a quick request within this time may be frozen: the next one is
+/// asked in parallel. Every request is safe to repeat.
 pub(super) const STAGGER: Duration = Duration::from_millis(500);
 
-/// Between rounds over all name servers.
+/// The pause between rounds over all name servers.
 const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
-/// Why a name server has not answered a question, by what that means for the question.
+/// Why a name server did not answer a request. The variants differ in how the request continues.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// Every one would say the same.
+    /// Every name server would give the same error.
     Final(TaskError),
-    /// Another one may say something else.
+    /// Another name server may give an answer.
     Elsewhere(TaskError),
-    /// It may go better soon, here or elsewhere.
+    /// A retry may succeed soon, at this name server or another one.
     Later {
         sentence: String,
-        /// Whether the question may have reached it.
+        /// Whether the request may have reached the name server.
         sent: bool,
-        /// Whether it is the object that says so.
+        /// Whether the error comes from the tasks object itself.
         answered: bool,
     },
 }
 
 impl NoAnswer {
-    /// What the tasks object itself answers.
+    /// The meaning of an error that the tasks object returned.
     pub(super) fn from_object(endpoint: &Endpoint, error: TasksError) -> Self {
         match error {
             TasksError::Unavailable { .. } => Self::Later {
@@ -56,7 +56,7 @@ impl NoAnswer {
         }
     }
 
-    /// What became of the question on its way.
+    /// The meaning of an error of the call itself.
     pub(super) fn from_link(endpoint: &Endpoint, error: RpcError) -> Self {
         let error = CallError::from(error);
         let reason = error.last_reason();
@@ -89,7 +89,7 @@ impl NoAnswer {
         }
     }
 
-    /// There is none to ask.
+    /// The client has no name server.
     pub(super) fn nobody() -> Self {
         Self::Final(TaskError::Unavailable {
             sentence: "there is no name server to ask".to_owned(),
@@ -98,27 +98,28 @@ impl NoAnswer {
     }
 }
 
-/// An answer that does not fit its question.
+/// The error for an answer that does not match its request.
 pub(super) fn miscounted() -> TaskError {
     TaskError::Unavailable {
-        sentence: "the name server answered for another number of tasks".to_owned(),
+        sentence: "the name server returned a wrong number of answers".to_owned(),
         sent: true,
     }
 }
 
-/// How a question is put to several name servers.
+/// How a request is sent to several name servers.
 pub(super) struct Asking<'a> {
-    /// How many there are.
+    /// The number of name servers.
     pub(super) count: usize,
-    /// Which one answered last, modulo their number.
+    /// The index of the name server that answered last, modulo their number. It is asked first.
     pub(super) favourite: &'a AtomicUsize,
-    /// How long to go on after the first round that brought no answer.
+    /// How long to retry after the first round without an answer.
     pub(super) patience: Duration,
-    /// After this time the next one is asked too; without it, only once one has failed.
+    /// After this time the next name server is asked in parallel. Without it, the next one is asked only
+    /// after a failure.
     pub(super) stagger: Option<Duration>,
 }
 
-/// What a round over all name servers brought instead of an answer.
+/// The errors of a round over all name servers that got no answer.
 #[derive(Debug, Default)]
 struct Round {
     verdict: Option<TaskError>,
@@ -128,7 +129,7 @@ struct Round {
 }
 
 impl Asking<'_> {
-    /// Asks until one answers, or all say that there is no answer, or the patience is at its end.
+    /// Asks until one name server answers, or all return a lasting error, or the retry timeout passes.
     pub(super) async fn ask<T, F>(&self, question: impl Fn(usize) -> F) -> Result<T, TaskError>
     where
         F: Future<Output = Result<T, NoAnswer>>,
@@ -166,7 +167,7 @@ impl Asking<'_> {
         }
     }
 
-    /// Asks each once, the favourite first.
+    /// Asks each name server once, the preferred one first.
     async fn round<T, F>(&self, question: &impl Fn(usize) -> F) -> Result<T, Round>
     where
         F: Future<Output = Result<T, NoAnswer>>,

@@ -1,4 +1,4 @@
-//! A stub whose calls are tasks.
+//! A stub that submits its calls as tasks.
 
 use super::{error::TaskError, new::NewTask};
 use crate::{
@@ -17,16 +17,17 @@ use tarpc::{
 use tokio::time::{Instant, timeout_at};
 
 /// A stub for an object of the interface `I` that submits its calls as tasks and waits for their
-/// results. The object need not be there yet, and its workers and the name servers may come and go.
+/// results. The object need not be hosted yet, and workers and name servers may start and stop meanwhile.
 ///
-/// The deadline in a call's context is the task's; set one that suits the work. A call that is
-/// dropped leaves its task to go on. The object's own errors come back as such; a task that failed
-/// otherwise, or was called off, is a [`CallError`] in [`RpcError::Send`].
+/// The deadline in a call's context is the deadline of the task; set one that suits the work. If a call's
+/// future is dropped, its task continues. Errors of the object are returned as the method's own errors. If
+/// the task failed for another reason or was cancelled, the result is a [`CallError`] in
+/// [`RpcError::Send`].
 pub struct Durable<I> {
     client: Client,
     object: Arc<str>,
     shape: Arc<dyn Fn(NewTask) -> NewTask + Send + Sync>,
-    /// Which methods can answer an error of their own, in the order of the interface.
+    /// Whether each method can return an error of its own, in the order of the interface.
     fallible: Arc<[bool]>,
     interface: PhantomData<fn() -> I>,
 }
@@ -61,7 +62,7 @@ impl<I: Interface> Durable<I> {
         }
     }
 
-    /// Says how the tasks are run, such as `|task| task.priority(5).max_attempts(10)`.
+    /// Sets the options of the tasks, for example `|task| task.priority(5).max_attempts(10)`.
     #[must_use]
     pub fn with(mut self, shape: impl Fn(NewTask) -> NewTask + Send + Sync + 'static) -> Self {
         self.shape = Arc::new(shape);
@@ -73,7 +74,7 @@ impl<I: Interface> Durable<I> {
         self.into()
     }
 
-    /// Submits a call and waits for what becomes of it.
+    /// Submits a call as a task and waits for its result.
     async fn run(
         &self,
         deadline: Instant,
@@ -145,7 +146,7 @@ impl<I: Interface> Stub for Durable<I> {
         };
         json::answered::<I>(method, answer).map_err(|unreadable| {
             let sentence = match outcome {
-                // An error that is not of the method's type: of an object with another interface.
+                // The error is not of the method's type, so the object has another interface.
                 Err(error) => error.to_string(),
                 Ok(_) => unreadable.to_string(),
             };

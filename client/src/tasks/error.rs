@@ -1,69 +1,70 @@
-//! Why a task has no result, or cannot be asked about.
+//! Errors of tasks and of requests about tasks.
 
 use pyroxene_common::interfaces::tasks::{TaskId, TasksError};
 
-/// A task without a result, by what the caller can do about it.
+/// A task without a result, or a failed request about a task. The variants differ in how the caller can
+/// react.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// It failed: the object answered an error, or it was attempted as often as it may be. It can be
-    /// retried by hand.
+    /// The task failed: the object returned an error, or the last allowed attempt failed. The task can be
+    /// retried manually.
     #[error("{sentence}")]
     Failed {
-        /// Why.
+        /// The reason.
         sentence: String,
-        /// The object's own error: JSON as text, if it answered one.
+        /// The error that the object returned, as JSON text, if there is one.
         value: Option<String>,
     },
-    /// It was called off.
+    /// The task was cancelled.
     #[error("the task was cancelled")]
     Cancelled,
-    /// It had not succeeded by its deadline.
+    /// The task did not succeed before its deadline.
     #[error("the task did not succeed before its deadline")]
     DeadlineExceeded,
-    /// There is no such task, or none any more.
+    /// The task does not exist, or no longer exists.
     #[error("there is no task {id}")]
     Unknown {
         /// Its id.
         id: String,
     },
-    /// No name server could answer. What was asked for was not done, unless `sent` says otherwise.
+    /// No name server could answer. The request had no effect, unless `sent` is true.
     #[error("{sentence}")]
     Unavailable {
-        /// Who did not, and why.
+        /// The name servers that did not answer, and why.
         sentence: String,
-        /// Whether what was asked may have reached one.
+        /// Whether the request may have reached a name server.
         sent: bool,
     },
-    /// It is not known whether the tasks were submitted: a name server may have taken them, but has not
-    /// said so. Submitted again under the same keys they are the same tasks, so nothing is done twice.
+    /// It is not known whether the tasks were submitted: a name server may have accepted them, but its
+    /// answer was lost. A repeated submission with the same keys creates no second tasks.
     #[error("{} have been submitted: {sentence}", may(keys))]
     MaybeSubmitted {
-        /// Who did not answer, and why.
+        /// The name servers that did not answer, and why.
         sentence: String,
-        /// The keys of the submissions, the caller's own or those that were made up for them.
+        /// The keys of the submissions: the caller's keys or the generated ones.
         keys: Vec<String>,
     },
-    /// It is not known whether a task was changed: a name server may have done it, but has not said so.
-    /// Asking for it again does no harm.
+    /// It is not known whether a task was changed: a name server may have changed it, but its answer was
+    /// lost. The request is safe to repeat.
     #[error("task {id} may have been {done}: {sentence}")]
     MaybeChanged {
         /// The task.
         id: String,
-        /// What was to be done to it: `cancelled` or `retried`.
+        /// The requested change: `cancelled` or `retried`.
         done: &'static str,
-        /// Who did not answer, and why.
+        /// The name servers that did not answer, and why.
         sentence: String,
     },
-    /// The caller may not do this, or it would go beyond a limit.
+    /// The caller is not allowed to do this, or it would exceed a limit.
     #[error("{sentence}")]
     Refused {
-        /// Who may not do what, or which limit it is.
+        /// The missing right or the limit.
         sentence: String,
     },
-    /// What was asked makes no sense, is too large, or has a key that another task has.
+    /// The request is invalid or too large, or its key belongs to another task.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// The reason.
         sentence: String,
     },
 }
@@ -76,7 +77,7 @@ fn may(keys: &[String]) -> &'static str {
 }
 
 impl TaskError {
-    /// The same error of a submission under these keys.
+    /// Converts the error of a submission with these keys.
     pub(super) fn of_submission(self, keys: impl FnOnce() -> Vec<String>) -> Self {
         match self {
             Self::Unavailable {
@@ -90,7 +91,7 @@ impl TaskError {
         }
     }
 
-    /// The same error of a change of a task.
+    /// Converts the error of a change of a task.
     pub(super) fn of_change(self, id: &TaskId, done: &'static str) -> Self {
         match self {
             Self::Unavailable {

@@ -1,4 +1,4 @@
-//! A task that was submitted: how it is, and its result.
+//! The handle of a submitted task: its status and its result.
 
 use super::error::TaskError;
 use crate::client::Client;
@@ -8,15 +8,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{fmt, time::Duration};
 
-/// How long a name server is asked at a time to tell when a task has changed.
+/// The timeout of a long poll for a change of a task.
 const POLL: Duration = Duration::from_secs(20);
 
 const POLL_MS: u64 = POLL.as_millis() as u64;
 
-/// An answer to that may take so much longer to arrive.
+/// The additional time for the answer of a long poll to arrive.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A submitted task. Dropping the handle does nothing to it.
+/// A submitted task. Dropping the handle does not affect the task.
 #[derive(Clone)]
 pub struct TaskHandle {
     client: Client,
@@ -39,13 +39,13 @@ impl TaskHandle {
         &self.id
     }
 
-    /// Waits for the result, however long it takes: only if no name server can answer for longer than
-    /// the client's [patience](crate::ClientConfig::patience), it gives up.
+    /// Waits for the result without a timeout. It only gives up if no name server can answer for longer
+    /// than the client's [retry timeout](crate::ClientConfig::patience).
     pub async fn wait(&self) -> Result<Value, TaskError> {
         self.wait_as().await
     }
 
-    /// As [`wait`](Self::wait), and reads the result as a `T`.
+    /// As [`wait`](Self::wait), and parses the result as a `T`.
     pub async fn wait_as<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         let text = self.wait_text().await?;
         serde_json::from_str(&text).map_err(|error| TaskError::Failed {
@@ -54,7 +54,7 @@ impl TaskHandle {
         })
     }
 
-    /// As [`wait`](Self::wait), and leaves the result as it came: JSON as text.
+    /// As [`wait`](Self::wait), but returns the result as JSON text.
     pub async fn wait_text(&self) -> Result<String, TaskError> {
         let mut status = self.ended().await?;
         while !status.state.is_final() {
@@ -63,18 +63,18 @@ impl TaskHandle {
         self.result(status).await
     }
 
-    /// What came of a task that has ended: its result, JSON as text.
+    /// The result of a task that has ended, as JSON text, or its error.
     pub async fn result(&self, status: Status) -> Result<String, TaskError> {
         match (status.state, status.error) {
             (TaskState::Succeeded, _) => status.result.ok_or_else(|| TaskError::Refused {
                 sentence: format!(
-                    "task {} has succeeded; its result is shown to observers whom the users file allows \
+                    "task {} has succeeded; an observer sees its result only if the users file allows it \
                      the object",
                     status.id
                 ),
             }),
             (TaskState::Cancelled, _) => Err(TaskError::Cancelled),
-            // The object's own error says more than that it was late.
+            // The error that the object returned says more than that the deadline passed.
             (_, Some(failure)) if failure.value.is_some() => Err(TaskError::Failed {
                 sentence: failure.sentence,
                 value: failure.value,
@@ -89,7 +89,7 @@ impl TaskHandle {
         }
     }
 
-    /// How the task is now.
+    /// The current status of the task.
     pub async fn status(&self) -> Result<Status, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {
@@ -99,8 +99,8 @@ impl TaskHandle {
             .await
     }
 
-    /// How the task is now, and whenever that changes: its state, its attempt, its progress. Of
-    /// quick changes only the newest is seen. Ends once the task has.
+    /// The current status of the task and its later changes: state, attempt and progress. Of several quick
+    /// changes only the latest is returned. The stream ends when the task has ended.
     pub fn updates(&self) -> impl Stream<Item = Result<Status, TaskError>> + Send + Unpin + '_ {
         let updates = stream::try_unfold(Seen::Nothing, move |seen| async move {
             let status = match seen {
@@ -115,11 +115,11 @@ impl TaskHandle {
             };
             Ok(Some((status, seen)))
         });
-        // So that a caller can draw from it without pinning it first.
+        // Boxed, so that a caller can poll it without pinning it first.
         Box::pin(updates)
     }
 
-    /// Waits until the task has ended, but not for ever.
+    /// Waits until the task has ended, for one long poll at most.
     async fn ended(&self) -> Result<Status, TaskError> {
         self.client
             .ask_for(POLL + GRACE, None, |tasks, context| {
@@ -129,7 +129,7 @@ impl TaskHandle {
             .await
     }
 
-    /// Waits until the task is no more as it was at `version`.
+    /// Waits until the task has another version than `version`.
     async fn changed(&self, version: u64) -> Result<Status, TaskError> {
         loop {
             let status = self
@@ -145,7 +145,7 @@ impl TaskHandle {
         }
     }
 
-    /// Everything about the task.
+    /// All data of the task.
     pub async fn show(&self) -> Result<Task, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {
@@ -155,8 +155,8 @@ impl TaskHandle {
             .await
     }
 
-    /// Calls the task off, also while it runs. Answers its state, which is another one than
-    /// [`TaskState::Cancelled`] if it had ended already.
+    /// Cancels the task, also while it runs. Returns its state, which is not [`TaskState::Cancelled`] if
+    /// the task had ended already.
     pub async fn cancel(&self) -> Result<TaskState, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {
@@ -167,9 +167,9 @@ impl TaskHandle {
             .map_err(|error| error.of_change(&self.id, "cancelled"))
     }
 
-    /// Queues the task again if it has failed or was called off, with as many attempts and as much time
-    /// until its deadline as it had at first. Answers its state, which is the one
-    /// that it had if it was another one.
+    /// Queues the task again if it has failed or was cancelled, with the original number of attempts and
+    /// the original time until its deadline. Returns its state, which is unchanged if the task was in
+    /// another state.
     pub async fn retry(&self) -> Result<TaskState, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {

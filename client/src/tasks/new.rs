@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
-/// A task to submit: a method of an object, its arguments, and how to go about it.
+/// A task to submit: a method of an object, its arguments, and its options.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub struct NewTask {
     submission: Submission,
     arguments: Arguments,
-    /// Whether the caller chose a key.
+    /// Whether the caller set a key.
     has_key: bool,
 }
 
@@ -29,12 +29,12 @@ enum Arguments {
     Values(BTreeMap<String, Box<RawValue>>),
     /// A JSON object as text.
     Text(String),
-    /// One of them has no form in JSON.
+    /// An argument cannot be serialised as JSON.
     Invalid(String),
 }
 
 impl NewTask {
-    /// A task without arguments, and with the defaults for everything else.
+    /// A task without arguments and with the default options.
     pub fn new(object: impl Into<String>, method: impl Into<String>) -> Self {
         Self {
             submission: Submission {
@@ -55,8 +55,7 @@ impl NewTask {
         }
     }
 
-    /// Adds an argument by name. One that has no form in JSON is told about when the task is
-    /// submitted.
+    /// Adds a named argument. If it cannot be serialised as JSON, the submission returns the error.
     #[must_use]
     pub fn argument(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
@@ -80,15 +79,15 @@ impl NewTask {
         self
     }
 
-    /// Sets all arguments at once: a JSON object as text.
+    /// Sets all arguments at once, as the text of a JSON object.
     #[must_use]
     pub fn arguments(mut self, text: impl Into<String>) -> Self {
         self.arguments = Arguments::Text(text.into());
         self
     }
 
-    /// Two submissions of one caller with the same key are one task. Without one, each is a task of
-    /// its own.
+    /// Sets the key. Two submissions of one caller with the same key are one task. Without a key, each
+    /// submission is a separate task.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.submission.key = key.into();
@@ -96,58 +95,60 @@ impl NewTask {
         self
     }
 
-    /// Of one submitter's tasks, the greater goes first. The default is 0. Above 1,000 it goes before the
-    /// tasks of all others, which only admins and workers may ask for.
+    /// Sets the priority. Of one submitter's tasks, those with a greater priority start first. The default
+    /// is 0. A task with a priority above 1,000 starts before the tasks of all other submitters; only admins
+    /// and workers may submit such tasks.
     #[must_use]
     pub fn priority(mut self, priority: i32) -> Self {
         self.submission.priority = priority;
         self
     }
 
-    /// How long to wait before the task may be begun.
+    /// How long to wait before the task may start.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.submission.delay_ms = milliseconds(delay);
         self
     }
 
-    /// By when it has to have succeeded, counted from its submission.
+    /// The time after its submission within which the task must succeed.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.submission.deadline_ms = Some(milliseconds(deadline));
         self
     }
 
-    /// How often it may be begun. The default is 3.
+    /// The maximum number of attempts. The default is 3.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.submission.max_attempts = attempts;
         self
     }
 
-    /// The pause before the second attempt, at least 100 milliseconds; each further one is twice as
-    /// long. The default is 500 milliseconds.
+    /// The pause before the second attempt, at least 100 milliseconds. Each further pause is twice as long.
+    /// The default is 500 milliseconds.
     #[must_use]
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.submission.backoff_ms = milliseconds(backoff);
         self
     }
 
-    /// How long an attempt may take. The default is an hour. One that takes longer is ended, and counts.
+    /// How long an attempt may take. The default is one hour. An attempt that takes longer is ended, and
+    /// counts.
     #[must_use]
     pub fn run_limit(mut self, limit: Duration) -> Self {
         self.submission.run_limit_ms = Some(milliseconds(limit));
         self
     }
 
-    /// The one worker that may run it.
+    /// The only worker that may run the task.
     #[must_use]
     pub fn worker(mut self, worker: impl Into<String>) -> Self {
         self.submission.worker = Some(worker.into());
         self
     }
 
-    /// The submission as it travels, with a key made up for it if it has none.
+    /// The submission as it is sent, with a generated key if the caller set none.
     pub(super) fn into_submission(self) -> Result<Submission, TaskError> {
         let invalid = |sentence: String| TaskError::Invalid { sentence };
         let mut submission = self.submission;
@@ -159,7 +160,7 @@ impl NewTask {
             Arguments::Invalid(sentence) => return Err(invalid(sentence)),
         };
         if !self.has_key {
-            // One that grows with time is found quickly by an index, however many there are.
+            // A key that grows with time is found quickly in an index of any size.
             submission.key = Uuid::now_v7().simple().to_string();
         }
         Ok(submission)

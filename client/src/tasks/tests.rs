@@ -1,4 +1,4 @@
-//! The client's side of tasks against a fake store behind real connections.
+//! The client side of tasks with a fake store behind real connections.
 
 mod durable;
 mod fake;

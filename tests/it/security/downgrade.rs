@@ -87,7 +87,7 @@ async fn nothing_is_said_in_the_clear_to_an_address_beyond_this_machine() {
     let address = format!("0.0.0.0:{}", tap.address().port());
     for command in [&["list"][..], &["call", "echo", "whoami"], &["whoami"]] {
         let ran = as_ana(&broker, &address, false, command).await;
-        let expected = format!("nobody logs in at {address} in the clear; TLS is needed");
+        let expected = format!("a login at {address} in the clear is not allowed; TLS is needed");
         assert!(ran.error(4).contains(&expected), "{ran:?}");
         assert_eq!(ran.hint(), "turn TLS on with --tls-ca FILE");
     }
@@ -95,7 +95,7 @@ async fn nothing_is_said_in_the_clear_to_an_address_beyond_this_machine() {
     let login: Vec<&str> = login.iter().map(String::as_str).collect();
     let worker = [&["worker", "--nameserver", &address], &login[..]].concat();
     let ran = Ran::with(broker.dir(), &[("RUST_LOG", "off")], &worker).await;
-    let expected = format!("nobody logs in at {address} in the clear; TLS is needed");
+    let expected = format!("a login at {address} in the clear is not allowed; TLS is needed");
     assert!(ran.error(4).ends_with(&expected), "{ran:?}");
     assert_eq!(tap.heard(), Vec::<Vec<u8>>::new());
 

@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// An object whose methods are light, with one thread for heavy calls.
+/// An object with only light methods, and a pool with one thread for heavy calls.
 fn hosted() -> Arc<Hosted<EchoInterface, pyroxene_objects::Echo>> {
     let pool = ComputePool::new(1, 0).unwrap();
     let surroundings = Surroundings {
@@ -35,7 +35,7 @@ fn hosted() -> Arc<Hosted<EchoInterface, pyroxene_objects::Echo>> {
     })
 }
 
-/// A call in another form, which tells on which thread it is read and its answer is written.
+/// A call in another form, which reports the threads on which it is decoded and its answer is encoded.
 struct Told {
     is_small: bool,
     read_on: Sender<ThreadId>,
@@ -95,7 +95,7 @@ async fn a_call_that_has_run_is_answered_however_full_the_pool_is() {
     let (finish, finished) = oneshot::channel::<()>();
     let place = hosted.surroundings.pool.admit().unwrap();
     let occupied = tokio::spawn(place.run(finished));
-    // There is no place for one that is yet to be read, and it has not run.
+    // There is no permit for a call that is not decoded yet. It has not run.
     let (call, _read_on) = told(false);
     let refused = Arc::clone(&hosted).dispatch_translated(context::current(), call);
     assert!(matches!(refused.await, Err(Unanswered::Refused(_))));

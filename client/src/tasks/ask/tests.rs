@@ -3,7 +3,7 @@ use std::cell::RefCell;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Name servers that answer as a script says, and note when each was asked.
+/// Name servers that answer according to a script, and record the time of each request.
 struct Desks {
     favourite: AtomicUsize,
     count: usize,
@@ -21,7 +21,7 @@ impl Desks {
         }
     }
 
-    /// Asks; `script` is told who is asked for the how manieth time.
+    /// Asks. `script` gets the index of the name server and the number of earlier requests to it.
     async fn ask<F>(&self, script: impl Fn(usize, usize) -> F) -> Result<&'static str, TaskError>
     where
         F: Future<Output = Result<&'static str, NoAnswer>>,

@@ -1,4 +1,4 @@
-//! A calculator whose calls are tasks: every method there and back.
+//! A calculator whose calls are tasks: a round trip of every method.
 
 use super::fake::{Fake, within};
 use crate::{CallError, Client};
@@ -18,7 +18,7 @@ use pyroxene_objects::{
 use std::time::Duration;
 use tarpc::context::{self, Context};
 
-/// Answers that show what was asked.
+/// A calculator whose answers reflect the arguments.
 #[derive(Clone)]
 struct Canned;
 
@@ -71,7 +71,7 @@ fn integer(n: u64) -> Integer {
     Integer(n.into())
 }
 
-/// Runs the tasks of a store for as long as it is polled.
+/// Runs the tasks of a store while this future is polled.
 async fn run_tasks(fake: &Fake) {
     for done in 0.. {
         let polls = fake.store.polled(done + 1).await;
@@ -159,7 +159,7 @@ async fn the_objects_own_error_is_its_own_type() {
     .await;
 }
 
-/// What a call becomes if its task ends like this.
+/// The error of a call whose task ends like this.
 async fn error_of(end: impl FnOnce(&Fake, &TaskId)) -> CallError {
     let fake = Fake::start(1).await;
     let client = fake.client();

@@ -1,4 +1,4 @@
-//! Name servers that share a store, both fake.
+//! Fake name servers that share a fake store.
 
 use crate::{Client, ClientConfig};
 use pyroxene_common::{
@@ -16,24 +16,24 @@ use std::{
 use tarpc::context::Context;
 use tokio::{sync::watch, time::timeout};
 
-/// Nothing that works takes this long.
+/// Waits for a future, with a timeout that no successful test reaches.
 pub(super) async fn within<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(60), future)
         .await
         .expect("it waits for something that never happens")
 }
 
-/// What all the name servers share.
+/// The store that all name servers share.
 #[derive(Clone)]
 pub(super) struct Store(Arc<Shared>);
 
 struct Shared {
     content: Mutex<Content>,
-    /// Told of every change.
+    /// Notifies of every change.
     changes: watch::Sender<u64>,
-    /// Which name servers were long polled, in order.
+    /// The name servers that were long polled, in order.
     polls: watch::Sender<Vec<usize>>,
-    /// Which name server has kept an answer to itself.
+    /// The name server that withheld an answer.
     lost: watch::Sender<Option<usize>>,
 }
 
@@ -153,33 +153,33 @@ impl Store {
             .collect()
     }
 
-    /// How often something was submitted.
+    /// The number of submissions.
     pub(super) fn submits(&self) -> usize {
         self.lock().submits
     }
 
-    /// The versions that waits named.
+    /// The versions that the waiting requests named.
     pub(super) fn seen(&self) -> Vec<Option<u64>> {
         self.lock().seen.clone()
     }
 
-    /// The next submission is taken, but not answered.
+    /// The next submission is accepted, but not answered.
     pub(super) fn lose_next_answer(&self) {
         self.lock().lose_next = true;
     }
 
-    /// So many submissions find no store.
+    /// The next `times` submissions find the store unavailable.
     pub(super) fn be_unavailable(&self, times: usize) {
         self.lock().unavailable = times;
     }
 
-    /// Waits until an answer was kept back, and tells by whom.
+    /// Waits until an answer was withheld, and returns the index of that name server.
     pub(super) async fn lost(&self) -> usize {
         let mut lost = self.0.lost.subscribe();
         lost.wait_for(Option::is_some).await.unwrap().unwrap()
     }
 
-    /// Waits for the how manieth long poll, and tells where it is.
+    /// Waits for long poll number `times`, and returns the index of its name server.
     pub(super) async fn polled(&self, times: usize) -> usize {
         let mut polls = self.0.polls.subscribe();
         let polls = polls.wait_for(|polls| polls.len() >= times).await.unwrap();
