@@ -1,4 +1,4 @@
-//! Calls that come and are answered in another form than their interface's own, such as JSON.
+//! Calls that arrive and are answered in another form than that of their interface, such as JSON.
 
 use super::server::Unanswered;
 use crate::offload::{Stopped, offload};
@@ -10,7 +10,7 @@ pub trait Translation<Request, Response>: Send + 'static {
     /// An answer in that form.
     type Answer: Send + 'static;
 
-    /// The method's name, as far as it is known before the call is read; for logs.
+    /// The method's name, if it is known before the call is read; for logs.
     fn method(&self) -> &str;
 
     /// Whether it can be read in some 100 microseconds.
@@ -26,17 +26,17 @@ pub trait Translation<Request, Response>: Send + 'static {
     fn write(response: Response) -> Self::Answer;
 }
 
-/// Why a call came to nothing before its method began.
+/// Why a call ended before its method began.
 #[derive(Debug)]
 pub enum Unread<A> {
-    /// There is an answer without it: it makes no sense, for one.
+    /// The call is answered without its method, because it is not valid, for example.
     Answer(A),
     /// It has no answer.
     Unanswered(Unanswered),
 }
 
 impl<A> Unread<A> {
-    /// What the caller is told.
+    /// The result for the caller.
     pub fn outcome(self) -> Result<A, Unanswered> {
         match self {
             Self::Answer(answer) => Ok(answer),
@@ -45,8 +45,8 @@ impl<A> Unread<A> {
     }
 }
 
-/// Reads a call, runs its method by `run`, and writes the answer. What takes long to read or to write
-/// is read and written apart from the runtime.
+/// Reads a call, runs its method by `run`, and writes the answer. Slow reading and writing is done outside
+/// the runtime's threads.
 pub(super) async fn translate<Request, Response, T, F>(
     call: T,
     run: impl FnOnce(Request) -> F,
