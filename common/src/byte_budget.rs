@@ -69,7 +69,7 @@ impl ByteBudget {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Numbers: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -48,7 +48,7 @@ impl LoginChallenge {
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<([u8; CHALLENGE_LEN], Instant)>> {
-        // A value: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.0
             .pending
             .lock()

@@ -148,7 +148,7 @@ impl Gate {
     }
 
     fn guests(&self) -> MutexGuard<'_, Guests> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

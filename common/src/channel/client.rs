@@ -110,7 +110,7 @@ pub(super) enum Phase {
 
 impl<R> Shared<R> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // Nothing that holds the lock runs foreign code, so a poisoned state is still whole.
+        // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

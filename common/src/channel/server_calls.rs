@@ -102,7 +102,7 @@ impl ServerCalls {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock runs foreign code, so a poisoned state is still whole.
+        // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

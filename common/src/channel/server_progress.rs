@@ -48,7 +48,7 @@ impl Watched {
     }
 
     fn lock(&self) -> MutexGuard<'_, Said> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

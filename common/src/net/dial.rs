@@ -69,7 +69,7 @@ where
 }
 
 fn last_worked() -> std::sync::MutexGuard<'static, BTreeMap<(String, u16), SocketAddr>> {
-    // Plain data: whole even if a holder panicked.
+    // Plain data: valid even if a holder of the lock panicked.
     LAST_WORKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
