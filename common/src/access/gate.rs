@@ -153,7 +153,7 @@ impl Gate {
     }
 
     fn verified(&self) -> MutexGuard<'_, VerifiedTickets> {
-        // Likewise.
+        // Plain data: valid even if a holder of the lock panicked.
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -33,8 +33,8 @@
 /// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. Next to it stands the marker type
 /// `Greeter`, which names the interface to a client or a worker.
 ///
-/// `#[repeatable]` says that running the method twice does no harm. A call to any other method is
-/// never retried once it may have run.
+/// `#[repeatable]` says that the method is idempotent. A call to any other method is never retried once it
+/// may have run.
 ///
 /// Parameters and results implement serde's traits and `schemars::JsonSchema`. The crate that
 /// declares an interface needs `tarpc` among its dependencies, because the code that tarpc
@@ -196,7 +196,7 @@ macro_rules! interface {
     };
 }
 
-/// The text that an attribute of a method adds to its documentation.
+/// The documentation text that an attribute of a method adds.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_doc {
@@ -208,7 +208,7 @@ macro_rules! __interface_doc {
     };
 }
 
-/// Whether an attribute of a method says that it is safe to repeat.
+/// Whether an attribute of a method says that the method is idempotent.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_repeatable {
@@ -220,7 +220,7 @@ macro_rules! __interface_repeatable {
     };
 }
 
-/// The result type of a method that may have named none.
+/// The result type of a method; `()` if it names none.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_result {
