@@ -98,7 +98,7 @@ impl ByteBudget {
         async move {
             match taken {
                 Ok(permit) => permit,
-                // The sender stays in the budget until it sends.
+                // The budget drops a sender only after sending, so an error is not expected.
                 Err(mut waiting) => match (&mut waiting.receiver).await {
                     Ok(permit) => permit,
                     Err(_) => budget.take_anyway(bytes),

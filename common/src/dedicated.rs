@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 #[derive(Debug)]
 pub struct DedicatedRuntime {
     handle: Handle,
-    /// Taken when it is dropped.
+    /// `None` only while this is being dropped.
     runtime: Option<Runtime>,
 }
 

@@ -126,7 +126,7 @@ impl FromStr for Endpoint {
             .chars()
             .any(|c| c.is_whitespace() || c == '/' || c == '@')
         {
-            return Err(invalid("the host has characters that no host has"));
+            return Err(invalid("the host contains characters that are not allowed"));
         }
         Ok(Self::Tcp {
             host: host.to_owned(),

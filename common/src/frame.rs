@@ -30,7 +30,7 @@ pub enum FrameError {
 impl FrameHeader {
     /// The header's bytes.
     pub fn to_bytes(self) -> [u8; HEADER_LEN] {
-        // The length was checked against a limit below u32::MAX when the body was accepted.
+        // The length was checked against a limit below `u32::MAX` when the body was accepted.
         let [a, b, c, d] = u32::try_from(self.len).unwrap_or(u32::MAX).to_be_bytes();
         [a, b, c, d, self.kind as u8]
     }

@@ -7,7 +7,7 @@
 //! | 2 | protocol version | protocol version |
 //! | 1 | – | `0` welcome, `1` refused, `2` challenge |
 //! | 2 | length of the body | length of the body |
-//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a sentence in UTF-8; or a nonce (32 bytes) |
+//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a message in UTF-8; or a nonce (32 bytes) |
 //!
 //! The integers are big-endian. The format of a refusal is the same in every version.
 //!

@@ -61,10 +61,10 @@ pub trait Interface: Send + Sync + 'static {
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
 
-    /// Where the large parts of a request lie, for [`lend`](crate::codec::lend).
+    /// The large parts of a request, for [`lend`](crate::codec::lend).
     fn request_parts(request: &Self::Request) -> Vec<&[u8]>;
 
-    /// Where the large parts of a response lie.
+    /// The large parts of a response.
     fn response_parts(response: &Self::Response) -> Vec<&[u8]>;
 
     /// The kind of result in a response: an answer, or the object's own error.

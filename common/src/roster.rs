@@ -28,7 +28,7 @@ struct Held {
     until: Instant,
 }
 
-/// Why a name cannot be taken.
+/// Why a name cannot be claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// Another session has the name.

@@ -83,7 +83,7 @@ pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress
         return None;
     }
     let mut short = Short::default();
-    // An error says that the rest was cut.
+    // An error only means that the rest was cut.
     let _ = write!(short, "{note}");
     Some(Progress {
         fraction: fraction.clamp(0.0, 1.0),
@@ -91,7 +91,7 @@ pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress
     })
 }
 
-/// Text that ends after [`MAX_NOTE`] characters.
+/// Text that is cut after [`MAX_NOTE`] characters.
 #[derive(Default)]
 struct Short {
     text: String,

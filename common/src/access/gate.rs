@@ -36,7 +36,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 enum Trust {
     Nobody,
     Everybody,
-    /// Holders of tickets of these issuers.
+    /// Connections whose peer holds a ticket of one of these issuers.
     Holders(Issuers),
 }
 
@@ -229,7 +229,7 @@ impl Gate {
             Trust::Everybody => return Ok(None),
             // This lasts only until a name server answers, and another worker may be ready already.
             Trust::Nobody => {
-                let sentence = "it does not know yet whom it may trust";
+                let sentence = "it does not know yet which tickets to trust";
                 return Err(Refused::new(RefusalCode::Busy, sentence));
             }
             Trust::Holders(issuers) => issuers,
@@ -343,7 +343,7 @@ impl Gate {
         }
     }
 
-    /// Reads a ticket of one of the issuers.
+    /// Verifies a ticket of one of the issuers.
     fn read(&self, issuers: &Issuers, ticket: &[u8]) -> Result<(Arc<Claims>, KeyId), TicketError> {
         let hash = verified::hash(ticket);
         let known = self.verified().get(&hash);
@@ -364,7 +364,7 @@ impl Gate {
 }
 
 impl Shown<'_> {
-    /// Whether its holder has signed the challenge of this connection.
+    /// Checks that the ticket's holder has signed the challenge of this connection.
     pub fn prove(self, challenge: &Challenge, proof: &[u8]) -> Result<Proved, Refused> {
         let Self {
             credential,

@@ -108,15 +108,15 @@ limits! {
     TasksPerCall "tasks_per_call" Count: 1_000, 10_000, 10_000, UNLIMITED;
     /// bytes of arguments and results that are kept, and 300 for each task
     TaskBytes "task_bytes" Bytes: 4 * GIB, 64 * GIB, 256 * GIB, 256 * GIB;
-    /// the greatest priority of a task; what is above 1000 goes before the tasks of all others
+    /// the greatest priority of a task; tasks above 1000 run before the tasks of all other users
     Priority "priority" Count: 1_000, UNLIMITED, UNLIMITED, UNLIMITED;
     /// how long an attempt at a task may be allowed to run
     RunTime "run_time" Seconds: DAY, 365 * DAY, 365 * DAY, UNLIMITED;
-    /// the part of an object's places that the tasks of one user may have
+    /// the share of an object's capacity that the tasks of one user may use
     Share "share" Percent: 75, 75, 100, 100;
     /// connections to a name server
     Connections "connections" Count: 1_000, 10_000, UNLIMITED, UNLIMITED;
-    /// calls that wait for news of tasks, topics and revocations
+    /// calls that wait for changes of tasks, topics and revocations
     Polls "polls" Count: 10_000, 50_000, 100_000, 200_000;
     /// calls that wait for changes of the directory
     Watches "watches" Count: 10_000, 50_000, 90_000, 100_000;

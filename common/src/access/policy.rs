@@ -15,7 +15,7 @@ pub enum Policy {
     Open,
     /// Admins may call every method, users those that their patterns allow, and other roles none.
     Patterns,
-    /// A role may call the methods for which this is true.
+    /// A role may call the methods for which this returns `true`.
     Roles(fn(Role, method: &str) -> bool),
 }
 
@@ -56,7 +56,7 @@ impl Permit {
         })
     }
 
-    /// Refuses a connection that could call nothing.
+    /// Refuses a connection that may call no method.
     pub(crate) fn or_refuse(self) -> Result<Self, Refused> {
         match &self.0 {
             Some(limited) if !limited.allowed.contains(&true) => {

@@ -86,7 +86,7 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Whether it makes a ticket with these claims void.
+    /// Whether it voids a ticket with these claims.
     pub fn voids(&self, claims: &Claims) -> bool {
         self.name == claims.identity.name && claims.issued_ms <= self.until_ms
     }
@@ -121,7 +121,7 @@ pub enum TicketError {
 pub struct Ticket(String);
 
 impl Ticket {
-    /// The ticket as it travels in a hello.
+    /// The bytes of the ticket in a hello.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -27,9 +27,7 @@ pub(super) fn take_reserved() -> Vec<BytePermit> {
 
 /// There is not enough memory for an answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "answers take {used} bytes of memory here, of {limit} that they may (--message-memory); ask again later"
-)]
+#[error("answers use {used} of {limit} bytes of memory here (--message-memory); ask again later")]
 pub struct NoRoom {
     used: usize,
     limit: usize,

@@ -103,7 +103,7 @@ pub(super) struct State<R> {
 #[derive(Clone, Debug)]
 pub(super) enum Phase {
     Open,
-    /// No new calls; those in flight are still awaited.
+    /// It accepts no new calls; calls in flight are still awaited.
     GoingAway,
     Lost(ConnectionLost),
 }

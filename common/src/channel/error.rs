@@ -20,12 +20,12 @@ pub enum ConnectionLost {
     #[error("the peer refused to go on: {0}")]
     Rejected(String),
     /// The peer is not the intended host: a name server instead of a worker, for example.
-    #[error("the address leads elsewhere: {0}")]
+    #[error("the address belongs to another host: {0}")]
     WrongServer(String),
     /// TLS could not be established.
     #[error(transparent)]
     Insecure(TlsFailure),
-    /// The peer sent nothing for too long.
+    /// The keepalive timed out.
     #[error("the peer was silent for {0:?}")]
     Silent(Duration),
     /// The peer announced that it is about to stop.

@@ -86,7 +86,7 @@ pub enum Unanswered {
 /// The context of a server's connection.
 #[derive(Clone)]
 pub struct Session {
-    /// The bounds of the channel.
+    /// The limits of the channel.
     pub settings: Settings,
     /// The peer.
     pub caller: Arc<Caller>,

@@ -369,7 +369,7 @@ fn overloaded() -> Refusal {
     Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 0,
-        sentence: "the connection carries as many calls as it may".to_owned(),
+        sentence: "the connection's limit of calls in flight is reached".to_owned(),
     }
 }
 
@@ -378,7 +378,7 @@ fn no_memory(memory: &ByteBudget) -> Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 200,
         sentence: format!(
-            "messages take {} bytes of memory here, of {} that they may (--message-memory)",
+            "messages use {} of {} bytes of memory here (--message-memory)",
             memory.used(),
             memory.limit()
         ),

@@ -16,7 +16,7 @@ pub struct Settings {
     pub max_send: usize,
     /// How many calls may be in flight at once on the connection.
     pub max_in_flight: usize,
-    /// Large messages wait while this many bytes of them are queued for writing.
+    /// How many bytes of large messages may be queued for writing. Further large messages wait.
     pub max_buffered: usize,
     /// The times of the keepalive.
     pub patience: Patience,

@@ -13,13 +13,13 @@ pub trait Translation<Request, Response>: Send + 'static {
     /// The method's name, if it is known before the call is read; for logs.
     fn method(&self) -> &str;
 
-    /// Whether it can be read in some 100 microseconds.
+    /// Whether it can be read in about 100 microseconds.
     fn is_small(&self) -> bool;
 
     /// Reads the request.
     fn read(self) -> Result<Request, Unread<Self::Answer>>;
 
-    /// Whether an answer can be written in some 100 microseconds.
+    /// Whether an answer can be written in about 100 microseconds.
     fn is_quick(response: &Response) -> bool;
 
     /// Writes an answer.
@@ -31,7 +31,7 @@ pub trait Translation<Request, Response>: Send + 'static {
 pub enum Unread<A> {
     /// The call is answered without its method, because it is not valid, for example.
     Answer(A),
-    /// It has no answer.
+    /// It has no answer, for this reason.
     Unanswered(Unanswered),
 }
 

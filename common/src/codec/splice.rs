@@ -1,4 +1,4 @@
-//! Large byte strings that pass through the codec without being copied.
+//! Large byte strings that the codec encodes and decodes without a copy.
 //!
 //! serde does not support shared buffers, so a [`Blob`](crate::values::Blob) and the codec exchange them
 //! through a thread-local while the codec runs. When it encodes, the blob puts its bytes here and writes only

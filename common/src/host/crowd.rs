@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// In total.
+    /// The limit for all addresses together.
     pub(super) connections: usize,
-    /// From one address.
+    /// The limit for one address.
     pub(super) per_address: usize,
 }
 
@@ -75,9 +75,9 @@ pub(super) struct Place {
 /// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Full {
-    #[error("the server has as many connections as it may")]
+    #[error("the limit of connections is reached")]
     Total,
-    #[error("the server has as many connections from this address as it may")]
+    #[error("the limit of connections from this address is reached")]
     Address,
 }
 

@@ -29,7 +29,7 @@ impl fmt::Debug for Object {
 }
 
 impl Object {
-    /// An object of the interface `I` whose requests go to `dispatch`.
+    /// An object of the interface `I` whose requests are answered by `dispatch`.
     pub fn new<I, D>(dispatch: D) -> Self
     where
         I: Interface,

@@ -29,16 +29,15 @@
 /// }
 /// ```
 ///
-/// The module `greeter` holds what `#[tarpc::service]` generates: the trait `Greeter`,
-/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. Next to it stands the marker type
-/// `Greeter`, which names the interface to a client or a worker.
+/// The module `greeter` contains the items that `#[tarpc::service]` generates: the trait `Greeter`,
+/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. The marker type `Greeter` is next to the module.
+/// A client or a worker names the interface by it.
 ///
 /// `#[repeatable]` says that the method is idempotent. A call to any other method is never retried once it
 /// may have run.
 ///
-/// Parameters and results implement serde's traits and `schemars::JsonSchema`. The crate that
-/// declares an interface needs `tarpc` among its dependencies, because the code that tarpc
-/// generates names it.
+/// Parameters and results must implement serde's traits and `schemars::JsonSchema`. The crate that declares
+/// an interface needs `tarpc` as a dependency, because the generated code refers to it.
 #[macro_export]
 macro_rules! interface {
     (

@@ -30,7 +30,7 @@ pub struct MethodDescription {
     pub doc: String,
     /// Whether the method is idempotent.
     pub repeatable: bool,
-    /// Whether it can answer an error of its own.
+    /// Whether it can answer with an error of its own.
     pub fallible: bool,
     /// The parameters, in order.
     pub parameters: Vec<ParameterDescription>,

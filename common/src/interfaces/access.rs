@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub const OBJECT: &str = "access";
 
 crate::interface! {
-    /// Who somebody is.
+    /// Authentication of callers.
     #[name = "pyroxene.Access"]
     #[version = 2]
     pub trait Access in access {
@@ -61,7 +61,7 @@ pub struct Admission {
     pub ticket: Ticket,
     /// The key that signed the ticket.
     pub issuer: Issuer,
-    /// For how long the ticket is valid, in milliseconds.
+    /// How long the ticket is valid, in milliseconds.
     pub life_ms: u64,
     /// The identity of the user.
     pub identity: Identity,
@@ -121,7 +121,7 @@ pub struct Revocations {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum AccessError {
     /// The name server has authentication off.
-    #[error("the name server does not ask who anybody is")]
+    #[error("the name server has authentication off")]
     Off,
     /// There is no such user, or the token is wrong.
     #[error("the user or the token is wrong")]
@@ -130,7 +130,7 @@ pub enum AccessError {
     #[error("the login did not follow its challenge in time; ask for another one")]
     NoChallenge,
     /// The connection has no certificate that names a user.
-    #[error("there is no certificate that says who calls")]
+    #[error("the connection has no certificate that names a user")]
     NoCertificate,
     /// The certificate names no role.
     #[error("the certificate of '{name}' names no role")]

@@ -138,7 +138,7 @@ pub struct Lease {
     pub fences: Vec<(String, u64)>,
 }
 
-/// How busy a worker is.
+/// The load of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Load {
     /// The number of running calls.
@@ -366,25 +366,25 @@ pub enum DirectoryError {
     /// The request would exceed a limit of the caller, or of all users together.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// A message: which limit, of which user, and its value.
         sentence: String,
     },
     /// The caller may not do this.
     #[error("{sentence}")]
     Denied {
-        /// Who may not do what.
+        /// A message: which caller may not do which operation.
         sentence: String,
     },
     /// The request is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// A message: what is not valid, and why.
         sentence: String,
     },
     /// The store that keeps the name cannot be reached now.
     #[error("the name cannot be kept now: {sentence}")]
     Unavailable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
 }

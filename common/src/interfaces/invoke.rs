@@ -38,7 +38,7 @@ pub enum InvokeError {
     /// The arguments do not fit the method's parameters.
     #[error("{sentence}")]
     BadArguments {
-        /// What does not fit.
+        /// A message: which argument does not fit.
         sentence: String,
     },
     /// The method was called as an idempotent one, and is not idempotent.
@@ -47,7 +47,7 @@ pub enum InvokeError {
         /// The method.
         method: String,
     },
-    /// The method answered an error of its own.
+    /// The method answered with an error of its own.
     #[error("{sentence}")]
     Failed {
         /// The error's message.
@@ -58,7 +58,7 @@ pub enum InvokeError {
     /// The answer cannot be represented in JSON.
     #[error("the answer cannot be shown as JSON: {sentence}")]
     Unpresentable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
 }

@@ -88,7 +88,7 @@ pub enum PresenceError {
         name: String,
     },
     /// The limit of members is reached.
-    #[error("there are {limit} already, which is as many as may be")]
+    #[error("the limit of {limit} members is reached")]
     Full {
         /// The limit.
         limit: u64,
@@ -96,13 +96,13 @@ pub enum PresenceError {
     /// A name or a session is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
     /// The caller may not use this space.
     #[error("{sentence}")]
     Denied {
-        /// Who, and which space.
+        /// A message: which caller, and which space.
         sentence: String,
     },
 }

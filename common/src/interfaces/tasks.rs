@@ -38,7 +38,7 @@ crate::interface! {
         /// another one.
         #[repeatable]
         async fn retry(id: TaskId) -> Result<TaskState, TasksError>;
-        /// How many tasks there are in each state.
+        /// The number of tasks in each state.
         #[repeatable]
         async fn counts() -> Result<Vec<(TaskState, u64)>, TasksError>;
         /// The status of a task as soon as it has ended, or after `wait_ms` milliseconds if it has not.
@@ -242,7 +242,7 @@ pub struct Progress {
 pub struct Failure {
     /// The message.
     pub sentence: String,
-    /// The object's own error: JSON as text, if it answered one.
+    /// The object's own error: JSON as text, if the method answered with one.
     pub value: Option<String>,
 }
 
@@ -365,7 +365,7 @@ pub enum TasksError {
     /// The store cannot be reached now. The requested change may have been written.
     #[error("the store cannot be reached: {sentence}")]
     Unavailable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
     /// The key was used before, for another call. None of the tasks in the same submission was added; tasks
@@ -378,25 +378,25 @@ pub enum TasksError {
     /// The caller may not do this.
     #[error("{sentence}")]
     Denied {
-        /// Who may not do what.
+        /// A message: which caller may not do which operation.
         sentence: String,
     },
     /// The request would exceed a limit of the caller, or of all users together.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// A message: which limit, of which user, and its value.
         sentence: String,
     },
     /// The request is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// A message: what is not valid, and why.
         sentence: String,
     },
     /// The store is broken, full, or read-only: an operator has to repair it.
     #[error("the store does not work: {sentence}")]
     Broken {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
 }

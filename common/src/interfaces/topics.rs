@@ -21,7 +21,7 @@ pub const MAX_NAME: usize = 128;
 /// The most entries of one append, or of one page.
 pub const MAX_ENTRIES: usize = 1000;
 
-/// The greatest entry, in bytes.
+/// The greatest size of an entry, in bytes.
 pub const MAX_ENTRY: usize = 8 << 20;
 
 /// The longest that reading waits for an entry, in milliseconds.
@@ -122,32 +122,32 @@ pub enum TopicsError {
     /// The store cannot be reached now. The requested change may have been written.
     #[error("the store cannot be reached: {sentence}")]
     Unavailable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
     /// The request is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// A message: what is not valid, and why.
         sentence: String,
     },
     /// The request would exceed a limit of the caller, or of the user on whose behalf it calls. A limit of a
     /// rate allows it a little later.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// A message: which limit, of which user, and its value.
         sentence: String,
     },
     /// The store is broken, full, or read-only: an operator has to repair it.
     #[error("the store does not work: {sentence}")]
     Broken {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
     /// The caller may not use this topic.
     #[error("{sentence}")]
     Denied {
-        /// Who, and which topic.
+        /// A message: which caller, and which topic.
         sentence: String,
     },
 }

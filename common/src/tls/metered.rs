@@ -47,7 +47,9 @@ impl AsyncRead for Metered {
         match this.left.checked_sub(count) {
             Some(left) => this.left = left,
             None => {
-                return Poll::Ready(Err(io::Error::other("more bytes than a stranger may send")));
+                return Poll::Ready(Err(io::Error::other(
+                    "more bytes than an unauthenticated peer may send",
+                )));
             }
         }
         Poll::Ready(Ok(()))

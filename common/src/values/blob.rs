@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt};
 /// A byte string. Large ones are not copied: they are sent directly from their memory, and received as a
 /// share of the connection's buffer. A blob that is stored for long keeps the whole buffer alive.
 ///
-/// In the binary codec it is packed; in JSON it is an array of integers from 0 to 255.
+/// In the binary codec it is packed. In JSON it is an array of integers from 0 to 255.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Blob(pub Bytes);
 
