@@ -214,7 +214,8 @@ mod tests {
         }
     }
 
-    /// The bytes after the deadline, which tarpc takes from its own clock.
+    /// Only the bytes after the deadline are compared, because tarpc computes the deadline with its own
+    /// clock.
     const AFTER_DEADLINE: usize = 16;
 
     #[test]
@@ -231,7 +232,7 @@ mod tests {
         codec::encode_into(&mut ours, "hi").unwrap();
         assert_eq!(ours[..4], theirs[..4]);
         assert_eq!(ours[AFTER_DEADLINE..], theirs[AFTER_DEADLINE..]);
-        // Ten seconds from now, both.
+        // Both are ten seconds from now.
         assert_eq!(ours[4..12], 9u64.to_le_bytes());
         assert_eq!(theirs[4..12], 9u64.to_le_bytes());
     }

@@ -454,7 +454,7 @@ mod tests {
         }
     }
 
-    /// A server that challenges, and how the client's proof was.
+    /// A server that sends a challenge, and returns the client's proof.
     async fn challenging<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<bool> {
         let nonce = [9; CHALLENGE_LEN];
         stream.read_exact(&mut [0; 4]).await?;

@@ -125,7 +125,7 @@ mod tests {
     use crate::interface::Interface;
 
     crate::interface! {
-        /// For these tests.
+        /// An interface for these tests.
         #[name = "Test.Shop"]
         #[version = 3]
         pub(super) trait Shop in shop {

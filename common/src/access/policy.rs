@@ -132,7 +132,7 @@ mod tests {
         })
     }
 
-    /// The methods of `echo` that somebody may call.
+    /// The methods of `echo` that an identity may call.
     fn allowed(role: Role, allow: &[&str]) -> Vec<&'static str> {
         let permit = Policy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS, None);
         let methods = Echo::METHODS.iter().enumerate();

@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(format!("{ticket:?}"), "Ticket { .. }");
     }
 
-    /// Ed25519 signatures are deterministic, so a key and claims have one ticket. This is what
-    /// other versions have to read.
+    /// Ed25519 signatures are deterministic, so a key and claims always give the same ticket. Other versions
+    /// have to read this one.
     #[test]
     fn the_form_of_tickets_stays_as_it_is() {
         let key = DomainKey::from_paserk(
@@ -360,7 +360,7 @@ mod tests {
         )
     }
 
-    /// Signs what may not be claims.
+    /// Signs a payload that may not be valid claims.
     fn raw(key: &DomainKey, payload: &str, footer: &str, purpose: &[u8]) -> String {
         let secret = key.to_paserk().unwrap();
         let secret = AsymmetricSecretKey::<V4>::try_from(secret.as_str()).unwrap();

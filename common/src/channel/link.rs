@@ -334,7 +334,7 @@ mod tests {
     use std::task::Waker;
     use tokio::io::ReadBuf;
 
-    /// Always has more to read and always takes what is written.
+    /// A stream that always has more to read, and always accepts writes.
     struct Endless;
 
     impl AsyncRead for Endless {

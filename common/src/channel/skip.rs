@@ -96,8 +96,7 @@ fn move_some<'a>(bytes: &'a [u8], full: usize, to: &mut Vec<u8>) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    /// The envelopes that are found if the body comes in pieces of this size, with two strange bytes
-    /// behind it.
+    /// The envelopes that are found if the body arrives in pieces of this size, followed by two other bytes.
     fn found(kind: FrameKind, body: &[u8], piece: usize) -> Vec<Vec<u8>> {
         let mut skip = Skip::new(kind, body.len());
         let mut found = Vec::new();

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use std::thread::{ThreadId, current};
 
-    /// Takes long to read or to write, whatever it says.
+    /// A call that is slow to read and to write, even if it claims to be quick.
     struct Told(bool);
 
     impl Translation<ThreadId, bool> for Told {

@@ -69,7 +69,7 @@ mod tests {
         assert!(!unread.is_too_slow(0, later, &memory), "not again at once");
         let due = unread.due();
         assert!(unread.is_too_slow(0, due, &memory));
-        // Who reads is let be, however much there is.
+        // A peer that reads fast enough keeps its connection, however much is unread.
         assert!(!unread.is_too_slow(6 * SLOWEST, unread.due(), &memory));
         assert!(unread.due() >= later + READING);
     }
