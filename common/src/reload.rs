@@ -47,8 +47,8 @@ fn look(what: &dyn Reload) -> Vec<Fingerprint> {
 fn read_again(what: &dyn Reload) {
     let files = what.files();
     match what.reload() {
-        Ok(()) => tracing::info!(?files, "read again"),
-        Err(error) => tracing::warn!(error, "cannot read again; going on as before"),
+        Ok(()) => tracing::info!(?files, "reloaded"),
+        Err(error) => tracing::warn!(error, "cannot reload; keeping the former contents"),
     }
 }
 

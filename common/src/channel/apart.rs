@@ -93,7 +93,7 @@ pub(super) fn give_way(context: &mut Context<'_>) {
     let _ = yielded.poll(context);
 }
 
-/// The runtime keeps a task that yielded on its thread. If that thread then does blocking work, those tasks
+/// The runtime keeps tasks that yielded on their thread. If that thread then does blocking work, the tasks
 /// would wait for it. Waking them lets the replacement thread run them.
 fn wake_who_gave_way() {
     let tasks = GAVE_WAY.take();

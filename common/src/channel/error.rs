@@ -25,7 +25,7 @@ pub enum ConnectionLost {
     /// TLS could not be established.
     #[error(transparent)]
     Insecure(TlsFailure),
-    /// The keepalive timed out.
+    /// The peer sent nothing for longer than the keepalive allows.
     #[error("the peer was silent for {0:?}")]
     Silent(Duration),
     /// The peer announced that it is about to stop.

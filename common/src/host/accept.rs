@@ -159,7 +159,7 @@ impl Acceptor {
                 reason => tracing::debug!(%peer, %reason, "connection ended"),
             },
             () = place.end.cancelled() => {}
-            () = time_is_up => tracing::debug!(%peer, "a stranger's time is up"),
+            () = time_is_up => tracing::debug!(%peer, "an unauthenticated connection timed out"),
         }
     }
 

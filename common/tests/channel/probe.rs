@@ -161,7 +161,7 @@ impl probe::Probe for Object {
     }
 }
 
-/// A flag that a test can set and wait for.
+/// A flag that a test raises and checks.
 #[derive(Clone, Default)]
 pub(crate) struct Flag(Arc<AtomicBool>);
 
