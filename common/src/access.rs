@@ -1,10 +1,9 @@
-//! Who is asking, and what they may do.
+//! Authentication and authorisation: who a caller is, and what it may do.
 //!
-//! A name server knows people and workers by token or certificate, and gives each a [`Ticket`]: its
-//! [`Identity`], signed with the [`DomainKey`] and good for a short time. Whoever has the
-//! [`PublicKey`] can read and check a ticket without asking anybody. A ticket names the [`HolderKey`]
-//! of the process that it was given to, and is good on connections alone on which that key has signed
-//! a [`Challenge`].
+//! A name server authenticates people and workers by token or certificate, and gives each a [`Ticket`]: its
+//! [`Identity`], signed with the [`DomainKey`] and valid for a short time. Every process that has the
+//! [`PublicKey`] can read and check a ticket offline. A ticket names the [`HolderKey`] of the process that it
+//! was issued to. It is valid only on connections on which that key has signed a [`Challenge`].
 
 mod challenge;
 pub mod denials;

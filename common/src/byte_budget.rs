@@ -1,5 +1,5 @@
-//! Bytes of memory that many share: who wants some takes a permit for them, and gives it back by
-//! dropping it.
+//! A shared budget of memory, in bytes. A user of memory takes a permit for a number of bytes, and gives them
+//! back by dropping the permit.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     used: usize,
-    /// Those who wait, in the order in which they came, and how much each wants.
+    /// The waiters in order of arrival, each with the number of bytes that it wants.
     waiting: VecDeque<(usize, oneshot::Sender<BytePermit>)>,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Debug for ByteBudget {
     }
 }
 
-/// Bytes of a budget, until it is dropped.
+/// Permission to use a number of bytes of a budget. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub struct BytePermit {
     budget: ByteBudget,
@@ -39,7 +39,7 @@ pub struct BytePermit {
 }
 
 impl ByteBudget {
-    /// A budget of so many bytes.
+    /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Inner {
             limit,
@@ -48,28 +48,28 @@ impl ByteBudget {
         }))
     }
 
-    /// As much again, for answers: whoever fills it keeps no request out.
+    /// A second budget of the same size for answers, so that answers cannot exhaust the memory for requests.
     pub fn answers(&self) -> &Self {
         self.0.answers.get_or_init(|| Self::new(self.0.limit))
     }
 
-    /// How many bytes there are in all.
+    /// The size of the budget, in bytes.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// How many bytes are taken.
+    /// How many bytes are in use.
     pub fn used(&self) -> usize {
         self.state().used
     }
 
-    /// Whether somebody waits.
+    /// Whether there are waiters.
     pub fn is_wanted(&self) -> bool {
         !self.state().waiting.is_empty()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Numbers: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,8 +80,8 @@ impl ByteBudget {
         }
     }
 
-    /// Takes so many bytes if they are free and nobody waits. More than there are in all are had by
-    /// whoever comes while nothing is taken.
+    /// Takes `bytes` if they are free and there are no waiters. A request for more than the whole budget is
+    /// granted only while nothing is in use.
     pub fn try_take(&self, bytes: usize) -> Option<BytePermit> {
         let mut state = self.state();
         if !state.waiting.is_empty() || !self.0.fits(state.used, bytes) {
@@ -91,15 +91,14 @@ impl ByteBudget {
         Some(self.permit(bytes))
     }
 
-    /// Takes so many bytes as soon as they are free, after those who came before. Dropping the future
-    /// gives up.
+    /// Takes `bytes` as soon as they are free, after earlier waiters. Dropping the future gives up.
     pub fn take(&self, bytes: usize) -> impl Future<Output = BytePermit> + Send + use<> {
         let taken = self.try_take(bytes).ok_or_else(|| self.line_up(bytes));
         let budget = self.clone();
         async move {
             match taken {
                 Ok(permit) => permit,
-                // The sender stays in the budget until it sends.
+                // The budget drops a sender only after sending, so an error is not expected.
                 Err(mut waiting) => match (&mut waiting.receiver).await {
                     Ok(permit) => permit,
                     Err(_) => budget.take_anyway(bytes),
@@ -111,7 +110,7 @@ impl ByteBudget {
     fn line_up(&self, bytes: usize) -> Waiting {
         let (sender, receiver) = oneshot::channel();
         self.state().waiting.push_back((bytes, sender));
-        // What was given back since it was asked for may be enough.
+        // Bytes that were given back since the first attempt may be enough.
         self.give(0);
         Waiting {
             receiver,
@@ -119,8 +118,8 @@ impl ByteBudget {
         }
     }
 
-    /// Takes a few bytes, before those who wait and to a quarter beyond the limit: many that wait for
-    /// much keep out nobody who wants little.
+    /// Takes a few bytes before all waiters, up to a quarter beyond the limit: waiters for large amounts must
+    /// not delay small requests.
     pub fn try_take_small(&self, bytes: usize) -> Option<BytePermit> {
         let mut state = self.state();
         let limit = self.0.limit.saturating_add(self.0.limit / 4);
@@ -131,14 +130,14 @@ impl ByteBudget {
         Some(self.permit(bytes))
     }
 
-    /// Takes so many bytes, whether they are free or not.
+    /// Takes `bytes` even if they are not free.
     pub fn take_anyway(&self, bytes: usize) -> BytePermit {
         let mut state = self.state();
         state.used = state.used.saturating_add(bytes);
         self.permit(bytes)
     }
 
-    /// Gives bytes back, and hands on what is free.
+    /// Gives bytes back, and grants free bytes to waiters.
     fn give(&self, bytes: usize) {
         let mut granted = Vec::new();
         {
@@ -159,13 +158,13 @@ impl ByteBudget {
             }
         }
         for (sender, permit) in granted {
-            // Whoever has given up meanwhile gives it back by dropping it.
+            // A waiter that has given up meanwhile drops the permit, which gives the bytes back.
             let _ = sender.send(permit);
         }
     }
 }
 
-/// Somebody who waits. Whoever gives up lets those behind go on.
+/// A waiter. If it gives up, the waiters behind it are checked again.
 struct Waiting {
     receiver: oneshot::Receiver<BytePermit>,
     budget: ByteBudget,
@@ -173,7 +172,7 @@ struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // A permit that was sent and not received goes back with the receiver.
+        // A permit that was sent but not received is dropped with the receiver.
         self.receiver.close();
         self.budget.give(0);
     }
@@ -186,19 +185,19 @@ impl Inner {
 }
 
 impl BytePermit {
-    /// How many bytes it is for.
+    /// The number of bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes so many of its bytes off, or all that are left.
+    /// Moves `bytes` of this permit into a new one, or all that are left.
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.budget.permit(bytes)
     }
 
-    /// Makes it one for so many bytes, whether more of them are free or not.
+    /// Changes the number of bytes, even if more are needed and not free.
     pub fn resize(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if let Some(more) = bytes.checked_sub(before) {

@@ -1,9 +1,9 @@
-//! The task that pumps the socket, on both sides.
+//! The task that serves a connection, on the client and on the server.
 //!
-//! tarpc's generated code, wire types and traits stay; what is ours is how messages reach the
-//! socket. Messages are encoded straight into a shared write buffer, everything that has gathered
-//! leaves in one write, and a method's future is polled in place and only becomes a task of its own
-//! if it has to wait. Calls in flight, buffers and silence are bounded.
+//! tarpc's generated code, wire types and traits are used unchanged. Only the path of messages to the socket
+//! is our own. Messages are encoded directly into a shared write buffer, and everything in the buffer leaves
+//! in one write. A method's future is first polled on the connection's task, and becomes a task of its own
+//! only if it has to wait. Calls in flight, buffers and silence are bounded.
 
 mod answers;
 mod apart;

@@ -1,30 +1,31 @@
-//! The one cleaner of text from others on its way to a terminal: names, docs, errors, messages, results.
+//! The single place that cleans untrusted text before it is shown in a terminal: names, docs, errors,
+//! messages, results.
 //!
-//! A terminal obeys what it is shown. An escape sequence clears it or sets its title, a line break
-//! forges a second line, and a bidirectional control makes a text read as another one. What is cleaned
-//! has none of them: such a character is shown as an escape, such as `\u{1b}`.
+//! A terminal interprets some characters. An escape sequence can clear the screen or set its title, a line
+//! break can forge a second line, and a bidirectional control can make a text look like another one. Cleaned
+//! text has none of these characters: each is replaced by an escape such as `\u{1b}`.
 //!
 //! Which function to use:
 //!
-//! - [`line()`] wherever one line is meant: a cell of a table, a name, an error, a message of a chat, a
+//! - [`line()`] wherever a text has to be one line: a cell of a table, a name, an error, a chat message, a
 //!   field of a log;
-//! - [`lines`] for a text whose line breaks and tabs are its own, such as a result, and as the last step
-//!   before anything is written;
-//! - [`json`] for JSON: the same value afterwards, on one line, with escapes inside its strings;
-//! - [`is_word`] where a name comes in, so that what need not be cleaned later is refused at once.
+//! - [`lines`] for a text with line breaks and tabs, such as a result, and as the last step before any
+//!   output;
+//! - [`json`] for JSON: the same value on one line, with escapes inside its strings;
+//! - [`is_word`] where a name is accepted, so that a name that would need cleaning is refused at once.
 //!
-//! Each gives a text that it would give again unchanged, so cleaning twice does no harm. The binary does
-//! the last step in `src/output.rs`: a command that prints through that needs [`line()`] alone, and only
-//! where it puts together lines of its own.
+//! Cleaning is idempotent: cleaning a cleaned text does not change it. The binary does the last step in
+//! `src/output.rs`. A command that prints through it needs only [`line()`], and only where it composes lines
+//! itself.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// The text on one line: line breaks and tabs are escaped too.
+/// The text as one line: line breaks and tabs are escaped too.
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe, push_escape)
 }
 
-/// The text with its line breaks and tabs.
+/// The text, in which line breaks and tabs are kept.
 pub fn lines(text: &str) -> Cow<'_, str> {
     let escapes = |c| is_unsafe(c) && !matches!(c, '\n' | '\t');
     escaped(text, escapes, push_escape)
@@ -32,8 +33,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
 
 /// JSON as the same JSON on one line.
 ///
-/// Unsafe characters can stand inside strings alone, where an escape means the same, except for white
-/// space between values, which becomes blanks.
+/// Unsafe characters can occur only inside strings, where an escape has the same meaning. The exception is
+/// white space between values, which becomes blanks.
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(text, is_unsafe, |to, c| match c {
         '\n' | '\r' | '\t' => to.push(' '),
@@ -47,15 +48,14 @@ pub fn json(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Whether [`line()`] would leave the text as it is.
+/// Whether [`line()`] would not change the text.
 pub fn is_line(text: &str) -> bool {
     !text.chars().any(is_unsafe)
 }
 
-/// Whether a name is one word that looks like itself: not empty, without white space, and without
-/// characters that are not seen.
+/// Whether a name is one visible word: not empty, without white space, and without invisible characters.
 ///
-/// Names that only look alike, such as those of two alphabets, are words all the same.
+/// Names that look alike because they use letters of different alphabets are accepted.
 pub fn is_word(name: &str) -> bool {
     let hidden = |c: char| c.is_whitespace() || is_unsafe(c) || is_joiner(c);
     !name.is_empty() && !name.chars().any(hidden)
@@ -88,7 +88,7 @@ fn escaped(
     Cow::Owned(cleaned)
 }
 
-/// Whether a terminal does something else with a character than show it.
+/// Whether a terminal interprets a character instead of showing it, or shows nothing.
 fn is_unsafe(c: char) -> bool {
     match c {
         ' '..='~' => false,
@@ -109,8 +109,8 @@ fn is_unsafe(c: char) -> bool {
     }
 }
 
-/// Whether a character only changes how its neighbours look. Persian, Indian scripts and emoji need
-/// them in texts; in names they would make two that look the same.
+/// Whether a character only changes how its neighbours look. Persian, Indian scripts and emoji need such
+/// characters in texts; in names they would make two different names look the same.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }

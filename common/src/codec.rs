@@ -1,8 +1,8 @@
-//! The binary encoding of messages. This is the one module that knows bincode.
+//! The binary encoding of messages. Only this module knows bincode.
 //!
-//! Integers are little-endian and of fixed size, lengths are `u64`, and trailing bytes are
-//! refused. Decoding never allocates more than the input could fill: bincode checks every length
-//! against the bytes that are there.
+//! Integers are little-endian and of fixed size, lengths are `u64`, and trailing bytes are refused. Decoding
+//! never allocates more memory than the input can fill, because bincode checks every length against the
+//! remaining bytes.
 
 pub mod lend;
 pub(crate) mod splice;
@@ -18,7 +18,7 @@ use std::io;
 pub struct CodecError(String);
 
 impl CodecError {
-    /// An error with this sentence.
+    /// An error with this message.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
@@ -30,7 +30,7 @@ fn options() -> impl Options {
         .reject_trailing_bytes()
 }
 
-/// Appends the encoding of `value` to `buffer`. On an error the buffer may hold a part of it.
+/// Appends the encoding of `value` to `buffer`. On an error the buffer may hold a part of the encoding.
 pub fn encode_into<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     value: &T,
@@ -40,9 +40,9 @@ pub fn encode_into<T: Serialize + ?Sized>(
         .map_err(|error| CodecError::new(error.to_string()))
 }
 
-/// Appends the encoding of `value` to `buffer`, but leaves large blobs out, and parts of the value
-/// that are `lent`. Returns them, each with the position in the buffer where it belongs. On an error
-/// the buffer may hold a part of it.
+/// Appends the encoding of `value` to `buffer`, except for large blobs and the zero-copy parts, `lent`.
+/// Returns these, each with its position in the buffer. On an error the buffer may hold a part of the
+/// encoding.
 pub fn encode_spliced<T: Serialize + ?Sized>(
     buffer: &mut Vec<u8>,
     value: &T,
@@ -58,7 +58,7 @@ pub fn encode_spliced<T: Serialize + ?Sized>(
     Ok(writer.blobs)
 }
 
-/// Cuts `buffer` where blobs belong and calls `piece` for all pieces from `start` on, in order.
+/// Splits `buffer` at the positions of the blobs, and calls `piece` with all pieces and blobs in order.
 pub fn for_each_piece(
     mut buffer: Vec<u8>,
     blobs: Vec<(usize, Bytes)>,
@@ -69,7 +69,7 @@ pub fn for_each_piece(
         let rest = buffer.split_off((at - cut).min(buffer.len()));
         cut = at;
         let before = std::mem::replace(&mut buffer, rest);
-        // Nothing stands between the parts of one value.
+        // There are no bytes between the parts of one value.
         if !before.is_empty() {
             piece(before.into());
         }
@@ -103,19 +103,19 @@ impl io::Write for Splicer<'_> {
     }
 }
 
-/// Whether the encoding of `value` has more than so many bytes. It stops looking once that is clear.
-/// A value that cannot be encoded is not long.
+/// Whether the encoding of `value` is longer than `bytes`. Counting stops as soon as that is known. For a
+/// value that cannot be encoded this is `false`.
 pub fn is_longer_than<T: Serialize + ?Sized>(bytes: usize, value: &T) -> bool {
     let mut counter = Counter {
         left: bytes,
         is_over: false,
     };
-    // The error that ends the counting is the answer.
+    // The error only ends the counting.
     let _ = options().serialize_into(&mut counter, value);
     counter.is_over
 }
 
-/// How many bytes the encoding of `value` has; none, if it cannot be encoded.
+/// The size of the encoding of `value` in bytes; 0 if it cannot be encoded.
 pub fn size<T: Serialize + ?Sized>(value: &T) -> usize {
     let mut counter = Counter {
         left: usize::MAX,
@@ -127,7 +127,7 @@ pub fn size<T: Serialize + ?Sized>(value: &T) -> usize {
     }
 }
 
-/// Counts bytes down and fails at the first too many.
+/// A writer that only counts, and fails once more than `left` bytes were written.
 struct Counter {
     left: usize,
     is_over: bool,

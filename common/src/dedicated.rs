@@ -1,16 +1,16 @@
-//! A runtime with a thread of its own, for work that must never wait for other work of the process.
+//! A runtime with its own thread, for work that must never wait for other work of the process.
 
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A tokio runtime of one thread. Leases are kept on one, so that they live on while the process's
-/// other runtime threads are busy with something long.
+/// A tokio runtime with one thread. Leases are renewed on such a runtime, so that they do not expire while
+/// the process's other runtime threads are busy.
 ///
-/// Dropping it stops it at once; tasks that it runs are cancelled.
+/// Dropping it stops it at once and cancels its tasks.
 #[derive(Debug)]
 pub struct DedicatedRuntime {
     handle: Handle,
-    /// Taken when it is dropped.
+    /// `None` only while this is being dropped.
     runtime: Option<Runtime>,
 }
 
@@ -21,8 +21,7 @@ impl DedicatedRuntime {
     ///
     /// The operating system gives the process no more threads or files.
     pub fn start(thread_name: &str) -> io::Result<Self> {
-        // Not a current-thread runtime: on that one no task can step aside while it does something
-        // long (see `tokio::task::block_in_place`).
+        // Not a current-thread runtime, because `tokio::task::block_in_place` does not work there.
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name(thread_name)
@@ -34,7 +33,7 @@ impl DedicatedRuntime {
         })
     }
 
-    /// What runs tasks there.
+    /// A handle that spawns tasks on this runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -43,7 +42,7 @@ impl DedicatedRuntime {
 impl Drop for DedicatedRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // It may be dropped by a task, which must not wait.
+            // A task may drop it, and a task must not block.
             runtime.shutdown_background();
         }
     }

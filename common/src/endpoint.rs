@@ -1,4 +1,4 @@
-//! Where a daemon is reached.
+//! The address of a daemon.
 
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
@@ -7,7 +7,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 pub enum Endpoint {
     /// A TCP port on a host.
     Tcp {
-        /// A name or an address; an IPv6 address stands without its brackets.
+        /// A name or an address; an IPv6 address is stored without brackets.
         host: String,
         /// The port. Zero asks for any free one.
         port: u16,
@@ -25,7 +25,7 @@ pub struct InvalidEndpoint {
 }
 
 impl Endpoint {
-    /// Whether only processes of this machine can reach it.
+    /// Whether only processes on this machine can connect to it.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp { host, .. } => {
@@ -38,7 +38,7 @@ impl Endpoint {
         }
     }
 
-    /// The same address; where its port is 0, with the port of what listens at `listening`.
+    /// The same address. If its port is 0, it gets the port of `listening`.
     #[must_use]
     pub fn with_port_of(&self, listening: &Self) -> Self {
         match (self, listening) {
@@ -50,8 +50,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is the address of every interface, such as `0.0.0.0` or `[::]`. A daemon can listen
-    /// there, and no other machine can reach anything there.
+    /// Whether it is the address of all interfaces, such as `0.0.0.0` or `[::]`. A daemon can listen there,
+    /// but clients cannot connect to it from another machine.
     pub fn is_unspecified(&self) -> bool {
         match self {
             Self::Tcp { host, .. } => match host.parse::<IpAddr>() {
@@ -63,8 +63,8 @@ impl Endpoint {
     }
 }
 
-/// Whether a text is one of the old ways to write the address 0.0.0.0, such as `0` or `0x0.0`, which
-/// resolvers still take.
+/// Whether a text is an old form of the address 0.0.0.0, such as `0` or `0x0.0`, which resolvers still
+/// accept.
 fn is_zero(host: &str) -> bool {
     host.split('.').all(|part| {
         let digits = part.strip_prefix("0x").or(part.strip_prefix("0X"));
@@ -74,7 +74,7 @@ fn is_zero(host: &str) -> bool {
 }
 
 impl Endpoint {
-    /// Reads an address whose port may be left out: `127.0.0.1`, `[::1]`, `broker.example`.
+    /// Parses an address whose port may be left out: `127.0.0.1`, `[::1]`, `broker.example`.
     pub fn with_default_port(text: &str, port: u16) -> Result<Self, InvalidEndpoint> {
         let has_port = match text.rsplit_once(']') {
             Some((_, after)) => !after.is_empty(),
@@ -104,7 +104,7 @@ impl FromStr for Endpoint {
         let (host, port) = text
             .rsplit_once(':')
             .ok_or_else(|| invalid("there is no port"))?;
-        // Rust would read "+80" as a number too.
+        // Rust would parse "+80" as a number too.
         let port = Some(port)
             .filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|port| port.parse().ok())
@@ -126,7 +126,7 @@ impl FromStr for Endpoint {
             .chars()
             .any(|c| c.is_whitespace() || c == '/' || c == '@')
         {
-            return Err(invalid("the host has characters that no host has"));
+            return Err(invalid("the host contains characters that are not allowed"));
         }
         Ok(Self::Tcp {
             host: host.to_owned(),

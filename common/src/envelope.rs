@@ -1,10 +1,10 @@
-//! What stands before the message in a call frame.
+//! The envelope of a call: the bytes before the message in a call frame.
 //!
-//! Together with the message it is exactly the encoding of tarpc's `ClientMessage` by
-//! [`crate::codec`] (a test pins that), so a stock tarpc client can talk to our servers. It is read
-//! and written here by hand for two reasons: tarpc adds the deadline to the clock while decoding,
-//! which panics on a hostile one; and a message that cannot be decoded should fail its own call,
-//! whose id stands in the envelope, rather than the connection.
+//! Together with the message it is exactly the encoding of tarpc's `ClientMessage` by [`crate::codec`] (a
+//! test checks that), so a stock tarpc client can talk to our servers. It is read and written by hand for two
+//! reasons. tarpc adds the deadline to the clock while it decodes, which panics on a hostile deadline. And a
+//! message that cannot be decoded should fail only its own call, whose id is in the envelope, and not the
+//! connection.
 //!
 //! | bytes | request | cancel |
 //! |---|---|---|
@@ -27,33 +27,33 @@ const CANCEL_LEN: usize = 40;
 const REQUEST: u32 = 0;
 const CANCEL: u32 = 1;
 
-/// The longest deadline that is honoured. A longer one counts as this.
+/// The longest deadline. A longer one is shortened to this.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The deadline and trace of a call, as they travel.
+/// The deadline and trace of a call, as they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// The time left.
+    /// The time left until the deadline.
     pub deadline: Duration,
     /// The trace that the call belongs to.
     pub trace_context: trace::Context,
 }
 
-/// What a call frame asks for.
+/// The content of a call frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientMessage<'a> {
     /// A call.
     Request {
         /// Its deadline and trace.
         envelope: Envelope,
-        /// The number that the response comes back with.
+        /// The id, which the response repeats.
         id: u64,
         /// The encoded message.
         message: &'a [u8],
     },
-    /// Nobody waits for this call any more.
+    /// The caller no longer waits for this call.
     Cancel {
-        /// The call's number.
+        /// The call's id.
         id: u64,
     },
 }
@@ -67,7 +67,7 @@ impl Envelope {
         }
     }
 
-    /// The context that a method sees. `template` is any context: tarpc's can only be copied.
+    /// The context for a method. `template` is any context, because tarpc's can only be copied.
     pub fn to_context(self, template: &context::Context, now: Instant) -> context::Context {
         let mut context = *template;
         context.deadline = (now + self.deadline.min(MAX_DEADLINE)).into_std();
@@ -214,7 +214,8 @@ mod tests {
         }
     }
 
-    /// The bytes after the deadline, which tarpc takes from its own clock.
+    /// Only the bytes after the deadline are compared, because tarpc computes the deadline with its own
+    /// clock.
     const AFTER_DEADLINE: usize = 16;
 
     #[test]
@@ -231,7 +232,7 @@ mod tests {
         codec::encode_into(&mut ours, "hi").unwrap();
         assert_eq!(ours[..4], theirs[..4]);
         assert_eq!(ours[AFTER_DEADLINE..], theirs[AFTER_DEADLINE..]);
-        // Ten seconds from now, both.
+        // Both are ten seconds from now.
         assert_eq!(ours[4..12], 9u64.to_le_bytes());
         assert_eq!(theirs[4..12], 9u64.to_le_bytes());
     }

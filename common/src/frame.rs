@@ -11,7 +11,7 @@ pub struct FrameHeader {
     pub len: usize,
 }
 
-/// A header that cannot be accepted. The connection has lost its place and must end.
+/// A header that cannot be accepted. The next frame cannot be found, so the connection must end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The body is larger than this side accepts.
@@ -22,7 +22,7 @@ pub enum FrameError {
         /// The greatest size accepted.
         limit: usize,
     },
-    /// The kind is not one of this version's.
+    /// This version does not know the kind.
     #[error("frame kind {0} is not known")]
     UnknownKind(u8),
 }
@@ -30,7 +30,7 @@ pub enum FrameError {
 impl FrameHeader {
     /// The header's bytes.
     pub fn to_bytes(self) -> [u8; HEADER_LEN] {
-        // The length was checked against a limit below u32::MAX when the body was accepted.
+        // The length was checked against a limit below `u32::MAX` when the body was accepted.
         let [a, b, c, d] = u32::try_from(self.len).unwrap_or(u32::MAX).to_be_bytes();
         [a, b, c, d, self.kind as u8]
     }
@@ -46,10 +46,10 @@ impl FrameHeader {
     }
 }
 
-/// What stands before each message of a batch: its length, in so many bytes.
+/// The size in bytes of the length prefix before each message of a batch.
 pub const BATCH_LENGTH: usize = 4;
 
-/// Splits a batch's body into its messages, or says where it is cut short.
+/// Splits a batch's body into its messages. The last item is an error if the batch is truncated.
 pub fn split_batch(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], TruncatedBatch>> {
     std::iter::from_fn(move || {
         if body.is_empty() {

@@ -1,4 +1,5 @@
-//! The first words on a connection: which object is wanted, and whether it is there.
+//! The hello: the first exchange on a connection. The client names an object, and the server accepts or
+//! refuses.
 //!
 //! | bytes | client | server |
 //! |---|---|---|
@@ -6,15 +7,15 @@
 //! | 2 | protocol version | protocol version |
 //! | 1 | – | `0` welcome, `1` refused, `2` challenge |
 //! | 2 | length of the body | length of the body |
-//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a sentence in UTF-8; or a nonce (32 bytes) |
+//! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a message in UTF-8; or a nonce (32 bytes) |
 //!
-//! The integers are big-endian. A refusal is laid out so that every version can read it.
+//! The integers are big-endian. The format of a refusal is the same in every version.
 //!
-//! A hello that shows a ticket proves that its holder shows it. Over TLS the proof is in the hello: a
-//! signature over the channel binding. Without TLS the server answers with a challenge first; the
-//! client then sends its signature over the nonce, after its length (2 bytes), and hears a welcome or
-//! a refusal. Either signature also covers whom the hello is for and what it wants: see
-//! [`Addressee`](crate::access::Addressee) and [`Wanted`].
+//! A client that presents a ticket also proves that it is the ticket's holder. Over TLS the proof is in the
+//! hello: a signature over the channel binding. Without TLS the server answers with a challenge first. The
+//! client then sends the length of its signature over the nonce (2 bytes) and the signature, and the server
+//! answers with a welcome or a refusal. Either signature also covers the addressee and the target of the
+//! hello: see [`Addressee`](crate::access::Addressee) and [`Wanted`].
 
 use crate::{
     access::{CHALLENGE_LEN, Challenge, Credential, HolderKey, Wanted},
@@ -29,25 +30,25 @@ use tokio::{
     time::timeout,
 };
 
-/// What a client wants.
+/// A client's first message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The object's name.
     pub object: String,
-    /// The name of the interface that the client speaks.
+    /// The name of the interface that the client uses.
     pub interface: String,
     /// The version of that interface.
     pub interface_version: u32,
-    /// What the client calls itself, for logs.
+    /// The client's own name, for logs.
     pub client: String,
     /// The greatest frame body that the client accepts, in bytes.
     pub max_message: u64,
-    /// The ticket of the client, where the server wants one.
+    /// The client's ticket and its proof, where authentication is on.
     pub credential: Option<Credential>,
 }
 
 impl Hello {
-    /// What is wanted, as the proof of a ticket covers it.
+    /// The object and interface, which the proof of a ticket covers.
     pub fn wanted(&self) -> Wanted<'_> {
         Wanted {
             object: &self.object,
@@ -69,7 +70,7 @@ impl fmt::Debug for Hello {
     }
 }
 
-/// What a server answers to a hello that it accepts.
+/// The answer of a server that accepts a hello.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The name of the worker or name server.
@@ -78,22 +79,22 @@ pub struct Welcome {
     pub incarnation: u64,
     /// The greatest frame body that the server accepts, in bytes.
     pub max_message: u64,
-    /// How many calls the server takes at once on this connection.
+    /// How many calls may be in flight on this connection.
     pub max_in_flight: u32,
 }
 
-/// A hello that was refused.
+/// The refusal of a hello.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Refused {
     /// The kind of refusal.
     pub code: RefusalCode,
-    /// What to tell a person.
+    /// The message for people.
     pub sentence: String,
 }
 
 impl Refused {
-    /// A refusal with a sentence.
+    /// A refusal with a message.
     pub fn new(code: RefusalCode, sentence: impl Into<String>) -> Self {
         Self {
             code,
@@ -108,7 +109,7 @@ impl Refused {
 pub enum RefusalCode {
     /// The hello cannot be read.
     Malformed = 1,
-    /// The client speaks a newer protocol than the server.
+    /// The client uses a newer protocol version than the server supports.
     UnsupportedProtocol = 2,
     /// The server hosts no such object.
     UnknownObject = 3,
@@ -116,19 +117,19 @@ pub enum RefusalCode {
     WrongInterface = 4,
     /// The object's interface has another version.
     WrongVersion = 5,
-    /// The credential is missing, wrong or out of date.
+    /// The credential is missing, wrong or expired.
     BadCredential = 6,
     /// The client may not use this object.
     Denied = 7,
-    /// The server has as many connections as it may.
+    /// The server's limit of connections is reached.
     Busy = 8,
     /// The server is about to stop.
     Draining = 9,
-    /// The server speaks TLS alone.
+    /// The server accepts only TLS.
     TlsRequired = 10,
-    /// The client takes this server for another one.
+    /// The client intended to connect to another server.
     WrongServer = 11,
-    /// The client has as many connections as its user may have at a time.
+    /// The user's limit of connections is reached.
     Limited = 12,
     /// A code that this version does not know.
     Other = 0,
@@ -154,16 +155,16 @@ impl From<u16> for RefusalCode {
     }
 }
 
-/// Why there was no welcome.
+/// Why the hello failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
     /// The server refused.
     #[error("the server refused the connection")]
     Refused(#[source] Refused),
-    /// The other side does not speak this protocol.
+    /// The other side uses another protocol.
     #[error("{0}")]
     Foreign(&'static str),
-    /// The other side did not finish its half in time.
+    /// The other side did not answer in time.
     #[error("no answer to the hello within {} s", HELLO_TIMEOUT.as_secs())]
     Timeout,
     /// TLS could not be agreed on.
@@ -175,7 +176,7 @@ pub enum HelloError {
 }
 
 impl From<io::Error> for HelloError {
-    /// A server that does not like this side's certificate says so when it is first read from.
+    /// A server that refuses this side's certificate reports that when the stream is first read.
     fn from(error: io::Error) -> Self {
         match TlsFailure::find(&error) {
             Some(failure) => Self::Tls(failure),
@@ -188,7 +189,7 @@ const WELCOME: u8 = 0;
 const REFUSED: u8 = 1;
 const CHALLENGE: u8 = 2;
 
-/// Says hello and waits for the answer, as a client without a ticket.
+/// Sends a hello without a ticket, and waits for the answer.
 pub async fn greet<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -196,8 +197,8 @@ where
     converse(stream, hello, None).await
 }
 
-/// Says hello with a ticket, and waits for the answer. `holder` is the ticket's, and signs what the
-/// server may want to have signed.
+/// Sends a hello with a ticket, and waits for the answer. `holder` is the key of the ticket's holder, which
+/// signs the server's challenge, if there is one.
 pub async fn greet_as<S>(
     stream: &mut S,
     hello: &Hello,
@@ -256,8 +257,8 @@ fn length_of(body: &[u8]) -> io::Result<[u8; 2]> {
     Ok(u16::try_from(body.len()).map_err(invalid)?.to_be_bytes())
 }
 
-/// The signature over a nonce. Over TLS the proof was in the hello, and no nonce is signed: it may come
-/// from a connection that somebody else has to a server without TLS.
+/// The signature over a nonce. Over TLS the proof was in the hello, and no nonce is signed: the nonce may
+/// come from another client's connection to a server without TLS.
 fn prove(
     hello: &Hello,
     holder: Option<&HolderKey>,
@@ -275,7 +276,7 @@ fn prove(
     }
 }
 
-/// What a server answers, unless it refuses.
+/// The answer of a server that does not refuse.
 enum Answer {
     Welcome(Welcome),
     Challenge([u8; CHALLENGE_LEN]),
@@ -325,7 +326,7 @@ pub(crate) fn is_tls(first: [u8; 4]) -> bool {
     first.starts_with(&[0x16, 3])
 }
 
-/// What the first four bytes of a stranger tell about it.
+/// A message about the protocol of a peer that sent these first four bytes.
 pub fn foreign(first: [u8; 4]) -> &'static str {
     match &first {
         [0x16, 3, ..] | [0x15, 3, ..] => "the other side speaks TLS, this one does not",
@@ -337,7 +338,7 @@ pub fn foreign(first: [u8; 4]) -> &'static str {
     }
 }
 
-/// Reads a client's hello after its magic, as a server.
+/// Reads a client's hello after its magic bytes, at the server.
 pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Refused> {
     let malformed = |error: &dyn fmt::Display| {
         let sentence = format!("the hello cannot be read: {error}");
@@ -354,7 +355,7 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Refu
     codec::decode(&body).map_err(|e| malformed(&e))
 }
 
-/// Answers a hello, as a server.
+/// Answers a hello, at the server.
 pub async fn answer<S: AsyncWrite + Unpin>(
     stream: &mut S,
     answer: &Result<Welcome, Refused>,
@@ -370,7 +371,7 @@ pub async fn answer<S: AsyncWrite + Unpin>(
     write_answer(stream, kind, &body).await
 }
 
-/// Challenges a client that has shown a ticket without TLS, and reads its proof, as a server.
+/// Challenges a client that presented a ticket without TLS, and reads its proof, at the server.
 pub async fn challenge<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     nonce: &[u8; CHALLENGE_LEN],
@@ -453,7 +454,7 @@ mod tests {
         }
     }
 
-    /// A server that challenges, and how the client's proof was.
+    /// A server that sends a challenge, and returns the client's proof.
     async fn challenging<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<bool> {
         let nonce = [9; CHALLENGE_LEN];
         stream.read_exact(&mut [0; 4]).await?;

@@ -1,4 +1,4 @@
-//! Hosting objects on a port: accept, hello, serve, drain. Every daemon is one of these.
+//! Hosting objects on a port: accept, hello, serve, drain. Every daemon contains a host.
 
 mod accept;
 mod by_name;
@@ -33,37 +33,37 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 
-/// How a host is set up.
+/// The configuration of a host.
 #[derive(Clone)]
 pub struct HostConfig {
     /// Where it listens.
     pub listen: Endpoint,
-    /// What it calls itself in a welcome.
+    /// The name that it sends in a welcome.
     pub name: String,
-    /// A random number that tells this process from an earlier one of the same name.
+    /// A random number that distinguishes this process from an earlier one of the same name.
     pub incarnation: u64,
     /// The greatest frame body that it accepts or sends, in bytes.
     pub max_message: usize,
-    /// The memory for the messages of all connections together, in bytes: requests that are read or
-    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds;
-    /// answers may take as much again, and those that reserve their memory before they are made as much
-    /// once more. See [`default_message_memory`].
+    /// The memory for the messages of all connections together, in bytes: requests that are being read or
+    /// run, and answers that wait. Large requests beyond it wait, and are refused after two seconds. Answers
+    /// may take as much again, and answers that reserve their memory before they are made as much once more.
+    /// See [`default_message_memory`].
     pub message_memory: usize,
     /// How many calls one connection may have in flight.
     pub max_in_flight: u32,
-    /// How many connections it keeps; fewer if the process may not open files enough. Further ones are
-    /// refused as busy.
+    /// How many connections it accepts at a time; fewer if the process's limit of open files is too low.
+    /// Further connections are refused as busy.
     pub max_connections: usize,
-    /// How many connections it keeps from one address.
+    /// How many connections it accepts at a time from one address.
     pub max_connections_per_address: usize,
-    /// What it shows and demands if it speaks TLS. Without it, it speaks in the clear.
+    /// The TLS configuration. Without it, connections are not encrypted.
     pub tls: Option<TlsServer>,
-    /// Who may connect. Without it everybody may do everything.
+    /// Authenticates connections. Without it, every caller may do everything.
     pub gate: Option<Arc<Gate>>,
-    /// What it reports to its clients of its load, if anything.
+    /// Returns the load for reports to clients, if the host reports it.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
-    /// Where connections are served, but for those of objects that are [`prompt`](Object::prompt).
-    /// Without it, they all are served where they are accepted.
+    /// The runtime that serves connections, except for those of objects that are [`prompt`](Object::prompt).
+    /// Without it, connections are served on the runtime that accepts them.
     pub runtime: Option<Handle>,
 }
 
@@ -79,12 +79,12 @@ impl fmt::Debug for HostConfig {
 /// The default of [`HostConfig::max_connections`].
 pub const DEFAULT_MAX_CONNECTIONS: usize = 16 * 1024;
 
-/// The default of [`HostConfig::max_connections_per_address`]: whatever one machine does, there is
-/// room for others.
+/// The default of [`HostConfig::max_connections_per_address`]. It leaves connections for other machines,
+/// whatever one machine does.
 pub const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 12 * 1024;
 
 impl HostConfig {
-    /// A host with the default bounds.
+    /// A host with the default limits.
     pub fn new(listen: Endpoint, name: impl Into<String>) -> Self {
         Self {
             listen,
@@ -121,19 +121,19 @@ pub struct Host {
     stop: CancellationToken,
     connections: TaskTracker,
     accept: AbortOnDropHandle<()>,
-    /// Ends connections whose tickets run out, and reads certificates again.
+    /// Background tasks: end connections whose tickets expire, and reload certificates.
     _chores: Vec<AbortOnDropHandle<()>>,
 }
 
-/// How a shutdown went.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were still at work when the time was up.
+    /// How many connections were still busy at the end of the drain.
     pub abandoned: usize,
 }
 
 impl Host {
-    /// Starts to listen and to serve `objects`, by name.
+    /// Starts to listen and to serve `objects`, which are given by name.
     pub async fn bind(config: HostConfig, objects: HashMap<String, Object>) -> io::Result<Self> {
         crate::steady_clock::start();
         let listener = Listener::bind(&config.listen).await?;
@@ -150,7 +150,7 @@ impl Host {
         }
         let acceptor = Acceptor {
             settings: config.settings(),
-            // One message of the greatest size and its answer fit in whatever was asked for.
+            // At least one message of the greatest size fits, whatever was configured.
             memory: ByteBudget::new(config.message_memory.max(config.max_message)),
             config,
             objects,
@@ -171,20 +171,20 @@ impl Host {
         })
     }
 
-    /// Where it listens, with the port that was chosen.
+    /// The address where it listens, with the actual port.
     pub fn local_addr(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// A way to connect to this host from within the process, past its port, TLS and gate. Whoever
-    /// connects there is `caller`, and may do everything.
+    /// Connects to this host from inside the process, without its port, TLS and authentication. Such
+    /// connections have the identity of `caller`, and may do everything.
     pub fn local(&self, caller: Caller) -> LocalLink {
         let acceptor = Arc::downgrade(&self.acceptor);
         LocalLink::new(self.endpoint.clone(), acceptor, caller)
     }
 
-    /// Refuses new calls and lets those that run finish, for at most `patience`; then ends what is
-    /// left.
+    /// Refuses new calls and lets running calls finish, for at most `patience`. Then it ends the remaining
+    /// connections.
     pub async fn shutdown(self, patience: Duration) -> Drained {
         self.drain.cancel();
         self.accept.abort();

@@ -1,9 +1,9 @@
-//! Interfaces: a tarpc service trait with a name, a version, and what is known of its methods.
+//! Interfaces: a tarpc service trait with a name, a version, and descriptions of its methods.
 //!
-//! [`interface!`](crate::interface!) declares one. It hands the trait to `#[tarpc::service]`
-//! unchanged, so the request and response enums and the client are tarpc's own, and adds a marker
-//! type (the *interface*) that carries the name, the version, which methods are safe to repeat,
-//! and a JSON schema of every parameter and result.
+//! [`interface!`](crate::interface!) declares one. It passes the trait to `#[tarpc::service]` unchanged, so
+//! the request and response enums and the client are tarpc's own. It adds a marker type (the *interface*)
+//! that carries the name, the version, which methods are idempotent, and a JSON schema of every parameter and
+//! result.
 
 mod declare;
 pub mod describe;
@@ -15,27 +15,27 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 use tarpc::{RequestName, ServerError, client::stub::Stub, context::Context};
 
-/// What is known of a method before it is called.
+/// The static description of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Method {
     /// The method's name, as in the trait.
     pub name: &'static str,
     /// The name of its variant in tarpc's request and response enums.
     pub variant: &'static str,
-    /// Whether running it twice does no harm, so that a call that may have run can be retried.
+    /// Whether the method is idempotent, so that a call that may have run can be retried.
     pub repeatable: bool,
     /// The names of its parameters, in order.
     pub parameters: &'static [&'static str],
 }
 
-/// What a response holds.
+/// The kind of result in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// An answer of a method that cannot fail.
     Plain,
     /// The `Ok` of a method that answers a `Result`.
     Succeeded,
-    /// The `Err` of a method that answers a `Result`, as a sentence.
+    /// The `Err` of a method that answers a `Result`, as a message.
     Failed(String),
 }
 
@@ -61,24 +61,24 @@ pub trait Interface: Send + Sync + 'static {
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
 
-    /// Where the large parts of a request lie, for [`lend`](crate::codec::lend).
+    /// The large parts of a request, for [`lend`](crate::codec::lend).
     fn request_parts(request: &Self::Request) -> Vec<&[u8]>;
 
-    /// Where the large parts of a response lie.
+    /// The large parts of a response.
     fn response_parts(response: &Self::Response) -> Vec<&[u8]>;
 
-    /// Whether a response holds the object's own error.
+    /// The kind of result in a response: an answer, or the object's own error.
     fn outcome(response: &Self::Response) -> Outcome;
 
     /// The interface with the JSON schemas of its methods.
     fn describe() -> Description;
 
-    /// What is known of the method that a request calls.
+    /// The description of the method that a request calls.
     fn method(request: &Self::Request) -> Option<&'static Method> {
         Self::METHODS.get(Self::request_index(request))
     }
 
-    /// Whether the call may be sent a second time after it may have run.
+    /// Whether the method is idempotent: the call may be sent again after it may have run.
     fn is_repeatable(request: &Self::Request) -> bool {
         Self::method(request).is_some_and(|method| method.repeatable)
     }

@@ -1,4 +1,4 @@
-//! The interfaces of a name server, and [`invoke`], which every object has.
+//! The interfaces of a name server, and [`invoke`], which every object serves.
 
 pub mod access;
 pub mod directory;

@@ -1,4 +1,4 @@
-//! Requests and responses from and to JSON, for any interface.
+//! Conversion of requests and responses from and to JSON, for any interface.
 //!
 //! tarpc's request enum has one variant per method with the parameters as its fields, so
 //! `{"Hello": {"name": "Ana"}}` is a request in serde's JSON, and `{"Hello": "Hi, Ana"}` its
@@ -37,7 +37,7 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
         )));
     }
     let missing = |error: &str| {
-        // What may be null may be left out, which serde alone knows.
+        // A parameter that may be null may be left out; only serde knows which.
         let mut missing = known.parameters.iter();
         missing.find(|name| error == format!("missing field `{name}`"))
     };
@@ -50,7 +50,7 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
     })
 }
 
-/// The error without its line and column, which count in a text that the caller never saw.
+/// The error without its line and column, which refer to a text that the caller never saw.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
@@ -59,7 +59,7 @@ fn without_position(error: &serde_json::Error) -> String {
     }
 }
 
-/// The answer in a response as JSON, or the object's own error.
+/// The answer of a response as JSON, or the object's own error.
 pub fn response<I: Interface>(response: &I::Response) -> Result<String, InvokeError> {
     let unpresentable = |error: serde_json::Error| InvokeError::Unpresentable {
         sentence: error.to_string(),
@@ -85,18 +85,18 @@ pub fn arguments<I: Interface>(request: &I::Request) -> Result<String, InvokeErr
     only_value(&text).map(str::to_owned).map_err(unpresentable)
 }
 
-/// An answer, or an object's own error, as JSON has it.
+/// An answer, or an object's own error, as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// The answer of a method that cannot fail.
     Plain(&'a str),
-    /// The success of a method that can.
+    /// The success of a method that can fail.
     Succeeded(&'a str),
-    /// Its error.
+    /// The error of a method that can fail.
     Failed(&'a str),
 }
 
-/// The response of a method that has this answer.
+/// The response that contains this answer of a method.
 pub fn answered<I: Interface>(
     method: &Method,
     answer: Answer<'_>,
@@ -112,7 +112,7 @@ pub fn answered<I: Interface>(
     })
 }
 
-/// The value of a JSON object's only entry: serde's form of an enum's variant.
+/// The value of the only entry of a JSON object, which is serde's form of an enum's variant.
 fn only_value(text: &str) -> Result<&str, serde_json::Error> {
     let entries: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
     let value = entries.into_values().next();
@@ -125,7 +125,7 @@ mod tests {
     use crate::interface::Interface;
 
     crate::interface! {
-        /// For these tests.
+        /// An interface for these tests.
         #[name = "Test.Shop"]
         #[version = 3]
         pub(super) trait Shop in shop {

@@ -1,4 +1,4 @@
-//! What both ends of a Pyroxene connection share.
+//! The code that both sides of a Pyroxene connection share.
 
 pub mod access;
 pub mod byte_budget;

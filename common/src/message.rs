@@ -13,12 +13,12 @@ use crate::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// A request's message, encoded once however often it is sent.
+/// The encoded message of a request. It is encoded once, even if it is sent several times.
 #[derive(Clone, Debug)]
 pub enum EncodedRequest {
-    /// Copied into the write buffer.
+    /// A small message, which is copied into the write buffer.
     Small(Vec<u8>),
-    /// Queued as it is, in pieces.
+    /// A large message in pieces, which are queued without a copy.
     Large {
         /// The pieces, in order.
         pieces: Vec<Bytes>,
@@ -36,7 +36,7 @@ impl EncodedRequest {
         Self::with_lent(message, &[])
     }
 
-    /// Encodes a message whose large parts are not copied.
+    /// Encodes a message without copying its large parts.
     pub fn lending<T>(message: T, parts: Parts<T>) -> Result<Self, CodecError>
     where
         T: Serialize + Send + Sync + 'static,
@@ -75,16 +75,16 @@ impl EncodedRequest {
 pub struct RefusedCall {
     /// The call.
     pub request_id: u64,
-    /// Why, and when to come back.
+    /// The reason, and when to retry.
     pub refusal: Refusal,
 }
 
-/// How far a call is.
+/// A progress report of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallProgress {
     /// The call.
     pub request_id: u64,
-    /// What its method says.
+    /// The method's report.
     pub progress: Progress,
 }
 
@@ -94,16 +94,16 @@ pub struct CallProgress {
 pub struct Refusal {
     /// The kind of refusal.
     pub reason: RefusalReason,
-    /// How long to leave this instance alone, in milliseconds; zero if it does not say.
+    /// How long not to call this instance, in milliseconds; zero if that is not given.
     pub retry_after_ms: u32,
-    /// What to tell a person.
+    /// The message for people.
     pub sentence: String,
 }
 
 /// The kinds of refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefusalReason {
-    /// The instance has as much to do as it may queue.
+    /// The queue of the instance is full.
     Overloaded,
     /// The worker is about to stop.
     Draining,
@@ -113,22 +113,22 @@ pub enum RefusalReason {
     Denied,
     /// The caller has not proved who it is.
     Unauthenticated,
-    /// The caller has as much of something as its user may have.
+    /// A limit of the user is reached.
     Limited,
 }
 
 impl RefusalReason {
-    /// Whether it is about who the caller is, so that another worker would say the same.
+    /// Whether the reason is the caller's identity, so that another worker would refuse as well.
     pub fn is_about_the_caller(self) -> bool {
         matches!(self, Self::Denied | Self::Unauthenticated | Self::Limited)
     }
 }
 
-/// Why the sender of a go-away frame wants no more on this connection.
+/// Why the sender of a go-away frame wants no more calls on this connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GoAway {
-    /// It drains: calls in flight will still be answered.
+    /// It is draining: calls in flight will still be answered.
     Draining,
-    /// What it received made no sense; the sentence says what. The connection ends.
+    /// It received an invalid message, which the text describes. The connection ends.
     ProtocolError(String),
 }

@@ -37,7 +37,7 @@ use tokio_rustls::TlsStream;
 /// The label of the channel binding `tls-exporter`.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
-/// How many connections to a Unix socket may wait to be accepted.
+/// How many connections to a Unix socket may wait for being accepted.
 const BACKLOG: i32 = 1024;
 
 /// A connected socket.
@@ -49,15 +49,16 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-/// Lets what is written leave at once.
+/// Lets written bytes leave at once.
 ///
-/// Without Nagle's delay; and, between processes of one machine, without pacing. Where BBR is the default
-/// for congestion control, Linux lets bytes leave about as fast as the connection carried them before, on
-/// the loopback interface too: when many answers gather on a connection that had little to carry, they
-/// trickle. There is no congestion within a machine, and Reno, which every Linux has, paces nothing.
+/// It turns off Nagle's delay and, between processes of one machine, pacing. Where BBR is the default
+/// congestion control, Linux sends bytes about as fast as the connection carried them before, also on the
+/// loopback interface. So when many answers gather on a connection that carried little before, they leave
+/// slowly. There is no congestion within a machine, and Reno, which every Linux has, does no pacing.
 fn make_prompt(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    // Whoever has hung up already has no address; and it works without.
+    // If the peer has hung up already, there is no address. Errors are ignored, because the socket works
+    // without this.
     #[cfg(target_os = "linux")]
     if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr())
         && here.ip() == there.ip()
@@ -70,20 +71,19 @@ fn make_prompt(stream: &TcpStream) -> io::Result<()> {
 /// A socket, perhaps with TLS over it.
 #[derive(Debug)]
 pub enum Stream {
-    /// As it is.
+    /// Not encrypted.
     Plain(Socket),
     /// Encrypted.
     Tls(Box<TlsStream<Metered>>),
 }
 
 impl Stream {
-    /// Connects to an endpoint, with TLS if `tls` says how.
+    /// Connects to an endpoint, with TLS if `tls` is given.
     pub async fn connect(endpoint: &Endpoint, tls: Option<&TlsClient>) -> io::Result<Self> {
         dial(endpoint, |socket| Self::over(socket, endpoint, tls)).await
     }
 
-    /// What is said to an endpoint goes over a socket that is connected to it, with TLS if `tls` says
-    /// how.
+    /// A stream over a socket that is connected to an endpoint, with TLS if `tls` is given.
     pub async fn over(
         socket: Socket,
         endpoint: &Endpoint,
@@ -95,8 +95,7 @@ impl Stream {
         }
     }
 
-    /// The channel binding `tls-exporter` (RFC 9266), which both ends know, and nobody else. None
-    /// without TLS.
+    /// The channel binding `tls-exporter` (RFC 9266), which only the two ends know. `None` without TLS.
     pub fn exporter(&self) -> Option<[u8; CHALLENGE_LEN]> {
         let Self::Tls(stream) = self else {
             return None;
@@ -112,12 +111,12 @@ impl Stream {
                 connection.export_keying_material(output, EXPORTER_LABEL, Some(b""))
             }
         };
-        // It fails before the end of the handshake alone, which is over.
+        // It fails only before the end of the handshake, which is over.
         exported.ok()
     }
 
-    /// The address at the other end, as that end has it. None over TLS, where it need not be the same
-    /// for both.
+    /// The address of the peer, as the peer sees it. `None` over TLS, where it may differ between the two
+    /// ends.
     pub fn remote_address(&self) -> Option<String> {
         match self {
             Self::Plain(socket) => Some(socket.address(End::Remote)),
@@ -125,7 +124,7 @@ impl Stream {
         }
     }
 
-    /// The address at this end, likewise.
+    /// The address of this end; `None` over TLS.
     pub fn local_address(&self) -> Option<String> {
         match self {
             Self::Plain(socket) => Some(socket.address(End::Local)),
@@ -133,7 +132,7 @@ impl Stream {
         }
     }
 
-    /// Lets whoever is at the other end send as much as it likes: it is known by now.
+    /// Removes the limit of received bytes, because the peer is authenticated.
     pub(crate) fn lift_meter(&mut self) {
         match self {
             Self::Plain(_) => {}
@@ -150,8 +149,7 @@ enum End {
 }
 
 impl Stream {
-    /// Has the runtime that is entered now watch the socket, in the place of the one that did so
-    /// until now.
+    /// Registers the socket with the current runtime instead of its former one.
     pub fn register_again(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.register_again(),
@@ -162,7 +160,7 @@ impl Stream {
 
 impl Socket {
     fn register_again(&mut self) -> io::Result<()> {
-        // The copy is the same socket, so it does not block either; the original is closed.
+        // The copy is the same non-blocking socket; the original is closed.
         *self = match self {
             Self::Tcp(stream) => {
                 let copy: StdTcpStream = stream.as_fd().try_clone_to_owned()?.into();
@@ -176,8 +174,8 @@ impl Socket {
         Ok(())
     }
 
-    /// The address at one end, as text: the same from both ends, within one machine. Empty if there is
-    /// none.
+    /// The address of one end, as text. Within one machine both ends see the same text. It is empty if there
+    /// is no address.
     fn address(&self, end: End) -> String {
         let address = match (self, end) {
             (Self::Tcp(stream), End::Local) => stream.local_addr().map(canonical),
@@ -192,14 +190,14 @@ impl Socket {
         address.unwrap_or_default()
     }
 
-    /// Two sockets that are connected with each other, within this process.
+    /// Two sockets within this process that are connected to each other.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
         Ok((Self::Unix(one), Self::Unix(other)))
     }
 }
 
-/// An IPv4 address looks the same whether its socket is one of IPv6 or not.
+/// The text of an IPv4 address is the same for IPv4 and IPv6 sockets.
 fn canonical(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
@@ -209,7 +207,7 @@ fn path_of(address: &tokio::net::unix::SocketAddr) -> String {
     path.map_or_else(String::new, |path| format!("unix:{}", path.display()))
 }
 
-/// Forwards reading and writing to what a variant holds.
+/// Forwards reading and writing to the value of a variant.
 macro_rules! forward {
     ($name:ident { $($variant:ident)|+ }) => {
         impl AsyncRead for $name {
@@ -273,14 +271,14 @@ macro_rules! forward {
 forward!(Socket { Tcp | Unix });
 forward!(Stream { Plain | Tls });
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// From an address.
     Ip(SocketAddr),
-    /// From a process of this machine.
+    /// From a process on this machine.
     Unix {
-        /// The user whose process it is.
+        /// The user id of the process.
         uid: u32,
     },
 }
@@ -313,14 +311,14 @@ pub enum Listener {
     Unix {
         /// The socket.
         listener: UnixListener,
-        /// Where it lies.
+        /// The path of the socket.
         path: PathBuf,
     },
 }
 
 impl Listener {
-    /// Listens on an endpoint. Port zero takes any free one. The file of a Unix socket that nobody
-    /// listens on any more is replaced.
+    /// Listens on an endpoint. Port zero takes any free port. The file of a Unix socket without a listener is
+    /// replaced.
     pub async fn bind(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp { host, port } => TcpListener::bind((host.as_str(), *port))
@@ -345,7 +343,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens, with the port that was chosen.
+    /// The address where it listens, with the actual port.
     pub fn local_endpoint(&self) -> io::Result<Endpoint> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Endpoint::from),
@@ -353,7 +351,7 @@ impl Listener {
         }
     }
 
-    /// The next connection, and where it comes from.
+    /// The next connection, and its origin.
     pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener) => {
@@ -370,8 +368,8 @@ impl Listener {
     }
 }
 
-/// Listens on a Unix socket that only processes of this user may connect to, whatever the process's
-/// mask is. Nobody can connect between the two steps, for it does not listen yet.
+/// Listens on a Unix socket that only processes of this user may connect to, independent of the process's
+/// umask. Nobody can connect between the two steps, because the socket does not listen yet.
 fn listen_privately(path: &Path) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -384,7 +382,7 @@ fn listen_privately(path: &Path) -> io::Result<UnixListener> {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix { path, .. } = self {
-            // It may have been removed already; there is nobody to tell.
+            // It may have been removed already, and the error cannot be reported.
             let _ = std::fs::remove_file(path);
         }
     }

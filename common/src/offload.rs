@@ -1,4 +1,4 @@
-//! Work that would keep a thread of the runtime for long, done on a thread apart.
+//! Offloading: long work runs on a separate thread, so that it does not block a thread of the runtime.
 
 use std::{
     num::NonZeroUsize,
@@ -8,24 +8,24 @@ use std::{
 };
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// How many pieces of work run at once in this process: one for every two cores, since those who
-/// serve everybody else need a core too. The others wait in the order in which they came.
+/// How many pieces of work run at once in this process: one for every two cores, because the threads that
+/// serve connections need a core too. The others wait in order of arrival.
 static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     Arc::new(Semaphore::new(cores.div_ceil(2)))
 });
 
-/// The runtime ended before the work was done.
+/// The runtime stopped before the work was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process is about to stop")]
 pub struct Stopped;
 
-/// Does `work` on a thread apart, and answers what it comes to. Work that has begun is finished even
-/// if nobody waits for it any more. A panic of the work goes on here.
+/// Runs `work` on a separate thread, and returns its result. Work that has started is finished even if the
+/// future is dropped. A panic of the work is resumed here.
 pub async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Stopped> {
-    // Nobody closes the semaphore.
+    // The semaphore is never closed.
     let permit = Arc::clone(&PERMITS).acquire_owned().await;
     let permit = permit.map_err(|_| Stopped)?;
     let done = spawn_blocking(move || {

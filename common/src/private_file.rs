@@ -1,4 +1,4 @@
-//! Files that hold secrets: made for their owner alone, and not used if others can read them.
+//! Files with secrets: created with access for their owner only, and refused if other users can access them.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -7,24 +7,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The mode of every file that the programs make: read and written by its owner alone.
+/// The mode of every file that the programs create: only its owner can read and write it.
 pub const MODE: u32 = 0o600;
 
 const OPEN_TO_OTHERS: u32 = 0o077;
 
-/// A file with a secret that others can read, write or execute.
+/// A file with a secret to which other users have access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("other users can read or write {}; run 'chmod 600 {}'", path.display(), shell_word(path))]
 pub struct Exposed {
     path: PathBuf,
 }
 
-/// Refuses a file that others than its owner have rights to. What is no file, such as a pipe, has no
-/// copy that others could read later.
+/// Refuses a file to which other users have access. A pipe or the like is accepted, because it leaves no copy
+/// that other users could read later.
 ///
 /// # Errors
 ///
-/// [`Exposed`], with the command that mends it.
+/// [`Exposed`], with the command that corrects the mode.
 pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
     if !metadata.is_file() || metadata.permissions().mode() & OPEN_TO_OTHERS == 0 {
         return Ok(());
@@ -34,11 +34,11 @@ pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
     })
 }
 
-/// Opens a file to be written from its beginning, for its owner alone, whether it was there or not.
+/// Opens a file for overwriting, with access for its owner only, whether it existed or not.
 ///
 /// # Errors
 ///
-/// Those of opening it and of changing its mode, which only its owner may.
+/// The file cannot be opened, or its mode cannot be changed, which only its owner may.
 pub fn create(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -51,17 +51,17 @@ pub fn create(path: &Path) -> io::Result<File> {
         if metadata.permissions().mode() & OPEN_TO_OTHERS != 0 {
             file.set_permissions(std::fs::Permissions::from_mode(MODE))?;
         }
-        // Not before nobody else can read what comes.
+        // The old content is removed only now that no other user can read the new content.
         file.set_len(0)?;
     }
     Ok(file)
 }
 
-/// Makes an empty file for its owner alone, if there is nothing at the path.
+/// Creates an empty file with access for its owner only, if nothing exists at the path.
 ///
 /// # Errors
 ///
-/// Those of making it.
+/// The file cannot be created.
 pub fn create_if_missing(path: &Path) -> io::Result<()> {
     let made = OpenOptions::new()
         .create_new(true)

@@ -1,4 +1,4 @@
-//! Reading files again when they change, or when SIGHUP asks for it.
+//! Reloading files when they change, or on SIGHUP.
 
 use std::{
     fs, io,
@@ -11,23 +11,23 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// How often files are looked at.
+/// How often files are checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Something that was read from files and can be read again.
+/// A value that was read from files and can be reloaded.
 pub trait Reload: Send + Sync {
     /// The files.
     fn files(&self) -> Vec<PathBuf>;
 
-    /// Reads them again. On an error, which is a sentence, everything stays as it was.
+    /// Reloads the files. On an error, which is a message, nothing changes.
     fn reload(&self) -> Result<(), String>;
 }
 
-/// What tells whether a file was written or replaced: device, inode, size and times.
+/// Detects that a file was written or replaced: device, inode, size and times.
 type Fingerprint = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 
 fn fingerprint(path: &Path) -> Fingerprint {
-    // Follows links, because that is how mounted secrets are replaced.
+    // Follows links, because mounted secrets are replaced by changing a link.
     let seen = fs::metadata(path).ok()?;
     Some((
         seen.dev(),
@@ -47,12 +47,12 @@ fn look(what: &dyn Reload) -> Vec<Fingerprint> {
 fn read_again(what: &dyn Reload) {
     let files = what.files();
     match what.reload() {
-        Ok(()) => tracing::info!(?files, "read again"),
-        Err(error) => tracing::warn!(error, "cannot read again; going on as before"),
+        Ok(()) => tracing::info!(?files, "reloaded"),
+        Err(error) => tracing::warn!(error, "cannot reload; keeping the former contents"),
     }
 }
 
-/// Reads something again whenever one of its files changes, for as long as it is polled.
+/// Reloads `what` whenever one of its files changes, as long as this future is polled.
 pub async fn follow_files(what: impl Reload) {
     let mut seen = look(&what);
     let mut looks = interval(LOOK_EVERY);
@@ -61,15 +61,15 @@ pub async fn follow_files(what: impl Reload) {
         looks.tick().await;
         let now = look(&what);
         if now != seen {
-            // Files that are replaced one after the other fit together only once all of them are
-            // there; each change leads back here.
+            // Files that are replaced one after the other match only once all of them are replaced. Each
+            // change triggers another reload.
             read_again(&what);
             seen = now;
         }
     }
 }
 
-/// Reads everything again on every SIGHUP, for as long as it is polled.
+/// Reloads everything on every SIGHUP, as long as this future is polled.
 pub async fn follow_hangups(everything: Vec<Box<dyn Reload>>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {

@@ -1,7 +1,7 @@
-//! Who is there, as far as one process knows: names, each under a session, for a while.
+//! The present members of a space, as one process knows them: names, each with a session and an expiry time.
 //!
-//! A state machine without a clock. Rosters that tell each other what they know come to agree,
-//! whatever the order: a stay only grows, a session that has left does not come back by hearsay, and
+//! It is a state machine without a clock. Rosters that exchange their members converge, whatever the order:
+//! an expiry time only grows, a session that has left does not return through reports of other rosters, and
 //! of two sessions with one name the lesser one keeps it.
 
 use crate::interfaces::presence::{Heard, Present};
@@ -11,14 +11,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// For how long it is known that a session has left: longer than any hearsay of it.
+/// How long a departed session is remembered: longer than any report of it can still arrive.
 const LEFT: Duration = Duration::from_secs(120);
 
 /// The members of one space.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     members: BTreeMap<String, Held>,
-    /// Sessions that have left, and until when that is known.
+    /// Sessions that have left, and until when they are remembered.
     left: HashMap<String, Instant>,
 }
 
@@ -28,19 +28,19 @@ struct Held {
     until: Instant,
 }
 
-/// Why a name cannot be taken.
+/// Why a name cannot be claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is there under another session.
+    /// Another session has the name.
     Taken,
-    /// The session has left, and has not come back.
+    /// The session has left, and has not returned.
     Left,
-    /// There are too many.
+    /// The limit of members is reached.
     Full,
 }
 
 impl Roster {
-    /// Takes a name, or keeps it, until then.
+    /// Claims a name, or renews the claim, until `until`.
     pub fn claim(
         &mut self,
         name: &str,
@@ -69,7 +69,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Takes in what another roster says. Of more than `limit` members some are left out.
+    /// Merges the report of another roster. Members beyond `limit` are left out.
     pub fn merge(&mut self, present: Present, limit: usize, now: Instant) {
         for session in present.left.into_iter().take(limit) {
             self.leave(&session, now);
@@ -99,16 +99,16 @@ impl Roster {
         self.expire(now);
     }
 
-    /// A session leaves of its own accord.
+    /// A session leaves by its own decision.
     pub fn leave(&mut self, session: &str, now: Instant) {
         self.members.retain(|_, held| held.session != session);
-        // Told again it is not known for longer, or it would never be forgotten.
+        // Repeated reports do not extend the time, or the session would never be forgotten.
         self.left
             .entry(session.to_owned())
             .or_insert_with(|| now + LEFT);
     }
 
-    /// A session that may have left comes back of its own accord.
+    /// A session that may have left returns by its own decision.
     pub fn come_back(&mut self, session: &str) {
         self.left.remove(session);
     }
@@ -119,7 +119,7 @@ impl Roster {
         held.map(|held| &*held.session)
     }
 
-    /// Everything that another roster may want to know.
+    /// The report for other rosters.
     pub fn present(&self, now: Instant) -> Present {
         let there = self.members.iter().filter(|(_, held)| held.until > now);
         let members = there.map(|(name, held)| Heard {
@@ -127,7 +127,8 @@ impl Roster {
             session: held.session.clone(),
             stays_ms: u64::try_from((held.until - now).as_millis()).unwrap_or(u64::MAX),
         });
-        // The last moments of it are not told, or two that tell each other would never forget.
+        // In the second half of its time a departure is not reported any more. Otherwise two rosters that
+        // report to each other would never forget it.
         let told = self
             .left
             .iter()
@@ -138,13 +139,13 @@ impl Roster {
         }
     }
 
-    /// Forgets what is over.
+    /// Removes expired entries.
     pub fn expire(&mut self, now: Instant) {
         self.members.retain(|_, held| held.until > now);
         self.left.retain(|_, until| *until > now);
     }
 
-    /// Whether nothing is known.
+    /// Whether there are neither members nor remembered departures.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.left.is_empty()
     }

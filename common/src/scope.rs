@@ -1,8 +1,8 @@
-//! What a running method can know beyond its parameters, and say beyond its answer: who calls,
-//! whether the caller has given up, under which fence it runs, and how far the work is.
+//! The scope of a running call: the information beyond the method's parameters (the caller, cancellation, the
+//! fence), and its progress reports beyond its answer.
 //!
-//! tarpc hands a method its deadline and trace; the rest is found here, in a thread-local that is
-//! set whenever the method's future is polled, and on the compute pool while its work runs.
+//! tarpc gives a method its deadline and trace. The rest is found here, in a thread-local that is set
+//! whenever the method's future is polled, and on the compute pool while its work runs.
 
 use crate::{
     access::{HolderId, Identity, LoginChallenge},
@@ -21,26 +21,27 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The surroundings of one call.
+/// The scope of one call.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// Who calls.
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// For a method on a compute pool: cancelled once nobody waits for the answer any more. A
-    /// method on the runtime needs no token: its future is dropped.
+    /// For a method on a compute pool: cancelled once no caller waits for the answer. A method on the runtime
+    /// needs no token, because its future is dropped.
     pub cancellation: CancellationToken,
-    /// Where the method says how far it is.
+    /// Takes the method's progress reports.
     pub reporter: Reporter,
     /// The answers that wait on the caller's connection.
     pub answers: Answers,
-    /// For an object whose name is exclusive: the fence under which the worker holds the name. It is
-    /// greater than that of every holder before. What the method writes where a former holder may
-    /// still write too should carry it, and be refused if a greater one was there.
+    /// For an object with an exclusive name: the fencing token with which the worker holds the name. It is
+    /// greater than that of every earlier holder. If a former holder may still write to the same place, the
+    /// method should send the token with each write, and the place should refuse a write whose token is less
+    /// than the greatest one seen.
     pub fence: Option<u64>,
 }
 
-/// Where a method says how far it is. Clones may go to other threads. What is said to the default
-/// one is heard by nobody.
+/// Takes a method's progress reports. Clones may be moved to other threads. Reports to the default value are
+/// dropped.
 #[derive(Clone, Default)]
 pub struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
 
@@ -50,23 +51,23 @@ impl fmt::Debug for Reporter {
     }
 }
 
-/// The longest note of a report, in characters. What is longer is cut.
+/// The longest note of a report, in characters. A longer note is cut.
 pub const MAX_NOTE: usize = 200;
 
 impl Reporter {
-    /// A reporter that hands on what it is told.
+    /// A reporter that passes reports to `hear`.
     pub fn new(hear: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hear)))
     }
 
-    /// Whether anybody listens.
+    /// Whether reports have a receiver.
     pub fn is_heard(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Says that the work is done to this `fraction`, from 0 to 1, and in words where it is. A
-    /// fraction beyond these bounds counts as the nearer one; NaN is ignored. A note is cut at
-    /// [`MAX_NOTE`] characters, and not even formatted if nobody listens.
+    /// Reports the completed `fraction`, from 0 to 1, and a note. A fraction outside of this range is
+    /// clamped; NaN is ignored. A note is cut at [`MAX_NOTE`] characters, and not even formatted if reports
+    /// have no receiver.
     pub fn report(&self, fraction: f64, note: impl fmt::Display) {
         if let Some(hear) = &self.0
             && let Some(progress) = bounded(fraction, note)
@@ -76,13 +77,13 @@ impl Reporter {
     }
 }
 
-/// The progress within its bounds, or nothing if it is none.
+/// The report within its bounds; `None` for NaN.
 pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress> {
     if fraction.is_nan() {
         return None;
     }
     let mut short = Short::default();
-    // An error says that the rest was cut.
+    // An error only means that the rest was cut.
     let _ = write!(short, "{note}");
     Some(Progress {
         fraction: fraction.clamp(0.0, 1.0),
@@ -90,7 +91,7 @@ pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress
     })
 }
 
-/// Text that ends after [`MAX_NOTE`] characters.
+/// Text that is cut after [`MAX_NOTE`] characters.
 #[derive(Default)]
 struct Short {
     text: String,
@@ -110,20 +111,20 @@ impl Write for Short {
     }
 }
 
-/// The other end of a connection.
+/// The peer of a connection, as a method sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The address it called from, as text; empty for a call within the process.
+    /// The address of the peer, as text; empty for a call within the process.
     pub address: String,
-    /// What it calls itself in its hello.
+    /// The name that it gave in its hello.
     pub name: String,
-    /// Who it has proved to be, where that is asked.
+    /// Its identity, where authentication is on.
     pub identity: Option<Arc<Identity>>,
-    /// The key of its process, which it has signed its hello with, where that is asked.
+    /// The key of its process, with which it has signed its hello, where authentication is on.
     pub key: Option<HolderId>,
-    /// Whose certificate it showed, if it did.
+    /// The holder of its TLS certificate, if it has one.
     pub certificate: Option<Holder>,
-    /// What logins over its connection are bound to.
+    /// The challenge to which logins over its connection are bound.
     pub login: LoginChallenge,
 }
 
@@ -136,8 +137,7 @@ impl Caller {
         }
     }
 
-    /// Whether it may be a process of another machine: it called from an address that is not that of
-    /// this machine for itself alone.
+    /// Whether it may be a process on another machine: its address is no loopback address.
     pub fn is_elsewhere(&self) -> bool {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');
         let address = host.split('%').next().unwrap_or(host).parse::<IpAddr>();
@@ -154,8 +154,8 @@ pub fn current() -> Scope {
     CURRENT.with(|current| current.borrow().clone().unwrap_or_default())
 }
 
-/// The answers that wait on the connection of the call that runs on this thread. A method that makes
-/// large answers without much work of its own waits for its [`turn`](Answers::turn) first.
+/// The waiting answers on the connection of the call that runs on this thread. A method that makes large
+/// answers with little work of its own first waits for its [`turn`](Answers::turn).
 pub fn answers() -> Answers {
     CURRENT.with(|current| match &*current.borrow() {
         Some(scope) => scope.answers.clone(),
@@ -163,17 +163,17 @@ pub fn answers() -> Answers {
     })
 }
 
-/// The token that is cancelled once nobody waits for the answer of the call that runs on this thread
-/// of a compute pool. Long loops ask it now and then, and may hand clones of it to other threads.
+/// The token that is cancelled once no caller waits for the answer of the call that runs on this thread of a
+/// compute pool. Long loops should check it now and then, and may pass clones of it to other threads.
 pub fn cancellation() -> CancellationToken {
     current().cancellation
 }
 
-/// Says how far the call is that runs on this thread: done to this `fraction`, from 0 to 1, and in
-/// words where. Callers that asked for it hear of it, ten times a second at most; if nobody did, it
-/// costs next to nothing. See [`Reporter::report`] for the bounds.
+/// Reports the progress of the call that runs on this thread: the completed `fraction`, from 0 to 1, and a
+/// note. Callers that asked for reports receive at most ten per second. If no caller asked, it costs almost
+/// nothing. See [`Reporter::report`] for the bounds.
 ///
-/// A method that spreads its work over other threads hands them its `current().reporter`.
+/// A method that distributes its work over other threads gives them its `current().reporter`.
 pub fn progress(fraction: f64, note: impl fmt::Display) {
     let reporter = CURRENT.with(|current| {
         let current = current.borrow();
@@ -191,7 +191,7 @@ impl Scope {
         work()
     }
 
-    /// Polls `future` in this scope, whichever threads poll it.
+    /// Polls `future` in this scope, on whichever thread it is polled.
     pub fn wrap<F: Future + Unpin>(self, future: F) -> Scoped<F> {
         Scoped {
             scope: self,
@@ -200,7 +200,7 @@ impl Scope {
     }
 }
 
-/// Puts the previous scope back, also when the work panics.
+/// Restores the previous scope, also when the work panics.
 struct Restore(Option<Scope>);
 
 impl Drop for Restore {

@@ -1,4 +1,4 @@
-//! When the operating system asks a daemon to stop.
+//! The signals by which the operating system asks a daemon to stop.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +11,7 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// Takes the signals over from their default, which is to end the process.
+    /// Handles the signals instead of their default action, which ends the process.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -19,7 +19,7 @@ impl StopSignals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,13 +1,13 @@
-//! TLS 1.3 on every link: who a side is, whom it trusts, and what went wrong in words.
+//! TLS 1.3 on every link: certificates, trusted authorities, and readable errors.
 //!
-//! - [`TlsServer`] turns an accepted socket into an encrypted stream, and knows who is at its other
-//!   end if that side has a certificate;
-//! - [`TlsClient`] does the same for a socket that was connected, and always verifies the server;
-//! - [`TlsFailure`] says why there is no encrypted stream.
+//! - [`TlsServer`] makes an encrypted stream of an accepted socket, and identifies the peer if it has a
+//!   certificate;
+//! - [`TlsClient`] makes one of a connected socket, and always verifies the server;
+//! - [`TlsFailure`] is the reason why a stream could not be encrypted.
 //!
-//! Certificates are read again when their files change (see [`crate::reload`]). Connections that are
-//! open keep what they were opened with. There are no session tickets: every connection proves both
-//! certificates anew.
+//! Certificates are reloaded when their files change (see [`crate::reload`]). Open connections keep the
+//! certificates with which they were opened. There are no session tickets: every connection proves both
+//! certificates again.
 
 mod client;
 mod failure;
@@ -26,8 +26,8 @@ pub use server::{ClientAuth, TlsServer};
 use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 
-/// What both sides name as the protocol inside TLS, so that no other protocol's server is mistaken
-/// for one of ours (RFC 7301).
+/// The protocol name inside TLS (ALPN, RFC 7301), so that a server of another protocol is not mistaken for
+/// one of ours.
 const ALPN: &[u8] = b"pyroxene/1";
 
 fn provider() -> Arc<CryptoProvider> {

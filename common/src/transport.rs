@@ -1,4 +1,4 @@
-//! Our connections as a tarpc transport, so that tarpc's own client can run over them.
+//! A connection as a tarpc transport, so that tarpc's own client can use it.
 //!
 //! This is for interoperability: the broker itself uses [`crate::channel`]. Pings are answered, and
 //! a refused call becomes a response with an error.
@@ -23,7 +23,7 @@ use tarpc::{ClientMessage, Response, ServerError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Decoder, Encoder, Framed};
 
-/// A stream on which the hello is done, as a transport for `tarpc::client::new`.
+/// A stream after the hello, as a transport for `tarpc::client::new`.
 #[derive(Debug)]
 pub struct ClientTransport<S, Req, Resp> {
     framed: Framed<S, FrameCodec>,
@@ -118,7 +118,7 @@ where
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            // Whether a pong could leave yet does not hold up what comes in.
+            // Waiting to send a pong does not delay received frames.
             if let Poll::Ready(Err(error)) = this.poll_pongs(context) {
                 return Poll::Ready(Some(Err(error)));
             }
@@ -138,7 +138,7 @@ where
                         message: Err(ServerError::new(io::ErrorKind::WouldBlock, detail)),
                     })));
                 }
-                // One at a time is enough: a peer that pings again has not had its answer.
+                // One pong at a time is enough: a peer that pings again has not read the first pong yet.
                 FrameKind::Ping if this.pongs.is_empty() => {
                     this.pongs.push_back((FrameKind::Pong, body.to_vec()));
                 }

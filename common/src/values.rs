@@ -1,11 +1,11 @@
-//! Value types for the signatures of interfaces: bulk data that travels packed between programs
-//! and stays readable in JSON.
+//! Value types for the signatures of interfaces: bulk data that is packed in the binary codec and readable in
+//! JSON.
 //!
-//! Each type has two forms. In the binary codec, which calls itself not human readable, bulk data
-//! is one run of little-endian bytes, copied at the speed of memory. In JSON it is what a person
-//! would write: arrays of numbers, arrays of rows, strings of digits.
+//! Each type has two forms. In the binary codec, which reports itself as not human readable, bulk data is one
+//! run of little-endian bytes, copied at the speed of memory. In JSON it has the usual form: arrays of
+//! numbers, arrays of rows, strings of digits.
 //!
-//! Decoding allocates no more than the input fills, and never panics.
+//! Decoding allocates no more memory than the input fills, and never panics.
 
 mod blob;
 mod bulk;

@@ -1,12 +1,12 @@
 //! The constants of the wire, in one place: magic, protocol version, frame kinds and limits.
 //!
-//! A connection opens with [`MAGIC`] and a hello (see [`crate::hello`]); after it, both sides send
-//! frames. A frame is a header of [`HEADER_LEN`] bytes (the length of the body as a big-endian
-//! `u32`, then the kind) followed by the body.
+//! A connection starts with [`MAGIC`] and a hello (see [`crate::hello`]). After it, both sides send frames. A
+//! frame is a header of [`HEADER_LEN`] bytes (the length of the body as a big-endian `u32`, then the kind)
+//! followed by the body.
 
 use std::time::Duration;
 
-/// The first four bytes of every connection that speaks this protocol.
+/// The first four bytes of every connection of this protocol.
 pub const MAGIC: [u8; 4] = *b"PYRX";
 
 /// The version of this protocol. A server refuses a hello of a greater version.
@@ -15,7 +15,7 @@ pub const PROTOCOL_VERSION: u16 = 1;
 /// The greatest size of a hello's or a welcome's body, in bytes.
 pub const MAX_HELLO: usize = 16 * 1024;
 
-/// How long either side waits for the other's half of the hello.
+/// How long either side waits for the other side's part of the hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The size of a frame's header, in bytes.
@@ -24,13 +24,13 @@ pub const HEADER_LEN: usize = 5;
 /// The default greatest size of a frame's body, in bytes (64 MiB).
 pub const DEFAULT_MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// The greatest limit that can be asked for: a frame's length is a `u32`.
+/// The greatest limit that can be configured, because a frame's length is a `u32`.
 pub const GREATEST_MAX_MESSAGE: usize = u32::MAX as usize - 1024;
 
-/// The default number of calls that one connection carries at once.
+/// The default limit of calls in flight on one connection.
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 4096;
 
-/// What a frame carries.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
@@ -40,26 +40,26 @@ pub enum FrameKind {
     Batch = 2,
     /// To a server: one `tarpc::Request` that wants no response.
     OneWay = 3,
-    /// A question whether the peer lives. Its body comes back in a pong.
+    /// A keepalive request. The peer returns its body in a pong.
     Ping = 4,
     /// The answer to a ping.
     Pong = 5,
-    /// To a client: send nothing more on this connection. The body says why.
+    /// To a client: send no more calls on this connection. The body says why.
     GoAway = 6,
     /// To a client: a call that was refused before it ran.
     Refused = 7,
-    /// To a client: how busy the worker is.
+    /// To a client: the load of the worker.
     Load = 8,
-    /// To a server: a fresh credential in the place of the one in the hello.
+    /// To a server: a new credential, which replaces the one in the hello.
     Credential = 9,
-    /// To a client: how far a call is. Only for calls that came as [`Watched`](Self::Watched).
+    /// To a client: a progress report of a call that was sent as [`Watched`](Self::Watched).
     Progress = 10,
-    /// To a server: as [`Call`](Self::Call), a request whose caller wants to hear how far it is.
+    /// To a server: as [`Call`](Self::Call), for a request whose caller wants progress reports.
     Watched = 11,
 }
 
 impl FrameKind {
-    /// The kind with this number, if there is one. The others are reserved.
+    /// The kind with this number, if there is one. Other numbers are reserved.
     pub fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Call,

@@ -1,7 +1,7 @@
-//! The nonce of a login, kept with the connection that asked for it.
+//! The nonce of a login, stored with the connection that asked for it.
 //!
-//! So there are as many as there are connections, one connection cannot push out another's, and a
-//! nonce is good on its own connection alone.
+//! So the number of nonces is bounded by the number of connections, one connection cannot evict the nonce of
+//! another, and a nonce is valid only on its own connection.
 
 use super::proof::CHALLENGE_LEN;
 use rand::{TryRng, rngs::SysRng};
@@ -12,18 +12,18 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How long a nonce may wait for its login.
+/// How long a nonce is valid.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
-/// A nonce, if the system has random numbers.
+/// A new nonce; `None` if the system has no random numbers.
 pub(crate) fn nonce() -> Option<[u8; CHALLENGE_LEN]> {
     let mut nonce = [0; CHALLENGE_LEN];
     SysRng.try_fill_bytes(&mut nonce).ok()?;
     Some(nonce)
 }
 
-/// What logins over one connection are bound to: its channel binding, and the nonce that it was given
-/// last. Clones share it.
+/// The values that logins over one connection are bound to: its channel binding, and the nonce that was
+/// issued last. Clones share them.
 #[derive(Clone, Default)]
 pub struct LoginChallenge(Arc<Inner>);
 
@@ -34,7 +34,7 @@ struct Inner {
 }
 
 impl LoginChallenge {
-    /// For a connection with this channel binding, if it has TLS.
+    /// The challenge of a connection. `exporter` is its channel binding, if it has TLS.
     pub fn new(exporter: Option<[u8; CHALLENGE_LEN]>) -> Self {
         Self(Arc::new(Inner {
             exporter,
@@ -48,21 +48,21 @@ impl LoginChallenge {
     }
 
     fn pending(&self) -> MutexGuard<'_, Option<([u8; CHALLENGE_LEN], Instant)>> {
-        // A value: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.0
             .pending
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new nonce, in the place of one that was not used; none if the system has no random numbers.
+    /// Issues a nonce, which replaces an unused one. `None` if the system has no random numbers.
     pub fn issue(&self) -> Option<[u8; CHALLENGE_LEN]> {
         let nonce = nonce()?;
         *self.pending() = Some((nonce, Instant::now()));
         Some(nonce)
     }
 
-    /// Takes the nonce, which is good once and for 10 s.
+    /// Takes the nonce. It is valid once, and for 10 s.
     pub fn take(&self) -> Option<[u8; CHALLENGE_LEN]> {
         let (nonce, since) = self.pending().take()?;
         (since.elapsed() <= GOOD_FOR).then_some(nonce)
@@ -76,7 +76,7 @@ impl fmt::Debug for LoginChallenge {
 }
 
 impl PartialEq for LoginChallenge {
-    /// It says nothing about who calls.
+    /// Always equal: a challenge is no part of a caller's identity.
     fn eq(&self, _: &Self) -> bool {
         true
     }

@@ -1,4 +1,5 @@
-//! The log of denials, bounded: whoever is denied a million times writes a few short lines a second.
+//! The log of denials, with a rate limit: a user who is denied a million times causes only a few short lines
+//! per second.
 
 use super::Identity;
 use crate::clean;
@@ -9,13 +10,13 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// So many lines are written in each [`WINDOW`], and so many of them about one user; the first of the
-/// next one says how many were not.
+/// How many lines are written in each [`WINDOW`], and how many of them about one user. The first line of the
+/// next window says how many lines were suppressed.
 const LINES: u32 = 50;
 const LINES_OF_USER: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The most characters of a name that somebody else made up, in a log or in an error.
+/// The greatest number of characters of an untrusted name in a log or in an error.
 const LONGEST: usize = 120;
 
 static LOG: Mutex<Option<Window>> = Mutex::new(None);
@@ -23,12 +24,12 @@ static LOG: Mutex<Option<Window>> = Mutex::new(None);
 struct Window {
     began: Instant,
     lines: u32,
-    /// No more users than lines.
+    /// Lines of each user in this window. It has at most as many entries as there were lines.
     by_user: HashMap<String, u32>,
     unwritten: u64,
 }
 
-/// What to do with one more line.
+/// Whether one more line is written or only counted.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
     Write { unwritten_before: u64 },
@@ -58,8 +59,8 @@ fn next(log: &mut Option<Window>, user: &str, now: Instant) -> Turn {
     }
 }
 
-/// Whether something that was refused to a user is to be logged now: 5 lines a second about each of
-/// them, and 50 about all. What is not logged is counted.
+/// Whether a denial of this user is logged now: at most 5 lines per second for each user, and 50 for all
+/// users. The others are counted.
 pub fn may_log(user: &str) -> bool {
     let turn = next(
         &mut LOG.lock().unwrap_or_else(PoisonError::into_inner),
@@ -75,7 +76,7 @@ pub fn may_log(user: &str) -> bool {
     true
 }
 
-/// Logs that somebody may not do something.
+/// Logs that a user may not do something.
 pub fn log(identity: &Identity, what: &str) {
     let Identity { name, role, .. } = identity;
     if may_log(name) {
@@ -84,8 +85,8 @@ pub fn log(identity: &Identity, what: &str) {
     }
 }
 
-/// A text that somebody else made up, for a log or an error: on one line, and cut after 120 characters,
-/// of which the last one says so.
+/// An untrusted text for a log or an error: on one line, and cut after 120 characters. A cut text ends with
+/// `…`.
 pub fn shortened(text: &str) -> String {
     let mut short: String = text.chars().take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {

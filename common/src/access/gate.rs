@@ -1,8 +1,8 @@
-//! The gate of a host: whose tickets are good here, and whose connections have to end.
+//! Authentication of connections: which tickets a host accepts, and which connections it has to end.
 //!
-//! A name server's gate knows its own key. A worker's gate learns the keys of the name servers that
-//! it is registered with, reads every ticket by its issuer's clock, and so needs neither a question
-//! for each connection nor a clock that is right.
+//! The `Gate` of a name server has that name server's own key. The `Gate` of a worker receives the keys of
+//! the name servers that the worker is registered with, and checks every ticket by its issuer's clock. So it
+//! needs neither a request to a name server for each connection nor a correct clock.
 
 mod issuers;
 mod quota;
@@ -28,35 +28,35 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use verified::VerifiedTickets;
 
-/// How often connections are looked through for tickets that have run out.
+/// How often connections are checked for expired tickets.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
-/// Whom the gate lets through.
+/// Which connections are accepted.
 #[derive(Clone, Debug)]
 enum Trust {
     Nobody,
     Everybody,
-    /// Holders of tickets of these issuers.
+    /// Connections whose peer holds a ticket of one of these issuers.
     Holders(Issuers),
 }
 
-/// Decides who may connect. It starts closed.
+/// Decides who may connect. At first it accepts nobody.
 #[derive(Debug)]
 pub struct Gate {
-    /// Whom clients must have meant.
+    /// The addressee that clients must have named.
     host: Addressee,
     trust: ArcSwap<Trust>,
-    /// How many connections each may have, if that is bounded.
+    /// The limit of connections for each user, if there is one.
     quota: Option<Arc<dyn ConnectionQuota>>,
     verified: Mutex<VerifiedTickets>,
-    /// Those who are connected, and whose tickets are void.
+    /// The authenticated connections, and the revocations.
     guests: Mutex<Guests>,
 }
 
 #[derive(Debug, Default)]
 struct Guests {
     connected: Slab<Guest>,
-    /// Up to when a name's tickets are void, in milliseconds since 1970.
+    /// For each user name: tickets issued at or before this time, in milliseconds since 1970, are void.
     void: HashMap<String, u64>,
 }
 
@@ -67,7 +67,7 @@ struct Guest {
     end: CancellationToken,
 }
 
-/// Somebody who was let through, for as long as the connection lives.
+/// The peer of an authenticated connection. It exists as long as the connection.
 #[derive(Debug)]
 pub struct Admitted {
     gate: Arc<Gate>,
@@ -75,11 +75,11 @@ pub struct Admitted {
     identity: Arc<Identity>,
     holder: HolderId,
     audience: Audience,
-    /// Given back when the connection ends.
+    /// Counts against the user's limit until the connection ends.
     _counted: Option<CountedConnection>,
 }
 
-/// A ticket that is good here, if its holder shows it.
+/// A ticket that is valid here. That its holder presents it is not proved yet.
 #[derive(Debug)]
 pub struct Shown<'a> {
     credential: &'a Credential,
@@ -88,21 +88,21 @@ pub struct Shown<'a> {
     issuer: KeyId,
 }
 
-/// A ticket that its holder has shown.
+/// A valid ticket that was presented by its holder.
 #[derive(Debug)]
 pub struct Proved {
     claims: Arc<Claims>,
     issuer: KeyId,
 }
 
-/// What a new ticket means for a connection.
+/// The effect of a new ticket on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The bearer may stay for longer.
+    /// The connection may continue until the new ticket expires.
     Extended,
-    /// The bearer is now somebody who may do other things: the hello has to be said again.
+    /// The rights of the user have changed: the client has to connect again.
     Changed,
-    /// The ticket is not good here; the old one stands.
+    /// The new ticket is not valid here. The old one stays in force.
     Ignored,
 }
 
@@ -119,18 +119,18 @@ fn bad_credential(sentence: impl Into<String>) -> Refused {
 }
 
 impl Gate {
-    /// The gate of a name server.
+    /// For a name server.
     pub fn of_nameserver() -> Self {
         Self::of(Addressee::NameServer)
     }
 
-    /// The gate of the worker of this name, which logs in to name servers with this key.
+    /// For the worker of this name, which logs in to name servers with this key.
     pub fn of_worker(name: impl Into<String>, key: HolderId) -> Self {
         let name = name.into();
         Self::of(Addressee::Worker { name, key })
     }
 
-    /// Lets nobody have more connections at a time than this.
+    /// Limits how many connections each user may have at a time.
     #[must_use]
     pub fn quota(mut self, quota: Arc<dyn ConnectionQuota>) -> Self {
         self.quota = Some(quota);
@@ -148,17 +148,17 @@ impl Gate {
     }
 
     fn guests(&self) -> MutexGuard<'_, Guests> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verified(&self) -> MutexGuard<'_, VerifiedTickets> {
-        // Likewise.
+        // Plain data: valid even if a holder of the lock panicked.
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets everybody through, unless somebody issues tickets: the name servers do not ask who
-    /// anybody is.
+    /// Accepts every connection without authentication, unless an issuer is trusted already: the name servers
+    /// have authentication off.
     pub fn open(&self) {
         self.trust.rcu(|trust| match &**trust {
             Trust::Nobody | Trust::Everybody => Arc::new(Trust::Everybody),
@@ -166,12 +166,13 @@ impl Gate {
         });
     }
 
-    /// Takes tickets that are signed with `key` and read by `clock`. `number` is that of the name
-    /// server that says so. If it had another key before, tickets of that one are void from now on,
-    /// also those of other name servers that have it, unless that key was of a process alone: see
-    /// [`KeyLife`].
+    /// Trusts tickets that are signed with `key`, and checks their validity by `clock`. `number` is the
+    /// number of the name server that reported the key. If that name server had another key before, tickets
+    /// of the former key are void from now on, including those of other name servers that have it, unless the
+    /// former key was of a single process: see [`KeyLife`].
     ///
-    /// Gives whether the key counts. One that was replaced does not, as long as this gate lives.
+    /// Returns whether the key is trusted. A key that was replaced is not trusted again during the life of
+    /// this `Gate`.
     pub fn trust(&self, number: usize, key: PublicKey, life: KeyLife, clock: Clock) -> bool {
         let mut counts = false;
         self.trust.rcu(|trust| {
@@ -186,7 +187,7 @@ impl Gate {
         counts
     }
 
-    /// Makes tickets void, and ends the connections of those who bear them.
+    /// Makes tickets void, and ends the connections that were authenticated with them.
     pub fn revoke(&self, revocations: &[Revocation]) {
         let mut guests = self.guests();
         let Guests { connected, void } = &mut *guests;
@@ -206,7 +207,7 @@ impl Gate {
         }
     }
 
-    /// Whether tickets of this name are void that were issued at this time, in Unix milliseconds.
+    /// Whether a ticket of this user, issued at this time (in Unix milliseconds), is void.
     pub fn is_void(&self, name: &str, issued_ms: u64) -> bool {
         let guests = self.guests();
         guests
@@ -215,9 +216,8 @@ impl Gate {
             .is_some_and(|until| issued_ms <= *until)
     }
 
-    /// Reads what a hello for this shows, or says why it is not good. `None` is somebody whom
-    /// nobody asks who it is. `here` is the address at which the connection arrived, for one without
-    /// TLS.
+    /// Checks the credential of a hello for `wanted`. `Ok(None)` means that authentication is off. `here` is
+    /// the address at which the connection arrived; it is given only for a connection without TLS.
     pub fn check<'a>(
         &self,
         credential: Option<&'a Credential>,
@@ -227,9 +227,9 @@ impl Gate {
         let trust = self.trust.load();
         let issuers = match &**trust {
             Trust::Everybody => return Ok(None),
-            // Not for long, and others may know already.
+            // This lasts only until a name server answers, and another worker may be ready already.
             Trust::Nobody => {
-                let sentence = "it does not know yet whom it may trust";
+                let sentence = "it does not know yet which tickets to trust";
                 return Err(Refused::new(RefusalCode::Busy, sentence));
             }
             Trust::Holders(issuers) => issuers,
@@ -260,13 +260,13 @@ impl Gate {
         }))
     }
 
-    /// Whether a client that believes to talk to `addressee` talks to this host.
+    /// Whether this host is the `addressee` that the client believes to be connected to.
     fn check_addressee(&self, addressee: &Addressee, here: Option<&str>) -> Result<(), Refused> {
         let is_here = match (addressee, &self.host) {
-            // No address of a static name leads to a name server: calls for others would end there.
+            // A static name never points to a name server: its calls would end at the wrong host.
             (Addressee::Endpoint(_), Addressee::NameServer) => false,
-            // With TLS the certificate and the channel binding say that the client is connected to
-            // this host and no other; and behind a port forwarding it knows another address.
+            // With TLS, the certificate and the channel binding prove that the client is connected to this
+            // host. Behind port forwarding the client also has another address for it.
             (Addressee::Endpoint(address), _) => here.is_none_or(|here| here == address),
             (addressee, host) => addressee == host,
         };
@@ -282,13 +282,13 @@ impl Gate {
         Err(Refused::new(RefusalCode::WrongServer, sentence))
     }
 
-    /// Lets the holder of a ticket in. `end` is cancelled when the ticket runs out or is revoked.
+    /// Registers an authenticated connection. `end` is cancelled when the ticket expires or is revoked.
     pub fn admit(
         self: &Arc<Self>,
         Proved { claims, issuer }: Proved,
         end: &CancellationToken,
     ) -> Result<Admitted, Refused> {
-        // Before the lock: others count.
+        // Before the lock is taken, because foreign code counts.
         let counted = match &self.quota {
             Some(quota) => Some(quota.count(&claims.identity)?),
             None => None,
@@ -317,7 +317,7 @@ impl Gate {
         })
     }
 
-    /// Ends connections when their tickets run out, for as long as it is polled.
+    /// Ends connections whose tickets expire, as long as this future is polled.
     pub async fn sweep(self: Arc<Self>) {
         let mut sweeps = interval(SWEEP_EVERY);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -343,7 +343,7 @@ impl Gate {
         }
     }
 
-    /// Reads a ticket of one of the issuers.
+    /// Verifies a ticket of one of the issuers.
     fn read(&self, issuers: &Issuers, ticket: &[u8]) -> Result<(Arc<Claims>, KeyId), TicketError> {
         let hash = verified::hash(ticket);
         let known = self.verified().get(&hash);
@@ -357,14 +357,14 @@ impl Gate {
                 read
             }
         };
-        // A key may have lost its trust since.
+        // The key may have been replaced since the ticket was verified.
         issuers.in_time(&id, &claims)?;
         Ok((claims, id))
     }
 }
 
 impl Shown<'_> {
-    /// Whether its holder has signed the challenge of this connection.
+    /// Checks that the ticket's holder has signed the challenge of this connection.
     pub fn prove(self, challenge: &Challenge, proof: &[u8]) -> Result<Proved, Refused> {
         let Self {
             credential,
@@ -382,17 +382,17 @@ impl Shown<'_> {
 }
 
 impl Admitted {
-    /// Who it is.
+    /// The identity of the peer.
     pub fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 
-    /// The key that its ticket is bound to, with which it has signed its hello.
+    /// The key that the ticket is bound to. The peer has signed its hello with it.
     pub fn holder(&self) -> HolderId {
         self.holder
     }
 
-    /// The one method that it may call, if the ticket is for that alone.
+    /// The only method that the peer may call, if the ticket is for one method.
     pub fn only_method(&self) -> Option<&str> {
         match &self.audience {
             Audience::Domain => None,
@@ -400,8 +400,8 @@ impl Admitted {
         }
     }
 
-    /// Takes a fresh ticket of the same holder, for the same identity and audience. The holder has
-    /// proved itself on this connection already.
+    /// Accepts a new ticket of the same holder, for the same identity and audience. The holder has already
+    /// proved on this connection that it has the key.
     pub fn renew(&self, ticket: &[u8]) -> Renewal {
         let trust = self.gate.trust.load();
         let Trust::Holders(issuers) = &**trust else {

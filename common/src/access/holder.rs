@@ -1,4 +1,4 @@
-//! Ed25519 keys that prove who somebody is: of the holder of a ticket, and of the owner of a token.
+//! Ed25519 keys that prove an identity: of the holder of a ticket, and of the owner of a token.
 
 use super::KeyError;
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder, Encoder};
@@ -21,7 +21,7 @@ static OF_PROCESS: OnceLock<HolderKey> = OnceLock::new();
 pub struct HolderKey(Ed25519KeyPair);
 
 impl HolderKey {
-    /// A new key, which nobody else has.
+    /// A new random key.
     ///
     /// # Errors
     ///
@@ -34,19 +34,19 @@ impl HolderKey {
         Self::from_seed(&seed)
     }
 
-    /// The key that a seed stands for.
+    /// The key that is derived from a seed.
     ///
     /// # Errors
     ///
-    /// None in practice: every seed stands for a key.
+    /// None in practice: every seed gives a key.
     pub fn from_seed(seed: &[u8; KEY_LEN]) -> Result<Self, KeyError> {
         Ed25519KeyPair::from_seed_unchecked(seed)
             .map(Self)
             .map_err(|_| KeyError::NotAKey)
     }
 
-    /// The key of this process, made when it is first needed and kept nowhere else. All tickets that
-    /// the process is given are bound to it.
+    /// The key of this process. It is generated at the first call and exists only in memory. All tickets that
+    /// are issued to the process are bound to it.
     ///
     /// # Errors
     ///
@@ -56,22 +56,21 @@ impl HolderKey {
             return Ok(key);
         }
         let key = Self::generate()?;
-        // Another thread may have been quicker; then all use its key.
+        // If another thread was faster, all threads use its key.
         Ok(OF_PROCESS.get_or_init(|| key))
     }
 
-    /// The half that checks.
+    /// The public half.
     pub fn id(&self) -> HolderId {
         let mut bytes = [0; KEY_LEN];
-        // Both have 32 bytes, or the zip ends early and no signature fits.
+        // Both have 32 bytes. Otherwise the zip would end early, and no signature would match.
         for (byte, of_key) in bytes.iter_mut().zip(self.0.public_key().as_ref()) {
             *byte = *of_key;
         }
         HolderId(bytes)
     }
 
-    /// Signs a message. It has to begin with a purpose that no other message has: see
-    /// [`proof`](super::proof).
+    /// Signs a message. Each kind of message has to begin with its own purpose: see [`proof`](super::proof).
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.0.sign(message).as_ref().to_vec()
     }
@@ -118,7 +117,7 @@ impl TryFrom<String> for HolderId {
 
 impl From<HolderId> for String {
     fn from(id: HolderId) -> Self {
-        // Room for the text is made as needed; there is nothing else that could fail.
+        // The text's buffer is allocated as needed, and nothing else can fail.
         Base64UrlSafeNoPadding::encode_to_string(id.0).unwrap_or_default()
     }
 }

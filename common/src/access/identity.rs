@@ -1,28 +1,28 @@
-//! Somebody whom a broker knows.
+//! The identity of an authenticated user or worker.
 
 use super::{Patterns, Role, token::looks_like_token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long the name of a user may be: as long as a certificate's common name.
+/// The longest name of a user, in characters: as long as a certificate's common name may be.
 const MAX_USER_NAME: usize = 64;
 
-/// Somebody whom a broker knows.
+/// The identity of an authenticated user or worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// The name in the users file or the certificate.
     pub name: String,
-    /// What they may do.
+    /// The role, which says which kinds of operations are allowed.
     pub role: Role,
-    /// The objects and methods that they may do it with.
+    /// The objects and methods for which the role is valid.
     pub allow: Patterns,
 }
 
-/// What the names of those begin with that act within the processes of a broker, such as its
-/// dispatcher. Nobody has such a name who comes over a socket.
+/// The prefix of identities that act inside the processes of a broker, such as its dispatcher. No peer of a
+/// socket can have such a name.
 const RESERVED: &str = "pyroxene:";
 
-/// Whether a name is kept for what acts within the processes of a broker.
+/// Whether a name is reserved for identities that act inside the processes of a broker.
 pub fn is_reserved(name: &str) -> bool {
     name.get(..RESERVED.len())
         .is_some_and(|beginning| beginning.eq_ignore_ascii_case(RESERVED))
@@ -36,12 +36,12 @@ pub struct InvalidUserName {
     why: &'static str,
 }
 
-/// Accepts what can be the name of a user, which is what can be that of a certificate's holder: 1 to
-/// 64 letters, digits, `.`, `_` and `-` of ASCII, the first neither a dot nor a hyphen.
+/// Checks the name of a user. The rules are those of the name of a certificate's holder: 1 to 64 ASCII
+/// letters, digits, `.`, `_` and `-`; the first character is neither a dot nor a hyphen.
 ///
 /// # Errors
 ///
-/// [`InvalidUserName`], which says why it cannot.
+/// [`InvalidUserName`], which says why the name is not valid.
 pub fn check_user_name(name: &str) -> Result<(), InvalidUserName> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if looks_like_token(name) {

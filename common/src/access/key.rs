@@ -1,4 +1,4 @@
-//! The keys that tickets are signed and checked with, as PASERK writes them.
+//! The keys that sign and verify tickets, in PASERK's text format.
 
 use super::{Claims, Ticket, TicketError, ticket};
 use pasetors::{
@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 
 const SECRET_PREFIX: &str = "k4.secret.";
 const ID_PREFIX: &str = "k4.pid.";
-/// What follows the prefix of a key's id: 33 bytes in base64url.
+/// The length of a key's id after its prefix: 33 bytes in base64url.
 const ID_LEN: usize = 44;
 /// The first characters of a secret key that is all zeros.
 const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// What can go wrong with keys.
+/// An error with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text is no key.
@@ -32,7 +32,7 @@ pub enum KeyError {
     NotSigned,
 }
 
-/// What signs the tickets of a domain: the secret half of an Ed25519 key.
+/// The secret half of the Ed25519 key that signs the tickets of a domain.
 ///
 /// Its bytes are overwritten when it is dropped.
 pub struct DomainKey {
@@ -61,7 +61,7 @@ impl DomainKey {
     /// [`KeyError::NotAKey`].
     pub fn from_paserk(text: &str) -> Result<Self, KeyError> {
         let encoded = text.strip_prefix(SECRET_PREFIX).ok_or(KeyError::NotAKey)?;
-        // The library would panic.
+        // The library would panic on a key that is all zeros.
         if encoded.starts_with(ZEROS) {
             return Err(KeyError::NotAKey);
         }
@@ -79,13 +79,13 @@ impl DomainKey {
     ///
     /// None in practice: every key has a text.
     pub fn to_paserk(&self) -> Result<Zeroizing<String>, KeyError> {
-        // With room for all of it, so that no part stays behind where it has grown from.
+        // Large enough for the whole text: a reallocation would leave a copy of a part in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(128));
         self.secret.fmt(&mut *text).map_err(|_| KeyError::NotAKey)?;
         Ok(text)
     }
 
-    /// The half that checks.
+    /// The public half.
     pub fn public(&self) -> PublicKey {
         self.public.clone()
     }
@@ -94,8 +94,8 @@ impl DomainKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError::NotSigned`] if it would be longer than [`MAX_TICKET`](super::MAX_TICKET), which
-    /// no user's claims are.
+    /// [`KeyError::NotSigned`] if it would be longer than [`MAX_TICKET`](super::MAX_TICKET). No user's claims
+    /// are that long.
     pub fn sign(&self, claims: &Claims) -> Result<Ticket, KeyError> {
         ticket::sign(&self.secret, &self.public.id, claims)
     }
@@ -110,7 +110,8 @@ impl fmt::Debug for DomainKey {
     }
 }
 
-/// What checks the tickets of a domain. As text and in messages it is its `k4.public.…`.
+/// The public half of a [`DomainKey`], which verifies the tickets of a domain. As text and in messages it is
+/// its `k4.public.…`.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -129,13 +130,13 @@ impl PublicKey {
         Ok(Self { key, text, id })
     }
 
-    /// The short text that tells this key from others.
+    /// The short text that identifies this key.
     pub fn id(&self) -> KeyId {
         self.id.clone()
     }
 
-    /// Checks a ticket's signature and form, and reads what it says. Whether it is in force is
-    /// asked of the [`Claims`].
+    /// Checks a ticket's signature and form, and returns its claims. Whether they are in force is checked by
+    /// [`Claims`].
     ///
     /// # Errors
     ///
@@ -188,7 +189,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// The short text that tells a public key from others: its PASERK id, `k4.pid.…`.
+/// The short text that identifies a public key: its PASERK id, `k4.pid.…`.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

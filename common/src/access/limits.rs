@@ -1,20 +1,20 @@
-//! How much one user may take, and all of them together.
+//! Limits for each user, and for all users together.
 
 use super::{Identity, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-/// What a limit counts.
+/// The unit of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Things.
+    /// A number of items.
     Count,
     /// Bytes.
     Bytes,
-    /// Things a second; for a moment ten times as many.
+    /// Items per second; a burst may have ten times as many.
     CountPerSecond,
-    /// Bytes a second; for a moment ten times as many.
+    /// Bytes per second; a burst may have ten times as many.
     BytesPerSecond,
     /// Seconds.
     Seconds,
@@ -22,21 +22,21 @@ pub enum Unit {
     Percent,
 }
 
-/// For whom a limit is.
+/// The class of users that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// One user or observer.
     User,
     /// One admin or worker.
     Trusted,
-    /// Everybody, where nobody is asked who they are.
+    /// All callers, where authentication is off.
     Anonymous,
     /// All users of one store, or of one name server, together.
     Total,
 }
 
 impl Class {
-    /// What somebody is, where that is asked.
+    /// The class of a caller; `None` where authentication is off.
     pub fn of(caller: Option<&Identity>) -> Self {
         match caller.map(|identity| identity.role) {
             None => Self::Anonymous,
@@ -51,7 +51,7 @@ pub const UNLIMITED: u64 = u64::MAX;
 
 macro_rules! limits {
     ($($(#[doc = $about:literal])* $variant:ident $name:literal $unit:ident: $user:expr, $trusted:expr, $anonymous:expr, $total:expr;)*) => {
-        /// What is limited. The names are those of the users file, of flags and of JSON.
+        /// A limit. The names are the same in the users file, in flags and in JSON.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Limit {
             $(
@@ -70,17 +70,17 @@ macro_rules! limits {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What it is about, in a few words.
+            /// A short description.
             pub fn about(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($about),*).trim_ascii(),)* }
             }
 
-            /// What it counts.
+            /// The unit of its value.
             pub fn unit(self) -> Unit {
                 match self { $(Self::$variant => Unit::$unit,)* }
             }
 
-            /// What it is unless something else is said.
+            /// The default value.
             pub fn default_for(self, class: Class) -> u64 {
                 let [user, trusted, anonymous, total] = match self {
                     $(Self::$variant => [$user, $trusted, $anonymous, $total],)*
@@ -99,7 +99,8 @@ macro_rules! limits {
 const GIB: u64 = 1 << 30;
 const DAY: u64 = 24 * 60 * 60;
 
-// A user, an admin or worker, everybody where nobody is asked, and all together.
+// The defaults: for a user, for an admin or worker, for all callers without authentication, and for all
+// together.
 limits! {
     /// tasks that wait or run
     Tasks "tasks" Count: 100_000, 1_000_000, 10_000_000, 10_000_000;
@@ -107,15 +108,15 @@ limits! {
     TasksPerCall "tasks_per_call" Count: 1_000, 10_000, 10_000, UNLIMITED;
     /// bytes of arguments and results that are kept, and 300 for each task
     TaskBytes "task_bytes" Bytes: 4 * GIB, 64 * GIB, 256 * GIB, 256 * GIB;
-    /// the greatest priority of a task; what is above 1000 goes before the tasks of all others
+    /// the greatest priority of a task; tasks above 1000 run before the tasks of all other users
     Priority "priority" Count: 1_000, UNLIMITED, UNLIMITED, UNLIMITED;
     /// how long an attempt at a task may be allowed to run
     RunTime "run_time" Seconds: DAY, 365 * DAY, 365 * DAY, UNLIMITED;
-    /// the part of an object's places that the tasks of one user may have
+    /// the share of an object's capacity that the tasks of one user may use
     Share "share" Percent: 75, 75, 100, 100;
     /// connections to a name server
     Connections "connections" Count: 1_000, 10_000, UNLIMITED, UNLIMITED;
-    /// calls that wait for news of tasks, topics and revocations
+    /// calls that wait for changes of tasks, topics and revocations
     Polls "polls" Count: 10_000, 50_000, 100_000, 200_000;
     /// calls that wait for changes of the directory
     Watches "watches" Count: 10_000, 50_000, 90_000, 100_000;
@@ -141,17 +142,17 @@ pub enum InvalidLimit {
     /// There is no limit of that name.
     #[error("'{}' is not a limit; there are {}", .0, names())]
     Name(String),
-    /// The value is not one.
+    /// The value is not valid.
     #[error("'{value}' is not a value for the limit '{limit}': {why}")]
     Value {
         /// The limit.
         limit: Limit,
         /// The value.
         value: String,
-        /// What it should be.
+        /// The expected form.
         why: &'static str,
     },
-    /// It has another form.
+    /// The text is not `NAME=VALUE`.
     #[error("'{0}' is not NAME=VALUE")]
     Form(String),
 }
@@ -176,7 +177,7 @@ impl FromStr for Limit {
 pub struct LimitChange {
     /// Which one.
     pub limit: Limit,
-    /// What it is from now on; nothing for the default.
+    /// The new value; `None` for the default.
     pub value: Option<u64>,
 }
 
@@ -213,7 +214,7 @@ impl fmt::Display for LimitChange {
 const BYTE_UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 impl Limit {
-    /// Reads a value as [`shown`](Self::shown) writes it.
+    /// Parses a value in the form that [`shown`](Self::shown) writes, without its `/s`, `s` or `%`.
     ///
     /// # Errors
     ///
@@ -241,7 +242,7 @@ impl Limit {
         };
         let in_range = |number: &u64| match self.unit() {
             Unit::Percent => (1..=100).contains(number),
-            // TOML has no greater numbers.
+            // TOML has no larger integers.
             _ => *number == UNLIMITED || i64::try_from(*number).is_ok(),
         };
         number.filter(in_range).ok_or_else(|| InvalidLimit::Value {
@@ -276,17 +277,17 @@ impl Limit {
     }
 }
 
-/// What is said of somebody's limits beyond the defaults.
+/// A user's limits that differ from the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitOverrides(BTreeMap<Limit, u64>);
 
 impl LimitOverrides {
-    /// Whether nothing is said.
+    /// Whether all limits have their defaults.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Makes a change.
+    /// Applies a change.
     pub fn change(&mut self, change: LimitChange) {
         match change.value {
             Some(value) => self.0.insert(change.limit, value),
@@ -294,12 +295,12 @@ impl LimitOverrides {
         };
     }
 
-    /// Those that are said.
+    /// All overridden limits.
     pub fn iter(&self) -> impl Iterator<Item = (Limit, u64)> {
         self.0.iter().map(|(limit, value)| (*limit, *value))
     }
 
-    /// What is said of one.
+    /// The overridden value of one limit.
     pub fn get(&self, limit: Limit) -> Option<u64> {
         self.0.get(&limit).copied()
     }
@@ -315,7 +316,7 @@ impl FromIterator<LimitChange> for LimitOverrides {
     }
 }
 
-/// A number, or `"unlimited"`, which TOML has no number for.
+/// A number, or `"unlimited"`, for which TOML has no number.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -351,17 +352,17 @@ impl<'de> Deserialize<'de> for LimitOverrides {
     }
 }
 
-/// Somebody's limits: a value for each.
+/// A user's limits: one value for each limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits([u64; Limit::ALL.len()]);
 
 impl Limits {
-    /// The defaults for somebody.
+    /// The defaults for a class of users.
     pub fn of(class: Class) -> Self {
         Self(Limit::ALL.map(|limit| limit.default_for(class)))
     }
 
-    /// These, with what is said beyond them.
+    /// These limits, with the overrides applied.
     #[must_use]
     pub fn with(self, overrides: &LimitOverrides) -> Self {
         Self(Limit::ALL.map(|limit| overrides.get(limit).unwrap_or(self.get(limit))))
@@ -378,24 +379,24 @@ impl Limits {
     }
 }
 
-/// Something would go beyond a limit.
+/// A request would exceed a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused: the limit '{limit}' of {user} is {} ({})", limit.shown(*value), limit.about())]
 pub struct Exceeded {
     /// Which one.
     pub limit: Limit,
-    /// What it is.
+    /// The value of the limit.
     pub value: u64,
-    /// Whose it is.
+    /// The owner of the limit.
     pub user: Whose,
 }
 
-/// Whose limit it is.
+/// The owner of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
     /// A user's.
     User(String),
-    /// Everybody's, where nobody is asked who they are.
+    /// That of all callers, where authentication is off.
     Anonymous,
     /// That of all users together.
     Everybody,

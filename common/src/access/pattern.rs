@@ -1,4 +1,4 @@
-//! Which objects and methods: patterns with `*`.
+//! Patterns with `*` that select objects and methods.
 
 use super::Role;
 use crate::clean;
@@ -12,18 +12,18 @@ pub const MAX_PATTERN: usize = 512;
 /// How many patterns one identity may have.
 pub const MAX_PATTERNS: usize = 64;
 
-/// How many bytes the patterns of one identity may have altogether. They travel in every ticket,
-/// and a ticket in a hello.
+/// The greatest total size of the patterns of one identity, in bytes. The patterns are part of every ticket,
+/// and a ticket is part of a hello.
 pub const MAX_PATTERNS_BYTES: usize = 1500;
 
-/// Room for `OBJECT.METHOD`. Names of objects have 255 bytes at most; a method's would have to be
-/// longer than anybody's to find no room, and is then allowed only with its whole object.
+/// The longest `OBJECT.METHOD` that is matched, in bytes. Names of objects have at most 255 bytes. A method
+/// with a longer name is allowed only together with its whole object.
 const ROOM: usize = 1024;
 
-/// Objects and methods: a text in which `*` stands for any characters, dots included, or none.
+/// A pattern of objects and methods. `*` matches any number of characters, including dots and including none.
 ///
-/// It covers an object with all of its methods if it fits the object's name, and one method if it
-/// fits `OBJECT.METHOD`: `calculator`, `accounts.query`, `accounts.q*`, `Example.*`, `*`.
+/// A pattern covers an object with all of its methods if it matches the object's name, and one method if it
+/// matches `OBJECT.METHOD`: `calculator`, `accounts.query`, `accounts.q*`, `Example.*`, `*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -38,17 +38,17 @@ pub struct InvalidPattern {
 }
 
 impl Pattern {
-    /// Whether the object, or the method of it, is covered. Without a method: whether the whole
-    /// object is.
+    /// Whether the pattern covers the method of the object; without a method, whether it covers the whole
+    /// object.
     pub fn allows(&self, object: &str, method: Option<&str>) -> bool {
         self.fits(object) || Joined::new(object, method).is_some_and(|name| name.fits(self))
     }
 
-    /// Whether the pattern covers the whole of a text.
+    /// Whether the pattern matches the whole text.
     ///
-    /// What stands between two stars is looked for from left to right, each piece where it occurs
-    /// first: if that leaves no room for the rest, no later occurrence would. Linear, as
-    /// [`str::find`] is, which uses the Two-Way algorithm (Crochemore and Perrin, 1991).
+    /// Each piece between two stars is searched from left to right, and its first occurrence is taken: if the
+    /// rest does not match after that, it does not match after a later one either. This takes linear time,
+    /// because [`str::find`] uses the Two-Way algorithm (Crochemore and Perrin, 1991).
     fn fits(&self, text: &str) -> bool {
         let Some((start, rest)) = self.0.split_once('*') else {
             return self.0 == text;
@@ -67,7 +67,7 @@ impl Pattern {
     }
 }
 
-/// `OBJECT.METHOD`, put together without allocating: this is asked for every call.
+/// `OBJECT.METHOD`, joined without an allocation, because this is computed for every call.
 struct Joined {
     bytes: [u8; ROOM],
     len: usize,
@@ -133,7 +133,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Several patterns, of which one is enough. None at all allow nothing.
+/// A list of patterns, of which one has to match. An empty list allows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<Pattern>", into = "Vec<Pattern>")]
 #[schemars(with = "Vec<String>")]
@@ -156,8 +156,8 @@ impl Patterns {
         Self(vec![Pattern("*".to_owned())])
     }
 
-    /// What a role may do where nothing else is said: an observer sees the content of no task, and
-    /// everybody else may do with everything what the role may.
+    /// The default patterns of a role: none for an observer, so that it sees no task's content, and `*` for
+    /// all other roles.
     pub fn of_role(role: Role) -> Self {
         match role {
             Role::Admin | Role::Worker | Role::User => Self::any(),
@@ -165,8 +165,8 @@ impl Patterns {
         }
     }
 
-    /// Whether one of them allows the object, or the method of it. Without a method: whether the
-    /// whole object is allowed.
+    /// Whether one of the patterns allows the method of the object; without a method, whether one allows the
+    /// whole object.
     pub fn allows(&self, object: &str, method: Option<&str>) -> bool {
         if self.iter().any(|pattern| pattern.fits(object)) {
             return true;

@@ -1,4 +1,4 @@
-//! What somebody may call of an object: decided once for each connection.
+//! Which methods of an object a caller may call. This is decided once for each connection.
 
 use super::{Identity, Role, denials};
 use crate::{
@@ -8,18 +8,18 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// How an object decides who may call what.
+/// The rule by which an object decides which methods a caller may call.
 #[derive(Clone, Copy, Debug)]
 pub enum Policy {
-    /// Everybody may call everything, also those whom nobody knows.
+    /// Every caller may call every method, including unauthenticated callers.
     Open,
-    /// Admins may call everything, users what their patterns allow, and nobody else anything.
+    /// Admins may call every method, users those that their patterns allow, and other roles none.
     Patterns,
-    /// A role may call the methods for which this is true.
+    /// A role may call the methods for which this returns `true`.
     Roles(fn(Role, method: &str) -> bool),
 }
 
-/// What one connection may call.
+/// The methods that one connection may call.
 #[derive(Clone, Debug)]
 pub struct Permit(Option<Arc<Limited>>);
 
@@ -27,20 +27,20 @@ pub struct Permit(Option<Arc<Limited>>);
 struct Limited {
     identity: Arc<Identity>,
     object: String,
-    /// By the methods' positions.
+    /// One entry for each method, in the order of the interface.
     allowed: Box<[bool]>,
 }
 
 impl Permit {
-    /// Everything is allowed.
+    /// Every method is allowed.
     pub const EVERYTHING: Self = Self(None);
 
-    /// Whether everything is allowed, so that nobody has to ask for each call.
+    /// Whether every method is allowed, so that calls need no check.
     pub fn is_everything(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether the method at a position of `methods` may be called; if not, it is logged.
+    /// Checks whether the method at position `index` of `methods` may be called. A denial is logged.
     pub fn check(&self, index: usize, methods: &[Method]) -> Result<(), Refusal> {
         let Some(limited) = &self.0 else {
             return Ok(());
@@ -56,7 +56,7 @@ impl Permit {
         })
     }
 
-    /// Refuses a connection that could call nothing.
+    /// Refuses a connection that may call no method.
     pub(crate) fn or_refuse(self) -> Result<Self, Refused> {
         match &self.0 {
             Some(limited) if !limited.allowed.contains(&true) => {
@@ -68,7 +68,7 @@ impl Permit {
     }
 }
 
-/// Logs that somebody may not call something, and says it.
+/// Logs a denial, and returns its error message.
 fn denied(identity: &Identity, what: &str) -> String {
     let Identity { name, role, .. } = identity;
     denials::log(identity, what);
@@ -77,8 +77,7 @@ fn denied(identity: &Identity, what: &str) -> String {
 }
 
 impl Policy {
-    /// What somebody may call of an object with these methods; of one of them alone, if `only` names
-    /// it.
+    /// The methods of an object that an identity may call; at most the method `only`, if it is given.
     pub(crate) fn permit(
         self,
         identity: &Arc<Identity>,
@@ -133,7 +132,7 @@ mod tests {
         })
     }
 
-    /// The methods of `echo` that somebody may call.
+    /// The methods of `echo` that an identity may call.
     fn allowed(role: Role, allow: &[&str]) -> Vec<&'static str> {
         let permit = Policy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS, None);
         let methods = Echo::METHODS.iter().enumerate();

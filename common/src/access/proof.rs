@@ -1,8 +1,8 @@
-//! What the holder of a key signs: to log in, and to show a ticket on a connection.
+//! The messages that the holder of a key signs: to log in, and to present a ticket on a connection.
 //!
-//! Every message begins with its purpose, so that a signature for one purpose is worth nothing for
-//! another, and holds what tells its connection from all others. Only the last part of a message has
-//! no fixed length, so no two messages are the same.
+//! Every message begins with its purpose, so that a signature for one purpose is not valid for another. It
+//! also contains a value that is unique to its connection. Only the last part of a message has a variable
+//! length, so two different contents never give the same message.
 
 use super::{HolderId, HolderKey, KEY_LEN};
 use ring::digest::{SHA256, digest};
@@ -16,23 +16,23 @@ const HELLO: &[u8] = b"pyroxene.hello.2\0";
 /// The size of a nonce and of a channel binding, in bytes.
 pub const CHALLENGE_LEN: usize = 32;
 
-/// Whom a client believes to be at the other end of a connection.
+/// The host that a client believes to be connected to.
 ///
-/// It is part of what the client signs. So a server that relays what it hears to another one is found
-/// out there, also where no TLS tells connections apart.
+/// The client signs it. So a host detects a server in the middle that relays a client's hello to it, even
+/// where no TLS tells connections apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Addressee {
     /// A name server.
     NameServer,
-    /// A worker, as the directory has it.
+    /// A worker, as listed in the directory.
     Worker {
-        /// Its name. By itself it tells nobody apart: whoever registers first has it.
+        /// Its name. The name alone does not identify a worker: the first worker that registers it has it.
         name: String,
         /// The key that its process has logged in with.
         key: HolderId,
     },
-    /// Whatever listens at this address: the target of a static name, or of a direct connection.
+    /// The host that listens at this address: the target of a static name, or of a direct connection.
     Endpoint(String),
 }
 
@@ -48,19 +48,19 @@ impl fmt::Display for Addressee {
     }
 }
 
-/// What is different on every connection.
+/// A value that is different on every connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// The channel binding `tls-exporter` of RFC 9266, to which both sides have contributed random
     /// bytes.
     Exporter([u8; CHALLENGE_LEN]),
-    /// A nonce of the server, for a connection without TLS.
+    /// A nonce from the server, for a connection without TLS.
     Nonce([u8; CHALLENGE_LEN]),
 }
 
 impl Challenge {
-    /// A nonce cannot pass for an exporter: else a server without TLS could ask for the signature
-    /// that opens a connection with TLS.
+    /// The first byte tells a nonce from an exporter. Otherwise a server without TLS could ask for the
+    /// signature that opens a connection with TLS.
     fn parts(&self) -> (u8, &[u8; CHALLENGE_LEN]) {
         match self {
             Self::Nonce(bytes) => (0, bytes),
@@ -69,8 +69,8 @@ impl Challenge {
     }
 }
 
-/// What a hello wants. Whoever passes it on to where it was meant for cannot ask for something else
-/// there.
+/// The object and interface that a hello asks for. They are signed, so that a relay cannot ask the addressee
+/// for another object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted<'a> {
     /// The object's name.
@@ -81,15 +81,15 @@ pub struct Wanted<'a> {
     pub version: u32,
 }
 
-/// A ticket as a hello shows it.
+/// A ticket as a hello presents it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// The ticket.
     pub ticket: Vec<u8>,
-    /// Whom the client believes to be at the other end.
+    /// The host that the client believes to be connected to.
     pub addressee: Addressee,
-    /// The signature of the ticket's holder over a [`Challenge::Exporter`]. It is empty where there
-    /// is no TLS: then the server answers with a nonce first.
+    /// The signature of the ticket's holder over a [`Challenge::Exporter`]. It is empty without TLS: then the
+    /// server answers the hello with a nonce first.
     pub proof: Vec<u8>,
 }
 
@@ -127,15 +127,15 @@ fn hello(
     message
 }
 
-/// What is signed to log in.
+/// The content of the signature of a login.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginProof<'a> {
-    /// The nonce of the server.
+    /// The nonce from the server.
     pub nonce: &'a [u8; CHALLENGE_LEN],
     /// The channel binding of the connection, if it has TLS.
     pub exporter: Option<&'a [u8; CHALLENGE_LEN]>,
-    /// To whom the ticket is to be bound. A listener that relays the login gains a ticket of which it
-    /// has no key.
+    /// The key that the ticket is to be bound to. A server that relays the login gets a ticket for whose key
+    /// it has no secret.
     pub holder: &'a HolderId,
     /// The user's name.
     pub user: &'a str,
@@ -152,19 +152,19 @@ impl LoginProof<'_> {
         message
     }
 
-    /// Signs it with the key that the user's token is the seed of.
+    /// Signs it with the key whose seed is the user's token.
     pub fn sign(&self, key: &HolderKey) -> Vec<u8> {
         key.sign(&self.message())
     }
 
-    /// Whether the owner of the token with this public key has signed it.
+    /// Whether it was signed with the token that has this public key.
     pub fn is_signed_by(&self, key: &HolderId, signature: &[u8]) -> bool {
         key.verifies(&self.message(), signature)
     }
 }
 
 impl HolderKey {
-    /// Proves on a connection that a ticket that is bound to this key is shown by its holder.
+    /// Signs the proof that the holder of this key presents a ticket on a connection.
     pub fn prove(
         &self,
         ticket: &[u8],
@@ -177,8 +177,8 @@ impl HolderKey {
 }
 
 impl Credential {
-    /// Whether the holder's key has signed it on the connection with this challenge, for what is
-    /// wanted there.
+    /// Whether the holder's key has signed the credential for the connection with this challenge, and for
+    /// `wanted`.
     pub fn is_proved_by(
         &self,
         holder: &HolderId,

@@ -1,11 +1,11 @@
-//! What somebody is to a broker.
+//! The role of a user or worker in a broker.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// What somebody is to a broker.
-// `pyroxene_certs::Role` is its twin, because neither crate knows the other.
+/// The role of a user or worker in a broker.
+// `pyroxene_certs::Role` is a copy, because the two crates do not depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -15,7 +15,7 @@ pub enum Role {
     Worker,
     /// May call objects.
     User,
-    /// May look around.
+    /// May look at the state of the broker.
     Observer,
 }
 
@@ -23,7 +23,7 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 4] = [Self::Admin, Self::Worker, Self::User, Self::Observer];
 
-    /// The role as tickets, certificates, flags and JSON have it.
+    /// The name of the role in tickets, certificates, flags and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",

@@ -1,10 +1,9 @@
 //! Tickets: claims that a name server has signed, as PASETO v4.public tokens (Ed25519).
 //!
-//! A ticket is no secret. It is bound to the key of its holder, who signs with that key on every
-//! connection on which the ticket is shown: see [`proof`](super::proof).
+//! A ticket is not secret. It is bound to the key of its holder, and the holder signs with that key on every
+//! connection on which it presents the ticket: see [`proof`](super::proof).
 //!
-//! The footer is `{"kid":"k4.pid.…"}`: which key has signed. The payload is the JSON of [`Claims`],
-//! flat.
+//! The footer is `{"kid":"k4.pid.…"}`, the id of the signing key. The payload is [`Claims`] as flat JSON.
 
 use super::{
     Addressee, HolderId, Identity, KeyError, KeyId, Patterns, Role, identity::is_reserved,
@@ -23,44 +22,45 @@ use std::fmt;
 /// The greatest length of a ticket, in bytes. It fits into a hello.
 pub const MAX_TICKET: usize = 8 * 1024;
 
-/// Signed with every ticket but not in it, so that nothing else that the key may ever sign is one.
+/// Signed together with every ticket, but not part of it, so that no other message that the key may ever sign
+/// is a valid ticket.
 const PURPOSE: &[u8] = b"pyroxene.ticket.2";
 
-/// What a ticket is good for.
+/// The calls for which a ticket is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
-    /// Everything that the identity may do at the name servers and workers of the domain.
+    /// Everything that the identity may do at all name servers and workers of the domain.
     Domain,
-    /// Calls of one method of one object at one worker. A name server that runs a task shows such a
-    /// ticket: it has the submitter's identity, and the name server is its holder.
+    /// Calls of one method of one object at one worker. A name server that runs a task presents such a
+    /// ticket: the identity is the submitter's, and the holder is the name server.
     Task {
         /// The worker.
         addressee: Addressee,
-        /// The object, as the worker calls it.
+        /// The object's name at the worker.
         object: String,
         /// The method.
         method: String,
     },
 }
 
-/// What a ticket says.
+/// The content of a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Claims {
-    /// Whom it was made for.
+    /// The identity that the ticket proves.
     pub identity: Identity,
-    /// The public key of its holder, without whose signature it is good for nothing.
+    /// The public key of the holder, whose signature is needed on every connection.
     pub holder: HolderId,
-    /// What it is good for.
+    /// The calls for which it is valid.
     pub audience: Audience,
-    /// When it was made, in Unix milliseconds.
+    /// When it was issued, in Unix milliseconds.
     pub issued_ms: u64,
-    /// From when on it is void, in Unix milliseconds.
+    /// When it expires, in Unix milliseconds.
     pub expires_ms: u64,
 }
 
 impl Claims {
-    /// Whether they are in force. `tolerance_ms` is how far the clocks of two machines may differ.
+    /// Checks that the claims are in force. `tolerance_ms` is how far the clocks of two machines may differ.
     ///
     /// # Errors
     ///
@@ -76,17 +76,17 @@ impl Claims {
     }
 }
 
-/// An end to the tickets that somebody had until then.
+/// The revocation of all tickets that a user had until a certain time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revocation {
-    /// Whose tickets.
+    /// The user's name.
     pub name: String,
-    /// Those are void that were issued at or before this time, in Unix milliseconds.
+    /// Tickets that were issued at or before this time, in Unix milliseconds, are void.
     pub until_ms: u64,
 }
 
 impl Revocation {
-    /// Whether it makes a ticket with these claims void.
+    /// Whether it voids a ticket with these claims.
     pub fn voids(&self, claims: &Claims) -> bool {
         self.name == claims.identity.name && claims.issued_ms <= self.until_ms
     }
@@ -98,30 +98,30 @@ pub enum TicketError {
     /// It cannot be read.
     #[error("this is not a ticket")]
     Malformed,
-    /// It names another key.
+    /// It names a key that is not trusted here.
     #[error("the ticket is from another domain: its name servers have another key")]
     OtherDomain,
-    /// The name is kept for what acts within the processes of a broker.
+    /// The name is reserved for identities that act inside the processes of a broker.
     #[error("the ticket has a name that no user can have")]
     Reserved,
     /// The signature is wrong.
     #[error("the ticket's signature is wrong: it was changed, or made up")]
     Forged,
-    /// It is too old.
+    /// It has expired.
     #[error("the ticket has expired")]
     Expired,
-    /// It was made in the future, as this machine sees it.
+    /// By this machine's clock, it was issued in the future.
     #[error("the ticket is not valid yet: check the clocks of both machines")]
     NotYetValid,
 }
 
-/// Claims that a name server has signed. Its holder is taken for whom it names.
+/// Claims that a name server has signed. The holder is authenticated as the identity in the claims.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Ticket(String);
 
 impl Ticket {
-    /// The ticket as it travels in a hello.
+    /// The bytes of the ticket in a hello.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -134,8 +134,8 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// The payload: [`Claims`], flat. A field that an older worker does not know might restrict what
-/// the ticket is good for, so such a worker refuses it.
+/// The payload: [`Claims`], flat. A worker refuses tickets with unknown fields, because a field that an older
+/// worker does not know might restrict the ticket.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Payload {
@@ -154,7 +154,7 @@ struct Footer {
     kid: KeyId,
 }
 
-/// Which key a ticket says that it was signed with. Nothing is verified.
+/// The id of the key that a ticket claims to be signed with. Nothing is verified.
 pub fn key_id(ticket: &[u8]) -> Option<KeyId> {
     footer_key(&parse(ticket)?)
 }
@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(format!("{ticket:?}"), "Ticket { .. }");
     }
 
-    /// Ed25519 signatures are deterministic, so a key and claims have one ticket. This is what
-    /// other versions have to read.
+    /// Ed25519 signatures are deterministic, so a key and claims always give the same ticket. Other versions
+    /// have to read this one.
     #[test]
     fn the_form_of_tickets_stays_as_it_is() {
         let key = DomainKey::from_paserk(
@@ -360,7 +360,7 @@ mod tests {
         )
     }
 
-    /// Signs what may not be claims.
+    /// Signs a payload that may not be valid claims.
     fn raw(key: &DomainKey, payload: &str, footer: &str, purpose: &[u8]) -> String {
         let secret = key.to_paserk().unwrap();
         let secret = AsymmetricSecretKey::<V4>::try_from(secret.as_str()).unwrap();

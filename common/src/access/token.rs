@@ -1,4 +1,4 @@
-//! Tokens: what users and workers prove themselves with.
+//! Tokens: the secrets with which users and workers log in.
 
 use super::{HolderKey, KeyError, holder::KEY_LEN};
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder, Encoder};
@@ -6,7 +6,7 @@ use rand::{TryRng, rngs::SysRng};
 use std::{borrow::Cow, fmt, str::FromStr};
 use zeroize::Zeroizing;
 
-/// What the text of a token begins with, so that people and scanners for leaked secrets know it.
+/// The prefix of a token's text, by which people and scanners for leaked secrets recognise it.
 const PREFIX: &str = "prx_";
 
 /// A secret of 256 random bits: the seed of an Ed25519 key. It never leaves its owner. To log in, the
@@ -16,7 +16,7 @@ const PREFIX: &str = "prx_";
 #[derive(Clone)]
 pub struct Token(Zeroizing<[u8; KEY_LEN]>);
 
-/// A text that is not a token. It does not repeat the text, which may be nearly one.
+/// A text that is not a token. The error does not contain the text, which may be nearly a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a token: one is 'prx_' and 43 letters, digits, '-' and '_'")]
 pub struct InvalidToken;
@@ -35,19 +35,19 @@ impl Token {
         Ok(Self(bytes))
     }
 
-    /// The text of the token, for its owner alone.
+    /// The text of the token. Only its owner may see it.
     pub fn expose(&self) -> Zeroizing<String> {
-        // With room for all of it, so that no part stays behind where it has grown from.
+        // Large enough for the whole text: a reallocation would leave a copy of a part in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(64));
         text.push_str(PREFIX);
         let mut buffer = Zeroizing::new([0; 64]);
-        // The buffer is large enough, which is all that could go wrong.
+        // This fails only if the buffer is too small, and it is not.
         let encoded = Base64UrlSafeNoPadding::encode_to_str(&mut *buffer, self.0.as_slice());
         text.push_str(encoded.unwrap_or_default());
         text
     }
 
-    /// The key that the token is the seed of.
+    /// The key whose seed is the token.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl fmt::Debug for Token {
 impl FromStr for Token {
     type Err = InvalidToken;
 
-    /// White space around it is no part of it: tokens are read from files.
+    /// White space around the token is ignored, because tokens are read from files.
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         let text = text.trim().strip_prefix(PREFIX).ok_or(InvalidToken)?;
         let mut bytes = Zeroizing::new([0; KEY_LEN]);
@@ -78,8 +78,8 @@ impl FromStr for Token {
     }
 }
 
-/// Whether a text may be a token that was given where a name is wanted, perhaps with a slip of the
-/// keyboard. Such a text belongs in no message and no log.
+/// Whether a text may be a token that was given in the place of a name, perhaps with a typing error. Such a
+/// text must not appear in a message or a log.
 pub fn looks_like_token(text: &str) -> bool {
     let text = text.trim();
     let begins_alike = text
@@ -88,8 +88,8 @@ pub fn looks_like_token(text: &str) -> bool {
     begins_alike && text.len() >= 24
 }
 
-/// The name of a user for a message or a log: a token in its place is not repeated, and neither are
-/// control characters.
+/// The name of a user for a message or a log. A token in its place is not shown, and control characters are
+/// escaped.
 pub fn shown_user(name: &str) -> Cow<'_, str> {
     if looks_like_token(name) {
         return "(a token)".into();

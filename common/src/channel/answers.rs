@@ -1,42 +1,40 @@
-//! What a method can know of the answers that wait on its connection.
+//! The answers that wait on a connection, as a method sees them.
 
 use super::server_calls::ServerCalls;
 use crate::byte_budget::BytePermit;
 use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-/// How long a call waits for the memory of its answer at most.
+/// The longest time that a call waits for the memory of its answer.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Smaller answers take no memory of their own: they are bounded by how many calls there may be.
+/// Answers below this size, in bytes, reserve no memory: they are bounded by the number of calls in flight.
 const COUNTED: usize = 4 * 1024;
 
-/// Up to so many bytes an answer goes before those that wait for more.
+/// Answers up to this size, in bytes, get memory before larger ones that wait.
 const LITTLE: usize = 1024 * 1024;
 
 thread_local! {
-    /// Memory that the call which is being polled on this thread has taken for its answer, until the
-    /// poll is over.
+    /// Memory that the call being polled on this thread has reserved for its answer, until the end of the
+    /// poll.
     static RESERVED: RefCell<Vec<BytePermit>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes over what the call that was just polled on this thread has reserved.
+/// Takes the memory that the call just polled on this thread has reserved.
 pub(super) fn take_reserved() -> Vec<BytePermit> {
     RESERVED.with(|reserved| std::mem::take(&mut *reserved.borrow_mut()))
 }
 
-/// There is no room for an answer.
+/// There is not enough memory for an answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "answers take {used} bytes of memory here, of {limit} that they may (--message-memory); ask again later"
-)]
+#[error("answers use {used} of {limit} bytes of memory here (--message-memory); ask again later")]
 pub struct NoRoom {
     used: usize,
     limit: usize,
 }
 
-/// The answers of one connection. A call without a connection finds the default one, which always has
-/// room.
+/// The waiting answers of one connection. A call without a connection gets the default value, which always
+/// has room.
 #[derive(Clone, Default)]
 pub struct Answers(Option<Arc<ServerCalls>>);
 
@@ -46,7 +44,7 @@ impl fmt::Debug for Answers {
     }
 }
 
-/// The turn of a call that may make a large answer, until it is dropped.
+/// The turn of a call to make a large answer. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Turn {
     _turn: Option<OwnedSemaphorePermit>,
@@ -57,16 +55,17 @@ impl Answers {
         Self(Some(Arc::clone(calls)))
     }
 
-    /// Waits until fewer bytes of answers wait for the peer to read them than may. What costs much, or
-    /// makes a large answer, begins after this: a peer that does not read holds back its own calls.
+    /// Waits until the answers that the peer has not read yet are below their limit in bytes. A method waits
+    /// here before it does expensive work or makes a large answer. So a peer that does not read delays only
+    /// its own calls.
     pub async fn room(&self) {
         if let Some(calls) = &self.0 {
             calls.room().await;
         }
     }
 
-    /// As [`room`](Self::room), for one call of the connection at a time: it has its turn until it
-    /// answers.
+    /// As [`room`](Self::room), but only one call of the connection at a time gets past it. The call keeps
+    /// its turn until it answers.
     pub async fn turn(&self) -> Turn {
         let Some(calls) = &self.0 else {
             return Turn { _turn: None };
@@ -76,13 +75,13 @@ impl Answers {
         Turn { _turn: turn }
     }
 
-    /// Takes memory for an answer of so many bytes, before they are here. All connections of a process
-    /// share it. The call keeps it until its answer is written, or until nobody wants it any more. Only
-    /// the future of the call itself may ask, and no task or thread that it starts.
+    /// Reserves memory for an answer of `bytes` before the answer is made. All connections of a process share
+    /// this memory. The call keeps it until its answer is written or no longer wanted. Only the future of the
+    /// call itself may call this, not a task or thread that it starts.
     ///
     /// # Errors
     ///
-    /// `NoRoom` if there is none within `at_most` and [`ANSWER_PATIENCE`].
+    /// `NoRoom` if the memory is not free within `at_most` and [`ANSWER_PATIENCE`].
     pub async fn reserve(&self, bytes: usize, at_most: Duration) -> Result<(), NoRoom> {
         let Some(calls) = self.0.as_ref().filter(|_| bytes >= COUNTED) else {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Work that would keep a thread of the runtime from everybody else.
+//! Blocking work: large messages are encoded and decoded without blocking the other tasks of the runtime's
+//! thread.
 
 use crate::codec::lend::Parts;
 use serde::Serialize;
@@ -15,12 +16,12 @@ use tokio::{
     task::{block_in_place, yield_now},
 };
 
-/// Bodies from this size on, in bytes, are decoded and encoded apart. Smaller ones hold others up for a
-/// few milliseconds at most, while it costs them more to change threads than to be decoded.
+/// Bodies of at least this size, in bytes, are decoded and encoded as blocking work. Smaller ones block a
+/// thread for a few milliseconds at most, and changing threads would cost more than decoding them.
 pub(super) const WORTHWHILE: usize = 16 * 1024 * 1024;
 
-/// Does the work while another thread serves everybody else. On a runtime that has only the one
-/// thread it is done in place.
+/// Runs blocking work while another thread serves the other tasks. On a runtime with only one thread it runs
+/// in place.
 pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => {
@@ -34,17 +35,17 @@ pub(super) fn apart<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Whether the encoding of a value is so large, without its parts that are not copied. Finding out
-/// takes no longer than encoding a value of that size, and next to nothing for bulk values. One whose
-/// encoder panics is not large: that is for whoever encodes it to tell.
+/// Whether the encoding of a value, without its zero-copy parts, is large enough for [`apart`]. Counting
+/// takes no longer than encoding a value of that size, and almost no time for bulk values. A value whose
+/// encoder panics is not large: the caller that encodes it reports the panic.
 pub(super) fn is_worthwhile<T: Serialize>(value: &T, parts: Parts<T>) -> bool {
     let lent: usize = parts(value).into_iter().map(<[u8]>::len).sum();
     let look = || crate::codec::is_longer_than(WORTHWHILE.saturating_add(lent), value);
     catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
 }
 
-/// A place among those who work apart. There is one for every two cores, since those who serve
-/// everybody else need a core too.
+/// A permit for blocking work. There is one permit for every two cores, because the threads that serve
+/// connections need a core too.
 struct Place;
 
 static FREE: LazyLock<Mutex<usize>> = LazyLock::new(|| {
@@ -68,15 +69,15 @@ impl Drop for Place {
     }
 }
 
-/// How many of those who gave way are remembered, on each thread.
+/// How many yielded tasks are remembered on each thread.
 const REMEMBERED: usize = 64;
 
 thread_local! {
-    /// Tasks that gave way on this thread, and may wait for it to come to its end.
+    /// Tasks that yielded on this thread, and that may wait for the thread to become free.
     static GAVE_WAY: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Has the task polled again, after every other that is ready: the runtime looks at its sockets
+/// Yields: the task is polled again after every other task that is ready. The runtime checks its sockets
 /// before it polls a task that yielded.
 pub(super) fn give_way(context: &mut Context<'_>) {
     GAVE_WAY.with_borrow_mut(|tasks| {
@@ -92,8 +93,8 @@ pub(super) fn give_way(context: &mut Context<'_>) {
     let _ = yielded.poll(context);
 }
 
-/// The runtime keeps tasks that yielded with the thread that they yielded on. One that is about to
-/// work apart would take them along; this leaves them to the thread that steps in.
+/// The runtime keeps tasks that yielded on their thread. If that thread then does blocking work, the tasks
+/// would wait for it. Waking them lets the replacement thread run them.
 fn wake_who_gave_way() {
     let tasks = GAVE_WAY.take();
     tasks.into_iter().for_each(Waker::wake);

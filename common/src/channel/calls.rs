@@ -1,12 +1,12 @@
-//! The calls in flight on one connection: which await an answer, until when, and who waits.
+//! The calls in flight on one connection: their ids, deadlines and wakers.
 
 use super::{client::Listener, error::AttemptError};
 use slab::Slab;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
-/// The low bits of a call's id are its place in the table, the others a running number, so that a
-/// late answer never meets a later call in the same place.
+/// The low bits of a call's id are its index in the table. The other bits are a sequence number, so that a
+/// late answer never matches a later call with the same index.
 const PLACE_BITS: u32 = 24;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 
@@ -14,7 +14,7 @@ const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 pub(super) struct Calls<R> {
     table: Slab<Call<R>>,
     sequence: u64,
-    /// No call's deadline is earlier. It may lie in the past of the calls that remain.
+    /// A lower bound of all deadlines. It may be earlier than the deadline of every remaining call.
     earliest_deadline: Option<Instant>,
     /// Calls that have no answer yet.
     waiting: usize,
@@ -24,10 +24,10 @@ pub(super) struct Calls<R> {
 struct Call<R> {
     id: u64,
     deadline: Instant,
-    /// The position in the stream after its last byte.
+    /// The stream position after the call's last byte.
     end: u64,
     stage: Stage<R>,
-    /// Who wants to hear how far it is.
+    /// Receives progress reports, if the caller wants them.
     listener: Option<Listener>,
 }
 
@@ -52,12 +52,12 @@ impl<R> Calls<R> {
         self.waiting
     }
 
-    /// A call that ends with a deadline may be due then; not before.
+    /// The time before which no call's deadline passes.
     pub(super) fn earliest_deadline(&self) -> Option<Instant> {
         self.earliest_deadline
     }
 
-    /// Makes a place for a call and returns its id.
+    /// Adds a call and returns its id.
     pub(super) fn insert(&mut self, deadline: Instant, waker: Waker) -> u64 {
         self.sequence += 1;
         let entry = self.table.vacant_entry();
@@ -80,21 +80,21 @@ impl<R> Calls<R> {
         (call.id == id).then_some(call)
     }
 
-    /// Notes where in the stream a call's bytes end.
+    /// Records the stream position after a call's last byte.
     pub(super) fn set_end(&mut self, id: u64, end: u64) {
         if let Some(call) = self.get(id) {
             call.end = end;
         }
     }
 
-    /// Notes who wants to hear how far a call is.
+    /// Records the listener for a call's progress.
     pub(super) fn listen(&mut self, id: u64, listener: Listener) {
         if let Some(call) = self.get(id) {
             call.listener = Some(listener);
         }
     }
 
-    /// Who wants to hear how far a call is, if somebody does and it has no answer yet.
+    /// The listener for a call's progress, if there is one and the call has no answer yet.
     pub(super) fn listener(&mut self, id: u64) -> Option<Listener> {
         let call = self.get(id)?;
         match call.stage {
@@ -103,8 +103,7 @@ impl<R> Calls<R> {
         }
     }
 
-    /// Hands a call its answer and returns whom to wake. An answer that nobody waits for is
-    /// dropped.
+    /// Stores a call's answer and returns the waker to wake. An answer that no caller waits for is dropped.
     pub(super) fn complete(&mut self, id: u64, answer: Result<R, AttemptError>) -> Option<Waker> {
         let call = self.get(id)?;
         if !matches!(call.stage, Stage::Waiting(_)) {
@@ -117,7 +116,7 @@ impl<R> Calls<R> {
         Some(waker)
     }
 
-    /// Takes a call's answer, or leaves a waker for it.
+    /// Takes a call's answer, or registers a waker for it.
     pub(super) fn poll_take(
         &mut self,
         id: u64,
@@ -141,7 +140,7 @@ impl<R> Calls<R> {
         })
     }
 
-    /// Forgets a call. Returns the end of its bytes if it had no answer yet.
+    /// Removes a call. Returns the stream position after its last byte if it had no answer yet.
     pub(super) fn forget(&mut self, id: u64) -> Option<u64> {
         self.get(id)?;
         let call = self.table.remove((id & PLACE_MASK) as usize);
@@ -151,8 +150,8 @@ impl<R> Calls<R> {
         })
     }
 
-    /// Ends the calls whose deadline has passed. Returns whom to wake, and the ids of the calls
-    /// that the peer should stop working on. Each counts as sent: what is still queued leaves later.
+    /// Ends the calls whose deadline has passed. Returns the wakers to wake, and the ids of the calls that
+    /// the peer should cancel. Each call counts as sent, because queued bytes leave later.
     pub(super) fn expire(&mut self, now: Instant) -> (Vec<Waker>, Vec<u64>) {
         let mut earliest = None::<Instant>;
         let mut overdue = Vec::new();
@@ -174,7 +173,7 @@ impl<R> Calls<R> {
         (wakers, overdue)
     }
 
-    /// Ends every call that has no answer; `error` is told where the call's bytes end.
+    /// Ends every call that has no answer. `error` gets the stream position after the call's last byte.
     pub(super) fn fail_all(&mut self, error: impl Fn(u64) -> AttemptError) -> Vec<Waker> {
         let unanswered: Vec<(u64, u64)> = self
             .table

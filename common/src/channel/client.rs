@@ -1,8 +1,8 @@
-//! The client's end of a channel: many calls over one connection.
+//! The client side of a channel: many calls over one connection.
 //!
-//! A caller encodes its request, appends it to the connection's outbox under a short lock, and
-//! waits for its place in the table of calls to be filled. One task per connection (see
-//! [`pump`](super::client_pump)) writes whatever has gathered and hands out the answers.
+//! A caller encodes its request, appends it to the connection's outbox under a short lock, and waits for its
+//! entry in the table of calls to be completed. One task per connection (see [`pump`](super::client_pump))
+//! writes the queued bytes and distributes the answers.
 
 use super::{
     calls::Calls,
@@ -37,7 +37,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// A connection that carries calls answered by `R`. Clones share it; it ends with the last one.
+/// A connection for calls whose response type is `R`. Clones share it; it ends when the last clone is
+/// dropped.
 pub struct Connection<R> {
     shared: Arc<Shared<R>>,
 }
@@ -65,17 +66,17 @@ impl<R> Drop for Connection<R> {
     }
 }
 
-/// What hears how far a call is, always the newest. There is nothing to hear before the method has
-/// said something, and perhaps not the last thing that it said before it answered.
+/// Receives the latest progress report of a call. It is empty until the method has reported something, and
+/// may miss the last report before the answer.
 pub type Listener = watch::Sender<Option<Progress>>;
 
-/// What callers and the pump share.
+/// The state that callers and the pump share.
 pub(super) struct Shared<R> {
     state: Mutex<State<R>>,
     handles: AtomicUsize,
     /// One permit for each call that may be in flight.
     pub(super) in_flight: Arc<Semaphore>,
-    /// One permit for each [`LARGE_MESSAGE`] bytes of large messages that may wait to be written.
+    /// One permit for each [`LARGE_MESSAGE`] bytes of large messages that may be queued for writing.
     room: Arc<Semaphore>,
     open: Arc<AtomicBool>,
     settings: Settings,
@@ -86,30 +87,30 @@ pub(super) struct Shared<R> {
 pub(super) struct State<R> {
     pub(super) outbox: Outbox,
     pub(super) calls: Calls<R>,
-    /// Bytes that the kernel has taken.
+    /// How many bytes the kernel has accepted.
     pub(super) written: u64,
     pub(super) phase: Phase,
-    /// Whether the phase is [`Phase::Open`], for those who do not hold the lock.
+    /// Whether the phase is [`Phase::Open`], readable without the lock.
     open: Arc<AtomicBool>,
     pub(super) on_written: VecDeque<OnWritten>,
     pub(super) load: Option<Load>,
-    /// Whether somebody says that the peer is dead, and the pump does not know yet.
+    /// Whether the peer was reported dead and the pump has not handled that yet.
     pub(super) doubted: bool,
     pub(super) pump: Option<Waker>,
 }
 
-/// Whether the connection takes calls.
+/// Whether the connection accepts calls.
 #[derive(Clone, Debug)]
 pub(super) enum Phase {
     Open,
-    /// No new calls; those in flight are still awaited.
+    /// It accepts no new calls; calls in flight are still awaited.
     GoingAway,
     Lost(ConnectionLost),
 }
 
 impl<R> Shared<R> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // Nothing that holds the lock runs foreign code, so a poisoned state is still whole.
+        // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,7 +127,7 @@ impl<R> Shared<R> {
 }
 
 impl<R> State<R> {
-    /// The error of a call that cannot be queued, if the connection takes none.
+    /// The error for a new call, if the connection accepts no calls.
     pub(super) fn refusal(&self) -> Option<AttemptError> {
         match &self.phase {
             Phase::Open => None,
@@ -151,7 +152,7 @@ impl<R> State<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> Connection<R> {
-    /// Takes over a stream on which the hello is done, and starts the task that serves it.
+    /// Takes over a stream after the hello, and starts the task that serves it.
     pub fn new<S>(stream: S, settings: Settings) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -165,7 +166,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let settings = Settings {
-            // A peer may ask for more than a frame's length can say, or for no calls at all.
+            // A peer may announce a limit beyond what a frame's length can express, or allow no calls at all.
             max_send: settings.max_send.min(GREATEST_MAX_MESSAGE),
             max_in_flight: settings.max_in_flight.clamp(1, u32::MAX as usize >> 3),
             ..settings
@@ -194,8 +195,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         Self { shared }
     }
 
-    /// Calls, and waits for the answer until the context's deadline. Dropping the future tells the
-    /// peer to stop working on the call.
+    /// Makes a call, and waits for the answer until the context's deadline. Dropping the future cancels the
+    /// call at the peer.
     pub fn call<'a>(
         &'a self,
         context: &'a context::Context,
@@ -204,7 +205,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         self.call_with_progress(context, request, None)
     }
 
-    /// As [`call`](Self::call); a listener hears how far the method says that it is.
+    /// As [`call`](Self::call); a listener receives the method's progress reports.
     pub async fn call_with_progress(
         &self,
         context: &context::Context,
@@ -228,8 +229,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         .await
     }
 
-    /// Sends several calls in one frame and waits for all answers, which come in the order of the
-    /// requests. Each call succeeds or fails by itself.
+    /// Sends several calls in one frame and waits for all answers, which are returned in the order of the
+    /// requests. Each call succeeds or fails independently.
     pub async fn call_batch(
         &self,
         context: &context::Context,
@@ -243,7 +244,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             let (batch, later) = rest.split_at(count);
             rest = later;
             if let [alone] = batch {
-                // It may be as large as a call may be, which leaves no room for a batch's length.
+                // It may have the greatest size of a call, which leaves no space for the length prefix of a
+                // batch.
                 answers.push(self.call(context, alone).await);
                 continue;
             }
@@ -264,7 +266,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         answers
     }
 
-    /// How many of `requests` fit into one frame and into half of the calls in flight.
+    /// How many of `requests` fit into one frame and into half of the allowed calls in flight.
     fn batch_size(&self, requests: &[EncodedRequest]) -> usize {
         let mut size = 0;
         requests
@@ -320,8 +322,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         Ok(ids)
     }
 
-    /// Sends a call that wants no answer, and returns once the kernel has taken its last byte.
-    /// Whether it runs is not known.
+    /// Sends a one-way call, and returns once the kernel has accepted its last byte. Whether the call runs is
+    /// not known.
     pub async fn send_one_way(
         &self,
         context: &context::Context,
@@ -365,8 +367,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         }
     }
 
-    /// Waits until requests may be queued. What they need is taken at once: several batches that
-    /// each held a part and waited for the rest would wait for each other.
+    /// Waits until requests may be queued. All permits of a batch are acquired at once: several batches that
+    /// each held a part and waited for the rest would deadlock.
     async fn admit(
         &self,
         requests: &[EncodedRequest],
@@ -389,7 +391,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         let closed = |_| AttemptError::NotSent(ConnectionLost::Closed);
         let late = |_| AttemptError::DeadlineExceeded { sent: false };
-        // Waiting is boxed: most calls need not, and should not carry room for it.
+        // The waiting future is boxed: most calls do not wait, and should not carry space for it.
         let permit = match self.shared.in_flight.try_acquire_many(count) {
             Ok(permit) => permit,
             Err(_) => {
@@ -409,7 +411,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
 }
 
 impl<R> Connection<R> {
-    /// Whether the connection takes calls.
+    /// Whether the connection accepts calls.
     pub fn is_open(&self) -> bool {
         self.shared.open.load(Ordering::Relaxed)
     }
@@ -427,13 +429,13 @@ impl<R> Connection<R> {
         self.shared.exporter.as_ref()
     }
 
-    /// The load that the peer last reported, if it did.
+    /// The load in the peer's last report, if there was one.
     pub fn load(&self) -> Option<Load> {
         self.shared.lock().load
     }
 
-    /// What shows the server a fresh credential, if it is given one, for as long as the connection
-    /// lasts. It answers whether it does, and does not keep the connection alive.
+    /// A function that sends a new credential to the server, if it is given one, during the life of the
+    /// connection. It returns whether the connection is open, and does not keep the connection alive.
     pub fn renewer(&self) -> impl Fn(Option<&[u8]>) -> bool + Send + Sync + use<R>
     where
         R: Send + 'static,
@@ -458,21 +460,21 @@ impl<R> Connection<R> {
         }
     }
 
-    /// Takes note that somebody says that the peer is dead. A peer that answers the ping that follows is
-    /// not: calls in flight go on. One that does not within two seconds is given up.
+    /// Records that the peer was reported dead. The peer is pinged. If it answers, calls in flight continue;
+    /// if it does not answer within two seconds, the connection is closed.
     pub fn doubt(&self) {
         self.shared.lock().doubted = true;
         self.shared.wake_pump();
     }
 
-    /// Gives the connection up: it takes no more calls, and those in flight end.
+    /// Abandons the connection: it accepts no more calls, and those in flight fail.
     pub fn abandon(&self, reason: &'static str) {
         {
             let mut state = self.shared.lock();
             if matches!(state.phase, Phase::Lost(_)) {
                 return;
             }
-            // The pump ends the calls: it alone knows which bytes the kernel has taken.
+            // The pump fails the calls, because only the pump knows which bytes the kernel has accepted.
             state.leave(Phase::Lost(ConnectionLost::Abandoned(reason)));
         }
         self.shared.wake_pump();
@@ -480,13 +482,13 @@ impl<R> Connection<R> {
 }
 
 impl<R> State<R> {
-    /// Takes no more calls.
+    /// Stops accepting calls.
     pub(super) fn leave(&mut self, phase: Phase) {
         self.phase = phase;
         self.open.store(false, Ordering::Relaxed);
     }
 
-    /// Takes up the room of a large message until the bytes before `end` have been written.
+    /// Holds the buffer permit of a large message until the bytes before `end` have been written.
     pub(super) fn hold_room(&mut self, end: u64, room: Option<OwnedSemaphorePermit>) {
         if room.is_some() {
             self.on_written.push_back(OnWritten {
@@ -498,8 +500,8 @@ impl<R> State<R> {
         }
     }
 
-    /// Ends every call, saying of each whether it was sent. Returns whom to wake. An earlier reason
-    /// stands.
+    /// Fails every call, and records for each whether it was sent. Returns the wakers to wake. If the
+    /// connection was lost before, the earlier reason stays.
     #[must_use]
     pub(super) fn lose(&mut self, reason: ConnectionLost) -> Vec<Waker> {
         let reason = match &self.phase {

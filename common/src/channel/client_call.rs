@@ -1,4 +1,4 @@
-//! One call at the client, from its first poll to its answer.
+//! The future of one call at the client.
 
 use super::{
     client::{Listener, Phase, Shared, State},
@@ -21,17 +21,17 @@ use tokio::{
     time::Instant,
 };
 
-/// What happens once the bytes before a position of the stream have been written.
+/// Permits to release, and a sender to notify, once the bytes before a stream position have been written.
 pub(super) struct OnWritten {
     pub(super) end: u64,
-    /// The room that a large message took up in the outbox.
+    /// The buffer permit of a large message.
     pub(super) _room: Option<OwnedSemaphorePermit>,
-    /// The permit of a call that nobody waits for, but whose bytes still take up memory.
+    /// The in-flight permit of a call whose caller no longer waits, but whose bytes still take up memory.
     pub(super) _place: Option<Place>,
     pub(super) notify: Option<oneshot::Sender<()>>,
 }
 
-/// A call's permit to be in flight, given back when it is dropped.
+/// A call's permit to be in flight. Dropping it gives the permit back.
 pub(super) struct Place(Arc<Semaphore>);
 
 impl Place {
@@ -47,7 +47,7 @@ impl Drop for Place {
     }
 }
 
-/// The envelope of a call whose deadline has not passed yet.
+/// The envelope of a call; an error if its deadline has passed.
 pub(super) fn envelope_in_time(context: &context::Context) -> Result<Envelope, AttemptError> {
     let envelope = Envelope::new(context, Instant::now());
     if envelope.deadline.is_zero() {
@@ -56,7 +56,7 @@ pub(super) fn envelope_in_time(context: &context::Context) -> Result<Envelope, A
     Ok(envelope)
 }
 
-/// A call from its first poll to its answer.
+/// The future of a call: sends the request at its first poll, and resolves to the answer.
 pub(super) struct Answer<'a, R> {
     pub(super) shared: &'a Shared<R>,
     pub(super) context: &'a context::Context,
@@ -111,8 +111,8 @@ impl<R> Answer<'_, R> {
         Ok(id)
     }
 
-    /// Keeps the permit of a call that nobody waits for any more until its bytes, and its cancel's,
-    /// have left: they take up memory for as long.
+    /// Keeps the in-flight permit of a call whose caller no longer waits, until the bytes of the call and of
+    /// its cancel message have been written, because they take up memory until then.
     fn hold_place(&mut self, state: &mut State<R>) {
         let end = state.outbox.end();
         if end <= state.written || matches!(state.phase, Phase::Lost(_)) {
@@ -165,7 +165,7 @@ impl<R> Future for Answer<'_, R> {
 }
 
 impl<R> Drop for Answer<'_, R> {
-    /// Nobody waits any more: forget the call and tell the peer.
+    /// The caller no longer waits: remove the call and send a cancel message.
     fn drop(&mut self) {
         let Stage::Sent(id) = self.stage else { return };
         let waker = {

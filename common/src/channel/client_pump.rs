@@ -1,5 +1,4 @@
-//! The task that serves a client's connection: it writes what callers have queued, and hands out
-//! the answers that come back.
+//! The task that serves a client's connection: it writes the queued calls, and distributes the answers.
 
 use super::{
     client::{Phase, Shared},
@@ -29,7 +28,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How often the pump stands back, while more and more calls gather, before it writes.
+/// How often the pump yields before it writes, while more calls are being queued.
 const MAX_GATHERS: u32 = 4;
 
 pub(super) struct Pump<S, R> {
@@ -39,11 +38,11 @@ pub(super) struct Pump<S, R> {
     /// See [`Settings::max_buffered`].
     max_buffered: u64,
     timer: Pin<Box<Sleep>>,
-    /// How often this round has let other tasks run before writing, and how much had gathered.
+    /// How often this round has yielded before writing, and how many bytes were queued then.
     gathers: u32,
     gathered_bytes: usize,
     spin: Spin,
-    /// Answers of one round, kept between rounds for their allocation.
+    /// The answers of one round. The vector is reused, to save allocations.
     answers: Vec<(u64, Result<R, AttemptError>)>,
     wakers: Vec<Waker>,
 }
@@ -76,7 +75,8 @@ where
             Ok(true) => return Ok(Poll::Pending),
             Ok(false) => self.read(context)?,
             Err(reason) => {
-                // What the peer said before it hung up still counts: answers, and why it left.
+                // Frames that the peer sent before it closed the connection still count: answers, and the
+                // reason why it left.
                 if matches!(reason, ConnectionLost::Io(_)) {
                     self.link.read_to_the_end();
                     self.read(context)?;
@@ -105,20 +105,20 @@ where
         Ok(())
     }
 
-    /// Writes what has gathered. Returns whether it stood back to let more gather first.
+    /// Writes the queued bytes. Returns whether it yielded first, to let more calls be queued.
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         {
             let mut state = self.shared.lock();
             if let Phase::Lost(reason) = &state.phase {
                 return Err(reason.clone());
             }
-            // An empty outbox has grown by nothing, so it is never waited for.
+            // An empty outbox has not grown, so the pump never yields for it.
             if self.gathers < MAX_GATHERS
                 && state.calls.waiting() > 1
                 && state.outbox.len() > self.gathered_bytes
             {
-                // Several callers are at work. Let those that are ready to run queue their calls
-                // too: one write for all of them costs no more than one for the first.
+                // Several callers are active. Let those that are ready to run queue their calls too: one
+                // write for all of them costs no more than one for the first.
                 self.gathers += 1;
                 self.gathered_bytes = state.outbox.len();
                 context.waker().wake_by_ref();
@@ -149,7 +149,7 @@ where
             && first.end <= state.written
         {
             if let Some(notify) = state.on_written.pop_front().and_then(|entry| entry.notify) {
-                // The sender of a one-way call may have stopped waiting.
+                // The caller of a one-way call may have stopped waiting.
                 let _ = notify.send(());
             }
         }
@@ -159,7 +159,7 @@ where
     fn receive(&mut self) -> Result<(), ConnectionLost> {
         let mut news = News::default();
         let taken_in = self.take_in(&mut news);
-        // Answers that came before nonsense are answers all the same.
+        // Answers that arrived before an invalid frame are still delivered.
         self.deliver(news)?;
         taken_in
     }
@@ -179,7 +179,7 @@ where
             progress,
         } in news.progress
         {
-            // What a peer says is held to the same bounds as what is said here.
+            // Progress from a peer is clamped to the same bounds as our own.
             let progress = scope::bounded(progress.fraction, progress.note);
             heard.extend(state.calls.listener(request_id).zip(progress));
         }
@@ -190,7 +190,7 @@ where
             state.load = news.load;
         }
         for pong in &news.pongs {
-            // A peer that asks but never reads must not fill this side's memory.
+            // A peer that sends pings but never reads must not fill this side's memory.
             if state.outbox.end() - state.written < self.max_buffered {
                 state.outbox.push_raw_frame(FrameKind::Pong, pong);
             }
@@ -220,7 +220,7 @@ where
         }
     }
 
-    /// Looks after deadlines and silence. Returns whether calls await answers.
+    /// Handles deadlines and keepalive. Returns whether calls await answers.
     fn tick(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         loop {
             let (busy, earliest, doubted) = {
@@ -238,7 +238,7 @@ where
             self.liveness.set_busy(busy, Instant::now());
             let wanted = self.liveness.next_tick();
             let wanted = earliest.map_or(wanted, |deadline| deadline.min(wanted));
-            // Moving a timer costs more than letting it fire early now and then.
+            // Moving a timer costs more than an occasional early expiry.
             if wanted < self.timer.deadline() {
                 self.timer.as_mut().reset(wanted);
             }
@@ -283,8 +283,8 @@ where
         }
     }
 
-    /// Whether the connection's work is done: nobody holds it, or the peer wants to close it, and
-    /// no call awaits an answer.
+    /// Whether the connection can end: no handle is left or the peer wants to close it, and no call awaits an
+    /// answer.
     fn poll_end(&self) -> Poll<()> {
         let abandoned = self.shared.is_abandoned();
         let state = self.shared.lock();
@@ -299,7 +299,7 @@ where
     }
 }
 
-/// What a round of frames said, apart from answers.
+/// The contents of a round of frames, except for answers.
 #[derive(Default)]
 struct News {
     go_away: Option<GoAway>,
@@ -343,7 +343,7 @@ fn protocol(error: impl std::fmt::Display) -> ConnectionLost {
     ConnectionLost::Protocol(error.to_string())
 }
 
-/// The error that stands in a response in the answer's place.
+/// The error of a response that holds an error instead of an answer.
 fn error_of(error: ServerError) -> AttemptError {
     match error.kind {
         io::ErrorKind::TimedOut => AttemptError::DeadlineExceeded { sent: true },
@@ -373,14 +373,14 @@ where
         for waker in wakers {
             waker.wake();
         }
-        // The stream is dropped next; this only tells the peer in order where that is possible.
+        // The stream is dropped next. Where possible, this closes it in order first.
         let _ = this.link.poll_shutdown(context);
         Poll::Ready(())
     }
 }
 
 impl<S, R> Drop for Pump<S, R> {
-    /// The runtime may drop the task at its own shutdown; no caller must wait for it in vain.
+    /// The runtime may drop the task at its shutdown. The waiting callers must get an error then.
     fn drop(&mut self) {
         let reason = ConnectionLost::Abandoned("the runtime stopped");
         let wakers = self.shared.lock().lose(reason);

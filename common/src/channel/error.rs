@@ -1,4 +1,4 @@
-//! How an attempt at a call on one connection can end without the method's answer.
+//! The errors of an attempt to make a call on one connection.
 
 use crate::{codec::CodecError, message::Refusal, tls::TlsFailure};
 use std::{io, sync::Arc, time::Duration};
@@ -13,25 +13,25 @@ pub enum ConnectionLost {
     /// The operating system reported an error.
     #[error("the connection failed: {0}")]
     Io(Arc<io::Error>),
-    /// The peer sent something that makes no sense.
+    /// The peer sent an invalid message.
     #[error("the peer broke the protocol: {0}")]
     Protocol(String),
-    /// The peer says that it received something that makes no sense.
+    /// The peer reports that it received an invalid message.
     #[error("the peer refused to go on: {0}")]
     Rejected(String),
-    /// The peer is another one than was meant: a name server in the place of a worker, for one.
-    #[error("the address leads elsewhere: {0}")]
+    /// The peer is not the intended host: a name server instead of a worker, for example.
+    #[error("the address belongs to another host: {0}")]
     WrongServer(String),
-    /// The link could not be secured.
+    /// TLS could not be established.
     #[error(transparent)]
     Insecure(TlsFailure),
-    /// The peer sent nothing for too long.
+    /// The peer sent nothing for longer than the keepalive allows.
     #[error("the peer was silent for {0:?}")]
     Silent(Duration),
     /// The peer announced that it is about to stop.
     #[error("the peer is about to stop")]
     GoneAway,
-    /// This side gave the connection up.
+    /// This side abandoned the connection.
     #[error("{0}")]
     Abandoned(&'static str),
 }
@@ -45,11 +45,11 @@ impl From<io::Error> for ConnectionLost {
     }
 }
 
-/// An attempt that ended without the method's answer. What the caller may do next depends on what
-/// is known of the call.
+/// An attempt that ended without the method's answer. The variant says what is known about the call, and so
+/// whether it may be retried.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AttemptError {
-    /// The call never left this process as a whole, so it cannot have run.
+    /// The kernel did not accept all bytes of the call, so it cannot have run.
     #[error("the call was not sent")]
     NotSent(#[source] ConnectionLost),
     /// The connection ended after the call had been sent. It may have run.
@@ -58,10 +58,10 @@ pub enum AttemptError {
     /// The peer refused the call before it ran.
     #[error("the call was refused")]
     Refused(#[source] Refusal),
-    /// The deadline passed before an answer came.
+    /// The deadline passed before an answer arrived.
     #[error("the deadline passed")]
     DeadlineExceeded {
-        /// Whether the call had been sent, or queued for it, so that it may run.
+        /// Whether the call had been sent or queued for sending, so that it may run.
         sent: bool,
     },
     /// The request is larger than the peer accepts. It was not sent.
@@ -75,7 +75,7 @@ pub enum AttemptError {
     /// The request cannot be encoded. It was not sent.
     #[error("the request cannot be encoded")]
     Encoding(#[source] CodecError),
-    /// The method started, and the serving side answered an error in its place.
+    /// The method started, and the server answered with an error instead of the method's answer.
     #[error("the call failed")]
     Failed(#[source] ServerError),
 }

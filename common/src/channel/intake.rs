@@ -1,8 +1,8 @@
-//! Memory for large messages, which is taken before they are read.
+//! Memory for large messages, which is reserved before they are read.
 //!
-//! All connections of a process share one budget. A message that finds no room in it waits a little
-//! in the socket; then it is read over, and its calls are refused unseen, so that those behind it, and
-//! pings, are not held up for long.
+//! All connections of a process share one budget. A message for which there is no memory waits in the socket
+//! for up to two seconds. Then its bytes are skipped and its calls are refused without being decoded, so that
+//! later messages and pings are not delayed for long.
 
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
@@ -16,16 +16,16 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a message waits for room. A client takes a server that sends nothing for five seconds for
-/// dead.
+/// How long a message waits for memory. It is shorter than the five seconds of silence after which a client
+/// considers a server dead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A message that holds room which others wait for may take this long to arrive, and a second for
+/// The time that a message may take to arrive while other messages wait for its memory, plus one second for
 /// every [`SLOWEST`] bytes.
 const ARRIVAL: Duration = Duration::from_secs(10);
 const SLOWEST: usize = 1024 * 1024;
 
-/// The memory for the large message that comes next on a connection.
+/// The memory for the next large message on a connection.
 #[derive(Debug)]
 pub(super) struct Intake {
     budget: ByteBudget,
@@ -34,10 +34,10 @@ pub(super) struct Intake {
 
 #[derive(Debug)]
 enum Stage {
-    /// None has come.
+    /// There is no large message.
     Clear,
     Waiting(Box<Waiting>),
-    /// It may be read, until then if others wait.
+    /// It may be read. If other messages wait for memory, it has to arrive by `until`.
     Admitted {
         permit: BytePermit,
         until: Instant,
@@ -56,14 +56,14 @@ impl fmt::Debug for Waiting {
     }
 }
 
-/// What to do with the frame that comes next.
+/// What to do with the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Read it.
     Read,
-    /// Wait, and read nothing meanwhile.
+    /// Wait, and read nothing until then.
     Wait,
-    /// Read over it.
+    /// Skip it.
     Refuse,
 }
 
@@ -75,7 +75,7 @@ impl Intake {
         }
     }
 
-    /// Decides about the next frame, whose header is given if it is a large one.
+    /// Decides whether the next frame is read. `next` is its header if it is a large frame.
     pub(super) fn admit(
         &mut self,
         next: Option<FrameHeader>,
@@ -123,7 +123,7 @@ impl Intake {
         }
     }
 
-    /// By when a message has to be there whose memory others may wait for.
+    /// The time by which the admitted message has to arrive if others wait for its memory.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Admitted { until, .. } => Some(*until),
@@ -131,8 +131,8 @@ impl Intake {
         }
     }
 
-    /// Gives a message that is overdue more time if nobody waits for its memory. Returns whether it
-    /// has had enough.
+    /// Whether a message is overdue while others wait for its memory. If nobody waits, an overdue message
+    /// gets more time.
     pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
         let Stage::Admitted { until, .. } = &mut self.stage else {
             return false;

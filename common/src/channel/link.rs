@@ -1,4 +1,4 @@
-//! A stream cut into frames, with buffers for both directions.
+//! A stream of frames, with buffers for both directions.
 
 use super::{
     apart::{WORTHWHILE, apart, give_way},
@@ -24,34 +24,34 @@ use tokio_util::io::poll_read_buf;
 const MIN_READ: usize = 4 * 1024;
 const MAX_READ: usize = 256 * 1024;
 
-/// A large frame's buffer is made at once up to this size; for more, as many bytes must have arrived,
-/// so that a header alone cannot claim much memory.
+/// A large frame's buffer is allocated at once up to this size. For a larger frame, this many bytes must have
+/// arrived first, so that a header alone cannot cause a large allocation.
 const TRUSTED_ALLOCATION: usize = 16 * 1024 * 1024;
 
-/// A client keeps no larger buffer for the next large frame: one that grew to hold a message of the
-/// default greatest size is kept.
+/// The largest read buffer that a client keeps for the next large frame. A buffer that grew to hold a message
+/// of the default greatest size is kept.
 pub(super) const KEPT_BUFFER: usize = 2 * DEFAULT_MAX_MESSAGE + MAX_READ;
 
-/// A server keeps no more than that for each of its many connections: the memory for large messages
-/// belongs to those that have some.
+/// The largest read buffer that a server keeps for each of its many connections. The memory for large
+/// messages belongs to the connections that have such messages.
 pub(super) const KEPT_BY_SERVER: usize = 4 * MAX_READ;
 
-/// How many bytes are read, and how many written, before everybody else has a turn. Copying them
-/// takes some 50 microseconds, and some 250 where memory is fresh.
+/// How many bytes are read, and how many written, before other tasks get their turn. Copying them takes about
+/// 50 microseconds, or about 250 into fresh memory.
 const TURN: usize = 256 * 1024;
 
-/// The body of a frame: lent, or, if it is large, handed over.
+/// The body of a frame: borrowed, or, if it is large, owned.
 pub(super) enum Body<'a> {
     Borrowed(&'a [u8]),
     Shared(Bytes),
 }
 
 impl Body<'_> {
-    /// Hands the bytes to `read`. Blobs that it decodes share a large body's memory.
+    /// Calls `read` with the bytes. Blobs that it decodes share the memory of a large body.
     pub(super) fn read<T>(self, read: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Borrowed(bytes) => read(bytes),
-            // It is dropped there too: giving so much memory back takes its time.
+            // The body is dropped there too, because freeing so much memory takes time.
             Self::Shared(bytes) if bytes.len() >= WORTHWHILE => {
                 apart(move || splice::sharing(&bytes, || read(&bytes)))
             }
@@ -68,16 +68,16 @@ pub(super) struct Link<S> {
     consumed: usize,
     read_size: usize,
     limit: usize,
-    /// A buffer beyond this is not kept.
+    /// A larger buffer is not kept.
     kept: usize,
-    /// The body that is being read over, if one is.
+    /// The body that is being skipped, if there is one.
     skip: Option<Skip>,
     writing: Writing,
-    /// Whether the kernel refused bytes at the last attempt.
+    /// Whether the kernel's send buffer was full at the last attempt.
     write_blocked: bool,
-    /// Whether the stream (TLS) holds bytes that the kernel has yet to take.
+    /// Whether the stream (TLS) holds bytes that the kernel has not accepted yet.
     unflushed: bool,
-    /// What may still be read and written in this turn.
+    /// How many bytes may still be read and written in this turn.
     may_read: usize,
     may_write: usize,
 }
@@ -102,14 +102,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Begins a turn: so much may be read and written.
+    /// Begins a turn: [`TURN`] bytes may be read, and as many written.
     pub(super) fn begin_turn(&mut self) {
         self.may_read = TURN;
         self.may_write = TURN;
     }
 
-    /// Ends a turn. One that ended before all was done is followed by another once everybody else
-    /// has had theirs. Returns whether that is so.
+    /// Ends a turn. If the turn ended before everything was done, the task yields and another turn follows.
+    /// Returns whether that is so.
     pub(super) fn end_turn(&self, context: &mut Context<'_>) -> bool {
         let is_cut_short = self.may_read == 0 || self.may_write == 0;
         if is_cut_short {
@@ -118,12 +118,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         is_cut_short
     }
 
-    /// Lets the turn last until there is nothing left to read: no other will follow.
+    /// Removes the limit for reading in this turn, because no other turn will follow.
     pub(super) fn read_to_the_end(&mut self) {
         self.may_read = usize::MAX;
     }
 
-    /// Reads what is there, as much as this turn allows. `Ready(0)` is the end of the stream.
+    /// Reads the available bytes, as many as this turn allows. `Ready(0)` is the end of the stream.
     pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.may_read == 0 {
             return Poll::Pending;
@@ -144,11 +144,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.incoming.advance(self.consumed);
         self.consumed = 0;
         let missing = match self.incoming.first_chunk::<HEADER_LEN>() {
-            // What comes next is no header.
+            // The next bytes are not a header.
             Some(_) if self.skip.is_some() => 0,
             Some([a, b, c, d, _]) => {
                 let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-                // An overlong frame is refused by `next_frame`; never make room for it.
+                // `next_frame` refuses a frame beyond the limit; never allocate memory for it.
                 (HEADER_LEN + len.min(self.limit)).saturating_sub(self.incoming.len())
             }
             None => 0,
@@ -157,7 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             None | Some(0) => missing,
             Some(trusted) => missing.min(trusted),
         };
-        // A large frame's room was made once. Asking for more towards its end would move all of it.
+        // The buffer of a large frame was allocated once. Growing it near the frame's end would copy all of
+        // it.
         let is_large = self.incoming.len() + missing > MAX_READ;
         if is_large || claim > self.read_size {
             self.incoming.reserve(claim);
@@ -166,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// The next whole frame among the bytes that were read.
+    /// The next complete frame among the bytes that were read.
     pub(super) fn next_frame(&mut self) -> Result<Option<(FrameKind, Body<'_>)>, FrameError> {
         self.incoming.advance(self.consumed);
         self.consumed = 0;
@@ -201,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         (header.len >= LARGE_MESSAGE).then_some(header)
     }
 
-    /// Begins to read over the next frame, whose header is there.
+    /// Begins to skip the next frame, whose header has arrived.
     pub(super) fn begin_skip(&mut self) {
         if let Some(FrameHeader { kind, len }) = self.large_head() {
             self.incoming.advance(self.consumed + HEADER_LEN);
@@ -214,8 +215,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.skip.is_some()
     }
 
-    /// Reads over what is there of the frame, and hands the envelopes of its calls to `refuse`. Returns
-    /// whether that was all of it.
+    /// Skips the bytes of the frame that have arrived, and calls `refuse` with the envelopes of its calls.
+    /// Returns whether the frame is complete.
     pub(super) fn read_over(&mut self, refuse: impl FnMut(&[u8])) -> bool {
         let Some(skip) = &mut self.skip else {
             return true;
@@ -229,23 +230,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         is_over
     }
 
-    /// How many bytes are yet to be written.
+    /// How many bytes are not written yet.
     pub(super) fn unwritten(&self) -> usize {
         self.writing.len()
     }
 
-    /// How many bytes of memory were reserved for what is yet to be written.
+    /// How many bytes of memory are reserved for unwritten bytes.
     pub(super) fn reserved(&self) -> usize {
         self.writing.reserved()
     }
 
-    /// Takes over what waits in `outbox`.
+    /// Takes over all bytes of `outbox`.
     pub(super) fn take(&mut self, outbox: &mut Outbox) {
         outbox.drain_into(&mut self.writing);
     }
 
-    /// Whether a message is only partly written or read. The rest of it comes by itself, and in
-    /// larger pieces if it is not waited for awake.
+    /// Whether a message is only partly written or read. Then busy polling does not help: the socket wakes
+    /// the task for the rest, which arrives in larger pieces.
     pub(super) fn is_mid_message(&self) -> bool {
         self.has_unwritten() || self.incoming.len() > self.consumed
     }
@@ -254,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.unflushed || !self.writing.is_empty()
     }
 
-    /// Writes as much as the kernel takes.
+    /// Writes as many bytes as the kernel accepts.
     pub(super) fn write_some(&mut self, context: &mut Context<'_>) -> Written {
         let was_blocked = self.write_blocked;
         let mut bytes = 0;
@@ -300,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Gives back the memory that only large messages need.
+    /// Frees the memory that only large messages need.
     pub(super) fn shrink(&mut self) {
         if self.consumed == self.incoming.len() && self.incoming.capacity() > MIN_READ {
             self.incoming = BytesMut::new();
@@ -309,20 +310,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Ends the stream in order, as far as that is possible without waiting.
+    /// Closes the stream in order, as far as that is possible without waiting.
     pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
-/// What a round of writing achieved.
+/// The result of a round of writing.
 #[derive(Debug)]
 pub(super) struct Written {
-    /// How many bytes the kernel took. What they carried may arrive even if an error followed.
+    /// How many bytes the kernel accepted. Their calls may arrive even if an error followed.
     pub(super) bytes: u64,
-    /// Whether it had refused some before: then the peer must have read.
+    /// Whether the kernel's send buffer had been full before: then the peer must have read.
     pub(super) proves_life: bool,
-    /// What ended the round, unless all was written or the kernel had no room.
+    /// The error that ended the round, if it did not end because everything was written or the send buffer
+    /// was full.
     pub(super) error: Option<io::Error>,
 }
 
@@ -332,7 +334,7 @@ mod tests {
     use std::task::Waker;
     use tokio::io::ReadBuf;
 
-    /// Always has more to read and always takes what is written.
+    /// A stream that always has more to read, and always accepts writes.
     struct Endless;
 
     impl AsyncRead for Endless {

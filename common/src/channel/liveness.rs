@@ -1,27 +1,28 @@
-//! When to ask a silent peer whether it lives, and when to give it up.
+//! Keepalive: when to ping a silent peer, and when to consider it dead.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How patient one side of a connection is.
+/// The keepalive times of one side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// The silence after which a ping is sent while calls are in flight.
     pub ping_when_busy: Duration,
     /// The silence after which a ping is sent while nothing is in flight.
     pub ping_when_idle: Duration,
-    /// How long after a ping that nothing answered the peer counts as dead.
+    /// How long after an unanswered ping the peer counts as dead.
     pub give_up: Duration,
 }
 
 impl Patience {
-    /// A client's: it wants to know within seconds, so that it can call somebody else.
+    /// The defaults of a client, which has to notice a dead peer within seconds, so that it can call another
+    /// instance.
     pub const CLIENT: Self = Self {
         ping_when_busy: Duration::from_secs(1),
         ping_when_idle: Duration::from_secs(10),
         give_up: Duration::from_secs(4),
     };
-    /// A server's: it only wants to be rid of connections that nobody uses.
+    /// The defaults of a server, which only has to close unused connections.
     pub const SERVER: Self = Self {
         ping_when_busy: Duration::from_secs(15),
         ping_when_idle: Duration::from_secs(30),
@@ -29,11 +30,10 @@ impl Patience {
     };
 }
 
-/// How long after a ping that nothing answered a peer counts as dead of which somebody else says that it
-/// is.
+/// How long after an unanswered ping a peer counts as dead that was reported dead.
 const GIVE_UP_DOUBTED: Duration = Duration::from_secs(2);
 
-/// What a tick asks for.
+/// The decision of a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Alive,
@@ -41,16 +41,16 @@ pub(super) enum Verdict {
     Dead(Duration),
 }
 
-/// Watches one connection. Received bytes are a sign of life, and so are bytes that the kernel
-/// takes after it had refused some: a peer may be too busy with a large message to answer a ping
-/// that waits behind it.
+/// The keepalive state of one connection. Received bytes are a sign of life. So are bytes that the kernel
+/// accepts after its send buffer was full: a peer may be too busy with a large message to answer a ping that
+/// waits behind it.
 #[derive(Debug)]
 pub(super) struct Liveness {
     patience: Patience,
     last_sign: Instant,
     busy_since: Option<Instant>,
     pinged: Option<Instant>,
-    /// Whether somebody says that the peer is dead, and it has given no sign of life since.
+    /// Whether the peer was reported dead, without a sign of life since.
     doubted: bool,
 }
 
@@ -65,20 +65,20 @@ impl Liveness {
         }
     }
 
-    /// Takes note that somebody says that the peer is dead. It is asked at once, unless it has been
-    /// already, and is given less time to answer.
+    /// Records that the peer was reported dead. It is pinged at once, unless a ping is unanswered already,
+    /// and has less time to answer.
     pub(super) fn doubt(&mut self) {
         self.doubted = true;
     }
 
-    /// Takes note that bytes came or went.
+    /// Records that bytes were received or written.
     pub(super) fn sign_of_life(&mut self, now: Instant) {
         self.last_sign = now;
         self.pinged = None;
         self.doubted = false;
     }
 
-    /// Takes note of whether calls are in flight. Silence counts from when they began.
+    /// Records whether calls are in flight. The silence is counted from the time when they began.
     pub(super) fn set_busy(&mut self, busy: bool, now: Instant) {
         if !busy {
             self.busy_since = None;
@@ -87,7 +87,7 @@ impl Liveness {
         }
     }
 
-    /// When to look again at the latest.
+    /// The latest time of the next tick.
     pub(super) fn next_tick(&self) -> Instant {
         match self.pinged {
             Some(at) => at + self.give_up(),

@@ -1,4 +1,4 @@
-//! Bytes that wait to be written.
+//! The queue of bytes to write.
 
 use crate::{
     byte_budget::BytePermit,
@@ -14,7 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// A queue of bytes. Small frames gather in one buffer; large ones are queued as they are.
+/// A queue of bytes. Small frames are copied into one buffer; large ones are queued without a copy.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Whole segments, older than what is in `tail`.
@@ -22,13 +22,13 @@ pub(super) struct Outbox {
     tail: Vec<u8>,
     /// Bytes in `segments` and `tail`.
     len: usize,
-    /// Bytes that were ever queued: the position in the stream after the last one.
+    /// How many bytes were ever queued: the stream position after the last one.
     end: u64,
-    /// The memory of what is queued, where that was reserved.
+    /// The reserved memory of the queued bytes.
     reserved: Vec<BytePermit>,
 }
 
-/// A frame whose body is not sent because of its size or its contents.
+/// Why a frame cannot be sent.
 #[derive(Debug)]
 pub(super) enum Unsendable {
     TooLarge { size: usize, limit: usize },
@@ -44,17 +44,17 @@ impl Outbox {
         self.len == 0
     }
 
-    /// The position in the stream after the last queued byte.
+    /// The stream position after the last queued byte.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// Keeps memory for as long as what is queued now is not written.
+    /// Holds reserved memory until the bytes that are queued now have been written.
     pub(super) fn keep(&mut self, reserved: Vec<BytePermit>) {
         self.reserved.extend(reserved);
     }
 
-    /// How many bytes of memory were reserved for what is queued.
+    /// How many bytes of memory are reserved for the queued bytes.
     pub(super) fn reserved(&self) -> usize {
         self.reserved.iter().map(BytePermit::bytes).sum()
     }
@@ -64,13 +64,13 @@ impl Outbox {
         self.end += by as u64;
     }
 
-    /// Queues bytes, copying them.
+    /// Queues a copy of bytes.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.grew(bytes.len());
     }
 
-    /// Queues a large run of bytes as it is.
+    /// Queues large bytes without a copy.
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.seal_tail();
         self.grew(bytes.len());
@@ -84,7 +84,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame. On an error the queue is as it was.
+    /// Queues a frame. On an error the queue is unchanged.
     pub(super) fn push_frame<T: Serialize + ?Sized>(
         &mut self,
         kind: FrameKind,
@@ -94,7 +94,7 @@ impl Outbox {
         self.push_lent_frame(kind, body, &[], limit)
     }
 
-    /// Queues a frame of which some parts are lent and need no copy.
+    /// Queues a frame. Its zero-copy parts, `lent`, are not copied.
     pub(super) fn push_lent_frame<T: Serialize + ?Sized>(
         &mut self,
         kind: FrameKind,
@@ -104,7 +104,7 @@ impl Outbox {
     ) -> Result<(), Unsendable> {
         let start = self.tail.len();
         self.tail.extend_from_slice(&[0; HEADER_LEN]);
-        // How a value encodes itself is up to its type; half a frame must not stay behind.
+        // A value's own encoder may panic. Half a frame must not remain in the queue.
         let encode = AssertUnwindSafe(|| codec::encode_spliced(&mut self.tail, body, lent));
         let encoded =
             catch_unwind(encode).unwrap_or_else(|_| Err(CodecError::new("the encoder panicked")));
@@ -118,7 +118,7 @@ impl Outbox {
         let blob_size: usize = blobs.iter().map(|(_, blob)| blob.len()).sum();
         let size = self.tail.len() - start - HEADER_LEN + blob_size;
         if size > limit {
-            // Give the memory back: the limit says that nobody wants to hold this much.
+            // Free the memory: the limit says that so much is not wanted.
             self.tail.truncate(start);
             self.tail.shrink_to(LARGE_MESSAGE);
             return Err(Unsendable::TooLarge { size, limit });
@@ -137,7 +137,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame whose body is a few bytes as they are.
+    /// Queues a frame whose short body is given as bytes.
     pub(super) fn push_raw_frame(&mut self, kind: FrameKind, body: &[u8]) {
         let header = FrameHeader {
             kind,
@@ -147,7 +147,7 @@ impl Outbox {
         self.extend(body);
     }
 
-    /// Queues everything that `other` holds.
+    /// Moves everything from `other` to the end of this queue.
     pub(super) fn append(&mut self, mut other: Self) {
         self.seal_tail();
         other.seal_tail();
@@ -156,7 +156,7 @@ impl Outbox {
         self.grew(other.len);
     }
 
-    /// Moves everything to `writing`, whose emptied buffer is used again.
+    /// Moves everything to `writing`, and reuses its empty buffer.
     pub(super) fn drain_into(&mut self, writing: &mut Writing) {
         writing.len += self.len;
         writing.reserved.append(&mut self.reserved);
@@ -175,17 +175,17 @@ impl Outbox {
 /// Bytes that are being written.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    /// Written first, from `offset` on.
+    /// The bytes to write first, from `offset` on.
     buffer: Vec<u8>,
     offset: usize,
     segments: VecDeque<Bytes>,
-    /// Bytes that are yet to be written.
+    /// How many bytes are not written yet.
     len: usize,
-    /// The memory of what is being written, where that was reserved.
+    /// The reserved memory of these bytes.
     reserved: Vec<BytePermit>,
 }
 
-/// A buffer that grew beyond this is not kept.
+/// The largest write buffer that is kept.
 const KEEP_BUFFER: usize = 256 * 1024;
 
 impl Writing {
@@ -198,7 +198,7 @@ impl Writing {
         self.len
     }
 
-    /// How many bytes of memory were reserved for what is being written.
+    /// How many bytes of memory are reserved for these bytes.
     pub(super) fn reserved(&self) -> usize {
         self.reserved.iter().map(BytePermit::bytes).sum()
     }
@@ -212,7 +212,7 @@ impl Writing {
         }
     }
 
-    /// Takes note that the first `count` bytes were written.
+    /// Removes the first `count` bytes, which were written.
     pub(super) fn advance(&mut self, count: usize) {
         self.len = self.len.saturating_sub(count);
         if self.len == 0 {

@@ -1,7 +1,7 @@
-//! The server's end of a channel: reads calls, runs their methods, writes the answers.
+//! The server side of a channel: reads calls, runs their methods, writes the answers.
 //!
-//! A method's future is polled once in place. Most are done then, and their answers leave together
-//! in one write; one that has to wait becomes a task of its own.
+//! A method's future is first polled on the connection's task. Most methods complete then, and their answers
+//! leave together in one write. A method that has to wait becomes a task of its own.
 
 use super::{
     answers::Answers,
@@ -43,13 +43,12 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Answers requests.
 pub trait Dispatch: Send + Sync + 'static {
-    /// What is asked.
+    /// The type of requests.
     type Request: DeserializeOwned + Send + 'static;
-    /// What is answered.
+    /// The type of responses.
     type Response: Serialize + Send + Sync + 'static;
 
-    /// Where the large parts of an answer lie, which need no copy on their way. None are known
-    /// unless this is said otherwise.
+    /// The large parts of a response, which are sent without a copy. The default has none.
     fn parts(_: &Self::Response) -> Vec<&[u8]> {
         Vec::new()
     }
@@ -61,8 +60,8 @@ pub trait Dispatch: Send + Sync + 'static {
         request: Self::Request,
     ) -> impl Future<Output = Result<Self::Response, Unanswered>> + Send + 'static;
 
-    /// Answers one request that comes in another form. To read the call and to write its answer is
-    /// part of it: what takes long never runs on a thread of the runtime.
+    /// Answers one request that arrives in another form. Reading the call and writing its answer are part of
+    /// this; slow reading or writing never runs on a thread of the runtime.
     fn dispatch_translated<T>(
         self: Arc<Self>,
         context: context::Context,
@@ -75,34 +74,34 @@ pub trait Dispatch: Send + Sync + 'static {
     }
 }
 
-/// Why a request has no answer.
+/// Why a request has no response.
 #[derive(Clone, Debug)]
 pub enum Unanswered {
     /// It was refused before it ran.
     Refused(Refusal),
-    /// It started, and failed outside of its own error type.
+    /// It started, and failed with an error that is not of its own error type.
     Failed(ServerError),
 }
 
-/// The surroundings of a server's connection.
+/// The context of a server's connection.
 #[derive(Clone)]
 pub struct Session {
-    /// The bounds of the channel.
+    /// The limits of the channel.
     pub settings: Settings,
-    /// Who is at the other end.
+    /// The peer.
     pub caller: Arc<Caller>,
-    /// Once cancelled, new calls are refused and the connection ends with the last pending one.
+    /// Once cancelled, new calls are refused, and the connection ends with the last pending call.
     pub drain: CancellationToken,
-    /// The memory for large messages, which all connections of a process share: requests that are read
-    /// or run, and answers that wait to be read. Answers may take as much again as requests.
+    /// The memory for large messages, which all connections of a process share: for requests that are being
+    /// read or run, and for answers that are not written yet. Answers may take as much again as requests.
     pub memory: ByteBudget,
-    /// What to report of the worker's load, if anything.
+    /// Returns the worker's load for reports to the client, if the host reports it.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
-    /// What to do with a fresh credential, where credentials are asked for.
+    /// Handles a new credential, where authentication is on.
     pub renew: Option<Renew>,
 }
 
-/// Takes a fresh credential of whoever is at the other end of a connection.
+/// Handles a new credential of the peer.
 pub type Renew = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 impl fmt::Debug for Session {
@@ -113,15 +112,14 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The load is reported on a connection in use at most this often.
+/// The shortest time between two load reports on a connection.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A client that was told of a drain and awaits nothing gets this long to hang up by itself, so that
-/// no call of its that is under way is lost.
+/// During a drain, an idle client has this long to close the connection itself, so that a call that is
+/// already on its way is not lost.
 const DRAIN_LINGER: Duration = Duration::from_secs(1);
 
-/// Serves one connection, on which the hello is done, until it ends. Dropping the future ends it
-/// at once.
+/// Serves one connection after the hello, until it ends. Dropping the future ends it at once.
 pub async fn serve<S, D>(stream: S, dispatch: Arc<D>, session: Session) -> ConnectionLost
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -131,29 +129,29 @@ where
     Server::new(stream, dispatch, start, session).await
 }
 
-/// This many calls are answered before their answers leave: then the client can work on them while
-/// the server goes on, and neither waits for the other to finish a long round.
+/// How many calls are run before their answers are written. So the client can handle the first answers while
+/// the server continues, and neither waits for the other to finish a long round.
 const ROUND: usize = 32;
 
 struct Server<S, D, B, F> {
     link: Link<S>,
     dispatch: Arc<D>,
-    /// `D::dispatch`, whose future's type has no name.
+    /// `D::dispatch`. It is stored because the type of its future has no name.
     start: B,
     slot: Slot<F>,
     calls: Arc<ServerCalls>,
-    /// Answers that are ready.
+    /// Answers that are ready to be written.
     outbox: Outbox,
-    /// What is left of a batch whose answers found no room, and its memory.
+    /// The rest of a batch for whose answers there was no buffer space, and its memory.
     batch: Bytes,
     batch_memory: Option<BytePermit>,
-    /// Memory for the large message that comes next.
+    /// Memory for the next large message.
     intake: Intake,
-    /// The memory of answers that are encoded and not written, and not reserved.
+    /// The memory of answers that are encoded, not written yet, and without a reservation.
     unwritten: BytePermit,
-    /// Bytes that were ever written.
+    /// How many bytes were ever written.
     written: u64,
-    /// Since when answers with reserved memory wait for the peer to read them.
+    /// Tracks answers with reserved memory that the peer has not read yet.
     unread: Option<Unread>,
     session: Session,
     scope: Scope,
@@ -164,7 +162,7 @@ struct Server<S, D, B, F> {
     gathered: bool,
     spin: Spin,
     reported: (Load, Instant),
-    /// When bytes last came or went.
+    /// When bytes were last received or written.
     quiet_since: Instant,
 }
 
@@ -245,14 +243,14 @@ where
         if self.link.end_turn(context) {
             return Ok(Poll::Pending);
         }
-        // Calls that run in their own tasks, and answers that do not get away, wake this one.
+        // Busy polling is of no use otherwise: running calls and unwritten answers wake this task.
         if !self.link.is_mid_message() && self.calls.lock().pending.is_empty() {
             self.spin.wait(Instant::now(), context);
         }
         Ok(Poll::Pending)
     }
 
-    /// Takes the answers of calls that ran in their own tasks. Returns whether it stood back to let
+    /// Registers for the answers of calls that run in their own tasks. Returns whether it yielded, to let
     /// more of them finish first.
     fn collect(&mut self, context: &mut Context<'_>) -> bool {
         let mut state = self.calls.lock();
@@ -266,8 +264,8 @@ where
         false
     }
 
-    /// Moves the answers of tasks to the link, unless it has yet to write earlier ones: what waits
-    /// stays where it is counted. Returns whether there were any.
+    /// Moves the answers of tasks to the link, unless earlier ones are not written yet: waiting answers stay
+    /// where they are counted. Returns whether there were any.
     fn take_finished(&mut self) -> bool {
         if self.link.has_unwritten() {
             return false;
@@ -285,19 +283,18 @@ where
         true
     }
 
-    /// Whether what comes next must wait. Calls that run do not hold it up: cancels and pings must
-    /// get through to them. One-way calls do, for want of another way to slow their sender down.
+    /// Whether reading has to wait. Running calls do not stop it, because cancel messages and pings must get
+    /// through. One-way calls do, because there is no other way to slow their sender down.
     fn is_full(&mut self) -> bool {
         if self.calls.is_full_of_one_way() {
-            // The silence is of this side's making.
+            // The peer is silent because this side does not read.
             self.liveness.sign_of_life(Instant::now());
             return true;
         }
         self.link.has_unwritten()
     }
 
-    /// Counts the answers that are yet to be written among the memory for messages, unless they are
-    /// few.
+    /// Counts unwritten answers against the memory for messages, unless they are small.
     fn count_unwritten(&mut self) {
         let reserved = self.link.reserved() + self.outbox.reserved() + self.calls.reserved();
         if reserved == 0 || !self.link.has_unwritten() {
@@ -337,7 +334,8 @@ where
         }
     }
 
-    /// Adds the worker's load to answers that leave, if it changed and enough time has passed.
+    /// Adds a load report to the answers that are about to be written, if the load changed and
+    /// [`LOAD_INTERVAL`] has passed.
     fn report_load(&mut self) {
         let Some(load) = &self.session.load else {
             return;
@@ -355,12 +353,12 @@ where
         }
     }
 
-    /// Queues a frame of ours, which can be neither too large nor unencodable.
+    /// Queues one of our own frames, which can be neither too large nor unencodable.
     fn push<T: Serialize>(&mut self, kind: FrameKind, body: &T) {
         let _ = self.outbox.push_frame(kind, body, usize::MAX);
     }
 
-    /// Handles frames that were read. Returns whether some are left for after the next write.
+    /// Handles the frames that were read. Returns whether some are left until after the next write.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         let scope = self.scope.clone();
         scope.enter(|| {
@@ -421,13 +419,13 @@ where
         })
     }
 
-    /// Looks after deadlines and silence.
+    /// Handles deadlines and keepalive.
     fn tick(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         loop {
             let now = Instant::now();
             let (busy, earliest, report) = {
                 let state = self.calls.lock();
-                // One that the link has no room for leaves once it has.
+                // Reports wait while the link has unwritten bytes.
                 let waits = !state.reports.is_empty() && !self.link.has_unwritten();
                 let report = waits.then(|| state.reports.next_due(now)).flatten();
                 (!state.pending.is_empty(), state.earliest_deadline, report)
@@ -449,7 +447,7 @@ where
         }
     }
 
-    /// When to end the connection during a drain, if nothing is left to do on it.
+    /// When to end the connection during a drain, if it is idle.
     fn hang_up_at(&self) -> Option<Instant> {
         if self.draining.is_some() || self.link.has_unwritten() {
             return None;
@@ -519,7 +517,7 @@ where
         };
         if let ConnectionLost::Protocol(sentence) = &reason {
             this.push(FrameKind::GoAway, &GoAway::ProtocolError(sentence.clone()));
-            // The connection ends either way; the sentence is a courtesy.
+            // The connection ends in any case; the message is best effort.
             let _ = this.write(context);
         }
         let _ = this.link.poll_shutdown(context);
@@ -528,7 +526,7 @@ where
 }
 
 impl<S, D, B, F> Drop for Server<S, D, B, F> {
-    /// Nobody will read the answers: stop working on them.
+    /// The connection is gone: abort the running calls.
     fn drop(&mut self) {
         self.calls.lock().abort_all();
     }

@@ -1,4 +1,4 @@
-//! The calls that a server's connection could not answer in place.
+//! The calls of a server's connection that run in tasks of their own.
 
 use super::{
     apart::{apart, is_worthwhile},
@@ -35,21 +35,21 @@ use tokio::{
     time::Instant,
 };
 
-/// What the connection's task and the tasks of its pending calls share.
+/// The state that a connection's task and the tasks of its calls share.
 #[derive(Debug)]
 pub(super) struct ServerCalls {
     state: Mutex<State>,
-    /// Told when the outbox was emptied.
+    /// Notified when the outbox was emptied.
     emptied: Notify,
-    /// One-way calls that run.
+    /// The number of running one-way calls.
     one_way: AtomicUsize,
-    /// Taken by the one call that may make a large answer.
+    /// The turn to make a large answer, which one call at a time has.
     turn: Arc<Semaphore>,
     memory: ByteBudget,
     settings: Settings,
 }
 
-/// A one-way call that runs in a task of its own.
+/// Counts a running one-way call until it is dropped.
 #[derive(Debug)]
 pub(super) struct OneWay(Arc<ServerCalls>);
 
@@ -66,15 +66,15 @@ impl Drop for OneWay {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) outbox: Outbox,
-    /// Bytes of answers that wait for room in the outbox.
+    /// Bytes of answers that wait for space in the outbox.
     waiting: usize,
-    /// Bytes of memory that were reserved for those.
+    /// Bytes of memory that are reserved for those answers.
     reserved: usize,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) earliest_deadline: Option<Instant>,
     serial: u64,
     pub(super) server: Option<Waker>,
-    /// What watched calls have said and the peer has yet to hear.
+    /// Progress reports that are not sent yet.
     pub(super) reports: Reports,
 }
 
@@ -82,10 +82,10 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) task: AbortHandle,
-    /// Tells it from an earlier call to which the peer gave the same number.
+    /// Distinguishes it from an earlier call with the same id.
     pub(super) serial: u64,
     pub(super) deadline: Instant,
-    /// What it says of its progress, if its caller wants to hear that.
+    /// Its progress reports, if the caller wants them.
     pub(super) watched: Option<Arc<Watched>>,
 }
 
@@ -102,35 +102,35 @@ impl ServerCalls {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock runs foreign code, so a poisoned state is still whole.
+        // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether as many calls wait for their answers as may.
+    /// Whether the limit of calls in flight is reached.
     pub(super) fn is_full(&self) -> bool {
         self.lock().pending.len() >= self.settings.max_in_flight
     }
 
-    /// Whether as many one-way calls run as may.
+    /// Whether the limit of running one-way calls is reached.
     pub(super) fn is_full_of_one_way(&self) -> bool {
         self.one_way.load(Ordering::Acquire) >= self.settings.max_in_flight
     }
 
-    /// Counts a one-way call until the result is dropped.
+    /// Counts a one-way call until the returned value is dropped.
     pub(super) fn enter_one_way(self: &Arc<Self>) -> OneWay {
         self.one_way.fetch_add(1, Ordering::AcqRel);
         OneWay(Arc::clone(self))
     }
 
-    /// Lets answers that wait for room go on.
+    /// Wakes the answers that wait for space in the outbox.
     pub(super) fn note_emptied(&self) {
         self.emptied.notify_waiters();
     }
 
-    /// Waits until fewer bytes of answers are here than may be.
+    /// Waits until the queued and waiting answers are below their limit in bytes.
     pub(super) async fn room(&self) {
         loop {
-            // Registered before the look, so that no emptying in between is missed.
+            // Registered before the check, so that no notification in between is missed.
             let emptied = self.emptied.notified();
             {
                 let state = self.lock();
@@ -142,9 +142,9 @@ impl ServerCalls {
         }
     }
 
-    /// Waits for the turn of a call that may make a large answer.
+    /// Waits for the turn to make a large answer.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        // Nobody closes it.
+        // The semaphore is never closed.
         Arc::clone(&self.turn).acquire_owned().await.ok()
     }
 
@@ -152,14 +152,14 @@ impl ServerCalls {
         &self.memory
     }
 
-    /// How many bytes of memory are reserved for answers that have not got to the link.
+    /// How many bytes of memory are reserved for answers that have not reached the link yet.
     pub(super) fn reserved(&self) -> usize {
         let state = self.lock();
         state.outbox.reserved().saturating_add(state.reserved)
     }
 
-    /// Queues the answer of a call that ran in its own task, once there is room for it. `memory` is that
-    /// of its request, and `reserved` what was reserved for the answer.
+    /// Queues the answer of a call that ran in its own task, once there is space for it. `memory` is the
+    /// permit of the request, and `reserved` the memory that was reserved for the answer.
     pub(super) async fn finish<R: Serialize + Send + Sync + 'static>(
         self: &Arc<Self>,
         call: (u64, u64),
@@ -173,7 +173,7 @@ impl ServerCalls {
         if may_leave && self.try_finish(call, &mut answer, parts, &mut reserved) {
             return;
         }
-        // It has to wait. From now on its answer counts, and not its request.
+        // The answer has to wait. From now on the answer counts against the memory, instead of the request.
         let size = answer
             .as_ref()
             .and_then(|answer| answer.as_ref().ok())
@@ -181,7 +181,7 @@ impl ServerCalls {
         let mut memory = memory.unwrap_or_else(|| self.memory.take_anyway(0));
         let others = self.memory.used().saturating_sub(memory.bytes());
         if !reserved.is_empty() {
-            // It is counted already.
+            // The answer is counted already.
             memory.resize(0);
         } else if others.saturating_add(size) > self.memory.limit().saturating_mul(2) && others > 0
         {
@@ -193,7 +193,7 @@ impl ServerCalls {
         let held = reserved.iter().map(BytePermit::bytes).sum();
         let _waiting = WaitingAnswer::new(self, memory, held);
         loop {
-            // Registered before the look at the outbox, so that no emptying in between is missed.
+            // Registered before the outbox is checked, so that no notification in between is missed.
             let emptied = self.emptied.notified();
             if self.try_finish(call, &mut answer, parts, &mut reserved) {
                 return;
@@ -202,8 +202,8 @@ impl ServerCalls {
         }
     }
 
-    /// Whether an answer is a large one, and messages take so much memory already that it may be one too
-    /// many, although its own connection has room for it.
+    /// Whether an answer is large while messages already use more than their memory, so that it has to wait
+    /// although its own connection has space for it.
     fn is_tight_for<R>(&self, answer: &Option<Result<R, Unanswered>>, parts: Parts<R>) -> bool {
         let Some(Ok(answer)) = answer else {
             return false;
@@ -212,7 +212,7 @@ impl ServerCalls {
         lent >= LARGE_MESSAGE && self.memory.used() > self.memory.limit()
     }
 
-    /// Queues the answer of the call with this number and serial if there is room for it.
+    /// Queues the answer of the call with this id and serial, if there is space for it.
     fn try_finish<R: Serialize + Send + Sync + 'static>(
         &self,
         (id, serial): (u64, u64),
@@ -231,7 +231,7 @@ impl ServerCalls {
             return false;
         }
         if is_large && state.awaits(id, serial) {
-            // Nobody else waits for the lock while it is encoded.
+            // The lock is released while the answer is encoded.
             drop(state);
             let mut encoded = Outbox::default();
             if let Some(answer) = answer.take() {
@@ -257,11 +257,11 @@ impl ServerCalls {
     }
 }
 
-/// An answer that waits for room, in bytes.
+/// Counts an answer that waits for space, in bytes.
 struct WaitingAnswer {
     calls: Arc<ServerCalls>,
     memory: BytePermit,
-    /// What was reserved for it.
+    /// Memory that is reserved for the answer.
     reserved: usize,
 }
 
@@ -285,18 +285,18 @@ impl Drop for WaitingAnswer {
         state.waiting -= self.memory.bytes() + self.reserved;
         state.reserved -= self.reserved;
         drop(state);
-        // One that is given up makes room as one does that has left.
+        // An answer that was given up frees space like one that was sent.
         self.calls.note_emptied();
     }
 }
 
-/// How many bytes an answer takes. One whose encoder panics takes none: that is for whoever encodes it
-/// to tell.
+/// The encoded size of an answer in bytes. It is 0 if the encoder panics: the caller that encodes the answer
+/// reports the panic.
 fn size_of_answer<R: Serialize>(answer: &R) -> usize {
     catch_unwind(AssertUnwindSafe(|| codec::size(answer))).unwrap_or(0)
 }
 
-/// The error in the place of an answer that would be one too many.
+/// The error that replaces an answer for which there is no memory.
 fn dropped(size: usize, others: usize) -> ServerError {
     let detail = format!(
         "the answer of {size} bytes was dropped: messages take {others} bytes of memory here, because \
@@ -306,7 +306,7 @@ fn dropped(size: usize, others: usize) -> ServerError {
 }
 
 impl State {
-    /// A number for the next call that is inserted.
+    /// The serial of the next inserted call.
     pub(super) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
@@ -316,19 +316,18 @@ impl State {
         let earliest = self.earliest_deadline.get_or_insert(pending.deadline);
         *earliest = (*earliest).min(pending.deadline);
         if let Some(earlier) = self.pending.insert(id, pending) {
-            // The peer used a number twice; only the later call can be answered.
+            // The peer used an id twice; only the later call can be answered.
             earlier.task.abort();
         }
     }
 
-    /// Whether a call still waits for its answer. One that was cancelled meanwhile has been answered,
-    /// or wants no answer.
+    /// Whether a call still needs its answer. A cancelled or expired call does not.
     fn awaits(&self, id: u64, serial: u64) -> bool {
         let pending = self.pending.get(&id);
         pending.is_some_and(|call| call.serial == serial)
     }
 
-    /// Takes a call that is about to be answered off the list. Returns whether it was there.
+    /// Removes a call that is about to be answered. Returns whether it was present.
     fn take(&mut self, id: u64, serial: u64) -> bool {
         self.awaits(id, serial) && self.pending.remove(&id).is_some()
     }
@@ -361,7 +360,7 @@ impl State {
     }
 }
 
-/// Queues an answer. One that is too large or cannot be encoded becomes an error in its place.
+/// Queues an answer. An answer that is too large or cannot be encoded is replaced by an error.
 pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
     outbox: &mut Outbox,
     request_id: u64,
@@ -388,13 +387,13 @@ pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
                 request_id,
                 refusal,
             };
-            // A refusal is a sentence of ours: it can be neither too large nor unencodable.
+            // A refusal is our own short message: it can be neither too large nor unencodable.
             let _ = outbox.push_frame(FrameKind::Refused, &refused, limit);
         }
     }
 }
 
-/// Queues an error in an answer's place.
+/// Queues an error instead of an answer.
 pub(super) fn push_failure(outbox: &mut Outbox, request_id: u64, error: ServerError, limit: usize) {
     let message = Err(error);
     push_response::<()>(
@@ -425,7 +424,7 @@ fn push_response<R: Serialize>(
         request_id: response.request_id,
         message: Err(ServerError::new(io::ErrorKind::InvalidData, detail)),
     };
-    // A sentence fits whatever the limit is.
+    // An error message is sent whatever the limit is.
     let _ = outbox.push_frame(FrameKind::Call, &response, usize::MAX);
 }
 

@@ -1,7 +1,7 @@
-//! What running methods say of their progress, on its way to callers that asked for it.
+//! Progress reports of running methods, for callers that asked for them.
 //!
-//! A method may say it as often as it likes: only the newest word is kept, and it leaves at most
-//! once in [`INTERVAL`].
+//! A method may report as often as it likes: only the latest report is kept, and a call sends at most one
+//! report per [`INTERVAL`].
 
 use super::server_calls::{Pending, ServerCalls, State};
 use crate::{interfaces::tasks::Progress, message::CallProgress, scope::Reporter, wire::FrameKind};
@@ -12,10 +12,10 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How often a call's progress leaves, at most.
+/// The shortest time between two progress reports of a call.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// A call whose caller wants to hear how far it is.
+/// The progress of a call whose caller wants reports.
 #[derive(Debug)]
 pub(super) struct Watched {
     id: u64,
@@ -25,10 +25,10 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 struct Said {
-    /// What the peer has yet to hear. There is something exactly while the call stands in the
-    /// connection's [`Reports`].
+    /// The report that is not sent yet. It is present exactly while the call is in the connection's
+    /// [`Reports`].
     latest: Option<Progress>,
-    /// When it may leave; at once, if nothing has left before.
+    /// When it may be sent; at once, if none was sent before.
     due: Option<Instant>,
 }
 
@@ -41,14 +41,14 @@ impl Watched {
         })
     }
 
-    /// What the method finds in its scope.
+    /// The reporter for the method's scope.
     pub(super) fn reporter(self: &Arc<Self>) -> Reporter {
         let watched = Arc::clone(self);
         Reporter::new(move |progress| watched.hear(progress))
     }
 
     fn lock(&self) -> MutexGuard<'_, Said> {
-        // Plain data: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,7 +70,7 @@ impl Watched {
     }
 }
 
-/// The calls that have said something which the peer has yet to hear; each once.
+/// The calls with a report that is not sent yet, each once.
 #[derive(Debug, Default)]
 pub(super) struct Reports(Vec<Arc<Watched>>);
 
@@ -79,13 +79,14 @@ impl Reports {
         self.0.is_empty()
     }
 
-    /// When the next one may leave.
+    /// When the next report may be sent.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         let dues = self.0.iter().map(|watched| watched.lock().due);
         dues.map(|due| due.unwrap_or(now)).min()
     }
 
-    /// Takes out what may leave now. What calls have said that wait no more is forgotten.
+    /// Removes and returns the reports that may be sent now. Reports of calls that no longer wait are
+    /// dropped.
     fn take_due(&mut self, pending: &HashMap<u64, Pending>, now: Instant) -> Vec<CallProgress> {
         let mut taken = Vec::new();
         self.0.retain(|watched| {
@@ -110,7 +111,7 @@ impl Reports {
 }
 
 impl State {
-    /// Queues what watched calls have said, as far as it may leave now.
+    /// Queues the progress reports that may be sent now.
     pub(super) fn push_reports(&mut self, now: Instant) {
         for report in self.reports.take_due(&self.pending, now) {
             // A few hundred bytes: it can be neither too large nor unencodable.

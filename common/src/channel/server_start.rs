@@ -1,4 +1,4 @@
-//! How a server's connection starts the calls that its frames ask for.
+//! Starts the calls in the frames of a server's connection.
 
 use super::{
     answers::take_reserved,
@@ -30,27 +30,27 @@ use std::{
 use tarpc::{ServerError, context};
 use tokio::time::{Instant, timeout_at};
 
-/// A call to start: its number, context and message.
+/// A call to start: its id, envelope and message.
 struct Call<'a> {
     id: Option<u64>,
     envelope: Envelope,
     message: &'a [u8],
-    /// Whether the caller wants to hear how far it is.
+    /// Whether the caller wants progress reports.
     watched: bool,
-    /// The memory that the message takes, if it is not a small one.
+    /// The memory of the message, if it is not a small one.
     memory: Option<BytePermit>,
 }
 
-/// A message of so many bytes takes memory while its call runs. Smaller ones are bounded by how many
-/// calls there may be.
+/// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
+/// bounded by the number of calls in flight.
 const COUNTED: usize = 4 * 1024;
 
-/// Where a method's future is polled in place. A place is made when a call needs one, and used again
-/// until a call has to wait, which takes it along.
+/// The memory in which a method's future is polled on the connection's task. It is allocated when a call
+/// needs it, and reused until a call has to wait: the task of that call takes it.
 pub(super) struct Slot<F>(Option<Pin<Box<Option<F>>>>);
 
-/// A place for larger futures than this is not kept: most connections are idle, and what they keep
-/// adds up.
+/// The memory of a future larger than this, in bytes, is not kept: most connections are idle, and their kept
+/// memory adds up.
 const KEEP_SLOT: usize = 2048;
 
 impl<F> Slot<F> {
@@ -65,7 +65,7 @@ impl<F> Slot<F> {
         }
     }
 
-    /// Drops the future: some hold resources until then.
+    /// Drops the future, which may hold resources.
     fn clear(&mut self) {
         match &mut self.0 {
             Some(place) if size_of::<F>() <= KEEP_SLOT => place.set(None),
@@ -85,7 +85,7 @@ pub(super) struct Starter<'a, D, B, F> {
     pub(super) renew: Option<&'a Renew>,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
-    /// What is left of a batch whose answers found no room, and its memory.
+    /// The rest of a batch for whose answers there was no buffer space, and its memory.
     pub(super) batch: &'a mut Bytes,
     pub(super) batch_memory: &'a mut Option<BytePermit>,
     pub(super) memory: &'a ByteBudget,
@@ -99,7 +99,7 @@ where
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
     F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
 {
-    /// Handles a frame, whose memory was taken if it is a large one.
+    /// Handles a frame. `memory` is given if it is a large one.
     pub(super) fn handle(
         &mut self,
         kind: FrameKind,
@@ -149,8 +149,8 @@ where
         Ok(())
     }
 
-    /// Starts the calls of a batch while there is room for their answers. Returns how many of its
-    /// bytes are done with.
+    /// Starts the calls of a batch while there is buffer space for their answers. Returns how many of its
+    /// bytes were handled.
     pub(super) fn handle_batch(
         &mut self,
         body: &[u8],
@@ -193,7 +193,7 @@ where
         Ok(())
     }
 
-    /// Refuses a call that was read over for want of memory.
+    /// Refuses a call that was skipped because there was no memory for it.
     pub(super) fn refuse(&mut self, envelope: &[u8]) {
         if let Ok(ClientMessage::Request { id, .. }) = ClientMessage::parse(envelope) {
             let refusal = no_memory(self.memory);
@@ -228,11 +228,11 @@ where
             };
             return scope.enter(|| self.begin_in(call, &scope, Some(watched)));
         }
-        // The usual call finds itself in its connection's scope already.
+        // Without progress reports, the connection's scope is entered already.
         self.begin_in(call, self.scope, None);
     }
 
-    /// Begins a call that may run, in the scope that this thread has entered.
+    /// Begins an accepted call, in the scope that this thread has entered.
     fn begin_in(&mut self, call: Call<'_>, scope: &Scope, watched: Option<Arc<Watched>>) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
@@ -246,7 +246,7 @@ where
             Ok(Err(error)) => return self.answer(call.id, Err(undecodable(&error))),
             Err(panic) => return self.answer(call.id, Err(panicked(&*panic))),
         }
-        // A future that has to wait is polled again by its own task, with that task's waker.
+        // The waker does nothing: a future that has to wait is polled again by its own task.
         let Some(place) = &mut self.slot.0 else {
             return;
         };
@@ -270,7 +270,7 @@ where
         }
     }
 
-    /// Gives the future in the slot a task of its own.
+    /// Moves the future in the slot to a task of its own.
     fn spawn(
         &mut self,
         id: Option<u64>,
@@ -285,7 +285,7 @@ where
         let reserved = take_reserved();
         let future = scope.clone().wrap(Caught { place, reserved });
         let Some(id) = id else {
-            // Nobody can cancel a one-way call, and it outlives its connection.
+            // A one-way call cannot be cancelled, and it outlives its connection.
             let counted = self.calls.enter_one_way();
             tokio::spawn(timeout_at(deadline, async {
                 let _unwanted: (Result<D::Response, Unanswered>, _) = future.await;
@@ -313,8 +313,8 @@ where
     }
 }
 
-/// A method's future that answers an error if the method panics. With the answer comes the memory that
-/// was reserved for it.
+/// A method's future. If the method panics, the answer is an error. It also returns the memory that was
+/// reserved for the answer.
 struct Caught<F> {
     place: Pin<Box<Option<F>>>,
     reserved: Vec<BytePermit>,
@@ -369,7 +369,7 @@ fn overloaded() -> Refusal {
     Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 0,
-        sentence: "the connection carries as many calls as it may".to_owned(),
+        sentence: "the connection's limit of calls in flight is reached".to_owned(),
     }
 }
 
@@ -378,7 +378,7 @@ fn no_memory(memory: &ByteBudget) -> Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 200,
         sentence: format!(
-            "messages take {} bytes of memory here, of {} that they may (--message-memory)",
+            "messages use {} of {} bytes of memory here (--message-memory)",
             memory.used(),
             memory.limit()
         ),

@@ -1,4 +1,4 @@
-//! What the two sides of a channel are allowed to do.
+//! The limits of a channel.
 
 use super::liveness::Patience;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The bounds of a channel.
+/// The limits of a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The greatest body that this side accepts, in bytes.
@@ -16,12 +16,12 @@ pub struct Settings {
     pub max_send: usize,
     /// How many calls may be in flight at once on the connection.
     pub max_in_flight: usize,
-    /// Large messages wait while this many bytes of them are queued for writing.
+    /// How many bytes of large messages may be queued for writing. Further large messages wait.
     pub max_buffered: usize,
-    /// How long silence is borne.
+    /// The times of the keepalive.
     pub patience: Patience,
-    /// How long this side looks for more on a connection where things go quickly, before its thread
-    /// may sleep; zero lets it sleep at once.
+    /// How long this side busy-polls a connection with a fast peer before its thread may sleep. Zero turns
+    /// busy polling off.
     pub spin: Duration,
 }
 

@@ -1,22 +1,22 @@
-//! The body of a frame that is read over, because there is no memory for it: only the beginnings of
-//! the calls in it are looked at, so that each can be refused.
+//! The body of a frame that is skipped, because there is no memory for it. Only the envelopes of its calls
+//! are read, so that each call can be refused.
 
 use crate::{envelope::ENVELOPE_LEN, frame::BATCH_LENGTH, wire::FrameKind};
 
-/// A body that is being read over.
+/// A body that is being skipped.
 #[derive(Debug)]
 pub(super) struct Skip {
     kind: FrameKind,
-    /// How many bytes of the body are still to come.
+    /// How many bytes of the body have not arrived yet.
     left: usize,
     at: At,
 }
 
 #[derive(Debug)]
 enum At {
-    /// In the length before a message of a batch.
+    /// In the length prefix of a message of a batch.
     Length(Vec<u8>),
-    /// In a message: how many bytes of it are left, and its envelope as far as it was read.
+    /// In a message: how many of its bytes are left, and the part of its envelope that was read.
     Message { left: usize, envelope: Vec<u8> },
 }
 
@@ -30,7 +30,7 @@ impl At {
 }
 
 impl Skip {
-    /// To read over a body of `len` bytes.
+    /// Begins to skip a body of `len` bytes.
     pub(super) fn new(kind: FrameKind, len: usize) -> Self {
         let at = match kind {
             FrameKind::Batch => At::Length(Vec::with_capacity(BATCH_LENGTH)),
@@ -47,8 +47,8 @@ impl Skip {
         self.left == 0
     }
 
-    /// Reads over bytes, and hands the envelope of each call that ends in them to `refuse`. Returns how
-    /// many of the bytes belonged to the body.
+    /// Skips bytes, and calls `refuse` with the envelope of each call that ends in them. Returns how many of
+    /// the bytes belonged to the body.
     pub(super) fn read_over(&mut self, bytes: &[u8], mut refuse: impl FnMut(&[u8])) -> usize {
         let mut rest = bytes.get(..self.left).unwrap_or(bytes);
         let count = rest.len();
@@ -85,7 +85,7 @@ impl Skip {
     }
 }
 
-/// Moves bytes to `to` until that has `full` of them. Returns those after them.
+/// Copies bytes to `to` until it has `full` bytes. Returns the bytes after them.
 fn move_some<'a>(bytes: &'a [u8], full: usize, to: &mut Vec<u8>) -> &'a [u8] {
     let (moved, rest) = bytes.split_at(bytes.len().min(full.saturating_sub(to.len())));
     to.extend_from_slice(moved);
@@ -96,8 +96,7 @@ fn move_some<'a>(bytes: &'a [u8], full: usize, to: &mut Vec<u8>) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    /// The envelopes that are found if the body comes in pieces of this size, with two strange bytes
-    /// behind it.
+    /// The envelopes that are found if the body arrives in pieces of this size, followed by two other bytes.
     fn found(kind: FrameKind, body: &[u8], piece: usize) -> Vec<Vec<u8>> {
         let mut skip = Skip::new(kind, body.len());
         let mut found = Vec::new();

@@ -1,10 +1,9 @@
-//! Whether to wait for the peer awake.
+//! Busy polling: whether to wait for the peer without sleeping.
 //!
-//! An idle core takes tens of microseconds to wake up, often longer than the peer takes to answer
-//! or to ask again. So a connection on which things go quickly is looked at for a while before its
-//! thread may sleep, as kernels do with a processor that is about to halt. A peer that takes its
-//! time is waited for asleep. Whoever looks gives way to every other task and process, and only a
-//! few connections of a process do so at once.
+//! An idle core takes tens of microseconds to wake up, often longer than the peer takes to answer or to send
+//! the next request. So a connection with a fast peer is polled for a short time before its thread may sleep,
+//! as kernels do before they halt a processor. Waiting for a slow peer uses no busy polling. A polling task
+//! yields to all other tasks and processes, and only a few connections of a process poll at the same time.
 
 use super::apart::give_way;
 use std::{
@@ -20,29 +19,29 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Decides it for one connection.
+/// The busy polling of one connection.
 #[derive(Debug)]
 pub(super) struct Spin {
-    /// How long to stay awake, and how quick the peer has to be on average for it to pay.
+    /// The longest time to poll, and the greatest average wait for which polling is worthwhile.
     limit: Duration,
-    /// The moving average of the waits, each counted as four times the limit at most.
+    /// The moving average of the waits. Each wait counts as four times the limit at most.
     average: Duration,
     waiting_since: Option<Instant>,
-    /// How often it has looked during this wait.
+    /// How many polls there were during this wait.
     looks: u32,
     awake: Option<Awake>,
 }
 
-/// A wait ends after this many looks whatever the clock says: a paused clock stands still for as
-/// long as anything is awake.
+/// The greatest number of polls during one wait. It is needed for a paused clock in tests, which does not
+/// advance while a task is active.
 const MAX_LOOKS: u32 = 500;
 
-/// The connections of this process that are awake: at most one for every two cores.
+/// The connections of this process that busy-poll: at most one for every two cores.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
 static MAX_AWAKE: LazyLock<usize> =
     LazyLock::new(|| available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)));
 
-/// A place among those that are awake.
+/// The permit of a connection to busy-poll.
 #[derive(Debug)]
 struct Awake;
 
@@ -71,7 +70,7 @@ impl Spin {
         }
     }
 
-    /// Takes note that something arrived.
+    /// Records that bytes were received.
     pub(super) fn heard(&mut self, now: Instant) {
         self.awake = None;
         self.looks = 0;
@@ -81,7 +80,7 @@ impl Spin {
         }
     }
 
-    /// Whether to go on looking instead of falling asleep.
+    /// Whether to poll again instead of sleeping.
     fn stays_awake(&mut self, now: Instant) -> bool {
         let since = *self.waiting_since.get_or_insert(now);
         let waited = now.saturating_duration_since(since);
@@ -96,8 +95,8 @@ impl Spin {
         self.awake.is_some()
     }
 
-    /// Waits for more: asleep, unless it is worth staying awake. Then the task is polled again as
-    /// soon as nothing else wants to run.
+    /// Waits for more bytes: by sleeping, unless busy polling is worthwhile. In that case the task is polled
+    /// again as soon as no other task is ready.
     pub(super) fn wait(&mut self, now: Instant, context: &mut Context<'_>) {
         if !self.stays_awake(now) {
             return;
@@ -107,7 +106,7 @@ impl Spin {
     }
 }
 
-/// Waits for a future awake, for `limit` at most: the peer is about to answer.
+/// Waits for a future with busy polling for `limit` at most. For an answer that is expected very soon.
 pub async fn awake<F: Future>(limit: Duration, future: F) -> F::Output {
     let mut spin = Spin::new(limit);
     let mut future = pin!(future);

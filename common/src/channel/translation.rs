@@ -1,4 +1,4 @@
-//! Calls that come and are answered in another form than their interface's own, such as JSON.
+//! Calls that arrive and are answered in another form than that of their interface, such as JSON.
 
 use super::server::Unanswered;
 use crate::offload::{Stopped, offload};
@@ -10,33 +10,33 @@ pub trait Translation<Request, Response>: Send + 'static {
     /// An answer in that form.
     type Answer: Send + 'static;
 
-    /// The method's name, as far as it is known before the call is read; for logs.
+    /// The method's name, if it is known before the call is read; for logs.
     fn method(&self) -> &str;
 
-    /// Whether it can be read in some 100 microseconds.
+    /// Whether it can be read in about 100 microseconds.
     fn is_small(&self) -> bool;
 
     /// Reads the request.
     fn read(self) -> Result<Request, Unread<Self::Answer>>;
 
-    /// Whether an answer can be written in some 100 microseconds.
+    /// Whether an answer can be written in about 100 microseconds.
     fn is_quick(response: &Response) -> bool;
 
     /// Writes an answer.
     fn write(response: Response) -> Self::Answer;
 }
 
-/// Why a call came to nothing before its method began.
+/// Why a call ended before its method began.
 #[derive(Debug)]
 pub enum Unread<A> {
-    /// There is an answer without it: it makes no sense, for one.
+    /// The call is answered without its method, because it is not valid, for example.
     Answer(A),
-    /// It has no answer.
+    /// It has no answer, for this reason.
     Unanswered(Unanswered),
 }
 
 impl<A> Unread<A> {
-    /// What the caller is told.
+    /// The result for the caller.
     pub fn outcome(self) -> Result<A, Unanswered> {
         match self {
             Self::Answer(answer) => Ok(answer),
@@ -45,8 +45,8 @@ impl<A> Unread<A> {
     }
 }
 
-/// Reads a call, runs its method by `run`, and writes the answer. What takes long to read or to write
-/// is read and written apart from the runtime.
+/// Reads a call, runs its method by `run`, and writes the answer. Slow reading and writing is done outside
+/// the runtime's threads.
 pub(super) async fn translate<Request, Response, T, F>(
     call: T,
     run: impl FnOnce(Request) -> F,
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use std::thread::{ThreadId, current};
 
-    /// Takes long to read or to write, whatever it says.
+    /// A call that is slow to read and to write, even if it claims to be quick.
     struct Told(bool);
 
     impl Translation<ThreadId, bool> for Told {

@@ -1,27 +1,28 @@
-//! Answers that take memory which others may want, and that the peer does not read.
+//! Answers that take shared memory while the peer does not read them.
 
 use crate::byte_budget::ByteBudget;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Such answers are to be read at this rate at least, in bytes a second, after so long.
+/// The slowest rate at which the peer has to read such answers, in bytes per second, and the time after which
+/// the rate is checked.
 const SLOWEST: u64 = 1024 * 1024;
 const READING: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether others wait, once they are read too slowly.
+/// How often to check whether others wait for memory, once the peer reads too slowly.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Answers with reserved memory that wait for the peer to read them.
+/// Tracks answers with reserved memory that the peer has not read yet.
 #[derive(Debug)]
 pub(super) struct Unread {
     since: Instant,
     due: Instant,
-    /// Bytes that had been written then.
+    /// How many bytes had been written at `since`.
     written: u64,
 }
 
 impl Unread {
-    /// So many bytes have been written by now.
+    /// Starts to track. `written` is how many bytes have been written until now.
     pub(super) fn new(written: u64, now: Instant) -> Self {
         Self {
             since: now,
@@ -30,13 +31,13 @@ impl Unread {
         }
     }
 
-    /// When to look next.
+    /// When to check next.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Whether the peer has read so little that others are to have the memory, and they want it. So many
-    /// bytes have been written by now.
+    /// Whether the peer reads too slowly while others wait for the memory. `written` is how many bytes have
+    /// been written until now.
     pub(super) fn is_too_slow(&mut self, written: u64, now: Instant, memory: &ByteBudget) -> bool {
         if now < self.due {
             return false;
@@ -68,7 +69,7 @@ mod tests {
         assert!(!unread.is_too_slow(0, later, &memory), "not again at once");
         let due = unread.due();
         assert!(unread.is_too_slow(0, due, &memory));
-        // Who reads is let be, however much there is.
+        // A peer that reads fast enough keeps its connection, however much is unread.
         assert!(!unread.is_too_slow(6 * SLOWEST, unread.due(), &memory));
         assert!(unread.due() >= later + READING);
     }

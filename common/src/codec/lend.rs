@@ -1,26 +1,26 @@
-//! Large parts of a value that are sent from where they lie.
+//! Zero-copy sending: large parts of a value are sent without copying them first.
 //!
-//! serde shows an encoder borrowed bytes only, for as long as it looks at them. So whoever knows the
-//! value's type tells where its large parts are ([`Parts`]), the value is kept for as long as they
-//! are being sent, and the encoder's writer knows them again by their address.
+//! serde gives an encoder only borrowed bytes, and only during the call. So the code that knows the value's
+//! type lists its large parts ([`Parts`]), the value is kept alive until they have been sent, and the
+//! encoder's writer recognises the parts by their address.
 
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Where the large parts of a value lie, in the order in which they are encoded. They are encoded
-/// as they lie in memory, or not at all.
+/// Lists the large parts of a value, in the order in which they are encoded. Each part is encoded exactly as
+/// it is in memory, or is not a part of the encoding.
 pub type Parts<T> = fn(&T) -> Vec<&[u8]>;
 
-/// Shorter parts are copied: that costs less than sharing.
+/// Shorter parts, in bytes, are copied: that costs less than sharing.
 const WORTH_LENDING: usize = 32 * 1024;
 
-/// Those parts that are worth lending.
+/// The parts that are large enough for zero-copy sending.
 pub fn worth_lending<const N: usize>(parts: [Option<&[u8]>; N]) -> Vec<&[u8]> {
     let parts = parts.into_iter().flatten();
     parts.filter(|part| part.len() >= WORTH_LENDING).collect()
 }
 
-/// One part of a value, which it keeps.
+/// One part of a value. It keeps the value alive.
 struct Lender<T> {
     value: Arc<T>,
     parts: Parts<T>,
@@ -34,7 +34,7 @@ impl<T> AsRef<[u8]> for Lender<T> {
     }
 }
 
-/// Hands a value to an encoder, together with its large parts; these keep the value.
+/// Calls `encode` with a value and its large parts, which keep the value alive.
 pub fn lending<T, R>(value: T, parts: Parts<T>, encode: impl FnOnce(&T, &[Bytes]) -> R) -> R
 where
     T: Send + Sync + 'static,
@@ -53,7 +53,7 @@ where
     encode(&value, &lent)
 }
 
-/// The part that these very bytes are, if they are one.
+/// The part at the same address and of the same length as `bytes`, if there is one.
 pub(super) fn find<'a>(lent: &'a [Bytes], bytes: &[u8]) -> Option<&'a Bytes> {
     let is_it = |part: &&Bytes| part.len() == bytes.len() && part.as_ptr() == bytes.as_ptr();
     lent.iter().find(is_it)

@@ -1,17 +1,17 @@
-//! Large byte strings that pass through the codec without being copied.
+//! Large byte strings that the codec encodes and decodes without a copy.
 //!
-//! serde knows nothing of shared buffers, so a [`Blob`](crate::values::Blob) and the codec meet in
-//! a thread-local while the codec is at work. On the way out the blob leaves its bytes here and
-//! writes only their length; the codec's writer notes where they belong. On the way in the codec
-//! lays the frame out here, and a blob that is handed a part of it takes a share instead of a copy.
+//! serde does not support shared buffers, so a [`Blob`](crate::values::Blob) and the codec exchange them
+//! through a thread-local while the codec runs. When it encodes, the blob puts its bytes here and writes only
+//! their length, and the codec's writer records their position. When it decodes, the codec puts the frame
+//! here, and a blob that receives a part of the frame shares it instead of copying it.
 
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 
 thread_local! {
-    /// Whether an encoder that splices is at work.
+    /// Whether an encoder that splices is running on this thread.
     static SPLICING: Cell<bool> = const { Cell::new(false) };
-    /// Bytes to be spliced in after what is written next, in order.
+    /// Bytes to splice in after the next write, in order.
     static OUTGOING: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
     static HAS_OUTGOING: Cell<bool> = const { Cell::new(false) };
     /// The frame that is being decoded.
@@ -22,7 +22,7 @@ thread_local! {
 pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
     struct Restore;
     impl Drop for Restore {
-        /// Also when the encoder panics: the next one must not meet its remains.
+        /// Also runs when the encoder panics, so that no state remains for the next one.
         fn drop(&mut self) {
             SPLICING.set(false);
             HAS_OUTGOING.set(false);
@@ -34,12 +34,12 @@ pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
     encode()
 }
 
-/// Offers bytes that belong after what is written next. Returns whether they will be spliced.
+/// Offers bytes that belong after the next write. Returns whether they will be spliced in.
 pub(crate) fn offer(bytes: &Bytes) -> bool {
     offer_all([bytes])
 }
 
-/// The same for bytes that lie in several parts.
+/// As [`offer`], for bytes in several parts.
 pub(crate) fn offer_all<'a>(parts: impl IntoIterator<Item = &'a Bytes>) -> bool {
     if !SPLICING.get() {
         return false;
@@ -49,7 +49,7 @@ pub(crate) fn offer_all<'a>(parts: impl IntoIterator<Item = &'a Bytes>) -> bool 
     true
 }
 
-/// The bytes that were offered since the last time.
+/// The bytes that were offered since the last call.
 pub(super) fn take_offers() -> Vec<Bytes> {
     if !HAS_OUTGOING.replace(false) {
         return Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn take_offers() -> Vec<Bytes> {
     OUTGOING.take()
 }
 
-/// Runs `decode` on a frame whose bytes may be shared.
+/// Runs `decode`, which may share the bytes of `frame`.
 pub(crate) fn sharing<T>(frame: &Bytes, decode: impl FnOnce() -> T) -> T {
     struct Restore(Option<Bytes>);
     impl Drop for Restore {
@@ -69,7 +69,7 @@ pub(crate) fn sharing<T>(frame: &Bytes, decode: impl FnOnce() -> T) -> T {
     decode()
 }
 
-/// A share of the frame that is being decoded, if `bytes` are a part of it.
+/// Shares `bytes` with the frame that is being decoded, if they are a part of it.
 pub(crate) fn share(bytes: &[u8]) -> Option<Bytes> {
     INCOMING.with_borrow(|frame| {
         let frame = frame.as_ref()?;

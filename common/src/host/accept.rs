@@ -1,4 +1,4 @@
-//! From an accepted socket to a served connection.
+//! The start of a connection: from the accepted socket over TLS, hello and authentication to serving calls.
 
 use super::{
     HostConfig, Object,
@@ -31,7 +31,7 @@ use tokio_util::{
 #[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) settings: Settings,
-    /// For the messages of all connections.
+    /// The memory for the messages of all connections.
     pub(super) memory: ByteBudget,
     pub(super) config: HostConfig,
     pub(super) objects: HashMap<String, Object>,
@@ -40,21 +40,21 @@ pub(super) struct Acceptor {
     pub(super) connections: TaskTracker,
 }
 
-/// After a failed accept (most often: too many open files) this much time is left for connections
-/// to end.
+/// The pause after a failed accept (mostly because of too many open files), so that connections can end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a refused stranger gets to read its refusal.
+/// How long a refused client has to read the refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How many calls a stranger may have in flight, and how many bytes of answers may wait for it.
+/// How many calls an unauthenticated connection may have in flight, and how many bytes of answers may wait
+/// for it.
 const STRANGER_CALLS: usize = 8;
 const STRANGER_BUFFERED: usize = 4 * strangers::MAX_MESSAGE;
 
 pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
     let bounds = Bounds::of(&acceptor.config);
     let crowd = Crowd::new(bounds, Strangers::of_process());
-    // Refusing is cheap but not free: beyond this many at once, strangers are simply dropped.
+    // A refusal costs a little: beyond this many at once, connections are closed without one.
     let refusals = Arc::new(Semaphore::new(64));
     loop {
         let (socket, peer) = match listener.accept().await {
@@ -85,36 +85,36 @@ pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
 
 async fn refuse_as_busy(mut socket: Socket, sentence: String) {
     let refused = Err(Refused::new(RefusalCode::Busy, sentence));
-    // The stranger may be gone; nobody else wants to know.
+    // The client may be gone; the error does not matter.
     let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut socket, &refused)).await;
 }
 
-/// A stream whose other end may be known by its certificate.
+/// A stream, and the holder of the peer's certificate, if it has one.
 struct Stranger {
     stream: Stream,
     holder: Option<Holder>,
 }
 
-/// What a hello comes to.
+/// The outcome of an accepted hello.
 struct Welcomed {
     object: Object,
     face: Face,
     permit: Permit,
     admitted: Option<Admitted>,
-    /// Whether it may call more than what is open to everybody.
+    /// Whether the connection is authenticated, or needs no authentication. Otherwise it may only call
+    /// objects that are open to all.
     is_let_in: bool,
 }
 
 impl Acceptor {
     async fn receive(&self, socket: Socket, peer: Peer, place: Place) {
         let came = Instant::now();
-        // In a box: what it needs, with or without TLS, is not to be kept for as long as the connection
-        // lasts.
+        // Boxed, so that its memory is freed when the handshake ends and not when the connection ends.
         let greeting = Box::pin(self.greet(socket, &place));
         let greeted = tokio::select! {
             biased;
             greeted = timeout(HELLO_TIMEOUT, greeting) => greeted,
-            // One that has not finished its hello by now has nothing to lose here.
+            // A connection without a finished hello has no calls to lose.
             () = self.drain.cancelled() => return,
             () = place.end.cancelled() => return,
         };
@@ -123,8 +123,8 @@ impl Acceptor {
             Ok(Err(reason)) => return tracing::debug!(%peer, %reason, "hello failed"),
             Err(_) => return tracing::debug!(%peer, "no hello in time"),
         };
-        // Who has proved nothing stays a stranger: else those who do nothing further could take every
-        // place.
+        // A connection without proof stays in the queue of unauthenticated connections. Otherwise idle ones
+        // could use up all connections.
         if welcomed.is_let_in || stranger.holder.is_some() {
             place.greeted();
         }
@@ -159,11 +159,11 @@ impl Acceptor {
                 reason => tracing::debug!(%peer, %reason, "connection ended"),
             },
             () = place.end.cancelled() => {}
-            () = time_is_up => tracing::debug!(%peer, "a stranger's time is up"),
+            () = time_is_up => tracing::debug!(%peer, "an unauthenticated connection timed out"),
         }
     }
 
-    /// Serves a connection from within the process, whose caller is known.
+    /// Serves a connection from inside the process, with a known caller.
     pub(super) async fn receive_local(&self, socket: Socket, caller: Caller) {
         let mut stream = Stream::Plain(socket);
         let greeted = timeout(HELLO_TIMEOUT, async {
@@ -223,7 +223,7 @@ impl Acceptor {
             Some(runtime) => {
                 let stream = moved(stream, runtime);
                 let serving = runtime.spawn(object.serve(face, stream, session, permit));
-                // It ends with this future.
+                // The task ends with this future.
                 AbortOnDropHandle::new(serving)
                     .await
                     .unwrap_or(ConnectionLost::Abandoned("the connection's task ended"))
@@ -231,7 +231,7 @@ impl Acceptor {
         }
     }
 
-    /// Agrees on TLS if that is spoken here, hears a hello, and answers it.
+    /// Makes the TLS handshake if TLS is configured, reads a hello, and answers it.
     async fn greet(
         &self,
         socket: Socket,
@@ -254,8 +254,8 @@ impl Acceptor {
         Ok((stranger, hello, welcomed))
     }
 
-    /// Finds out who says hello: reads the ticket, and has its holder prove that it shows it over this
-    /// connection. None where nobody is asked.
+    /// Authenticates the client: checks the ticket, and has its holder prove itself on this connection.
+    /// `None` where authentication is off.
     async fn recognise(
         &self,
         stream: &mut Stream,
@@ -277,12 +277,12 @@ impl Acceptor {
             return Ok(shown.prove(&challenge, proof.unwrap_or_default()).map(Some));
         }
         let nonce = nonce().ok_or_else(|| io::Error::other("there are no random numbers"))?;
-        // All that the client does is to sign it.
+        // The answer comes quickly, because the client only signs the nonce.
         let proof = awake(self.settings.spin, hello::challenge(stream, &nonce)).await?;
         Ok(shown.prove(&Challenge::Nonce(nonce), &proof).map(Some))
     }
 
-    /// The stream up to the first four bytes of the hello, encrypted if this host says so.
+    /// The stream after the magic bytes of the hello, encrypted if the host uses TLS.
     async fn secure(&self, mut socket: Socket) -> io::Result<Stranger> {
         let mut first = [0; MAGIC.len()];
         socket.read_exact(&mut first).await?;
@@ -318,7 +318,8 @@ impl Acceptor {
         }
     }
 
-    /// The bounds of a connection. A stranger may ask who it is and log in, for which these are plenty.
+    /// The limits of a connection. An unauthenticated connection may ask for its identity and log in, and the
+    /// lower limits are enough for that.
     fn settings_for(&self, is_let_in: bool) -> Settings {
         if is_let_in {
             return self.settings;
@@ -339,7 +340,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// What somebody is welcomed to whom nobody needs to ask anything.
+    /// Accepts a hello on a local connection, which needs no authentication.
     fn decide_trusted(&self, hello: &Hello) -> Result<Welcomed, Refused> {
         self.refuse_if_draining()?;
         let object = self.objects.get(&hello.object);
@@ -368,10 +369,10 @@ impl Acceptor {
         };
         let (admitted, is_let_in) = match admitted {
             Ok(admitted) => (admitted, true),
-            // It is no stranger, and not to be served as one.
+            // The client is authenticated; it must not be served as an unauthenticated one.
             Err(refused) if refused.code == RefusalCode::Limited => return Err(refused),
             Err(_) if object.is_some_and(Object::is_open) => (None, false),
-            // Before anything is said about what there is here.
+            // An unauthenticated client must not learn which objects exist.
             Err(refused) => return Err(refused),
         };
         let object = object.ok_or_else(|| unknown_object(&hello.object))?;
@@ -393,18 +394,18 @@ impl Acceptor {
     }
 }
 
-/// The stream, watched by another runtime.
+/// Moves a stream to another runtime.
 fn moved(mut stream: Stream, runtime: &Handle) -> Stream {
     let _entered = runtime.enter();
-    // Without a file to spare it stays as it is, and works all the same, only more slowly.
+    // Without a free file descriptor the stream stays with its runtime. It still works, only more slowly.
     if let Err(error) = stream.register_again() {
         tracing::debug!(%error, "cannot move a connection to its runtime");
     }
     stream
 }
 
-/// Waits until a stranger has stayed for as long as it may. A moment before, it is told to go, so that
-/// no login of an honest one is cut off.
+/// Waits until the time of an unauthenticated connection is over. Shortly before, the connection is drained,
+/// so that no login is cut off.
 async fn stranger_time(came: Instant, is_let_in: bool, drain: CancellationToken) {
     if is_let_in {
         return std::future::pending().await;
@@ -419,27 +420,27 @@ fn unknown_object(name: &str) -> Refused {
     Refused::new(RefusalCode::UnknownObject, sentence)
 }
 
-/// What a connection does with a fresh ticket. It keeps the bearer's place at the gate.
+/// The handler of new tickets of a connection. It keeps the connection registered as authenticated.
 fn renewer(admitted: Admitted, drain: CancellationToken) -> Renew {
     Arc::new(move |ticket| {
-        // Whoever may do other things now has to connect again.
+        // The rights have changed: the client has to connect again.
         if admitted.renew(ticket) == Renewal::Changed {
             drain.cancel();
         }
     })
 }
 
-/// Tells a client without TLS that it is wanted here.
+/// Refuses a client without TLS on a port that requires TLS.
 async fn demand_tls(mut socket: Socket) -> io::Error {
     let sentence = "this port speaks TLS, and the hello came without it";
-    // What came is read first: bytes left unread would cut the refusal short.
+    // The hello is read first: unread bytes could cut the refusal short.
     let _ = hello::receive(&mut socket).await;
     let refused = Err(Refused::new(RefusalCode::TlsRequired, sentence));
     let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut socket, &refused)).await;
     io::Error::new(io::ErrorKind::InvalidData, sentence)
 }
 
-/// Tells a stranger that speaks another protocol what this port is, as far as it can understand.
+/// Refuses a client of another protocol, with a message in that protocol where possible.
 async fn turn_away(stream: &mut (impl tokio::io::AsyncWrite + Unpin), first: [u8; 4]) -> io::Error {
     let what = hello::foreign(first);
     let reply: &[u8] = match &first {
@@ -455,7 +456,7 @@ async fn turn_away(stream: &mut (impl tokio::io::AsyncWrite + Unpin), first: [u8
             return io::Error::new(io::ErrorKind::InvalidData, what);
         }
     };
-    // A courtesy; the connection ends either way.
+    // Best effort; the connection ends in any case.
     let _ = timeout(REFUSAL_TIMEOUT, stream.write_all(reply)).await;
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

@@ -1,4 +1,4 @@
-//! The [`Invoke`] face of an object: its methods by name, with arguments and answers in JSON.
+//! The [`Invoke`] interface of an object: its methods by name, with arguments and answers in JSON.
 
 use crate::{
     access::Permit,
@@ -82,16 +82,17 @@ struct JsonCall<I> {
     permit: Permit,
     method: String,
     arguments: String,
-    /// Whether the caller takes the method for one that is safe to repeat.
+    /// Whether the caller assumes that the method is idempotent.
     as_repeatable: bool,
     interface: PhantomData<fn() -> I>,
 }
 
-/// Arguments of so many bytes are read in place.
+/// Arguments up to this size, in bytes, are read in place.
 const SMALL_ARGUMENTS: usize = 16 * 1024;
 
-/// An answer whose binary form has so many bytes is written in place. The digits of an integer of this
-/// size take some 50 microseconds, and several times as long for one twice as large.
+/// An answer whose binary encoding has at most this size, in bytes, is written in place. The digits of an
+/// integer of this size take about 50 microseconds, and several times as long for an integer of twice the
+/// size.
 const QUICK_ANSWER: usize = 4 * 1024;
 
 impl<I: Interface> Translation<I::Request, I::Response> for JsonCall<I> {

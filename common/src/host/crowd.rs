@@ -1,4 +1,4 @@
-//! Bounds on connections: in total, for each address, and for strangers.
+//! Limits of connections: in total, for each address, and for unauthenticated connections.
 
 use super::{HostConfig, files, strangers::Strangers};
 use crate::net::Peer;
@@ -12,18 +12,18 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How many connections there may be.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// In total.
+    /// The limit for all addresses together.
     pub(super) connections: usize,
-    /// From one address.
+    /// The limit for one address.
     pub(super) per_address: usize,
 }
 
 impl Bounds {
-    /// Those of a host, as far as the process may open files for them. Where it may not open enough, an
-    /// address still gets no more than three quarters.
+    /// The limits of a host, reduced if the process may not open enough files for them. In that case one
+    /// address may still have at most three quarters.
     pub(super) fn of(config: &HostConfig) -> Self {
         let connections = files::connections(config.max_connections, files::limit());
         let per_address = match connections < config.max_connections {
@@ -45,10 +45,10 @@ impl Bounds {
     }
 }
 
-/// Everybody who is connected.
+/// The connections of one listener, and their limits.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    /// Tells this listener from others of the process.
+    /// Identifies this listener within the process.
     number: u64,
     bounds: Bounds,
     strangers: Arc<Strangers>,
@@ -61,23 +61,23 @@ struct Counts {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place in the crowd.
+/// The slot of one connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Place {
     crowd: Arc<Crowd>,
     address: Option<IpAddr>,
-    /// Its number among the strangers.
+    /// Its number among the unauthenticated connections.
     stranger: u64,
-    /// Cancelled when the connection has to make way for others, or with the host.
+    /// Cancelled when the connection is evicted, or when the host stops.
     pub(super) end: CancellationToken,
 }
 
-/// Why there is no place.
+/// Which limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Full {
-    #[error("the server has as many connections as it may")]
+    #[error("the limit of connections is reached")]
     Total,
-    #[error("the server has as many connections from this address as it may")]
+    #[error("the limit of connections from this address is reached")]
     Address,
 }
 
@@ -93,11 +93,11 @@ impl Crowd {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Numbers: whole even if a holder panicked.
+        // Plain data: valid even if a holder of the lock panicked.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection in as a stranger. Its place ends with `stop` at the latest.
+    /// Takes a slot for a new, unauthenticated connection. The connection is ended when `stop` is cancelled.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: &Peer,
@@ -105,7 +105,7 @@ impl Crowd {
     ) -> Result<Place, Full> {
         let address = peer.ip();
         let mut counts = self.counts();
-        // One that has said nothing yet makes way for one that may have something to say.
+        // The oldest unauthenticated connection is evicted in favour of a new one.
         if counts.connections >= self.bounds.connections
             && !self.strangers.end_oldest_of(self.number)
         {
@@ -130,7 +130,7 @@ impl Crowd {
 }
 
 impl Place {
-    /// The connection has said who it is: it makes way for nobody any more.
+    /// Marks the connection as authenticated: it is not evicted any more.
     pub(super) fn greeted(&self) {
         self.crowd.strangers.leave(self.stranger);
     }

@@ -1,18 +1,18 @@
-//! How many connections the files that this process may open are enough for.
+//! How many connections are possible with the process's limit of open files.
 
 use rustix::process::{Resource, getrlimit};
 
-/// What is left for files, databases and the connections that the process makes itself: an eighth, and
-/// as many as this at least.
+/// The least number of files that is reserved for files, databases and outgoing connections. Otherwise an
+/// eighth of the limit is reserved.
 const LEAST_RESERVE: usize = 64;
 
-/// How many files this process may have open; nothing if there is no limit.
+/// How many files this process may have open; `None` if there is no limit.
 pub(super) fn limit() -> Option<usize> {
     let soft = getrlimit(Resource::Nofile).current?;
     Some(usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
-/// Of `wanted` connections those for which there are files, when the process may open `files`.
+/// How many of `wanted` connections are possible if the process may open `files` files.
 pub(super) fn connections(wanted: usize, files: Option<usize>) -> usize {
     let Some(files) = files else {
         return wanted;

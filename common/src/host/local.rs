@@ -1,4 +1,4 @@
-//! Connections to a host from within its own process.
+//! Connections to a host from inside its own process.
 
 use super::accept::Acceptor;
 use crate::{endpoint::Endpoint, net::Socket, scope::Caller};
@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// A way to connect to a host from within its process. It does not keep the host alive.
+/// Connects to a host from inside its process. It does not keep the host alive.
 #[derive(Clone)]
 pub struct LocalLink(Arc<Inner>);
 
@@ -32,12 +32,12 @@ impl LocalLink {
         }))
     }
 
-    /// Where others reach the host.
+    /// The address at which other processes reach the host.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
     }
 
-    /// Connects. The hello is still to be said.
+    /// Connects. The caller still has to send the hello.
     ///
     /// # Errors
     ///

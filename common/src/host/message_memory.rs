@@ -1,20 +1,20 @@
-//! How much memory messages may take unless it is said otherwise.
+//! The default amount of memory for messages.
 
 use rustix::process::{Resource, getrlimit};
 use std::{fs, path::Path};
 
-/// What is assumed where nothing is known: 2 GiB.
+/// The memory that is assumed if it cannot be found out: 2 GiB.
 const UNKNOWN: u64 = 2 << 30;
 
-/// At least this much is for messages: 16 MiB.
+/// The least memory for messages: 16 MiB.
 const LEAST: u64 = 16 << 20;
 
-/// The share of a process's memory that requests may take: an eighth. Their answers may take as much
-/// again, those of a store as much once more, and while a request is decoded or an answer is made it is there twice.
+/// Requests may take one eighth of a process's memory. Answers may take as much again, and those of a store
+/// as much once more. While a request is decoded or an answer is made, it takes its memory twice.
 const SHARE: u64 = 8;
 
-/// An eighth of the memory that this process may have: of its control group's limit, of its own limit,
-/// or of what the machine has, whichever is least. At least 16 MiB.
+/// One eighth of the memory available to this process, and at least 16 MiB. The available memory is the least
+/// of its control group's limit, its own limit, and the machine's memory.
 pub fn default_message_memory() -> usize {
     let known = [cgroup(), address_space(), machine()];
     let memory = known.into_iter().flatten().min().unwrap_or(UNKNOWN);
@@ -34,7 +34,7 @@ fn machine() -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The least limit of the control group that this process is in and of those above it.
+/// The least limit of this process's control group and of the groups above it.
 fn cgroup() -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let limit_of = |controller: &str, root: &str, file: &str| {
@@ -55,7 +55,7 @@ fn cgroup() -> Option<u64> {
     [unified, first].into_iter().flatten().min()
 }
 
-/// The number in a file; nothing if there is none, as where there is no limit.
+/// The number in a file; `None` if there is none, for example because there is no limit.
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }

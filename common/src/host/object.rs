@@ -1,4 +1,4 @@
-//! An object as a host sees it, whatever its interface is.
+//! An object in a host, independent of its interface type.
 
 use super::by_name::ByName;
 use crate::{
@@ -13,7 +13,7 @@ use futures::{FutureExt, future::BoxFuture};
 use std::{fmt, marker::PhantomData, sync::Arc};
 use tarpc::context;
 
-/// An object that connections can ask for. It has two faces: its own interface, and [`Invoke`].
+/// An object that clients can connect to. It serves two interfaces: its own, and [`Invoke`].
 #[derive(Clone)]
 pub struct Object {
     faces: Arc<dyn Faces>,
@@ -29,7 +29,7 @@ impl fmt::Debug for Object {
 }
 
 impl Object {
-    /// An object of the interface `I` whose requests go to `dispatch`.
+    /// An object of the interface `I` whose requests are answered by `dispatch`.
     pub fn new<I, D>(dispatch: D) -> Self
     where
         I: Interface,
@@ -45,33 +45,33 @@ impl Object {
         }
     }
 
-    /// Who may call what, where callers are known. The default is [`Policy::Patterns`].
+    /// Which methods a caller may call, where authentication is on. The default is [`Policy::Patterns`].
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Its own interface is served where connections are accepted, also if the host serves others
-    /// elsewhere ([`HostConfig::runtime`](super::HostConfig::runtime)).
+    /// Serves the object's own interface on the runtime that accepts connections, even if the host serves
+    /// other objects on another one ([`HostConfig::runtime`](super::HostConfig::runtime)).
     #[must_use]
     pub fn prompt(mut self) -> Self {
         self.is_prompt = true;
         self
     }
 
-    /// Whether a connection of this face stays where it was accepted.
+    /// Whether a connection of this interface stays on the runtime that accepted it.
     pub(super) fn stays(&self, face: Face) -> bool {
         self.is_prompt && face == Face::Own
     }
 
-    /// Whether strangers may call it too.
+    /// Whether unauthenticated callers may call it too.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.policy, Policy::Open)
     }
 
-    /// What somebody may call over one of its faces, or that it is nothing. If `only` names a method,
-    /// it is this one at most.
+    /// The methods that an identity may call over one of the object's interfaces; a refusal if there are
+    /// none. If `only` names a method, at most that one is allowed.
     pub(super) fn permit(
         &self,
         face: Face,
@@ -84,12 +84,12 @@ impl Object {
             .permit(identity, name, self.faces.methods(), only);
         match face {
             Face::Own => permit.or_refuse(),
-            // How an object is called is no secret to anybody who is known.
+            // Every authenticated caller may see how an object is called.
             Face::Invoke => Ok(permit),
         }
     }
 
-    /// An object whose methods run on the runtime, as they are.
+    /// An object whose methods run directly on the runtime.
     pub fn from_service<I, S>(service: S) -> Self
     where
         I: Serves<S>,
@@ -103,7 +103,7 @@ impl Object {
         self.faces.interface()
     }
 
-    /// Picks the face that a client asked for, or says why there is none.
+    /// Finds the interface that a client asked for, or returns a refusal.
     pub(super) fn face(&self, name: &str, interface: &str, version: u32) -> Result<Face, Refused> {
         let (own, own_version) = self.interface();
         let (face, expected) = match interface {
@@ -123,7 +123,7 @@ impl Object {
         Ok(face)
     }
 
-    /// Serves a connection that was welcomed.
+    /// Serves a connection after the hello.
     pub(super) fn serve(
         &self,
         face: Face,
@@ -138,7 +138,7 @@ impl Object {
     }
 }
 
-/// Which interface a connection speaks.
+/// The interface that a connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Face {
     Own,
@@ -209,7 +209,7 @@ where
     }
 }
 
-/// A service whose methods run on the runtime, as they are.
+/// A service whose methods run directly on the runtime.
 #[derive(Debug)]
 pub struct Service<I, S> {
     service: S,
@@ -249,7 +249,7 @@ where
     }
 }
 
-/// An object of which a caller may not call every method.
+/// Calls of an object by a caller that may not call every method.
 struct Limited<I, D> {
     own: Arc<D>,
     permit: Permit,

@@ -1,9 +1,10 @@
-//! Strangers: connections that have not proved who they are. How many this process bears, what they
-//! may hold of its memory, and for how long.
+//! Unauthenticated connections: how many this process accepts, how much memory they may use, and for how long
+//! they may stay.
 //!
-//! A stranger can make the process keep one message that it never finishes, and a place. Both are
-//! bounded for all listeners of the process together: every stranger is granted [`GRANT`] bytes out of
-//! [`BUDGET`]. When no grant is left, the oldest stranger has to go, so that a flood keeps nobody out.
+//! An unauthenticated connection can make the process hold one unfinished message and a connection slot. Both
+//! are bounded for all listeners of the process together: every such connection may use [`GRANT`] bytes of
+//! [`BUDGET`]. When the budget is used up, the oldest such connection is evicted, so that a flood does not
+//! keep other clients out.
 
 use std::{
     collections::BTreeMap,
@@ -12,30 +13,31 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The greatest message of a stranger, in bytes, in its hello as afterwards.
+/// The greatest message of an unauthenticated connection, in bytes, in its hello and afterwards.
 pub(super) const MAX_MESSAGE: usize = crate::wire::MAX_HELLO;
 
-/// How many bytes may come from a stranger over TLS altogether. It bounds what a handshake can make the
-/// process keep, of which a message may have 64 KiB otherwise.
+/// How many bytes an unauthenticated connection may send over TLS in total. This bounds the memory for its
+/// handshake, one message of which could otherwise have 64 KiB.
 pub(super) const MAX_TLS_BYTES: usize = 2 * MAX_MESSAGE;
 
-/// What one stranger may make the process keep of unfinished messages, in bytes: a message, and as much
-/// again below TLS.
+/// How many bytes of unfinished messages one unauthenticated connection may make the process hold: one
+/// message, and as much again in the TLS layer.
 const GRANT: usize = 2 * MAX_MESSAGE;
 
-/// What all strangers of the process may make it keep, in bytes: 32 MiB.
+/// How many bytes all unauthenticated connections of the process may make it hold: 32 MiB.
 const BUDGET: usize = 32 << 20;
 
-/// At most this part of the files that the process may open are strangers.
+/// Unauthenticated connections may use at most one file in this many of those that the process may open.
 const PART_OF_FILES: usize = 4;
 
-/// How long a stranger may stay, counted from when it connected.
+/// How long a connection may stay unauthenticated, counted from its start.
 pub(super) const MAX_STAY: Duration = Duration::from_secs(10);
 
-/// When a stranger is told to connect again, if it has more to ask.
+/// The time after which an unauthenticated connection is drained. Its client connects again if it has more
+/// calls.
 pub(super) const GO_AWAY_AFTER: Duration = Duration::from_secs(9);
 
-/// The strangers of one process, in the order in which they came.
+/// The unauthenticated connections of one process, in order of arrival.
 #[derive(Debug)]
 pub(super) struct Strangers {
     limit: usize,
@@ -50,13 +52,13 @@ struct Queue {
 
 #[derive(Debug)]
 struct Entry {
-    /// The listener that it came to.
+    /// The number of its listener.
     host: u64,
     end: CancellationToken,
 }
 
 impl Strangers {
-    /// At most so many.
+    /// At most `limit` connections.
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit: limit.max(1),
@@ -64,7 +66,7 @@ impl Strangers {
         })
     }
 
-    /// Those of this process.
+    /// The unauthenticated connections of this process.
     pub(super) fn of_process() -> Arc<Self> {
         static STRANGERS: LazyLock<Arc<Strangers>> = LazyLock::new(|| {
             let files = super::files::limit().unwrap_or(usize::MAX);
@@ -74,11 +76,11 @@ impl Strangers {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Whole even if a holder panicked.
+        // Valid even if a holder of the lock panicked.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one in, which `end` ends. Answers its number.
+    /// Adds a connection, which is evicted by cancelling `end`. Returns its number.
     pub(super) fn enter(&self, host: u64, end: CancellationToken) -> u64 {
         let mut queue = self.queue();
         let number = queue.next;
@@ -92,12 +94,12 @@ impl Strangers {
         number
     }
 
-    /// It is gone, or no stranger any more.
+    /// Removes a connection that has ended or is authenticated.
     pub(super) fn leave(&self, number: u64) {
         self.queue().there.remove(&number);
     }
 
-    /// Ends the oldest of one listener. Answers whether there was one.
+    /// Evicts the oldest unauthenticated connection of one listener. Returns whether there was one.
     pub(super) fn end_oldest_of(&self, host: u64) -> bool {
         let mut queue = self.queue();
         let oldest = queue.there.iter().find(|(_, entry)| entry.host == host);

@@ -29,17 +29,16 @@
 /// }
 /// ```
 ///
-/// The module `greeter` holds what `#[tarpc::service]` generates: the trait `Greeter`,
-/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. Next to it stands the marker type
-/// `Greeter`, which names the interface to a client or a worker.
+/// The module `greeter` contains the items that `#[tarpc::service]` generates: the trait `Greeter`,
+/// `GreeterClient`, `GreeterRequest` and `GreeterResponse`. The marker type `Greeter` is next to the module.
+/// A client or a worker names the interface by it.
 ///
 /// `#[idempotent]` says that running the method twice has the effect of running it once. A call to any
 /// other method is never retried once it may have run. The word of earlier versions, `#[repeatable]`,
 /// still means the same; the next version drops it.
 ///
-/// Parameters and results implement serde's traits and `schemars::JsonSchema`. The crate that
-/// declares an interface needs `tarpc` among its dependencies, because the code that tarpc
-/// generates names it.
+/// Parameters and results must implement serde's traits and `schemars::JsonSchema`. The crate that declares
+/// an interface needs `tarpc` as a dependency, because the generated code refers to it.
 #[macro_export]
 macro_rules! interface {
     (
@@ -197,7 +196,7 @@ macro_rules! interface {
     };
 }
 
-/// The text that an attribute of a method adds to its documentation.
+/// The documentation text that an attribute of a method adds.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_doc {
@@ -212,7 +211,7 @@ macro_rules! __interface_doc {
     };
 }
 
-/// Whether an attribute of a method says that it is safe to repeat.
+/// Whether an attribute of a method says that the method is idempotent.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_repeatable {
@@ -227,7 +226,7 @@ macro_rules! __interface_repeatable {
     };
 }
 
-/// The result type of a method that may have named none.
+/// The result type of a method; `()` if it names none.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __interface_result {

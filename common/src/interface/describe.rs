@@ -1,5 +1,5 @@
-//! What an interface looks like from outside Rust: its methods with the JSON schemas of their
-//! parameters and results.
+//! Descriptions of interfaces for other languages: the methods with the JSON schemas of their parameters and
+//! results.
 
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,9 @@ pub struct MethodDescription {
     pub name: String,
     /// What the method does.
     pub doc: String,
-    /// Whether running it twice does no harm.
+    /// Whether the method is idempotent.
     pub repeatable: bool,
-    /// Whether it can answer an error of its own.
+    /// Whether it can answer with an error of its own.
     pub fallible: bool,
     /// The parameters, in order.
     pub parameters: Vec<ParameterDescription>,
@@ -72,7 +72,7 @@ impl Description {
 pub struct Schemas(SchemaGenerator);
 
 impl Schemas {
-    /// No schemas yet.
+    /// An empty collection.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self(SchemaSettings::draft2020_12().into_generator())

@@ -1,7 +1,7 @@
-//! Tells a method that answers a `Result` from one that does not, for any result type.
+//! Distinguishes methods that answer a `Result` from other methods, for any result type.
 //!
-//! Rust has no specialisation, but method lookup prefers the impl for the most references: the
-//! macro calls `(&&&Answer(value)).outcome()` and the first of the three traits that applies wins.
+//! Rust has no specialisation, but method lookup prefers the impl for the most references: the macro calls
+//! `(&&&Answer(value)).outcome()`, and the first of the three traits that applies is used.
 
 use super::{Outcome, describe::Schemas};
 use crate::values::Bulk;
@@ -12,13 +12,13 @@ use std::{
     marker::PhantomData,
 };
 
-/// What a method answered.
+/// The answer of a method.
 #[derive(Debug)]
 pub struct Answer<'a, T>(pub &'a T);
 
-/// A `Result` whose error prints a sentence.
+/// A `Result` whose error implements `Display`.
 pub trait OutcomeByDisplay {
-    /// Success, or the error's sentence.
+    /// Success, or the error's message.
     fn outcome(&self) -> Outcome;
 }
 
@@ -31,7 +31,7 @@ impl<T, E: Display> OutcomeByDisplay for &&Answer<'_, Result<T, E>> {
     }
 }
 
-/// A `Result` whose error prints only for debugging.
+/// A `Result` whose error implements only `Debug`.
 pub trait OutcomeByDebug {
     /// Success, or the error as `Debug` shows it.
     fn outcome(&self) -> Outcome;
@@ -126,7 +126,7 @@ pub trait UndescribedError {
 
 impl<T> UndescribedError for ResultOf<T> {}
 
-/// A parameter or a result, to be asked for its large part.
+/// A parameter or a result that may have a large part.
 #[derive(Debug)]
 pub struct PartOf<'a, T>(pub &'a T);
 

@@ -1,5 +1,5 @@
-//! Who somebody is, and the tickets that prove it: the object that every name server hosts under
-//! the name [`OBJECT`]. It is the one object that strangers may call.
+//! Authentication: logins, and the tickets that they return. Every name server hosts this object under the
+//! name [`OBJECT`]. It is the only object that unauthenticated callers may call.
 
 use crate::access::{HolderId, Identity, KeyLife, Limit, PublicKey, Revocation, Ticket};
 use schemars::JsonSchema;
@@ -8,132 +8,131 @@ use serde::{Deserialize, Serialize};
 pub const OBJECT: &str = "access";
 
 crate::interface! {
-    /// Who somebody is.
+    /// Authentication of callers.
     #[name = "pyroxene.Access"]
     #[version = 2]
     pub trait Access in access {
-        /// What the next login over this connection has to sign: 32 bytes, good once and for 10 s.
+        /// The nonce that the next login over this connection has to sign: 32 bytes, valid once and for 10 s.
         #[idempotent]
         async fn challenge() -> Result<Challenge, AccessError>;
-        /// A ticket for a user, bound to the key `holder`. `signature` is that of the user's token over
-        /// the challenge, the channel binding, `holder` and `user`: see `pyroxene_common::access::LoginProof`.
+        /// A ticket for a user, bound to the key `holder`. `signature` is made with the user's token over the
+        /// challenge, the channel binding, `holder` and `user`: see `pyroxene_common::access::LoginProof`.
         async fn login(user: String, holder: HolderId, signature: Vec<u8>) -> Result<Admission, AccessError>;
-        /// A ticket for the holder of the certificate that this connection was opened with, bound to
-        /// the key `holder`.
+        /// A ticket for the holder of the TLS certificate of this connection, bound to the key `holder`.
         #[idempotent]
         async fn login_by_certificate(holder: HolderId) -> Result<Admission, AccessError>;
-        /// Whom this name server takes the caller for.
+        /// The caller's identity at this name server.
         #[idempotent]
         async fn whoami() -> WhoAmI;
-        /// The limits of a user, and what of them is in use. Without a name, the caller's own; those
-        /// of others are for admins.
+        /// The limits of a user, and how much of each is in use. Without a name, the caller's own limits.
+        /// Only admins may ask for those of other users.
         #[idempotent]
         async fn limits(user: Option<String>) -> Result<LimitsReport, AccessError>;
-        /// Whose tickets are void, as soon as that differs from what was said in `version`, or after
-        /// `wait_ms` milliseconds. For workers.
+        /// The revocations, as soon as they differ from those of `version`, or after `wait_ms` milliseconds.
+        /// For workers.
         #[idempotent]
         async fn revocations(version: Option<u64>, wait_ms: u64) -> Result<Revocations, AccessError>;
     }
 }
 
-/// What a login has to sign.
+/// The nonce that a login has to sign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Challenge {
     /// 32 random bytes.
     pub nonce: Vec<u8>,
 }
 
-/// With which key a name server signs its tickets now, and what its clock shows.
+/// The key with which a name server signs its tickets now, and the time of its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Issuer {
-    /// The key with which its tickets can be verified.
+    /// The key that verifies its tickets.
     #[schemars(with = "String")]
     pub key: PublicKey,
-    /// How long the key counts.
+    /// How long the key is trusted.
     pub life: KeyLife,
     /// What the name server's clock shows, in milliseconds since 1970.
     pub now_ms: u64,
 }
 
-/// Somebody was recognised.
+/// The result of a successful login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Admission {
-    /// What proves it, here and to the workers.
+    /// The ticket, which is valid at this name server and at the workers.
     pub ticket: Ticket,
-    /// With what it was signed.
+    /// The key that signed the ticket.
     pub issuer: Issuer,
-    /// For how long the ticket is valid, in milliseconds.
+    /// How long the ticket is valid, in milliseconds.
     pub life_ms: u64,
-    /// Who it is.
+    /// The identity of the user.
     pub identity: Identity,
 }
 
-/// Whom a name server takes a caller for.
+/// The identity of a caller at a name server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhoAmI {
-    /// Whether it asks at all.
+    /// Whether authentication is on.
     pub authentication: bool,
-    /// Who the caller is, if it is known.
+    /// The caller's identity, if it is authenticated.
     pub identity: Option<Identity>,
-    /// The address that the caller comes from.
+    /// The caller's address.
     pub address: String,
     /// The caller's limits: each with its value, which is null if there is none.
     pub limits: Vec<(Limit, Option<u64>)>,
 }
 
-/// The limits of a user, and what of them is in use.
+/// The limits of a user, and how much of each is in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitsReport {
-    /// The user; null where nobody is asked.
+    /// The user; null where authentication is off.
     pub user: Option<String>,
     /// Each limit.
     pub limits: Vec<LimitInUse>,
 }
 
-/// A limit of a user, and what of it is in use: of tasks and their bytes, over all name servers of the
-/// store; of everything else at the name server that answers. Numbers are null where there is no limit, or
-/// nothing is counted.
+/// A limit of a user, and how much of it is in use. Tasks and their bytes are counted over all name servers
+/// of the store; everything else is counted at the name server that answers. A number is null if there is no
+/// limit or nothing is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitInUse {
     /// Which one.
     pub limit: Limit,
     /// Its value for the user.
     pub value: Option<u64>,
-    /// What the user has of it.
+    /// How much of it the user has in use.
     pub used: Option<u64>,
     /// Its value for all users together.
     pub total: Option<u64>,
-    /// What all users together have of it; null unless an admin asks, or nobody is asked who they are.
+    /// How much of it all users together have in use; null unless an admin asks, or authentication is off.
     pub total_used: Option<u64>,
 }
 
-/// Whose tickets are void, and with which key new ones are signed.
+/// The revocations, and the key that signs new tickets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revocations {
-    /// The number of this answer; it changes with it.
+    /// The version of this answer, which changes whenever the answer changes.
     pub version: u64,
-    /// All of them.
+    /// All revocations.
     pub revoked: Vec<Revocation>,
-    /// The key that counts now, in the place of any other that this name server had in its file.
+    /// The current key. It replaces every other key that this name server had in its file.
     pub issuer: Issuer,
 }
 
-/// Why somebody was not recognised.
+/// Why the access object refused a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum AccessError {
-    /// The name server asks nobody who it is.
-    #[error("the name server does not ask who anybody is")]
+    /// The name server has authentication off.
+    #[error("the name server has authentication off")]
     Off,
-    /// There is no such user, or the token is another one.
+    /// There is no such user, or the token is wrong.
     #[error("the user or the token is wrong")]
     WrongToken,
     /// The login did not follow a challenge over the same connection within 10 s.
     #[error("the login did not follow its challenge in time; ask for another one")]
     NoChallenge,
-    /// The connection was opened without a certificate that names somebody.
-    #[error("there is no certificate that says who calls")]
+    /// The connection has no certificate that names a user.
+    #[error("the connection has no certificate that names a user")]
     NoCertificate,
-    /// The certificate names nobody who may do anything.
+    /// The certificate names no role.
     #[error("the certificate of '{name}' names no role")]
     NoRole {
         /// The holder.
@@ -153,16 +152,16 @@ pub enum AccessError {
         /// The user.
         name: String,
     },
-    /// There were too many failures.
+    /// There were too many failed logins.
     #[error("there were too many failed logins; try again in {} s", wait_ms.div_ceil(1000))]
     TooManyAttempts {
-        /// For how long nothing more is tried, in milliseconds.
+        /// The time until the next login is accepted, in milliseconds.
         wait_ms: u64,
     },
-    /// The caller may not ask this.
+    /// The caller is no worker.
     #[error("only workers may ask this")]
     Denied,
-    /// The caller asked for the limits of somebody else.
+    /// The caller asked for the limits of another user, and is no admin.
     #[error("only admins may ask for the limits of others")]
     NotAdmin,
     /// There is no such user.
@@ -174,7 +173,7 @@ pub enum AccessError {
     /// The store cannot be reached now.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
-    /// It would go beyond a limit of the caller's.
+    /// The request would exceed a limit of the caller.
     #[error("{0}")]
     Limited(String),
     /// The name server cannot sign a ticket.

@@ -24,66 +24,66 @@ crate::interface! {
     #[name = "pyroxene.Directory"]
     #[version = 1]
     pub trait Directory in directory {
-        /// Opens a session: a lease on every object that the worker hosts. A worker that opens a
-        /// second session (same name and incarnation) replaces its first.
+        /// Opens a session: a lease on every object that the worker hosts. A second session of a worker (same
+        /// name and incarnation) replaces the first.
         #[idempotent]
         async fn open(registration: Registration) -> Result<Lease, DirectoryError>;
         /// Renews a session's lease and reports the worker's load.
         #[idempotent]
         async fn renew(session: SessionId, load: Load) -> Result<Lease, DirectoryError>;
-        /// Never answers. Its connection's end tells the directory that the worker may be dead,
-        /// which shortens the lease to the next heartbeat.
+        /// Never answers. The end of its connection tells the directory that the worker may be dead, which
+        /// shortens the lease to the next heartbeat.
         #[idempotent]
         async fn hold(session: SessionId) -> Result<(), DirectoryError>;
-        /// Marks every instance of a session as draining: clients stop choosing them.
+        /// Marks every instance of a session as draining, so that clients stop choosing them.
         #[idempotent]
         async fn drain(session: SessionId) -> Result<(), DirectoryError>;
         /// Ends a session: its instances leave the directory at once.
         #[idempotent]
         async fn close(session: SessionId) -> Result<(), DirectoryError>;
-        /// The instances of an object (no cursor), or what changed since a cursor. With a cursor
-        /// it waits up to `wait_ms` milliseconds for a change. A cursor of another epoch, or older
-        /// than the log, answers `TooOld`: ask again without one.
+        /// The instances of an object (no cursor), or the changes since a cursor. With a cursor the call
+        /// waits up to `wait_ms` milliseconds for a change. A cursor of another epoch, or one that is older
+        /// than the log, gives the error `TooOld`: call again without a cursor.
         #[idempotent]
         async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<Watched, DirectoryError>;
-        /// The objects that a filter lets through, by name.
+        /// The objects that match a filter, by name.
         #[idempotent]
         async fn list(filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError>;
         /// Every worker with a live session, by name.
         #[idempotent]
         async fn workers() -> Vec<WorkerEntry>;
-        /// Gives a name to an object at an address that holds no lease. Registering the same
-        /// address again changes nothing; another address replaces it, unless either is exclusive.
+        /// Gives a static name to an object at an address without a lease. Registering the same address again
+        /// changes nothing; another address replaces it, unless either registration is exclusive.
         #[idempotent]
         async fn register(name: String, uri: String, tags: Vec<String>, exclusive: bool) -> Result<(), DirectoryError>;
         /// Removes a static name.
         #[idempotent]
         async fn remove(name: String) -> Result<(), DirectoryError>;
-        /// How the name server is.
+        /// The status of the name server.
         #[idempotent]
         async fn status() -> Status;
-        /// Which name server this is, and where those are reached that share its store.
+        /// The incarnation of this name server, and the addresses of the name servers that share its store.
         #[idempotent]
         async fn peers() -> Peers;
     }
 }
 
-/// What a worker says of itself when it opens a session.
+/// A worker's description of itself when it opens a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
     /// The worker's name, unique among live workers.
     pub worker: String,
-    /// A random number that tells this process from an earlier one of the same name.
+    /// A random number that distinguishes this process from an earlier one of the same name.
     pub incarnation: u64,
-    /// Where clients reach the worker.
+    /// The address at which clients reach the worker.
     pub endpoint: String,
     /// The worker's process id.
     pub pid: u32,
     /// The name of the worker's host.
     pub host: String,
-    /// How many calls it runs at once.
+    /// How many calls the worker runs at once.
     pub capacity: u32,
-    /// The time to live it asks for, in milliseconds.
+    /// The requested time to live of the lease, in milliseconds.
     pub ttl_ms: u64,
     /// The objects it hosts.
     pub objects: Vec<Offer>,
@@ -98,13 +98,13 @@ pub struct Offer {
     pub interface: String,
     /// The version of its interface.
     pub version: u32,
-    /// Free words to find the instance by.
+    /// Free words by which the instance can be found.
     pub tags: Vec<String>,
-    /// Whether only one instance at a time may hold the name.
+    /// Whether the name is exclusive: only one instance at a time may hold it.
     pub exclusive: bool,
 }
 
-/// A session's secret name. Whoever knows it can renew or close the session.
+/// A session's secret id. Any caller that has it can renew or close the session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub [u64; 2]);
 
@@ -133,19 +133,19 @@ pub struct Lease {
     pub epoch: u64,
     /// The time to live from now, in milliseconds.
     pub ttl_ms: u64,
-    /// The exclusive objects that this session holds, each with its fencing token. A token grows
-    /// whenever the name changes hands.
+    /// The exclusive names that this session holds, each with its fencing token. The token grows whenever the
+    /// name gets another holder.
     pub fences: Vec<(String, u64)>,
 }
 
-/// How busy a worker is.
+/// The load of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Load {
-    /// Calls that run now.
+    /// The number of running calls.
     pub in_flight: u32,
-    /// Calls that wait for the compute pool.
+    /// The number of calls that wait for the compute pool.
     pub queue: u32,
-    /// How many calls it runs at once.
+    /// How many calls the worker runs at once.
     pub capacity: u32,
     /// Calls answered since it started.
     pub calls: u64,
@@ -156,40 +156,40 @@ pub struct Load {
 pub struct Cursor {
     /// The incarnation of the name server.
     pub epoch: u64,
-    /// The number of the last change that was seen.
+    /// The number of the last change that was received.
     pub revision: u64,
 }
 
-/// Whether an instance takes calls.
+/// Whether an instance accepts calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It takes calls.
+    /// It accepts calls.
     Ready,
-    /// It finishes what runs and takes no new calls.
+    /// It finishes running calls and accepts no new ones.
     Draining,
 }
 
-/// One worker's copy of an object.
+/// An instance of an object at one worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
     /// The worker's name; empty for a static name.
     pub worker: String,
     /// The worker's incarnation; zero for a static name.
     pub incarnation: u64,
-    /// The key with which the worker has proved to the name server who it is. Clients mean the process
-    /// with this key, whoever has the name by then. None for a static name, and where nobody is asked.
+    /// The key with which the worker has authenticated itself to the name server. Clients connect only to the
+    /// process with this key, even if another process has the name by then. `None` for a static name, and
+    /// where authentication is off.
     pub key: Option<HolderId>,
-    /// Where it is reached.
+    /// Its address.
     pub endpoint: String,
-    /// The object's name at that endpoint. It differs from the name that was asked for only for
-    /// static names.
+    /// The object's name at that endpoint. It differs from the requested name only for static names.
     pub target: String,
     /// The name of its interface; empty for a static name.
     pub interface: String,
     /// The version of its interface; zero for a static name.
     pub version: u32,
-    /// Whether it takes calls.
+    /// Whether it accepts calls.
     pub state: State,
     /// Its tags.
     pub tags: Vec<String>,
@@ -199,15 +199,15 @@ pub struct Instance {
     pub load: Load,
 }
 
-/// What a watch answers.
+/// The answer of a watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Watched {
-    /// Where the next watch goes on.
+    /// The cursor for the next watch.
     pub cursor: Cursor,
-    /// Whether the name server has run for long enough that every live worker had the time to
-    /// come back. Until then, an instance that is missing here may well be alive.
+    /// Whether the name server has run long enough for every live worker to register again. Until then, an
+    /// instance that is missing here may still be alive.
     pub settled: bool,
-    /// The instances, or what changed.
+    /// The instances, or the changes.
     pub news: News,
 }
 
@@ -223,9 +223,9 @@ pub enum News {
 /// A change of an object's membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Change {
-    /// An instance is there, or differs from before.
+    /// An instance was added or has changed.
     Put(Instance),
-    /// An instance is gone.
+    /// An instance was removed.
     Removed {
         /// The worker's name; empty for a static name.
         worker: String,
@@ -233,9 +233,9 @@ pub enum Change {
         incarnation: u64,
         /// The worker's key, if it had one.
         key: Option<HolderId>,
-        /// Where it was reached.
+        /// Its address.
         endpoint: String,
-        /// Why it is gone.
+        /// Why it was removed.
         reason: Departure,
     },
 }
@@ -247,11 +247,11 @@ pub enum Departure {
     Closed,
     /// Its worker's lease ran out: it is dead, frozen or cut off.
     Expired,
-    /// A new session of the same worker, or another holder of the name, took its place.
+    /// A new session of the same worker, or another holder of the name, replaced it.
     Replaced,
 }
 
-/// Which objects to list. An empty filter lets everything through.
+/// Which objects to list. An empty filter matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Filter {
     /// Names that start with this.
@@ -280,13 +280,13 @@ pub struct ObjectEntry {
 pub struct WorkerEntry {
     /// The worker's name.
     pub name: String,
-    /// Where it is reached.
+    /// Its address.
     pub endpoint: String,
-    /// Its process id.
+    /// The worker's process id.
     pub pid: u32,
-    /// The name of its host.
+    /// The name of the worker's host.
     pub host: String,
-    /// Whether it takes calls.
+    /// Whether it accepts calls.
     pub state: State,
     /// The load at the last heartbeat.
     pub load: Load,
@@ -294,16 +294,16 @@ pub struct WorkerEntry {
     pub objects: Vec<String>,
 }
 
-/// How a name server is.
+/// The status of a name server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Its incarnation.
     pub epoch: u64,
     /// The number of its last change.
     pub revision: u64,
-    /// Whether every live worker had the time to register since it started.
+    /// Whether every live worker has had time to register since the name server started.
     pub settled: bool,
-    /// How long it has run, in milliseconds.
+    /// The time since its start, in milliseconds.
     pub uptime_ms: u64,
     /// The number of live workers.
     pub workers: u32,
@@ -315,14 +315,14 @@ pub struct Status {
     pub version: String,
 }
 
-/// A name server and its peers. Several name servers may stand behind one address: what tells them apart
-/// is the incarnation.
+/// A name server and its peers. Several name servers may share one address; the incarnation distinguishes
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Peers {
     /// Its incarnation.
     pub epoch: u64,
-    /// The addresses of all live name servers that share its store and are reached at an address of their
-    /// own, itself included; none if it shares its store with nobody.
+    /// The addresses of all live name servers that share its store and have an address of their own,
+    /// including this one; empty if no other name server shares its store.
     pub addresses: Vec<String>,
 }
 
@@ -332,7 +332,7 @@ pub enum DirectoryError {
     /// The session has expired or was never opened; open it again.
     #[error("the session is not known here; open a new one")]
     UnknownSession,
-    /// The watch cannot go on from this cursor.
+    /// The watch cannot continue from this cursor.
     #[error("the cursor is too old; list again")]
     TooOld,
     /// Another live worker has this name.
@@ -340,7 +340,7 @@ pub enum DirectoryError {
     NameTaken {
         /// The worker's name.
         worker: String,
-        /// Where the other one is reached.
+        /// The address of the other worker.
         endpoint: String,
     },
     /// The name is held exclusively, or by live instances.
@@ -348,7 +348,7 @@ pub enum DirectoryError {
     ObjectTaken {
         /// The object's name.
         name: String,
-        /// Who holds it.
+        /// The holder.
         holder: String,
     },
     /// There is no such static name.
@@ -357,40 +357,39 @@ pub enum DirectoryError {
         /// The name.
         name: String,
     },
-    /// The name server holds as much as it may.
+    /// A limit of the directory's size is reached.
     #[error("the directory is full: {what}")]
     Full {
-        /// What there is too much of.
+        /// Which limit.
         what: String,
     },
-    /// It would go beyond a limit of the caller's, or of all users together.
+    /// The request would exceed a limit of the caller, or of all users together.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// A message: which limit, of which user, and its value.
         sentence: String,
     },
     /// The caller may not do this.
     #[error("{sentence}")]
     Denied {
-        /// Who may not do what.
+        /// A message: which caller may not do which operation.
         sentence: String,
     },
-    /// Something in the request makes no sense.
+    /// The request is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// A message: what is not valid, and why.
         sentence: String,
     },
-    /// What keeps the name cannot be reached now.
+    /// The store that keeps the name cannot be reached now.
     #[error("the name cannot be kept now: {sentence}")]
     Unavailable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
 }
-/// Accepts a name that can be printed, typed and split from its neighbours by spaces: not empty,
-/// at most [`MAX_NAME`] bytes, without white space, control characters and characters that are not
-/// seen.
+/// Checks a name: not empty, at most [`MAX_NAME`] bytes, and without white space, control characters and
+/// invisible characters. So it can be printed, typed, and separated from other names by spaces.
 pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
     if name.is_empty() {
         return Err(invalid(format!("the name of {what} is empty")));

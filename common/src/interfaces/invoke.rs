@@ -1,20 +1,20 @@
-//! The second face of every object: its methods by name, with arguments and results in JSON.
+//! The second interface of every object: its methods by name, with arguments and results in JSON.
 //!
-//! A client asks for it by naming this interface in its hello, whatever the object's own interface
-//! is. So one program can call any object, also one whose interface it was not built with.
+//! A client requests it by naming this interface in its hello, whatever the object's own interface is. So one
+//! program can call any object, including one whose interface it was not built with.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 crate::interface! {
-    /// Any object, by the names of its methods.
+    /// Calls of any object by the names of its methods.
     #[name = "pyroxene.Invoke"]
     #[version = 1]
     pub trait Invoke in invoke {
         /// The object's interface: a `Description` as JSON.
         #[idempotent]
         async fn describe() -> String;
-        /// Calls a method that is safe to repeat. `arguments` is a JSON object; the answer is JSON.
+        /// Calls an idempotent method. `arguments` is a JSON object; the answer is JSON.
         #[idempotent]
         async fn call_repeatable(method: String, arguments: String) -> Result<String, InvokeError>;
         /// Calls any method. `arguments` is a JSON object; the answer is JSON.
@@ -32,33 +32,33 @@ pub enum InvokeError {
         method: String,
         /// The interface's name.
         interface: String,
-        /// The methods that it has.
+        /// The methods of the interface.
         known: Vec<String>,
     },
     /// The arguments do not fit the method's parameters.
     #[error("{sentence}")]
     BadArguments {
-        /// What does not fit.
+        /// A message: which argument does not fit.
         sentence: String,
     },
-    /// The method was called as if it were safe to repeat, and is not.
+    /// The method was called as an idempotent one, and is not idempotent.
     #[error("method '{method}' is not safe to repeat")]
     NotRepeatable {
         /// The method.
         method: String,
     },
-    /// The method answered an error of its own.
+    /// The method answered with an error of its own.
     #[error("{sentence}")]
     Failed {
-        /// The error's sentence.
+        /// The error's message.
         sentence: String,
         /// The error as JSON.
         error: String,
     },
-    /// The answer has no form in JSON.
+    /// The answer cannot be represented in JSON.
     #[error("the answer cannot be shown as JSON: {sentence}")]
     Unpresentable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Who is there: the object that every name server hosts under the name [`OBJECT`] for those who keep
-//! the members of something, such as a chat.
+//! Presence: the object that every name server hosts under the name [`OBJECT`] for services with members,
+//! such as a chat.
 //!
-//! It is soft state in memory. Who keeps members tells every name server whom it has heard of, again
-//! and again, and hears from each whom others have; so name servers need not know each other, and one
-//! that was restarted is whole again a moment later. Where callers are known it is for admins and
-//! workers alone.
+//! Presence is soft state in memory. A service regularly reports its members to every name server, and
+//! receives the members that other services have reported. So name servers need not know each other, and a
+//! restarted one has the full state again a moment later. Where authentication is on, only admins and workers
+//! may call it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,13 @@ pub const OBJECT: &str = "presence";
 /// The most members that a space may have.
 pub const MAX_MEMBERS: usize = 1000;
 
-/// The longest that a member is there without being heard of, in milliseconds.
+/// The longest time that a member stays present without another report, in milliseconds.
 pub const MAX_STAY_MS: u64 = 60_000;
 
 /// The most characters that the name of a space or a member, or a session may have.
 pub const MAX_NAME: usize = 128;
 
-/// What the name of a room's topic begins with. It is also the space in which its members are there.
+/// The prefix of the name of a room's topic. The same name is the presence space of the room's members.
 const TOPIC_PREFIX: &str = "pyroxene.chat/";
 
 /// The topic and the presence space of a room.
@@ -35,47 +35,47 @@ pub fn room_of(topic: &str) -> Option<&str> {
 }
 
 crate::interface! {
-    /// Who is there.
+    /// Who is present.
     #[name = "pyroxene.Presence"]
     #[version = 1]
     pub trait Presence in presence {
-        /// Takes a name in a space, or keeps it: refused if it is there under another session. A
-        /// session that has left comes back only if it `joins`; whoever merely heard of it may have
-        /// heard of it before. Answers who is there.
+        /// Claims a name in a space, or renews the claim. It is refused if another session has the name. A
+        /// session that has left returns only if it `joins`, because a mere report may be older than its
+        /// departure. Answers who is present.
         #[idempotent]
         async fn claim(space: String, member: Heard, joins: bool) -> Result<Present, PresenceError>;
-        /// Tells whom the caller has heard of, and which sessions have left. Where two sessions have
-        /// one name, which name servers that could not be reached may have let happen, the lesser
-        /// session keeps it. Answers who is there.
+        /// Reports the members that the caller knows, and the sessions that have left. Two sessions may have
+        /// the same name if name servers could not be reached; then the lesser session keeps it. Answers who
+        /// is present.
         #[idempotent]
         async fn exchange(space: String, heard: Vec<Heard>, left: Vec<String>) -> Result<Present, PresenceError>;
     }
 }
 
-/// A member that was heard of.
+/// A member, as reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Heard {
     /// Its name.
     pub name: String,
-    /// What tells it from another one who wants the same name.
+    /// The session, which distinguishes it from another member that wants the same name.
     pub session: String,
-    /// For how many milliseconds it is there if it is not heard of again.
+    /// How long it stays present without another report, in milliseconds.
     pub stays_ms: u64,
 }
 
-/// Who is there, and who has just been.
+/// Who is present, and who has left recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Present {
-    /// Who is there, by name.
+    /// The present members, by name.
     pub members: Vec<Heard>,
-    /// Sessions that have left of their own accord, of late.
+    /// Sessions that have left recently by their own decision.
     pub left: Vec<String>,
 }
 
-/// Why a name server refused.
+/// Why a name server refused a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum PresenceError {
-    /// The name is there under another session.
+    /// Another session has the name.
     #[error("'{name}' is there already")]
     Taken {
         /// The name.
@@ -87,22 +87,22 @@ pub enum PresenceError {
         /// The name.
         name: String,
     },
-    /// There are as many as may be.
-    #[error("there are {limit} already, which is as many as may be")]
+    /// The limit of members is reached.
+    #[error("the limit of {limit} members is reached")]
     Full {
-        /// How many.
+        /// The limit.
         limit: u64,
     },
-    /// A name or a session cannot be one.
+    /// A name or a session is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
     /// The caller may not use this space.
     #[error("{sentence}")]
     Denied {
-        /// Who, and which space.
+        /// A message: which caller, and which space.
         sentence: String,
     },
 }

@@ -1,5 +1,5 @@
-//! Durable calls: submitted, run on some worker, their results kept. The object that every name
-//! server with a store hosts under the name [`OBJECT`].
+//! Durable calls (tasks): they are submitted, run at a worker, and their results are stored. Every name
+//! server with a store hosts this object under the name [`OBJECT`].
 
 use schemars::JsonSchema;
 use serde::{
@@ -16,38 +16,38 @@ crate::interface! {
     #[name = "pyroxene.Tasks"]
     #[version = 1]
     pub trait Tasks in tasks {
-        /// Takes up to 10,000 tasks in, all or none, and answers their ids in the same order. They are on disk
-        /// then. A submission whose key the caller has used before answers the task of that time.
+        /// Submits up to 10,000 tasks, all or none, and answers their ids in the same order. They are on disk
+        /// then. A submission whose key the caller has used before answers the earlier task.
         #[idempotent]
         async fn submit(tasks: Submissions) -> Result<Vec<TaskId>, TasksError>;
-        /// How a task is, as soon as that differs from `seen` (the version in an earlier answer), or
-        /// after `wait_ms` milliseconds. A task that has ended is answered at once.
+        /// The status of a task, as soon as it differs from `seen` (the version in an earlier answer), or
+        /// after `wait_ms` milliseconds. For a task that has ended it answers at once.
         #[idempotent]
         async fn wait(id: TaskId, seen: Option<u64>, wait_ms: u64) -> Result<Status, TasksError>;
         /// Everything about a task.
         #[idempotent]
         async fn show(id: TaskId) -> Result<Task, TasksError>;
-        /// Tasks that a filter lets through, the newest first; without arguments and results.
+        /// Tasks that match a filter, the newest first; without arguments and results.
         #[idempotent]
         async fn list(filter: TaskFilter) -> Result<TaskPage, TasksError>;
-        /// Calls a task off, also while it runs. Answers its state, which is another one than
-        /// `cancelled` if it had ended already.
+        /// Cancels a task, also while it runs. Answers its state, which is not `cancelled` if the task had
+        /// ended already.
         #[idempotent]
         async fn cancel(id: TaskId) -> Result<TaskState, TasksError>;
-        /// Queues a task again that has failed or was called off. Answers its state, which is the
-        /// one that it had if it was another one.
+        /// Queues a failed or cancelled task again. Answers its state, which does not change if it was
+        /// another one.
         #[idempotent]
         async fn retry(id: TaskId) -> Result<TaskState, TasksError>;
-        /// How many tasks there are in each state.
+        /// The number of tasks in each state.
         #[idempotent]
         async fn counts() -> Result<Vec<(TaskState, u64)>, TasksError>;
-        /// How a task is as soon as it has ended, or after `wait_ms` milliseconds if it has not.
+        /// The status of a task as soon as it has ended, or after `wait_ms` milliseconds if it has not.
         #[idempotent]
         async fn ended(id: TaskId, wait_ms: u64) -> Result<Status, TasksError>;
     }
 }
 
-/// The name of a task: a UUIDv7, so that later tasks have greater ids.
+/// The id of a task: a UUIDv7, so that later tasks have greater ids.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -60,10 +60,10 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// So many tasks can be submitted at once, whatever the limits of the submitter.
+/// How many tasks can be submitted at once, whatever the limits of the submitter are.
 pub const MOST_AT_ONCE: usize = 10_000;
 
-/// Calls to be made some time: up to [`MOST_AT_ONCE`]. More of them are not even read.
+/// Submitted calls: up to [`MOST_AT_ONCE`]. If there are more, decoding fails without reading them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Submissions(pub Vec<Submission>);
@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for ReadSubmissions {
     }
 }
 
-/// A call to be made some time.
+/// A submitted call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submission {
     /// The object.
@@ -105,60 +105,61 @@ pub struct Submission {
     pub method: String,
     /// The arguments by name: a JSON object as text.
     pub arguments: String,
-    /// Two submissions of one caller with the same key are one task. A client makes one up for each
-    /// submission, so that it can repeat it when an answer is lost.
+    /// The idempotency key: two submissions of one caller with the same key are one task. A client generates
+    /// one for each submission, so that it can repeat the submission if the answer is lost.
     pub key: String,
-    /// Of one submitter's tasks, the one with the greater priority goes first. What is above 1,000 goes
-    /// before the tasks of all others; only admins and workers may ask for that. The default is 0.
+    /// Of one submitter's tasks, the one with the greater priority runs first. Tasks with a priority above
+    /// 1,000 run before the tasks of all other submitters; only admins and workers may ask for that. The
+    /// default is 0.
     pub priority: i32,
-    /// How long to wait before the task may be begun, in milliseconds.
+    /// How long to wait before the task may start, in milliseconds.
     pub delay_ms: u64,
-    /// By when it has to have succeeded, in milliseconds from now.
+    /// The deadline for its success, in milliseconds from now.
     pub deadline_ms: Option<u64>,
-    /// How often it may be begun, from 1 to [`MOST_ATTEMPTS`]. An attempt that no worker took does
+    /// The greatest number of attempts, from 1 to [`MOST_ATTEMPTS`]. An attempt that no worker accepted does
     /// not count.
     pub max_attempts: u32,
-    /// The pause before the second attempt in milliseconds, at least 100; each further one is twice as
-    /// long, up to a minute.
+    /// The backoff before the second attempt in milliseconds, at least 100. It doubles with each further
+    /// attempt, up to a minute.
     pub backoff_ms: u64,
-    /// How long an attempt may take, in milliseconds; an hour, if it does not say.
+    /// How long an attempt may take, in milliseconds; an hour if it is not given.
     pub run_limit_ms: Option<u64>,
-    /// The one worker that may run it, by name; any, if there is none.
+    /// The name of the only worker that may run it; any worker, if it is not given.
     pub worker: Option<String>,
 }
 
-/// How often a task may be begun unless it says otherwise.
+/// The default number of attempts of a task.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 
-/// How long an attempt may take unless a task says otherwise, in milliseconds: an hour.
+/// The default time that an attempt may take, in milliseconds: an hour.
 pub const DEFAULT_RUN_LIMIT_MS: u64 = 60 * 60 * 1000;
 
-/// How often a task may be begun at most.
+/// The greatest number of attempts that a task may ask for.
 pub const MOST_ATTEMPTS: u32 = 1000;
 
-/// The pause before the second attempt unless a task says otherwise, in milliseconds.
+/// The default backoff before the second attempt, in milliseconds.
 pub const DEFAULT_BACKOFF_MS: u64 = 500;
 
-/// Where a task is.
+/// The state of a task.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
-    /// Waiting for its time or for a worker.
+    /// Waiting for its start time or for a worker.
     Queued,
-    /// At a worker, or on its way to one.
+    /// Running at a worker, or being sent to one.
     Running,
-    /// Done, with a result.
+    /// Ended with a result.
     Succeeded,
-    /// Given up, with an error. It can be retried by hand.
+    /// Ended with an error. It can be retried manually.
     Failed,
-    /// Called off.
+    /// Cancelled.
     Cancelled,
 }
 
 impl TaskState {
-    /// Every state, in the order of a task's life.
+    /// All states, in the order of a task's life.
     pub const ALL: [Self; 5] = [
         Self::Queued,
         Self::Running,
@@ -167,12 +168,12 @@ impl TaskState {
         Self::Cancelled,
     ];
 
-    /// Whether nothing more happens to the task by itself.
+    /// Whether the task has ended: its state changes only if it is retried manually.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 
-    /// The state as flags and JSON have it.
+    /// The name of the state in flags and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -206,20 +207,20 @@ impl FromStr for TaskState {
     }
 }
 
-/// How a task is, for those who wait for it.
+/// The status of a task, for callers that wait for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The task.
     pub id: TaskId,
-    /// Changes whenever anything below does.
+    /// Changes whenever a field below changes.
     pub version: u64,
-    /// Where it is.
+    /// Its state.
     pub state: TaskState,
-    /// Which attempt runs or was the last, from 1; 0 before the first.
+    /// The number of the current or last attempt, from 1; 0 before the first.
     pub attempt: u32,
     /// The worker that runs it or ran it last.
     pub worker: Option<String>,
-    /// How far the method says that it is, from 0 to 1, and in words.
+    /// The method's last progress report.
     pub progress: Option<Progress>,
     /// The result: JSON as text, once it has succeeded.
     pub result: Option<String>,
@@ -227,21 +228,21 @@ pub struct Status {
     pub error: Option<Failure>,
 }
 
-/// How far a method is.
+/// The progress of a method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
-    /// From 0 to 1.
+    /// The completed fraction, from 0 to 1.
     pub fraction: f64,
-    /// In words; may be empty.
+    /// A note in words; may be empty.
     pub note: String,
 }
 
 /// Why a task failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// As a sentence.
+    /// The message.
     pub sentence: String,
-    /// The object's own error: JSON as text, if it answered one.
+    /// The object's own error: JSON as text, if the method answered with one.
     pub value: Option<String>,
 }
 
@@ -254,35 +255,35 @@ pub struct Task {
     pub object: String,
     /// The method.
     pub method: String,
-    /// The arguments by name: a JSON object as text; nothing in a list.
+    /// The arguments by name: a JSON object as text; `None` in a list.
     pub arguments: Option<String>,
-    /// Who submitted it; empty where nobody is asked.
+    /// The submitter; empty where authentication is off.
     pub submitter: String,
-    /// The one worker that may run it.
+    /// The only worker that may run it, if one was given.
     pub worker: Option<String>,
-    /// Where it is.
+    /// Its state.
     pub state: TaskState,
     /// Its priority.
     pub priority: i32,
     /// When it was submitted.
     pub submitted_ms: u64,
-    /// When it may be begun, at the earliest.
+    /// The earliest time when it may start.
     pub due_ms: u64,
-    /// By when it has to have succeeded.
+    /// The deadline for its success.
     pub deadline_ms: Option<u64>,
     /// When it ended.
     pub ended_ms: Option<u64>,
-    /// How often it may be begun.
+    /// The greatest number of attempts.
     pub max_attempts: u32,
-    /// How many of its attempts count against that: those that no worker took do not.
+    /// How many of its attempts count against that number: attempts that no worker accepted do not.
     pub tries: u32,
     /// How long an attempt may take.
     pub run_limit_ms: u64,
-    /// The first 10 and the last 50 of its attempts in order; in a list, the last one.
+    /// The first 10 and the last 50 of its attempts, in order; in a list, only the last one.
     pub attempts: Vec<Attempt>,
-    /// How far the method says that it is.
+    /// The method's last progress report.
     pub progress: Option<Progress>,
-    /// The result: JSON as text; nothing in a list.
+    /// The result: JSON as text; `None` in a list.
     pub result: Option<String>,
     /// Why it failed.
     pub error: Option<Failure>,
@@ -291,7 +292,7 @@ pub struct Task {
 /// One attempt of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
-    /// Which one, from 1. Numbers are missing where attempts in the middle were left out.
+    /// The number of the attempt, from 1. Numbers are missing where attempts in the middle were left out.
     pub number: u32,
     /// The worker, once it is known.
     pub worker: Option<String>,
@@ -299,9 +300,9 @@ pub struct Attempt {
     pub started_ms: u64,
     /// When it ended.
     pub ended_ms: Option<u64>,
-    /// How it ended; nothing while it runs.
+    /// How it ended; `None` while it runs.
     pub outcome: Option<Outcome>,
-    /// Why it ended like this, where there is more to say.
+    /// The reason for the outcome, if there is more information.
     pub reason: Option<String>,
 }
 
@@ -313,20 +314,20 @@ pub enum Outcome {
     Succeeded,
     /// With an error of the object's own.
     Failed,
-    /// Nobody knows whether it ran: the worker or the name server that had it is gone.
+    /// It is unknown whether it ran: the worker or the name server of the attempt is gone.
     Lost,
-    /// It surely did not run: no worker took it.
+    /// It did not run: no worker accepted it.
     Refused,
     /// The task's deadline passed.
     Late,
-    /// The task was called off.
+    /// The task was cancelled.
     Cancelled,
 }
 
-/// Which tasks to list. An empty filter lets everything through.
+/// Which tasks to list. An empty filter matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskFilter {
-    /// In one of these states; in any, if there are none.
+    /// In one of these states; in any state, if the list is empty.
     pub states: Vec<TaskState>,
     /// Of this object.
     pub object: Option<String>,
@@ -334,41 +335,41 @@ pub struct TaskFilter {
     pub method: Option<String>,
     /// Of this submitter.
     pub submitter: Option<String>,
-    /// Whose last attempt was at this worker.
+    /// With the last attempt at this worker.
     pub worker: Option<String>,
-    /// Submitted before this one: the last id of an earlier answer, to go on from there.
+    /// Submitted before this task. To continue a list, it is `next` of the earlier answer.
     pub before: Option<TaskId>,
-    /// At most so many; at most 1,000 are answered whatever stands here.
+    /// The greatest number of tasks in the answer; it is limited to 1,000.
     pub limit: u32,
 }
 
-/// Tasks that a filter lets through.
+/// A page of the tasks that match a filter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskPage {
     /// The tasks, the newest first.
     pub tasks: Vec<Task>,
-    /// Where to go on, as `before` of the next question: there may be more. One answer looks at a
-    /// bounded number of tasks, and so may have fewer than were asked for, or none.
+    /// The value of `before` for the next page, if there may be more. One answer looks at a bounded number of
+    /// tasks, so it may contain fewer than requested, or none.
     pub next: Option<TaskId>,
 }
 
 /// Why the tasks object refused something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum TasksError {
-    /// There is no such task, or none any more.
+    /// There is no such task (any more).
     #[error("there is no task {id}")]
     Unknown {
         /// The id.
         id: String,
     },
-    /// The store cannot be reached now. What was to be written may have been written.
+    /// The store cannot be reached now. The requested change may have been written.
     #[error("the store cannot be reached: {sentence}")]
     Unavailable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
-    /// The key was used before, for another call. None of the tasks that came with it was added; those
-    /// that had been submitted under their keys before stay as they are.
+    /// The key was used before, for another call. None of the tasks in the same submission was added; tasks
+    /// that had been submitted before under their keys are unchanged.
     #[error("the key '{key}' was used for another call; nothing was submitted")]
     KeyTaken {
         /// The key.
@@ -377,25 +378,25 @@ pub enum TasksError {
     /// The caller may not do this.
     #[error("{sentence}")]
     Denied {
-        /// Who may not do what.
+        /// A message: which caller may not do which operation.
         sentence: String,
     },
-    /// It would go beyond a limit of the caller's, or of all users together.
+    /// The request would exceed a limit of the caller, or of all users together.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// A message: which limit, of which user, and its value.
         sentence: String,
     },
-    /// Something in the request makes no sense.
+    /// The request is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// A message: what is not valid, and why.
         sentence: String,
     },
-    /// The store is broken, full, or read-only: somebody has to look after it.
+    /// The store is broken, full, or read-only: an operator has to repair it.
     #[error("the store does not work: {sentence}")]
     Broken {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
 }

@@ -1,11 +1,11 @@
 //! Durable, ordered logs: the object that every name server with a store hosts under the name
 //! [`OBJECT`].
 //!
-//! Where callers are known it is for admins and workers alone: what is in a topic is somebody's
-//! business, and only the objects that keep it there know whose. Users go through such an object, as
-//! the members of a chat do. A worker reads and appends to topics that its patterns cover: a pattern for
-//! `topic:NAME`, or, for the topic of a chat room, for the object of that name. Only admins remove
-//! topics or say how long they are kept.
+//! Where authentication is on, only admins and workers may call it: the entries of a topic belong to users,
+//! and only the object that writes them knows to which. Users go through such an object, as the members of a
+//! chat do. A worker may read and append to topics that its patterns cover: a pattern for `topic:NAME` or,
+//! for the topic of a chat room, for the object of that name. Only admins may remove topics or set their
+//! retention.
 
 use crate::values::Blob;
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ pub const MAX_NAME: usize = 128;
 /// The most entries of one append, or of one page.
 pub const MAX_ENTRIES: usize = 1000;
 
-/// The greatest entry, in bytes.
+/// The greatest size of an entry, in bytes.
 pub const MAX_ENTRY: usize = 8 << 20;
 
 /// The longest that reading waits for an entry, in milliseconds.
@@ -32,62 +32,63 @@ crate::interface! {
     #[name = "pyroxene.Topics"]
     #[version = 1]
     pub trait Topics in topics {
-        /// Adds up to 1,000 entries to a topic, all or none, and answers the sequences that they got.
-        /// They are on disk then. An entry whose key the topic has already answers the sequence of
-        /// that time. A topic begins with its first entry.
+        /// Appends up to 1,000 entries to a topic, all or none, and answers their sequence numbers. They are
+        /// on disk then. An entry whose key is in the topic already answers the earlier sequence number. The
+        /// first entry creates the topic.
         #[idempotent]
         async fn append(topic: String, entries: Vec<NewEntry>) -> Result<Vec<u64>, TopicsError>;
-        /// Up to `limit` entries after a sequence, in order, of 4 MiB at most but at least one. If
-        /// there are none it waits for one, up to `wait_ms` milliseconds, which may be 60,000. A topic
-        /// that does not exist yet reads as an empty one.
+        /// Up to `limit` entries after a sequence number, in order: at least one, and at most 4 MiB. If there
+        /// are none the call waits up to `wait_ms` milliseconds (at most 60,000) for one. A topic that does
+        /// not exist reads as an empty one.
         #[idempotent]
         async fn read(topic: String, after: u64, limit: u32, wait_ms: u64) -> Result<Entries, TopicsError>;
         /// The topics whose names start with a prefix, by name: up to 1,000 after one of them.
         #[idempotent]
         async fn list(prefix: String, after: String) -> Result<Vec<Topic>, TopicsError>;
-        /// Says how long a topic keeps its entries. It need not exist yet.
+        /// Sets how long a topic keeps its entries. The topic need not exist yet.
         #[idempotent]
         async fn keep(topic: String, retention: Retention) -> Result<(), TopicsError>;
-        /// Removes a topic with all that is in it. One of that name later begins at 1 again. To
-        /// remove one that is not there changes nothing.
+        /// Removes a topic with all its entries. A later topic of the same name starts at 1 again. Removing a
+        /// topic that does not exist changes nothing.
         #[idempotent]
         async fn remove(topic: String) -> Result<(), TopicsError>;
     }
 }
 
-/// Something to add to a topic.
+/// An entry to append to a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewEntry {
-    /// What is added.
+    /// The content.
     pub body: Blob,
-    /// Two entries of a topic with the same key are one. A client makes one up for each entry, so
-    /// that it can repeat an append when its answer is lost. Keys are remembered for a day at least.
+    /// The idempotency key: two entries of a topic with the same key are one. A client generates one for each
+    /// entry, so that it can repeat an append if the answer is lost. Keys are remembered for at least a day.
     pub key: String,
-    /// The user on whose behalf it is added, if that is not the caller: then it counts against the limits
-    /// `chat_messages` and `chat_bytes` of that user. It is empty for somebody whom nobody asked.
+    /// The user on whose behalf the entry is appended, if that is not the caller. Then the entry counts
+    /// against the limits `chat_messages` and `chat_bytes` of that user. It is empty for a user without
+    /// authentication.
     pub author: Option<String>,
 }
 
 /// A part of a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entries {
-    /// The oldest sequence that is kept. If it is more than one beyond where reading began, entries
-    /// in between are gone. One more than `head` if none is kept.
+    /// The sequence number of the oldest kept entry. If it is greater than the first one requested, the
+    /// entries in between were removed. It is `head` + 1 if no entry is kept.
     pub first: u64,
-    /// The newest sequence; 0 if there never was any.
+    /// The newest sequence number; 0 if there never was an entry.
     pub head: u64,
-    /// In order, without gaps.
+    /// The entries, in order and without gaps.
     pub entries: Vec<Entry>,
 }
 
 /// One entry of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
-    /// Its place: the first is 1, and each is one more than the one before.
+    /// Its sequence number: 1 for the first entry, and one more for each further entry.
     pub sequence: u64,
     /// When it was appended, in milliseconds since 1970 by the store's clock.
     pub at_ms: u64,
-    /// What was appended.
+    /// The content.
     pub body: Blob,
 }
 
@@ -96,57 +97,57 @@ pub struct Entry {
 pub struct Topic {
     /// Its name.
     pub name: String,
-    /// The oldest sequence that is kept.
+    /// The sequence number of the oldest kept entry.
     pub first: u64,
-    /// The newest sequence.
+    /// The newest sequence number.
     pub head: u64,
-    /// The size of all entries that are kept, in bytes.
+    /// The size of all kept entries, in bytes.
     pub bytes: u64,
-    /// How long it keeps them.
+    /// How long it keeps its entries.
     pub retention: Retention,
 }
 
-/// How long a topic keeps its entries. Nothing means: as the name server does by default.
+/// How long a topic keeps its entries. `None` means the name server's default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Retention {
-    /// For how many milliseconds.
+    /// The greatest age of an entry, in milliseconds.
     pub age_ms: Option<u64>,
-    /// How many bytes of them: the newest that fit.
+    /// The greatest total size in bytes: the newest entries that fit are kept.
     pub bytes: Option<u64>,
 }
 
 /// Why the topics object refused something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum TopicsError {
-    /// The store cannot be reached now. What was to be written may have been written.
+    /// The store cannot be reached now. The requested change may have been written.
     #[error("the store cannot be reached: {sentence}")]
     Unavailable {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
-    /// Something in the request makes no sense.
+    /// The request is not valid.
     #[error("{sentence}")]
     Invalid {
-        /// What, and why.
+        /// A message: what is not valid, and why.
         sentence: String,
     },
-    /// It would go beyond a limit of the caller's, or of the user on whose behalf it calls. Rates allow
-    /// it a little later.
+    /// The request would exceed a limit of the caller, or of the user on whose behalf it calls. A limit of a
+    /// rate allows it a little later.
     #[error("{sentence}")]
     Limited {
-        /// Which limit, whose, and what it is.
+        /// A message: which limit, of which user, and its value.
         sentence: String,
     },
-    /// The store is broken, full, or read-only: somebody has to look after it.
+    /// The store is broken, full, or read-only: an operator has to repair it.
     #[error("the store does not work: {sentence}")]
     Broken {
-        /// Why.
+        /// The reason.
         sentence: String,
     },
     /// The caller may not use this topic.
     #[error("{sentence}")]
     Denied {
-        /// Who, and which topic.
+        /// A message: which caller, and which topic.
         sentence: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Connecting to a host that may have several addresses, some of which may be silent: "happy eyeballs"
-//! (RFC 8305).
+//! Connecting to a host that may have several addresses, some of which may not respond: "happy eyeballs" (RFC
+//! 8305).
 //!
-//! The addresses are tried in turn, the two families alternately, each [`STAGGER`] after the one before
-//! or as soon as that has failed, while the earlier ones go on. The first that gets through wins, and is
-//! the first to be tried next time. What is said on a connection before it is of use is part of the
-//! race: a host that accepts and says nothing is as silent as one that does not accept.
+//! The addresses are tried in turn, alternating between the two families. Each attempt starts [`STAGGER`]
+//! after the previous one, or as soon as that has failed; earlier attempts continue. The first success wins,
+//! and its address is tried first the next time. The handshake on a new connection is part of the attempt,
+//! because a host that accepts and does not answer is as useless as one that does not accept.
 
 use super::{Socket, make_prompt};
 use crate::endpoint::Endpoint;
@@ -21,28 +21,27 @@ use tokio::{
     time::timeout,
 };
 
-/// How long after one address the next one is tried.
+/// The delay between the attempts at two addresses.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// How long one address may take to accept a connection.
+/// The timeout of connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a name may take to be resolved. A resolver whose first server is dead asks the next one
-/// after five seconds.
+/// The timeout of resolving a name. A resolver whose first server is dead asks the next one after five
+/// seconds.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How many addresses of one host are tried.
 const MAX_ADDRESSES: usize = 16;
 
-/// How many hosts it is remembered of which address worked.
+/// For how many hosts the working address is remembered.
 const MAX_REMEMBERED: usize = 1024;
 
-/// The addresses that worked last, by host and port, for the whole process: whoever connects next, for
-/// whatever, had better begin with them.
+/// The addresses that worked last, by host and port. All connections of the process share them.
 static LAST_WORKED: Mutex<BTreeMap<(String, u16), SocketAddr>> = Mutex::new(BTreeMap::new());
 
-/// Connects to an endpoint. `establish` says on a new connection what has to be said before it is of
-/// use. If no address gets through, the error is that of one that accepted, if any did.
+/// Connects to an endpoint. `establish` makes the handshake on a new connection. If no address succeeds, the
+/// error of an address that accepted the connection is preferred.
 pub async fn dial<T, E, F>(endpoint: &Endpoint, establish: impl Fn(Socket) -> F) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
@@ -69,7 +68,7 @@ where
 }
 
 fn last_worked() -> std::sync::MutexGuard<'static, BTreeMap<(String, u16), SocketAddr>> {
-    // Plain data: whole even if a holder panicked.
+    // Plain data: valid even if a holder of the lock panicked.
     LAST_WORKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -79,14 +78,14 @@ fn remember(key: (String, u16), before: Option<SocketAddr>, address: SocketAddr)
     }
     let mut known = last_worked();
     if known.len() >= MAX_REMEMBERED {
-        // It costs them a few hundred milliseconds once.
+        // Forgetting costs each host a few hundred milliseconds once.
         known.clear();
     }
     known.insert(key, address);
 }
 
-/// The addresses in the order in which they are tried: the one that worked last, then the families
-/// alternately, beginning with that of the resolver's first choice.
+/// The addresses in the order of the attempts: the one that worked last, then alternating between the
+/// families, beginning with the family of the resolver's first address.
 fn in_order(addresses: Vec<SocketAddr>, last_worked: Option<SocketAddr>) -> Vec<SocketAddr> {
     let preferred = last_worked.filter(|address| addresses.contains(address));
     let begins_with_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
@@ -140,7 +139,7 @@ async fn connect(address: SocketAddr) -> io::Result<Socket> {
     Ok(Socket::Tcp(stream))
 }
 
-/// The first success, and which attempt it was; all errors, if there is none.
+/// The first success and its candidate; all errors, if no attempt succeeds.
 async fn race<A, T, E, F>(
     candidates: impl IntoIterator<Item = A>,
     attempt: impl Fn(A) -> F,
@@ -165,7 +164,7 @@ where
             Ok(Some((candidate, Ok(value)))) => return Ok((candidate, value)),
             Ok(Some((_, Err(error)))) => errors.push(error),
             Ok(None) => return Err(errors),
-            // It takes its time: the next one runs beside it.
+            // The attempt is slow: the next one runs concurrently.
             Err(_) => {}
         }
     }

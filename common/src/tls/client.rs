@@ -1,4 +1,4 @@
-//! The client's side of TLS.
+//! The client side of TLS.
 
 use super::{
     ALPN, Metered, TlsFileError,
@@ -21,7 +21,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, client::Resumption, pki_types::ServerName, version::TLS13},
 };
 
-/// Whom a client trusts, and what it shows if it is asked. Clones share it.
+/// A client's trusted authorities, and its own certificate, if it has one. Clones share them.
 #[derive(Clone)]
 pub struct TlsClient(Arc<Inner>);
 
@@ -41,7 +41,8 @@ impl fmt::Debug for TlsClient {
 }
 
 impl TlsClient {
-    /// A client that trusts the authorities in a file, and shows `own` to servers that ask.
+    /// A client that trusts the authorities in a file, and presents `own` to servers that ask for a
+    /// certificate.
     pub fn new(authorities: PathBuf, own: Option<KeyPair>) -> Result<Self, TlsFileError> {
         let config = read(&authorities, own.as_ref())?;
         Ok(Self(Arc::new(Inner {
@@ -51,13 +52,13 @@ impl TlsClient {
         })))
     }
 
-    /// Whether it has a certificate to show.
+    /// Whether it has a certificate of its own.
     pub fn has_certificate(&self) -> bool {
         self.0.own.is_some()
     }
 
-    /// Shakes hands over a socket that was connected to `endpoint`, and verifies that the server's
-    /// certificate is for that host; at a Unix socket, for `localhost`.
+    /// Makes the handshake over a socket that is connected to `endpoint`, and verifies that the server's
+    /// certificate is for that host; for a Unix socket, that it is for `localhost`.
     pub(crate) async fn connect(
         &self,
         socket: Socket,
@@ -70,7 +71,8 @@ impl TlsClient {
         let name = ServerName::try_from(host)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connector = TlsConnector::from(self.0.config.load_full());
-        // A server is believed once it has shown its certificate; until then its caller has a timeout.
+        // Received bytes are not limited: until the server's certificate is verified, the caller's timeout
+        // applies.
         let socket = Metered::new(socket, usize::MAX);
         let stream = connector.connect(name, socket).await?;
         Ok(Stream::Tls(Box::new(stream.into())))

@@ -1,31 +1,32 @@
-//! What went wrong with TLS, in words.
+//! Errors of TLS, in words.
 
 use std::io;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
-/// Why there is no encrypted stream, as the client sees it.
+/// Why a stream could not be encrypted, as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFailure {
-    /// The server does not speak TLS, or not the version that this side demands.
+    /// The server does not use TLS, or not the version that this side requires.
     #[error("the server does not speak TLS 1.3 here; this side insists on it")]
     Plain,
     /// The server's certificate was not accepted.
     #[error("the server's certificate {0}")]
     Server(String),
-    /// The server did not accept this side's certificate, or misses one.
+    /// The server did not accept this side's certificate, or requires one and got none.
     #[error("the server refuses this side's certificate: {0}")]
     Client(&'static str),
-    /// Anything else.
+    /// Another error.
     #[error("TLS failed: {0}")]
     Other(String),
 }
 
 impl TlsFailure {
-    /// What a stream's error says about TLS, if anything.
+    /// The TLS failure in a stream's error, if it has one.
     pub fn find(error: &io::Error) -> Option<Self> {
         let error = error.get_ref()?.downcast_ref::<Error>()?;
         Some(match error {
-            // Ours answers a stranger's handshake with the first; others answer with plain text.
+            // Our servers without TLS answer a handshake with the first of these; servers of other protocols
+            // answer with plain text.
             Error::AlertReceived(AlertDescription::ProtocolVersion)
             | Error::InvalidMessage(_)
             | Error::PeerIncompatible(_) => Self::Plain,
@@ -70,7 +71,7 @@ fn about(error: &CertificateError) -> String {
     }
 }
 
-/// A name without what rustls puts around it, as in `DnsName("db.example")`.
+/// A name without rustls's wrapper, which looks like `DnsName("db.example")`.
 fn bare(name: &str) -> &str {
     let inner = name
         .split_once('(')
@@ -78,7 +79,7 @@ fn bare(name: &str) -> &str {
     inner.map_or(name, |inner| inner.trim_matches('"'))
 }
 
-/// What an alert says about the certificate that this side showed or did not show.
+/// The meaning of an alert about the certificate that this side presented or did not present.
 fn refused(alert: AlertDescription) -> Option<&'static str> {
     Some(match alert {
         AlertDescription::CertificateRequired => "it demands one, and there is none",

@@ -1,9 +1,9 @@
-//! Whom a verified certificate stands for.
+//! The holder of a verified certificate.
 
 use crate::access::Role;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Whom a certificate stands for: its common name (CN), and the role in its organizational unit (OU).
+/// The holder of a certificate: its common name (CN), and the role in its organizational unit (OU).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The holder's name.
@@ -13,7 +13,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Reads a certificate that was verified already. One that names nobody, or several, is nobody's.
+    /// Reads a certificate that was verified already. `None` if it does not have exactly one name.
     pub(super) fn of(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
@@ -26,7 +26,7 @@ impl Holder {
     }
 }
 
-/// The text of an attribute that stands there once.
+/// The text of an attribute that occurs exactly once.
 fn only<'a>(
     mut values: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>,
 ) -> Option<&'a str> {

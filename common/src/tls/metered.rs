@@ -1,4 +1,4 @@
-//! A socket that gives only so many bytes.
+//! A socket with a limit of received bytes.
 
 use crate::net::Socket;
 use std::{
@@ -8,7 +8,8 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A socket under TLS. Who has not proved yet who it is may send so many bytes; then reading fails.
+/// A socket below TLS. A peer that is not authenticated yet may send a limited number of bytes; beyond it,
+/// reading fails.
 #[derive(Debug)]
 pub struct Metered {
     socket: Socket,
@@ -16,7 +17,7 @@ pub struct Metered {
 }
 
 impl Metered {
-    /// A socket of which `bytes` may be read.
+    /// A socket from which at most `bytes` may be read.
     pub(crate) fn new(socket: Socket, bytes: usize) -> Self {
         let left = bytes;
         Self { socket, left }
@@ -27,7 +28,7 @@ impl Metered {
         &mut self.socket
     }
 
-    /// Lets everything be read from now on.
+    /// Removes the limit.
     pub(crate) fn lift(&mut self) {
         self.left = usize::MAX;
     }
@@ -46,7 +47,9 @@ impl AsyncRead for Metered {
         match this.left.checked_sub(count) {
             Some(left) => this.left = left,
             None => {
-                return Poll::Ready(Err(io::Error::other("more bytes than a stranger may send")));
+                return Poll::Ready(Err(io::Error::other(
+                    "more bytes than an unauthenticated peer may send",
+                )));
             }
         }
         Poll::Ready(Ok(()))

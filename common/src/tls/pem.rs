@@ -14,13 +14,13 @@ use tokio_rustls::rustls::{
     },
 };
 
-/// A file of certificates or keys is at most this large, in bytes.
+/// The greatest size of a file of certificates or keys, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The files of one's own certificate and key.
+/// The files of this side's certificate and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPair {
-    /// The certificate, and those between it and the authority, in this order.
+    /// The certificate, followed by the intermediate certificates up to the authority.
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
@@ -34,30 +34,30 @@ pub enum TlsFileError {
     Unreadable {
         /// The file.
         path: String,
-        /// What the operating system says.
+        /// The operating system's error.
         why: String,
     },
-    /// Others can read the private key.
+    /// Other users can read the private key.
     #[error(transparent)]
     Exposed(#[from] Exposed),
-    /// It holds something else than it should.
+    /// It does not hold the expected contents.
     #[error("{path} holds no usable {what}: {why}")]
     Unusable {
         /// The file.
         path: String,
-        /// What it should hold.
+        /// The expected contents.
         what: &'static str,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
-    /// The key is not the certificate's, or one of the two cannot be used.
+    /// The key does not belong to the certificate, or one of the two cannot be used.
     #[error("{certificate} and {key} do not make a pair: {why}")]
     Mismatch {
         /// The file of the certificate.
         certificate: String,
         /// The file of the key.
         key: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
 }
@@ -118,7 +118,7 @@ fn read(
         why: error.to_string(),
     };
     let file = File::open(path).map_err(unreadable)?;
-    // Of the open file, so that it cannot be exchanged in between.
+    // The open file is checked, so that the file cannot be replaced in between.
     check(path, &file.metadata().map_err(unreadable)?)?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_FILE + 1).read_to_end(&mut bytes);

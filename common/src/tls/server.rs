@@ -1,4 +1,4 @@
-//! The server's side of TLS.
+//! The server side of TLS.
 
 use super::{
     ALPN, Holder, Metered, TlsFileError,
@@ -31,14 +31,14 @@ pub enum ClientAuth {
     /// They are not asked for one.
     #[default]
     None,
-    /// One that has a certificate may show it. A bad one is refused all the same.
+    /// They may present a certificate. An invalid one is refused.
     Optional,
-    /// Nobody connects without one.
+    /// They have to present a certificate.
     Required,
 }
 
 impl ClientAuth {
-    /// The setting as flags have it.
+    /// The name of the setting in flags.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -70,7 +70,7 @@ impl FromStr for ClientAuth {
     }
 }
 
-/// What a server shows and demands. Clones share it.
+/// A server's own certificate, and the authorities of its clients' certificates. Clones share them.
 #[derive(Clone)]
 pub struct TlsServer(Arc<Inner>);
 
@@ -92,8 +92,8 @@ impl fmt::Debug for TlsServer {
 }
 
 impl TlsServer {
-    /// A server that shows `own`. Clients' certificates are verified against `authorities`, which
-    /// has to be there unless `client_auth` is [`ClientAuth::None`].
+    /// A server with the certificate `own`. Clients' certificates are verified against `authorities`, which
+    /// is needed unless `client_auth` is [`ClientAuth::None`].
     pub fn new(
         own: KeyPair,
         authorities: Option<PathBuf>,
@@ -113,9 +113,9 @@ impl TlsServer {
         self.0.client_auth
     }
 
-    /// Shakes hands over a socket of which the first bytes, `first`, have been read already. Answers
-    /// the encrypted stream, and who is at its other end. Until that is known, `at_most` so many bytes
-    /// are read; see [`Stream::lift_meter`].
+    /// Makes the handshake over a socket of which the first bytes, `first`, have been read already. Returns
+    /// the encrypted stream, and the holder of the peer's certificate, if it has one. At most `at_most` bytes
+    /// are received until the limit is removed; see [`Stream::lift_meter`].
     pub(crate) async fn accept(
         &self,
         socket: Socket,

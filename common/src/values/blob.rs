@@ -1,4 +1,4 @@
-//! Bytes that are not copied on their way.
+//! Byte strings that are sent and received without a copy.
 
 use super::packed::unpack;
 use crate::codec::splice;
@@ -7,19 +7,19 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{borrow::Cow, fmt};
 
-/// A byte string. Large ones travel without being copied: they are written from where they lie, and
-/// received as a share of the connection's buffer. A blob that is kept for long keeps that buffer.
+/// A byte string. Large ones are not copied: they are sent directly from their memory, and received as a
+/// share of the connection's buffer. A blob that is stored for long keeps the whole buffer alive.
 ///
-/// In the binary codec it is packed; in JSON it is an array of integers from 0 to 255.
+/// In the binary codec it is packed. In JSON it is an array of integers from 0 to 255.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Blob(pub Bytes);
 
-/// Shorter blobs are copied: that costs less than sharing.
+/// Shorter blobs, in bytes, are copied: that costs less than sharing.
 const WORTH_SHARING: usize = 32 * 1024;
 
 impl fmt::Debug for Blob {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The size alone: a request may be logged, and it may be large.
+        // Only the size, because requests may be logged and blobs may be large.
         write!(formatter, "Blob({} bytes)", self.0.len())
     }
 }
@@ -42,7 +42,7 @@ impl Serialize for Blob {
             return serializer.collect_seq(&self.0);
         }
         if self.0.len() >= WORTH_SHARING && splice::offer(&self.0) {
-            // The codec writes a byte string as its length and its bytes, and splices these in.
+            // The codec writes a byte string as its length and its bytes, and splices the bytes in.
             return serializer.serialize_u64(self.0.len() as u64);
         }
         serializer.serialize_bytes(&self.0)

@@ -1,13 +1,13 @@
-//! Values that hold most of their bytes in one place.
+//! Values that hold most of their bytes in one contiguous part.
 
 use super::{Matrix, Numbers, Payload};
 
-/// A value that holds most of its bytes in one place, where they lie as they travel.
+/// A value that holds most of its bytes in one contiguous part, in the form in which they are sent.
 ///
-/// Where a method of an interface takes or answers such a value, a large one is sent from where it
-/// lies instead of being copied first. A [`Blob`](super::Blob) does so by itself, and anywhere.
+/// If a parameter or result of a method is such a value, a large one is sent directly from its memory instead
+/// of being copied first. A [`Blob`](super::Blob) does so by itself, also inside other values.
 pub trait Bulk {
-    /// The bytes; none, if they do not lie as they travel.
+    /// The bytes; empty, if their form in memory is not the form in which they are sent.
     fn bulk(&self) -> &[u8];
 }
 
@@ -19,8 +19,8 @@ impl Bulk for String {
 
 impl Bulk for Numbers {
     fn bulk(&self) -> &[u8] {
-        // Where the processor has it the other way round, what is encoded is a copy with an address
-        // of its own, and nothing is lent.
+        // On a big-endian processor the encoder makes a copy with another address, so nothing is sent without
+        // a copy, and nothing goes wrong.
         bytemuck::cast_slice(&self.0)
     }
 }

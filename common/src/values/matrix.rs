@@ -22,7 +22,7 @@ pub struct Matrix {
     values: Vec<f64>,
 }
 
-/// Why something is not a matrix.
+/// Why a value is not a matrix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatrixError {
     /// There is no row.
@@ -31,7 +31,7 @@ pub enum MatrixError {
     /// There is no column.
     #[error("the matrix has no columns")]
     NoColumns,
-    /// The values do not fill the shape.
+    /// The number of values does not match the shape.
     #[error("a {rows}x{columns} matrix cannot be made of {values} numbers")]
     Shape {
         /// The number of rows.
@@ -80,7 +80,7 @@ impl Matrix {
         })
     }
 
-    /// A matrix of these rows, which are equally long.
+    /// A matrix of these rows, which must have the same length.
     pub fn from_rows<R: AsRef<[f64]>>(
         rows: impl IntoIterator<Item = R>,
     ) -> Result<Self, MatrixError> {
@@ -101,8 +101,8 @@ impl Matrix {
         }
     }
 
-    /// Zeros in the shape of the product of two matrices: the rows of `left` and the columns of
-    /// `right`. The caller sees to it that the product is not too large for the memory.
+    /// Zeros in the shape of the product of two matrices: the rows of `left` and the columns of `right`. The
+    /// caller makes sure that the product fits into memory.
     pub fn zeros_for_product(left: &Self, right: &Self) -> Self {
         let length = left.rows as usize * right.columns as usize;
         Self {
@@ -150,7 +150,7 @@ impl fmt::Debug for Matrix {
     }
 }
 
-/// Rows as they come in, checked one by one.
+/// Collects rows, and checks each of them.
 #[derive(Default)]
 struct Rows {
     rows: usize,
@@ -159,7 +159,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Takes what was added to the values since the last call as a row.
+    /// Ends a row: it consists of the values that were added since the last call.
     fn end_row(&mut self) -> Result<(), MatrixError> {
         let length = self.values.len() - self.rows * self.columns;
         if self.rows == 0 {

@@ -1,4 +1,4 @@
-//! Numbers: one, and many.
+//! One number, and lists of numbers.
 
 use super::packed::{PackedNumbers, numbers_from_bytes, unpack};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,7 +9,8 @@ use serde::{
 };
 use std::{borrow::Cow, fmt};
 
-/// From here on not every whole number is a 64-bit float, so digits would promise too much.
+/// Below this limit every whole number is exact as a 64-bit float. Digits of a greater one would suggest a
+/// precision that it does not have.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0; // 2^53
 
 /// How many numbers `Debug` shows.
@@ -91,7 +92,7 @@ impl fmt::Debug for Numbers {
     }
 }
 
-/// Shows the first few numbers and how many follow: a request may be logged, and it may be large.
+/// Shows the first few numbers and how many follow, because requests may be logged and lists may be large.
 pub(super) fn debug_numbers(values: &[f64], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut list = formatter.debug_list();
     list.entries(values.iter().take(SHOWN));
@@ -101,7 +102,7 @@ pub(super) fn debug_numbers(values: &[f64], formatter: &mut fmt::Formatter<'_>) 
     }
 }
 
-/// Numbers as they look in JSON.
+/// Numbers in their JSON form.
 pub(super) struct PlainNumbers<'a>(pub(super) &'a [f64]);
 
 impl Serialize for PlainNumbers<'_> {

@@ -1,4 +1,4 @@
-//! Packed bytes: how bulk values look in the binary codec.
+//! Packed bytes: the form of bulk values in the binary codec.
 
 use serde::{
     Deserializer, Serialize, Serializer,
@@ -9,8 +9,8 @@ use std::{borrow::Cow, fmt};
 /// The size of one packed number, in bytes.
 const NUMBER_SIZE: usize = size_of::<f64>();
 
-/// The most bytes that are set aside on the word of a decoder that announces a length; the rest
-/// grows with what really arrives.
+/// The greatest allocation, in bytes, for a length that a decoder only announces. Beyond it, the buffer grows
+/// with the bytes that arrive.
 const TRUSTED_LENGTH: usize = 64 * 1024;
 
 /// Numbers as their little-endian bytes.
@@ -19,7 +19,7 @@ pub(super) struct PackedNumbers<'a>(pub(super) &'a [f64]);
 impl Serialize for PackedNumbers<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if cfg!(target_endian = "little") {
-            // The numbers lie in memory as they travel, so they need no copy of their own.
+            // The form in memory is the form in which they are sent, so no copy is needed.
             serializer.serialize_bytes(bytemuck::cast_slice(self.0))
         } else {
             let bytes: Vec<u8> = self
@@ -32,7 +32,7 @@ impl Serialize for PackedNumbers<'_> {
     }
 }
 
-/// The numbers in little-endian bytes. The sentence of the error tells why there are none.
+/// The numbers in little-endian bytes. The error is a message.
 pub(super) fn numbers_from_bytes(bytes: &[u8]) -> Result<Vec<f64>, String> {
     let (numbers, rest) = bytes.as_chunks::<NUMBER_SIZE>();
     if !rest.is_empty() {
@@ -41,15 +41,14 @@ pub(super) fn numbers_from_bytes(bytes: &[u8]) -> Result<Vec<f64>, String> {
             bytes.len()
         ));
     }
-    // The bytes may lie at any address; this compiles to one copy all the same.
+    // The bytes may have any alignment; this still compiles to one copy.
     Ok(numbers
         .iter()
         .map(|bytes| f64::from_le_bytes(*bytes))
         .collect())
 }
 
-/// Decodes a byte string and makes a value of it. The sentence of an error of `make` becomes the
-/// decoder's error.
+/// Decodes a byte string and makes a value of it. An error message of `make` becomes the decoder's error.
 pub(super) fn unpack<'de, D, T, F>(
     deserializer: D,
     expected: &'static str,
@@ -86,7 +85,7 @@ where
         (self.make)(Cow::Owned(bytes)).map_err(E::custom)
     }
 
-    // For formats that know no byte strings.
+    // For formats without byte strings.
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<T, A::Error> {
         let announced = sequence.size_hint().unwrap_or(0);
         let mut bytes = Vec::with_capacity(announced.min(TRUSTED_LENGTH));

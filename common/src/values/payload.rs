@@ -8,10 +8,10 @@ use std::{borrow::Cow, fmt};
 
 /// Text, bytes, or any JSON value.
 ///
-/// In the binary codec text and bytes are packed, and JSON travels as its text. In JSON a string is
-/// [`Text`](Self::Text) and everything else is [`Json`](Self::Json): bytes are written as an array
-/// of integers, and such an array is read back as JSON. JSON is kept as the text that it came as, so
-/// that a number keeps every digit.
+/// In the binary codec text and bytes are packed, and JSON is sent as its text. In JSON a string is
+/// [`Text`](Self::Text) and every other value is [`Json`](Self::Json): bytes are written as an array of
+/// integers, and such an array is read back as JSON. JSON is stored as its original text, so that a number
+/// keeps every digit.
 #[derive(Clone)]
 pub enum Payload {
     /// Text.
@@ -22,7 +22,7 @@ pub enum Payload {
     Json(Box<RawValue>),
 }
 
-/// JSON is equal if its text is.
+/// Two JSON values are equal if their texts are equal.
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -38,7 +38,7 @@ impl From<Value> for Payload {
     fn from(value: Value) -> Self {
         match value {
             Value::String(text) => Self::Text(text),
-            // A value is JSON, so nothing else comes of it.
+            // A `Value` is always valid JSON.
             other => Self::Json(RawValue::from_string(other.to_string()).unwrap_or_default()),
         }
     }
@@ -46,7 +46,7 @@ impl From<Value> for Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The sizes alone: a request may be logged, and it may be large.
+        // Only the sizes, because requests may be logged and payloads may be large.
         match self {
             Self::Text(text) => write!(formatter, "Text({} bytes)", text.len()),
             Self::Bytes(bytes) => write!(formatter, "Bytes({} bytes)", bytes.0.len()),
@@ -55,7 +55,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// What is sent in the binary codec.
+/// The form that is encoded by the binary codec.
 #[derive(Serialize)]
 enum Sent<'a> {
     Text(&'a str),
@@ -63,7 +63,7 @@ enum Sent<'a> {
     Json(&'a str),
 }
 
-/// What is received in the binary codec: the variants of [`Sent`], in the same order.
+/// The form that is decoded by the binary codec: the variants of [`Sent`], in the same order.
 #[derive(Deserialize)]
 enum Received {
     Text(String),
@@ -112,15 +112,15 @@ impl<'de> Deserialize<'de> for Payload {
     }
 }
 
-/// How deep arrays and objects may be nested: as deep as serde_json reads them, which does not count
-/// where it keeps a value as its text. Readers of the text may recurse.
+/// How deep arrays and objects may be nested: serde_json's own limit, which it does not check where it keeps
+/// a value as its text. Readers of the text may recurse.
 const MAX_DEPTH: usize = 127;
 
-/// Refuses JSON that is nested deeper than anybody reads it.
+/// Refuses JSON that is nested too deep for readers.
 ///
 /// # Errors
 ///
-/// A message that says so.
+/// The message of the error.
 pub fn check_depth(json: &str) -> Result<(), &'static str> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json.bytes() {

@@ -1,4 +1,4 @@
-//! Numbers that are sent from where they lie.
+//! Numbers that are sent without a copy.
 
 use crate::codec::splice;
 use bytes::Bytes;
@@ -8,14 +8,14 @@ use std::{fmt, ops::Range};
 /// The size of one packed number, in bytes.
 const NUMBER_SIZE: usize = size_of::<f64>();
 
-/// Fewer bytes are copied: that costs less than sharing.
+/// Fewer bytes than this are copied: that costs less than sharing.
 const WORTH_SHARING: usize = 32 * 1024;
 
-/// Numbers, packed as they travel. Clones and slices share their memory.
+/// Numbers in the packed form in which they are sent. Clones and slices share their memory.
 #[derive(Clone)]
 pub struct SharedNumbers(Bytes);
 
-/// What the bytes of shared numbers are borrowed from.
+/// The owner of the memory of shared numbers.
 struct Owner(Vec<f64>);
 
 impl AsRef<[u8]> for Owner {
@@ -52,7 +52,7 @@ impl SharedNumbers {
         self.0.is_empty()
     }
 
-    /// Some of them, by position; what lies beyond the end is left out.
+    /// A range of the numbers, by position; positions beyond the end are left out.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         let end = range.end.min(self.len());
@@ -65,7 +65,7 @@ impl SharedNumbers {
         self.iter_in(0..self.len())
     }
 
-    /// The numbers of a range of positions; what lies beyond the end is left out.
+    /// The numbers of a range of positions; positions beyond the end are left out.
     pub fn iter_in(&self, range: Range<usize>) -> impl Iterator<Item = f64> + '_ {
         let (numbers, _) = self.0.as_chunks::<NUMBER_SIZE>();
         let end = range.end.min(numbers.len());
@@ -74,14 +74,14 @@ impl SharedNumbers {
     }
 }
 
-/// A list of numbers that lies in several parts. In the binary codec it looks like
-/// [`Numbers`](super::Numbers), and its parts are not copied on their way; JSON is not meant for it.
+/// A list of numbers in several parts. In the binary codec it has the form of [`Numbers`](super::Numbers),
+/// and its parts are sent without a copy. It is not meant for JSON.
 #[derive(Clone, Debug, Default)]
 pub struct NumberParts(Vec<SharedNumbers>);
 
 impl FromIterator<SharedNumbers> for NumberParts {
     fn from_iter<I: IntoIterator<Item = SharedNumbers>>(parts: I) -> Self {
-        // A part without bytes would be a write of nothing.
+        // An empty part would cause an empty write.
         Self(parts.into_iter().filter(|part| !part.is_empty()).collect())
     }
 }
@@ -120,7 +120,7 @@ impl Serialize for NumberParts {
         let size: usize = self.0.iter().map(|part| part.0.len()).sum();
         let parts = self.0.iter().map(|part| &part.0);
         if size >= WORTH_SHARING && splice::offer_all(parts.clone()) {
-            // The codec writes a byte string as its length and its bytes, and splices these in.
+            // The codec writes a byte string as its length and its bytes, and splices the bytes in.
             return serializer.serialize_u64(size as u64);
         }
         let mut bytes = Vec::with_capacity(size);

@@ -1,4 +1,4 @@
-//! Answers meet their calls, whatever the others do.
+//! Every answer reaches its own call, independent of other calls.
 
 use crate::{
     harness::*,
@@ -145,7 +145,7 @@ async fn a_request_that_is_too_large_is_not_sent_and_harms_nobody() {
         ..Settings::CLIENT
     };
     let pair = pair_with(settings, session());
-    // 52 bytes of envelope, 4 of variant and 8 of length stand before the text.
+    // 52 bytes of envelope, 4 of variant and 8 of length precede the text.
     assert_eq!(text(pair.call(echo("x".repeat(936))).await).len(), 936);
     match pair.call(echo("x".repeat(937))).await {
         Err(AttemptError::TooLarge { size, limit }) => assert_eq!((size, limit), (1001, 1000)),

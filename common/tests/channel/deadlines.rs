@@ -1,4 +1,4 @@
-//! Calls that nobody waits for any more.
+//! Calls whose caller no longer waits.
 
 use crate::{
     harness::*,
@@ -63,7 +63,7 @@ async fn a_call_whose_bytes_are_still_queued_may_run_after_its_deadline() {
     let (client, mut server) = raw_server_over(Settings::CLIENT, 16);
     let context = lasting(SECOND / 2);
     let answer = call_in(&client, context, pass(7)).await;
-    // The peer reads it later all the same, so nobody may say that it was not sent.
+    // The peer still reads it later, so the error must not say that it was not sent.
     assert!(matches!(
         answer,
         Err(AttemptError::DeadlineExceeded { sent: true })
@@ -111,7 +111,7 @@ async fn a_hostile_deadline_is_an_ordinary_call() {
     within(object.started(1)).await;
     object.open(1);
     assert!(client.response().await.message.is_ok());
-    // Too many nanoseconds are no deadline.
+    // A deadline with too many nanoseconds is not valid.
     body[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
     client.send(FrameKind::Call, &body).await;
     let sentence = client.protocol_error().await;

@@ -1,4 +1,4 @@
-//! Connections that end in order.
+//! Connections that are drained.
 
 use crate::{
     harness::*,
@@ -49,7 +49,7 @@ async fn both_ends_are_done_once_the_last_call_is() {
     let pending = spawn_call(&pair.client, pass(1));
     within(pair.object.started(1)).await;
     pair.drain.cancel();
-    // The news is on its way: calls are refused by the server, or not sent any more.
+    // The go-away frame is on its way: calls are refused by the server, or not sent any more.
     loop {
         match pair.call(echo("x")).await {
             Err(AttemptError::Refused(refusal)) => {

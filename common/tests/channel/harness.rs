@@ -1,4 +1,4 @@
-//! Pairs of channels, and peers that speak frames by hand.
+//! Pairs of channels, and raw peers that send and read single frames.
 
 use crate::probe::{Object, Probe, Request, Response};
 use pyroxene_common::{
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Nothing that works takes this long, in paused time or not.
+/// The timeout of every step of a test, in paused time or not.
 const FOREVER: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = Connection<Response>;
@@ -34,7 +34,7 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
         .expect("it waits for something that never happens")
 }
 
-/// A context whose deadline is so far away.
+/// A context whose deadline is this far away.
 pub(crate) fn lasting(time: Duration) -> Context {
     let mut context = context::current();
     context.deadline = (Instant::now() + time).into_std();
@@ -73,7 +73,7 @@ where
     tokio::spawn(async move { serve(stream, service, session).await })
 }
 
-/// A client and a server, joined by a pipe.
+/// A client and a server, connected by a pipe.
 pub(crate) struct Pair {
     pub(crate) client: Client,
     pub(crate) server: JoinHandle<ConnectionLost>,
@@ -140,7 +140,7 @@ pub(crate) fn number(answer: Answer) -> u32 {
     }
 }
 
-/// The sentence of a call that failed at the server.
+/// The message of a call that failed at the server.
 pub(crate) fn failure(answer: Answer) -> String {
     match answer {
         Err(AttemptError::Failed(error)) => error.detail,
@@ -156,7 +156,7 @@ pub(crate) async fn sockets() -> (TcpStream, TcpStream) {
     (ours.unwrap(), theirs.unwrap().0)
 }
 
-/// A peer that speaks frames by hand.
+/// A raw peer that sends and reads single frames.
 pub(crate) struct Raw<S = DuplexStream>(pub(crate) S);
 
 /// A frame's bytes.
@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         self.write(&frame(kind, body)).await;
     }
 
-    /// The next frame, or nothing at the end of the stream.
+    /// The next frame, or `None` at the end of the stream.
     pub(crate) async fn receive(&mut self) -> Option<(FrameKind, Vec<u8>)> {
         let mut header = [0; 5];
         within(self.0.read_exact(&mut header)).await.ok()?;
@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Some((FrameKind::from_number(kind).unwrap(), body))
     }
 
-    /// The next frame, which has this kind.
+    /// The next frame, which must have this kind.
     pub(crate) async fn expect(&mut self, kind: FrameKind) -> Vec<u8> {
         let (found, body) = self.receive().await.expect("the stream has ended");
         assert_eq!(found, kind, "{body:?}");
@@ -261,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         decode(&self.expect(FrameKind::Refused).await)
     }
 
-    /// The sentence with which the peer ends the connection.
+    /// The message with which the peer ends the connection.
     pub(crate) async fn protocol_error(&mut self) -> String {
         let GoAway::ProtocolError(sentence) = decode(&self.expect(FrameKind::GoAway).await) else {
             panic!("it only drains");

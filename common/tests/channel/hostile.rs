@@ -1,4 +1,4 @@
-//! Peers that break the rules.
+//! Peers that violate the protocol.
 
 use crate::{
     harness::*,
@@ -11,7 +11,7 @@ use pyroxene_common::{
 };
 use std::time::Duration;
 
-/// Sends bytes to a server, and returns the sentence with which it ends the connection.
+/// Sends bytes to a server, and returns the message with which it ends the connection.
 async fn sentence_for(bytes: &[u8]) -> String {
     let mut session = session();
     session.settings.max_receive = 1000;

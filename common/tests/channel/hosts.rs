@@ -1,4 +1,4 @@
-//! Hosts: whom they welcome, and how they stop.
+//! Hosts: which connections they accept, and how they stop.
 
 use crate::{
     harness::*,

@@ -1,4 +1,4 @@
-//! Large messages: whoever decodes or encodes one holds nobody else up.
+//! Large messages: decoding or encoding one does not block other tasks.
 
 use crate::harness::*;
 use pyroxene_common::{
@@ -13,12 +13,12 @@ use std::{
 use tarpc::context;
 use tokio::{io::duplex, task::yield_now};
 
-/// More than what is worth while to be done apart.
+/// Larger than the limit for blocking work.
 const LARGE: usize = 17 * 1024 * 1024;
 
-/// Where somebody waits until somebody else opens.
+/// A gate: one thread waits until another one opens it.
 struct Gate {
-    /// Whether somebody has arrived, and whether it is open.
+    /// Whether a thread has arrived, and whether the gate is open.
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }
@@ -36,7 +36,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Blocks the thread. Returns whether it came to that in time.
+    /// Blocks the thread until the gate opens. Returns whether it opened in time.
     fn wait_for(&self, state: impl Fn(&(bool, bool)) -> bool) -> bool {
         let guard = self.state.lock().unwrap();
         let patience = Duration::from_secs(20);
@@ -61,7 +61,7 @@ const AT_CLIENT_DECODING: usize = 2;
 
 static GATES: [Gate; 3] = [Gate::new(), Gate::new(), Gate::new()];
 
-/// Something whose encoding or decoding waits at a gate.
+/// A value whose encoding or decoding waits at a gate.
 struct Slow<const AT: usize>;
 
 impl<const AT: usize> Serialize for Slow<AT> {
@@ -86,7 +86,7 @@ impl<'de, const AT: usize> Deserialize<'de> for Slow<AT> {
 enum Ask {
     Open(usize),
     Decode(String, Slow<AT_SERVER_DECODING>),
-    /// Is answered from a task of its own.
+    /// A method that answers from a task of its own.
     Encode,
     Answer,
 }
@@ -136,7 +136,7 @@ async fn ask(connection: &Connection<Say>, ask: &Ask) -> Result<Say, AttemptErro
 async fn others_are_served_meanwhile(gate: usize, slow: Ask) {
     let (busy, other) = (connect(), connect());
     let call = tokio::spawn(async move { ask(&busy, &slow).await });
-    // This thread is none of the runtime's.
+    // This thread does not belong to the runtime.
     assert!(GATES[gate].wait_for(|state| state.0), "nobody arrived");
     within(ask(&other, &Ask::Open(gate))).await.unwrap();
     within(call).await.unwrap().unwrap();

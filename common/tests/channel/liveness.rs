@@ -1,4 +1,4 @@
-//! Silence, borne and not borne.
+//! Keepalive: silence that is tolerated, and silence that ends a connection.
 
 use crate::{
     harness::*,

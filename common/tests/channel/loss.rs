@@ -1,4 +1,4 @@
-//! Connections that die, and what is known of their calls.
+//! Lost connections, and the errors of their calls.
 
 use crate::{
     harness::*,
@@ -56,7 +56,7 @@ async fn a_request_cut_short_was_not_sent() {
     let cut: Vec<_> = (0..3)
         .map(|_| spawn_call(&client, echo("x".repeat(100_000))))
         .collect();
-    // Some of the next call's bytes have arrived, the others wait for a reader.
+    // Some bytes of the next call have arrived; the others wait for a reader.
     within(tokio::io::AsyncReadExt::read_u8(&mut server.0))
         .await
         .unwrap();
@@ -96,15 +96,15 @@ async fn a_response_of_another_interface_ends_the_connection() {
     }
 }
 
-/// What a stream does at its so-manieth write.
+/// What a stream does at a certain write.
 type OnWrite = Box<dyn FnMut(usize) -> Option<io::Error> + Send>;
 
-/// A stream that takes writes whole, until it does not.
+/// A stream that accepts whole writes, until a certain write.
 struct Scripted {
     writes: usize,
     on_write: OnWrite,
     incoming: Vec<u8>,
-    /// What arrives once a write has failed.
+    /// The bytes that arrive after a write has failed.
     farewell: Vec<u8>,
 }
 
@@ -161,7 +161,8 @@ async fn bytes_taken_before_a_failed_write_may_have_run() {
     let client: Client = Connection::new(failing, Settings::CLIENT);
     let (context, small) = (minutes(1), encoded(&echo("small")));
     let large = encoded(&echo("x".repeat(100_000)));
-    // Both are queued before the pump runs: the first write takes the small one, the second fails.
+    // Both are queued before the pump runs: the first write contains the small one, and the second write
+    // fails.
     let (first, second) = within(async {
         tokio::join!(client.call(&context, &small), client.call(&context, &large))
     })

@@ -1,4 +1,4 @@
-//! The call channel against friends, stalled peers and enemies.
+//! The call channel with normal, stalled and hostile peers.
 
 #![allow(
     clippy::unwrap_used,

@@ -21,14 +21,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// In paused time this returns when nobody has anything left to do.
+/// In paused time this returns when no task has anything left to do.
 async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
 
 const MEBIBYTE: usize = 1024 * 1024;
 
-/// Answers megabytes, and counts how many were encoded.
+/// A method that answers megabytes and counts how many were encoded.
 struct Heavy {
     gate: Semaphore,
     encoded: Arc<AtomicUsize>,
@@ -44,7 +44,7 @@ impl Serialize for Megabyte {
 }
 
 impl Dispatch for Heavy {
-    /// Whether to answer in place.
+    /// Whether to answer at the first poll.
     type Request = bool;
     type Response = Megabyte;
 
@@ -93,8 +93,8 @@ async fn answers_wait_for_a_client_that_does_not_read() {
         heavy.gate.add_permits(60);
         settle().await;
         let held = encoded.load(Ordering::SeqCst);
-        // What is not answered in place is looked at for its size before it is encoded, once if it
-        // has to wait, and once when it has room.
+        // The size of an answer that is not made at the first poll is computed before the answer is encoded:
+        // once if it has to wait, and once when there is space for it.
         let most = if in_place { 10 } else { 60 + 20 };
         assert!(
             (1..=most).contains(&held),
@@ -136,7 +136,7 @@ async fn all_answers_that_wait_are_bounded_in_bytes() {
     heavy.gate.add_permits(60);
     settle().await;
     let used = memory.used();
-    // Twice the budget, and what is encoded for this connection.
+    // Twice the budget, and the encoded bytes of this connection.
     assert!((4 * MEBIBYTE..=21 * MEBIBYTE).contains(&used), "{used}");
     let (mut answered, mut dropped) = (0, 0);
     while answered + dropped < 60 {
@@ -167,7 +167,7 @@ async fn a_large_request_without_memory_is_refused_unseen_and_small_ones_are_not
         session.memory = memory.clone();
         session
     };
-    // One has announced a message, and does not send it.
+    // One client has announced a message, and does not send it.
     let (mut slow, _slow_server, _) = raw_client(with_memory());
     let body = request_body(1, Duration::from_secs(600), &echo("x".repeat(MEBIBYTE)));
     slow.write(&frame(FrameKind::Call, &body)[..40_000]).await;
@@ -182,7 +182,7 @@ async fn a_large_request_without_memory_is_refused_unseen_and_small_ones_are_not
             FrameKind::Batch => batch_body(&[body]),
             _ => body,
         };
-        // The pipe holds less than that: it is taken from there while it is refused.
+        // The pipe holds less than the message: the message is read from it while it is refused.
         let sent = client.send(kind, &body);
         let asked = Instant::now();
         sent.await;
@@ -192,14 +192,14 @@ async fn a_large_request_without_memory_is_refused_unseen_and_small_ones_are_not
         let sentence = refused.refusal.sentence;
         assert!(sentence.contains("--message-memory"), "{sentence}");
         assert!(asked.elapsed() >= Duration::from_secs(2));
-        // What follows is answered.
+        // The next call is answered.
         client.write(&request_frame(8, &echo("small"))).await;
         let response = client.response().await;
         let answer = response.message.map_err(AttemptError::Failed);
         assert_eq!((response.request_id, text(answer)), (8, "small".to_owned()));
     }
 
-    // Once the slow one is gone, there is room.
+    // Once the slow client is gone, there is memory.
     drop(slow);
     settle().await;
     let body = request_body(9, Duration::from_secs(600), &larger);
@@ -275,7 +275,7 @@ async fn calls_given_up_keep_their_place_until_their_bytes_have_left() {
         }
     }
     assert!((1..=8).contains(&sent), "{sent} were queued");
-    // Once they have left, there is room again.
+    // Once they have been sent, there is memory again.
     let next = spawn_call(&client, echo("next"));
     let id = loop {
         let body = server.expect(FrameKind::Call).await;
@@ -335,7 +335,7 @@ async fn a_server_that_pings_but_does_not_read_gets_few_pongs() {
     assert!((1..10).contains(&pongs), "{pongs} pongs");
 }
 
-/// Panics when it is encoded.
+/// A value that panics when it is encoded.
 struct Unencodable;
 
 impl Serialize for Unencodable {

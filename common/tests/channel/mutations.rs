@@ -1,4 +1,4 @@
-//! Thousands of damaged sessions: nothing panics, and everything ends.
+//! Thousands of damaged sessions: nothing panics, and every connection ends.
 
 use crate::{
     harness::*,
@@ -13,7 +13,7 @@ use pyroxene_common::{
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-/// Numbers that look random and are the same every time (splitmix64, by Sebastiano Vigna).
+/// Pseudo-random numbers that are the same in every run (splitmix64, by Sebastiano Vigna).
 struct Numbers(u64);
 
 impl Numbers {
@@ -165,6 +165,6 @@ async fn a_client_survives_any_server() {
             }
         }
     }
-    // Damage hits late as often as early: both must have happened often.
+    // Damage is equally likely early and late: both must have happened often.
     assert!(answered > 1000 && lost > 1000, "{answered} {lost}");
 }

@@ -1,4 +1,4 @@
-//! Calls that want no answer.
+//! One-way calls.
 
 use crate::{
     harness::*,
@@ -43,7 +43,7 @@ async fn it_resolves_once_written_and_not_before() {
         let client = client.clone();
         async move { client.send_one_way(&minutes(1), &encoded(&note(1))).await }
     });
-    // In paused time this returns when nobody has anything left to do.
+    // In paused time this returns when no task has anything left to do.
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(!sending.is_finished());
     server.expect(FrameKind::OneWay).await;
@@ -78,7 +78,7 @@ async fn those_that_run_at_once_are_bounded_and_none_is_lost() {
             }
         }
     });
-    // Longer than either side bears silence: the server's is of its own making.
+    // Longer than either side's keepalive allows: the server itself causes the silence.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(object.started_now() < 20, "{} run", object.started_now());
     object.open(300);

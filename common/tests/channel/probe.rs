@@ -1,4 +1,4 @@
-//! The object under test: methods that answer, wait, hang, panic and take notes on request.
+//! The object under test: methods that answer, wait, hang, panic and record notes on request.
 
 use pyroxene_common::scope::progress;
 use std::{
@@ -16,26 +16,26 @@ pyroxene_common::interface! {
     #[name = "Test.Probe"]
     #[version = 1]
     pub trait Probe in probe {
-        /// The text, answered in place.
+        /// Answers the text at the first poll.
         async fn echo(text: String) -> String;
-        /// The number, once the gate has let it pass.
+        /// Answers the number after the gate.
         async fn pass(number: u32) -> u32;
         /// Never answers.
         async fn hang();
-        /// So many characters, up to a mebibyte.
+        /// Answers this many characters, up to a mebibyte.
         async fn produce(count: u64) -> String;
-        /// Takes a note.
+        /// Records a note.
         async fn note(number: u32);
-        /// Takes a note, once the gate has let it pass.
+        /// Records a note after the gate.
         async fn note_later(number: u32);
-        /// Panics in place.
+        /// Panics at the first poll.
         async fn panic_now(message: String);
-        /// Panics once the gate has let it pass.
+        /// Panics after the gate.
         async fn panic_later(message: String);
-        /// Says how far it is before each of so many passes of the gate: step by step, or a
+        /// Reports its progress before each of this many passes of the gate: once for each step, or a
         /// thousand times for each step.
         async fn work(steps: u32, chatty: bool) -> u32;
-        /// Says every ten milliseconds how far it is.
+        /// Reports its progress every ten milliseconds.
         async fn chatter(times: u32);
     }
 }
@@ -63,12 +63,12 @@ impl Object {
         }))
     }
 
-    /// Lets so many calls pass.
+    /// Lets this many calls pass the gate.
     pub(crate) fn open(&self, count: usize) {
         self.0.gate.add_permits(count);
     }
 
-    /// Waits until so many calls have begun to wait or hang.
+    /// Waits until this many calls have started to wait or hang.
     pub(crate) async fn started(&self, count: usize) {
         let mut started = self.0.started.subscribe();
         started.wait_for(|&seen| seen >= count).await.unwrap();
@@ -78,13 +78,13 @@ impl Object {
         *self.0.started.borrow()
     }
 
-    /// Waits until so many calls that began to wait or hang are gone, whichever way.
+    /// Waits until this many calls that started to wait or hang have ended in any way.
     pub(crate) async fn dropped(&self, count: usize) {
         let mut dropped = self.0.dropped.subscribe();
         dropped.wait_for(|&seen| seen >= count).await.unwrap();
     }
 
-    /// Waits until so many notes were taken, and returns them.
+    /// Waits until this many notes were recorded, and returns them.
     pub(crate) async fn notes(&self, count: usize) -> Vec<u32> {
         let mut notes = self.0.notes.subscribe();
         let notes = notes.wait_for(|seen| seen.len() >= count).await.unwrap();
@@ -161,7 +161,7 @@ impl probe::Probe for Object {
     }
 }
 
-/// Whether a flag was raised, for what has no better place.
+/// A flag that a test raises and checks.
 #[derive(Clone, Default)]
 pub(crate) struct Flag(Arc<AtomicBool>);
 

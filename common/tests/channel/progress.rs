@@ -1,4 +1,4 @@
-//! Methods that say how far they are, and callers that want to hear it.
+//! Progress reports of methods, and callers that want them.
 
 use crate::{
     harness::*,
@@ -105,7 +105,7 @@ async fn calls_are_told_apart_and_none_is_heard_of_after_its_answer() {
     within(object.dropped(1)).await;
     object.open(1);
     assert_eq!(client.response().await.request_id, 2);
-    // It says how far it is and answers at once: there is nothing left to hear.
+    // It reports its progress and answers at once: no report is left to send.
     object.open(1);
     client.write(&watched(3, &work(1))).await;
     assert_eq!(client.response().await.request_id, 3);
@@ -164,7 +164,7 @@ async fn a_listener_hears_its_own_call() {
     };
     let (answer, ()) = tokio::join!(call, listening);
     assert!(matches!(answer, Ok(Response::Work(2))));
-    // A call that nobody listens to is not heard by those who listened before.
+    // Reports of a call without a listener do not reach earlier listeners.
     pair.object.open(1);
     pair.call(work(1)).await.unwrap();
     assert!(!heard.has_changed().unwrap());

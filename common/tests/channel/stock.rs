@@ -1,4 +1,4 @@
-//! tarpc's own client over our transport.
+//! tarpc's own client with our transport.
 
 use crate::{
     harness::*,

@@ -1,4 +1,4 @@
-//! Who issues the tickets that are good here, and by which clock they are read.
+//! The trusted issuers of tickets, and the clocks by which tickets are checked.
 
 use super::super::{Claims, KeyId, PublicKey, TicketError};
 use crate::steady_clock;
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use tokio::time::Instant;
 
-/// How much earlier or later than the issuer's clock says a ticket is still read, in milliseconds:
-/// the time that a clock's reading may take to get here.
+/// The tolerance in milliseconds, in both directions, when a ticket is checked by its issuer's clock: the
+/// time that a reading of the clock may take to get here.
 pub(super) const TOLERANCE_MS: u64 = 2_000;
 
-/// This many keys are known at once.
+/// How many keys are trusted at once.
 const MAX_KEYS: usize = 64;
 
-/// Of this many keys it is remembered that they were replaced; of more, those that were replaced last.
+/// How many replaced keys are remembered. If there are more, the oldest are forgotten.
 const MAX_REPLACED: usize = 1024;
 
-/// The clock of whoever issues tickets.
+/// The clock of an issuer of tickets.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
     /// This process is the issuer. Setting the machine's clock does not end its tickets
     /// ([`steady_clock`]).
     Own,
-    /// It showed `unix_ms` at a time.
+    /// Another process is the issuer. Its clock showed `unix_ms` at the time `at`.
     Read {
-        /// What it showed, in milliseconds since 1970.
+        /// What the clock showed, in milliseconds since 1970.
         unix_ms: u64,
-        /// When.
+        /// When the clock showed that.
         at: Instant,
     },
 }
@@ -45,19 +45,19 @@ impl Clock {
     }
 }
 
-/// How long the key of a name server counts.
+/// How long the key of a name server is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyLife {
-    /// It lies in a file. Once a name server that had it has another key, this one was replaced, perhaps
-    /// because it was stolen: it counts no more, whichever other name servers had it too.
+    /// The key is stored in a file. Once a name server that had it has another key, this key was replaced,
+    /// perhaps because it was stolen. Then it is trusted no more, whichever other name servers had it.
     Kept,
-    /// It has never left the memory of a process, and is gone with it. Tickets that it signed run to
-    /// their end, for a name server that was started again must not cut off those who have one.
+    /// The key exists only in the memory of a process, and is lost with it. Tickets that it signed stay valid
+    /// until they expire, because the restart of a name server must not cut off the holders of its tickets.
     OfProcess,
 }
 
-/// Somebody who issues tickets that are good here.
+/// A trusted issuer of tickets.
 #[derive(Clone, Debug)]
 struct Issuer {
     /// The number of the name server.
@@ -68,18 +68,20 @@ struct Issuer {
     clock: Clock,
 }
 
-/// Those who issue tickets that are good here.
+/// The trusted issuers of tickets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Issuers {
     /// The latest first.
     known: Vec<Issuer>,
-    /// Keys that were replaced, the latest last. They never count again, whoever has them: the dead
-    /// cannot tell that theirs was replaced, and a name server may come back with the file of before.
+    /// Keys that were replaced, the latest last. They are never trusted again, whichever name server has
+    /// them: a name server that is down cannot learn that its key was replaced, and may come back with its
+    /// old file.
     replaced: VecDeque<KeyId>,
 }
 
 impl Issuers {
-    /// Takes in which key a name server has now. Gives whether that counts: not if it was replaced.
+    /// Records the current key of a name server. Returns whether the key is trusted: it is not if it was
+    /// replaced before.
     pub(super) fn trust(
         &mut self,
         number: usize,
@@ -89,12 +91,12 @@ impl Issuers {
     ) -> bool {
         let id = key.id();
         if matches!(clock, Clock::Own) {
-            // The file is this process's own, and says which key is the one.
+            // The file belongs to this process, and decides which key is current.
             self.replaced.retain(|replaced| *replaced != id);
         } else if self.replaced.contains(&id) {
             return false;
         }
-        // Of its former keys only those stay that cannot be in other hands.
+        // Its former keys stay trusted only if nobody else can have them.
         let had = self.known.iter().filter(|known| known.number == number);
         let had = had.filter(|known| known.id != id && known.life == KeyLife::Kept);
         let replaced: Vec<KeyId> = had.map(|known| known.id.clone()).collect();
@@ -117,13 +119,13 @@ impl Issuers {
         true
     }
 
-    /// The key of this name, if it is trusted.
+    /// The key with this id, if it is trusted.
     pub(super) fn key(&self, id: &KeyId) -> Option<&PublicKey> {
         let issuer = self.known.iter().find(|issuer| issuer.id == *id);
         issuer.map(|issuer| &issuer.key)
     }
 
-    /// Whether a ticket is valid now by the clock of one of those who have its key.
+    /// Whether a ticket is valid now by the clock of at least one issuer that has its key.
     pub(super) fn in_time(&self, id: &KeyId, claims: &Claims) -> Result<(), TicketError> {
         let mut verdict = Err(TicketError::OtherDomain);
         for issuer in self.known.iter().filter(|issuer| issuer.id == *id) {

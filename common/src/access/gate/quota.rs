@@ -6,17 +6,17 @@ use crate::{
 };
 use std::fmt;
 
-/// Counts the connections of each user, and says when there are too many.
+/// Counts the connections of each user, and refuses those beyond the limit.
 pub trait ConnectionQuota: fmt::Debug + Send + Sync {
-    /// One more connection of this user. It counts until what is answered is dropped.
+    /// Counts one more connection of this user, until the returned value is dropped.
     ///
     /// # Errors
     ///
-    /// The limit that it would go beyond.
+    /// The limit that the connection would exceed.
     fn count(&self, user: &Identity) -> Result<CountedConnection, Exceeded>;
 }
 
-/// A connection that counts for as long as this is kept.
+/// A counted connection. It counts until this is dropped.
 pub type CountedConnection = Box<dyn fmt::Debug + Send + Sync>;
 
 impl From<Exceeded> for Refused {

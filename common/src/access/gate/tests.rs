@@ -1,4 +1,4 @@
-//! Who is let in, for how long, and who has to go.
+//! Tests: which connections are accepted, for how long, and which are ended.
 
 use super::*;
 use crate::access::{DomainKey, Exceeded, HolderKey, Limit, Patterns, Role, Ticket, Whose};
@@ -32,8 +32,8 @@ fn ticket(key: &DomainKey, name: &str, role: Role, issued_ms: u64) -> Ticket {
     key.sign(&claims(name, role, issued_ms)).unwrap()
 }
 
-/// The gate of the worker `w1`, which trusts one issuer, whose clock shows 1,000,000 now, whatever
-/// ours does.
+/// The authenticator of the worker `w1`. It trusts one issuer, whose clock shows 1,000,000 now, independent
+/// of the machine's clock.
 fn gate() -> (Arc<Gate>, DomainKey) {
     let gate = Arc::new(Gate::of_worker("w1", OF_W1.id()));
     let key = DomainKey::generate().unwrap();
@@ -67,7 +67,7 @@ fn wanted(object: &str) -> Wanted<'_> {
     }
 }
 
-/// Shows a ticket to a host that the client takes for `addressee`, for an object.
+/// Presents a ticket to a host that the client believes to be `addressee`, for an object.
 fn show(
     gate: &Arc<Gate>,
     ticket: &Ticket,
@@ -97,7 +97,7 @@ async fn a_gate_is_closed_until_it_knows_whom_to_trust() {
     assert_eq!(check().unwrap_err().code, RefusalCode::Busy);
     gate.open();
     assert!(check().unwrap().is_none());
-    // One name server that asks is enough, whatever another one says later.
+    // One name server with authentication is enough, whatever another one reports later.
     let key = DomainKey::generate().unwrap().public();
     gate.trust(1, key, KeyLife::Kept, clock(0));
     gate.open();
@@ -142,7 +142,7 @@ async fn a_key_that_one_name_server_replaced_is_worthless_for_good_whichever_oth
     let (_ana, end) = admit(&gate, &of_old).unwrap();
     let tell =
         |number, key: &DomainKey| gate.trust(number, key.public(), KeyLife::Kept, clock(1_000_000));
-    // Another name server has it too, and dies.
+    // Another name server has the key too, and stops.
     assert!(tell(1, &old));
     let new = DomainKey::generate().unwrap();
     assert!(tell(0, &new));
@@ -152,7 +152,7 @@ async fn a_key_that_one_name_server_replaced_is_worthless_for_good_whichever_oth
         refused.contains("another domain")
     };
     assert!(is_void());
-    // It comes back with the file of before, and so does a third one, and the first.
+    // It restarts with the old file, and so do a third one and the first one.
     assert!(!tell(1, &old) && !tell(2, &old) && !tell(0, &old));
     assert!(is_void());
     let of_new = ticket(&new, "ana", Role::User, 1_000_000);
@@ -207,7 +207,7 @@ async fn a_ticket_in_other_hands_than_its_holders_is_refused() {
     let stolen = key.sign(&stolen).unwrap();
     let refused = admit(&gate, &stolen).unwrap_err();
     assert!(refused.contains("not shown by its holder"), "{refused}");
-    // Nor can it prolong a connection of somebody else of that name.
+    // Nor can it extend the connection of another holder with the same name.
     let (ana, _end) = admit(&gate, &ticket(&key, "ana", Role::Admin, 1_000_000)).unwrap();
     assert_eq!(ana.renew(stolen.as_bytes()), Renewal::Ignored);
 }
@@ -254,14 +254,14 @@ async fn a_ticket_for_a_task_is_good_for_its_worker_object_and_method_alone() {
     let (task, _end) = show(&gate, &for_task(&w1()), w1(), "echo").unwrap();
     assert_eq!(task.only_method(), Some("sleep"));
     show(&gate, &for_task(&w1()), w1(), "text").unwrap_err();
-    // One who has the same name now, or had it before.
+    // Another process that has the same name now, or had it before.
     let other = worker("w1", &HOLDER);
     show(&gate, &for_task(&other), w1(), "echo").unwrap_err();
     show(&gate, &for_task(&other), other, "echo").unwrap_err();
     let other = worker("w2", &OF_W1);
     show(&gate, &for_task(&other), w1(), "echo").unwrap_err();
     show(&gate, &for_task(&other), other, "echo").unwrap_err();
-    // Nor does it become one for everything.
+    // Nor does it become valid for all calls.
     let whole = ticket(&key, "ana", Role::User, 1_000_000);
     assert_eq!(task.renew(whole.as_bytes()), Renewal::Ignored);
 
@@ -372,7 +372,7 @@ async fn a_user_has_so_many_connections_and_those_that_end_are_given_back() {
     assert!(come("bob").is_ok(), "others are not concerned");
     drop(first);
     assert!(come("ana").is_ok());
-    // Whoever is turned away for another reason counts for nothing.
+    // A connection that is refused for another reason does not count.
     gate.revoke(&[Revocation {
         name: "carl".to_owned(),
         until_ms: 1_000_000,

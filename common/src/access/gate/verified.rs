@@ -1,16 +1,18 @@
-//! Tickets whose signature was verified, so that a client's many connections cost that once.
+//! A cache of tickets whose signature was verified, so that the signature is verified once for all
+//! connections of a client.
 
 use super::super::{Claims, KeyId};
 use ring::digest::{SHA256, digest};
 use std::{collections::HashMap, sync::Arc};
 
-/// How many tickets each of the two generations holds. A ticket has 8 KiB at most, and is kept as its
-/// claims: a few hundred bytes for most.
+/// How many tickets each of the two generations holds. A ticket has at most 8 KiB. The cache keeps only its
+/// claims, which take a few hundred bytes for most tickets.
 const GENERATION: usize = 512;
 
 type Hash = [u8; 32];
 
-/// The tickets that were shown lately: at least the last 512 different ones, at most twice as many.
+/// The tickets that were presented most recently: at least the last 512 different ones, and at most twice as
+/// many.
 #[derive(Debug, Default)]
 pub(super) struct VerifiedTickets {
     young: HashMap<Hash, (Arc<Claims>, KeyId)>,

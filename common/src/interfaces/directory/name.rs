@@ -1,12 +1,12 @@
-//! What a name in the directory may be. Workers check their own names before they start, and name
-//! servers every name that reaches them.
+//! The rules for names in the directory. Workers check their own names before they start, and name servers
+//! check every name that they receive.
 
 use crate::clean;
 
 /// The longest name of an object, worker, host, interface or tag, and the longest endpoint, in bytes.
 pub const MAX_NAME: usize = 255;
 
-/// A name that the directory does not take.
+/// A name that the directory does not accept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name of {what} {why}")]
 pub struct InvalidName {
@@ -14,8 +14,8 @@ pub struct InvalidName {
     why: String,
 }
 
-/// Accepts a name that can be printed, typed and split from its neighbours by spaces: not empty, at most
-/// [`MAX_NAME`] bytes, without white space, control characters and characters that are not seen.
+/// Checks a name: not empty, at most [`MAX_NAME`] bytes, and without white space, control characters and
+/// invisible characters. So it can be printed, typed, and separated from other names by spaces.
 ///
 /// # Errors
 ///

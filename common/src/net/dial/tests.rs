@@ -10,7 +10,7 @@ use tokio::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a candidate does.
+/// The behaviour of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Host {
     Silent,
@@ -92,7 +92,7 @@ fn families_alternate_after_what_worked_last() {
     assert_eq!(order(Some("1.0.0.2:1")), preferred);
 }
 
-/// Reads one byte: what a peer that is alive sends at once.
+/// Reads one byte, which a live peer sends at once.
 async fn one_byte(socket: Socket) -> io::Result<u8> {
     let mut socket = socket;
     socket.read_u8().await
