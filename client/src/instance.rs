@@ -51,6 +51,8 @@ pub(crate) struct Instance<R> {
     connecting: SharedAttempt<Arc<Connection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
+    /// Whether several of the calls since `busy_since` were in flight at once.
+    together: AtomicBool,
     /// When the first of the calls in flight started, in microseconds from `since`.
     busy_since: AtomicU64,
     /// When a quick answer was last sampled, in microseconds from `since`.
@@ -115,6 +117,7 @@ impl<R> Instance<R> {
             connecting: SharedAttempt::default(),
             draining: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            together: AtomicBool::new(false),
             busy_since: AtomicU64::new(0),
             lesson: AtomicU64::new(0),
             since: Instant::now(),
@@ -252,10 +255,19 @@ impl<R> Instance<R> {
         now.saturating_duration_since(answered.map_or(began, |answered| answered.max(began)))
     }
 
+    /// Whether the call that ended last was the only one of this client in flight, from its start to its
+    /// end.
+    pub(crate) fn ran_one_call(&self) -> bool {
+        !self.together.load(Ordering::Relaxed)
+    }
+
     /// Counts a call from `now` until the guard is dropped.
     pub(crate) fn enter(&self, now: Instant) -> InFlight<'_> {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
             self.busy_since.store(self.micros(now), Ordering::Relaxed);
+            self.together.store(false, Ordering::Relaxed);
+        } else if !self.together.load(Ordering::Relaxed) {
+            self.together.store(true, Ordering::Relaxed);
         }
         InFlight(&self.in_flight)
     }

@@ -15,7 +15,7 @@ use crate::{
     error::{Attempt, AttemptLog, CallError, Trail},
     instance::Instance,
     object::{Known, Object},
-    retry::{Verdict, judge, poisonous},
+    retry::{Blame, Losses, Verdict, judge},
 };
 use futures::future::{Either, select};
 use pyroxene_common::{
@@ -95,6 +95,9 @@ struct Call<'a, I: Interface> {
     /// The instances that are not tried again in this round.
     tried: Vec<Arc<Instance<I::Response>>>,
     attempts: AttemptLog,
+    losses: Losses,
+    /// Until when the next attempt waits.
+    not_before: Option<Instant>,
     /// The number of attempts that were sent. Only the deadline bounds the others.
     sent: usize,
     rounds: u32,
@@ -229,6 +232,8 @@ impl<I: Interface> Proxy<I> {
             on_behalf: None,
             tried: Vec::new(),
             attempts: AttemptLog::default(),
+            losses: Losses::default(),
+            not_before: None,
             sent: 0,
             rounds: 0,
             to_the_idlest: false,
@@ -438,6 +443,8 @@ impl<I: Interface> Proxy<I> {
         let now = Instant::now();
         call.now = now;
         call.sent += usize::from(!matches!(error, AttemptError::NotSent(_)));
+        let alone = instance.ran_one_call();
+        call.losses.record(instance.name(), &error, alone, now);
         call.attempts.push(Attempt {
             worker: instance.name().to_owned(),
             endpoint: instance.key.endpoint.clone(),
@@ -450,8 +457,12 @@ impl<I: Interface> Proxy<I> {
         match verdict {
             Verdict::Final(kind) => Err(self.error(kind, call, None)),
             Verdict::TryElsewhere { costs_budget, last } => {
-                if let Some(reason) = poisonous(&call.attempts.listed) {
-                    return Err(self.error(CallError::MaybeRan, call, Some(reason)));
+                match call.losses.blame() {
+                    Blame::None => {}
+                    Blame::Wait(until) => call.not_before = Some(until),
+                    Blame::Poisonous(reason) => {
+                        return Err(self.error(CallError::MaybeRan, call, Some(reason)));
+                    }
                 }
                 if now >= call.deadline {
                     return Err(self.error(CallError::DeadlineExceeded, call, None));

@@ -1,12 +1,13 @@
 //! Decides whether a call is retried after a failed attempt. An attempt was not sent, may have run, or
 //! failed.
 
-use crate::error::{Attempt, CallError, Trail};
+use crate::error::{CallError, Trail};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     message::RefusalReason,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+use tokio::time::Instant;
 
 /// The decision after a failed attempt.
 #[derive(Clone, Copy, Debug)]
@@ -54,58 +55,109 @@ pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
     }
 }
 
-/// A call that was running at this many workers when they were lost is not retried.
-const FATAL: usize = 2;
+/// A call is not retried after losses on this many occasions.
+const MAX_OCCASIONS: usize = 2;
 
-/// Why an idempotent call is not retried: the call may have crashed the lost workers, and would crash the
-/// next one too. Workers that only drained do not count.
-pub(crate) fn poisonous(attempts: &[Attempt]) -> Option<String> {
-    let is_lost = |attempt: &&Attempt| match &attempt.error {
-        AttemptError::MaybeRan(lost) => !matches!(lost, ConnectionLost::GoneAway),
-        _ => false,
-    };
-    let lost = attempts.iter().filter(is_lost);
-    let workers: BTreeSet<_> = lost
-        .map(|attempt| (&attempt.worker, &attempt.endpoint))
-        .collect();
-    (workers.len() >= FATAL).then(|| {
-        format!(
-            "{} workers were lost while they ran it, so it is not sent to another one",
-            workers.len()
-        )
-    })
+/// When a client had several calls in flight at workers, and lost these workers within this time, it was
+/// one occasion: an operator or a machine may have ended them together. The next attempt then waits until
+/// the time is over, so that a call that crashes its worker at once costs three workers, and not all.
+const OCCASION: Duration = Duration::from_secs(1);
+
+/// The workers that were lost while an idempotent call ran at them.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    workers: BTreeSet<String>,
+    occasions: usize,
+    /// When the last occasion began.
+    began: Option<Instant>,
+}
+
+/// What the losses say about the call.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Nothing: at most one worker was lost.
+    None,
+    /// Several workers were lost on one occasion. The next attempt waits until then.
+    Wait(Instant),
+    /// The call may have crashed them, and would crash the next one too. It is not retried, for this reason.
+    Poisonous(String),
+}
+
+impl Losses {
+    /// Records how an attempt at a worker ended. `alone` says whether the call was the only one of this
+    /// client there. Workers that only drained are not lost.
+    pub(crate) fn record(&mut self, worker: &str, error: &AttemptError, alone: bool, now: Instant) {
+        let AttemptError::MaybeRan(lost) = error else {
+            return;
+        };
+        if matches!(lost, ConnectionLost::GoneAway) || !self.workers.insert(worker.to_owned()) {
+            return;
+        }
+        let is_over = |began: Instant| now >= began + OCCASION;
+        if alone || self.began.is_none_or(is_over) {
+            self.occasions += 1;
+            self.began = Some(now);
+        }
+    }
+
+    pub(crate) fn blame(&self) -> Blame {
+        let workers = self.workers.len();
+        match self.began {
+            _ if self.occasions >= MAX_OCCASIONS => Blame::Poisonous(format!(
+                "{workers} workers were lost while they ran it, so it is not sent to another one"
+            )),
+            Some(began) if workers > 1 => Blame::Wait(began + OCCASION),
+            _ => Blame::None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use pyroxene_common::message::Refusal;
-    use std::time::Duration;
 
-    fn attempt(worker: &str, error: AttemptError) -> Attempt {
-        Attempt {
-            worker: worker.to_owned(),
-            endpoint: format!("{worker}:1"),
-            ended: Duration::ZERO,
-            error,
+    /// What is thought of a call after these workers were lost, each at a time in seconds.
+    fn blame(losses: &[(&str, f64)], alone: bool) -> (Blame, Instant) {
+        let error = AttemptError::MaybeRan(ConnectionLost::Closed);
+        let (start, mut record) = (Instant::now(), Losses::default());
+        for (worker, seconds) in losses {
+            record.record(worker, &error, alone, start + Duration::from_secs_f64(*seconds));
         }
+        (record.blame(), start)
     }
 
     #[test]
-    fn a_call_that_cost_two_workers_is_poisonous() {
-        let lost = |worker| attempt(worker, AttemptError::MaybeRan(ConnectionLost::Closed));
-        assert_eq!(poisonous(&[lost("w1")]), None);
-        assert_eq!(poisonous(&[lost("w1"), lost("w1")]), None);
-        let sentence = poisonous(&[lost("w1"), lost("w2")]).unwrap();
-        assert!(sentence.starts_with("2 workers were lost"), "{sentence}");
+    fn a_call_that_was_alone_at_two_lost_workers_is_poisonous() {
+        assert_eq!(blame(&[("w1", 0.0)], true).0, Blame::None);
+        assert_eq!(blame(&[("w1", 0.0), ("w1", 9.0)], true).0, Blame::None);
+        let (Blame::Poisonous(reason), _) = blame(&[("w1", 0.0), ("w2", 0.1)], true) else {
+            panic!("it is retried")
+        };
+        assert!(reason.starts_with("2 workers were lost"), "{reason}");
+    }
+
+    #[test]
+    fn workers_that_are_lost_together_under_many_calls_are_one_occasion_and_waited_out() {
+        let together = [("w1", 3.0), ("w2", 3.1), ("w3", 3.2)];
+        let (judged, start) = blame(&together, false);
+        assert_eq!(judged, Blame::Wait(start + Duration::from_secs(4)));
+        let [one, two, three] = together;
+        let (judged, _) = blame(&[one, two, three, ("w4", 4.0)], false);
+        assert!(matches!(judged, Blame::Poisonous(_)), "{judged:?}");
     }
 
     #[test]
     fn workers_that_were_not_lost_to_a_call_say_nothing_of_it() {
-        let drained = |worker| attempt(worker, AttemptError::MaybeRan(ConnectionLost::GoneAway));
-        assert_eq!(poisonous(&[drained("w1"), drained("w2")]), None);
-        let unreached = |worker| attempt(worker, AttemptError::NotSent(ConnectionLost::Closed));
-        assert_eq!(poisonous(&[unreached("w1"), unreached("w2")]), None);
+        for error in [
+            AttemptError::MaybeRan(ConnectionLost::GoneAway),
+            AttemptError::NotSent(ConnectionLost::Closed),
+        ] {
+            let mut losses = Losses::default();
+            losses.record("w1", &error, true, Instant::now());
+            losses.record("w2", &error, true, Instant::now());
+            assert_eq!(losses.blame(), Blame::None);
+        }
     }
 
     fn refused(reason: RefusalReason) -> AttemptError {

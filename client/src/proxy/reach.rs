@@ -95,6 +95,9 @@ impl<I: Interface> Proxy<I> {
         choice: Choice<'_>,
         first: Option<Arc<Instance<I::Response>>>,
     ) -> Result<Reached<I::Response>, CallError> {
+        if let Some(at) = call.not_before.take() {
+            sleep_until(at.min(call.deadline)).await;
+        }
         let mut first = first;
         let on_behalf = call.on_behalf;
         let mut connecting = FuturesUnordered::new();
