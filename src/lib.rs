@@ -59,9 +59,9 @@ pub use pyroxene_worker as worker;
 
 #[cfg(feature = "client")]
 pub use pyroxene_client::{
-    Answered, Attempt, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
-    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, TaskError, TaskHandle,
-    Topic, TopicError, Trail,
+    Attempt, AttemptLog, CallError, Client, ClientConfig, ConnectError, Credentials, Durable,
+    DynamicError, DynamicObject, InvalidConfig, NewTask, Policy, Proxy, Response, TaskError,
+    TaskHandle, Topic, TopicError,
 };
 pub use pyroxene_common::{
     endpoint::Endpoint,

@@ -19,7 +19,7 @@ use crate::open_loop::Arrivals;
 
 /// The options of the benchmark `balancing`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BalancingBenchOptions {
     /// Scenarios, separated by commas
     #[arg(
         long,
@@ -27,7 +27,7 @@ pub(crate) struct Options {
         value_delimiter = ',',
         default_value = "slow,failing,joining,many"
     )]
-    scenarios: Vec<Scenario>,
+    scenarios: Vec<BalancingScenario>,
 
     /// Policies, separated by commas
     #[arg(
@@ -53,7 +53,7 @@ pub(crate) struct Options {
 
 /// The state of the workers during the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Scenario {
+enum BalancingScenario {
     /// Zero, one and two of four workers are 50 times slower than the others
     Slow,
     /// One of four workers fails every call immediately, in several ways
@@ -65,49 +65,53 @@ enum Scenario {
 }
 
 /// The mean service time of a call: the time for which it keeps its permit at a healthy worker.
-const SERVICE: Duration = Duration::from_millis(5);
+const SERVICE_TIME: Duration = Duration::from_millis(5);
 
 /// The deadline of a call, counted from its scheduled time.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The number of clients in all scenarios but `many`.
 const CLIENTS: usize = 4;
 
 /// Everything that was measured.
 #[derive(Default, Serialize)]
-struct Report {
-    slow: Vec<slow::Row>,
-    failing: Vec<failing::Row>,
-    joining: Vec<joining::Row>,
-    many: Vec<many::Row>,
+struct BalancingReport {
+    slow: Vec<slow::SlowRow>,
+    failing: Vec<failing::FailingRow>,
+    joining: Vec<joining::JoiningRow>,
+    many: Vec<many::ManyRow>,
 }
 
-impl Options {
+impl BalancingBenchOptions {
     /// The load of the options, with its rate and duration multiplied by `rate` and `duration`.
     fn arrivals(&self, rate: f64, duration: f64) -> Arrivals {
         Arrivals {
             per_second: self.rate as f64 * rate,
             duration: Duration::from_secs(self.seconds).mul_f64(duration),
-            patience: PATIENCE,
+            timeout: CALL_TIMEOUT,
         }
     }
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
-    let mut report = Report::default();
+pub(crate) async fn run(options: BalancingBenchOptions) -> Result<()> {
+    let mut report = BalancingReport::default();
     for scenario in &options.scenarios {
         for &policy in &options.policies {
             eprintln!("{scenario:?}, {policy}");
             match scenario {
-                Scenario::Slow => report.slow.extend(slow::measure(&options, policy).await?),
-                Scenario::Failing => report
+                BalancingScenario::Slow => {
+                    report.slow.extend(slow::measure(&options, policy).await?)
+                }
+                BalancingScenario::Failing => report
                     .failing
                     .extend(failing::measure(&options, policy).await?),
-                Scenario::Joining => report
+                BalancingScenario::Joining => report
                     .joining
                     .push(joining::measure(&options, policy).await?),
-                Scenario::Many => report.many.extend(many::measure(&options, policy).await?),
+                BalancingScenario::Many => {
+                    report.many.extend(many::measure(&options, policy).await?)
+                }
             }
         }
     }
@@ -140,7 +144,7 @@ fn percent(share: f64) -> String {
 }
 
 /// The table below its title; an empty string if the table has no rows.
-fn titled(title: &str, rows: usize, table: &crate::table::Table) -> String {
+fn titled(title: &str, rows: usize, table: &crate::table::TextTable) -> String {
     if rows == 0 {
         return String::new();
     }

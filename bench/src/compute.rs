@@ -6,8 +6,8 @@
 //! another process, found through a name server; and as a bare transfer of as many bytes over loopback.
 //! The four take turns within a round, so that a drift of the machine affects all alike.
 
+mod bare_transfer;
 mod broker;
-mod floor;
 mod kernels;
 mod python;
 mod report;
@@ -18,12 +18,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use serde::Serialize;
 
-pub(crate) use self::floor::serve as serve_bytes;
-use self::{broker::Broker, floor::Floor, kernels::Kernels, python::Python, report::Report};
+pub(crate) use self::bare_transfer::serve as serve_bytes;
+use self::{
+    bare_transfer::TransferPeer, broker::ComputeBroker, kernels::Kernels, python::Python,
+    report::ComputeReport,
+};
 
 /// The options of the benchmark `compute`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct ComputeBenchOptions {
     /// Rounds; the median of each figure is shown
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
@@ -58,13 +61,13 @@ pub(crate) enum Kernel {
 }
 
 /// The n of the factorial.
-const FACTORIAL: u64 = 100_000;
+const FACTORIAL_N: u64 = 100_000;
 /// The length of the list that is sorted.
-const SORTED: usize = 10_000_000;
+const SORT_LENGTH: usize = 10_000_000;
 /// Rows and columns of the matrices.
-const MATRIX: u32 = 1024;
+const MATRIX_SIZE: u32 = 1024;
 /// The length of the text, in bytes.
-const TEXT: usize = 256_000_000;
+const TEXT_LENGTH: usize = 256_000_000;
 
 impl Kernel {
     /// The name on the command line and in results.
@@ -84,10 +87,10 @@ impl Kernel {
 }
 
 /// The measured times of one kernel.
-struct Samples {
+struct KernelSamples {
     kernel: Kernel,
     /// The time of the method alone, on the compute pool.
-    own: Vec<Duration>,
+    kernel_times: Vec<Duration>,
     python: Vec<Duration>,
     /// From the call to its answer, through the broker. Empty for `Digits`, which no call carries.
     end_to_end: Vec<Duration>,
@@ -96,32 +99,32 @@ struct Samples {
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: ComputeBenchOptions) -> Result<()> {
     let chosen = match options.kernels.as_slice() {
         [] => Kernel::value_variants(),
         chosen => chosen,
     };
     let python = Python::find(&options.python).await;
     let kernels = Kernels::new()?;
-    let broker = Broker::start().await?;
-    let mut floor = Floor::start().await?;
-    let mut report = Report::new(python.as_ref().map(|python| python.version.clone()));
+    let broker = ComputeBroker::start().await?;
+    let mut floor = TransferPeer::start().await?;
+    let mut report = ComputeReport::new(python.as_ref().map(|python| python.version.clone()));
     for &kernel in chosen {
-        let mut samples = Samples {
+        let mut samples = KernelSamples {
             kernel,
-            own: Vec::new(),
+            kernel_times: Vec::new(),
             python: Vec::new(),
             end_to_end: Vec::new(),
             transfer: Vec::new(),
         };
         for round in 1..=options.rounds {
             eprintln!("{}: round {round} of {}", kernel.name(), options.rounds);
-            samples.own.extend(kernels.measure(kernel).await?);
+            samples.kernel_times.extend(kernels.measure(kernel).await?);
             if let Some(python) = &python {
                 samples.python.extend(python.measure(kernel).await?);
             }
             if kernel != Kernel::Digits {
-                let (bytes_in, bytes_out) = kernels.traffic(kernel);
+                let (bytes_in, bytes_out) = kernels.message_sizes(kernel);
                 let transfers = floor.measure(bytes_in, bytes_out, kernel.repeats()).await?;
                 samples.transfer.extend(transfers);
                 let calls = broker.measure(kernel, &kernels).await?;

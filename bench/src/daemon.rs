@@ -49,7 +49,7 @@ pub(crate) struct BuiltinsArguments {
 
 /// Starts a name server without a store, on a free port.
 pub(crate) async fn start_nameserver() -> Result<ChildServer> {
-    ChildServer::start_this(&["serve", "name-server"]).await
+    ChildServer::start_this_program(&["serve", "name-server"]).await
 }
 
 /// Runs a name server until the process ends.
@@ -59,7 +59,7 @@ pub(crate) async fn serve_nameserver(arguments: NameServerArguments) -> Result<(
         config = config.store(store.parse()?);
     }
     let nameserver = NameServer::bind(config).await?;
-    process::announce(socket_address(nameserver.local_addr())?)?;
+    process::print_ready_line(socket_address(nameserver.local_addr())?)?;
     std::future::pending().await
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn serve_builtins(arguments: BuiltinsArguments) -> Result<()> {
 /// Runs a worker.
 pub(crate) async fn serve_worker(worker: WorkerBuilder) -> Result<()> {
     let worker = worker.bind().await?;
-    process::announce(socket_address(worker.local_addr())?)?;
+    process::print_ready_line(socket_address(worker.local_addr())?)?;
     worker.join().await?;
     bail!("the worker's shutdown was requested")
 }

@@ -5,13 +5,13 @@
 //! in a new file. This process acts as the workers and the clients.
 
 mod cached;
-mod fleet;
 mod idle;
 mod lookups;
-mod population;
 mod renewals;
 mod restart;
 mod watchers;
+mod worker_processes;
+mod worker_sessions;
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::{
-    figure::{self, Figure, Target},
+    figure::{self, Figure, FigureTarget},
     process::ChildServer,
-    program::{Program, ProgramOption, Resident},
+    program::{ProgramOption, PyroxeneProgram, ResidentMemory},
 };
-pub(crate) use fleet::serve as serve_fleet;
-use population::Population;
+pub(crate) use worker_processes::serve as serve_fleet;
+use worker_sessions::WorkerSessions;
 
 /// The options of the benchmark `directory`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct DirectoryBenchOptions {
     #[command(flatten)]
     program: ProgramOption,
 
     /// What to measure, separated by commas [default: everything]
     #[arg(long, value_enum, value_delimiter = ',')]
-    parts: Vec<Part>,
+    parts: Vec<DirectoryPart>,
 
     /// Measured seconds of renewals and of look-ups, each
     #[arg(long, default_value_t = 5)]
@@ -66,7 +66,7 @@ pub(crate) struct Options {
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
+enum DirectoryPart {
     /// Memory for 100,000 instances
     Memory,
     /// Renewals in that directory
@@ -83,31 +83,31 @@ enum Part {
     Restart,
 }
 
-impl Options {
-    fn has(&self, part: Part) -> bool {
+impl DirectoryBenchOptions {
+    fn includes(&self, part: DirectoryPart) -> bool {
         self.parts.is_empty() || self.parts.contains(&part)
     }
 
     /// Whether any chosen part needs the full directory.
-    fn needs_load(&self) -> bool {
-        use Part::{Cached, Lookups, Memory, Renewals, Watchers};
+    fn needs_full_directory(&self) -> bool {
+        use DirectoryPart::{Cached, Lookups, Memory, Renewals, Watchers};
         let parts = [Memory, Renewals, Cached, Lookups, Watchers];
-        parts.into_iter().any(|part| self.has(part))
+        parts.into_iter().any(|part| self.includes(part))
     }
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: DirectoryBenchOptions) -> Result<()> {
     raise_file_limit()?;
     let program = options.program.find()?;
     let mut figures = Figures::default();
-    if options.needs_load() {
-        load(&program, &options, &mut figures).await?;
+    if options.needs_full_directory() {
+        measure_full_directory(&program, &options, &mut figures).await?;
     }
-    if options.has(Part::Idle) {
+    if options.includes(DirectoryPart::Idle) {
         idle::measure(&program, options.idle, &mut figures).await?;
     }
-    if options.has(Part::Restart) {
+    if options.includes(DirectoryPart::Restart) {
         let (workers, objects) = (options.workers, &options.objects);
         restart::measure(&program, workers, objects, &mut figures).await?;
     }
@@ -115,53 +115,57 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 /// Measures all chosen parts that use one directory with many instances.
-async fn load(program: &Program, options: &Options, figures: &mut Figures) -> Result<()> {
-    let nameserver = Nameserver::start(program).await?;
-    let empty = nameserver.resident()?;
-    figures.note(Figure::new(
+async fn measure_full_directory(
+    program: &PyroxeneProgram,
+    options: &DirectoryBenchOptions,
+    figures: &mut Figures,
+) -> Result<()> {
+    let nameserver = NameServerProcess::start(program).await?;
+    let empty = nameserver.resident_memory()?;
+    figures.add_figure(Figure::new(
         "name server, empty: resident memory",
         empty.megabytes(),
         "MB",
     ));
     let start = Instant::now();
-    let population = Population::register(nameserver.server.address()).await?;
-    figures.note(Figure::new(
+    let population = WorkerSessions::register(nameserver.server.address()).await?;
+    figures.add_figure(Figure::new(
         "1,000 workers with 100 objects each: registered after",
         start.elapsed().as_secs_f64() * 1e3,
         "ms",
     ));
-    let full = nameserver.resident()?;
-    figures.note(
+    let full = nameserver.resident_memory()?;
+    figures.add_figure(
         Figure::new(
             "100,000 instances of 10,000 objects: resident memory",
             full.megabytes(),
             "MB",
         )
-        .target(Target::AtMost(150.0)),
+        .target(FigureTarget::AtMost(150.0)),
     );
-    figures.note(Figure::new(
+    figures.add_figure(Figure::new(
         "bytes for each instance",
-        full.total.saturating_sub(empty.total) as f64 / population::INSTANCES as f64,
+        full.total.saturating_sub(empty.total) as f64 / worker_sessions::INSTANCES as f64,
         "B",
     ));
-    let kept = population.keep_alive();
+    let kept = population.renew_in_background();
     let seconds = Duration::from_secs(options.seconds);
     let address = nameserver.server.address();
-    if options.has(Part::Renewals) {
+    if options.includes(DirectoryPart::Renewals) {
         renewals::measure(&population, seconds, figures).await?;
     }
-    if options.has(Part::Cached) {
+    if options.includes(DirectoryPart::Cached) {
         cached::measure(address, figures).await?;
     }
-    if options.has(Part::Lookups) {
+    if options.includes(DirectoryPart::Lookups) {
         lookups::measure(address, seconds, figures).await?;
     }
-    if options.has(Part::Watchers) {
+    if options.includes(DirectoryPart::Watchers) {
         watchers::measure(address, options.watchers, figures).await?;
     }
-    figures.note(Figure::new(
+    figures.add_figure(Figure::new(
         "the same directory after all of this: resident memory",
-        nameserver.resident()?.megabytes(),
+        nameserver.resident_memory()?.megabytes(),
         "MB",
     ));
     kept.abort();
@@ -173,27 +177,27 @@ async fn load(program: &Program, options: &Options, figures: &mut Figures) -> Re
 struct Figures(Vec<Figure>);
 
 impl Figures {
-    fn note(&mut self, figure: Figure) {
-        eprintln!("{}", figure.line());
+    fn add_figure(&mut self, figure: Figure) {
+        eprintln!("{}", figure.progress_line());
         self.0.push(figure);
     }
 }
 
 /// A name server with a store in a temporary directory, which is removed when this is dropped.
-struct Nameserver {
+struct NameServerProcess {
     server: ChildServer,
     directory: TempDir,
 }
 
-impl Nameserver {
-    async fn start(program: &Program) -> Result<Self> {
+impl NameServerProcess {
+    async fn start(program: &PyroxeneProgram) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a directory")?;
         let server = program.start_nameserver(directory.path()).await?;
         Ok(Self { server, directory })
     }
 
-    fn resident(&self) -> Result<Resident> {
-        Resident::of(self.server.pid()?)
+    fn resident_memory(&self) -> Result<ResidentMemory> {
+        ResidentMemory::of(self.server.pid()?)
     }
 }
 

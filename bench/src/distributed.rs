@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Args, builder::RangedU64ValueParser};
-use pyroxene_objects::Calculator;
+use pyroxene_objects::CalculatorObject;
 use tokio::time::Instant;
 
 use self::{
-    cluster::{Cluster, CpuTime},
-    report::Row,
-    work::{Sample, Work},
+    cluster::{CalculatorCluster, CpuTime},
+    report::DistributedRow,
+    work::{WorkInput, WorkSample},
 };
 
 /// The options of the benchmark `distributed`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct DistributedBenchOptions {
     /// The number of random numbers to sort; 0 leaves the sort out
     #[arg(long, default_value_t = 20_000_000)]
     values: usize,
@@ -94,24 +94,28 @@ impl Setup {
         }
     }
 
-    async fn start(self) -> Result<Started> {
+    async fn start(self) -> Result<RunningSetup> {
         Ok(match self {
-            Self::Kernel { threads } => Started::Kernel(work::kernel(threads)?),
-            Self::OneCall { threads } => Started::OneCall(Cluster::start(1, threads).await?),
-            Self::Spread { workers } => Started::Spread(Cluster::start(workers, 1).await?),
+            Self::Kernel { threads } => RunningSetup::Kernel(work::kernel(threads)?),
+            Self::OneCall { threads } => {
+                RunningSetup::OneCall(CalculatorCluster::start(1, threads).await?)
+            }
+            Self::Spread { workers } => {
+                RunningSetup::Spread(CalculatorCluster::start(workers, 1).await?)
+            }
         })
     }
 }
 
 /// A setup whose processes run.
-enum Started {
-    Kernel(Calculator),
-    OneCall(Cluster),
-    Spread(Cluster),
+enum RunningSetup {
+    Kernel(CalculatorObject),
+    OneCall(CalculatorCluster),
+    Spread(CalculatorCluster),
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: DistributedBenchOptions) -> Result<()> {
     let chosen = match options.quick {
         true => SETUPS.get(..2).unwrap_or(&SETUPS),
         false => &SETUPS,
@@ -122,10 +126,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     let mut rows = Vec::new();
     if options.values > 0 {
-        rows.extend(measure(Work::sort(options.values), &setups, &options).await?);
+        rows.extend(measure(WorkInput::sort(options.values), &setups, &options).await?);
     }
     if options.side > 0 {
-        rows.extend(measure(Work::product(options.side)?, &setups, &options).await?);
+        rows.extend(measure(WorkInput::product(options.side)?, &setups, &options).await?);
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -135,58 +139,66 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     }
     for (_, started) in setups {
         match started {
-            Started::Kernel(_) => {}
-            Started::OneCall(cluster) | Started::Spread(cluster) => cluster.stop().await?,
+            RunningSetup::Kernel(_) => {}
+            RunningSetup::OneCall(cluster) | RunningSetup::Spread(cluster) => {
+                cluster.stop().await?
+            }
         }
     }
     Ok(())
 }
 
-async fn measure(work: Work, setups: &[(Setup, Started)], options: &Options) -> Result<Vec<Row>> {
-    let expected = work.by_kernel(work::kernel(1)?).await?.result;
+async fn measure(
+    work: WorkInput,
+    setups: &[(Setup, RunningSetup)],
+    options: &DistributedBenchOptions,
+) -> Result<Vec<DistributedRow>> {
+    let expected = work.run_kernel(work::kernel(1)?).await?.result;
     let mut samples = vec![Vec::new(); setups.len()];
     // The first round is the warm-up: it opens connections and touches memory for the first time.
     for round in 0..=options.rounds {
         for ((setup, started), samples) in setups.iter().zip(&mut samples) {
             let (sample, cpu) = once(&work, started, options).await?;
-            let right = work.is_right(&sample.result, &expected);
+            let right = work.matches_expected(&sample.result, &expected);
             ensure!(right, "{}: the result is wrong", setup.name());
-            let row = Row::new(&work, *setup, &sample, cpu);
+            let row = DistributedRow::new(&work, *setup, &sample, cpu);
             eprintln!("{}, {}: {:.0} ms", row.work, row.setup, row.ms);
             if round > 0 {
                 samples.push(row);
             }
         }
     }
-    let mut rows: Vec<Row> = samples.into_iter().filter_map(report::median).collect();
+    let mut rows: Vec<DistributedRow> = samples.into_iter().filter_map(report::median).collect();
     report::compare(&mut rows, &BASELINE.name());
     Ok(rows)
 }
 
 /// Does the work once. Also returns the processor time of the client and of the workers.
 async fn once(
-    work: &Work,
-    started: &Started,
-    options: &Options,
-) -> Result<(Sample, [Option<Duration>; 2])> {
+    work: &WorkInput,
+    started: &RunningSetup,
+    options: &DistributedBenchOptions,
+) -> Result<(WorkSample, [Option<Duration>; 2])> {
     let (own, cluster) = match started {
-        Started::Kernel(calculator) => {
-            let before = CpuTime::of_self()?;
-            let sample = work.by_kernel(calculator.clone()).await?;
-            return Ok((sample, [Some(before.until_now()?), None]));
+        RunningSetup::Kernel(calculator) => {
+            let before = CpuTime::of_this_process()?;
+            let sample = work.run_kernel(calculator.clone()).await?;
+            return Ok((sample, [Some(before.used_since()?), None]));
         }
-        Started::OneCall(cluster) | Started::Spread(cluster) => (CpuTime::of_self()?, cluster),
+        RunningSetup::OneCall(cluster) | RunningSetup::Spread(cluster) => {
+            (CpuTime::of_this_process()?, cluster)
+        }
     };
     let before = cluster.cpu_time()?;
     let sample = match started {
-        Started::OneCall(_) => work.in_one_call(cluster).await?,
+        RunningSetup::OneCall(_) => work.run_in_one_call(cluster).await?,
         _ => {
-            work.spread(cluster, options.in_flight, options.piece)
+            work.run_in_pieces(cluster, options.in_flight, options.piece)
                 .await?
         }
     };
     let workers = cluster.cpu_time()?.saturating_sub(before);
-    Ok((sample, [Some(own.until_now()?), Some(workers)]))
+    Ok((sample, [Some(own.used_since()?), Some(workers)]))
 }
 
 /// The time since an instant, in milliseconds.

@@ -11,16 +11,16 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    fleet::{Fleet, Kind},
-    open_loop::{self, Arrivals, Summary},
+    fleet::{Fleet, WorkerSpec},
+    open_loop::{self, Arrivals, CallSummary},
     process::ChildServer,
-    table::{Table, figure},
+    table::{TextTable, figure},
     timed::Timed,
 };
 
 /// The options of the benchmark `failover`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct FailoverBenchOptions {
     /// Scenarios, separated by commas
     #[arg(
         long,
@@ -28,7 +28,7 @@ pub(crate) struct Options {
         value_delimiter = ',',
         default_value = "kill,rolling,freeze,nameserver"
     )]
-    scenarios: Vec<Scenario>,
+    scenarios: Vec<FailoverScenario>,
 
     /// Rounds of `kill` and of `rolling`
     #[arg(long, default_value_t = 5, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
@@ -46,7 +46,7 @@ pub(crate) struct Options {
 /// The fault that happens while calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Scenario {
+enum FailoverScenario {
     /// kill -9 of one of three workers
     Kill,
     /// SIGTERM to each worker in turn; when it has ended, another worker is started in its place
@@ -57,23 +57,23 @@ enum Scenario {
     Nameserver,
 }
 
-const SERVICE: Duration = Duration::from_millis(5);
+const SERVICE_TIME: Duration = Duration::from_millis(5);
 const WORKERS: usize = 3;
 const CLIENTS: usize = 4;
 
 /// The time of the load before the fault.
-const CALM: Duration = Duration::from_secs(1);
+const TIME_BEFORE_FAULT: Duration = Duration::from_secs(1);
 
 /// The deadline of a call, counted from its scheduled time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One round of a scenario.
 #[derive(Serialize)]
-struct Row {
-    scenario: Scenario,
+struct FailoverRow {
+    scenario: FailoverScenario,
     round: usize,
     #[serde(flatten)]
-    all: Summary,
+    all: CallSummary,
     /// The worst latency before the fault.
     calm_worst_ms: f64,
     /// Calls that took more than one attempt.
@@ -81,7 +81,7 @@ struct Row {
 }
 
 /// The running processes and the clients of a scenario.
-struct Stage {
+struct FailoverCluster {
     fleet: Fleet,
     workers: Vec<ChildServer>,
     clients: Vec<Proxy<Timed>>,
@@ -89,10 +89,10 @@ struct Stage {
     started: usize,
 }
 
-impl Stage {
-    async fn set() -> Result<Self> {
+impl FailoverCluster {
+    async fn start_all() -> Result<Self> {
         let fleet = Fleet::start().await?;
-        let workers = fleet.workers(WORKERS, SERVICE).await?;
+        let workers = fleet.workers(WORKERS, SERVICE_TIME).await?;
         let clients = fleet.clients(CLIENTS, Policy::LeastLoaded).await?;
         Ok(Self {
             fleet,
@@ -106,7 +106,10 @@ impl Stage {
     async fn start_worker(&mut self) -> Result<()> {
         let name = format!("w{}", self.started);
         self.started += 1;
-        let worker = self.fleet.worker(&name, Kind::sound(SERVICE)).await?;
+        let worker = self
+            .fleet
+            .worker(&name, WorkerSpec::healthy(SERVICE_TIME))
+            .await?;
         self.workers.push(worker);
         Ok(())
     }
@@ -117,32 +120,32 @@ impl Stage {
     }
 
     /// Carries out the fault of a scenario.
-    async fn play(&mut self, scenario: Scenario) -> Result<()> {
+    async fn inject_fault(&mut self, scenario: FailoverScenario) -> Result<()> {
         match scenario {
-            Scenario::Kill => {
+            FailoverScenario::Kill => {
                 let worker = self.take_worker();
                 worker.signal(Signal::KILL)?;
-                worker.ended().await?;
+                worker.wait_for_exit().await?;
             }
-            Scenario::Rolling => {
+            FailoverScenario::Rolling => {
                 for _ in 0..WORKERS {
                     let worker = self.take_worker();
                     worker.signal(Signal::TERM)?;
-                    worker.ended().await?;
+                    worker.wait_for_exit().await?;
                     self.start_worker().await?;
                     sleep(Duration::from_millis(200)).await;
                 }
             }
-            Scenario::Freeze => {
+            FailoverScenario::Freeze => {
                 let worker = self.workers.first().context("there is no worker")?;
                 worker.signal(Signal::STOP)?;
                 sleep(Duration::from_secs(5)).await;
                 worker.signal(Signal::CONT)?;
             }
-            Scenario::Nameserver => {
+            FailoverScenario::Nameserver => {
                 let nameserver = self.fleet.take_nameserver()?;
                 nameserver.signal(Signal::KILL)?;
-                nameserver.ended().await?;
+                nameserver.wait_for_exit().await?;
                 sleep(Duration::from_secs(1)).await;
                 self.fleet.start_nameserver().await?;
             }
@@ -150,24 +153,29 @@ impl Stage {
         Ok(())
     }
 
-    async fn round(&mut self, scenario: Scenario, round: usize, rate: u64) -> Result<Row> {
+    async fn measure_round(
+        &mut self,
+        scenario: FailoverScenario,
+        round: usize,
+        rate: u64,
+    ) -> Result<FailoverRow> {
         let duration = match scenario {
-            Scenario::Kill => 3,
-            Scenario::Rolling => 4,
-            Scenario::Freeze => 8,
-            Scenario::Nameserver => 6,
+            FailoverScenario::Kill => 3,
+            FailoverScenario::Rolling => 4,
+            FailoverScenario::Freeze => 8,
+            FailoverScenario::Nameserver => 6,
         };
         let arrivals = Arrivals {
             per_second: rate as f64,
             duration: Duration::from_secs(duration),
-            patience: PATIENCE,
+            timeout: CALL_TIMEOUT,
         };
         let start = Instant::now();
         let clients = self.clients.clone();
         let load = open_loop::run(&clients, arrivals, start);
         let happening = async {
-            sleep_until(start + CALM).await;
-            self.play(scenario).await
+            sleep_until(start + TIME_BEFORE_FAULT).await;
+            self.inject_fault(scenario).await
         };
         let (samples, ()) = tokio::try_join!(load, happening)?;
         while self.workers.len() < WORKERS {
@@ -175,32 +183,35 @@ impl Stage {
         }
         let calm = samples
             .iter()
-            .filter(|sample| sample.at + sample.took < CALM);
+            .filter(|sample| sample.due_at + sample.latency < TIME_BEFORE_FAULT);
         if let Some(error) = samples.iter().find_map(|sample| sample.error.as_ref()) {
             eprintln!("a call failed: {error}");
         }
-        Ok(Row {
+        Ok(FailoverRow {
             scenario,
             round,
-            all: Summary::of(&samples),
-            calm_worst_ms: Summary::of(calm).worst_ms,
-            repeated: samples.iter().filter(|sample| sample.vain > 0).count(),
+            all: CallSummary::of(&samples),
+            calm_worst_ms: CallSummary::of(calm).worst_ms,
+            repeated: samples
+                .iter()
+                .filter(|sample| sample.failed_attempts > 0)
+                .count(),
         })
     }
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: FailoverBenchOptions) -> Result<()> {
     let mut rows = Vec::new();
     for &scenario in &options.scenarios {
         let rounds = match scenario {
-            Scenario::Kill | Scenario::Rolling => options.rounds,
-            Scenario::Freeze | Scenario::Nameserver => 1,
+            FailoverScenario::Kill | FailoverScenario::Rolling => options.rounds,
+            FailoverScenario::Freeze | FailoverScenario::Nameserver => 1,
         };
-        let mut stage = Stage::set().await?;
+        let mut stage = FailoverCluster::start_all().await?;
         for round in 1..=rounds {
             eprintln!("{scenario:?}, round {round} of {rounds}");
-            rows.push(stage.round(scenario, round, options.rate).await?);
+            rows.push(stage.measure_round(scenario, round, options.rate).await?);
         }
         stage.fleet.stop(stage.workers).await?;
     }
@@ -212,8 +223,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn render(rows: &[Row]) -> Table {
-    let mut table = Table::new([
+fn render(rows: &[FailoverRow]) -> TextTable {
+    let mut table = TextTable::new([
         "what happens",
         "round",
         "calls",

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::table::{Table, figure};
+use crate::table::{TextTable, figure};
 
 /// A measured figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -14,7 +14,7 @@ pub(crate) struct Figure {
     value: f64,
     unit: &'static str,
     #[serde(flatten)]
-    target: Option<Target>,
+    target: Option<FigureTarget>,
     /// Whether the target is reached. None without a target.
     #[serde(skip_serializing_if = "Option::is_none")]
     met: Option<bool>,
@@ -26,7 +26,7 @@ pub(crate) struct Figure {
 /// The bound that a figure should keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Target {
+pub(crate) enum FigureTarget {
     AtMost(f64),
     AtLeast(f64),
 }
@@ -46,11 +46,11 @@ impl Figure {
 
     /// Sets the target.
     #[must_use]
-    pub(crate) fn target(mut self, target: Target) -> Self {
+    pub(crate) fn target(mut self, target: FigureTarget) -> Self {
         self.target = Some(target);
         self.met = Some(match target {
-            Target::AtMost(most) => self.value <= most,
-            Target::AtLeast(least) => self.value >= least,
+            FigureTarget::AtMost(most) => self.value <= most,
+            FigureTarget::AtLeast(least) => self.value >= least,
         });
         self
     }
@@ -63,7 +63,7 @@ impl Figure {
     }
 
     /// The figure as one line of progress output.
-    pub(crate) fn line(&self) -> String {
+    pub(crate) fn progress_line(&self) -> String {
         let Self {
             measure,
             value,
@@ -76,8 +76,8 @@ impl Figure {
     fn row(&self) -> Vec<String> {
         let mut row = vec![self.measure.clone(), figure(self.value), self.unit.into()];
         row.push(match self.target {
-            Some(Target::AtMost(most)) => format!("≤ {}", figure(most)),
-            Some(Target::AtLeast(least)) => format!("≥ {}", figure(least)),
+            Some(FigureTarget::AtMost(most)) => format!("≤ {}", figure(most)),
+            Some(FigureTarget::AtLeast(least)) => format!("≥ {}", figure(least)),
             None => String::new(),
         });
         row.push(match self.met {
@@ -95,7 +95,7 @@ pub(crate) fn print(figures: &[Figure], json: bool) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(figures)?);
         return Ok(());
     }
-    let mut table = Table::new(["what", "measured", "unit", "target", "met"]);
+    let mut table = TextTable::new(["what", "measured", "unit", "target", "met"]);
     for figure in figures {
         table.push(figure.row());
     }
@@ -123,7 +123,7 @@ mod tests {
             r#"{"measure":"a","value":1.0,"unit":"ms"}"#
         );
         assert_eq!(
-            json(plain.target(Target::AtMost(2.0)).series(vec![1.0])),
+            json(plain.target(FigureTarget::AtMost(2.0)).series(vec![1.0])),
             r#"{"measure":"a","value":1.0,"unit":"ms","at_most":2.0,"met":true,"series":[1.0]}"#
         );
     }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_missed_target_stands_out() {
         let row = Figure::new("a", 1.0, "ms")
-            .target(Target::AtLeast(2.0))
+            .target(FigureTarget::AtLeast(2.0))
             .row();
         assert_eq!(row, ["a", "1.0", "ms", "≥ 2.0", "NO"]);
     }

@@ -9,27 +9,27 @@ use pyroxene_client::{Client, ClientConfig, Policy, Proxy};
 use crate::{
     daemon::ANY_PORT,
     process::ChildServer,
-    timed::{Fault, OBJECT, Timed},
+    timed::{OBJECT, Timed, WorkerFault},
 };
 
 /// The properties of the workers of one process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
+pub(crate) struct WorkerSpec {
     /// The mean service time: the time for which a call keeps its permit.
-    pub(crate) service: Duration,
+    pub(crate) service_time: Duration,
     /// The number of calls that a worker serves at the same time; further calls wait.
-    pub(crate) places: usize,
+    pub(crate) concurrent_calls: usize,
     /// The number of workers in the process.
     pub(crate) count: usize,
-    pub(crate) fault: Option<Fault>,
+    pub(crate) fault: Option<WorkerFault>,
 }
 
-impl Kind {
+impl WorkerSpec {
     /// One healthy worker that serves sixteen calls at the same time.
-    pub(crate) fn sound(service: Duration) -> Self {
+    pub(crate) fn healthy(service_time: Duration) -> Self {
         Self {
-            service,
-            places: 16,
+            service_time,
+            concurrent_calls: 16,
             count: 1,
             fault: None,
         }
@@ -57,7 +57,7 @@ impl Fleet {
     pub(crate) async fn start_nameserver(&mut self) -> Result<()> {
         let listen = self.address.to_string();
         let arguments = ["serve", "name-server", "--listen", &listen];
-        let server = ChildServer::start_this(&arguments).await?;
+        let server = ChildServer::start_this_program(&arguments).await?;
         self.address = server.address();
         self.nameserver = Some(server);
         Ok(())
@@ -69,11 +69,11 @@ impl Fleet {
     }
 
     /// Starts a process with workers. They are registered when this returns.
-    pub(crate) async fn worker(&self, name: &str, kind: Kind) -> Result<ChildServer> {
+    pub(crate) async fn worker(&self, name: &str, kind: WorkerSpec) -> Result<ChildServer> {
         let nameserver = self.address.to_string();
         let count = format!("--count={}", kind.count);
-        let service = format!("--service-us={}", kind.service.as_micros());
-        let places = format!("--places={}", kind.places);
+        let service = format!("--service-us={}", kind.service_time.as_micros());
+        let places = format!("--places={}", kind.concurrent_calls);
         let fault = kind.fault.map(|fault| format!("--fault={}", fault.name()));
         let mut arguments = vec![
             "serve",
@@ -85,7 +85,7 @@ impl Fleet {
             &places,
         ];
         arguments.extend(fault.as_deref());
-        ChildServer::start_this(&arguments).await
+        ChildServer::start_this_program(&arguments).await
     }
 
     /// Starts healthy workers with the names `w0`, `w1` and so on.
@@ -97,7 +97,7 @@ impl Fleet {
         let mut workers = Vec::new();
         for number in 0..count {
             workers.push(
-                self.worker(&format!("w{number}"), Kind::sound(service))
+                self.worker(&format!("w{number}"), WorkerSpec::healthy(service))
                     .await?,
             );
         }

@@ -12,13 +12,13 @@ use tokio::time::sleep;
 
 pub(crate) use self::calls::call;
 use crate::{
-    figure::{self, Figure, Target},
-    program::{Program, ProgramOption, Resident},
+    figure::{self, Figure, FigureTarget},
+    program::{ProgramOption, PyroxeneProgram, ResidentMemory},
 };
 
 /// The options of the benchmark `footprint`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct FootprintBenchOptions {
     #[command(flatten)]
     program: ProgramOption,
 
@@ -36,34 +36,34 @@ pub(crate) struct Options {
 }
 
 /// The idle time of a daemon before its memory at rest is read.
-const REST: Duration = Duration::from_secs(5);
+const IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: FootprintBenchOptions) -> Result<()> {
     let program = options.program.find()?;
     let mut figures = Vec::new();
-    for figure in size(&program)? {
-        note(&mut figures, figure);
+    for figure in program_size(&program)? {
+        add_figure(&mut figures, figure);
     }
     for figure in starts::measure(&program, options.starts).await? {
-        note(&mut figures, figure);
+        add_figure(&mut figures, figure);
     }
-    for figure in rest(&program).await? {
-        note(&mut figures, figure);
+    for figure in memory_at_rest(&program).await? {
+        add_figure(&mut figures, figure);
     }
     for figure in calls::measure(&program, options.calls).await? {
-        note(&mut figures, figure);
+        add_figure(&mut figures, figure);
     }
     figure::print(&figures, options.json)
 }
 
-fn note(figures: &mut Vec<Figure>, figure: Figure) {
-    eprintln!("{}", figure.line());
+fn add_figure(figures: &mut Vec<Figure>, figure: Figure) {
+    eprintln!("{}", figure.progress_line());
     figures.push(figure);
 }
 
 /// The size of the program's file, and its size without symbols if `strip` is installed.
-fn size(program: &Program) -> Result<Vec<Figure>> {
+fn program_size(program: &PyroxeneProgram) -> Result<Vec<Figure>> {
     let megabytes = |path: &Path| -> Result<f64> { Ok(fs::metadata(path)?.len() as f64 / 1e6) };
     let mut figures = vec![Figure::new(
         "size of the program as it was built",
@@ -80,7 +80,7 @@ fn size(program: &Program) -> Result<Vec<Figure>> {
     match strip {
         Ok(status) if status.success() => figures.push(
             Figure::new("size of the program, stripped", megabytes(&stripped)?, "MB")
-                .target(Target::AtMost(25.0)),
+                .target(FigureTarget::AtMost(25.0)),
         ),
         _ => eprintln!("`strip` is not installed, so the stripped size is not measured"),
     }
@@ -88,23 +88,23 @@ fn size(program: &Program) -> Result<Vec<Figure>> {
 }
 
 /// The memory of an idle name server and of its idle worker.
-async fn rest(program: &Program) -> Result<Vec<Figure>> {
+async fn memory_at_rest(program: &PyroxeneProgram) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let nameserver = program.start_nameserver(directory.path()).await?;
     let worker = program.start_worker(nameserver.address()).await?;
-    sleep(REST).await;
+    sleep(IDLE_TIME).await;
     let mut figures = Vec::new();
     for (what, server, most) in [
         ("worker", &worker, 15.0),
         ("name server", &nameserver, 20.0),
     ] {
-        let resident = Resident::of(server.pid()?)?;
+        let resident = ResidentMemory::of(server.pid()?)?;
         let total = Figure::new(
             format!("{what} at rest: resident memory"),
             resident.megabytes(),
             "MB",
         );
-        figures.push(total.target(Target::AtMost(most)));
+        figures.push(total.target(FigureTarget::AtMost(most)));
         figures.push(Figure::new(
             format!("{what} at rest: of it, not the program's own pages"),
             resident.anonymous_megabytes(),

@@ -19,15 +19,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use serde::Serialize;
 
-use self::report::Report;
+use self::report::LargeReport;
 pub(crate) use self::{
-    load::{Loader, Prober, run_loader, run_prober},
-    memory::{Single, run_single},
+    load::{LoaderArguments, ProberArguments, run_loader, run_prober},
+    memory::{SingleCallArguments, run_single},
 };
 
 /// The options of the benchmark `large`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct LargeBenchOptions {
     /// Bytes of the single very large message, each way; 0 leaves it out
     #[arg(long, default_value_t = 1_000_000_000)]
     size: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
     /// Kinds of values, separated by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
-    kinds: Vec<Kind>,
+    kinds: Vec<ValueKind>,
 
     /// Leave the heartbeats out
     #[arg(long)]
@@ -68,7 +68,7 @@ pub(crate) struct Options {
 /// The kind of value in a large message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     /// Bytes, echoed
     Bytes,
     /// Text, echoed
@@ -77,7 +77,7 @@ pub(crate) enum Kind {
     Numbers,
 }
 
-impl Kind {
+impl ValueKind {
     /// The name on the command line and in results.
     fn name(self) -> String {
         self.to_possible_value()
@@ -87,12 +87,12 @@ impl Kind {
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: LargeBenchOptions) -> Result<()> {
     let kinds = match options.kinds.as_slice() {
-        [] => Kind::value_variants(),
+        [] => ValueKind::value_variants(),
         chosen => chosen,
     };
-    let mut report = Report::default();
+    let mut report = LargeReport::default();
     if options.size > 0 {
         for &kind in kinds {
             eprintln!("one message of {} bytes: {}", options.size, kind.name());

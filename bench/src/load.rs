@@ -14,7 +14,7 @@ use tokio::{task::JoinSet, time::Instant};
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// The operation that one load worker repeats.
-pub(crate) trait Operation: Send + 'static {
+pub(crate) trait LoadOperation: Send + 'static {
     /// Runs the operation once. An error ends the whole run.
     fn once(&mut self) -> impl Future<Output = Result<()>> + Send;
 }
@@ -39,7 +39,7 @@ impl Measurement {
 }
 
 /// Runs one task per operation, first for `warm_up`, which does not count, then for `measured`.
-pub(crate) async fn run<O: Operation>(
+pub(crate) async fn run<O: LoadOperation>(
     operations: Vec<O>,
     warm_up: Duration,
     measured: Duration,
@@ -52,7 +52,7 @@ pub(crate) async fn run<O: Operation>(
 /// Repeats every operation until `duration` is over, at least once each. An operation that has begun is
 /// always waited for and counted, and the elapsed time ends with the last operation: to drop unfinished
 /// operations would hide the slow ones.
-async fn repeat_for<O: Operation>(
+async fn repeat_for<O: LoadOperation>(
     operations: Vec<O>,
     duration: Duration,
 ) -> Result<(Vec<O>, Measurement)> {
@@ -74,7 +74,10 @@ async fn repeat_for<O: Operation>(
 }
 
 /// One load worker. It has its own histogram, so that recording needs no shared memory.
-async fn repeat_until<O: Operation>(mut operation: O, end: Instant) -> Result<(O, Histogram<u64>)> {
+async fn repeat_until<O: LoadOperation>(
+    mut operation: O,
+    end: Instant,
+) -> Result<(O, Histogram<u64>)> {
     let mut latencies = new_histogram()?;
     let mut began = Instant::now();
     loop {
@@ -102,7 +105,7 @@ mod tests {
         milliseconds: u64,
     }
 
-    impl Operation for Sleep {
+    impl LoadOperation for Sleep {
         async fn once(&mut self) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(self.milliseconds)).await;
             Ok(())
@@ -113,7 +116,7 @@ mod tests {
         left: u32,
     }
 
-    impl Operation for FailAfter {
+    impl LoadOperation for FailAfter {
         async fn once(&mut self) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let Some(left) = self.left.checked_sub(1) else {

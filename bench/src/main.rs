@@ -4,6 +4,7 @@
 //! client load runs in the process that the user started.
 
 mod balancing;
+mod child_commands;
 mod compute;
 mod daemon;
 mod directory;
@@ -12,7 +13,6 @@ mod failover;
 mod figure;
 mod fleet;
 mod footprint;
-mod helpers;
 mod large;
 mod load;
 mod open_loop;
@@ -33,64 +33,64 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Parser)]
 #[command(version, about)]
-struct Cli {
+struct BenchCli {
     #[command(subcommand)]
-    command: Command,
+    command: BenchCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum BenchCommand {
     /// Echo calls: throughput and latency of every system, side by side
-    Rpc(rpc::Options),
+    Rpc(rpc::RpcBenchOptions),
     /// New connections: how long the first answer takes, with TLS, with a ticket, with both
-    SetUp(set_up::Options),
+    SetUp(set_up::SetUpBenchOptions),
     /// The directory: memory, renewals, look-ups, watches, idle connections, a restart
-    Directory(directory::Options),
+    Directory(directory::DirectoryBenchOptions),
     /// How well calls are spread over slow, failing, new and many workers
-    Balancing(balancing::Options),
+    Balancing(balancing::BalancingBenchOptions),
     /// Latency and errors of calls while workers die, restart or freeze
-    Failover(failover::Options),
+    Failover(failover::FailoverBenchOptions),
     /// The methods of the built-in objects, compared with Python and NumPy, and called through the broker
-    Compute(compute::Options),
+    Compute(compute::ComputeBenchOptions),
     /// One large sort and one large matrix product, spread over two workers
-    Distributed(distributed::Options),
+    Distributed(distributed::DistributedBenchOptions),
     /// The daemons: memory, time until they are ready, size of the program
-    Footprint(footprint::Options),
+    Footprint(footprint::FootprintBenchOptions),
     /// Large messages: the memory they take, and the latency of small calls meanwhile
-    Large(large::Options),
+    Large(large::LargeBenchOptions),
     /// Durable tasks from submission to end, and appends to topics, on every store
-    Tasks(tasks::Options),
+    Tasks(tasks::TaskBenchOptions),
     /// Serve, for another process of this program
     #[command(subcommand, hide = true)]
-    Serve(helpers::Serve),
+    Serve(child_commands::ServerCommand),
     /// Call, for another process of this program
     #[command(subcommand, hide = true)]
-    Call(helpers::Call),
+    Call(child_commands::ClientCommand),
 }
 
 fn main() -> anyhow::Result<()> {
-    let command = Cli::parse().command;
+    let command = BenchCli::parse().command;
     let runtime = match &command {
         // The daemons use the same runtime.
-        Command::Serve(server) if server.is_daemon() => pyroxene_worker::runtime()?,
+        BenchCommand::Serve(server) if server.is_daemon() => pyroxene_worker::runtime()?,
         _ => tokio::runtime::Runtime::new()?,
     };
     runtime.block_on(run(command))
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
-        Command::Rpc(options) => rpc::run(options).await,
-        Command::SetUp(options) => set_up::run(options).await,
-        Command::Directory(options) => directory::run(options).await,
-        Command::Balancing(options) => balancing::run(options).await,
-        Command::Failover(options) => failover::run(options).await,
-        Command::Compute(options) => compute::run(options).await,
-        Command::Distributed(options) => distributed::run(options).await,
-        Command::Footprint(options) => footprint::run(options).await,
-        Command::Large(options) => large::run(options).await,
-        Command::Tasks(options) => tasks::run(options).await,
-        Command::Serve(server) => server.run().await,
-        Command::Call(client) => client.run().await,
+        BenchCommand::Rpc(options) => rpc::run(options).await,
+        BenchCommand::SetUp(options) => set_up::run(options).await,
+        BenchCommand::Directory(options) => directory::run(options).await,
+        BenchCommand::Balancing(options) => balancing::run(options).await,
+        BenchCommand::Failover(options) => failover::run(options).await,
+        BenchCommand::Compute(options) => compute::run(options).await,
+        BenchCommand::Distributed(options) => distributed::run(options).await,
+        BenchCommand::Footprint(options) => footprint::run(options).await,
+        BenchCommand::Large(options) => large::run(options).await,
+        BenchCommand::Tasks(options) => tasks::run(options).await,
+        BenchCommand::Serve(server) => server.run().await,
+        BenchCommand::Call(client) => client.run().await,
     }
 }

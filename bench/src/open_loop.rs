@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use pyroxene_client::{Answered, CallError, Proxy};
+use pyroxene_client::{CallError, Proxy, Response};
 use tarpc::context;
 use tokio::{
     runtime::Handle,
@@ -26,22 +26,22 @@ pub(crate) struct Arrivals {
     pub(crate) per_second: f64,
     pub(crate) duration: Duration,
     /// The deadline of a call, counted from its scheduled time.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// The result of one call.
 #[derive(Debug)]
-pub(crate) struct Sample {
+pub(crate) struct CallSample {
     /// The scheduled time, counted from the beginning of the load.
-    pub(crate) at: Duration,
+    pub(crate) due_at: Duration,
     /// The latency, counted from the scheduled time.
-    pub(crate) took: Duration,
+    pub(crate) latency: Duration,
     /// The worker that answered.
     pub(crate) worker: Option<String>,
     /// The number of attempts without an answer.
-    pub(crate) vain: usize,
+    pub(crate) failed_attempts: usize,
     /// The number of calls that were waiting or being served at the worker when this call arrived.
-    pub(crate) before: u32,
+    pub(crate) calls_ahead: u32,
     /// The error that the caller received.
     pub(crate) error: Option<String>,
 }
@@ -51,10 +51,10 @@ pub(crate) async fn run(
     clients: &[Proxy<Timed>],
     arrivals: Arrivals,
     start: Instant,
-) -> Result<Vec<Sample>> {
+) -> Result<Vec<CallSample>> {
     let clients: Arc<[_]> = clients.into();
     let runtime = Handle::current();
-    let calls = spawn_blocking(move || begin_all(&clients, arrivals, start, &runtime));
+    let calls = spawn_blocking(move || start_all_calls(&clients, arrivals, start, &runtime));
     let mut samples = Vec::new();
     for call in calls.await? {
         samples.push(call.await.context("a call panicked")?);
@@ -62,12 +62,12 @@ pub(crate) async fn run(
     Ok(samples)
 }
 
-fn begin_all(
+fn start_all_calls(
     clients: &[Proxy<Timed>],
     arrivals: Arrivals,
     start: Instant,
     runtime: &Handle,
-) -> Vec<JoinHandle<Sample>> {
+) -> Vec<JoinHandle<CallSample>> {
     let mut calls = Vec::new();
     let mut at = Duration::ZERO;
     loop {
@@ -83,11 +83,16 @@ fn begin_all(
             }
             std::thread::park_timeout(wait);
         }
-        calls.push(runtime.spawn(call(client.clone(), start, at, arrivals.patience)));
+        calls.push(runtime.spawn(call(client.clone(), start, at, arrivals.timeout)));
     }
 }
 
-async fn call(client: Proxy<Timed>, start: Instant, at: Duration, patience: Duration) -> Sample {
+async fn call(
+    client: Proxy<Timed>,
+    start: Instant,
+    at: Duration,
+    patience: Duration,
+) -> CallSample {
     let mut context = context::current();
     context.deadline = (start + at + patience).into_std();
     let answer = client.call_traced(context, &TimedRequest::Work {}).await;
@@ -96,12 +101,12 @@ async fn call(client: Proxy<Timed>, start: Instant, at: Duration, patience: Dura
 }
 
 fn sample(
-    answer: Result<Answered<TimedResponse>, CallError>,
+    answer: Result<Response<TimedResponse>, CallError>,
     at: Duration,
     took: Duration,
-) -> Sample {
+) -> CallSample {
     let (worker, vain, before, error) = match answer {
-        Ok(Answered {
+        Ok(Response {
             response: TimedResponse::Work(result),
             worker,
             attempts,
@@ -111,19 +116,19 @@ fn sample(
         },
         Err(error) => (None, error.attempts().len(), 0, Some(error.to_string())),
     };
-    Sample {
-        at,
-        took,
+    CallSample {
+        due_at: at,
+        latency: took,
         worker,
-        vain,
-        before,
+        failed_attempts: vain,
+        calls_ahead: before,
         error,
     }
 }
 
 /// Counts and latencies of many calls.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub(crate) struct Summary {
+pub(crate) struct CallSummary {
     pub(crate) calls: usize,
     /// Calls whose caller received an error.
     pub(crate) failed: usize,
@@ -132,13 +137,13 @@ pub(crate) struct Summary {
     pub(crate) worst_ms: f64,
 }
 
-impl Summary {
-    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+impl CallSummary {
+    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = &'a CallSample>) -> Self {
         let mut failed = 0;
         let mut latencies: Vec<Duration> = samples
             .into_iter()
             .inspect(|sample| failed += usize::from(sample.error.is_some()))
-            .map(|sample| sample.took)
+            .map(|sample| sample.latency)
             .collect();
         latencies.sort_unstable();
         // All latencies are in memory, so percentiles need no histogram.
@@ -161,13 +166,13 @@ impl Summary {
 mod tests {
     use super::*;
 
-    fn sample(took_ms: u64, error: Option<&str>) -> Sample {
-        Sample {
-            at: Duration::ZERO,
-            took: Duration::from_millis(took_ms),
+    fn sample(took_ms: u64, error: Option<&str>) -> CallSample {
+        CallSample {
+            due_at: Duration::ZERO,
+            latency: Duration::from_millis(took_ms),
             worker: None,
-            vain: 0,
-            before: 0,
+            failed_attempts: 0,
+            calls_ahead: 0,
             error: error.map(Into::into),
         }
     }
@@ -176,11 +181,11 @@ mod tests {
     fn percentiles_are_those_of_the_calls_themselves() {
         let mut samples: Vec<_> = (1..=200).rev().map(|ms| sample(ms, None)).collect();
         samples.push(sample(1000, Some("late")));
-        let summary = Summary::of(&samples);
+        let summary = CallSummary::of(&samples);
         assert_eq!((summary.calls, summary.failed), (201, 1));
         assert_eq!(summary.p50_ms, 101.0);
         assert_eq!(summary.p99_ms, 199.0);
         assert_eq!(summary.worst_ms, 1000.0);
-        assert!(Summary::of(&[]).p50_ms.is_nan());
+        assert!(CallSummary::of(&[]).p50_ms.is_nan());
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 /// The limit for the start of a child, and for its end after it was stopped.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CHILD_TIMEOUT: Duration = Duration::from_secs(10);
 
 const READY: &str = "ready ";
 
@@ -42,7 +42,7 @@ impl ChildServer {
     }
 
     /// Starts this program with a hidden command.
-    pub(crate) async fn start_this(arguments: &[&str]) -> Result<Self> {
+    pub(crate) async fn start_this_program(arguments: &[&str]) -> Result<Self> {
         Self::start(&this_program()?, arguments).await
     }
 
@@ -56,7 +56,7 @@ impl ChildServer {
             .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
         let stdout = child.stdout.take().context("the server has no output")?;
         let mut line = String::new();
-        timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
+        timeout(CHILD_TIMEOUT, BufReader::new(stdout).read_line(&mut line))
             .await
             .context("the server was not ready in time")?
             .context("cannot read the server's ready line")?;
@@ -92,10 +92,10 @@ impl ChildServer {
     }
 
     /// Waits until the child has ended, with any exit status. Its standard input stays open meanwhile.
-    pub(crate) async fn ended(mut self) -> Result<()> {
+    pub(crate) async fn wait_for_exit(mut self) -> Result<()> {
         // `wait` closes the child's input, which would stop the child immediately.
         let _input = self.child.stdin.take();
-        timeout(PATIENCE, self.child.wait())
+        timeout(CHILD_TIMEOUT, self.child.wait())
             .await
             .context("the server did not end in time")?
             .context("cannot wait for the server")?;
@@ -105,7 +105,7 @@ impl ChildServer {
     /// Closes the child's standard input and waits until it has ended.
     pub(crate) async fn stop(mut self) -> Result<()> {
         drop(self.child.stdin.take());
-        let status = timeout(PATIENCE, self.child.wait())
+        let status = timeout(CHILD_TIMEOUT, self.child.wait())
             .await
             .context("the server did not end when its input closed")?
             .context("cannot wait for the server")?;
@@ -134,7 +134,7 @@ pub(crate) fn parse_ready_line(line: &str) -> Result<SocketAddr> {
 }
 
 /// Prints the ready line. A server calls this once, when it is listening.
-pub(crate) fn announce(address: SocketAddr) -> Result<()> {
+pub(crate) fn print_ready_line(address: SocketAddr) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{READY}{address}")?;
     stdout.flush()?;

@@ -22,7 +22,7 @@ pub(crate) struct ProgramOption {
 
 impl ProgramOption {
     /// Finds the program.
-    pub(crate) fn find(&self) -> Result<Program> {
+    pub(crate) fn find(&self) -> Result<PyroxeneProgram> {
         let path = match &self.pyroxene {
             Some(path) => path.clone(),
             None => this_program()?.with_file_name("pyroxene"),
@@ -33,14 +33,14 @@ impl ProgramOption {
              path with --pyroxene PATH",
             path.display()
         );
-        Ok(Program(path))
+        Ok(PyroxeneProgram(path))
     }
 }
 
 /// The program `pyroxene`.
-pub(crate) struct Program(PathBuf);
+pub(crate) struct PyroxeneProgram(PathBuf);
 
-impl Program {
+impl PyroxeneProgram {
     /// The path of the program.
     pub(crate) fn path(&self) -> &Path {
         &self.0
@@ -80,7 +80,7 @@ impl Program {
 
 /// The resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Resident {
+pub(crate) struct ResidentMemory {
     /// All resident bytes.
     pub(crate) total: u64,
     /// The bytes that belong to the process alone: heap, stacks and changed data. The rest are pages of
@@ -88,7 +88,7 @@ pub(crate) struct Resident {
     pub(crate) anonymous: u64,
 }
 
-impl Resident {
+impl ResidentMemory {
     /// Reads the current values of a process from the kernel.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn resident_memory_is_read_from_the_kernels_words() {
         let status = "Name:\tx\nVmRSS:\t   20540 kB\nRssAnon:\t    2660 kB\n";
-        let resident = Resident::parse(status).unwrap();
+        let resident = ResidentMemory::parse(status).unwrap();
         assert_eq!(resident.total, 20_540 * 1024);
         assert_eq!(resident.anonymous, 2_660 * 1024);
-        assert_eq!(Resident::parse("VmRSS: many kB\n"), None);
+        assert_eq!(ResidentMemory::parse("VmRSS: many kB\n"), None);
     }
 }

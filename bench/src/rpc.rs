@@ -12,17 +12,17 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, builder::RangedU64ValueParser};
 
-use self::report::Row;
+use self::report::RpcRow;
 pub(crate) use self::systems::{System, pyroxene::serve_echo};
 
 const DEFAULT_IN_FLIGHT: [usize; 3] = [1, 64, 256];
 
 /// Payloads of at least this size are measured with one call in flight, unless the options say otherwise.
-const LARGE: usize = 1 << 20;
+const LARGE_PAYLOAD: usize = 1 << 20;
 
 /// The options of the benchmark `rpc`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct RpcBenchOptions {
     /// Measured seconds per system and cell; a fifth of that is added for warming up
     #[arg(long, default_value = "3", value_parser = parse_seconds)]
     seconds: Duration,
@@ -51,7 +51,7 @@ pub(crate) struct Options {
 
 /// One payload size with one number of calls in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cell {
+pub(crate) struct LoadCell {
     /// Bytes each way.
     payload: usize,
     /// Calls at the same time.
@@ -60,7 +60,7 @@ pub(crate) struct Cell {
 
 /// The warm-up time and the measured time of one measurement.
 #[derive(Clone, Copy)]
-pub(crate) struct Windows {
+pub(crate) struct MeasurementDurations {
     warm_up: Duration,
     measured: Duration,
 }
@@ -74,12 +74,12 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: RpcBenchOptions) -> Result<()> {
     let systems = match options.systems.as_slice() {
         [] => &System::DEFAULT,
         chosen => chosen,
     };
-    let windows = Windows {
+    let windows = MeasurementDurations {
         warm_up: options.seconds / 5,
         measured: options.seconds,
     };
@@ -97,18 +97,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 /// Every payload with every number of calls in flight. Without `in_flight`, the defaults of each payload.
-fn cells(payloads: &[usize], in_flight: &[usize]) -> Vec<Cell> {
+fn cells(payloads: &[usize], in_flight: &[usize]) -> Vec<LoadCell> {
     let mut cells = Vec::new();
     for &payload in payloads {
         let in_flight = match in_flight {
-            [] if payload >= LARGE => &[1],
+            [] if payload >= LARGE_PAYLOAD => &[1],
             [] => DEFAULT_IN_FLIGHT.as_slice(),
             chosen => chosen,
         };
         cells.extend(
             in_flight
                 .iter()
-                .map(|&in_flight| Cell { payload, in_flight }),
+                .map(|&in_flight| LoadCell { payload, in_flight }),
         );
     }
     cells
@@ -116,14 +116,14 @@ fn cells(payloads: &[usize], in_flight: &[usize]) -> Vec<Cell> {
 
 async fn measure_cell(
     systems: &[System],
-    cell: Cell,
-    windows: Windows,
+    cell: LoadCell,
+    windows: MeasurementDurations,
     rounds: usize,
-) -> Result<Vec<Row>> {
-    let mut measured: Vec<Vec<Row>> = vec![Vec::new(); systems.len()];
+) -> Result<Vec<RpcRow>> {
+    let mut measured: Vec<Vec<RpcRow>> = vec![Vec::new(); systems.len()];
     for round in 1..=rounds {
         for (&system, rows) in systems.iter().zip(&mut measured) {
-            let row = Row::new(system, cell, &system.measure(cell, windows).await?);
+            let row = RpcRow::new(system, cell, &system.measure(cell, windows).await?);
             eprintln!(
                 "{}: {} bytes, {} in flight, round {round} of {rounds}: {:.0} calls/s",
                 system.name(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use hdrhistogram::Histogram;
-use pyroxene_client::{Client, Direct};
+use pyroxene_client::{Client, DirectProxy};
 use pyroxene_common::endpoint::Endpoint;
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::{
             secured::Secrets,
         },
     },
-    table::{Table, figure, ratio},
+    table::{TextTable, figure, ratio},
 };
 
 const SYSTEMS: [System; 4] = [
@@ -29,7 +29,7 @@ const SYSTEMS: [System; 4] = [
 
 /// The options of the benchmark `set-up`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct SetUpBenchOptions {
     /// Measured seconds per system and round
     #[arg(long, default_value = "1", value_parser = parse_seconds)]
     seconds: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Serialize)]
-struct Row {
+struct ConnectionRow {
     system: System,
     connections_per_s: f64,
     p50_us: f64,
@@ -52,19 +52,19 @@ struct Row {
 }
 
 /// Measures and prints.
-pub(crate) async fn run(options: Options) -> Result<()> {
-    let mut measured: Vec<Vec<Row>> = vec![Vec::new(); SYSTEMS.len()];
+pub(crate) async fn run(options: SetUpBenchOptions) -> Result<()> {
+    let mut measured: Vec<Vec<ConnectionRow>> = vec![Vec::new(); SYSTEMS.len()];
     for _ in 0..options.rounds.max(1) {
         for (system, rows) in SYSTEMS.into_iter().zip(&mut measured) {
             rows.push(measure(system, options.seconds).await?);
         }
     }
-    let rows: Vec<Row> = measured.into_iter().filter_map(median).collect();
+    let rows: Vec<ConnectionRow> = measured.into_iter().filter_map(median).collect();
     if options.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
-    let mut table = Table::new([
+    let mut table = TextTable::new([
         "system",
         "connections/s",
         "p50 µs",
@@ -85,20 +85,20 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn median(mut rows: Vec<Row>) -> Option<Row> {
+fn median(mut rows: Vec<ConnectionRow>) -> Option<ConnectionRow> {
     rows.sort_by(|one, other| one.connections_per_s.total_cmp(&other.connections_per_s));
     rows.get(rows.len() / 2).cloned()
 }
 
-async fn measure(system: System, seconds: Duration) -> Result<Row> {
+async fn measure(system: System, seconds: Duration) -> Result<ConnectionRow> {
     let secrets = Secrets::create()?;
     let server = system
         .start(system.is_secured().then_some(&secrets))
         .await?;
     let endpoint = Endpoint::from(server.address());
     let mut config = match system {
-        System::PyroxeneAuthorised | System::PyroxeneSecured => secrets.config()?,
-        _ => secrets.nameserver()?,
+        System::PyroxeneAuthorised | System::PyroxeneSecured => secrets.user_config()?,
+        _ => secrets.anonymous_config()?,
     };
     if matches!(system, System::PyroxeneTls | System::PyroxeneSecured) {
         config = config.tls(secrets.tls()?);
@@ -108,7 +108,7 @@ async fn measure(system: System, seconds: Duration) -> Result<Row> {
     let (latencies, taken) = tokio::spawn(connect(client, endpoint, seconds)).await??;
     server.stop().await?;
     let microseconds = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e3;
-    Ok(Row {
+    Ok(ConnectionRow {
         system,
         connections_per_s: latencies.len() as f64 / taken,
         p50_us: microseconds(0.5),
@@ -124,13 +124,13 @@ async fn connect(
     seconds: Duration,
 ) -> Result<(Histogram<u64>, f64)> {
     for _ in 0..100 {
-        Direct::<EchoService>::connect_as(&client, &endpoint, OBJECT).await?;
+        DirectProxy::<EchoService>::connect_as(&client, &endpoint, OBJECT).await?;
     }
     let mut latencies = Histogram::<u64>::new(3)?;
     let start = Instant::now();
     while start.elapsed() < seconds {
         let begun = Instant::now();
-        Direct::<EchoService>::connect_as(&client, &endpoint, OBJECT).await?;
+        DirectProxy::<EchoService>::connect_as(&client, &endpoint, OBJECT).await?;
         latencies.record(u64::try_from(begun.elapsed().as_nanos())?)?;
     }
     Ok((latencies, start.elapsed().as_secs_f64()))

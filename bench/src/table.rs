@@ -3,11 +3,11 @@
 use std::fmt;
 
 /// Rows under a header. The first column is aligned to the left, all others to the right.
-pub(crate) struct Table {
+pub(crate) struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table with a header and no rows.
     pub(crate) fn new<S: Into<String>>(header: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         for row in &self.rows {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_by_their_widest_cell() {
-        let mut table = Table::new(["system", "p50 µs"]);
+        let mut table = TextTable::new(["system", "p50 µs"]);
         table.push(vec!["raw".into(), "1234567.0".into()]);
         table.push(vec!["pyroxene".into(), "2.0".into()]);
         assert_eq!(
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_short_row_leaves_no_space_at_its_end() {
-        let mut table = Table::new(["a", "b"]);
+        let mut table = TextTable::new(["a", "b"]);
         table.push(vec!["x".into(), String::new()]);
         table.push(vec!["y".into()]);
         assert_eq!(table.to_string(), "a  b\nx\ny\n");

@@ -3,9 +3,9 @@
 //! A name server and its workers run in their own processes over a new database; this process runs the
 //! submitters. Every measured change is on disk before it is answered.
 
-mod alone;
 mod backlog;
 mod broker;
+mod database_baseline;
 mod postgres;
 mod report;
 mod stores;
@@ -19,15 +19,15 @@ use pyroxene_client::{Client, NewTask};
 
 pub(crate) use self::broker::serve_empty;
 use self::{
-    broker::Broker,
-    report::{Row, Tables},
+    broker::TaskBroker,
+    report::{TaskRow, TaskTables},
     stores::{StoreKind, Stores},
 };
-use crate::load::{self, Measurement, Operation};
+use crate::load::{self, LoadOperation, Measurement};
 
 /// The options of the benchmark `tasks`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct TaskBenchOptions {
     /// Measured seconds per figure; a fifth of that is added for warming up
     #[arg(long, default_value = "3", value_parser = crate::rpc::parse_seconds)]
     seconds: Duration,
@@ -72,18 +72,18 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
-impl Options {
-    async fn measure<O: Operation>(&self, operations: Vec<O>) -> Result<Measurement> {
+impl TaskBenchOptions {
+    async fn measure<O: LoadOperation>(&self, operations: Vec<O>) -> Result<Measurement> {
         load::run(operations, self.seconds / 5, self.seconds).await
     }
 }
 
 /// Measures and prints. Progress goes to standard error.
-pub(crate) async fn run(options: Options) -> Result<()> {
+pub(crate) async fn run(options: TaskBenchOptions) -> Result<()> {
     let directory = options.directory.clone();
     let directory = directory.unwrap_or_else(std::env::temp_dir);
     let mut stores = Stores::new(&directory, &options.stores).await?;
-    let mut tables = Tables::new(alone::fsync(&directory)?);
+    let mut tables = TaskTables::new(database_baseline::median_fsync_ms(&directory)?);
     for store in stores.kinds() {
         measure_store(&options, &mut stores, store, &mut tables).await?;
     }
@@ -97,18 +97,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 async fn measure_store(
-    options: &Options,
+    options: &TaskBenchOptions,
     stores: &mut Stores,
     store: StoreKind,
-    tables: &mut Tables,
+    tables: &mut TaskTables,
 ) -> Result<()> {
     let name = store.name();
     for &submitters in &options.submitters {
-        let broker = Broker::start(&stores.new_url(store).await?, options.workers).await?;
-        let row = Row::new(
+        let broker = TaskBroker::start(&stores.new_url(store).await?, options.workers).await?;
+        let row = TaskRow::new(
             store,
             submitters,
-            &tasks(options, &broker, submitters).await?,
+            &measure_tasks(options, &broker, submitters).await?,
         );
         eprintln!(
             "{name}: {submitters} submitters: {:.0} tasks/s, p50 {:.2} ms",
@@ -117,13 +117,15 @@ async fn measure_store(
         tables.tasks.push(row);
         broker.stop().await?;
         if !options.only_tasks {
-            let rate = alone::pairs(stores, store, submitters, options.seconds).await?;
+            let rate =
+                database_baseline::transaction_rates(stores, store, submitters, options.seconds)
+                    .await?;
             eprintln!("{name} alone, {submitters} at a time: {rate:?} tasks/s");
-            tables.alone.push((store, submitters, rate));
+            tables.baselines.push((store, submitters, rate));
         }
     }
     if !options.only_tasks {
-        let broker = Broker::start(&stores.new_url(store).await?, options.workers).await?;
+        let broker = TaskBroker::start(&stores.new_url(store).await?, options.workers).await?;
         let rows = topics::measure(options, store, &broker).await?;
         tables.topics.extend(rows);
         broker.stop().await?;
@@ -135,16 +137,20 @@ async fn measure_store(
     Ok(())
 }
 
-async fn tasks(options: &Options, broker: &Broker, submitters: usize) -> Result<Measurement> {
-    let one = || Submitter(broker.client().clone());
+async fn measure_tasks(
+    options: &TaskBenchOptions,
+    broker: &TaskBroker,
+    submitters: usize,
+) -> Result<Measurement> {
+    let one = || SubmitOperation(broker.client().clone());
     let submitters = std::iter::repeat_with(one).take(submitters);
     options.measure(submitters.collect()).await
 }
 
 /// Repeatedly submits an empty task and waits for its end.
-struct Submitter(Client);
+struct SubmitOperation(Client);
 
-impl Operation for Submitter {
+impl LoadOperation for SubmitOperation {
     async fn once(&mut self) -> Result<()> {
         let task = NewTask::new(broker::OBJECT, broker::METHOD);
         let task = self.0.submit(task).await.context("submission failed")?;

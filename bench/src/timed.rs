@@ -1,7 +1,7 @@
 //! An object whose calls take a set time and use no processor, so that two cores are enough for many
 //! workers; and the workers that host it, which are healthy or have a chosen fault.
 
-mod closing;
+mod closing_worker;
 
 use std::{
     net::SocketAddr,
@@ -39,7 +39,7 @@ pyroxene_common::interface! {
 /// The way in which a worker fails every call immediately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Fault {
+pub(crate) enum WorkerFault {
     /// The worker refuses every call unread, as an overloaded worker does.
     Refuses,
     /// The worker closes every connection as soon as it is made.
@@ -52,7 +52,7 @@ pub(crate) enum Fault {
     Errors,
 }
 
-impl Fault {
+impl WorkerFault {
     pub(crate) const ALL: [Self; 5] = [
         Self::Refuses,
         Self::Closes,
@@ -71,7 +71,7 @@ impl Fault {
 
 /// The workers that one process hosts.
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct TimedWorkerArguments {
     /// The name server
     nameserver: String,
     /// The worker's name; for several workers, the prefix of their names
@@ -87,13 +87,13 @@ pub(crate) struct Arguments {
     places: usize,
     /// The fault of the worker
     #[arg(long, value_enum)]
-    fault: Option<Fault>,
+    fault: Option<WorkerFault>,
 }
 
 /// Hosts the workers until their shutdown is requested.
-pub(crate) async fn serve(arguments: Arguments) -> Result<()> {
-    if arguments.fault == Some(Fault::Closes) {
-        return closing::serve(&arguments.nameserver, &arguments.name).await;
+pub(crate) async fn serve(arguments: TimedWorkerArguments) -> Result<()> {
+    if arguments.fault == Some(WorkerFault::Closes) {
+        return closing_worker::serve(&arguments.nameserver, &arguments.name).await;
     }
     let mut workers = Vec::new();
     for number in 0..arguments.count {
@@ -104,19 +104,19 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<()> {
         workers.push(start(&arguments, name).await?);
     }
     let first = workers.first().context("there is no worker to host")?;
-    process::announce(first.local_addr().to_string().parse::<SocketAddr>()?)?;
+    process::print_ready_line(first.local_addr().to_string().parse::<SocketAddr>()?)?;
     for ended in futures::future::join_all(workers.into_iter().map(Worker::join)).await {
         ended?;
     }
     Ok(())
 }
 
-async fn start(arguments: &Arguments, name: String) -> Result<Worker> {
-    let server = Server(Arc::new(Queue {
-        places: Semaphore::new(arguments.places),
-        service: Duration::from_micros(arguments.service_us),
-        present: AtomicU32::new(0),
-        broken: arguments.fault == Some(Fault::Errors),
+async fn start(arguments: &TimedWorkerArguments, name: String) -> Result<Worker> {
+    let server = TimedObject(Arc::new(TimedQueue {
+        permits: Semaphore::new(arguments.places),
+        service_time: Duration::from_micros(arguments.service_us),
+        outstanding: AtomicU32::new(0),
+        answers_errors: arguments.fault == Some(WorkerFault::Errors),
     }));
     let mut chaos = Chaos::default();
     let mut builder = Worker::builder()
@@ -124,49 +124,49 @@ async fn start(arguments: &Arguments, name: String) -> Result<Worker> {
         .name(name)
         .threads(1);
     match arguments.fault {
-        None | Some(Fault::Errors) => {}
-        Some(Fault::Refuses) => builder = builder.max_calls(0),
-        Some(Fault::Crashes) => chaos.crash_after = Some(1),
-        Some(Fault::Fails) => chaos.fail = 1.0,
-        Some(Fault::Closes) => bail!("a real worker cannot close every connection"),
+        None | Some(WorkerFault::Errors) => {}
+        Some(WorkerFault::Refuses) => builder = builder.max_calls(0),
+        Some(WorkerFault::Crashes) => chaos.crash_after = Some(1),
+        Some(WorkerFault::Fails) => chaos.fail = 1.0,
+        Some(WorkerFault::Closes) => bail!("a real worker cannot close every connection"),
     }
     let worker = builder.chaos(chaos).host(OBJECT, Timed, server);
     Ok(worker.bind().await?)
 }
 
 #[derive(Clone)]
-struct Server(Arc<Queue>);
+struct TimedObject(Arc<TimedQueue>);
 
-struct Queue {
-    places: Semaphore,
-    service: Duration,
+struct TimedQueue {
+    permits: Semaphore,
+    service_time: Duration,
     /// The number of calls that are waiting or being served.
-    present: AtomicU32,
-    broken: bool,
+    outstanding: AtomicU32,
+    answers_errors: bool,
 }
 
 /// Counts one call as outstanding until this is dropped.
-struct Present<'a>(&'a AtomicU32);
+struct OutstandingCall<'a>(&'a AtomicU32);
 
-impl Drop for Present<'_> {
+impl Drop for OutstandingCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl service::Timed for Server {
+impl service::Timed for TimedObject {
     async fn work(self, _: context::Context) -> Result<u32, String> {
         let queue = &self.0;
-        if queue.broken {
+        if queue.answers_errors {
             return Err("it is broken".to_owned());
         }
-        let before = queue.present.fetch_add(1, Ordering::Relaxed);
-        let _present = Present(&queue.present);
-        if !queue.service.is_zero() {
-            let place = queue.places.acquire().await;
+        let before = queue.outstanding.fetch_add(1, Ordering::Relaxed);
+        let _present = OutstandingCall(&queue.outstanding);
+        if !queue.service_time.is_zero() {
+            let place = queue.permits.acquire().await;
             let _place = place.map_err(|closed| closed.to_string())?;
             // The time varies, so that calls do not end at the same moments.
-            sleep(queue.service.mul_f64(rand::random_range(0.5..1.5))).await;
+            sleep(queue.service_time.mul_f64(rand::random_range(0.5..1.5))).await;
         }
         Ok(before)
     }

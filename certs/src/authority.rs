@@ -1,7 +1,7 @@
 //! The certificate authority.
 
 use crate::{
-    CertificateInfo, CertsError, Issued, Request, San, files,
+    CertificateInfo, CertificateRequest, CertsError, IssuedCertificate, San, files,
     info::{self, LAST_SECOND, rfc3339},
     inspect_der,
 };
@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_DAYS: u32 = 3650;
 
 /// The name of an authority's files, without their extensions.
-const FILES: &str = "ca";
+const FILE_STEM: &str = "ca";
 
 /// A certificate authority: a certificate that others trust, and its private key.
 ///
@@ -39,13 +39,13 @@ const FILES: &str = "ca";
 /// assert_eq!(inspect(&issued.certificate_pem)?.role, Some(Role::Worker));
 /// # Ok::<(), pyroxene_certs::CertsError>(())
 /// ```
-pub struct Authority {
-    own: Issued,
+pub struct CertificateAuthority {
+    own: IssuedCertificate,
     info: CertificateInfo,
     issuer: Issuer<'static, KeyPair>,
 }
 
-impl Authority {
+impl CertificateAuthority {
     /// Makes a new authority and writes it as `ca.crt` and `ca.key` into a directory. A directory that
     /// does not exist is created with access for its owner only.
     ///
@@ -72,7 +72,7 @@ impl Authority {
                 let directory = directory.to_owned();
                 return Err(CertsError::NoAuthority { directory });
             }
-            (certificate, key) => Issued {
+            (certificate, key) => IssuedCertificate {
                 certificate_pem: certificate?,
                 key_pem: key?,
             },
@@ -101,7 +101,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`CertsError::InvalidTime`] if its validity is not between 1970 and 9999,
-    /// [`CertsError::NotMade`] if the system provides no random numbers.
+    /// [`CertsError::CannotGenerate`] if the system provides no random numbers.
     pub fn in_memory_at(now: SystemTime) -> Result<Self, CertsError> {
         let (not_before, not_after) = validity(now, AUTHORITY_DAYS)?;
         let key = generate_key()?;
@@ -111,15 +111,17 @@ impl Authority {
         params.not_after = not_after.into();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).map_err(CertsError::NotMade)?;
-        let own = Issued {
+        let certificate = params
+            .self_signed(&key)
+            .map_err(CertsError::CannotGenerate)?;
+        let own = IssuedCertificate {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         };
         Self::assemble(own, key).map_err(|why| CertsError::NotACertificate { why })
     }
 
-    fn assemble(own: Issued, key: KeyPair) -> Result<Self, String> {
+    fn assemble(own: IssuedCertificate, key: KeyPair) -> Result<Self, String> {
         let der = info::first_certificate(&own.certificate_pem)?;
         let info = inspect_der(&der).map_err(|error| error.to_string())?;
         let certificate = info::parse(&der)?;
@@ -145,12 +147,12 @@ impl Authority {
     /// certificate that it issued would become worthless. [`CertsError::CannotWrite`].
     pub fn save(&self, directory: &Path) -> Result<(PathBuf, PathBuf), CertsError> {
         files::make_directory(directory)?;
-        files::write_pair(directory, FILES, &self.own, false)
+        files::write_pair(directory, FILE_STEM, &self.own, false)
     }
 
     /// The paths of an authority's certificate and its key in a directory.
     pub fn paths(directory: &Path) -> (PathBuf, PathBuf) {
-        files::pair(directory, FILES)
+        files::pair_paths(directory, FILE_STEM)
     }
 
     /// The authority's own certificate as PEM. Others trust this certificate.
@@ -171,8 +173,8 @@ impl Authority {
     /// [`CertsError::InvalidName`], [`CertsError::InvalidSan`] and [`CertsError::InvalidDays`] if the
     /// request is invalid; [`CertsError::Expired`] if the authority has expired;
     /// [`CertsError::OutlivesAuthority`] if the authority expires before the certificate;
-    /// [`CertsError::InvalidTime`] and [`CertsError::NotMade`].
-    pub fn issue(&self, request: &Request) -> Result<Issued, CertsError> {
+    /// [`CertsError::InvalidTime`] and [`CertsError::CannotGenerate`].
+    pub fn issue(&self, request: &CertificateRequest) -> Result<IssuedCertificate, CertsError> {
         request.check()?;
         let (not_before, not_after) = validity(request.now, request.days)?;
         self.check_validity(request, not_after)?;
@@ -201,14 +203,18 @@ impl Authority {
             .collect::<Result<_, _>>()?;
         let certificate = params
             .signed_by(&key, &self.issuer)
-            .map_err(CertsError::NotMade)?;
-        Ok(Issued {
+            .map_err(CertsError::CannotGenerate)?;
+        Ok(IssuedCertificate {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         })
     }
 
-    fn check_validity(&self, request: &Request, not_after: SystemTime) -> Result<(), CertsError> {
+    fn check_validity(
+        &self,
+        request: &CertificateRequest,
+        not_after: SystemTime,
+    ) -> Result<(), CertsError> {
         let end = self.info.not_after;
         let when = || rfc3339(end);
         if request.now > end {
@@ -224,7 +230,7 @@ impl Authority {
     }
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for CertificateAuthority {
     // The private key must not appear in logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -239,7 +245,7 @@ fn is_missing(error: &CertsError) -> bool {
 }
 
 fn generate_key() -> Result<KeyPair, CertsError> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CertsError::NotMade)
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CertsError::CannotGenerate)
 }
 
 /// A name that is unique to this authority. Verifiers look authorities up by name, so an old and a new
@@ -275,6 +281,6 @@ fn validity(now: SystemTime, days: u32) -> Result<(SystemTime, SystemTime), Cert
 fn to_alternative_name(host: San) -> Result<SanType, CertsError> {
     Ok(match host {
         San::Ip(address) => SanType::IpAddress(address),
-        San::Dns(name) => SanType::DnsName(name.try_into().map_err(CertsError::NotMade)?),
+        San::Dns(name) => SanType::DnsName(name.try_into().map_err(CertsError::CannotGenerate)?),
     })
 }

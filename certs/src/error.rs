@@ -87,5 +87,5 @@ pub enum CertsError {
     InvalidTime,
     /// A key or a certificate could not be made.
     #[error("cannot make a certificate: {0}")]
-    NotMade(rcgen::Error),
+    CannotGenerate(rcgen::Error),
 }

@@ -1,7 +1,7 @@
 //! Certificates and keys as files. A file has its final permissions from the start, and is written
 //! completely or not at all.
 
-use crate::{CertsError, Issued};
+use crate::{CertsError, IssuedCertificate};
 use std::{
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Read, Write},
@@ -11,7 +11,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// The largest file that [`read`] accepts, in bytes. A certificate has about a thousand.
-pub const MAX_FILE: u64 = 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 const DIRECTORY_MODE: u32 = 0o700;
 const KEY_MODE: u32 = 0o600;
@@ -19,7 +19,7 @@ const KEY_MODE: u32 = 0o600;
 const CERTIFICATE_MODE: u32 = 0o644;
 
 /// The certificate's and the key's path.
-pub(crate) fn pair(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn pair_paths(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
     let path = |extension| directory.join(format!("{name}.{extension}"));
     (path("crt"), path("key"))
 }
@@ -28,7 +28,7 @@ pub(crate) fn pair(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
 ///
 /// # Errors
 ///
-/// [`CertsError::Unreadable`], also if it has more than [`MAX_FILE`] bytes or is not text.
+/// [`CertsError::Unreadable`], also if it has more than [`MAX_FILE_BYTES`] bytes or is not text.
 pub fn read(path: &Path) -> Result<String, CertsError> {
     let unreadable = |error| CertsError::Unreadable {
         path: path.to_owned(),
@@ -37,10 +37,10 @@ pub fn read(path: &Path) -> Result<String, CertsError> {
     let file = File::open(path).map_err(unreadable)?;
     let mut text = String::new();
     let count = file
-        .take(MAX_FILE + 1)
+        .take(MAX_FILE_BYTES + 1)
         .read_to_string(&mut text)
         .map_err(unreadable)?;
-    if u64::try_from(count).is_ok_and(|count| count > MAX_FILE) {
+    if u64::try_from(count).is_ok_and(|count| count > MAX_FILE_BYTES) {
         return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
     }
     Ok(text)
@@ -55,33 +55,34 @@ pub(crate) fn make_directory(directory: &Path) -> Result<(), CertsError> {
         .map_err(|error| cannot_write(directory, error))
 }
 
-/// Writes a certificate and its key; see [`Issued::save`].
+/// Writes a certificate and its key; see [`IssuedCertificate::save`].
 pub(crate) fn write_pair(
     directory: &Path,
     name: &str,
-    issued: &Issued,
+    issued: &IssuedCertificate,
     overwrite: bool,
 ) -> Result<(PathBuf, PathBuf), CertsError> {
-    let (certificate_path, key_path) = pair(directory, name);
+    let (certificate_path, key_path) = pair_paths(directory, name);
     // This finds most errors before any file is put in its place.
     for path in [&certificate_path, &key_path] {
-        check_free(path, overwrite)?;
+        check_destination(path, overwrite)?;
     }
-    let key = write_aside(directory, ".key", KEY_MODE, &issued.key_pem)?;
-    let certificate = write_aside(directory, ".crt", CERTIFICATE_MODE, &issued.certificate_pem)?;
-    put_both(certificate, &certificate_path, key, &key_path, overwrite)?;
+    let key = write_temporary(directory, ".key", KEY_MODE, &issued.key_pem)?;
+    let certificate =
+        write_temporary(directory, ".crt", CERTIFICATE_MODE, &issued.certificate_pem)?;
+    persist_pair(certificate, &certificate_path, key, &key_path, overwrite)?;
     Ok((certificate_path, key_path))
 }
 
-fn put_both(
+fn persist_pair(
     certificate: NamedTempFile,
     certificate_path: &Path,
     key: NamedTempFile,
     key_path: &Path,
     overwrite: bool,
 ) -> Result<(), CertsError> {
-    put(key, key_path, overwrite)?;
-    let outcome = put(certificate, certificate_path, overwrite);
+    persist_file(key, key_path, overwrite)?;
+    let outcome = persist_file(certificate, certificate_path, overwrite);
     if outcome.is_err() && !overwrite {
         // The key is ours: it did not exist before. A failure to remove it matters less than `outcome`.
         let _ = fs::remove_file(key_path);
@@ -89,7 +90,7 @@ fn put_both(
     outcome
 }
 
-fn check_free(path: &Path, overwrite: bool) -> Result<(), CertsError> {
+fn check_destination(path: &Path, overwrite: bool) -> Result<(), CertsError> {
     let path = path.to_owned();
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -101,7 +102,7 @@ fn check_free(path: &Path, overwrite: bool) -> Result<(), CertsError> {
 }
 
 /// Writes a temporary file with a random name. It is deleted unless it is moved to its final path.
-fn write_aside(
+fn write_temporary(
     directory: &Path,
     extension: &str,
     mode: u32,
@@ -119,7 +120,7 @@ fn write_aside(
     write().map_err(|error| cannot_write(directory, error))
 }
 
-fn put(file: NamedTempFile, path: &Path, overwrite: bool) -> Result<(), CertsError> {
+fn persist_file(file: NamedTempFile, path: &Path, overwrite: bool) -> Result<(), CertsError> {
     let put = if overwrite {
         file.persist(path)
     } else {
@@ -151,13 +152,14 @@ mod tests {
     fn a_certificate_that_somebody_else_was_quicker_with_takes_the_key_away_again() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
-        let (certificate_path, key_path) = pair(directory, "w1");
-        let key = write_aside(directory, ".key", KEY_MODE, "key").unwrap();
-        let certificate = write_aside(directory, ".crt", CERTIFICATE_MODE, "ours").unwrap();
+        let (certificate_path, key_path) = pair_paths(directory, "w1");
+        let key = write_temporary(directory, ".key", KEY_MODE, "key").unwrap();
+        let certificate = write_temporary(directory, ".crt", CERTIFICATE_MODE, "ours").unwrap();
         let mode = key.as_file().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, KEY_MODE, "before it is in its place, too");
         fs::write(&certificate_path, "theirs").unwrap();
-        let error = put_both(certificate, &certificate_path, key, &key_path, false).unwrap_err();
+        let error =
+            persist_pair(certificate, &certificate_path, key, &key_path, false).unwrap_err();
         assert!(matches!(error, CertsError::Exists { path } if path == certificate_path));
         assert_eq!(read(&certificate_path).unwrap(), "theirs");
         assert_eq!(fs::read_dir(directory).unwrap().count(), 1);

@@ -1,6 +1,6 @@
 //! The content of a certificate.
 
-use crate::{CertsError, Role, name::check_name};
+use crate::{CertificateRole, CertsError, name::check_name};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -21,11 +21,11 @@ pub struct CertificateInfo {
     /// The whole subject, such as `CN=w1, OU=worker`.
     pub subject: String,
     /// The holder's name: the subject's common name, if there is exactly one and it is valid as a
-    /// [`Request::name`](crate::Request::name).
+    /// [`CertificateRequest::name`](crate::CertificateRequest::name).
     pub name: Option<String>,
     /// The holder's role: the subject's organizational unit, if there is exactly one and it is a
     /// role.
-    pub role: Option<Role>,
+    pub role: Option<CertificateRole>,
     /// Whether it is an authority's own certificate.
     pub is_authority: bool,
     /// The hosts that the holder serves on, DNS names and IP addresses.
@@ -62,8 +62,8 @@ pub fn inspect(pem: &str) -> Result<CertificateInfo, CertsError> {
 pub fn inspect_der(der: &[u8]) -> Result<CertificateInfo, CertsError> {
     let certificate = parse(der).map_err(not_a_certificate)?;
     let subject = certificate.subject();
-    let name = only(subject.iter_common_name()).filter(|name| check_name(name).is_ok());
-    let role = only(subject.iter_organizational_unit()).and_then(|unit| unit.parse().ok());
+    let name = single_value(subject.iter_common_name()).filter(|name| check_name(name).is_ok());
+    let role = single_value(subject.iter_organizational_unit()).and_then(|unit| unit.parse().ok());
     Ok(CertificateInfo {
         subject: printable(&subject.to_string()),
         name: name.map(str::to_owned),
@@ -102,7 +102,9 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
 
 /// The value of an attribute that occurs exactly once. If it occurs more than once, different readers
 /// may choose different values, so the result is `None`.
-fn only<'a>(mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Option<&'a str> {
+fn single_value<'a>(
+    mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
+) -> Option<&'a str> {
     let value = values.next()?.as_str().ok()?;
     values.next().is_none().then_some(value)
 }

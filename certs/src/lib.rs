@@ -1,15 +1,15 @@
 //! A small certificate authority for brokers that use TLS. It makes the certificates of name servers,
 //! workers and people, and reads the holder's name and role from a certificate.
 //!
-//! - [`Authority`] makes certificates: [`Authority::create`] makes a new authority in a directory,
-//!   [`Authority::open`] opens an existing one, [`Authority::in_memory`] is for tests;
-//! - [`Request`] describes a certificate to make, [`Issued`] is the certificate with its key;
+//! - [`CertificateAuthority`] makes certificates: [`CertificateAuthority::create`] makes a new authority in a directory,
+//!   [`CertificateAuthority::open`] opens an existing one, [`CertificateAuthority::in_memory`] is for tests;
+//! - [`CertificateRequest`] describes a certificate to make, [`IssuedCertificate`] is the certificate with its key;
 //! - [`inspect`] and [`inspect_der`] return the content of a certificate as [`CertificateInfo`].
 //!
 //! # The holder of a certificate
 //!
 //! The subject's common name (CN) is the holder's name. Its organizational unit (OU) is the holder's
-//! [`Role`]. [`CertificateInfo::name`] and [`CertificateInfo::role`] are read from there. Trust them
+//! [`CertificateRole`]. [`CertificateInfo::name`] and [`CertificateInfo::role`] are read from there. Trust them
 //! only after the certificate has been verified against a trusted authority: this crate does not verify.
 //!
 //! # Files
@@ -26,10 +26,10 @@ mod name;
 mod request;
 mod role;
 
-pub use authority::Authority;
+pub use authority::CertificateAuthority;
 pub use error::CertsError;
-pub use files::{MAX_FILE, read};
+pub use files::{MAX_FILE_BYTES, read};
 pub use info::{CertificateInfo, inspect, inspect_der};
 pub use name::{InvalidSan, San};
-pub use request::{DEFAULT_DAYS, Issued, MAX_DAYS, Request};
-pub use role::{InvalidRole, Role};
+pub use request::{CertificateRequest, DEFAULT_DAYS, IssuedCertificate, MAX_DAYS};
+pub use role::{CertificateRole, InvalidCertificateRole};

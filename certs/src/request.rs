@@ -1,6 +1,6 @@
 //! The description of a certificate to make, and the certificate that was made.
 
-use crate::{CertsError, Role, San, files::write_pair, name::check_name};
+use crate::{CertificateRole, CertsError, San, files::write_pair, name::check_name};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -16,12 +16,12 @@ pub const MAX_DAYS: u32 = 1825;
 
 /// A certificate to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct CertificateRequest {
     /// The holder's name: up to 64 letters, digits, `.`, `_` and `-`. The first character is neither a
     /// dot nor a hyphen. `ca` is reserved for the authority.
     pub name: String,
     /// The holder's role. A certificate without a role is valid for a server, and proves the name only.
-    pub role: Option<Role>,
+    pub role: Option<CertificateRole>,
     /// The hosts that the holder serves on. If the list is empty, the certificate has `localhost`,
     /// `127.0.0.1`, `::1`, and the name if it is a DNS name; or no host for a role that may not be a
     /// server.
@@ -32,7 +32,7 @@ pub struct Request {
     pub now: SystemTime,
 }
 
-impl Request {
+impl CertificateRequest {
     /// A request for a certificate with this name, the default hosts and no role, valid for
     /// [`DEFAULT_DAYS`] from now.
     pub fn new(name: impl Into<String>) -> Self {
@@ -56,7 +56,7 @@ impl Request {
 
     /// Whether the certificate is valid for a server.
     pub(crate) fn serves(&self) -> bool {
-        self.role.is_none_or(Role::serves)
+        self.role.is_none_or(CertificateRole::serves)
     }
 
     /// The hosts, without duplicates.
@@ -86,14 +86,14 @@ impl Request {
 
 /// A certificate and its private key, both as PEM.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Issued {
+pub struct IssuedCertificate {
     /// The certificate, `CERTIFICATE`.
     pub certificate_pem: String,
     /// The private key, `PRIVATE KEY` (PKCS #8).
     pub key_pem: String,
 }
 
-impl Issued {
+impl IssuedCertificate {
     /// Writes `NAME.crt`, and `NAME.key` that only its owner can read. Returns the two paths, the
     /// certificate's first.
     ///
@@ -117,7 +117,7 @@ impl Issued {
     }
 }
 
-impl fmt::Debug for Issued {
+impl fmt::Debug for IssuedCertificate {
     // The private key must not appear in logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -131,34 +131,40 @@ impl fmt::Debug for Issued {
 mod tests {
     use super::*;
 
-    fn hosts(request: &Request) -> Vec<String> {
+    fn hosts(request: &CertificateRequest) -> Vec<String> {
         request.hosts().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn hosts_default_to_this_machine_and_the_name() {
         let local = ["localhost", "127.0.0.1", "::1"];
-        assert_eq!(hosts(&Request::new("w1"))[3..], ["w1"]);
-        assert_eq!(hosts(&Request::new("w1"))[..3], local);
+        assert_eq!(hosts(&CertificateRequest::new("w1"))[3..], ["w1"]);
+        assert_eq!(hosts(&CertificateRequest::new("w1"))[..3], local);
         // The first two are not DNS names; the third is in the list already.
         for name in ["w1-", "10.0.0.1", "localhost"] {
-            assert_eq!(hosts(&Request::new(name)), local, "{name}");
+            assert_eq!(hosts(&CertificateRequest::new(name)), local, "{name}");
         }
     }
 
     #[test]
     fn a_role_that_serves_nobody_has_no_hosts_by_default() {
-        let of = |role| Request {
+        let of = |role| CertificateRequest {
             role: Some(role),
-            ..Request::new("x")
+            ..CertificateRequest::new("x")
         };
-        assert!(hosts(&of(Role::User)).is_empty() && hosts(&of(Role::Observer)).is_empty());
-        assert!(!hosts(&of(Role::Worker)).is_empty() && !hosts(&of(Role::Admin)).is_empty());
+        assert!(
+            hosts(&of(CertificateRole::User)).is_empty()
+                && hosts(&of(CertificateRole::Observer)).is_empty()
+        );
+        assert!(
+            !hosts(&of(CertificateRole::Worker)).is_empty()
+                && !hosts(&of(CertificateRole::Admin)).is_empty()
+        );
     }
 
     #[test]
     fn hosts_that_are_given_replace_the_default_and_stand_once() {
-        let mut request = Request::new("w1");
+        let mut request = CertificateRequest::new("w1");
         request.sans = ["a.example", "10.0.0.1", "A.example"]
             .map(|host| host.parse().unwrap())
             .to_vec();

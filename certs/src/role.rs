@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 /// The role of a certificate's holder in a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum CertificateRole {
     /// May do everything.
     Admin,
     /// May host objects.
@@ -17,7 +17,7 @@ pub enum Role {
     Observer,
 }
 
-impl Role {
+impl CertificateRole {
     /// Every role.
     pub const ALL: [Self; 4] = [Self::Admin, Self::Worker, Self::User, Self::Observer];
 
@@ -38,7 +38,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for CertificateRole {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
@@ -47,16 +47,16 @@ impl fmt::Display for Role {
 /// A text that is not a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a role; there are admin, worker, user and observer")]
-pub struct InvalidRole(String);
+pub struct InvalidCertificateRole(String);
 
-impl FromStr for Role {
-    type Err = InvalidRole;
+impl FromStr for CertificateRole {
+    type Err = InvalidCertificateRole;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRole> {
+    fn from_str(text: &str) -> Result<Self, InvalidCertificateRole> {
         Self::ALL
             .into_iter()
             .find(|role| role.name() == text)
-            .ok_or_else(|| InvalidRole(text.to_owned()))
+            .ok_or_else(|| InvalidCertificateRole(text.to_owned()))
     }
 }
 
@@ -66,12 +66,12 @@ mod tests {
 
     #[test]
     fn a_role_is_read_as_it_is_written_and_as_json_has_it() {
-        for role in Role::ALL {
+        for role in CertificateRole::ALL {
             assert_eq!(role.to_string().parse(), Ok(role));
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
         }
         for text in ["", "Admin", "root", "admin "] {
-            assert!(text.parse::<Role>().is_err(), "{text}");
+            assert!(text.parse::<CertificateRole>().is_err(), "{text}");
         }
     }
 }

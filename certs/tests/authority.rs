@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use pyroxene_certs::{Authority, CertsError, Issued, MAX_DAYS, Request, San, inspect, read};
+use pyroxene_certs::{
+    CertificateAuthority, CertificateRequest, CertsError, IssuedCertificate, MAX_DAYS, San,
+    inspect, read,
+};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -27,21 +30,21 @@ fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-fn authority() -> (TempDir, Authority) {
+fn authority() -> (TempDir, CertificateAuthority) {
     let directory = tempdir().unwrap();
-    let authority = Authority::create(directory.path()).unwrap();
+    let authority = CertificateAuthority::create(directory.path()).unwrap();
     (directory, authority)
 }
 
-fn issue(authority: &Authority, name: &str) -> Issued {
-    authority.issue(&Request::new(name)).unwrap()
+fn issue(authority: &CertificateAuthority, name: &str) -> IssuedCertificate {
+    authority.issue(&CertificateRequest::new(name)).unwrap()
 }
 
 #[test]
 fn keys_and_new_directories_are_their_owners_alone() {
     let parent = tempdir().unwrap();
     let directory = parent.path().join("certs");
-    let authority = Authority::create(&directory).unwrap();
+    let authority = CertificateAuthority::create(&directory).unwrap();
     let (certificate, key) = issue(&authority, "w1")
         .save(&directory, "w1", false)
         .unwrap();
@@ -56,7 +59,7 @@ fn keys_and_new_directories_are_their_owners_alone() {
 #[test]
 fn an_authority_is_never_overwritten() {
     let (directory, authority) = authority();
-    let error = Authority::create(directory.path()).unwrap_err();
+    let error = CertificateAuthority::create(directory.path()).unwrap_err();
     let expected = directory.path().join("ca.crt");
     assert!(matches!(error, CertsError::Exists { path } if path == expected));
     // A single remaining file of an authority is not overwritten either.
@@ -104,7 +107,7 @@ fn what_fails_half_way_leaves_nothing() {
 fn names_never_leave_the_directory() {
     let (directory, authority) = authority();
     for name in ["../w1", "ca", "a/b"] {
-        let error = authority.issue(&Request::new(name)).unwrap_err();
+        let error = authority.issue(&CertificateRequest::new(name)).unwrap_err();
         assert!(matches!(error, CertsError::InvalidName { .. }), "{error}");
         let error = issue(&authority, "w1")
             .save(directory.path(), name, true)
@@ -116,7 +119,7 @@ fn names_never_leave_the_directory() {
 #[test]
 fn what_is_no_authority_is_said_of_the_file() {
     let empty = tempdir().unwrap();
-    let error = Authority::open(empty.path()).unwrap_err();
+    let error = CertificateAuthority::open(empty.path()).unwrap_err();
     assert!(matches!(error, CertsError::NoAuthority { .. }), "{error}");
 
     let spoil = |file: &str, text: Option<&str>| -> (PathBuf, CertsError) {
@@ -126,7 +129,10 @@ fn what_is_no_authority_is_said_of_the_file() {
             Some(text) => fs::write(&path, text).unwrap(),
             None => fs::remove_file(&path).unwrap(),
         }
-        (path, Authority::open(directory.path()).unwrap_err())
+        (
+            path,
+            CertificateAuthority::open(directory.path()).unwrap_err(),
+        )
     };
     for file in ["ca.crt", "ca.key"] {
         let (spoiled, error) = spoil(file, None);
@@ -160,15 +166,15 @@ fn files_that_are_too_large_or_no_text_are_not_read() {
 #[test]
 fn an_authority_that_has_expired_or_soon_will_issues_nothing_that_cannot_be_used() {
     let now = SystemTime::now();
-    let expired = Authority::in_memory_at(now - 3651 * DAY).unwrap();
-    let error = expired.issue(&Request::new("w1")).unwrap_err();
+    let expired = CertificateAuthority::in_memory_at(now - 3651 * DAY).unwrap();
+    let error = expired.issue(&CertificateRequest::new("w1")).unwrap_err();
     assert!(matches!(error, CertsError::Expired { .. }), "{error}");
 
     let directory = tempdir().unwrap();
-    let ending = Authority::in_memory_at(now - 3640 * DAY).unwrap();
+    let ending = CertificateAuthority::in_memory_at(now - 3640 * DAY).unwrap();
     ending.save(directory.path()).unwrap();
-    let ending = Authority::open(directory.path()).unwrap();
-    let mut request = Request::new("w1");
+    let ending = CertificateAuthority::open(directory.path()).unwrap();
+    let mut request = CertificateRequest::new("w1");
     let error = ending.issue(&request).unwrap_err();
     assert!(matches!(error, CertsError::OutlivesAuthority { .. }));
     request.days = 9;
@@ -179,8 +185,8 @@ fn an_authority_that_has_expired_or_soon_will_issues_nothing_that_cannot_be_used
 
 #[test]
 fn days_times_and_hosts_have_bounds() {
-    let authority = Authority::in_memory().unwrap();
-    let mut request = Request::new("w1");
+    let authority = CertificateAuthority::in_memory().unwrap();
+    let mut request = CertificateRequest::new("w1");
     for days in [0, MAX_DAYS + 1, u32::MAX] {
         request.days = days;
         let error = authority.issue(&request).unwrap_err();
@@ -193,14 +199,14 @@ fn days_times_and_hosts_have_bounds() {
     assert!(matches!(error, CertsError::InvalidSan(_)), "{error}");
     let epoch = SystemTime::UNIX_EPOCH;
     for time in [epoch - DAY, epoch, epoch + 3_000_000 * DAY] {
-        let error = Authority::in_memory_at(time).unwrap_err();
+        let error = CertificateAuthority::in_memory_at(time).unwrap_err();
         assert!(matches!(error, CertsError::InvalidTime), "{error}");
     }
 }
 
 #[test]
 fn keys_are_in_no_debug_output() {
-    let authority = Authority::in_memory().unwrap();
+    let authority = CertificateAuthority::in_memory().unwrap();
     let issued = issue(&authority, "w1");
     let text = format!("{authority:?} {issued:?}");
     assert!(text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE"));

@@ -9,7 +9,9 @@
     reason = "a test may fail"
 )]
 
-use pyroxene_certs::{Authority, Issued, Request, Role, inspect_der};
+use pyroxene_certs::{
+    CertificateAuthority, CertificateRequest, CertificateRole, IssuedCertificate, inspect_der,
+};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -29,16 +31,16 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]
 async fn both_ends_prove_who_they_are_over_tls_1_3() {
-    let authority = Authority::in_memory().unwrap();
-    let server = issue(&authority, "ns1", Role::Admin);
-    let client = issue(&authority, "ada", Role::User);
+    let authority = CertificateAuthority::in_memory().unwrap();
+    let server = issue(&authority, "ns1", CertificateRole::Admin);
+    let client = issue(&authority, "ada", CertificateRole::User);
     for host in ["localhost", "127.0.0.1", "::1", "ns1"] {
         let peers = shake_hands(&authority, &server, &authority, &client, host).await;
         let peers = peers.unwrap_or_else(|error| panic!("{host}: {error}"));
         assert_eq!(peers.version, ProtocolVersion::TLSv1_3);
         let seen_by_server = inspect_der(&peers.client).unwrap();
         assert_eq!(seen_by_server.name.as_deref(), Some("ada"));
-        assert_eq!(seen_by_server.role, Some(Role::User));
+        assert_eq!(seen_by_server.role, Some(CertificateRole::User));
         let seen_by_client = inspect_der(&peers.server).unwrap();
         assert_eq!(seen_by_client.name.as_deref(), Some("ns1"));
     }
@@ -46,9 +48,9 @@ async fn both_ends_prove_who_they_are_over_tls_1_3() {
 
 #[tokio::test]
 async fn who_may_only_call_cannot_pass_for_a_server() {
-    let authority = Authority::in_memory().unwrap();
-    for role in [Role::User, Role::Observer] {
-        let mut request = Request::new("ada");
+    let authority = CertificateAuthority::in_memory().unwrap();
+    for role in [CertificateRole::User, CertificateRole::Observer] {
+        let mut request = CertificateRequest::new("ada");
         request.role = Some(role);
         request.sans = vec!["localhost".parse().unwrap()];
         let caller = authority.issue(&request).unwrap();
@@ -60,10 +62,10 @@ async fn who_may_only_call_cannot_pass_for_a_server() {
 #[tokio::test]
 async fn an_authority_read_back_from_its_files_issues_what_passes() {
     let directory = tempfile::tempdir().unwrap();
-    let created = Authority::create(directory.path()).unwrap();
-    let opened = Authority::open(directory.path()).unwrap();
-    let server = issue(&opened, "ns1", Role::Admin);
-    let client = issue(&created, "ada", Role::User);
+    let created = CertificateAuthority::create(directory.path()).unwrap();
+    let opened = CertificateAuthority::open(directory.path()).unwrap();
+    let server = issue(&opened, "ns1", CertificateRole::Admin);
+    let client = issue(&created, "ada", CertificateRole::User);
     let peers = shake_hands(&created, &server, &opened, &client, "localhost").await;
     assert!(peers.is_ok());
 }
@@ -71,11 +73,11 @@ async fn an_authority_read_back_from_its_files_issues_what_passes() {
 #[tokio::test]
 async fn another_authority_is_not_trusted_by_either_end() {
     let (ours, theirs) = (
-        Authority::in_memory().unwrap(),
-        Authority::in_memory().unwrap(),
+        CertificateAuthority::in_memory().unwrap(),
+        CertificateAuthority::in_memory().unwrap(),
     );
-    let server = issue(&ours, "ns1", Role::Admin);
-    let client = issue(&ours, "ada", Role::User);
+    let server = issue(&ours, "ns1", CertificateRole::Admin);
+    let client = issue(&ours, "ada", CertificateRole::User);
     let failed = fail(shake_hands(&theirs, &server, &ours, &client, "localhost").await);
     assert!(failed.contains("UnknownIssuer"), "{failed}");
     let failed = fail(shake_hands(&ours, &server, &theirs, &client, "localhost").await);
@@ -85,10 +87,10 @@ async fn another_authority_is_not_trusted_by_either_end() {
 #[tokio::test]
 async fn a_certificate_passes_neither_after_nor_before_its_time() {
     let now = SystemTime::now();
-    let authority = Authority::in_memory_at(now - 10 * DAY).unwrap();
-    let good = issue(&authority, "good", Role::Admin);
+    let authority = CertificateAuthority::in_memory_at(now - 10 * DAY).unwrap();
+    let good = issue(&authority, "good", CertificateRole::Admin);
     for (made, reason) in [(now - 2 * DAY, "Expired"), (now + 2 * DAY, "NotValidYet")] {
-        let mut request = Request::new("bad");
+        let mut request = CertificateRequest::new("bad");
         (request.now, request.days) = (made, 1);
         let bad = authority.issue(&request).unwrap();
         let failed = fail(shake_hands(&authority, &bad, &authority, &good, "localhost").await);
@@ -100,9 +102,9 @@ async fn a_certificate_passes_neither_after_nor_before_its_time() {
 
 #[tokio::test]
 async fn a_server_passes_for_its_hosts_alone() {
-    let authority = Authority::in_memory().unwrap();
-    let client = issue(&authority, "ada", Role::User);
-    let mut request = Request::new("ns1");
+    let authority = CertificateAuthority::in_memory().unwrap();
+    let client = issue(&authority, "ada", CertificateRole::User);
+    let mut request = CertificateRequest::new("ns1");
     request.sans = ["ns.example", "10.0.0.1"]
         .map(|host| host.parse().unwrap())
         .to_vec();
@@ -127,15 +129,15 @@ async fn a_server_passes_for_its_hosts_alone() {
 
 #[tokio::test]
 async fn a_holder_is_no_authority() {
-    let authority = Authority::in_memory().unwrap();
-    let mallory = issue(&authority, "mallory", Role::User);
-    let client = issue(&authority, "ada", Role::User);
+    let authority = CertificateAuthority::in_memory().unwrap();
+    let mallory = issue(&authority, "mallory", CertificateRole::User);
+    let client = issue(&authority, "ada", CertificateRole::User);
     let key = rcgen::KeyPair::from_pem(&mallory.key_pem).unwrap();
     let signer = rcgen::Issuer::from_ca_cert_pem(&mallory.certificate_pem, key).unwrap();
     let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let forged = params.signed_by(&key, &signer).unwrap();
-    let chain = Issued {
+    let chain = IssuedCertificate {
         certificate_pem: forged.pem() + &mallory.certificate_pem,
         key_pem: key.serialize_pem(),
     };
@@ -149,8 +151,8 @@ struct Peers {
     client: Vec<u8>,
 }
 
-fn issue(authority: &Authority, name: &str, role: Role) -> Issued {
-    let mut request = Request::new(name);
+fn issue(authority: &CertificateAuthority, name: &str, role: CertificateRole) -> IssuedCertificate {
+    let mut request = CertificateRequest::new(name);
     request.role = Some(role);
     authority.issue(&request).unwrap()
 }
@@ -165,10 +167,10 @@ fn fail(outcome: Result<Peers, rustls::Error>) -> String {
 /// Connects a client to a server and sends a byte each way. Each end has a certificate and an authority
 /// that it trusts. The error is that of the end that refused the handshake.
 async fn shake_hands(
-    client_trusts: &Authority,
-    server: &Issued,
-    server_trusts: &Authority,
-    client: &Issued,
+    client_trusts: &CertificateAuthority,
+    server: &IssuedCertificate,
+    server_trusts: &CertificateAuthority,
+    client: &IssuedCertificate,
     host: &'static str,
 ) -> Result<Peers, rustls::Error> {
     let (near, far) = tokio::io::duplex(64 * 1024);
@@ -225,7 +227,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn roots(authority: &Authority) -> Arc<RootCertStore> {
+fn roots(authority: &CertificateAuthority) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(chain(authority.certificate_pem()));
     Arc::new(roots)
@@ -236,11 +238,11 @@ fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
     certificates.collect::<Result<_, _>>().unwrap()
 }
 
-fn key(issued: &Issued) -> PrivateKeyDer<'static> {
+fn key(issued: &IssuedCertificate) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).unwrap()
 }
 
-fn server_config(trusted: &Authority, own: &Issued) -> ServerConfig {
+fn server_config(trusted: &CertificateAuthority, own: &IssuedCertificate) -> ServerConfig {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(trusted), provider());
     ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -250,7 +252,7 @@ fn server_config(trusted: &Authority, own: &Issued) -> ServerConfig {
         .unwrap()
 }
 
-fn client_config(trusted: &Authority, own: &Issued) -> ClientConfig {
+fn client_config(trusted: &CertificateAuthority, own: &IssuedCertificate) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use pyroxene_certs::{Authority, CertsError, Request, Role, inspect, inspect_der};
+use pyroxene_certs::{
+    CertificateAuthority, CertificateRequest, CertificateRole, CertsError, inspect, inspect_der,
+};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
@@ -28,16 +30,16 @@ fn with_subject(attributes: &[(DnType, &str)]) -> String {
 
 #[test]
 fn what_was_asked_for_is_told() {
-    let authority = Authority::in_memory_at(at_noon()).unwrap();
-    for role in Role::ALL.map(Some).into_iter().chain([None]) {
-        let mut request = Request::new("w1");
+    let authority = CertificateAuthority::in_memory_at(at_noon()).unwrap();
+    for role in CertificateRole::ALL.map(Some).into_iter().chain([None]) {
+        let mut request = CertificateRequest::new("w1");
         (request.role, request.now, request.days) = (role, at_noon(), 30);
         let issued = authority.issue(&request).unwrap();
         let info = inspect(&issued.certificate_pem).unwrap();
         assert_eq!(info.name.as_deref(), Some("w1"));
         assert_eq!(info.role, role);
         assert!(!info.is_authority);
-        let hosts: &[&str] = match role.is_none_or(Role::serves) {
+        let hosts: &[&str] = match role.is_none_or(CertificateRole::serves) {
             true => &["localhost", "127.0.0.1", "::1", "w1"],
             false => &[],
         };
@@ -49,9 +51,9 @@ fn what_was_asked_for_is_told() {
 
 #[test]
 fn json_has_the_documented_shape() {
-    let authority = Authority::in_memory_at(at_noon()).unwrap();
-    let mut request = Request::new("w1");
-    (request.role, request.now) = (Some(Role::Worker), at_noon());
+    let authority = CertificateAuthority::in_memory_at(at_noon()).unwrap();
+    let mut request = CertificateRequest::new("w1");
+    (request.role, request.now) = (Some(CertificateRole::Worker), at_noon());
     request.sans = vec!["10.0.0.1".parse().unwrap()];
     let issued = authority.issue(&request).unwrap();
     let info = inspect(&issued.certificate_pem).unwrap();
@@ -75,7 +77,7 @@ fn json_has_the_documented_shape() {
 
 #[test]
 fn an_authority_has_a_name_of_its_own_and_no_role() {
-    let authority = Authority::in_memory_at(at_noon()).unwrap();
+    let authority = CertificateAuthority::in_memory_at(at_noon()).unwrap();
     let info = authority.info();
     assert!(info.is_authority);
     assert_eq!((&info.name, info.role), (&None, None));
@@ -84,7 +86,7 @@ fn an_authority_has_a_name_of_its_own_and_no_role() {
         info.not_after,
         at_noon() + Duration::from_secs(86_400 * 3650)
     );
-    let other = Authority::in_memory_at(at_noon()).unwrap();
+    let other = CertificateAuthority::in_memory_at(at_noon()).unwrap();
     assert_ne!(info.subject, other.info().subject);
 }
 
@@ -119,8 +121,8 @@ fn control_characters_do_not_reach_a_terminal() {
 
 #[test]
 fn what_is_damaged_is_no_certificate_and_no_panic() {
-    let authority = Authority::in_memory().unwrap();
-    let issued = authority.issue(&Request::new("w1")).unwrap();
+    let authority = CertificateAuthority::in_memory().unwrap();
+    let issued = authority.issue(&CertificateRequest::new("w1")).unwrap();
     for text in ["", "nonsense", &issued.key_pem] {
         let error = inspect(text).unwrap_err();
         assert!(matches!(error, CertsError::NotACertificate { .. }));

@@ -5,35 +5,35 @@
 //! type that the parameter's schema accepts, and a string otherwise. `@FILE` stands for the content of a
 //! file, `-` for standard input, and `@@x` for the text `@x`.
 
-mod exact;
 mod lines;
-mod loose;
 mod schema;
+mod untyped;
+mod values;
 
-pub(crate) use exact::Arguments;
-pub(crate) use loose::read_loosely;
+pub(crate) use untyped::read_untyped;
+pub(crate) use values::ArgumentValues;
 
 use crate::{failure::Failure, nearest::nearest, signature::signature};
 use pyroxene_common::interface::{Description, MethodDescription, ParameterDescription};
-use schema::{Types, mismatch};
+use schema::{JsonTypes, mismatch};
 use serde_json::Value;
 use std::io;
 
 /// The source of a value that is not on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source<'a> {
+pub(crate) enum ArgumentSource<'a> {
     /// A file.
     File(&'a str),
     /// Standard input.
     Stdin,
 }
 
-impl Source<'_> {
+impl ArgumentSource<'_> {
     /// Reads the bytes of the source. Error messages name `argument`.
     fn bytes(
         self,
         argument: &str,
-        read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+        read: &mut impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
     ) -> Result<Vec<u8>, Failure> {
         read(self).map_err(|error| self.unreadable(argument, &error))
     }
@@ -42,7 +42,7 @@ impl Source<'_> {
     fn text(
         self,
         argument: &str,
-        read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+        read: &mut impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
     ) -> Result<String, Failure> {
         let content = self.bytes(argument, read)?;
         String::from_utf8(content).map_err(|error| self.unreadable(argument, &error))
@@ -60,17 +60,17 @@ impl Source<'_> {
 }
 
 /// A word of the command line: the value itself, or the source of the value.
-enum Word<'a> {
+enum ArgumentWord<'a> {
     Text(&'a str),
-    Source(Source<'a>),
+    Source(ArgumentSource<'a>),
 }
 
-impl<'a> Word<'a> {
+impl<'a> ArgumentWord<'a> {
     fn of(word: &'a str) -> Self {
         match word.strip_prefix('@') {
             Some(escaped) if escaped.starts_with('@') => Self::Text(escaped),
-            Some(path) => Self::Source(Source::File(path)),
-            None if word == "-" => Self::Source(Source::Stdin),
+            Some(path) => Self::Source(ArgumentSource::File(path)),
+            None if word == "-" => Self::Source(ArgumentSource::Stdin),
             None => Self::Text(word),
         }
     }
@@ -78,12 +78,12 @@ impl<'a> Word<'a> {
 
 /// A method whose arguments are to be read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Signature<'a> {
+pub(crate) struct MethodSignature<'a> {
     description: &'a Description,
     method: &'a MethodDescription,
 }
 
-impl<'a> Signature<'a> {
+impl<'a> MethodSignature<'a> {
     /// Finds the method by its name. If there is none, the hint of the failure is the most similar name.
     pub(crate) fn find(
         description: &'a Description,
@@ -113,27 +113,27 @@ impl<'a> Signature<'a> {
         self.parameters().iter().find(|known| known.name == name)
     }
 
-    fn wanted(&self, parameter: &ParameterDescription) -> Types {
-        Types::wanted(self.description, &parameter.schema)
+    fn accepted_types(&self, parameter: &ParameterDescription) -> JsonTypes {
+        JsonTypes::accepted_by(self.description, &parameter.schema)
     }
 
     /// Whether a parameter takes strings.
     pub(crate) fn takes_string(&self, parameter: &ParameterDescription) -> bool {
-        self.wanted(parameter).contains(Types::STRING)
+        self.accepted_types(parameter).contains(JsonTypes::STRING)
     }
 
     /// Whether a parameter takes lists but no strings.
     pub(crate) fn takes_list(&self, parameter: &ParameterDescription) -> bool {
-        let wanted = self.wanted(parameter);
-        wanted.contains(Types::ARRAY) && !wanted.contains(Types::STRING)
+        let wanted = self.accepted_types(parameter);
+        wanted.contains(JsonTypes::ARRAY) && !wanted.contains(JsonTypes::STRING)
     }
 
     /// Reads the words of a command line. `read` returns the content of a source.
     pub(crate) fn read_words(
         &self,
         words: &[String],
-        mut read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
-    ) -> Result<Arguments, Failure> {
+        mut read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
+    ) -> Result<ArgumentValues, Failure> {
         let mut given: Vec<Option<&str>> = vec![None; self.parameters().len()];
         let mut positional = Vec::new();
         for word in words {
@@ -143,7 +143,7 @@ impl<'a> Signature<'a> {
             });
             match named {
                 None => match word.split_once('=') {
-                    Some((name, _)) if loose::is_name(name) => {
+                    Some((name, _)) if untyped::is_name(name) => {
                         return Err(self.unknown_parameter(name, Some(word)));
                     }
                     _ => positional.push(word.as_str()),
@@ -151,7 +151,7 @@ impl<'a> Signature<'a> {
                 Some((index, name, value)) => {
                     let earlier = given.get_mut(index).and_then(|slot| slot.replace(value));
                     if earlier.is_some() {
-                        return Err(self.wrong(format!("argument '{name}' is given twice")));
+                        return Err(self.usage_failure(format!("argument '{name}' is given twice")));
                     }
                 }
             }
@@ -163,16 +163,16 @@ impl<'a> Signature<'a> {
                 None => return Err(self.too_many(word)),
             }
         }
-        let mut arguments = Arguments::default();
+        let mut arguments = ArgumentValues::default();
         let mut stdin_read = false;
         for (parameter, text) in self.parameters().iter().zip(given) {
             let Some(text) = text else { continue };
             if text == "-" && std::mem::replace(&mut stdin_read, true) {
-                return Err(self.wrong("standard input can be read for one argument only"));
+                return Err(self.usage_failure("standard input can be read for one argument only"));
             }
             self.read_word(parameter, text, &mut read, &mut arguments)?;
         }
-        self.complete(arguments)
+        self.fill_omitted(arguments)
     }
 
     /// Reads one word as the value of `parameter`, and adds it to `arguments`.
@@ -180,23 +180,23 @@ impl<'a> Signature<'a> {
         &self,
         parameter: &ParameterDescription,
         text: &str,
-        read: &mut impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
-        arguments: &mut Arguments,
+        read: &mut impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
+        arguments: &mut ArgumentValues,
     ) -> Result<(), Failure> {
         let content;
-        let (value, text) = match Word::of(text) {
-            Word::Text(text) => (self.text_value(parameter, text)?, text),
-            Word::Source(source) if self.takes_bytes(parameter) => {
+        let (value, text) = match ArgumentWord::of(text) {
+            ArgumentWord::Text(text) => (self.text_value(parameter, text)?, text),
+            ArgumentWord::Source(source) if self.takes_bytes(parameter) => {
                 let bytes = source.bytes(&parameter.name, read)?;
                 (bytes.into_iter().map(Value::from).collect(), "")
             }
-            Word::Source(source) => {
+            ArgumentWord::Source(source) => {
                 content = source.text(&parameter.name, read)?;
                 (self.content_value(parameter, &content)?, content.as_str())
             }
         };
         arguments.insert(parameter, value);
-        if self.takes_any_number(parameter) {
+        if self.keeps_number_text(parameter) {
             arguments.keep_text(parameter, text);
         }
         Ok(())
@@ -211,15 +211,17 @@ impl<'a> Signature<'a> {
 
     /// Reads a text as JSON if the parameter accepts the type of the JSON value, and as a string otherwise.
     fn text_value(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
-        let wanted = self.wanted(parameter);
+        let wanted = self.accepted_types(parameter);
         let value = match serde_json::from_str::<Value>(text) {
             // The parameter also accepts decimals as strings, and this number would lose digits as a JSON
             // number.
-            Ok(Value::Number(number)) if wanted.are_digits() && number.to_string() != text => {
+            Ok(Value::Number(number))
+                if wanted.accept_decimal_text() && number.to_string() != text =>
+            {
                 Value::String(text.to_owned())
             }
-            Ok(value) if wanted.contains(Types::of(&value)) => value,
-            Ok(value) if !wanted.contains(Types::STRING) => value,
+            Ok(value) if wanted.contains(JsonTypes::of(&value)) => value,
+            Ok(value) if !wanted.contains(JsonTypes::STRING) => value,
             _ => Value::String(text.to_owned()),
         };
         self.check(parameter, &value)?;
@@ -234,10 +236,10 @@ impl<'a> Signature<'a> {
         content: &str,
     ) -> Result<Value, Failure> {
         let only_text = self
-            .wanted(parameter)
-            .without(Types::NULL)
-            .without(Types::STRING)
-            == Types::NONE;
+            .accepted_types(parameter)
+            .without(JsonTypes::NULL)
+            .without(JsonTypes::STRING)
+            == JsonTypes::NONE;
         if only_text {
             return Ok(Value::String(content.to_owned()));
         }
@@ -252,22 +254,22 @@ impl<'a> Signature<'a> {
         let Some(found) = mismatch(self.description, &parameter.schema, value) else {
             return Ok(());
         };
-        Err(self.wrong(format!(
+        Err(self.usage_failure(format!(
             "argument '{}{}' of {} wants {}, got {}",
-            parameter.name, found.path, self.method.name, found.wanted, found.got
+            parameter.name, found.path, self.method.name, found.expected, found.found
         )))
     }
 
     /// Sets omitted optional parameters to null, and fails if a required argument is missing.
-    fn complete(&self, mut arguments: Arguments) -> Result<Arguments, Failure> {
+    fn fill_omitted(&self, mut arguments: ArgumentValues) -> Result<ArgumentValues, Failure> {
         for parameter in self.parameters() {
             if arguments.contains(parameter) {
                 continue;
             }
-            let wanted = self.wanted(parameter);
-            if wanted == Types::ANY || !wanted.contains(Types::NULL) {
+            let wanted = self.accepted_types(parameter);
+            if wanted == JsonTypes::ANY || !wanted.contains(JsonTypes::NULL) {
                 let (method, name) = (&self.method.name, &parameter.name);
-                return Err(self.wrong(format!("{method} needs the argument '{name}'")));
+                return Err(self.usage_failure(format!("{method} needs the argument '{name}'")));
             }
             arguments.insert(parameter, Value::Null);
         }
@@ -293,19 +295,19 @@ impl<'a> Signature<'a> {
                 signature(self.method),
                 parameter.name
             )),
-            None => self.wrong(sentence),
+            None => self.usage_failure(sentence),
         }
     }
 
     fn too_many(&self, word: &str) -> Failure {
-        self.wrong(format!(
+        self.usage_failure(format!(
             "{} has no parameter for '{word}'",
             self.method.name
         ))
     }
 
     /// A usage failure with the method's signature as the hint.
-    fn wrong(&self, sentence: impl Into<String>) -> Failure {
+    fn usage_failure(&self, sentence: impl Into<String>) -> Failure {
         Failure::usage(sentence).hint(signature(self.method))
     }
 }

@@ -2,12 +2,12 @@
 
 mod parse;
 
-pub(crate) use parse::{asks_for_json, name_a_token, parse};
+pub(crate) use parse::{asks_for_json, contains_token, parse};
 
 use crate::{
     commands,
     failure::Failure,
-    security::{ClientAuthArguments, LoginArguments, TlsArguments, secured},
+    security::{ClientAuthArguments, LoginArguments, TlsArguments, with_security},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use pyroxene_client::{Client, ClientConfig, Policy};
@@ -34,32 +34,32 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Up(commands::up::Arguments),
-    Nameserver(commands::nameserver::Arguments),
-    Worker(commands::worker::Arguments),
-    Ping(commands::ping::Arguments),
-    List(commands::list::Arguments),
-    Lookup(commands::lookup::Arguments),
-    Workers(commands::workers::Arguments),
-    Describe(commands::describe::Arguments),
-    Call(commands::call::Arguments),
-    Map(commands::map::Arguments),
-    Sort(commands::sort::Arguments),
-    Multiply(commands::multiply::Arguments),
-    Chat(commands::chat::Arguments),
-    Submit(commands::submit::Arguments),
-    Tasks(commands::tasks::Arguments),
-    Topic(commands::topic::Arguments),
-    Register(commands::register::Arguments),
-    Remove(commands::remove::Arguments),
-    Whoami(commands::whoami::Arguments),
-    Limits(commands::limits::Arguments),
-    Shell(commands::shell::Arguments),
-    Bench(commands::bench::Arguments),
-    Certs(commands::certs::Arguments),
-    Users(commands::users::Arguments),
-    Store(commands::store::Arguments),
-    Completions(commands::completions::Arguments),
+    Up(commands::up::UpArguments),
+    Nameserver(commands::nameserver::NameServerCommandArguments),
+    Worker(commands::worker::WorkerArguments),
+    Ping(commands::ping::PingArguments),
+    List(commands::list::ListArguments),
+    Lookup(commands::lookup::LookupArguments),
+    Workers(commands::workers::WorkersArguments),
+    Describe(commands::describe::DescribeArguments),
+    Call(commands::call::CallArguments),
+    Map(commands::map::MapArguments),
+    Sort(commands::sort::SortArguments),
+    Multiply(commands::multiply::MultiplyArguments),
+    Chat(commands::chat::ChatArguments),
+    Submit(commands::submit::SubmitArguments),
+    Tasks(commands::tasks::TasksArguments),
+    Topic(commands::topic::TopicCommandArguments),
+    Register(commands::register::RegisterArguments),
+    Remove(commands::remove::RemoveArguments),
+    Whoami(commands::whoami::WhoamiArguments),
+    Limits(commands::limits::LimitsCommandArguments),
+    Shell(commands::shell::ShellArguments),
+    Bench(commands::bench::BenchArguments),
+    Certs(commands::certs::CertsArguments),
+    Users(commands::users::UsersCommandArguments),
+    Store(commands::store::StoreCommandArguments),
+    Completions(commands::completions::CompletionsArguments),
 }
 
 /// The version, with the commit that the program was built from.
@@ -69,7 +69,7 @@ pub(crate) const VERSION: &str = env!("PYROXENE_VERSION");
 pub(crate) const DEFAULT_NAMESERVER: &str = "127.0.0.1:9090";
 
 /// How long a command about tasks retries while no name server can answer.
-const TASKS_PATIENCE: Duration = Duration::from_secs(3);
+const TASKS_RETRY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags of every client command.
 #[derive(Clone, Debug, Args)]
@@ -102,12 +102,14 @@ impl ClientArguments {
 
     /// Makes a client for commands about tasks. It fails soon if no name server answers.
     pub(crate) fn client_for_tasks(&self) -> Result<Client, Failure> {
-        Ok(Client::new(self.config()?.patience(TASKS_PATIENCE)))
+        Ok(Client::new(
+            self.config()?.retry_timeout(TASKS_RETRY_TIMEOUT),
+        ))
     }
 
     fn config(&self) -> Result<ClientConfig, Failure> {
         let config = ClientConfig::new(&self.nameserver)?.max_message(self.max_message);
-        secured(config, &self.tls, &self.login)
+        with_security(config, &self.tls, &self.login)
     }
 }
 
@@ -334,13 +336,13 @@ mod tests {
         let error = Cli::try_parse_from(["pyroxene", "call", "calculator"]).unwrap_err();
         let failure = from_clap(&error);
         assert_eq!(
-            failure.sentence.unwrap(),
+            failure.message.unwrap(),
             "the following required arguments were not provided: <METHOD>"
         );
         assert!(failure.hint.unwrap().contains("pyroxene call"));
         let error = Cli::try_parse_from(["pyroxene", "lst"]).unwrap_err();
         let failure = from_clap(&error);
-        assert_eq!(failure.sentence.unwrap(), "unrecognized subcommand 'lst'");
+        assert_eq!(failure.message.unwrap(), "unrecognized subcommand 'lst'");
         assert!(failure.hint.unwrap().contains("'list'"));
     }
 

@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     output::print,
 };
-use pyroxene_common::{endpoint::Endpoint, host::Drained, signal::StopSignals};
+use pyroxene_common::{endpoint::Endpoint, host::DrainReport, signal::StopSignals};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{self, Read},
@@ -19,9 +19,9 @@ pub(crate) fn catch_signals() -> Result<StopSignals, Failure> {
 }
 
 /// Detects the end of the parent process, which holds the other end of standard input.
-pub(crate) struct Parent(Option<oneshot::Receiver<()>>);
+pub(crate) struct ParentProcess(Option<oneshot::Receiver<()>>);
 
-impl Parent {
+impl ParentProcess {
     /// Watches standard input, if `watched`.
     pub(crate) fn watch(watched: bool) -> Self {
         if !watched {
@@ -71,7 +71,7 @@ pub(crate) fn raise_file_limit() {
 }
 
 /// Tells the starter of the daemon, and systemd, that it is ready.
-pub(crate) fn ready(line: &str) -> Result<(), Failure> {
+pub(crate) fn report_ready(line: &str) -> Result<(), Failure> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     match print(line) {
         // A closed output does not matter: the daemon is ready all the same.
@@ -81,7 +81,7 @@ pub(crate) fn ready(line: &str) -> Result<(), Failure> {
 }
 
 /// Waits until the daemon is asked to stop.
-pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent) {
+pub(crate) async fn shutdown_requested(signals: &mut StopSignals, parent: &mut ParentProcess) {
     tokio::select! {
         () = signals.next() => tracing::info!("asked to stop; finishing calls in flight"),
         () = parent.gone() => tracing::info!("the parent has ended; finishing calls in flight"),
@@ -91,7 +91,7 @@ pub(crate) async fn told_to_stop(signals: &mut StopSignals, parent: &mut Parent)
 
 /// What connections do that are still open when the drain ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Busy {
+pub(crate) enum ConnectionWork {
     /// They run calls, which are lost.
     Calls,
     /// They watch, which never finishes.
@@ -100,30 +100,30 @@ pub(crate) enum Busy {
 
 /// Waits for the start of a daemon. A daemon that is asked to stop before it is ready ends in order, whatever
 /// its start waits for.
-pub(crate) async fn unless_stopped<T>(
+pub(crate) async fn start_unless_stopped<T>(
     signals: &mut StopSignals,
-    parent: &mut Parent,
+    parent: &mut ParentProcess,
     starting: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
         // A start that fails at once is reported, even if a request to stop has come meanwhile.
         biased;
         outcome = starting => outcome,
-        () = told_to_stop(signals, parent) => Err(Failure::quiet(Exit::Done)),
+        () = shutdown_requested(signals, parent) => Err(Failure::quiet(Exit::Done)),
     }
 }
 
 /// Waits for the drain. A second signal ends it at once.
 pub(crate) async fn drain(
     signals: &mut StopSignals,
-    shutdown: impl Future<Output = Drained>,
-    busy: Busy,
+    shutdown: impl Future<Output = DrainReport>,
+    busy: ConnectionWork,
 ) -> Result<(), Failure> {
     tokio::select! {
         drained = shutdown => {
             match (drained.abandoned, busy) {
-                (0, _) | (_, Busy::Watches) => tracing::info!("stopped"),
-                (abandoned, Busy::Calls) => {
+                (0, _) | (_, ConnectionWork::Watches) => tracing::info!("stopped"),
+                (abandoned, ConnectionWork::Calls) => {
                     tracing::warn!(abandoned, "stopped with connections still at work");
                 }
             }
@@ -161,7 +161,7 @@ mod tests {
         let endpoint = "127.0.0.1:9090".parse().unwrap();
         let error = io::Error::from(io::ErrorKind::AddrInUse);
         let failure = cannot_listen(&endpoint, &error);
-        let sentence = failure.sentence.unwrap();
+        let sentence = failure.message.unwrap();
         assert!(sentence.starts_with("cannot listen on 127.0.0.1:9090: "));
         assert!(failure.hint.unwrap().contains("--listen"));
         assert_eq!(failure.exit, Exit::Failed);

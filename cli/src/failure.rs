@@ -1,7 +1,7 @@
 //! The message, the hint and the exit code of a command that fails. Errors of a single command are mapped in
 //! its file, all others here.
 
-use crate::output::{say, say_json, told_as_json};
+use crate::output::{messages_are_json, write_json_message, write_message};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, TaskError};
@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     /// The caller may not do this.
     Refused = 4,
     /// The deadline passed.
-    Deadline = 5,
+    DeadlineExceeded = 5,
 }
 
 impl Exit {
@@ -36,7 +36,7 @@ impl Exit {
             2 => Self::Usage,
             3 => Self::Unavailable,
             4 => Self::Refused,
-            5 => Self::Deadline,
+            5 => Self::DeadlineExceeded,
             _ => Self::Failed,
         }
     }
@@ -48,7 +48,7 @@ pub(crate) struct Failure {
     /// The exit code of the process.
     pub(crate) exit: Exit,
     /// The error message. `None` if nobody can read it, or another process has reported it.
-    pub(crate) sentence: Option<String>,
+    pub(crate) message: Option<String>,
     /// What the user can do about it.
     pub(crate) hint: Option<String>,
 }
@@ -57,7 +57,7 @@ impl Failure {
     pub(crate) fn new(exit: Exit, sentence: impl Into<String>) -> Self {
         Self {
             exit,
-            sentence: Some(sentence.into()),
+            message: Some(sentence.into()),
             hint: None,
         }
     }
@@ -70,7 +70,7 @@ impl Failure {
     pub(crate) fn quiet(exit: Exit) -> Self {
         Self {
             exit,
-            sentence: None,
+            message: None,
             hint: None,
         }
     }
@@ -83,8 +83,8 @@ impl Failure {
 
     /// Puts `place` in front of the message.
     #[must_use]
-    pub(crate) fn at(mut self, place: &str) -> Self {
-        self.sentence = self.sentence.map(|sentence| format!("{place}: {sentence}"));
+    pub(crate) fn with_context(mut self, place: &str) -> Self {
+        self.message = self.message.map(|sentence| format!("{place}: {sentence}"));
         self
     }
 
@@ -96,14 +96,14 @@ impl Failure {
             Exit::Usage => "usage",
             Exit::Unavailable => "unavailable",
             Exit::Refused => "refused",
-            Exit::Deadline => "deadline",
+            Exit::DeadlineExceeded => "deadline",
         }
     }
 
     /// The documented JSON.
     fn to_json(&self) -> Value {
         json!({
-            "error": self.sentence.as_deref().map(one_line),
+            "error": self.message.as_deref().map(one_line),
             "hint": self.hint.as_deref().map(one_line),
             "kind": self.kind(),
             "exit": self.exit as u8,
@@ -112,29 +112,29 @@ impl Failure {
 
     /// Writes the failure to standard error. A closed standard error is not a further failure.
     pub(crate) fn report(&self) {
-        if told_as_json() {
-            if self.sentence.is_some() {
-                say_json(&self.to_json());
+        if messages_are_json() {
+            if self.message.is_some() {
+                write_json_message(&self.to_json());
             }
             return;
         }
-        if let Some(sentence) = &self.sentence {
-            say("error", one_line(sentence));
+        if let Some(sentence) = &self.message {
+            write_message("error", one_line(sentence));
         }
         if let Some(hint) = &self.hint {
-            say("hint", one_line(hint));
+            write_message("hint", one_line(hint));
         }
     }
 }
 
 /// Writes a note to standard error.
 pub(crate) fn note(sentence: &str) {
-    say("note", one_line(sentence));
+    write_message("note", one_line(sentence));
 }
 
 /// Writes a warning to standard error: something may soon fail.
 pub(crate) fn warn(sentence: &str) {
-    say("warning", one_line(sentence));
+    write_message("warning", one_line(sentence));
 }
 
 /// Joins the lines of a text. Errors of objects may have line breaks, but a message is one line.
@@ -154,11 +154,11 @@ impl From<CallError> for Failure {
             CallError::NotSent(_) => Exit::Usage,
             // Not `Unavailable`: a script must not take this for "it has not run, try again".
             CallError::MaybeRan(_) | CallError::Failed(_) => Exit::Failed,
-            CallError::DeadlineExceeded(_) => Exit::Deadline,
+            CallError::DeadlineExceeded(_) => Exit::DeadlineExceeded,
             CallError::Refused(_) => Exit::Refused,
             CallError::Unavailable(_) => Exit::Unavailable,
         };
-        let trail = error.trail();
+        let trail = error.attempt_log();
         let sentence = match (&error, &trail.reason) {
             // There was no attempt, so there is only the reason to report.
             (CallError::Unavailable(_), Some(reason)) if trail.attempts.is_empty() => {
@@ -262,7 +262,7 @@ impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Self {
         let exit = match &error {
             TaskError::Failed { .. } | TaskError::Cancelled => Exit::Failed,
-            TaskError::DeadlineExceeded => Exit::Deadline,
+            TaskError::DeadlineExceeded => Exit::DeadlineExceeded,
             TaskError::Unknown { .. }
             | TaskError::Unavailable { .. }
             | TaskError::MaybeSubmitted { .. }
@@ -335,7 +335,7 @@ impl From<CertsError> for Failure {
             | CertsError::Unusable { .. }
             | CertsError::NotACertificate { .. }
             | CertsError::InvalidTime
-            | CertsError::NotMade(_) => (Exit::Failed, None),
+            | CertsError::CannotGenerate(_) => (Exit::Failed, None),
         };
         let failure = Self::new(exit, error.to_string());
         match hint {
@@ -435,7 +435,7 @@ pub(crate) fn from_clap(error: &clap::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_client::Trail;
+    use pyroxene_client::AttemptLog;
 
     fn exit_of(error: impl Into<Failure>) -> u8 {
         error.into().exit as u8
@@ -506,7 +506,7 @@ mod tests {
             keys: vec!["k1".to_owned()],
         });
         assert_eq!(unsure.exit, Exit::Unavailable);
-        let said = unsure.sentence.unwrap();
+        let said = unsure.message.unwrap();
         assert!(
             said.starts_with("the task may have been submitted: a:1"),
             "{said}"
@@ -519,14 +519,14 @@ mod tests {
 
     #[test]
     fn an_object_that_nobody_hosts_is_said_without_a_method() {
-        let error = CallError::Unavailable(Box::new(Trail {
+        let error = CallError::Unavailable(Box::new(AttemptLog {
             object: "calc".into(),
             method: "*".into(),
             reason: Some("no live worker hosts it".into()),
-            ..Trail::default()
+            ..AttemptLog::default()
         }));
         assert_eq!(
-            Failure::from(error).sentence.unwrap(),
+            Failure::from(error).message.unwrap(),
             "object 'calc' is unavailable: no live worker hosts it"
         );
     }

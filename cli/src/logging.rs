@@ -4,8 +4,8 @@ mod floods;
 mod named;
 
 use crate::cli::{DaemonArguments, LogFormat};
-use floods::Floods;
-use named::Named;
+use floods::FloodFilter;
+use named::NamedFormat;
 use pyroxene_common::clean;
 use std::{
     env,
@@ -23,7 +23,7 @@ use tracing_subscriber::{
 /// Starts the log of a daemon. A line that is repeated very often is counted instead of written.
 pub(crate) fn start_daemon(arguments: &DaemonArguments) {
     start(arguments.log, LevelFilter::INFO, arguments.log_name.clone());
-    floods::tell_from_time_to_time();
+    floods::report_suppressed_lines();
 }
 
 /// Starts the log. `RUST_LOG` overrides `level`. Every line has the `name`, if there is one.
@@ -39,7 +39,7 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>)
         (LogFormat::Pretty, None) => layer.fmt_fields(cleaned_fields()).boxed(),
         (LogFormat::Pretty, Some(name)) => layer
             .fmt_fields(cleaned_fields())
-            .map_event_format(|inner| Named {
+            .map_event_format(|inner| NamedFormat {
                 name,
                 format,
                 inner,
@@ -48,7 +48,7 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>)
         (LogFormat::Json, None) => layer.json().boxed(),
         (LogFormat::Json, Some(name)) => layer
             .json()
-            .map_event_format(|inner| Named {
+            .map_event_format(|inner| NamedFormat {
                 name,
                 format,
                 inner,
@@ -56,7 +56,7 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter, name: Option<String>)
             .boxed(),
     };
     let subscriber = tracing_subscriber::registry()
-        .with(layer.with_filter(Floods))
+        .with(layer.with_filter(FloodFilter))
         .with(filter);
     // This fails only if a log was started before, and then that one stays.
     let _ = subscriber.try_init();

@@ -39,9 +39,9 @@ fn main() -> ExitCode {
     commands::completions::answer_if_asked();
     let words: Vec<_> = env::args_os().collect();
     if cli::asks_for_json(&words) {
-        output::tell_as_json();
+        output::write_messages_as_json();
     }
-    if cli::name_a_token(&words) {
+    if cli::contains_token(&words) {
         return end(&token_on_the_command_line());
     }
     let cli = match cli::parse(words) {

@@ -2,7 +2,7 @@
 
 /// The command that a line was probably meant as: one of `commands` without its slash, with another sign
 /// instead, or with letters in another order. `commands` have no slash.
-pub(crate) fn meant<'c>(
+pub(crate) fn intended_command<'c>(
     line: &str,
     commands: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn a_command_without_its_slash_is_recognised() {
-        let meant = |line| meant(line, ["list", "quit", "msg"]);
+        let meant = |line| intended_command(line, ["list", "quit", "msg"]);
         for line in [
             "list",
             "List",

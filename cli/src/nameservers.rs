@@ -2,9 +2,9 @@
 
 use crate::failure::{Exit, Failure, limit_hint, security_hint};
 use futures::{StreamExt, stream::FuturesUnordered};
-use pyroxene_client::{CallError, Client, NameServer, Service};
+use pyroxene_client::{CallError, Client, NameServerClient, NameServerService};
 use pyroxene_common::interfaces::directory::{
-    Directory, DirectoryError, Filter, Instance, ObjectEntry, State, WorkerEntry,
+    Directory, DirectoryError, Instance, InstanceState, ObjectEntry, ObjectFilter, WorkerEntry,
     directory::DirectoryClient,
 };
 use std::{
@@ -16,40 +16,40 @@ use tarpc::{client::RpcError, context};
 use tokio::time::{Instant, timeout_at};
 
 /// How long the first answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the other answers may take after the first one, so that one frozen name server does not delay
 /// every command.
-const STRAGGLERS: Duration = Duration::from_millis(500);
+const LATER_ANSWERS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The answer of each name server, in the order in which the name servers were given.
-pub(crate) type Answers<T> = Vec<(NameServer, Result<T, Failure>)>;
+pub(crate) type NameServerAnswers<T> = Vec<(NameServerClient, Result<T, Failure>)>;
 
 /// Sends a request to the directory of every name server at once.
-pub(crate) async fn ask_all<T, F>(
+pub(crate) async fn ask_directories<T, F>(
     client: &Client,
-    question: impl Fn(DirectoryClient<Service<Directory>>, context::Context) -> F,
-) -> Answers<T>
+    question: impl Fn(DirectoryClient<NameServerService<Directory>>, context::Context) -> F,
+) -> NameServerAnswers<T>
 where
     F: Future<Output = Result<T, RpcError>>,
 {
-    ask(client, |nameserver, context| {
+    ask_nameservers(client, |nameserver, context| {
         question(nameserver.directory(), context)
     })
     .await
 }
 
 /// Sends a request to any object of every name server at once.
-pub(crate) async fn ask<T, F>(
+pub(crate) async fn ask_nameservers<T, F>(
     client: &Client,
-    question: impl Fn(NameServer, context::Context) -> F,
-) -> Answers<T>
+    question: impl Fn(NameServerClient, context::Context) -> F,
+) -> NameServerAnswers<T>
 where
     F: Future<Output = Result<T, RpcError>>,
 {
     let began = Instant::now();
     let mut context = context::current();
-    context.deadline = (began + PATIENCE).into_std();
+    context.deadline = (began + FIRST_ANSWER_TIMEOUT).into_std();
     // The client's list may change meanwhile.
     let nameservers = client.nameservers();
     let mut questions: FuturesUnordered<_> = nameservers
@@ -60,10 +60,10 @@ where
         .collect();
     let mut answers: Vec<Option<Result<T, Failure>>> = Vec::new();
     answers.resize_with(nameservers.len(), || None);
-    let mut until = began + PATIENCE;
+    let mut until = began + FIRST_ANSWER_TIMEOUT;
     while let Ok(Some((index, answer))) = timeout_at(until, questions.next()).await {
         if answer.is_ok() {
-            until = until.min(Instant::now() + STRAGGLERS);
+            until = until.min(Instant::now() + LATER_ANSWERS_TIMEOUT);
         }
         if let Some(slot) = answers.get_mut(index) {
             *slot = Some(answer.map_err(|error| no_answer(error.into())));
@@ -90,7 +90,7 @@ fn no_answer(error: CallError) -> Failure {
         // Every request is safe to repeat, so a lost answer counts as no answer.
         Exit::Failed => Exit::Unavailable,
         // For the user a name server that does not answer in time is unavailable.
-        Exit::Deadline => Exit::Unavailable,
+        Exit::DeadlineExceeded => Exit::Unavailable,
         exit => exit,
     };
     Failure::new(exit, reason)
@@ -106,7 +106,7 @@ fn causes(error: &dyn Error) -> String {
 }
 
 /// The answers that arrived; a failure if no name server answered.
-pub(crate) fn answered<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
+pub(crate) fn successful_answers<T>(answers: NameServerAnswers<T>) -> Result<Vec<T>, Failure> {
     let mut taken = Vec::new();
     let mut failures = Vec::new();
     for (nameserver, answer) in answers {
@@ -116,13 +116,13 @@ pub(crate) fn answered<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
         }
     }
     match taken.as_slice() {
-        [] => Err(nobody_answered(&failures)),
+        [] => Err(no_nameserver_answered(&failures)),
         _ => Ok(taken),
     }
 }
 
 /// The failure if no name server answered, with the reason of each.
-pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
+pub(crate) fn no_nameserver_answered(failures: &[(NameServerClient, Failure)]) -> Failure {
     let same = |exit| failures.iter().all(|(_, failure)| failure.exit == exit);
     let exit = match failures {
         [(_, first), ..] if same(first.exit) => first.exit,
@@ -131,7 +131,7 @@ pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
     let reasons: Vec<String> = failures
         .iter()
         .map(|(nameserver, failure)| {
-            let reason = failure.sentence.as_deref().unwrap_or_default();
+            let reason = failure.message.as_deref().unwrap_or_default();
             format!("{}: {reason}", nameserver.endpoint())
         })
         .collect();
@@ -147,22 +147,25 @@ pub(crate) fn nobody_answered(failures: &[(NameServer, Failure)]) -> Failure {
 }
 
 /// The objects that match a filter, merged from all name servers.
-pub(crate) async fn list(client: &Client, filter: &Filter) -> Result<Vec<ObjectEntry>, Failure> {
-    let answers = ask_all(client, |directory, context| {
+pub(crate) async fn list(
+    client: &Client,
+    filter: &ObjectFilter,
+) -> Result<Vec<ObjectEntry>, Failure> {
+    let answers = ask_directories(client, |directory, context| {
         let filter = filter.clone();
         async move { directory.list(context, filter).await }
     });
-    let lists = answered(answers.await)?;
+    let lists = successful_answers(answers.await)?;
     let lists: Result<Vec<_>, DirectoryError> = lists.into_iter().collect();
     Ok(merge_objects(lists?))
 }
 
 /// The live workers, merged from all name servers.
 pub(crate) async fn workers(client: &Client) -> Result<Vec<WorkerEntry>, Failure> {
-    let answers = ask_all(client, |directory, context| async move {
+    let answers = ask_directories(client, |directory, context| async move {
         directory.workers(context).await
     });
-    Ok(merge_workers(answered(answers.await)?))
+    Ok(merge_workers(successful_answers(answers.await)?))
 }
 
 /// Merges objects by name. An instance that several name servers list is in the result once.
@@ -203,7 +206,9 @@ fn add_instance(instances: &mut Vec<Instance>, instance: Instance) {
     match instances.iter_mut().find(same) {
         None => instances.push(instance),
         // A worker reports its drain to one name server after the other, and never takes it back.
-        Some(known) if instance.state == State::Draining => known.state = State::Draining,
+        Some(known) if instance.state == InstanceState::Draining => {
+            known.state = InstanceState::Draining
+        }
         Some(_) => {}
     }
 }
@@ -216,8 +221,8 @@ fn merge_workers(lists: Vec<Vec<WorkerEntry>>) -> Vec<WorkerEntry> {
             Entry::Vacant(slot) => {
                 slot.insert(entry);
             }
-            Entry::Occupied(mut slot) if entry.state == State::Draining => {
-                slot.get_mut().state = State::Draining;
+            Entry::Occupied(mut slot) if entry.state == InstanceState::Draining => {
+                slot.get_mut().state = InstanceState::Draining;
             }
             Entry::Occupied(_) => {}
         }
@@ -226,19 +231,23 @@ fn merge_workers(lists: Vec<Vec<WorkerEntry>>) -> Vec<WorkerEntry> {
 }
 
 /// The name of a state in output.
-pub(crate) fn state_name(state: State) -> &'static str {
+pub(crate) fn state_name(state: InstanceState) -> &'static str {
     match state {
-        State::Ready => "ready",
-        State::Draining => "draining",
+        InstanceState::Ready => "ready",
+        InstanceState::Draining => "draining",
     }
 }
 
 /// Adds a hint to the failure to reach an object.
-pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> Failure {
+pub(crate) async fn explain_unavailable(
+    client: &Client,
+    object: &str,
+    failure: Failure,
+) -> Failure {
     if failure.exit != Exit::Unavailable || failure.hint.is_some() {
         return failure;
     }
-    match list(client, &Filter::default()).await {
+    match list(client, &ObjectFilter::default()).await {
         // This is the cause of the other failure.
         Err(nobody) if nobody.exit == Exit::Unavailable => nobody,
         Err(_) => failure,
@@ -257,7 +266,7 @@ pub(crate) async fn explain(client: &Client, object: &str, failure: Failure) -> 
 
 /// The failure if the name servers refuse the name of the object as invalid.
 async fn refused_name(client: &Client, object: &str) -> Option<Failure> {
-    let answers = ask_all(client, |directory, context| async move {
+    let answers = ask_directories(client, |directory, context| async move {
         directory.watch(context, object.to_owned(), None, 0).await
     });
     let refused = answers
@@ -292,7 +301,7 @@ fn hint_at_names(object: &str, objects: &[ObjectEntry], failure: Failure) -> Fai
 /// A failure for an object that no name server lists.
 pub(crate) async fn no_such_object(client: &Client, object: &str) -> Failure {
     let sentence = format!("object '{object}' is unavailable: no live worker hosts it");
-    explain(client, object, Failure::new(Exit::Unavailable, sentence)).await
+    explain_unavailable(client, object, Failure::new(Exit::Unavailable, sentence)).await
 }
 
 #[cfg(test)]

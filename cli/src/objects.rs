@@ -2,11 +2,11 @@
 
 use crate::{
     failure::note,
-    nameservers::{ask_all, list},
+    nameservers::{ask_directories, list},
 };
 use clap::builder::FalseyValueParser;
-use pyroxene_client::{CallError, Client, DynamicError, DynamicObject, Trail};
-use pyroxene_common::interfaces::directory::{Filter, Status};
+use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
+use pyroxene_common::interfaces::directory::{NameServerStatus, ObjectFilter};
 use std::{
     convert::Infallible,
     future::pending,
@@ -18,16 +18,16 @@ use tokio::time::sleep;
 
 /// How an object is found.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub(crate) struct Lookup {
+pub(crate) struct ObjectLookup {
     /// Do not wait for workers that may still register again with a name server that has just started
     #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = FalseyValueParser::new())]
     pub(crate) no_wait: bool,
 }
 
 /// After this time a waiting person is told the reason.
-const SILENCE: Duration = Duration::from_millis(700);
+const WAIT_NOTICE_DELAY: Duration = Duration::from_millis(700);
 
-impl Lookup {
+impl ObjectLookup {
     /// Finds the object, with the description of its interface. A name server that has just started needs a
     /// few seconds to know that no worker hosts an object. On a terminal this wait is reported.
     pub(crate) async fn find(
@@ -37,26 +37,26 @@ impl Lookup {
         context: Context,
     ) -> Result<DynamicObject, DynamicError> {
         if self.no_wait && is_missing(client, object).await {
-            let trail = Trail {
+            let trail = AttemptLog {
                 object: object.into(),
                 method: "*".into(),
                 reason: Some("no live worker hosts it now".into()),
-                ..Trail::default()
+                ..AttemptLog::default()
             };
             return Err(CallError::Unavailable(Box::new(trail)).into());
         }
         tokio::select! {
             found = client.dynamic(object, context) => found,
-            never = tell_of_the_wait(client, object) => match never {},
+            never = report_wait(client, object) => match never {},
         }
     }
 }
 
 /// Whether name servers answer and none of them has an instance of the object.
 async fn is_missing(client: &Client, object: &str) -> bool {
-    let filter = Filter {
+    let filter = ObjectFilter {
         prefix: Some(object.to_owned()),
-        ..Filter::default()
+        ..ObjectFilter::default()
     };
     let listed = list(client, &filter).await;
     listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
@@ -64,15 +64,16 @@ async fn is_missing(client: &Client, object: &str) -> bool {
 
 /// Tells a person at a terminal that a name server has just started, if that is why there is no answer yet.
 /// Never returns.
-async fn tell_of_the_wait(client: &Client, object: &str) -> Infallible {
+async fn report_wait(client: &Client, object: &str) -> Infallible {
     if io::stderr().is_terminal() {
-        sleep(SILENCE).await;
-        let statuses = ask_all(client, |directory, context| async move {
+        sleep(WAIT_NOTICE_DELAY).await;
+        let statuses = ask_directories(client, |directory, context| async move {
             directory.status(context).await
         });
         let answers = statuses.await;
-        let is_new =
-            |(_, status): &(_, Result<Status, _>)| status.as_ref().is_ok_and(|s| !s.settled);
+        let is_new = |(_, status): &(_, Result<NameServerStatus, _>)| {
+            status.as_ref().is_ok_and(|s| !s.settled)
+        };
         if answers.iter().any(is_new) {
             note(&format!(
                 "the name server has just started; waiting for workers that host '{object}' to \

@@ -80,30 +80,30 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// Whether messages on standard error are JSON.
-static AS_JSON: AtomicBool = AtomicBool::new(false);
+static MESSAGES_AS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// From now on messages on standard error are JSON.
-pub(crate) fn tell_as_json() {
-    AS_JSON.store(true, Ordering::Relaxed);
+pub(crate) fn write_messages_as_json() {
+    MESSAGES_AS_JSON.store(true, Ordering::Relaxed);
 }
 
 /// Whether messages on standard error are JSON.
-pub(crate) fn told_as_json() -> bool {
-    AS_JSON.load(Ordering::Relaxed)
+pub(crate) fn messages_are_json() -> bool {
+    MESSAGES_AS_JSON.load(Ordering::Relaxed)
 }
 
 /// Writes a message as one line to standard error: `note: …`, `warning: …`, or `{"note": "…"}`. A closed
 /// standard error is no error.
-pub(crate) fn say(kind: &str, sentence: impl Display) {
+pub(crate) fn write_message(kind: &str, sentence: impl Display) {
     let sentence = sentence.to_string();
-    if told_as_json() {
-        return say_json(&json!({kind: sentence}));
+    if messages_are_json() {
+        return write_json_message(&json!({kind: sentence}));
     }
     let _ = writeln!(io::stderr(), "{kind}: {}", clean::line(&sentence));
 }
 
 /// Writes a message as one line of JSON to standard error.
-pub(crate) fn say_json(value: &Value) {
+pub(crate) fn write_json_message(value: &Value) {
     let _ = writeln!(io::stderr(), "{}", clean::json(&value.to_string()));
 }
 

@@ -10,10 +10,10 @@ use pyroxene_common::{
     access::looks_like_token,
     endpoint::Endpoint,
     private_file,
-    reload::{Reload, follow_hangups},
-    tls::{ClientAuth, KeyPair, TlsClient, TlsFileError, TlsServer},
+    reload::{Reload, reload_on_hangup},
+    tls::{ClientAuth, KeyPairFiles, TlsClient, TlsFileError, TlsServer},
 };
-use pyroxene_nameserver::Certificates;
+use pyroxene_nameserver::CertificatePolicy;
 use std::{
     env, fs,
     io::{self, IsTerminal, Read},
@@ -99,7 +99,7 @@ pub(crate) struct UsersArguments {
         env = "PYROXENE_CERTIFICATES",
         default_value = "listed"
     )]
-    pub(crate) certificates: Certificates,
+    pub(crate) certificates: CertificatePolicy,
     /// How long a login is valid; clients renew it by themselves
     #[arg(long, value_name = "TIME", env = "PYROXENE_TICKET_LIFE", default_value = "10m", value_parser = ticket_life)]
     pub(crate) ticket_life: Duration,
@@ -115,15 +115,18 @@ fn ticket_life(text: &str) -> Result<Duration, String> {
 }
 
 impl TlsArguments {
-    fn own(&self) -> Option<KeyPair> {
+    fn own_key_pair(&self) -> Option<KeyPairFiles> {
         let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
-        Some(KeyPair { certificate, key })
+        Some(KeyPairFiles { certificate, key })
     }
 
     /// The settings for outgoing connections with TLS, if it is on.
     pub(crate) fn client(&self) -> Result<Option<TlsClient>, Failure> {
         match &self.tls_ca {
-            Some(authorities) => Ok(Some(TlsClient::new(authorities.clone(), self.own())?)),
+            Some(authorities) => Ok(Some(TlsClient::new(
+                authorities.clone(),
+                self.own_key_pair(),
+            )?)),
             None => Ok(None),
         }
     }
@@ -135,7 +138,7 @@ impl TlsArguments {
     ) -> Result<Option<TlsServer>, Failure> {
         let client_auth = demand.tls_client_auth;
         let asks = client_auth != ClientAuth::None;
-        match self.own() {
+        match self.own_key_pair() {
             None if asks => Err(Failure::usage(format!(
                 "--tls-client-auth {client_auth} needs TLS"
             ))
@@ -233,7 +236,7 @@ pub(crate) fn token_variable(token: String) -> (&'static str, String) {
 }
 
 /// Adds TLS and the login to the configuration of a client.
-pub(crate) fn secured(
+pub(crate) fn with_security(
     config: ClientConfig,
     tls: &TlsArguments,
     login: &LoginArguments,
@@ -254,14 +257,14 @@ pub(crate) fn secured(
 }
 
 /// The protection of a daemon's port.
-pub(crate) struct Protection<'a> {
+pub(crate) struct PortProtection<'a> {
     pub(crate) tls: bool,
     pub(crate) authentication: bool,
     /// The flags that would turn authentication on.
     pub(crate) flags: &'a str,
 }
 
-impl Protection<'_> {
+impl PortProtection<'_> {
     /// Refuses an address that other machines can reach, unless the port is protected or `insecure` is set.
     pub(crate) fn check(&self, listen: &Endpoint, insecure: bool) -> Result<(), Failure> {
         let missing = match (self.tls, self.authentication) {
@@ -287,9 +290,9 @@ impl Protection<'_> {
 }
 
 /// Reads certificates and users again on SIGHUP, until the process ends.
-pub(crate) fn reload_on_hangup(everything: Vec<Box<dyn Reload>>) {
+pub(crate) fn watch_hangups(everything: Vec<Box<dyn Reload>>) {
     tokio::spawn(async {
-        if let Err(error) = follow_hangups(everything).await {
+        if let Err(error) = reload_on_hangup(everything).await {
             tracing::warn!(%error, "cannot listen for SIGHUP");
         }
     });

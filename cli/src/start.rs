@@ -10,10 +10,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Retries until an attempt succeeds, fails for a reason that is not temporary, or `timeout` is over; `None`
 /// means without limit. Each reason for waiting for `what` is logged once.
-pub(crate) async fn until_healed<T, E: Display>(
+pub(crate) async fn retry_transient<T, E: Display>(
     timeout: Option<Duration>,
     what: &str,
-    heals: impl Fn(&E) -> bool,
+    is_transient: impl Fn(&E) -> bool,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
@@ -21,7 +21,7 @@ pub(crate) async fn until_healed<T, E: Display>(
     let mut said = String::new();
     loop {
         let error = match attempt().await {
-            Err(error) if heals(&error) => error,
+            Err(error) if is_transient(&error) => error,
             outcome => return outcome,
         };
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -46,7 +46,7 @@ mod tests {
     /// outcome.
     async fn tried(timeout: Option<Duration>, away: u32) -> (u32, Result<(), String>) {
         let mut tries = 0;
-        let outcome = until_healed(
+        let outcome = retry_transient(
             timeout,
             "a database",
             |error: &String| error == "away",

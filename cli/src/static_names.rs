@@ -3,27 +3,27 @@
 
 use crate::{
     failure::{Failure, warn},
-    nameservers::{Answers, nobody_answered},
+    nameservers::{NameServerAnswers, no_nameserver_answered},
 };
-use pyroxene_client::NameServer;
+use pyroxene_client::NameServerClient;
 use pyroxene_common::interfaces::directory::DirectoryError;
 
 /// A change of a static name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum StaticNameChange {
     Register,
     Remove,
 }
 
 /// The addresses of the name servers that accepted a change; a failure if none did. The others are reported
 /// on standard error.
-pub(crate) fn taken(
-    change: Change,
-    answers: Answers<Result<(), DirectoryError>>,
+pub(crate) fn accepted_by_nameservers(
+    change: StaticNameChange,
+    answers: NameServerAnswers<Result<(), DirectoryError>>,
 ) -> Result<Vec<String>, Failure> {
     let mut took = Vec::new();
-    let mut refused: Vec<(NameServer, Failure)> = Vec::new();
-    let mut silent: Vec<(NameServer, Failure)> = Vec::new();
+    let mut refused: Vec<(NameServerClient, Failure)> = Vec::new();
+    let mut silent: Vec<(NameServerClient, Failure)> = Vec::new();
     for (nameserver, answer) in answers {
         match answer {
             Ok(Ok(())) => took.push(nameserver.endpoint().to_string()),
@@ -34,13 +34,15 @@ pub(crate) fn taken(
     if took.is_empty() {
         return Err(match refused.into_iter().next() {
             Some((_, failure)) => failure,
-            None => nobody_answered(&silent),
+            None => no_nameserver_answered(&silent),
         });
     }
     // A name server that does not know the name has nothing to remove.
-    let refused = refused.iter().filter(|_| change == Change::Register);
+    let refused = refused
+        .iter()
+        .filter(|_| change == StaticNameChange::Register);
     for (nameserver, failure) in refused.chain(&silent) {
-        let reason = failure.sentence.as_deref().unwrap_or_default();
+        let reason = failure.message.as_deref().unwrap_or_default();
         warn(&format!(
             "name server {} did not accept it: {reason}",
             nameserver.endpoint()
@@ -58,10 +60,10 @@ mod tests {
     /// The answers of three name servers.
     fn answers(
         answers: [Result<Result<(), DirectoryError>, Failure>; 3],
-    ) -> Answers<Result<(), DirectoryError>> {
+    ) -> NameServerAnswers<Result<(), DirectoryError>> {
         let config = ClientConfig::new("a:1,b:1,c:1").unwrap();
         let nameservers = config.endpoints().iter();
-        let nameservers = nameservers.map(|at| NameServer::new(at.clone(), &config));
+        let nameservers = nameservers.map(|at| NameServerClient::new(at.clone(), &config));
         nameservers.zip(answers).collect()
     }
 
@@ -76,16 +78,27 @@ mod tests {
 
     #[test]
     fn one_name_server_that_takes_it_is_enough() {
-        let took = taken(Change::Remove, answers([silent(), Ok(Ok(())), unknown()]));
+        let took = accepted_by_nameservers(
+            StaticNameChange::Remove,
+            answers([silent(), Ok(Ok(())), unknown()]),
+        );
         assert_eq!(took, Ok(vec!["b:1".to_owned()]));
     }
 
     #[test]
     fn an_answer_says_more_than_silence() {
-        let failure = taken(Change::Remove, answers([silent(), unknown(), silent()])).unwrap_err();
-        assert_eq!(failure.sentence.unwrap(), "there is no static name 'x'");
-        let failure = taken(Change::Register, answers([silent(), silent(), silent()])).unwrap_err();
-        let sentence = failure.sentence.unwrap();
+        let failure = accepted_by_nameservers(
+            StaticNameChange::Remove,
+            answers([silent(), unknown(), silent()]),
+        )
+        .unwrap_err();
+        assert_eq!(failure.message.unwrap(), "there is no static name 'x'");
+        let failure = accepted_by_nameservers(
+            StaticNameChange::Register,
+            answers([silent(), silent(), silent()]),
+        )
+        .unwrap_err();
+        let sentence = failure.message.unwrap();
         assert!(
             sentence.contains("a:1: gone") && sentence.contains("c:1: gone"),
             "{sentence}"

@@ -61,7 +61,7 @@ impl StoreArguments {
 }
 
 /// The address of a store for people, without the user and the password.
-pub(crate) fn shown(store: &StoreUrl) -> String {
+pub(crate) fn display_url(store: &StoreUrl) -> String {
     match store {
         StoreUrl::Sqlite(file) => format!("sqlite:{}", file.display()),
         StoreUrl::Memory => "memory: (gone when the name server ends)".to_owned(),
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_store_is_shown_without_its_password() {
-        let shown_of = |text: &str| shown(&text.parse().unwrap());
+        let shown_of = |text: &str| display_url(&text.parse().unwrap());
         assert_eq!(shown_of("sqlite:/a/b.db"), "sqlite:/a/b.db");
         let url = "postgres://u:p%40ss@h:5432/d?password=secret";
         assert_eq!(shown_of(url), "postgres://h:5432/d");
@@ -183,7 +183,7 @@ mod tests {
     fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
         let newer = cannot_open(&StoreError::NewerSchema { found: 9, known: 1 });
         assert_eq!(newer.exit, Exit::Failed);
-        assert!(newer.sentence.unwrap().contains("version 9"));
+        assert!(newer.message.unwrap().contains("version 9"));
         assert!(newer.hint.is_some());
     }
 }

@@ -14,9 +14,9 @@ pub(crate) fn columns() -> Option<usize> {
 }
 
 /// The saved modes of the terminal on standard input; `None` if it is not a terminal.
-pub(crate) struct Modes(Option<Termios>);
+pub(crate) struct TerminalModes(Option<Termios>);
 
-impl Modes {
+impl TerminalModes {
     /// Saves the current modes.
     pub(crate) fn now() -> Self {
         Self(tcgetattr(io::stdin()).ok())

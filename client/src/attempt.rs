@@ -10,13 +10,13 @@ use std::{
 };
 use tokio::sync::watch;
 
-type Outcome<T> = Result<T, AttemptError>;
+type SharedOutcome<T> = Result<T, AttemptError>;
 
 /// The attempt that is running now, if there is one.
-type Running<T> = Option<watch::Receiver<Option<Outcome<T>>>>;
+type RunningAttempt<T> = Option<watch::Receiver<Option<SharedOutcome<T>>>>;
 
 /// An attempt that several callers may wait for.
-pub(crate) struct SharedAttempt<T>(Arc<Mutex<Running<T>>>);
+pub(crate) struct SharedAttempt<T>(Arc<Mutex<RunningAttempt<T>>>);
 
 impl<T> Default for SharedAttempt<T> {
     fn default() -> Self {
@@ -33,9 +33,9 @@ impl<T> fmt::Debug for SharedAttempt<T> {
 impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
     /// The outcome of the running attempt, or of a new one that `begin` starts. An attempt continues if
     /// its callers stop waiting. The attempt must have its own timeout, and callers bound their waiting.
-    pub(crate) async fn outcome<F>(&self, begin: impl FnOnce() -> F) -> Outcome<T>
+    pub(crate) async fn outcome<F>(&self, begin: impl FnOnce() -> F) -> SharedOutcome<T>
     where
-        F: Future<Output = Outcome<T>> + Send + 'static,
+        F: Future<Output = SharedOutcome<T>> + Send + 'static,
     {
         let stopped = || Err(AttemptError::NotSent(ConnectionLost::Abandoned(STOPPED)));
         let mut running = self.join(begin);
@@ -45,9 +45,9 @@ impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
         }
     }
 
-    fn join<F>(&self, begin: impl FnOnce() -> F) -> watch::Receiver<Option<Outcome<T>>>
+    fn join<F>(&self, begin: impl FnOnce() -> F) -> watch::Receiver<Option<SharedOutcome<T>>>
     where
-        F: Future<Output = Outcome<T>> + Send + 'static,
+        F: Future<Output = SharedOutcome<T>> + Send + 'static,
     {
         let mut running = lock(&self.0);
         let lives = |running: &&watch::Receiver<_>| running.has_changed().is_ok();
@@ -69,7 +69,7 @@ impl<T: Clone + Send + Sync + 'static> SharedAttempt<T> {
 
 const STOPPED: &str = "the runtime stopped";
 
-fn lock<T>(running: &Mutex<Running<T>>) -> MutexGuard<'_, Running<T>> {
+fn lock<T>(running: &Mutex<RunningAttempt<T>>) -> MutexGuard<'_, RunningAttempt<T>> {
     // The data stays valid even if a lock holder panicked.
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -99,7 +99,7 @@ mod tests {
         }
 
         /// Waits for an attempt that takes five seconds.
-        async fn ask(&self, answer: Outcome<u32>) -> Outcome<u32> {
+        async fn ask(&self, answer: SharedOutcome<u32>) -> SharedOutcome<u32> {
             let attempts = Arc::clone(&self.attempts);
             let attempt = || async move {
                 attempts.fetch_add(1, Ordering::Relaxed);
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    fn failure() -> Outcome<u32> {
+    fn failure() -> SharedOutcome<u32> {
         Err(AttemptError::NotSent(ConnectionLost::Closed))
     }
 

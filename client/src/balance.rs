@@ -1,8 +1,8 @@
 //! Load balancing: picks the instance for the next call.
 
 use crate::{
-    cost::{Peers, Standing},
-    instance::Instance,
+    cost::{ComparedInstances, InstanceStats},
+    instance::ObjectInstance,
 };
 use std::{
     fmt,
@@ -57,38 +57,38 @@ impl fmt::Display for Policy {
 const COMPARE_ALL: usize = 8;
 
 /// The maximum number of random draws to find two instances that may be called.
-const DRAWS: usize = 8;
+const MAX_DRAWS: usize = 8;
 
 /// If calls are quick, this many consecutive calls go to the same instance: they are sent in one write
 /// and wake the worker once. The run is too short to affect the balance: the calls of a whole run wait
-/// no longer than [`QUICK`].
-const RUN: usize = 32;
+/// no longer than [`QUICK_LATENCY_SECS`].
+const RUN_LENGTH: usize = 32;
 
 /// A run lasts no longer than this. Calls that are further apart are sent in separate writes anyway.
 const RUN_TIME: Duration = Duration::from_millis(1);
 
 /// The highest average latency that counts as quick, in seconds.
-const QUICK: f64 = 0.001;
+const QUICK_LATENCY_SECS: f64 = 0.001;
 
 /// Picks instances for one object.
 #[derive(Debug)]
 pub(crate) struct Balancer {
     policy: Policy,
     turn: AtomicUsize,
-    run: Run,
+    run: CallRun,
 }
 
 /// The instance to which consecutive quick calls go.
 #[derive(Debug)]
-struct Run {
+struct CallRun {
     /// Its index in the list.
-    place: AtomicUsize,
+    instance_index: AtomicUsize,
     /// The remaining calls of the run.
-    left: AtomicUsize,
+    remaining_calls: AtomicUsize,
     /// The run ends early when the instance has this many calls in flight.
-    full: AtomicU32,
+    in_flight_limit: AtomicU32,
     /// The end of the run, in microseconds from `since`.
-    until: AtomicU64,
+    ends_at: AtomicU64,
     since: Instant,
 }
 
@@ -107,7 +107,7 @@ impl Balancer {
             policy,
             // Many short-lived clients would otherwise all begin with the same instance.
             turn: AtomicUsize::new(rand::random_range(0..usize::MAX / 2)),
-            run: Run::new(Instant::now()),
+            run: CallRun::new(Instant::now()),
         }
     }
 
@@ -115,17 +115,17 @@ impl Balancer {
     /// instance is left; if all breakers are open, one of these instances is picked.
     pub(crate) fn pick<R>(
         &self,
-        instances: &[Arc<Instance<R>>],
-        tried: &[Arc<Instance<R>>],
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
         now: Instant,
-    ) -> Result<Arc<Instance<R>>, NoPick> {
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
         if tried.is_empty()
             && let Some(instance) = self.run.next(instances, now)
         {
             return Ok(Arc::clone(instance));
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let untried = |instance: &&Arc<Instance<R>>| {
+        let untried = |instance: &&Arc<ObjectInstance<R>>| {
             !instance.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(instance, other))
         };
         let admitted = match self.policy {
@@ -141,18 +141,18 @@ impl Balancer {
         if let Some(instance) = admitted.or_else(|| in_turn(instances, turn).find(untried)) {
             return Ok(Arc::clone(instance));
         }
-        Err(nobody_left(instances))
+        Err(no_pick_reason(instances))
     }
 
     /// Picks the instance with the fewest calls of this client in flight that is not in `tried`. It is
     /// for large calls of equal size: each goes to the instance that finished first. The latencies of
     /// earlier calls of other sizes are ignored.
-    pub(crate) fn pick_idlest<R>(
+    pub(crate) fn pick_fewest_in_flight<R>(
         &self,
-        instances: &[Arc<Instance<R>>],
-        tried: &[Arc<Instance<R>>],
+        instances: &[Arc<ObjectInstance<R>>],
+        tried: &[Arc<ObjectInstance<R>>],
         now: Instant,
-    ) -> Result<Arc<Instance<R>>, NoPick> {
+    ) -> Result<Arc<ObjectInstance<R>>, NoPick> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut untried: Vec<_> = in_turn(instances, turn)
             .filter(|instance| {
@@ -164,12 +164,12 @@ impl Balancer {
         admitted
             .or(untried.first())
             .map(|instance| Arc::clone(instance))
-            .ok_or_else(|| nobody_left(instances))
+            .ok_or_else(|| no_pick_reason(instances))
     }
 }
 
 /// Why none of the instances was picked.
-fn nobody_left<R>(instances: &[Arc<Instance<R>>]) -> NoPick {
+fn no_pick_reason<R>(instances: &[Arc<ObjectInstance<R>>]) -> NoPick {
     if instances.iter().all(|instance| instance.is_draining()) {
         NoPick::Empty
     } else {
@@ -177,13 +177,13 @@ fn nobody_left<R>(instances: &[Arc<Instance<R>>]) -> NoPick {
     }
 }
 
-impl Run {
+impl CallRun {
     fn new(since: Instant) -> Self {
         Self {
-            place: AtomicUsize::new(0),
-            left: AtomicUsize::new(0),
-            full: AtomicU32::new(0),
-            until: AtomicU64::new(0),
+            instance_index: AtomicUsize::new(0),
+            remaining_calls: AtomicUsize::new(0),
+            in_flight_limit: AtomicU32::new(0),
+            ends_at: AtomicU64::new(0),
             since,
         }
     }
@@ -196,54 +196,55 @@ impl Run {
     /// The instance of the run, if the run continues.
     fn next<'a, R>(
         &self,
-        instances: &'a [Arc<Instance<R>>],
+        instances: &'a [Arc<ObjectInstance<R>>],
         now: Instant,
-    ) -> Option<&'a Arc<Instance<R>>> {
-        let left = self.left.load(Ordering::Relaxed);
-        if left == 0 || self.micros(now) > self.until.load(Ordering::Relaxed) {
+    ) -> Option<&'a Arc<ObjectInstance<R>>> {
+        let left = self.remaining_calls.load(Ordering::Relaxed);
+        if left == 0 || self.micros(now) > self.ends_at.load(Ordering::Relaxed) {
             return None;
         }
         // A lost race makes the run one call longer or shorter, which is harmless.
-        self.left.store(left - 1, Ordering::Relaxed);
+        self.remaining_calls.store(left - 1, Ordering::Relaxed);
         instances
-            .get(self.place.load(Ordering::Relaxed))
+            .get(self.instance_index.load(Ordering::Relaxed))
             .filter(|instance| instance.takes_all_calls())
-            .filter(|instance| instance.in_flight() < self.full.load(Ordering::Relaxed))
+            .filter(|instance| instance.in_flight() < self.in_flight_limit.load(Ordering::Relaxed))
     }
 
     /// Starts a run at the picked instance, if the instance is quick.
     fn begin<R>(
         &self,
-        instances: &[Arc<Instance<R>>],
-        picked: Option<&Arc<Instance<R>>>,
+        instances: &[Arc<ObjectInstance<R>>],
+        picked: Option<&Arc<ObjectInstance<R>>>,
         now: Instant,
     ) {
         let quick = picked.filter(|instance| {
             let latency = instance.latency(now);
-            latency.is_some_and(|latency| latency <= QUICK)
+            latency.is_some_and(|latency| latency <= QUICK_LATENCY_SECS)
         });
         let place = quick.and_then(|picked| {
-            let same = |instance: &Arc<Instance<R>>| Arc::ptr_eq(instance, picked);
+            let same = |instance: &Arc<ObjectInstance<R>>| Arc::ptr_eq(instance, picked);
             Some((instances.iter().position(same)?, picked.in_flight()))
         });
         let Some((place, in_flight)) = place.filter(|_| instances.len() > 1) else {
-            self.left.store(0, Ordering::Relaxed);
+            self.remaining_calls.store(0, Ordering::Relaxed);
             return;
         };
-        self.place.store(place, Ordering::Relaxed);
-        let full = in_flight.saturating_add(u32::try_from(RUN).unwrap_or(u32::MAX));
-        self.full.store(full, Ordering::Relaxed);
+        self.instance_index.store(place, Ordering::Relaxed);
+        let full = in_flight.saturating_add(u32::try_from(RUN_LENGTH).unwrap_or(u32::MAX));
+        self.in_flight_limit.store(full, Ordering::Relaxed);
         let until = self.micros(now + RUN_TIME);
-        self.until.store(until, Ordering::Relaxed);
-        self.left.store(RUN - 1, Ordering::Relaxed);
+        self.ends_at.store(until, Ordering::Relaxed);
+        self.remaining_calls
+            .store(RUN_LENGTH - 1, Ordering::Relaxed);
     }
 }
 
 /// All instances in round-robin order, starting at number `turn`.
 fn in_turn<R>(
-    instances: &[Arc<Instance<R>>],
+    instances: &[Arc<ObjectInstance<R>>],
     turn: usize,
-) -> impl Iterator<Item = &Arc<Instance<R>>> {
+) -> impl Iterator<Item = &Arc<ObjectInstance<R>>> {
     let start = turn.checked_rem(instances.len()).unwrap_or(0);
     let (before, from) = instances
         .split_at_checked(start)
@@ -252,14 +253,15 @@ fn in_turn<R>(
 }
 
 fn least_loaded<'a, R>(
-    instances: &'a [Arc<Instance<R>>],
+    instances: &'a [Arc<ObjectInstance<R>>],
     turn: usize,
     now: Instant,
-    untried: impl Fn(&&'a Arc<Instance<R>>) -> bool,
-) -> Option<&'a Arc<Instance<R>>> {
+    untried: impl Fn(&&'a Arc<ObjectInstance<R>>) -> bool,
+) -> Option<&'a Arc<ObjectInstance<R>>> {
     if instances.len() > COMPARE_ALL {
-        let sound = |instance: &&'a Arc<Instance<R>>| untried(instance) && instance.is_sound();
-        let two = two_at_random(instances, sound, |len| rand::random_range(0..len));
+        let sound =
+            |instance: &&'a Arc<ObjectInstance<R>>| untried(instance) && instance.is_healthy();
+        let two = two_random_instances(instances, sound, |len| rand::random_range(0..len));
         if let Some(best) = two.and_then(|two| cheapest(two.into_iter(), now)) {
             return Some(best);
         }
@@ -270,13 +272,13 @@ fn least_loaded<'a, R>(
 
 /// Two different random instances that fit. `None` if suitable instances are so rare that comparing all
 /// instances is better: most of the list can be dead instances of a worker that crashes repeatedly.
-fn two_at_random<'a, R>(
-    instances: &'a [Arc<Instance<R>>],
-    fits: impl Fn(&&'a Arc<Instance<R>>) -> bool,
+fn two_random_instances<'a, R>(
+    instances: &'a [Arc<ObjectInstance<R>>],
+    fits: impl Fn(&&'a Arc<ObjectInstance<R>>) -> bool,
     mut draw: impl FnMut(usize) -> usize,
-) -> Option<[&'a Arc<Instance<R>>; 2]> {
+) -> Option<[&'a Arc<ObjectInstance<R>>; 2]> {
     let mut first = None;
-    for _ in 0..DRAWS {
+    for _ in 0..MAX_DRAWS {
         let drawn = instances.get(draw(instances.len())).filter(&fits);
         match (first, drawn) {
             (Some(first), Some(second)) if !Arc::ptr_eq(first, second) => {
@@ -290,18 +292,18 @@ fn two_at_random<'a, R>(
 }
 
 fn cheapest<'a, R: 'a>(
-    candidates: impl Iterator<Item = &'a Arc<Instance<R>>>,
+    candidates: impl Iterator<Item = &'a Arc<ObjectInstance<R>>>,
     now: Instant,
-) -> Option<&'a Arc<Instance<R>>> {
+) -> Option<&'a Arc<ObjectInstance<R>>> {
     let candidates: Vec<_> = candidates.collect();
     if let [only] = candidates.as_slice() {
         return only.admit(now).then_some(*only);
     }
-    let standings: Vec<Standing> = candidates
+    let standings: Vec<InstanceStats> = candidates
         .iter()
-        .map(|instance| instance.standing(now))
+        .map(|instance| instance.stats(now))
         .collect();
-    let peers = Peers::of(standings.iter());
+    let peers = ComparedInstances::of(standings.iter());
     let costs = standings.iter().map(|standing| peers.cost(standing));
     let mut by_cost: Vec<_> = costs.zip(candidates).collect();
     // The sort is stable: instances of equal cost keep their order.

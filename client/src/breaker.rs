@@ -35,14 +35,14 @@ const WINDOW: u32 = 64;
 #[derive(Clone, Debug)]
 pub struct Breaker {
     config: BreakerConfig,
-    in_a_row: u32,
+    consecutive_failures: u32,
     calls: u32,
     failures: u32,
-    phase: Phase,
+    phase: BreakerPhase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum BreakerPhase {
     Closed,
     /// No calls until `until`, then one probe.
     Open {
@@ -61,20 +61,20 @@ impl Breaker {
     pub fn new(config: BreakerConfig) -> Self {
         Self {
             config,
-            in_a_row: 0,
+            consecutive_failures: 0,
             calls: 0,
             failures: 0,
-            phase: Phase::Closed,
+            phase: BreakerPhase::Closed,
         }
     }
 
     /// Whether it admits every call.
     pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+        self.phase == BreakerPhase::Closed
     }
 
     /// Whether it is closed and counts no failure.
-    pub fn is_spotless(&self) -> bool {
+    pub fn has_no_failures(&self) -> bool {
         self.is_closed() && self.failures == 0
     }
 
@@ -82,21 +82,23 @@ impl Breaker {
     /// `true` and this call becomes the probe.
     pub fn admit(&mut self, now: Instant) -> bool {
         match self.phase {
-            Phase::Closed => true,
-            Phase::Open { until, term } | Phase::Probing { until, term } if until <= now => {
-                self.phase = Phase::Probing {
+            BreakerPhase::Closed => true,
+            BreakerPhase::Open { until, term } | BreakerPhase::Probing { until, term }
+                if until <= now =>
+            {
+                self.phase = BreakerPhase::Probing {
                     until: now + term.max(Duration::from_secs(1)),
                     term,
                 };
                 true
             }
-            Phase::Open { .. } | Phase::Probing { .. } => false,
+            BreakerPhase::Open { .. } | BreakerPhase::Probing { .. } => false,
         }
     }
 
     /// Records an answered call.
     pub fn succeeded(&mut self) {
-        self.in_a_row = 0;
+        self.consecutive_failures = 0;
         self.count(false);
         if !self.is_closed() {
             *self = Self::new(self.config);
@@ -105,25 +107,27 @@ impl Breaker {
 
     /// Records a call that the instance did not answer.
     pub fn failed(&mut self, now: Instant) {
-        self.in_a_row += 1;
+        self.consecutive_failures += 1;
         self.count(true);
         match self.phase {
-            Phase::Closed => {
+            BreakerPhase::Closed => {
                 let share = self.failures * 100 >= self.calls * self.config.failure_percent;
-                if self.in_a_row >= self.config.consecutive || (self.calls >= WINDOW / 2 && share) {
+                if self.consecutive_failures >= self.config.consecutive
+                    || (self.calls >= WINDOW / 2 && share)
+                {
                     self.open(self.config.open_for, now);
                 }
             }
-            Phase::Probing { term, .. } => {
+            BreakerPhase::Probing { term, .. } => {
                 self.open((term * 2).min(self.config.open_at_most), now);
             }
             // The call began before the breaker opened.
-            Phase::Open { .. } => {}
+            BreakerPhase::Open { .. } => {}
         }
     }
 
     fn open(&mut self, term: Duration, now: Instant) {
-        self.phase = Phase::Open {
+        self.phase = BreakerPhase::Open {
             until: now + term,
             term,
         };

@@ -4,14 +4,14 @@ use crate::{
     balance::Balancer,
     budget::Budget,
     config::{ClientConfig, InvalidConfig},
-    connect::Greeting,
-    error::{CallError, Trail},
-    nameserver::NameServer,
-    nameservers::NameServers,
-    object::{Known, Object},
+    connect::ConnectOptions,
+    error::{AttemptLog, CallError},
+    nameserver::NameServerClient,
+    nameservers::ClientNameServers,
+    object::{Availability, WatchedObject},
     proxy::Proxy,
 };
-use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::follow_files};
+use pyroxene_common::{endpoint::Endpoint, interface::Interface, reload::reload_on_change};
 use std::{
     any::Any,
     cell::Cell,
@@ -33,22 +33,22 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// A client of a broker. Clones share connections, watches and the retry budget. Dropping the last clone
 /// closes them.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientInner>);
 
-struct Inner {
+struct ClientInner {
     config: ClientConfig,
-    nameservers: Arc<NameServers>,
+    nameservers: Arc<ClientNameServers>,
     objects: Mutex<ObjectsInUse>,
     budget: Mutex<Budget>,
     /// Calls since the last withdrawal from the budget.
     calls: AtomicU64,
     /// The name server that last answered a task call. It is asked first.
-    favourite: AtomicUsize,
+    preferred_nameserver: AtomicUsize,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
 
-/// The watched objects by name and interface. Each is an [`Object`] of the interface's response type.
+/// The watched objects by name and interface. Each is an [`WatchedObject`] of the interface's response type.
 type ObjectsInUse = HashMap<(String, &'static str), Arc<dyn Any + Send + Sync>>;
 
 impl fmt::Debug for Client {
@@ -64,7 +64,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SLOW_NAMESERVER: Duration = Duration::from_millis(500);
 
 /// How often a waiting lookup polls, besides the updates that it is notified of.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOKUP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Connects to the name servers at `nameservers`, a comma-separated list of addresses. One answer
@@ -87,20 +87,20 @@ impl Client {
     /// A client that connects when it first needs to. The name servers may start later.
     pub fn new(config: ClientConfig) -> Self {
         let stop = CancellationToken::new();
-        let nameservers = NameServers::new(&config, stop.clone());
+        let nameservers = ClientNameServers::new(&config, stop.clone());
         if let Some(tls) = config.security.tls.clone() {
             let following = stop.clone();
             tokio::spawn(async move {
-                following.run_until_cancelled(follow_files(tls)).await;
+                following.run_until_cancelled(reload_on_change(tls)).await;
             });
         }
-        Self(Arc::new(Inner {
+        Self(Arc::new(ClientInner {
             nameservers,
             objects: Mutex::default(),
             budget: Mutex::new(Budget::new(config.budget, Instant::now())),
             calls: AtomicU64::new(0),
             // Different clients prefer different name servers at first.
-            favourite: AtomicUsize::new(rand::random_range(0..=u16::MAX).into()),
+            preferred_nameserver: AtomicUsize::new(rand::random_range(0..=u16::MAX).into()),
             _stop_when_dropped: stop.clone().drop_guard(),
             stop,
             config,
@@ -108,13 +108,13 @@ impl Client {
     }
 
     /// The name servers: first the configured ones in their order, then those that these reported.
-    pub fn nameservers(&self) -> Vec<NameServer> {
+    pub fn nameservers(&self) -> Vec<NameServerClient> {
         let numbered = self.numbered_nameservers().into_iter();
         numbered.map(|(_, nameserver)| nameserver).collect()
     }
 
     /// The same, each with a unique number that is never reused.
-    pub fn numbered_nameservers(&self) -> Vec<(usize, NameServer)> {
+    pub fn numbered_nameservers(&self) -> Vec<(usize, NameServerClient)> {
         self.0.nameservers.numbered()
     }
 
@@ -129,18 +129,21 @@ impl Client {
     /// A configured address behind which several name servers answer in turn, if there is one. The check
     /// makes a few requests over separate connections.
     pub async fn balanced_address(&self) -> Option<Endpoint> {
-        self.0.nameservers.balanced().await
+        self.0.nameservers.balanced_endpoint().await
     }
 
     /// Records the addresses of other name servers that the name server `by` reported, without waiting
     /// for the next periodic request.
-    pub fn found_nameservers(&self, by: usize, addresses: &[String]) {
-        self.0.nameservers.hear(by, Some(addresses));
+    pub fn add_found_nameservers(&self, by: usize, addresses: &[String]) {
+        self.0.nameservers.record_peers(by, Some(addresses));
     }
 
     /// Asks all name servers at the same time and returns the first answer, or the last error if none
     /// answers.
-    pub async fn first_answer<T, F>(&self, ask: impl Fn(NameServer) -> F) -> Result<T, CallError>
+    pub async fn first_answer<T, F>(
+        &self,
+        ask: impl Fn(NameServerClient) -> F,
+    ) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, tarpc::client::RpcError>>,
     {
@@ -167,62 +170,68 @@ impl Client {
     /// batches, and the name of the worker that answered.
     pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
         let deadline = Instant::from_std(context::current().deadline);
-        self.proxy_before::<I>(name, deadline).await
+        self.proxy_with_deadline::<I>(name, deadline).await
     }
 
     /// As [`proxy`](Self::proxy), with a deadline.
-    pub async fn proxy_before<I: Interface>(
+    pub async fn proxy_with_deadline<I: Interface>(
         &self,
         name: &str,
         deadline: Instant,
     ) -> Result<Proxy<I>, CallError> {
-        let object = self.watched::<I>(name);
+        let object = self.watched_object::<I>(name);
         let mut updates = object.updates();
-        let patience = Instant::now() + SLOW_NAMESERVER;
+        let one_answer_suffices_at = Instant::now() + SLOW_NAMESERVER;
         let known = async {
             loop {
-                match object.known() {
-                    Known::NotYet if Instant::now() < patience => {}
+                match object.availability() {
+                    Availability::Undecided if Instant::now() < one_answer_suffices_at => {}
                     // A frozen name server must not delay the answer that the others give.
-                    Known::NotYet if object.is_probably_absent() => return Known::None,
-                    Known::NotYet => {}
+                    Availability::Undecided if object.is_probably_not_hosted() => {
+                        return Availability::NotHosted;
+                    }
+                    Availability::Undecided => {}
                     known => return known,
                 }
                 // The channel stays open: `object` owns the sender. A timeout leads to the next poll.
-                let _ = timeout(LOOK_AGAIN, updates.changed()).await;
+                let _ = timeout(LOOKUP_POLL_INTERVAL, updates.changed()).await;
             }
         };
-        let ended = |kind: fn(Box<Trail>) -> CallError, reason: String| {
-            kind(Box::new(Trail {
+        let ended = |kind: fn(Box<AttemptLog>) -> CallError, reason: String| {
+            kind(Box::new(AttemptLog {
                 object: name.to_owned(),
                 method: "*".to_owned(),
                 reason: Some(reason),
-                ..Trail::default()
+                ..AttemptLog::default()
             }))
         };
         let unavailable = |reason: &str| ended(CallError::Unavailable, reason.to_owned());
         match timeout_at(deadline, known).await {
-            Ok(Known::Some) => Ok(Proxy::new(self.clone(), object, false)),
-            Ok(Known::None) => Err(unavailable("no live worker hosts it")),
-            Ok(Known::Refused(sentence)) => Err(ended(CallError::Refused, sentence)),
-            Ok(Known::NobodyToAsk) => Err(unavailable("no name server can be reached")),
-            Ok(Known::NotYet) | Err(_) if object.is_missed() => {
+            Ok(Availability::Some) => Ok(Proxy::new(self.clone(), object, false)),
+            Ok(Availability::NotHosted) => Err(unavailable("no live worker hosts it")),
+            Ok(Availability::Refused(sentence)) => Err(ended(CallError::Refused, sentence)),
+            Ok(Availability::NoNameServerReachable) => {
+                Err(unavailable("no name server can be reached"))
+            }
+            Ok(Availability::Undecided) | Err(_) if object.is_missing() => {
                 Err(unavailable("no live worker hosts it"))
             }
-            Ok(Known::NotYet) | Err(_) if object.in_contact() => Err(unavailable(
+            Ok(Availability::Undecided) | Err(_) if object.in_contact() => Err(unavailable(
                 "the name server has just started, and no worker that hosts it has registered again yet",
             )),
-            Ok(Known::NotYet) | Err(_) => Err(unavailable("no name server answered in time")),
+            Ok(Availability::Undecided) | Err(_) => {
+                Err(unavailable("no name server answered in time"))
+            }
         }
     }
 
     /// As [`weak_object`](Self::weak_object), but returns the stub itself.
     pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
-        Proxy::new(self.clone(), self.watched::<I>(name), true)
+        Proxy::new(self.clone(), self.watched_object::<I>(name), true)
     }
 
     /// The object. The first lookup starts to watch it at every name server.
-    fn watched<I: Interface>(&self, name: &str) -> Arc<Object<I::Response>> {
+    fn watched_object<I: Interface>(&self, name: &str) -> Arc<WatchedObject<I::Response>> {
         let mut objects = self
             .0
             .objects
@@ -232,8 +241,8 @@ impl Client {
         if let Some(object) = known.and_then(|known| known.downcast().ok()) {
             return object;
         }
-        let greeting = self.greeting::<I>();
-        let object = Arc::new(Object::new(
+        let greeting = self.connect_options::<I>();
+        let object = Arc::new(WatchedObject::new(
             name,
             Balancer::new(self.0.config.policy),
             self.0.config.endpoints().len(),
@@ -252,14 +261,14 @@ impl Client {
     /// Counts a call for the budget. Each thread adds its calls in batches, because all threads share
     /// the counter.
     pub(crate) fn count_call(&self) {
-        const LOT: u64 = 32;
+        const CALL_BATCH: u64 = 32;
         thread_local! {
             static UNCOUNTED: Cell<u64> = const { Cell::new(0) };
         }
         let uncounted = UNCOUNTED.get() + 1;
-        UNCOUNTED.set(uncounted % LOT);
-        if uncounted == LOT {
-            self.0.calls.fetch_add(LOT, Ordering::Relaxed);
+        UNCOUNTED.set(uncounted % CALL_BATCH);
+        if uncounted == CALL_BATCH {
+            self.0.calls.fetch_add(CALL_BATCH, Ordering::Relaxed);
         }
     }
 
@@ -270,18 +279,18 @@ impl Client {
         budget.withdraw(calls, now)
     }
 
-    pub(crate) fn favourite(&self) -> &AtomicUsize {
-        &self.0.favourite
+    pub(crate) fn preferred_nameserver(&self) -> &AtomicUsize {
+        &self.0.preferred_nameserver
     }
 
-    pub(crate) fn patience(&self) -> Duration {
-        self.0.config.patience
+    pub(crate) fn retry_timeout(&self) -> Duration {
+        self.0.config.retry_timeout
     }
 
     /// The options of connections to instances of an object.
-    pub(crate) fn greeting<I: Interface>(&self) -> Greeting {
-        let mut greeting = Greeting::new::<I>(&self.0.config);
-        greeting.passport = self.0.nameservers.passport();
+    pub(crate) fn connect_options<I: Interface>(&self) -> ConnectOptions {
+        let mut greeting = ConnectOptions::new::<I>(&self.0.config);
+        greeting.tickets = self.0.nameservers.client_tickets();
         greeting
     }
 

@@ -4,11 +4,11 @@ use crate::{
     balance::Policy,
     breaker::BreakerConfig,
     budget::BudgetConfig,
-    delegates::Delegate,
-    security::{Credentials, Security},
+    delegates::DelegateTicketIssuer,
+    security::{ClientSecurity, Credentials},
 };
 use pyroxene_common::{
-    channel::DEFAULT_SPIN,
+    channel::DEFAULT_BUSY_POLL,
     endpoint::{Endpoint, InvalidEndpoint},
     host::LocalLink,
     tls::TlsClient,
@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 pub const DEFAULT_PORT: u16 = 9090;
 
 /// The default of [`ClientConfig::patience`]. A restart of a name server takes less time than this.
-const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
+const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client's settings.
 #[derive(Clone, Debug)]
@@ -33,13 +33,13 @@ pub struct ClientConfig {
     pub(crate) max_message: usize,
     pub(crate) max_attempts: u32,
     pub(crate) hedge_after: Option<Duration>,
-    pub(crate) spin: Duration,
-    pub(crate) patience: Duration,
+    pub(crate) busy_poll: Duration,
+    pub(crate) retry_timeout: Duration,
     pub(crate) breaker: BreakerConfig,
     pub(crate) budget: BudgetConfig,
-    pub(crate) security: Security,
+    pub(crate) security: ClientSecurity,
     /// Issues the tickets for calls on behalf of others, if the client makes such calls.
-    pub(crate) delegate: Option<Arc<dyn Delegate>>,
+    pub(crate) delegate: Option<Arc<dyn DelegateTicketIssuer>>,
 }
 
 /// Invalid settings of a client.
@@ -91,11 +91,11 @@ impl ClientConfig {
             max_message: DEFAULT_MAX_MESSAGE,
             max_attempts: 16,
             hedge_after: None,
-            spin: DEFAULT_SPIN,
-            patience: DEFAULT_PATIENCE,
+            busy_poll: DEFAULT_BUSY_POLL,
+            retry_timeout: DEFAULT_RETRY_TIMEOUT,
             breaker: BreakerConfig::default(),
             budget: BudgetConfig::default(),
-            security: Security::default(),
+            security: ClientSecurity::default(),
             delegate: None,
         }
     }
@@ -145,15 +145,15 @@ impl ClientConfig {
     /// How long a thread busy-polls a connection whose answers come quickly, so that no core has to wake
     /// up first. The default is 100 microseconds. Zero saves the processor time instead.
     #[must_use]
-    pub fn spin(mut self, spin: Duration) -> Self {
-        self.spin = spin;
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = time;
         self
     }
 
     /// How long task requests are retried while no name server can answer. The default is 10 seconds.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn retry_timeout(mut self, timeout: Duration) -> Self {
+        self.retry_timeout = timeout;
         self
     }
 
@@ -172,9 +172,9 @@ impl ClientConfig {
         self
     }
 
-    /// Issues the tickets for calls on behalf of others: see [`Once`](crate::Once).
+    /// Issues the tickets for calls on behalf of others: see [`CallOnceOptions`](crate::CallOnceOptions).
     #[must_use]
-    pub fn delegate(mut self, delegate: Arc<dyn Delegate>) -> Self {
+    pub fn delegate(mut self, delegate: Arc<dyn DelegateTicketIssuer>) -> Self {
         self.delegate = Some(delegate);
         self
     }

@@ -1,14 +1,14 @@
 //! Connections to the instances of an object, and their handshake.
 
 use crate::{
-    breaker::BreakerConfig, config::ClientConfig, delegates::Delegate, passport::Passport,
-    security::Security,
+    breaker::BreakerConfig, config::ClientConfig, delegates::DelegateTicketIssuer,
+    security::ClientSecurity, tickets::Tickets,
 };
 use pyroxene_common::{
-    access::{Addressee, Challenge, Credential, HolderKey, Ticket, Wanted},
-    channel::{AttemptError, Connection, ConnectionLost, Settings, awake},
+    access::{Addressee, Challenge, Credential, HelloTarget, HolderKey, Ticket},
+    channel::{AttemptError, ClientConnection, ConnectionLost, Settings, busy_poll},
     endpoint::Endpoint,
-    hello::{self, Hello, HelloError, RefusalCode, Refused, Welcome},
+    hello::{self, Hello, HelloError, HelloRefusal, RefusalCode, Welcome},
     host::LocalLink,
     interface::Interface,
     message::{Refusal, RefusalReason},
@@ -22,23 +22,23 @@ use tokio::time::timeout;
 
 /// The options of connections to the instances of one object.
 #[derive(Clone)]
-pub(crate) struct Greeting {
+pub(crate) struct ConnectOptions {
     interface: &'static str,
     version: u32,
     client: String,
     max_message: usize,
     pub(crate) breaker: BreakerConfig,
-    spin: Duration,
-    security: Security,
+    busy_poll: Duration,
+    security: ClientSecurity,
     /// The link to the name server, if it is in this process.
     pub(crate) local: Option<LocalLink>,
     /// The tickets to present to workers, if the client logs in.
-    pub(crate) passport: Option<Passport>,
+    pub(crate) tickets: Option<Tickets>,
     /// Issues the tickets for calls on behalf of others, if the client makes such calls.
-    pub(crate) delegate: Option<Arc<dyn Delegate>>,
+    pub(crate) delegate: Option<Arc<dyn DelegateTicketIssuer>>,
 }
 
-impl Greeting {
+impl ConnectOptions {
     pub(crate) fn new<I: Interface>(config: &ClientConfig) -> Self {
         Self {
             interface: I::NAME,
@@ -46,10 +46,10 @@ impl Greeting {
             client: config.name.clone(),
             max_message: config.max_message,
             breaker: config.breaker,
-            spin: config.spin,
+            busy_poll: config.busy_poll,
             security: config.security.clone(),
             local: config.local.clone(),
-            passport: None,
+            tickets: None,
             delegate: config.delegate.clone(),
         }
     }
@@ -66,27 +66,27 @@ impl Greeting {
     }
 
     /// The connection over a stream whose server has accepted the hello.
-    fn welcomed<R: DeserializeOwned + Send + 'static>(
+    fn connection_over<R: DeserializeOwned + Send + 'static>(
         &self,
         stream: Stream,
         welcome: &Welcome,
         settings: Settings,
-    ) -> Connection<R> {
+    ) -> ClientConnection<R> {
         let settings = Settings {
             max_receive: self.max_message,
             max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
             max_in_flight: welcome.max_in_flight as usize,
-            spin: self.spin,
+            busy_poll: self.busy_poll,
             ..settings
         };
         let exporter = stream.exporter();
-        Connection::bound(stream, settings, exporter)
+        ClientConnection::bound(stream, settings, exporter)
     }
 }
 
 /// How a connection authenticates its client.
 #[derive(Clone, Copy)]
-pub(crate) enum Shown<'a> {
+pub(crate) enum PresentedTicket<'a> {
     Nothing,
     /// A ticket that is bound to the key of this process.
     Ticket(&'a Ticket),
@@ -97,27 +97,27 @@ pub(crate) enum Shown<'a> {
 
 /// The route to an instance of an object.
 #[derive(Clone, Copy)]
-pub(crate) struct Way<'a> {
+pub(crate) struct Route<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// The name of the object at the instance.
     pub(crate) object: &'a str,
     /// The expected identity of the peer. Without it, any process that listens at the endpoint is accepted.
     pub(crate) addressee: Option<&'a Addressee>,
-    pub(crate) greeting: &'a Greeting,
+    pub(crate) options: &'a ConnectOptions,
 }
 
 /// Connects to an object.
 pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
-    way: Way<'_>,
-    shown: Shown<'_>,
+    way: Route<'_>,
+    shown: PresentedTicket<'_>,
     settings: Settings,
-) -> Result<Connection<R>, AttemptError> {
+) -> Result<ClientConnection<R>, AttemptError> {
     let endpoint = way.endpoint;
-    if !matches!(shown, Shown::Nothing) && !way.greeting.security.is_private(endpoint) {
+    if !matches!(shown, PresentedTicket::Nothing) && !way.options.security.is_private(endpoint) {
         return Err(AttemptError::Refused(Refusal {
             reason: RefusalReason::Unauthenticated,
             retry_after_ms: 0,
-            sentence: format!("a ticket is not sent to {endpoint} in the clear; TLS is needed"),
+            message: format!("a ticket is not sent to {endpoint} in the clear; TLS is needed"),
         }));
     }
     let establish = |socket| async move {
@@ -125,32 +125,32 @@ pub(crate) async fn connect<R: DeserializeOwned + Send + 'static>(
         said.unwrap_or(Err(HelloError::Timeout))
     };
     let dialled = dial(endpoint, establish).await;
-    let (stream, welcome) = dialled.map_err(not_connected)?;
-    Ok(way.greeting.welcomed(stream, &welcome, settings))
+    let (stream, welcome) = dialled.map_err(connect_error)?;
+    Ok(way.options.connection_over(stream, &welcome, settings))
 }
 
-impl Way<'_> {
+impl Route<'_> {
     /// Sends the hello over a socket, with the ticket if there is one.
     async fn establish(
         self,
         socket: Socket,
-        shown: Shown<'_>,
+        shown: PresentedTicket<'_>,
     ) -> Result<(Stream, Welcome), HelloError> {
-        let tls = self.greeting.security.tls.as_ref();
+        let tls = self.options.security.tls.as_ref();
         let mut stream = Stream::over(socket, self.endpoint, tls).await?;
         let addressee = self.addressee.cloned().unwrap_or_else(|| {
             let address = stream.remote_address();
             Addressee::Endpoint(address.unwrap_or_else(|| self.endpoint.to_string()))
         });
-        let denied = |sentence| HelloError::Refused(Refused::new(RefusalCode::Denied, sentence));
+        let denied = |message| HelloError::Refused(HelloRefusal::new(RefusalCode::Denied, message));
         let ticket = match shown {
-            Shown::Nothing => None,
-            Shown::Ticket(ticket) => Some(ticket.clone()),
-            Shown::Delegated(make) => Some(make(&addressee).map_err(denied)?),
+            PresentedTicket::Nothing => None,
+            PresentedTicket::Ticket(ticket) => Some(ticket.clone()),
+            PresentedTicket::Delegated(make) => Some(make(&addressee).map_err(denied)?),
         };
-        let mut hello = self.greeting.hello(self.object);
+        let mut hello = self.options.hello(self.object);
         let Some(ticket) = ticket else {
-            let welcome = hello::greet(&mut stream, &hello).await?;
+            let welcome = hello::say_hello(&mut stream, &hello).await?;
             return Ok((stream, welcome));
         };
         let holder = HolderKey::of_process().map_err(|error| denied(error.to_string()))?;
@@ -159,11 +159,11 @@ impl Way<'_> {
             holder,
             &ticket,
             addressee,
-            hello.wanted(),
+            hello.target(),
         ));
         // Without TLS the server sends a challenge first, and both of its answers come quickly.
-        let greeting = hello::greet_as(&mut stream, &hello, holder);
-        let welcome = awake(2 * self.greeting.spin, greeting).await?;
+        let greeting = hello::say_hello_with_ticket(&mut stream, &hello, holder);
+        let welcome = busy_poll(2 * self.options.busy_poll, greeting).await?;
         Ok((stream, welcome))
     }
 }
@@ -175,7 +175,7 @@ fn credential(
     holder: &HolderKey,
     ticket: &Ticket,
     addressee: Addressee,
-    wanted: Wanted<'_>,
+    wanted: HelloTarget<'_>,
 ) -> Credential {
     let ticket = ticket.as_bytes().to_vec();
     let proof = match stream.exporter() {
@@ -193,39 +193,43 @@ fn credential(
 pub(crate) async fn connect_locally<R: DeserializeOwned + Send + 'static>(
     link: &LocalLink,
     object: &str,
-    greeting: &Greeting,
+    greeting: &ConnectOptions,
     settings: Settings,
-) -> Result<Connection<R>, AttemptError> {
+) -> Result<ClientConnection<R>, AttemptError> {
     let socket = link
         .connect()
-        .map_err(|error| not_connected(error.into()))?;
+        .map_err(|error| connect_error(error.into()))?;
     let mut stream = Stream::Plain(socket);
     // A local link needs no ticket.
-    let welcome = hello::greet(&mut stream, &greeting.hello(object))
+    let welcome = hello::say_hello(&mut stream, &greeting.hello(object))
         .await
-        .map_err(not_connected)?;
-    Ok(greeting.welcomed(stream, &welcome, settings))
+        .map_err(connect_error)?;
+    Ok(greeting.connection_over(stream, &welcome, settings))
 }
 
 /// Connects to a worker's object with the first ticket of this client that the worker accepts.
-pub(crate) async fn connect_with_passport<R: DeserializeOwned + Send + 'static>(
-    way: Way<'_>,
-) -> Result<Connection<R>, AttemptError> {
+pub(crate) async fn connect_with_tickets<R: DeserializeOwned + Send + 'static>(
+    way: Route<'_>,
+) -> Result<ClientConnection<R>, AttemptError> {
     let settings = Settings::CLIENT;
-    let Some(passport) = &way.greeting.passport else {
-        return connect(way, Shown::Nothing, settings).await;
+    let Some(passport) = &way.options.tickets else {
+        return connect(way, PresentedTicket::Nothing, settings).await;
     };
     let mut tickets = passport.tickets().await?;
     if tickets.is_empty() {
-        return connect(way, Shown::Nothing, settings).await;
+        return connect(way, PresentedTicket::Nothing, settings).await;
     }
     let mut tried = 0;
     let mut asked_again = false;
     loop {
-        let shown = tickets.get(tried).map_or(Shown::Nothing, Shown::Ticket);
+        let shown = tickets
+            .get(tried)
+            .map_or(PresentedTicket::Nothing, PresentedTicket::Ticket);
         match connect(way, shown, settings).await {
             Ok(connection) => {
-                passport.renewers().add(connection.renewer());
+                passport
+                    .credential_sinks()
+                    .add(connection.credential_sink());
                 return Ok(connection);
             }
             // The worker may be registered with other name servers than the one that issued this ticket.
@@ -235,7 +239,7 @@ pub(crate) async fn connect_with_passport<R: DeserializeOwned + Send + 'static>(
                 tried += 1;
                 if tried == tickets.len() && !asked_again {
                     asked_again = true;
-                    let others = passport.others(&tickets).await;
+                    let others = passport.request_new_tickets(&tickets).await;
                     tickets.extend(others);
                 }
                 if tried == tickets.len() {
@@ -247,32 +251,30 @@ pub(crate) async fn connect_with_passport<R: DeserializeOwned + Send + 'static>(
     }
 }
 
-fn not_connected(error: HelloError) -> AttemptError {
-    let refused = |reason, sentence| {
+fn connect_error(error: HelloError) -> AttemptError {
+    let refused = |reason, message| {
         AttemptError::Refused(Refusal {
             reason,
             retry_after_ms: 0,
-            sentence,
+            message,
         })
     };
     match error {
         HelloError::Io(error) => AttemptError::NotSent(ConnectionLost::from(error)),
-        HelloError::Refused(Refused { code, sentence }) => match code {
-            RefusalCode::BadCredential => refused(RefusalReason::Unauthenticated, sentence),
-            RefusalCode::Denied => refused(RefusalReason::Denied, sentence),
-            RefusalCode::Limited => refused(RefusalReason::Limited, sentence),
-            RefusalCode::Busy => refused(RefusalReason::Overloaded, sentence),
-            RefusalCode::Draining => refused(RefusalReason::Draining, sentence),
-            RefusalCode::WrongServer => {
-                AttemptError::NotSent(ConnectionLost::WrongServer(sentence))
-            }
+        HelloError::Refused(HelloRefusal { code, message }) => match code {
+            RefusalCode::BadCredential => refused(RefusalReason::Unauthenticated, message),
+            RefusalCode::Denied => refused(RefusalReason::Denied, message),
+            RefusalCode::Limited => refused(RefusalReason::Limited, message),
+            RefusalCode::Busy => refused(RefusalReason::Overloaded, message),
+            RefusalCode::Draining => refused(RefusalReason::Draining, message),
+            RefusalCode::WrongServer => AttemptError::NotSent(ConnectionLost::WrongServer(message)),
             RefusalCode::Malformed
             | RefusalCode::UnsupportedProtocol
             | RefusalCode::UnknownObject
             | RefusalCode::WrongInterface
             | RefusalCode::WrongVersion
             | RefusalCode::TlsRequired
-            | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(sentence)),
+            | RefusalCode::Other => AttemptError::NotSent(ConnectionLost::Rejected(message)),
         },
         HelloError::Tls(failure @ TlsFailure::Client(_)) => {
             refused(RefusalReason::Unauthenticated, failure.to_string())
@@ -290,7 +292,7 @@ fn not_connected(error: HelloError) -> AttemptError {
 pub(crate) fn expect_answer<I: Interface>(
     request_index: usize,
     response: I::Response,
-    connection: &Connection<I::Response>,
+    connection: &ClientConnection<I::Response>,
 ) -> Result<I::Response, AttemptError> {
     if I::response_index(&response) == request_index {
         return Ok(response);

@@ -34,7 +34,7 @@ const ERROR_WEIGHT: f64 = 10.0;
 
 /// Each call in flight at an instance that has never answered counts as this many calls. If the instance
 /// is healthy, its first answer comes soon; if it is not, few calls are lost.
-const STRANGER_WEIGHT: f64 = 8.0;
+const UNMEASURED_WEIGHT: f64 = 8.0;
 
 /// Latencies that differ by at most this factor are equal. One answer raises the average by at most this
 /// factor.
@@ -42,7 +42,7 @@ const NOISE: f64 = 2.0;
 
 /// The noise factor of a latency that is known from few answers is one plus this constant divided by the
 /// square root of the number of answers.
-const FEW_ANSWERS: f64 = 10.0;
+const FEW_ANSWERS_NOISE: f64 = 10.0;
 
 /// The weight of the newest observation in a moving average. It grows with the time since the previous
 /// observation. It is at least 1/32, so that a burst of answers has an effect.
@@ -52,7 +52,7 @@ fn weight(last: Option<Instant>, now: Instant) -> f64 {
 }
 
 /// An average that was last updated at `last`, decayed to `now`.
-fn faded(average: f64, last: Instant, now: Instant) -> f64 {
+fn decayed(average: f64, last: Instant, now: Instant) -> f64 {
     let elapsed = now.saturating_duration_since(last);
     if elapsed < DECAY / 64 {
         return average;
@@ -100,32 +100,32 @@ impl Latency {
         let worse = old.max(took.as_secs_f64()).max(PENALTY.as_secs_f64());
         self.average = Some(worse);
         // This observation is certain, so the noise factor becomes small.
-        self.answers = self.answers(now).max(FEW_ANSWERS * FEW_ANSWERS);
+        self.answers = self.answers(now).max(FEW_ANSWERS_NOISE * FEW_ANSWERS_NOISE);
         self.measured = Some(now);
     }
 
     /// The number of answers in the average. Old answers count less and less.
     pub fn answers(&self, now: Instant) -> f64 {
         self.measured
-            .map_or(0.0, |measured| faded(self.answers, measured, now))
+            .map_or(0.0, |measured| decayed(self.answers, measured, now))
     }
 
     /// The average now, in seconds. It decays while nothing is measured, so that an instance that was
     /// slow once is tried again.
     pub fn at(&self, now: Instant) -> Option<f64> {
-        Some(faded(self.average?, self.measured?, now))
+        Some(decayed(self.average?, self.measured?, now))
     }
 }
 
 /// The share of an instance's calls that ended with an error or without an answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Errors {
+pub struct ErrorRate {
     share: f64,
     measured: Option<Instant>,
     calls: u32,
 }
 
-impl Errors {
+impl ErrorRate {
     /// Records the end of a call.
     pub fn ended(&mut self, error: bool, now: Instant) {
         let old = self.at(now);
@@ -139,14 +139,14 @@ impl Errors {
     /// The share now, from 0 to 1. It decays while no call ends.
     pub fn at(&self, now: Instant) -> f64 {
         self.measured
-            .map_or(0.0, |measured| faded(self.share, measured, now))
+            .map_or(0.0, |measured| decayed(self.share, measured, now))
     }
 }
 
 /// The calls of other clients at an instance, as the worker reports them: a moving average over about a
 /// second.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Others {
+pub struct PeerLoad {
     average: f64,
     reported: Option<Instant>,
 }
@@ -154,7 +154,7 @@ pub struct Others {
 /// Reports are averaged over this time. An older report is ignored.
 const REPORT_LIFE: Duration = Duration::from_secs(1);
 
-impl Others {
+impl PeerLoad {
     /// Records a report with this number of calls of other clients.
     pub fn report(&mut self, calls: u32, now: Instant) {
         let weight = self.at(now).and(self.reported).map_or(1.0, |last| {
@@ -174,7 +174,7 @@ impl Others {
 
 /// The measurements of an instance now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Standing {
+pub struct InstanceStats {
     /// The average latency in seconds. `None` for an instance that has never answered.
     pub latency: Option<f64>,
     /// The number of answers in that average.
@@ -186,35 +186,35 @@ pub struct Standing {
     /// The calls of this client in flight.
     pub own: u32,
     /// The calls of other clients, if there is a recent report.
-    pub others: Option<f64>,
+    pub peer_load: Option<f64>,
     /// The calls of all clients, according to the directory.
     pub listed: u32,
 }
 
 /// The values that the compared instances share.
 #[derive(Clone, Copy, Debug)]
-pub struct Peers {
+pub struct ComparedInstances {
     /// The assumed latency of an instance that has never answered: that of the fastest instance.
     latency: f64,
     /// The assumed peer load of an instance without a report: the mean of the reported values.
-    others: Option<f64>,
+    peer_load: Option<f64>,
     /// The load of the busiest instance, in calls.
     load: f64,
 }
 
-impl Peers {
+impl ComparedInstances {
     /// The shared values of these instances.
-    pub fn of<'a>(all: impl Iterator<Item = &'a Standing> + Clone) -> Self {
+    pub fn of<'a>(all: impl Iterator<Item = &'a InstanceStats> + Clone) -> Self {
         let latencies = all.clone().filter_map(|standing| standing.latency);
         let fastest = latencies.fold(f64::INFINITY, f64::min);
-        let reported = all.clone().filter_map(|standing| standing.others);
+        let reported = all.clone().filter_map(|standing| standing.peer_load);
         let (sum, count) = reported.fold((0.0, 0), |(sum, count), n| (sum + n, count + 1));
         let mut peers = Self {
             latency: match fastest.is_finite() {
                 true => fastest,
                 false => UNKNOWN_LATENCY,
             },
-            others: (count > 0).then(|| sum / f64::from(count)),
+            peer_load: (count > 0).then(|| sum / f64::from(count)),
             load: 0.0,
         };
         peers.load = all.map(|each| peers.load_of(each)).fold(0.0, f64::max);
@@ -222,13 +222,13 @@ impl Peers {
     }
 
     /// The number of calls in front of a new call, plus the new call itself.
-    fn load_of(&self, standing: &Standing) -> f64 {
+    fn load_of(&self, standing: &InstanceStats) -> f64 {
         let own = f64::from(standing.own);
         let own = match standing.latency {
             Some(_) => own,
-            None => own * STRANGER_WEIGHT,
+            None => own * UNMEASURED_WEIGHT,
         };
-        let others = standing.others.or(self.others);
+        let others = standing.peer_load.or(self.peer_load);
         let others =
             others.unwrap_or_else(|| f64::from(standing.listed.saturating_sub(standing.own)));
         own + others + 1.0
@@ -236,10 +236,10 @@ impl Peers {
 
     /// The cost of one more call. A new instance counts as fast as its fastest peer, with the mean peer
     /// load of the others: it gets its share of calls at once, and no more.
-    pub fn cost(&self, standing: &Standing) -> f64 {
+    pub fn cost(&self, standing: &InstanceStats) -> f64 {
         let known = standing.latency.unwrap_or(self.latency);
         let latency = known.max(standing.stalled);
-        let noise = 1.0 + FEW_ANSWERS / standing.answers.max(1.0).sqrt();
+        let noise = 1.0 + FEW_ANSWERS_NOISE / standing.answers.max(1.0).sqrt();
         let latency = match latency <= self.latency * noise.max(NOISE) {
             true => self.latency,
             false => latency,
@@ -256,17 +256,17 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn fast() -> Standing {
-        Standing {
+    fn fast() -> InstanceStats {
+        InstanceStats {
             latency: Some(0.001),
             answers: 1000.0,
-            ..Standing::default()
+            ..InstanceStats::default()
         }
     }
 
     /// The costs of these instances when they are compared.
-    fn costs<const N: usize>(all: [Standing; N]) -> [f64; N] {
-        let peers = Peers::of(all.iter());
+    fn costs<const N: usize>(all: [InstanceStats; N]) -> [f64; N] {
+        let peers = ComparedInstances::of(all.iter());
         all.map(|standing| peers.cost(&standing))
     }
 
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn one_error_among_many_answers_weighs_little_and_errors_fade() {
         let mut now = Instant::now();
-        let mut errors = Errors::default();
+        let mut errors = ErrorRate::default();
         errors.ended(true, now);
         assert_eq!(errors.at(now), 1.0);
         errors.ended(false, now);
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_queue_makes_an_instance_dearer() {
-        let queue = |latency, own| Standing {
+        let queue = |latency, own| InstanceStats {
             latency: Some(latency),
             own,
             ..fast()
@@ -345,9 +345,9 @@ mod tests {
         assert!(long > short);
         let [busy, idle] = costs([queue(0.0, 1), queue(0.0, 0)]);
         assert!(busy > idle);
-        let reported = |own, others| Standing {
+        let reported = |own, others| InstanceStats {
             own,
-            others: Some(others),
+            peer_load: Some(others),
             ..fast()
         };
         let [ours, theirs] = costs([reported(7, 2.0), reported(2, 7.0)]);
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn small_differences_of_latency_are_noise() {
-        let of = |latency, own| Standing {
+        let of = |latency, own| InstanceStats {
             latency: Some(latency),
             own,
             ..fast()
@@ -367,7 +367,7 @@ mod tests {
         let [busy, idle] = costs([of(0.0010, 1), of(0.0019, 0)]);
         assert!(busy > idle);
         // With fewer known answers, a difference must be greater to count.
-        let of = |latency, answers| Standing {
+        let of = |latency, answers| InstanceStats {
             latency: Some(latency),
             answers,
             ..fast()
@@ -381,15 +381,15 @@ mod tests {
 
     #[test]
     fn one_that_answers_only_errors_is_dearer_than_the_busiest() {
-        let failing = Standing {
+        let failing = InstanceStats {
             errors: 1.0,
             ..fast()
         };
-        let busy = Standing { own: 100, ..fast() };
+        let busy = InstanceStats { own: 100, ..fast() };
         let [failing, busy, idle] = costs([failing, busy, fast()]);
         assert!(failing > busy && busy > idle);
         // If every instance returns errors, the cause is not one of the instances.
-        let of = |own| Standing {
+        let of = |own| InstanceStats {
             own,
             errors: 1.0,
             ..fast()
@@ -400,32 +400,33 @@ mod tests {
 
     #[test]
     fn a_newcomer_is_taken_for_as_fast_and_as_busy_as_its_peers() {
-        let peer = |others| Standing {
+        let peer = |others| InstanceStats {
             own: 1,
-            others: Some(others),
+            peer_load: Some(others),
             ..fast()
         };
-        let newcomer = Standing::default();
+        let newcomer = InstanceStats::default();
         let [_, _, cost] = costs([peer(4.0), peer(6.0), newcomer]);
         let [_, _, same] = costs([
             peer(4.0),
             peer(6.0),
-            Standing {
+            InstanceStats {
                 own: 0,
                 ..peer(5.0)
             },
         ]);
         assert_eq!(cost, same);
         // Until it has answered, one call in flight is enough.
-        let [first, second, third] = costs([peer(4.0), peer(6.0), Standing { own: 1, ..newcomer }]);
+        let [first, second, third] =
+            costs([peer(4.0), peer(6.0), InstanceStats { own: 1, ..newcomer }]);
         assert!(third > first && third > second);
     }
 
     #[test]
     fn nobody_known_is_compared_by_what_the_directory_says() {
-        let listed = |listed| Standing {
+        let listed = |listed| InstanceStats {
             listed,
-            ..Standing::default()
+            ..InstanceStats::default()
         };
         let [busy, idle] = costs([listed(5), listed(1)]);
         assert!(busy > idle);
@@ -433,12 +434,12 @@ mod tests {
 
     #[test]
     fn one_that_has_stopped_answering_is_as_slow_as_its_silence_is_long() {
-        let silent = Standing {
+        let silent = InstanceStats {
             own: 1,
             stalled: 0.5,
             ..fast()
         };
-        let busy = Standing { own: 200, ..fast() };
+        let busy = InstanceStats { own: 200, ..fast() };
         let [silent, busy] = costs([silent, busy]);
         assert!(silent > busy);
     }
@@ -446,7 +447,7 @@ mod tests {
     #[test]
     fn reports_are_smoothed_and_forgotten() {
         let mut now = Instant::now();
-        let mut others = Others::default();
+        let mut others = PeerLoad::default();
         assert_eq!(others.at(now), None);
         others.report(10, now);
         assert_eq!(others.at(now), Some(10.0));

@@ -7,12 +7,12 @@
 
 use crate::{
     attempt::SharedAttempt,
-    connect::{Shown, Way, connect},
+    connect::{PresentedTicket, Route, connect},
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
     access::{Addressee, Audience, Identity, Ticket},
-    channel::{AttemptError, Connection, Settings},
+    channel::{AttemptError, ClientConnection, Settings},
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -26,15 +26,15 @@ use std::{
 use tokio::time::sleep;
 
 /// The maximum number of idle connections to one instance.
-const MOST: usize = 64;
+const MAX_SLOTS: usize = 64;
 
 /// The life of a ticket is divided into this many parts. After each part, a connection that was used in
 /// it gets a fresh ticket; an unused one is closed.
-const PARTS: u32 = 4;
+const TICKET_LIFE_PARTS: u32 = 4;
 
 /// The identity on whose behalf a call is made, and the method.
 #[derive(Clone, Copy, Debug)]
-pub struct OnBehalf<'a> {
+pub struct DelegatedCall<'a> {
     /// The identity whose rights the call has.
     pub identity: &'a Identity,
     /// The name of the called method.
@@ -42,7 +42,7 @@ pub struct OnBehalf<'a> {
 }
 
 /// Issues the tickets for calls on behalf of others. They are bound to the key of this process.
-pub trait Delegate: fmt::Debug + Send + Sync {
+pub trait DelegateTicketIssuer: fmt::Debug + Send + Sync {
     /// A ticket for an identity.
     ///
     /// # Errors
@@ -55,39 +55,39 @@ pub trait Delegate: fmt::Debug + Send + Sync {
 }
 
 /// An open connection and its slot. The caller holds the slot while its call is in flight.
-pub(crate) type InUse<R> = (Arc<Connection<R>>, Arc<Slot<R>>);
+pub(crate) type SlotConnection<R> = (Arc<ClientConnection<R>>, Arc<DelegateSlot<R>>);
 
 /// The connections to one instance with the response type `R`.
-pub(crate) struct Delegates<R> {
+pub(crate) struct DelegatedConnections<R> {
     /// The most recently used slot comes first.
-    slots: Mutex<Vec<Arc<Slot<R>>>>,
+    slots: Mutex<Vec<Arc<DelegateSlot<R>>>>,
     /// Whether [`keep`] runs.
-    is_kept: AtomicBool,
+    is_maintained: AtomicBool,
 }
 
 /// A slot for one connection, which may not be open. Each caller holds a clone of the pointer.
-pub(crate) struct Slot<R> {
+pub(crate) struct DelegateSlot<R> {
     identity: Identity,
     method: String,
-    connection: ArcSwapOption<Connection<R>>,
-    connecting: SharedAttempt<Arc<Connection<R>>>,
+    connection: ArcSwapOption<ClientConnection<R>>,
+    connecting: SharedAttempt<Arc<ClientConnection<R>>>,
     /// The audience of its tickets, after the first attempt to connect.
     audience: OnceLock<Audience>,
     /// Whether a call has used it since the last maintenance.
     used: AtomicBool,
 }
 
-impl<R> Default for Delegates<R> {
+impl<R> Default for DelegatedConnections<R> {
     fn default() -> Self {
         Self {
             slots: Mutex::default(),
-            is_kept: AtomicBool::new(false),
+            is_maintained: AtomicBool::new(false),
         }
     }
 }
 
-impl<R> Slot<R> {
-    fn new(OnBehalf { identity, method }: OnBehalf<'_>) -> Self {
+impl<R> DelegateSlot<R> {
+    fn new(DelegatedCall { identity, method }: DelegatedCall<'_>) -> Self {
         Self {
             identity: identity.clone(),
             method: method.to_owned(),
@@ -98,16 +98,16 @@ impl<R> Slot<R> {
         }
     }
 
-    fn is_for(&self, on_behalf: OnBehalf<'_>) -> bool {
+    fn is_for(&self, on_behalf: DelegatedCall<'_>) -> bool {
         self.method == on_behalf.method && self.identity == *on_behalf.identity
     }
 
-    pub(crate) fn shared_attempt(&self) -> &SharedAttempt<Arc<Connection<R>>> {
+    pub(crate) fn shared_attempt(&self) -> &SharedAttempt<Arc<ClientConnection<R>>> {
         &self.connecting
     }
 
     /// The connection, if it is open.
-    pub(crate) fn open_connection(&self) -> Option<Arc<Connection<R>>> {
+    pub(crate) fn open_connection(&self) -> Option<Arc<ClientConnection<R>>> {
         let connection = self.connection.load_full();
         connection.filter(|connection| connection.is_open())
     }
@@ -118,14 +118,14 @@ impl<R> Slot<R> {
     }
 }
 
-impl<R> Delegates<R> {
-    fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot<R>>>> {
+impl<R> DelegatedConnections<R> {
+    fn slots(&self) -> MutexGuard<'_, Vec<Arc<DelegateSlot<R>>>> {
         // The data stays valid even if a lock holder panicked.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The slot for calls with this identity and method.
-    pub(crate) fn slot(&self, on_behalf: OnBehalf<'_>) -> Arc<Slot<R>> {
+    pub(crate) fn slot(&self, on_behalf: DelegatedCall<'_>) -> Arc<DelegateSlot<R>> {
         let mut slots = self.slots();
         let slot = match slots.iter().position(|slot| slot.is_for(on_behalf)) {
             Some(0) => slots.first().cloned(),
@@ -140,49 +140,52 @@ impl<R> Delegates<R> {
             slot.used.store(true, Ordering::Relaxed);
             return slot;
         }
-        if slots.len() >= MOST
+        if slots.len() >= MAX_SLOTS
             && let Some(idle) = slots.iter().rposition(|slot| !slot.is_in_use())
         {
             slots.remove(idle);
         }
-        let slot = Arc::new(Slot::new(on_behalf));
+        let slot = Arc::new(DelegateSlot::new(on_behalf));
         slots.insert(0, Arc::clone(&slot));
         slot
     }
 
     /// The open connection for calls with this identity and method, if there is one, and its slot.
-    pub(crate) fn open_connection(&self, on_behalf: OnBehalf<'_>) -> Option<InUse<R>> {
+    pub(crate) fn open_connection(
+        &self,
+        on_behalf: DelegatedCall<'_>,
+    ) -> Option<SlotConnection<R>> {
         let slot = self.slot(on_behalf);
         let connection = slot.open_connection()?;
         Some((connection, slot))
     }
 
     /// The worker may be dead or frozen: every open connection checks whether it still answers.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn suspect_all(&self) {
         for slot in &*self.slots() {
             if let Some(connection) = slot.open_connection() {
-                connection.doubt();
+                connection.suspect();
             }
         }
     }
 }
 
-impl<R: DeserializeOwned + Send + 'static> Delegates<R> {
+impl<R: DeserializeOwned + Send + 'static> DelegatedConnections<R> {
     /// Starts the maintenance, which renews the tickets of used connections and closes unused ones.
-    pub(crate) fn look_after(self: &Arc<Self>, delegate: &Arc<dyn Delegate>) {
-        if !self.is_kept.swap(true, Ordering::AcqRel) {
-            tokio::spawn(keep(Arc::downgrade(self), Arc::clone(delegate)));
+    pub(crate) fn start_maintenance(self: &Arc<Self>, delegate: &Arc<dyn DelegateTicketIssuer>) {
+        if !self.is_maintained.swap(true, Ordering::AcqRel) {
+            tokio::spawn(maintain_slots(Arc::downgrade(self), Arc::clone(delegate)));
         }
     }
 }
 
-impl<R: DeserializeOwned + Send + 'static> Slot<R> {
+impl<R: DeserializeOwned + Send + 'static> DelegateSlot<R> {
     /// Opens the connection.
     pub(crate) async fn connect(
         &self,
-        way: Way<'_>,
-        delegate: &dyn Delegate,
-    ) -> Result<Arc<Connection<R>>, AttemptError> {
+        way: Route<'_>,
+        delegate: &dyn DelegateTicketIssuer,
+    ) -> Result<Arc<ClientConnection<R>>, AttemptError> {
         let make = |addressee: &Addressee| {
             let audience = Audience::Task {
                 addressee: addressee.clone(),
@@ -194,7 +197,7 @@ impl<R: DeserializeOwned + Send + 'static> Slot<R> {
             let audience = self.audience.get_or_init(|| audience);
             delegate.ticket(&self.identity, audience.clone())
         };
-        let connecting = connect(way, Shown::Delegated(&make), Settings::CLIENT);
+        let connecting = connect(way, PresentedTicket::Delegated(&make), Settings::CLIENT);
         let connection = Arc::new(connecting.await?);
         self.connection.store(Some(Arc::clone(&connection)));
         Ok(connection)
@@ -202,9 +205,12 @@ impl<R: DeserializeOwned + Send + 'static> Slot<R> {
 }
 
 /// Maintains the connections until there are none.
-async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dyn Delegate>) {
+async fn maintain_slots<R: Send + 'static>(
+    delegates: Weak<DelegatedConnections<R>>,
+    delegate: Arc<dyn DelegateTicketIssuer>,
+) {
     loop {
-        sleep(delegate.life() / PARTS).await;
+        sleep(delegate.life() / TICKET_LIFE_PARTS).await;
         let Some(delegates) = delegates.upgrade() else {
             return;
         };
@@ -215,7 +221,7 @@ async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dy
             to_renew.extend(slots.iter().cloned());
             if slots.is_empty() {
                 // This happens under the lock that also protects the creation of the next slot.
-                delegates.is_kept.store(false, Ordering::Release);
+                delegates.is_maintained.store(false, Ordering::Release);
                 return;
             }
         }
@@ -226,7 +232,7 @@ async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dy
             };
             match delegate.ticket(&slot.identity, audience.clone()) {
                 Ok(ticket) => {
-                    connection.renewer()(Some(ticket.as_bytes()));
+                    connection.credential_sink()(Some(ticket.as_bytes()));
                 }
                 // The connection ends when its last ticket expires.
                 Err(reason) => {
@@ -238,7 +244,7 @@ async fn keep<R: Send + 'static>(delegates: Weak<Delegates<R>>, delegate: Arc<dy
     }
 }
 
-impl<R> fmt::Debug for Delegates<R> {
+impl<R> fmt::Debug for DelegatedConnections<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delegates").finish_non_exhaustive()
     }
@@ -257,13 +263,13 @@ mod tests {
         }
     }
 
-    fn of<'a>(identity: &'a Identity, method: &'a str) -> OnBehalf<'a> {
-        OnBehalf { identity, method }
+    fn of<'a>(identity: &'a Identity, method: &'a str) -> DelegatedCall<'a> {
+        DelegatedCall { identity, method }
     }
 
     #[test]
     fn calls_share_a_slot_if_identity_and_method_are_the_same() {
-        let delegates = Delegates::<()>::default();
+        let delegates = DelegatedConnections::<()>::default();
         let ana = identity("ana");
         let first = delegates.slot(of(&ana, "echo"));
         assert!(Arc::ptr_eq(&first, &delegates.slot(of(&ana, "echo"))));
@@ -277,8 +283,8 @@ mod tests {
 
     #[test]
     fn the_idle_slot_that_was_used_longest_ago_makes_way() {
-        let delegates = Delegates::<()>::default();
-        let users: Vec<_> = (0..MOST)
+        let delegates = DelegatedConnections::<()>::default();
+        let users: Vec<_> = (0..MAX_SLOTS)
             .map(|number| identity(&format!("u{number}")))
             .collect();
         let busy = delegates.slot(of(&users[0], "m"));
@@ -288,7 +294,7 @@ mod tests {
         let newcomer = identity("newcomer");
         delegates.slot(of(&newcomer, "m"));
         let slots = delegates.slots();
-        assert_eq!(slots.len(), MOST);
+        assert_eq!(slots.len(), MAX_SLOTS);
         let has = |user: &Identity| slots.iter().any(|slot| slot.is_for(of(user, "m")));
         assert!(has(&users[0]) && has(&newcomer) && has(&users[2]));
         assert!(!has(&users[1]), "the idle one that was used longest ago");

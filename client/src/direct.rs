@@ -3,13 +3,13 @@
 use crate::{
     client::Client,
     config::ClientConfig,
-    connect::{Greeting, Way, connect_with_passport, expect_answer},
-    nameserver::NameServer,
-    passport::Passport,
+    connect::{ConnectOptions, Route, connect_with_tickets, expect_answer},
+    nameserver::NameServerClient,
+    tickets::Tickets,
 };
 use pyroxene_common::{
     access::Addressee,
-    channel::{AttemptError, Connection},
+    channel::{AttemptError, ClientConnection},
     endpoint::Endpoint,
     interface::Interface,
     message::EncodedRequest,
@@ -22,9 +22,9 @@ use tarpc::{
 
 /// A stub for one instance of an object of the interface `I`, over one connection. Except for errors of
 /// the method itself, a failed call returns its [`AttemptError`] in [`RpcError::Send`].
-pub struct Direct<I: Interface>(Connection<I::Response>);
+pub struct DirectProxy<I: Interface>(ClientConnection<I::Response>);
 
-impl<I: Interface> Direct<I> {
+impl<I: Interface> DirectProxy<I> {
     /// Connects to an object at an endpoint, without TLS and without authentication.
     pub async fn connect(endpoint: &Endpoint, object: &str) -> Result<Self, AttemptError> {
         Self::connect_with(endpoint, object, &ClientConfig::without_nameservers()).await
@@ -38,21 +38,22 @@ impl<I: Interface> Direct<I> {
         object: &str,
         config: &ClientConfig,
     ) -> Result<Self, AttemptError> {
-        let mut greeting = Greeting::new::<I>(config);
-        let logins = config
-            .endpoints()
-            .iter()
-            .filter_map(|nameserver| NameServer::new(nameserver.clone(), config).login().cloned());
+        let mut greeting = ConnectOptions::new::<I>(config);
+        let logins = config.endpoints().iter().filter_map(|nameserver| {
+            NameServerClient::new(nameserver.clone(), config)
+                .login()
+                .cloned()
+        });
         let logins: Vec<_> = logins.collect();
-        greeting.passport = (!logins.is_empty()).then(|| Passport::new(logins));
+        greeting.tickets = (!logins.is_empty()).then(|| Tickets::new(logins));
         let is_nameserver = config.endpoints().contains(endpoint);
-        let way = Way {
+        let way = Route {
             endpoint,
             object,
             addressee: is_nameserver.then_some(&Addressee::NameServer),
-            greeting: &greeting,
+            options: &greeting,
         };
-        connect_with_passport(way).await.map(Self)
+        connect_with_tickets(way).await.map(Self)
     }
 
     /// Connects to an object at an endpoint with the tickets of `client`.
@@ -61,14 +62,14 @@ impl<I: Interface> Direct<I> {
         endpoint: &Endpoint,
         object: &str,
     ) -> Result<Self, AttemptError> {
-        let greeting = client.greeting::<I>();
-        let way = Way {
+        let greeting = client.connect_options::<I>();
+        let way = Route {
             endpoint,
             object,
             addressee: None,
-            greeting: &greeting,
+            options: &greeting,
         };
-        connect_with_passport(way).await.map(Self)
+        connect_with_tickets(way).await.map(Self)
     }
 
     /// tarpc's client over this stub.
@@ -77,19 +78,19 @@ impl<I: Interface> Direct<I> {
     }
 }
 
-impl<I: Interface> Clone for Direct<I> {
+impl<I: Interface> Clone for DirectProxy<I> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<I: Interface> fmt::Debug for Direct<I> {
+impl<I: Interface> fmt::Debug for DirectProxy<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Direct({})", I::NAME)
     }
 }
 
-impl<I: Interface> Stub for Direct<I> {
+impl<I: Interface> Stub for DirectProxy<I> {
     type Req = I::Request;
     type Resp = I::Response;
 
@@ -100,7 +101,7 @@ impl<I: Interface> Stub for Direct<I> {
     ) -> Result<I::Response, RpcError> {
         let sent = |error: AttemptError| RpcError::Send(Box::new(error));
         let index = I::request_index(&request);
-        let encoded = EncodedRequest::lending(request, I::request_parts)
+        let encoded = EncodedRequest::with_zero_copy_parts(request, I::request_parts)
             .map_err(|error| sent(AttemptError::Encoding(error)))?;
         let response = self.0.call(&context, &encoded).await.map_err(sent)?;
         expect_answer::<I>(index, response, &self.0).map_err(sent)

@@ -3,10 +3,10 @@
 use crate::{
     client::Client,
     error::CallError,
-    proxy::{Answered, Proxy},
+    proxy::{Proxy, Response},
 };
 use pyroxene_common::{
-    channel::Listener,
+    channel::ProgressListener,
     interface::Description,
     interfaces::invoke::{
         Invoke, InvokeError,
@@ -46,7 +46,7 @@ impl Client {
         context: context::Context,
     ) -> Result<DynamicObject, DynamicError> {
         let deadline = Instant::from_std(context.deadline);
-        let proxy = self.proxy_before::<Invoke>(name, deadline).await?;
+        let proxy = self.proxy_with_deadline::<Invoke>(name, deadline).await?;
         let answered = proxy
             .call_traced(context, &InvokeRequest::Describe {})
             .await?;
@@ -76,7 +76,7 @@ impl DynamicObject {
         context: context::Context,
         method: &str,
         arguments: &impl Serialize,
-    ) -> Result<Answered<String>, DynamicError> {
+    ) -> Result<Response<String>, DynamicError> {
         let arguments = serde_json::to_string(arguments).map_err(|error| unreadable(&error))?;
         self.call_with_progress(context, method, arguments, None)
             .await
@@ -89,8 +89,8 @@ impl DynamicObject {
         context: context::Context,
         method: &str,
         arguments: String,
-        listener: Option<&Listener>,
-    ) -> Result<Answered<String>, DynamicError> {
+        listener: Option<&ProgressListener>,
+    ) -> Result<Response<String>, DynamicError> {
         let repeatable = self
             .description
             .method(method)
@@ -103,13 +103,16 @@ impl DynamicObject {
                 InvokeRequest::Call { method, arguments }
             }
         };
-        let called = self.proxy.traced(context, &request, listener).await;
-        let answered = called.map_err(|error| error.of_method(method))?;
+        let called = self
+            .proxy
+            .call_with_listener(context, &request, listener)
+            .await;
+        let answered = called.map_err(|error| error.with_method(method))?;
         let response = match answered.response {
             InvokeResponse::CallRepeatable(answer) | InvokeResponse::Call(answer) => answer?,
             InvokeResponse::Describe(_) => return Err(unreadable(&"it answered another method")),
         };
-        Ok(Answered {
+        Ok(Response {
             response,
             worker: answered.worker,
             attempts: answered.attempts,

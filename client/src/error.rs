@@ -11,24 +11,24 @@ use tarpc::client::RpcError;
 #[derive(Debug)]
 pub enum CallError {
     /// The call was never sent, and a retry will not help, for example because it is too large.
-    NotSent(Box<Trail>),
+    NotSent(Box<AttemptLog>),
     /// The call was sent, and its answer was lost. It may have run, and it is not safe to repeat.
-    MaybeRan(Box<Trail>),
+    MaybeRan(Box<AttemptLog>),
     /// The method started and failed outside of its own error type: it panicked, or its answer was too
     /// large.
-    Failed(Box<Trail>),
+    Failed(Box<AttemptLog>),
     /// The deadline passed. If the call had been sent, it may have run.
-    DeadlineExceeded(Box<Trail>),
+    DeadlineExceeded(Box<AttemptLog>),
     /// The caller is not allowed to make this call.
-    Refused(Box<Trail>),
+    Refused(Box<AttemptLog>),
     /// No instance accepted the call: no name server answers, no worker hosts the object, or every worker
     /// is unreachable or refuses the call. The call has not run.
-    Unavailable(Box<Trail>),
+    Unavailable(Box<AttemptLog>),
 }
 
 /// The attempts of a call that failed.
 #[derive(Debug, Default)]
-pub struct Trail {
+pub struct AttemptLog {
     /// The object's name.
     pub object: String,
     /// The method's name.
@@ -42,20 +42,20 @@ pub struct Trail {
 }
 
 /// The maximum number of listed attempts. Attempts that may have been sent are always listed.
-const LISTED: usize = 32;
+const MAX_LISTED_ATTEMPTS: usize = 32;
 
 /// The attempts of a call that is still in progress.
 #[derive(Debug, Default)]
-pub(crate) struct AttemptLog {
+pub(crate) struct AttemptRecorder {
     pub(crate) listed: Vec<Attempt>,
     pub(crate) unlisted: usize,
 }
 
-impl AttemptLog {
+impl AttemptRecorder {
     /// Adds an attempt. If the list is full, the attempt replaces the earliest one that was not sent.
     pub(crate) fn push(&mut self, attempt: Attempt) {
         let is_unsent = |attempt: &Attempt| matches!(attempt.error, AttemptError::NotSent(_));
-        if self.listed.len() >= LISTED
+        if self.listed.len() >= MAX_LISTED_ATTEMPTS
             && let Some(unsent) = self.listed.iter().position(is_unsent)
         {
             self.listed.remove(unsent);
@@ -70,7 +70,7 @@ impl AttemptLog {
     }
 }
 
-impl Trail {
+impl AttemptLog {
     /// Whether any attempt may have run.
     pub(crate) fn may_have_run(&self) -> bool {
         self.attempts.iter().any(|attempt| {
@@ -90,7 +90,7 @@ pub struct Attempt {
     /// The worker's endpoint.
     pub endpoint: String,
     /// When the attempt ended, counted from the start of the call.
-    pub ended: Duration,
+    pub ended_after: Duration,
     /// Why it failed.
     pub error: AttemptError,
 }
@@ -103,7 +103,7 @@ impl Attempt {
 
 impl CallError {
     /// The attempts of the call.
-    pub fn trail(&self) -> &Trail {
+    pub fn attempt_log(&self) -> &AttemptLog {
         match self {
             Self::NotSent(trail)
             | Self::MaybeRan(trail)
@@ -116,7 +116,7 @@ impl CallError {
 
     /// The same error with another method name: the method that the caller named, where its call is
     /// carried by a call of another method.
-    pub(crate) fn of_method(mut self, method: &str) -> Self {
+    pub(crate) fn with_method(mut self, method: &str) -> Self {
         match &mut self {
             Self::NotSent(trail)
             | Self::MaybeRan(trail)
@@ -130,12 +130,12 @@ impl CallError {
 
     /// The attempts, in order.
     pub fn attempts(&self) -> &[Attempt] {
-        &self.trail().attempts
+        &self.attempt_log().attempts
     }
 
     /// The error of the last attempt alone, or the reason why there was no attempt.
     pub fn last_reason(&self) -> String {
-        match (self.attempts().last(), &self.trail().reason) {
+        match (self.attempts().last(), &self.attempt_log().reason) {
             // The message of the refusal is enough without the text around it.
             (
                 Some(Attempt {
@@ -143,8 +143,8 @@ impl CallError {
                     ..
                 }),
                 _,
-            ) => refusal.sentence.clone(),
-            (Some(attempt), _) => sentence(&attempt.error),
+            ) => refusal.message.clone(),
+            (Some(attempt), _) => error_chain(&attempt.error),
             (None, Some(reason)) => reason.clone(),
             (None, None) => self.to_string(),
         }
@@ -174,18 +174,18 @@ impl CallError {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let trail = self.trail();
+        let trail = self.attempt_log();
         write!(f, "{}.{} {}", trail.object, trail.method, self.kind())?;
         if let Some(reason) = &trail.reason {
             write!(f, ": {reason}")?;
         }
         /// The maximum number of attempts that are shown one by one.
-        const SHOWN: usize = 4;
-        let shown = trail.attempts.len().min(SHOWN);
+        const MAX_SHOWN_ATTEMPTS: usize = 4;
+        let shown = trail.attempts.len().min(MAX_SHOWN_ATTEMPTS);
         let skipped = trail.attempts.len() - shown;
         let hidden = skipped + trail.unlisted;
         for attempt in trail.attempts.iter().skip(skipped) {
-            write!(f, "; {}: {}", attempt.worker, sentence(&attempt.error))?;
+            write!(f, "; {}: {}", attempt.worker, error_chain(&attempt.error))?;
         }
         if hidden > 0 {
             write!(f, "; and {hidden} earlier attempts")?;
@@ -195,7 +195,7 @@ impl fmt::Display for CallError {
 }
 
 /// An error and its causes in one line.
-fn sentence(error: &dyn Error) -> String {
+fn error_chain(error: &dyn Error) -> String {
     let mut sentence = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -218,9 +218,9 @@ impl From<CallError> for RpcError {
 impl From<RpcError> for CallError {
     fn from(error: RpcError) -> Self {
         let trail = |error: &dyn Error| {
-            Box::new(Trail {
-                reason: Some(sentence(error)),
-                ..Trail::default()
+            Box::new(AttemptLog {
+                reason: Some(error_chain(error)),
+                ..AttemptLog::default()
             })
         };
         match error {
@@ -244,18 +244,18 @@ mod tests {
         Attempt {
             worker: worker.to_owned(),
             endpoint: String::new(),
-            ended: Duration::ZERO,
+            ended_after: Duration::ZERO,
             error: AttemptError::MaybeRan(ConnectionLost::Closed),
         }
     }
 
     #[test]
     fn an_error_survives_tarpcs_type_and_lists_its_attempts() {
-        let error = CallError::MaybeRan(Box::new(Trail {
+        let error = CallError::MaybeRan(Box::new(AttemptLog {
             object: "accounts".into(),
             method: "update".into(),
             attempts: vec![attempt("w1")],
-            ..Trail::default()
+            ..AttemptLog::default()
         }));
         let error = CallError::from(RpcError::from(error));
         assert!(matches!(error, CallError::MaybeRan(_)));
@@ -268,9 +268,9 @@ mod tests {
 
     #[test]
     fn a_long_trail_is_cut_short_in_the_sentence() {
-        let error = CallError::Unavailable(Box::new(Trail {
+        let error = CallError::Unavailable(Box::new(AttemptLog {
             attempts: (0..9).map(|n| attempt(&format!("w{n}"))).collect(),
-            ..Trail::default()
+            ..AttemptLog::default()
         }));
         let sentence = error.to_string();
         assert!(sentence.contains("w8") && !sentence.contains("w4"));
@@ -283,16 +283,16 @@ mod tests {
             error: AttemptError::NotSent(ConnectionLost::Closed),
             ..attempt(worker)
         };
-        let mut log = AttemptLog::default();
+        let mut log = AttemptRecorder::default();
         log.push(attempt("sent"));
         for number in 0..1000 {
             log.push(unsent(&number.to_string()));
         }
-        assert_eq!((log.listed.len(), log.count()), (LISTED, 1001));
-        let trail = Trail {
+        assert_eq!((log.listed.len(), log.count()), (MAX_LISTED_ATTEMPTS, 1001));
+        let trail = AttemptLog {
             attempts: log.listed,
             unlisted: log.unlisted,
-            ..Trail::default()
+            ..AttemptLog::default()
         };
         assert!(trail.may_have_run());
         let workers = [trail.attempts.first(), trail.attempts.last()];
@@ -309,16 +309,16 @@ mod tests {
         let refusal = pyroxene_common::message::Refusal {
             reason: pyroxene_common::message::RefusalReason::Overloaded,
             retry_after_ms: 0,
-            sentence: "full".to_owned(),
+            message: "full".to_owned(),
         };
         let refused = Attempt {
             error: AttemptError::Refused(refusal),
             ..attempt("w1")
         };
         let sentence = |attempts| {
-            let trail = Trail {
+            let trail = AttemptLog {
                 attempts,
-                ..Trail::default()
+                ..AttemptLog::default()
             };
             CallError::Unavailable(Box::new(trail)).to_string()
         };

@@ -3,17 +3,17 @@
 use crate::{
     attempt::SharedAttempt,
     breaker::Breaker,
-    connect::{Greeting, Way, connect_with_passport},
-    cost::{Errors, Latency, Others, Standing},
-    delegates::{Delegates, InUse, OnBehalf, Slot},
+    connect::{ConnectOptions, Route, connect_with_tickets},
+    cost::{ErrorRate, InstanceStats, Latency, PeerLoad},
+    delegates::{DelegateSlot, DelegatedCall, DelegatedConnections, SlotConnection},
     membership::InstanceKey,
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
     access::Addressee,
-    channel::{AttemptError, Connection, ConnectionLost},
+    channel::{AttemptError, ClientConnection, ConnectionLost},
     endpoint::Endpoint,
-    interfaces::directory::{Instance as Listed, Load, State},
+    interfaces::directory::{Instance as Listed, InstanceState, Load},
     message::RefusalReason,
 };
 use serde::de::DeserializeOwned;
@@ -29,26 +29,26 @@ use std::{
 use tokio::time::{Instant, timeout};
 
 /// An answer within this time counts as quick.
-const QUICK: Duration = Duration::from_millis(1);
+const QUICK_ANSWER: Duration = Duration::from_millis(1);
 
 /// The minimum time between two samples of an instance that answers quickly and never fails.
-const LESSONS: Duration = Duration::from_millis(1);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// If connecting takes longer than this, further calls avoid the instance while there is another one.
-const SILENCE: Duration = Duration::from_secs(1);
+const SLOW_CONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// An instance of an object with the response type `R`.
-pub(crate) struct Instance<R> {
+pub(crate) struct ObjectInstance<R> {
     pub(crate) key: InstanceKey,
     target: String,
-    greeting: Arc<Greeting>,
+    options: Arc<ConnectOptions>,
     /// The connection, or the most recent one on behalf of another identity.
-    connection: ArcSwapOption<Connection<R>>,
+    connection: ArcSwapOption<ClientConnection<R>>,
     /// The connections on behalf of others.
-    delegates: Arc<Delegates<R>>,
+    delegates: Arc<DelegatedConnections<R>>,
     /// The expected identity of the peer, if the name server has authenticated the worker.
     addressee: Option<Addressee>,
-    connecting: SharedAttempt<Arc<Connection<R>>>,
+    connecting: SharedAttempt<Arc<ClientConnection<R>>>,
     draining: AtomicBool,
     in_flight: AtomicU32,
     /// Whether several of the calls since `busy_since` were in flight at once.
@@ -56,23 +56,23 @@ pub(crate) struct Instance<R> {
     /// When the first of the calls in flight started, in microseconds from `since`.
     busy_since: AtomicU64,
     /// When a quick answer was last sampled, in microseconds from `since`.
-    lesson: AtomicU64,
+    last_sample: AtomicU64,
     since: Instant,
     /// The load in the directory. It is used while no connection reports a newer one.
     listed_load: AtomicU32,
-    learned: Mutex<Learned>,
+    health: Mutex<InstanceHealth>,
     /// Whether `learned` restricts no call, so that most calls need not lock it.
     unrestricted: AtomicBool,
     /// Whether neither failures nor errors are recorded, so that most answers need no sample.
-    spotless: AtomicBool,
+    has_clean_record: AtomicBool,
     /// Whether most of its answers are errors.
-    erring: AtomicBool,
+    mostly_errors: AtomicBool,
     /// Whether the last call got no answer.
-    absent: AtomicBool,
-    /// Whether an attempt to connect has been running for longer than [`SILENCE`].
-    silent: AtomicBool,
+    last_call_unanswered: AtomicBool,
+    /// Whether an attempt to connect has been running for longer than [`SLOW_CONNECT_AFTER`].
+    slow_to_connect: AtomicBool,
     /// Whether the address of a static name did not lead to a worker the last time.
-    astray: AtomicBool,
+    led_to_no_worker: AtomicBool,
 }
 
 /// A share of errors below this is ignored.
@@ -80,20 +80,20 @@ const FEW_ERRORS: f64 = 0.01;
 
 /// The health of the instance, measured from its calls.
 #[derive(Debug)]
-struct Learned {
+struct InstanceHealth {
     latency: Latency,
-    errors: Errors,
-    others: Others,
+    errors: ErrorRate,
+    peer_load: PeerLoad,
     /// The latest report that is included in `others`.
     report: Option<Load>,
     /// When a call was last answered.
-    answered: Option<Instant>,
+    last_answer: Option<Instant>,
     breaker: Breaker,
     /// The instance asked for no calls until this time.
-    pushed_back: Option<Instant>,
+    retry_after: Option<Instant>,
 }
 
-impl<R> fmt::Debug for Instance<R> {
+impl<R> fmt::Debug for ObjectInstance<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance")
             .field("key", &self.key)
@@ -101,13 +101,13 @@ impl<R> fmt::Debug for Instance<R> {
     }
 }
 
-impl<R> Instance<R> {
-    pub(crate) fn new(listed: &Listed, greeting: Arc<Greeting>) -> Self {
+impl<R> ObjectInstance<R> {
+    pub(crate) fn new(listed: &Listed, greeting: Arc<ConnectOptions>) -> Self {
         let breaker = Breaker::new(greeting.breaker);
         let instance = Self {
             key: InstanceKey::of(listed),
             target: listed.target.clone(),
-            greeting,
+            options: greeting,
             connection: ArcSwapOption::empty(),
             delegates: Arc::default(),
             addressee: listed.key.map(|key| Addressee::Worker {
@@ -119,24 +119,24 @@ impl<R> Instance<R> {
             in_flight: AtomicU32::new(0),
             together: AtomicBool::new(false),
             busy_since: AtomicU64::new(0),
-            lesson: AtomicU64::new(0),
+            last_sample: AtomicU64::new(0),
             since: Instant::now(),
             listed_load: AtomicU32::new(0),
-            learned: Mutex::new(Learned {
+            health: Mutex::new(InstanceHealth {
                 latency: Latency::default(),
-                errors: Errors::default(),
-                others: Others::default(),
+                errors: ErrorRate::default(),
+                peer_load: PeerLoad::default(),
                 report: None,
-                answered: None,
+                last_answer: None,
                 breaker,
-                pushed_back: None,
+                retry_after: None,
             }),
             unrestricted: AtomicBool::new(true),
-            spotless: AtomicBool::new(true),
-            erring: AtomicBool::new(false),
-            absent: AtomicBool::new(false),
-            silent: AtomicBool::new(false),
-            astray: AtomicBool::new(false),
+            has_clean_record: AtomicBool::new(true),
+            mostly_errors: AtomicBool::new(false),
+            last_call_unanswered: AtomicBool::new(false),
+            slow_to_connect: AtomicBool::new(false),
+            led_to_no_worker: AtomicBool::new(false),
         };
         instance.update(listed);
         instance
@@ -144,7 +144,7 @@ impl<R> Instance<R> {
 
     /// Applies the current entry of the directory.
     pub(crate) fn update(&self, listed: &Listed) {
-        let draining = listed.state == State::Draining;
+        let draining = listed.state == InstanceState::Draining;
         self.draining.store(draining, Ordering::Relaxed);
         let load = listed.load.in_flight + listed.load.queue;
         self.listed_load.store(load, Ordering::Relaxed);
@@ -159,9 +159,9 @@ impl<R> Instance<R> {
         }
     }
 
-    fn learned(&self) -> MutexGuard<'_, Learned> {
+    fn health(&self) -> MutexGuard<'_, InstanceHealth> {
         // The data stays valid even if a lock holder panicked.
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -171,23 +171,23 @@ impl<R> Instance<R> {
     /// Whether every call may go here.
     pub(crate) fn takes_all_calls(&self) -> bool {
         self.unrestricted.load(Ordering::Relaxed)
-            && !self.erring.load(Ordering::Relaxed)
+            && !self.mostly_errors.load(Ordering::Relaxed)
             && !self.is_draining()
     }
 
     /// Whether the last call got no answer.
-    pub(crate) fn is_absent(&self) -> bool {
-        self.absent.load(Ordering::Relaxed)
+    pub(crate) fn is_last_call_unanswered(&self) -> bool {
+        self.last_call_unanswered.load(Ordering::Relaxed)
     }
 
     /// Whether the address of a static name did not lead to a worker the last time.
-    pub(crate) fn leads_astray(&self) -> bool {
-        self.astray.load(Ordering::Relaxed)
+    pub(crate) fn leads_to_no_worker(&self) -> bool {
+        self.led_to_no_worker.load(Ordering::Relaxed)
     }
 
     /// Whether it answers calls, as far as is known.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.takes_all_calls() && !self.is_absent()
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.takes_all_calls() && !self.is_last_call_unanswered()
     }
 
     /// The number of this client's calls in flight.
@@ -200,14 +200,14 @@ impl<R> Instance<R> {
         if self.unrestricted.load(Ordering::Relaxed) {
             return true;
         }
-        if self.silent.load(Ordering::Relaxed) {
+        if self.slow_to_connect.load(Ordering::Relaxed) {
             return false;
         }
-        let mut learned = self.learned();
-        if learned.pushed_back.is_some_and(|until| now < until) {
+        let mut learned = self.health();
+        if learned.retry_after.is_some_and(|until| now < until) {
             return false;
         }
-        learned.pushed_back = None;
+        learned.retry_after = None;
         let admitted = learned.breaker.admit(now);
         let free = learned.breaker.is_closed();
         self.unrestricted.store(free, Ordering::Relaxed);
@@ -216,40 +216,42 @@ impl<R> Instance<R> {
 
     /// The average latency in seconds, if any call was answered or failed.
     pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
-        self.learned().latency.at(now)
+        self.health().latency.at(now)
     }
 
     /// The measurements of the instance now.
-    pub(crate) fn standing(&self, now: Instant) -> Standing {
+    pub(crate) fn stats(&self, now: Instant) -> InstanceStats {
         let report = match &*self.connection.load() {
             Some(connection) => connection.load(),
             None => None,
         };
         let own = self.in_flight();
-        let mut learned = self.learned();
+        let mut learned = self.health();
         if let Some(load) = report
             && learned.report != report
         {
             learned.report = report;
             let everybodys = load.in_flight.saturating_add(load.queue);
-            learned.others.report(everybodys.saturating_sub(own), now);
+            learned
+                .peer_load
+                .report(everybodys.saturating_sub(own), now);
         }
-        Standing {
+        InstanceStats {
             latency: learned.latency.at(now),
             answers: learned.latency.answers(now),
             stalled: match own {
                 0 => 0.0,
-                _ => self.silence(learned.answered, now).as_secs_f64(),
+                _ => self.stalled_for(learned.last_answer, now).as_secs_f64(),
             },
             errors: learned.errors.at(now),
             own,
-            others: learned.others.at(now),
+            peer_load: learned.peer_load.at(now),
             listed: self.listed_load.load(Ordering::Relaxed),
         }
     }
 
     /// The time that the calls in flight have waited without any answer.
-    fn silence(&self, answered: Option<Instant>, now: Instant) -> Duration {
+    fn stalled_for(&self, answered: Option<Instant>, now: Instant) -> Duration {
         let busy_since = Duration::from_micros(self.busy_since.load(Ordering::Relaxed));
         let began = self.since + busy_since;
         now.saturating_duration_since(answered.map_or(began, |answered| answered.max(began)))
@@ -262,14 +264,14 @@ impl<R> Instance<R> {
     }
 
     /// Counts a call from `now` until the guard is dropped.
-    pub(crate) fn enter(&self, now: Instant) -> InFlight<'_> {
+    pub(crate) fn begin_call(&self, now: Instant) -> InFlightGuard<'_> {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
             self.busy_since.store(self.micros(now), Ordering::Relaxed);
             self.together.store(false, Ordering::Relaxed);
         } else if !self.together.load(Ordering::Relaxed) {
             self.together.store(true, Ordering::Relaxed);
         }
-        InFlight(&self.in_flight)
+        InFlightGuard(&self.in_flight)
     }
 
     fn micros(&self, now: Instant) -> u64 {
@@ -279,37 +281,37 @@ impl<R> Instance<R> {
 
     /// Records an answered call. While answers are quick and without errors, only samples are recorded.
     pub(crate) fn succeeded(&self, took: Duration, now: Instant) {
-        if took < QUICK && self.spotless.load(Ordering::Relaxed) {
+        if took < QUICK_ANSWER && self.has_clean_record.load(Ordering::Relaxed) {
             let micros = self.micros(now);
-            let last = self.lesson.load(Ordering::Relaxed);
-            if last > 0 && u128::from(micros.saturating_sub(last)) < LESSONS.as_micros() {
+            let last = self.last_sample.load(Ordering::Relaxed);
+            if last > 0 && u128::from(micros.saturating_sub(last)) < SAMPLE_INTERVAL.as_micros() {
                 return;
             }
-            self.lesson.store(micros.max(1), Ordering::Relaxed);
+            self.last_sample.store(micros.max(1), Ordering::Relaxed);
         }
-        let mut learned = self.learned();
+        let mut learned = self.health();
         learned.latency.answered(took, now);
         learned.errors.ended(false, now);
-        learned.answered = Some(now);
+        learned.last_answer = Some(now);
         learned.breaker.succeeded();
         let errors = learned.errors.at(now);
-        let spotless = learned.breaker.is_spotless() && errors < FEW_ERRORS;
-        self.spotless.store(spotless, Ordering::Relaxed);
-        self.erring.store(errors > 0.5, Ordering::Relaxed);
-        self.absent.store(false, Ordering::Relaxed);
+        let spotless = learned.breaker.has_no_failures() && errors < FEW_ERRORS;
+        self.has_clean_record.store(spotless, Ordering::Relaxed);
+        self.mostly_errors.store(errors > 0.5, Ordering::Relaxed);
+        self.last_call_unanswered.store(false, Ordering::Relaxed);
     }
 
     /// Records a call that returned an error of the object or of its host.
     pub(crate) fn erred(&self, took: Duration, now: Instant) {
-        self.spotless.store(false, Ordering::Relaxed);
-        let mut learned = self.learned();
+        self.has_clean_record.store(false, Ordering::Relaxed);
+        let mut learned = self.health();
         learned.latency.erred(took, now);
         learned.errors.ended(true, now);
-        learned.answered = Some(now);
+        learned.last_answer = Some(now);
         learned.breaker.succeeded();
         let erring = learned.errors.at(now) > 0.5;
-        self.erring.store(erring, Ordering::Relaxed);
-        self.absent.store(false, Ordering::Relaxed);
+        self.mostly_errors.store(erring, Ordering::Relaxed);
+        self.last_call_unanswered.store(false, Ordering::Relaxed);
     }
 
     /// Records an attempt that got no answer.
@@ -317,25 +319,26 @@ impl<R> Instance<R> {
         let is_other = matches!(error, AttemptError::NotSent(ConnectionLost::WrongServer(_)));
         // A worker with a lease may have moved. Its name servers will report the new address.
         let is_static = self.addressee.is_none();
-        self.astray.store(is_other && is_static, Ordering::Relaxed);
+        self.led_to_no_worker
+            .store(is_other && is_static, Ordering::Relaxed);
         if let AttemptError::Failed(_) = error {
             return self.erred(took, now);
         }
-        self.spotless.store(false, Ordering::Relaxed);
-        let mut learned = self.learned();
+        self.has_clean_record.store(false, Ordering::Relaxed);
+        let mut learned = self.health();
         match error {
             AttemptError::NotSent(_) | AttemptError::MaybeRan(_) => {
                 learned.latency.failed(took, now);
                 learned.errors.ended(true, now);
                 learned.breaker.failed(now);
-                self.absent.store(true, Ordering::Relaxed);
+                self.last_call_unanswered.store(true, Ordering::Relaxed);
             }
             AttemptError::Refused(refusal) => {
                 learned.latency.failed(took, now);
                 learned.errors.ended(true, now);
                 if refusal.retry_after_ms > 0 {
                     let pause = Duration::from_millis(refusal.retry_after_ms.into());
-                    learned.pushed_back = Some(now + pause);
+                    learned.retry_after = Some(now + pause);
                 }
                 if refusal.reason == RefusalReason::Draining {
                     self.draining.store(true, Ordering::Relaxed);
@@ -350,21 +353,21 @@ impl<R> Instance<R> {
             | AttemptError::TooLarge { .. }
             | AttemptError::Encoding(_) => {}
         }
-        self.restrict(&learned);
+        self.update_restriction(&learned);
     }
 
-    fn restrict(&self, learned: &Learned) {
-        let free = learned.breaker.is_closed() && learned.pushed_back.is_none();
+    fn update_restriction(&self, learned: &InstanceHealth) {
+        let free = learned.breaker.is_closed() && learned.retry_after.is_none();
         self.unrestricted.store(free, Ordering::Relaxed);
     }
 
-    /// Records that connecting takes longer than [`SILENCE`].
-    fn fell_silent(&self, took: Duration) {
-        self.silent.store(true, Ordering::Relaxed);
-        self.absent.store(true, Ordering::Relaxed);
-        self.spotless.store(false, Ordering::Relaxed);
+    /// Records that connecting takes longer than [`SLOW_CONNECT_AFTER`].
+    fn record_slow_connect(&self, took: Duration) {
+        self.slow_to_connect.store(true, Ordering::Relaxed);
+        self.last_call_unanswered.store(true, Ordering::Relaxed);
+        self.has_clean_record.store(false, Ordering::Relaxed);
         let now = Instant::now();
-        let mut learned = self.learned();
+        let mut learned = self.health();
         learned.latency.failed(took, now);
         learned.errors.ended(true, now);
         self.unrestricted.store(false, Ordering::Relaxed);
@@ -373,17 +376,19 @@ impl<R> Instance<R> {
     /// Reacts to the directory's report that the worker is dead or frozen. Name servers may be cut off
     /// from a worker that this client still reaches, so the client pings the worker. If it does not
     /// answer, its calls in flight end.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn suspect(&self) {
         if let Some(connection) = self.connection.swap(None) {
-            connection.doubt();
+            connection.suspect();
         }
-        self.delegates.doubt();
+        self.delegates.suspect_all();
     }
 }
 
-impl<R: DeserializeOwned + Send + 'static> Instance<R> {
+impl<R: DeserializeOwned + Send + 'static> ObjectInstance<R> {
     /// The open connection, or a new one. The caller bounds its own waiting.
-    pub(crate) async fn connection(self: &Arc<Self>) -> Result<Arc<Connection<R>>, AttemptError> {
+    pub(crate) async fn connection(
+        self: &Arc<Self>,
+    ) -> Result<Arc<ClientConnection<R>>, AttemptError> {
         match self.open_connection() {
             Some(connection) => Ok(connection),
             None => {
@@ -394,27 +399,27 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
     }
 
     /// Opens a connection and records the outcome, once for all waiting callers.
-    async fn make_connection(self: Arc<Self>) -> Result<Arc<Connection<R>>, AttemptError> {
+    async fn make_connection(self: Arc<Self>) -> Result<Arc<ClientConnection<R>>, AttemptError> {
         // Another attempt may have opened it since the caller checked.
         if let Some(connection) = self.open_connection() {
             return Ok(connection);
         }
         let began = Instant::now();
         let mut connecting = pin!(self.connect());
-        let outcome = match timeout(SILENCE, &mut connecting).await {
+        let outcome = match timeout(SLOW_CONNECT_AFTER, &mut connecting).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                self.fell_silent(began.elapsed());
+                self.record_slow_connect(began.elapsed());
                 connecting.await
             }
         };
-        self.silent.store(false, Ordering::Relaxed);
+        self.slow_to_connect.store(false, Ordering::Relaxed);
         match outcome {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 self.connection.store(Some(Arc::clone(&connection)));
-                self.astray.store(false, Ordering::Relaxed);
-                self.restrict(&self.learned());
+                self.led_to_no_worker.store(false, Ordering::Relaxed);
+                self.update_restriction(&self.health());
                 Ok(connection)
             }
             Err(error) => {
@@ -429,8 +434,8 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
     /// the slot until the call has ended, and bounds its own waiting.
     pub(crate) async fn connection_on_behalf(
         self: &Arc<Self>,
-        on_behalf: OnBehalf<'_>,
-    ) -> Result<InUse<R>, AttemptError> {
+        on_behalf: DelegatedCall<'_>,
+    ) -> Result<SlotConnection<R>, AttemptError> {
         let slot = self.delegates.slot(on_behalf);
         if let Some(connection) = slot.open_connection() {
             return Ok((connection, slot));
@@ -442,30 +447,33 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
     }
 
     /// The open connection for calls on behalf of another identity, if there is one.
-    pub(crate) fn open_connection_on_behalf(&self, on_behalf: OnBehalf<'_>) -> Option<InUse<R>> {
+    pub(crate) fn open_connection_on_behalf(
+        &self,
+        on_behalf: DelegatedCall<'_>,
+    ) -> Option<SlotConnection<R>> {
         self.delegates.open_connection(on_behalf)
     }
 
     async fn make_connection_on_behalf(
         self: Arc<Self>,
-        slot: Arc<Slot<R>>,
-    ) -> Result<Arc<Connection<R>>, AttemptError> {
+        slot: Arc<DelegateSlot<R>>,
+    ) -> Result<Arc<ClientConnection<R>>, AttemptError> {
         // Another attempt may have opened it since the caller checked.
         if let Some(connection) = slot.open_connection() {
             return Ok(connection);
         }
-        let Some(delegate) = &self.greeting.delegate else {
+        let Some(delegate) = &self.options.delegate else {
             let sentence = "this client cannot make calls on behalf of others".to_owned();
             return Err(AttemptError::NotSent(ConnectionLost::Rejected(sentence)));
         };
         let began = Instant::now();
         let endpoint = self.endpoint()?;
-        match slot.connect(self.way(&endpoint), &**delegate).await {
+        match slot.connect(self.route(&endpoint), &**delegate).await {
             Ok(connection) => {
                 // Any connection to the worker carries the reports of its load.
                 self.connection.store(Some(Arc::clone(&connection)));
-                self.astray.store(false, Ordering::Relaxed);
-                self.delegates.look_after(delegate);
+                self.led_to_no_worker.store(false, Ordering::Relaxed);
+                self.delegates.start_maintenance(delegate);
                 Ok(connection)
             }
             Err(error) => {
@@ -477,15 +485,15 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
     }
 
     /// The connection, if it is open.
-    pub(crate) fn open_connection(&self) -> Option<Arc<Connection<R>>> {
+    pub(crate) fn open_connection(&self) -> Option<Arc<ClientConnection<R>>> {
         self.connection
             .load_full()
             .filter(|connection| connection.is_open())
     }
 
-    async fn connect(&self) -> Result<Connection<R>, AttemptError> {
+    async fn connect(&self) -> Result<ClientConnection<R>, AttemptError> {
         let endpoint = self.endpoint()?;
-        connect_with_passport(self.way(&endpoint)).await
+        connect_with_tickets(self.route(&endpoint)).await
     }
 
     fn endpoint(&self) -> Result<Endpoint, AttemptError> {
@@ -494,21 +502,21 @@ impl<R: DeserializeOwned + Send + 'static> Instance<R> {
         endpoint.map_err(|error| not_sent(error.to_string()))
     }
 
-    fn way<'a>(&'a self, endpoint: &'a Endpoint) -> Way<'a> {
-        Way {
+    fn route<'a>(&'a self, endpoint: &'a Endpoint) -> Route<'a> {
+        Route {
             endpoint,
             object: &self.target,
             addressee: self.addressee.as_ref(),
-            greeting: &self.greeting,
+            options: &self.options,
         }
     }
 }
 
 /// A call that counts as in flight.
 #[derive(Debug)]
-pub(crate) struct InFlight<'a>(&'a AtomicU32);
+pub(crate) struct InFlightGuard<'a>(&'a AtomicU32);
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

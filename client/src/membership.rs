@@ -13,14 +13,16 @@
 
 use pyroxene_common::{
     access::HolderId,
-    interfaces::directory::{Change, Cursor, Departure, Instance, News, State, Watched},
+    interfaces::directory::{
+        Cursor, Departure, Instance, InstanceChange, InstanceState, WatchResponse, WatchUpdate,
+    },
 };
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// How long a set counts as incomplete after its last instance disappeared without an announcement. A
 /// name server that has just started waits as long for workers to register again.
-const MISSED: Duration = Duration::from_secs(4);
+const MISSING_GRACE: Duration = Duration::from_secs(4);
 
 /// The identity of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +52,7 @@ impl InstanceKey {
 
 /// One name server's view of an object.
 #[derive(Clone, Debug, Default)]
-struct View {
+struct NameServerView {
     /// Where the next watch continues. `Some` while the name server is in contact.
     cursor: Option<Cursor>,
     /// Whether the view is complete.
@@ -64,17 +66,17 @@ struct View {
 /// The views of all name servers, and the set of live instances that results.
 #[derive(Clone, Debug)]
 pub struct Membership {
-    views: BTreeMap<usize, View>,
+    views: BTreeMap<usize, NameServerView>,
     current: BTreeMap<InstanceKey, Instance>,
     /// Why instances left that are in no view any more.
     departures: BTreeMap<InstanceKey, Departure>,
     /// Until when the last instance may come back, if it disappeared without announcing it.
-    missed_until: Option<Instant>,
+    missing_until: Option<Instant>,
 }
 
 /// The change of the set by an update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
+pub struct MembershipChange {
     /// Whether the set changed.
     pub changed: bool,
     /// The instances that left, and why.
@@ -86,24 +88,26 @@ impl Membership {
     pub fn new(nameservers: usize) -> Self {
         Self {
             views: (0..nameservers)
-                .map(|nameserver| (nameserver, View::default()))
+                .map(|nameserver| (nameserver, NameServerView::default()))
                 .collect(),
             current: BTreeMap::new(),
             departures: BTreeMap::new(),
-            missed_until: None,
+            missing_until: None,
         }
     }
 
     /// Adds a name server. No caller waits for its answer.
     pub fn add(&mut self, nameserver: usize) {
-        self.views.entry(nameserver).or_insert_with(|| View {
-            unreachable: true,
-            ..View::default()
-        });
+        self.views
+            .entry(nameserver)
+            .or_insert_with(|| NameServerView {
+                unreachable: true,
+                ..NameServerView::default()
+            });
     }
 
     /// Removes a name server permanently.
-    pub fn forget(&mut self, nameserver: usize, now: Instant) -> Difference {
+    pub fn forget(&mut self, nameserver: usize, now: Instant) -> MembershipChange {
         self.views.remove(&nameserver);
         self.recompute(now)
     }
@@ -121,7 +125,7 @@ impl Membership {
     /// Whether every name server has answered or is unreachable, and no instance is missing. Then an empty
     /// set means that no worker hosts the object.
     pub fn is_conclusive(&self, now: Instant) -> bool {
-        if self.is_missed(now) {
+        if self.is_missing(now) {
             return false;
         }
         self.views
@@ -130,8 +134,8 @@ impl Membership {
     }
 
     /// Whether the last instance disappeared recently without announcing it.
-    pub fn is_missed(&self, now: Instant) -> bool {
-        self.missed_until.is_some_and(|until| now < until)
+    pub fn is_missing(&self, now: Instant) -> bool {
+        self.missing_until.is_some_and(|until| now < until)
     }
 
     /// Whether a name server that knows every live worker is in contact.
@@ -147,21 +151,26 @@ impl Membership {
     }
 
     /// Applies the answer of a name server.
-    pub fn heard(&mut self, nameserver: usize, watched: Watched, now: Instant) -> Difference {
+    pub fn apply_watch(
+        &mut self,
+        nameserver: usize,
+        watched: WatchResponse,
+        now: Instant,
+    ) -> MembershipChange {
         let Some(view) = self.views.get_mut(&nameserver) else {
-            return Difference::default();
+            return MembershipChange::default();
         };
         view.unreachable = false;
         view.cursor = Some(watched.cursor);
         view.settled = watched.settled;
         match watched.news {
-            News::Snapshot(instances) => {
+            WatchUpdate::Snapshot(instances) => {
                 view.instances = instances
                     .into_iter()
                     .map(|instance| (InstanceKey::of(&instance), instance))
                     .collect();
             }
-            News::Changes(changes) => {
+            WatchUpdate::Changes(changes) => {
                 for change in changes {
                     apply(&mut view.instances, &mut self.departures, change);
                 }
@@ -171,7 +180,7 @@ impl Membership {
     }
 
     /// Records that the watch at a name server failed. Its cursor may still be valid there.
-    pub fn lost(&mut self, nameserver: usize, now: Instant) -> Difference {
+    pub fn watch_lost(&mut self, nameserver: usize, now: Instant) -> MembershipChange {
         if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
             view.unreachable = true;
@@ -187,7 +196,7 @@ impl Membership {
         }
     }
 
-    fn recompute(&mut self, now: Instant) -> Difference {
+    fn recompute(&mut self, now: Instant) -> MembershipChange {
         let mut next = BTreeMap::new();
         if !self.is_settled() {
             // No complete list shows that an instance is gone. Only explicit departures count.
@@ -210,11 +219,11 @@ impl Membership {
             .map(|key| (key.clone(), self.departures.get(key).copied()))
             .collect();
         if !next.is_empty() {
-            self.missed_until = None;
+            self.missing_until = None;
         } else if !left.is_empty() {
             let missed = |why: &Option<Departure>| matches!(why, None | Some(Departure::Expired));
             let is_missed = left.iter().any(|(_, why)| missed(why));
-            self.missed_until = is_missed.then(|| now + MISSED);
+            self.missing_until = is_missed.then(|| now + MISSING_GRACE);
         }
         // A snapshot gives no reason. Calls in flight end early only for an explicit reason; otherwise
         // the pings of the connection detect whether the worker is dead.
@@ -225,29 +234,29 @@ impl Membership {
         self.departures.clear();
         let changed = next != self.current;
         self.current = next;
-        Difference { changed, gone }
+        MembershipChange { changed, gone }
     }
 }
 
 /// Merges the entries of two name servers for an instance: it drains if either of them says so.
 fn merge(known: &mut Instance, other: &Instance) {
-    if other.state == State::Draining {
-        known.state = State::Draining;
+    if other.state == InstanceState::Draining {
+        known.state = InstanceState::Draining;
     }
 }
 
 fn apply(
     instances: &mut BTreeMap<InstanceKey, Instance>,
     departures: &mut BTreeMap<InstanceKey, Departure>,
-    change: Change,
+    change: InstanceChange,
 ) {
     match change {
-        Change::Put(instance) => {
+        InstanceChange::Put(instance) => {
             let key = InstanceKey::of(&instance);
             departures.remove(&key);
             instances.insert(key, instance);
         }
-        Change::Removed {
+        InstanceChange::Removed {
             worker,
             incarnation,
             key,
@@ -280,35 +289,35 @@ mod tests {
             target: "o".into(),
             interface: "I".into(),
             version: 1,
-            state: State::Ready,
+            state: InstanceState::Ready,
             tags: Vec::new(),
             fence: None,
             load: Load::default(),
         }
     }
 
-    fn snapshot(epoch: u64, settled: bool, workers: &[&str]) -> Watched {
-        Watched {
+    fn snapshot(epoch: u64, settled: bool, workers: &[&str]) -> WatchResponse {
+        WatchResponse {
             cursor: Cursor { epoch, revision: 1 },
             settled,
-            news: News::Snapshot(workers.iter().map(|worker| instance(worker)).collect()),
+            news: WatchUpdate::Snapshot(workers.iter().map(|worker| instance(worker)).collect()),
         }
     }
 
-    fn removed(worker: &str, reason: Departure) -> Watched {
+    fn removed(worker: &str, reason: Departure) -> WatchResponse {
         let InstanceKey {
             worker,
             incarnation,
             endpoint,
             key,
         } = InstanceKey::of(&instance(worker));
-        Watched {
+        WatchResponse {
             cursor: Cursor {
                 epoch: 1,
                 revision: 2,
             },
             settled: true,
-            news: News::Changes(vec![Change::Removed {
+            news: WatchUpdate::Changes(vec![InstanceChange::Removed {
                 worker,
                 incarnation,
                 key,
@@ -330,16 +339,24 @@ mod tests {
         let now = Instant::now();
         let mut membership = Membership::new(1);
         assert!(!membership.is_conclusive(now));
-        membership.heard(0, snapshot(1, true, &["a", "b"]), now);
+        membership.apply_watch(0, snapshot(1, true, &["a", "b"]), now);
         assert!(membership.is_conclusive(now));
-        assert!(!membership.lost(0, now).changed);
+        assert!(!membership.watch_lost(0, now).changed);
         assert_eq!(workers(&membership), ["a", "b"]);
         // The name server is back and knows no worker yet.
-        assert!(!membership.heard(0, snapshot(2, false, &[]), now).changed);
-        assert!(membership.heard(0, snapshot(2, false, &["c"]), now).changed);
+        assert!(
+            !membership
+                .apply_watch(0, snapshot(2, false, &[]), now)
+                .changed
+        );
+        assert!(
+            membership
+                .apply_watch(0, snapshot(2, false, &["c"]), now)
+                .changed
+        );
         assert_eq!(workers(&membership), ["a", "b", "c"]);
         // The name server is settled now: if `a` were alive, it would list it.
-        let difference = membership.heard(0, snapshot(2, true, &["b", "c"]), now);
+        let difference = membership.apply_watch(0, snapshot(2, true, &["b", "c"]), now);
         assert_eq!(difference.gone.len(), 1);
         assert_eq!(workers(&membership), ["b", "c"]);
     }
@@ -349,19 +366,19 @@ mod tests {
         let now = Instant::now();
         let key = || Some(HolderKey::generate().unwrap().id());
         let (of_a, of_other) = (key(), key());
-        let listing = |key| Watched {
-            news: News::Snapshot(vec![Instance {
+        let listing = |key| WatchResponse {
+            news: WatchUpdate::Snapshot(vec![Instance {
                 key,
                 ..instance("a")
             }]),
             ..snapshot(1, true, &[])
         };
         let mut membership = Membership::new(2);
-        membership.heard(0, listing(of_other), now);
-        membership.heard(1, listing(of_a), now);
+        membership.apply_watch(0, listing(of_other), now);
+        membership.apply_watch(1, listing(of_a), now);
         let keys: Vec<_> = membership.instances().map(|listed| listed.key).collect();
         assert!(keys.contains(&of_a) && keys.contains(&of_other), "{keys:?}");
-        membership.heard(0, snapshot(1, true, &[]), now);
+        membership.apply_watch(0, snapshot(1, true, &[]), now);
         let keys: Vec<_> = membership.instances().map(|listed| listed.key).collect();
         assert_eq!(keys, [of_a]);
     }
@@ -370,13 +387,13 @@ mod tests {
     fn an_instance_stays_while_any_name_server_in_contact_lists_it() {
         let now = Instant::now();
         let mut membership = Membership::new(2);
-        membership.heard(0, snapshot(1, true, &["a"]), now);
-        membership.heard(1, snapshot(7, true, &["a", "b"]), now);
+        membership.apply_watch(0, snapshot(1, true, &["a"]), now);
+        membership.apply_watch(1, snapshot(7, true, &["a", "b"]), now);
         assert_eq!(workers(&membership), ["a", "b"]);
-        let difference = membership.heard(0, removed("a", Departure::Expired), now);
-        assert_eq!(difference, Difference::default());
+        let difference = membership.apply_watch(0, removed("a", Departure::Expired), now);
+        assert_eq!(difference, MembershipChange::default());
         // The other one is lost: only the view of the first one counts.
-        let difference = membership.lost(1, now);
+        let difference = membership.watch_lost(1, now);
         assert_eq!(difference.gone.len(), 2);
         assert!(workers(&membership).is_empty());
     }
@@ -386,8 +403,8 @@ mod tests {
         let now = Instant::now();
         for reason in [Departure::Closed, Departure::Expired] {
             let mut membership = Membership::new(1);
-            membership.heard(0, snapshot(1, true, &["a", "b"]), now);
-            let difference = membership.heard(0, removed("a", reason), now);
+            membership.apply_watch(0, snapshot(1, true, &["a", "b"]), now);
+            let difference = membership.apply_watch(0, removed("a", reason), now);
             assert_eq!(difference.gone.len(), 1);
             assert_eq!(difference.gone[0].1, reason);
             assert_eq!(workers(&membership), ["b"]);
@@ -398,10 +415,10 @@ mod tests {
     fn an_unsettled_name_server_can_still_tell_of_a_departure_by_name() {
         let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.heard(0, snapshot(1, false, &["a", "b"]), now);
+        membership.apply_watch(0, snapshot(1, false, &["a", "b"]), now);
         let mut news = removed("a", Departure::Closed);
         news.settled = false;
-        membership.heard(0, news, now);
+        membership.apply_watch(0, news, now);
         assert_eq!(workers(&membership), ["b"]);
     }
 
@@ -409,17 +426,17 @@ mod tests {
     fn a_name_server_that_was_found_adds_instances_and_is_not_waited_for() {
         let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.heard(0, snapshot(1, true, &["a"]), now);
+        membership.apply_watch(0, snapshot(1, true, &["a"]), now);
         membership.add(7);
         assert!(membership.is_conclusive(now));
-        membership.heard(7, snapshot(2, true, &["a", "b"]), now);
+        membership.apply_watch(7, snapshot(2, true, &["a", "b"]), now);
         assert_eq!(workers(&membership), ["a", "b"]);
         let difference = membership.forget(7, now);
         assert_eq!(difference.gone.len(), 1);
         assert_eq!(workers(&membership), ["a"]);
         assert_eq!(
-            membership.heard(7, snapshot(2, true, &["c"]), now),
-            Difference::default()
+            membership.apply_watch(7, snapshot(2, true, &["c"]), now),
+            MembershipChange::default()
         );
     }
 
@@ -427,9 +444,9 @@ mod tests {
     fn the_set_outlives_a_name_server_that_was_found_too() {
         let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.lost(0, now);
+        membership.watch_lost(0, now);
         membership.add(7);
-        membership.heard(7, snapshot(2, true, &["a"]), now);
+        membership.apply_watch(7, snapshot(2, true, &["a"]), now);
         assert!(!membership.forget(7, now).changed);
         assert_eq!(workers(&membership), ["a"]);
     }
@@ -439,12 +456,12 @@ mod tests {
         let now = Instant::now();
         let empty = |reason: Option<Departure>| {
             let mut membership = Membership::new(1);
-            membership.heard(0, snapshot(1, true, &["a"]), now);
+            membership.apply_watch(0, snapshot(1, true, &["a"]), now);
             let news = match reason {
                 Some(reason) => removed("a", reason),
                 None => snapshot(1, true, &[]),
             };
-            assert_eq!(membership.heard(0, news, now).gone.len(), 1);
+            assert_eq!(membership.apply_watch(0, news, now).gone.len(), 1);
             membership
         };
         for orderly in [Departure::Closed, Departure::Replaced] {
@@ -452,14 +469,14 @@ mod tests {
         }
         for doubtful in [Some(Departure::Expired), None] {
             let mut membership = empty(doubtful);
-            assert!(!membership.is_conclusive(now + MISSED / 2));
+            assert!(!membership.is_conclusive(now + MISSING_GRACE / 2));
             // A further empty answer does not restart the period.
-            membership.heard(0, snapshot(1, true, &[]), now + MISSED / 2);
-            assert!(membership.is_conclusive(now + MISSED));
+            membership.apply_watch(0, snapshot(1, true, &[]), now + MISSING_GRACE / 2);
+            assert!(membership.is_conclusive(now + MISSING_GRACE));
         }
         let mut membership = empty(None);
-        membership.heard(0, snapshot(1, true, &["a"]), now);
-        membership.heard(0, removed("a", Departure::Closed), now);
+        membership.apply_watch(0, snapshot(1, true, &["a"]), now);
+        membership.apply_watch(0, removed("a", Departure::Closed), now);
         assert!(membership.is_conclusive(now), "it was there once more");
     }
 }

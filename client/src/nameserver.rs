@@ -3,11 +3,11 @@
 mod login;
 mod service;
 
-pub use login::{Held, Recognised};
-pub(crate) use login::{Login, Renewers};
-pub use service::Service;
+pub(crate) use login::{CredentialSinks, Login};
+pub use login::{LoginState, ReceivedAdmission};
+pub use service::NameServerService;
 
-use crate::{config::ClientConfig, connect::Greeting};
+use crate::{config::ClientConfig, connect::ConnectOptions};
 use pyroxene_common::{
     channel::AttemptError,
     endpoint::Endpoint,
@@ -25,31 +25,31 @@ use tokio::sync::watch;
 
 /// One name server. Its connections are opened when they are needed.
 #[derive(Clone)]
-pub struct NameServer(Arc<Inner>);
+pub struct NameServerClient(Arc<NameServerClientInner>);
 
-struct Inner {
+struct NameServerClientInner {
     endpoint: Endpoint,
     login: Option<Arc<Login>>,
-    directory: Service<Directory>,
-    access: Service<Access>,
-    tasks: Service<Tasks>,
-    presence: Service<Presence>,
-    topics: Service<Topics>,
+    directory: NameServerService<Directory>,
+    access: NameServerService<Access>,
+    tasks: NameServerService<Tasks>,
+    presence: NameServerService<Presence>,
+    topics: NameServerService<Topics>,
 }
 
-impl fmt::Debug for NameServer {
+impl fmt::Debug for NameServerClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NameServer({})", self.0.endpoint)
     }
 }
 
-impl NameServer {
+impl NameServerClient {
     /// A name server, without a connection yet. `config` has the settings of its connections.
     pub fn new(endpoint: Endpoint, config: &ClientConfig) -> Self {
-        let stranger = Service::new(
+        let stranger = NameServerService::new(
             endpoint.clone(),
             access::OBJECT,
-            Greeting::new::<Access>(config),
+            ConnectOptions::new::<Access>(config),
             None,
         );
         // A name server in this process knows its caller without a login.
@@ -58,7 +58,7 @@ impl NameServer {
             let security = config.security.clone();
             Arc::new(Login::new(endpoint.clone(), security, stranger))
         });
-        Self(Arc::new(Inner {
+        Self(Arc::new(NameServerClientInner {
             directory: service::<Directory>(&endpoint, directory::OBJECT, config, &login),
             access: service::<Access>(&endpoint, access::OBJECT, config, &login),
             tasks: service::<Tasks>(&endpoint, tasks::OBJECT, config, &login),
@@ -75,39 +75,39 @@ impl NameServer {
     }
 
     /// tarpc's client for its directory.
-    pub fn directory(&self) -> DirectoryClient<Service<Directory>> {
+    pub fn directory(&self) -> DirectoryClient<NameServerService<Directory>> {
         self.0.directory.clone().into()
     }
 
     /// tarpc's client for its access object.
-    pub fn access(&self) -> AccessClient<Service<Access>> {
+    pub fn access(&self) -> AccessClient<NameServerService<Access>> {
         self.0.access.clone().into()
     }
 
     /// tarpc's client for its tasks. [`Client::submit`](crate::Client::submit) uses any name server that
     /// answers.
-    pub fn tasks(&self) -> TasksClient<Service<Tasks>> {
+    pub fn tasks(&self) -> TasksClient<NameServerService<Tasks>> {
         self.0.tasks.clone().into()
     }
 
     /// tarpc's client for its presence object.
-    pub fn presence(&self) -> PresenceClient<Service<Presence>> {
+    pub fn presence(&self) -> PresenceClient<NameServerService<Presence>> {
         self.0.presence.clone().into()
     }
 
     /// tarpc's client for its topics.
-    pub fn topics(&self) -> TopicsClient<Service<Topics>> {
+    pub fn topics(&self) -> TopicsClient<NameServerService<Topics>> {
         self.0.topics.clone().into()
     }
 
     /// Logs in at the name server, unless this client is logged in already. The receiver has the current
     /// state of the login and its later changes. `None` if the client has neither credentials nor a
     /// certificate.
-    pub async fn recognise(&self) -> Result<Option<watch::Receiver<Recognised>>, AttemptError> {
+    pub async fn watch_login(&self) -> Result<Option<watch::Receiver<LoginState>>, AttemptError> {
         let Some(login) = &self.0.login else {
             return Ok(None);
         };
-        let recognised = login.recognised();
+        let recognised = login.subscribe_login_state();
         login.ticket().await?;
         Ok(Some(recognised))
     }
@@ -122,11 +122,11 @@ fn service<I: Interface>(
     object: &'static str,
     config: &ClientConfig,
     login: &Option<Arc<Login>>,
-) -> Service<I> {
-    Service::new(
+) -> NameServerService<I> {
+    NameServerService::new(
         endpoint.clone(),
         object,
-        Greeting::new::<I>(config),
+        ConnectOptions::new::<I>(config),
         login.clone(),
     )
 }

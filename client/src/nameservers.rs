@@ -1,10 +1,10 @@
 //! The name servers of a client: the configured ones, and those that these report.
 
-mod roll;
+mod nameserver_list;
 
-use crate::{config::ClientConfig, nameserver::NameServer, passport::Passport};
+use crate::{config::ClientConfig, nameserver::NameServerClient, tickets::Tickets};
+use nameserver_list::NameServerList;
 use pyroxene_common::endpoint::Endpoint;
-use roll::Roll;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,32 +24,32 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The changing list of name servers. Each has a number that is never reused.
-pub(crate) struct NameServers {
+pub(crate) struct ClientNameServers {
     config: ClientConfig,
-    passport: Passport,
-    state: Mutex<State>,
+    tickets: Tickets,
+    state: Mutex<ClientNameServersState>,
     changes: watch::Sender<()>,
     stop: CancellationToken,
 }
 
-struct State {
-    roll: Roll,
-    known: BTreeMap<usize, Known>,
+struct ClientNameServersState {
+    nameserver_list: NameServerList,
+    known: BTreeMap<usize, KnownNameServer>,
     /// Whether the name servers are asked for the addresses of the others.
     asking: bool,
 }
 
-struct Known {
-    nameserver: NameServer,
+struct KnownNameServer {
+    nameserver: NameServerClient,
     stop: CancellationToken,
 }
 
-impl NameServers {
+impl ClientNameServers {
     pub(crate) fn new(config: &ClientConfig, stop: CancellationToken) -> Arc<Self> {
         let nameservers = Arc::new(Self {
-            passport: Passport::default(),
-            state: Mutex::new(State {
-                roll: Roll::new(config.endpoints().to_vec()),
+            tickets: Tickets::default(),
+            state: Mutex::new(ClientNameServersState {
+                nameserver_list: NameServerList::new(config.endpoints().to_vec()),
                 known: BTreeMap::new(),
                 asking: false,
             }),
@@ -57,17 +57,17 @@ impl NameServers {
             config: config.clone(),
             stop,
         });
-        nameservers.take_over(&mut nameservers.lock());
+        nameservers.apply_list(&mut nameservers.lock());
         nameservers
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ClientNameServersState> {
         // The data stays valid even if a lock holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All name servers with their numbers, the configured ones first.
-    pub(crate) fn numbered(&self) -> Vec<(usize, NameServer)> {
+    pub(crate) fn numbered(&self) -> Vec<(usize, NameServerClient)> {
         let state = self.lock();
         let known = state.known.iter();
         known
@@ -81,16 +81,16 @@ impl NameServers {
     }
 
     /// The tickets to present to workers, if the client can log in at a name server.
-    pub(crate) fn passport(&self) -> Option<Passport> {
-        let passport = self.passport.clone();
+    pub(crate) fn client_tickets(&self) -> Option<Tickets> {
+        let passport = self.tickets.clone();
         (!passport.logins().is_empty()).then_some(passport)
     }
 
     /// Records the addresses that a name server reports, or that it did not answer (`None`).
-    pub(crate) fn hear(self: &Arc<Self>, from: usize, addresses: Option<&[String]>) {
+    pub(crate) fn record_peers(self: &Arc<Self>, from: usize, addresses: Option<&[String]>) {
         let mut state = self.lock();
-        if state.roll.hear(from, addresses) {
-            self.take_over(&mut state);
+        if state.nameserver_list.record_peers(from, addresses) {
+            self.apply_list(&mut state);
         }
     }
 
@@ -109,12 +109,12 @@ impl NameServers {
     }
 
     /// A configured address behind which several name servers answer in turn, if there is one.
-    pub(crate) async fn balanced(&self) -> Option<Endpoint> {
+    pub(crate) async fn balanced_endpoint(&self) -> Option<Endpoint> {
         for endpoint in self.config.endpoints() {
             let incarnation = || async {
                 // Over a separate connection.
-                let nameserver = NameServer::new(endpoint.clone(), &self.config);
-                let answer = nameserver.directory().peers(soon()).await;
+                let nameserver = NameServerClient::new(endpoint.clone(), &self.config);
+                let answer = nameserver.directory().peers(answer_context()).await;
                 answer.ok().map(|peers| peers.epoch)
             };
             let (one, other) = (incarnation().await, incarnation().await);
@@ -126,8 +126,8 @@ impl NameServers {
     }
 
     /// Updates the known name servers to match the list.
-    fn take_over(self: &Arc<Self>, state: &mut State) {
-        let mut missing: BTreeMap<_, _> = state.roll.entries().collect();
+    fn apply_list(self: &Arc<Self>, state: &mut ClientNameServersState) {
+        let mut missing: BTreeMap<_, _> = state.nameserver_list.entries().collect();
         state.known.retain(|number, known| {
             let stays = missing.remove(number).is_some();
             if !stays {
@@ -137,13 +137,13 @@ impl NameServers {
             stays
         });
         for (number, endpoint) in missing {
-            let known = Known {
-                nameserver: NameServer::new(endpoint.clone(), &self.config),
+            let known = KnownNameServer {
+                nameserver: NameServerClient::new(endpoint.clone(), &self.config),
                 stop: self.stop.child_token(),
             };
             if let Some(login) = known.nameserver.login() {
-                let renewers = Arc::clone(self.passport.renewers());
-                tokio::spawn(Arc::clone(login).keep(renewers, known.stop.clone()));
+                let renewers = Arc::clone(self.tickets.credential_sinks());
+                tokio::spawn(Arc::clone(login).keep_ticket_fresh(renewers, known.stop.clone()));
             }
             if state.asking {
                 tracing::info!(nameserver = %endpoint, "name server found");
@@ -153,11 +153,11 @@ impl NameServers {
         }
         let logins = state.known.values();
         let logins = logins.filter_map(|known| known.nameserver.login().cloned());
-        self.passport.set_logins(logins.collect());
+        self.tickets.set_logins(logins.collect());
         self.changes.send_replace(());
     }
 
-    fn ask(self: &Arc<Self>, number: usize, known: &Known) {
+    fn ask(self: &Arc<Self>, number: usize, known: &KnownNameServer) {
         let (nameservers, nameserver) = (Arc::clone(self), known.nameserver.clone());
         let stop = known.stop.clone();
         tokio::spawn(async move {
@@ -166,17 +166,17 @@ impl NameServers {
         });
     }
 
-    async fn keep_asking(self: Arc<Self>, number: usize, nameserver: NameServer) {
+    async fn keep_asking(self: Arc<Self>, number: usize, nameserver: NameServerClient) {
         loop {
-            let told = nameserver.directory().peers(soon()).await;
+            let told = nameserver.directory().peers(answer_context()).await;
             let addresses = told.ok().map(|peers| peers.addresses);
-            self.hear(number, addresses.as_deref());
+            self.record_peers(number, addresses.as_deref());
             sleep(ASK_EVERY).await;
         }
     }
 }
 
-fn soon() -> context::Context {
+fn answer_context() -> context::Context {
     let mut context = context::current();
     context.deadline = (Instant::now() + ANSWER_TIMEOUT).into_std();
     context

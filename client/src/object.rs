@@ -3,15 +3,15 @@
 use crate::{
     backoff::Backoff,
     balance::Balancer,
-    connect::Greeting,
+    connect::ConnectOptions,
     error::CallError,
-    instance::Instance,
-    membership::{Difference, InstanceKey, Membership},
-    nameserver::NameServer,
-    nameservers::NameServers,
+    instance::ObjectInstance,
+    membership::{InstanceKey, Membership, MembershipChange},
+    nameserver::NameServerClient,
+    nameservers::ClientNameServers,
 };
 use arc_swap::ArcSwap;
-use pyroxene_common::interfaces::directory::{Departure, DirectoryError, Watched};
+use pyroxene_common::interfaces::directory::{Departure, DirectoryError, WatchResponse};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -34,19 +34,19 @@ const SLACK: Duration = Duration::from_secs(5);
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// The live instances of one object with the response type `R`.
-pub(crate) struct Object<R> {
+pub(crate) struct WatchedObject<R> {
     pub(crate) name: String,
     pub(crate) balancer: Balancer,
-    instances: ArcSwap<Vec<Arc<Instance<R>>>>,
+    instances: ArcSwap<Vec<Arc<ObjectInstance<R>>>>,
     membership: Mutex<Membership>,
     /// The message of a name server that refused the watch because of the client's identity.
     refusal: Mutex<Option<String>>,
-    greeting: Arc<Greeting>,
+    options: Arc<ConnectOptions>,
     /// Counts the updates. It wakes callers that wait for an instance.
     updates: watch::Sender<u64>,
 }
 
-impl<R> fmt::Debug for Object<R> {
+impl<R> fmt::Debug for WatchedObject<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Object")
             .field("name", &self.name)
@@ -57,25 +57,25 @@ impl<R> fmt::Debug for Object<R> {
 
 /// Whether an object has live instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum Availability {
     /// There are live instances.
     Some,
     /// No reachable name server lists an instance.
-    None,
+    NotHosted,
     /// No name server is reachable.
-    NobodyToAsk,
+    NoNameServerReachable,
     /// No name server is reachable, and one of them refuses this client, with this message.
     Refused(String),
     /// Not every name server has answered yet, or the last instance is missing.
-    NotYet,
+    Undecided,
 }
 
-impl<R: Send + Sync + 'static> Object<R> {
+impl<R: Send + Sync + 'static> WatchedObject<R> {
     pub(crate) fn new(
         name: &str,
         balancer: Balancer,
         nameservers: usize,
-        greeting: Arc<Greeting>,
+        options: Arc<ConnectOptions>,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -83,12 +83,12 @@ impl<R: Send + Sync + 'static> Object<R> {
             instances: ArcSwap::default(),
             membership: Mutex::new(Membership::new(nameservers)),
             refusal: Mutex::default(),
-            greeting,
+            options,
             updates: watch::Sender::new(0),
         }
     }
 
-    pub(crate) fn instances(&self) -> arc_swap::Guard<Arc<Vec<Arc<Instance<R>>>>> {
+    pub(crate) fn instances(&self) -> arc_swap::Guard<Arc<Vec<Arc<ObjectInstance<R>>>>> {
         self.instances.load()
     }
 
@@ -107,24 +107,24 @@ impl<R: Send + Sync + 'static> Object<R> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn known(&self) -> Known {
+    pub(crate) fn availability(&self) -> Availability {
         if !self.instances.load().is_empty() {
-            return Known::Some;
+            return Availability::Some;
         }
         let membership = self.membership();
         // An update changes both under this lock, and may have happened since the first check.
         if !self.instances.load().is_empty() {
-            return Known::Some;
+            return Availability::Some;
         }
         match (
             membership.is_conclusive(Instant::now()),
             membership.in_contact(),
         ) {
-            (false, _) => Known::NotYet,
-            (true, true) => Known::None,
+            (false, _) => Availability::Undecided,
+            (true, true) => Availability::NotHosted,
             (true, false) => match self.refusal().clone() {
-                Some(sentence) => Known::Refused(sentence),
-                None => Known::NobodyToAsk,
+                Some(sentence) => Availability::Refused(sentence),
+                None => Availability::NoNameServerReachable,
             },
         }
     }
@@ -136,23 +136,23 @@ impl<R: Send + Sync + 'static> Object<R> {
 
     /// Whether a name server that knows every live worker lists no instance. Other name servers may not
     /// have answered yet.
-    pub(crate) fn is_probably_absent(&self) -> bool {
+    pub(crate) fn is_probably_not_hosted(&self) -> bool {
         let membership = self.membership();
         let is_empty = self.instances.load().is_empty();
-        is_empty && membership.is_settled() && !membership.is_missed(Instant::now())
+        is_empty && membership.is_settled() && !membership.is_missing(Instant::now())
     }
 
     /// Whether the last instance disappeared recently and may come back.
-    pub(crate) fn is_missed(&self) -> bool {
-        self.membership().is_missed(Instant::now())
+    pub(crate) fn is_missing(&self) -> bool {
+        self.membership().is_missing(Instant::now())
     }
 
     /// Changes the membership, and updates the list from which calls pick an instance.
-    fn update(&self, change: impl FnOnce(&mut Membership, Instant) -> Difference) {
+    fn update(&self, change: impl FnOnce(&mut Membership, Instant) -> MembershipChange) {
         let mut membership = self.membership();
         let difference = change(&mut membership, Instant::now());
         let known = self.instances.load_full();
-        let known: HashMap<&InstanceKey, &Arc<Instance<R>>> = known
+        let known: HashMap<&InstanceKey, &Arc<ObjectInstance<R>>> = known
             .iter()
             .map(|instance| (&instance.key, instance))
             .collect();
@@ -166,7 +166,7 @@ impl<R: Send + Sync + 'static> Object<R> {
             if *why == Departure::Expired
                 && let Some(instance) = known.get(key)
             {
-                instance.doubt();
+                instance.suspect();
             }
         }
         if difference.changed {
@@ -177,7 +177,7 @@ impl<R: Send + Sync + 'static> Object<R> {
                         instance.update(listed);
                         Arc::clone(instance)
                     }
-                    None => Arc::new(Instance::new(listed, Arc::clone(&self.greeting))),
+                    None => Arc::new(ObjectInstance::new(listed, Arc::clone(&self.options))),
                 })
                 .collect();
             self.instances.store(Arc::new(instances));
@@ -187,11 +187,12 @@ impl<R: Send + Sync + 'static> Object<R> {
     }
 
     /// Watches the object at every name server while this future is polled.
-    pub(crate) async fn follow_all(self: Arc<Self>, nameservers: Arc<NameServers>) {
+    pub(crate) async fn follow_all(self: Arc<Self>, nameservers: Arc<ClientNameServers>) {
         let mut changes = nameservers.changes();
         let mut following = HashMap::new();
         loop {
-            let known: BTreeMap<usize, NameServer> = nameservers.numbered().into_iter().collect();
+            let known: BTreeMap<usize, NameServerClient> =
+                nameservers.numbered().into_iter().collect();
             following.retain(|number, _| {
                 let is_known = known.contains_key(number);
                 if !is_known {
@@ -213,14 +214,14 @@ impl<R: Send + Sync + 'static> Object<R> {
     }
 
     /// Watches the object at one name server.
-    async fn follow(self: Arc<Self>, index: usize, nameserver: NameServer) {
+    async fn follow(self: Arc<Self>, index: usize, nameserver: NameServerClient) {
         let mut failures = 0;
         loop {
             match self.watch_once(index, &nameserver).await {
                 Ok(Ok(watched)) => {
                     failures = 0;
                     *self.refusal() = None;
-                    self.update(|membership, now| membership.heard(index, watched, now));
+                    self.update(|membership, now| membership.apply_watch(index, watched, now));
                     continue;
                 }
                 Ok(Err(DirectoryError::TooOld)) if failures == 0 => {
@@ -228,12 +229,12 @@ impl<R: Send + Sync + 'static> Object<R> {
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(object = self.name, %error, "watch refused");
-                    self.update(|membership, now| membership.lost(index, now));
+                    self.update(|membership, now| membership.watch_lost(index, now));
                 }
                 Err(error) => {
                     tracing::debug!(object = self.name, %error, "watch lost");
                     *self.refusal() = refused(CallError::from(error));
-                    self.update(|membership, now| membership.lost(index, now));
+                    self.update(|membership, now| membership.watch_lost(index, now));
                 }
             }
             let wait = RECONNECT.wait(failures, rand::random());
@@ -245,8 +246,8 @@ impl<R: Send + Sync + 'static> Object<R> {
     async fn watch_once(
         &self,
         index: usize,
-        nameserver: &NameServer,
-    ) -> Result<Result<Watched, DirectoryError>, tarpc::client::RpcError> {
+        nameserver: &NameServerClient,
+    ) -> Result<Result<WatchResponse, DirectoryError>, tarpc::client::RpcError> {
         let cursor = self.membership().cursor(index);
         let mut context = context::current();
         context.deadline = (Instant::now() + LONG_POLL + SLACK).into_std();
@@ -267,11 +268,13 @@ fn refused(error: CallError) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::ClientConfig;
-    use pyroxene_common::interfaces::directory::{Cursor, Instance as Listed, Load, News, State};
+    use pyroxene_common::interfaces::directory::{
+        Cursor, Instance as Listed, InstanceState, Load, WatchUpdate,
+    };
     use pyroxene_objects::interfaces::echo::Echo;
     use std::thread;
 
-    fn one_instance() -> Watched {
+    fn one_instance() -> WatchResponse {
         let instance = Listed {
             worker: "w1".to_owned(),
             incarnation: 1,
@@ -280,39 +283,39 @@ mod tests {
             target: "echo".to_owned(),
             interface: "pyroxene.Echo".to_owned(),
             version: 1,
-            state: State::Ready,
+            state: InstanceState::Ready,
             tags: Vec::new(),
             fence: None,
             load: Load::default(),
         };
-        Watched {
+        WatchResponse {
             cursor: Cursor {
                 epoch: 1,
                 revision: 1,
             },
             settled: true,
-            news: News::Snapshot(vec![instance]),
+            news: WatchUpdate::Snapshot(vec![instance]),
         }
     }
 
     #[test]
     fn nobody_sees_an_object_without_instances_while_the_first_ones_arrive() {
         let config = ClientConfig::without_nameservers();
-        let greeting = Arc::new(Greeting::new::<Echo>(&config));
+        let greeting = Arc::new(ConnectOptions::new::<Echo>(&config));
         for _ in 0..10_000 {
             let balancer = Balancer::new(config.policy);
-            let object = Object::<()>::new("echo", balancer, 1, Arc::clone(&greeting));
+            let object = WatchedObject::<()>::new("echo", balancer, 1, Arc::clone(&greeting));
             thread::scope(|scope| {
                 let looking = scope.spawn(|| {
                     loop {
-                        match object.known() {
-                            Known::NotYet => std::hint::spin_loop(),
+                        match object.availability() {
+                            Availability::Undecided => std::hint::spin_loop(),
                             known => return known,
                         }
                     }
                 });
-                object.update(|membership, now| membership.heard(0, one_instance(), now));
-                assert_eq!(looking.join().unwrap(), Known::Some);
+                object.update(|membership, now| membership.apply_watch(0, one_instance(), now));
+                assert_eq!(looking.join().unwrap(), Availability::Some);
             });
         }
     }

@@ -1,31 +1,31 @@
 //! The stub for an object: picks an instance, calls it, and decides after a failure whether to retry.
 
 mod batch;
+mod connecting;
 mod encoded;
 mod once;
-mod reach;
 
-pub use once::Once;
+pub use once::CallOnceOptions;
 
 use crate::{
     balance::NoPick,
     client::Client,
     connect::expect_answer,
-    delegates::OnBehalf,
-    error::{Attempt, AttemptLog, CallError, Trail},
-    instance::Instance,
-    object::{Known, Object},
-    retry::{Blame, Losses, Verdict, judge},
+    delegates::DelegatedCall,
+    error::{Attempt, AttemptLog, AttemptRecorder, CallError},
+    instance::ObjectInstance,
+    object::{Availability, WatchedObject},
+    retry::{Blame, Losses, RetryDecision, judge},
 };
+use connecting::{ConnectedInstance, InstanceChoice};
 use futures::future::{Either, select};
 use pyroxene_common::{
-    channel::{AttemptError, Connection, Listener},
+    channel::{AttemptError, ClientConnection, ProgressListener},
     codec::CodecError,
     interface::{Interface, Outcome},
     message::EncodedRequest,
 };
 use rand::{RngExt, rngs::SmallRng};
-use reach::{Choice, Reached};
 use std::{cell::RefCell, fmt, pin::pin, sync::Arc, time::Duration};
 use tarpc::{
     client::{RpcError, stub::Stub},
@@ -37,7 +37,7 @@ use tracing::Instrument;
 /// A stub for an object of the interface `I`. Clones share their state.
 pub struct Proxy<I: Interface> {
     client: Client,
-    object: Arc<Object<I::Response>>,
+    object: Arc<WatchedObject<I::Response>>,
     /// Whether calls wait for an instance to appear.
     weak: bool,
 }
@@ -60,7 +60,7 @@ impl<I: Interface> fmt::Debug for Proxy<I> {
 
 /// An answer, with the worker that gave it and the number of attempts.
 #[derive(Debug)]
-pub struct Answered<T> {
+pub struct Response<T> {
     /// The answer.
     pub response: T,
     /// The name of the worker that gave it, or its endpoint if it has no name.
@@ -69,8 +69,8 @@ pub struct Answered<T> {
     pub attempts: usize,
 }
 
-impl<T> Answered<T> {
-    fn new(response: T, instance: &Instance<T>, attempts: usize) -> Self {
+impl<T> Response<T> {
+    fn new(response: T, instance: &ObjectInstance<T>, attempts: usize) -> Self {
         Self {
             response,
             worker: instance.name().to_owned(),
@@ -80,7 +80,7 @@ impl<T> Answered<T> {
 }
 
 /// A call in progress.
-struct Call<'a, I: Interface> {
+struct ProxyCall<'a, I: Interface> {
     context: context::Context,
     deadline: Instant,
     began: Instant,
@@ -90,11 +90,11 @@ struct Call<'a, I: Interface> {
     repeatable: bool,
     request_index: usize,
     encoded: EncodedRequest,
-    listener: Option<&'a Listener>,
-    on_behalf: Option<OnBehalf<'a>>,
+    listener: Option<&'a ProgressListener>,
+    on_behalf: Option<DelegatedCall<'a>>,
     /// The instances that are not tried again in this round.
-    tried: Vec<Arc<Instance<I::Response>>>,
-    attempts: AttemptLog,
+    tried: Vec<Arc<ObjectInstance<I::Response>>>,
+    attempts: AttemptRecorder,
     losses: Losses,
     /// Until when the next attempt waits.
     not_before: Option<Instant>,
@@ -102,11 +102,11 @@ struct Call<'a, I: Interface> {
     sent: usize,
     rounds: u32,
     /// Whether the call goes to the instance with the fewest calls of this client in flight.
-    to_the_idlest: bool,
+    prefers_fewest_in_flight: bool,
 }
 
 impl<I: Interface> Proxy<I> {
-    pub(crate) fn new(client: Client, object: Arc<Object<I::Response>>, weak: bool) -> Self {
+    pub(crate) fn new(client: Client, object: Arc<WatchedObject<I::Response>>, weak: bool) -> Self {
         Self {
             client,
             object,
@@ -129,8 +129,8 @@ impl<I: Interface> Proxy<I> {
         &self,
         context: context::Context,
         request: &I::Request,
-    ) -> Result<Answered<I::Response>, CallError> {
-        self.traced(context, request, None).await
+    ) -> Result<Response<I::Response>, CallError> {
+        self.call_with_listener(context, request, None).await
     }
 
     /// As [`call_traced`](Self::call_traced). `listener` receives the progress that the method reports,
@@ -139,20 +139,21 @@ impl<I: Interface> Proxy<I> {
         &self,
         context: context::Context,
         request: &I::Request,
-        listener: &Listener,
-    ) -> Result<Answered<I::Response>, CallError> {
-        self.traced(context, request, Some(listener)).await
+        listener: &ProgressListener,
+    ) -> Result<Response<I::Response>, CallError> {
+        self.call_with_listener(context, request, Some(listener))
+            .await
     }
 
-    pub(crate) async fn traced(
+    pub(crate) async fn call_with_listener(
         &self,
         context: context::Context,
         request: &I::Request,
-        listener: Option<&Listener>,
-    ) -> Result<Answered<I::Response>, CallError> {
+        listener: Option<&ProgressListener>,
+    ) -> Result<Response<I::Response>, CallError> {
         let call = self.begin(context, request, listener)?;
         let (response, instance, attempts) = self.run(call).await?;
-        Ok(Answered::new(response, &instance, attempts))
+        Ok(Response::new(response, &instance, attempts))
     }
 
     /// Attempts a call until it is answered or must not be attempted again.
@@ -162,18 +163,20 @@ impl<I: Interface> Proxy<I> {
     /// connection.
     async fn run(
         &self,
-        mut call: Call<'_, I>,
-    ) -> Result<(I::Response, Arc<Instance<I::Response>>, usize), CallError> {
+        mut call: ProxyCall<'_, I>,
+    ) -> Result<(I::Response, Arc<ObjectInstance<I::Response>>, usize), CallError> {
         loop {
             let picked = self.pick_now(&call).ok();
             let open = picked.as_ref().and_then(|picked| picked.open_connection());
             let reached = match (picked, open) {
-                (Some(instance), Some(connection)) => Reached {
+                (Some(instance), Some(connection)) => ConnectedInstance {
                     instance,
                     connection,
                     _slot: None,
                 },
-                (picked, _) => Box::pin(self.reach(&mut call, Choice::Any, picked)).await?,
+                (picked, _) => {
+                    Box::pin(self.connect_instance(&mut call, InstanceChoice::Any, picked)).await?
+                }
             };
             let (outcome, instance) = if self.client.hedge_after().is_some() && call.repeatable {
                 Box::pin(self.attempt_and_hedge(&mut call, reached)).await
@@ -191,8 +194,8 @@ impl<I: Interface> Proxy<I> {
         &self,
         context: context::Context,
         request: &I::Request,
-        listener: Option<&'a Listener>,
-    ) -> Result<Call<'a, I>, CallError> {
+        listener: Option<&'a ProgressListener>,
+    ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
         self.begin_encoded(context, index, EncodedRequest::new(request), listener)
     }
@@ -203,8 +206,8 @@ impl<I: Interface> Proxy<I> {
         mut context: context::Context,
         request_index: usize,
         encoded: Result<EncodedRequest, CodecError>,
-        listener: Option<&'a Listener>,
-    ) -> Result<Call<'a, I>, CallError> {
+        listener: Option<&'a ProgressListener>,
+    ) -> Result<ProxyCall<'a, I>, CallError> {
         if context.trace_context.trace_id.is_none() {
             context.trace_context.trace_id = random_trace_id();
         }
@@ -212,14 +215,14 @@ impl<I: Interface> Proxy<I> {
         let now = Instant::now();
         let method = I::METHODS.get(request_index);
         let encoded = encoded.map_err(|error| {
-            CallError::NotSent(Box::new(Trail {
+            CallError::NotSent(Box::new(AttemptLog {
                 object: self.object.name.clone(),
                 method: method.map_or("", |method| method.name).to_owned(),
                 reason: Some(format!("the request cannot be encoded: {error}")),
-                ..Trail::default()
+                ..AttemptLog::default()
             }))
         })?;
-        Ok(Call {
+        Ok(ProxyCall {
             context,
             deadline: Instant::from_std(context.deadline),
             began: now,
@@ -231,23 +234,23 @@ impl<I: Interface> Proxy<I> {
             listener,
             on_behalf: None,
             tried: Vec::new(),
-            attempts: AttemptLog::default(),
+            attempts: AttemptRecorder::default(),
             losses: Losses::default(),
             not_before: None,
             sent: 0,
             rounds: 0,
-            to_the_idlest: false,
+            prefers_fewest_in_flight: false,
         })
     }
 
     fn error(
         &self,
-        kind: impl FnOnce(Box<Trail>) -> CallError,
-        call: &mut Call<'_, I>,
+        kind: impl FnOnce(Box<AttemptLog>) -> CallError,
+        call: &mut ProxyCall<'_, I>,
         reason: Option<String>,
     ) -> CallError {
         let attempts = std::mem::take(&mut call.attempts);
-        let error = kind(Box::new(Trail {
+        let error = kind(Box::new(AttemptLog {
             object: self.object.name.clone(),
             method: call.method.to_owned(),
             reason,
@@ -261,20 +264,24 @@ impl<I: Interface> Proxy<I> {
         }
     }
 
-    fn pick_now(&self, call: &Call<'_, I>) -> Result<Arc<Instance<I::Response>>, NoPick> {
+    fn pick_now(
+        &self,
+        call: &ProxyCall<'_, I>,
+    ) -> Result<Arc<ObjectInstance<I::Response>>, NoPick> {
         let instances = self.object.instances();
-        if call.to_the_idlest {
+        if call.prefers_fewest_in_flight {
             return self
                 .object
                 .balancer
-                .pick_idlest(&instances, &call.tried, call.now);
+                .pick_fewest_in_flight(&instances, &call.tried, call.now);
         }
         self.object.balancer.pick(&instances, &call.tried, call.now)
     }
 
-    async fn wait_for_instance(&self, call: &mut Call<'_, I>) -> Result<(), CallError> {
-        type Verdict = (fn(Box<Trail>) -> CallError, String);
-        let unavailable = |reason: &str| -> Verdict { (CallError::Unavailable, reason.to_owned()) };
+    async fn wait_for_instance(&self, call: &mut ProxyCall<'_, I>) -> Result<(), CallError> {
+        type WaitFailure = (fn(Box<AttemptLog>) -> CallError, String);
+        let unavailable =
+            |reason: &str| -> WaitFailure { (CallError::Unavailable, reason.to_owned()) };
         let mut updates = self.object.updates();
         let ready = async {
             loop {
@@ -283,17 +290,19 @@ impl<I: Interface> Proxy<I> {
                     return Ok(());
                 }
                 drop(instances);
-                match self.object.known() {
+                match self.object.availability() {
                     // Every instance drains. A replacement may already be starting.
-                    Known::Some => sleep(DRAINING_GRACE).await,
-                    Known::NotYet => {}
-                    Known::None if !self.weak => return Err(unavailable(NOT_HOSTED)),
-                    Known::Refused(sentence) => return Err((CallError::Refused, sentence)),
-                    Known::NobodyToAsk if !self.weak => return Err(unavailable(NOBODY_TO_ASK)),
-                    Known::None | Known::NobodyToAsk => {}
+                    Availability::Some => sleep(DRAINING_GRACE).await,
+                    Availability::Undecided => {}
+                    Availability::NotHosted if !self.weak => return Err(unavailable(NOT_HOSTED)),
+                    Availability::Refused(sentence) => return Err((CallError::Refused, sentence)),
+                    Availability::NoNameServerReachable if !self.weak => {
+                        return Err(unavailable(NO_NAMESERVER));
+                    }
+                    Availability::NotHosted | Availability::NoNameServerReachable => {}
                 }
                 // The channel stays open: the object owns the sender.
-                let _ = timeout_at(Instant::now() + RECHECK, updates.changed()).await;
+                let _ = timeout_at(Instant::now() + UPDATE_POLL_INTERVAL, updates.changed()).await;
             }
         };
         match timeout_at(call.deadline, ready).await {
@@ -305,8 +314,8 @@ impl<I: Interface> Proxy<I> {
                 Err(self.error(kind, call, Some(reason)))
             }
             Err(_) => {
-                let reason = match self.object.known() {
-                    Known::NobodyToAsk => NOBODY_TO_ASK,
+                let reason = match self.object.availability() {
+                    Availability::NoNameServerReachable => NO_NAMESERVER,
                     _ => NOT_HOSTED,
                 };
                 Err(self.error(CallError::Unavailable, call, Some(reason.to_owned())))
@@ -317,11 +326,11 @@ impl<I: Interface> Proxy<I> {
     /// Makes an attempt, and a second one in parallel if the first takes too long.
     async fn attempt_and_hedge(
         &self,
-        call: &mut Call<'_, I>,
-        reached: Reached<I::Response>,
+        call: &mut ProxyCall<'_, I>,
+        reached: ConnectedInstance<I::Response>,
     ) -> (
         Result<I::Response, AttemptError>,
-        Arc<Instance<I::Response>>,
+        Arc<ObjectInstance<I::Response>>,
     ) {
         let delay = self.client.hedge_after().unwrap_or_default();
         let instance = Arc::clone(&reached.instance);
@@ -355,12 +364,12 @@ impl<I: Interface> Proxy<I> {
 
     async fn connect_and_attempt(
         &self,
-        call: &Call<'_, I>,
-        instance: &Arc<Instance<I::Response>>,
+        call: &ProxyCall<'_, I>,
+        instance: &Arc<ObjectInstance<I::Response>>,
     ) -> Result<I::Response, AttemptError> {
         let connection = timeout_at(call.deadline, instance.connection()).await;
         let late = |_| AttemptError::DeadlineExceeded { sent: false };
-        let reached = Reached {
+        let reached = ConnectedInstance {
             instance: Arc::clone(instance),
             connection: connection.map_err(late)??,
             _slot: None,
@@ -370,8 +379,8 @@ impl<I: Interface> Proxy<I> {
 
     async fn attempt(
         &self,
-        call: &Call<'_, I>,
-        reached: &Reached<I::Response>,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
         if tracing::enabled!(tracing::Level::DEBUG) {
             return Box::pin(self.attempt_logged(call, reached)).await;
@@ -381,8 +390,8 @@ impl<I: Interface> Proxy<I> {
 
     async fn attempt_logged(
         &self,
-        call: &Call<'_, I>,
-        reached: &Reached<I::Response>,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
         let span = tracing::debug_span!(
             "call",
@@ -406,11 +415,11 @@ impl<I: Interface> Proxy<I> {
 
     async fn attempt_unlogged(
         &self,
-        call: &Call<'_, I>,
-        reached: &Reached<I::Response>,
+        call: &ProxyCall<'_, I>,
+        reached: &ConnectedInstance<I::Response>,
     ) -> Result<I::Response, AttemptError> {
         let instance = &reached.instance;
-        let counted = instance.enter(call.now);
+        let counted = instance.begin_call(call.now);
         let outcome = Self::call_on(call, &reached.connection).await;
         drop(counted);
         let now = Instant::now();
@@ -423,8 +432,8 @@ impl<I: Interface> Proxy<I> {
     }
 
     async fn call_on(
-        call: &Call<'_, I>,
-        connection: &Connection<I::Response>,
+        call: &ProxyCall<'_, I>,
+        connection: &ClientConnection<I::Response>,
     ) -> Result<I::Response, AttemptError> {
         let response = connection
             .call_with_progress(&call.context, &call.encoded, call.listener)
@@ -435,8 +444,8 @@ impl<I: Interface> Proxy<I> {
     /// Decides whether another attempt follows.
     fn after_failure(
         &self,
-        call: &mut Call<'_, I>,
-        instance: Arc<Instance<I::Response>>,
+        call: &mut ProxyCall<'_, I>,
+        instance: Arc<ObjectInstance<I::Response>>,
         error: AttemptError,
     ) -> Result<(), CallError> {
         let verdict = judge(&error, call.repeatable);
@@ -448,15 +457,15 @@ impl<I: Interface> Proxy<I> {
         call.attempts.push(Attempt {
             worker: instance.name().to_owned(),
             endpoint: instance.key.endpoint.clone(),
-            ended: now - call.began,
+            ended_after: now - call.began,
             error,
         });
         if !call.tried.iter().any(|tried| Arc::ptr_eq(tried, &instance)) {
             call.tried.push(instance);
         }
         match verdict {
-            Verdict::Final(kind) => Err(self.error(kind, call, None)),
-            Verdict::TryElsewhere { costs_budget, last } => {
+            RetryDecision::Final(kind) => Err(self.error(kind, call, None)),
+            RetryDecision::TryElsewhere { costs_budget, last } => {
                 match call.losses.blame() {
                     Blame::None => {}
                     Blame::Wait(until) => call.not_before = Some(until),
@@ -487,10 +496,10 @@ fn is_error<I: Interface>(response: &I::Response) -> bool {
 }
 
 const NOT_HOSTED: &str = "no live worker hosts it";
-const NOBODY_TO_ASK: &str = "no name server can be reached";
+const NO_NAMESERVER: &str = "no name server can be reached";
 
 /// How often a call that waits for an instance polls, besides the updates that it is notified of.
-const RECHECK: Duration = Duration::from_millis(200);
+const UPDATE_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The pause between two checks for another instance while every known one drains.
 const DRAINING_GRACE: Duration = Duration::from_millis(20);
@@ -514,7 +523,7 @@ impl<I: Interface> Stub for Proxy<I> {
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
         let index = I::request_index(&request);
-        let encoded = EncodedRequest::lending(request, I::request_parts);
+        let encoded = EncodedRequest::with_zero_copy_parts(request, I::request_parts);
         let call = self.begin_encoded(context, index, encoded, None)?;
         let (response, ..) = self.run(call).await?;
         Ok(response)

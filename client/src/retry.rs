@@ -1,7 +1,7 @@
 //! Decides whether a call is retried after a failed attempt. An attempt was not sent, may have run, or
 //! failed.
 
-use crate::error::{CallError, Trail};
+use crate::error::{AttemptLog, CallError};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
     message::RefusalReason,
@@ -11,47 +11,47 @@ use tokio::time::Instant;
 
 /// The decision after a failed attempt.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum RetryDecision {
     /// Another attempt on another instance.
     TryElsewhere {
         /// Whether the new attempt adds load and is paid from the retry budget. A call that never reached
         /// a worker added no load.
         costs_budget: bool,
         /// The error of the call if no other attempt can be made.
-        last: fn(Box<Trail>) -> CallError,
+        last: fn(Box<AttemptLog>) -> CallError,
     },
     /// The call has ended with this error.
-    Final(fn(Box<Trail>) -> CallError),
+    Final(fn(Box<AttemptLog>) -> CallError),
 }
 
 /// Decides after a failed attempt. `repeatable` says whether the method is idempotent.
-pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> Verdict {
+pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> RetryDecision {
     match error {
-        AttemptError::NotSent(_) => Verdict::TryElsewhere {
+        AttemptError::NotSent(_) => RetryDecision::TryElsewhere {
             costs_budget: false,
             last: CallError::Unavailable,
         },
         AttemptError::Refused(refusal) => match refusal.reason {
             RefusalReason::Denied | RefusalReason::Unauthenticated | RefusalReason::Limited => {
-                Verdict::Final(CallError::Refused)
+                RetryDecision::Final(CallError::Refused)
             }
             RefusalReason::Overloaded | RefusalReason::Draining | RefusalReason::NotHolder => {
-                Verdict::TryElsewhere {
+                RetryDecision::TryElsewhere {
                     costs_budget: refusal.reason == RefusalReason::Overloaded,
                     last: CallError::Unavailable,
                 }
             }
         },
-        AttemptError::MaybeRan(_) if repeatable => Verdict::TryElsewhere {
+        AttemptError::MaybeRan(_) if repeatable => RetryDecision::TryElsewhere {
             costs_budget: true,
             last: CallError::MaybeRan,
         },
-        AttemptError::MaybeRan(_) => Verdict::Final(CallError::MaybeRan),
-        AttemptError::DeadlineExceeded { .. } => Verdict::Final(CallError::DeadlineExceeded),
+        AttemptError::MaybeRan(_) => RetryDecision::Final(CallError::MaybeRan),
+        AttemptError::DeadlineExceeded { .. } => RetryDecision::Final(CallError::DeadlineExceeded),
         AttemptError::TooLarge { .. } | AttemptError::Encoding(_) => {
-            Verdict::Final(CallError::NotSent)
+            RetryDecision::Final(CallError::NotSent)
         }
-        AttemptError::Failed(_) => Verdict::Final(CallError::Failed),
+        AttemptError::Failed(_) => RetryDecision::Final(CallError::Failed),
     }
 }
 
@@ -122,7 +122,12 @@ mod tests {
         let error = AttemptError::MaybeRan(ConnectionLost::Closed);
         let (start, mut record) = (Instant::now(), Losses::default());
         for (worker, seconds) in losses {
-            record.record(worker, &error, alone, start + Duration::from_secs_f64(*seconds));
+            record.record(
+                worker,
+                &error,
+                alone,
+                start + Duration::from_secs_f64(*seconds),
+            );
         }
         (record.blame(), start)
     }
@@ -164,12 +169,12 @@ mod tests {
         AttemptError::Refused(Refusal {
             reason,
             retry_after_ms: 0,
-            sentence: String::new(),
+            message: String::new(),
         })
     }
 
     fn goes_elsewhere(error: &AttemptError, repeatable: bool) -> bool {
-        matches!(judge(error, repeatable), Verdict::TryElsewhere { .. })
+        matches!(judge(error, repeatable), RetryDecision::TryElsewhere { .. })
     }
 
     #[test]
@@ -189,7 +194,7 @@ mod tests {
     fn what_may_have_run_is_repeated_only_if_that_is_safe() {
         let error = AttemptError::MaybeRan(ConnectionLost::Closed);
         assert!(goes_elsewhere(&error, true));
-        assert!(matches!(judge(&error, false), Verdict::Final(_)));
+        assert!(matches!(judge(&error, false), RetryDecision::Final(_)));
     }
 
     #[test]

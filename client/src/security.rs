@@ -1,7 +1,7 @@
 //! How a client authenticates itself, and which servers it trusts.
 
 use pyroxene_common::{
-    access::{InvalidToken, Token, looks_like_token, shown_user},
+    access::{InvalidToken, Token, looks_like_token, printable_user},
     endpoint::Endpoint,
     tls::TlsClient,
 };
@@ -27,11 +27,11 @@ impl Credentials {
 
     /// The user's name for a message. If a token was given as the name, it is not shown.
     pub fn shown_user(&self) -> Cow<'_, str> {
-        shown_user(&self.user)
+        printable_user(&self.user)
     }
 
     /// Whether a token was given as the name of the user.
-    pub(crate) fn are_mixed_up(&self) -> bool {
+    pub(crate) fn has_token_as_user(&self) -> bool {
         looks_like_token(&self.user)
     }
 
@@ -50,12 +50,12 @@ impl fmt::Debug for Credentials {
 
 /// The security settings of a client's connections.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Security {
+pub(crate) struct ClientSecurity {
     pub(crate) tls: Option<TlsClient>,
     pub(crate) credentials: Option<Credentials>,
 }
 
-impl Security {
+impl ClientSecurity {
     /// Whether the client has credentials or a certificate for a login.
     pub(crate) fn can_log_in(&self) -> bool {
         self.credentials.is_some() || self.tls.as_ref().is_some_and(TlsClient::has_certificate)

@@ -14,8 +14,8 @@ pub use error::TaskError;
 pub use handle::TaskHandle;
 pub use new::NewTask;
 
-use crate::{client::Client, nameserver::Service};
-use ask::{Asking, NoAnswer};
+use crate::{client::Client, nameserver::NameServerService};
+use ask::{NameServerQuery, NoAnswer};
 use pyroxene_common::{
     interface::Interface,
     interfaces::tasks::{
@@ -32,11 +32,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The minimum throughput of the network, the database and the disk, in bytes per second. A slower
 /// transfer times out.
-const SLOWEST: usize = 4 << 20;
+const SLOWEST_BYTES_PER_SECOND: usize = 4 << 20;
 
 /// The maximum time to transfer and write this many bytes.
 fn transfer_time(bytes: usize) -> Duration {
-    let millis = bytes.saturating_mul(1000) / SLOWEST;
+    let millis = bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND;
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
@@ -44,7 +44,7 @@ impl Client {
     /// Submits a task. When this returns, the task is on disk, and it runs even if this process ends.
     pub async fn submit(&self, task: NewTask) -> Result<TaskHandle, TaskError> {
         let mut handles = self.submit_many([task]).await?;
-        handles.pop().ok_or_else(ask::miscounted)
+        handles.pop().ok_or_else(ask::wrong_answer_count)
     }
 
     /// Submits tasks, all or none: up to 10,000, or fewer if the user has lower limits. If no name server
@@ -73,7 +73,7 @@ impl Client {
         );
         let ids = submitted.await.map_err(|error| error.of_submission(keys))?;
         if ids.len() != submissions.len() {
-            return Err(ask::miscounted().of_submission(keys));
+            return Err(ask::wrong_answer_count().of_submission(keys));
         }
         Ok(ids.into_iter().map(|id| self.task_handle(id)).collect())
     }
@@ -113,7 +113,7 @@ impl Client {
     /// Makes a request that a name server can answer at once.
     async fn ask_about_tasks<T, F>(
         &self,
-        question: impl Fn(TasksClient<Service<Tasks>>, context::Context) -> F,
+        question: impl Fn(TasksClient<NameServerService<Tasks>>, context::Context) -> F,
     ) -> Result<T, TaskError>
     where
         F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
@@ -128,16 +128,16 @@ impl Client {
         &self,
         time: Duration,
         stagger: Option<Duration>,
-        question: impl Fn(TasksClient<Service<Tasks>>, context::Context) -> F,
+        question: impl Fn(TasksClient<NameServerService<Tasks>>, context::Context) -> F,
     ) -> Result<T, TaskError>
     where
         F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
     {
         let nameservers = self.nameservers();
-        let asking = Asking {
+        let asking = NameServerQuery {
             count: nameservers.len(),
-            favourite: self.favourite(),
-            patience: self.patience(),
+            preferred_index: self.preferred_nameserver(),
+            retry_timeout: self.retry_timeout(),
             stagger,
         };
         let ask_one = |index: usize| {
@@ -148,7 +148,7 @@ impl Client {
             });
             async move {
                 let Some((endpoint, answer)) = asked else {
-                    return Err(NoAnswer::nobody());
+                    return Err(NoAnswer::no_nameserver());
                 };
                 match answer.await {
                     Ok(Ok(answer)) => Ok(answer),

@@ -3,11 +3,12 @@
 //! A call goes to one name server, and to the next one if that does not answer or cannot reach its store.
 //! Every entry carries a key, so that a repeated append adds it only once.
 
-use crate::{backoff::Backoff, client::Client, error::CallError, nameserver::NameServer};
+use crate::{backoff::Backoff, client::Client, error::CallError, nameserver::NameServerClient};
 use futures::{Stream, StreamExt, stream};
 use pyroxene_common::{
     interfaces::topics::{
-        Entries, Entry, MAX_ENTRIES, NewEntry, Retention, Topics, TopicsError, topics::TopicsClient,
+        Entries, MAX_ENTRIES, NewEntry, Retention, TopicEntry, Topics, TopicsError,
+        topics::TopicsClient,
     },
     values::Blob,
 };
@@ -24,7 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 /// The timeout of one name server before another one is asked.
-const ATTEMPT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The timeout of a long poll for entries.
 const LONG_POLL: Duration = Duration::from_secs(25);
@@ -93,10 +94,10 @@ impl Topic {
     pub async fn append(
         &self,
         body: impl Into<Blob>,
-        patience: Duration,
+        retry_timeout: Duration,
     ) -> Result<u64, TopicError> {
         let key = Uuid::now_v7().to_string();
-        self.append_once(key, body, patience).await
+        self.append_once(key, body, retry_timeout).await
     }
 
     /// As [`append`](Self::append), with a key that the caller chooses. If the topic has an entry with
@@ -105,23 +106,23 @@ impl Topic {
         &self,
         key: impl Into<String>,
         body: impl Into<Blob>,
-        patience: Duration,
+        retry_timeout: Duration,
     ) -> Result<u64, TopicError> {
         let entry = NewEntry {
             body: body.into(),
             key: key.into(),
             author: None,
         };
-        self.append_entry(entry, patience).await
+        self.append_entry(entry, retry_timeout).await
     }
 
     /// As [`append_once`](Self::append_once), with an entry as it is sent.
     pub async fn append_entry(
         &self,
         entry: NewEntry,
-        patience: Duration,
+        retry_timeout: Duration,
     ) -> Result<u64, TopicError> {
-        let appended = self.append_all(vec![entry], patience).await?;
+        let appended = self.append_all(vec![entry], retry_timeout).await?;
         let answered = appended.first().copied();
         answered.ok_or_else(|| self.broken("the answer of a name server has no sequence"))
     }
@@ -130,14 +131,14 @@ impl Topic {
     pub async fn append_all(
         &self,
         entries: Vec<NewEntry>,
-        patience: Duration,
+        retry_timeout: Duration,
     ) -> Result<Vec<u64>, TopicError> {
-        let end = Instant::now() + patience;
+        let end = Instant::now() + retry_timeout;
         let append = |topics: TopicsClient<_>, context| {
             let (topic, entries) = (self.name.to_string(), entries.clone());
             async move { topics.append(context, topic, entries).await }
         };
-        self.ask(end, ATTEMPT, append).await
+        self.ask(end, ATTEMPT_TIMEOUT, append).await
     }
 
     /// Up to `limit` entries after a sequence. If there are none, it waits up to `wait` for new ones. The
@@ -147,7 +148,7 @@ impl Topic {
         after: u64,
         limit: u32,
         wait: Duration,
-        patience: Duration,
+        retry_timeout: Duration,
     ) -> Result<Entries, TopicError> {
         let end = Instant::now() + wait;
         let read = |topics: TopicsClient<_>, context| {
@@ -156,25 +157,32 @@ impl Topic {
             let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             async move { topics.read(context, topic, after, limit, wait_ms).await }
         };
-        self.ask(end + patience, wait + ATTEMPT, read).await
+        self.ask(end + retry_timeout, wait + ATTEMPT_TIMEOUT, read)
+            .await
     }
 
     /// Sets how long the topic keeps its entries.
-    pub async fn keep(&self, retention: Retention, patience: Duration) -> Result<(), TopicError> {
+    pub async fn keep(
+        &self,
+        retention: Retention,
+        retry_timeout: Duration,
+    ) -> Result<(), TopicError> {
         let keep = |topics: TopicsClient<_>, context| {
             let topic = self.name.to_string();
             async move { topics.keep(context, topic, retention).await }
         };
-        self.ask(Instant::now() + patience, ATTEMPT, keep).await
+        self.ask(Instant::now() + retry_timeout, ATTEMPT_TIMEOUT, keep)
+            .await
     }
 
     /// Removes the topic with all its entries.
-    pub async fn remove(&self, patience: Duration) -> Result<(), TopicError> {
+    pub async fn remove(&self, retry_timeout: Duration) -> Result<(), TopicError> {
         let remove = |topics: TopicsClient<_>, context| {
             let topic = self.name.to_string();
             async move { topics.remove(context, topic).await }
         };
-        self.ask(Instant::now() + patience, ATTEMPT, remove).await
+        self.ask(Instant::now() + retry_timeout, ATTEMPT_TIMEOUT, remove)
+            .await
     }
 
     /// A stream of every entry after a sequence, in order, each once, including future ones. While name
@@ -183,7 +191,7 @@ impl Topic {
     ///
     /// The stream holds one page of up to 1,000 entries or 4 MiB, and reads the next page when the caller
     /// has consumed it.
-    pub fn follow(&self, after: u64) -> impl Stream<Item = Result<Entry, TopicError>> + use<> {
+    pub fn follow(&self, after: u64) -> impl Stream<Item = Result<TopicEntry, TopicError>> + use<> {
         let pages = stream::unfold(Some((self.clone(), after)), |state| async move {
             let (topic, after) = state?;
             match topic.next_page(after).await {
@@ -232,7 +240,7 @@ impl Topic {
         &self,
         end: Instant,
         attempt: Duration,
-        call: impl Fn(TopicsClient<crate::Service<Topics>>, context::Context) -> F,
+        call: impl Fn(TopicsClient<crate::NameServerService<Topics>>, context::Context) -> F,
     ) -> Result<T, TopicError>
     where
         F: Future<Output = Result<Result<T, TopicsError>, RpcError>>,
@@ -275,10 +283,10 @@ impl Topic {
 
     async fn attempt<T, F>(
         &self,
-        nameserver: &NameServer,
+        nameserver: &NameServerClient,
         end: Instant,
         attempt: Duration,
-        call: impl Fn(TopicsClient<crate::Service<Topics>>, context::Context) -> F,
+        call: impl Fn(TopicsClient<crate::NameServerService<Topics>>, context::Context) -> F,
     ) -> Result<T, TopicError>
     where
         F: Future<Output = Result<Result<T, TopicsError>, RpcError>>,

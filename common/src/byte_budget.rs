@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 
 /// A budget of bytes. Clones share it.
 #[derive(Clone)]
-pub struct ByteBudget(Arc<Inner>);
+pub struct ByteBudget(Arc<ByteBudgetInner>);
 
-struct Inner {
+struct ByteBudgetInner {
     limit: usize,
-    state: Mutex<State>,
-    answers: OnceLock<ByteBudget>,
+    state: Mutex<ByteBudgetState>,
+    answer_budget: OnceLock<ByteBudget>,
 }
 
 #[derive(Default)]
-struct State {
+struct ByteBudgetState {
     used: usize,
     /// The waiters in order of arrival, each with the number of bytes that it wants.
     waiting: VecDeque<(usize, oneshot::Sender<BytePermit>)>,
@@ -41,16 +41,16 @@ pub struct BytePermit {
 impl ByteBudget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ByteBudgetInner {
             limit,
             state: Mutex::default(),
-            answers: OnceLock::new(),
+            answer_budget: OnceLock::new(),
         }))
     }
 
     /// A second budget of the same size for answers, so that answers cannot exhaust the memory for requests.
-    pub fn answers(&self) -> &Self {
-        self.0.answers.get_or_init(|| Self::new(self.0.limit))
+    pub fn answer_budget(&self) -> &Self {
+        self.0.answer_budget.get_or_init(|| Self::new(self.0.limit))
     }
 
     /// The size of the budget, in bytes.
@@ -64,11 +64,11 @@ impl ByteBudget {
     }
 
     /// Whether there are waiters.
-    pub fn is_wanted(&self) -> bool {
+    pub fn has_waiters(&self) -> bool {
         !self.state().waiting.is_empty()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ByteBudgetState> {
         // Plain data: valid even if a holder of the lock panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +93,7 @@ impl ByteBudget {
 
     /// Takes `bytes` as soon as they are free, after earlier waiters. Dropping the future gives up.
     pub fn take(&self, bytes: usize) -> impl Future<Output = BytePermit> + Send + use<> {
-        let taken = self.try_take(bytes).ok_or_else(|| self.line_up(bytes));
+        let taken = self.try_take(bytes).ok_or_else(|| self.enqueue(bytes));
         let budget = self.clone();
         async move {
             match taken {
@@ -101,18 +101,18 @@ impl ByteBudget {
                 // The budget drops a sender only after sending, so an error is not expected.
                 Err(mut waiting) => match (&mut waiting.receiver).await {
                     Ok(permit) => permit,
-                    Err(_) => budget.take_anyway(bytes),
+                    Err(_) => budget.take_over_limit(bytes),
                 },
             }
         }
     }
 
-    fn line_up(&self, bytes: usize) -> Waiting {
+    fn enqueue(&self, bytes: usize) -> BudgetWaiter {
         let (sender, receiver) = oneshot::channel();
         self.state().waiting.push_back((bytes, sender));
         // Bytes that were given back since the first attempt may be enough.
-        self.give(0);
-        Waiting {
+        self.release(0);
+        BudgetWaiter {
             receiver,
             budget: self.clone(),
         }
@@ -131,14 +131,14 @@ impl ByteBudget {
     }
 
     /// Takes `bytes` even if they are not free.
-    pub fn take_anyway(&self, bytes: usize) -> BytePermit {
+    pub fn take_over_limit(&self, bytes: usize) -> BytePermit {
         let mut state = self.state();
         state.used = state.used.saturating_add(bytes);
         self.permit(bytes)
     }
 
     /// Gives bytes back, and grants free bytes to waiters.
-    fn give(&self, bytes: usize) {
+    fn release(&self, bytes: usize) {
         let mut granted = Vec::new();
         {
             let mut state = self.state();
@@ -165,20 +165,20 @@ impl ByteBudget {
 }
 
 /// A waiter. If it gives up, the waiters behind it are checked again.
-struct Waiting {
+struct BudgetWaiter {
     receiver: oneshot::Receiver<BytePermit>,
     budget: ByteBudget,
 }
 
-impl Drop for Waiting {
+impl Drop for BudgetWaiter {
     fn drop(&mut self) {
         // A permit that was sent but not received is dropped with the receiver.
         self.receiver.close();
-        self.budget.give(0);
+        self.budget.release(0);
     }
 }
 
-impl Inner {
+impl ByteBudgetInner {
     fn fits(&self, used: usize, more: usize) -> bool {
         used == 0 || used.saturating_add(more) <= self.limit
     }
@@ -204,7 +204,7 @@ impl BytePermit {
             let mut state = self.budget.state();
             state.used = state.used.saturating_add(more);
         } else {
-            self.budget.give(before.saturating_sub(bytes));
+            self.budget.release(before.saturating_sub(bytes));
         }
     }
 }
@@ -212,7 +212,7 @@ impl BytePermit {
 impl Drop for BytePermit {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.budget.give(self.bytes);
+            self.budget.release(self.bytes);
         }
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         let mut small = Box::pin(budget.take(2));
         assert!(large.as_mut().now_or_never().is_none());
         assert!(small.as_mut().now_or_never().is_none(), "it came later");
-        assert!(budget.is_wanted() && budget.try_take(1).is_none());
+        assert!(budget.has_waiters() && budget.try_take(1).is_none());
         drop(first);
         let large = large.as_mut().now_or_never().unwrap();
         let small = small.as_mut().now_or_never().unwrap();
@@ -248,7 +248,7 @@ mod tests {
         drop(large);
         assert_eq!(small.now_or_never().unwrap().bytes(), 4);
         drop(first);
-        assert!(!budget.is_wanted());
+        assert!(!budget.has_waiters());
         assert_eq!(budget.used(), 0);
     }
 
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn what_cannot_be_helped_is_counted() {
         let budget = ByteBudget::new(10);
-        let mut permit = budget.take_anyway(8);
+        let mut permit = budget.take_over_limit(8);
         permit.resize(20);
         assert_eq!(budget.used(), 20);
         let mut waiting = Box::pin(budget.take(4));

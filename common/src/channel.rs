@@ -6,7 +6,8 @@
 //! only if it has to wait. Calls in flight, buffers and silence are bounded.
 
 mod answers;
-mod apart;
+mod blocking;
+mod busy_poll;
 mod calls;
 mod client;
 mod client_call;
@@ -22,15 +23,14 @@ mod server_progress;
 mod server_start;
 mod settings;
 mod skip;
-mod spin;
 mod translation;
-mod unread;
+mod unread_answers;
 
-pub use answers::{ANSWER_PATIENCE, Answers, NoRoom, Turn};
-pub use client::{Connection, Listener};
+pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
+pub use busy_poll::busy_poll;
+pub use client::{ClientConnection, ProgressListener};
 pub use error::{AttemptError, ConnectionLost};
-pub use liveness::Patience;
-pub use server::{Dispatch, Renew, Session, Unanswered, serve};
-pub use settings::{DEFAULT_MAX_BUFFERED, DEFAULT_SPIN, Settings};
-pub use spin::awake;
-pub use translation::{Translation, Unread};
+pub use liveness::Keepalive;
+pub use server::{CallFailure, ConnectionContext, Dispatch, RenewHandler, serve};
+pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};
+pub use translation::{Translation, TranslationFailure};

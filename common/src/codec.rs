@@ -4,8 +4,8 @@
 //! never allocates more memory than the input can fill, because bincode checks every length against the
 //! remaining bytes.
 
-pub mod lend;
 pub(crate) mod splice;
+pub mod zero_copy;
 
 use bincode::Options;
 use bytes::Bytes;
@@ -88,7 +88,7 @@ struct Splicer<'a> {
 
 impl io::Write for Splicer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match lend::find(self.lent, bytes) {
+        match zero_copy::find(self.lent, bytes) {
             Some(part) => self.blobs.push((self.buffer.len(), part.clone())),
             None => self.buffer.extend_from_slice(bytes),
         }

@@ -118,7 +118,7 @@ fn put_trace(rest: &mut &mut [u8], trace: &trace::Context) {
 impl<'a> ClientMessage<'a> {
     /// Reads the body of a call frame.
     pub fn parse(body: &'a [u8]) -> Result<Self, CodecError> {
-        let mut reader = Reader(body);
+        let mut reader = EnvelopeReader(body);
         match reader.u32()? {
             REQUEST => {
                 let (envelope, id) = reader.envelope()?;
@@ -143,9 +143,9 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct EnvelopeReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl EnvelopeReader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
         let (bytes, rest) = self
             .0

@@ -47,7 +47,7 @@ impl FrameHeader {
 }
 
 /// The size in bytes of the length prefix before each message of a batch.
-pub const BATCH_LENGTH: usize = 4;
+pub const BATCH_PREFIX_LEN: usize = 4;
 
 /// Splits a batch's body into its messages. The last item is an error if the batch is truncated.
 pub fn split_batch(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], TruncatedBatch>> {
@@ -56,7 +56,7 @@ pub fn split_batch(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], Trunca
             return None;
         }
         let message = body
-            .split_first_chunk::<BATCH_LENGTH>()
+            .split_first_chunk::<BATCH_PREFIX_LEN>()
             .and_then(|(length, rest)| rest.split_at_checked(u32::from_be_bytes(*length) as usize));
         match message {
             Some((message, rest)) => {

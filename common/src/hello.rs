@@ -15,10 +15,10 @@
 //! hello: a signature over the channel binding. Without TLS the server answers with a challenge first. The
 //! client then sends the length of its signature over the nonce (2 bytes) and the signature, and the server
 //! answers with a welcome or a refusal. Either signature also covers the addressee and the target of the
-//! hello: see [`Addressee`](crate::access::Addressee) and [`Wanted`].
+//! hello: see [`Addressee`](crate::access::Addressee) and [`HelloTarget`].
 
 use crate::{
-    access::{CHALLENGE_LEN, Challenge, Credential, HolderKey, Wanted},
+    access::{CHALLENGE_LEN, Challenge, Credential, HelloTarget, HolderKey},
     codec,
     tls::TlsFailure,
     wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
@@ -49,8 +49,8 @@ pub struct Hello {
 
 impl Hello {
     /// The object and interface, which the proof of a ticket covers.
-    pub fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    pub fn target(&self) -> HelloTarget<'_> {
+        HelloTarget {
             object: &self.object,
             interface: &self.interface,
             version: self.interface_version,
@@ -85,20 +85,20 @@ pub struct Welcome {
 
 /// The refusal of a hello.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{sentence}")]
-pub struct Refused {
+#[error("{message}")]
+pub struct HelloRefusal {
     /// The kind of refusal.
     pub code: RefusalCode,
     /// The message for people.
-    pub sentence: String,
+    pub message: String,
 }
 
-impl Refused {
+impl HelloRefusal {
     /// A refusal with a message.
-    pub fn new(code: RefusalCode, sentence: impl Into<String>) -> Self {
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self {
             code,
-            sentence: sentence.into(),
+            message: message.into(),
         }
     }
 }
@@ -160,7 +160,7 @@ impl From<u16> for RefusalCode {
 pub enum HelloError {
     /// The server refused.
     #[error("the server refused the connection")]
-    Refused(#[source] Refused),
+    Refused(#[source] HelloRefusal),
     /// The other side uses another protocol.
     #[error("{0}")]
     Foreign(&'static str),
@@ -190,16 +190,16 @@ const REFUSED: u8 = 1;
 const CHALLENGE: u8 = 2;
 
 /// Sends a hello without a ticket, and waits for the answer.
-pub async fn greet<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
+pub async fn say_hello<S>(stream: &mut S, hello: &Hello) -> Result<Welcome, HelloError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    converse(stream, hello, None).await
+    client_handshake(stream, hello, None).await
 }
 
 /// Sends a hello with a ticket, and waits for the answer. `holder` is the key of the ticket's holder, which
 /// signs the server's challenge, if there is one.
-pub async fn greet_as<S>(
+pub async fn say_hello_with_ticket<S>(
     stream: &mut S,
     hello: &Hello,
     holder: &HolderKey,
@@ -207,10 +207,10 @@ pub async fn greet_as<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    converse(stream, hello, Some(holder)).await
+    client_handshake(stream, hello, Some(holder)).await
 }
 
-async fn converse<S>(
+async fn client_handshake<S>(
     stream: &mut S,
     hello: &Hello,
     holder: Option<&HolderKey>,
@@ -227,16 +227,16 @@ where
         stream.write_all(&bytes).await?;
         stream.flush().await?;
         let nonce = match read_answer(stream).await? {
-            Answer::Welcome(welcome) => return Ok(welcome),
-            Answer::Challenge(nonce) => nonce,
+            HelloResponse::Welcome(welcome) => return Ok(welcome),
+            HelloResponse::Challenge(nonce) => nonce,
         };
         let proof = prove(hello, holder, nonce)?;
         let bytes = [&length_of(&proof)?, proof.as_slice()].concat();
         stream.write_all(&bytes).await?;
         stream.flush().await?;
         match read_answer(stream).await? {
-            Answer::Welcome(welcome) => Ok(welcome),
-            Answer::Challenge(_) => Err(invalid("the server challenged twice").into()),
+            HelloResponse::Welcome(welcome) => Ok(welcome),
+            HelloResponse::Challenge(_) => Err(invalid("the server challenged twice").into()),
         }
     })
     .await
@@ -270,42 +270,46 @@ fn prove(
                 ticket, addressee, ..
             } = credential;
             let challenge = Challenge::Nonce(nonce);
-            Ok(holder.prove(ticket, addressee, hello.wanted(), &challenge))
+            Ok(holder.prove(ticket, addressee, hello.target(), &challenge))
         }
         _ => Err(invalid("the server challenged without a reason")),
     }
 }
 
 /// The answer of a server that does not refuse.
-enum Answer {
+enum HelloResponse {
     Welcome(Welcome),
     Challenge([u8; CHALLENGE_LEN]),
 }
 
-async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Answer, HelloError> {
+async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<HelloResponse, HelloError> {
     let mut magic = [0; MAGIC.len()];
     stream.read_exact(&mut magic).await?;
     if magic != MAGIC {
-        return Err(HelloError::Foreign(foreign(magic)));
+        return Err(HelloError::Foreign(describe_foreign_protocol(magic)));
     }
     let _version = stream.read_u16().await?;
     let kind = stream.read_u8().await?;
     let body = read_body(stream).await?;
     match kind {
-        WELCOME => return Ok(Answer::Welcome(codec::decode(&body).map_err(invalid)?)),
+        WELCOME => {
+            return Ok(HelloResponse::Welcome(
+                codec::decode(&body).map_err(invalid)?,
+            ));
+        }
         CHALLENGE => {
             let nonce = <[u8; CHALLENGE_LEN]>::try_from(body);
             let nonce = nonce.map_err(|_| invalid("a challenge has another length"))?;
-            return Ok(Answer::Challenge(nonce));
+            return Ok(HelloResponse::Challenge(nonce));
         }
         _ => {}
     }
-    let (code, sentence) = body
+    let (code, message) = body
         .split_first_chunk::<2>()
         .ok_or_else(|| invalid("a refusal is cut short"))?;
-    Err(HelloError::Refused(Refused {
+    Err(HelloError::Refused(HelloRefusal {
         code: u16::from_be_bytes(*code).into(),
-        sentence: String::from_utf8_lossy(sentence).into_owned(),
+        message: String::from_utf8_lossy(message).into_owned(),
     }))
 }
 
@@ -327,7 +331,7 @@ pub(crate) fn is_tls(first: [u8; 4]) -> bool {
 }
 
 /// A message about the protocol of a peer that sent these first four bytes.
-pub fn foreign(first: [u8; 4]) -> &'static str {
+pub fn describe_foreign_protocol(first: [u8; 4]) -> &'static str {
     match &first {
         [0x16, 3, ..] | [0x15, 3, ..] => "the other side speaks TLS, this one does not",
         b"HTTP" | b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" | b"PRI " => {
@@ -339,17 +343,17 @@ pub fn foreign(first: [u8; 4]) -> &'static str {
 }
 
 /// Reads a client's hello after its magic bytes, at the server.
-pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Refused> {
+pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, HelloRefusal> {
     let malformed = |error: &dyn fmt::Display| {
-        let sentence = format!("the hello cannot be read: {error}");
-        Refused::new(RefusalCode::Malformed, sentence)
+        let message = format!("the hello cannot be read: {error}");
+        HelloRefusal::new(RefusalCode::Malformed, message)
     };
     let version = stream.read_u16().await.map_err(|e| malformed(&e))?;
     if version > PROTOCOL_VERSION {
-        let sentence = format!(
+        let message = format!(
             "protocol version {version} is not supported; this server speaks up to {PROTOCOL_VERSION}"
         );
-        return Err(Refused::new(RefusalCode::UnsupportedProtocol, sentence));
+        return Err(HelloRefusal::new(RefusalCode::UnsupportedProtocol, message));
     }
     let body = read_body(stream).await.map_err(|e| malformed(&e))?;
     codec::decode(&body).map_err(|e| malformed(&e))
@@ -358,13 +362,13 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Refu
 /// Answers a hello, at the server.
 pub async fn answer<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    answer: &Result<Welcome, Refused>,
+    answer: &Result<Welcome, HelloRefusal>,
 ) -> io::Result<()> {
     let (kind, body) = match answer {
         Ok(welcome) => (WELCOME, codec::encode(welcome).map_err(invalid)?),
         Err(refused) => {
             let mut body = (refused.code as u16).to_be_bytes().to_vec();
-            body.extend(refused.sentence.bytes().take(MAX_HELLO - 2));
+            body.extend(refused.message.bytes().take(MAX_HELLO - 2));
             (REFUSED, body)
         }
     };
@@ -412,8 +416,8 @@ mod tests {
 
     async fn server<S: AsyncRead + AsyncWrite + Unpin>(
         mut stream: S,
-        reply: Result<Welcome, Refused>,
-    ) -> Result<Hello, Refused> {
+        reply: Result<Welcome, HelloRefusal>,
+    ) -> Result<Hello, HelloRefusal> {
         let mut magic = [0; 4];
         stream.read_exact(&mut magic).await.unwrap();
         assert_eq!(magic, MAGIC);
@@ -430,12 +434,12 @@ mod tests {
             max_message: 2,
             max_in_flight: 3,
         };
-        let refused = Refused::new(RefusalCode::WrongVersion, "no");
+        let refused = HelloRefusal::new(RefusalCode::WrongVersion, "no");
         for reply in [Ok(welcome), Err(refused)] {
             let (mut ours, theirs) = tokio::io::duplex(64);
             let hello = hello();
             let (heard, seen) =
-                tokio::join!(greet(&mut ours, &hello), server(theirs, reply.clone()));
+                tokio::join!(say_hello(&mut ours, &hello), server(theirs, reply.clone()));
             assert_eq!(seen, Ok(hello.clone()));
             match (heard, reply) {
                 (Ok(heard), Ok(said)) => assert_eq!(heard, said),
@@ -463,7 +467,7 @@ mod tests {
         let credential = hello.credential.as_ref().unwrap();
         let holder = HolderKey::from_seed(&[7; 32]).unwrap().id();
         let challenge = Challenge::Nonce(nonce);
-        let is_good = credential.is_proved_by(&holder, hello.wanted(), &challenge, &proof);
+        let is_good = credential.is_proved_by(&holder, hello.target(), &challenge, &proof);
         answer(&mut stream, &Ok(welcome())).await?;
         Ok(is_good)
     }
@@ -482,7 +486,7 @@ mod tests {
         let (mut ours, theirs) = tokio::io::duplex(1024);
         let in_the_clear = with_proof(b"");
         let (heard, proved) = tokio::join!(
-            greet_as(&mut ours, &in_the_clear, &holder),
+            say_hello_with_ticket(&mut ours, &in_the_clear, &holder),
             challenging(theirs)
         );
         assert_eq!(heard.unwrap(), welcome());
@@ -491,7 +495,9 @@ mod tests {
         let (mut ours, theirs) = tokio::io::duplex(1024);
         let server = tokio::spawn(challenging(theirs));
         let over_tls = with_proof(b"p");
-        let error = greet_as(&mut ours, &over_tls, &holder).await.unwrap_err();
+        let error = say_hello_with_ticket(&mut ours, &over_tls, &holder)
+            .await
+            .unwrap_err();
         assert!(matches!(error, HelloError::Io(_)), "{error}");
         drop(ours);
         server.await.unwrap().unwrap_err();
@@ -500,7 +506,7 @@ mod tests {
     #[tokio::test]
     async fn a_hello_and_a_refusal_have_golden_bytes() {
         let mut bytes = Vec::new();
-        let refused = Err(Refused::new(RefusalCode::UnknownObject, "no"));
+        let refused = Err(HelloRefusal::new(RefusalCode::UnknownObject, "no"));
         answer(&mut bytes, &refused).await.unwrap();
         assert_eq!(bytes, b"PYRX\x00\x01\x01\x00\x04\x00\x03no");
 
@@ -517,7 +523,7 @@ mod tests {
         let mut heard = [0; 48];
         let said = hello();
         tokio::select! {
-            _ = greet(&mut ours, &said) => panic!("nobody answered"),
+            _ = say_hello(&mut ours, &said) => panic!("nobody answered"),
             read = theirs.read_exact(&mut heard) => { read.unwrap(); }
         }
         let body = [
@@ -534,7 +540,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_server_is_given_up() {
         let (mut ours, _theirs) = tokio::io::duplex(1024);
-        let error = greet(&mut ours, &hello()).await.unwrap_err();
+        let error = say_hello(&mut ours, &hello()).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer to the hello within 5 s");
     }
 
@@ -542,7 +548,7 @@ mod tests {
     async fn a_newer_protocol_is_refused_with_both_versions() {
         let refused = receive(&mut &b"\x00\x09\x00\x00"[..]).await.unwrap_err();
         assert_eq!(
-            refused.sentence,
+            refused.message,
             "protocol version 9 is not supported; this server speaks up to 1"
         );
     }

@@ -1,26 +1,26 @@
 //! Hosting objects on a port: accept, hello, serve, drain. Every daemon contains a host.
 
 mod accept;
-mod by_name;
-mod crowd;
+mod connection_limits;
 mod files;
+mod invoke_dispatch;
 mod local;
 mod message_memory;
 mod object;
-mod strangers;
+mod unauthenticated;
 
 pub use local::LocalLink;
 pub use message_memory::default_message_memory;
-pub use object::{Object, Service};
+pub use object::{HostedObject, ServiceDispatch};
 
 use crate::{
-    access::Gate,
+    access::Authenticator,
     byte_budget::ByteBudget,
     channel::Settings,
     endpoint::Endpoint,
     interfaces::directory::Load,
     net::Listener,
-    reload::follow_files,
+    reload::reload_on_change,
     scope::Caller,
     tls::TlsServer,
     wire::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_MESSAGE},
@@ -59,10 +59,10 @@ pub struct HostConfig {
     /// The TLS configuration. Without it, connections are not encrypted.
     pub tls: Option<TlsServer>,
     /// Authenticates connections. Without it, every caller may do everything.
-    pub gate: Option<Arc<Gate>>,
+    pub authenticator: Option<Arc<Authenticator>>,
     /// Returns the load for reports to clients, if the host reports it.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
-    /// The runtime that serves connections, except for those of objects that are [`prompt`](Object::prompt).
+    /// The runtime that serves connections, except for those of objects that are [`prompt`](HostedObject::prompt).
     /// Without it, connections are served on the runtime that accepts them.
     pub runtime: Option<Handle>,
 }
@@ -96,7 +96,7 @@ impl HostConfig {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
             tls: None,
-            gate: None,
+            authenticator: None,
             load: None,
             runtime: None,
         }
@@ -122,19 +122,22 @@ pub struct Host {
     connections: TaskTracker,
     accept: AbortOnDropHandle<()>,
     /// Background tasks: end connections whose tickets expire, and reload certificates.
-    _chores: Vec<AbortOnDropHandle<()>>,
+    _maintenance: Vec<AbortOnDropHandle<()>>,
 }
 
 /// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
+pub struct DrainReport {
     /// How many connections were still busy at the end of the drain.
     pub abandoned: usize,
 }
 
 impl Host {
     /// Starts to listen and to serve `objects`, which are given by name.
-    pub async fn bind(config: HostConfig, objects: HashMap<String, Object>) -> io::Result<Self> {
+    pub async fn bind(
+        config: HostConfig,
+        objects: HashMap<String, HostedObject>,
+    ) -> io::Result<Self> {
         crate::steady_clock::start();
         let listener = Listener::bind(&config.listen).await?;
         let endpoint = listener.local_endpoint()?;
@@ -142,11 +145,11 @@ impl Host {
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut chores = Vec::new();
-        if let Some(gate) = config.gate.clone() {
+        if let Some(gate) = config.authenticator.clone() {
             chores.push(AbortOnDropHandle::new(tokio::spawn(gate.sweep())));
         }
         if let Some(tls) = config.tls.clone() {
-            chores.push(AbortOnDropHandle::new(tokio::spawn(follow_files(tls))));
+            chores.push(AbortOnDropHandle::new(tokio::spawn(reload_on_change(tls))));
         }
         let acceptor = Acceptor {
             settings: config.settings(),
@@ -167,7 +170,7 @@ impl Host {
             stop,
             connections,
             accept: AbortOnDropHandle::new(accept),
-            _chores: chores,
+            _maintenance: chores,
         })
     }
 
@@ -185,12 +188,14 @@ impl Host {
 
     /// Refuses new calls and lets running calls finish, for at most `patience`. Then it ends the remaining
     /// connections.
-    pub async fn shutdown(self, patience: Duration) -> Drained {
+    pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
         self.drain.cancel();
         self.accept.abort();
         self.connections.close();
-        let finished = timeout(patience, self.connections.wait()).await.is_ok();
-        Drained {
+        let finished = timeout(drain_timeout, self.connections.wait())
+            .await
+            .is_ok();
+        DrainReport {
             abandoned: if finished { 0 } else { self.connections.len() },
         }
     }

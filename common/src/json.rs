@@ -87,7 +87,7 @@ pub fn arguments<I: Interface>(request: &I::Request) -> Result<String, InvokeErr
 
 /// An answer, or an object's own error, as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer<'a> {
+pub enum JsonAnswer<'a> {
     /// The answer of a method that cannot fail.
     Plain(&'a str),
     /// The success of a method that can fail.
@@ -97,15 +97,15 @@ pub enum Answer<'a> {
 }
 
 /// The response that contains this answer of a method.
-pub fn answered<I: Interface>(
+pub fn response_from_answer<I: Interface>(
     method: &Method,
-    answer: Answer<'_>,
+    answer: JsonAnswer<'_>,
 ) -> Result<I::Response, InvokeError> {
     let variant = method.variant;
     let text = match answer {
-        Answer::Plain(value) => format!("{{\"{variant}\":{value}}}"),
-        Answer::Succeeded(value) => format!("{{\"{variant}\":{{\"Ok\":{value}}}}}"),
-        Answer::Failed(value) => format!("{{\"{variant}\":{{\"Err\":{value}}}}}"),
+        JsonAnswer::Plain(value) => format!("{{\"{variant}\":{value}}}"),
+        JsonAnswer::Succeeded(value) => format!("{{\"{variant}\":{{\"Ok\":{value}}}}}"),
+        JsonAnswer::Failed(value) => format!("{{\"{variant}\":{{\"Err\":{value}}}}}"),
     };
     serde_json::from_str(&text).map_err(|error| InvokeError::Unpresentable {
         sentence: format!("{}: {}", method.name, without_position(&error)),
@@ -195,13 +195,13 @@ mod tests {
         let [buy, look] = Shop::METHODS else {
             panic!("it has two methods")
         };
-        let bought = answered::<Shop>(buy, Answer::Succeeded(r#"["tea"]"#));
+        let bought = response_from_answer::<Shop>(buy, JsonAnswer::Succeeded(r#"["tea"]"#));
         assert!(matches!(bought, Ok(ShopResponse::Buy(Ok(items))) if items == ["tea"]));
-        let failed = answered::<Shop>(buy, Answer::Failed(r#""sold out""#));
+        let failed = response_from_answer::<Shop>(buy, JsonAnswer::Failed(r#""sold out""#));
         assert!(matches!(failed, Ok(ShopResponse::Buy(Err(error))) if error == "sold out"));
-        let seen = answered::<Shop>(look, Answer::Plain("null"));
+        let seen = response_from_answer::<Shop>(look, JsonAnswer::Plain("null"));
         assert!(matches!(seen, Ok(ShopResponse::LookAround(None))));
-        let mixed_up = answered::<Shop>(look, Answer::Plain("\"x\"")).unwrap_err();
+        let mixed_up = response_from_answer::<Shop>(look, JsonAnswer::Plain("\"x\"")).unwrap_err();
         assert_eq!(
             mixed_up.to_string(),
             "the answer cannot be shown as JSON: look_around: invalid type: string \"x\", expected u8"

@@ -6,7 +6,7 @@
 use crate::{
     codec::{
         self, CodecError,
-        lend::{self, Parts},
+        zero_copy::{self, LargeParts},
     },
     interfaces::tasks::Progress,
 };
@@ -33,18 +33,21 @@ pub const LARGE_MESSAGE: usize = 32 * 1024;
 impl EncodedRequest {
     /// Encodes a message.
     pub fn new<T: Serialize + ?Sized>(message: &T) -> Result<Self, CodecError> {
-        Self::with_lent(message, &[])
+        Self::encode_with_parts(message, &[])
     }
 
     /// Encodes a message without copying its large parts.
-    pub fn lending<T>(message: T, parts: Parts<T>) -> Result<Self, CodecError>
+    pub fn with_zero_copy_parts<T>(message: T, parts: LargeParts<T>) -> Result<Self, CodecError>
     where
         T: Serialize + Send + Sync + 'static,
     {
-        lend::lending(message, parts, Self::with_lent)
+        zero_copy::with_zero_copy_parts(message, parts, Self::encode_with_parts)
     }
 
-    fn with_lent<T: Serialize + ?Sized>(message: &T, lent: &[Bytes]) -> Result<Self, CodecError> {
+    fn encode_with_parts<T: Serialize + ?Sized>(
+        message: &T,
+        lent: &[Bytes],
+    ) -> Result<Self, CodecError> {
         let mut body = Vec::with_capacity(128);
         let blobs = codec::encode_spliced(&mut body, message, lent)?;
         if blobs.is_empty() && body.len() < LARGE_MESSAGE {
@@ -90,14 +93,14 @@ pub struct CallProgress {
 
 /// Why a call was refused before it ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{sentence}")]
+#[error("{message}")]
 pub struct Refusal {
     /// The kind of refusal.
     pub reason: RefusalReason,
     /// How long not to call this instance, in milliseconds; zero if that is not given.
     pub retry_after_ms: u32,
     /// The message for people.
-    pub sentence: String,
+    pub message: String,
 }
 
 /// The kinds of refusal.

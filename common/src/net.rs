@@ -1,16 +1,16 @@
 //! Streams and listeners over every kind of [`Endpoint`].
 
 mod dial;
-mod outward;
+mod local_address;
 
 pub use dial::dial;
-pub use outward::address_for_others;
+pub use local_address::address_for_others;
 
 use crate::{
     access::CHALLENGE_LEN,
     endpoint::Endpoint,
     private_file,
-    tls::{Metered, TlsClient},
+    tls::{MeteredSocket, TlsClient},
 };
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
@@ -55,7 +55,7 @@ pub enum Socket {
 /// congestion control, Linux sends bytes about as fast as the connection carried them before, also on the
 /// loopback interface. So when many answers gather on a connection that carried little before, they leave
 /// slowly. There is no congestion within a machine, and Reno, which every Linux has, does no pacing.
-fn make_prompt(stream: &TcpStream) -> io::Result<()> {
+fn disable_send_delays(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     // If the peer has hung up already, there is no address. Errors are ignored, because the socket works
     // without this.
@@ -74,7 +74,7 @@ pub enum Stream {
     /// Not encrypted.
     Plain(Socket),
     /// Encrypted.
-    Tls(Box<TlsStream<Metered>>),
+    Tls(Box<TlsStream<MeteredSocket>>),
 }
 
 impl Stream {
@@ -119,7 +119,7 @@ impl Stream {
     /// ends.
     pub fn remote_address(&self) -> Option<String> {
         match self {
-            Self::Plain(socket) => Some(socket.address(End::Remote)),
+            Self::Plain(socket) => Some(socket.address(SocketEnd::Remote)),
             Self::Tls(_) => None,
         }
     }
@@ -127,23 +127,23 @@ impl Stream {
     /// The address of this end; `None` over TLS.
     pub fn local_address(&self) -> Option<String> {
         match self {
-            Self::Plain(socket) => Some(socket.address(End::Local)),
+            Self::Plain(socket) => Some(socket.address(SocketEnd::Local)),
             Self::Tls(_) => None,
         }
     }
 
     /// Removes the limit of received bytes, because the peer is authenticated.
-    pub(crate) fn lift_meter(&mut self) {
+    pub(crate) fn lift_read_limit(&mut self) {
         match self {
             Self::Plain(_) => {}
-            Self::Tls(stream) => stream.get_mut().0.lift(),
+            Self::Tls(stream) => stream.get_mut().0.lift_limit(),
         }
     }
 }
 
 /// An end of a connection.
 #[derive(Clone, Copy)]
-enum End {
+enum SocketEnd {
     Local,
     Remote,
 }
@@ -176,14 +176,14 @@ impl Socket {
 
     /// The address of one end, as text. Within one machine both ends see the same text. It is empty if there
     /// is no address.
-    fn address(&self, end: End) -> String {
+    fn address(&self, end: SocketEnd) -> String {
         let address = match (self, end) {
-            (Self::Tcp(stream), End::Local) => stream.local_addr().map(canonical),
-            (Self::Tcp(stream), End::Remote) => stream.peer_addr().map(canonical),
-            (Self::Unix(stream), End::Local) => {
+            (Self::Tcp(stream), SocketEnd::Local) => stream.local_addr().map(canonical),
+            (Self::Tcp(stream), SocketEnd::Remote) => stream.peer_addr().map(canonical),
+            (Self::Unix(stream), SocketEnd::Local) => {
                 stream.local_addr().map(|address| path_of(&address))
             }
-            (Self::Unix(stream), End::Remote) => {
+            (Self::Unix(stream), SocketEnd::Remote) => {
                 stream.peer_addr().map(|address| path_of(&address))
             }
         };
@@ -356,7 +356,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                make_prompt(&stream)?;
+                disable_send_delays(&stream)?;
                 Ok((Socket::Tcp(stream), Peer::Ip(address)))
             }
             Self::Unix { listener, .. } => {

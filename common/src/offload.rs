@@ -18,23 +18,23 @@ static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 /// The runtime stopped before the work was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process is about to stop")]
-pub struct Stopped;
+pub struct RuntimeStopped;
 
 /// Runs `work` on a separate thread, and returns its result. Work that has started is finished even if the
 /// future is dropped. A panic of the work is resumed here.
 pub async fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Stopped> {
+) -> Result<T, RuntimeStopped> {
     // The semaphore is never closed.
     let permit = Arc::clone(&PERMITS).acquire_owned().await;
-    let permit = permit.map_err(|_| Stopped)?;
+    let permit = permit.map_err(|_| RuntimeStopped)?;
     let done = spawn_blocking(move || {
         let _permit = permit;
         work()
     });
     done.await.map_err(|error| match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),
-        Err(_) => Stopped,
+        Err(_) => RuntimeStopped,
     })
 }
 

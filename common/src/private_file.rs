@@ -15,7 +15,7 @@ const OPEN_TO_OTHERS: u32 = 0o077;
 /// A file with a secret to which other users have access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("other users can read or write {}; run 'chmod 600 {}'", path.display(), shell_word(path))]
-pub struct Exposed {
+pub struct ExposedFile {
     path: PathBuf,
 }
 
@@ -24,12 +24,12 @@ pub struct Exposed {
 ///
 /// # Errors
 ///
-/// [`Exposed`], with the command that corrects the mode.
-pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Exposed> {
+/// [`ExposedFile`], with the command that corrects the mode.
+pub fn check(path: &Path, metadata: &Metadata) -> Result<(), ExposedFile> {
     if !metadata.is_file() || metadata.permissions().mode() & OPEN_TO_OTHERS == 0 {
         return Ok(());
     }
-    Err(Exposed {
+    Err(ExposedFile {
         path: path.to_owned(),
     })
 }

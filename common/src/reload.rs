@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// How often files are checked for changes.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A value that was read from files and can be reloaded.
 pub trait Reload: Send + Sync {
@@ -40,11 +40,11 @@ fn fingerprint(path: &Path) -> Fingerprint {
     ))
 }
 
-fn look(what: &dyn Reload) -> Vec<Fingerprint> {
+fn fingerprints(what: &dyn Reload) -> Vec<Fingerprint> {
     what.files().iter().map(|path| fingerprint(path)).collect()
 }
 
-fn read_again(what: &dyn Reload) {
+fn reload_and_log(what: &dyn Reload) {
     let files = what.files();
     match what.reload() {
         Ok(()) => tracing::info!(?files, "reloaded"),
@@ -53,28 +53,28 @@ fn read_again(what: &dyn Reload) {
 }
 
 /// Reloads `what` whenever one of its files changes, as long as this future is polled.
-pub async fn follow_files(what: impl Reload) {
-    let mut seen = look(&what);
-    let mut looks = interval(LOOK_EVERY);
+pub async fn reload_on_change(what: impl Reload) {
+    let mut seen = fingerprints(&what);
+    let mut looks = interval(FILE_CHECK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let now = look(&what);
+        let now = fingerprints(&what);
         if now != seen {
             // Files that are replaced one after the other match only once all of them are replaced. Each
             // change triggers another reload.
-            read_again(&what);
+            reload_and_log(&what);
             seen = now;
         }
     }
 }
 
 /// Reloads everything on every SIGHUP, as long as this future is polled.
-pub async fn follow_hangups(everything: Vec<Box<dyn Reload>>) -> io::Result<()> {
+pub async fn reload_on_hangup(everything: Vec<Box<dyn Reload>>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
         for what in &everything {
-            read_again(&**what);
+            reload_and_log(&**what);
         }
     }
     Ok(())

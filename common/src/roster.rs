@@ -4,7 +4,7 @@
 //! an expiry time only grows, a session that has left does not return through reports of other rosters, and
 //! of two sessions with one name the lesser one keeps it.
 
-use crate::interfaces::presence::{Heard, Present};
+use crate::interfaces::presence::{PresenceMember, PresenceSnapshot};
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     time::Duration,
@@ -12,25 +12,25 @@ use std::{
 use tokio::time::Instant;
 
 /// How long a departed session is remembered: longer than any report of it can still arrive.
-const LEFT: Duration = Duration::from_secs(120);
+const DEPARTURE_MEMORY: Duration = Duration::from_secs(120);
 
 /// The members of one space.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    members: BTreeMap<String, Held>,
+    members: BTreeMap<String, RosterMember>,
     /// Sessions that have left, and until when they are remembered.
-    left: HashMap<String, Instant>,
+    departed: HashMap<String, Instant>,
 }
 
 #[derive(Clone, Debug)]
-struct Held {
+struct RosterMember {
     session: String,
     until: Instant,
 }
 
 /// Why a name cannot be claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum ClaimRefusal {
     /// Another session has the name.
     Taken,
     /// The session has left, and has not returned.
@@ -48,35 +48,37 @@ impl Roster {
         until: Instant,
         limit: usize,
         now: Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ClaimRefusal> {
         self.expire(now);
-        if self.left.contains_key(session) {
-            return Err(Refused::Left);
+        if self.departed.contains_key(session) {
+            return Err(ClaimRefusal::Left);
         }
         let full = self.members.len() >= limit;
         match self.members.entry(name.to_owned()) {
-            Entry::Occupied(held) if held.get().session != session => return Err(Refused::Taken),
+            Entry::Occupied(held) if held.get().session != session => {
+                return Err(ClaimRefusal::Taken);
+            }
             Entry::Occupied(mut held) => {
                 let held = held.get_mut();
                 held.until = held.until.max(until);
             }
-            Entry::Vacant(_) if full => return Err(Refused::Full),
+            Entry::Vacant(_) if full => return Err(ClaimRefusal::Full),
             Entry::Vacant(free) => {
                 let session = session.to_owned();
-                free.insert(Held { session, until });
+                free.insert(RosterMember { session, until });
             }
         }
         Ok(())
     }
 
     /// Merges the report of another roster. Members beyond `limit` are left out.
-    pub fn merge(&mut self, present: Present, limit: usize, now: Instant) {
+    pub fn merge(&mut self, present: PresenceSnapshot, limit: usize, now: Instant) {
         for session in present.left.into_iter().take(limit) {
             self.leave(&session, now);
         }
         for heard in present.members {
             let until = now + Duration::from_millis(heard.stays_ms);
-            if self.left.contains_key(&heard.session) || until <= now {
+            if self.departed.contains_key(&heard.session) || until <= now {
                 continue;
             }
             let full = self.members.len() >= limit;
@@ -84,14 +86,14 @@ impl Roster {
             match self.members.entry(heard.name) {
                 Entry::Vacant(_) if full => {}
                 Entry::Vacant(free) => {
-                    free.insert(Held { session, until });
+                    free.insert(RosterMember { session, until });
                 }
                 Entry::Occupied(mut held) => {
                     let held = held.get_mut();
                     if held.session == session {
                         held.until = held.until.max(until);
                     } else if held.until <= now || session < held.session {
-                        *held = Held { session, until };
+                        *held = RosterMember { session, until };
                     }
                 }
             }
@@ -103,14 +105,14 @@ impl Roster {
     pub fn leave(&mut self, session: &str, now: Instant) {
         self.members.retain(|_, held| held.session != session);
         // Repeated reports do not extend the time, or the session would never be forgotten.
-        self.left
+        self.departed
             .entry(session.to_owned())
-            .or_insert_with(|| now + LEFT);
+            .or_insert_with(|| now + DEPARTURE_MEMORY);
     }
 
     /// A session that may have left returns by its own decision.
-    pub fn come_back(&mut self, session: &str) {
-        self.left.remove(session);
+    pub fn rejoin(&mut self, session: &str) {
+        self.departed.remove(session);
     }
 
     /// The session that has a name.
@@ -120,9 +122,9 @@ impl Roster {
     }
 
     /// The report for other rosters.
-    pub fn present(&self, now: Instant) -> Present {
+    pub fn present(&self, now: Instant) -> PresenceSnapshot {
         let there = self.members.iter().filter(|(_, held)| held.until > now);
-        let members = there.map(|(name, held)| Heard {
+        let members = there.map(|(name, held)| PresenceMember {
             name: name.clone(),
             session: held.session.clone(),
             stays_ms: u64::try_from((held.until - now).as_millis()).unwrap_or(u64::MAX),
@@ -130,10 +132,10 @@ impl Roster {
         // In the second half of its time a departure is not reported any more. Otherwise two rosters that
         // report to each other would never forget it.
         let told = self
-            .left
+            .departed
             .iter()
-            .filter(|(_, until)| **until > now + LEFT / 2);
-        Present {
+            .filter(|(_, until)| **until > now + DEPARTURE_MEMORY / 2);
+        PresenceSnapshot {
             members: members.collect(),
             left: told.map(|(session, _)| session.clone()).collect(),
         }
@@ -142,12 +144,12 @@ impl Roster {
     /// Removes expired entries.
     pub fn expire(&mut self, now: Instant) {
         self.members.retain(|_, held| held.until > now);
-        self.left.retain(|_, until| *until > now);
+        self.departed.retain(|_, until| *until > now);
     }
 
     /// Whether there are neither members nor remembered departures.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.left.is_empty()
+        self.members.is_empty() && self.departed.is_empty()
     }
 }
 
@@ -162,7 +164,12 @@ mod tests {
         members.map(|member| member.name).collect()
     }
 
-    fn claim(roster: &mut Roster, name: &str, session: &str, now: Instant) -> Result<(), Refused> {
+    fn claim(
+        roster: &mut Roster,
+        name: &str,
+        session: &str,
+        now: Instant,
+    ) -> Result<(), ClaimRefusal> {
         roster.claim(name, session, now + STAY, 3, now)
     }
 
@@ -170,7 +177,10 @@ mod tests {
     fn a_name_is_one_sessions_for_as_long_as_it_is_heard_of() {
         let (mut roster, now) = (Roster::default(), Instant::now());
         assert_eq!(claim(&mut roster, "ana", "1", now), Ok(()));
-        assert_eq!(claim(&mut roster, "ana", "2", now), Err(Refused::Taken));
+        assert_eq!(
+            claim(&mut roster, "ana", "2", now),
+            Err(ClaimRefusal::Taken)
+        );
         let later = now + STAY / 2;
         assert_eq!(claim(&mut roster, "ana", "1", later), Ok(()));
         let late = now + STAY + Duration::from_secs(1);
@@ -184,7 +194,7 @@ mod tests {
         for name in ["a", "b", "c"] {
             claim(&mut roster, name, name, now).unwrap();
         }
-        assert_eq!(claim(&mut roster, "d", "d", now), Err(Refused::Full));
+        assert_eq!(claim(&mut roster, "d", "d", now), Err(ClaimRefusal::Full));
         assert_eq!(claim(&mut roster, "c", "c", now), Ok(()));
         let mut other = Roster::default();
         claim(&mut other, "e", "e", now).unwrap();
@@ -204,11 +214,11 @@ mod tests {
         there.merge(here.present(now), 3, now);
         there.merge(before, 3, now);
         assert_eq!(names(&there, now), [""; 0]);
-        assert_eq!(claim(&mut there, "ana", "1", now), Err(Refused::Left));
-        there.come_back("1");
+        assert_eq!(claim(&mut there, "ana", "1", now), Err(ClaimRefusal::Left));
+        there.rejoin("1");
         assert_eq!(claim(&mut there, "ana", "1", now), Ok(()));
         assert_eq!(names(&there, now), ["ana"]);
-        here.expire(now + LEFT);
+        here.expire(now + DEPARTURE_MEMORY);
         assert!(here.is_empty());
     }
 

@@ -6,9 +6,9 @@
 
 use crate::{
     access::{HolderId, Identity, LoginChallenge},
-    channel::Answers,
+    channel::AnswerQueue,
     interfaces::tasks::Progress,
-    tls::Holder,
+    tls::CertificateHolder,
 };
 use std::{
     cell::RefCell,
@@ -32,7 +32,7 @@ pub struct Scope {
     /// Takes the method's progress reports.
     pub reporter: Reporter,
     /// The answers that wait on the caller's connection.
-    pub answers: Answers,
+    pub answers: AnswerQueue,
     /// For an object with an exclusive name: the fencing token with which the worker holds the name. It is
     /// greater than that of every earlier holder. If a former holder may still write to the same place, the
     /// method should send the token with each write, and the place should refuse a write whose token is less
@@ -47,7 +47,7 @@ pub struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reporter({})", self.is_heard())
+        write!(f, "Reporter({})", self.has_listener())
     }
 }
 
@@ -61,7 +61,7 @@ impl Reporter {
     }
 
     /// Whether reports have a receiver.
-    pub fn is_heard(&self) -> bool {
+    pub fn has_listener(&self) -> bool {
         self.0.is_some()
     }
 
@@ -70,7 +70,7 @@ impl Reporter {
     /// have no receiver.
     pub fn report(&self, fraction: f64, note: impl fmt::Display) {
         if let Some(hear) = &self.0
-            && let Some(progress) = bounded(fraction, note)
+            && let Some(progress) = clamp_progress(fraction, note)
         {
             hear(progress);
         }
@@ -78,11 +78,11 @@ impl Reporter {
 }
 
 /// The report within its bounds; `None` for NaN.
-pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress> {
+pub(crate) fn clamp_progress(fraction: f64, note: impl fmt::Display) -> Option<Progress> {
     if fraction.is_nan() {
         return None;
     }
-    let mut short = Short::default();
+    let mut short = TruncatedNote::default();
     // An error only means that the rest was cut.
     let _ = write!(short, "{note}");
     Some(Progress {
@@ -93,12 +93,12 @@ pub(crate) fn bounded(fraction: f64, note: impl fmt::Display) -> Option<Progress
 
 /// Text that is cut after [`MAX_NOTE`] characters.
 #[derive(Default)]
-struct Short {
+struct TruncatedNote {
     text: String,
     length: usize,
 }
 
-impl Write for Short {
+impl Write for TruncatedNote {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             if self.length == MAX_NOTE {
@@ -123,7 +123,7 @@ pub struct Caller {
     /// The key of its process, with which it has signed its hello, where authentication is on.
     pub key: Option<HolderId>,
     /// The holder of its TLS certificate, if it has one.
-    pub certificate: Option<Holder>,
+    pub certificate: Option<CertificateHolder>,
     /// The challenge to which logins over its connection are bound.
     pub login: LoginChallenge,
 }
@@ -138,7 +138,7 @@ impl Caller {
     }
 
     /// Whether it may be a process on another machine: its address is no loopback address.
-    pub fn is_elsewhere(&self) -> bool {
+    pub fn may_be_remote(&self) -> bool {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');
         let address = host.split('%').next().unwrap_or(host).parse::<IpAddr>();
         address.is_ok_and(|address| !address.to_canonical().is_loopback())
@@ -155,11 +155,11 @@ pub fn current() -> Scope {
 }
 
 /// The waiting answers on the connection of the call that runs on this thread. A method that makes large
-/// answers with little work of its own first waits for its [`turn`](Answers::turn).
-pub fn answers() -> Answers {
+/// answers with little work of its own first waits for its [`turn`](AnswerQueue::turn).
+pub fn answers() -> AnswerQueue {
     CURRENT.with(|current| match &*current.borrow() {
         Some(scope) => scope.answers.clone(),
-        None => Answers::default(),
+        None => AnswerQueue::default(),
     })
 }
 
@@ -187,7 +187,7 @@ pub fn progress(fraction: f64, note: impl fmt::Display) {
 impl Scope {
     /// Runs `work` in this scope, on this thread.
     pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _restore = Restore(CURRENT.with(|current| current.replace(Some(self.clone()))));
+        let _restore = RestoreScope(CURRENT.with(|current| current.replace(Some(self.clone()))));
         work()
     }
 
@@ -201,9 +201,9 @@ impl Scope {
 }
 
 /// Restores the previous scope, also when the work panics.
-struct Restore(Option<Scope>);
+struct RestoreScope(Option<Scope>);
 
-impl Drop for Restore {
+impl Drop for RestoreScope {
     fn drop(&mut self) {
         CURRENT.with(|current| current.replace(self.0.take()));
     }

@@ -18,9 +18,9 @@ mod server;
 
 pub use client::TlsClient;
 pub use failure::TlsFailure;
-pub use holder::Holder;
-pub use metered::Metered;
-pub use pem::{KeyPair, TlsFileError};
+pub use holder::CertificateHolder;
+pub use metered::MeteredSocket;
+pub use pem::{KeyPairFiles, TlsFileError};
 pub use server::{ClientAuth, TlsServer};
 
 use std::sync::Arc;

@@ -132,7 +132,7 @@ where
                 }
                 FrameKind::Refused => {
                     let refused: RefusedCall = codec::decode(&body).map_err(invalid)?;
-                    let detail = refused.refusal.sentence;
+                    let detail = refused.refusal.message;
                     return Poll::Ready(Some(Ok(Response {
                         request_id: refused.request_id,
                         message: Err(ServerError::new(io::ErrorKind::WouldBlock, detail)),

@@ -52,10 +52,10 @@ pub enum FrameKind {
     Load = 8,
     /// To a server: a new credential, which replaces the one in the hello.
     Credential = 9,
-    /// To a client: a progress report of a call that was sent as [`Watched`](Self::Watched).
+    /// To a client: a progress report of a call that was sent as [`CallWithProgress`](Self::CallWithProgress).
     Progress = 10,
     /// To a server: as [`Call`](Self::Call), for a request whose caller wants progress reports.
-    Watched = 11,
+    CallWithProgress = 11,
 }
 
 impl FrameKind {
@@ -72,7 +72,7 @@ impl FrameKind {
             8 => Self::Load,
             9 => Self::Credential,
             10 => Self::Progress,
-            11 => Self::Watched,
+            11 => Self::CallWithProgress,
             _ => return None,
         })
     }

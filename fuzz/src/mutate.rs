@@ -2,9 +2,9 @@
 
 /// A pseudo-random number generator with a fixed seed (splitmix64, by Sebastiano Vigna).
 #[derive(Debug)]
-pub struct Numbers(u64);
+pub struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     /// The numbers of a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -58,7 +58,7 @@ const LENGTHS: &[u32] = &[
 const GREATEST: usize = 8 * 1024;
 
 /// An input of `corpus` with up to eight changes.
-pub fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
+pub fn mutated(corpus: &[Vec<u8>], numbers: &mut RandomNumbers) -> Vec<u8> {
     let mut bytes = one_of(corpus, numbers).to_vec();
     for _ in 0..=numbers.below(4) * numbers.below(3) {
         change(&mut bytes, corpus, numbers);
@@ -67,13 +67,13 @@ pub fn mutated(corpus: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
     bytes
 }
 
-fn one_of<'a>(corpus: &'a [Vec<u8>], numbers: &mut Numbers) -> &'a [u8] {
+fn one_of<'a>(corpus: &'a [Vec<u8>], numbers: &mut RandomNumbers) -> &'a [u8] {
     corpus
         .get(numbers.below(corpus.len()))
         .map_or(&[], Vec::as_slice)
 }
 
-fn change(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], numbers: &mut Numbers) {
+fn change(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], numbers: &mut RandomNumbers) {
     let at = numbers.below(bytes.len() + 1);
     match numbers.below(12) {
         0 | 1 => {
@@ -115,7 +115,7 @@ fn change(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], numbers: &mut Numbers) {
 }
 
 /// Overwrites the bytes at a position with a length, or adds a small number to the length that is there.
-fn change_length(bytes: &mut [u8], at: usize, numbers: &mut Numbers) {
+fn change_length(bytes: &mut [u8], at: usize, numbers: &mut RandomNumbers) {
     let width = numbers.pick(&[2, 4, 8]).unwrap_or(4);
     let Some(field) = bytes.get_mut(at..at + width) else {
         return;
@@ -145,7 +145,7 @@ mod tests {
 
     fn many(seed: u64) -> Vec<Vec<u8>> {
         let corpus = [b"one thing".to_vec(), vec![0; 300], Vec::new()];
-        let mut numbers = Numbers::new(seed);
+        let mut numbers = RandomNumbers::new(seed);
         (0..2000).map(|_| mutated(&corpus, &mut numbers)).collect()
     }
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn lengths_are_written_in_both_orders_and_moved_a_little() {
-        let mut numbers = Numbers::new(3);
+        let mut numbers = RandomNumbers::new(3);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..5000 {
             let mut bytes = [0, 0, 1, 0];

@@ -1,7 +1,7 @@
 //! Runs a target, and saves inputs that break it.
 
 use crate::{
-    mutate::{Numbers, mutated},
+    mutate::{RandomNumbers, mutated},
     targets::Verdict,
 };
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ thread_local! {
 /// is in `crashes/` then.
 pub fn run(name: &str, scratch: &Path, iterations: u64, target: impl Fn(&[u8]) -> Verdict) {
     note_panics();
-    let mut feeder = Feeder::new(name, scratch, target);
+    let mut feeder = TargetRunner::new(name, scratch, target);
     if let Some(path) = env::var_os(INPUT) {
         let bytes = fs::read(&path).expect("the input cannot be read");
         eprintln!("{name}: {:?}", feeder.feed(&bytes));
@@ -57,7 +57,7 @@ pub fn run(name: &str, scratch: &Path, iterations: u64, target: impl Fn(&[u8]) -
     }
     corpus.extend(crashes);
     let corpus: Vec<_> = corpus.into_iter().map(|(_, bytes)| bytes).collect();
-    let mut numbers = Numbers::new(from_environment(SEED).unwrap_or(1));
+    let mut numbers = RandomNumbers::new(from_environment(SEED).unwrap_or(1));
     let iterations = from_environment(ITERATIONS).unwrap_or(iterations);
     let mut accepted = 0_u64;
     for _ in 0..iterations {
@@ -113,14 +113,14 @@ fn note_panics() {
     });
 }
 
-struct Feeder<'a, T> {
+struct TargetRunner<'a, T> {
     name: &'a str,
     target: T,
     running: fs::File,
     running_path: PathBuf,
 }
 
-impl<'a, T: Fn(&[u8]) -> Verdict> Feeder<'a, T> {
+impl<'a, T: Fn(&[u8]) -> Verdict> TargetRunner<'a, T> {
     fn new(name: &'a str, scratch: &Path, target: T) -> Self {
         let running_path = scratch.join(format!("{name}.running"));
         Self {

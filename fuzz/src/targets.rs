@@ -10,9 +10,9 @@ pub mod json;
 pub mod requests;
 pub mod tickets;
 
-pub(crate) mod faces;
+pub(crate) mod erased_interfaces;
 pub(crate) mod object;
-mod reference;
+mod reference_reader;
 
 /// The result of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,29 +7,30 @@
 //! - `shared_revocations` shares revocations between the name servers of a store.
 
 mod delegation;
-mod follow;
 mod limits;
 mod login;
+mod reload;
 mod shared_revocations;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use delegation::Submitter;
-pub(crate) use follow::FollowUsers;
-pub(crate) use limits::LimitsDesk;
+pub(crate) use delegation::TaskSubmitter;
+pub(crate) use limits::LimitsReporter;
+pub(crate) use reload::UsersReload;
 pub(crate) use shared_revocations::share as share_revocations;
 
 use crate::{
-    limits::{Connections, Limiter},
+    limits::{ConnectionCounter, Limiter},
     users::{LoginThrottle, Users, UsersError},
 };
 use arc_swap::ArcSwap;
 use pyroxene_common::{
     access::{
-        Clock, DomainKey, Gate, HolderId, Identity, KeyLife, Limit, Patterns, Revocation, Role,
+        Authenticator, DomainKey, HolderId, Identity, IssuerClock, KeyLife, Limit, Patterns,
+        Revocation, Role,
     },
     interfaces::access::{
-        AccessError, Admission, Challenge, Issuer, LimitsReport, Revocations, WhoAmI,
+        AccessError, ChallengeNonce, Issuer, LimitsReport, LoginTicket, Revocations, WhoAmI,
         access::{self},
     },
     scope::{self, Caller},
@@ -66,7 +67,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Which certificates authenticate a caller, if there is a users file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Certificates {
+pub enum CertificatePolicy {
     /// Certificates with a name that the users file lists.
     #[default]
     Listed,
@@ -75,7 +76,7 @@ pub enum Certificates {
     Any,
 }
 
-impl fmt::Display for Certificates {
+impl fmt::Display for CertificatePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Listed => "listed",
@@ -84,44 +85,44 @@ impl fmt::Display for Certificates {
     }
 }
 
-/// A text that is not a [`Certificates`].
+/// A text that is not a [`CertificatePolicy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not one of listed and any")]
-pub struct InvalidCertificates(String);
+pub struct InvalidCertificatePolicy(String);
 
-impl FromStr for Certificates {
-    type Err = InvalidCertificates;
+impl FromStr for CertificatePolicy {
+    type Err = InvalidCertificatePolicy;
 
-    fn from_str(text: &str) -> Result<Self, InvalidCertificates> {
+    fn from_str(text: &str) -> Result<Self, InvalidCertificatePolicy> {
         match text {
             "listed" => Ok(Self::Listed),
             "any" => Ok(Self::Any),
-            other => Err(InvalidCertificates(other.to_owned())),
+            other => Err(InvalidCertificatePolicy(other.to_owned())),
         }
     }
 }
 
 /// Authenticates users and issues tickets.
-pub(crate) struct Authority {
+pub(crate) struct TicketAuthority {
     /// The users and their file. Without it, only certificates authenticate.
     users: Option<(PathBuf, ArcSwap<Users>)>,
-    certificates: Certificates,
+    certificates: CertificatePolicy,
     key: ArcSwap<DomainKey>,
     ticket_life: Duration,
-    gate: Arc<Gate>,
+    authenticator: Arc<Authenticator>,
     throttle: Mutex<LoginThrottle>,
     limiter: Arc<Limiter>,
-    void: watch::Sender<Void>,
+    void_tickets: watch::Sender<VoidTickets>,
 }
 
 /// Whose tickets are void. The version changes with the list, and with the domain key.
 #[derive(Clone, Debug)]
-struct Void {
+struct VoidTickets {
     version: u64,
     revoked: Vec<Revocation>,
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for TicketAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority")
             .field("users", &self.users.as_ref().map(|(path, _)| path))
@@ -130,12 +131,12 @@ impl fmt::Debug for Authority {
     }
 }
 
-impl Authority {
+impl TicketAuthority {
     /// An authority over the users in a file, with the domain key beside it; or, without a file, over the
     /// holders of certificates, with a key of this process only.
     pub(crate) fn new(
         users: Option<PathBuf>,
-        certificates: Certificates,
+        certificates: CertificatePolicy,
         ticket_life: Duration,
         limiter: Arc<Limiter>,
     ) -> Result<Self, UsersError> {
@@ -146,40 +147,42 @@ impl Authority {
         let users = match users {
             Some(path) => {
                 let users = Users::read(&path)?;
-                limiter.learn(&users);
+                limiter.set_users(&users);
                 Some((path, ArcSwap::from_pointee(users)))
             }
             None => None,
         };
         let mut revoked = users
             .as_ref()
-            .map(|(_, users)| users.load().revocations(Clock::Own.now_ms()))
+            .map(|(_, users)| users.load().revocations(IssuerClock::Own.now_ms()))
             .unwrap_or_default();
         revoked.sort_by(|one, other| one.name.cmp(&other.name));
-        let quota = Arc::new(Connections(Arc::clone(&limiter)));
+        let quota = Arc::new(ConnectionCounter(Arc::clone(&limiter)));
         let authority = Self {
             users,
             certificates,
             key: ArcSwap::from_pointee(key),
             ticket_life,
-            gate: Arc::new(Gate::of_nameserver().quota(quota)),
+            authenticator: Arc::new(Authenticator::of_nameserver().quota(quota)),
             throttle: Mutex::default(),
             limiter,
-            void: watch::Sender::new(Void {
+            void_tickets: watch::Sender::new(VoidTickets {
                 // A client that followed an earlier incarnation gets a full answer.
                 version: rand::random(),
                 revoked: revoked.clone(),
             }),
         };
         let Issuer { key, life, .. } = authority.issuer();
-        authority.gate.trust(0, key, life, Clock::Own);
-        authority.gate.revoke(&revoked);
+        authority
+            .authenticator
+            .trust_issuer(0, key, life, IssuerClock::Own);
+        authority.authenticator.revoke(&revoked);
         Ok(authority)
     }
 
     /// The authenticator that knows its tickets.
-    pub(crate) fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    pub(crate) fn authenticator(&self) -> &Arc<Authenticator> {
+        &self.authenticator
     }
 
     fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
@@ -195,7 +198,7 @@ impl Authority {
                 Some(_) => KeyLife::Kept,
                 None => KeyLife::OfProcess,
             },
-            now_ms: Clock::Own.now_ms(),
+            now_ms: IssuerClock::Own.now_ms(),
         }
     }
 }
@@ -203,23 +206,23 @@ impl Authority {
 /// Answers the calls of the interface `Access`.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessService {
-    pub(crate) authority: Option<Arc<Authority>>,
-    pub(crate) limits: LimitsDesk,
+    pub(crate) authority: Option<Arc<TicketAuthority>>,
+    pub(crate) limits: LimitsReporter,
 }
 
 impl AccessService {
-    fn authority(&self) -> Result<&Arc<Authority>, AccessError> {
+    fn authority(&self) -> Result<&Arc<TicketAuthority>, AccessError> {
         self.authority.as_ref().ok_or(AccessError::Off)
     }
 }
 
 impl access::Access for AccessService {
-    async fn challenge(self, _: Context) -> Result<Challenge, AccessError> {
+    async fn challenge(self, _: Context) -> Result<ChallengeNonce, AccessError> {
         self.authority()?;
         let nonce = scope::current().caller.login.issue();
         let nonce = nonce
             .ok_or_else(|| AccessError::Broken("the system has no random numbers".to_owned()))?;
-        Ok(Challenge {
+        Ok(ChallengeNonce {
             nonce: nonce.to_vec(),
         })
     }
@@ -230,7 +233,7 @@ impl access::Access for AccessService {
         user: String,
         holder: HolderId,
         signature: Vec<u8>,
-    ) -> Result<Admission, AccessError> {
+    ) -> Result<LoginTicket, AccessError> {
         let caller = scope::current().caller;
         self.authority()?.login(&caller, &user, holder, &signature)
     }
@@ -239,7 +242,7 @@ impl access::Access for AccessService {
         self,
         _: Context,
         holder: HolderId,
-    ) -> Result<Admission, AccessError> {
+    ) -> Result<LoginTicket, AccessError> {
         self.authority()?
             .login_by_certificate(&scope::current().caller, holder)
     }
@@ -279,14 +282,14 @@ impl access::Access for AccessService {
         }
         let held = authority
             .limiter
-            .hold(caller.identity.as_deref(), Limit::Polls);
+            .acquire(caller.identity.as_deref(), Limit::Polls);
         let _held = held.map_err(|exceeded| AccessError::Limited(exceeded.to_string()))?;
-        let mut void = authority.void.subscribe();
-        let is_news = |current: &Void| Some(current.version) != version;
+        let mut void = authority.void_tickets.subscribe();
+        let is_news = |current: &VoidTickets| Some(current.version) != version;
         let wait = Duration::from_millis(wait_ms).min(MAX_WAIT);
         // When the time is up the current list is the answer, whether it is new or not.
         let _ = timeout(wait, void.wait_for(is_news)).await;
-        let Void { version, revoked } = void.borrow().clone();
+        let VoidTickets { version, revoked } = void.borrow().clone();
         Ok(Revocations {
             version,
             revoked,

@@ -1,24 +1,26 @@
 //! The daemon: the directory and the access object behind a port.
 
 use crate::{
-    access::{self, AccessService, Authority, Certificates, FollowUsers, LimitsDesk},
-    directory::{self, Directory, DirectoryService, Limits},
-    exclusive_names::StoreArbiter,
+    access::{
+        self, AccessService, CertificatePolicy, LimitsReporter, TicketAuthority, UsersReload,
+    },
+    directory::{self, DirectoryLimits, DirectoryService, InstanceDirectory},
+    exclusive_names::DatabaseNameStore,
     limits::Limiter,
     peers::{own_address, share_addresses},
     presence::PresenceService,
-    tasks::{self, DEFAULT_TASK_RETENTION, Dispatching, TasksService},
+    tasks::{self, DEFAULT_TASK_RETENTION, DispatcherHandle, TasksService},
     topics::{self, TopicsService, keep_retention},
     users::UsersError,
 };
 use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{
-    access::{LimitOverrides, Policy},
+    access::{AccessPolicy, LimitOverrides},
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
-    host::{Drained, Host, HostConfig, Object},
+    host::{DrainReport, Host, HostConfig, HostedObject},
     interfaces::{self, topics::Retention},
-    reload::{Reload, follow_files},
+    reload::{Reload, reload_on_change},
     tls::{ClientAuth, TlsClient, TlsServer},
 };
 use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl};
@@ -39,11 +41,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 #[derive(Clone, Debug)]
 pub struct NameServerConfig {
     host: HostConfig,
-    limits: Limits,
+    limits: DirectoryLimits,
     user_limits: LimitOverrides,
     total_limits: LimitOverrides,
     users: Option<PathBuf>,
-    certificates: Certificates,
+    certificates: CertificatePolicy,
     ticket_life: Duration,
     store: Option<StoreUrl>,
     create_store: bool,
@@ -86,11 +88,11 @@ impl NameServerConfig {
         let name = format!("nameserver-{}", std::process::id());
         Self {
             host: HostConfig::new(listen, name),
-            limits: Limits::default(),
+            limits: DirectoryLimits::default(),
             user_limits: LimitOverrides::default(),
             total_limits: LimitOverrides::default(),
             users: None,
-            certificates: Certificates::default(),
+            certificates: CertificatePolicy::default(),
             ticket_life: DEFAULT_TICKET_LIFE,
             store: None,
             create_store: true,
@@ -194,7 +196,7 @@ impl NameServerConfig {
 
     /// Which certificates are accepted if there is a users file.
     #[must_use]
-    pub fn certificates(mut self, certificates: Certificates) -> Self {
+    pub fn certificates(mut self, certificates: CertificatePolicy) -> Self {
         self.certificates = certificates;
         self
     }
@@ -229,7 +231,7 @@ impl NameServerConfig {
 
     /// The limits of the directory.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: DirectoryLimits) -> Self {
         self.limits = limits;
         self
     }
@@ -246,12 +248,12 @@ const CLOSE_STORE: Duration = Duration::from_secs(2);
 /// A running name server. Dropping it stops it at once.
 #[derive(Debug)]
 pub struct NameServer {
-    dispatching: Option<Dispatching>,
+    dispatcher: Option<DispatcherHandle>,
     store: Option<Store>,
     host: Host,
-    authority: Option<Arc<Authority>>,
+    authority: Option<Arc<TicketAuthority>>,
     /// Runs the background tasks, such as the expiry of leases, until it is dropped.
-    chores: DropGuard,
+    background_tasks: DropGuard,
     /// Accepts connections and runs logins and leases: heartbeats are answered even if tasks, topics and JSON
     /// keep the name server's other threads busy.
     _lease_runtime: DedicatedRuntime,
@@ -285,7 +287,7 @@ impl NameServer {
         let by_certificate = host.tls.as_ref().map(TlsServer::client_auth);
         let asks = users.is_some() || by_certificate.is_some_and(|auth| auth != ClientAuth::None);
         let authority = match asks {
-            true => Some(Arc::new(Authority::new(
+            true => Some(Arc::new(TicketAuthority::new(
                 users,
                 certificates,
                 ticket_life,
@@ -295,16 +297,16 @@ impl NameServer {
         };
         let tasks = store
             .clone()
-            .map(|store| tasks::Shared::new(store, Arc::clone(&limiter), authority.clone()));
-        host.gate = authority
+            .map(|store| tasks::TaskContext::new(store, Arc::clone(&limiter), authority.clone()));
+        host.authenticator = authority
             .as_ref()
-            .map(|authority| Arc::clone(authority.gate()));
+            .map(|authority| Arc::clone(authority.authenticator()));
 
         // Fences have to grow over restarts; a clock does so unless it is set back.
         let first_fence = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros());
-        let directory = Directory::new(
+        let directory = InstanceDirectory::new(
             limits,
             host.incarnation,
             u64::try_from(first_fence).unwrap_or(u64::MAX / 2),
@@ -312,14 +314,14 @@ impl NameServer {
         );
         let mut directory = DirectoryService::new(directory).limiter(Arc::clone(&limiter));
         if let Some(store) = &store {
-            directory.share_names(store.clone()).await?;
+            directory.share_static_names(store.clone()).await?;
             if is_shared {
                 directory.share_exclusive_names();
             }
         }
         let access = AccessService {
             authority: authority.clone(),
-            limits: LimitsDesk::new(Arc::clone(&limiter), store.clone()),
+            limits: LimitsReporter::new(Arc::clone(&limiter), store.clone()),
         };
         let mut objects = objects(&directory, access);
         if let Some(tasks) = &tasks {
@@ -330,8 +332,8 @@ impl NameServer {
         }
         if let Some(store) = &store {
             let topics = TopicsService::new(store.clone(), topic_retention, limiter);
-            let topics = Object::from_service::<interfaces::topics::Topics, _>(topics)
-                .policy(Policy::Roles(topics::may_call));
+            let topics = HostedObject::from_service::<interfaces::topics::Topics, _>(topics)
+                .policy(AccessPolicy::Roles(topics::may_call));
             objects.insert(interfaces::topics::OBJECT.to_owned(), topics);
         }
         let lease_runtime = DedicatedRuntime::start("lease").map_err(NameServerError::Threads)?;
@@ -343,24 +345,24 @@ impl NameServer {
             .and_then(|bound| bound)
             .map_err(NameServerError::Listen)?;
         let own = own_address(host.local_addr(), advertise.as_ref());
-        directory.listens_at(host.local_addr(), own.clone());
+        directory.set_own_addresses(host.local_addr(), own.clone());
 
         let dispatching = tasks.map(|tasks| {
             let client = client_of_workers(&host, workers, authority.clone());
-            Dispatching::start(tasks, client, directory.clone(), task_retention)
+            DispatcherHandle::start(tasks, client, directory.clone(), task_retention)
         });
         let stop = CancellationToken::new();
         tokio::spawn(
             directory
                 .clone()
-                .follow_names(stop.clone().cancelled_owned()),
+                .follow_static_names(stop.clone().cancelled_owned()),
         );
         if let Some(store) = store.clone().filter(|_| is_shared) {
             let sharing = share_addresses(store, own, directory.clone());
             tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
         }
         if let Some(store) = store.clone().filter(|_| is_shared) {
-            let arbiter = StoreArbiter::new(store);
+            let arbiter = DatabaseNameStore::new(store);
             let stop = stop.clone().cancelled_owned();
             tokio::spawn(directory.clone().follow_exclusive_names(arbiter, stop));
         }
@@ -371,8 +373,8 @@ impl NameServer {
                 let sharing = access::share_revocations(Arc::clone(&authority), store);
                 tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
             }
-            let (stop, users) = (stop.clone(), FollowUsers(authority));
-            tokio::spawn(async move { stop.run_until_cancelled(follow_files(users)).await });
+            let (stop, users) = (stop.clone(), UsersReload(authority));
+            tokio::spawn(async move { stop.run_until_cancelled(reload_on_change(users)).await });
         }
         if let Some(store) = store.clone() {
             let stop = stop.clone();
@@ -380,18 +382,18 @@ impl NameServer {
             tokio::spawn(async move { stop.run_until_cancelled(keeping).await });
         }
         Ok(Self {
-            dispatching,
+            dispatcher: dispatching,
             store,
             host,
             authority,
-            chores: stop.drop_guard(),
+            background_tasks: stop.drop_guard(),
             _lease_runtime: lease_runtime,
         })
     }
 
     /// The files that it can read again, other than certificates.
     pub fn reloads(&self) -> Vec<Box<dyn Reload>> {
-        let users = self.authority.clone().map(FollowUsers);
+        let users = self.authority.clone().map(UsersReload);
         users
             .into_iter()
             .map(|users| Box::new(users) as _)
@@ -405,14 +407,14 @@ impl NameServer {
 
     /// Refuses new calls, lets running calls finish for at most `patience`, and stops. Watches never finish:
     /// while there is one, the drain takes all of that time, so [`DEFAULT_DRAIN`] is short.
-    pub async fn shutdown(self, patience: Duration) -> Drained {
-        if let Some(dispatching) = self.dispatching {
-            dispatching.stop(patience).await;
+    pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
+        if let Some(dispatching) = self.dispatcher {
+            dispatching.stop(drain_timeout).await;
         }
         // Heartbeats are refused from now on. Without this, remaining watchers would see the leases of all
         // workers expire.
-        drop(self.chores);
-        let drained = self.host.shutdown(patience).await;
+        drop(self.background_tasks);
+        let drained = self.host.shutdown(drain_timeout).await;
         if let Some(store) = self.store {
             // Queued writes are written, and SQLite's log is copied to its file, unless the database is away.
             let _ = timeout(CLOSE_STORE, store.close()).await;
@@ -434,7 +436,7 @@ fn store_options(host: &HostConfig, create: bool) -> StoreOptions {
 fn client_of_workers(
     host: &Host,
     tls: Option<TlsClient>,
-    authority: Option<Arc<Authority>>,
+    authority: Option<Arc<TicketAuthority>>,
 ) -> Client {
     let mut config = ClientConfig::local(host.local(access::own_caller())).name("dispatcher");
     if let Some(tls) = tls {
@@ -447,22 +449,23 @@ fn client_of_workers(
     Client::new(config)
 }
 
-fn tasks_object(service: TasksService) -> Object {
-    Object::from_service::<interfaces::tasks::Tasks, _>(service)
-        .policy(Policy::Roles(tasks::may_call))
+fn tasks_object(service: TasksService) -> HostedObject {
+    HostedObject::from_service::<interfaces::tasks::Tasks, _>(service)
+        .policy(AccessPolicy::Roles(tasks::may_call))
 }
 
 /// The objects that every name server hosts, by name.
-fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<String, Object> {
-    let directory = Object::from_service::<interfaces::directory::Directory, _>(directory.clone())
-        .policy(Policy::Roles(directory::may_call))
-        .prompt();
-    let access = Object::from_service::<interfaces::access::Access, _>(access)
-        .policy(Policy::Open)
-        .prompt();
+fn objects(directory: &DirectoryService, access: AccessService) -> HashMap<String, HostedObject> {
+    let directory =
+        HostedObject::from_service::<interfaces::directory::Directory, _>(directory.clone())
+            .policy(AccessPolicy::Roles(directory::may_call))
+            .keep_accepting_runtime();
+    let access = HostedObject::from_service::<interfaces::access::Access, _>(access)
+        .policy(AccessPolicy::Open)
+        .keep_accepting_runtime();
     let presence =
-        Object::from_service::<interfaces::presence::Presence, _>(PresenceService::default())
-            .policy(Policy::Roles(topics::may_tell_presence));
+        HostedObject::from_service::<interfaces::presence::Presence, _>(PresenceService::default())
+            .policy(AccessPolicy::Roles(topics::may_call_presence));
     HashMap::from([
         (interfaces::presence::OBJECT.to_owned(), presence),
         (interfaces::directory::OBJECT.to_owned(), directory),

@@ -1,11 +1,11 @@
 //! The directory of live instances: a state machine without I/O, and the service over it.
 //!
-//! [`Directory`] holds sessions (leases), the objects they offer, static names, and a log of changes. It
+//! [`InstanceDirectory`] holds sessions (leases), the objects they offer, static names, and a log of changes. It
 //! reads no clock and draws no random numbers: both are passed in. [`DirectoryService`] answers the calls of
 //! the interface and wakes the watchers.
 //!
 //! **Leases.** A session lives for its term and is renewed by heartbeats. When its held connection is lost,
-//! it ends one heartbeat later unless it is renewed. [`Directory::expire`] removes overdue sessions.
+//! it ends one heartbeat later unless it is renewed. [`InstanceDirectory::expire`] removes overdue sessions.
 //!
 //! **The brake.** If the name server itself was suspended (the process or its machine), heartbeats wait
 //! unread in its sockets, and the silence of its workers says nothing. `expire` knows when it had asked to
@@ -20,11 +20,13 @@
 //! offer the name wait, invisible to clients, in the order of arrival. The fence, a number that grows
 //! whenever any name changes hands, tells holders apart. This holds within one name server. Where several
 //! name servers share a store, the first ready worker is only a candidate, and the store decides
-//! ([`Directory::share_exclusive_names`]).
+//! ([`InstanceDirectory::share_exclusive_names`]).
 
+mod change_log;
+mod exclusive_grants;
+mod interner;
 mod limits;
 mod listing;
-mod log;
 mod names;
 mod objects;
 mod open;
@@ -32,35 +34,35 @@ mod record;
 mod selection;
 mod service;
 mod sessions;
-mod shared;
 mod static_names;
-mod strings;
 mod targets;
 
 #[cfg(test)]
 mod tests;
 
-pub use limits::{DEFAULT_TTL, HEARTBEAT, Limits, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL};
+pub use limits::{
+    DEFAULT_TTL, DirectoryLimits, HEARTBEAT, MAX_NAME, MAX_PATTERN, MAX_TTL, MIN_TTL,
+};
 pub use listing::Listing;
-pub use open::Owner;
+pub use open::SessionOwner;
 pub use selection::Selection;
-pub(crate) use service::{Answer, Arbiter, Claim, may_call};
 pub use service::{DirectoryService, MAX_WAIT};
+pub(crate) use service::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore, may_call};
 
+use exclusive_grants::Grants;
 use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};
 use objects::Objects;
 use pyroxene_common::interfaces::directory::{
-    Departure, DirectoryError, Lease, Load, SessionId, State,
+    Departure, DirectoryError, InstanceState, Lease, Load, SessionId,
 };
-use sessions::{Session, Sessions};
-use shared::Grants;
+use sessions::{DirectorySession, Sessions};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 
 /// The directory: which workers host which objects.
 #[derive(Debug)]
-pub struct Directory {
-    limits: Limits,
+pub struct InstanceDirectory {
+    limits: DirectoryLimits,
     epoch: u64,
     started: Instant,
     /// When `expire` had asked to run again.
@@ -71,7 +73,7 @@ pub struct Directory {
     grants: Grants,
 }
 
-/// The result of a run of [`Directory::expire`].
+/// The result of a run of [`InstanceDirectory::expire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
     /// When to run it again.
@@ -82,11 +84,11 @@ pub struct Expiry {
     pub spared: usize,
 }
 
-impl Directory {
+impl InstanceDirectory {
     /// An empty directory. `epoch` is a random number that identifies this incarnation of the name server.
     /// Fences count up from `first_fence`: pass the microseconds since the Unix epoch, so that fences keep
     /// growing when the name server starts again.
-    pub fn new(limits: Limits, epoch: u64, first_fence: u64, now: Instant) -> Self {
+    pub fn new(limits: DirectoryLimits, epoch: u64, first_fence: u64, now: Instant) -> Self {
         Self {
             epoch,
             started: now,
@@ -100,7 +102,7 @@ impl Directory {
     }
 
     /// The limits of the directory.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &DirectoryLimits {
         &self.limits
     }
 
@@ -149,9 +151,9 @@ impl Directory {
         let Some(session) = self.sessions.get_mut(slot) else {
             return Err(DirectoryError::UnknownSession);
         };
-        session.state = State::Draining;
-        for offered in &session.places {
-            self.objects.drain(&offered.object, offered.place);
+        session.state = InstanceState::Draining;
+        for offered in &session.offers {
+            self.objects.drain(&offered.object, offered.member_id);
         }
         Ok(())
     }
@@ -175,11 +177,11 @@ impl Directory {
     pub fn expire(&mut self, now: Instant) -> Expiry {
         let late = now.saturating_duration_since(self.next_run);
         let spared = if late > MIN_TTL / 2 {
-            self.sessions.spare(late, now)
+            self.sessions.extend_leases(late, now)
         } else {
             0
         };
-        if self.grants_are_over(now) {
+        if self.grants_expired(now) {
             self.withdraw_all();
         }
         let (mut expired, mut removed) = (0, 0);
@@ -236,13 +238,16 @@ impl Directory {
         })
     }
 
-    fn fences(&self, session: &Session) -> Vec<(String, u64)> {
+    fn fences(&self, session: &DirectorySession) -> Vec<(String, u64)> {
         session
-            .places
+            .offers
             .iter()
             .filter(|offered| offered.exclusive)
             .filter_map(|offered| {
-                let member = self.objects.get(&offered.object)?.member(offered.place)?;
+                let member = self
+                    .objects
+                    .get(&offered.object)?
+                    .member(offered.member_id)?;
                 Some((offered.object.as_ref().to_owned(), member.record.fence?))
             })
             .collect()
@@ -253,9 +258,10 @@ impl Directory {
         let Some(session) = self.sessions.remove(slot) else {
             return 0;
         };
-        for offered in &session.places {
-            self.objects.remove(&offered.object, offered.place, reason);
+        for offered in &session.offers {
+            self.objects
+                .remove(&offered.object, offered.member_id, reason);
         }
-        session.places.len()
+        session.offers.len()
     }
 }

@@ -1,17 +1,17 @@
 //! The store as the name store of exclusive names.
 
-use crate::directory::{Answer, Arbiter, Claim};
-use pyroxene_store::{Hint, HintReceiver, NameClaim, NameClaimed, Store, StoreError};
+use crate::directory::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore};
+use pyroxene_store::{Hint, HintReceiver, NameClaim, NameClaimOutcome, Store, StoreError};
 use std::{future::pending, time::Duration};
 
 /// The store, as one name server uses it.
 #[derive(Debug)]
-pub(crate) struct StoreArbiter {
+pub(crate) struct DatabaseNameStore {
     store: Store,
     hints: HintReceiver,
 }
 
-impl StoreArbiter {
+impl DatabaseNameStore {
     pub(crate) fn new(store: Store) -> Self {
         Self {
             hints: store.hints(),
@@ -20,10 +20,10 @@ impl StoreArbiter {
     }
 }
 
-impl Arbiter for StoreArbiter {
+impl NameStore for DatabaseNameStore {
     type Error = StoreError;
 
-    async fn go_on(
+    async fn renew_or_begin(
         &mut self,
         lease: Option<i64>,
         ttl: Duration,
@@ -34,30 +34,38 @@ impl Arbiter for StoreArbiter {
         }
     }
 
-    async fn claim(&mut self, lease: i64, claims: Vec<Claim>) -> Result<Vec<Answer>, StoreError> {
-        let claims = claims.into_iter().map(|Claim { name, holder }| NameClaim {
-            name,
-            holder,
-            nameserver: lease,
-        });
+    async fn claim(
+        &mut self,
+        lease: i64,
+        claims: Vec<ExclusiveClaim>,
+    ) -> Result<Vec<ExclusiveClaimOutcome>, StoreError> {
+        let claims = claims
+            .into_iter()
+            .map(|ExclusiveClaim { name, holder }| NameClaim {
+                name,
+                holder,
+                nameserver: lease,
+            });
         let claimed = self.store.claim_names(claims.collect()).await?;
         let answers = claimed.into_iter().map(|claimed| match claimed {
-            NameClaimed::Held { fence } => Answer::Held(u64::try_from(fence).unwrap_or(0)),
-            NameClaimed::Taken { holder } => Answer::Taken(holder),
-            NameClaimed::LeaseLost => Answer::LeaseLost,
+            NameClaimOutcome::Granted { fence } => {
+                ExclusiveClaimOutcome::Granted(u64::try_from(fence).unwrap_or(0))
+            }
+            NameClaimOutcome::Taken { holder } => ExclusiveClaimOutcome::Taken(holder),
+            NameClaimOutcome::LeaseLost => ExclusiveClaimOutcome::LeaseLost,
         });
         Ok(answers.collect())
     }
 
-    async fn leave(&mut self, lease: i64, names: Vec<String>) -> Result<(), StoreError> {
-        self.store.leave_names(lease, names).await
+    async fn release(&mut self, lease: i64, names: Vec<String>) -> Result<(), StoreError> {
+        self.store.release_names(lease, names).await
     }
 
-    async fn stands_up_for(&mut self, lease: i64) -> Result<Vec<String>, StoreError> {
-        self.store.names_of(lease).await
+    async fn claimed_names(&mut self, lease: i64) -> Result<Vec<String>, StoreError> {
+        self.store.names_claimed_by(lease).await
     }
 
-    async fn news(&mut self) {
+    async fn names_released(&mut self) {
         loop {
             match self.hints.next().await {
                 Some(Hint::Names | Hint::Anything) => return,

@@ -22,7 +22,7 @@ mod tasks;
 mod topics;
 pub mod users;
 
-pub use access::{Certificates, InvalidCertificates};
+pub use access::{CertificatePolicy, InvalidCertificatePolicy};
 pub use daemon::{
     DEFAULT_DRAIN, DEFAULT_TICKET_LIFE, DEFAULT_TOPIC_RETENTION, NameServer, NameServerConfig,
     NameServerError,

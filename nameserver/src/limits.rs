@@ -13,17 +13,17 @@ mod connections;
 mod gauges;
 mod rates;
 
-pub(crate) use connections::Connections;
-pub(crate) use gauges::Held;
+pub(crate) use connections::ConnectionCounter;
+pub(crate) use gauges::LimitPermit;
 
 use crate::users::Users;
 use arc_swap::ArcSwap;
 use gauges::Gauges;
 use pyroxene_common::access::{
-    Class, Exceeded, Identity, Limit, LimitOverrides, Limits, Role, UNLIMITED, Whose,
+    Identity, Limit, LimitClass, LimitExceeded, LimitOverrides, LimitOwner, Limits, Role, UNLIMITED,
 };
 use pyroxene_store::Allowance;
-use rates::Rates;
+use rates::RateLimits;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -34,7 +34,7 @@ use tokio::time::Instant;
 const ANONYMOUS: &str = "";
 
 /// The name under which all callers are counted together. No user can have it.
-const EVERYBODY: &str = "*";
+const ALL_USERS: &str = "*";
 
 /// Knows the limits of every user, and their usage at this name server.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Limiter {
     totals: Limits,
     users: ArcSwap<HashMap<String, (Role, LimitOverrides)>>,
     gauges: Mutex<Gauges>,
-    rates: Mutex<Rates>,
+    rates: Mutex<RateLimits>,
 }
 
 impl Default for Limiter {
@@ -59,7 +59,7 @@ impl Limiter {
     pub(crate) fn new(defaults: LimitOverrides, totals: &LimitOverrides) -> Self {
         Self {
             defaults,
-            totals: Limits::of(Class::Total).with(totals),
+            totals: Limits::of(LimitClass::Total).with(totals),
             users: ArcSwap::default(),
             gauges: Mutex::default(),
             rates: Mutex::default(),
@@ -67,7 +67,7 @@ impl Limiter {
     }
 
     /// Takes over the limits of a users file.
-    pub(crate) fn learn(&self, users: &Users) {
+    pub(crate) fn set_users(&self, users: &Users) {
         let known = users.iter().map(|(name, user)| {
             let limits = (user.role(), user.limits().clone());
             (name.to_owned(), limits)
@@ -75,7 +75,7 @@ impl Limiter {
         self.users.store(Arc::new(known.collect()));
     }
 
-    fn limits(&self, class: Class, name: &str) -> Limits {
+    fn limits(&self, class: LimitClass, name: &str) -> Limits {
         let limits = Limits::of(class).with(&self.defaults);
         match self.users.load().get(name) {
             Some((_, overrides)) => limits.with(overrides),
@@ -84,19 +84,19 @@ impl Limiter {
     }
 
     /// The limits of a caller.
-    pub(crate) fn of(&self, caller: Option<&Identity>) -> Limits {
-        self.limits(Class::of(caller), name_of(caller))
+    pub(crate) fn limits_of(&self, caller: Option<&Identity>) -> Limits {
+        self.limits(LimitClass::of(caller), name_of(caller))
     }
 
     /// The limits of the submitter of a task, by name. A name that is not in the users file has the limits of
     /// a user.
-    pub(crate) fn of_name(&self, name: &str) -> Limits {
+    pub(crate) fn limits_of_user(&self, name: &str) -> Limits {
         let class = class_of(name, self.users.load().get(name));
         self.limits(class, name)
     }
 
-    /// One limit of the submitter of a task, as in [`of_name`](Self::of_name).
-    pub(crate) fn one_of_name(&self, name: &str, limit: Limit) -> u64 {
+    /// One limit of the submitter of a task, as in [`limits_of_user`](Self::limits_of_user).
+    pub(crate) fn limit_of_user(&self, name: &str, limit: Limit) -> u64 {
         let users = self.users.load();
         let known = users.get(name);
         let said = known.and_then(|(_, overrides)| overrides.get(limit));
@@ -116,7 +116,7 @@ impl Limiter {
 
     /// The store's quotas for a caller's submissions.
     pub(crate) fn allowance(&self, caller: Option<&Identity>) -> Allowance {
-        let own = self.of(caller);
+        let own = self.limits_of(caller);
         let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         Allowance {
             tasks: signed(own.get(Limit::Tasks)),
@@ -127,20 +127,20 @@ impl Limiter {
     }
 
     /// The error of a caller that would exceed a limit of its own.
-    pub(crate) fn exceeded(&self, caller: Option<&Identity>, limit: Limit) -> Exceeded {
-        Exceeded {
+    pub(crate) fn exceeded(&self, caller: Option<&Identity>, limit: Limit) -> LimitExceeded {
+        LimitExceeded {
             limit,
-            value: self.of(caller).get(limit),
-            user: whose(caller),
+            value: self.limits_of(caller).get(limit),
+            user: limited_user(caller),
         }
     }
 
     /// The error of a caller where all users together would exceed a limit.
-    pub(crate) fn exceeded_by_all(&self, limit: Limit) -> Exceeded {
-        Exceeded {
+    pub(crate) fn exceeded_by_all(&self, limit: Limit) -> LimitExceeded {
+        LimitExceeded {
             limit,
             value: self.totals.get(limit),
-            user: Whose::Everybody,
+            user: LimitOwner::Everybody,
         }
     }
 
@@ -149,35 +149,35 @@ impl Limiter {
         self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rates(&self) -> MutexGuard<'_, Rates> {
+    fn rates(&self) -> MutexGuard<'_, RateLimits> {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one unit of a limit until the returned value is dropped.
-    pub(crate) fn hold(
+    pub(crate) fn acquire(
         self: &Arc<Self>,
         caller: Option<&Identity>,
         limit: Limit,
-    ) -> Result<Held, Exceeded> {
-        let most = self.of(caller).get(limit);
+    ) -> Result<LimitPermit, LimitExceeded> {
+        let most = self.limits_of(caller).get(limit);
         let most_of_all = self.totals.get(limit);
         let name = name_of(caller);
         let mut gauges = self.gauges();
-        if gauges.of(limit, EVERYBODY) >= most_of_all {
+        if gauges.of(limit, ALL_USERS) >= most_of_all {
             return Err(self.exceeded_by_all(limit));
         }
         if gauges.of(limit, name) >= most {
             return Err(self.exceeded(caller, limit));
         }
         gauges.add(limit, name);
-        gauges.add(limit, EVERYBODY);
-        Ok(Held::new(Arc::clone(self), limit, name))
+        gauges.add(limit, ALL_USERS);
+        Ok(LimitPermit::new(Arc::clone(self), limit, name))
     }
 
     fn release(&self, limit: Limit, name: &str) {
         let mut gauges = self.gauges();
         gauges.remove(limit, name);
-        gauges.remove(limit, EVERYBODY);
+        gauges.remove(limit, ALL_USERS);
     }
 
     /// Takes an amount from each of these rate limits: from all of them, or from none.
@@ -185,29 +185,38 @@ impl Limiter {
         &self,
         caller: Option<&Identity>,
         amounts: &[(Limit, u64)],
-    ) -> Result<(), Exceeded> {
-        self.spend_as(name_of(caller), &self.of(caller), whose(caller), amounts)
+    ) -> Result<(), LimitExceeded> {
+        self.spend_as(
+            name_of(caller),
+            &self.limits_of(caller),
+            limited_user(caller),
+            amounts,
+        )
     }
 
     /// As [`spend`](Self::spend), for a user on whose behalf another caller calls. The name is empty for an
     /// unauthenticated user.
-    pub(crate) fn spend_for(&self, name: &str, amounts: &[(Limit, u64)]) -> Result<(), Exceeded> {
+    pub(crate) fn spend_for(
+        &self,
+        name: &str,
+        amounts: &[(Limit, u64)],
+    ) -> Result<(), LimitExceeded> {
         let whose = match name {
-            ANONYMOUS => Whose::Anonymous,
-            name => Whose::User(name.to_owned()),
+            ANONYMOUS => LimitOwner::Anonymous,
+            name => LimitOwner::User(name.to_owned()),
         };
-        self.spend_as(name, &self.of_name(name), whose, amounts)
+        self.spend_as(name, &self.limits_of_user(name), whose, amounts)
     }
 
     fn spend_as(
         &self,
         name: &str,
         limits: &Limits,
-        user: Whose,
+        user: LimitOwner,
         amounts: &[(Limit, u64)],
-    ) -> Result<(), Exceeded> {
+    ) -> Result<(), LimitExceeded> {
         let own = amounts.iter().map(|(limit, amount)| {
-            let exceeded = Exceeded {
+            let exceeded = LimitExceeded {
                 limit: *limit,
                 value: limits.get(*limit),
                 user: user.clone(),
@@ -216,7 +225,7 @@ impl Limiter {
         });
         let all = amounts.iter().map(|(limit, amount)| {
             let exceeded = self.exceeded_by_all(*limit);
-            (EVERYBODY, *amount, exceeded)
+            (ALL_USERS, *amount, exceeded)
         });
         let asked: Vec<_> = own
             .chain(all)
@@ -238,16 +247,16 @@ impl Limiter {
 
     /// How much of a limit all users together hold here.
     pub(crate) fn used_by_all(&self, limit: Limit) -> Option<u64> {
-        self.used(limit, EVERYBODY)
+        self.used(limit, ALL_USERS)
     }
 }
 
 /// The class of a user, by the user's entry in the users file.
-fn class_of(name: &str, known: Option<&(Role, LimitOverrides)>) -> Class {
+fn class_of(name: &str, known: Option<&(Role, LimitOverrides)>) -> LimitClass {
     match known {
-        _ if name == ANONYMOUS => Class::Anonymous,
-        Some((Role::Admin | Role::Worker, _)) => Class::Trusted,
-        Some(_) | None => Class::User,
+        _ if name == ANONYMOUS => LimitClass::Anonymous,
+        Some((Role::Admin | Role::Worker, _)) => LimitClass::Trusted,
+        Some(_) | None => LimitClass::User,
     }
 }
 
@@ -256,10 +265,10 @@ pub(crate) fn name_of(caller: Option<&Identity>) -> &str {
     caller.map_or(ANONYMOUS, |identity| &identity.name)
 }
 
-fn whose(caller: Option<&Identity>) -> Whose {
+fn limited_user(caller: Option<&Identity>) -> LimitOwner {
     match caller {
-        Some(identity) => Whose::User(identity.name.clone()),
-        None => Whose::Anonymous,
+        Some(identity) => LimitOwner::User(identity.name.clone()),
+        None => LimitOwner::Anonymous,
     }
 }
 

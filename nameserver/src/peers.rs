@@ -3,17 +3,17 @@
 //! Several name servers may be behind one address, such as a load balancer's. A worker that knew only one of
 //! them would be listed only there, and every second look-up would reach another.
 
-mod pulse;
+mod heartbeats;
 
 use crate::directory::DirectoryService;
-use pulse::Pulses;
+use heartbeats::PeerHeartbeats;
 use pyroxene_common::{endpoint::Endpoint, net::address_for_others};
 use pyroxene_store::{Store, StoreError};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How often a name server writes its heartbeat to the store, and reads those of the others.
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The address at which others reach a name server that listens at `listen`: `advertise`, if it is given. A
 /// name server that listens on every interface is reached at the address of the default route. One on a Unix
@@ -40,27 +40,27 @@ pub(crate) async fn share_addresses(
     directory: DirectoryService,
 ) {
     let own = own.map(|own| own.to_string());
-    let mut pulses = Pulses::default();
+    let mut pulses = PeerHeartbeats::default();
     loop {
-        match look(&store, own.as_deref(), &mut pulses).await {
+        match poll_peers(&store, own.as_deref(), &mut pulses).await {
             Ok(addresses) => directory.know_peers(addresses),
             // The last known addresses stay: those name servers may well be alive.
             Err(error) => tracing::debug!(%error, "cannot read addresses of other name servers"),
         }
-        sleep(BEAT).await;
+        sleep(HEARTBEAT_INTERVAL).await;
     }
 }
 
-async fn look(
+async fn poll_peers(
     store: &Store,
     own: Option<&str>,
-    pulses: &mut Pulses,
+    pulses: &mut PeerHeartbeats,
 ) -> Result<Vec<String>, StoreError> {
     if let Some(own) = own {
-        store.peer_lives(own).await?;
+        store.peer_heartbeat(own).await?;
     }
-    let seen = pulses.look(store.peers().await?, Instant::now());
-    store.peers_gone(seen.gone).await?;
+    let seen = pulses.update(store.peers().await?, Instant::now());
+    store.remove_peers(seen.gone).await?;
     let is_alone = matches!(seen.alive.as_slice(), [only] if Some(only.as_str()) == own);
     Ok(if is_alone { Vec::new() } else { seen.alive })
 }

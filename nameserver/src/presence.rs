@@ -1,12 +1,13 @@
 //! Presence as an object: the members that are present in each space, in memory.
 
-use crate::topics::Keeper;
+use crate::topics::TopicAccess;
 use pyroxene_common::{
     clean,
     interfaces::presence::{
-        Heard, MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, Present, presence,
+        MAX_MEMBERS, MAX_NAME, MAX_STAY_MS, PresenceError, PresenceMember, PresenceSnapshot,
+        presence,
     },
-    roster::{Refused, Roster},
+    roster::{ClaimRefusal, Roster},
 };
 use std::{
     collections::HashMap,
@@ -31,12 +32,12 @@ impl PresenceService {
     }
 
     /// Runs `act` on the roster of a space. Returns the members that are present afterwards.
-    fn at<R>(
+    fn with_roster<R>(
         &self,
         space: String,
         now: Instant,
         act: impl FnOnce(&mut Roster) -> Result<R, PresenceError>,
-    ) -> Result<Present, PresenceError> {
+    ) -> Result<PresenceSnapshot, PresenceError> {
         let mut spaces = self.lock();
         if !spaces.contains_key(&space) && spaces.len() >= MAX_SPACES {
             spaces.retain(|_, roster| {
@@ -59,23 +60,23 @@ impl presence::Presence for PresenceService {
         self,
         _: Context,
         space: String,
-        member: Heard,
+        member: PresenceMember,
         joins: bool,
-    ) -> Result<Present, PresenceError> {
+    ) -> Result<PresenceSnapshot, PresenceError> {
         check_space(&space)?;
         check(&member)?;
         let now = Instant::now();
         let until = now + Duration::from_millis(member.stays_ms.min(MAX_STAY_MS));
-        self.at(space, now, |roster| {
-            let Heard { name, session, .. } = &member;
+        self.with_roster(space, now, |roster| {
+            let PresenceMember { name, session, .. } = &member;
             if joins {
-                roster.come_back(session);
+                roster.rejoin(session);
             }
             let claimed = roster.claim(name, session, until, MAX_MEMBERS, now);
             claimed.map_err(|refused| match refused {
-                Refused::Taken => PresenceError::Taken { name: name.clone() },
-                Refused::Left => PresenceError::Left { name: name.clone() },
-                Refused::Full => PresenceError::Full {
+                ClaimRefusal::Taken => PresenceError::Taken { name: name.clone() },
+                ClaimRefusal::Left => PresenceError::Left { name: name.clone() },
+                ClaimRefusal::Full => PresenceError::Full {
                     limit: MAX_MEMBERS as u64,
                 },
             })
@@ -86,9 +87,9 @@ impl presence::Presence for PresenceService {
         self,
         _: Context,
         space: String,
-        heard: Vec<Heard>,
+        heard: Vec<PresenceMember>,
         left: Vec<String>,
-    ) -> Result<Present, PresenceError> {
+    ) -> Result<PresenceSnapshot, PresenceError> {
         check_space(&space)?;
         let mut members = heard;
         for member in &mut members {
@@ -99,8 +100,8 @@ impl presence::Presence for PresenceService {
             check_name("a session", session)?;
         }
         let now = Instant::now();
-        self.at(space, now, |roster| {
-            roster.merge(Present { members, left }, MAX_MEMBERS, now);
+        self.with_roster(space, now, |roster| {
+            roster.merge(PresenceSnapshot { members, left }, MAX_MEMBERS, now);
             Ok(())
         })
     }
@@ -109,15 +110,15 @@ impl presence::Presence for PresenceService {
 /// Checks the name of a space and the caller's rights on it. Call it before the first await.
 fn check_space(space: &str) -> Result<(), PresenceError> {
     check_name("the name of a space", space)?;
-    let keeper = Keeper::current();
-    if keeper.may_tell(space) {
+    let keeper = TopicAccess::current();
+    if keeper.may_use_presence(space) {
         return Ok(());
     }
     let sentence = keeper.denied("presence space", space);
     Err(PresenceError::Denied { sentence })
 }
 
-fn check(member: &Heard) -> Result<(), PresenceError> {
+fn check(member: &PresenceMember) -> Result<(), PresenceError> {
     check_name("the name of a member", &member.name)?;
     check_name("a session", &member.session)
 }
@@ -136,8 +137,8 @@ mod tests {
     use super::{presence::Presence as _, *};
     use tarpc::context;
 
-    fn heard(name: &str, session: &str) -> Heard {
-        Heard {
+    fn heard(name: &str, session: &str) -> PresenceMember {
+        PresenceMember {
             name: name.to_owned(),
             session: session.to_owned(),
             stays_ms: 30_000,
@@ -147,7 +148,7 @@ mod tests {
     async fn claim(
         service: &PresenceService,
         space: &str,
-        member: Heard,
+        member: PresenceMember,
     ) -> Result<usize, PresenceError> {
         let claiming = service
             .clone()

@@ -22,69 +22,69 @@
 //! ends, any other name server takes over its tasks.
 
 mod attempt;
-mod chores;
+mod attempt_log;
+mod cached_counts;
 mod convert;
-mod counted;
+mod direct_capacity;
 mod dispatcher;
-mod lane;
+mod fair_queue;
 mod lease;
-mod notes;
-mod outcomes;
+mod maintenance;
 mod permission;
-mod places;
+mod queue;
+mod result_writer;
 mod running;
 mod service;
-mod turns;
-mod watched;
+mod watchers;
 mod window;
 
 pub(crate) use permission::may_call;
 pub(crate) use service::TasksService;
 
-use crate::{access::Authority, directory::DirectoryService, limits::Limiter};
-use chores::Chores;
-use counted::Counted;
+use crate::{access::TicketAuthority, directory::DirectoryService, limits::Limiter};
+use cached_counts::CachedCounts;
+use direct_capacity::DirectCapacity;
 use dispatcher::Dispatcher;
-use lease::Ownership;
-use places::Places;
+use lease::TaskLeaseStatus;
+use maintenance::Maintenance;
 use pyroxene_client::Client;
 use pyroxene_store::Store;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use watched::Watched;
+use watchers::TaskWatchers;
 
 /// How long tasks that have ended are kept by default.
 pub const DEFAULT_TASK_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The state that the service and the dispatcher share.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared {
+pub(crate) struct TaskContext {
     store: Store,
-    watched: Arc<Watched>,
-    chores: Arc<Chores>,
-    ownership: Arc<Ownership>,
-    places: Arc<Places>,
+    watchers: Arc<TaskWatchers>,
+    maintenance: Arc<Maintenance>,
+    lease_status: Arc<TaskLeaseStatus>,
+    direct_capacity: Arc<DirectCapacity>,
     limiter: Arc<Limiter>,
-    counted: Arc<Counted>,
+    cached_counts: Arc<CachedCounts>,
     /// Decides which rights a submitter has; none without authentication.
-    authority: Option<Arc<Authority>>,
+    authority: Option<Arc<TicketAuthority>>,
 }
 
-impl Shared {
+impl TaskContext {
     pub(crate) fn new(
         store: Store,
         limiter: Arc<Limiter>,
-        authority: Option<Arc<Authority>>,
+        authority: Option<Arc<TicketAuthority>>,
     ) -> Self {
         Self {
             store,
             limiter,
-            counted: Arc::default(),
-            watched: Arc::default(),
-            chores: Arc::default(),
-            ownership: Arc::default(),
-            places: Arc::default(),
+            cached_counts: Arc::default(),
+            watchers: Arc::default(),
+            maintenance: Arc::default(),
+            lease_status: Arc::default(),
+            direct_capacity: Arc::default(),
             authority,
         }
     }
@@ -97,16 +97,16 @@ impl Shared {
 
 /// The running dispatcher and its background tasks. Dropping it ends them at once.
 #[derive(Debug)]
-pub(crate) struct Dispatching {
+pub(crate) struct DispatcherHandle {
     stop: CancellationToken,
     dispatcher: AbortOnDropHandle<()>,
     _others: Vec<AbortOnDropHandle<()>>,
 }
 
-impl Dispatching {
+impl DispatcherHandle {
     /// Starts to dispatch. `client` follows this name server; `directory` gives the capacity of the workers.
     pub(crate) fn start(
-        shared: Shared,
+        shared: TaskContext,
         client: Client,
         directory: DirectoryService,
         retention: Duration,
@@ -115,8 +115,8 @@ impl Dispatching {
         let spawn = |work: futures::future::BoxFuture<'static, ()>| {
             AbortOnDropHandle::new(tokio::spawn(work))
         };
-        let keeper = lease::keep(Arc::clone(&shared.ownership), shared.store.clone());
-        let chores = chores::run(shared.clone(), retention);
+        let keeper = lease::keep(Arc::clone(&shared.lease_status), shared.store.clone());
+        let chores = maintenance::run(shared.clone(), retention);
         let dispatcher = Dispatcher::new(shared, client, directory);
         Self {
             dispatcher: spawn(Box::pin(dispatcher.run(stop.clone()))),
@@ -127,9 +127,9 @@ impl Dispatching {
 
     /// Starts nothing more, waits a short time for running attempts, and gives the other tasks back to the
     /// store.
-    pub(crate) async fn stop(mut self, patience: Duration) {
+    pub(crate) async fn stop(mut self, drain_timeout: Duration) {
         self.stop.cancel();
         // Tasks that were not given back in time are taken over when the lease ends.
-        let _ = timeout(patience + dispatcher::WRAP_UP, &mut self.dispatcher).await;
+        let _ = timeout(drain_timeout + dispatcher::WRAP_UP, &mut self.dispatcher).await;
     }
 }

@@ -3,17 +3,17 @@
 mod permission;
 mod retention;
 
-pub(crate) use permission::{Keeper, may_call, may_tell_presence};
+pub(crate) use permission::{TopicAccess, may_call, may_call_presence};
 pub(crate) use retention::keep_retention;
 
 use crate::limits::Limiter;
 use pyroxene_common::{
-    access::{Exceeded, Limit},
-    channel::NoRoom,
+    access::{Limit, LimitExceeded},
+    channel::NoAnswerMemory,
     clean,
     interfaces::topics::{
-        Entries, Entry, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, Topic,
-        TopicsError, topics,
+        Entries, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, TopicEntry,
+        TopicSummary, TopicsError, topics,
     },
     scope,
     values::Blob,
@@ -79,8 +79,8 @@ impl TopicsService {
         Ok(())
     }
 
-    fn shown(&self, topic: store::Topic) -> Topic {
-        Topic {
+    fn shown(&self, topic: store::StoredTopic) -> TopicSummary {
+        TopicSummary {
             name: topic.name,
             first: unsigned(topic.first),
             head: unsigned(topic.head),
@@ -101,7 +101,7 @@ impl topics::Topics for TopicsService {
         entries: Vec<NewEntry>,
     ) -> Result<Vec<u64>, TopicsError> {
         check_name("the name of a topic", &topic)?;
-        check_use(&Keeper::current(), &topic)?;
+        check_use(&TopicAccess::current(), &topic)?;
         if entries.len() > MAX_ENTRIES {
             let (count, limit) = (entries.len(), MAX_ENTRIES);
             return Err(invalid(format!(
@@ -118,7 +118,7 @@ impl topics::Topics for TopicsService {
                     "an entry of {size} bytes is beyond the limit of {limit} bytes"
                 )));
             }
-            new.push(store::NewEntry {
+            new.push(store::NewStoredEntry {
                 topic: topic.clone(),
                 key: Some(entry.key),
                 body: entry.body.0.into(),
@@ -137,17 +137,21 @@ impl topics::Topics for TopicsService {
         wait_ms: u64,
     ) -> Result<Entries, TopicsError> {
         check_name("the name of a topic", &topic)?;
-        check_use(&Keeper::current(), &topic)?;
+        check_use(&TopicAccess::current(), &topic)?;
         let limit = limit.clamp(1, u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX));
-        let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(patience(&context));
+        let wait = Duration::from_millis(wait_ms.min(MAX_WAIT_MS)).min(topic_wait_limit(&context));
         let after = signed(after);
         let outline = match wait.is_zero() {
-            true => self.store.outline(&topic, after, limit, PAGE_BYTES).await,
+            true => self.store.measure(&topic, after, limit, PAGE_BYTES).await,
             false => {
                 let caller = scope::current().caller;
-                let held = self.limiter.hold(caller.identity.as_deref(), Limit::Polls);
+                let held = self
+                    .limiter
+                    .acquire(caller.identity.as_deref(), Limit::Polls);
                 let _held = held.map_err(limited)?;
-                let grown = self.store.grown(&topic, after, limit, PAGE_BYTES, wait);
+                let grown = self
+                    .store
+                    .wait_for_entries(&topic, after, limit, PAGE_BYTES, wait);
                 grown.await
             }
         };
@@ -155,8 +159,8 @@ impl topics::Topics for TopicsService {
         let (_turn, found) = match outline.map_err(failed)? {
             Some((_, size)) if size > 0 => {
                 // While a caller has not read one page, no other page is read from the store for it.
-                let turn = answers.turn().await;
-                let room = answers.reserve(size, patience(&context)).await;
+                let turn = answers.wait_for_turn().await;
+                let room = answers.reserve(size, topic_wait_limit(&context)).await;
                 room.map_err(no_room)?;
                 let bytes = size.min(PAGE_BYTES);
                 (
@@ -184,14 +188,16 @@ impl topics::Topics for TopicsService {
         context: Context,
         prefix: String,
         after: String,
-    ) -> Result<Vec<Topic>, TopicsError> {
-        let keeper = Keeper::current();
+    ) -> Result<Vec<TopicSummary>, TopicsError> {
+        let keeper = TopicAccess::current();
         let answers = scope::answers();
-        let _turn = answers.turn().await;
-        let room = answers.reserve(LIST_BYTES, patience(&context)).await;
+        let _turn = answers.wait_for_turn().await;
+        let room = answers
+            .reserve(LIST_BYTES, topic_wait_limit(&context))
+            .await;
         room.map_err(no_room)?;
         // Topics with the prefix are adjacent in the order of names.
-        let mut found: Vec<Topic> = Vec::new();
+        let mut found: Vec<TopicSummary> = Vec::new();
         let mut after = after;
         if after < prefix {
             let exact = self.store.topic(&prefix).await.map_err(failed)?;
@@ -228,14 +234,14 @@ impl topics::Topics for TopicsService {
 }
 
 /// How long a call may wait and still answer before its deadline.
-fn patience(context: &Context) -> Duration {
+fn topic_wait_limit(context: &Context) -> Duration {
     let left = context
         .deadline
         .saturating_duration_since(std::time::Instant::now());
     left.saturating_sub(ANSWER_MARGIN.min(left / 10))
 }
 
-fn check_use(keeper: &Keeper, topic: &str) -> Result<(), TopicsError> {
+fn check_use(keeper: &TopicAccess, topic: &str) -> Result<(), TopicsError> {
     if keeper.may_use(topic) {
         return Ok(());
     }
@@ -261,13 +267,13 @@ fn invalid(sentence: String) -> TopicsError {
     TopicsError::Invalid { sentence }
 }
 
-fn no_room(no_room: NoRoom) -> TopicsError {
+fn no_room(no_room: NoAnswerMemory) -> TopicsError {
     TopicsError::Unavailable {
         sentence: no_room.to_string(),
     }
 }
 
-fn limited(exceeded: Exceeded) -> TopicsError {
+fn limited(exceeded: LimitExceeded) -> TopicsError {
     TopicsError::Limited {
         sentence: exceeded.to_string(),
     }
@@ -283,16 +289,16 @@ fn failed(error: StoreError) -> TopicsError {
     }
 }
 
-fn entry(entry: store::Entry) -> Entry {
-    Entry {
+fn entry(entry: store::StoredEntry) -> TopicEntry {
+    TopicEntry {
         sequence: unsigned(entry.sequence),
         at_ms: unsigned(entry.at),
         body: Blob(entry.body.into()),
     }
 }
 
-fn stored(retention: Retention) -> store::Retention {
-    store::Retention {
+fn stored(retention: Retention) -> store::StoredRetention {
+    store::StoredRetention {
         age: retention.age_ms.map(signed),
         bytes: retention.bytes.map(signed),
     }

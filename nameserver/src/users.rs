@@ -13,7 +13,7 @@ mod token;
 
 pub(crate) use domain::key_path;
 pub use domain::{domain_key, replace_domain_key};
-pub use error::{Place, UsersError};
+pub use error::{UsersError, UsersFilePosition};
 pub use logins::LoginThrottle;
 
 use pyroxene_common::access::{
@@ -22,7 +22,7 @@ use pyroxene_common::access::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use token::{OF_NOBODY, TokenKey};
+use token::{DUMMY_KEY, TokenKey};
 
 /// The most users.
 pub const MAX_USERS: usize = 10_000;
@@ -193,12 +193,12 @@ impl Users {
         let Some(user) = self.users.remove(name) else {
             return Err(UsersError::Unknown { name: name.into() });
         };
-        self.keep_out(name, now_ms.max(user.revoked_ms.unwrap_or_default()));
+        self.mark_removed(name, now_ms.max(user.revoked_ms.unwrap_or_default()));
         Ok(())
     }
 
     /// Notes that a name was removed.
-    fn keep_out(&mut self, name: &str, at_ms: u64) {
+    fn mark_removed(&mut self, name: &str, at_ms: u64) {
         let at = self.removed.entry(name.to_owned()).or_default();
         *at = at_ms.max(*at);
         while self.removed.len() > MAX_REMOVED {
@@ -260,7 +260,7 @@ impl Users {
             return self.revoke(name, now_ms);
         }
         check_user_name(name)?;
-        self.keep_out(name, now_ms);
+        self.mark_removed(name, now_ms);
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Users {
     ) -> Option<Identity> {
         let user = self.users.get(name);
         let key = user.and_then(|user| user.token).map(|key| key.0);
-        let is_signed = is_signed_by(&key.or(*OF_NOBODY)?);
+        let is_signed = is_signed_by(&key.or(*DUMMY_KEY)?);
         let user = user.filter(|user| is_signed && user.token.is_some())?;
         Some(user.identity(name))
     }

@@ -4,9 +4,9 @@
 //! - `lane` collects requests into transactions, and repeats them when the connection is lost.
 //! - `database` is either `sqlite` or `postgres`.
 
-mod book;
+mod batch_writer;
 mod database;
-mod lane;
+mod ledger;
 mod owner;
 mod postgres;
 mod sqlite;
@@ -17,8 +17,8 @@ use crate::{
     interfaces::accounts::{AccountsError, MAX_NAME, Transferred, accounts},
     values::Decimal,
 };
-use book::Operation;
-use lane::Lane;
+use batch_writer::BatchWriter;
+use ledger::AccountOperation;
 use owner::OwnerRule;
 use pyroxene_common::clean;
 use tarpc::context::Context;
@@ -28,21 +28,21 @@ use tarpc::context::Context;
 /// Clones share its two connections to the database: one for changes and one for queries, so that queries do
 /// not wait for the disk.
 #[derive(Clone, Debug)]
-pub struct Accounts {
-    changes: Lane,
-    queries: Lane,
+pub struct AccountsObject {
+    changes: BatchWriter,
+    queries: BatchWriter,
     owner_rule: OwnerRule,
 }
 
-impl Accounts {
+impl AccountsObject {
     /// Connects to a database, and creates its tables if they do not exist. Must be called within a tokio
     /// runtime.
     pub async fn open(database: &AccountsDatabase) -> Result<Self, AccountsDatabaseError> {
         let changes = database.open().await?;
         let queries = database.reopen().await?;
         Ok(Self {
-            changes: Lane::start(database.clone(), changes),
-            queries: Lane::start(database.clone(), queries),
+            changes: BatchWriter::start(database.clone(), changes),
+            queries: BatchWriter::start(database.clone(), queries),
             owner_rule: OwnerRule::Off,
         })
     }
@@ -66,7 +66,7 @@ impl Accounts {
     }
 }
 
-impl accounts::Accounts for Accounts {
+impl accounts::Accounts for AccountsObject {
     async fn open(
         self,
         _: Context,
@@ -78,7 +78,7 @@ impl accounts::Accounts for Accounts {
         if balance.is_negative() {
             return Err(invalid("balance", "must not be less than 0"));
         }
-        let operation = Operation::Open { user, balance };
+        let operation = AccountOperation::Open { user, balance };
         let balances = self.changes.carry_out(operation).await?;
         Ok(balances.account)
     }
@@ -86,7 +86,10 @@ impl accounts::Accounts for Accounts {
     async fn query(self, _: Context, user: String) -> Result<Decimal, AccountsError> {
         check_name("user", &user)?;
         self.owner_rule.check(&user)?;
-        let balances = self.queries.carry_out(Operation::Query { user }).await?;
+        let balances = self
+            .queries
+            .carry_out(AccountOperation::Query { user })
+            .await?;
         Ok(balances.account)
     }
 
@@ -100,7 +103,7 @@ impl accounts::Accounts for Accounts {
         check_name("user", &user)?;
         self.owner_rule.check(&user)?;
         check_name("request_id", &request_id)?;
-        let operation = Operation::Update {
+        let operation = AccountOperation::Update {
             user,
             delta,
             request_id,
@@ -127,7 +130,7 @@ impl accounts::Accounts for Accounts {
         if amount <= Decimal::ZERO {
             return Err(invalid("amount", "must be greater than 0"));
         }
-        let operation = Operation::Transfer {
+        let operation = AccountOperation::Transfer {
             from,
             to,
             amount,

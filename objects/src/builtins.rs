@@ -1,30 +1,34 @@
 //! The list of the built-in objects: the name of each, and how a worker hosts it.
 
-use crate::{Calculator, Chat, Echo, Hash, Text, calculator, hash, interfaces, text};
-use pyroxene_worker::{Surroundings, WorkerBuilder};
+use crate::{
+    CalculatorObject, ChatObject, EchoObject, HashObject, TextObject, calculator, hash, interfaces,
+    text,
+};
+use pyroxene_worker::{WorkerBuilder, WorkerContext};
 
 /// Adds a built-in object to a worker.
-type Host = fn(WorkerBuilder) -> WorkerBuilder;
+type HostFunction = fn(WorkerBuilder) -> WorkerBuilder;
 
 /// Each object by its name.
-const OBJECTS: [(&str, Host); BUILTINS.len()] = [
+const OBJECTS: [(&str, HostFunction); BUILTINS.len()] = [
     ("calculator", |worker| {
-        let make = |own: &Surroundings| Calculator::new(own.compute().parallel());
+        let make = |own: &WorkerContext| CalculatorObject::new(own.compute().parallel());
         let interface = interfaces::calculator::Calculator;
         worker.host_with("calculator", interface, make, calculator::is_heavy)
     }),
     ("text", |worker| {
-        worker.host_compute("text", interfaces::text::Text, Text, text::is_heavy)
+        worker.host_compute("text", interfaces::text::Text, TextObject, text::is_heavy)
     }),
     ("hash", |worker| {
-        worker.host_compute("hash", interfaces::hash::Hash, Hash, hash::is_heavy)
+        worker.host_compute("hash", interfaces::hash::Hash, HashObject, hash::is_heavy)
     }),
     ("echo", |worker| {
-        let make = |own: &Surroundings| Echo::new(own.worker());
+        let make = |own: &WorkerContext| EchoObject::new(own.worker());
         worker.host_with("echo", interfaces::echo::Echo, make, |_| false)
     }),
     ("chat", |worker| {
-        let make = |own: &Surroundings| Chat::new(own.client(), "chat", own.draining().clone());
+        let make =
+            |own: &WorkerContext| ChatObject::new(own.client(), "chat", own.draining().clone());
         worker.host_with("chat", interfaces::chat::Chat, make, |_| false)
     }),
 ];

@@ -21,11 +21,11 @@ use tarpc::context::Context;
 
 /// The object `calculator`.
 #[derive(Clone, Debug)]
-pub struct Calculator {
+pub struct CalculatorObject {
     pool: Arc<ThreadPool>,
 }
 
-impl Calculator {
+impl CalculatorObject {
     /// A calculator that spreads sorts, matrix products and factorials over the threads of `pool`.
     pub fn new(pool: Arc<ThreadPool>) -> Self {
         Self { pool }
@@ -51,7 +51,7 @@ pub fn is_heavy(request: &CalculatorRequest) -> bool {
 }
 
 /// An error if the call was cancelled.
-fn check(scope: &Scope) -> Result<(), CalculatorError> {
+fn check_cancelled(scope: &Scope) -> Result<(), CalculatorError> {
     if scope.cancellation.is_cancelled() {
         return Err(CalculatorError::Cancelled);
     }
@@ -59,7 +59,7 @@ fn check(scope: &Scope) -> Result<(), CalculatorError> {
 }
 
 /// An error if the parameter's value is above its limit.
-fn limited(parameter: &str, value: u64, limit: u64) -> Result<(), CalculatorError> {
+fn check_limit(parameter: &str, value: u64, limit: u64) -> Result<(), CalculatorError> {
     if value > limit {
         return Err(CalculatorError::TooGreat {
             parameter: parameter.to_owned(),
@@ -70,7 +70,7 @@ fn limited(parameter: &str, value: u64, limit: u64) -> Result<(), CalculatorErro
     Ok(())
 }
 
-impl calculator::Calculator for Calculator {
+impl calculator::Calculator for CalculatorObject {
     async fn sum(self, _: Context, values: Numbers) -> Result<Number, CalculatorError> {
         numbers::sum(&values.0).map(Number)
     }
@@ -90,12 +90,12 @@ impl calculator::Calculator for Calculator {
     }
 
     async fn factorial(self, _: Context, n: u64) -> Result<Integer, CalculatorError> {
-        limited("n", n, MAX_FACTORIAL)?;
+        check_limit("n", n, MAX_FACTORIAL)?;
         integers::factorial(n, &self.pool, &scope::current()).map(Integer)
     }
 
     async fn fibonacci(self, _: Context, n: u64) -> Result<Vec<Integer>, CalculatorError> {
-        limited("n", n, MAX_FIBONACCI)?;
+        check_limit("n", n, MAX_FIBONACCI)?;
         integers::fibonacci(n, &scope::current())
     }
 
@@ -113,7 +113,7 @@ impl calculator::Calculator for Calculator {
     }
 
     async fn compute(self, _: Context, iterations: u64) -> Result<Number, CalculatorError> {
-        limited("iterations", iterations, MAX_ITERATIONS)?;
+        check_limit("iterations", iterations, MAX_ITERATIONS)?;
         numbers::leibniz(iterations, &scope::current()).map(Number)
     }
 }

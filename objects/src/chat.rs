@@ -10,10 +10,10 @@ mod presence;
 mod rules;
 
 use crate::interfaces::chat::{
-    ChatError, MAX_PAGE, MAX_WAIT_MS, Message, Received, STAY_MS, Sent, Welcome, chat,
+    ChatError, MAX_PAGE, MAX_WAIT_MS, MEMBER_TIMEOUT_MS, Message, Received, Sent, Welcome, chat,
 };
-use log::Log;
-use presence::Presence;
+use log::MessageLog;
+use presence::RoomPresence;
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::presence::topic_of;
 use rules::{Speaker, check_id, check_name, check_text};
@@ -31,41 +31,41 @@ const HISTORY: u32 = 20;
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// The longest timeout for appending a message.
-const KEEP_AT_MOST: Duration = Duration::from_secs(10);
+const MAX_APPEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The object `chat`. None of its methods is heavy. Clones are the same room.
 #[derive(Clone, Debug)]
-pub struct Chat(Arc<Inner>);
+pub struct ChatObject(Arc<ChatInner>);
 
 #[derive(Debug)]
-struct Inner {
-    log: Arc<Log>,
-    presence: Arc<Presence>,
+struct ChatInner {
+    log: Arc<MessageLog>,
+    presence: Arc<RoomPresence>,
     /// Cancelled when the worker begins to drain.
     draining: CancellationToken,
     stop: DropGuard,
 }
 
-impl Chat {
+impl ChatObject {
     /// The room of this name, kept by the name servers of `client`. Must be called within a tokio runtime.
     /// Once `draining` is cancelled, no call waits for messages any more.
     pub fn new(client: &Client, room: &str, draining: CancellationToken) -> Self {
         let topic = client.topic(topic_of(room));
-        Self(Arc::new(Inner {
-            log: Arc::new(Log::new(topic)),
-            presence: Arc::new(Presence::new(client.clone(), room)),
+        Self(Arc::new(ChatInner {
+            log: Arc::new(MessageLog::new(topic)),
+            presence: Arc::new(RoomPresence::new(client.clone(), room)),
             draining,
             stop: CancellationToken::new().drop_guard(),
         }))
     }
 
     /// The messages. The first use starts to follow the topic.
-    fn log(&self) -> &Log {
+    fn log(&self) -> &MessageLog {
         self.0.log.start(self.0.stop.token());
         &self.0.log
     }
 
-    fn presence(&self) -> &Presence {
+    fn presence(&self) -> &RoomPresence {
         self.0.presence.start(self.0.stop.token());
         &self.0.presence
     }
@@ -87,10 +87,10 @@ impl Chat {
             None => Uuid::now_v7().to_string(),
         };
         let present = match &to {
-            Some(to) => self.presence().is_there(to).await,
+            Some(to) => self.presence().is_present(to).await,
             None => true,
         };
-        let patience = time_left(context).min(KEEP_AT_MOST);
+        let patience = time_left(context).min(MAX_APPEND_TIMEOUT);
         let said = self
             .log()
             .append(speaker.user(), (from, to), text, &id, patience);
@@ -107,7 +107,7 @@ fn time_left(context: &Context) -> Duration {
     left.saturating_sub(ANSWER_MARGIN.min(left / 10))
 }
 
-impl chat::Chat for Chat {
+impl chat::Chat for ChatObject {
     async fn join(
         self,
         context: Context,
@@ -183,7 +183,9 @@ impl chat::Chat for Chat {
         let session = session.map(|session| check_id("session", session));
         let session = session.transpose()?;
         let presence = self.presence();
-        presence.hear(&name, session.as_deref(), known).await?;
+        presence
+            .keep_present(&name, session.as_deref(), known)
+            .await?;
         let left = time_left(&context);
         let end = Instant::now() + left.min(Duration::from_millis(wait_ms.min(MAX_WAIT_MS)));
         let reading = self.log().receive(&name, after, end, left);
@@ -192,7 +194,9 @@ impl chat::Chat for Chat {
             // The caller can wait at another worker.
             () = self.0.draining.cancelled() => Received { next: after, ..Received::default() },
         };
-        presence.hear(&name, session.as_deref(), known).await?;
+        presence
+            .keep_present(&name, session.as_deref(), known)
+            .await?;
         Ok(received)
     }
 
@@ -212,4 +216,4 @@ impl chat::Chat for Chat {
 }
 
 /// How long a member stays present without a call.
-const STAY: Duration = Duration::from_millis(STAY_MS);
+const MEMBER_TIMEOUT: Duration = Duration::from_millis(MEMBER_TIMEOUT_MS);

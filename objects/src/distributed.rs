@@ -56,13 +56,13 @@ pub enum DistributedError {
     },
     /// A worker answered a piece with something that is not a result for it.
     #[error("worker '{worker}' answered a piece with something else")]
-    Confused {
+    UnexpectedAnswer {
         /// The worker.
         worker: String,
     },
     /// The client's machine cannot start the threads that cut the input.
     #[error("the input cannot be cut: {0}")]
-    NotCut(String),
+    CannotCut(String),
 }
 
 /// The largest size of a message besides a piece's numbers, in bytes.

@@ -7,11 +7,11 @@ use tarpc::context::Context;
 
 /// The object `echo`. None of its methods is heavy.
 #[derive(Clone, Debug)]
-pub struct Echo {
+pub struct EchoObject {
     worker: Arc<str>,
 }
 
-impl Echo {
+impl EchoObject {
     /// An echo on the worker of this name.
     pub fn new(worker: impl Into<Arc<str>>) -> Self {
         Self {
@@ -20,7 +20,7 @@ impl Echo {
     }
 }
 
-impl echo::Echo for Echo {
+impl echo::Echo for EchoObject {
     async fn echo(self, _: Context, data: Payload) -> Payload {
         data
     }
@@ -60,20 +60,25 @@ mod tests {
     #[tokio::test]
     async fn data_comes_back() {
         let data = Payload::Bytes(vec![1, 2, 3].into());
-        let answer = Echo::new("w1").echo(context::current(), data.clone()).await;
+        let answer = EchoObject::new("w1")
+            .echo(context::current(), data.clone())
+            .await;
         assert_eq!(answer, data);
     }
 
     #[tokio::test(start_paused = true)]
     async fn sleep_takes_its_time() {
         let start = Instant::now();
-        assert_eq!(Echo::new("w1").sleep(context::current(), 1500).await, 1500);
+        assert_eq!(
+            EchoObject::new("w1").sleep(context::current(), 1500).await,
+            1500
+        );
         assert_eq!(start.elapsed(), Duration::from_millis(1500));
     }
 
     #[tokio::test]
     async fn a_failure_is_the_message() {
-        let failure = Echo::new("w1")
+        let failure = EchoObject::new("w1")
             .fail(context::current(), "no tea".to_owned())
             .await;
         assert_eq!(failure.unwrap_err().to_string(), "no tea");
@@ -90,7 +95,7 @@ mod tests {
             caller: Arc::new(caller),
             ..Scope::default()
         };
-        let call = std::pin::pin!(Echo::new("w1").whoami(context::current()));
+        let call = std::pin::pin!(EchoObject::new("w1").whoami(context::current()));
         let identity = scope.wrap(call).await;
         assert_eq!(identity.worker, "w1");
         assert_eq!(identity.pid, std::process::id());

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 /// The object `hash`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hash;
+pub struct HashObject;
 
 /// A digest of more bytes than this takes too long to run in place: about 10 microseconds on a processor
 /// without instructions for it.
@@ -38,11 +38,11 @@ const LARGE: usize = 16 * 1024 * 1024;
 /// The digest of a text that is no longer needed.
 fn digest_of(text: String, algorithm: &'static Algorithm) -> String {
     let digits = hexadecimal(digest(algorithm, text.as_bytes()).as_ref());
-    let_go(text);
+    drop_in_background(text);
     digits
 }
 
-fn let_go(text: String) {
+fn drop_in_background(text: String) {
     if text.len() >= LARGE
         && let Ok(runtime) = Handle::try_current()
     {
@@ -50,7 +50,7 @@ fn let_go(text: String) {
     }
 }
 
-impl hash::Hash for Hash {
+impl hash::Hash for HashObject {
     async fn sha256(self, _: Context, text: String) -> String {
         digest_of(text, &SHA256)
     }
@@ -61,7 +61,7 @@ impl hash::Hash for Hash {
 
     async fn blake3(self, _: Context, text: String) -> String {
         let digits = blake3::hash(text.as_bytes()).to_hex().to_string();
-        let_go(text);
+        drop_in_background(text);
         digits
     }
 }
@@ -76,20 +76,20 @@ mod tests {
     async fn digests_are_the_published_ones() {
         let context = context::current;
         assert_eq!(
-            Hash.sha256(context(), String::new()).await,
+            HashObject.sha256(context(), String::new()).await,
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
         assert_eq!(
-            Hash.sha256(context(), "abc".to_owned()).await,
+            HashObject.sha256(context(), "abc".to_owned()).await,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(
-            Hash.sha512(context(), "abc".to_owned()).await,
+            HashObject.sha512(context(), "abc".to_owned()).await,
             "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
         );
         assert_eq!(
-            Hash.blake3(context(), String::new()).await,
+            HashObject.blake3(context(), String::new()).await,
             "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
         );
     }
@@ -99,11 +99,15 @@ mod tests {
         // One million times "a", from FIPS 180-4's examples, and a length whose memory is freed in the
         // background, with the digest of coreutils' sha256sum.
         assert_eq!(
-            Hash.sha256(context::current(), "a".repeat(1_000_000)).await,
+            HashObject
+                .sha256(context::current(), "a".repeat(1_000_000))
+                .await,
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
         );
         assert_eq!(
-            Hash.sha256(context::current(), "a".repeat(LARGE)).await,
+            HashObject
+                .sha256(context::current(), "a".repeat(LARGE))
+                .await,
             "5b6ff2e19d0da0fe323061018fc381393492884e74af8296c81ab9cb2694783a"
         );
     }

@@ -18,13 +18,15 @@ pub mod interfaces;
 pub mod text;
 pub mod values;
 
-pub use accounts::{Accounts, AccountsDatabase, AccountsDatabaseError, InvalidAccountsDatabase};
+pub use accounts::{
+    AccountsDatabase, AccountsDatabaseError, AccountsObject, InvalidAccountsDatabase,
+};
 pub use builtins::{BUILTINS, HostBuiltins, UnknownBuiltin};
-pub use calculator::Calculator;
-pub use chat::Chat;
+pub use calculator::CalculatorObject;
+pub use chat::ChatObject;
 pub use distributed::{
     Distributed, DistributedCalculator, DistributedError, DistributedOptions, DistributedProgress,
 };
-pub use echo::Echo;
-pub use hash::Hash;
-pub use text::Text;
+pub use echo::EchoObject;
+pub use hash::HashObject;
+pub use text::TextObject;

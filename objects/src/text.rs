@@ -6,7 +6,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// The object `text`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Text;
+pub struct TextObject;
 
 /// Whether a call takes too long to run in place: more than about 10 microseconds, as measured.
 pub fn is_heavy(request: &TextRequest) -> bool {
@@ -21,7 +21,7 @@ pub fn is_heavy(request: &TextRequest) -> bool {
     }
 }
 
-impl text::Text for Text {
+impl text::Text for TextObject {
     async fn count_words(self, _: Context, text: String) -> u64 {
         text.split_whitespace().count() as u64
     }
@@ -53,12 +53,18 @@ mod tests {
     use tarpc::context;
 
     async fn reverse(text: &str) -> String {
-        Text.reverse(context::current(), text.to_owned()).await
+        TextObject
+            .reverse(context::current(), text.to_owned())
+            .await
     }
 
     #[tokio::test]
     async fn words_are_what_white_space_separates() {
-        let count = async |text: &str| Text.count_words(context::current(), text.to_owned()).await;
+        let count = async |text: &str| {
+            TextObject
+                .count_words(context::current(), text.to_owned())
+                .await
+        };
         assert_eq!(count("the quick  brown\n\tfox ").await, 4);
         assert_eq!(count("naïve\u{3000}世界").await, 2); // an ideographic space
         assert_eq!(count(" \n").await, 0);
@@ -66,7 +72,11 @@ mod tests {
 
     #[tokio::test]
     async fn characters_are_unicode_scalar_values() {
-        let count = async |text: &str| Text.count_chars(context::current(), text.to_owned()).await;
+        let count = async |text: &str| {
+            TextObject
+                .count_chars(context::current(), text.to_owned())
+                .await
+        };
         assert_eq!(count("").await, 0);
         assert_eq!(count("naïve 世界").await, 8);
         assert_eq!(count("e\u{301}").await, 2);
@@ -74,9 +84,9 @@ mod tests {
 
     #[tokio::test]
     async fn case_follows_unicode() {
-        let upper = Text.uppercase(context::current(), "straße é".to_owned());
+        let upper = TextObject.uppercase(context::current(), "straße é".to_owned());
         assert_eq!(upper.await, "STRASSE É");
-        let lower = Text.lowercase(context::current(), "ΌΔΟΣ İ".to_owned());
+        let lower = TextObject.lowercase(context::current(), "ΌΔΟΣ İ".to_owned());
         assert_eq!(lower.await, "όδος i\u{307}");
     }
 

@@ -4,7 +4,7 @@ pub(super) mod postgres;
 pub(super) mod sqlite;
 
 use super::{
-    batch::Batch, error::StoreError, model::UnixMillis, sql::Connection, timekeeper::Timekeeper,
+    batch::Batch, error::StoreError, model::UnixMillis, sql::SqlConnection, timekeeper::Timekeeper,
     transaction::Effects,
 };
 use sqlx::{Postgres, Sqlite, pool::PoolConnection};
@@ -32,7 +32,7 @@ impl Backend {
     }
 
     /// A connection for reading.
-    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+    pub(super) async fn reader(&self) -> Result<StoreReader<'_>, StoreError> {
         match self {
             Self::Sqlite(store) => store.reader().await,
             Self::Postgres(store) => store.reader().await,
@@ -66,19 +66,19 @@ impl Backend {
 
 /// A connection for reading.
 #[derive(Debug)]
-pub(super) enum Reader<'r> {
+pub(super) enum StoreReader<'r> {
     Pooled(PoolConnection<Sqlite>),
     /// A database in memory has a single connection.
-    Shared(MutexGuard<'r, sqlite::Writer>),
+    Shared(MutexGuard<'r, sqlite::SqliteWriter>),
     Postgres(PoolConnection<Postgres>),
 }
 
-impl Reader<'_> {
-    pub(super) fn sql(&mut self) -> Connection<'_> {
+impl StoreReader<'_> {
+    pub(super) fn sql(&mut self) -> SqlConnection<'_> {
         match self {
-            Self::Pooled(connection) => Connection::Sqlite(connection),
-            Self::Shared(writer) => Connection::Sqlite(&mut writer.connection),
-            Self::Postgres(connection) => Connection::Postgres(connection),
+            Self::Pooled(connection) => SqlConnection::Sqlite(connection),
+            Self::Shared(writer) => SqlConnection::Sqlite(&mut writer.connection),
+            Self::Postgres(connection) => SqlConnection::Postgres(connection),
         }
     }
 }

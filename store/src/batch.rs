@@ -5,18 +5,19 @@
 
 use super::{
     error::StoreError,
-    exclusive_names::{self, Leave},
+    exclusive_names::{self, NameRelease},
     leases,
     model::{
-        Cancelled, Claim, ClaimedLane, Fence, Finish, Finished, LeaseLost, NameClaim, NameClaimed,
-        NewEntry, Progress, RegisteredName, Retention, Retried, Revocation, Started, Swept, TaskId,
+        AttemptProgress, CancelOutcome, ClaimedQueue, Fence, FinishOutcome, FinishedAttempt,
+        LeaseLost, NameChangeOutcome, NameClaim, NameClaimOutcome, NewStoredEntry, RetryOutcome,
+        StartedAttempt, StoredRetention, StoredRevocation, StoredTaskId, SweepResult, TaskClaim,
     },
     peers, revocations,
     sql::SqlResult,
-    static_names::{self, Change},
+    static_names::{self, StoredNameChange},
     tasks::{
         claim, control, finish, purge, submit,
-        sweep::{self, Sweep},
+        sweep::{self, SweepRequest},
     },
     topics,
     transaction::Transaction,
@@ -26,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// The inputs of all requests of one kind, and the callers that wait for the answers.
 #[derive(Debug)]
-pub(super) struct Merged<I, O> {
+pub(super) struct MergedRequests<I, O> {
     inputs: Vec<I>,
     callers: Vec<(usize, Reply<O>)>,
     outputs: Vec<O>,
@@ -34,7 +35,7 @@ pub(super) struct Merged<I, O> {
 
 type Reply<O> = oneshot::Sender<Result<Vec<O>, StoreError>>;
 
-impl<I, O> Default for Merged<I, O> {
+impl<I, O> Default for MergedRequests<I, O> {
     fn default() -> Self {
         Self {
             inputs: Vec::new(),
@@ -44,7 +45,7 @@ impl<I, O> Default for Merged<I, O> {
     }
 }
 
-impl<I, O> Merged<I, O> {
+impl<I, O> MergedRequests<I, O> {
     pub(super) fn push(&mut self, mut inputs: Vec<I>, reply: Reply<O>) {
         self.callers.push((inputs.len(), reply));
         self.inputs.append(&mut inputs);
@@ -75,7 +76,7 @@ macro_rules! operations {
 
         impl Request {
             /// The class that writes it, where classes write in parallel.
-            pub(super) fn lane(&self) -> Lane {
+            pub(super) fn lane(&self) -> WriteClass {
                 match self {
                     $(Self::$kind(..) => $lane,)*
                 }
@@ -92,14 +93,14 @@ macro_rules! operations {
         /// The requests that one transaction writes.
         #[derive(Debug, Default)]
         pub(super) struct Batch {
-            $($field: Merged<$input, $output>,)*
+            $($field: MergedRequests<$input, $output>,)*
             count: usize,
             durable: bool,
             permits: Vec<OwnedSemaphorePermit>,
         }
 
         impl Batch {
-            pub(super) fn push(&mut self, queued: Queued) {
+            pub(super) fn push(&mut self, queued: QueuedRequest) {
                 self.count += queued.request.count();
                 self.permits.push(queued.permit);
                 match queued.request {
@@ -132,57 +133,57 @@ macro_rules! operations {
 
 operations! {
     /// New tasks.
-    Submit submit: submit::Named => submit::Answer, submit::submit, Lane::Submit, true;
+    Submit submit: submit::IdentifiedTask => submit::SubmitResponse, submit::submit, WriteClass::Submit, true;
     /// New entries of topics.
-    Append append: NewEntry => i64, topics::append, Lane::Append, true;
+    Append append: NewStoredEntry => i64, topics::append, WriteClass::Append, true;
     /// The workers of attempts. If this is lost, an attempt ends without the name of its worker.
-    Started started: Started => bool, control::started, Lane::Claim, false;
+    Started started: StartedAttempt => bool, control::started, WriteClass::Claim, false;
     /// Progress of attempts. If this is lost, a later report follows.
-    Progress progress: Progress => bool, control::progress, Lane::Claim, false;
+    Progress progress: AttemptProgress => bool, control::progress, WriteClass::Claim, false;
     /// The ends of attempts.
-    Finish finish: Finish => Finished, finish::finish, Lane::Finish, true;
+    Finish finish: FinishedAttempt => FinishOutcome, finish::finish, WriteClass::Finish, true;
     /// Cancellations.
-    Cancel cancel: TaskId => Cancelled, control::cancel, Lane::Other, true;
+    Cancel cancel: StoredTaskId => CancelOutcome, control::cancel, WriteClass::Other, true;
     /// Retries by hand.
-    Retry retry: control::Retry => Retried, control::retry, Lane::Other, true;
+    Retry retry: control::RetryRequest => RetryOutcome, control::retry, WriteClass::Other, true;
     /// Renewals of leases, before the check for leases that are over. If this is lost, the lease ends sooner.
-    Renew renew: Fence => bool, leases::renew, Lane::Lease, false;
+    Renew renew: Fence => bool, leases::renew, WriteClass::Lease, false;
     /// Delays, deadlines, and owners that are gone. If this is lost, it is done again.
-    Sweep sweep: Sweep => Swept, sweep::sweep, Lane::Claim, false;
+    Sweep sweep: SweepRequest => SweepResult, sweep::sweep, WriteClass::Claim, false;
     /// Claims. If one is lost, the task is queued, and the end of the lost attempt is not accepted.
-    Claim claim: Claim => Result<Vec<ClaimedLane>, LeaseLost>, claim::claim, Lane::Claim, false;
+    Claim claim: TaskClaim => Result<Vec<ClaimedQueue>, LeaseLost>, claim::claim, WriteClass::Claim, false;
     /// Old tasks to delete.
-    Purge purge: i64 => u64, purge::purge, Lane::Other, false;
+    Purge purge: i64 => u64, purge::purge, WriteClass::Other, false;
     /// New leases.
-    Lease lease: i64 => Fence, leases::begin, Lane::Lease, true;
+    Lease lease: i64 => Fence, leases::begin, WriteClass::Lease, true;
     /// Leases that their owners release.
-    Release release: Fence => (), leases::release, Lane::Lease, true;
+    Release release: Fence => (), leases::release, WriteClass::Lease, true;
     /// Exclusive names that a name server releases.
-    LeaveNames leave_names: Leave => (), exclusive_names::leave, Lane::Lease, true;
+    LeaveNames leave_names: NameRelease => (), exclusive_names::release, WriteClass::Lease, true;
     /// Claims of exclusive names.
-    ClaimNames claim_names: NameClaim => NameClaimed, exclusive_names::claim, Lane::Lease, true;
+    ClaimNames claim_names: NameClaim => NameClaimOutcome, exclusive_names::claim, WriteClass::Lease, true;
     /// Changes of static names.
-    Names names: Change => RegisteredName, static_names::change, Lane::Other, true;
+    Names names: StoredNameChange => NameChangeOutcome, static_names::change, WriteClass::Other, true;
     /// Retention of topics.
-    Configure configure: (String, Retention) => (), topics::configure, Lane::Other, true;
+    Configure configure: (String, StoredRetention) => (), topics::configure, WriteClass::Other, true;
     /// Old keys of entries to delete.
-    ForgetKeys forget_keys: i64 => u64, topics::forget_keys, Lane::Other, false;
+    ForgetKeys forget_keys: i64 => u64, topics::forget_keys, WriteClass::Other, false;
     /// Topics to trim.
-    Trim trim: (String, Retention) => u64, topics::trim, Lane::Append, false;
+    Trim trim: (String, StoredRetention) => u64, topics::trim, WriteClass::Append, false;
     /// Topics to remove.
-    RemoveTopic remove_topic: String => bool, topics::remove, Lane::Append, true;
+    RemoveTopic remove_topic: String => bool, topics::remove, WriteClass::Append, true;
     /// Revocations of users.
-    Revoke revoke: Revocation => (), revocations::revoke, Lane::Other, true;
+    Revoke revoke: StoredRevocation => (), revocations::revoke, WriteClass::Other, true;
     /// Heartbeats and removals of name servers. If this is lost, it is sent again.
-    Peers peers: peers::Change => (), peers::change, Lane::Other, false;
+    Peers peers: peers::PeerChange => (), peers::change, WriteClass::Other, false;
     /// Records that another store exported.
-    Import import: transfer::Record => (), transfer::import, Lane::Other, true;
+    Import import: transfer::ExportRecord => (), transfer::import, WriteClass::Other, true;
 }
 
 /// Where several transactions can run at once, each class has its own. They wait for the disk at the same
 /// time, and seldom for each other's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum WriteClass {
     Submit,
     Claim,
     Finish,
@@ -191,7 +192,7 @@ pub(super) enum Lane {
     Other,
 }
 
-impl Lane {
+impl WriteClass {
     pub(super) const ALL: [Self; 6] = [
         Self::Submit,
         Self::Claim,
@@ -215,7 +216,7 @@ impl Lane {
 
 /// A request in a queue.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct QueuedRequest {
     pub(super) request: Request,
     /// Its share of the memory limit of all waiting requests.
     pub(super) permit: OwnedSemaphorePermit,

@@ -1,9 +1,9 @@
 //! Consistency checks of a store.
 
-use super::sql::{Connection, SqlResult};
+use super::sql::{SqlConnection, SqlResult};
 
 /// Contradictions that must not occur: a description, and the statement that counts the cases.
-const CONTRADICTIONS: [(&str, &str); 12] = [
+const CONSISTENCY_CHECKS: [(&str, &str); 12] = [
     (
         "tasks without arguments",
         "SELECT count(*) FROM tasks t WHERE arguments IS NULL AND NOT EXISTS \
@@ -68,9 +68,9 @@ const CONTRADICTIONS: [(&str, &str); 12] = [
 ];
 
 /// All problems, one message each. For SQLite they include damage of the file.
-pub(super) async fn check(sql: &mut Connection<'_>) -> SqlResult<Vec<String>> {
+pub(super) async fn check(sql: &mut SqlConnection<'_>) -> SqlResult<Vec<String>> {
     let mut problems = Vec::new();
-    if let Connection::Sqlite(_) = sql {
+    if let SqlConnection::Sqlite(_) = sql {
         for row in sql.rows("PRAGMA integrity_check(20)", &[]).await? {
             let found = row.text(0)?;
             if found != "ok" {
@@ -78,7 +78,7 @@ pub(super) async fn check(sql: &mut Connection<'_>) -> SqlResult<Vec<String>> {
             }
         }
     }
-    for (what, count) in CONTRADICTIONS {
+    for (what, count) in CONSISTENCY_CHECKS {
         let row = sql.row(count, &[]).await?;
         let count = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
         if count != 0 {

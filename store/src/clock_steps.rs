@@ -6,22 +6,22 @@
 //! entry counts as old only because the clock was set.
 
 use super::{
-    model::UnixMillis, next_number, sql::SqlResult, timekeeper::step_watch::Step,
+    model::UnixMillis, next_number, sql::SqlResult, timekeeper::step_watch::ClockStep,
     transaction::Transaction,
 };
 
 /// The longest time by which a transaction that began later may overtake another one, in milliseconds.
-const OVERTAKING: i64 = 1000;
+const MAX_OVERTAKING: i64 = 1000;
 
 /// How many steps are kept.
-const KEPT: i64 = 1000;
+const MAX_RECORDED_STEPS: i64 = 1000;
 
 /// Records the step that this transaction is the first to detect, if there is one.
 pub(super) async fn notice(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let Some(step) = transaction.time.step(&transaction.reading) else {
         return Ok(());
     };
-    let size = step.beyond(recorded(transaction, step).await?);
+    let size = step.unrecorded(recorded(transaction, step).await?);
     if size == 0 {
         return Ok(());
     }
@@ -38,7 +38,7 @@ pub(super) async fn notice(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let values = [number.into(), transaction.now.into(), size.into()];
     transaction.sql.execute(sql, &values).await?;
     let sql = "DELETE FROM clock_steps WHERE number <= $1";
-    let old = number.saturating_sub(KEPT);
+    let old = number.saturating_sub(MAX_RECORDED_STEPS);
     transaction.sql.execute(sql, &[old.into()]).await?;
     tracing::warn!(
         by_ms = size,
@@ -48,7 +48,7 @@ pub(super) async fn notice(transaction: &mut Transaction<'_>) -> SqlResult<()> {
 }
 
 /// The sum of the steps that other processes have recorded since this process last read the clock.
-async fn recorded(transaction: &mut Transaction<'_>, step: Step) -> SqlResult<i64> {
+async fn recorded(transaction: &mut Transaction<'_>, step: ClockStep) -> SqlResult<i64> {
     // A process that detects the step at the same time waits here, and then sees the record.
     let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!("SELECT value FROM counters WHERE name = 'clock_steps'{locking}");
@@ -56,7 +56,7 @@ async fn recorded(transaction: &mut Transaction<'_>, step: Step) -> SqlResult<i6
     // A step that was recorded at exactly that time was already known here. A step that seems to be recorded
     // much later than now is from before the clock was set back.
     let sql = "SELECT size FROM clock_steps WHERE at > $1 AND at <= $2";
-    let until = transaction.now.saturating_add(OVERTAKING);
+    let until = transaction.now.saturating_add(MAX_OVERTAKING);
     let values = [step.since.into(), until.into()];
     let rows = transaction.sql.rows(sql, &values).await?;
     let sizes = rows.iter().map(|row| row.int(0));

@@ -8,14 +8,14 @@
 //! back either finds its lease, and then no claim was lost, or claims all names again.
 
 use super::{
-    model::{Fence, NameClaim, NameClaimed},
-    sql::{Connection, SqlResult},
+    model::{Fence, NameClaim, NameClaimOutcome},
+    sql::{SqlConnection, SqlResult},
     transaction::Transaction,
 };
 
 /// A name server releases its claim on a name, whoever holds it.
 #[derive(Clone, Debug)]
-pub(super) struct Leave {
+pub(super) struct NameRelease {
     pub(super) nameserver: Fence,
     pub(super) name: String,
 }
@@ -24,7 +24,7 @@ pub(super) struct Leave {
 pub(super) async fn claim(
     transaction: &mut Transaction<'_>,
     claims: &[NameClaim],
-) -> SqlResult<Vec<NameClaimed>> {
+) -> SqlResult<Vec<NameClaimOutcome>> {
     let mut answers = Vec::with_capacity(claims.len());
     lock(transaction).await?;
     for claim in claims {
@@ -41,7 +41,10 @@ pub(super) async fn lock(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     Ok(())
 }
 
-async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlResult<NameClaimed> {
+async fn claim_one(
+    transaction: &mut Transaction<'_>,
+    claim: &NameClaim,
+) -> SqlResult<NameClaimOutcome> {
     let NameClaim {
         name,
         holder,
@@ -50,13 +53,15 @@ async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlR
     let own = "SELECT 1 FROM leases WHERE fence = $1";
     let own = transaction.sql.row(own, &[(*nameserver).into()]).await?;
     if own.is_none() {
-        return Ok(NameClaimed::LeaseLost);
+        return Ok(NameClaimOutcome::LeaseLost);
     }
     if let Some(address) = static_address(transaction, name).await? {
-        return Ok(NameClaimed::Taken { holder: address });
+        return Ok(NameClaimOutcome::Taken { holder: address });
     }
     let fence = match current(transaction, name).await? {
-        Some((known, _)) if known != *holder => return Ok(NameClaimed::Taken { holder: known }),
+        Some((known, _)) if known != *holder => {
+            return Ok(NameClaimOutcome::Taken { holder: known });
+        }
         // No other worker had it in between, whichever name server claimed it for the holder.
         Some((_, fence)) => fence,
         None => next_fence(transaction).await?,
@@ -70,7 +75,7 @@ async fn claim_one(transaction: &mut Transaction<'_>, claim: &NameClaim) -> SqlR
         fence.into(),
     ];
     transaction.sql.execute(sql, &values).await?;
-    Ok(NameClaimed::Held { fence })
+    Ok(NameClaimOutcome::Granted { fence })
 }
 
 /// The holder of a name and its fence. Deletes the rows of name servers whose leases are over.
@@ -118,8 +123,11 @@ async fn next_fence(transaction: &mut Transaction<'_>) -> SqlResult<Fence> {
 }
 
 /// Releases claims on names.
-pub(super) async fn leave(transaction: &mut Transaction<'_>, left: &[Leave]) -> SqlResult<Vec<()>> {
-    for Leave { nameserver, name } in left {
+pub(super) async fn release(
+    transaction: &mut Transaction<'_>,
+    left: &[NameRelease],
+) -> SqlResult<Vec<()>> {
+    for NameRelease { nameserver, name } in left {
         let sql = "DELETE FROM exclusive_names WHERE name = $1 AND nameserver = $2";
         let values = [name.as_str().into(), (*nameserver).into()];
         transaction.sql.execute(sql, &values).await?;
@@ -130,8 +138,8 @@ pub(super) async fn leave(transaction: &mut Transaction<'_>, left: &[Leave]) -> 
 }
 
 /// The names that a name server claims for their holders.
-pub(super) async fn names_of(
-    sql: &mut Connection<'_>,
+pub(super) async fn names_claimed_by(
+    sql: &mut SqlConnection<'_>,
     nameserver: Fence,
 ) -> SqlResult<Vec<String>> {
     let statement = "SELECT name FROM exclusive_names WHERE nameserver = $1";
@@ -140,7 +148,7 @@ pub(super) async fn names_of(
 }
 
 /// Deletes the claims of name servers whose leases are over. Call [`lock`] first.
-pub(super) async fn forget(transaction: &mut Transaction<'_>) -> SqlResult<()> {
+pub(super) async fn delete_orphaned_claims(transaction: &mut Transaction<'_>) -> SqlResult<()> {
     let sql = "DELETE FROM exclusive_names WHERE NOT EXISTS \
                (SELECT 1 FROM leases WHERE fence = exclusive_names.nameserver)";
     if transaction.sql.execute(sql, &[]).await? > 0 {

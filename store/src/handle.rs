@@ -21,10 +21,10 @@ use tokio_util::{sync::DropGuard, task::TaskTracker};
 /// call returns, unless the method says otherwise. Concurrent writes are committed together. A write that
 /// returns [`Unavailable`](StoreError::Unavailable) may have been done.
 #[derive(Clone, Debug)]
-pub struct Store(pub(super) Arc<Shared>);
+pub struct Store(pub(super) Arc<StoreInner>);
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct StoreInner {
     pub(super) backend: Arc<Backend>,
     pub(super) writer: Writer,
     pub(super) hints: Hints,
@@ -76,7 +76,7 @@ fn check_name(what: &str, name: &str) -> Result<(), StoreError> {
 
 /// Cleans a message from outside: cuts it if it is too long, and replaces characters that PostgreSQL cannot
 /// store.
-fn sentence(text: &mut String) {
+fn clean_message(text: &mut String) {
     const LONGEST: usize = 4096;
     if text.contains('\0') {
         *text = text.replace('\0', "\u{fffd}");
@@ -88,7 +88,7 @@ fn sentence(text: &mut String) {
 }
 
 /// The single result of a single request.
-fn only<T>(answers: Vec<T>) -> Result<T, StoreError> {
+fn single<T>(answers: Vec<T>) -> Result<T, StoreError> {
     let missing = || StoreError::Corrupt("a write was not answered".to_owned());
     answers.into_iter().next().ok_or_else(missing)
 }

@@ -2,12 +2,12 @@
 //!
 //! Hints are best effort: every waiter also polls. They only make it quick.
 
-use super::{model::TaskId, transaction::Effects};
+use super::{model::StoredTaskId, transaction::Effects};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, broadcast};
 
 /// How many hints a receiver may be behind before it gets [`Hint::Anything`].
-const BEHIND: usize = 1024;
+const HINT_CAPACITY: usize = 1024;
 
 /// A possible change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Hint {
     /// There may be tasks to claim for these objects.
     Queued(Arc<[String]>),
     /// These tasks have ended.
-    Settled(Arc<[TaskId]>),
+    TasksEnded(Arc<[StoredTaskId]>),
     /// These topics have grown, or were removed.
     Topics(Arc<[String]>),
     /// Static names have changed.
@@ -44,22 +44,22 @@ impl HintReceiver {
 /// Sends hints.
 #[derive(Clone, Debug)]
 pub(super) struct Hints {
-    here: broadcast::Sender<Hint>,
-    elsewhere: Option<Arc<Outgoing>>,
+    local: broadcast::Sender<Hint>,
+    remote: Option<Arc<OutgoingEffects>>,
 }
 
 /// Effects that other processes have not been told yet.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingEffects {
     effects: Mutex<Effects>,
-    some: Notify,
+    added: Notify,
 }
 
-impl Outgoing {
+impl OutgoingEffects {
     /// Waits until there are effects, and takes them.
     pub(super) async fn next(&self) -> Effects {
         loop {
-            self.some.notified().await;
+            self.added.notified().await;
             let effects = std::mem::take(&mut *lock(&self.effects));
             if effects != Effects::default() {
                 return effects;
@@ -74,37 +74,37 @@ fn lock(effects: &Mutex<Effects>) -> std::sync::MutexGuard<'_, Effects> {
 
 impl Hints {
     /// With `elsewhere`, other processes are told too.
-    pub(super) fn new(elsewhere: Option<Arc<Outgoing>>) -> Self {
-        let here = broadcast::Sender::new(BEHIND);
-        Self { here, elsewhere }
+    pub(super) fn new(remote: Option<Arc<OutgoingEffects>>) -> Self {
+        let local = broadcast::Sender::new(HINT_CAPACITY);
+        Self { local, remote }
     }
 
     pub(super) fn subscribe(&self) -> HintReceiver {
-        HintReceiver(self.here.subscribe())
+        HintReceiver(self.local.subscribe())
     }
 
     /// Tells all processes what a transaction of this process changed.
-    pub(super) fn tell(&self, effects: Effects) {
+    pub(super) fn publish(&self, effects: Effects) {
         if effects == Effects::default() {
             return;
         }
-        if let Some(outgoing) = &self.elsewhere {
+        if let Some(outgoing) = &self.remote {
             let mut waiting = lock(&outgoing.effects);
             waiting.queued.extend(effects.queued.iter().cloned());
-            waiting.settled.extend(&effects.settled);
+            waiting.ended_tasks.extend(&effects.ended_tasks);
             waiting.topics.extend(effects.topics.iter().cloned());
             waiting.names |= effects.names;
             waiting.revocations |= effects.revocations;
             drop(waiting);
-            outgoing.some.notify_one();
+            outgoing.added.notify_one();
         }
-        self.tell_here(effects);
+        self.publish_locally(effects);
     }
 
     /// Tells the receivers in this process.
-    pub(super) fn tell_here(&self, effects: Effects) {
-        if !effects.settled.is_empty() {
-            self.send(Hint::Settled(effects.settled.into()));
+    pub(super) fn publish_locally(&self, effects: Effects) {
+        if !effects.ended_tasks.is_empty() {
+            self.send(Hint::TasksEnded(effects.ended_tasks.into()));
         }
         if !effects.queued.is_empty() {
             self.send(Hint::Queued(effects.queued.into_iter().collect()));
@@ -122,6 +122,6 @@ impl Hints {
 
     pub(super) fn send(&self, hint: Hint) {
         // There may be no receiver.
-        let _ = self.here.send(hint);
+        let _ = self.local.send(hint);
     }
 }

@@ -2,7 +2,7 @@
 //! over once a process that has seen no renewal for its time to live deletes it.
 
 use super::{
-    model::Fence, next_number, sql::SqlResult, timekeeper::lease_watch::Renewals,
+    model::Fence, next_number, sql::SqlResult, timekeeper::lease_watch::LeaseRenewals,
     transaction::Transaction,
 };
 use std::time::Duration;
@@ -61,10 +61,10 @@ pub(super) async fn end_silent(transaction: &mut Transaction<'_>) -> SqlResult<O
     let leases = rows.iter().map(|row| {
         let ttl = Duration::from_millis(u64::try_from(row.int(1)?).unwrap_or(0));
         let count = row.int(2)?;
-        Ok((row.int(0)?, Renewals { ttl, count }))
+        Ok((row.int(0)?, LeaseRenewals { ttl, count }))
     });
     let leases = leases.collect::<SqlResult<Vec<_>>>()?;
-    let ended = transaction.time.look(&leases);
+    let ended = transaction.time.observe_leases(&leases);
     if ended.leases.is_empty() {
         return Ok(ended.next);
     }
@@ -76,6 +76,6 @@ pub(super) async fn end_silent(transaction: &mut Transaction<'_>) -> SqlResult<O
         let values = [fence.into(), renewals.into()];
         transaction.sql.execute(sql, &values).await?;
     }
-    super::exclusive_names::forget(transaction).await?;
+    super::exclusive_names::delete_orphaned_claims(transaction).await?;
     Ok(ended.next)
 }

@@ -44,7 +44,7 @@ pub use error::StoreError;
 pub use handle::Store;
 pub use hints::{Hint, HintReceiver};
 pub use model::*;
-pub use options::{Clock, ManualTime, StoreOptions};
+pub use options::{ManualTime, StoreClock, StoreOptions};
 pub use transfer::TransferError;
 
 use sql::SqlResult;

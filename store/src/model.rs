@@ -3,10 +3,11 @@
 mod task;
 
 pub use task::{
-    Allowance, Attempt, Cancelled, Claim, ClaimLane, Claimed, ClaimedLane, Counts, Ending,
-    FIRST_ATTEMPTS, Finish, Finished, LAST_ATTEMPTS, LeaseLost, NewTask, Outcome, Progress, Quota,
-    Retried, Running, Settlement, Started, Submission, Submitted, Swept, Task, TaskFilter, TaskId,
-    TaskPage, TaskState, URGENT, Usage,
+    Allowance, AttemptEnding, AttemptKey, AttemptOutcome, AttemptProgress, CancelOutcome,
+    ClaimQueue, ClaimedQueue, ClaimedTask, FIRST_ATTEMPTS, FinishOutcome, FinishedAttempt,
+    LAST_ATTEMPTS, LeaseLost, NewStoredTask, Quota, RetryOutcome, StartedAttempt, StoredAttempt,
+    StoredTask, StoredTaskFilter, StoredTaskId, StoredTaskPage, StoredTaskState, SubmissionOutcome,
+    SubmittedTask, SweepResult, TaskClaim, TaskCounts, TaskResult, TaskUsage, URGENT,
 };
 
 use serde::{Deserialize, Serialize};
@@ -30,9 +31,9 @@ pub struct NameClaim {
 
 /// The result of a claim on a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameClaimed {
+pub enum NameClaimOutcome {
     /// The holder has the name, as long as the lease of any name server that claims it for the holder.
-    Held {
+    Granted {
         /// Greater than the fence of every earlier holder. It stays the same as long as the holder does,
         /// whichever name servers claim the name for it.
         fence: Fence,
@@ -61,21 +62,21 @@ pub struct StaticName {
 
 /// The result of a change of a static name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RegisteredName {
+pub enum NameChangeOutcome {
     /// The change was made, with this revision.
     Changed(i64),
     /// The name was already registered like this.
-    Same,
+    Unchanged,
     /// Another address or a worker has the name, and one of the two registrations is exclusive.
     Taken(String),
 }
 
-impl RegisteredName {
+impl NameChangeOutcome {
     /// The revision, if there was a change.
     pub fn revision(self) -> Option<i64> {
         match self {
             Self::Changed(revision) => Some(revision),
-            Self::Same | Self::Taken(_) => None,
+            Self::Unchanged | Self::Taken(_) => None,
         }
     }
 }
@@ -95,7 +96,7 @@ pub struct NameChanges {
 
 /// An entry to append to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewEntry {
+pub struct NewStoredEntry {
     /// The topic, which need not exist.
     pub topic: String,
     /// Two entries of a topic with the same key are one, as long as keys are kept.
@@ -106,7 +107,7 @@ pub struct NewEntry {
 
 /// One entry of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct StoredEntry {
     /// Its position: the first is 1, and each is one more than the one before.
     pub sequence: i64,
     /// When it was appended.
@@ -117,26 +118,26 @@ pub struct Entry {
 
 /// A part of a topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entries {
+pub struct StoredEntries {
     /// The oldest sequence that is kept. If it is more than one above the sequence where reading began,
     /// entries in between were trimmed. One more than `head` if no entry is kept.
     pub first: i64,
     /// The newest sequence, or 0 if there never was an entry.
     pub head: i64,
     /// In order, without gaps.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<StoredEntry>,
 }
 
 /// How long a topic keeps its entries. `None` means without a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
+pub struct StoredRetention {
     /// The age in milliseconds.
     pub age: Option<i64>,
     /// The total size in bytes: the newest entries that fit are kept.
     pub bytes: Option<i64>,
 }
 
-impl Retention {
+impl StoredRetention {
     /// This retention, with `other` for the limits that it does not set.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -149,7 +150,7 @@ impl Retention {
 
 /// A topic in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
+pub struct StoredTopic {
     /// Its name.
     pub name: String,
     /// The oldest sequence that is kept.
@@ -159,14 +160,14 @@ pub struct Topic {
     /// The sum of the sizes of the entries that are kept.
     pub bytes: i64,
     /// The topic's own retention.
-    pub retention: Retention,
+    pub retention: StoredRetention,
     /// When the oldest entry that is kept was appended.
     pub oldest: Option<UnixMillis>,
 }
 
 /// A user whose tickets are revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocation {
+pub struct StoredRevocation {
     /// The user or worker.
     pub name: String,
     /// Tickets issued at or before this time are revoked.
@@ -178,9 +179,9 @@ pub struct Revocation {
 
 /// A name server of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct StorePeer {
     /// The address at which it is reached.
     pub address: String,
     /// The number of its heartbeats.
-    pub beats: i64,
+    pub heartbeats: i64,
 }

@@ -7,8 +7,8 @@ use super::{
         sqlite::SqliteStore,
     },
     error::StoreError,
-    handle::{Shared, Store},
-    hints::{Hint, Hints, Outgoing},
+    handle::{Store, StoreInner},
+    hints::{Hint, Hints, OutgoingEffects},
     options::StoreOptions,
     transfer,
     waiters::{self, Waiters},
@@ -20,14 +20,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often an SQLite file is polled for the writes of other processes.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The polling interval while no other process seems to write.
-const LOOK_ALONE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL_ALONE: Duration = Duration::from_millis(250);
 
 /// How long after its last write another process may still be there. A name server renews its lease several
 /// times in that time, even if it writes nothing else.
-const COMPANY: Duration = Duration::from_secs(5);
+const OTHER_WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Opens a store.
@@ -72,7 +72,7 @@ impl Store {
             tasks.spawn(stop.clone().run_until_cancelled_owned(work));
         };
         let outgoing = match &*backend {
-            Backend::Postgres(_) if options.listen => Some(Arc::<Outgoing>::default()),
+            Backend::Postgres(_) if options.listen => Some(Arc::<OutgoingEffects>::default()),
             _ => None,
         };
         let hints = Hints::new(outgoing.clone());
@@ -86,14 +86,14 @@ impl Store {
             until_stopped(Box::pin(watch(Arc::clone(&backend), hints.clone())));
         }
         let waiters = Arc::<Waiters>::default();
-        until_stopped(Box::pin(waiters::look(
+        until_stopped(Box::pin(waiters::poll(
             Arc::clone(&waiters),
             Arc::clone(&backend),
             hints.subscribe(),
         )));
-        let writer = Writer::start(&backend, &hints, &waiters, options.patience, &tasks, &stop);
+        let writer = Writer::start(&backend, &hints, &waiters, options.timeout, &tasks, &stop);
         tasks.close();
-        Self(Arc::new(Shared {
+        Self(Arc::new(StoreInner {
             backend,
             writer,
             hints,
@@ -125,8 +125,13 @@ async fn watch(backend: Arc<Backend>, hints: Hints) {
     };
     let mut wrote = Instant::now();
     loop {
-        let is_alone = wrote.elapsed() > COMPANY;
-        sleep(if is_alone { LOOK_ALONE } else { LOOK }).await;
+        let is_alone = wrote.elapsed() > OTHER_WRITER_TIMEOUT;
+        sleep(if is_alone {
+            POLL_INTERVAL_ALONE
+        } else {
+            POLL_INTERVAL
+        })
+        .await;
         match store.changed_elsewhere().await {
             Ok(true) => {
                 wrote = Instant::now();

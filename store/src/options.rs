@@ -8,7 +8,7 @@ use std::{
 
 /// The source of the time.
 #[derive(Clone, Debug, Default)]
-pub enum Clock {
+pub enum StoreClock {
     /// The machine's clock; with PostgreSQL that of its server, so that the clocks of name servers
     /// need not agree.
     #[default]
@@ -49,7 +49,7 @@ impl ManualTime {
     }
 }
 
-impl Clock {
+impl StoreClock {
     /// The time, unless the database provides it.
     pub(super) fn manual(&self) -> Option<UnixMillis> {
         match self {
@@ -74,9 +74,9 @@ pub struct StoreOptions {
     /// [`Missing`](super::StoreError::Missing).
     pub create: bool,
     /// The source of the time.
-    pub clock: Clock,
+    pub clock: StoreClock,
     /// The timeout for a connection, for another process that writes, and for room in the queue of writes.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// The number of connections that read (SQLite), or of all connections (PostgreSQL, where at least six
     /// are left besides those that write).
     pub connections: u32,
@@ -93,8 +93,8 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             create: false,
-            clock: Clock::default(),
-            patience: Duration::from_secs(5),
+            clock: StoreClock::default(),
+            timeout: Duration::from_secs(5),
             connections: 12,
             listen: true,
             max_body: 64 << 20,

@@ -2,32 +2,35 @@
 //! reader sees which numbers have stopped growing.
 
 use super::{
-    model::Peer,
-    sql::{Connection, SqlResult},
+    model::StorePeer,
+    sql::{SqlConnection, SqlResult},
     transaction::Transaction,
 };
 
 /// A change of the list.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(super) enum PeerChange {
     /// A heartbeat of the name server at this address.
-    Lives(String),
+    Heartbeat(String),
     /// This name server is removed, unless its number has grown since.
-    Gone(Peer),
+    Remove(StorePeer),
 }
 
 pub(super) async fn change(
     transaction: &mut Transaction<'_>,
-    changes: &[Change],
+    changes: &[PeerChange],
 ) -> SqlResult<Vec<()>> {
     for change in changes {
         let (sql, values) = match change {
-            Change::Lives(address) => (
+            PeerChange::Heartbeat(address) => (
                 "INSERT INTO name_servers (address, beats) VALUES ($1, 1) \
                  ON CONFLICT (address) DO UPDATE SET beats = name_servers.beats + 1",
                 vec![address.as_str().into()],
             ),
-            Change::Gone(Peer { address, beats }) => (
+            PeerChange::Remove(StorePeer {
+                address,
+                heartbeats: beats,
+            }) => (
                 "DELETE FROM name_servers WHERE address = $1 AND beats = $2",
                 vec![address.as_str().into(), (*beats).into()],
             ),
@@ -37,14 +40,14 @@ pub(super) async fn change(
     Ok(vec![(); changes.len()])
 }
 
-pub(super) async fn list(sql: &mut Connection<'_>) -> SqlResult<Vec<Peer>> {
+pub(super) async fn list(sql: &mut SqlConnection<'_>) -> SqlResult<Vec<StorePeer>> {
     let statement = "SELECT address, beats FROM name_servers ORDER BY address";
     let rows = sql.rows(statement, &[]).await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Peer {
+            Ok(StorePeer {
                 address: row.text(0)?,
-                beats: row.int(1)?,
+                heartbeats: row.int(1)?,
             })
         })
         .collect()

@@ -1,15 +1,15 @@
 //! Users whose tickets are revoked, until the last of these tickets has expired.
 
 use super::{
-    model::Revocation,
-    sql::{Connection, SqlResult},
+    model::StoredRevocation,
+    sql::{SqlConnection, SqlResult},
     transaction::Transaction,
 };
 
 /// Adds revocations. Of two for one user, the later end counts. Deletes those that have ended.
 pub(super) async fn revoke(
     transaction: &mut Transaction<'_>,
-    revocations: &[Revocation],
+    revocations: &[StoredRevocation],
 ) -> SqlResult<Vec<()>> {
     let now = transaction.now;
     let sql = "DELETE FROM revocations WHERE until <= $1";
@@ -34,11 +34,14 @@ pub(super) async fn revoke(
 }
 
 /// The revocations that have not ended.
-pub(super) async fn list(sql: &mut Connection<'_>, now: i64) -> SqlResult<Vec<Revocation>> {
+pub(super) async fn list(
+    sql: &mut SqlConnection<'_>,
+    now: i64,
+) -> SqlResult<Vec<StoredRevocation>> {
     let statement = "SELECT name, until, issued FROM revocations WHERE until > $1 ORDER BY name";
     let mut revocations = Vec::new();
     for row in sql.rows(statement, &[now.into()]).await? {
-        revocations.push(Revocation {
+        revocations.push(StoredRevocation {
             name: row.text(0)?,
             until: row.int(1)?,
             issued: row.int(2)?,

@@ -2,7 +2,7 @@
 //!
 //! A released migration is never changed; a new one is added.
 
-use super::{error::StoreError, sql::Connection};
+use super::{error::StoreError, sql::SqlConnection};
 use crate::database::postgres::Layout;
 
 /// The statements that lead to version 1, 2, …, for SQLite and for PostgreSQL.
@@ -42,7 +42,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
 ];
 
 /// The version that this program works with.
-pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+pub(super) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The tables in PostgreSQL. A migration that creates a table adds a line here.
 pub(super) const LAYOUT: Layout = Layout {
@@ -69,10 +69,13 @@ pub(super) const LAYOUT: Layout = Layout {
 /// The application id in the header of an SQLite file: `PYRX`.
 pub(super) const APPLICATION: i64 = 0x5059_5258;
 
-/// Migrates a store to [`KNOWN`], inside the open transaction of `connection`, which keeps others from doing
+/// Migrates a store to [`SCHEMA_VERSION`], inside the open transaction of `connection`, which keeps others from doing
 /// the same. `found` is the store's version; 0 is an empty database.
-pub(super) async fn migrate(connection: &mut Connection<'_>, found: i64) -> Result<(), StoreError> {
-    let known = KNOWN;
+pub(super) async fn migrate(
+    connection: &mut SqlConnection<'_>,
+    found: i64,
+) -> Result<(), StoreError> {
+    let known = SCHEMA_VERSION;
     if found > known {
         return Err(StoreError::NewerSchema { found, known });
     }
@@ -82,8 +85,8 @@ pub(super) async fn migrate(connection: &mut Connection<'_>, found: i64) -> Resu
     };
     for (sqlite, postgres) in MIGRATIONS.iter().skip(done) {
         let script = match connection {
-            Connection::Sqlite(_) => sqlite,
-            Connection::Postgres(_) => postgres,
+            SqlConnection::Sqlite(_) => sqlite,
+            SqlConnection::Postgres(_) => postgres,
         };
         connection.script(script).await?;
     }

@@ -2,13 +2,13 @@
 //!
 //! The statements of the store are written once: both databases understand `$1`, `ON CONFLICT`, `RETURNING`
 //! and `UPDATE … FROM`. The differences are small, and are here: how many rows become one statement
-//! ([`Connection::rows_with`]), and that only PostgreSQL locks rows ([`Connection::locking`]).
+//! ([`SqlConnection::rows_with`]), and that only PostgreSQL locks rows ([`SqlConnection::locking`]).
 
 mod relation;
 mod value;
 
-pub(super) use relation::{Kind, Relation};
-pub(super) use value::{Row, Value};
+pub(super) use relation::{ColumnType, Relation};
+pub(super) use value::{DatabaseRow, Value};
 
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
 use std::borrow::Cow;
@@ -18,18 +18,18 @@ pub(super) type SqlResult<T> = Result<T, sqlx::Error>;
 
 /// A connection to either database.
 #[derive(Debug)]
-pub(super) enum Connection<'c> {
+pub(super) enum SqlConnection<'c> {
     Sqlite(&'c mut SqliteConnection),
     Postgres(&'c mut PgConnection),
 }
 
-impl Connection<'_> {
+impl SqlConnection<'_> {
     /// Runs one statement, and returns its rows.
     pub(super) async fn rows(
         &mut self,
         sql: impl Into<Cow<'static, str>>,
         values: &[Value<'_>],
-    ) -> SqlResult<Vec<Row>> {
+    ) -> SqlResult<Vec<DatabaseRow>> {
         // Every text in the statements is written in this crate; input from outside is bound.
         let sql = AssertSqlSafe(sql.into());
         match self {
@@ -38,14 +38,14 @@ impl Connection<'_> {
                     .iter()
                     .fold(sqlx::query(sql), |query, value| value.bind_sqlite(query));
                 let rows = query.fetch_all(&mut **connection).await?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
+                Ok(rows.into_iter().map(DatabaseRow::Sqlite).collect())
             }
             Self::Postgres(connection) => {
                 let query = values
                     .iter()
                     .fold(sqlx::query(sql), |query, value| value.bind_postgres(query));
                 let rows = query.fetch_all(&mut **connection).await?;
-                Ok(rows.into_iter().map(Row::Postgres).collect())
+                Ok(rows.into_iter().map(DatabaseRow::Postgres).collect())
             }
         }
     }
@@ -55,7 +55,7 @@ impl Connection<'_> {
         &mut self,
         sql: impl Into<Cow<'static, str>>,
         values: &[Value<'_>],
-    ) -> SqlResult<Option<Row>> {
+    ) -> SqlResult<Option<DatabaseRow>> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
@@ -122,7 +122,7 @@ pub(super) enum Dialect {
 impl Dialect {
     /// The text after `FROM` that looks up, for each row of the relation `u`, the row of `table` with the
     /// same `key`, as `t`. It ends with a `WHERE`. In this form, neither planner scans the table instead.
-    pub(super) fn looked_up(self, u: &str, table: &str, key: &str) -> String {
+    pub(super) fn lookup_join(self, u: &str, table: &str, key: &str) -> String {
         match self {
             Self::Sqlite => format!("{u} CROSS JOIN {table} t WHERE t.{key} = u.{key}"),
             Self::Postgres => format!(

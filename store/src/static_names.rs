@@ -4,17 +4,17 @@
 //! that has seen a revision has seen all before it.
 
 use super::{
-    model::{NameChanges, RegisteredName, StaticName},
-    sql::{Connection, SqlResult},
+    model::{NameChangeOutcome, NameChanges, StaticName},
+    sql::{SqlConnection, SqlResult},
     transaction::Transaction,
 };
 
 /// For how many revisions the removal of a name is remembered.
-const REMEMBERED: i64 = 1_000;
+const REMEMBERED_REVISIONS: i64 = 1_000;
 
 /// A change of a static name.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(super) enum StoredNameChange {
     Put(StaticName),
     /// As `Put`, unless another address or a worker has the name, and one of the two registrations is
     /// exclusive.
@@ -25,8 +25,8 @@ pub(super) enum Change {
 /// Makes changes. Returns the result of each.
 pub(super) async fn change(
     transaction: &mut Transaction<'_>,
-    changes: &[Change],
-) -> SqlResult<Vec<RegisteredName>> {
+    changes: &[StoredNameChange],
+) -> SqlResult<Vec<NameChangeOutcome>> {
     let mut revisions = Vec::with_capacity(changes.len());
     for change in changes {
         revisions.push(change_one(transaction, change).await?);
@@ -36,36 +36,36 @@ pub(super) async fn change(
 
 async fn change_one(
     transaction: &mut Transaction<'_>,
-    change: &Change,
-) -> SqlResult<RegisteredName> {
+    change: &StoredNameChange,
+) -> SqlResult<NameChangeOutcome> {
     let (name, entry) = match change {
-        Change::Put(entry) | Change::Register(entry) => {
+        StoredNameChange::Put(entry) | StoredNameChange::Register(entry) => {
             let json = serde_json::to_string(entry);
             let json = json.map_err(|error| sqlx::Error::Encode(error.into()))?;
             (entry.name.as_str(), Some(json))
         }
-        Change::Remove(name) => (name.as_str(), None),
+        StoredNameChange::Remove(name) => (name.as_str(), None),
     };
     let revision = super::next_number(transaction, "static_names").await?;
     let known = "SELECT entry FROM static_names WHERE name = $1";
     let known = transaction.sql.row(known, &[name.into()]).await?;
     let known = known.map(|row| row.optional_text(0)).transpose()?.flatten();
     if known == entry {
-        return Ok(RegisteredName::Same);
+        return Ok(NameChangeOutcome::Unchanged);
     }
-    if let (Change::Register(_), None) = (change, &known) {
+    if let (StoredNameChange::Register(_), None) = (change, &known) {
         // The counter of static names is locked already. There is no deadlock: claims of exclusive names lock
         // only their own counter, and read this table.
         super::exclusive_names::lock(transaction).await?;
         if let Some(holder) = super::exclusive_names::holder(transaction, name).await? {
-            return Ok(RegisteredName::Taken(holder));
+            return Ok(NameChangeOutcome::Taken(holder));
         }
     }
-    if let (Change::Register(wanted), Some(known)) = (change, &known) {
+    if let (StoredNameChange::Register(wanted), Some(known)) = (change, &known) {
         let known: StaticName =
             serde_json::from_str(known).map_err(|error| sqlx::Error::Decode(error.into()))?;
         if known.uri != wanted.uri && (known.exclusive || wanted.exclusive) {
-            return Ok(RegisteredName::Taken(known.uri));
+            return Ok(NameChangeOutcome::Taken(known.uri));
         }
     }
     transaction
@@ -76,9 +76,9 @@ async fn change_one(
             &[name.into(), entry.as_deref().into(), revision.into()],
         )
         .await?;
-    forget_removed(transaction, revision.saturating_sub(REMEMBERED)).await?;
+    forget_removed(transaction, revision.saturating_sub(REMEMBERED_REVISIONS)).await?;
     transaction.effects.names = true;
-    Ok(RegisteredName::Changed(revision))
+    Ok(NameChangeOutcome::Changed(revision))
 }
 
 async fn forget_removed(transaction: &mut Transaction<'_>, floor: i64) -> SqlResult<()> {
@@ -94,7 +94,7 @@ async fn forget_removed(transaction: &mut Transaction<'_>, floor: i64) -> SqlRes
 }
 
 /// The changes after a revision; 0 asks for all names.
-pub(super) async fn changes(sql: &mut Connection<'_>, after: i64) -> SqlResult<NameChanges> {
+pub(super) async fn changes(sql: &mut SqlConnection<'_>, after: i64) -> SqlResult<NameChanges> {
     // One statement, so that the floor is consistent with the rows.
     let statement = "SELECT c.value, n.name, n.entry, n.revision FROM counters c LEFT JOIN \
                      static_names n ON n.revision > $1 OR $1 < c.value \

@@ -1,7 +1,7 @@
 //! The next state of a task when an attempt ends. The time, a random number and the stored values are
 //! parameters.
 
-use super::model::{Ending, Outcome, TaskState, UnixMillis};
+use super::model::{AttemptEnding, AttemptOutcome, StoredTaskState, UnixMillis};
 use std::collections::BTreeSet;
 
 /// The longest pause between two attempts that doubling leads to, in milliseconds. A backoff that is longer
@@ -15,11 +15,11 @@ const SHORTEST_PAUSE: i64 = 100;
 /// A task with which this many workers fell silent gets no further attempt: it may be what stops them.
 /// Workers that are killed do not count, because the cause is unknown; for those, the allowed number of
 /// attempts is the limit.
-const FATAL: usize = 2;
+const MAX_SILENT_WORKERS: usize = 2;
 
 /// The input of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tries {
+pub(super) struct AttemptHistory {
     /// The number of attempts, with the one that ends now.
     pub(super) attempt: i64,
     /// The allowed number of attempts.
@@ -34,14 +34,14 @@ pub(super) struct Tries {
 
 /// The next state of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Next {
-    pub(super) state: TaskState,
+pub(super) struct NextState {
+    pub(super) state: StoredTaskState,
     /// When it may begin again, if it may.
     pub(super) due: UnixMillis,
     pub(super) allowed: i64,
     pub(super) losses: i64,
     /// How the attempt ended.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: AttemptOutcome,
     /// Why it failed.
     pub(super) error: Option<String>,
 }
@@ -49,50 +49,52 @@ pub(super) struct Next {
 /// Decides. `silent` are the workers that fell silent with the task: that of this attempt, and those of
 /// earlier attempts since it was submitted or retried by hand. `chance` is a random number from 0 to 1.
 pub(super) fn after_attempt(
-    tries: Tries,
-    ending: &Ending,
+    tries: AttemptHistory,
+    ending: &AttemptEnding,
     silent: &BTreeSet<String>,
     now: UnixMillis,
     chance: f64,
-) -> Next {
+) -> NextState {
     let (outcome, error, retry) = match ending {
-        Ending::Succeeded { .. } => (Outcome::Succeeded, None, false),
-        Ending::Failed { error, retry, .. } => (Outcome::Failed, Some(error.clone()), *retry),
-        Ending::Lost { reason } => (Outcome::Lost, Some(reason.clone()), true),
-        Ending::Silent { reason } => (Outcome::Silent, Some(reason.clone()), true),
-        Ending::Refused { reason } => (Outcome::Refused, Some(reason.clone()), true),
-        Ending::Denied { reason } => (Outcome::Refused, Some(reason.clone()), false),
-        Ending::DeadlineExceeded => (Outcome::DeadlineExceeded, None, false),
+        AttemptEnding::Succeeded { .. } => (AttemptOutcome::Succeeded, None, false),
+        AttemptEnding::Failed { error, retry, .. } => {
+            (AttemptOutcome::Failed, Some(error.clone()), *retry)
+        }
+        AttemptEnding::Lost { reason } => (AttemptOutcome::Lost, Some(reason.clone()), true),
+        AttemptEnding::Silent { reason } => (AttemptOutcome::Silent, Some(reason.clone()), true),
+        AttemptEnding::Refused { reason } => (AttemptOutcome::Refused, Some(reason.clone()), true),
+        AttemptEnding::Denied { reason } => (AttemptOutcome::Refused, Some(reason.clone()), false),
+        AttemptEnding::DeadlineExceeded => (AttemptOutcome::DeadlineExceeded, None, false),
     };
-    let mut next = Next {
-        state: TaskState::Failed,
+    let mut next = NextState {
+        state: StoredTaskState::Failed,
         due: now,
         allowed: tries.allowed,
         losses: 0,
         outcome,
         error,
     };
-    if outcome == Outcome::Succeeded {
-        next.state = TaskState::Succeeded;
+    if outcome == AttemptOutcome::Succeeded {
+        next.state = StoredTaskState::Succeeded;
         return next;
     }
-    if outcome == Outcome::Refused {
+    if outcome == AttemptOutcome::Refused {
         // It did not run, so it does not count against the allowed attempts.
         next.allowed = next.allowed.saturating_add(1);
     }
-    let is_lost = matches!(outcome, Outcome::Lost | Outcome::Silent);
+    let is_lost = matches!(outcome, AttemptOutcome::Lost | AttemptOutcome::Silent);
     if is_lost {
         next.losses = tries.losses.saturating_add(1);
     }
     let failures = match outcome {
         // The death of a worker is not the task's fault: the task goes on elsewhere at once. If it was no
         // accident, a second loss follows, and that one leads to a pause.
-        Outcome::Lost | Outcome::Silent => tries.losses,
+        AttemptOutcome::Lost | AttemptOutcome::Silent => tries.losses,
         _ => tries.attempt,
     };
     next.due = now.saturating_add(pause(tries.backoff, failures, chance));
     let late = tries.deadline.is_some_and(|deadline| next.due >= deadline);
-    if outcome == Outcome::DeadlineExceeded || (retry && late) {
+    if outcome == AttemptOutcome::DeadlineExceeded || (retry && late) {
         let why = next.error.map(|error| format!(": {error}"));
         next.error = Some(format!("the deadline passed{}", why.unwrap_or_default()));
         next.due = now;
@@ -102,7 +104,7 @@ pub(super) fn after_attempt(
         next.due = now;
         return next;
     }
-    if outcome == Outcome::Silent && silent.len() >= FATAL {
+    if outcome == AttemptOutcome::Silent && silent.len() >= MAX_SILENT_WORKERS {
         let why = next.error.unwrap_or_default();
         next.error = Some(fatal(silent, &why));
         next.due = now;
@@ -115,9 +117,9 @@ pub(super) fn after_attempt(
         return next;
     }
     next.state = if next.due > now {
-        TaskState::Delayed
+        StoredTaskState::Delayed
     } else {
-        TaskState::Queued
+        StoredTaskState::Queued
     };
     next
 }
@@ -132,14 +134,14 @@ fn fatal(workers: &BTreeSet<String>, why: &str) -> String {
     )
 }
 
-fn given_up(outcome: Outcome, attempts: i64, losses: i64, why: &str) -> String {
+fn given_up(outcome: AttemptOutcome, attempts: i64, losses: i64, why: &str) -> String {
     let times = if attempts == 1 {
         "1 attempt".to_owned()
     } else {
         format!("{attempts} attempts")
     };
     match outcome {
-        Outcome::Lost | Outcome::Silent if losses > 1 => format!(
+        AttemptOutcome::Lost | AttemptOutcome::Silent if losses > 1 => format!(
             "given up after {times}, the last {losses} of which were lost with their worker: the \
              task may be what kills it: {why}"
         ),
@@ -169,29 +171,34 @@ mod tests {
 
     const NOW: UnixMillis = 1_000_000;
 
-    fn after_attempt(tries: Tries, ending: &Ending, now: UnixMillis, chance: f64) -> Next {
+    fn after_attempt(
+        tries: AttemptHistory,
+        ending: &AttemptEnding,
+        now: UnixMillis,
+        chance: f64,
+    ) -> NextState {
         super::after_attempt(tries, ending, &BTreeSet::new(), now, chance)
     }
 
-    fn silent(tries: Tries, workers: &[&str]) -> Next {
+    fn silent(tries: AttemptHistory, workers: &[&str]) -> NextState {
         let reason = "worker w2 was silent for 4s".to_owned();
         let workers = workers.iter().map(|name| (*name).to_owned()).collect();
-        super::after_attempt(tries, &Ending::Silent { reason }, &workers, NOW, 0.5)
+        super::after_attempt(tries, &AttemptEnding::Silent { reason }, &workers, NOW, 0.5)
     }
 
     #[test]
     fn what_two_workers_fell_silent_with_goes_to_no_third() {
-        let many = Tries {
+        let many = AttemptHistory {
             allowed: 1000,
             ..tries(7)
         };
         let first = silent(many, &["w2"]);
         assert_eq!(
             (first.state, first.outcome, first.losses),
-            (TaskState::Queued, Outcome::Silent, 1)
+            (StoredTaskState::Queued, AttemptOutcome::Silent, 1)
         );
         let second = silent(many, &["w1", "w2"]);
-        assert_eq!((second.state, second.due), (TaskState::Failed, NOW));
+        assert_eq!((second.state, second.due), (StoredTaskState::Failed, NOW));
         let error = second.error.unwrap();
         assert!(
             error.starts_with("it cost 2 workers their lease: 'w1' and 'w2' fell silent"),
@@ -202,18 +209,18 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_killed_is_not_counted_with_those_that_fell_silent() {
-        let many = Tries {
+        let many = AttemptHistory {
             allowed: 1000,
             losses: 3,
             ..tries(7)
         };
         let workers = ["w1", "w2"].map(str::to_owned).into();
         let next = super::after_attempt(many, &lost(), &workers, NOW, 0.5);
-        assert_eq!(next.state, TaskState::Delayed);
+        assert_eq!(next.state, StoredTaskState::Delayed);
     }
 
-    fn tries(attempt: i64) -> Tries {
-        Tries {
+    fn tries(attempt: i64) -> AttemptHistory {
+        AttemptHistory {
             attempt,
             allowed: 3,
             losses: 0,
@@ -222,15 +229,15 @@ mod tests {
         }
     }
 
-    fn lost() -> Ending {
+    fn lost() -> AttemptEnding {
         let reason = "worker w1 is gone".to_owned();
-        Ending::Lost { reason }
+        AttemptEnding::Lost { reason }
     }
 
-    fn failed(retry: bool) -> Ending {
+    fn failed(retry: bool) -> AttemptEnding {
         let error = "sold out".to_owned();
         let value = None;
-        Ending::Failed {
+        AttemptEnding::Failed {
             error,
             value,
             retry,
@@ -239,45 +246,54 @@ mod tests {
 
     #[test]
     fn a_result_is_the_end() {
-        let ending = Ending::Succeeded { result: vec![1] };
+        let ending = AttemptEnding::Succeeded { result: vec![1] };
         let next = after_attempt(tries(1), &ending, NOW, 0.5);
-        assert_eq!((next.state, next.error), (TaskState::Succeeded, None));
+        assert_eq!((next.state, next.error), (StoredTaskState::Succeeded, None));
     }
 
     #[test]
     fn the_objects_error_is_final_unless_it_may_be_retried() {
         let next = after_attempt(tries(1), &failed(false), NOW, 0.5);
-        assert_eq!(next.state, TaskState::Failed);
+        assert_eq!(next.state, StoredTaskState::Failed);
         assert_eq!(next.error.unwrap(), "sold out");
         let next = after_attempt(tries(1), &failed(true), NOW, 1.0);
-        assert_eq!((next.state, next.due), (TaskState::Delayed, NOW + 500));
+        assert_eq!(
+            (next.state, next.due),
+            (StoredTaskState::Delayed, NOW + 500)
+        );
         let next = after_attempt(tries(2), &failed(true), NOW, 0.0);
-        assert_eq!((next.state, next.due), (TaskState::Delayed, NOW + 500));
+        assert_eq!(
+            (next.state, next.due),
+            (StoredTaskState::Delayed, NOW + 500)
+        );
     }
 
     #[test]
     fn a_lost_attempt_goes_on_at_once_and_a_second_loss_waits() {
         let first = after_attempt(tries(1), &lost(), NOW, 0.5);
-        assert_eq!((first.state, first.due), (TaskState::Queued, NOW));
-        let second = Tries {
+        assert_eq!((first.state, first.due), (StoredTaskState::Queued, NOW));
+        let second = AttemptHistory {
             losses: first.losses,
             ..tries(2)
         };
         let second = after_attempt(second, &lost(), NOW, 1.0);
-        assert_eq!((second.state, second.due), (TaskState::Delayed, NOW + 500));
+        assert_eq!(
+            (second.state, second.due),
+            (StoredTaskState::Delayed, NOW + 500)
+        );
         assert_eq!(second.losses, 2);
     }
 
     #[test]
     fn what_kills_its_workers_stops_after_the_last_attempt_and_says_so() {
-        let last = Tries {
+        let last = AttemptHistory {
             losses: 2,
             ..tries(3)
         };
         let next = after_attempt(last, &lost(), NOW, 0.5);
         assert_eq!(
             (next.state, next.outcome),
-            (TaskState::Failed, Outcome::Lost)
+            (StoredTaskState::Failed, AttemptOutcome::Lost)
         );
         let error = next.error.unwrap();
         assert!(error.contains("after 3 attempts"), "{error}");
@@ -288,23 +304,23 @@ mod tests {
     #[test]
     fn a_refusal_does_not_count_but_waits() {
         let reason = "overloaded".to_owned();
-        let next = after_attempt(tries(3), &Ending::Refused { reason }, NOW, 0.0);
-        assert_eq!((next.state, next.allowed), (TaskState::Delayed, 4));
+        let next = after_attempt(tries(3), &AttemptEnding::Refused { reason }, NOW, 0.0);
+        assert_eq!((next.state, next.allowed), (StoredTaskState::Delayed, 4));
         assert!(next.due > NOW);
     }
 
     #[test]
     fn nothing_is_begun_again_that_cannot_be_in_time() {
-        let hurried = Tries {
+        let hurried = AttemptHistory {
             deadline: Some(NOW + 100),
             ..tries(1)
         };
         let next = after_attempt(hurried, &failed(true), NOW, 0.0);
-        assert_eq!(next.state, TaskState::Failed);
+        assert_eq!(next.state, StoredTaskState::Failed);
         assert_eq!(next.error.unwrap(), "the deadline passed: sold out");
-        let next = after_attempt(tries(1), &Ending::DeadlineExceeded, NOW, 0.0);
+        let next = after_attempt(tries(1), &AttemptEnding::DeadlineExceeded, NOW, 0.0);
         assert_eq!(next.error.unwrap(), "the deadline passed");
-        assert_eq!(next.outcome, Outcome::DeadlineExceeded);
+        assert_eq!(next.outcome, AttemptOutcome::DeadlineExceeded);
     }
 
     #[test]
@@ -326,10 +342,10 @@ mod tests {
     #[test]
     fn without_a_backoff_the_pauses_rise_all_the_same() {
         let reason = "nobody is there".to_owned();
-        let refused = Ending::Refused { reason };
+        let refused = AttemptEnding::Refused { reason };
         let pauses = (1..=12).map(|attempt| {
             // Each refusal has allowed one more attempt.
-            let tries = Tries {
+            let tries = AttemptHistory {
                 backoff: 0,
                 allowed: attempt + 2,
                 ..tries(attempt)
@@ -344,9 +360,9 @@ mod tests {
     #[test]
     fn what_is_denied_fails_at_once() {
         let reason = "'ana' (user) may not call echo.sleep".to_owned();
-        let next = after_attempt(tries(1), &Ending::Denied { reason }, NOW, 0.5);
-        assert_eq!(next.state, TaskState::Failed);
-        assert_eq!(next.outcome, Outcome::Refused);
+        let next = after_attempt(tries(1), &AttemptEnding::Denied { reason }, NOW, 0.5);
+        assert_eq!(next.state, StoredTaskState::Failed);
+        assert_eq!(next.outcome, AttemptOutcome::Refused);
         assert!(next.error.unwrap().ends_with("may not call echo.sleep"));
     }
 }

@@ -8,30 +8,30 @@ pub(super) mod step_watch;
 
 use super::{
     model::{Fence, UnixMillis},
-    options::Clock,
+    options::StoreClock,
 };
-use lease_watch::{Ended, LeaseWatch, Renewals};
+use lease_watch::{EndedLeases, LeaseRenewals, LeaseWatch};
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use step_watch::{Reading, Step, StepWatch};
+use step_watch::{ClockReading, ClockStep, StepWatch};
 use tokio::time::Instant;
 
 /// Provides the time, and keeps what one process has observed of the clock and of leases.
 #[derive(Debug)]
 pub(super) struct Timekeeper {
-    clock: Clock,
-    begun: Instant,
+    clock: StoreClock,
+    started_at: Instant,
     steps: Mutex<StepWatch>,
     leases: Mutex<LeaseWatch>,
 }
 
 impl Timekeeper {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: StoreClock) -> Self {
         Self {
             clock,
-            begun: Instant::now(),
+            started_at: Instant::now(),
             steps: Mutex::default(),
             leases: Mutex::default(),
         }
@@ -40,8 +40,8 @@ impl Timekeeper {
     /// The elapsed time, whatever any clock shows.
     pub(super) fn elapsed(&self) -> Duration {
         match &self.clock {
-            Clock::Database => self.begun.elapsed(),
-            Clock::Manual(time) => time.elapsed(),
+            StoreClock::Database => self.started_at.elapsed(),
+            StoreClock::Manual(time) => time.elapsed(),
         }
     }
 
@@ -51,40 +51,40 @@ impl Timekeeper {
     }
 
     /// Reads this machine's clock, or the manual one.
-    pub(super) fn read(&self) -> Reading {
+    pub(super) fn read(&self) -> ClockReading {
         let asked = self.elapsed();
         let shown = self.clock.here();
         self.reading(asked, shown)
     }
 
     /// A reading that was requested at `asked`, and has just arrived.
-    pub(super) fn reading(&self, asked: Duration, shown: UnixMillis) -> Reading {
-        Reading {
-            asked,
-            answered: self.elapsed(),
-            shown: self.manual().unwrap_or(shown),
+    pub(super) fn reading(&self, asked: Duration, shown: UnixMillis) -> ClockReading {
+        ClockReading {
+            asked_at: asked,
+            answered_at: self.elapsed(),
+            clock_time: self.manual().unwrap_or(shown),
         }
     }
 
     /// By how much the clock was set since the last reading that was [accepted](Self::accept).
-    pub(super) fn step(&self, reading: &Reading) -> Option<Step> {
+    pub(super) fn step(&self, reading: &ClockReading) -> Option<ClockStep> {
         lock(&self.steps).step(reading)
     }
 
     /// A transaction with this reading was committed, and with it any step that the reading shows.
-    pub(super) fn accept(&self, reading: &Reading) {
+    pub(super) fn accept(&self, reading: &ClockReading) {
         lock(&self.steps).accept(reading);
     }
 
     /// Observes all leases as they are now. Returns those that are over.
-    pub(super) fn look(&self, leases: &[(Fence, Renewals)]) -> Ended {
+    pub(super) fn observe_leases(&self, leases: &[(Fence, LeaseRenewals)]) -> EndedLeases {
         let now = self.elapsed();
-        lock(&self.leases).look(now, leases)
+        lock(&self.leases).observe(now, leases)
     }
 
     /// The store did not answer: owners may have been unable to renew their leases.
-    pub(super) fn lost_sight(&self) {
-        lock(&self.leases).lost_sight();
+    pub(super) fn reset_lease_watch(&self) {
+        lock(&self.leases).reset();
     }
 }
 

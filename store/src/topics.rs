@@ -10,24 +10,24 @@ pub(super) use keys::forget as forget_keys;
 
 use super::{
     clock_steps,
-    model::{Entries, Entry, NewEntry, Retention, Topic},
-    sql::{Connection, Kind, Relation, Row, SqlResult, Value},
+    model::{NewStoredEntry, StoredEntries, StoredEntry, StoredRetention, StoredTopic},
+    sql::{ColumnType, DatabaseRow, Relation, SqlConnection, SqlResult, Value},
     transaction::Transaction,
 };
-use keys::Place;
+use keys::EntryPosition;
 use std::collections::BTreeMap;
 
 /// Appends. Returns the sequence of each entry.
 pub(super) async fn append(
     transaction: &mut Transaction<'_>,
-    entries: &[NewEntry],
+    entries: &[NewStoredEntry],
 ) -> SqlResult<Vec<i64>> {
     let known = keys::known(transaction, entries).await?;
     let (new, places) = keys::split(entries, &known);
     let appended = append_new(transaction, &new).await?;
-    let sequence = |place: Place| match place {
-        Place::Known(sequence) => Some(sequence),
-        Place::New(index) => appended.get(index).copied(),
+    let sequence = |place: EntryPosition| match place {
+        EntryPosition::Known(sequence) => Some(sequence),
+        EntryPosition::New(index) => appended.get(index).copied(),
     };
     let sequences: Option<Vec<i64>> = places.into_iter().map(sequence).collect();
     sequences.ok_or(sqlx::Error::RowNotFound)
@@ -36,24 +36,24 @@ pub(super) async fn append(
 /// Appends entries with keys that the topics do not have.
 async fn append_new(
     transaction: &mut Transaction<'_>,
-    entries: &[&NewEntry],
+    entries: &[&NewStoredEntry],
 ) -> SqlResult<Vec<i64>> {
     let mut next = lengthen(transaction, entries).await?;
     let mut relation = Relation::sharing(
         2,
         [
-            ("sequence", Kind::Int),
-            ("body", Kind::Bytes),
-            ("topic", Kind::Int),
-            ("size", Kind::Int),
+            ("sequence", ColumnType::Int),
+            ("body", ColumnType::Bytes),
+            ("topic", ColumnType::Int),
+            ("size", ColumnType::Int),
         ],
     );
     let mut keys = Relation::sharing(
         2,
         [
-            ("key", Kind::Text),
-            ("sequence", Kind::Int),
-            ("topic", Kind::Int),
+            ("key", ColumnType::Text),
+            ("sequence", ColumnType::Int),
+            ("topic", ColumnType::Int),
         ],
     );
     let mut sequences = Vec::with_capacity(entries.len());
@@ -99,7 +99,7 @@ fn size(body: &[u8]) -> i64 {
 /// Takes sequences. Returns for each topic its id and the first sequence that was taken.
 async fn lengthen<'a>(
     transaction: &mut Transaction<'_>,
-    entries: &[&'a NewEntry],
+    entries: &[&'a NewStoredEntry],
 ) -> SqlResult<BTreeMap<&'a str, (i64, i64)>> {
     let mut growth: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for entry in entries {
@@ -109,9 +109,9 @@ async fn lengthen<'a>(
     }
     // In the order of their names, so that no two transactions wait for each other.
     let mut relation = Relation::new([
-        ("name", Kind::Text),
-        ("count", Kind::Int),
-        ("bytes", Kind::Int),
+        ("name", ColumnType::Text),
+        ("count", ColumnType::Int),
+        ("bytes", ColumnType::Int),
     ]);
     for (name, (count, bytes)) in &growth {
         relation.push([(*name).into(), (*count).into(), (*bytes).into()]);
@@ -138,12 +138,12 @@ async fn lengthen<'a>(
 /// The entries after a sequence: at most `limit`, and no more than fit into `bytes`, but at least
 /// one if there is one. `None` if there is no such topic.
 pub(super) async fn read(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     topic: &str,
     after: i64,
     limit: u32,
     bytes: i64,
-) -> SqlResult<Option<Entries>> {
+) -> SqlResult<Option<StoredEntries>> {
     // One statement, so that the entries are consistent with the row of the topic.
     let statement = "SELECT t.first, t.head, e.sequence, e.at, e.body FROM topics t LEFT JOIN (\
          SELECT topic, sequence, at, body, CAST(sum(size) OVER (ORDER BY sequence) - size AS BIGINT) \
@@ -159,14 +159,14 @@ pub(super) async fn read(
     ];
     let mut found = None;
     for row in sql.rows(statement, &values).await? {
-        let entries = found.get_or_insert(Entries {
+        let entries = found.get_or_insert(StoredEntries {
             first: row.int(0)?,
             head: row.int(1)?,
             entries: Vec::new(),
         });
         if let Some(sequence) = row.optional_int(2)? {
             let (at, body) = (row.int(3)?, row.bytes(4)?);
-            entries.entries.push(Entry { sequence, at, body });
+            entries.entries.push(StoredEntry { sequence, at, body });
         }
     }
     Ok(found)
@@ -174,13 +174,13 @@ pub(super) async fn read(
 
 /// The result of [`read`] for the same parameters, but without the entries, and the number of bytes that
 /// these take: 0 if there are none. `None` if there is no such topic.
-pub(super) async fn outline(
-    sql: &mut Connection<'_>,
+pub(super) async fn measure(
+    sql: &mut SqlConnection<'_>,
     topic: &str,
     after: i64,
     limit: u32,
     bytes: i64,
-) -> SqlResult<Option<(Entries, i64)>> {
+) -> SqlResult<Option<(StoredEntries, i64)>> {
     // An entry takes more bytes than its body.
     let statement = "SELECT t.first, t.head, (SELECT CAST(coalesce(sum(size + 100), 0) AS BIGINT) \
          FROM (SELECT size, CAST(sum(size) OVER (ORDER BY sequence) - size AS BIGINT) AS before \
@@ -196,7 +196,7 @@ pub(super) async fn outline(
     let Some(row) = sql.row(statement, &values).await? else {
         return Ok(None);
     };
-    let entries = Entries {
+    let entries = StoredEntries {
         first: row.int(0)?,
         head: row.int(1)?,
         entries: Vec::new(),
@@ -206,16 +206,16 @@ pub(super) async fn outline(
 
 /// Which of these topics have grown beyond a sequence: the name and the newest sequence.
 pub(super) async fn grown(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     topics: &[(String, i64)],
 ) -> SqlResult<Vec<(String, i64)>> {
-    let mut relation = Relation::new([("name", Kind::Text), ("after", Kind::Int)]);
+    let mut relation = Relation::new([("name", ColumnType::Text), ("after", ColumnType::Int)]);
     for (name, after) in topics {
         relation.push([name.as_str().into(), (*after).into()]);
     }
     let dialect = sql.dialect();
     let statement = |u: &str| {
-        let looked_up = dialect.looked_up(u, "topics", "name");
+        let looked_up = dialect.lookup_join(u, "topics", "name");
         format!("SELECT t.name, t.head FROM {looked_up} AND t.head > u.after")
     };
     let rows = sql.rows_with(&relation, &[], statement).await?;
@@ -227,13 +227,13 @@ pub(super) async fn grown(
 const COLUMNS: &str = "name, first, head, bytes, keep_age, keep_bytes, \
     (SELECT at FROM entries e WHERE e.topic = topics.id ORDER BY e.sequence LIMIT 1)";
 
-fn read_topic(row: &Row) -> SqlResult<Topic> {
-    Ok(Topic {
+fn read_topic(row: &DatabaseRow) -> SqlResult<StoredTopic> {
+    Ok(StoredTopic {
         name: row.text(0)?,
         first: row.int(1)?,
         head: row.int(2)?,
         bytes: row.int(3)?,
-        retention: Retention {
+        retention: StoredRetention {
             age: row.optional_int(4)?,
             bytes: row.optional_int(5)?,
         },
@@ -242,7 +242,10 @@ fn read_topic(row: &Row) -> SqlResult<Topic> {
 }
 
 /// The topic of a name.
-pub(super) async fn find(sql: &mut Connection<'_>, name: &str) -> SqlResult<Option<Topic>> {
+pub(super) async fn find(
+    sql: &mut SqlConnection<'_>,
+    name: &str,
+) -> SqlResult<Option<StoredTopic>> {
     let statement = format!("SELECT {COLUMNS} FROM topics WHERE name = $1");
     let row = sql.row(statement, &[name.into()]).await?;
     row.as_ref().map(read_topic).transpose()
@@ -250,10 +253,10 @@ pub(super) async fn find(sql: &mut Connection<'_>, name: &str) -> SqlResult<Opti
 
 /// Topics after the name `after`, in the order of names.
 pub(super) async fn list(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     after: &str,
     limit: u32,
-) -> SqlResult<Vec<Topic>> {
+) -> SqlResult<Vec<StoredTopic>> {
     let statement = format!("SELECT {COLUMNS} FROM topics WHERE name > $1 ORDER BY name LIMIT $2");
     let values = [after.into(), i64::from(limit).into()];
     let rows = sql.rows(statement, &values).await?;
@@ -263,7 +266,7 @@ pub(super) async fn list(
 /// Sets the retention of topics. Creates a topic that does not exist, without entries.
 pub(super) async fn configure(
     transaction: &mut Transaction<'_>,
-    asked: &[(String, Retention)],
+    asked: &[(String, StoredRetention)],
 ) -> SqlResult<Vec<()>> {
     for (name, retention) in asked {
         transaction
@@ -284,13 +287,13 @@ pub(super) async fn configure(
 }
 
 /// How many entries one trim removes at most, so that no transaction takes long.
-const MOST: i64 = 1000;
+const MAX_PER_TRIM: i64 = 1000;
 
 /// Removes the entries that exceed the retention of topics. The given retention fills in for limits that a
 /// topic does not set. Returns how many entries were removed; if it is not 0, there may be more.
 pub(super) async fn trim(
     transaction: &mut Transaction<'_>,
-    asked: &[(String, Retention)],
+    asked: &[(String, StoredRetention)],
 ) -> SqlResult<Vec<u64>> {
     let mut removed = Vec::with_capacity(asked.len());
     for (name, default) in asked {
@@ -302,7 +305,7 @@ pub(super) async fn trim(
 async fn trim_one(
     transaction: &mut Transaction<'_>,
     name: &str,
-    default: Retention,
+    default: StoredRetention,
 ) -> SqlResult<u64> {
     let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!("SELECT {COLUMNS}, id FROM topics WHERE name = $1{locking}");
@@ -311,7 +314,7 @@ async fn trim_one(
     };
     let (topic, id) = (read_topic(&row)?, row.int(7)?);
     let sql = format!(
-        "SELECT sequence, at, size FROM entries WHERE topic = $1 ORDER BY sequence LIMIT {MOST}"
+        "SELECT sequence, at, size FROM entries WHERE topic = $1 ORDER BY sequence LIMIT {MAX_PER_TRIM}"
     );
     let rows = transaction.sql.rows(sql, &[id.into()]).await?;
     let oldest = rows

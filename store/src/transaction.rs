@@ -1,47 +1,47 @@
 //! The context of an operation, and the effects that it reports.
 
 use super::{
-    model::{Settlement, TaskId, UnixMillis},
-    sql::{Connection, SqlResult},
-    tasks::usage::{self, Changes, Seen},
-    timekeeper::{Timekeeper, step_watch::Reading},
+    model::{StoredTaskId, TaskResult, UnixMillis},
+    sql::{SqlConnection, SqlResult},
+    tasks::usage::{self, UsageCache, UsageChanges},
+    timekeeper::{Timekeeper, step_watch::ClockReading},
 };
 use std::collections::BTreeSet;
 
 /// A transaction in progress.
 pub(super) struct Transaction<'c> {
-    pub(super) sql: Connection<'c>,
+    pub(super) sql: SqlConnection<'c>,
     /// The time at which all of it happens.
     pub(super) now: UnixMillis,
     /// The reading of the clock behind `now`.
-    pub(super) reading: Reading,
+    pub(super) reading: ClockReading,
     pub(super) time: &'c Timekeeper,
     /// The usage of submitters when it was last read.
-    pub(super) seen: &'c Seen,
+    pub(super) usage_cache: &'c UsageCache,
     /// The shard to which it adds usage. No other transaction writes there at the same time, or seldom.
     pub(super) shard: i64,
     /// Its changes of usage.
-    pub(super) usage: Changes,
+    pub(super) usage: UsageChanges,
     /// What others are told after the commit.
     pub(super) effects: Effects,
 }
 
 impl<'c> Transaction<'c> {
     pub(super) fn new(
-        sql: Connection<'c>,
+        sql: SqlConnection<'c>,
         time: &'c Timekeeper,
-        seen: &'c Seen,
-        reading: Reading,
+        usage_cache: &'c UsageCache,
+        reading: ClockReading,
         shard: i64,
     ) -> Self {
         Self {
             sql,
-            seen,
-            now: reading.shown,
+            usage_cache,
+            now: reading.clock_time,
             reading,
             time,
             shard,
-            usage: Changes::default(),
+            usage: UsageChanges::default(),
             effects: Effects::default(),
         }
     }
@@ -50,7 +50,7 @@ impl<'c> Transaction<'c> {
     pub(super) async fn commit(mut self) -> SqlResult<Effects> {
         usage::commit(&mut self).await?;
         self.time.accept(&self.reading);
-        self.seen.change(&self.usage);
+        self.usage_cache.apply(&self.usage);
         Ok(self.effects)
     }
 }
@@ -61,9 +61,9 @@ pub(super) struct Effects {
     /// Tasks of these objects may be claimed.
     pub(super) queued: BTreeSet<String>,
     /// Tasks that are in a final state.
-    pub(super) settled: Vec<TaskId>,
+    pub(super) ended_tasks: Vec<StoredTaskId>,
     /// The results of some of them, as far as they are known without a query.
-    pub(super) ends: Vec<Settlement>,
+    pub(super) task_results: Vec<TaskResult>,
     /// Topics that have grown or were removed.
     pub(super) topics: BTreeSet<String>,
     /// Whether static names changed.

@@ -9,10 +9,10 @@ mod record;
 
 pub(super) use export::export;
 pub use record::TransferError;
-pub(super) use record::{Record, TaskRecord};
+pub(super) use record::{ExportRecord, TaskRecord};
 
 use super::{
-    sql::{Connection, SqlResult, Value},
+    sql::{SqlConnection, SqlResult, Value},
     tasks::{
         ARGUMENTS, LARGEST_INLINE, RESULT,
         usage::{TASK_BYTES, size},
@@ -25,13 +25,13 @@ use record::{AttemptRecord, TopicRecord};
 const IMPORTING: &str = "importing";
 
 /// Whether an import into this store was begun and not finished.
-pub(super) async fn is_unfinished(sql: &mut Connection<'_>) -> SqlResult<bool> {
+pub(super) async fn is_unfinished(sql: &mut SqlConnection<'_>) -> SqlResult<bool> {
     let statement = "SELECT value FROM counters WHERE name = $1";
     Ok(sql.row(statement, &[IMPORTING.into()]).await?.is_some())
 }
 
 /// Whether the store has none of the data that an import writes.
-pub(super) async fn is_empty(sql: &mut Connection<'_>) -> SqlResult<bool> {
+pub(super) async fn is_empty(sql: &mut SqlConnection<'_>) -> SqlResult<bool> {
     let statement = "SELECT 1 FROM (SELECT 1 FROM tasks LIMIT 1) AS a UNION ALL \
                      SELECT 1 FROM (SELECT 1 FROM topics LIMIT 1) AS b UNION ALL \
                      SELECT 1 FROM (SELECT 1 FROM static_names LIMIT 1) AS c UNION ALL \
@@ -42,30 +42,30 @@ pub(super) async fn is_empty(sql: &mut Connection<'_>) -> SqlResult<bool> {
 /// Writes records. Existing rows stay, so that an import can be repeated.
 pub(super) async fn import(
     transaction: &mut Transaction<'_>,
-    records: &[Record],
+    records: &[ExportRecord],
 ) -> SqlResult<Vec<()>> {
     for record in records {
         let sql = &mut transaction.sql;
         match record {
-            Record::Store { .. } => {
+            ExportRecord::Store { .. } => {
                 let statement = "INSERT INTO counters (name, value) VALUES ($1, 1) \
                                  ON CONFLICT (name) DO NOTHING";
                 sql.execute(statement, &[IMPORTING.into()]).await?;
             }
-            Record::End { .. } => {
+            ExportRecord::End { .. } => {
                 let statement = "DELETE FROM counters WHERE name = $1";
                 sql.execute(statement, &[IMPORTING.into()]).await?;
             }
-            Record::Counter { name, value } => {
+            ExportRecord::Counter { name, value } => {
                 let statement = "INSERT INTO counters (name, value) VALUES ($1, $2) \
                                  ON CONFLICT (name) DO UPDATE SET value = excluded.value \
                                  WHERE counters.value < excluded.value";
                 let values = [name.as_str().into(), (*value).into()];
                 sql.execute(statement, &values).await?;
             }
-            Record::Task(task) => import_task(transaction, task).await?,
-            Record::Attempt(attempt) => import_attempt(sql, attempt).await?,
-            Record::StaticName {
+            ExportRecord::Task(task) => import_task(transaction, task).await?,
+            ExportRecord::Attempt(attempt) => import_attempt(sql, attempt).await?,
+            ExportRecord::StaticName {
                 name,
                 entry,
                 revision,
@@ -76,8 +76,8 @@ pub(super) async fn import(
                 let values = [name.as_str().into(), entry, (*revision).into()];
                 sql.execute(statement, &values).await?;
             }
-            Record::Topic(topic) => import_topic(sql, topic).await?,
-            Record::Entry {
+            ExportRecord::Topic(topic) => import_topic(sql, topic).await?,
+            ExportRecord::Entry {
                 topic,
                 sequence,
                 at,
@@ -96,7 +96,7 @@ pub(super) async fn import(
                 ];
                 sql.execute(statement, &values).await?;
             }
-            Record::EntryKey {
+            ExportRecord::EntryKey {
                 topic,
                 key,
                 sequence,
@@ -113,7 +113,7 @@ pub(super) async fn import(
                 ];
                 sql.execute(statement, &values).await?;
             }
-            Record::Revocation(revocation) => {
+            ExportRecord::Revocation(revocation) => {
                 let statement = "INSERT INTO revocations (name, until, issued) VALUES ($1, $2, $3) \
                                  ON CONFLICT (name) DO NOTHING";
                 let values = [
@@ -130,7 +130,7 @@ pub(super) async fn import(
 
 async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> SqlResult<()> {
     let sql = &mut transaction.sql;
-    let inline = |body: &Option<record::Body>| {
+    let inline = |body: &Option<record::ExportedBody>| {
         let body = body.as_ref().map(|body| body.0.clone());
         body.filter(|body| body.len() <= LARGEST_INLINE)
     };
@@ -195,7 +195,7 @@ async fn import_task(transaction: &mut Transaction<'_>, task: &TaskRecord) -> Sq
     Ok(())
 }
 
-async fn import_attempt(sql: &mut Connection<'_>, attempt: &AttemptRecord) -> SqlResult<()> {
+async fn import_attempt(sql: &mut SqlConnection<'_>, attempt: &AttemptRecord) -> SqlResult<()> {
     let statement = "INSERT INTO attempts (task, number, worker, started, ended, outcome, error) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (task, number) DO NOTHING";
     let id = record::parse_id(&attempt.task)?;
@@ -212,7 +212,7 @@ async fn import_attempt(sql: &mut Connection<'_>, attempt: &AttemptRecord) -> Sq
     Ok(())
 }
 
-async fn import_topic(sql: &mut Connection<'_>, topic: &TopicRecord) -> SqlResult<()> {
+async fn import_topic(sql: &mut SqlConnection<'_>, topic: &TopicRecord) -> SqlResult<()> {
     let statement = "INSERT INTO topics (name, first, head, bytes, keep_age, keep_bytes) \
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING";
     let values: [Value<'_>; 6] = [

@@ -8,8 +8,8 @@ use super::{
     backend::Backend,
     error::StoreError,
     hints::{Hint, HintReceiver},
-    model::{Settlement, TaskId},
-    tasks::query::ended,
+    model::{StoredTaskId, TaskResult},
+    tasks::query::small_task_results,
     topics::grown,
 };
 use std::{
@@ -23,41 +23,41 @@ use tokio::{
 };
 
 /// The longest time until a change without a hint is found.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How many tasks or topics one query covers.
 const PAGE: usize = 500;
 
 /// For how many tasks, at most, it is remembered that they were submitted here. The state of others is read.
-const OPEN: usize = 65_536;
+const MAX_OPEN_TASKS: usize = 65_536;
 
 /// The waiters.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    table: Mutex<Table>,
+    table: Mutex<WaiterTable>,
     /// There are new waiters, who may have missed the hint.
     new: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    tasks: HashMap<TaskId, Vec<oneshot::Sender<Settlement>>>,
-    new_tasks: Vec<TaskId>,
+struct WaiterTable {
+    tasks: HashMap<StoredTaskId, Vec<oneshot::Sender<TaskResult>>>,
+    new_tasks: Vec<StoredTaskId>,
     /// Tasks that were submitted here and are not known to have ended, with their submitters.
-    open: HashMap<TaskId, Arc<str>>,
+    open: HashMap<StoredTaskId, Arc<str>>,
     /// The newest tasks that were added to `open`, in their order.
-    opened: VecDeque<TaskId>,
+    open_order: VecDeque<StoredTaskId>,
     /// For each topic: the sequence that each waiter has, and a channel that tells it of later ones.
     topics: HashMap<String, Vec<(i64, oneshot::Sender<()>)>>,
 }
 
 impl Waiters {
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, WaiterTable> {
         self.table.lock().unwrap_or_else(|error| error.into_inner())
     }
 
     /// Returns a receiver for the result of a task.
-    pub(super) fn task(&self, id: TaskId) -> oneshot::Receiver<Settlement> {
+    pub(super) fn task(&self, id: StoredTaskId) -> oneshot::Receiver<TaskResult> {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.lock();
         table.tasks.entry(id).or_default().push(sender);
@@ -71,21 +71,21 @@ impl Waiters {
     }
 
     /// Adds tasks that are about to be submitted. Their results are reported after this.
-    pub(super) fn open(&self, tasks: impl IntoIterator<Item = (TaskId, Arc<str>)>) {
+    pub(super) fn open(&self, tasks: impl IntoIterator<Item = (StoredTaskId, Arc<str>)>) {
         let mut table = self.lock();
         for (id, submitter) in tasks {
             table.open.insert(id, submitter);
-            table.opened.push_back(id);
+            table.open_order.push_back(id);
         }
-        while table.opened.len() > OPEN {
-            if let Some(oldest) = table.opened.pop_front() {
+        while table.open_order.len() > MAX_OPEN_TASKS {
+            if let Some(oldest) = table.open_order.pop_front() {
                 table.open.remove(&oldest);
             }
         }
     }
 
     /// Removes tasks from the open ones.
-    pub(super) fn forget(&self, ids: impl IntoIterator<Item = TaskId>) {
+    pub(super) fn forget(&self, ids: impl IntoIterator<Item = StoredTaskId>) {
         let mut table = self.lock();
         for id in ids {
             table.open.remove(&id);
@@ -93,7 +93,7 @@ impl Waiters {
     }
 
     /// The submitter of a task, if it was submitted here and is not known to have ended.
-    pub(super) fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
+    pub(super) fn submitter_of_open(&self, id: StoredTaskId) -> Option<Arc<str>> {
         self.lock().open.get(&id).cloned()
     }
 
@@ -108,21 +108,21 @@ impl Waiters {
     }
 
     /// Removes these ended tasks from the open ones, and returns those that have waiters.
-    fn waited(&self, ids: &[TaskId]) -> Vec<TaskId> {
+    fn ended_and_waited_for(&self, ids: &[StoredTaskId]) -> Vec<StoredTaskId> {
         let mut table = self.lock();
         for id in ids {
             table.open.remove(id);
         }
-        let waited = |id: &&TaskId| table.tasks.contains_key(id);
+        let waited = |id: &&StoredTaskId| table.tasks.contains_key(id);
         ids.iter().filter(waited).copied().collect()
     }
 
-    fn take_new(&self) -> Vec<TaskId> {
+    fn take_new(&self) -> Vec<StoredTaskId> {
         std::mem::take(&mut self.lock().new_tasks)
     }
 
     /// Tells the waiters of these tasks the results.
-    pub(super) fn settle(&self, settlements: Vec<Settlement>) {
+    pub(super) fn notify_ended(&self, settlements: Vec<TaskResult>) {
         let mut told = Vec::new();
         let mut table = self.lock();
         for settlement in settlements {
@@ -141,13 +141,13 @@ impl Waiters {
     }
 
     /// Clears the open tasks, because other processes may have ended any of them.
-    fn doubt(&self) {
+    fn clear_open(&self) {
         let mut table = self.lock();
         table.open.clear();
-        table.opened.clear();
+        table.open_order.clear();
     }
 
-    fn grow(&self, topic: &str) {
+    fn notify_grown(&self, topic: &str) {
         let waiting = self.lock().topics.remove(topic);
         for (_, sender) in waiting.into_iter().flatten() {
             let _ = sender.send(());
@@ -155,7 +155,7 @@ impl Waiters {
     }
 
     /// Removes waiters that are gone. Returns everything that is waited for.
-    fn all(&self) -> (Vec<TaskId>, Vec<(String, i64)>) {
+    fn all(&self) -> (Vec<StoredTaskId>, Vec<(String, i64)>) {
         let mut table = self.lock();
         table.tasks.retain(|_, waiting| {
             waiting.retain(|sender| !sender.is_closed());
@@ -175,21 +175,21 @@ impl Waiters {
 }
 
 /// Polls for the waiters, until the store is closed.
-pub(super) async fn look(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints: HintReceiver) {
-    let mut next = Instant::now() + LOOK;
+pub(super) async fn poll(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints: HintReceiver) {
+    let mut next = Instant::now() + POLL_INTERVAL;
     let mut earliest = Instant::now();
     loop {
         tokio::select! {
             hint = hints.next() => match hint {
-                Some(Hint::Settled(ids)) => {
-                    let ids = waiters.waited(&ids);
+                Some(Hint::TasksEnded(ids)) => {
+                    let ids = waiters.ended_and_waited_for(&ids);
                     tell_tasks(&waiters, &backend, &ids).await;
                 }
                 Some(Hint::Topics(topics)) => {
-                    topics.iter().for_each(|topic| waiters.grow(topic));
+                    topics.iter().for_each(|topic| waiters.notify_grown(topic));
                 }
                 Some(Hint::Anything) => {
-                    waiters.doubt();
+                    waiters.clear_open();
                     next = next.min(earliest);
                 }
                 Some(_) => {}
@@ -207,22 +207,22 @@ pub(super) async fn look(waiters: Arc<Waiters>, backend: Arc<Backend>, mut hints
                 // With very many waiters, polling takes at most a fifth of the time.
                 let now = Instant::now();
                 earliest = now + (now - begun) * 4;
-                next = now + LOOK.max((now - begun) * 4);
+                next = now + POLL_INTERVAL.max((now - begun) * 4);
             }
         }
     }
 }
 
-async fn tell_tasks(waiters: &Waiters, backend: &Backend, ids: &[TaskId]) {
-    let distinct: HashSet<TaskId> = ids.iter().copied().collect();
-    let distinct: Vec<TaskId> = distinct.into_iter().collect();
+async fn tell_tasks(waiters: &Waiters, backend: &Backend, ids: &[StoredTaskId]) {
+    let distinct: HashSet<StoredTaskId> = ids.iter().copied().collect();
+    let distinct: Vec<StoredTaskId> = distinct.into_iter().collect();
     for page in distinct.chunks(PAGE) {
         let found = async {
             let mut reader = backend.reader().await?;
-            Ok::<_, StoreError>(ended(&mut reader.sql(), page).await?)
+            Ok::<_, StoreError>(small_task_results(&mut reader.sql(), page).await?)
         };
         match found.await {
-            Ok(found) => waiters.settle(found),
+            Ok(found) => waiters.notify_ended(found),
             // The waiters stay, and there will be another poll.
             Err(error) => tracing::debug!(%error, "cannot look for the ends of tasks"),
         }
@@ -236,7 +236,9 @@ async fn tell_topics(waiters: &Waiters, backend: &Backend, topics: &[(String, i6
             Ok::<_, StoreError>(grown(&mut reader.sql(), page).await?)
         };
         match found.await {
-            Ok(found) => found.iter().for_each(|(name, _)| waiters.grow(name)),
+            Ok(found) => found
+                .iter()
+                .for_each(|(name, _)| waiters.notify_grown(name)),
             Err(error) => tracing::debug!(%error, "cannot look for the growth of topics"),
         }
     }
@@ -245,33 +247,33 @@ async fn tell_topics(waiters: &Waiters, backend: &Backend, topics: &[(String, i6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TaskState;
+    use crate::model::StoredTaskState;
 
-    fn settlement(id: TaskId) -> Settlement {
-        Settlement {
+    fn settlement(id: StoredTaskId) -> TaskResult {
+        TaskResult {
             id,
-            state: TaskState::Succeeded,
+            state: StoredTaskState::Succeeded,
             attempt: 1,
             worker: None,
             result: None,
-            left_out: false,
+            result_omitted: false,
             error: None,
         }
     }
 
-    fn open(waiters: &Waiters, id: TaskId) {
+    fn open(waiters: &Waiters, id: StoredTaskId) {
         waiters.open([(id, Arc::from("ana"))]);
     }
 
     #[test]
     fn what_was_submitted_here_is_not_looked_for_until_it_has_ended() {
         let waiters = Waiters::default();
-        let (here, elsewhere) = (TaskId::generate(), TaskId::generate());
+        let (here, elsewhere) = (StoredTaskId::generate(), StoredTaskId::generate());
         open(&waiters, here);
         let mut receivers = [here, elsewhere].map(|id| waiters.task(id));
         assert_eq!(waiters.take_new(), [elsewhere]);
         assert_eq!(waiters.submitter_of_open(here).as_deref(), Some("ana"));
-        waiters.settle(vec![settlement(here)]);
+        waiters.notify_ended(vec![settlement(here)]);
         assert_eq!(receivers[0].try_recv(), Ok(settlement(here)));
         assert_eq!(waiters.submitter_of_open(here), None);
         // A waiter that comes after the end finds out by polling.
@@ -282,11 +284,11 @@ mod tests {
     #[test]
     fn it_is_looked_for_what_others_may_have_ended() {
         let waiters = Waiters::default();
-        let ids: Vec<TaskId> = (0..3).map(|_| TaskId::generate()).collect();
+        let ids: Vec<StoredTaskId> = (0..3).map(|_| StoredTaskId::generate()).collect();
         ids.iter().for_each(|id| open(&waiters, *id));
-        assert_eq!(waiters.waited(&ids[..1]), []);
+        assert_eq!(waiters.ended_and_waited_for(&ids[..1]), []);
         waiters.forget([ids[1]]);
-        waiters.doubt();
+        waiters.clear_open();
         ids.iter().for_each(|id| drop(waiters.task(*id)));
         assert_eq!(waiters.take_new(), ids);
     }
@@ -294,10 +296,12 @@ mod tests {
     #[test]
     fn only_so_many_are_remembered() {
         let waiters = Waiters::default();
-        let ids: Vec<TaskId> = (0..OPEN + 2).map(|_| TaskId::generate()).collect();
+        let ids: Vec<StoredTaskId> = (0..MAX_OPEN_TASKS + 2)
+            .map(|_| StoredTaskId::generate())
+            .collect();
         ids.iter().for_each(|id| open(&waiters, *id));
-        let known = |id: &&TaskId| waiters.submitter_of_open(**id).is_some();
-        assert_eq!(ids.iter().filter(known).count(), OPEN);
+        let known = |id: &&StoredTaskId| waiters.submitter_of_open(**id).is_some();
+        assert_eq!(ids.iter().filter(known).count(), MAX_OPEN_TASKS);
         assert!(!known(&&ids[1]) && known(&&ids[2]));
     }
 }

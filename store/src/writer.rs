@@ -5,7 +5,7 @@
 
 use super::{
     backend::Backend,
-    batch::{Batch, Lane, Queued, Request},
+    batch::{Batch, QueuedRequest, Request, WriteClass},
     error::StoreError,
     health::Health,
     hints::Hints,
@@ -25,14 +25,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many requests one queue holds at most. Later ones wait for room.
-const QUEUE: usize = 1024;
+const QUEUE_CAPACITY: usize = 1024;
 
 /// How many bytes all waiting requests hold at most.
-const WAITING_BYTES: usize = 256 << 20;
+const MAX_WAITING_BYTES: usize = 256 << 20;
 
 /// While a batch of a class is being written, another one is begun beside it only if it has at least this
 /// many items: a transaction costs much more than a row.
-const WORTH_ITS_OWN: usize = 32;
+const MIN_PARALLEL_BATCH: usize = 32;
 
 /// Permits count kibibytes, because a semaphore holds at most 2³² permits.
 pub(super) const fn permits_for(bytes: usize) -> u32 {
@@ -40,8 +40,8 @@ pub(super) const fn permits_for(bytes: usize) -> u32 {
     if permits == 0 {
         return 1;
     }
-    if permits > WAITING_BYTES / 1024 {
-        return (WAITING_BYTES / 1024) as u32;
+    if permits > MAX_WAITING_BYTES / 1024 {
+        return (MAX_WAITING_BYTES / 1024) as u32;
     }
     permits as u32
 }
@@ -50,8 +50,8 @@ pub(super) const fn permits_for(bytes: usize) -> u32 {
 #[derive(Debug)]
 pub(super) struct Writer {
     /// One for each class, or one for all of them.
-    lanes: Box<[mpsc::Sender<Queued>]>,
-    room: Arc<Semaphore>,
+    queues: Box<[mpsc::Sender<QueuedRequest>]>,
+    memory: Arc<Semaphore>,
     patience: Duration,
 }
 
@@ -67,14 +67,14 @@ impl Writer {
         stop: &CancellationToken,
     ) -> Self {
         let writers: Vec<usize> = if backend.writes_in_parallel() {
-            Lane::ALL.map(Lane::writers).into()
+            WriteClass::ALL.map(WriteClass::writers).into()
         } else {
             vec![1]
         };
         let health = Arc::<Health>::default();
         let lanes = writers.into_iter().map(|writers| {
-            let (sender, receiver) = mpsc::channel(QUEUE);
-            let waiting = Arc::new(Waiting {
+            let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
+            let waiting = Arc::new(WriteQueue {
                 queue: Mutex::new(receiver),
                 writing: AtomicUsize::new(0),
                 written: Notify::new(),
@@ -87,8 +87,8 @@ impl Writer {
             sender
         });
         Self {
-            lanes: lanes.collect(),
-            room: Arc::new(Semaphore::new(WAITING_BYTES / 1024)),
+            queues: lanes.collect(),
+            memory: Arc::new(Semaphore::new(MAX_WAITING_BYTES / 1024)),
             patience,
         }
     }
@@ -107,13 +107,13 @@ impl Writer {
         let request = kind(inputs, reply);
         let busy = || StoreError::Unavailable("too many writes are waiting already".to_owned());
         let let_in = async {
-            let room = Arc::clone(&self.room);
+            let room = Arc::clone(&self.memory);
             let permit = room.acquire_many_owned(permits_for(bytes)).await;
             let permit = permit.map_err(|_| StoreError::Closed)?;
-            let lane = self.lanes.get(request.lane() as usize);
-            let lane = lane.or_else(|| self.lanes.first());
+            let lane = self.queues.get(request.lane() as usize);
+            let lane = lane.or_else(|| self.queues.first());
             let lane = lane.ok_or(StoreError::Closed)?;
-            let queued = Queued { request, permit };
+            let queued = QueuedRequest { request, permit };
             lane.send(queued).await.map_err(|_| StoreError::Closed)
         };
         timeout(self.patience, let_in).await.map_err(|_| busy())??;
@@ -123,8 +123,8 @@ impl Writer {
 
 /// The queue of one class.
 #[derive(Debug)]
-struct Waiting {
-    queue: Mutex<mpsc::Receiver<Queued>>,
+struct WriteQueue {
+    queue: Mutex<mpsc::Receiver<QueuedRequest>>,
     /// The number of batches that are being written.
     writing: AtomicUsize,
     /// Notified when one of them is written.
@@ -132,7 +132,7 @@ struct Waiting {
 }
 
 async fn write_all(
-    waiting: Arc<Waiting>,
+    waiting: Arc<WriteQueue>,
     backend: Arc<Backend>,
     (hints, waiters, health): (Hints, Arc<Waiters>, Arc<Health>),
     stop: CancellationToken,
@@ -145,8 +145,8 @@ async fn write_all(
             Ok(mut effects) => {
                 health.succeeded();
                 batch.answer(Ok(()));
-                waiters.settle(std::mem::take(&mut effects.ends));
-                hints.tell(effects);
+                waiters.notify_ended(std::mem::take(&mut effects.task_results));
+                hints.publish(effects);
             }
             Err(error) => {
                 health.failed(&error);
@@ -156,7 +156,7 @@ async fn write_all(
     }
 }
 
-impl Waiting {
+impl WriteQueue {
     /// All waiting requests, as soon as there is one; `None` at the end.
     async fn next_batch(&self, stop: &CancellationToken) -> Option<Batch> {
         let mut queue = self.queue.lock().await;
@@ -175,7 +175,7 @@ impl Waiting {
                 continue;
             }
             let alone = self.writing.load(Ordering::Relaxed) == 0;
-            if alone || batch.count() >= WORTH_ITS_OWN {
+            if alone || batch.count() >= MIN_PARALLEL_BATCH {
                 break;
             }
             tokio::select! {

@@ -1,6 +1,6 @@
 //! A process that is started again when it has ended, unless it has to be down.
 
-use crate::{fault_proxy::FaultProxy, harness::ledger, plan::Role, verdict::Verdict};
+use crate::{fault_proxy::FaultProxy, harness::ledger, plan::Role, report::CampaignReport};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
@@ -25,7 +25,7 @@ const END: Duration = Duration::from_secs(30);
 
 /// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum DaemonState {
     Down,
     Starting,
     Ready(Instant),
@@ -39,23 +39,23 @@ pub(crate) struct Daemon {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) proxy: FaultProxy,
-    shared: Arc<Shared>,
+    shared: Arc<DaemonShared>,
     _running: AbortOnDropHandle<()>,
 }
 
-struct Shared {
+struct DaemonShared {
     name: String,
     role: Role,
     dir: PathBuf,
     launch: Launch,
-    state: watch::Sender<State>,
+    state: watch::Sender<DaemonState>,
     /// Whether the process should run.
     wanted: watch::Sender<bool>,
     /// The running process.
     pid: Mutex<Option<Pid>>,
     /// The address at which the process listens, updated each time that it is ready.
     address: watch::Sender<Option<String>>,
-    verdict: Verdict,
+    verdict: CampaignReport,
 }
 
 impl Daemon {
@@ -64,15 +64,15 @@ impl Daemon {
         role: Role,
         proxy: FaultProxy,
         dir: &Path,
-        verdict: &Verdict,
+        verdict: &CampaignReport,
         launch: Launch,
     ) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DaemonShared {
             name: name.to_owned(),
             role,
             dir: dir.to_owned(),
             launch,
-            state: watch::Sender::new(State::Starting),
+            state: watch::Sender::new(DaemonState::Starting),
             wanted: watch::Sender::new(true),
             pid: Mutex::default(),
             address: watch::Sender::new(None),
@@ -88,14 +88,14 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> DaemonState {
         *self.shared.state.borrow()
     }
 
     /// Waits until the process is ready. Returns whether it was in time.
     pub(crate) async fn is_ready(&self) -> bool {
         let mut state = self.shared.state.subscribe();
-        let ready = state.wait_for(|state| matches!(state, State::Ready(_)));
+        let ready = state.wait_for(|state| matches!(state, DaemonState::Ready(_)));
         timeout(START, ready).await.is_ok()
     }
 
@@ -122,12 +122,12 @@ impl Daemon {
     }
 }
 
-impl Shared {
+impl DaemonShared {
     async fn run(&self) {
         let mut wanted = self.wanted.subscribe();
         loop {
             let _ = wanted.wait_for(|wanted| *wanted).await;
-            self.state.send_replace(State::Starting);
+            self.state.send_replace(DaemonState::Starting);
             let log = self.dir.join(format!("{}.log", self.name));
             let stderr = fs::File::options().create(true).append(true).open(&log);
             // An address that the previous process has written is not this process's.
@@ -145,7 +145,7 @@ impl Shared {
             let mut pid = self.pid.lock().await;
             *pid = None;
             drop(pid);
-            self.state.send_replace(State::Down);
+            self.state.send_replace(DaemonState::Down);
             if *self.wanted.borrow() {
                 self.died(&log);
                 sleep(Duration::from_millis(500)).await;
@@ -176,7 +176,7 @@ impl Shared {
             _ = child.wait() => return,
             address = ready => {
                 self.address.send_replace(Some(address));
-                self.state.send_replace(State::Ready(Instant::now()));
+                self.state.send_replace(DaemonState::Ready(Instant::now()));
             }
         }
         // Later output is discarded, but has to be read.

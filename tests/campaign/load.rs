@@ -10,7 +10,7 @@ mod tasks;
 mod topics;
 mod transfers;
 
-use crate::{stage::Stage, verdict::Verdict};
+use crate::{broker::CampaignBroker, report::CampaignReport};
 use pyroxene_client::Client;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -21,12 +21,12 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 /// The context of every kind of load.
 #[derive(Clone)]
-struct Context {
-    verdict: Verdict,
+struct LoadContext {
+    verdict: CampaignReport,
     stop: CancellationToken,
 }
 
-impl Context {
+impl LoadContext {
     fn goes_on(&self) -> bool {
         !self.stop.is_cancelled()
     }
@@ -40,10 +40,10 @@ impl Context {
 
 /// All kinds of load.
 pub(crate) struct Load {
-    context: Context,
+    context: LoadContext,
     client: Client,
     calls: calls::Calls,
-    chat: chat::Chatter,
+    chat: chat::ChatLoad,
     names: names::Names,
     tasks: tasks::Tasks,
     topics: topics::Topics,
@@ -61,15 +61,15 @@ const PROGRESS: [&str; 6] = [
 ];
 
 impl Load {
-    pub(crate) async fn start(stage: &Stage, verdict: &Verdict) -> Self {
-        let context = Context {
+    pub(crate) async fn start(stage: &CampaignBroker, verdict: &CampaignReport) -> Self {
+        let context = LoadContext {
             verdict: verdict.clone(),
             stop: CancellationToken::new(),
         };
         let client = stage.client().await;
         Self {
             calls: calls::Calls::start(&context, stage).await,
-            chat: chat::Chatter::start(&context, stage).await,
+            chat: chat::ChatLoad::start(&context, stage).await,
             names: names::Names::start(stage),
             tasks: tasks::Tasks::start(&context, stage).await,
             topics: topics::Topics::start(&context, stage).await,
@@ -80,7 +80,7 @@ impl Load {
     }
 
     /// Checks that all load makes progress, ends, and has the results that were acknowledged.
-    pub(crate) async fn finish(self, stage: &Stage) {
+    pub(crate) async fn finish(self, stage: &CampaignBroker) {
         let verdict = &self.context.verdict;
         self.goes_on().await;
         self.context.stop.cancel();
@@ -90,7 +90,7 @@ impl Load {
         self.chat.finish(&self.context, &self.client).await;
         self.transfers.finish(verdict, &stage.accounts).await;
         self.names.finish(verdict);
-        whole(verdict, &stage.store).await;
+        check_store(verdict, &stage.store).await;
     }
 
     /// Checks that every kind of load makes progress after the last fault.
@@ -118,7 +118,7 @@ impl Load {
 }
 
 /// Checks the store's consistency.
-async fn whole(verdict: &Verdict, store: &str) {
+async fn check_store(verdict: &CampaignReport, store: &str) {
     use pyroxene_store::{Store, StoreOptions};
     let opened = Store::open(&store.parse().unwrap(), StoreOptions::default()).await;
     let checked = match opened {

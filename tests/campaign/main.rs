@@ -17,8 +17,8 @@
 )]
 
 mod arguments;
-mod conductor;
 mod daemon;
+mod injector;
 #[allow(dead_code, unused_imports, reason = "each program uses a part of it")]
 #[path = "../it"]
 mod it {
@@ -27,18 +27,18 @@ mod it {
     pub(crate) mod fault_proxy;
     pub(crate) mod harness;
 }
+mod broker;
 mod load;
 mod plan;
-mod stage;
-mod verdict;
+mod report;
 
 use arguments::Arguments;
-use conductor::Conductor;
+use broker::CampaignBroker;
+use injector::FaultInjector;
 use it::{bank, exclusive, fault_proxy, harness};
 use load::Load;
-use stage::Stage;
+use report::CampaignReport;
 use std::process::ExitCode;
-use verdict::Verdict;
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -55,12 +55,12 @@ fn main() -> ExitCode {
 /// Runs one campaign, and reports its result.
 async fn run(arguments: &Arguments) -> ExitCode {
     println!("campaign {arguments}");
-    let verdict = Verdict::default();
-    let stage = Stage::set(arguments.store, &verdict).await;
+    let verdict = CampaignReport::default();
+    let stage = CampaignBroker::start(arguments.store, &verdict).await;
     let load = Load::start(&stage, &verdict).await;
-    let injected = Conductor::new(&stage, &verdict).inject(arguments).await;
+    let injected = FaultInjector::new(&stage, &verdict).inject(arguments).await;
     load.finish(&stage).await;
-    let dir = stage.strike().await;
+    let dir = stage.stop().await;
     let violations = verdict.violations();
     for violation in &violations {
         println!("VIOLATION: {violation}");

@@ -14,7 +14,7 @@ pub(crate) enum Role {
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum InjectedFaultKind {
     /// A process is killed, and started again at the end.
     Kill(Role),
     /// All name servers are killed at once, and started again at the end.
@@ -46,7 +46,7 @@ pub(crate) enum Kind {
 /// One fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    pub(crate) kind: Kind,
+    pub(crate) kind: InjectedFaultKind,
     /// A random number that selects the target among the possible ones.
     pub(crate) target: usize,
     /// How long it lasts.
@@ -57,8 +57,8 @@ pub(crate) struct Fault {
     pub(crate) step_ms: i64,
 }
 
-const PROCESS: [Kind; 16] = {
-    use Kind::{Freeze, Kill, KillNameServers, Reset, Silence, Terminate};
+const PROCESS: [InjectedFaultKind; 16] = {
+    use InjectedFaultKind::{Freeze, Kill, KillNameServers, Reset, Silence, Terminate};
     use Role::{Leader, NameServer, Worker};
     [
         Kill(NameServer),
@@ -105,20 +105,20 @@ pub(crate) fn faults(seed: u64, store: Store) -> impl Iterator<Item = Fault> {
     })
 }
 
-fn kind(random: &mut StdRng, store: Store) -> Kind {
-    let of_store: &[Kind] = match store {
+fn kind(random: &mut StdRng, store: Store) -> InjectedFaultKind {
+    let of_store: &[InjectedFaultKind] = match store {
         Store::Sqlite => &[
-            Kind::Clock,
-            Kind::SlowDisk,
-            Kind::FailingDisk,
-            Kind::FullDisk,
+            InjectedFaultKind::Clock,
+            InjectedFaultKind::SlowDisk,
+            InjectedFaultKind::FailingDisk,
+            InjectedFaultKind::FullDisk,
         ],
         Store::Postgres => &[
-            Kind::Clock,
-            Kind::SlowDisk,
-            Kind::KillDatabase,
-            Kind::FreezeDatabase,
-            Kind::EndConnections,
+            InjectedFaultKind::Clock,
+            InjectedFaultKind::SlowDisk,
+            InjectedFaultKind::KillDatabase,
+            InjectedFaultKind::FreezeDatabase,
+            InjectedFaultKind::EndConnections,
         ],
     };
     match random.random_range(0..3) {
@@ -127,7 +127,7 @@ fn kind(random: &mut StdRng, store: Store) -> Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for InjectedFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill(_) => f.write_str("kill"),

@@ -8,7 +8,7 @@ use crate::{
     },
     tasks::desk::{Desk, outcomes, sleep, task},
 };
-use pyroxene_common::interfaces::tasks::{Outcome, TaskState};
+use pyroxene_common::interfaces::tasks::{AttemptResult, TaskState};
 use pyroxene_objects::interfaces::{
     accounts::Accounts,
     echo::{Echo, echo::EchoRequest},
@@ -91,7 +91,7 @@ async fn tasks_run_once(mut broker: Broker, machine: &Shim) {
             let task = desk.show(id).await;
             assert_eq!(
                 outcomes(&task),
-                [Some(Outcome::Succeeded)],
+                [Some(AttemptResult::Succeeded)],
                 "{step}: {task:?}"
             );
         }

@@ -6,10 +6,10 @@ use crate::harness::{
     postgres::Postgres,
     seconds, turn, within,
 };
-use pyroxene_client::{ClientConfig, Direct, NameServer};
+use pyroxene_client::{ClientConfig, DirectProxy, NameServerClient};
 use pyroxene_common::{
     endpoint::Endpoint,
-    interfaces::directory::{Filter, ObjectEntry},
+    interfaces::directory::{ObjectEntry, ObjectFilter},
 };
 use std::{
     sync::{Arc, Mutex},
@@ -72,7 +72,7 @@ impl Observer {
         self.asking
             .push(AbortOnDropHandle::new(tokio::spawn(async move {
                 loop {
-                    if let Ok(direct) = Direct::<Ledger>::connect(&endpoint, LEAD).await {
+                    if let Ok(direct) = DirectProxy::<Ledger>::connect(&endpoint, LEAD).await {
                         let client = direct.client();
                         loop {
                             let begun = Instant::now();
@@ -129,10 +129,10 @@ impl Observer {
 /// Who has the name by one name server, and under which fence.
 pub(crate) async fn holder(address: &str) -> Result<Option<(String, u64)>, String> {
     let config = ClientConfig::new(address).unwrap();
-    let directory = NameServer::new(config.endpoints()[0].clone(), &config).directory();
-    let filter = Filter {
+    let directory = NameServerClient::new(config.endpoints()[0].clone(), &config).directory();
+    let filter = ObjectFilter {
         prefix: Some(LEAD.to_owned()),
-        ..Filter::default()
+        ..ObjectFilter::default()
     };
     let listed = directory.list(within(seconds(2)), filter).await;
     let listed = listed.map_err(|error| error.to_string())?;

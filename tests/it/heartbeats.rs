@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, in_time, seconds, turn, within};
 use futures::future::join_all;
-use pyroxene_client::{CallError, ClientConfig, NameServer as Directory};
+use pyroxene_client::{CallError, ClientConfig, NameServerClient as Directory};
 use pyroxene_common::{
     interfaces::directory::{Load, Registration},
     values::Payload,

@@ -10,13 +10,13 @@ mod tasks;
 mod waiting;
 
 use crate::harness::SecuredBroker;
-use pyroxene_client::Direct;
+use pyroxene_client::DirectProxy;
 use pyroxene_common::interfaces::tasks::{OBJECT, Tasks, tasks::TasksClient};
 
 /// The tasks object of a name server, as a user sees it.
-async fn desk_of(broker: &SecuredBroker, user: &str) -> TasksClient<Direct<Tasks>> {
+async fn desk_of(broker: &SecuredBroker, user: &str) -> TasksClient<DirectProxy<Tasks>> {
     let config = broker.config(user);
     let endpoint = config.endpoints()[0].clone();
-    let direct = Direct::<Tasks>::connect_with(&endpoint, OBJECT, &config).await;
+    let direct = DirectProxy::<Tasks>::connect_with(&endpoint, OBJECT, &config).await;
     direct.unwrap().client()
 }

@@ -207,7 +207,10 @@ async fn a_call_that_was_sent_is_not_said_to_have_reached_nobody() {
     let error = in_time(seconds(10), "the error", call).await.unwrap_err();
     drop(load);
     assert!(!matches!(error, CallError::Unavailable(_)), "{error}");
-    assert!(!error.to_string().contains("reached no instance"), "{error}");
+    assert!(
+        !error.to_string().contains("reached no instance"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

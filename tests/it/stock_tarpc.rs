@@ -2,7 +2,7 @@
 
 use crate::harness::{Broker, eventually, in_time, seconds, within};
 use pyroxene_common::{
-    hello::{Hello, greet},
+    hello::{Hello, say_hello},
     interface::Interface,
     transport::ClientTransport,
     wire::DEFAULT_MAX_MESSAGE,
@@ -25,7 +25,7 @@ async fn greeted<I: Interface>(address: &str, object: &str) -> TcpStream {
         max_message: DEFAULT_MAX_MESSAGE as u64,
         credential: None,
     };
-    let welcome = greet(&mut stream, &hello).await.unwrap();
+    let welcome = say_hello(&mut stream, &hello).await.unwrap();
     assert_eq!(welcome.server, "w1");
     stream
 }

@@ -5,7 +5,7 @@ use crate::harness::{Broker, eventually_within, in_time, seconds, within};
 use pyroxene_common::{
     codec,
     frame::FrameHeader,
-    hello::{Hello, HelloError, RefusalCode, greet},
+    hello::{Hello, HelloError, RefusalCode, say_hello},
     interface::Interface,
     interfaces::directory::{self, Directory},
     message::GoAway,
@@ -128,11 +128,11 @@ async fn clients_of_another_age_or_for_another_object_are_refused_with_the_reaso
             ),
         ] {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            let Err(HelloError::Refused(refused)) = greet(&mut stream, &hello).await else {
+            let Err(HelloError::Refused(refused)) = say_hello(&mut stream, &hello).await else {
                 panic!("{hello:?} was welcomed");
             };
             assert_eq!(refused.code, code);
-            assert!(refused.sentence.contains(word), "{}", refused.sentence);
+            assert!(refused.message.contains(word), "{}", refused.message);
         }
         let newer = [&MAGIC[..], &9u16.to_be_bytes(), &[0, 0]].concat();
         let (code, sentence) = refusal(&answer_to(address, &newer).await);
@@ -183,7 +183,7 @@ async fn frames_that_make_no_sense_end_their_connection_with_a_sentence() {
             (not_for_servers.to_bytes().to_vec(), "Load"),
         ] {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            greet(&mut stream, hello).await.unwrap();
+            say_hello(&mut stream, hello).await.unwrap();
             stream.write_all(&bytes).await.unwrap();
             let answer = rest_of(&mut stream).await;
             let (header, body) = answer.split_first_chunk::<HEADER_LEN>().unwrap_or_else(|| {
@@ -224,7 +224,7 @@ async fn connections_that_break_off_anywhere_do_no_harm() {
         for length in [1, HEADER_LEN, HEADER_LEN + 10] {
             let bytes = [&frame.to_bytes()[..], &[0; 100]].concat();
             let mut stream = TcpStream::connect(address).await.unwrap();
-            greet(&mut stream, hello).await.unwrap();
+            say_hello(&mut stream, hello).await.unwrap();
             stream.write_all(&bytes[..length]).await.unwrap();
             stream.shutdown().await.unwrap();
             rest_of(&mut stream).await;

@@ -5,12 +5,12 @@
 //! waits for refusals that end by themselves, for example for a name that a dead predecessor holds until
 //! its lease ends.
 
-use crate::session::Standing;
+use crate::session::SessionState;
 use pyroxene_common::{endpoint::Endpoint, interfaces::directory::DirectoryError};
 
 /// The combined answer of all name servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub(crate) enum WorkerAdmission {
     /// Some name servers have not answered yet.
     Undecided,
     /// The worker may serve: a name server has accepted it, or none is reachable, which may change.
@@ -21,22 +21,26 @@ pub(crate) enum Admission {
     Refused(Endpoint, DirectoryError),
 }
 
-impl Admission {
-    pub(crate) fn of(standings: &[(Endpoint, Standing)]) -> Self {
+impl WorkerAdmission {
+    pub(crate) fn of(standings: &[(Endpoint, SessionState)]) -> Self {
         let mut each = standings.iter().map(|(_, standing)| standing);
-        if each.clone().any(|standing| *standing == Standing::Opening) {
+        if each
+            .clone()
+            .any(|standing| *standing == SessionState::Opening)
+        {
             return Self::Undecided;
         }
-        if each.any(|standing| matches!(standing, Standing::Open(_))) {
+        if each.any(|standing| matches!(standing, SessionState::Open(_))) {
             return Self::Granted;
         }
         let refusals = standings
             .iter()
             .filter_map(|(nameserver, standing)| match standing {
-                Standing::Refused(error) => Some((nameserver.clone(), error.clone())),
+                SessionState::Refused(error) => Some((nameserver.clone(), error.clone())),
                 _ => None,
             });
-        let (passing, lasting): (Vec<_>, Vec<_>) = refusals.partition(|(_, error)| heals(error));
+        let (passing, lasting): (Vec<_>, Vec<_>) =
+            refusals.partition(|(_, error)| is_temporary(error));
         match (lasting.into_iter().next(), passing.into_iter().next()) {
             (Some((nameserver, error)), _) => Self::Refused(nameserver, error),
             (None, Some((nameserver, error))) => Self::NotYet(nameserver, error),
@@ -46,7 +50,7 @@ impl Admission {
 }
 
 /// Whether a refusal may end by itself, in most cases when the lease of another worker ends.
-fn heals(error: &DirectoryError) -> bool {
+fn is_temporary(error: &DirectoryError) -> bool {
     match error {
         DirectoryError::NameTaken { .. }
         | DirectoryError::ObjectTaken { .. }
@@ -84,32 +88,38 @@ mod tests {
     }
 
     /// The admission that results from these states.
-    fn admission(standings: impl IntoIterator<Item = Standing>) -> Admission {
+    fn admission(standings: impl IntoIterator<Item = SessionState>) -> WorkerAdmission {
         let standings: Vec<_> = (1..).map(at).zip(standings).collect();
-        Admission::of(&standings)
+        WorkerAdmission::of(&standings)
     }
 
     #[test]
     fn one_acceptance_is_enough() {
-        let open = Standing::Open(SessionId([1, 2]));
+        let open = SessionState::Open(SessionId([1, 2]));
         for other in [taken(), denied()] {
-            let standings = [Standing::Refused(other), open.clone()];
-            assert_eq!(admission(standings), Admission::Granted);
+            let standings = [SessionState::Refused(other), open.clone()];
+            assert_eq!(admission(standings), WorkerAdmission::Granted);
         }
-        assert_eq!(admission([open, Standing::Opening]), Admission::Undecided);
+        assert_eq!(
+            admission([open, SessionState::Opening]),
+            WorkerAdmission::Undecided
+        );
     }
 
     #[test]
     fn what_time_heals_is_waited_for_and_nothing_else() {
-        let lost = || Standing::Lost("no answer".to_owned());
-        assert_eq!(admission([lost()]), Admission::Granted);
+        let lost = || SessionState::Lost("no answer".to_owned());
+        assert_eq!(admission([lost()]), WorkerAdmission::Granted);
         assert_eq!(
-            admission([lost(), Standing::Refused(taken())]),
-            Admission::NotYet(at(2), taken())
+            admission([lost(), SessionState::Refused(taken())]),
+            WorkerAdmission::NotYet(at(2), taken())
         );
         assert_eq!(
-            admission([Standing::Refused(taken()), Standing::Refused(denied())]),
-            Admission::Refused(at(2), denied())
+            admission([
+                SessionState::Refused(taken()),
+                SessionState::Refused(denied())
+            ]),
+            WorkerAdmission::Refused(at(2), denied())
         );
     }
 }

@@ -3,20 +3,20 @@
 use crate::{
     chaos::Chaos,
     compute::ComputePool,
-    exclusive::Holdings,
-    guard::Guard,
-    hosted::{Hosted, Surroundings},
-    load::Gauge,
-    watchdog::Watched,
+    exclusive::HeldExclusiveNames,
+    hosted::{WorkerContext, WorkerObject},
+    load::LoadGauge,
+    ticket_trust::TicketTrust,
+    watchdog::WatchedMethods,
     worker::{Worker, WorkerError},
 };
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
-    access::{Gate, HolderKey},
+    access::{Authenticator, HolderKey},
     endpoint::Endpoint,
-    host::{Object, default_message_memory},
+    host::{HostedObject, default_message_memory},
     interface::Serves,
-    interfaces::directory::{Offer, check_name},
+    interfaces::directory::{ObjectRegistration, check_name},
     tls::{ClientAuth, TlsClient, TlsServer},
     wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE},
 };
@@ -27,7 +27,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Makes an object when the shared resources of the worker exist.
-type MakeObject = Box<dyn FnOnce(&Surroundings) -> Object + Send>;
+type MakeObject = Box<dyn FnOnce(&WorkerContext) -> HostedObject + Send>;
 
 /// Builds a worker. Start with [`Worker::builder`].
 #[must_use = "a builder does nothing until it is bound"]
@@ -50,12 +50,12 @@ pub struct WorkerBuilder {
     pub(crate) tls: Option<TlsServer>,
     pub(crate) trust: Option<TlsClient>,
     pub(crate) credentials: Option<Credentials>,
-    pub(crate) objects: Vec<(Planned, MakeObject)>,
+    pub(crate) objects: Vec<(PlannedObject, MakeObject)>,
 }
 
 /// An object that the worker will host.
 #[derive(Clone, Debug)]
-pub(crate) struct Planned {
+pub(crate) struct PlannedObject {
     pub(crate) name: String,
     interface: &'static str,
     version: u32,
@@ -194,8 +194,8 @@ impl WorkerBuilder {
     }
 
     /// How long [`Worker::join`] lets calls finish after a signal to stop. The default is 10 s.
-    pub fn drain_timeout(mut self, patience: Duration) -> Self {
-        self.drain_timeout = patience;
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_timeout = timeout;
         self
     }
 
@@ -267,28 +267,28 @@ impl WorkerBuilder {
         mut self,
         name: String,
         exclusive: bool,
-        service: impl FnOnce(&Surroundings) -> S + Send + 'static,
+        service: impl FnOnce(&WorkerContext) -> S + Send + 'static,
         is_heavy: fn(&I::Request) -> bool,
     ) -> Self
     where
         I: Serves<S>,
         S: Clone + Send + Sync + 'static,
     {
-        let planned = Planned {
+        let planned = PlannedObject {
             name,
             interface: I::NAME,
             version: I::VERSION,
             exclusive,
         };
         let name = planned.name.clone();
-        let make = move |surroundings: &Surroundings| {
-            Object::new::<I, _>(Hosted::<I, S> {
-                watched: Watched::new(&name, I::METHODS),
+        let make = move |surroundings: &WorkerContext| {
+            HostedObject::new::<I, _>(WorkerObject::<I, S> {
+                watched_methods: WatchedMethods::new(&name, I::METHODS),
                 name,
                 service: service(surroundings),
                 is_heavy,
                 exclusive: exclusive || surroundings.exclusive,
-                surroundings: surroundings.clone(),
+                worker_context: surroundings.clone(),
                 interface: PhantomData,
             })
         };
@@ -302,7 +302,7 @@ impl WorkerBuilder {
         self,
         name: impl Into<String>,
         _interface: I,
-        make: impl FnOnce(&Surroundings) -> S + Send + 'static,
+        make: impl FnOnce(&WorkerContext) -> S + Send + 'static,
         is_heavy: fn(&I::Request) -> bool,
     ) -> Self
     where
@@ -347,7 +347,7 @@ impl WorkerBuilder {
     }
 
     /// The authenticator of callers, if the worker itself can log in.
-    pub(crate) fn guard(&self, worker: &str) -> Result<Option<Guard>, WorkerError> {
+    pub(crate) fn ticket_trust(&self, worker: &str) -> Result<Option<TicketTrust>, WorkerError> {
         let demanded = self.credentials.is_some()
             || self
                 .tls
@@ -359,21 +359,21 @@ impl WorkerBuilder {
         }
         // The worker logs in with the same key, so name servers tell this key to its clients.
         let key = HolderKey::of_process()?.id();
-        Ok(Some(Guard {
-            gate: Arc::new(Gate::of_worker(worker, key)),
-            demanded,
+        Ok(Some(TicketTrust {
+            authenticator: Arc::new(Authenticator::of_worker(worker, key)),
+            authentication_required: demanded,
         }))
     }
 
     /// The resources that the worker's objects share. Objects call other objects with a separate client,
     /// on the worker's runtime.
-    pub(crate) fn surroundings(&self, worker: &str) -> Result<Surroundings, WorkerError> {
+    pub(crate) fn worker_context(&self, worker: &str) -> Result<WorkerContext, WorkerError> {
         let pool = ComputePool::new(self.threads, self.queue).map_err(WorkerError::Threads)?;
-        Ok(Surroundings {
+        Ok(WorkerContext {
             worker: worker.into(),
-            gauge: Gauge::new(self.threads, pool.clone()),
+            gauge: LoadGauge::new(self.threads, pool.clone()),
             pool,
-            holdings: Holdings::default(),
+            held_names: HeldExclusiveNames::default(),
             chaos: self.chaos,
             max_calls: self.max_calls,
             exclusive: self.exclusive,
@@ -383,10 +383,10 @@ impl WorkerBuilder {
     }
 }
 
-impl Planned {
+impl PlannedObject {
     /// The entry for the name servers. `exclusive` is true if all objects of the worker are exclusive.
-    pub(crate) fn offer(&self, tags: &[String], exclusive: bool) -> Offer {
-        Offer {
+    pub(crate) fn offer(&self, tags: &[String], exclusive: bool) -> ObjectRegistration {
+        ObjectRegistration {
             object: self.name.clone(),
             interface: self.interface.to_owned(),
             version: self.version,
@@ -399,7 +399,7 @@ impl Planned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_objects::Text;
+    use pyroxene_objects::TextObject as Text;
 
     #[test]
     fn the_order_of_exclusive_and_host_makes_no_difference() {

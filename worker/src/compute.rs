@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Threads for CPU-bound methods.
 #[derive(Clone)]
-pub struct ComputePool(Arc<Inner>);
+pub struct ComputePool(Arc<ComputePoolInner>);
 
-struct Inner {
+struct ComputePoolInner {
     threads: Arc<Semaphore>,
     /// The number of methods that run or wait.
     admitted: AtomicUsize,
@@ -45,7 +45,7 @@ impl fmt::Debug for ComputePool {
 const NICENESS: i32 = 5;
 
 /// Lowers this thread's priority.
-fn step_back() {
+fn lower_priority() {
     // On Linux each thread has its own priority. On other systems this would change the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
@@ -63,10 +63,10 @@ impl ComputePool {
         let parallel = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("compute-{index}"))
-            .start_handler(|_| step_back())
+            .start_handler(|_| lower_priority())
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ComputePoolInner {
             threads: Arc::new(Semaphore::new(threads)),
             admitted: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
@@ -86,54 +86,54 @@ impl ComputePool {
     }
 
     /// Acquires a permit of the pool, or refuses the call if the pool and its queue are full.
-    pub fn admit(&self) -> Result<Place, Refusal> {
+    pub fn admit(&self) -> Result<ComputePermit, Refusal> {
         let admitted = self.0.admitted.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.clone());
+        let place = ComputePermit(self.clone());
         if admitted >= self.0.limit {
             drop(place);
             return Err(Refusal {
                 reason: RefusalReason::Overloaded,
                 retry_after_ms: RETRY_AFTER_MS,
-                sentence: "the worker is overloaded: its compute queue is full".to_owned(),
+                message: "the worker is overloaded: its compute queue is full".to_owned(),
             });
         }
         Ok(place)
     }
 
     /// Acquires a permit for the rest of a call that can no longer be refused, even beyond the limit.
-    pub(crate) fn admit_anyway(&self) -> Place {
+    pub(crate) fn admit_over_limit(&self) -> ComputePermit {
         self.0.admitted.fetch_add(1, Ordering::Relaxed);
-        Place(self.clone())
+        ComputePermit(self.clone())
     }
 }
 
 /// A permit to run one method on the pool.
 #[derive(Debug)]
-pub struct Place(ComputePool);
+pub struct ComputePermit(ComputePool);
 
-impl Drop for Place {
+impl Drop for ComputePermit {
     fn drop(&mut self) {
         self.0.0.admitted.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Counts a method that waits.
-struct Queued(ComputePool);
+struct QueuedMethodGuard(ComputePool);
 
-impl Queued {
+impl QueuedMethodGuard {
     fn new(pool: &ComputePool) -> Self {
         pool.0.queued.fetch_add(1, Ordering::Relaxed);
         Self(pool.clone())
     }
 }
 
-impl Drop for Queued {
+impl Drop for QueuedMethodGuard {
     fn drop(&mut self) {
         self.0.0.queued.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Place {
+impl ComputePermit {
     /// Runs a method's future on a thread of the pool. Dropping this future cancels the token in the
     /// method's scope. The thread is free again when the method has reacted to that.
     pub async fn run<F>(self, method: F) -> Result<F::Output, ServerError>
@@ -142,7 +142,7 @@ impl Place {
         F::Output: Send + 'static,
     {
         let pool = self.0.clone();
-        let queued = Queued::new(&pool);
+        let queued = QueuedMethodGuard::new(&pool);
         let threads = Arc::clone(&pool.0.threads);
         let thread = threads.acquire_owned().await.map_err(stopped)?;
         drop(queued);

@@ -10,19 +10,19 @@ use tokio::time::Instant;
 
 /// The exclusive names of a worker, with the grant of each name server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holdings(Arc<Mutex<HashMap<String, HashMap<usize, Grant>>>>);
+pub(crate) struct HeldExclusiveNames(Arc<Mutex<HashMap<String, HashMap<usize, NameGrant>>>>);
 
 /// The grant of a name by one name server.
 #[derive(Clone, Copy, Debug)]
-struct Grant {
+struct NameGrant {
     fence: u64,
     until: Instant,
 }
 
-impl Holdings {
+impl HeldExclusiveNames {
     /// Records the names that a name server grants until `until`. Earlier grants of that name server that
     /// it does not list any more are removed.
-    pub(crate) fn granted(&self, nameserver: usize, names: &[(String, u64)], until: Instant) {
+    pub(crate) fn record_grants(&self, nameserver: usize, names: &[(String, u64)], until: Instant) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for grants in held.values_mut() {
             grants.remove(&nameserver);
@@ -30,7 +30,7 @@ impl Holdings {
         for (name, fence) in names {
             let grants = held.entry(name.clone()).or_default();
             let fence = *fence;
-            grants.insert(nameserver, Grant { fence, until });
+            grants.insert(nameserver, NameGrant { fence, until });
         }
         held.retain(|_, grants| !grants.is_empty());
     }
@@ -45,7 +45,7 @@ impl Holdings {
         fence.ok_or_else(|| Refusal {
             reason: RefusalReason::NotHolder,
             retry_after_ms: 0,
-            sentence: format!("this worker does not hold the exclusive name '{object}' now"),
+            message: format!("this worker does not hold the exclusive name '{object}' now"),
         })
     }
 }
@@ -57,21 +57,21 @@ mod tests {
 
     #[test]
     fn a_name_is_held_while_a_lease_that_grants_it_lives() {
-        let holdings = Holdings::default();
+        let holdings = HeldExclusiveNames::default();
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let printer = [("printer".to_owned(), 1)];
         assert!(holdings.check("printer", now).is_err());
-        holdings.granted(0, &printer, at(3));
+        holdings.record_grants(0, &printer, at(3));
         assert!(holdings.check("printer", at(2)).is_ok());
         assert!(holdings.check("printer", at(3)).is_err());
-        holdings.granted(1, &printer, at(5));
-        holdings.granted(0, &[], at(6));
+        holdings.record_grants(1, &printer, at(5));
+        holdings.record_grants(0, &[], at(6));
         assert!(
             holdings.check("printer", at(4)).is_ok(),
             "the other grant lives"
         );
-        holdings.granted(1, &[], at(6));
+        holdings.record_grants(1, &[], at(6));
         assert!(holdings.check("printer", at(4)).is_err());
     }
 }

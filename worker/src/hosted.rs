@@ -3,14 +3,14 @@
 
 use crate::{
     chaos::Chaos,
-    compute::{ComputePool, Place},
-    exclusive::Holdings,
-    load::Gauge,
-    watchdog::Watched,
+    compute::{ComputePermit, ComputePool},
+    exclusive::HeldExclusiveNames,
+    load::LoadGauge,
+    watchdog::WatchedMethods,
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
-    channel::{Dispatch, Translation, Unanswered, Unread},
+    channel::{CallFailure, Dispatch, Translation, TranslationFailure},
     interface::{Interface, Serves},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
@@ -23,11 +23,11 @@ use tracing::Instrument;
 
 /// The resources that a worker shares among its objects.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct WorkerContext {
     pub(crate) worker: Arc<str>,
     pub(crate) pool: ComputePool,
-    pub(crate) gauge: Gauge,
-    pub(crate) holdings: Holdings,
+    pub(crate) gauge: LoadGauge,
+    pub(crate) held_names: HeldExclusiveNames,
     pub(crate) chaos: Chaos,
     /// The maximum number of calls that run or wait at the same time, over all objects.
     pub(crate) max_calls: u64,
@@ -39,7 +39,7 @@ pub struct Surroundings {
     pub(crate) draining: CancellationToken,
 }
 
-impl Surroundings {
+impl WorkerContext {
     /// The worker's name.
     pub fn worker(&self) -> &str {
         &self.worker
@@ -62,45 +62,45 @@ impl Surroundings {
 }
 
 /// An object of the interface `I` that is implemented by a service of type `S`.
-pub(crate) struct Hosted<I: Interface, S> {
+pub(crate) struct WorkerObject<I: Interface, S> {
     pub(crate) name: String,
     pub(crate) service: S,
     pub(crate) is_heavy: fn(&I::Request) -> bool,
     pub(crate) exclusive: bool,
-    pub(crate) watched: Watched,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) watched_methods: WatchedMethods,
+    pub(crate) worker_context: WorkerContext,
     pub(crate) interface: PhantomData<fn() -> I>,
 }
 
-impl<I, S> Hosted<I, S>
+impl<I, S> WorkerObject<I, S>
 where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
 {
     /// Admits a call. Returns the fence of the object's name, if the name is exclusive.
     fn admit(&self) -> Result<Option<u64>, Refusal> {
-        let surroundings = &self.surroundings;
+        let surroundings = &self.worker_context;
         if surroundings.gauge.in_flight() >= surroundings.max_calls {
             return Err(Refusal {
                 reason: RefusalReason::Overloaded,
                 retry_after_ms: 20,
-                sentence: "the worker is overloaded: its limit of calls is reached".to_owned(),
+                message: "the worker is overloaded: its limit of calls is reached".to_owned(),
             });
         }
         match self.exclusive {
             true => Ok(Some(
-                surroundings.holdings.check(&self.name, Instant::now())?,
+                surroundings.held_names.check(&self.name, Instant::now())?,
             )),
             false => Ok(None),
         }
     }
 
-    async fn run<T>(&self, context: context::Context, call: T) -> Result<T::Answer, Unanswered>
+    async fn run<T>(&self, context: context::Context, call: T) -> Result<T::Answer, CallFailure>
     where
         T: Translation<I::Request, I::Response>,
     {
-        let fence = self.admit().map_err(Unanswered::Refused)?;
-        let call = match Reading::begin::<I::Response>(call) {
+        let fence = self.admit().map_err(CallFailure::Refused)?;
+        let call = match CallInput::begin::<I::Response>(call) {
             Ok(call) => call,
             Err(unread) => return unread.outcome(),
         };
@@ -109,16 +109,18 @@ where
                 // While a caller does not read its answers, no further ones are computed for it. Boxed,
                 // so that the futures of light calls stay small.
                 let answers = scope::answers();
-                Box::pin(answers.room()).await;
-                self.surroundings
+                Box::pin(answers.wait_for_room()).await;
+                self.worker_context
                     .pool
                     .admit()
-                    .map_err(Unanswered::Refused)?
+                    .map_err(CallFailure::Refused)?
             }),
             false => None,
         };
-        let (number, _running) = self.surroundings.gauge.begin();
-        self.misbehave(number).await.map_err(Unanswered::Failed)?;
+        let (number, _running) = self.worker_context.gauge.begin();
+        self.inject_faults(number)
+            .await
+            .map_err(CallFailure::Failed)?;
         let Some(fence) = fence else {
             return self.serve(context, call, place).await;
         };
@@ -134,16 +136,16 @@ where
     async fn serve<T>(
         &self,
         context: context::Context,
-        call: Reading<T, I::Request>,
-        place: Option<Place>,
-    ) -> Result<T::Answer, Unanswered>
+        call: CallInput<T, I::Request>,
+        place: Option<ComputePermit>,
+    ) -> Result<T::Answer, CallFailure>
     where
         T: Translation<I::Request, I::Response>,
     {
         let request = match (place, call) {
-            (None, Reading::Read(request)) => request,
+            (None, CallInput::Read(request)) => request,
             // A call that is not decoded yet counts as heavy, so it always has a permit.
-            (None, Reading::Unread(call)) => match call.read() {
+            (None, CallInput::Unread(call)) => match call.read() {
                 Ok(request) => request,
                 Err(unread) => return unread.outcome(),
             },
@@ -151,22 +153,22 @@ where
                 // Boxed, so that the futures of light calls stay small.
                 let serving = Box::pin(self.serve_on_pool(context, call, place));
                 match serving.await? {
-                    Served::Answered(answer) => return answer,
-                    Served::OnlyRead(request) => request,
+                    PoolUse::Answered(answer) => return answer,
+                    PoolUse::OnlyRead(request) => request,
                 }
             }
         };
         let method = I::request_index(&request);
         let serving = I::serve(self.service.clone(), context, request);
-        let response = self.watched.run(method, serving).await;
-        let response = response.map_err(Unanswered::Failed)?;
+        let response = self.watched_methods.run(method, serving).await;
+        let response = response.map_err(CallFailure::Failed)?;
         if T::is_quick(&response) {
             return Ok(T::write(response));
         }
         // The call has run, so it can no longer be refused.
-        let place = self.surroundings.pool.admit_anyway();
+        let place = self.worker_context.pool.admit_over_limit();
         let writing = place.run(async move { T::write(response) });
-        Box::pin(writing).await.map_err(Unanswered::Failed)
+        Box::pin(writing).await.map_err(CallFailure::Failed)
     }
 
     /// Does all steps of a heavy call on the pool. If a call turns out to be light after it was decoded,
@@ -174,32 +176,32 @@ where
     async fn serve_on_pool<T>(
         &self,
         context: context::Context,
-        call: Reading<T, I::Request>,
-        place: Place,
-    ) -> Result<Served<T::Answer, I::Request>, Unanswered>
+        call: CallInput<T, I::Request>,
+        place: ComputePermit,
+    ) -> Result<PoolUse<T::Answer, I::Request>, CallFailure>
     where
         T: Translation<I::Request, I::Response>,
     {
         let (service, is_heavy) = (self.service.clone(), self.is_heavy);
         let served = place.run(async move {
             let request = match call {
-                Reading::Read(request) => request,
-                Reading::Unread(call) => match call.read() {
-                    Ok(request) if !is_heavy(&request) => return Served::OnlyRead(request),
+                CallInput::Read(request) => request,
+                CallInput::Unread(call) => match call.read() {
+                    Ok(request) if !is_heavy(&request) => return PoolUse::OnlyRead(request),
                     Ok(request) => request,
-                    Err(unread) => return Served::Answered(unread.outcome()),
+                    Err(unread) => return PoolUse::Answered(unread.outcome()),
                 },
             };
             let response = I::serve(service, context, request).await;
-            let answer = response.map(T::write).map_err(Unanswered::Failed);
-            Served::Answered(answer)
+            let answer = response.map(T::write).map_err(CallFailure::Failed);
+            PoolUse::Answered(answer)
         });
-        served.await.map_err(Unanswered::Failed)
+        served.await.map_err(CallFailure::Failed)
     }
 
     /// Simulates the faults that `--chaos` requested.
-    async fn misbehave(&self, number: u64) -> Result<(), ServerError> {
-        let chaos = &self.surroundings.chaos;
+    async fn inject_faults(&self, number: u64) -> Result<(), ServerError> {
+        let chaos = &self.worker_context.chaos;
         if chaos.crash_after.is_some_and(|last| number >= last) {
             tracing::error!("crashing on purpose");
             std::process::abort();
@@ -215,7 +217,7 @@ where
     }
 }
 
-impl<I, S> Dispatch for Hosted<I, S>
+impl<I, S> Dispatch for WorkerObject<I, S>
 where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
@@ -231,8 +233,8 @@ where
         self: Arc<Self>,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, Unanswered> {
-        let call = Own::<I>(request);
+    ) -> Result<I::Response, CallFailure> {
+        let call = NativeCall::<I>(request);
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.run(context, call).await;
         }
@@ -244,7 +246,7 @@ where
         self: Arc<Self>,
         context: context::Context,
         call: T,
-    ) -> Result<T::Answer, Unanswered>
+    ) -> Result<T::Answer, CallFailure>
     where
         T: Translation<I::Request, I::Response>,
     {
@@ -256,7 +258,7 @@ where
     }
 }
 
-impl<I, S> Hosted<I, S>
+impl<I, S> WorkerObject<I, S>
 where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
@@ -265,7 +267,7 @@ where
         &self,
         context: context::Context,
         call: T,
-    ) -> Result<T::Answer, Unanswered>
+    ) -> Result<T::Answer, CallFailure>
     where
         T: Translation<I::Request, I::Response>,
     {
@@ -273,7 +275,7 @@ where
             "serve",
             object = self.name,
             method = call.method(),
-            worker = %self.surroundings.worker,
+            worker = %self.worker_context.worker,
             caller = scope::current().caller.address,
             trace = %context.trace_context.trace_id,
         );
@@ -281,8 +283,8 @@ where
             let answer = self.run(context, call).await;
             match &answer {
                 Ok(_) => tracing::debug!("answered"),
-                Err(Unanswered::Refused(refusal)) => tracing::debug!(%refusal, "refused"),
-                Err(Unanswered::Failed(error)) => tracing::debug!(%error, "failed"),
+                Err(CallFailure::Refused(refusal)) => tracing::debug!(%refusal, "refused"),
+                Err(CallFailure::Failed(error)) => tracing::debug!(%error, "failed"),
             }
             answer
         }
@@ -292,9 +294,9 @@ where
 }
 
 /// A call in the native form of its interface, which needs no translation.
-struct Own<I: Interface>(I::Request);
+struct NativeCall<I: Interface>(I::Request);
 
-impl<I: Interface> Translation<I::Request, I::Response> for Own<I> {
+impl<I: Interface> Translation<I::Request, I::Response> for NativeCall<I> {
     type Answer = I::Response;
 
     fn method(&self) -> &str {
@@ -305,7 +307,7 @@ impl<I: Interface> Translation<I::Request, I::Response> for Own<I> {
         true
     }
 
-    fn read(self) -> Result<I::Request, Unread<I::Response>> {
+    fn read(self) -> Result<I::Request, TranslationFailure<I::Response>> {
         Ok(self.0)
     }
 
@@ -319,14 +321,14 @@ impl<I: Interface> Translation<I::Request, I::Response> for Own<I> {
 }
 
 /// A call that is decoded, or not yet because decoding takes long.
-enum Reading<T, R> {
+enum CallInput<T, R> {
     Read(R),
     Unread(T),
 }
 
-impl<T, R> Reading<T, R> {
+impl<T, R> CallInput<T, R> {
     /// Decodes the call at once if it is small.
-    fn begin<Response>(call: T) -> Result<Self, Unread<T::Answer>>
+    fn begin<Response>(call: T) -> Result<Self, TranslationFailure<T::Answer>>
     where
         T: Translation<R, Response>,
     {
@@ -345,9 +347,9 @@ impl<T, R> Reading<T, R> {
 }
 
 /// The result of a permit of the pool.
-enum Served<A, R> {
+enum PoolUse<A, R> {
     /// The whole call was done on the pool.
-    Answered(Result<A, Unanswered>),
+    Answered(Result<A, CallFailure>),
     /// The call was only decoded on the pool, because it is light.
     OnlyRead(R),
 }

@@ -9,19 +9,19 @@ use std::sync::{
 
 /// Counts the calls of all objects of a worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Gauge(Arc<Inner>);
+pub(crate) struct LoadGauge(Arc<LoadGaugeInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct LoadGaugeInner {
     begun: AtomicU64,
     ended: AtomicU64,
     capacity: u32,
     pool: ComputePool,
 }
 
-impl Gauge {
+impl LoadGauge {
     pub(crate) fn new(capacity: usize, pool: ComputePool) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(LoadGaugeInner {
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
@@ -30,9 +30,9 @@ impl Gauge {
     }
 
     /// Counts a call until the guard is dropped. Returns the number of the call, starting at one.
-    pub(crate) fn begin(&self) -> (u64, Running<'_>) {
+    pub(crate) fn begin(&self) -> (u64, RunningCallGuard<'_>) {
         let number = self.0.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        (number, Running(&self.0))
+        (number, RunningCallGuard(&self.0))
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -54,9 +54,9 @@ impl Gauge {
 
 /// A call that counts as running.
 #[derive(Debug)]
-pub(crate) struct Running<'a>(&'a Inner);
+pub(crate) struct RunningCallGuard<'a>(&'a LoadGaugeInner);
 
-impl Drop for Running<'_> {
+impl Drop for RunningCallGuard<'_> {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }

@@ -2,14 +2,14 @@
 //!
 //! Several addresses may lead to one name server, and one address (a load balancer's) to several. The
 //! incarnation that answers identifies the name server: the first session that reaches it claims it
-//! ([`Claims`]), and the sessions by other addresses wait until that session is lost.
+//! ([`SessionClaims`]), and the sessions by other addresses wait until that session is lost.
 
 use crate::{
-    admission::Admission,
-    exclusive::Holdings,
-    guard::Guard,
-    load::Gauge,
-    session::{Session, Standing},
+    admission::WorkerAdmission,
+    exclusive::HeldExclusiveNames,
+    load::LoadGauge,
+    session::{NameServerSession, SessionState},
+    ticket_trust::TicketTrust,
     worker::WorkerError,
 };
 use pyroxene_client::Client;
@@ -34,9 +34,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The session that has claimed each incarnation of a name server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Claims(Arc<Mutex<HashMap<u64, usize>>>);
+pub(crate) struct SessionClaims(Arc<Mutex<HashMap<u64, usize>>>);
 
-impl Claims {
+impl SessionClaims {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
         // The data stays valid even if a lock holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,13 +57,13 @@ impl Claims {
 
 /// The resources that the sessions share.
 #[derive(Clone, Debug)]
-pub(crate) struct Common {
+pub(crate) struct SessionContext {
     pub(crate) client: Client,
     pub(crate) registration: Arc<Registration>,
-    pub(crate) gauge: Gauge,
-    pub(crate) holdings: Holdings,
-    pub(crate) guard: Option<Guard>,
-    pub(crate) claims: Claims,
+    pub(crate) gauge: LoadGauge,
+    pub(crate) held_names: HeldExclusiveNames,
+    pub(crate) ticket_trust: Option<TicketTrust>,
+    pub(crate) claims: SessionClaims,
     /// Notified of every change of a session's state.
     pub(crate) changes: watch::Sender<()>,
 }
@@ -71,8 +71,8 @@ pub(crate) struct Common {
 /// The sessions of one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Registrations {
-    common: Common,
-    sessions: Arc<Mutex<BTreeMap<usize, Kept>>>,
+    common: SessionContext,
+    sessions: Arc<Mutex<BTreeMap<usize, KeptSession>>>,
     keepers: TaskTracker,
     runtime: Handle,
     stop: CancellationToken,
@@ -80,16 +80,16 @@ pub(crate) struct Registrations {
 
 /// A session that is kept open.
 #[derive(Debug)]
-struct Kept {
-    session: Session,
-    standing: watch::Receiver<Standing>,
+struct KeptSession {
+    session: NameServerSession,
+    state: watch::Receiver<SessionState>,
     stop: CancellationToken,
 }
 
 impl Registrations {
     /// Opens sessions with the name servers that the client knows, and with those that it discovers later,
     /// until `stop`. The sessions run on `runtime`.
-    pub(crate) fn start(common: Common, runtime: Handle, stop: CancellationToken) -> Self {
+    pub(crate) fn start(common: SessionContext, runtime: Handle, stop: CancellationToken) -> Self {
         let registrations = Self {
             common,
             sessions: Arc::default(),
@@ -97,7 +97,7 @@ impl Registrations {
             runtime,
             stop,
         };
-        registrations.look();
+        registrations.update_sessions();
         let following = registrations.clone();
         let keepers = registrations.keepers.clone();
         keepers.spawn_on(following.follow(), &registrations.runtime);
@@ -107,17 +107,17 @@ impl Registrations {
     async fn follow(self) {
         let mut found = self.common.client.find_nameservers();
         while let Some(Ok(())) = self.stop.run_until_cancelled(found.changed()).await {
-            self.look();
+            self.update_sessions();
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, Kept>> {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, KeptSession>> {
         // The data stays valid even if a lock holder panicked.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts sessions with new name servers, and ends those with name servers that are gone.
-    pub(crate) fn look(&self) {
+    pub(crate) fn update_sessions(&self) {
         let known = self.common.client.numbered_nameservers();
         let mut sessions = self.sessions();
         sessions.retain(|number, kept| {
@@ -130,18 +130,18 @@ impl Registrations {
         });
         for (number, nameserver) in known {
             sessions.entry(number).or_insert_with(|| {
-                let session = Session {
+                let session = NameServerSession {
                     index: number,
                     nameserver,
                     common: self.common.clone(),
                 };
-                let (sender, standing) = watch::channel(Standing::Opening);
+                let (sender, standing) = watch::channel(SessionState::Opening);
                 let stop = self.stop.child_token();
                 let keeping = session.clone().keep(sender, stop.clone());
                 self.keepers.spawn_on(keeping, &self.runtime);
-                Kept {
+                KeptSession {
                     session,
-                    standing,
+                    state: standing,
                     stop,
                 }
             });
@@ -149,23 +149,25 @@ impl Registrations {
     }
 
     /// The states of all sessions. If `is_late`, a name server that has not answered counts as lost.
-    fn standings(&self, is_late: bool) -> Vec<(Endpoint, Standing)> {
-        self.look();
+    fn session_states(&self, is_late: bool) -> Vec<(Endpoint, SessionState)> {
+        self.update_sessions();
         let sessions = self.sessions();
         let standings = sessions.values().map(|kept| {
             let endpoint = kept.session.nameserver.endpoint().clone();
-            match &*kept.standing.borrow() {
-                Standing::Opening if is_late => (endpoint, Standing::Lost("no answer".to_owned())),
+            match &*kept.state.borrow() {
+                SessionState::Opening if is_late => {
+                    (endpoint, SessionState::Lost("no answer".to_owned()))
+                }
                 standing => (endpoint, standing.clone()),
             }
         });
         standings.collect()
     }
 
-    /// Waits until the worker is admitted (see [`Admission`]). It waits for an answer of every name server
+    /// Waits until the worker is admitted (see [`WorkerAdmission`]). It waits for an answer of every name server
     /// for at most [`ANSWER_TIMEOUT`], and for a temporary refusal to end for at most `start_timeout`, or
     /// without a timeout.
-    pub(crate) async fn admitted(
+    pub(crate) async fn wait_until_admitted(
         &self,
         start_timeout: Option<Duration>,
     ) -> Result<(), WorkerError> {
@@ -175,14 +177,14 @@ impl Registrations {
         let mut changes = self.common.changes.subscribe();
         let mut told = false;
         loop {
-            let standings = self.standings(answers_until <= Instant::now());
-            let until = match Admission::of(&standings) {
-                Admission::Granted => return Ok(()),
-                Admission::Undecided => Some(answers_until),
-                Admission::Refused(nameserver, error) => {
+            let standings = self.session_states(answers_until <= Instant::now());
+            let until = match WorkerAdmission::of(&standings) {
+                WorkerAdmission::Granted => return Ok(()),
+                WorkerAdmission::Undecided => Some(answers_until),
+                WorkerAdmission::Refused(nameserver, error) => {
                     return Err(WorkerError::Refused { nameserver, error });
                 }
-                Admission::NotYet(nameserver, error) => {
+                WorkerAdmission::NotYet(nameserver, error) => {
                     if give_up.is_some_and(|give_up| give_up <= Instant::now()) {
                         return Err(WorkerError::Refused { nameserver, error });
                     }
@@ -202,19 +204,19 @@ impl Registrations {
     }
 
     /// The sessions that are open now.
-    pub(crate) fn open(&self) -> Vec<(Session, SessionId)> {
+    pub(crate) fn open_sessions(&self) -> Vec<(NameServerSession, SessionId)> {
         let sessions = self.sessions();
         let open = sessions
             .values()
-            .filter_map(|kept| match *kept.standing.borrow() {
-                Standing::Open(id) => Some((kept.session.clone(), id)),
+            .filter_map(|kept| match *kept.state.borrow() {
+                SessionState::Open(id) => Some((kept.session.clone(), id)),
                 _ => None,
             });
         open.collect()
     }
 
     /// Waits until all sessions have ended, after `stop`.
-    pub(crate) async fn ended(&self) {
+    pub(crate) async fn wait_until_ended(&self) {
         self.keepers.close();
         self.keepers.wait().await;
     }
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn one_session_has_an_incarnation_and_the_next_gets_it_when_that_is_lost() {
-        let claims = Claims::default();
+        let claims = SessionClaims::default();
         assert!(claims.claim(7, 0) && claims.claim(7, 0));
         assert!(!claims.claim(7, 1));
         assert!(claims.claim(8, 1));
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_address_that_leads_to_another_incarnation_gives_up_the_first() {
-        let claims = Claims::default();
+        let claims = SessionClaims::default();
         assert!(claims.claim(7, 0));
         assert!(claims.claim(8, 0));
         assert!(claims.claim(7, 1));

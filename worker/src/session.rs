@@ -1,9 +1,9 @@
 //! The session of a worker with one name server. It is opened, renewed by heartbeats, and opened again
 //! after the name server restarted or forgot it.
 
-use crate::registrations::Common;
-use pyroxene_client::{CallError, NameServer, Recognised, backoff::Backoff};
-use pyroxene_common::interfaces::directory::{DirectoryError, Lease, Peers, SessionId};
+use crate::registrations::SessionContext;
+use pyroxene_client::{CallError, LoginState, NameServerClient, backoff::Backoff};
+use pyroxene_common::interfaces::directory::{DirectoryError, Lease, PeerAddresses, SessionId};
 use std::{future::pending, time::Duration};
 use tarpc::{client::RpcError, context};
 use tokio::{
@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The maximum heartbeat period of a worker that waits for an exclusive name.
-const WAITING: Duration = Duration::from_millis(250);
+const WAITING_HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// How often a session is checked that is open by another address.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const ELSEWHERE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(500));
 
 /// The state of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum SessionState {
     /// It has not been opened yet.
     Opening,
     /// It is open.
@@ -35,42 +35,42 @@ pub(crate) enum Standing {
     /// The name server refuses it.
     Refused(DirectoryError),
     /// Another session is open with the name server at this address.
-    Elsewhere,
+    OpenElsewhere,
 }
 
 /// The session with one name server.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub(crate) struct NameServerSession {
     /// The name server's number.
     pub(crate) index: usize,
-    pub(crate) nameserver: NameServer,
-    pub(crate) common: Common,
+    pub(crate) nameserver: NameServerClient,
+    pub(crate) common: SessionContext,
 }
 
-pub(crate) fn deadline() -> context::Context {
+pub(crate) fn call_context() -> context::Context {
     let mut context = context::current();
     context.deadline = (Instant::now() + CALL_TIMEOUT).into_std();
     context
 }
 
 /// The state of a session after a call to its name server failed.
-fn no_answer(error: RpcError) -> Standing {
+fn state_after_no_answer(error: RpcError) -> SessionState {
     match CallError::from(error) {
         error @ CallError::Refused(_) => {
             let sentence = error.last_reason();
-            Standing::Refused(match error.is_limited() {
+            SessionState::Refused(match error.is_limited() {
                 // The connections of the worker's predecessor may still be counted.
                 true => DirectoryError::Limited { sentence },
                 false => DirectoryError::Denied { sentence },
             })
         }
-        error => Standing::Lost(error.to_string()),
+        error => SessionState::Lost(error.to_string()),
     }
 }
 
-impl Session {
+impl NameServerSession {
     /// Keeps the session open until `stop`, and publishes its state in `standing`.
-    pub(crate) async fn keep(self, standing: watch::Sender<Standing>, stop: CancellationToken) {
+    pub(crate) async fn keep(self, standing: watch::Sender<SessionState>, stop: CancellationToken) {
         let mut failures = 0;
         let mut changes = self.common.changes.subscribe();
         while !stop.is_cancelled() {
@@ -78,7 +78,7 @@ impl Session {
                 None => return,
                 Some(Ok((lease, recognised))) => {
                     failures = 0;
-                    self.note(&standing, Standing::Open(lease.session));
+                    self.publish(&standing, SessionState::Open(lease.session));
                     let renewing = async {
                         tokio::select! {
                             reason = self.renew(&lease) => reason,
@@ -87,19 +87,19 @@ impl Session {
                     };
                     match stop.run_until_cancelled(renewing).await {
                         None => return,
-                        Some(reason) => self.note(&standing, Standing::Lost(reason)),
+                        Some(reason) => self.publish(&standing, SessionState::Lost(reason)),
                     }
                 }
-                Some(Err(Standing::Elsewhere)) => {
+                Some(Err(SessionState::OpenElsewhere)) => {
                     failures = 0;
-                    self.note(&standing, Standing::Elsewhere);
+                    self.publish(&standing, SessionState::OpenElsewhere);
                     // Later the other session may be lost, or this address may lead to another name server.
-                    let changed = timeout(LOOK_AGAIN, changes.changed());
+                    let changed = timeout(ELSEWHERE_POLL_INTERVAL, changes.changed());
                     if stop.run_until_cancelled(changed).await.is_none() {
                         return;
                     }
                 }
-                Some(Err(refused_or_lost)) => self.note(&standing, refused_or_lost),
+                Some(Err(refused_or_lost)) => self.publish(&standing, refused_or_lost),
             }
             let wait = RETRY.wait(failures, rand::random());
             failures += 1;
@@ -110,8 +110,8 @@ impl Session {
     }
 
     /// Publishes the state of the session, and logs it if it has changed.
-    fn note(&self, standing: &watch::Sender<Standing>, now: Standing) {
-        if !matches!(now, Standing::Open(_)) {
+    fn publish(&self, standing: &watch::Sender<SessionState>, now: SessionState) {
+        if !matches!(now, SessionState::Open(_)) {
             self.common.claims.release(self.index);
         }
         let nameserver = self.nameserver.endpoint();
@@ -121,17 +121,17 @@ impl Session {
                 return false;
             }
             match &now {
-                Standing::Open(_) => tracing::info!(worker, %nameserver, "registered"),
-                Standing::Lost(reason) => {
+                SessionState::Open(_) => tracing::info!(worker, %nameserver, "registered"),
+                SessionState::Lost(reason) => {
                     tracing::warn!(worker, %nameserver, reason, "not registered; trying again");
                 }
-                Standing::Refused(error) => {
+                SessionState::Refused(error) => {
                     tracing::warn!(worker, %nameserver, %error, "registration refused; trying again");
                 }
-                Standing::Elsewhere => {
+                SessionState::OpenElsewhere => {
                     tracing::debug!(worker, %nameserver, "registered by another address");
                 }
-                Standing::Opening => {}
+                SessionState::Opening => {}
             }
             *before = now;
             true
@@ -141,53 +141,53 @@ impl Session {
         }
     }
 
-    async fn open(&self) -> Result<(Lease, Option<watch::Receiver<Recognised>>), Standing> {
-        let recognised = match &self.common.guard {
-            Some(guard) => Some(guard.learn(self.index, &self.nameserver).await?),
+    async fn open(&self) -> Result<(Lease, Option<watch::Receiver<LoginState>>), SessionState> {
+        let recognised = match &self.common.ticket_trust {
+            Some(guard) => Some(guard.trust_nameserver(self.index, &self.nameserver).await?),
             None => None,
         };
         self.claim().await?;
         let asked = Instant::now();
         let directory = self.nameserver.directory();
         match directory
-            .open(deadline(), (*self.common.registration).clone())
+            .open(call_context(), (*self.common.registration).clone())
             .await
         {
             // Meanwhile the address leads to another name server.
             Ok(Ok(lease)) if !self.common.claims.claim(lease.epoch, self.index) => {
                 self.close(lease.session).await;
-                Err(Standing::Elsewhere)
+                Err(SessionState::OpenElsewhere)
             }
             Ok(Ok(lease)) => {
                 // A name server that checks exclusive names with other name servers does not list them
                 // here, but in its answer to the first heartbeat, which follows at once.
                 if !lease.fences.is_empty() {
-                    self.take(&lease, asked);
+                    self.record_lease(&lease, asked);
                 }
                 Ok((lease, recognised))
             }
-            Ok(Err(error)) => Err(Standing::Refused(error)),
-            Err(error) => Err(no_answer(error)),
+            Ok(Err(error)) => Err(SessionState::Refused(error)),
+            Err(error) => Err(state_after_no_answer(error)),
         }
     }
 
     /// Asks for the incarnation of the name server at this address, and for the addresses of the others.
     /// Only one session is opened with each name server: a second session would replace the first, and
     /// then the first the second, endlessly.
-    async fn claim(&self) -> Result<(), Standing> {
-        let told = self.nameserver.directory().peers(deadline()).await;
-        let Peers { epoch, addresses } = told.map_err(no_answer)?;
+    async fn claim(&self) -> Result<(), SessionState> {
+        let told = self.nameserver.directory().peers(call_context()).await;
+        let PeerAddresses { epoch, addresses } = told.map_err(state_after_no_answer)?;
         let common = &self.common;
-        common.client.found_nameservers(self.index, &addresses);
+        common.client.add_found_nameservers(self.index, &addresses);
         match common.claims.claim(epoch, self.index) {
             true => Ok(()),
-            false => Err(Standing::Elsewhere),
+            false => Err(SessionState::OpenElsewhere),
         }
     }
 
     /// Applies the name server's keys and revocations while the session is open.
-    async fn follow<T>(&self, recognised: Option<watch::Receiver<Recognised>>) -> T {
-        if let (Some(guard), Some(recognised)) = (&self.common.guard, recognised) {
+    async fn follow<T>(&self, recognised: Option<watch::Receiver<LoginState>>) -> T {
+        if let (Some(guard), Some(recognised)) = (&self.common.ticket_trust, recognised) {
             guard.follow(self.index, &self.nameserver, recognised).await;
         }
         pending().await
@@ -195,11 +195,11 @@ impl Session {
 
     /// Records a lease. Its time counts from before the request was sent, because the answer may have
     /// taken long.
-    fn take(&self, lease: &Lease, asked: Instant) {
+    fn record_lease(&self, lease: &Lease, asked: Instant) {
         let until = asked + Duration::from_millis(lease.ttl_ms);
         self.common
-            .holdings
-            .granted(self.index, &lease.fences, until);
+            .held_names
+            .record_grants(self.index, &lease.fences, until);
     }
 
     /// Renews the lease until a renewal fails, and returns the reason.
@@ -215,12 +215,12 @@ impl Session {
             let asked = Instant::now();
             let directory = self.nameserver.directory();
             match directory
-                .renew(deadline(), session, self.common.gauge.load())
+                .renew(call_context(), session, self.common.gauge.load())
                 .await
             {
                 Ok(Ok(lease)) => {
-                    self.take(&lease, asked);
-                    next = Instant::now() + self.period(&lease);
+                    self.record_lease(&lease, asked);
+                    next = Instant::now() + self.heartbeat_period(&lease);
                 }
                 Ok(Err(error)) => return error.to_string(),
                 Err(error) => return CallError::from(error).to_string(),
@@ -230,12 +230,12 @@ impl Session {
 
     /// The time between an answer and the next heartbeat. It is shorter while the worker waits for an
     /// exclusive name, because only a heartbeat's answer grants the name.
-    fn period(&self, lease: &Lease) -> Duration {
+    fn heartbeat_period(&self, lease: &Lease) -> Duration {
         let period = (Duration::from_millis(lease.ttl_ms) / 3).max(Duration::from_millis(50));
         let offers = self.common.registration.objects.iter();
         let exclusive = offers.filter(|offer| offer.exclusive).count();
         match lease.fences.len() < exclusive {
-            true => period.min(WAITING),
+            true => period.min(WAITING_HEARTBEAT),
             false => period,
         }
     }
@@ -260,14 +260,24 @@ impl Session {
     /// Tells the name server that the worker accepts no new calls. If the name server is unreachable,
     /// clients learn it from the refusals of the worker.
     pub(crate) async fn drain(&self, session: SessionId) {
-        if let Err(error) = self.nameserver.directory().drain(deadline(), session).await {
+        if let Err(error) = self
+            .nameserver
+            .directory()
+            .drain(call_context(), session)
+            .await
+        {
             tracing::debug!(%error, "cannot announce the drain");
         }
     }
 
     /// Ends the session. If the name server is unreachable, the lease expires by itself.
     pub(crate) async fn close(&self, session: SessionId) {
-        if let Err(error) = self.nameserver.directory().close(deadline(), session).await {
+        if let Err(error) = self
+            .nameserver
+            .directory()
+            .close(call_context(), session)
+            .await
+        {
             tracing::debug!(%error, "cannot close the session");
         }
     }

@@ -17,10 +17,10 @@ use std::{
 };
 
 /// How often the threads are checked.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A poll that takes at least this long is logged: a worker's lease is renewed every second.
-const TOO_LONG: Duration = Duration::from_secs(1);
+const MAX_POLL_TIME: Duration = Duration::from_secs(1);
 
 /// The number that means no method.
 const NONE: usize = 0;
@@ -29,11 +29,11 @@ const NONE: usize = 0;
 static METHODS: Mutex<Vec<(Arc<str>, &'static str)>> = Mutex::new(Vec::new());
 
 /// The threads that have polled a method.
-static THREADS: Mutex<Vec<Weak<Polled>>> = Mutex::new(Vec::new());
+static THREADS: Mutex<Vec<Weak<ThreadPoll>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static THIS_THREAD: Arc<Polled> = {
-        let polled = Arc::new(Polled::default());
+    static THIS_THREAD: Arc<ThreadPoll> = {
+        let polled = Arc::new(ThreadPoll::default());
         let mut threads = lock(&THREADS);
         threads.retain(|thread| thread.strong_count() > 0);
         threads.push(Arc::downgrade(&polled));
@@ -43,13 +43,13 @@ thread_local! {
 
 /// The method that a thread polls.
 #[derive(Debug, Default)]
-struct Polled {
+struct ThreadPoll {
     method: AtomicUsize,
     /// Incremented whenever a poll starts or ends.
     count: AtomicU64,
 }
 
-impl Polled {
+impl ThreadPoll {
     fn change(&self, method: usize) -> usize {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.method.swap(method, Ordering::Relaxed)
@@ -58,12 +58,12 @@ impl Polled {
 
 /// The methods of one object.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedMethods {
     /// The number of the first one.
     first: usize,
 }
 
-impl Watched {
+impl WatchedMethods {
     /// Registers an object's methods.
     pub(crate) fn new(object: &str, methods: &[Method]) -> Self {
         let mut known = lock(&METHODS);
@@ -89,7 +89,7 @@ impl Watched {
     pub(crate) async fn run<F: Future>(self, method: usize, serving: F) -> F::Output {
         let mut serving = pin!(serving);
         std::future::poll_fn(move |context| {
-            let _polling = Polling::begin(self.first + method);
+            let _polling = PollGuard::begin(self.first + method);
             serving.as_mut().poll(context)
         })
         .await
@@ -97,19 +97,19 @@ impl Watched {
 }
 
 /// Marks a poll in progress until it is dropped.
-struct Polling {
+struct PollGuard {
     /// The method whose poll contains this one.
     outer: usize,
 }
 
-impl Polling {
+impl PollGuard {
     fn begin(method: usize) -> Self {
         let outer = THIS_THREAD.with(|polled| polled.change(method));
         Self { outer }
     }
 }
 
-impl Drop for Polling {
+impl Drop for PollGuard {
     fn drop(&mut self) {
         THIS_THREAD.with(|polled| polled.change(self.outer));
     }
@@ -123,17 +123,17 @@ pub(crate) fn start() {
             let mut watchdog = Watchdog::default();
             loop {
                 // No thread unparks this one, so it sleeps for this time.
-                thread::park_timeout(LOOK);
+                thread::park_timeout(CHECK_INTERVAL);
                 let threads: Vec<_> = lock(&THREADS).iter().filter_map(Weak::upgrade).collect();
-                for (method, busy) in watchdog.look(&threads, Instant::now()) {
-                    tell(method, busy);
+                for (method, busy) in watchdog.find_long_polls(&threads, Instant::now()) {
+                    log_busy_method(method, busy);
                 }
             }
         });
     });
 }
 
-fn tell(method: usize, busy: Duration) {
+fn log_busy_method(method: usize, busy: Duration) {
     let known = lock(&METHODS);
     let Some((object, method)) = method.checked_sub(1).and_then(|index| known.get(index)) else {
         return;
@@ -152,43 +152,47 @@ fn tell(method: usize, busy: Duration) {
 #[derive(Debug, Default)]
 struct Watchdog {
     /// The observation of each thread, by the address of its record.
-    seen: HashMap<usize, Seen>,
+    observations: HashMap<usize, ThreadObservation>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct ThreadObservation {
     count: u64,
     since: Instant,
-    told: bool,
+    is_logged: bool,
 }
 
 impl Watchdog {
     /// The methods whose poll takes too long, and how long the poll has been observed. Each poll is
     /// returned once.
-    fn look(&mut self, threads: &[Arc<Polled>], now: Instant) -> Vec<(usize, Duration)> {
-        let address = |thread: &Arc<Polled>| Arc::as_ptr(thread).addr();
-        self.seen
+    fn find_long_polls(
+        &mut self,
+        threads: &[Arc<ThreadPoll>],
+        now: Instant,
+    ) -> Vec<(usize, Duration)> {
+        let address = |thread: &Arc<ThreadPoll>| Arc::as_ptr(thread).addr();
+        self.observations
             .retain(|seen, _| threads.iter().any(|thread| address(thread) == *seen));
         let mut late = Vec::new();
         for thread in threads {
             let count = thread.count.load(Ordering::Relaxed);
             let method = thread.method.load(Ordering::Relaxed);
-            let fresh = Seen {
+            let fresh = ThreadObservation {
                 count,
                 since: now,
-                told: false,
+                is_logged: false,
             };
-            let seen = self.seen.entry(address(thread)).or_insert(fresh);
+            let seen = self.observations.entry(address(thread)).or_insert(fresh);
             if seen.count != count {
-                *seen = Seen {
+                *seen = ThreadObservation {
                     count,
                     since: now,
-                    told: false,
+                    is_logged: false,
                 };
             }
             let busy = now.saturating_duration_since(seen.since);
-            if method != NONE && busy >= TOO_LONG && !seen.told {
-                seen.told = true;
+            if method != NONE && busy >= MAX_POLL_TIME && !seen.is_logged {
+                seen.is_logged = true;
                 late.push((method, busy));
             }
         }
@@ -207,13 +211,13 @@ mod tests {
 
     #[test]
     fn a_poll_that_does_not_end_is_told_once() {
-        let thread = Arc::new(Polled::default());
+        let thread = Arc::new(ThreadPoll::default());
         let threads = [Arc::clone(&thread)];
         let mut watchdog = Watchdog::default();
         let began = Instant::now();
         let mut look = |after: u64| {
             let now = began + Duration::from_millis(after);
-            watchdog.look(&threads, now)
+            watchdog.find_long_polls(&threads, now)
         };
         assert!(look(0).is_empty());
         // An idle thread is not reported.
@@ -240,7 +244,7 @@ mod tests {
             repeatable: false,
             parameters: &[],
         }];
-        let watched = Watched::new("teapot", &methods);
+        let watched = WatchedMethods::new("teapot", &methods);
         let polled = THIS_THREAD.with(Arc::clone);
         let during = watched.run(0, async { polled.method.load(Ordering::Relaxed) });
         let number = during.await;

@@ -3,7 +3,7 @@
 use crate::{
     advertise::endpoint_for_clients,
     builder::WorkerBuilder,
-    registrations::{Claims, Common, Registrations},
+    registrations::{Registrations, SessionClaims, SessionContext},
     watchdog,
 };
 use pyroxene_client::{Client, InvalidConfig};
@@ -11,7 +11,7 @@ use pyroxene_common::{
     access::KeyError,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
-    host::{Drained, Host, HostConfig},
+    host::{DrainReport, Host, HostConfig},
     interfaces::directory::{DirectoryError, Load, MAX_TTL, MIN_TTL, Registration, check_name},
     signal::StopSignals,
 };
@@ -131,14 +131,14 @@ impl Worker {
             let _entered = lease_runtime.handle().enter();
             Client::new(builder.client_config(&name)?)
         };
-        let surroundings = builder.surroundings(&name)?;
-        let guard = builder.guard(&name)?;
+        let surroundings = builder.worker_context(&name)?;
+        let guard = builder.ticket_trust(&name)?;
 
         let mut config = HostConfig::new(builder.listen.clone(), name.clone());
         config.max_message = builder.max_message;
         config.message_memory = builder.message_memory;
         config.tls = builder.tls;
-        config.gate = guard.as_ref().map(|guard| Arc::clone(&guard.gate));
+        config.authenticator = guard.as_ref().map(|guard| Arc::clone(&guard.authenticator));
         let gauge = surroundings.gauge.clone();
         config.load = Some(Arc::new(move || gauge.load()) as Arc<dyn Fn() -> Load + Send + Sync>);
         let incarnation = config.incarnation;
@@ -178,13 +178,13 @@ impl Worker {
         });
         watchdog::start();
         let stop_sessions = CancellationToken::new();
-        let common = Common {
+        let common = SessionContext {
             client: client.clone(),
             registration,
             gauge: surroundings.gauge,
-            holdings: surroundings.holdings,
-            guard,
-            claims: Claims::default(),
+            held_names: surroundings.held_names,
+            ticket_trust: guard,
+            claims: SessionClaims::default(),
             changes: watch::Sender::new(()),
         };
         let runtime = lease_runtime.handle().clone();
@@ -200,7 +200,10 @@ impl Worker {
             lease_runtime,
             _client: client,
         };
-        worker.registrations.admitted(builder.start_timeout).await?;
+        worker
+            .registrations
+            .wait_until_admitted(builder.start_timeout)
+            .await?;
         Ok(worker)
     }
 
@@ -215,16 +218,16 @@ impl Worker {
     }
 
     /// Serves until SIGTERM or SIGINT, then drains.
-    pub async fn join(self) -> Result<Drained, WorkerError> {
+    pub async fn join(self) -> Result<DrainReport, WorkerError> {
         let mut signals = StopSignals::listen().map_err(WorkerError::Signals)?;
         signals.next().await;
-        let patience = self.drain_timeout;
-        Ok(self.shutdown(patience).await)
+        let drain_timeout = self.drain_timeout;
+        Ok(self.shutdown(drain_timeout).await)
     }
 
     /// Leaves the directory, refuses new calls, lets running calls finish until the timeout, and stops.
-    pub async fn shutdown(self, patience: Duration) -> Drained {
-        let open = self.registrations.open();
+    pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
+        let open = self.registrations.open_sessions();
         let announce = open.iter().cloned().map(|(session, id)| {
             let announcing = async move { session.drain(id).await };
             self.lease_runtime.handle().spawn(announcing)
@@ -234,14 +237,14 @@ impl Worker {
         // Callers know about the drain now and call other workers.
         self.host.begin_drain();
         self.draining.cancel();
-        let drained = self.host.shutdown(patience).await;
+        let drained = self.host.shutdown(drain_timeout).await;
         self.stop_sessions.cancel();
         let close = open.into_iter().map(|(session, id)| {
             let closing = async move { session.close(id).await };
             self.lease_runtime.handle().spawn(closing)
         });
         let _ = timeout(ANNOUNCE_TIMEOUT, futures::future::join_all(close)).await;
-        self.registrations.ended().await;
+        self.registrations.wait_until_ended().await;
         drained
     }
 }

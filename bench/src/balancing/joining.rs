@@ -7,26 +7,26 @@ use pyroxene_client::Policy;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{CLIENTS, Options, SERVICE, by_name, titled};
+use super::{BalancingBenchOptions, CLIENTS, SERVICE_TIME, by_name, titled};
 use crate::{
-    fleet::{Fleet, Kind},
-    open_loop::{self, Sample},
-    table::{Table, ratio},
+    fleet::{Fleet, WorkerSpec},
+    open_loop::{self, CallSample},
+    table::{TextTable, ratio},
 };
 
 const WORKERS: usize = 3;
 const NEWCOMER: &str = "newcomer";
-const FAIR: f64 = 1.0 / (WORKERS as f64 + 1.0);
+const FAIR_SHARE: f64 = 1.0 / (WORKERS as f64 + 1.0);
 
 /// The length of the slots over which shares are computed.
-const SLOT: Duration = Duration::from_millis(100);
+const SLOT_LENGTH: Duration = Duration::from_millis(100);
 
 /// The new worker counts as having its fair share from this fraction of it on.
-const ENOUGH: f64 = 0.8;
+const REACHED_SHARE: f64 = 0.8;
 
 /// One measurement. Times count from the new worker's ready line.
 #[derive(Serialize)]
-pub(super) struct Row {
+pub(super) struct JoiningRow {
     #[serde(serialize_with = "by_name")]
     policy: Policy,
     failed: usize,
@@ -42,15 +42,17 @@ pub(super) struct Row {
     most_before_others: u32,
 }
 
-pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Row> {
+pub(super) async fn measure(options: &BalancingBenchOptions, policy: Policy) -> Result<JoiningRow> {
     let fleet = Fleet::start().await?;
-    let mut workers = fleet.workers(WORKERS, SERVICE).await?;
+    let mut workers = fleet.workers(WORKERS, SERVICE_TIME).await?;
     let clients = fleet.clients(CLIENTS, policy).await?;
     let arrivals = options.arrivals(2.0, 0.6);
     let start = Instant::now();
     let join = async {
         sleep_until(start + arrivals.duration / 4).await;
-        let worker = fleet.worker(NEWCOMER, Kind::sound(SERVICE)).await?;
+        let worker = fleet
+            .worker(NEWCOMER, WorkerSpec::healthy(SERVICE_TIME))
+            .await?;
         anyhow::Ok((worker, start.elapsed()))
     };
     let load = open_loop::run(&clients, arrivals, start);
@@ -60,26 +62,29 @@ pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Row> {
     Ok(row(policy, &samples, ready, arrivals.duration))
 }
 
-fn row(policy: Policy, samples: &[Sample], ready: Duration, end: Duration) -> Row {
+fn row(policy: Policy, samples: &[CallSample], ready: Duration, end: Duration) -> JoiningRow {
     let mut shares = Vec::new();
     let mut from = ready;
-    while from + SLOT <= end {
+    while from + SLOT_LENGTH <= end {
         let in_slot = samples
             .iter()
-            .filter(|s| (from..from + SLOT).contains(&s.at));
+            .filter(|s| (from..from + SLOT_LENGTH).contains(&s.due_at));
         let (newcomers, all) = in_slot.fold((0u32, 0u32), |(newcomers, all), sample| {
-            (newcomers + u32::from(is_newcomers(sample)), all + 1)
+            (
+                newcomers + u32::from(was_answered_by_newcomer(sample)),
+                all + 1,
+            )
         });
-        shares.push(f64::from(newcomers) / f64::from(all.max(1)) / FAIR);
-        from += SLOT;
+        shares.push(f64::from(newcomers) / f64::from(all.max(1)) / FAIR_SHARE);
+        from += SLOT_LENGTH;
     }
-    let first = shares.iter().position(|&share| share >= ENOUGH);
+    let first = shares.iter().position(|&share| share >= REACHED_SHARE);
     let most_before = |newcomers: bool| {
-        let since = samples.iter().filter(|sample| sample.at >= ready);
-        let of_one = since.filter(|sample| is_newcomers(sample) == newcomers);
-        of_one.map(|sample| sample.before).max().unwrap_or(0)
+        let since = samples.iter().filter(|sample| sample.due_at >= ready);
+        let of_one = since.filter(|sample| was_answered_by_newcomer(sample) == newcomers);
+        of_one.map(|sample| sample.calls_ahead).max().unwrap_or(0)
     };
-    Row {
+    JoiningRow {
         policy,
         failed: samples.iter().filter(|s| s.error.is_some()).count(),
         share_after_ms: first.and_then(|slot| u64::try_from((slot + 1) * 100).ok()),
@@ -90,12 +95,12 @@ fn row(policy: Policy, samples: &[Sample], ready: Duration, end: Duration) -> Ro
     }
 }
 
-fn is_newcomers(sample: &Sample) -> bool {
+fn was_answered_by_newcomer(sample: &CallSample) -> bool {
     sample.worker.as_deref() == Some(NEWCOMER)
 }
 
-pub(super) fn render(rows: &[Row]) -> String {
-    let mut table = Table::new([
+pub(super) fn render(rows: &[JoiningRow]) -> String {
+    let mut table = TextTable::new([
         "policy",
         "failed",
         "its share after ms",
@@ -132,12 +137,12 @@ mod tests {
 
     #[test]
     fn shares_count_from_when_the_newcomer_is_ready() {
-        let sample = |ms: u64, worker: &str| Sample {
-            at: Duration::from_millis(ms),
-            took: Duration::ZERO,
+        let sample = |ms: u64, worker: &str| CallSample {
+            due_at: Duration::from_millis(ms),
+            latency: Duration::ZERO,
             worker: Some(worker.to_owned()),
-            vain: 0,
-            before: 3,
+            failed_attempts: 0,
+            calls_ahead: 3,
             error: None,
         };
         let mut samples = vec![sample(0, "w0"), sample(1010, "w0"), sample(1020, "w1")];

@@ -7,24 +7,24 @@ use pyroxene_client::Policy;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{CLIENTS, Options, SERVICE, by_name, percent, titled};
+use super::{BalancingBenchOptions, CLIENTS, SERVICE_TIME, by_name, percent, titled};
 use crate::{
-    fleet::{Fleet, Kind},
-    open_loop::{self, Summary},
-    table::{Table, figure, ratio},
+    fleet::{Fleet, WorkerSpec},
+    open_loop::{self, CallSummary},
+    table::{TextTable, figure, ratio},
 };
 
 const WORKERS: usize = 4;
-const SLOWER: u32 = 50;
+const SLOWDOWN: u32 = 50;
 
 /// One measurement.
 #[derive(Serialize)]
-pub(super) struct Row {
+pub(super) struct SlowRow {
     #[serde(serialize_with = "by_name")]
     policy: Policy,
     slow_workers: usize,
     #[serde(flatten)]
-    all: Summary,
+    all: CallSummary,
     /// The 99th percentile divided by that of the run without slow workers.
     p99_ratio: f64,
     /// The share of calls that a slow worker answered, or that a slow worker did not answer in time.
@@ -33,28 +33,31 @@ pub(super) struct Row {
 
 /// Measures with zero, one and two slow workers. The clients know nothing about the workers when the
 /// load begins, and every call counts.
-pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Vec<Row>> {
-    let mut rows: Vec<Row> = Vec::new();
+pub(super) async fn measure(
+    options: &BalancingBenchOptions,
+    policy: Policy,
+) -> Result<Vec<SlowRow>> {
+    let mut rows: Vec<SlowRow> = Vec::new();
     for slow_workers in 0..=2 {
         let fleet = Fleet::start().await?;
-        let mut workers = fleet.workers(WORKERS - slow_workers, SERVICE).await?;
+        let mut workers = fleet.workers(WORKERS - slow_workers, SERVICE_TIME).await?;
         for number in 0..slow_workers {
-            let kind = Kind::sound(SERVICE * SLOWER);
+            let kind = WorkerSpec::healthy(SERVICE_TIME * SLOWDOWN);
             workers.push(fleet.worker(&format!("slow{number}"), kind).await?);
         }
         let clients = fleet.clients(CLIENTS, policy).await?;
         let arrivals = options.arrivals(1.0, 1.0);
         let samples = open_loop::run(&clients, arrivals, Instant::now()).await?;
         fleet.stop(workers).await?;
-        let all = Summary::of(&samples);
+        let all = CallSummary::of(&samples);
         let slow = samples.iter().filter(|sample| {
             let slow = |worker: &String| worker.starts_with("slow");
             sample
                 .worker
                 .as_ref()
-                .map_or(sample.took > Duration::from_secs(1), slow)
+                .map_or(sample.latency > Duration::from_secs(1), slow)
         });
-        rows.push(Row {
+        rows.push(SlowRow {
             policy,
             slow_workers,
             all,
@@ -65,8 +68,8 @@ pub(super) async fn measure(options: &Options, policy: Policy) -> Result<Vec<Row
     Ok(rows)
 }
 
-pub(super) fn render(rows: &[Row]) -> String {
-    let mut table = Table::new([
+pub(super) fn render(rows: &[SlowRow]) -> String {
+    let mut table = TextTable::new([
         "policy",
         "slow workers",
         "calls",

@@ -11,27 +11,27 @@ use pyroxene_objects::interfaces::{
 };
 use tarpc::context::{self, Context};
 
-use super::{FACTORIAL, Kernel, kernels::Kernels};
+use super::{FACTORIAL_N, Kernel, kernels::Kernels};
 use crate::{daemon, process::ChildServer};
 
 /// The message limit in bytes. The text of `Sha256` is larger than the default limit.
 const MAX_MESSAGE: usize = 1 << 30;
 
 /// A client of a name server and a worker.
-pub(super) struct Broker {
+pub(super) struct ComputeBroker {
     worker: ChildServer,
     calculator: CalculatorClient<Proxy<Calculator>>,
     hash: HashClient<Proxy<Hash>>,
     nameserver: ChildServer,
 }
 
-impl Broker {
+impl ComputeBroker {
     pub(super) async fn start() -> Result<Self> {
         let nameserver = daemon::start_nameserver().await?;
         let address = nameserver.address().to_string();
         let limit = format!("--max-message={MAX_MESSAGE}");
         let arguments = ["serve", "builtins", &address, "calculator,hash", &limit];
-        let worker = ChildServer::start_this(&arguments).await?;
+        let worker = ChildServer::start_this_program(&arguments).await?;
         let config = ClientConfig::new(&address)?.max_message(MAX_MESSAGE);
         let client = Client::connect_with(config).await?;
         Ok(Self {
@@ -57,7 +57,7 @@ impl Broker {
         let succeeded = match kernel {
             Kernel::Factorial | Kernel::Digits => {
                 start = Instant::now();
-                let answer = self.calculator.factorial(context(), FACTORIAL).await?;
+                let answer = self.calculator.factorial(context(), FACTORIAL_N).await?;
                 answer.is_ok()
             }
             Kernel::Sort => {

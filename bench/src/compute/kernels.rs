@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use pyroxene_common::values::{Matrix, Numbers};
-use pyroxene_objects::{Calculator, Hash};
+use pyroxene_objects::{CalculatorObject, HashObject};
 use pyroxene_objects::{
     interfaces::{calculator::calculator::Calculator as _, hash::hash::Hash as _},
     values::Integer,
@@ -15,12 +15,12 @@ use pyroxene_objects::{
 use pyroxene_worker::compute::ComputePool;
 use tarpc::context;
 
-use super::{FACTORIAL, Kernel, MATRIX, SORTED, TEXT};
+use super::{FACTORIAL_N, Kernel, MATRIX_SIZE, SORT_LENGTH, TEXT_LENGTH};
 
 /// The objects and their input.
 pub(super) struct Kernels {
     pool: ComputePool,
-    calculator: Calculator,
+    calculator: CalculatorObject,
     numbers: Vec<f64>,
     matrices: (Matrix, Matrix),
     text: String,
@@ -29,25 +29,25 @@ pub(super) struct Kernels {
 }
 
 /// The number of calls that may wait for the pool. The benchmark makes one call at a time.
-const QUEUE: usize = 1;
+const QUEUE_LENGTH: usize = 1;
 
 impl Kernels {
     pub(super) fn new() -> Result<Self> {
         let threads = std::thread::available_parallelism()?.get();
-        let pool = ComputePool::new(threads, QUEUE)?;
+        let pool = ComputePool::new(threads, QUEUE_LENGTH)?;
         let mut random = Random(1);
         let mut matrix = || {
-            let values = (0..MATRIX * MATRIX).map(|_| random.uniform());
-            Matrix::new(MATRIX, MATRIX, values.collect())
+            let values = (0..MATRIX_SIZE * MATRIX_SIZE).map(|_| random.uniform());
+            Matrix::new(MATRIX_SIZE, MATRIX_SIZE, values.collect())
         };
         let matrices = (matrix()?, matrix()?);
-        let numbers = (0..SORTED).map(|_| random.uniform()).collect();
+        let numbers = (0..SORT_LENGTH).map(|_| random.uniform()).collect();
         Ok(Self {
-            calculator: Calculator::new(pool.parallel()),
+            calculator: CalculatorObject::new(pool.parallel()),
             pool,
             numbers,
             matrices,
-            text: "x".repeat(TEXT),
+            text: "x".repeat(TEXT_LENGTH),
             factorial: Integer::default(),
         }
         .with_factorial())
@@ -57,7 +57,7 @@ impl Kernels {
         let answer = self
             .calculator
             .clone()
-            .factorial(context::current(), FACTORIAL);
+            .factorial(context::current(), FACTORIAL_N);
         // The method never waits, so blocking on it is safe.
         if let Ok(factorial) = futures::executor::block_on(answer) {
             self.factorial = factorial;
@@ -78,13 +78,13 @@ impl Kernels {
     }
 
     /// The bytes that a call carries to the worker and back, without a few dozen bytes of headers.
-    pub(super) fn traffic(&self, kernel: Kernel) -> (usize, usize) {
+    pub(super) fn message_sizes(&self, kernel: Kernel) -> (usize, usize) {
         let matrix = 8 * self.matrices.0.values().len();
         match kernel {
             Kernel::Factorial | Kernel::Digits => (8, self.factorial.0.to_le_bytes().len()),
-            Kernel::Sort => (8 * SORTED, 8 * SORTED),
+            Kernel::Sort => (8 * SORT_LENGTH, 8 * SORT_LENGTH),
             Kernel::Product => (2 * matrix, matrix),
-            Kernel::Sha256 => (TEXT, 64),
+            Kernel::Sha256 => (TEXT_LENGTH, 64),
         }
     }
 
@@ -104,7 +104,7 @@ impl Kernels {
         let context = context::current();
         match kernel {
             Kernel::Factorial => {
-                let answer = calculator.factorial(context, FACTORIAL);
+                let answer = calculator.factorial(context, FACTORIAL_N);
                 self.timed(async { answer.await.is_ok() }).await
             }
             Kernel::Digits => {
@@ -122,7 +122,7 @@ impl Kernels {
                 self.timed(async { black_box(answer.await).is_ok() }).await
             }
             Kernel::Sha256 => {
-                let answer = Hash.sha256(context, self.text());
+                let answer = HashObject.sha256(context, self.text());
                 self.timed(async { answer.await.len() == 64 }).await
             }
         }

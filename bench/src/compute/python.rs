@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{FACTORIAL, Kernel, MATRIX, SORTED, TEXT};
+use super::{FACTORIAL_N, Kernel, MATRIX_SIZE, SORT_LENGTH, TEXT_LENGTH};
 
 /// The interpreter runs this script. Its arguments are the kernel, its size and the number of runs.
 const SCRIPT: &str = include_str!("peer.py");
@@ -23,7 +23,7 @@ pub(super) struct Python {
 }
 
 #[derive(Deserialize)]
-struct About {
+struct PythonVersions {
     python: String,
     numpy: Option<String>,
 }
@@ -31,9 +31,9 @@ struct About {
 impl Python {
     /// The interpreter, if it runs. Otherwise the reason goes to standard error.
     pub(super) async fn find(program: &Path) -> Option<Self> {
-        let about: Result<About> = ask(program, &["about", "0", "0"]).await;
+        let about: Result<PythonVersions> = run_script(program, &["about", "0", "0"]).await;
         match about {
-            Ok(About { python, numpy }) => Some(Self {
+            Ok(PythonVersions { python, numpy }) => Some(Self {
                 program: program.to_owned(),
                 has_numpy: numpy.is_some(),
                 version: match numpy {
@@ -52,20 +52,20 @@ impl Python {
     /// Empty if the kernel needs NumPy and the interpreter has none.
     pub(super) async fn measure(&self, kernel: Kernel) -> Result<Vec<Duration>> {
         let (name, size) = match kernel {
-            Kernel::Factorial => ("factorial", FACTORIAL),
-            Kernel::Digits => ("digits", FACTORIAL),
-            Kernel::Sha256 => ("sha256", TEXT as u64),
-            Kernel::Sort if self.has_numpy => ("sort", SORTED as u64),
-            Kernel::Product if self.has_numpy => ("product", u64::from(MATRIX)),
+            Kernel::Factorial => ("factorial", FACTORIAL_N),
+            Kernel::Digits => ("digits", FACTORIAL_N),
+            Kernel::Sha256 => ("sha256", TEXT_LENGTH as u64),
+            Kernel::Sort if self.has_numpy => ("sort", SORT_LENGTH as u64),
+            Kernel::Product if self.has_numpy => ("product", u64::from(MATRIX_SIZE)),
             Kernel::Sort | Kernel::Product => return Ok(Vec::new()),
         };
         let arguments = [name, &size.to_string(), &kernel.repeats().to_string()];
-        let seconds: Vec<f64> = ask(&self.program, &arguments).await?;
+        let seconds: Vec<f64> = run_script(&self.program, &arguments).await?;
         Ok(seconds.into_iter().map(Duration::from_secs_f64).collect())
     }
 }
 
-async fn ask<T: for<'de> Deserialize<'de>>(program: &Path, arguments: &[&str]) -> Result<T> {
+async fn run_script<T: for<'de> Deserialize<'de>>(program: &Path, arguments: &[&str]) -> Result<T> {
     let output = Command::new(program)
         .args(["-c", SCRIPT])
         .args(arguments)

@@ -5,21 +5,21 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Kernel, Samples};
-use crate::table::{Table, figure, ratio};
+use super::{Kernel, KernelSamples};
+use crate::table::{TextTable, figure, ratio};
 
 /// All that was measured. This is the JSON output.
 #[derive(Serialize)]
-pub(super) struct Report {
+pub(super) struct ComputeReport {
     cores: usize,
     /// The versions of Python and NumPy that the kernels are compared with, if a Python was found.
     python: Option<String>,
-    rows: Vec<Row>,
+    rows: Vec<KernelRow>,
 }
 
 /// One kernel. Times are medians, in milliseconds.
 #[derive(Debug, Serialize)]
-struct Row {
+struct KernelRow {
     kernel: Kernel,
     kernel_ms: f64,
     python_ms: Option<f64>,
@@ -32,7 +32,7 @@ struct Row {
     end_to_end_over_floor: Option<f64>,
 }
 
-impl Report {
+impl ComputeReport {
     pub(super) fn new(python: Option<String>) -> Self {
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -41,14 +41,14 @@ impl Report {
         }
     }
 
-    pub(super) fn push(&mut self, samples: Samples) {
-        let Some(kernel_ms) = median_ms(samples.own) else {
+    pub(super) fn push(&mut self, samples: KernelSamples) {
+        let Some(kernel_ms) = median_ms(samples.kernel_times) else {
             return;
         };
         let python_ms = median_ms(samples.python);
         let transfer_ms = median_ms(samples.transfer);
         let end_to_end_ms = median_ms(samples.end_to_end);
-        self.rows.push(Row {
+        self.rows.push(KernelRow {
             kernel: samples.kernel,
             kernel_ms,
             python_ms,
@@ -72,7 +72,7 @@ impl Report {
 
     fn render(&self) -> String {
         let compared = self.python.as_deref().unwrap_or("no Python was found");
-        let mut table = Table::new([
+        let mut table = TextTable::new([
             "kernel",
             "kernel ms",
             "python ms",
@@ -117,12 +117,12 @@ mod tests {
         times.iter().copied().map(Duration::from_millis).collect()
     }
 
-    fn report(python: &[u64]) -> Report {
-        let mut report = Report::new(Some("Python 3".to_owned()));
+    fn report(python: &[u64]) -> ComputeReport {
+        let mut report = ComputeReport::new(Some("Python 3".to_owned()));
         report.cores = 2;
-        report.push(Samples {
+        report.push(KernelSamples {
             kernel: Kernel::Sort,
-            own: milliseconds(&[30, 10, 20]),
+            kernel_times: milliseconds(&[30, 10, 20]),
             python: milliseconds(python),
             end_to_end: milliseconds(&[33]),
             transfer: milliseconds(&[10]),

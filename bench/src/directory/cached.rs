@@ -18,53 +18,53 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Figures, population::object};
-use crate::figure::{Figure, Target};
+use super::{Figures, worker_sessions::object_name};
+use crate::figure::{Figure, FigureTarget};
 
 /// The number of resolutions. They take less time than the interval after which a silent connection
 /// sends a keepalive, whose bytes would be counted too.
 const TIMES: u32 = 1_000_000;
 
 /// The client's watch of the name has begun after this time.
-const SETTLE: Duration = Duration::from_millis(200);
+const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// Resolves a name through a relay that counts connections and bytes.
 pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Result<()> {
     let (address, counts) = relay(nameserver).await?;
     let client = Client::connect(&address.to_string()).await?;
-    let name = object(7);
+    let name = object_name(7);
     client.proxy::<Echo>(&name).await?;
     // The client starts a watch after the first answer.
-    sleep(SETTLE).await;
-    let first = counts.taken();
+    sleep(SETTLE_TIME).await;
+    let first = counts.totals();
     let start = Instant::now();
     for _ in 0..TIMES {
         client.proxy::<Echo>(&name).await?;
     }
     let elapsed = start.elapsed();
-    let after = counts.taken();
-    figures.note(Figure::new(
+    let after = counts.totals();
+    figures.add_figure(Figure::new(
         "resolve of a new name, and the watch that follows: bytes both ways",
         first.bytes as f64,
         "B",
     ));
-    figures.note(
+    figures.add_figure(
         Figure::new(
             format!("resolve of a cached name, {TIMES} times: bytes both ways"),
             (after.bytes - first.bytes) as f64,
             "B",
         )
-        .target(Target::AtMost(0.0)),
+        .target(FigureTarget::AtMost(0.0)),
     );
-    figures.note(
+    figures.add_figure(
         Figure::new(
             format!("resolve of a cached name, {TIMES} times: new connections"),
             (after.connections - first.connections) as f64,
             "",
         )
-        .target(Target::AtMost(0.0)),
+        .target(FigureTarget::AtMost(0.0)),
     );
-    figures.note(Figure::new(
+    figures.add_figure(Figure::new(
         "resolve of a cached name",
         elapsed.as_nanos() as f64 / f64::from(TIMES),
         "ns",
@@ -74,19 +74,19 @@ pub(super) async fn measure(nameserver: SocketAddr, figures: &mut Figures) -> Re
 
 /// The connections and bytes that the relay has forwarded.
 #[derive(Default)]
-struct Counts {
+struct RelayCounters {
     connections: AtomicU64,
     bytes: AtomicU64,
 }
 
-struct Taken {
+struct RelayTotals {
     connections: u64,
     bytes: u64,
 }
 
-impl Counts {
-    fn taken(&self) -> Taken {
-        Taken {
+impl RelayCounters {
+    fn totals(&self) -> RelayTotals {
+        RelayTotals {
             connections: self.connections.load(Ordering::SeqCst),
             bytes: self.bytes.load(Ordering::SeqCst),
         }
@@ -94,10 +94,10 @@ impl Counts {
 }
 
 /// Starts a relay that forwards connections to `target` and counts their bytes.
-async fn relay(target: SocketAddr) -> Result<(SocketAddr, Arc<Counts>)> {
+async fn relay(target: SocketAddr) -> Result<(SocketAddr, Arc<RelayCounters>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr().context("the relay has no address")?;
-    let counts = Arc::<Counts>::default();
+    let counts = Arc::<RelayCounters>::default();
     let counting = Arc::clone(&counts);
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
@@ -107,17 +107,17 @@ async fn relay(target: SocketAddr) -> Result<(SocketAddr, Arc<Counts>)> {
             counting.connections.fetch_add(1, Ordering::SeqCst);
             let (near_read, near_write) = near.into_split();
             let (far_read, far_write) = far.into_split();
-            tokio::spawn(pass(near_read, far_write, Arc::clone(&counting)));
-            tokio::spawn(pass(far_read, near_write, Arc::clone(&counting)));
+            tokio::spawn(forward(near_read, far_write, Arc::clone(&counting)));
+            tokio::spawn(forward(far_read, near_write, Arc::clone(&counting)));
         }
     });
     Ok((address, counts))
 }
 
-async fn pass(
+async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    counts: Arc<Counts>,
+    counts: Arc<RelayCounters>,
 ) -> Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {

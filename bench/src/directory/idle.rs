@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use pyroxene_client::Direct;
+use pyroxene_client::DirectProxy;
 use pyroxene_common::interfaces::directory::{Cursor, Directory, directory::DirectoryClient};
 use tarpc::context;
 use tokio::{
@@ -13,39 +13,39 @@ use tokio::{
 };
 
 use super::{
-    Figures, Nameserver,
-    population::{connect, connect_many},
+    Figures, NameServerProcess,
+    worker_sessions::{connect, connect_many},
 };
 use crate::{
-    figure::{Figure, Target},
-    program::Program,
+    figure::{Figure, FigureTarget},
+    program::PyroxeneProgram,
 };
 
 /// The name server has finished its remaining work after this time.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// Connects many clients to an otherwise empty name server, and reads its memory three times: after
 /// their hello, after one call of each, and while each watches an object.
 pub(super) async fn measure(
-    program: &Program,
+    program: &PyroxeneProgram,
     clients: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    let nameserver = Nameserver::start(program).await?;
-    let note = |figures: &mut Figures, what: &str, target: Option<Target>| -> Result<()> {
-        let resident = nameserver.resident()?;
+    let nameserver = NameServerProcess::start(program).await?;
+    let note = |figures: &mut Figures, what: &str, target: Option<FigureTarget>| -> Result<()> {
+        let resident = nameserver.resident_memory()?;
         let what = format!("{clients} {what}: resident memory");
         let figure = Figure::new(what, resident.megabytes(), "MB");
-        figures.note(match target {
+        figures.add_figure(match target {
             Some(target) => figure.target(target),
             None => figure,
         });
         Ok(())
     };
-    let target = Some(Target::AtMost(200.0));
+    let target = Some(FigureTarget::AtMost(200.0));
     let address = nameserver.server.address();
     let lines = connect_many(address, clients).await?;
-    sleep(SETTLE).await;
+    sleep(SETTLE_TIME).await;
     note(figures, "clients that said hello", target)?;
 
     let looking = stream::iter(lines.iter().cloned()).map(|line| async move {
@@ -54,14 +54,14 @@ pub(super) async fn measure(
         anyhow::Ok(watched.cursor)
     });
     let cursors: Vec<Cursor> = looking.buffer_unordered(64).try_collect().await?;
-    sleep(SETTLE).await;
+    sleep(SETTLE_TIME).await;
     note(figures, "idle clients after a call each", target)?;
 
     let mut watching = JoinSet::new();
     for (line, cursor) in lines.iter().cloned().zip(cursors) {
         watching.spawn(watch(line, cursor));
     }
-    sleep(SETTLE).await;
+    sleep(SETTLE_TIME).await;
     ensure!(watching.try_join_next().is_none(), "a watch ended early");
     note(figures, "clients that watch an object each", None)?;
     watching.shutdown().await;
@@ -72,7 +72,7 @@ pub(super) async fn measure(
     nameserver.server.stop().await
 }
 
-async fn watch(line: DirectoryClient<Direct<Directory>>, cursor: Cursor) -> Result<()> {
+async fn watch(line: DirectoryClient<DirectProxy<Directory>>, cursor: Cursor) -> Result<()> {
     let mut context = context::current();
     context.deadline = (Instant::now() + Duration::from_secs(90)).into_std();
     let name = "nobody".to_owned();

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use hdrhistogram::Histogram;
-use pyroxene_common::interfaces::directory::News;
+use pyroxene_common::interfaces::directory::WatchUpdate;
 use tarpc::context;
 use tokio::{
     runtime::Builder,
@@ -19,9 +19,9 @@ use tokio::{
 
 use super::{
     Figures,
-    population::{Line, connect_many, object},
+    worker_sessions::{DirectoryConnection, connect_many, object_name},
 };
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, FigureTarget};
 
 /// Look-ups per second.
 const RATE: u32 = 20_000;
@@ -30,13 +30,13 @@ const RATE: u32 = 20_000;
 const CLIENTS: usize = 16;
 
 /// When this process is late, it yields after this many look-ups, so that answers are read.
-const BURST: u32 = 16;
+const YIELD_INTERVAL: u32 = 16;
 
 /// The measured time divided by this is the warm-up time, which does not count.
-const WARM_UP: u32 = 5;
+const WARM_UP_DIVISOR: u32 = 5;
 
 /// The run ends with an error when this many look-ups are in flight: the name server is too slow.
-const TOO_MANY: usize = 20_000;
+const MAX_IN_FLIGHT: usize = 20_000;
 
 /// Starts each look-up at its scheduled time, whether or not earlier ones were answered. Latencies
 /// count from the scheduled time, so the lateness of this process counts as well.
@@ -52,10 +52,10 @@ pub(super) async fn measure(
     });
     let latencies = latencies.await.context("the load panicked")??;
     let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-    let mut note = |name: &str, nanoseconds, target: Option<Target>| {
+    let mut note = |name: &str, nanoseconds, target: Option<FigureTarget>| {
         let what = format!("uncached look-ups at {RATE}/s: {name}");
         let figure = Figure::new(what, milliseconds(nanoseconds), "ms");
-        figures.note(match target {
+        figures.add_figure(match target {
             Some(target) => figure.target(target),
             None => figure,
         });
@@ -63,13 +63,13 @@ pub(super) async fn measure(
     let (mut begun, mut answered) = (Histogram::new(3)?, Histogram::new(3)?);
     let mut of_seconds = Vec::new();
     for second in latencies {
-        of_seconds.push(second.answered.value_at_quantile(0.99));
-        begun.add(second.begun)?;
-        answered.add(second.answered)?;
+        of_seconds.push(second.answer_latencies.value_at_quantile(0.99));
+        begun.add(second.start_delays)?;
+        answered.add(second.answer_latencies)?;
     }
     of_seconds.sort_unstable();
     let median = of_seconds.get(of_seconds.len() / 2).copied();
-    let target = Some(Target::AtMost(1.0));
+    let target = Some(FigureTarget::AtMost(1.0));
     note("p50", answered.value_at_quantile(0.5), None);
     note("p99", answered.value_at_quantile(0.99), target);
     note("p99 of the median second", median.unwrap_or(0), target);
@@ -83,46 +83,46 @@ pub(super) async fn measure(
 
 /// Nanoseconds from the scheduled time of each look-up.
 #[derive(Clone)]
-struct Latencies {
+struct LookupLatencies {
     /// Until the look-up began: the lateness of this process.
-    begun: Histogram<u64>,
+    start_delays: Histogram<u64>,
     /// Until the answer arrived.
-    answered: Histogram<u64>,
+    answer_latencies: Histogram<u64>,
 }
 
-impl Latencies {
+impl LookupLatencies {
     fn new() -> Result<Self> {
         let histogram = Histogram::new(3)?;
         Ok(Self {
-            begun: histogram.clone(),
-            answered: histogram,
+            start_delays: histogram.clone(),
+            answer_latencies: histogram,
         })
     }
 }
 
 /// The state that the look-ups in flight share.
-struct Shared {
+struct LookupState {
     /// One element for each measured second.
-    latencies: RefCell<Vec<Latencies>>,
-    under_way: Cell<usize>,
+    latencies: RefCell<Vec<LookupLatencies>>,
+    in_flight: Cell<usize>,
     failure: RefCell<Option<anyhow::Error>>,
 }
 
-async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<Latencies>> {
+async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<LookupLatencies>> {
     let lines = connect_many(nameserver, CLIENTS).await?;
     let seconds = measured.as_secs().max(1);
-    let latencies: Result<Vec<_>> = (0..seconds).map(|_| Latencies::new()).collect();
-    let shared = Rc::new(Shared {
+    let latencies: Result<Vec<_>> = (0..seconds).map(|_| LookupLatencies::new()).collect();
+    let shared = Rc::new(LookupState {
         latencies: RefCell::new(latencies?),
-        under_way: Cell::new(0),
+        in_flight: Cell::new(0),
         failure: RefCell::new(None),
     });
     let count = |time: Duration| (time.as_secs_f64() * f64::from(RATE)) as u32;
-    let warm_up = count(measured / WARM_UP);
+    let warm_up = count(measured / WARM_UP_DIVISOR);
     let start = Instant::now();
     for (number, line) in (0..warm_up + count(measured)).zip(lines.iter().cycle()) {
         let intended = start + Duration::from_secs(1) * number / RATE;
-        if number.is_multiple_of(BURST) {
+        if number.is_multiple_of(YIELD_INTERVAL) {
             yield_now().await;
         }
         while Instant::now() < intended {
@@ -132,15 +132,15 @@ async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<Lat
             return Err(failure);
         }
         ensure!(
-            shared.under_way.get() < TOO_MANY,
+            shared.in_flight.get() < MAX_IN_FLIGHT,
             "the name server does not keep up with {RATE} look-ups per second"
         );
-        shared.under_way.update(|count| count + 1);
-        let name = object(number.wrapping_mul(2_654_435_761) as usize);
+        shared.in_flight.update(|count| count + 1);
+        let name = object_name(number.wrapping_mul(2_654_435_761) as usize);
         let second = number
             .checked_sub(warm_up)
             .map(|number| (number / RATE) as usize);
-        shared.record(second, |latencies| &mut latencies.begun, intended)?;
+        shared.record(second, |latencies| &mut latencies.start_delays, intended)?;
         spawn_local(look_up(
             line.clone(),
             name,
@@ -149,7 +149,7 @@ async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<Lat
             Rc::clone(&shared),
         ));
     }
-    while shared.under_way.get() > 0 {
+    while shared.in_flight.get() > 0 {
         yield_now().await;
     }
     if let Some(failure) = shared.failure.take() {
@@ -159,13 +159,13 @@ async fn open_loop(nameserver: SocketAddr, measured: Duration) -> Result<Vec<Lat
     Ok(latencies)
 }
 
-impl Shared {
+impl LookupState {
     /// Records the time since `intended`, for the `second` of the look-up. A look-up of the warm-up has
     /// no second and does not count.
     fn record(
         &self,
         second: Option<usize>,
-        which: fn(&mut Latencies) -> &mut Histogram<u64>,
+        which: fn(&mut LookupLatencies) -> &mut Histogram<u64>,
         intended: Instant,
     ) -> Result<()> {
         let nanoseconds = u64::try_from(intended.elapsed().as_nanos())?;
@@ -178,22 +178,26 @@ impl Shared {
 }
 
 async fn look_up(
-    line: Line,
+    line: DirectoryConnection,
     name: String,
     intended: Instant,
     second: Option<usize>,
-    shared: Rc<Shared>,
+    shared: Rc<LookupState>,
 ) {
     let answered = async {
         let watched = line.watch(context::current(), name, None, 0).await??;
         match watched.news {
-            News::Snapshot(instances) if instances.len() == 10 => {}
+            WatchUpdate::Snapshot(instances) if instances.len() == 10 => {}
             other => bail!("a look-up found {other:?}"),
         }
-        shared.record(second, |latencies| &mut latencies.answered, intended)
+        shared.record(
+            second,
+            |latencies| &mut latencies.answer_latencies,
+            intended,
+        )
     };
     if let Err(error) = answered.await {
         *shared.failure.borrow_mut() = Some(error);
     }
-    shared.under_way.update(|count| count - 1);
+    shared.in_flight.update(|count| count - 1);
 }

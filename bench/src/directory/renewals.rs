@@ -8,11 +8,11 @@ use tarpc::context;
 
 use super::{
     Figures,
-    population::{Line, Population, connect_many},
+    worker_sessions::{DirectoryConnection, WorkerSessions, connect_many},
 };
 use crate::{
-    figure::{Figure, Target},
-    load::{self, Operation},
+    figure::{Figure, FigureTarget},
+    load::{self, LoadOperation},
 };
 
 /// Connections that carry the heartbeats of all sessions.
@@ -21,13 +21,13 @@ const SHARED: usize = 8;
 const IN_FLIGHT: usize = 64;
 
 /// Renews its sessions in turn.
-struct Renew {
-    line: Line,
+struct SessionRenewer {
+    line: DirectoryConnection,
     sessions: Vec<SessionId>,
     next: usize,
 }
 
-impl Operation for Renew {
+impl LoadOperation for SessionRenewer {
     async fn once(&mut self) -> Result<()> {
         let session = self.sessions.get(self.next % self.sessions.len());
         self.next += 1;
@@ -44,42 +44,49 @@ impl Operation for Renew {
 /// Renews as fast as the name server answers: first all sessions over a few connections, then each
 /// session over its own connection.
 pub(super) async fn measure(
-    population: &Population,
+    population: &WorkerSessions,
     measured: Duration,
     figures: &mut Figures,
 ) -> Result<()> {
     let sessions = population.sessions();
     let shared = connect_many(population.nameserver(), SHARED).await?;
     let multiplexed = (0..IN_FLIGHT).flat_map(|turn| {
-        shared.iter().enumerate().map(move |(number, line)| Renew {
-            line: line.clone(),
-            sessions: sessions.to_vec(),
-            next: turn * SHARED + number,
-        })
+        shared
+            .iter()
+            .enumerate()
+            .map(move |(number, line)| SessionRenewer {
+                line: line.clone(),
+                sessions: sessions.to_vec(),
+                next: turn * SHARED + number,
+            })
     });
     let what = format!("renewals over {SHARED} connections");
-    renew(multiplexed.collect(), &what, measured, figures).await?;
+    measure_renewals(multiplexed.collect(), &what, measured, figures).await?;
 
     let own = connect_many(population.nameserver(), sessions.len()).await?;
-    let alone = own.into_iter().zip(sessions).map(|(line, session)| Renew {
-        line,
-        sessions: vec![*session],
-        next: 0,
-    });
+    let alone = own
+        .into_iter()
+        .zip(sessions)
+        .map(|(line, session)| SessionRenewer {
+            line,
+            sessions: vec![*session],
+            next: 0,
+        });
     let what = "renewals, each worker over its own connection";
-    renew(alone.collect(), what, measured, figures).await
+    measure_renewals(alone.collect(), what, measured, figures).await
 }
 
-async fn renew(
-    operations: Vec<Renew>,
+async fn measure_renewals(
+    operations: Vec<SessionRenewer>,
     what: &str,
     measured: Duration,
     figures: &mut Figures,
 ) -> Result<()> {
     let measurement = load::run(operations, measured / 5, measured).await?;
-    figures
-        .note(Figure::new(what, measurement.per_second(), "1/s").target(Target::AtLeast(50_000.0)));
+    figures.add_figure(
+        Figure::new(what, measurement.per_second(), "1/s").target(FigureTarget::AtLeast(50_000.0)),
+    );
     let p99 = measurement.latency_us(0.99) / 1e3;
-    figures.note(Figure::new(format!("{what}: p99"), p99, "ms"));
+    figures.add_figure(Figure::new(format!("{what}: p99"), p99, "ms"));
     Ok(())
 }

@@ -6,62 +6,62 @@ use anyhow::{Context, Result};
 use tarpc::context;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::{Figures, Nameserver, fleet, population::connect};
+use super::{Figures, NameServerProcess, worker_processes, worker_sessions::connect};
 use crate::{
-    figure::{Figure, Target},
+    figure::{Figure, FigureTarget},
     process::ChildServer,
-    program::Program,
+    program::PyroxeneProgram,
 };
 
 /// The time between the end of the name server and its new start.
-const AWAY: Duration = Duration::from_secs(1);
+const DOWNTIME: Duration = Duration::from_secs(1);
 
 /// The interval at which the benchmark polls the number of registered workers.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Registrations are counted per interval of this length.
 const BUCKET: Duration = Duration::from_millis(100);
 
 /// All workers must be registered again within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Kills a name server with SIGKILL, starts it again at the same address, and counts the workers that
 /// register again.
 pub(super) async fn measure(
-    program: &Program,
+    program: &PyroxeneProgram,
     workers: usize,
     objects: &str,
     figures: &mut Figures,
 ) -> Result<()> {
-    let nameserver = Nameserver::start(program).await?;
+    let nameserver = NameServerProcess::start(program).await?;
     let address = nameserver.server.address();
-    let fleet = fleet::start(address, workers, objects).await?;
-    follow(address, workers, Instant::now()).await?;
+    let fleet = worker_processes::start(address, workers, objects).await?;
+    poll_until_all_registered(address, workers, Instant::now()).await?;
     let what = format!("name server with {workers} workers");
-    figures.note(Figure::new(
+    figures.add_figure(Figure::new(
         format!("{what}: resident memory"),
-        nameserver.resident()?.megabytes(),
+        nameserver.resident_memory()?.megabytes(),
         "MB",
     ));
-    let Nameserver { server, directory } = nameserver;
+    let NameServerProcess { server, directory } = nameserver;
     server.kill().await?;
-    sleep(AWAY).await;
+    sleep(DOWNTIME).await;
     let start = Instant::now();
     let command = program.nameserver(directory.path(), &address.to_string());
     let server = ChildServer::start_command(command).await?;
-    let arrivals = follow(address, workers, start).await?;
+    let arrivals = poll_until_all_registered(address, workers, start).await?;
     let whole = arrivals.last().map_or(0.0, |(at, _)| at.as_secs_f64());
-    figures.note(
+    figures.add_figure(
         Figure::new(
             format!("{what}, killed and started: whole again after"),
             whole,
             "s",
         )
-        .target(Target::AtMost(3.0)),
+        .target(FigureTarget::AtMost(3.0)),
     );
-    let series = per_bucket(&arrivals);
+    let series = registrations_per_bucket(&arrivals);
     let burst = series.iter().copied().fold(0.0, f64::max);
-    figures.note(
+    figures.add_figure(
         Figure::new(
             format!("{what}, killed and started: most registrations within 100 ms"),
             burst,
@@ -76,7 +76,7 @@ pub(super) async fn measure(
 }
 
 /// Polls until all workers are registered. Returns every polled count with its time after `start`.
-async fn follow(
+async fn poll_until_all_registered(
     address: SocketAddr,
     workers: usize,
     start: Instant,
@@ -84,7 +84,7 @@ async fn follow(
     let mut seen = Vec::new();
     let following = async {
         let line = connect(address).await?;
-        let mut looks = interval(LOOK);
+        let mut looks = interval(POLL_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
@@ -95,14 +95,14 @@ async fn follow(
             }
         }
     };
-    timeout(PATIENCE, following)
+    timeout(RECOVERY_TIMEOUT, following)
         .await
         .context("not every worker registered")??;
     Ok(seen)
 }
 
 /// The number of new registrations in each tenth of a second.
-fn per_bucket(seen: &[(Duration, u32)]) -> Vec<f64> {
+fn registrations_per_bucket(seen: &[(Duration, u32)]) -> Vec<f64> {
     let mut buckets = Vec::new();
     let mut before = 0;
     for (at, workers) in seen {
@@ -124,6 +124,6 @@ mod tests {
     fn arrivals_are_counted_by_tenths_of_a_second() {
         let at = |milliseconds| Duration::from_millis(milliseconds);
         let seen = [(at(5), 2), (at(99), 3), (at(310), 10)];
-        assert_eq!(per_bucket(&seen), [3.0, 0.0, 0.0, 7.0]);
+        assert_eq!(registrations_per_bucket(&seen), [3.0, 0.0, 0.0, 7.0]);
     }
 }

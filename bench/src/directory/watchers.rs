@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
-use pyroxene_common::interfaces::directory::{News, Offer, Registration};
+use pyroxene_common::interfaces::directory::{ObjectRegistration, Registration, WatchUpdate};
 use tarpc::context;
 use tokio::{
     sync::mpsc,
@@ -14,9 +14,9 @@ use tokio::{
 
 use super::{
     Figures,
-    population::{Line, connect, connect_many},
+    worker_sessions::{DirectoryConnection, connect, connect_many},
 };
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, FigureTarget};
 
 const OBJECT: &str = "watched.service";
 
@@ -27,7 +27,7 @@ const ROUNDS: usize = 25;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A change must reach all watchers within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A worker registers and leaves repeatedly while many clients watch, each over its own connection.
 /// Measures the time from before the worker's call until each client has the change.
@@ -47,7 +47,7 @@ pub(super) async fn measure(
         });
     }
     // Each watcher reports its first snapshot.
-    gather(&mut news, watchers, Instant::now()).await?;
+    collect_latencies(&mut news, watchers, Instant::now()).await?;
     let line = connect(nameserver).await?;
     let mut latencies = Histogram::new(3)?;
     let mut add = |histogram| latencies.add(histogram);
@@ -55,18 +55,18 @@ pub(super) async fn measure(
         sleep(PAUSE).await;
         let start = Instant::now();
         let lease = line.open(context::current(), registration()).await??;
-        add(gather(&mut news, watchers, start).await?)?;
+        add(collect_latencies(&mut news, watchers, start).await?)?;
         sleep(PAUSE).await;
         let start = Instant::now();
         line.close(context::current(), lease.session).await??;
-        add(gather(&mut news, watchers, start).await?)?;
+        add(collect_latencies(&mut news, watchers, start).await?)?;
     }
     let milliseconds = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e6;
     let what = format!("a change reaches {watchers} watchers");
-    figures.note(Figure::new(format!("{what}: p50"), milliseconds(0.5), "ms"));
+    figures.add_figure(Figure::new(format!("{what}: p50"), milliseconds(0.5), "ms"));
     let p99 = Figure::new(format!("{what}: p99"), milliseconds(0.99), "ms");
-    figures.note(p99.target(Target::AtMost(100.0)));
-    figures.note(Figure::new(
+    figures.add_figure(p99.target(FigureTarget::AtMost(100.0)));
+    figures.add_figure(Figure::new(
         format!("{what}: worst"),
         milliseconds(1.0),
         "ms",
@@ -75,7 +75,7 @@ pub(super) async fn measure(
 }
 
 /// Waits until every watcher has reported, and returns their latencies in nanoseconds since `start`.
-async fn gather(
+async fn collect_latencies(
     news: &mut mpsc::Receiver<Instant>,
     watchers: usize,
     start: Instant,
@@ -89,14 +89,14 @@ async fn gather(
         }
         anyhow::Ok(())
     };
-    timeout(PATIENCE, all)
+    timeout(DELIVERY_TIMEOUT, all)
         .await
         .context("a change did not reach every watcher")??;
     Ok(latencies)
 }
 
 /// Watches the object, and reports the time of its first snapshot and then of each change.
-async fn watch(line: Line, told: &mpsc::Sender<Instant>) -> Result<()> {
+async fn watch(line: DirectoryConnection, told: &mpsc::Sender<Instant>) -> Result<()> {
     let mut cursor = None;
     loop {
         let mut context = context::current();
@@ -106,9 +106,9 @@ async fn watch(line: Line, told: &mpsc::Sender<Instant>) -> Result<()> {
         let heard = Instant::now();
         cursor = Some(watched.cursor);
         match watched.news {
-            News::Changes(changes) if changes.is_empty() => continue,
-            News::Changes(changes) if changes.len() > 1 => bail!("two changes at once"),
-            News::Changes(_) | News::Snapshot(_) => {}
+            WatchUpdate::Changes(changes) if changes.is_empty() => continue,
+            WatchUpdate::Changes(changes) if changes.len() > 1 => bail!("two changes at once"),
+            WatchUpdate::Changes(_) | WatchUpdate::Snapshot(_) => {}
         }
         if told.send(heard).await.is_err() {
             return Ok(());
@@ -117,7 +117,7 @@ async fn watch(line: Line, told: &mpsc::Sender<Instant>) -> Result<()> {
 }
 
 fn registration() -> Registration {
-    let offer = Offer {
+    let offer = ObjectRegistration {
         object: OBJECT.to_owned(),
         interface: "Watched.Service".to_owned(),
         version: 1,

@@ -17,16 +17,16 @@ const MAX_MESSAGE: usize = 1 << 30;
 const TICKS_PER_SECOND: u32 = 100;
 
 /// A running cluster and its clients.
-pub(super) struct Cluster {
+pub(super) struct CalculatorCluster {
     nameserver: ChildServer,
     workers: Vec<ChildServer>,
     /// A client with the default message limit.
     pub(super) client: Client,
     /// A client with the message limit `MAX_MESSAGE`.
-    pub(super) large: Client,
+    pub(super) large_client: Client,
 }
 
-impl Cluster {
+impl CalculatorCluster {
     pub(super) async fn start(workers: usize, threads: usize) -> Result<Self> {
         let nameserver = daemon::start_nameserver().await?;
         let address = nameserver.address().to_string();
@@ -35,19 +35,19 @@ impl Cluster {
         let mut started = Vec::new();
         for _ in 0..workers {
             let arguments = ["serve", "builtins", &address, OBJECT, &limit, &threads];
-            started.push(ChildServer::start_this(&arguments).await?);
+            started.push(ChildServer::start_this_program(&arguments).await?);
         }
         let large = ClientConfig::new(&address)?.max_message(MAX_MESSAGE);
         Ok(Self {
             nameserver,
             workers: started,
             client: Client::connect(&address).await?,
-            large: Client::connect_with(large).await?,
+            large_client: Client::connect_with(large).await?,
         })
     }
 
     pub(super) async fn stop(self) -> Result<()> {
-        drop((self.client, self.large));
+        drop((self.client, self.large_client));
         for worker in self.workers {
             worker.stop().await?;
         }
@@ -68,12 +68,12 @@ impl Cluster {
 pub(super) struct CpuTime(Duration);
 
 impl CpuTime {
-    pub(super) fn of_self() -> Result<Self> {
+    pub(super) fn of_this_process() -> Result<Self> {
         Ok(Self(cpu_time(&PathBuf::from("/proc/self/stat"))?))
     }
 
-    pub(super) fn until_now(&self) -> Result<Duration> {
-        Ok(Self::of_self()?.0.saturating_sub(self.0))
+    pub(super) fn used_since(&self) -> Result<Duration> {
+        Ok(Self::of_this_process()?.0.saturating_sub(self.0))
     }
 }
 

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::{
     Setup,
-    work::{Sample, Work},
+    work::{WorkInput, WorkSample},
 };
-use crate::table::{Table, figure};
+use crate::table::{TextTable, figure};
 
 /// The measurement of one setup. This is an element of the JSON output.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
+pub(super) struct DistributedRow {
     pub(super) work: String,
     pub(super) setup: String,
     pub(super) ms: f64,
@@ -24,11 +24,11 @@ pub(super) struct Row {
     pub(super) workers_cpu_ms: Option<f64>,
 }
 
-impl Row {
+impl DistributedRow {
     pub(super) fn new(
-        work: &Work,
+        work: &WorkInput,
         setup: Setup,
-        sample: &Sample,
+        sample: &WorkSample,
         [client, workers]: [Option<Duration>; 2],
     ) -> Self {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
@@ -47,14 +47,14 @@ impl Row {
 
 /// The row with the median time. It is kept whole, so that its figures belong together. Of an even
 /// number of rows it is the slower of the two in the middle.
-pub(super) fn median(mut rows: Vec<Row>) -> Option<Row> {
+pub(super) fn median(mut rows: Vec<DistributedRow>) -> Option<DistributedRow> {
     rows.sort_by(|a, b| a.ms.total_cmp(&b.ms));
     let middle = rows.len() / 2;
     rows.into_iter().nth(middle)
 }
 
 /// Sets the speed-up of every row, relative to the row of the baseline.
-pub(super) fn compare(rows: &mut [Row], baseline: &str) {
+pub(super) fn compare(rows: &mut [DistributedRow], baseline: &str) {
     let Some(time) = rows
         .iter()
         .find(|row| row.setup == baseline)
@@ -68,7 +68,7 @@ pub(super) fn compare(rows: &mut [Row], baseline: &str) {
 }
 
 /// All tables, one for each work.
-pub(super) fn render(rows: &[Row], cores: usize) -> String {
+pub(super) fn render(rows: &[DistributedRow], cores: usize) -> String {
     let mut text = format!(
         "{cores} cores, loopback; client, name server and workers are separate processes\n\
          speed-up: the time of one call of one worker of 1 thread, divided by the time\n"
@@ -86,7 +86,7 @@ pub(super) fn render(rows: &[Row], cores: usize) -> String {
             "client CPU ms",
             "workers CPU ms",
         ];
-        let mut table = Table::new(header);
+        let mut table = TextTable::new(header);
         let optional = |value: Option<f64>| value.map(figure).unwrap_or_default();
         for row in block {
             table.push(vec![

@@ -7,14 +7,14 @@ use pyroxene_common::values::{Matrix, Numbers};
 use pyroxene_objects::interfaces::calculator::{
     Calculator as Interface, calculator::Calculator as _,
 };
-use pyroxene_objects::{Calculator, DistributedCalculator, DistributedOptions};
+use pyroxene_objects::{CalculatorObject, DistributedCalculator, DistributedOptions};
 use pyroxene_worker::compute::ComputePool;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tarpc::context::{self, Context as CallContext};
 use tokio::time::Instant;
 
 use super::{
-    cluster::{Cluster, OBJECT},
+    cluster::{CalculatorCluster, OBJECT},
     milliseconds_since,
 };
 
@@ -23,21 +23,21 @@ const TOLERANCE: f64 = 1e-12;
 
 /// Input.
 #[derive(Clone)]
-pub(super) enum Work {
+pub(super) enum WorkInput {
     Sort(Numbers),
     Product(Matrix, Matrix),
 }
 
 /// A result.
 #[derive(PartialEq)]
-pub(super) enum Done {
+pub(super) enum WorkResult {
     Sorted(Numbers),
     Product(Matrix),
 }
 
 /// The result and the times of one run.
-pub(super) struct Sample {
-    pub(super) result: Done,
+pub(super) struct WorkSample {
+    pub(super) result: WorkResult,
     /// The time of the run, in milliseconds.
     pub(super) ms: f64,
     /// The time until the client had its first piece to send, in milliseconds.
@@ -46,13 +46,13 @@ pub(super) struct Sample {
 }
 
 /// The calculator's kernels on `threads` threads.
-pub(super) fn kernel(threads: usize) -> Result<Calculator> {
+pub(super) fn kernel(threads: usize) -> Result<CalculatorObject> {
     let pool = ComputePool::new(threads, 0).context("cannot start threads")?;
-    Ok(Calculator::new(pool.parallel()))
+    Ok(CalculatorObject::new(pool.parallel()))
 }
 
 /// A context with a deadline that no run exceeds.
-fn patient() -> CallContext {
+fn long_context() -> CallContext {
     let mut context = context::current();
     context.deadline += std::time::Duration::from_secs(300);
     context
@@ -65,7 +65,7 @@ fn random_numbers(count: usize, seed: u64) -> Vec<f64> {
         .collect()
 }
 
-impl Work {
+impl WorkInput {
     pub(super) fn sort(values: usize) -> Self {
         Self::Sort(Numbers(random_numbers(values, 1)))
     }
@@ -84,9 +84,9 @@ impl Work {
     }
 
     /// Whether a result equals the expected one; a product, within `TOLERANCE`.
-    pub(super) fn is_right(&self, result: &Done, expected: &Done) -> bool {
+    pub(super) fn matches_expected(&self, result: &WorkResult, expected: &WorkResult) -> bool {
         match (result, expected) {
-            (Done::Product(result), Done::Product(expected)) => {
+            (WorkResult::Product(result), WorkResult::Product(expected)) => {
                 let pairs = result.values().iter().zip(expected.values());
                 let (mut greatest, mut difference) = (0.0_f64, 0.0_f64);
                 for (value, expected) in pairs {
@@ -100,7 +100,7 @@ impl Work {
     }
 
     /// Runs the work in this process.
-    pub(super) async fn by_kernel(&self, calculator: Calculator) -> Result<Sample> {
+    pub(super) async fn run_kernel(&self, calculator: CalculatorObject) -> Result<WorkSample> {
         let context = context::current();
         // The kernel blocks this thread, which has nothing else to do meanwhile.
         let (ms, result) = match self {
@@ -108,45 +108,45 @@ impl Work {
                 let values = values.clone();
                 let began = Instant::now();
                 let sorted = calculator.sort(context, values).await?;
-                (milliseconds_since(began), Done::Sorted(sorted))
+                (milliseconds_since(began), WorkResult::Sorted(sorted))
             }
             Self::Product(a, b) => {
                 let (a, b) = (a.clone(), b.clone());
                 let began = Instant::now();
                 let product = calculator.matrix_multiply(context, a, b).await?;
-                (milliseconds_since(began), Done::Product(product))
+                (milliseconds_since(began), WorkResult::Product(product))
             }
         };
-        Ok(Sample::whole(ms, result))
+        Ok(WorkSample::without_pieces(ms, result))
     }
 
     /// Runs the work in one call.
-    pub(super) async fn in_one_call(&self, cluster: &Cluster) -> Result<Sample> {
-        let client = cluster.large.object::<Interface>(OBJECT).await?;
+    pub(super) async fn run_in_one_call(&self, cluster: &CalculatorCluster) -> Result<WorkSample> {
+        let client = cluster.large_client.object::<Interface>(OBJECT).await?;
         let (ms, result) = match self {
             Self::Sort(values) => {
                 let values = values.clone();
                 let began = Instant::now();
-                let sorted = client.sort(patient(), values).await??;
-                (milliseconds_since(began), Done::Sorted(sorted))
+                let sorted = client.sort(long_context(), values).await??;
+                (milliseconds_since(began), WorkResult::Sorted(sorted))
             }
             Self::Product(a, b) => {
                 let (a, b) = (a.clone(), b.clone());
                 let began = Instant::now();
-                let product = client.matrix_multiply(patient(), a, b).await??;
-                (milliseconds_since(began), Done::Product(product))
+                let product = client.matrix_multiply(long_context(), a, b).await??;
+                (milliseconds_since(began), WorkResult::Product(product))
             }
         };
-        Ok(Sample::whole(ms, result))
+        Ok(WorkSample::without_pieces(ms, result))
     }
 
     /// Runs the work in pieces.
-    pub(super) async fn spread(
+    pub(super) async fn run_in_pieces(
         &self,
-        cluster: &Cluster,
+        cluster: &CalculatorCluster,
         in_flight: usize,
         piece: Option<usize>,
-    ) -> Result<Sample> {
+    ) -> Result<WorkSample> {
         let cut = Arc::new(OnceLock::new());
         let heard = Arc::clone(&cut);
         let options = DistributedOptions::default()
@@ -165,17 +165,17 @@ impl Work {
         let (pieces, repeated, result) = match input {
             Self::Sort(values) => {
                 let done = client.sort_distributed(OBJECT, values, &options).await?;
-                (done.pieces, done.repeated, Done::Sorted(done.result))
+                (done.pieces, done.repeated, WorkResult::Sorted(done.result))
             }
             Self::Product(a, b) => {
                 let done = client.matmul_distributed(OBJECT, a, b, &options).await?;
-                (done.pieces, done.repeated, Done::Product(done.result))
+                (done.pieces, done.repeated, WorkResult::Product(done.result))
             }
         };
         let ms = milliseconds_since(began);
         ensure!(repeated == 0, "{repeated} pieces were lost");
         let cut = cut.get().copied().unwrap_or(began) - began;
-        Ok(Sample {
+        Ok(WorkSample {
             result,
             ms,
             cut_ms: Some(cut.as_secs_f64() * 1e3),
@@ -184,8 +184,8 @@ impl Work {
     }
 }
 
-impl Sample {
-    fn whole(ms: f64, result: Done) -> Self {
+impl WorkSample {
+    fn without_pieces(ms: f64, result: WorkResult) -> Self {
         Self {
             result,
             ms,

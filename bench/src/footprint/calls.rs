@@ -12,26 +12,26 @@ use tarpc::context;
 use tokio::{process::Command, task::JoinSet};
 
 use crate::{
-    figure::{Figure, Target},
+    figure::{Figure, FigureTarget},
     process::this_program,
-    program::{Program, Resident},
+    program::{PyroxeneProgram, ResidentMemory},
 };
 
 /// The number of warm-up calls. After them, caches and buffers have their final size.
-const WARM: u64 = 10_000;
+const WARM_UP_CALLS: u64 = 10_000;
 
 /// Calls at the same time.
 const IN_FLIGHT: u64 = 64;
 
 /// Bytes each way.
-const PAYLOAD: usize = 64;
+const PAYLOAD_BYTES: usize = 64;
 
 /// The allowed growth after the warm-up, in megabytes: a few pages that are first touched late.
-const SLACK: f64 = 1.0;
+const ALLOWED_GROWTH_MB: f64 = 1.0;
 
 /// Resident bytes of the three processes.
 #[derive(Debug, Serialize, Deserialize)]
-struct Sample {
+struct MemorySample {
     calls: u64,
     worker: u64,
     nameserver: u64,
@@ -40,7 +40,7 @@ struct Sample {
 
 /// A client in its own process calls a worker through a name server. Compares memory after the warm-up
 /// calls with memory after all calls.
-pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>> {
+pub(super) async fn measure(program: &PyroxeneProgram, calls: u64) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir().context("cannot make a directory")?;
     let nameserver = program.start_nameserver(directory.path()).await?;
     let worker = program.start_worker(nameserver.address()).await?;
@@ -55,24 +55,27 @@ pub(super) async fn measure(program: &Program, calls: u64) -> Result<Vec<Figure>
         .await
         .context("cannot start the client")?;
     ensure!(output.status.success(), "the client failed");
-    let samples: Vec<Sample> =
+    let samples: Vec<MemorySample> =
         serde_json::from_slice(&output.stdout).context("the client's output is not JSON")?;
     worker.stop().await?;
     nameserver.stop().await?;
     figures(&samples)
 }
 
-fn figures(samples: &[Sample]) -> Result<Vec<Figure>> {
+fn figures(samples: &[MemorySample]) -> Result<Vec<Figure>> {
     let [warm, end] = samples else {
         anyhow::bail!("there are {} samples instead of two", samples.len());
     };
-    let of = |what: &str, bytes: fn(&Sample) -> u64| {
-        let resident = |sample: &Sample| {
+    let of = |what: &str, bytes: fn(&MemorySample) -> u64| {
+        let resident = |sample: &MemorySample| {
             let what = format!("{what} after {} calls: resident memory", sample.calls);
             Figure::new(what, bytes(sample) as f64 / 1e6, "MB")
         };
-        let most = bytes(warm) as f64 / 1e6 + SLACK;
-        [resident(warm), resident(end).target(Target::AtMost(most))]
+        let most = bytes(warm) as f64 / 1e6 + ALLOWED_GROWTH_MB;
+        [
+            resident(warm),
+            resident(end).target(FigureTarget::AtMost(most)),
+        ]
     };
     let all = [
         of("worker", |sample| sample.worker),
@@ -91,9 +94,9 @@ pub(crate) async fn call(
 ) -> Result<()> {
     let client = Client::connect(&nameserver.to_string()).await?;
     let echo: EchoClient<Proxy<Echo>> = client.object::<Echo>("echo").await?;
-    let sample = |calls: u64| -> Result<Sample> {
-        let of = |pid: u32| Resident::of(pid).map(|resident| resident.total);
-        Ok(Sample {
+    let sample = |calls: u64| -> Result<MemorySample> {
+        let of = |pid: u32| ResidentMemory::of(pid).map(|resident| resident.total);
+        Ok(MemorySample {
             calls,
             worker: of(worker)?,
             nameserver: of(nameserver_pid)?,
@@ -101,10 +104,10 @@ pub(crate) async fn call(
         })
     };
     let mut samples = Vec::new();
-    call_many(&echo, WARM).await?;
-    samples.push(sample(WARM)?);
-    call_many(&echo, calls.saturating_sub(WARM)).await?;
-    samples.push(sample(calls.max(WARM))?);
+    call_many(&echo, WARM_UP_CALLS).await?;
+    samples.push(sample(WARM_UP_CALLS)?);
+    call_many(&echo, calls.saturating_sub(WARM_UP_CALLS)).await?;
+    samples.push(sample(calls.max(WARM_UP_CALLS))?);
     println!("{}", serde_json::to_string(&samples)?);
     Ok(())
 }
@@ -115,7 +118,7 @@ async fn call_many(echo: &EchoClient<Proxy<Echo>>, calls: u64) -> Result<()> {
         let echo = echo.clone();
         let share = calls / IN_FLIGHT + u64::from(caller < calls % IN_FLIGHT);
         callers.spawn(async move {
-            let data = Payload::Bytes(Blob(Bytes::from(vec![7; PAYLOAD])));
+            let data = Payload::Bytes(Blob(Bytes::from(vec![7; PAYLOAD_BYTES])));
             for _ in 0..share {
                 let answer = echo.echo(context::current(), data.clone()).await?;
                 ensure!(answer == data, "the answer is wrong");

@@ -10,20 +10,20 @@ use tokio::{
 };
 
 use crate::{
-    figure::{Figure, Target},
+    figure::{Figure, FigureTarget},
     process::parse_ready_line,
-    program::Program,
+    program::PyroxeneProgram,
 };
 
 /// The target for the time until a daemon is ready, in milliseconds.
-const MOST: f64 = 50.0;
+const MAX_START_MS: f64 = 50.0;
 
 /// The limit for one start, and for one stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts each daemon many times: a name server with a new store, one with an existing store, and a
 /// worker whose name server runs.
-pub(super) async fn measure(program: &Program, times: usize) -> Result<Vec<Figure>> {
+pub(super) async fn measure(program: &PyroxeneProgram, times: usize) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let directory = || tempfile::tempdir().context("cannot make a directory");
     let new = async || {
@@ -57,7 +57,7 @@ async fn repeat(
     let at = |place: usize| took.get(place).map_or(0.0, |took| took.as_secs_f64() * 1e3);
     let figure = |name: &str, place: usize| {
         let what = format!("{what}: ready after, {name} of {times} starts");
-        Figure::new(what, at(place), "ms").target(Target::AtMost(MOST))
+        Figure::new(what, at(place), "ms").target(FigureTarget::AtMost(MAX_START_MS))
     };
     Ok([figure("median", times / 2), figure("worst", times - 1)])
 }
@@ -73,13 +73,13 @@ async fn start(mut command: Command) -> Result<Duration> {
     let mut child = command.spawn().context("cannot start the program")?;
     let stdout = child.stdout.take().context("the daemon has no output")?;
     let mut line = String::new();
-    timeout(PATIENCE, BufReader::new(stdout).read_line(&mut line))
+    timeout(START_TIMEOUT, BufReader::new(stdout).read_line(&mut line))
         .await
         .context("the daemon was not ready in time")??;
     let took = start.elapsed();
     parse_ready_line(&line)?;
     drop(child.stdin.take());
-    let ended = timeout(PATIENCE, child.wait()).await;
+    let ended = timeout(START_TIMEOUT, child.wait()).await;
     let status = ended.context("the daemon did not end in time")??;
     ensure!(status.success(), "the daemon ended with {status}");
     Ok(took)

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use futures::future::join_all;
 use pyroxene_client::{Client, ClientConfig};
-use pyroxene_common::{dedicated::DedicatedRuntime, interfaces::directory::Filter};
+use pyroxene_common::{dedicated::DedicatedRuntime, interfaces::directory::ObjectFilter};
 use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
@@ -21,13 +21,13 @@ use tokio::{
 };
 
 use super::{
-    Kind,
-    worker::{Broker, Caller, context},
+    ValueKind,
+    worker::{LargeMessageBroker, LargeMessageCaller, context},
 };
 
 /// The shortest possible lease. The worker sends three heartbeats in that time.
 pub(super) const LEASE: Duration = Duration::from_millis(500);
-const PERIOD: Duration = Duration::from_millis(167);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(167);
 
 /// The lateness of heartbeats during one kind of work. This is an element of the JSON output.
 #[derive(Debug, Serialize)]
@@ -40,33 +40,33 @@ pub(super) struct HeartbeatRow {
 }
 
 /// A call in JSON: its object, method and arguments.
-struct Call {
+struct JsonMethodCall {
     name: &'static str,
     object: &'static str,
     method: &'static str,
     arguments: fn() -> String,
 }
 
-const CALLS: [Call; 5] = [
-    Call {
+const JSON_CALLS: [JsonMethodCall; 5] = [
+    JsonMethodCall {
         name: "factorial of 1,000,000, in JSON",
         object: "calculator",
         method: "factorial",
         arguments: || r#"{"n":1000000}"#.to_owned(),
     },
-    Call {
+    JsonMethodCall {
         name: "fibonacci of 10,000, in JSON",
         object: "calculator",
         method: "fibonacci",
         arguments: || r#"{"n":10000}"#.to_owned(),
     },
-    Call {
+    JsonMethodCall {
         name: "sort of 2,000,000 numbers, in JSON",
         object: "calculator",
         method: "sort",
         arguments: || format!(r#"{{"values":{}}}"#, numbers(2_000_000)),
     },
-    Call {
+    JsonMethodCall {
         name: "product of 700 × 700, in JSON",
         object: "calculator",
         method: "matrix_multiply",
@@ -76,7 +76,7 @@ const CALLS: [Call; 5] = [
             format!(r#"{{"a":[{rows}],"b":[{rows}]}}"#)
         },
     },
-    Call {
+    JsonMethodCall {
         name: "echo of 3,000,000 numbers, in JSON",
         object: "echo",
         method: "echo",
@@ -93,16 +93,19 @@ fn numbers(count: u32) -> String {
 const COSTLY_PATTERN: &str = r"(\w{1,9}x){1,9}";
 
 /// The number of list calls with this pattern at the same time.
-const LISTS: usize = 200;
+const LIST_CALLS: usize = 200;
 
 /// Measures the heartbeats during each call in turn.
 pub(super) async fn measure() -> Result<Vec<HeartbeatRow>> {
     let relay_runtime = DedicatedRuntime::start("relay")?;
-    let broker = Broker::start_over(|nameserver| Relay::start(&relay_runtime, nameserver)).await?;
+    let broker = LargeMessageBroker::start_with_relay(|nameserver| {
+        HeartbeatRelay::start(&relay_runtime, nameserver)
+    })
+    .await?;
     let (broker, relay) = broker;
-    let mut rows = vec![row("nothing", &relay, sleep_a_while()).await?];
+    let mut rows = vec![measure_beside("nothing", &relay, sleep_a_while()).await?];
     let client = Client::connect_with(ClientConfig::new(&broker.address)?).await?;
-    for call in CALLS {
+    for call in JSON_CALLS {
         let object = client.dynamic(call.object, context()).await?;
         let arguments = (call.arguments)();
         let calling = async {
@@ -113,17 +116,22 @@ pub(super) async fn measure() -> Result<Vec<HeartbeatRow>> {
             }
             Ok(())
         };
-        rows.push(row(call.name, &relay, calling).await?);
+        rows.push(measure_beside(call.name, &relay, calling).await?);
     }
-    let caller = Caller::connect(&broker.address).await?;
-    let sorting = async { caller.once(Kind::Numbers, 64_000_000).await.map(drop) };
-    rows.push(row("sort of 64 MB, typed", &relay, sorting).await?);
-    let lists = (0..LISTS).map(|_| {
+    let caller = LargeMessageCaller::connect(&broker.address).await?;
+    let sorting = async {
+        caller
+            .call_large(ValueKind::Numbers, 64_000_000)
+            .await
+            .map(drop)
+    };
+    rows.push(measure_beside("sort of 64 MB, typed", &relay, sorting).await?);
+    let lists = (0..LIST_CALLS).map(|_| {
         let directory = client.nameservers().first().map(|one| one.directory());
         async move {
-            let filter = Filter {
+            let filter = ObjectFilter {
                 pattern: Some(COSTLY_PATTERN.to_owned()),
-                ..Filter::default()
+                ..ObjectFilter::default()
             };
             let directory = directory.context("there is no name server")?;
             // A refusal is an acceptable answer too.
@@ -132,7 +140,7 @@ pub(super) async fn measure() -> Result<Vec<HeartbeatRow>> {
         }
     });
     let listing = async { join_all(lists).await.into_iter().collect::<Result<()>>() };
-    rows.push(row("200 lists with a costly pattern", &relay, listing).await?);
+    rows.push(measure_beside("200 lists with a costly pattern", &relay, listing).await?);
     broker.worker.stop().await?;
     Ok(rows)
 }
@@ -142,19 +150,19 @@ async fn sleep_a_while() -> Result<()> {
     Ok(())
 }
 
-async fn row(
+async fn measure_beside(
     beside: &'static str,
-    relay: &Relay,
+    relay: &HeartbeatRelay,
     work: impl Future<Output = Result<()>>,
 ) -> Result<HeartbeatRow> {
     eprintln!("heartbeats beside {beside}");
-    relay.begin();
+    relay.reset();
     let start = Instant::now();
     work.await.with_context(|| beside.to_owned())?;
     let call = start.elapsed();
     // A late heartbeat arrives after the end of the call.
     sleep(LEASE).await;
-    let late = relay.longest_pause().saturating_sub(PERIOD);
+    let late = relay.longest_pause().saturating_sub(HEARTBEAT_INTERVAL);
     Ok(HeartbeatRow {
         beside,
         call_ms: call.as_secs_f64() * 1e3,
@@ -163,20 +171,20 @@ async fn row(
 }
 
 /// Forwards bytes between a worker and its name server.
-pub(super) struct Relay {
+pub(super) struct HeartbeatRelay {
     pub(super) address: SocketAddr,
-    heard: Arc<Mutex<Heard>>,
+    pauses: Arc<Mutex<HeartbeatPauses>>,
 }
 
-struct Heard {
-    last: Instant,
+struct HeartbeatPauses {
+    last_read: Instant,
     longest: Duration,
 }
 
-impl Relay {
+impl HeartbeatRelay {
     async fn start(runtime: &DedicatedRuntime, nameserver: SocketAddr) -> Result<Self> {
-        let heard = Arc::new(Mutex::new(Heard {
-            last: Instant::now(),
+        let heard = Arc::new(Mutex::new(HeartbeatPauses {
+            last_read: Instant::now(),
             longest: Duration::ZERO,
         }));
         let listening = runtime.handle().spawn(TcpListener::bind("127.0.0.1:0"));
@@ -188,26 +196,33 @@ impl Relay {
                 let heard = Arc::clone(&hearing);
                 tokio::spawn(async move {
                     // It ends when either side closes its connection.
-                    let _ = pass_on(worker, nameserver, &heard).await;
+                    let _ = forward_timed(worker, nameserver, &heard).await;
                 });
             }
         });
-        Ok(Self { address, heard })
+        Ok(Self {
+            address,
+            pauses: heard,
+        })
     }
 
-    fn begin(&self) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+    fn reset(&self) {
+        let mut heard = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         heard.longest = Duration::ZERO;
     }
 
     /// The longest pause so far, including the current one.
     fn longest_pause(&self) -> Duration {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.longest.max(heard.last.elapsed())
+        let heard = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.longest.max(heard.last_read.elapsed())
     }
 }
 
-async fn pass_on(worker: TcpStream, nameserver: SocketAddr, heard: &Mutex<Heard>) -> Result<()> {
+async fn forward_timed(
+    worker: TcpStream,
+    nameserver: SocketAddr,
+    heard: &Mutex<HeartbeatPauses>,
+) -> Result<()> {
     let there = TcpStream::connect(nameserver).await?;
     worker.set_nodelay(true)?;
     there.set_nodelay(true)?;
@@ -224,8 +239,8 @@ async fn pass_on(worker: TcpStream, nameserver: SocketAddr, heard: &Mutex<Heard>
             {
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = Instant::now();
-                heard.longest = heard.longest.max(now - heard.last);
-                heard.last = now;
+                heard.longest = heard.longest.max(now - heard.last_read);
+                heard.last_read = now;
             }
             to_there
                 .write_all(buffer.get(..count).unwrap_or_default())

@@ -12,15 +12,15 @@ use tokio::{
 };
 
 use super::{
-    Kind,
-    worker::{Broker, Caller, answer, start_client},
+    ValueKind,
+    worker::{LargeMessageBroker, LargeMessageCaller, read_client_output, start_client},
 };
 
 /// The arguments of clients that send large messages; each client sends one after the other.
 #[derive(Args)]
-pub(crate) struct Loader {
+pub(crate) struct LoaderArguments {
     nameserver: String,
-    kind: Kind,
+    kind: ValueKind,
     size: usize,
     clients: usize,
     milliseconds: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Loader {
 
 /// The arguments of a client that makes small calls at a fixed rate.
 #[derive(Args)]
-pub(crate) struct Prober {
+pub(crate) struct ProberArguments {
     nameserver: String,
     rate: u64,
     milliseconds: u64,
@@ -38,19 +38,19 @@ pub(crate) struct Prober {
 #[derive(Debug, Serialize)]
 pub(super) struct WaitingRow {
     /// The kind of value in the large messages. None if there were no large messages.
-    pub(super) load: Option<Kind>,
+    pub(super) load: Option<ValueKind>,
     pub(super) clients: usize,
     /// Bytes of each large message.
     pub(super) size: usize,
     /// Large messages per second of all clients together, in each direction.
     pub(super) load_calls_per_s: f64,
     #[serde(flatten)]
-    pub(super) small: Small,
+    pub(super) small: SmallCallLatencies,
 }
 
 /// Latencies of small calls, counted from the time at which each was due.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Small {
+pub(super) struct SmallCallLatencies {
     pub(super) calls: u64,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
@@ -62,13 +62,13 @@ const WARM_UP: Duration = Duration::from_secs(4);
 
 /// Measures with a new worker and new clients.
 pub(super) async fn measure(
-    load: Option<(Kind, usize)>,
+    load: Option<(ValueKind, usize)>,
     processes: usize,
     clients: usize,
     rate: u64,
     duration: Duration,
 ) -> Result<WaitingRow> {
-    let broker = Broker::start().await?;
+    let broker = LargeMessageBroker::start().await?;
     let mut loaders = Vec::new();
     let loaded = duration + WARM_UP;
     if let Some((kind, size)) = load {
@@ -92,10 +92,10 @@ pub(super) async fn measure(
         rate.to_string(),
         duration.as_millis().to_string(),
     ])?;
-    let small: Small = answer(prober).await?;
+    let small: SmallCallLatencies = read_client_output(prober).await?;
     let mut load_calls = 0;
     for loader in loaders {
-        load_calls += answer::<u64>(loader).await?;
+        load_calls += read_client_output::<u64>(loader).await?;
     }
     broker.worker.stop().await?;
     Ok(WaitingRow {
@@ -108,16 +108,16 @@ pub(super) async fn measure(
 }
 
 /// Calls until the time is over, and prints the number of calls.
-pub(crate) async fn run_loader(loader: Loader) -> Result<()> {
-    let Loader { kind, size, .. } = loader;
+pub(crate) async fn run_loader(loader: LoaderArguments) -> Result<()> {
+    let LoaderArguments { kind, size, .. } = loader;
     let end = Instant::now() + Duration::from_millis(loader.milliseconds);
     let mut clients = JoinSet::new();
     for _ in 0..loader.clients {
-        let caller = Caller::connect(&loader.nameserver).await?;
+        let caller = LargeMessageCaller::connect(&loader.nameserver).await?;
         clients.spawn(async move {
             let mut calls = 0u64;
             while Instant::now() < end {
-                caller.once(kind, size).await?;
+                caller.call_large(kind, size).await?;
                 calls += 1;
             }
             anyhow::Ok(calls)
@@ -133,9 +133,9 @@ pub(crate) async fn run_loader(loader: Loader) -> Result<()> {
 
 /// Makes each call when it is due, whether or not earlier calls were answered. So a stall shows in every
 /// call that is due during the stall.
-pub(crate) async fn run_prober(prober: Prober) -> Result<()> {
-    let caller = std::sync::Arc::new(Caller::connect(&prober.nameserver).await?);
-    caller.small().await?;
+pub(crate) async fn run_prober(prober: ProberArguments) -> Result<()> {
+    let caller = std::sync::Arc::new(LargeMessageCaller::connect(&prober.nameserver).await?);
+    caller.call_small().await?;
     let mut latencies = Histogram::<u64>::new(3).context("cannot make a histogram")?;
     let start = Instant::now();
     let mut calls = JoinSet::new();
@@ -143,14 +143,14 @@ pub(crate) async fn run_prober(prober: Prober) -> Result<()> {
         let due = start + Duration::from_secs_f64(number as f64 / prober.rate as f64);
         sleep_until(due).await;
         let caller = std::sync::Arc::clone(&caller);
-        calls.spawn(async move { caller.small().await.map(|()| due.elapsed()) });
+        calls.spawn(async move { caller.call_small().await.map(|()| due.elapsed()) });
     }
     while let Some(call) = calls.join_next().await {
         let latency = call.context("a call panicked")??;
         latencies.record(u64::try_from(latency.as_nanos())?)?;
     }
     let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-    let small = Small {
+    let small = SmallCallLatencies {
         calls: latencies.len(),
         p50_ms: milliseconds(latencies.value_at_quantile(0.5)),
         p99_ms: milliseconds(latencies.value_at_quantile(0.99)),

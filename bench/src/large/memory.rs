@@ -7,21 +7,21 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Kind,
-    worker::{Broker, Caller, answer, start_client},
+    ValueKind,
+    worker::{LargeMessageBroker, LargeMessageCaller, read_client_output, start_client},
 };
 
 /// The arguments of a client process that makes one call.
 #[derive(Args)]
-pub(crate) struct Single {
+pub(crate) struct SingleCallArguments {
     nameserver: String,
-    kind: Kind,
+    kind: ValueKind,
     size: usize,
 }
 
 /// The output of that client process.
 #[derive(Serialize, Deserialize)]
-struct Said {
+struct SingleCallReport {
     milliseconds: f64,
     /// Resident bytes before the client made the value to send, and the greatest number of resident bytes.
     before: u64,
@@ -31,7 +31,7 @@ struct Said {
 /// The memory that one call took. This is an element of the JSON output.
 #[derive(Debug, Serialize)]
 pub(super) struct MemoryRow {
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     /// Bytes each way.
     pub(super) size: usize,
     pub(super) milliseconds: f64,
@@ -41,8 +41,8 @@ pub(super) struct MemoryRow {
 }
 
 /// Makes one call with a new worker and a new client.
-pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
-    let broker = Broker::start().await?;
+pub(super) async fn measure(kind: ValueKind, size: usize) -> Result<MemoryRow> {
+    let broker = LargeMessageBroker::start().await?;
     let process = broker.worker.pid()?.to_string();
     let before = memory(&process, "VmRSS:")?;
     let arguments = [
@@ -52,7 +52,7 @@ pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
         &size.to_string(),
     ];
     let client = start_client(&arguments.map(str::to_owned))?;
-    let said: Said = answer(client).await?;
+    let said: SingleCallReport = read_client_output(client).await?;
     let greatest = memory(&process, "VmHWM:")?;
     broker.worker.stop().await?;
     let copies = |greatest: u64, before: u64| greatest.saturating_sub(before) as f64 / size as f64;
@@ -66,12 +66,12 @@ pub(super) async fn measure(kind: Kind, size: usize) -> Result<MemoryRow> {
 }
 
 /// The client process: makes one call and prints its memory as JSON.
-pub(crate) async fn run_single(single: Single) -> Result<()> {
-    let caller = Caller::connect(&single.nameserver).await?;
-    caller.small().await?;
+pub(crate) async fn run_single(single: SingleCallArguments) -> Result<()> {
+    let caller = LargeMessageCaller::connect(&single.nameserver).await?;
+    caller.call_small().await?;
     let before = memory("self", "VmRSS:")?;
-    let time = caller.once(single.kind, single.size).await?;
-    let said = Said {
+    let time = caller.call_large(single.kind, single.size).await?;
+    let said = SingleCallReport {
         milliseconds: time.as_secs_f64() * 1e3,
         before,
         greatest: memory("self", "VmHWM:")?,

@@ -5,17 +5,17 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{heartbeats::HeartbeatRow, load::WaitingRow, memory::MemoryRow};
-use crate::table::{Table, figure};
+use crate::table::{TextTable, figure};
 
 /// All that was measured. This is the JSON output.
 #[derive(Default, Serialize)]
-pub(super) struct Report {
+pub(super) struct LargeReport {
     pub(super) memory: Vec<MemoryRow>,
     pub(super) waiting: Vec<WaitingRow>,
     pub(super) heartbeats: Vec<HeartbeatRow>,
 }
 
-impl Report {
+impl LargeReport {
     pub(super) fn print(&self, json: bool) -> Result<()> {
         if json {
             println!("{}", serde_json::to_string_pretty(self)?);
@@ -38,8 +38,8 @@ impl Report {
         Ok(())
     }
 
-    fn memory_table(&self) -> Table {
-        let mut table = Table::new(["kind", "bytes each way", "ms", "client ×", "worker ×"]);
+    fn memory_table(&self) -> TextTable {
+        let mut table = TextTable::new(["kind", "bytes each way", "ms", "client ×", "worker ×"]);
         for row in &self.memory {
             table.push(vec![
                 row.kind.name(),
@@ -52,8 +52,8 @@ impl Report {
         table
     }
 
-    fn heartbeat_table(&self) -> Table {
-        let mut table = Table::new(["heartbeats beside", "call ms", "late ms"]);
+    fn heartbeat_table(&self) -> TextTable {
+        let mut table = TextTable::new(["heartbeats beside", "call ms", "late ms"]);
         for row in &self.heartbeats {
             table.push(vec![
                 row.beside.to_owned(),
@@ -64,8 +64,8 @@ impl Report {
         table
     }
 
-    fn waiting_table(&self) -> Table {
-        let mut table = Table::new([
+    fn waiting_table(&self) -> TextTable {
+        let mut table = TextTable::new([
             "beside",
             "clients",
             "load calls/s",
@@ -78,7 +78,7 @@ impl Report {
         for row in &self.waiting {
             table.push(vec![
                 row.load
-                    .map_or_else(|| "nothing".to_owned(), super::Kind::name),
+                    .map_or_else(|| "nothing".to_owned(), super::ValueKind::name),
                 row.clients.to_string(),
                 figure(row.load_calls_per_s),
                 figure(row.load_calls_per_s * row.size as f64 / 1e6),

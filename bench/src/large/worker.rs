@@ -17,8 +17,8 @@ use tarpc::context::{self, Context};
 use tokio::process::{Child, Command};
 
 use super::{
-    Kind,
-    heartbeats::{LEASE, Relay},
+    ValueKind,
+    heartbeats::{HeartbeatRelay, LEASE},
 };
 use crate::{
     daemon,
@@ -29,20 +29,20 @@ use crate::{
 const MAX_MESSAGE: usize = 2 << 30;
 
 /// A name server and a worker, each in its own process.
-pub(super) struct Broker {
+pub(super) struct LargeMessageBroker {
     pub(super) address: String,
     pub(super) worker: ChildServer,
     /// Kept because dropping it ends the process.
     _nameserver: ChildServer,
 }
 
-impl Broker {
+impl LargeMessageBroker {
     pub(super) async fn start() -> Result<Self> {
         let nameserver = daemon::start_nameserver().await?;
         let address = nameserver.address().to_string();
         let limit = format!("--max-message={MAX_MESSAGE}");
         let arguments = ["serve", "builtins", &address, "calculator,echo", &limit];
-        let worker = ChildServer::start_this(&arguments).await?;
+        let worker = ChildServer::start_this_program(&arguments).await?;
         Ok(Self {
             address,
             worker,
@@ -51,12 +51,14 @@ impl Broker {
     }
 }
 
-impl Broker {
+impl LargeMessageBroker {
     /// Like [`start`](Self::start), with a relay between the worker and the name server, and with the
     /// shortest lease.
-    pub(super) async fn start_over<F>(relay: impl FnOnce(SocketAddr) -> F) -> Result<(Self, Relay)>
+    pub(super) async fn start_with_relay<F>(
+        relay: impl FnOnce(SocketAddr) -> F,
+    ) -> Result<(Self, HeartbeatRelay)>
     where
-        F: Future<Output = Result<Relay>>,
+        F: Future<Output = Result<HeartbeatRelay>>,
     {
         let nameserver = daemon::start_nameserver().await?;
         let relay = relay(nameserver.address()).await?;
@@ -73,7 +75,7 @@ impl Broker {
         ];
         let broker = Self {
             address: nameserver.address().to_string(),
-            worker: ChildServer::start_this(&arguments).await?,
+            worker: ChildServer::start_this_program(&arguments).await?,
             _nameserver: nameserver,
         };
         Ok((broker, relay))
@@ -81,12 +83,12 @@ impl Broker {
 }
 
 /// A client of the worker's objects, with a connection to each.
-pub(super) struct Caller {
+pub(super) struct LargeMessageCaller {
     calculator: CalculatorClient<Proxy<Calculator>>,
     echo: EchoClient<Proxy<Echo>>,
 }
 
-impl Caller {
+impl LargeMessageCaller {
     pub(super) async fn connect(nameserver: &str) -> Result<Self> {
         let config = ClientConfig::new(nameserver)?.max_message(MAX_MESSAGE);
         let client = Client::connect_with(config).await?;
@@ -98,10 +100,10 @@ impl Caller {
 
     /// One call with about `size` bytes each way. Returns the time from the call to its answer; the input
     /// is made before the time starts.
-    pub(super) async fn once(&self, kind: Kind, size: usize) -> Result<Duration> {
+    pub(super) async fn call_large(&self, kind: ValueKind, size: usize) -> Result<Duration> {
         let start;
         match kind {
-            Kind::Bytes => {
+            ValueKind::Bytes => {
                 let data = Payload::Bytes(Blob::from(vec![1; size]));
                 start = Instant::now();
                 match self.echo.echo(context(), data).await? {
@@ -109,7 +111,7 @@ impl Caller {
                     _ => bail!("the answer is wrong"),
                 }
             }
-            Kind::Text => {
+            ValueKind::Text => {
                 let data = Payload::Text("x".repeat(size));
                 start = Instant::now();
                 match self.echo.echo(context(), data).await? {
@@ -117,7 +119,7 @@ impl Caller {
                     _ => bail!("the answer is wrong"),
                 }
             }
-            Kind::Numbers => {
+            ValueKind::Numbers => {
                 let length = u32::try_from(size / 8)?;
                 let values: Vec<f64> = (0..length).rev().map(f64::from).collect();
                 let numbers = Numbers::from(values);
@@ -133,7 +135,7 @@ impl Caller {
     }
 
     /// One small call.
-    pub(super) async fn small(&self) -> Result<()> {
+    pub(super) async fn call_small(&self) -> Result<()> {
         let data = Payload::Text("0123456789abcdef".repeat(4));
         self.echo.echo(context(), data).await?;
         Ok(())
@@ -158,7 +160,7 @@ pub(super) fn start_client(arguments: &[String]) -> Result<Child> {
 }
 
 /// Waits for the end of a client process and reads its result.
-pub(super) async fn answer<T: DeserializeOwned>(client: Child) -> Result<T> {
+pub(super) async fn read_client_output<T: DeserializeOwned>(client: Child) -> Result<T> {
     let output = client.wait_with_output().await?;
     if !output.status.success() {
         bail!("a client ended with {}", output.status);

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 
 /// Answers of up to this size are compared completely.
-const COMPARED_WHOLE: usize = 64 * 1024;
+const MAX_FULL_COMPARE: usize = 64 * 1024;
 
 /// Of larger answers, one byte in this many is compared: to compare megabytes would take a visible
 /// share of the call itself. The number is odd, so that the position within a page changes.
@@ -12,9 +12,9 @@ const STRIDE: usize = 4096 + 1;
 
 /// The bytes that one caller sends. Each caller has its own pattern, so that an answer to the wrong call
 /// is noticed.
-pub(crate) struct Payload(Bytes);
+pub(crate) struct EchoPayload(Bytes);
 
-impl Payload {
+impl EchoPayload {
     /// A pattern of `length` bytes in which each position differs from its neighbours. Different seeds
     /// give different patterns.
     pub(crate) fn new(length: usize, seed: usize) -> Self {
@@ -41,7 +41,7 @@ impl Payload {
             expected == actual,
             "sent {expected} bytes, {actual} came back"
         );
-        let same = if expected <= COMPARED_WHOLE {
+        let same = if expected <= MAX_FULL_COMPARE {
             self.0 == answer
         } else {
             let sample = self.0.iter().zip(answer).step_by(STRIDE);
@@ -59,23 +59,23 @@ mod tests {
 
     #[test]
     fn the_same_bytes_pass() {
-        for length in [0, 1, 64, COMPARED_WHOLE, COMPARED_WHOLE + 1, 1 << 20] {
-            Payload::new(length, 3)
-                .check(&Payload::new(length, 3).bytes())
+        for length in [0, 1, 64, MAX_FULL_COMPARE, MAX_FULL_COMPARE + 1, 1 << 20] {
+            EchoPayload::new(length, 3)
+                .check(&EchoPayload::new(length, 3).bytes())
                 .unwrap();
         }
     }
 
     #[test]
     fn another_length_is_refused() {
-        let payload = Payload::new(64, 0);
+        let payload = EchoPayload::new(64, 0);
         assert!(payload.check(&payload.bytes()[..63]).is_err());
         assert!(payload.check(&[]).is_err());
     }
 
     #[test]
     fn any_changed_byte_of_a_small_answer_is_noticed() {
-        let payload = Payload::new(64, 0);
+        let payload = EchoPayload::new(64, 0);
         for position in 0..64 {
             let mut answer = payload.bytes().to_vec();
             answer[position] ^= 1;
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_shifted_or_cut_and_padded_large_answer_is_noticed() {
-        let payload = Payload::new(1 << 20, 0);
+        let payload = EchoPayload::new(1 << 20, 0);
         let mut shifted = payload.bytes().to_vec();
         shifted.rotate_left(1);
         assert!(payload.check(&shifted).is_err());
@@ -96,10 +96,10 @@ mod tests {
 
     #[test]
     fn the_answer_to_another_worker_is_noticed() {
-        for length in [16, 64, COMPARED_WHOLE + 1] {
-            let payload = Payload::new(length, 0);
+        for length in [16, 64, MAX_FULL_COMPARE + 1] {
+            let payload = EchoPayload::new(length, 0);
             for other in 1..300 {
-                let answer = Payload::new(length, other).bytes();
+                let answer = EchoPayload::new(length, other).bytes();
                 assert!(payload.check(&answer).is_err(), "{length} bytes of {other}");
             }
         }

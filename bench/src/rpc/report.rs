@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Cell, LARGE, System};
+use super::{LARGE_PAYLOAD, LoadCell, System};
 use crate::{
     load::Measurement,
-    table::{Table, figure, ratio},
+    table::{TextTable, figure, ratio},
 };
 
 /// The systems that the others are compared with, if they were measured.
@@ -15,7 +15,7 @@ const BASELINES: [System; 3] = [System::Raw, System::Tarpc, System::Tonic];
 
 /// The measurement of one system in one cell. This is an element of the JSON output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Row {
+pub(crate) struct RpcRow {
     pub(crate) system: System,
     pub(crate) in_flight: usize,
     /// Bytes each way.
@@ -25,9 +25,9 @@ pub(crate) struct Row {
     pub(crate) p99_us: f64,
 }
 
-impl Row {
+impl RpcRow {
     /// The row of one measurement.
-    pub(crate) fn new(system: System, cell: Cell, measurement: &Measurement) -> Self {
+    pub(crate) fn new(system: System, cell: LoadCell, measurement: &Measurement) -> Self {
         Self {
             system,
             in_flight: cell.in_flight,
@@ -38,8 +38,8 @@ impl Row {
         }
     }
 
-    fn cell(&self) -> Cell {
-        Cell {
+    fn cell(&self) -> LoadCell {
+        LoadCell {
             payload: self.payload,
             in_flight: self.in_flight,
         }
@@ -53,14 +53,14 @@ impl Row {
 
 /// The row with the median throughput. It is kept whole, so that its figures belong to one measurement.
 /// Of an even number of rows it is the slower of the two in the middle.
-pub(crate) fn median(mut rounds: Vec<Row>) -> Option<Row> {
+pub(crate) fn median(mut rounds: Vec<RpcRow>) -> Option<RpcRow> {
     rounds.sort_by(|a, b| a.calls_per_s.total_cmp(&b.calls_per_s));
     let middle = rounds.len().checked_sub(1)? / 2;
     rounds.into_iter().nth(middle)
 }
 
 /// All tables, one per cell. The rows of one cell must be consecutive.
-pub(crate) fn render(rows: &[Row], cores: usize) -> String {
+pub(crate) fn render(rows: &[RpcRow], cores: usize) -> String {
     let mut text = format!(
         "{cores} cores, loopback; client and server are separate processes\n\
          ÷ is the ratio to that system: of calls/s more is better, of p50 less is better\n"
@@ -70,13 +70,13 @@ pub(crate) fn render(rows: &[Row], cores: usize) -> String {
         let size = size(first.payload);
         // Writing to a string does not fail.
         let _ = write!(text, "\n{size} each way, {} in flight\n", first.in_flight);
-        text.push_str(&block_table(block, first.payload >= LARGE).to_string());
+        text.push_str(&block_table(block, first.payload >= LARGE_PAYLOAD).to_string());
     }
     text
 }
 
-fn block_table(block: &[Row], large: bool) -> Table {
-    let baselines: Vec<&Row> = BASELINES
+fn block_table(block: &[RpcRow], large: bool) -> TextTable {
+    let baselines: Vec<&RpcRow> = BASELINES
         .iter()
         .filter_map(|baseline| block.iter().find(|row| row.system == *baseline))
         .collect();
@@ -93,7 +93,7 @@ fn block_table(block: &[Row], large: bool) -> Table {
                 .map(|row| format!("{of} ÷ {}", row.system.name())),
         );
     }
-    let mut table = Table::new(header);
+    let mut table = TextTable::new(header);
     for row in block {
         let mut line = vec![
             row.system.name(),
@@ -129,8 +129,8 @@ fn size(bytes: usize) -> String {
 mod tests {
     use super::*;
 
-    fn row(system: System, payload: usize, calls_per_s: f64) -> Row {
-        Row {
+    fn row(system: System, payload: usize, calls_per_s: f64) -> RpcRow {
+        RpcRow {
             system,
             in_flight: 1,
             payload,

@@ -17,10 +17,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
-use self::{secured::Secrets, tarpc_peer::Handlers};
-use super::{Cell, Windows, payload::Payload};
+use self::{secured::Secrets, tarpc_peer::HandlerMode};
+use super::{LoadCell, MeasurementDurations, payload::EchoPayload};
 use crate::{
-    load::{self, Measurement, Operation},
+    load::{self, LoadOperation, Measurement},
     process::{self, ChildServer},
 };
 
@@ -44,7 +44,7 @@ pub(crate) enum System {
 }
 
 /// A client of an echo server, with one call in flight.
-pub(crate) trait Echo: Send + 'static {
+pub(crate) trait EchoCaller: Send + 'static {
     /// Sends `payload` and waits for the answer, which may borrow from the client's buffer.
     fn echo(&mut self, payload: Bytes) -> impl Future<Output = Result<impl AsRef<[u8]>>> + Send;
 }
@@ -92,8 +92,8 @@ impl System {
         let secrets = || secrets.context("there is no directory with secrets");
         match self {
             System::Raw => raw::serve(listen().await?).await,
-            System::Tarpc => tarpc_peer::serve(listen().await?, Handlers::Spawned).await,
-            System::TarpcInline => tarpc_peer::serve(listen().await?, Handlers::Inline).await,
+            System::Tarpc => tarpc_peer::serve(listen().await?, HandlerMode::Spawned).await,
+            System::TarpcInline => tarpc_peer::serve(listen().await?, HandlerMode::Inline).await,
             System::Tonic => tonic_peer::serve(listen().await?).await,
             System::PyroxeneDirect => pyroxene::serve_direct().await,
             System::PyroxeneBalanced | System::PyroxeneThree => pyroxene::serve_balanced().await,
@@ -105,7 +105,11 @@ impl System {
 
     /// Starts a server of this system in its own process, sends it the load from this process and stops
     /// the server.
-    pub(crate) async fn measure(self, cell: Cell, windows: Windows) -> Result<Measurement> {
+    pub(crate) async fn measure(
+        self,
+        cell: LoadCell,
+        windows: MeasurementDurations,
+    ) -> Result<Measurement> {
         let secrets = self.is_secured().then(Secrets::create).transpose()?;
         let server = self.start(secrets.as_ref()).await?;
         let secrets = || secrets.as_ref().context("there are no secrets");
@@ -157,41 +161,41 @@ impl System {
         let mut arguments = vec!["serve", "rpc", &name];
         let secrets = secrets.map(|secrets| secrets.path().to_string_lossy());
         arguments.extend(secrets.as_deref());
-        ChildServer::start_this(&arguments).await
+        ChildServer::start_this_program(&arguments).await
     }
 }
 
 /// Listens on a free port and prints the ready line.
 async fn listen() -> Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    process::announce(listener.local_addr()?)?;
+    process::print_ready_line(listener.local_addr()?)?;
     Ok(listener)
 }
 
 /// A client that repeats its call with its payload and checks every answer.
 struct CheckedEcho<E> {
     client: E,
-    payload: Payload,
+    payload: EchoPayload,
 }
 
-impl<E: Echo> Operation for CheckedEcho<E> {
+impl<E: EchoCaller> LoadOperation for CheckedEcho<E> {
     async fn once(&mut self) -> Result<()> {
         let answer = self.client.echo(self.payload.bytes()).await?;
         self.payload.check(answer.as_ref())
     }
 }
 
-async fn load_clients<E: Echo>(
+async fn load_clients<E: EchoCaller>(
     clients: Vec<E>,
-    cell: Cell,
-    windows: Windows,
+    cell: LoadCell,
+    windows: MeasurementDurations,
 ) -> Result<Measurement> {
     let operations = clients
         .into_iter()
         .enumerate()
         .map(|(seed, client)| CheckedEcho {
             client,
-            payload: Payload::new(cell.payload, seed),
+            payload: EchoPayload::new(cell.payload, seed),
         })
         .collect();
     load::run(operations, windows.warm_up, windows.measured).await
@@ -213,7 +217,7 @@ mod tests {
 
     struct Broken;
 
-    impl Echo for Broken {
+    impl EchoCaller for Broken {
         async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
             Ok(payload.slice(1..))
         }
@@ -221,11 +225,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_answer_ends_the_run() {
-        let cell = Cell {
+        let cell = LoadCell {
             payload: 64,
             in_flight: 1,
         };
-        let windows = Windows {
+        let windows = MeasurementDurations {
             warm_up: Duration::ZERO,
             measured: Duration::ZERO,
         };

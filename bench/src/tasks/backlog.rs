@@ -3,29 +3,29 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use pyroxene_store::{NewTask, Store, StoreOptions};
+use pyroxene_store::{NewStoredTask, Store, StoreOptions};
 use tokio::time::Instant;
 
 use super::{
-    Options,
-    broker::{self, Broker},
+    TaskBenchOptions,
+    broker::{self, TaskBroker},
+    measure_tasks,
     report::BacklogRow,
     stores::{StoreKind, Stores},
-    tasks,
 };
 
 /// The delay of the delayed tasks.
 const DELAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The number of tasks that are loaded in one transaction.
-const LOT: usize = 1000;
+const BATCH_SIZE: usize = 1000;
 
 /// The number of submitters.
 const SUBMITTERS: usize = 64;
 
 /// Measures with an empty queue, and then with the backlog in the same database.
 pub(super) async fn measure(
-    options: &Options,
+    options: &TaskBenchOptions,
     stores: &mut Stores,
     store: StoreKind,
 ) -> Result<Vec<BacklogRow>> {
@@ -35,11 +35,11 @@ pub(super) async fn measure(
         let began = Instant::now();
         load(&url, waiting).await?;
         if let (StoreKind::Postgres, Some(postgres)) = (store, &stores.postgres) {
-            postgres.tidy(&url).await?;
+            postgres.vacuum(&url).await?;
         }
         let loaded = began.elapsed();
-        let broker = Broker::start(&url, options.workers).await?;
-        let measured = tasks(options, &broker, SUBMITTERS).await?;
+        let broker = TaskBroker::start(&url, options.workers).await?;
+        let measured = measure_tasks(options, &broker, SUBMITTERS).await?;
         broker.stop().await?;
         let row = BacklogRow {
             store,
@@ -69,11 +69,11 @@ async fn load(url: &str, count: usize) -> Result<()> {
     let absent = format!("{}.absent", broker::OBJECT);
     let mut left = count;
     while left > 0 {
-        let lot = left.min(LOT);
+        let lot = left.min(BATCH_SIZE);
         let task = |number: usize| {
             let is_delayed = number.is_multiple_of(2);
             let object = if is_delayed { broker::OBJECT } else { &absent };
-            let mut task = NewTask::new(object, broker::METHOD, b"{}".to_vec());
+            let mut task = NewStoredTask::new(object, broker::METHOD, b"{}".to_vec());
             task.delay = if is_delayed { DELAY } else { Duration::ZERO };
             task
         };

@@ -25,34 +25,34 @@ pyroxene_common::interface! {
 }
 
 #[derive(Clone)]
-struct Server;
+struct EmptyObject;
 
-impl service::Empty for Server {
+impl service::Empty for EmptyObject {
     async fn run(self, _: context::Context) {}
 }
 
 /// Runs a worker with the empty object.
 pub(crate) async fn serve_empty(nameserver: String) -> Result<()> {
     let worker = Worker::builder().nameserver(nameserver);
-    daemon::serve_worker(worker.host(OBJECT, Empty, Server)).await
+    daemon::serve_worker(worker.host(OBJECT, Empty, EmptyObject)).await
 }
 
 /// The name server, the workers and a client.
-pub(super) struct Broker {
+pub(super) struct TaskBroker {
     nameserver: ChildServer,
     workers: Vec<ChildServer>,
     client: Client,
 }
 
-impl Broker {
+impl TaskBroker {
     /// Starts the name server over a store, the workers and the client.
     pub(super) async fn start(store: &str, workers: usize) -> Result<Self> {
         let arguments = ["serve", "name-server", "--store", store];
-        let nameserver = ChildServer::start_this(&arguments).await?;
+        let nameserver = ChildServer::start_this_program(&arguments).await?;
         let address = nameserver.address().to_string();
         let mut processes = Vec::new();
         for _ in 0..workers {
-            processes.push(ChildServer::start_this(&["serve", "empty", &address]).await?);
+            processes.push(ChildServer::start_this_program(&["serve", "empty", &address]).await?);
         }
         Ok(Self {
             nameserver,

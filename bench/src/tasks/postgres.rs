@@ -16,51 +16,51 @@ use tokio::time::{Instant, sleep};
 /// server is stopped and its files are removed.
 pub(super) struct Postgres {
     /// The shell that stops the server when its standard input closes.
-    shell: Child,
+    supervisor: Child,
     directory: PathBuf,
-    programs: PathBuf,
+    program_directory: PathBuf,
     databases: u32,
 }
 
 /// Runs the server ("$@") until standard input closes, and removes its directory ($0).
-const SHELL: &str = r#"trap '' INT TERM
+const SUPERVISOR_SCRIPT: &str = r#"trap '' INT TERM
 "$@" & server=$!
 cat >/dev/null
 kill -INT $server; wait $server
 rm -rf "$0""#;
 
 /// The user that runs the server if this process is root: PostgreSQL refuses to run as root.
-const NOBODY: u32 = 65534;
+const NOBODY_UID: u32 = 65534;
 
 /// The limit for the start of the server.
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Postgres {
     /// Makes a database cluster and starts its server. None if PostgreSQL is not installed.
     pub(super) async fn start(parent: &Path) -> Result<Option<Self>> {
-        let Some(programs) = programs() else {
+        let Some(programs) = find_program_directory() else {
             return Ok(None);
         };
         let directory = tempfile::Builder::new()
             .prefix("pyroxene-bench-pg-")
             .tempdir_in(parent)?;
         if is_root()? {
-            chown(directory.path(), Some(NOBODY), Some(NOBODY))?;
+            chown(directory.path(), Some(NOBODY_UID), Some(NOBODY_UID))?;
         }
         let data = directory.path().join("data");
-        let made = unprivileged(&programs.join("initdb"))?
+        let made = unprivileged_command(&programs.join("initdb"))?
             .args(["--no-sync", "--auth=trust", "--username=postgres"])
             .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
             .arg(&data)
             .current_dir(directory.path())
             .output()
             .context("cannot run initdb")?;
-        ensure!(made.status.success(), "initdb: {}", said(&made));
+        ensure!(made.status.success(), "initdb: {}", stderr_text(&made));
         // From now on the shell removes the directory.
         let directory = directory.keep();
-        let server = unprivileged(&programs.join("postgres"))?;
+        let server = unprivileged_command(&programs.join("postgres"))?;
         let shell = Command::new("sh")
-            .args(["-c", SHELL])
+            .args(["-c", SUPERVISOR_SCRIPT])
             .arg(&directory)
             .arg(server.get_program())
             .args(server.get_args())
@@ -78,17 +78,17 @@ impl Postgres {
             .spawn()
             .context("cannot start PostgreSQL")?;
         let server = Self {
-            shell,
+            supervisor: shell,
             directory,
-            programs,
+            program_directory: programs,
             databases: 0,
         };
-        server.ready().await?;
+        server.wait_until_ready().await?;
         Ok(Some(server))
     }
 
-    async fn ready(&self) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+    async fn wait_until_ready(&self) -> Result<()> {
+        let end = Instant::now() + START_TIMEOUT;
         while let Err(error) = self.connect("postgres").await {
             if Instant::now() > end {
                 let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Postgres {
     }
 
     /// Runs now the maintenance that the server would do in the background after many rows were added.
-    pub(super) async fn tidy(&self, url: &str) -> Result<()> {
+    pub(super) async fn vacuum(&self, url: &str) -> Result<()> {
         let mut connection = PgConnection::connect(url).await?;
         for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
             sqlx::raw_sql(statement).execute(&mut connection).await?;
@@ -137,7 +137,7 @@ impl Postgres {
         connections: usize,
         time: Duration,
     ) -> Result<Option<f64>> {
-        let program = self.programs.join("pgbench");
+        let program = self.program_directory.join("pgbench");
         if !program.is_file() {
             return Ok(None);
         }
@@ -155,7 +155,7 @@ impl Postgres {
             .arg("postgres")
             .output()
             .context("cannot run pgbench")?;
-        ensure!(done.status.success(), "pgbench: {}", said(&done));
+        ensure!(done.status.success(), "pgbench: {}", stderr_text(&done));
         let text = String::from_utf8_lossy(&done.stdout);
         let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rest| rest.split(' ').next()?.parse().ok());
@@ -172,12 +172,12 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }
 
-fn said(output: &Output) -> String {
+fn stderr_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -186,12 +186,12 @@ fn is_root() -> Result<bool> {
 }
 
 /// The command that runs a program without root's rights.
-fn unprivileged(program: &Path) -> Result<Command> {
+fn unprivileged_command(program: &Path) -> Result<Command> {
     if !is_root()? {
         return Ok(Command::new(program));
     }
     let mut command = Command::new("setpriv");
-    let nobody = NOBODY.to_string();
+    let nobody = NOBODY_UID.to_string();
     command
         .args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"])
         .arg(program);
@@ -199,7 +199,7 @@ fn unprivileged(program: &Path) -> Result<Command> {
 }
 
 /// The directory of the programs of the newest installed version.
-fn programs() -> Option<PathBuf> {
+fn find_program_directory() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let places = versions.filter_map(|version| Some(version.ok()?.path().join("bin")));
     let newest = places

@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{alone::Pairs, stores::StoreKind};
+use super::{database_baseline::TransactionRates, stores::StoreKind};
 use crate::{
     load::Measurement,
-    table::{Table, figure, ratio},
+    table::{TextTable, figure, ratio},
 };
 
 /// The measurement of a store with a number of submitters. This is an element of the JSON output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Row {
+pub(super) struct TaskRow {
     pub(super) store: StoreKind,
     /// Whether every change was on disk before it was answered.
     pub(super) fsync: bool,
@@ -23,7 +23,7 @@ pub(super) struct Row {
     pub(super) p99_ms: f64,
 }
 
-impl Row {
+impl TaskRow {
     pub(super) fn new(store: StoreKind, submitters: usize, measurement: &Measurement) -> Self {
         Self {
             store,
@@ -58,21 +58,21 @@ pub(super) struct BacklogRow {
 }
 
 /// Everything that was measured.
-pub(super) struct Tables {
+pub(super) struct TaskTables {
     /// The median time of an `fsync`, in milliseconds.
-    fsync: f64,
-    pub(super) tasks: Vec<Row>,
-    pub(super) alone: Vec<(StoreKind, usize, Pairs)>,
+    fsync_ms: f64,
+    pub(super) tasks: Vec<TaskRow>,
+    pub(super) baselines: Vec<(StoreKind, usize, TransactionRates)>,
     pub(super) topics: Vec<TopicRow>,
     pub(super) backlog: Vec<BacklogRow>,
 }
 
-impl Tables {
-    pub(super) fn new(fsync: f64) -> Self {
+impl TaskTables {
+    pub(super) fn new(fsync_ms: f64) -> Self {
         Self {
-            fsync,
+            fsync_ms,
             tasks: Vec::new(),
-            alone: Vec::new(),
+            baselines: Vec::new(),
             topics: Vec::new(),
             backlog: Vec::new(),
         }
@@ -82,7 +82,7 @@ impl Tables {
     pub(super) fn render(&self, cores: usize) -> String {
         let mut text = format!(
             "{cores} cores, loopback; fsync on: it takes {:.2} ms here (median)\n",
-            self.fsync
+            self.fsync_ms
         );
         let tables = [
             (
@@ -101,11 +101,11 @@ impl Tables {
         text
     }
 
-    fn tasks(&self) -> Option<Table> {
+    fn tasks(&self) -> Option<TextTable> {
         let header = ["store", "submitters", "tasks/s", "p50 ms", "p99 ms"];
         let alone = ["alone, tasks/s", "÷ alone", "grouped, tasks/s", "÷ grouped"];
-        let alone = alone.iter().filter(|_| !self.alone.is_empty());
-        let mut table = Table::new(header.iter().chain(alone).copied());
+        let alone = alone.iter().filter(|_| !self.baselines.is_empty());
+        let mut table = TextTable::new(header.iter().chain(alone).copied());
         for row in &self.tasks {
             let mut line = vec![
                 row.store.name().to_owned(),
@@ -114,10 +114,14 @@ impl Tables {
                 format!("{:.2}", row.p50_ms),
                 format!("{:.2}", row.p99_ms),
             ];
-            let is_same = |(store, submitters, _): &&(StoreKind, usize, Pairs)| {
+            let is_same = |(store, submitters, _): &&(StoreKind, usize, TransactionRates)| {
                 *store == row.store && *submitters == row.submitters
             };
-            let pairs = self.alone.iter().find(is_same).map(|(_, _, pairs)| *pairs);
+            let pairs = self
+                .baselines
+                .iter()
+                .find(is_same)
+                .map(|(_, _, pairs)| *pairs);
             let pairs = pairs.unwrap_or_default();
             for rate in [pairs.single, pairs.grouped] {
                 line.push(rate.map_or_else(String::new, figure));
@@ -129,8 +133,8 @@ impl Tables {
         (!self.tasks.is_empty()).then_some(table)
     }
 
-    fn topics(&self) -> Option<Table> {
-        let mut table = Table::new([
+    fn topics(&self) -> Option<TextTable> {
+        let mut table = TextTable::new([
             "store",
             "appenders",
             "topics",
@@ -152,7 +156,7 @@ impl Tables {
         (!self.topics.is_empty()).then_some(table)
     }
 
-    fn backlog(&self) -> Option<Table> {
+    fn backlog(&self) -> Option<TextTable> {
         let header = [
             "store",
             "waiting",
@@ -162,7 +166,7 @@ impl Tables {
             "p99 ms",
             "÷ empty",
         ];
-        let mut table = Table::new(header);
+        let mut table = TextTable::new(header);
         let mut empty = 0.0;
         for row in &self.backlog {
             if row.waiting == 0 {
@@ -186,8 +190,8 @@ impl Tables {
 mod tests {
     use super::*;
 
-    fn row() -> Row {
-        Row {
+    fn row() -> TaskRow {
+        TaskRow {
             store: StoreKind::Sqlite,
             fsync: true,
             submitters: 64,
@@ -205,13 +209,13 @@ mod tests {
 
     #[test]
     fn what_was_measured_is_shown_beside_the_database_alone() {
-        let mut tables = Tables::new(1.5);
+        let mut tables = TaskTables::new(1.5);
         tables.tasks.push(row());
-        let pairs = Pairs {
+        let pairs = TransactionRates {
             single: Some(450.0),
             grouped: None,
         };
-        tables.alone.push((StoreKind::Sqlite, 64, pairs));
+        tables.baselines.push((StoreKind::Sqlite, 64, pairs));
         assert_eq!(
             tables.render(2),
             "2 cores, loopback; fsync on: it takes 1.50 ms here (median)\n\

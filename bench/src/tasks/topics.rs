@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 use pyroxene_client::Topic;
 
-use super::{Options, broker::Broker, report::TopicRow, stores::StoreKind};
-use crate::load::Operation;
+use super::{TaskBenchOptions, broker::TaskBroker, report::TopicRow, stores::StoreKind};
+use crate::load::LoadOperation;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An entry of the size of a short message.
 const ENTRY: [u8; 64] = [7; 64];
@@ -16,9 +16,9 @@ const ENTRY: [u8; 64] = [7; 64];
 /// Measures as many appenders as there are submitters: first all with one topic, then each with its own
 /// topic.
 pub(super) async fn measure(
-    options: &Options,
+    options: &TaskBenchOptions,
     store: StoreKind,
-    broker: &Broker,
+    broker: &TaskBroker,
 ) -> Result<Vec<TopicRow>> {
     let mut rows = Vec::new();
     for &appenders in &options.submitters {
@@ -56,9 +56,9 @@ pub(super) async fn measure(
 
 struct Appender(Topic);
 
-impl Operation for Appender {
+impl LoadOperation for Appender {
     async fn once(&mut self) -> Result<()> {
-        self.0.append(ENTRY.to_vec(), PATIENCE).await?;
+        self.0.append(ENTRY.to_vec(), APPEND_TIMEOUT).await?;
         Ok(())
     }
 }

@@ -1,15 +1,15 @@
 //! Reads arguments from a line of a file.
 
-use super::{Arguments, Signature, schema::mismatch, schema::shown};
-use crate::{arguments::schema::Types, failure::Failure};
+use super::{ArgumentValues, MethodSignature, schema::mismatch, schema::shortened_value};
+use crate::{arguments::schema::JsonTypes, failure::Failure};
 use pyroxene_common::interface::ParameterDescription;
 use serde_json::{Map, Value};
 
-impl Signature<'_> {
+impl MethodSignature<'_> {
     /// Reads a line: a JSON object with arguments by name, a JSON array with arguments in order, or, if the
     /// method has a single parameter, the bare value. A single parameter that accepts strings also takes text
     /// that is not JSON, unchanged.
-    pub(crate) fn read_line(&self, line: &[u8]) -> Result<Arguments, Failure> {
+    pub(crate) fn read_line(&self, line: &[u8]) -> Result<ArgumentValues, Failure> {
         let line = str::from_utf8(line)
             .map_err(|error| Failure::usage(format!("not a text: {error}")))?
             .trim_end_matches(['\n', '\r']);
@@ -21,11 +21,11 @@ impl Signature<'_> {
             (Ok(value), Some(only)) if value.is_number() || value.is_boolean() => {
                 let value = self.text_value(only, line)?;
                 self.single(only, value)
-                    .map(|arguments| self.with_all_digits(line, arguments))
+                    .map(|arguments| self.restore_digits(line, arguments))
             }
             (Ok(value), _) => {
                 let arguments = self.read_json(value)?;
-                Ok(self.with_all_digits(line, arguments))
+                Ok(self.restore_digits(line, arguments))
             }
             (Err(_), Some(only)) => self.single(only, Value::String(line.to_owned())),
             (Err(error), None) => Err(Failure::usage(format!(
@@ -36,11 +36,11 @@ impl Signature<'_> {
     }
 
     /// Reads a JSON value.
-    pub(super) fn read_json(&self, line: Value) -> Result<Arguments, Failure> {
+    pub(super) fn read_json(&self, line: Value) -> Result<ArgumentValues, Failure> {
         match (self.parameters(), line) {
             ([only], Value::Object(fields)) => {
-                let whole =
-                    !fields.contains_key(&only.name) && self.wanted(only).contains(Types::OBJECT);
+                let whole = !fields.contains_key(&only.name)
+                    && self.accepted_types(only).contains(JsonTypes::OBJECT);
                 if whole {
                     self.single(only, Value::Object(fields))
                 } else {
@@ -48,7 +48,9 @@ impl Signature<'_> {
                 }
             }
             (_, Value::Object(fields)) => self.by_name(fields),
-            ([only], Value::Array(values)) if self.wanted(only).contains(Types::ARRAY) => {
+            ([only], Value::Array(values))
+                if self.accepted_types(only).contains(JsonTypes::ARRAY) =>
+            {
                 let whole = Value::Array(values);
                 let fits = mismatch(self.description, &only.schema, &whole).is_none();
                 match whole {
@@ -61,20 +63,24 @@ impl Signature<'_> {
             }
             (_, Value::Array(values)) => self.by_position(values),
             ([only], value) => self.single(only, value),
-            (parameters, value) => Err(self.wrong(format!(
+            (parameters, value) => Err(self.usage_failure(format!(
                 "{} has {} parameters, so a line is an object or an array, not {}",
                 self.method.name,
                 parameters.len(),
-                shown(&value)
+                shortened_value(&value)
             ))),
         }
     }
 
-    fn single(&self, parameter: &ParameterDescription, value: Value) -> Result<Arguments, Failure> {
+    fn single(
+        &self,
+        parameter: &ParameterDescription,
+        value: Value,
+    ) -> Result<ArgumentValues, Failure> {
         self.by_name(Map::from_iter([(parameter.name.clone(), value)]))
     }
 
-    fn by_position(&self, values: Vec<Value>) -> Result<Arguments, Failure> {
+    fn by_position(&self, values: Vec<Value>) -> Result<ArgumentValues, Failure> {
         if let Some(extra) = values.get(self.parameters().len()) {
             return Err(self.too_many(&extra.to_string()));
         }
@@ -82,14 +88,14 @@ impl Signature<'_> {
         self.by_name(names.zip(values).collect())
     }
 
-    fn by_name(&self, arguments: Map<String, Value>) -> Result<Arguments, Failure> {
+    fn by_name(&self, arguments: Map<String, Value>) -> Result<ArgumentValues, Failure> {
         for (name, value) in &arguments {
             let Some(parameter) = self.parameter(name) else {
                 return Err(self.unknown_parameter(name, None));
             };
             self.check(parameter, value)?;
         }
-        self.complete(arguments.into())
+        self.fill_omitted(arguments.into())
     }
 }
 

@@ -13,9 +13,9 @@ const MAX_DEPTH: usize = 32;
 
 /// A set of JSON types, as bits. An integer is a number too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Types(u8);
+pub(crate) struct JsonTypes(u8);
 
-impl Types {
+impl JsonTypes {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const NULL: Self = Self(1);
     const BOOLEAN: Self = Self(2);
@@ -42,7 +42,7 @@ impl Types {
     }
 
     /// Whether the set is strings and numbers, perhaps with null. Then a string is a decimal number.
-    pub(crate) fn are_digits(self) -> bool {
+    pub(crate) fn accept_decimal_text(self) -> bool {
         self.without(Self::NULL) == Self::STRING.or(Self::NUMBER)
     }
 
@@ -85,11 +85,11 @@ impl Types {
     }
 
     /// The types that a schema accepts.
-    pub(crate) fn wanted(description: &Description, schema: &Value) -> Self {
-        Self::wanted_within(description, schema, MAX_DEPTH)
+    pub(crate) fn accepted_by(description: &Description, schema: &Value) -> Self {
+        Self::accepted_within(description, schema, MAX_DEPTH)
     }
 
-    fn wanted_within(description: &Description, schema: &Value, depth: usize) -> Self {
+    fn accepted_within(description: &Description, schema: &Value, depth: usize) -> Self {
         let Some(depth) = depth.checked_sub(1) else {
             return Self::ANY;
         };
@@ -103,7 +103,7 @@ impl Types {
             let whole = Value::Object(schema.clone());
             let target = description.resolve(&whole);
             if *target != whole {
-                types = types.and(Self::wanted_within(description, target, depth));
+                types = types.and(Self::accepted_within(description, target, depth));
             }
         }
         match schema.get("type") {
@@ -124,20 +124,20 @@ impl Types {
             if let Some(Value::Array(branches)) = schema.get(keyword) {
                 let branches = branches
                     .iter()
-                    .map(|branch| Self::wanted_within(description, branch, depth));
+                    .map(|branch| Self::accepted_within(description, branch, depth));
                 types = types.and(branches.fold(Self::NONE, Self::or));
             }
         }
         if let Some(Value::Array(parts)) = schema.get("allOf") {
             for part in parts {
-                types = types.and(Self::wanted_within(description, part, depth));
+                types = types.and(Self::accepted_within(description, part, depth));
             }
         }
         types
     }
 }
 
-impl fmt::Display for Types {
+impl fmt::Display for JsonTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::ANY {
             return f.write_str("any value");
@@ -164,9 +164,9 @@ pub(crate) struct Mismatch {
     /// The path within the value, such as `[1].name`; empty for the whole value.
     pub(crate) path: String,
     /// The types that the schema accepts there.
-    pub(crate) wanted: Types,
+    pub(crate) expected: JsonTypes,
     /// The value that was found there, shortened.
-    pub(crate) got: String,
+    pub(crate) found: String,
 }
 
 /// The first part of `value` that `schema` does not accept.
@@ -187,12 +187,12 @@ fn mismatch_at(
     depth: usize,
 ) -> Option<Mismatch> {
     let depth = depth.checked_sub(1)?;
-    let wanted = Types::wanted(description, schema);
-    if !wanted.contains(Types::of(value)) {
+    let wanted = JsonTypes::accepted_by(description, schema);
+    if !wanted.contains(JsonTypes::of(value)) {
         return Some(Mismatch {
             path: path.clone(),
-            wanted,
-            got: shown(value),
+            expected: wanted,
+            found: shortened_value(value),
         });
     }
     let schema = description.resolve(schema);
@@ -225,7 +225,7 @@ fn mismatch_at(
 }
 
 /// A value for an error message: its type and its beginning.
-pub(crate) fn shown(value: &Value) -> String {
+pub(crate) fn shortened_value(value: &Value) -> String {
     const MAX_SHOWN: usize = 40;
     let text = value.to_string();
     let mut short: String = text.chars().take(MAX_SHOWN).collect();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn wanted(schema: &Value) -> String {
-        Types::wanted(&description(), schema).to_string()
+        JsonTypes::accepted_by(&description(), schema).to_string()
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
     fn a_mismatch_names_its_place() {
         let found = |schema: Value, value: Value| {
             mismatch(&description(), &schema, &value)
-                .map(|found| format!("{} {} {}", found.path, found.wanted, found.got))
+                .map(|found| format!("{} {} {}", found.path, found.expected, found.found))
         };
         let numbers = json!({"type": "array", "items": {"type": "number"}});
         assert_eq!(found(numbers.clone(), json!([1, 2.5])), None);

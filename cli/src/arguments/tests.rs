@@ -20,12 +20,12 @@ fn description(parameters: &Value) -> Description {
     .unwrap()
 }
 
-fn no_reading(_: Source<'_>) -> io::Result<Vec<u8>> {
+fn no_reading(_: ArgumentSource<'_>) -> io::Result<Vec<u8>> {
     Err(io::Error::other("nothing is to be read"))
 }
 
 /// The arguments as they are sent to the object.
-fn sent(arguments: &Arguments) -> Value {
+fn sent(arguments: &ArgumentValues) -> Value {
     serde_json::to_value(arguments).unwrap()
 }
 
@@ -36,24 +36,24 @@ fn words(parameters: Value, words: &[&str]) -> Result<Value, Failure> {
 fn words_reading(
     parameters: Value,
     words: &[&str],
-    read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+    read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
 ) -> Result<Value, Failure> {
     let description = description(&parameters);
-    let signature = Signature::find(&description, "tester", "work")?;
+    let signature = MethodSignature::find(&description, "tester", "work")?;
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     signature.read_words(&words, read).map(|read| sent(&read))
 }
 
 fn line(parameters: Value, line: Value) -> Result<Value, Failure> {
     let description = description(&parameters);
-    let signature = Signature::find(&description, "tester", "work")?;
+    let signature = MethodSignature::find(&description, "tester", "work")?;
     signature.read_json(line).map(|read| sent(&read))
 }
 
 fn sentence(result: Result<Value, Failure>) -> String {
     let failure = result.unwrap_err();
     assert_eq!(failure.exit, crate::failure::Exit::Usage);
-    failure.sentence.unwrap()
+    failure.message.unwrap()
 }
 
 /// The value that a parameter of this schema reads from a text.
@@ -116,7 +116,7 @@ fn positional_values_fill_the_parameters_that_are_not_named() {
 fn a_name_that_no_parameter_has_is_refused() {
     let text = json!({"text": {"type": "string"}});
     let failure = words(text.clone(), &["txt=b"]).unwrap_err();
-    assert_eq!(failure.sentence.unwrap(), "work has no parameter 'txt'");
+    assert_eq!(failure.message.unwrap(), "work has no parameter 'txt'");
     assert_eq!(failure.hint.unwrap(), "did you mean 'text'?");
     let failure = words(text.clone(), &["a=b"]).unwrap_err();
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_name_that_no_parameter_has_is_refused() {
 
 #[test]
 fn a_file_for_bytes_is_taken_as_it_is() {
-    let read = |_: Source<'_>| Ok(vec![0, 255, b'[']);
+    let read = |_: ArgumentSource<'_>| Ok(vec![0, 255, b'[']);
     let bytes = json!({"type": "array", "items": {"type": "integer", "format": "uint8"}});
     let made = words_reading(json!({"data": bytes}), &["data=@photo.png"], read);
     assert_eq!(made, Ok(json!({"data": [0, 255, 91]})));
@@ -147,7 +147,7 @@ fn a_file_for_bytes_is_taken_as_it_is() {
 fn a_line_that_is_no_json_is_text_where_the_one_parameter_takes_text() {
     let read = |parameters: &Value, line: &str| {
         let description = description(parameters);
-        let signature = Signature::find(&description, "tester", "work").unwrap();
+        let signature = MethodSignature::find(&description, "tester", "work").unwrap();
         signature.read_line(line.as_bytes()).map(|read| sent(&read))
     };
     let text = json!({"text": {"type": "string"}});
@@ -169,7 +169,7 @@ fn a_line_that_is_no_json_is_text_where_the_one_parameter_takes_text() {
 fn any_json_keeps_every_digit() {
     let open = json!({"data": true});
     let description = description(&open);
-    let signature = Signature::find(&description, "tester", "work").unwrap();
+    let signature = MethodSignature::find(&description, "tester", "work").unwrap();
     let long = r#"{"a":[123456789012345678901234567890,-0.0,1.10]}"#;
     let words = [format!("data={long}")];
     let read = signature.read_words(&words, no_reading).unwrap();
@@ -200,7 +200,7 @@ fn wrong_types_name_the_parameter_what_it_wants_and_what_it_got() {
         "argument 'n' of work wants an integer, got the number 1.5"
     );
     let failure = words(integer, &["m=3"]).unwrap_err();
-    assert_eq!(failure.sentence.unwrap(), "work has no parameter 'm'");
+    assert_eq!(failure.message.unwrap(), "work has no parameter 'm'");
     let numbers = json!({"values": {"type": "array", "items": {"type": "number"}}});
     assert_eq!(
         sentence(words(numbers.clone(), &[r#"[1, "x"]"#])),
@@ -235,11 +235,11 @@ fn too_few_too_many_and_repeated_arguments_are_refused() {
 
 #[test]
 fn files_and_standard_input_are_read() {
-    let read = |source: Source<'_>| {
+    let read = |source: ArgumentSource<'_>| {
         Ok(match source {
-            Source::File("data.json") => b"[1, 2]\n".to_vec(),
-            Source::File(other) => panic!("{other}"),
-            Source::Stdin => b"\"text\"\n".to_vec(),
+            ArgumentSource::File("data.json") => b"[1, 2]\n".to_vec(),
+            ArgumentSource::File(other) => panic!("{other}"),
+            ArgumentSource::Stdin => b"\"text\"\n".to_vec(),
         })
     };
     let parameters = json!({"list": {"type": "array"}, "text": {"type": "string"}});
@@ -251,7 +251,7 @@ fn files_and_standard_input_are_read() {
 
 #[test]
 fn content_for_a_text_stays_as_it_is() {
-    let read = |_: Source<'_>| Ok(b"12\n".to_vec());
+    let read = |_: ArgumentSource<'_>| Ok(b"12\n".to_vec());
     for schema in [
         json!({"type": "string"}),
         json!({"$ref": "#/$defs/Name"}),
@@ -276,10 +276,10 @@ fn what_cannot_be_read_is_a_usage_failure() {
         sentence(words(text.clone(), &["@gone"])),
         "cannot read gone for argument 'x': nothing is to be read"
     );
-    let latin = |_: Source<'_>| Ok(vec![0xe9]);
+    let latin = |_: ArgumentSource<'_>| Ok(vec![0xe9]);
     let failed = sentence(words_reading(text.clone(), &["-", "a"], latin));
     assert!(failed.starts_with("cannot read standard input for argument 'x'"));
-    let read = |_: Source<'_>| Ok(Vec::new());
+    let read = |_: ArgumentSource<'_>| Ok(Vec::new());
     assert_eq!(
         sentence(words_reading(text, &["-", "-"], read)),
         "standard input can be read for one argument only"
@@ -289,10 +289,10 @@ fn what_cannot_be_read_is_a_usage_failure() {
 #[test]
 fn an_unknown_method_hints_at_the_nearest() {
     let description = description(&json!({}));
-    let failure = Signature::find(&description, "tester", "wrok").unwrap_err();
-    assert_eq!(failure.sentence.unwrap(), "unknown method 'wrok' of tester");
+    let failure = MethodSignature::find(&description, "tester", "wrok").unwrap_err();
+    assert_eq!(failure.message.unwrap(), "unknown method 'wrok' of tester");
     assert_eq!(failure.hint.unwrap(), "did you mean 'work'?");
-    let failure = Signature::find(&description, "tester", "elsewhere").unwrap_err();
+    let failure = MethodSignature::find(&description, "tester", "elsewhere").unwrap_err();
     assert_eq!(failure.hint.unwrap(), "it has work");
 }
 
@@ -367,7 +367,7 @@ fn a_number_whose_every_digit_counts_keeps_them_all() {
 
     let parameters = json!({"name": {"type": "string"}, "amount": amount, "x": true});
     let description = description(&parameters);
-    let signature = Signature::find(&description, "tester", "work").unwrap();
+    let signature = MethodSignature::find(&description, "tester", "work").unwrap();
     for line in [
         format!(r#"{{"amount": {long}, "name": "ana", "x": {long}}}"#),
         format!(r#"["ana", {long}, {long}]"#),

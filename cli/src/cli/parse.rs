@@ -11,7 +11,7 @@ use pyroxene_common::access::looks_like_token;
 use std::{env, ffi::OsString};
 
 /// The flags that may also be given before the command, because most commands have them.
-const EARLY_FLAGS: [&str; 2] = ["--nameserver", "--json"];
+const GLOBAL_FLAGS: [&str; 2] = ["--nameserver", "--json"];
 
 /// The flags whose environment variable must not be empty. A script that copies an unset variable would
 /// otherwise run without the protection that it asks for.
@@ -40,7 +40,7 @@ fn parse_in(
     let is_empty = |name: &str| variable(name).is_some_and(|value| value.is_empty());
     let command = Cli::command();
     let matches = without_empty_variables(command.clone(), &is_empty)
-        .try_get_matches_from(flags_behind_the_command(words))?;
+        .try_get_matches_from(move_global_flags(words))?;
     if let Some(name) = empty_security_variable(&command, &matches, &is_empty) {
         let sentence = format!("{name} is empty; give it a value, or unset it");
         return Err(Cli::command().error(ErrorKind::InvalidValue, sentence));
@@ -50,7 +50,7 @@ fn parse_in(
 
 /// Whether a token is on the command line. The flag `--user` and the command `users` are not checked here:
 /// they report it themselves.
-pub(crate) fn name_a_token(words: &[OsString]) -> bool {
+pub(crate) fn contains_token(words: &[OsString]) -> bool {
     if words.iter().any(|word| word == "users") {
         return false;
     }
@@ -76,11 +76,11 @@ pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
 }
 
 /// Moves flags that are given before the command to the end of the command line, or in front of `--`.
-fn flags_behind_the_command(words: Vec<OsString>) -> Vec<OsString> {
+fn move_global_flags(words: Vec<OsString>) -> Vec<OsString> {
     let mut words = words.into_iter().peekable();
     let mut moved: Vec<OsString> = words.next().into_iter().collect();
     let mut early = Vec::new();
-    while let Some(word) = words.next_if(is_early_flag) {
+    while let Some(word) = words.next_if(is_global_flag) {
         let takes_value = word == "--nameserver";
         early.push(word);
         if takes_value {
@@ -94,12 +94,12 @@ fn flags_behind_the_command(words: Vec<OsString>) -> Vec<OsString> {
     moved
 }
 
-fn is_early_flag(word: &OsString) -> bool {
+fn is_global_flag(word: &OsString) -> bool {
     let Some(word) = word.to_str() else {
         return false;
     };
     let flag = word.split_once('=').map_or(word, |(flag, _)| flag);
-    EARLY_FLAGS.contains(&flag)
+    GLOBAL_FLAGS.contains(&flag)
 }
 
 /// The same command, without the environment variables that are empty.
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn moved(text: &str) -> String {
-        let moved = flags_behind_the_command(words(text));
+        let moved = move_global_flags(words(text));
         let moved: Vec<_> = moved.iter().map(|word| word.to_string_lossy()).collect();
         moved.join(" ")
     }
@@ -159,15 +159,15 @@ mod tests {
             "pyroxene call echo echo data=TOKEN",
         ] {
             assert!(
-                name_a_token(&words(&line.replace("TOKEN", &token))),
+                contains_token(&words(&line.replace("TOKEN", &token))),
                 "{line}"
             );
-            assert!(!name_a_token(&words(line)), "{line}");
+            assert!(!contains_token(&words(line)), "{line}");
         }
         // These commands report the token themselves, and do not repeat it either.
         for line in ["pyroxene list --user TOKEN", "pyroxene users add TOKEN"] {
             assert!(
-                !name_a_token(&words(&line.replace("TOKEN", &token))),
+                !contains_token(&words(&line.replace("TOKEN", &token))),
                 "{line}"
             );
         }

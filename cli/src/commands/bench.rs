@@ -1,11 +1,11 @@
 //! `pyroxene bench`: measures how fast the user's workers answer.
 
 use crate::{
-    arguments::{self, Signature},
+    arguments::{self, MethodSignature},
     cli::{CONCURRENCY, ClientArguments, duration},
-    commands::call::read,
+    commands::call::read_source,
     failure::{Exit, Failure},
-    nameservers::explain,
+    nameservers::explain_unavailable,
     output::{print, print_json},
     table::table,
 };
@@ -27,7 +27,7 @@ use tokio::{task::JoinSet, time::Instant};
 #[derive(Debug, clap::Args)]
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene bench [OPTIONS] [OBJECT] [METHOD]\n       [ARG=VALUE]...")]
-pub(crate) struct Arguments {
+pub(crate) struct BenchArguments {
     /// The object's name
     #[arg(default_value = "echo")]
     object: String,
@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
 const MAX_PAYLOAD: i64 = 64 * 1024 * 1024;
 
 /// The measurements of one caller, or of all callers together.
-struct Tally {
+struct BenchTally {
     /// In nanoseconds.
     latencies: Histogram<u64>,
     workers: BTreeMap<String, u64>,
@@ -73,7 +73,7 @@ struct Tally {
 /// The significant digits of a latency.
 const DIGITS: u8 = 3;
 
-impl Tally {
+impl BenchTally {
     fn new() -> Result<Self, Failure> {
         let latencies = Histogram::new(DIGITS)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
@@ -84,7 +84,7 @@ impl Tally {
         })
     }
 
-    fn answered(&mut self, worker: String, latency: Duration) {
+    fn record_answer(&mut self, worker: String, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         // The histogram resizes itself, so it has room for every value.
         let _ = self.latencies.record(nanos);
@@ -114,26 +114,26 @@ fn tenths_of_micros(nanos: u64) -> f64 {
 }
 
 /// The call that every caller makes.
-struct Load {
+struct BenchLoad {
     object: DynamicObject,
     method: String,
-    arguments: arguments::Arguments,
+    arguments: arguments::ArgumentValues,
     timeout: Duration,
     until: Instant,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: BenchArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let load = match prepare(&client, &arguments).await {
         Ok(load) => Arc::new(load),
-        Err(failure) => return Err(explain(&client, &arguments.object, failure).await),
+        Err(failure) => return Err(explain_unavailable(&client, &arguments.object, failure).await),
     };
     let began = Instant::now();
     let mut callers = JoinSet::new();
     for _ in 0..arguments.concurrency {
         callers.spawn(keep_calling(Arc::clone(&load)));
     }
-    let mut total = Tally::new()?;
+    let mut total = BenchTally::new()?;
     while let Some(caller) = callers.join_next().await {
         match caller {
             Ok(tally) => total.add(&tally?),
@@ -148,22 +148,26 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Reads the arguments and makes a first call, so that mistakes are reported as by `call`.
-async fn prepare(client: &pyroxene_client::Client, arguments: &Arguments) -> Result<Load, Failure> {
+async fn prepare(
+    client: &pyroxene_client::Client,
+    arguments: &BenchArguments,
+) -> Result<BenchLoad, Failure> {
     let object = client
         .dynamic(&arguments.object, within(arguments.timeout))
         .await?;
-    let signature = Signature::find(object.description(), &arguments.object, &arguments.method)?;
+    let signature =
+        MethodSignature::find(object.description(), &arguments.object, &arguments.method)?;
     let values = match (arguments.arguments.as_slice(), signature.parameters()) {
         ([], [only]) if signature.takes_string(only) => {
             let payload =
                 Value::String("x".repeat(usize::try_from(arguments.payload).unwrap_or(0)));
             Map::from_iter([(only.name.clone(), payload)]).into()
         }
-        (words, _) => signature.read_words(words, read)?,
+        (words, _) => signature.read_words(words, read_source)?,
     };
     let context = within(arguments.timeout);
     object.call(context, &arguments.method, &values).await?;
-    Ok(Load {
+    Ok(BenchLoad {
         object,
         method: arguments.method.clone(),
         arguments: values,
@@ -178,8 +182,8 @@ fn within(timeout: Duration) -> context::Context {
     context
 }
 
-async fn keep_calling(load: Arc<Load>) -> Result<Tally, Failure> {
-    let mut tally = Tally::new()?;
+async fn keep_calling(load: Arc<BenchLoad>) -> Result<BenchTally, Failure> {
+    let mut tally = BenchTally::new()?;
     loop {
         let began = Instant::now();
         if began >= load.until {
@@ -188,7 +192,7 @@ async fn keep_calling(load: Arc<Load>) -> Result<Tally, Failure> {
         let context = within(load.timeout);
         let called = load.object.call(context, &load.method, &load.arguments);
         match called.await {
-            Ok(answered) => tally.answered(answered.worker, began.elapsed()),
+            Ok(answered) => tally.record_answer(answered.worker, began.elapsed()),
             Err(error) => {
                 let kind = Failure::from(error).kind();
                 *tally.errors.entry(kind).or_default() += 1;
@@ -204,7 +208,7 @@ fn per_second(calls: u64, seconds: f64) -> f64 {
     (calls / seconds).round()
 }
 
-fn to_json(arguments: &Arguments, total: &Tally, seconds: f64) -> Value {
+fn to_json(arguments: &BenchArguments, total: &BenchTally, seconds: f64) -> Value {
     json!({
         "object": arguments.object,
         "method": arguments.method,
@@ -224,7 +228,7 @@ fn to_json(arguments: &Arguments, total: &Tally, seconds: f64) -> Value {
     })
 }
 
-fn to_text(arguments: &Arguments, total: &Tally, seconds: f64) -> String {
+fn to_text(arguments: &BenchArguments, total: &BenchTally, seconds: f64) -> String {
     let calls = total.latencies.len();
     let mut text = format!(
         "{}.{}: {calls} calls in {seconds:.1} s by {} callers, {} calls/s\n\n",
@@ -266,10 +270,10 @@ mod tests {
 
     #[test]
     fn tallies_of_callers_add_up() {
-        let mut total = Tally::new().unwrap();
+        let mut total = BenchTally::new().unwrap();
         for worker in ["w1", "w2", "w1"] {
-            let mut tally = Tally::new().unwrap();
-            tally.answered(worker.to_owned(), Duration::from_micros(100));
+            let mut tally = BenchTally::new().unwrap();
+            tally.record_answer(worker.to_owned(), Duration::from_micros(100));
             tally.errors.insert("deadline", 2);
             total.add(&tally);
         }

@@ -3,16 +3,16 @@
 mod progress;
 
 use crate::{
-    arguments::{self, Signature, Source},
+    arguments::{self, ArgumentSource, MethodSignature},
     cli::{ClientArguments, duration},
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
-    nameservers::explain,
-    objects::Lookup,
+    nameservers::explain_unavailable,
+    objects::ObjectLookup,
     output::{Output, milliseconds, print, to_json},
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::{Answered, Client, Policy};
+use pyroxene_client::{Client, Policy, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
@@ -36,7 +36,7 @@ use tokio::time::Instant;
 #[derive(Debug, clap::Args)]
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
-pub(crate) struct Arguments {
+pub(crate) struct CallArguments {
     /// The object's name
     #[arg(add = ArgValueCompleter::new(objects))]
     object: String,
@@ -55,22 +55,23 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,
     #[command(flatten)]
-    lookup: Lookup,
+    lookup: ObjectLookup,
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct CallJson<'a> {
     result: &'a RawValue,
     worker: &'a str,
     attempts: usize,
     elapsed_ms: f64,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     let client = arguments.client.client_with(arguments.policy)?;
-    let read_values = |signature: Signature<'_>| signature.read_words(&arguments.arguments, read);
+    let read_values =
+        |signature: MethodSignature<'_>| signature.read_words(&arguments.arguments, read_source);
     let (object, method) = (&arguments.object, &arguments.method);
-    let call = Call {
+    let call = MethodCall {
         object,
         method,
         timeout: arguments.timeout,
@@ -84,16 +85,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// A call that was answered.
-pub(crate) struct Called {
-    pub(crate) answered: Answered<String>,
+pub(crate) struct CompletedCall {
+    pub(crate) answered: Response<String>,
     elapsed: Duration,
 }
 
-impl Called {
+impl CompletedCall {
     /// The documented JSON.
     pub(crate) fn to_json(&self) -> Result<String, Failure> {
-        to_json(&Answer {
-            result: raw(&self.answered.response)?,
+        to_json(&CallJson {
+            result: raw_json(&self.answered.response)?,
             worker: &self.answered.worker,
             attempts: self.answered.attempts,
             elapsed_ms: milliseconds(self.elapsed),
@@ -102,30 +103,30 @@ impl Called {
 }
 
 /// A call that is to be made.
-pub(crate) struct Call<'a> {
+pub(crate) struct MethodCall<'a> {
     pub(crate) object: &'a str,
     pub(crate) method: &'a str,
     pub(crate) timeout: Duration,
-    pub(crate) lookup: Lookup,
+    pub(crate) lookup: ObjectLookup,
 }
 
-impl Call<'_> {
+impl MethodCall<'_> {
     /// Calls the method. `read_values` reads its arguments once its parameters are known. On a terminal a
     /// progress bar is shown.
     pub(crate) async fn make(
         &self,
         client: &Client,
-        read_values: impl FnOnce(Signature<'_>) -> Result<arguments::Arguments, Failure>,
-    ) -> Result<Called, Failure> {
+        read_values: impl FnOnce(MethodSignature<'_>) -> Result<arguments::ArgumentValues, Failure>,
+    ) -> Result<CompletedCall, Failure> {
         let (object, method) = (self.object, self.method);
         let mut context = context::current();
         context.deadline = (Instant::now() + self.timeout).into_std();
         let called = async {
             let dynamic = self.lookup.find(client, object, context).await?;
-            let signature = Signature::find(dynamic.description(), object, method)?;
+            let signature = MethodSignature::find(dynamic.description(), object, method)?;
             let values = to_json(&read_values(signature)?)?;
             let began = Instant::now();
-            let answered = progress::shown(|listener| {
+            let answered = progress::with_progress_bar(|listener| {
                 let dynamic = &dynamic;
                 async move {
                     dynamic
@@ -135,11 +136,11 @@ impl Call<'_> {
             });
             let answered = answered.await?;
             let elapsed = began.elapsed();
-            Ok(Called { answered, elapsed })
+            Ok(CompletedCall { answered, elapsed })
         };
         match called.await {
             Ok(called) => Ok(called),
-            Err(failure) => Err(explain(client, object, failure).await),
+            Err(failure) => Err(explain_unavailable(client, object, failure).await),
         }
     }
 }
@@ -160,16 +161,16 @@ pub(crate) fn result_text(json: &str) -> Cow<'_, str> {
 }
 
 /// An answer as raw JSON, with all its digits.
-pub(crate) fn raw(response: &str) -> Result<&RawValue, Failure> {
+pub(crate) fn raw_json(response: &str) -> Result<&RawValue, Failure> {
     serde_json::from_str(response)
         .map_err(|error| Failure::new(Exit::Failed, format!("the answer is not JSON: {error}")))
 }
 
 /// The content of a file or of standard input.
-pub(crate) fn read(source: Source<'_>) -> io::Result<Vec<u8>> {
+pub(crate) fn read_source(source: ArgumentSource<'_>) -> io::Result<Vec<u8>> {
     match source {
-        Source::File(path) => fs::read(path),
-        Source::Stdin => {
+        ArgumentSource::File(path) => fs::read(path),
+        ArgumentSource::Stdin => {
             let mut content = Vec::new();
             io::stdin().lock().read_to_end(&mut content)?;
             Ok(content)

@@ -9,8 +9,8 @@ use clap::{
     builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
 };
 use pyroxene_certs::{
-    Authority, CertificateInfo, CertsError, DEFAULT_DAYS, MAX_DAYS, Request, Role, San, inspect,
-    read,
+    CertificateAuthority, CertificateInfo, CertificateRequest, CertificateRole, CertsError,
+    DEFAULT_DAYS, MAX_DAYS, San, inspect, read,
 };
 use pyroxene_common::clean;
 use serde_json::json;
@@ -25,16 +25,16 @@ use std::{
 /// ca.crt to everyone who is to trust the certificates, and each .key file only to its holder.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct CertsArguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: CertsCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    Init(Init),
-    Issue(Issue),
-    Show(Show),
+enum CertsCommand {
+    Init(CertsInitArguments),
+    Issue(CertsIssueArguments),
+    Show(CertsShowArguments),
 }
 
 /// Make a certificate authority
@@ -44,9 +44,9 @@ enum Verb {
 ///
 /// --json prints {"certificate", "key"}, the paths of the two files.
 #[derive(Debug, clap::Args)]
-struct Init {
+struct CertsInitArguments {
     #[command(flatten)]
-    place: Place,
+    place: CertsDirectoryArguments,
 }
 
 /// Make a key and a certificate
@@ -57,15 +57,15 @@ struct Init {
 ///
 /// --json prints {"certificate", "key"}, the paths of the two files.
 #[derive(Debug, clap::Args)]
-struct Issue {
+struct CertsIssueArguments {
     #[command(flatten)]
-    place: Place,
+    place: CertsDirectoryArguments,
     /// The holder's name: letters, digits, '.', '_' and '-'
     #[arg(long, value_name = "NAME", env = "PYROXENE_CERTS_NAME")]
     name: String,
     /// What the holder may do; without a role the certificate is valid for a server, and proves only a name
     #[arg(long, value_name = "ROLE", env = "PYROXENE_CERTS_ROLE", value_parser = role_parser())]
-    role: Option<Role>,
+    role: Option<CertificateRole>,
     /// The hosts that the holder serves on, instead of localhost, 127.0.0.1, ::1 and the name; users and
     /// observers serve on no host
     #[arg(
@@ -89,7 +89,7 @@ struct Issue {
 /// --json prints {"subject", "name", "role", "is_authority", "hosts": […], "not_before", "not_after",
 /// "issuer", "serial", "sha256"}. "name" and "role" are null if the certificate has none.
 #[derive(Debug, clap::Args)]
-struct Show {
+struct CertsShowArguments {
     /// The certificate, as PEM
     file: PathBuf,
     /// Print the documented JSON
@@ -98,7 +98,7 @@ struct Show {
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+struct CertsDirectoryArguments {
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
@@ -112,26 +112,27 @@ struct Place {
     dir: PathBuf,
 }
 
-fn role_parser() -> impl TypedValueParser<Value = Role> {
-    PossibleValuesParser::new(Role::ALL.map(Role::name)).try_map(|text| text.parse::<Role>())
+fn role_parser() -> impl TypedValueParser<Value = CertificateRole> {
+    PossibleValuesParser::new(CertificateRole::ALL.map(CertificateRole::name))
+        .try_map(|text| text.parse::<CertificateRole>())
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::Init(init) => {
-            let written = Authority::in_memory()?.save(&init.place.dir)?;
+pub(crate) fn run(arguments: CertsArguments) -> Result<(), Failure> {
+    match arguments.command {
+        CertsCommand::Init(init) => {
+            let written = CertificateAuthority::in_memory()?.save(&init.place.dir)?;
             print_paths(&written, init.place.json)
         }
-        Verb::Issue(issue) => issue.run(),
-        Verb::Show(show) => show.run(SystemTime::now()),
+        CertsCommand::Issue(issue) => issue.run(),
+        CertsCommand::Show(show) => show.run(SystemTime::now()),
     }
 }
 
-impl Issue {
+impl CertsIssueArguments {
     fn run(self) -> Result<(), Failure> {
-        let mut request = Request::new(self.name);
+        let mut request = CertificateRequest::new(self.name);
         (request.role, request.sans, request.days) = (self.role, self.san, self.days);
-        let issued = Authority::open(&self.place.dir)?.issue(&request)?;
+        let issued = CertificateAuthority::open(&self.place.dir)?.issue(&request)?;
         match issued.save(&self.place.dir, &request.name, self.force) {
             Ok(written) => print_paths(&written, self.place.json),
             Err(error @ CertsError::Exists { .. }) => {
@@ -142,10 +143,10 @@ impl Issue {
     }
 }
 
-impl Show {
+impl CertsShowArguments {
     fn run(&self, now: SystemTime) -> Result<(), Failure> {
         let info = inspect(&read(&self.file)?)
-            .map_err(|error| Failure::from(error).at(&self.file.display().to_string()))?;
+            .map_err(|error| Failure::from(error).with_context(&self.file.display().to_string()))?;
         if self.json {
             return print_json(&info);
         }
@@ -223,12 +224,12 @@ mod tests {
         let issue = ["--name=w1", "--role=worker", "--san=a.example,10.0.0.1"];
         run_with(&dir, "issue", &issue).unwrap();
         let info = inspect(&read(&dir.join("w1.crt")).unwrap()).unwrap();
-        assert_eq!(info.role, Some(Role::Worker));
+        assert_eq!(info.role, Some(CertificateRole::Worker));
         assert_eq!(info.hosts, ["a.example", "10.0.0.1"]);
         let json = false;
         let file = |name: &str| dir.join(name);
         let show = |name: &str| {
-            Show {
+            CertsShowArguments {
                 file: file(name),
                 json,
             }
@@ -236,11 +237,11 @@ mod tests {
         };
         assert!(show("w1.crt").is_ok() && show("ca.crt").is_ok());
         let failure = show("w1.key").unwrap_err();
-        assert!(failure.sentence.unwrap().contains("w1.key: it is not"));
+        assert!(failure.message.unwrap().contains("w1.key: it is not"));
 
         let exists = run_with(&dir, "issue", &["--name=w1"]).unwrap_err();
         assert_eq!(exists.exit, Exit::Failed);
-        assert!(exists.sentence.unwrap().contains("w1.crt exists already"));
+        assert!(exists.message.unwrap().contains("w1.crt exists already"));
         assert!(exists.hint.unwrap().contains("--force"));
         run_with(&dir, "issue", &["--name=w1", "--force"]).unwrap();
         assert_eq!(inspect(&read(&file("w1.crt")).unwrap()).unwrap().role, None);
@@ -268,8 +269,8 @@ mod tests {
 
     #[test]
     fn text_says_whether_a_certificate_is_valid_now() {
-        let authority = Authority::in_memory().unwrap();
-        let issued = authority.issue(&Request::new("w1")).unwrap();
+        let authority = CertificateAuthority::in_memory().unwrap();
+        let issued = authority.issue(&CertificateRequest::new("w1")).unwrap();
         let info = inspect(&issued.certificate_pem).unwrap();
         let now = SystemTime::now();
         let year = Duration::from_secs(366 * 86_400);

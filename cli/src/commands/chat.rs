@@ -1,20 +1,21 @@
 //! `pyroxene chat`: a chat room, for a person at a terminal or for a script.
 
-mod comings;
+mod arrivals;
 mod input;
 mod room;
 mod screen;
 
 use crate::{
-    cli::ClientArguments, daemon, failure::Failure, nameservers::explain, terminal::Modes,
+    cli::ClientArguments, daemon, failure::Failure, nameservers::explain_unavailable,
+    terminal::TerminalModes,
 };
-pub(crate) use comings::tell as tell_comings;
-use input::{Input, Wish};
+pub(crate) use arrivals::report_arrivals as tell_comings;
+use input::{ChatCommand, ChatInput};
 use pyroxene_common::clean;
 use pyroxene_objects::interfaces::chat::{Chat, Message};
-pub(crate) use room::Room;
-use screen::Screen;
-pub(crate) use screen::{clock, entry};
+pub(crate) use room::ChatRoom;
+use screen::ChatScreen;
+pub(crate) use screen::{message_json, time_of_day};
 use std::{future::ready, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
@@ -30,7 +31,7 @@ use tokio::{sync::watch, time::timeout};
 /// the end of the input the command leaves the room, once all its messages are stored. --json prints each
 /// message as {"sequence": 1, "at": "…", "from": "bob", "to": null, "text": "…"}.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ChatArguments {
     /// Your name in the room [default: the user of --user]
     #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]
     name: Option<String>,
@@ -45,9 +46,9 @@ pub(crate) struct Arguments {
 pub(crate) const OBJECT: &str = "chat";
 
 /// How long to wait at the end until the last message that was sent has been received.
-const CATCH_UP: Duration = Duration::from_secs(5);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: ChatArguments) -> Result<(), Failure> {
     let user = arguments.client.login.user.as_ref();
     let Some(name) = arguments.name.as_ref().or(user) else {
         return Err(
@@ -57,12 +58,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     // Fails at once if no worker hosts the room; later calls wait for a worker.
     if let Err(error) = client.proxy::<Chat>(OBJECT).await {
-        return Err(explain(&client, OBJECT, error.into()).await);
+        return Err(explain_unavailable(&client, OBJECT, error.into()).await);
     }
     let mut signals = daemon::catch_signals()?;
-    let (room, welcome) = Room::enter(client.weak_object::<Chat>(OBJECT), name.clone()).await?;
-    let modes = Modes::now();
-    let (input, screen) = Input::open(arguments.client.json)?;
+    let (room, welcome) = ChatRoom::enter(client.weak_object::<Chat>(OBJECT), name.clone()).await?;
+    let modes = TerminalModes::now();
+    let (input, screen) = ChatInput::open(arguments.client.json)?;
     if arguments.history > 0 {
         let history = room.history(welcome.head + 1, arguments.history).await?;
         screen.show(&history)?;
@@ -74,10 +75,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         ready(())
     };
     let (outcome, is_editing) = tokio::select! {
-        never = comings::tell(&room, welcome.members, note), if screen.is_terminal() => match never {},
-        outcome = listen(&room, &screen, &seen) => (outcome, true),
+        never = arrivals::report_arrivals(&room, welcome.members, note), if screen.is_terminal() => match never {},
+        outcome = show_messages(&room, &screen, &seen) => (outcome, true),
         // The last line of input was read, so nothing is being edited.
-        outcome = talk(&room, &screen, input, &seen) => (outcome, false),
+        outcome = run_input(&room, &screen, input, &seen) => (outcome, false),
         () = signals.next() => (Ok(()), true),
     };
     if is_editing && screen.is_terminal() {
@@ -88,7 +89,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Shows messages until they cannot be received any more.
-async fn listen(room: &Room, screen: &Screen, seen: &watch::Sender<u64>) -> Result<(), Failure> {
+async fn show_messages(
+    room: &ChatRoom,
+    screen: &ChatScreen,
+    seen: &watch::Sender<u64>,
+) -> Result<(), Failure> {
     loop {
         let after = *seen.borrow();
         let received = room
@@ -100,10 +105,10 @@ async fn listen(room: &Room, screen: &Screen, seen: &watch::Sender<u64>) -> Resu
 }
 
 /// Carries out the user's commands until the end of the input.
-async fn talk(
-    room: &Room,
-    screen: &Screen,
-    mut input: Input,
+async fn run_input(
+    room: &ChatRoom,
+    screen: &ChatScreen,
+    mut input: ChatInput,
     seen: &watch::Sender<u64>,
 ) -> Result<(), Failure> {
     let (mut last, mut failed) = (0, None);
@@ -113,14 +118,14 @@ async fn talk(
             false => input::read(&line),
         };
         let done = match wish {
-            Wish::Nothing => Ok(()),
-            Wish::Quit => break,
-            Wish::List => match room.members().await {
+            ChatCommand::Blank => Ok(()),
+            ChatCommand::Quit => break,
+            ChatCommand::List => match room.members().await {
                 Ok(members) => screen.list(&members),
                 Err(failure) => Err(failure),
             },
-            Wish::Help => screen.help(),
-            Wish::Say { to, text } => room.say(to, text).await.map(|sent| {
+            ChatCommand::Help => screen.help(),
+            ChatCommand::Say { to, text } => room.say(to, text).await.map(|sent| {
                 last = sent.sequence;
                 if let (false, Some(to)) = (sent.present, to) {
                     screen.note(&format!(
@@ -128,7 +133,7 @@ async fn talk(
                     ));
                 }
             }),
-            Wish::Wrong(sentence) => Err(Failure::usage(sentence)),
+            ChatCommand::Invalid(sentence) => Err(Failure::usage(sentence)),
         };
         if let Err(failure) = done {
             screen.fail(&failure)?;
@@ -137,7 +142,7 @@ async fn talk(
     }
     // The last message that was sent should be shown too.
     let mut seen = seen.subscribe();
-    let _ = timeout(CATCH_UP, seen.wait_for(|seen| *seen >= last)).await;
+    let _ = timeout(CATCH_UP_TIMEOUT, seen.wait_for(|seen| *seen >= last)).await;
     match failed {
         // On a terminal the user has already seen the failure.
         Some(exit) if !screen.is_terminal() => Err(Failure::quiet(exit)),
@@ -146,12 +151,16 @@ async fn talk(
 }
 
 /// A message as one line.
-pub(crate) fn line(message: &Message, at: &str) -> String {
-    format!("[{at}] {}: {}", who(message), clean::line(&message.text))
+pub(crate) fn message_line(message: &Message, at: &str) -> String {
+    format!(
+        "[{at}] {}: {}",
+        sender_text(message),
+        clean::line(&message.text)
+    )
 }
 
 /// The sender of a message, and its receiver if it has one, as part of a line.
-fn who(message: &Message) -> String {
+fn sender_text(message: &Message) -> String {
     let from = clean::line(&message.from);
     match &message.to {
         None => from.into_owned(),
@@ -173,14 +182,17 @@ mod tests {
             text: "größer\n[12:00:00] ana: no\u{1b}[2J".to_owned(),
         };
         assert_eq!(
-            line(&message, "12:00:01"),
+            message_line(&message, "12:00:01"),
             "[12:00:01] bob: größer\\n[12:00:00] ana: no\\u{1b}[2J"
         );
         message.to = Some("ana".to_owned());
         message.text = "hi".to_owned();
-        assert_eq!(line(&message, "12:00:01"), "[12:00:01] bob → ana: hi");
+        assert_eq!(
+            message_line(&message, "12:00:01"),
+            "[12:00:01] bob → ana: hi"
+        );
         message.from = "b\u{202e}ob\n".to_owned();
-        let forged = line(&message, "12:00:01");
+        let forged = message_line(&message, "12:00:01");
         assert_eq!(forged, r"[12:00:01] b\u{202e}ob\n → ana: hi");
     }
 }

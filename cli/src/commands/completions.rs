@@ -20,7 +20,7 @@ use clap_complete::{
 /// For bash: source <(pyroxene completions bash). Commands, flags, and the names of objects and methods are
 /// completed. The name servers are asked for the names of objects and methods.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct CompletionsArguments {
     /// The shell
     shell: Shell,
 }
@@ -37,7 +37,7 @@ pub(crate) fn answer_if_asked() {
         .complete();
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &CompletionsArguments) -> Result<(), Failure> {
     let cannot = |why: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("cannot write the script: {why}"))
     };

@@ -4,8 +4,8 @@ use crate::{
     cli::{ClientArguments, duration},
     commands::completions::objects,
     failure::Failure,
-    nameservers::explain,
-    objects::Lookup,
+    nameservers::explain_unavailable,
+    objects::ObjectLookup,
     output::{print, print_json},
     signature::{signature, types},
     table::wrap,
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 /// {"interface", "version", "doc", "methods": [{"name", "doc", "repeatable", "fallible",
 /// "parameters": [{"name", "schema"}], "result", "error"}], "$defs": {…}}.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct DescribeArguments {
     /// The object's name
     #[arg(add = ArgValueCompleter::new(objects))]
     name: String,
@@ -37,10 +37,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,
     #[command(flatten)]
-    lookup: Lookup,
+    lookup: ObjectLookup,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: DescribeArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let description = description(
         &client,
@@ -60,18 +60,18 @@ pub(crate) async fn description(
     client: &Client,
     name: &str,
     timeout: Duration,
-    lookup: Lookup,
+    lookup: ObjectLookup,
 ) -> Result<Description, Failure> {
     let mut context = context::current();
     context.deadline = (Instant::now() + timeout).into_std();
     match lookup.find(client, name, context).await {
         Ok(object) => Ok(object.description().clone()),
-        Err(error) => Err(explain(client, name, error.into()).await),
+        Err(error) => Err(explain_unavailable(client, name, error.into()).await),
     }
 }
 
 /// The indent of the further lines of a signature.
-const CONTINUED: &str = "        ";
+const CONTINUATION_INDENT: &str = "        ";
 
 /// The methods of an object for people. On a terminal the lines are wrapped to its width.
 pub(crate) fn to_text(name: &str, description: &Description) -> String {
@@ -88,8 +88,11 @@ fn text_within(name: &str, description: &Description, columns: Option<usize>) ->
         text.push('\n');
         let signature = signature(method);
         let signature = clean::line(&signature);
-        let lines = wrap(&signature, columns.saturating_sub(CONTINUED.len()));
-        text.push_str(&lines.join(&format!("\n{CONTINUED}")));
+        let lines = wrap(
+            &signature,
+            columns.saturating_sub(CONTINUATION_INDENT.len()),
+        );
+        text.push_str(&lines.join(&format!("\n{CONTINUATION_INDENT}")));
         text.push('\n');
         indent(&mut text, &method.doc, "    ", columns);
     }

@@ -5,18 +5,18 @@ mod numbers;
 mod output;
 mod progress;
 
-pub(crate) use input::{Input, Side, read_matrix, read_numbers};
+pub(crate) use input::{MatrixSide, NumberInput, read_matrix, read_numbers};
 pub(crate) use numbers::Format;
-pub(crate) use output::{Target, write_matrix, write_numbers};
+pub(crate) use output::{OutputTarget, write_matrix, write_numbers};
 
 use crate::{
     cli::{ClientArguments, duration, size},
     daemon::catch_signals,
     failure::{Exit, Failure},
-    nameservers::explain,
+    nameservers::explain_unavailable,
     output::{milliseconds, print_json},
 };
-use progress::Progress;
+use progress::DistributedProgressBar;
 use pyroxene_client::{CallError, Client};
 use pyroxene_common::signal::StopSignals;
 use pyroxene_objects::{Distributed, DistributedError, DistributedOptions};
@@ -59,7 +59,7 @@ pub(crate) struct SpreadArguments {
 
 /// The output of `--json` about finished work.
 #[derive(Serialize)]
-struct Summary<'a, S> {
+struct DistributedJson<'a, S> {
     #[serde(flatten)]
     shape: S,
     pieces: usize,
@@ -69,7 +69,7 @@ struct Summary<'a, S> {
 }
 
 /// Work, from reading its input to writing its output.
-pub(crate) struct Job<Read, Write> {
+pub(crate) struct DistributedJob<Read, Write> {
     pub(crate) spread: SpreadArguments,
     pub(crate) client: ClientArguments,
     /// Reads the input. It may block.
@@ -78,7 +78,7 @@ pub(crate) struct Job<Read, Write> {
     pub(crate) write: Write,
 }
 
-impl<Read, Write> Job<Read, Write> {
+impl<Read, Write> DistributedJob<Read, Write> {
     /// Runs the job. `work` lets the workers calculate the result; `shape` describes the result for `--json`.
     pub(crate) async fn run<I, R, F, S>(
         self,
@@ -87,7 +87,7 @@ impl<Read, Write> Job<Read, Write> {
     ) -> Result<(), Failure>
     where
         Read: FnOnce() -> Result<I, Failure> + Send + 'static,
-        Write: FnOnce(&R, Target) -> Result<(), Failure> + Send + 'static,
+        Write: FnOnce(&R, OutputTarget) -> Result<(), Failure> + Send + 'static,
         I: Send + 'static,
         R: Send + Sync + 'static,
         F: Future<Output = Result<Distributed<R>, DistributedError>>,
@@ -106,8 +106,8 @@ impl<Read, Write> Job<Read, Write> {
         let mut signals = catch_signals()?;
         let client = arguments.client()?;
         // The output is opened first: a result that cannot be written need not be calculated.
-        let target = Target::open(&spread.output)?;
-        let progress = Progress::new();
+        let target = OutputTarget::open(&spread.output)?;
+        let progress = DistributedProgressBar::new();
         let options = spread.options(&progress);
         let object = &spread.object;
         let calculated = async {
@@ -115,7 +115,7 @@ impl<Read, Write> Job<Read, Write> {
             let began = Instant::now();
             match work(client.clone(), object.clone(), input, options).await {
                 Ok(done) => Ok((done, began.elapsed())),
-                Err(error) => Err(explain(&client, object, error.into()).await),
+                Err(error) => Err(explain_unavailable(&client, object, error.into()).await),
             }
         };
         let (done, elapsed) = unless_interrupted(&mut signals, calculated).await?;
@@ -131,7 +131,7 @@ impl<Read, Write> Job<Read, Write> {
         if !arguments.json {
             return Ok(());
         }
-        print_json(&Summary {
+        print_json(&DistributedJson {
             shape: shape(&result),
             pieces: done.pieces,
             repeated: done.repeated,
@@ -163,10 +163,10 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl SpreadArguments {
-    fn options(&self, progress: &Progress) -> DistributedOptions {
+    fn options(&self, progress: &DistributedProgressBar) -> DistributedOptions {
         let options = DistributedOptions::default()
             .timeout(self.timeout)
-            .patience(self.patience)
+            .retry_timeout(self.patience)
             .in_flight(self.in_flight.into())
             .progress(progress.listener());
         match self.piece {
@@ -187,8 +187,8 @@ impl From<DistributedError> for Failure {
             DistributedError::LimitTooSmall { .. } => Self::usage(error.to_string())
                 .hint("allow larger messages with --max-message at the workers, or larger pieces"),
             DistributedError::Calculator(_)
-            | DistributedError::Confused { .. }
-            | DistributedError::NotCut(_) => Self::new(Exit::Failed, error.to_string()),
+            | DistributedError::UnexpectedAnswer { .. }
+            | DistributedError::CannotCut(_) => Self::new(Exit::Failed, error.to_string()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     cli::ClientArguments,
     failure::{Exit, Failure},
-    nameservers::{ask, nobody_answered},
+    nameservers::{ask_nameservers, no_nameserver_answered},
     output::{print, print_json},
     table::table,
 };
@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 /// {"tasks": {"value", "used", "total", "total_used"}, …}}. "total" is the limit of all users together. A
 /// value is null if it is not limited, not counted, or not visible to you.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct LimitsCommandArguments {
     /// Show the limits of this user instead; only for admins
     #[arg(value_name = "USER")]
     whose: Option<String>,
@@ -33,9 +33,9 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: LimitsCommandArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let answers = ask(&client, |nameserver, context| {
+    let answers = ask_nameservers(&client, |nameserver, context| {
         let user = arguments.whose.clone();
         async move { nameserver.access().limits(context, user).await }
     });
@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     if reports.is_empty() {
-        return Err(nobody_answered(&failures));
+        return Err(no_nameserver_answered(&failures));
     }
     if arguments.client.json {
         let entries: Vec<Value> = reports
@@ -109,9 +109,9 @@ fn row(one: &LimitInUse) -> [String; 6] {
     let limit = one.limit;
     [
         limit.name().to_owned(),
-        shown(limit, one.value),
+        limit_text(limit, one.value),
         one.used.map(|used| used.to_string()).unwrap_or_default(),
-        shown(limit, one.total),
+        limit_text(limit, one.total),
         one.total_used
             .map(|used| used.to_string())
             .unwrap_or_default(),
@@ -120,8 +120,11 @@ fn row(one: &LimitInUse) -> [String; 6] {
 }
 
 /// The value of a limit for people.
-pub(crate) fn shown(limit: Limit, value: Option<u64>) -> String {
-    value.map_or_else(|| "unlimited".to_owned(), |value| limit.shown(value))
+pub(crate) fn limit_text(limit: Limit, value: Option<u64>) -> String {
+    value.map_or_else(
+        || "unlimited".to_owned(),
+        |value| limit.display_value(value),
+    )
 }
 
 #[cfg(test)]

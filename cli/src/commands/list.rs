@@ -9,7 +9,7 @@ use crate::{
     table::table,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_common::interfaces::directory::{Filter, Instance, ObjectEntry};
+use pyroxene_common::interfaces::directory::{Instance, ObjectEntry, ObjectFilter};
 use serde_json::{Value, json};
 
 /// List the objects and their instances
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// --json prints [{"name", "interface", "instances": [{"worker", "endpoint", "state", "tags": […]}]}]. An
 /// instance that holds its name exclusively also has its "fence".
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ListArguments {
     /// Only names that begin with this
     #[arg(add = ArgValueCompleter::new(objects))]
     prefix: Option<String>,
@@ -36,9 +36,9 @@ pub(crate) struct Arguments {
     pub(crate) client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: ListArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let filter = Filter {
+    let filter = ObjectFilter {
         prefix: arguments.prefix,
         pattern: arguments.pattern,
         tags: arguments.tag,
@@ -49,14 +49,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         return print_json(&entries);
     }
     if objects.is_empty() {
-        note(&nothing(&filter));
+        note(&empty_list_reason(&filter));
         return Ok(());
     }
     print(&to_table(&objects))
 }
 
 /// Why a list is empty.
-pub(crate) fn nothing(filter: &Filter) -> String {
+pub(crate) fn empty_list_reason(filter: &ObjectFilter) -> String {
     match &filter.prefix {
         Some(prefix) if filter.pattern.is_none() && filter.tags.is_empty() => {
             format!("there is no object whose name begins with '{prefix}'")
@@ -117,7 +117,7 @@ pub(crate) fn to_table(objects: &[ObjectEntry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::interfaces::directory::{Load, State};
+    use pyroxene_common::interfaces::directory::{InstanceState, Load};
 
     fn instance(worker: &str) -> Instance {
         Instance {
@@ -128,7 +128,7 @@ mod tests {
             target: "calc".into(),
             interface: "Calc".into(),
             version: 1,
-            state: State::Ready,
+            state: InstanceState::Ready,
             tags: vec!["gpu".into()],
             fence: None,
             load: Load::default(),
@@ -158,14 +158,14 @@ mod tests {
 
     #[test]
     fn a_list_of_nothing_says_so() {
-        let prefix = Filter {
+        let prefix = ObjectFilter {
             prefix: Some("x".to_owned()),
-            ..Filter::default()
+            ..ObjectFilter::default()
         };
-        assert!(nothing(&prefix).contains("begins with 'x'"));
-        assert!(nothing(&Filter::default()).contains("no objects"));
+        assert!(empty_list_reason(&prefix).contains("begins with 'x'"));
+        assert!(empty_list_reason(&ObjectFilter::default()).contains("no objects"));
         let tags = vec!["gpu".to_owned()];
-        assert!(nothing(&Filter { tags, ..prefix }).contains("tags"));
+        assert!(empty_list_reason(&ObjectFilter { tags, ..prefix }).contains("tags"));
     }
 
     #[test]

@@ -9,14 +9,14 @@ use crate::{
     output::{print, print_json},
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_common::interfaces::directory::Filter;
+use pyroxene_common::interfaces::directory::ObjectFilter;
 
 /// Show the workers that host an object
 ///
 /// --json prints {"name", "interface", "instances": [{"worker", "endpoint", "state", "tags": […]}]}. An
 /// instance that holds its name exclusively also has its "fence". Exit code 3 if no worker hosts the object.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct LookupArguments {
     /// The object's name
     #[arg(add = ArgValueCompleter::new(objects))]
     name: String,
@@ -24,11 +24,11 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: LookupArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let filter = Filter {
+    let filter = ObjectFilter {
         prefix: Some(arguments.name.clone()),
-        ..Filter::default()
+        ..ObjectFilter::default()
     };
     let objects = list(&client, &filter).await?;
     let Some(object) = objects.iter().find(|object| object.name == arguments.name) else {

@@ -4,21 +4,21 @@ mod lines;
 mod progress;
 
 use crate::{
-    arguments::Signature,
+    arguments::MethodSignature,
     cli::{CONCURRENCY, ClientArguments, duration},
-    commands::call::raw,
+    commands::call::raw_json,
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
-    nameservers::explain,
-    objects::Lookup,
+    nameservers::explain_unavailable,
+    objects::ObjectLookup,
     output::{Output, to_json},
 };
 use clap::builder::FalseyValueParser;
 use clap_complete::ArgValueCompleter;
 use futures::{FutureExt, Stream, StreamExt};
-use lines::{Input, Line};
-use progress::Progress;
-use pyroxene_client::{Answered, DynamicObject};
+use lines::{InputLine, LineInput};
+use progress::MapProgressBar;
+use pyroxene_client::{DynamicObject, Response};
 use pyroxene_common::clean;
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
@@ -40,7 +40,7 @@ use tokio::time::Instant;
 /// the exit code at the end is 1. --json prints {"line": 1, "result": …, "worker": "w1", "attempts": 1} or
 /// {"line": 1, "error": "…"} for each line.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct MapArguments {
     /// The object's name
     #[arg(add = ArgValueCompleter::new(objects))]
     object: String,
@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,
     #[command(flatten)]
-    lookup: Lookup,
+    lookup: ObjectLookup,
 }
 
 /// Calls in flight for each instance, as in the client library's map.
@@ -73,38 +73,41 @@ const PER_INSTANCE: usize = 32;
 const WINDOW: std::ops::RangeInclusive<usize> = 32..=1024;
 
 /// The outcome of a line.
-struct Done {
+struct MappedLine {
     number: u64,
     /// The end of the line in the file, in bytes.
     end: u64,
-    outcome: Result<Answered<String>, Failure>,
+    outcome: Result<Response<String>, Failure>,
 }
 
 /// A result as `--json` prints it.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct MapLineJson<'a> {
     line: u64,
     result: &'a RawValue,
     worker: &'a str,
     attempts: usize,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let input = Input::open(input_of(&arguments)?)?;
+pub(crate) async fn run(arguments: MapArguments) -> Result<(), Failure> {
+    let input = LineInput::open(input_of(&arguments)?)?;
     let client = arguments.client.client()?;
     let mut context = context::current();
     context.deadline = (Instant::now() + arguments.timeout).into_std();
     let found = arguments.lookup.find(&client, &arguments.object, context);
     let object = match found.await {
         Ok(object) => object,
-        Err(error) => return Err(explain(&client, &arguments.object, error.into()).await),
+        Err(error) => {
+            return Err(explain_unavailable(&client, &arguments.object, error.into()).await);
+        }
     };
-    let signature = Signature::find(object.description(), &arguments.object, &arguments.method)?;
+    let signature =
+        MethodSignature::find(object.description(), &arguments.object, &arguments.method)?;
     let window = arguments.concurrency.map_or_else(
         || (object.instance_count() * PER_INSTANCE).clamp(*WINDOW.start(), *WINDOW.end()),
         |given| usize::try_from(given).unwrap_or(usize::MAX),
     );
-    let progress = Progress::new(input.size);
+    let progress = MapProgressBar::new(input.size);
     let calls = input.lines(window).map(|line| {
         let (object, arguments) = (&object, &arguments);
         async move { call(object, signature, arguments, line).await }
@@ -116,7 +119,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// The input with the lines. A terminal is not read by default: the command would wait for lines that nobody
 /// types.
-fn input_of(arguments: &Arguments) -> Result<&str, Failure> {
+fn input_of(arguments: &MapArguments) -> Result<&str, Failure> {
     match &arguments.input {
         Some(input) => Ok(input),
         None if io::stdin().is_terminal() => Err(Failure::usage("there are no lines to read")
@@ -127,10 +130,10 @@ fn input_of(arguments: &Arguments) -> Result<&str, Failure> {
 
 async fn call(
     object: &DynamicObject,
-    signature: Signature<'_>,
-    arguments: &Arguments,
-    line: Line,
-) -> Done {
+    signature: MethodSignature<'_>,
+    arguments: &MapArguments,
+    line: InputLine,
+) -> MappedLine {
     let outcome = async {
         let content = line.content?;
         let values = signature.read_line(&content)?;
@@ -138,7 +141,7 @@ async fn call(
         context.deadline = (Instant::now() + arguments.timeout).into_std();
         Ok(object.call(context, &arguments.method, &values).await?)
     };
-    Done {
+    MappedLine {
         number: line.number,
         end: line.end,
         outcome: outcome.await,
@@ -146,9 +149,9 @@ async fn call(
 }
 
 async fn print_all(
-    arguments: &Arguments,
-    results: impl Stream<Item = Done>,
-    progress: &Progress,
+    arguments: &MapArguments,
+    results: impl Stream<Item = MappedLine>,
+    progress: &MapProgressBar,
 ) -> Result<(), Failure> {
     let mut results = pin!(results);
     let mut output = Output::new();
@@ -158,7 +161,7 @@ async fn print_all(
             Some(done) => done,
             None => {
                 // No result is ready, so the results that are there are written.
-                progress.aside(|| output.flush())?;
+                progress.with_bar_suspended(|| output.flush())?;
                 results.next().await
             }
         };
@@ -168,21 +171,23 @@ async fn print_all(
             Ok(answered) => success(arguments, done.number, answered)?,
             Err(failure) if arguments.keep_going => {
                 failed += 1;
-                let error = failure.sentence.as_deref().unwrap_or_default();
+                let error = failure.message.as_deref().unwrap_or_default();
                 to_json(&match arguments.client.json {
                     true => json!({"line": done.number, "error": error}),
                     false => json!({"error": error}),
                 })?
             }
             Err(failure) => {
-                progress.aside(|| output.flush())?;
-                return Err(failure.clone().at(&format!("line {}", done.number)));
+                progress.with_bar_suspended(|| output.flush())?;
+                return Err(failure
+                    .clone()
+                    .with_context(&format!("line {}", done.number)));
             }
         };
-        progress.aside(|| output.line(&text))?;
+        progress.with_bar_suspended(|| output.line(&text))?;
         progress.advance(lines, done.end);
     }
-    progress.aside(|| output.flush())?;
+    progress.with_bar_suspended(|| output.flush())?;
     match failed {
         0 => Ok(()),
         _ => Err(Failure::new(
@@ -193,16 +198,16 @@ async fn print_all(
 }
 
 fn success(
-    arguments: &Arguments,
+    arguments: &MapArguments,
     number: u64,
-    answered: &Answered<String>,
+    answered: &Response<String>,
 ) -> Result<String, Failure> {
     if !arguments.client.json {
         return Ok(clean::json(&answered.response).into_owned());
     }
-    to_json(&Entry {
+    to_json(&MapLineJson {
         line: number,
-        result: raw(&answered.response)?,
+        result: raw_json(&answered.response)?,
         worker: &answered.worker,
         attempts: answered.attempts,
     })

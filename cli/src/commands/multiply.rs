@@ -2,7 +2,9 @@
 
 use crate::{
     cli::ClientArguments,
-    commands::distributed::{Format, Input, Job, Side, SpreadArguments, read_matrix, write_matrix},
+    commands::distributed::{
+        DistributedJob, Format, MatrixSide, NumberInput, SpreadArguments, read_matrix, write_matrix,
+    },
     failure::Failure,
 };
 use pyroxene_common::values::Matrix;
@@ -17,7 +19,7 @@ use serde_json::json;
 /// With --json and --output FILE it prints
 /// {"rows": 2, "columns": 2, "pieces": 1, "repeated": 0, "workers": {"w1": 1}, "elapsed_ms": 0.41}.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct MultiplyArguments {
     /// The file with the left matrix; - is standard input
     a: String,
     /// The file with the right matrix; - is standard input
@@ -34,7 +36,7 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: MultiplyArguments) -> Result<(), Failure> {
     let format = arguments.format;
     if arguments.a == "-" && arguments.b == "-" {
         return Err(Failure::usage("only one matrix can be on standard input"));
@@ -46,13 +48,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         (_, columns) => columns.unwrap_or(1),
     };
-    let (a, b) = (Input::open(&arguments.a)?, Input::open(&arguments.b)?);
-    let job = Job {
+    let (a, b) = (
+        NumberInput::open(&arguments.a)?,
+        NumberInput::open(&arguments.b)?,
+    );
+    let job = DistributedJob {
         spread: arguments.spread,
         client: arguments.client,
         read: move || {
-            let a = read_matrix(a, format, Side::Columns(inner))?;
-            let b = read_matrix(b, format, Side::Rows(inner))?;
+            let a = read_matrix(a, format, MatrixSide::Columns(inner))?;
+            let b = read_matrix(b, format, MatrixSide::Rows(inner))?;
             Ok::<_, Failure>((a, b))
         },
         write: move |product: &Matrix, target| write_matrix(product, format, target),

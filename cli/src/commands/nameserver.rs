@@ -2,10 +2,10 @@
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size, size},
-    daemon::{self, Busy, Parent},
+    daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
-    security::{Protection, UsersArguments, reload_on_hangup},
-    start::until_healed,
+    security::{PortProtection, UsersArguments, watch_hangups},
+    start::retry_transient,
     store::{self, StoreArguments},
 };
 use pyroxene_common::{
@@ -16,7 +16,9 @@ use pyroxene_common::{
     tls::{ClientAuth, TlsServer},
     wire,
 };
-use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError, directory::Limits};
+use pyroxene_nameserver::{
+    NameServer, NameServerConfig, NameServerError, directory::DirectoryLimits,
+};
 use std::time::Duration;
 
 /// The default limits of connections of a host.
@@ -27,7 +29,7 @@ const DEFAULT_CONNECTIONS_PER_ADDRESS: u32 = 12 * 1024;
 ///
 /// Once it is ready it prints one line: ready nameserver 127.0.0.1:9090
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct NameServerCommandArguments {
     /// Where to listen: host:port, [v6]:port or unix:/path; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "PYROXENE_LISTEN", default_value = DEFAULT_NAMESERVER)]
     pub(crate) listen: Endpoint,
@@ -120,35 +122,41 @@ impl LimitsArguments {
     }
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: NameServerCommandArguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.users)
         .check(&arguments.listen, arguments.daemon.insecure)?;
     let tls = arguments.daemon.tls.server(&arguments.daemon.client_auth)?;
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
-    let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
+    let mut parent = ParentProcess::watch(arguments.daemon.exit_with_parent);
     let starting = start(&arguments, tls.clone());
-    let nameserver = daemon::unless_stopped(&mut signals, &mut parent, starting).await?;
+    let nameserver = daemon::start_unless_stopped(&mut signals, &mut parent, starting).await?;
     let mut reloads = nameserver.reloads();
     reloads.extend(tls.map(|tls| Box::new(tls) as Box<dyn Reload>));
-    reload_on_hangup(reloads);
-    daemon::ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
-    daemon::told_to_stop(&mut signals, &mut parent).await;
+    watch_hangups(reloads);
+    daemon::report_ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
+    daemon::shutdown_requested(&mut signals, &mut parent).await;
     let shutdown = nameserver.shutdown(arguments.drain_timeout);
-    daemon::drain(&mut signals, shutdown, Busy::Watches).await
+    daemon::drain(&mut signals, shutdown, ConnectionWork::Watches).await
 }
 
 /// The protection of the port of a name server with these flags.
-pub(crate) fn protection(daemon: &DaemonArguments, users: &UsersArguments) -> Protection<'static> {
+pub(crate) fn protection(
+    daemon: &DaemonArguments,
+    users: &UsersArguments,
+) -> PortProtection<'static> {
     let certificates = daemon.client_auth.tls_client_auth == ClientAuth::Required;
-    Protection {
+    PortProtection {
         tls: daemon.tls.tls_cert.is_some(),
         authentication: users.users.is_some() || certificates,
         flags: "--users FILE (or --tls-ca FILE --tls-client-auth required)",
     }
 }
 
-async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServer, Failure> {
+async fn start(
+    arguments: &NameServerCommandArguments,
+    tls: Option<TlsServer>,
+) -> Result<NameServer, Failure> {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let age_ms = u64::try_from(arguments.topics.topic_retention_age.as_millis());
     let mut config = NameServerConfig::new(arguments.listen.clone())
@@ -159,9 +167,9 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
         .max_message(arguments.max_message)
         .max_connections(count(arguments.max_connections))
         .max_connections_per_address(count(arguments.max_connections_per_address))
-        .limits(Limits {
+        .limits(DirectoryLimits {
             settle: arguments.settle,
-            ..Limits::default()
+            ..DirectoryLimits::default()
         })
         .ticket_life(arguments.users.ticket_life)
         .store(arguments.store.url()?)
@@ -195,12 +203,12 @@ async fn start(arguments: &Arguments, tls: Option<TlsServer>) -> Result<NameServ
             .users(users)
             .certificates(arguments.users.certificates);
     }
-    let heals = |error: &NameServerError| match error {
+    let is_transient = |error: &NameServerError| match error {
         NameServerError::Store(error) => error.is_transient(),
         _ => false,
     };
     let timeout = arguments.daemon.start_timeout.0;
-    let bound = until_healed(timeout, "the store", heals, async || {
+    let bound = retry_transient(timeout, "the store", is_transient, async || {
         NameServer::bind(config.clone()).await
     });
     bound.await.map_err(|error| match error {

@@ -3,7 +3,7 @@
 use crate::{
     cli::ClientArguments,
     failure::Failure,
-    nameservers::{ask_all, nobody_answered},
+    nameservers::{ask_directories, no_nameserver_answered},
     output::{milliseconds, print, print_json},
     table::table,
 };
@@ -17,14 +17,14 @@ use tokio::time::Instant;
 /// {"nameserver", "ok": true, "rtt_ms", "workers", "objects", "instances", "uptime_ms", "settled", "version"} or
 /// {"nameserver", "ok": false, "error"}. Exit code 3 if none answers.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct PingArguments {
     #[command(flatten)]
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: PingArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let answers = ask_all(&client, |directory, context| async move {
+    let answers = ask_directories(&client, |directory, context| async move {
         // The first request also connects; only the second one measures a round trip.
         directory.status(context).await?;
         let asked = Instant::now();
@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
                 ]);
             }
             Err(failure) => {
-                let reason = failure.sentence.clone().unwrap_or_default();
+                let reason = failure.message.clone().unwrap_or_default();
                 entries.push(json!({"nameserver": endpoint, "ok": false, "error": reason}));
                 let blank = || "-".to_owned();
                 rows.push([endpoint, reason, blank(), blank(), blank()]);
@@ -75,7 +75,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         print(&table(headings, &rows))?;
     }
     if failures.len() == rows.len() {
-        return Err(nobody_answered(&failures));
+        return Err(no_nameserver_answered(&failures));
     }
     Ok(())
 }

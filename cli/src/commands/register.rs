@@ -3,9 +3,9 @@
 use crate::{
     cli::ClientArguments,
     failure::Failure,
-    nameservers::ask_all,
+    nameservers::ask_directories,
     output::{print, print_json},
-    static_names::{Change, taken},
+    static_names::{StaticNameChange, accepted_by_nameservers},
 };
 use clap::builder::FalseyValueParser;
 use serde_json::json;
@@ -17,7 +17,7 @@ use serde_json::json;
 /// until they end. --json prints {"registered": NAME, "nameservers": […]}, with the name servers that
 /// accepted it.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct RegisterArguments {
     /// The name
     name: String,
     /// The object and its address
@@ -37,16 +37,16 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: RegisterArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let Arguments {
+    let RegisterArguments {
         name,
         uri,
         exclusive,
         tag,
         ..
     } = arguments;
-    let answers = ask_all(&client, |directory, context| {
+    let answers = ask_directories(&client, |directory, context| {
         let (name, uri, tags) = (name.clone(), uri.clone(), tag.clone());
         async move {
             directory
@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     })
     .await;
-    let took = taken(Change::Register, answers)?;
+    let took = accepted_by_nameservers(StaticNameChange::Register, answers)?;
     if arguments.client.json {
         return print_json(&json!({"registered": name, "nameservers": took}));
     }

@@ -3,9 +3,9 @@
 use crate::{
     cli::ClientArguments,
     failure::Failure,
-    nameservers::ask_all,
+    nameservers::ask_directories,
     output::{print, print_json},
-    static_names::{Change, taken},
+    static_names::{StaticNameChange, accepted_by_nameservers},
 };
 use serde_json::json;
 
@@ -14,22 +14,22 @@ use serde_json::json;
 /// --json prints {"removed": NAME, "nameservers": […]}, with the name servers that had the name. Exit code 3
 /// if none had it.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct RemoveArguments {
     /// The name
     name: String,
     #[command(flatten)]
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: RemoveArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let name = arguments.name;
-    let answers = ask_all(&client, |directory, context| {
+    let answers = ask_directories(&client, |directory, context| {
         let name = name.clone();
         async move { directory.remove(context, name).await }
     })
     .await;
-    let took = taken(Change::Remove, answers)?;
+    let took = accepted_by_nameservers(StaticNameChange::Remove, answers)?;
     if arguments.client.json {
         return print_json(&json!({"removed": name, "nameservers": took}));
     }

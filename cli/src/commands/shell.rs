@@ -15,22 +15,22 @@ use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure},
     nameservers,
-    terminal::Modes,
+    terminal::TerminalModes,
 };
 use catalog::Catalog;
-use chat::Membership;
+use chat::ChatMembership;
 use command::parse;
-use editor::{Editor, Read, history_file};
+use editor::{Editor, EditorEvent, history_file};
 use pyroxene_client::Client;
-use pyroxene_common::interfaces::directory::Filter;
-use screen::Screen;
-use session::{Next, Session};
+use pyroxene_common::interfaces::directory::ObjectFilter;
+use screen::ShellScreen;
+use session::{SessionFlow, ShellSession};
 use std::{
     io::{self, IsTerminal},
     sync::Arc,
     time::Duration,
 };
-use submitting::Submitted;
+use submitting::SubmittedTasks;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, stdin},
     signal::{
@@ -51,7 +51,7 @@ use tokio::{
 /// --json prints what the command of the same name prints with --json: one line for each command,
 /// each message, and each task that has ended.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct ShellArguments {
     /// Your name in the chat [default: do not join the chat]
     #[arg(long = "as", value_name = "NAME", env = "PYROXENE_AS")]
     name: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: ShellArguments) -> Result<(), Failure> {
     let client = arguments.client.client_for_tasks()?;
     match io::stdin().is_terminal() && io::stdout().is_terminal() {
         true => at_terminal(&arguments, client).await,
@@ -70,9 +70,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-impl Arguments {
-    fn session(&self, client: Client, screen: Arc<Screen>, submitted: Submitted) -> Session {
-        Session {
+impl ShellArguments {
+    fn session(
+        &self,
+        client: Client,
+        screen: Arc<ShellScreen>,
+        submitted: SubmittedTasks,
+    ) -> ShellSession {
+        ShellSession {
             client,
             json: self.client.json,
             timeout: self.timeout,
@@ -83,9 +88,9 @@ impl Arguments {
     }
 
     /// Joins the chat, if a name is given.
-    async fn join(&self, session: &mut Session) -> Result<(), Failure> {
+    async fn join(&self, session: &mut ShellSession) -> Result<(), Failure> {
         if let Some(name) = &self.name {
-            let joined = Membership::join(&session.client, name, &session.screen, session.json);
+            let joined = ChatMembership::join(&session.client, name, &session.screen, session.json);
             session.chat = Some(joined.await?);
         }
         Ok(())
@@ -93,16 +98,16 @@ impl Arguments {
 }
 
 /// Runs the shell for a person at a terminal.
-async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failure> {
-    let modes = Modes::now();
-    let submitted = Submitted::new();
+async fn at_terminal(arguments: &ShellArguments, client: Client) -> Result<(), Failure> {
+    let modes = TerminalModes::now();
+    let submitted = SubmittedTasks::new();
     let catalog = Catalog::new(client.clone(), Arc::clone(&submitted.ids));
     let prompt = format!("{}> ", arguments.name.as_deref().unwrap_or("pyroxene"));
     let (mut editor, printer) = Editor::start(prompt, catalog, history_file()).await?;
-    let mut session = arguments.session(client, Screen::terminal(printer), submitted);
-    greet(&session).await?;
+    let mut session = arguments.session(client, ShellScreen::terminal(printer), submitted);
+    print_greeting(&session).await?;
     if let Err(failure) = arguments.join(&mut session).await {
-        session.screen.complain(&failure);
+        session.screen.report_failure(&failure);
     }
     let mut terminated = signal(SignalKind::terminate())
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot wait for signals: {error}")))?;
@@ -115,14 +120,14 @@ async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failur
             }
         };
         let line = match read {
-            Some(Read::Line(line)) => line,
-            Some(Read::Interrupted) => continue,
-            Some(Read::End) => break,
+            Some(EditorEvent::Line(line)) => line,
+            Some(EditorEvent::Interrupted) => continue,
+            Some(EditorEvent::End) => break,
             None => {
                 modes.restore_from_editing();
                 break;
             }
-            Some(Read::Broken(why)) => {
+            Some(EditorEvent::Broken(why)) => {
                 return Err(Failure::new(
                     Exit::Failed,
                     format!("cannot read a line: {why}"),
@@ -135,14 +140,14 @@ async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failur
                 let failure = Failure::new(Exit::Failed, "interrupted");
                 Err(failure.hint("tasks that were submitted continue; see '/results'"))
             }
-            _ = terminated.recv() => Ok(Next::Quit),
+            _ = terminated.recv() => Ok(SessionFlow::Quit),
         };
         match carried_out {
-            Ok(Next::GoOn) => {}
-            Ok(Next::Quit) => break,
+            Ok(SessionFlow::Continue) => {}
+            Ok(SessionFlow::Quit) => break,
             // The output is closed.
-            Err(failure) if failure.sentence.is_none() => return Err(failure),
-            Err(failure) => session.screen.complain(&failure),
+            Err(failure) if failure.message.is_none() => return Err(failure),
+            Err(failure) => session.screen.report_failure(&failure),
         }
     }
     if let Some(chat) = session.chat.take() {
@@ -150,23 +155,23 @@ async fn at_terminal(arguments: &Arguments, client: Client) -> Result<(), Failur
     }
     match session.submitted.running() {
         0 => Ok(()),
-        running => session.screen.print(&goes_on(running)),
+        running => session.screen.print(&tasks_continue_text(running)),
     }
 }
 
-async fn carry_out(session: &mut Session, line: &str) -> Result<Next, Failure> {
+async fn carry_out(session: &mut ShellSession, line: &str) -> Result<SessionFlow, Failure> {
     match parse(line)? {
         Some(command) => session.carry_out(command).await,
-        None => Ok(Next::GoOn),
+        None => Ok(SessionFlow::Continue),
     }
 }
 
 /// Prints the version and the numbers of workers and objects. If no name server answers, the shell continues:
 /// one may answer later.
-async fn greet(session: &Session) -> Result<(), Failure> {
+async fn print_greeting(session: &ShellSession) -> Result<(), Failure> {
     let looked = async {
         let workers = nameservers::workers(&session.client).await?.len();
-        let objects = nameservers::list(&session.client, &Filter::default()).await?;
+        let objects = nameservers::list(&session.client, &ObjectFilter::default()).await?;
         Ok(format!(
             "pyroxene {}: workers {workers}, objects {}; '/help' lists the commands",
             env!("CARGO_PKG_VERSION"),
@@ -177,15 +182,15 @@ async fn greet(session: &Session) -> Result<(), Failure> {
         Ok(greeting) => session.screen.print(&greeting),
         Err(failure) => {
             let failure: Failure = failure;
-            session.screen.complain(&failure);
+            session.screen.report_failure(&failure);
             Ok(())
         }
     }
 }
 
 /// Carries out the lines of standard input.
-async fn script(arguments: &Arguments, client: Client) -> Result<(), Failure> {
-    let mut session = arguments.session(client, Screen::plain(), Submitted::new());
+async fn script(arguments: &ShellArguments, client: Client) -> Result<(), Failure> {
+    let mut session = arguments.session(client, ShellScreen::plain(), SubmittedTasks::new());
     arguments.join(&mut session).await?;
     let mut first = None;
     let mut lines = BufReader::new(stdin()).lines();
@@ -198,7 +203,7 @@ async fn script(arguments: &Arguments, client: Client) -> Result<(), Failure> {
             Ok(Some(line)) => line,
             Ok(None) => break,
             Err(failure) => {
-                note(&session, &mut first, failure.at(&place));
+                record_failure(&session, &mut first, failure.with_context(&place));
                 break;
             }
         };
@@ -209,18 +214,18 @@ async fn script(arguments: &Arguments, client: Client) -> Result<(), Failure> {
         // Failures of tasks have been reported already.
         first = first.or(session.submitted.failures().into_iter().next());
         match carried_out {
-            Ok(Next::GoOn) => {}
-            Ok(Next::Quit) => break,
-            Err(failure) if failure.sentence.is_none() => return Err(failure),
-            Err(failure) => note(&session, &mut first, failure.at(&place)),
+            Ok(SessionFlow::Continue) => {}
+            Ok(SessionFlow::Quit) => break,
+            Err(failure) if failure.message.is_none() => return Err(failure),
+            Err(failure) => record_failure(&session, &mut first, failure.with_context(&place)),
         }
     }
     let waited = tokio::select! {
         waited = session.submitted.wait() => waited.err(),
         _ = ctrl_c() => {
             let running = session.submitted.running();
-            let failure = Failure::new(Exit::Failed, goes_on(running));
-            session.screen.complain(&failure);
+            let failure = Failure::new(Exit::Failed, tasks_continue_text(running));
+            session.screen.report_failure(&failure);
             Some(failure)
         }
     };
@@ -234,12 +239,12 @@ async fn script(arguments: &Arguments, client: Client) -> Result<(), Failure> {
 }
 
 /// Reports a failure at once, and keeps the first one for the end.
-fn note(session: &Session, first: &mut Option<Failure>, failure: Failure) {
-    session.screen.complain(&failure);
+fn record_failure(session: &ShellSession, first: &mut Option<Failure>, failure: Failure) {
+    session.screen.report_failure(&failure);
     first.get_or_insert(failure);
 }
 
-fn goes_on(running: usize) -> String {
+fn tasks_continue_text(running: usize) -> String {
     match running {
         1 => "a task continues; see 'pyroxene tasks list'".to_owned(),
         _ => format!("{running} tasks continue; see 'pyroxene tasks list'"),

@@ -2,7 +2,9 @@
 
 use crate::{
     cli::ClientArguments,
-    commands::distributed::{Format, Input, Job, SpreadArguments, read_numbers, write_numbers},
+    commands::distributed::{
+        DistributedJob, Format, NumberInput, SpreadArguments, read_numbers, write_numbers,
+    },
     failure::Failure,
 };
 use pyroxene_common::values::Numbers;
@@ -17,7 +19,7 @@ use serde_json::json;
 /// With --json and --output FILE it prints
 /// {"numbers": 3, "pieces": 1, "repeated": 0, "workers": {"w1": 1}, "elapsed_ms": 0.41}.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct SortArguments {
     /// The file with the numbers; - is standard input
     #[arg(long, value_name = "FILE", env = "PYROXENE_INPUT", default_value = "-")]
     input: String,
@@ -30,10 +32,10 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: SortArguments) -> Result<(), Failure> {
     let format = arguments.format;
-    let input = Input::open(&arguments.input)?;
-    let job = Job {
+    let input = NumberInput::open(&arguments.input)?;
+    let job = DistributedJob {
         spread: arguments.spread,
         client: arguments.client,
         read: move || read_numbers(input, format),

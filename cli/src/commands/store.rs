@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::{Subcommand, builder::FalseyValueParser};
 use pyroxene_common::private_file;
-use pyroxene_store::{Counts, Store, StoreError, StoreOptions, StoreUrl, TransferError};
+use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl, TaskCounts, TransferError};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -22,16 +22,16 @@ use std::{
 /// which must be empty, and start the name servers with the new one.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct StoreCommandArguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: StoreCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    Check(Check),
-    Export(Export),
-    Import(Import),
+enum StoreCommand {
+    Check(StoreCheckArguments),
+    Export(StoreExportArguments),
+    Import(StoreImportArguments),
 }
 
 /// Check whether a store is consistent
@@ -39,9 +39,9 @@ enum Verb {
 /// Reads the whole store. --json prints {"problems": […], "tasks": {"queued", "delayed", "running",
 /// "succeeded", "failed", "cancelled"}}. The exit code is 1 if there is a problem.
 #[derive(Debug, clap::Args)]
-struct Check {
+struct StoreCheckArguments {
     #[command(flatten)]
-    place: Place,
+    place: StoreUrlArguments,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
@@ -53,9 +53,9 @@ struct Check {
 /// Leases are left out. --json prints {"lines"}, the number of lines written, unless the export goes to
 /// standard output, where it is JSON anyway.
 #[derive(Debug, clap::Args)]
-struct Export {
+struct StoreExportArguments {
     #[command(flatten)]
-    place: Place,
+    place: StoreUrlArguments,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
@@ -69,9 +69,9 @@ struct Export {
 /// A store that does not exist is made. An import that did not finish can be run again; until it has finished
 /// no name server accepts the store. --json prints {"lines"}, the number of lines read.
 #[derive(Debug, clap::Args)]
-struct Import {
+struct StoreImportArguments {
     #[command(flatten)]
-    place: Place,
+    place: StoreUrlArguments,
     /// Print the documented JSON
     #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
@@ -81,7 +81,7 @@ struct Import {
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+struct StoreUrlArguments {
     /// The store: sqlite:FILE or postgres://USER@HOST/DATABASE [default: that of the name server]
     #[arg(
         long,
@@ -92,34 +92,34 @@ struct Place {
     store: Option<String>,
 }
 
-impl Place {
+impl StoreUrlArguments {
     fn url(&self) -> Result<StoreUrl, Failure> {
         store_url(self.store.as_deref())
     }
 }
 
 #[derive(Serialize)]
-struct Report {
+struct StoreCheckReport {
     problems: Vec<String>,
-    tasks: Counts,
+    tasks: TaskCounts,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::Check(check) => check.run().await,
-        Verb::Export(export) => export.run().await,
-        Verb::Import(import) => import.run().await,
+pub(crate) async fn run(arguments: StoreCommandArguments) -> Result<(), Failure> {
+    match arguments.command {
+        StoreCommand::Check(check) => check.run().await,
+        StoreCommand::Export(export) => export.run().await,
+        StoreCommand::Import(import) => import.run().await,
     }
 }
 
-impl Check {
+impl StoreCheckArguments {
     async fn run(self) -> Result<(), Failure> {
         let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
         let problems = store.check().await?;
         let tasks = store.counts().await?;
         store.close().await;
         let (found, first) = (problems.len(), problems.first().cloned());
-        let report = Report { problems, tasks };
+        let report = StoreCheckReport { problems, tasks };
         if self.json {
             print_json(&report)?;
         } else {
@@ -136,7 +136,7 @@ impl Check {
     }
 }
 
-fn to_text(report: &Report) -> String {
+fn to_text(report: &StoreCheckReport) -> String {
     let tasks = &report.tasks;
     let mut text = format!(
         "tasks     {} queued, {} delayed, {} running, {} succeeded, {} failed, {} cancelled\n",
@@ -151,7 +151,7 @@ fn to_text(report: &Report) -> String {
     text
 }
 
-impl Export {
+impl StoreExportArguments {
     async fn run(self) -> Result<(), Failure> {
         let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
         let lines = if is_standard(&self.file) {
@@ -161,7 +161,8 @@ impl Export {
                 error => error.into(),
             })?
         } else {
-            let at = |error: TransferError| Failure::from(error).at(&shown(&self.file));
+            let at =
+                |error: TransferError| Failure::from(error).with_context(&file_name(&self.file));
             let file = private_file::create(&self.file).map_err(|error| at(error.into()))?;
             let mut output = BufWriter::new(&file);
             let lines = store.export(&mut output).await.map_err(at)?;
@@ -177,10 +178,10 @@ impl Export {
     }
 }
 
-impl Import {
+impl StoreImportArguments {
     async fn run(self) -> Result<(), Failure> {
         let url = self.place.url()?;
-        let at = |error: TransferError| Failure::from(error).at(&shown(&self.file));
+        let at = |error: TransferError| Failure::from(error).with_context(&file_name(&self.file));
         // The input is opened first, so that no empty store is made if it cannot be read.
         let mut input: Box<dyn io::BufRead + Send> = if is_standard(&self.file) {
             Box::new(BufReader::new(io::stdin()))
@@ -211,7 +212,7 @@ fn is_standard(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-fn shown(file: &Path) -> String {
+fn file_name(file: &Path) -> String {
     if is_standard(file) {
         return "standard input".to_owned();
     }
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser;
-    use pyroxene_store::NewTask;
+    use pyroxene_store::NewStoredTask;
 
     async fn store(arguments: &[&str]) -> Result<(), Failure> {
         let command = ["pyroxene", "store"].iter().chain(arguments);
@@ -278,7 +279,7 @@ mod tests {
         let flag = |path: &str| format!("--store=sqlite:{path}");
         let missing = store(&["check", &flag(&old)]).await.unwrap_err();
         assert_eq!(missing.exit, Exit::Failed);
-        assert!(missing.sentence.unwrap().contains("old.db: no such file"));
+        assert!(missing.message.unwrap().contains("old.db: no such file"));
 
         let options = StoreOptions {
             create: true,
@@ -286,14 +287,14 @@ mod tests {
         };
         let url = StoreUrl::Sqlite(old.clone().into());
         let opened = Store::open(&url, options).await.unwrap();
-        let task = NewTask::new("calc", "run", vec![1; 5000]);
+        let task = NewStoredTask::new("calc", "run", vec![1; 5000]);
         opened.submit(vec![task]).await.unwrap();
         opened.close().await;
 
         let lines = place("lines.jsonl");
         store(&["export", &flag(&old), &lines]).await.unwrap();
         let none = store(&["import", &flag(&new), &place("none")]).await;
-        assert!(none.unwrap_err().sentence.unwrap().contains("none: "));
+        assert!(none.unwrap_err().message.unwrap().contains("none: "));
         assert!(!Path::new(&new).exists());
         store(&["import", &flag(&new), &lines]).await.unwrap();
         store(&["check", &flag(&new), "--json"]).await.unwrap();

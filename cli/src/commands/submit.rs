@@ -1,21 +1,21 @@
 //! `pyroxene submit`: submits a task, a call that runs later and survives this process.
 
 use crate::{
-    arguments::{Signature, Source, read_loosely},
+    arguments::{ArgumentSource, MethodSignature, read_untyped},
     cli::{ClientArguments, duration},
     commands::completions::{methods, objects},
-    commands::{call::read, tasks::Waiting},
+    commands::{call::read_source, tasks::TaskWait},
     failure::{Exit, Failure, note},
     nameservers::list,
-    objects::Lookup,
+    objects::ObjectLookup,
     output::{print, print_json, to_json},
 };
 use clap::builder::FalseyValueParser;
 use clap_complete::ArgValueCompleter;
 use pyroxene_client::{CallError, Client, DynamicError, NewTask};
 use pyroxene_common::interfaces::{
-    directory::Filter,
-    tasks::{DEFAULT_MAX_ATTEMPTS, MOST_ATTEMPTS},
+    directory::ObjectFilter,
+    tasks::{DEFAULT_MAX_ATTEMPTS, MAX_ATTEMPTS},
 };
 use serde_json::json;
 use std::{
@@ -38,7 +38,7 @@ use tokio::time::Instant;
 #[derive(Debug, clap::Args)]
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene submit [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
-pub(crate) struct Arguments {
+pub(crate) struct SubmitArguments {
     /// The object's name
     #[arg(add = ArgValueCompleter::new(objects))]
     object: String,
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
     arguments: Vec<String>,
     #[command(flatten)]
-    options: Options,
+    options: SubmitOptions,
     /// Wait for the result and print it
     #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = FalseyValueParser::new())]
     wait: bool,
@@ -59,12 +59,12 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     client: ClientArguments,
     #[command(flatten)]
-    lookup: Lookup,
+    lookup: ObjectLookup,
 }
 
 /// How the task is run.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct SubmitOptions {
     /// Two submissions of one user with the same key are one task
     #[arg(long, env = "PYROXENE_SUBMIT_KEY")]
     pub(crate) key: Option<String>,
@@ -85,7 +85,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_DEADLINE", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
     /// How many attempts the task has, up to 1000; an attempt that no worker accepted does not count
-    #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ATTEMPTS)))]
+    #[arg(long, value_name = "N", env = "PYROXENE_SUBMIT_MAX_ATTEMPTS", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ATTEMPTS)))]
     pub(crate) max_attempts: u32,
     /// The pause before the second attempt, at least 100ms; each further one is twice as long, up to a
     /// minute or to TIME if that is longer
@@ -102,11 +102,19 @@ pub(crate) struct Options {
 /// How long to wait for the description of the object's parameters.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let client = arguments.client.client_for_tasks()?;
     let (object, method) = (&arguments.object, &arguments.method);
     let words = &arguments.arguments;
-    let values = values(&client, arguments.lookup, object, method, words, read).await?;
+    let values = read_arguments(
+        &client,
+        arguments.lookup,
+        object,
+        method,
+        words,
+        read_source,
+    )
+    .await?;
     let task = arguments.options.new_task(object, method, values);
     let handle = client.submit(task).await?;
     let json = arguments.client.json;
@@ -114,7 +122,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         if io::stderr().is_terminal() {
             note(&format!("waiting for task {}", handle.id()));
         }
-        let waiting = Waiting {
+        let waiting = TaskWait {
             tasks: vec![handle],
             timeout: arguments.timeout,
             json,
@@ -128,37 +136,39 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Reads the arguments as a JSON object, by the method's parameters if the object can describe them.
-pub(crate) async fn values(
+pub(crate) async fn read_arguments(
     client: &Client,
-    lookup: Lookup,
+    lookup: ObjectLookup,
     object: &str,
     method: &str,
     words: &[String],
-    read: impl FnMut(Source<'_>) -> io::Result<Vec<u8>>,
+    read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
 ) -> Result<String, Failure> {
     let mut context = context::current();
     context.deadline = (Instant::now() + DESCRIBE_TIMEOUT).into_std();
     match lookup.find(client, object, context).await {
         Ok(dynamic) => {
-            let signature = Signature::find(dynamic.description(), object, method)?;
+            let signature = MethodSignature::find(dynamic.description(), object, method)?;
             to_json(&signature.read_words(words, read)?)
         }
         Err(DynamicError::Call(error @ CallError::Refused(_))) => Err(error.into()),
         Err(_) => {
             // It is an error if no name server answers, but not if no worker hosts the object now.
-            list(client, &Filter::default()).await.or_else(|failure| {
-                // A user who may submit tasks is not always allowed to list objects.
-                match failure.exit {
-                    Exit::Refused => Ok(Vec::new()),
-                    _ => Err(failure),
-                }
-            })?;
-            to_json(&read_loosely(object, words, read)?)
+            list(client, &ObjectFilter::default())
+                .await
+                .or_else(|failure| {
+                    // A user who may submit tasks is not always allowed to list objects.
+                    match failure.exit {
+                        Exit::Refused => Ok(Vec::new()),
+                        _ => Err(failure),
+                    }
+                })?;
+            to_json(&read_untyped(object, words, read)?)
         }
     }
 }
 
-impl Options {
+impl SubmitOptions {
     /// Makes a task with these options.
     pub(crate) fn new_task(&self, object: &str, method: &str, values: String) -> NewTask {
         let mut task = NewTask::new(object, method)
@@ -189,7 +199,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser;
 
-    fn parsed(words: &[&str]) -> Result<Arguments, clap::Error> {
+    fn parsed(words: &[&str]) -> Result<SubmitArguments, clap::Error> {
         let words = [&["pyroxene", "submit", "calculator", "factorial"], words].concat();
         match Cli::try_parse_from(words)?.command {
             Command::Submit(arguments) => Ok(arguments),
@@ -197,7 +207,7 @@ mod tests {
         }
     }
 
-    fn new_task(arguments: &Arguments, values: &str) -> NewTask {
+    fn new_task(arguments: &SubmitArguments, values: &str) -> NewTask {
         let (object, method) = (&arguments.object, &arguments.method);
         arguments
             .options

@@ -1,11 +1,11 @@
 //! `pyroxene tasks`: lists, shows and changes submitted tasks.
 
 mod progress;
-mod shown;
+mod rendering;
 mod waiting;
 
-pub(crate) use shown::{HEADINGS, Shown, describe, row, short_ids, shortened};
-pub(crate) use waiting::Waiting;
+pub(crate) use rendering::{HEADINGS, TaskJson, describe, row, short_ids, shortened};
+pub(crate) use waiting::TaskWait;
 
 use crate::{
     cli::{ClientArguments, duration},
@@ -28,18 +28,18 @@ use std::time::Duration;
 /// you can give its beginning, if no other task's id begins with that.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct TasksArguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: TasksCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    List(List),
-    Show(Show),
-    Wait(Wait),
-    Cancel(Cancel),
-    Retry(Retry),
+enum TasksCommand {
+    List(TaskListArguments),
+    Show(TaskShowArguments),
+    Wait(TaskWaitArguments),
+    Cancel(TaskCancelArguments),
+    Retry(TaskRetryArguments),
 }
 
 /// List tasks, the newest first
@@ -50,7 +50,7 @@ enum Verb {
 /// --json prints an array of what 'tasks show --json' prints, without "args" and "result", and with the last
 /// attempt only.
 #[derive(Debug, clap::Args)]
-struct List {
+struct TaskListArguments {
     /// Only tasks in this state; may be given more than once [default: any]
     #[arg(long, value_name = "STATE", env = "PYROXENE_TASKS_STATE", value_delimiter = ',', value_parser = state_parser())]
     state: Vec<TaskState>,
@@ -85,7 +85,7 @@ struct List {
 /// "tries" is the number of attempts that count against "max_attempts": an attempt that no worker accepted
 /// does not count. If there are many attempts, the first 10 and the last 50 are kept.
 #[derive(Debug, clap::Args)]
-struct Show {
+struct TaskShowArguments {
     /// The task's id
     id: String,
     #[command(flatten)]
@@ -98,7 +98,7 @@ struct Show {
 /// --json' prints, one task per line. If a task fails or is cancelled, the wait for the others continues. It
 /// also continues while no name server answers.
 #[derive(Debug, clap::Args)]
-struct Wait {
+struct TaskWaitArguments {
     /// The tasks' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
@@ -113,9 +113,9 @@ struct Wait {
 ///
 /// --json prints [{"id", "state"}]. It is an error if a task has already ended.
 #[derive(Debug, clap::Args)]
-struct Cancel {
+struct TaskCancelArguments {
     #[command(flatten)]
-    tasks: Ids,
+    tasks: TaskIdsArguments,
 }
 
 /// Queue failed and cancelled tasks again
@@ -124,13 +124,13 @@ struct Cancel {
 ///
 /// --json prints [{"id", "state"}]. It is an error if a task has not ended, or has succeeded.
 #[derive(Debug, clap::Args)]
-struct Retry {
+struct TaskRetryArguments {
     #[command(flatten)]
-    tasks: Ids,
+    tasks: TaskIdsArguments,
 }
 
 #[derive(Debug, clap::Args)]
-struct Ids {
+struct TaskIdsArguments {
     /// The tasks' ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
@@ -146,16 +146,16 @@ fn state_parser() -> impl TypedValueParser<Value = TaskState> {
         .try_map(|text| text.parse::<TaskState>())
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::List(list) => list.run().await,
-        Verb::Show(show) => show.run().await,
-        Verb::Wait(wait) => wait.run().await,
-        Verb::Cancel(Cancel { tasks }) => {
+pub(crate) async fn run(arguments: TasksArguments) -> Result<(), Failure> {
+    match arguments.command {
+        TasksCommand::List(list) => list.run().await,
+        TasksCommand::Show(show) => show.run().await,
+        TasksCommand::Wait(wait) => wait.run().await,
+        TasksCommand::Cancel(TaskCancelArguments { tasks }) => {
             let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
             tasks.change(TaskState::Cancelled, cancel).await
         }
-        Verb::Retry(Retry { tasks }) => {
+        TasksCommand::Retry(TaskRetryArguments { tasks }) => {
             let retry = async |task: TaskHandle| Ok(task.retry().await?);
             tasks.change(TaskState::Queued, retry).await
         }
@@ -166,7 +166,7 @@ fn handle(client: &Client, id: &str) -> TaskHandle {
     client.task_handle(TaskId(id.to_owned()))
 }
 
-impl List {
+impl TaskListArguments {
     fn filter(&self) -> TaskFilter {
         TaskFilter {
             states: self.state.clone(),
@@ -201,7 +201,7 @@ impl List {
         let client = self.client.client_for_tasks()?;
         let TaskPage { tasks, next } = self.find(&client).await?;
         if self.client.json {
-            let listed: Result<Vec<_>, _> = tasks.iter().map(Shown::listed).collect();
+            let listed: Result<Vec<_>, _> = tasks.iter().map(TaskJson::listed).collect();
             return print_json(&listed?);
         }
         if tasks.is_empty() {
@@ -223,22 +223,22 @@ impl List {
     }
 }
 
-impl Show {
+impl TaskShowArguments {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client_for_tasks()?;
         let task = handle(&client, &self.id).show().await?;
         match self.client.json {
-            true => print_json(&Shown::new(&task)?),
+            true => print_json(&TaskJson::new(&task)?),
             false => print(&describe(&task)),
         }
     }
 }
 
-impl Wait {
+impl TaskWaitArguments {
     async fn run(self) -> Result<(), Failure> {
         let client = self.client.client_for_tasks()?;
         let tasks = self.ids.iter().map(|id| handle(&client, id)).collect();
-        let waiting = Waiting {
+        let waiting = TaskWait {
             tasks,
             timeout: self.timeout,
             json: self.client.json,
@@ -247,7 +247,7 @@ impl Wait {
     }
 }
 
-impl Ids {
+impl TaskIdsArguments {
     /// Changes each task, and reports those that are not in the wanted state after it.
     async fn change(
         &self,
@@ -255,8 +255,8 @@ impl Ids {
         change: impl AsyncFn(TaskHandle) -> Result<TaskState, Failure>,
     ) -> Result<(), Failure> {
         let client = self.client.client_for_tasks()?;
-        let changed = Changed::all(&client, &self.ids, wanted, change).await;
-        let text = changed.shown(self.client.json)?;
+        let changed = StateChanges::all(&client, &self.ids, wanted, change).await;
+        let text = changed.render(self.client.json)?;
         if !text.is_empty() {
             print(&text)?;
         }
@@ -265,13 +265,13 @@ impl Ids {
 }
 
 /// The outcome of changing the states of tasks.
-pub(crate) struct Changed {
+pub(crate) struct StateChanges {
     states: Vec<(String, TaskState)>,
     /// The failure of the first task that is not in the wanted state now.
     pub(crate) failure: Option<Failure>,
 }
 
-impl Changed {
+impl StateChanges {
     /// Changes each of these tasks.
     pub(crate) async fn all(
         client: &Client,
@@ -297,7 +297,7 @@ impl Changed {
     }
 
     /// The states of the tasks now, or an empty text if none is known.
-    pub(crate) fn shown(&self, json: bool) -> Result<String, Failure> {
+    pub(crate) fn render(&self, json: bool) -> Result<String, Failure> {
         let states = self.states.iter();
         if json {
             let states = states.map(|(id, state)| json!({"id": id, "state": state}));

@@ -3,14 +3,14 @@
 use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure, note},
-    nameservers::{answered, ask},
+    nameservers::{ask_nameservers, successful_answers},
     output::{Output, print, print_json, rfc3339, to_json},
     table::table,
 };
 use clap::Subcommand;
 use futures::StreamExt;
 use pyroxene_client::{CallError, Client, TopicError};
-use pyroxene_common::interfaces::topics::{Entry, MAX_ENTRIES, Topic, TopicsError};
+use pyroxene_common::interfaces::topics::{MAX_ENTRIES, TopicEntry, TopicSummary, TopicsError};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -27,17 +27,17 @@ use uuid::Uuid;
 /// authentication is on, only admins and workers may use topics.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct TopicCommandArguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: TopicCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    Append(Append),
-    Read(Read),
-    Follow(Follow),
-    List(List),
+enum TopicCommand {
+    Append(TopicAppendArguments),
+    Read(TopicReadArguments),
+    Follow(TopicFollowArguments),
+    List(TopicListArguments),
 }
 
 /// Append an entry, or each line of standard input as an entry
@@ -45,7 +45,7 @@ enum Verb {
 /// The entry's sequence number is printed once the entry is on disk. --json prints {"sequence": 1} for each
 /// entry.
 #[derive(Debug, clap::Args)]
-struct Append {
+struct TopicAppendArguments {
     /// The topic's name
     topic: String,
     /// The entry; @FILE is the content of a file, and @@x the text @x [default: an entry for each line
@@ -71,7 +71,7 @@ struct Append {
 /// An entry is printed unchanged, with a line break after it. --json prints {"sequence": 1, "at": "…",
 /// "text": "…"} for each, or "bytes": […] if it is not text.
 #[derive(Debug, clap::Args)]
-struct Read {
+struct TopicReadArguments {
     /// The topic's name
     topic: String,
     /// Only entries after this sequence number
@@ -96,7 +96,7 @@ struct Read {
 ///
 /// They are printed as 'read' prints them. While no name server answers, the command waits.
 #[derive(Debug, clap::Args)]
-struct Follow {
+struct TopicFollowArguments {
     /// The topic's name
     topic: String,
     /// Begin after this sequence number; 0 is the beginning [default: only new entries]
@@ -112,23 +112,23 @@ struct Follow {
 /// newest sequence number that are kept, the size of the entries, and how long they are kept. A retention of
 /// null is the name server's default.
 #[derive(Debug, clap::Args)]
-struct List {
+struct TopicListArguments {
     /// Only names that begin with this
     prefix: Option<String>,
     #[command(flatten)]
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::Append(append) => append.run().await,
-        Verb::Read(read) => read.run().await,
-        Verb::Follow(follow) => follow.run().await,
-        Verb::List(list) => list.run().await,
+pub(crate) async fn run(arguments: TopicCommandArguments) -> Result<(), Failure> {
+    match arguments.command {
+        TopicCommand::Append(append) => append.run().await,
+        TopicCommand::Read(read) => read.run().await,
+        TopicCommand::Follow(follow) => follow.run().await,
+        TopicCommand::List(list) => list.run().await,
     }
 }
 
-impl Append {
+impl TopicAppendArguments {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client()?;
         match &self.entry {
@@ -158,7 +158,7 @@ impl Append {
     async fn append(&self, client: &Client, body: Vec<u8>, key: String) -> Result<(), Failure> {
         let topic = client.topic(self.topic.as_str());
         let appended = topic.append_once(key.clone(), body, self.timeout).await;
-        let sequence = appended.map_err(|error| unsure(error, &key))?;
+        let sequence = appended.map_err(|error| maybe_appended(error, &key))?;
         match self.client.json {
             true => print_json(&json!({"sequence": sequence})),
             false => print(&sequence.to_string()),
@@ -179,7 +179,7 @@ fn content(entry: &str) -> Result<Vec<u8>, Failure> {
 
 /// The failure to append an entry. If it may have been appended, the hint tells how to repeat it safely by
 /// its key.
-fn unsure(error: TopicError, key: &str) -> Failure {
+fn maybe_appended(error: TopicError, key: &str) -> Failure {
     let may_be_there = match &error {
         TopicError::Call(error) => {
             matches!(
@@ -192,14 +192,16 @@ fn unsure(error: TopicError, key: &str) -> Failure {
     };
     let failure = Failure::from(error);
     match may_be_there {
-        true => failure.at("the entry may have been appended").hint(format!(
-            "append it again with --key {key}: with the same key it stays one entry"
-        )),
+        true => failure
+            .with_context("the entry may have been appended")
+            .hint(format!(
+                "append it again with --key {key}: with the same key it stays one entry"
+            )),
         false => failure,
     }
 }
 
-impl Read {
+impl TopicReadArguments {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client()?;
         let topic = client.topic(self.topic.as_str());
@@ -226,16 +228,16 @@ impl Read {
     }
 }
 
-impl Follow {
+impl TopicFollowArguments {
     async fn run(&self) -> Result<(), Failure> {
         /// How long to wait for the newest sequence number of the topic.
-        const PATIENCE: Duration = Duration::from_secs(10);
+        const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
         let client = self.client.client()?;
         let topic = client.topic(self.topic.as_str());
         let after = match self.after {
             Some(after) => after,
             None => {
-                let beyond = topic.read(u64::MAX >> 1, 1, Duration::ZERO, PATIENCE);
+                let beyond = topic.read(u64::MAX >> 1, 1, Duration::ZERO, HEAD_TIMEOUT);
                 beyond.await?.head
             }
         };
@@ -251,7 +253,7 @@ impl Follow {
     }
 }
 
-fn print_entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
+fn print_entries(entries: &[TopicEntry], json: bool) -> Result<(), Failure> {
     let mut output = Output::new();
     for entry in entries {
         match json {
@@ -263,7 +265,7 @@ fn print_entries(entries: &[Entry], json: bool) -> Result<(), Failure> {
 }
 
 /// An entry as `--json` prints it.
-fn entry_json(entry: &Entry) -> Value {
+fn entry_json(entry: &TopicEntry) -> Value {
     let (sequence, at) = (entry.sequence, rfc3339(entry.at_ms));
     match str::from_utf8(&entry.body.0) {
         Ok(text) => json!({"sequence": sequence, "at": at, "text": text}),
@@ -271,7 +273,7 @@ fn entry_json(entry: &Entry) -> Value {
     }
 }
 
-impl List {
+impl TopicListArguments {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.client.client()?;
         let prefix = self.prefix.clone().unwrap_or_default();
@@ -288,7 +290,7 @@ impl List {
     }
 }
 
-fn row(topic: &Topic) -> [String; 4] {
+fn row(topic: &TopicSummary) -> [String; 4] {
     [
         topic.name.clone(),
         topic.first.to_string(),
@@ -298,17 +300,17 @@ fn row(topic: &Topic) -> [String; 4] {
 }
 
 /// The topics whose names start with a prefix, merged from all name servers.
-async fn topics(client: &Client, prefix: &str) -> Result<Vec<Topic>, Failure> {
+async fn topics(client: &Client, prefix: &str) -> Result<Vec<TopicSummary>, Failure> {
     let mut topics = BTreeMap::new();
     let mut after = String::new();
     loop {
-        let answers = ask(client, |nameserver, context| {
+        let answers = ask_nameservers(client, |nameserver, context| {
             let (prefix, after) = (prefix.to_owned(), after.clone());
             async move { nameserver.topics().list(context, prefix, after).await }
         });
         let known = topics.len();
-        for page in answered(answers.await)? {
-            let page = page.map_err(of_topics)?;
+        for page in successful_answers(answers.await)? {
+            let page = page.map_err(topics_failure)?;
             topics.extend(page.into_iter().map(|topic| (topic.name.clone(), topic)));
         }
         let last = topics.keys().next_back();
@@ -319,7 +321,7 @@ async fn topics(client: &Client, prefix: &str) -> Result<Vec<Topic>, Failure> {
     }
 }
 
-fn of_topics(error: TopicsError) -> Failure {
+fn topics_failure(error: TopicsError) -> Failure {
     let exit = match &error {
         TopicsError::Unavailable { .. } => Exit::Unavailable,
         TopicsError::Invalid { .. } => Exit::Usage,
@@ -335,8 +337,8 @@ impl From<TopicError> for Failure {
         match error {
             TopicError::Call(error) => error.into(),
             TopicError::Topics { error, .. } => Self {
-                sentence: Some(sentence),
-                ..of_topics(error)
+                message: Some(sentence),
+                ..topics_failure(error)
             },
             TopicError::Gone { .. } => Self::new(Exit::Failed, sentence),
         }
@@ -355,21 +357,21 @@ mod tests {
                 sentence: "gone".to_owned(),
             },
         };
-        let failure = unsure(away(), "k1");
+        let failure = maybe_appended(away(), "k1");
         assert_eq!(failure.exit, Exit::Unavailable);
-        let sentence = failure.sentence.unwrap();
+        let sentence = failure.message.unwrap();
         assert!(
             sentence.starts_with("the entry may have been appended: "),
             "{sentence}"
         );
         assert!(failure.hint.unwrap().contains("--key k1"));
         let error = CallError::Unavailable(Box::default());
-        assert!(unsure(error.into(), "k1").hint.is_none());
+        assert!(maybe_appended(error.into(), "k1").hint.is_none());
     }
 
     #[test]
     fn text_is_text_and_bytes_are_bytes() {
-        let entry = |body: &[u8]| Entry {
+        let entry = |body: &[u8]| TopicEntry {
             sequence: 7,
             at_ms: 1_700_000_000_123,
             body: body.to_vec().into(),

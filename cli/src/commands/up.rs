@@ -11,7 +11,7 @@ use crate::{
     daemon,
     failure::{Exit, Failure, warn},
     output::to_json,
-    security::{LoginArguments, UsersArguments, secured, token_variable},
+    security::{LoginArguments, UsersArguments, token_variable, with_security},
     store::{self, StoreArguments},
     table::table,
 };
@@ -35,7 +35,7 @@ use tokio::time::timeout;
 /// "pid", "endpoint"}], "store", "waiting"}. "waiting" is the number of tasks that an earlier run left queued
 /// or running, or null if it is not known.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct UpArguments {
     /// The number of workers, named w1, w2, …
     #[arg(long, value_name = "N", env = "PYROXENE_WORKERS", default_value_t = 3)]
     workers: u16,
@@ -81,11 +81,11 @@ pub(crate) struct Arguments {
 }
 
 /// How long children may take to end, beyond their drain timeout.
-const SLACK: Duration = Duration::from_secs(3);
+const STOP_MARGIN: Duration = Duration::from_secs(3);
 
 /// The processes, in the order in which they were started.
 #[derive(Default)]
-struct Cluster {
+struct LocalCluster {
     nameservers: Vec<Child>,
     workers: Vec<Child>,
     /// The store of the name servers, for people.
@@ -94,9 +94,9 @@ struct Cluster {
     waiting: Option<u64>,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: UpArguments) -> Result<(), Failure> {
     // A mistake is reported once here, and not by every name server.
-    let store = store::shown(&arguments.store.url()?);
+    let store = store::display_url(&arguments.store.url()?);
     if let Some(database) = &arguments.accounts_db {
         worker::accounts_database(database)?;
     }
@@ -109,17 +109,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let token = arguments.login.token_for_children()?;
     let addresses = addresses(&arguments.listen, arguments.nameservers)?;
     let mut signals = daemon::catch_signals()?;
-    let mut parent = daemon::Parent::watch(arguments.daemon.exit_with_parent);
-    let mut cluster = Cluster {
+    let mut parent = daemon::ParentProcess::watch(arguments.daemon.exit_with_parent);
+    let mut cluster = LocalCluster {
         store,
-        ..Cluster::default()
+        ..LocalCluster::default()
     };
     let outcome = tokio::select! {
-        outcome = cluster.live(&arguments, &addresses, token) => outcome,
+        outcome = cluster.run_until_all_end(&arguments, &addresses, token) => outcome,
         () = signals.next() => Ok(()),
         () = parent.gone() => Ok(()),
     };
-    let stopped = cluster.stop(arguments.drain_timeout + SLACK, &mut signals);
+    let stopped = cluster.stop(arguments.drain_timeout + STOP_MARGIN, &mut signals);
     let in_order = stopped.await;
     outcome.and(in_order)
 }
@@ -154,19 +154,19 @@ fn addresses(first: &Endpoint, count: u16) -> Result<Vec<Endpoint>, Failure> {
     (0..count).map(address).collect()
 }
 
-impl Cluster {
+impl LocalCluster {
     /// Starts all processes, reports that they are ready, and waits until all have ended.
-    async fn live(
+    async fn run_until_all_end(
         &mut self,
-        arguments: &Arguments,
+        arguments: &UpArguments,
         addresses: &[Endpoint],
         token: Option<String>,
     ) -> Result<(), Failure> {
         self.start(arguments, addresses, token).await?;
         if arguments.json {
-            daemon::ready(&to_json(&self.to_json())?)?;
+            daemon::report_ready(&to_json(&self.to_json())?)?;
         } else {
-            daemon::ready(&self.to_text(&client_flags(arguments)))?;
+            daemon::report_ready(&self.to_text(&client_flags(arguments)))?;
         }
         loop {
             let children = self.nameservers.iter_mut().chain(&mut self.workers);
@@ -182,7 +182,7 @@ impl Cluster {
 
     async fn start(
         &mut self,
-        arguments: &Arguments,
+        arguments: &UpArguments,
         addresses: &[Endpoint],
         token: Option<String>,
     ) -> Result<(), Failure> {
@@ -251,13 +251,16 @@ impl Cluster {
 
     /// The number of tasks that have not ended, if it can be read without a login: workers' logins may not
     /// list tasks.
-    async fn waiting_tasks(&self, arguments: &Arguments) -> Option<u64> {
-        const PATIENCE: Duration = Duration::from_secs(2);
+    async fn waiting_tasks(&self, arguments: &UpArguments) -> Option<u64> {
+        const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
         let config = ClientConfig::new(&self.nameserver_list()).ok()?;
         let no_login = LoginArguments::default();
-        let config = secured(config, &arguments.daemon.tls, &no_login).ok()?;
-        let client = Client::new(config.patience(Duration::ZERO));
-        let counts = timeout(PATIENCE, client.count_tasks()).await.ok()?.ok()?;
+        let config = with_security(config, &arguments.daemon.tls, &no_login).ok()?;
+        let client = Client::new(config.retry_timeout(Duration::ZERO));
+        let counts = timeout(COUNT_TIMEOUT, client.count_tasks())
+            .await
+            .ok()?
+            .ok()?;
         let open = counts.iter().filter(|(state, _)| !state.is_final());
         Some(open.map(|(_, count)| count).sum())
     }
@@ -318,13 +321,22 @@ impl Cluster {
     }
 
     /// Stops the workers, then the name servers. Another signal ends them all at once.
-    async fn stop(&mut self, patience: Duration, signals: &mut StopSignals) -> Result<(), Failure> {
+    async fn stop(
+        &mut self,
+        stop_timeout: Duration,
+        signals: &mut StopSignals,
+    ) -> Result<(), Failure> {
         let in_order = async {
-            join_all(self.workers.iter_mut().map(|child| child.stop(patience))).await;
+            join_all(
+                self.workers
+                    .iter_mut()
+                    .map(|child| child.stop(stop_timeout)),
+            )
+            .await;
             join_all(
                 self.nameservers
                     .iter_mut()
-                    .map(|child| child.stop(patience)),
+                    .map(|child| child.stop(stop_timeout)),
             )
             .await;
         };
@@ -364,7 +376,7 @@ fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
 }
 
 /// The flags that clients need to reach these daemons.
-fn client_flags(arguments: &Arguments) -> String {
+fn client_flags(arguments: &UpArguments) -> String {
     let mut flags = String::new();
     let tls = &arguments.daemon.tls;
     if let (Some(_), Some(ca)) = (&tls.tls_cert, &tls.tls_ca) {

@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Exit, Failure},
-    output::{print, print_json, rfc3339, say},
+    output::{print, print_json, rfc3339, write_message},
     table::table,
 };
 use clap::{
@@ -27,20 +27,20 @@ use tempfile::NamedTempFile;
 /// which signs tickets: keep it secret.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
-pub(crate) struct Arguments {
+pub(crate) struct UsersCommandArguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: UsersCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    Add(Add),
-    Set(Set),
-    List(List),
-    Remove(Remove),
-    Rotate(Rotate),
-    Revoke(Revoke),
-    RotateKey(RotateKey),
+enum UsersCommand {
+    Add(UserAddArguments),
+    Set(UserSetArguments),
+    List(UserListArguments),
+    Remove(UserRemoveArguments),
+    Rotate(UserRotateArguments),
+    Revoke(UserRevokeArguments),
+    RotateKey(UserRotateKeyArguments),
 }
 
 /// Add a user and print its token
@@ -58,9 +58,9 @@ enum Verb {
 /// see that tasks exist. With --allow observers also see the arguments and results of those objects' tasks,
 /// and workers may use topics: 'topic:NAME' allows one topic. An admin cannot be restricted.
 #[derive(Debug, clap::Args)]
-struct Add {
+struct UserAddArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
     /// The name: letters, digits, '.', '_' and '-'
     name: String,
     /// What the user may do
@@ -83,12 +83,12 @@ struct Add {
     #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
     certificate: bool,
     #[command(flatten)]
-    token: TokenOut,
+    token: TokenOutputArguments,
 }
 
 /// The destination of the token.
 #[derive(Debug, clap::Args)]
-struct TokenOut {
+struct TokenOutputArguments {
     /// Write the token to this file, which only you may read, instead of printing it
     #[arg(long, value_name = "FILE", env = "PYROXENE_USERS_TOKEN_OUT")]
     token_out: Option<PathBuf>,
@@ -99,9 +99,9 @@ struct TokenOut {
 /// Name servers read the new limits within a second, or on SIGHUP. 'pyroxene limits NAME' shows them. --json
 /// prints {"set": NAME, "limits": {…}}, with the limits that are not the defaults now.
 #[derive(Debug, clap::Args)]
-struct Set {
+struct UserSetArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
     /// The name
     name: String,
     /// A limit, such as 'tasks=1000', 'task_bytes=1GiB', 'polls=unlimited' or 'tasks=default'; may be
@@ -123,9 +123,9 @@ struct Set {
 /// only with a certificate. "issued" is when the last token was made or the user was added. "revoked" is when
 /// the user was revoked, or null.
 #[derive(Debug, clap::Args)]
-struct List {
+struct UserListArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
 }
 
 /// Remove a user
@@ -133,9 +133,9 @@ struct List {
 /// This ends the user's token and tickets, as 'revoke' does. Certificates with the name are not accepted
 /// either, until a user of that name is added again. --json prints {"removed": NAME}.
 #[derive(Debug, clap::Args)]
-struct Remove {
+struct UserRemoveArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
     /// The name
     name: String,
 }
@@ -146,13 +146,13 @@ struct Remove {
 /// with a certificate has a token from then on. --json prints {"rotated": NAME, "token", "token_file"};
 /// "token" or "token_file" is null.
 #[derive(Debug, clap::Args)]
-struct Rotate {
+struct UserRotateArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
     /// The name
     name: String,
     #[command(flatten)]
-    token: TokenOut,
+    token: TokenOutputArguments,
 }
 
 /// End a user's token and tickets
@@ -163,9 +163,9 @@ struct Rotate {
 /// 'users add' adds a user of that name. This matters for name servers that run with '--certificates any',
 /// which accept certificates of names that are not in the file.
 #[derive(Debug, clap::Args)]
-struct Revoke {
+struct UserRevokeArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
     /// The name
     name: String,
     /// Revoke the certificates with this name, even if no user has it
@@ -180,13 +180,13 @@ struct Revoke {
 /// again by themselves. If name servers have copies of the users file, copy FILE.key to all of them. --json
 /// prints {"rotated_key": FILE.key}.
 #[derive(Debug, clap::Args)]
-struct RotateKey {
+struct UserRotateKeyArguments {
     #[command(flatten)]
-    place: Place,
+    place: UsersFileArguments,
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+struct UsersFileArguments {
     /// The users file
     #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
     users: PathBuf,
@@ -195,9 +195,9 @@ struct Place {
     json: bool,
 }
 
-impl Place {
+impl UsersFileArguments {
     /// Prints what was done with `--json`, and nothing without it.
-    fn done(&self, what: &impl Serialize) -> Result<(), Failure> {
+    fn report_done(&self, what: &impl Serialize) -> Result<(), Failure> {
         match self.json {
             true => print_json(what),
             false => Ok(()),
@@ -209,32 +209,32 @@ fn role_parser() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::name)).try_map(|text| text.parse::<Role>())
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: UsersCommandArguments) -> Result<(), Failure> {
     let now_ms = unix_ms(SystemTime::now())?;
-    match arguments.verb {
-        Verb::Add(add) => add.run(now_ms),
-        Verb::Set(set) => set.run(),
-        Verb::List(list) => list.run(),
-        Verb::Remove(Remove { place, name }) => {
+    match arguments.command {
+        UsersCommand::Add(add) => add.run(now_ms),
+        UsersCommand::Set(set) => set.run(),
+        UsersCommand::List(list) => list.run(),
+        UsersCommand::Remove(UserRemoveArguments { place, name }) => {
             Users::edit(&place.users, |users| users.remove(&name, now_ms))?;
-            place.done(&json!({"removed": name}))
+            place.report_done(&json!({"removed": name}))
         }
-        Verb::Rotate(Rotate { place, name, token }) => {
+        UsersCommand::Rotate(UserRotateArguments { place, name, token }) => {
             let out = token.open(true)?;
             let token = Users::edit(&place.users, |users| users.rotate(&name, now_ms))?;
             out.deliver(&place, "rotated", &name, Some(&token))
         }
-        Verb::Revoke(revoke) => revoke.run(now_ms),
-        Verb::RotateKey(RotateKey { place }) => {
+        UsersCommand::Revoke(revoke) => revoke.run(now_ms),
+        UsersCommand::RotateKey(UserRotateKeyArguments { place }) => {
             replace_domain_key(&place.users)?;
             let mut key = place.users.clone().into_os_string();
             key.push(".key");
-            place.done(&json!({"rotated_key": key.to_string_lossy()}))
+            place.report_done(&json!({"rotated_key": key.to_string_lossy()}))
         }
     }
 }
 
-impl Set {
+impl UserSetArguments {
     fn run(self) -> Result<(), Failure> {
         let Self { place, name, limit } = self;
         let limits = Users::edit(&place.users, |users| {
@@ -242,11 +242,11 @@ impl Set {
             let user = users.iter().find(|(other, _)| *other == name);
             Ok(user.map(|(_, user)| user.limits().clone()))
         })?;
-        place.done(&json!({"set": name, "limits": limits}))
+        place.report_done(&json!({"set": name, "limits": limits}))
     }
 }
 
-impl Revoke {
+impl UserRevokeArguments {
     fn run(self, now_ms: u64) -> Result<(), Failure> {
         let Self { place, name, .. } = self;
         if self.certificate {
@@ -256,11 +256,11 @@ impl Revoke {
         } else {
             Users::edit(&place.users, |users| users.revoke(&name, now_ms))?;
         }
-        place.done(&json!({"revoked": name}))
+        place.report_done(&json!({"revoked": name}))
     }
 }
 
-impl Add {
+impl UserAddArguments {
     fn run(self, now_ms: u64) -> Result<(), Failure> {
         let is_narrow = !self.allow.is_empty();
         let allow = if is_narrow {
@@ -286,9 +286,9 @@ impl Add {
             users.limit(&name, &self.limit)?;
             Ok(token)
         })?;
-        if !is_narrow && let Some(verb) = verb_of(role) {
+        if !is_narrow && let Some(verb) = restricted_action(role) {
             let note = format!("{name} may {verb} every object; --allow PATTERN restricts that");
-            say("note", note);
+            write_message("note", note);
         }
         out.deliver(&self.place, "added", &name, token.as_ref())
     }
@@ -296,13 +296,13 @@ impl Add {
 
 /// The file for a token, if one was asked for. It is made before the token, so that no token is lost because
 /// its file cannot be made.
-struct Out(Option<(NamedTempFile, PathBuf, bool)>);
+struct TokenOutput(Option<(NamedTempFile, PathBuf, bool)>);
 
-impl TokenOut {
+impl TokenOutputArguments {
     /// Makes the file under a temporary name. An existing file is only replaced if `may_replace` is set.
-    fn open(self, may_replace: bool) -> Result<Out, Failure> {
+    fn open(self, may_replace: bool) -> Result<TokenOutput, Failure> {
         let Some(path) = self.token_out else {
-            return Ok(Out(None));
+            return Ok(TokenOutput(None));
         };
         let cannot = |error: io::Error| cannot_write_token(&path, &error);
         if !may_replace && path.try_exists().map_err(cannot)? {
@@ -314,15 +314,15 @@ impl TokenOut {
         };
         // `NamedTempFile` makes files with mode 0600.
         let draft = NamedTempFile::new_in(directory).map_err(cannot)?;
-        Ok(Out(Some((draft, path, may_replace))))
+        Ok(TokenOutput(Some((draft, path, may_replace))))
     }
 }
 
-impl Out {
+impl TokenOutput {
     /// Writes the token of a user, if there is one, to the file or to standard output.
     fn deliver(
         self,
-        place: &Place,
+        place: &UsersFileArguments,
         verb: &str,
         name: &str,
         token: Option<&Token>,
@@ -331,7 +331,7 @@ impl Out {
             return print_token(place, verb, name, token);
         };
         write_token(draft, &path, may_replace, token)?;
-        place.done(&json!({verb: name, "token": null, "token_file": path.to_string_lossy()}))
+        place.report_done(&json!({verb: name, "token": null, "token_file": path.to_string_lossy()}))
     }
 }
 
@@ -364,7 +364,7 @@ fn cannot_write_token(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The action that patterns restrict; `None` for a role that they do not restrict.
-fn verb_of(role: Role) -> Option<&'static str> {
+fn restricted_action(role: Role) -> Option<&'static str> {
     match role {
         Role::User => Some("call"),
         Role::Worker => Some("host"),
@@ -374,7 +374,7 @@ fn verb_of(role: Role) -> Option<&'static str> {
 
 /// Prints the token. One that could not be printed is lost, and the failure says so.
 fn print_token(
-    place: &Place,
+    place: &UsersFileArguments,
     verb: &str,
     name: &str,
     token: Option<&Token>,
@@ -400,7 +400,7 @@ fn print_token(
 
 /// A user as `--json` prints it. Times are RFC 3339.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct UserJson<'a> {
     name: &'a str,
     role: Role,
     allow: &'a Patterns,
@@ -410,11 +410,14 @@ struct Shown<'a> {
     revoked: Option<String>,
 }
 
-impl List {
+impl UserListArguments {
     fn run(&self) -> Result<(), Failure> {
         let users = Users::read(&self.place.users)?;
         if self.place.json {
-            let shown: Vec<_> = users.iter().map(|(name, user)| shown(name, user)).collect();
+            let shown: Vec<_> = users
+                .iter()
+                .map(|(name, user)| user_json(name, user))
+                .collect();
             return print_json(&shown);
         }
         let rows: Vec<_> = users.iter().map(|(name, user)| row(name, user)).collect();
@@ -422,9 +425,9 @@ impl List {
     }
 }
 
-fn shown<'a>(name: &'a str, user: &'a User) -> Shown<'a> {
+fn user_json<'a>(name: &'a str, user: &'a User) -> UserJson<'a> {
     let revoked_ms = user.revoked_ms().filter(|_| !user.is_active());
-    Shown {
+    UserJson {
         name,
         role: user.role(),
         allow: user.allow(),
@@ -439,7 +442,7 @@ fn row(name: &str, user: &User) -> [String; 5] {
     let allow: Vec<_> = user.allow().iter().map(Pattern::to_string).collect();
     let limits = user.limits().iter();
     let limits: Vec<_> = limits
-        .map(|(limit, value)| format!("{limit}={}", limit.shown(value)))
+        .map(|(limit, value)| format!("{limit}={}", limit.display_value(value)))
         .collect();
     let state = if user.is_certificate_only() {
         "by certificate"

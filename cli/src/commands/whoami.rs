@@ -2,9 +2,9 @@
 
 use crate::{
     cli::ClientArguments,
-    commands::limits::shown,
+    commands::limits::limit_text,
     failure::Failure,
-    nameservers::{ask, nobody_answered},
+    nameservers::{ask_nameservers, no_nameserver_answered},
     output::{print, print_json},
 };
 use pyroxene_common::{
@@ -22,13 +22,13 @@ use std::collections::BTreeMap;
 /// authentication is off, and a limit is null if there is none. 'pyroxene limits' shows how much of them is
 /// in use. Exit code 3 if no name server answers, 4 if all refuse you.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WhoamiArguments {
     #[command(flatten)]
     client: ClientArguments,
 }
 
 #[derive(Serialize)]
-struct Entry<'a> {
+struct WhoamiJson<'a> {
     nameserver: String,
     authentication: bool,
     user: Option<&'a str>,
@@ -38,9 +38,9 @@ struct Entry<'a> {
     limits: BTreeMap<&'static str, Option<u64>>,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: WhoamiArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
-    let answers = ask(&client, |nameserver, context| async move {
+    let answers = ask_nameservers(&client, |nameserver, context| async move {
         nameserver.access().whoami(context).await
     });
     let mut known = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     if known.is_empty() {
-        return Err(nobody_answered(&failures));
+        return Err(no_nameserver_answered(&failures));
     }
     if arguments.client.json {
         let entries: Vec<_> = known.iter().map(|(at, who)| entry(at, who)).collect();
@@ -61,16 +61,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let lines: Vec<_> = known
         .iter()
         .map(|(at, who)| {
-            let (sentence, limits) = (sentence(who), limits(who));
+            let (sentence, limits) = (identity_text(who), limits(who));
             format!("{at}: {}\n  limits: {limits}", clean::line(&sentence))
         })
         .collect();
     print(&lines.join("\n"))
 }
 
-fn entry<'a>(nameserver: &str, who: &'a WhoAmI) -> Entry<'a> {
+fn entry<'a>(nameserver: &str, who: &'a WhoAmI) -> WhoamiJson<'a> {
     let identity = who.identity.as_ref();
-    Entry {
+    WhoamiJson {
         nameserver: nameserver.to_owned(),
         authentication: who.authentication,
         user: identity.map(|identity| &*identity.name),
@@ -87,11 +87,11 @@ fn entry<'a>(nameserver: &str, who: &'a WhoAmI) -> Entry<'a> {
 
 fn limits(who: &WhoAmI) -> String {
     let limits = who.limits.iter();
-    let limits = limits.map(|(limit, value)| format!("{limit} {}", shown(*limit, *value)));
+    let limits = limits.map(|(limit, value)| format!("{limit} {}", limit_text(*limit, *value)));
     limits.collect::<Vec<_>>().join(", ")
 }
 
-fn sentence(who: &WhoAmI) -> String {
+fn identity_text(who: &WhoAmI) -> String {
     match &who.identity {
         Some(Identity { name, role, allow }) => {
             let mut allow: Vec<_> = allow.iter().map(ToString::to_string).collect();

@@ -2,10 +2,10 @@
 
 use crate::{
     cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size},
-    daemon::{self, Busy, Parent},
+    daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
-    security::{LoginArguments, Protection, reload_on_hangup},
-    start::until_healed,
+    security::{LoginArguments, PortProtection, watch_hangups},
+    start::retry_transient,
 };
 use clap::builder::FalseyValueParser;
 use pyroxene_client::Credentials;
@@ -17,7 +17,7 @@ use pyroxene_common::{
     wire,
 };
 use pyroxene_objects::{
-    Accounts, AccountsDatabase, AccountsDatabaseError, BUILTINS, HostBuiltins, interfaces,
+    AccountsDatabase, AccountsDatabaseError, AccountsObject, BUILTINS, HostBuiltins, interfaces,
 };
 use pyroxene_worker::{Chaos, MAX_THREADS, Worker, WorkerBuilder, WorkerError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) const ACCOUNTS_MUST_EXIST_VARIABLE: &str = "PYROXENE_ACCOUNTS_MUST_EX
 /// Once it is ready it prints one line: ready worker NAME 127.0.0.1:41233. It keeps trying to reach a name
 /// server that cannot be reached.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WorkerArguments {
     /// The name servers to register with, separated by commas
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     nameserver: String,
@@ -118,43 +118,46 @@ fn ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: WorkerArguments) -> Result<(), Failure> {
     protection(&arguments.daemon, &arguments.login)
         .check(&arguments.listen, arguments.daemon.insecure)?;
-    let security = Security::read(&arguments)?;
+    let security = WorkerSecurity::read(&arguments)?;
     daemon::raise_file_limit();
     let mut signals = daemon::catch_signals()?;
-    let mut parent = Parent::watch(arguments.daemon.exit_with_parent);
-    let patience = arguments.drain_timeout;
+    let mut parent = ParentProcess::watch(arguments.daemon.exit_with_parent);
+    let drain_timeout = arguments.drain_timeout;
     let (objects, accounts) =
-        daemon::unless_stopped(&mut signals, &mut parent, objects(&arguments)).await?;
-    reload_on_hangup(security.reloads());
+        daemon::start_unless_stopped(&mut signals, &mut parent, objects(&arguments)).await?;
+    watch_hangups(security.reloads());
     let builder = builder(arguments, security, accounts.clone());
     let builder = builder.builtins(objects);
     let builder = builder.map_err(|error| Failure::usage(error.to_string()))?;
     let starting = async { builder.bind().await.map_err(cannot_start) };
-    let worker = daemon::unless_stopped(&mut signals, &mut parent, starting).await?;
-    daemon::ready(&format!(
+    let worker = daemon::start_unless_stopped(&mut signals, &mut parent, starting).await?;
+    daemon::report_ready(&format!(
         "ready worker {} {}",
         worker.name(),
         worker.local_addr()
     ))?;
-    daemon::told_to_stop(&mut signals, &mut parent).await;
+    daemon::shutdown_requested(&mut signals, &mut parent).await;
     let shutdown = async {
-        let drained = worker.shutdown(patience).await;
+        let drained = worker.shutdown(drain_timeout).await;
         if let Some(accounts) = accounts {
             // A failure to close the database changes nothing at the end of the process.
-            let _ = timeout(patience, accounts.close()).await;
+            let _ = timeout(drain_timeout, accounts.close()).await;
         }
         drained
     };
-    daemon::drain(&mut signals, shutdown, Busy::Calls).await
+    daemon::drain(&mut signals, shutdown, ConnectionWork::Calls).await
 }
 
 /// The protection of the port of a worker with these flags.
-pub(crate) fn protection(daemon: &DaemonArguments, login: &LoginArguments) -> Protection<'static> {
+pub(crate) fn protection(
+    daemon: &DaemonArguments,
+    login: &LoginArguments,
+) -> PortProtection<'static> {
     let certificates = daemon.client_auth.tls_client_auth == ClientAuth::Required;
-    Protection {
+    PortProtection {
         tls: daemon.tls.tls_cert.is_some(),
         authentication: login.user.is_some() || certificates,
         flags: "--tls-ca FILE --user NAME --token-file FILE (or --tls-ca FILE --tls-client-auth required)",
@@ -162,14 +165,14 @@ pub(crate) fn protection(daemon: &DaemonArguments, login: &LoginArguments) -> Pr
 }
 
 /// The worker's certificate, the authorities that it trusts, and its login.
-struct Security {
+struct WorkerSecurity {
     tls: Option<TlsServer>,
     trust: Option<TlsClient>,
     credentials: Option<Credentials>,
 }
 
-impl Security {
-    fn read(arguments: &Arguments) -> Result<Self, Failure> {
+impl WorkerSecurity {
+    fn read(arguments: &WorkerArguments) -> Result<Self, Failure> {
         let daemon = &arguments.daemon;
         Ok(Self {
             tls: daemon.tls.server(&daemon.client_auth)?,
@@ -189,7 +192,9 @@ impl Security {
 const ACCOUNTS: &str = "accounts";
 
 /// The names of the objects to host, without `accounts`, and the object `accounts` with its database open.
-async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>), Failure> {
+async fn objects(
+    arguments: &WorkerArguments,
+) -> Result<(Vec<String>, Option<AccountsObject>), Failure> {
     let mut names = match &arguments.objects {
         Some(names) => names.clone(),
         None => {
@@ -210,11 +215,14 @@ async fn objects(arguments: &Arguments) -> Result<(Vec<String>, Option<Accounts>
     if arguments.accounts_must_exist {
         database = database.must_exist();
     }
-    let heals = AccountsDatabaseError::is_transient;
+    let is_transient = AccountsDatabaseError::is_transient;
     let timeout = arguments.daemon.start_timeout.0;
-    let opened = until_healed(timeout, "the accounts' database", heals, async || {
-        Accounts::open(&database).await
-    });
+    let opened = retry_transient(
+        timeout,
+        "the accounts' database",
+        is_transient,
+        async || AccountsObject::open(&database).await,
+    );
     let accounts = opened.await?;
     let accounts = match arguments.accounts_owner_rule {
         true => accounts.with_owner_rule(),
@@ -230,7 +238,11 @@ pub(crate) fn accounts_database(text: &str) -> Result<AccountsDatabase, Failure>
         .map_err(|error| Failure::usage(format!("cannot use --accounts-db: {error}")))
 }
 
-fn builder(arguments: Arguments, security: Security, accounts: Option<Accounts>) -> WorkerBuilder {
+fn builder(
+    arguments: WorkerArguments,
+    security: WorkerSecurity,
+    accounts: Option<AccountsObject>,
+) -> WorkerBuilder {
     let mut builder = Worker::builder()
         .nameserver(arguments.nameserver)
         .listen(arguments.listen)
@@ -285,7 +297,7 @@ fn cannot_start(error: WorkerError) -> Failure {
                 .then(|| "stop that worker, or choose another name with --name".to_owned());
             Failure {
                 exit: Failure::from(error).exit,
-                sentence: Some(sentence),
+                message: Some(sentence),
                 hint,
             }
         }

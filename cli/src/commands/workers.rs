@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 /// [{"name", "endpoint", "pid", "host", "state", "in_flight", "capacity", "calls", "objects": […]}],
 /// with "state" one of "ready" and "draining".
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct WorkersArguments {
     #[command(flatten)]
     client: ClientArguments,
 }
 
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: WorkersArguments) -> Result<(), Failure> {
     let client = arguments.client.client()?;
     let workers = workers(&client).await?;
     match arguments.client.json {
@@ -87,7 +87,7 @@ fn to_row(worker: &WorkerEntry) -> [String; 9] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::interfaces::directory::{Load, State};
+    use pyroxene_common::interfaces::directory::{InstanceState, Load};
 
     #[test]
     fn json_has_the_documented_shape() {
@@ -96,7 +96,7 @@ mod tests {
             endpoint: "127.0.0.1:1".into(),
             pid: 42,
             host: "here".into(),
-            state: State::Draining,
+            state: InstanceState::Draining,
             load: Load {
                 in_flight: 1,
                 queue: 2,

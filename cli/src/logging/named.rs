@@ -9,13 +9,13 @@ use tracing_subscriber::{
 };
 
 /// Writes a name before each line, or into it if it is a JSON object.
-pub(super) struct Named<F> {
+pub(super) struct NamedFormat<F> {
     pub(super) name: String,
     pub(super) format: LogFormat,
     pub(super) inner: F,
 }
 
-impl<S, N, F> FormatEvent<S, N> for Named<F>
+impl<S, N, F> FormatEvent<S, N> for NamedFormat<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

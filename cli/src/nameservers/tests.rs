@@ -1,7 +1,7 @@
 use super::*;
 use pyroxene_common::interfaces::directory::Load;
 
-fn instance(worker: &str, state: State) -> Instance {
+fn instance(worker: &str, state: InstanceState) -> Instance {
     Instance {
         worker: worker.into(),
         incarnation: 7,
@@ -26,7 +26,7 @@ fn object(name: &str, instances: Vec<Instance>) -> ObjectEntry {
     }
 }
 
-fn worker(name: &str, state: State) -> WorkerEntry {
+fn worker(name: &str, state: InstanceState) -> WorkerEntry {
     WorkerEntry {
         name: name.into(),
         endpoint: format!("{name}:1"),
@@ -41,13 +41,19 @@ fn worker(name: &str, state: State) -> WorkerEntry {
 #[test]
 fn a_name_server_that_just_started_hides_nothing() {
     let whole = vec![
-        object("text", vec![instance("w1", State::Ready)]),
+        object("text", vec![instance("w1", InstanceState::Ready)]),
         object(
             "calc",
-            vec![instance("w2", State::Ready), instance("w1", State::Ready)],
+            vec![
+                instance("w2", InstanceState::Ready),
+                instance("w1", InstanceState::Ready),
+            ],
         ),
     ];
-    let partial = vec![object("calc", vec![instance("w1", State::Draining)])];
+    let partial = vec![object(
+        "calc",
+        vec![instance("w1", InstanceState::Draining)],
+    )];
     let merged = merge_objects(vec![partial, whole]);
     let seen: Vec<String> = merged
         .iter()
@@ -63,8 +69,14 @@ fn a_name_server_that_just_started_hides_nothing() {
 
 #[test]
 fn workers_are_merged_by_name_and_a_drain_counts_wherever_it_is_known() {
-    let one = vec![worker("w2", State::Ready), worker("w1", State::Ready)];
-    let other = vec![worker("w1", State::Draining), worker("w3", State::Ready)];
+    let one = vec![
+        worker("w2", InstanceState::Ready),
+        worker("w1", InstanceState::Ready),
+    ];
+    let other = vec![
+        worker("w1", InstanceState::Draining),
+        worker("w3", InstanceState::Ready),
+    ];
     let merged = merge_workers(vec![one, other]);
     let seen: Vec<String> = merged
         .iter()

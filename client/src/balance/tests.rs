@@ -1,16 +1,16 @@
 use super::*;
-use crate::{config::ClientConfig, connect::Greeting};
+use crate::{config::ClientConfig, connect::ConnectOptions};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
-    interfaces::directory::{Instance as Listed, Load, State},
+    interfaces::directory::{Instance as Listed, InstanceState, Load},
     message::{Refusal, RefusalReason},
 };
 use pyroxene_objects::interfaces::echo::Echo;
 use std::{collections::HashMap, time::Duration};
 
-fn instances(count: usize) -> Vec<Arc<Instance<()>>> {
+fn instances(count: usize) -> Vec<Arc<ObjectInstance<()>>> {
     let config = ClientConfig::without_nameservers();
-    let greeting = Arc::new(Greeting::new::<Echo>(&config));
+    let greeting = Arc::new(ConnectOptions::new::<Echo>(&config));
     (0..count)
         .map(|n| {
             let listed = Listed {
@@ -21,17 +21,17 @@ fn instances(count: usize) -> Vec<Arc<Instance<()>>> {
                 target: "o".into(),
                 interface: "I".into(),
                 version: 1,
-                state: State::Ready,
+                state: InstanceState::Ready,
                 tags: Vec::new(),
                 fence: None,
                 load: Load::default(),
             };
-            Arc::new(Instance::new(&listed, Arc::clone(&greeting)))
+            Arc::new(ObjectInstance::new(&listed, Arc::clone(&greeting)))
         })
         .collect()
 }
 
-fn break_open(instance: &Instance<()>, now: Instant) {
+fn break_open(instance: &ObjectInstance<()>, now: Instant) {
     let error = AttemptError::NotSent(ConnectionLost::Closed);
     for _ in 0..3 {
         instance.failed(&error, Duration::ZERO, now);
@@ -40,7 +40,7 @@ fn break_open(instance: &Instance<()>, now: Instant) {
 
 fn tally(
     balancer: &Balancer,
-    instances: &[Arc<Instance<()>>],
+    instances: &[Arc<ObjectInstance<()>>],
     calls: usize,
     now: Instant,
 ) -> Vec<usize> {
@@ -71,7 +71,7 @@ fn least_loaded_avoids_the_slow_and_the_busy() {
         instance.succeeded(Duration::from_millis(milliseconds), now);
     }
     assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
-    let _busy: Vec<_> = (0..10).map(|_| instances[1].enter(now)).collect();
+    let _busy: Vec<_> = (0..10).map(|_| instances[1].begin_call(now)).collect();
     let balancer = Balancer::new(Policy::LeastLoaded);
     assert_eq!(tally(&balancer, &instances, 100, now), [0, 0, 100]);
 }
@@ -79,17 +79,17 @@ fn least_loaded_avoids_the_slow_and_the_busy() {
 #[test]
 fn quick_calls_go_in_runs_and_slow_ones_one_by_one() {
     let now = Instant::now();
-    for (milliseconds, longest) in [(1, RUN), (20, 1)] {
+    for (milliseconds, longest) in [(1, RUN_LENGTH), (20, 1)] {
         let instances = instances(2);
         for instance in &instances {
             instance.succeeded(Duration::from_millis(milliseconds), now);
         }
         let balancer = Balancer::new(Policy::LeastLoaded);
         let (mut runs, mut last, mut in_flight) = (Vec::new(), None, Vec::new());
-        for _ in 0..4 * RUN {
+        for _ in 0..4 * RUN_LENGTH {
             let picked = balancer.pick(&instances, &[], now).unwrap();
             let place = instances.iter().position(|i| Arc::ptr_eq(i, &picked));
-            in_flight.push(instances[place.unwrap()].enter(now));
+            in_flight.push(instances[place.unwrap()].begin_call(now));
             if place == last {
                 *runs.last_mut().unwrap() += 1;
             } else {
@@ -111,17 +111,23 @@ fn the_idlest_has_the_fewest_calls_however_long_they_take() {
     let balancer = Balancer::new(Policy::LeastLoaded);
     let _busy: Vec<_> = instances[..2]
         .iter()
-        .map(|other| other.enter(now))
+        .map(|other| other.begin_call(now))
         .collect();
-    let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
+    let picked = balancer
+        .pick_fewest_in_flight(&instances, &[], now)
+        .unwrap();
     assert_eq!(picked.name(), "w2");
     let tried = [picked];
-    let picked = balancer.pick_idlest(&instances, &tried, now).unwrap();
+    let picked = balancer
+        .pick_fewest_in_flight(&instances, &tried, now)
+        .unwrap();
     assert_ne!(picked.name(), "w2");
     break_open(&instances[2], now);
-    let picked = balancer.pick_idlest(&instances, &[], now).unwrap();
+    let picked = balancer
+        .pick_fewest_in_flight(&instances, &[], now)
+        .unwrap();
     assert_ne!(picked.name(), "w2");
-    let none = balancer.pick_idlest(&instances, &instances, now);
+    let none = balancer.pick_fewest_in_flight(&instances, &instances, now);
     assert_eq!(none.unwrap_err(), NoPick::AllTried);
 }
 
@@ -154,7 +160,7 @@ fn whoever_answers_only_errors_attracts_no_calls() {
     let mut busy = Vec::new();
     for instance in &instances {
         if !Arc::ptr_eq(instance, &failing) {
-            busy.extend((0..20).map(|_| instance.enter(now)));
+            busy.extend((0..20).map(|_| instance.begin_call(now)));
         }
     }
     for _ in 0..40 {
@@ -176,12 +182,14 @@ fn whoever_refuses_attracts_no_calls_although_all_others_are_slow() {
     let refused = AttemptError::Refused(Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 0,
-        sentence: String::new(),
+        message: String::new(),
     });
     for _ in 0..40 {
         instances[0].failed(&refused, Duration::ZERO, now);
     }
-    let _busy: Vec<_> = (0..10).map(|n| instances[1 + n % 2].enter(now)).collect();
+    let _busy: Vec<_> = (0..10)
+        .map(|n| instances[1 + n % 2].begin_call(now))
+        .collect();
     let balancer = Balancer::new(Policy::LeastLoaded);
     assert_eq!(tally(&balancer, &instances, 100, now)[0], 0);
 }
@@ -197,7 +205,7 @@ fn a_newcomer_gets_one_call_until_it_has_answered() {
     let mut in_flight = Vec::new();
     for _ in 0..6 {
         in_flight.push(balancer.pick(&instances, &[], now).unwrap());
-        std::mem::forget(in_flight.last().unwrap().enter(now));
+        std::mem::forget(in_flight.last().unwrap().begin_call(now));
     }
     assert_eq!(instances[2].in_flight(), 1);
     instances[2].succeeded(Duration::from_millis(5), now);
@@ -212,8 +220,8 @@ fn one_that_stops_answering_gets_no_more_calls() {
     for instance in &instances {
         instance.succeeded(Duration::from_millis(5), now);
     }
-    let _silent = instances[0].enter(now);
-    let _busy: Vec<_> = (0..9).map(|_| instances[1].enter(now)).collect();
+    let _silent = instances[0].begin_call(now);
+    let _busy: Vec<_> = (0..9).map(|_| instances[1].begin_call(now)).collect();
     let balancer = Balancer::new(Policy::LeastLoaded);
     let picked = |now| {
         let picked = balancer.pick(&instances, &[], now).unwrap();
@@ -255,10 +263,10 @@ fn equals_share_evenly() {
 #[test]
 fn two_are_drawn_of_those_that_answer() {
     let instances = instances(9);
-    let sound = |instance: &&Arc<Instance<()>>| instance.is_sound();
-    let drawn = |draws: [usize; DRAWS]| {
+    let sound = |instance: &&Arc<ObjectInstance<()>>| instance.is_healthy();
+    let drawn = |draws: [usize; MAX_DRAWS]| {
         let mut draws = draws.into_iter();
-        let two = two_at_random(&instances, sound, |len| draws.next().unwrap().min(len - 1));
+        let two = two_random_instances(&instances, sound, |len| draws.next().unwrap().min(len - 1));
         two.map(|two| two.map(|instance| instance.name().to_owned()))
     };
     let two = Some(["w1", "w2"].map(str::to_owned));

@@ -1,18 +1,18 @@
 //! The login at one name server: a ticket that is requested when it is first needed, and renewed halfway
 //! through its life.
 
-use super::service::Service;
+use super::service::NameServerService;
 use crate::{
     attempt::SharedAttempt,
     backoff::Backoff,
-    security::{Credentials, Security},
+    security::{ClientSecurity, Credentials},
 };
 use pyroxene_common::{
     access::{CHALLENGE_LEN, HolderKey, KeyError, LoginProof, Ticket},
     channel::AttemptError,
     endpoint::Endpoint,
     interfaces::access::{
-        Access, AccessError, Admission, Challenge,
+        Access, AccessError, ChallengeNonce, LoginTicket,
         access::{AccessRequest, AccessResponse},
     },
     message::{Refusal, RefusalReason},
@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// How long to remember that a name server has authentication off.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const AUTHENTICATION_OFF_TTL: Duration = Duration::from_secs(10);
 
 /// The timeout of one login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,25 +39,25 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 
 /// The state of the login at a name server.
 #[derive(Clone, Debug)]
-pub enum Recognised {
+pub enum LoginState {
     /// There was no login yet.
-    NotYet,
+    NotAskedYet,
     /// The name server had authentication off at the last login, at this time.
-    NotAsked(Instant),
+    AuthenticationOff(Instant),
     /// The client is logged in and has a ticket.
-    As(Held),
+    LoggedIn(ReceivedAdmission),
 }
 
 /// An admission, and when it was received by the local clock.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct ReceivedAdmission {
     /// The answer of the name server.
-    pub admission: Arc<Admission>,
+    pub admission: Arc<LoginTicket>,
     /// When the answer was received.
     pub at: Instant,
 }
 
-impl Held {
+impl ReceivedAdmission {
     fn ends(&self) -> Instant {
         self.at + Duration::from_millis(self.admission.life_ms)
     }
@@ -69,19 +69,19 @@ impl Held {
 }
 
 /// See [`Connection::renewer`](pyroxene_common::channel::Connection::renewer).
-type Renewer = Box<dyn Fn(Option<&[u8]>) -> bool + Send + Sync>;
+type CredentialSink = Box<dyn Fn(Option<&[u8]>) -> bool + Send + Sync>;
 
 /// When the list has this length, or a greater power of two, closed connections are removed.
-const LOOK_THROUGH_AT: usize = 64;
+const SWEEP_THRESHOLD: usize = 64;
 
 /// Connections that need fresh tickets.
 #[derive(Default)]
-pub(crate) struct Renewers(Mutex<Vec<Renewer>>);
+pub(crate) struct CredentialSinks(Mutex<Vec<CredentialSink>>);
 
-impl Renewers {
+impl CredentialSinks {
     pub(crate) fn add(&self, renewer: impl Fn(Option<&[u8]>) -> bool + Send + Sync + 'static) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= LOOK_THROUGH_AT && all.len().is_power_of_two() {
+        if all.len() >= SWEEP_THRESHOLD && all.len().is_power_of_two() {
             all.retain(|renew| renew(None));
         }
         all.push(Box::new(renewer));
@@ -96,12 +96,12 @@ impl Renewers {
 /// The login of this client at one name server.
 pub(crate) struct Login {
     endpoint: Endpoint,
-    security: Security,
-    access: Service<Access>,
-    recognised: watch::Sender<Recognised>,
+    security: ClientSecurity,
+    access: NameServerService<Access>,
+    login_state: watch::Sender<LoginState>,
     /// The login in progress. All callers that need a ticket share it, and share its failure.
     logging_in: SharedAttempt<Option<Ticket>>,
-    own: Renewers,
+    own_sinks: CredentialSinks,
 }
 
 impl fmt::Debug for Login {
@@ -112,26 +112,30 @@ impl fmt::Debug for Login {
 
 impl Login {
     /// `access` is the name server's access object, over connections without a ticket.
-    pub(super) fn new(endpoint: Endpoint, security: Security, access: Service<Access>) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        security: ClientSecurity,
+        access: NameServerService<Access>,
+    ) -> Self {
         Self {
             endpoint,
             security,
             access,
-            recognised: watch::Sender::new(Recognised::NotYet),
+            login_state: watch::Sender::new(LoginState::NotAskedYet),
             logging_in: SharedAttempt::default(),
-            own: Renewers::default(),
+            own_sinks: CredentialSinks::default(),
         }
     }
 
     /// The current state of the login, and its later changes.
-    pub(crate) fn recognised(&self) -> watch::Receiver<Recognised> {
-        self.recognised.subscribe()
+    pub(crate) fn subscribe_login_state(&self) -> watch::Receiver<LoginState> {
+        self.login_state.subscribe()
     }
 
     /// The ticket and its expiry, if it has not expired.
-    pub(crate) fn ticket_in_hand(&self) -> Option<(Ticket, Instant)> {
-        match &*self.recognised.borrow() {
-            Recognised::As(held) if Instant::now() < held.ends() => {
+    pub(crate) fn current_ticket(&self) -> Option<(Ticket, Instant)> {
+        match &*self.login_state.borrow() {
+            LoginState::LoggedIn(held) if Instant::now() < held.ends() => {
                 Some((held.admission.ticket.clone(), held.ends()))
             }
             _ => None,
@@ -140,12 +144,12 @@ impl Login {
 
     /// The current ticket, or a new one. `None` if the name server has authentication off.
     pub(crate) async fn ticket(self: &Arc<Self>) -> Result<Option<Ticket>, AttemptError> {
-        if let Recognised::NotAsked(at) = &*self.recognised.borrow()
-            && at.elapsed() < ASK_AGAIN
+        if let LoginState::AuthenticationOff(at) = &*self.login_state.borrow()
+            && at.elapsed() < AUTHENTICATION_OFF_TTL
         {
             return Ok(None);
         }
-        match self.ticket_in_hand() {
+        match self.current_ticket() {
             Some((ticket, _)) => Ok(Some(ticket)),
             None => self.renew(None).await,
         }
@@ -156,7 +160,7 @@ impl Login {
         self: &Arc<Self>,
         old: Option<&Ticket>,
     ) -> Result<Option<Ticket>, AttemptError> {
-        if let Some(ticket) = self.other_ticket(old) {
+        if let Some(ticket) = self.ticket_other_than(old) {
             return Ok(Some(ticket));
         }
         let (login, old) = (Arc::clone(self), old.cloned());
@@ -166,46 +170,47 @@ impl Login {
         Box::pin(made).await
     }
 
-    fn other_ticket(&self, old: Option<&Ticket>) -> Option<Ticket> {
-        let (ticket, _) = self.ticket_in_hand()?;
+    fn ticket_other_than(&self, old: Option<&Ticket>) -> Option<Ticket> {
+        let (ticket, _) = self.current_ticket()?;
         (Some(&ticket) != old).then_some(ticket)
     }
 
     async fn make_ticket(&self, old: Option<&Ticket>) -> Result<Option<Ticket>, AttemptError> {
         // Another login may have finished since the caller checked.
-        if let Some(ticket) = self.other_ticket(old) {
+        if let Some(ticket) = self.ticket_other_than(old) {
             return Ok(Some(ticket));
         }
         match self.log_in().await? {
             Ok(admission) => {
                 let ticket = admission.ticket.clone();
-                self.recognised.send_replace(Recognised::As(Held {
-                    admission: Arc::new(admission),
-                    at: Instant::now(),
-                }));
+                self.login_state
+                    .send_replace(LoginState::LoggedIn(ReceivedAdmission {
+                        admission: Arc::new(admission),
+                        at: Instant::now(),
+                    }));
                 Ok(Some(ticket))
             }
             Err(AccessError::Off) => {
-                self.recognised
-                    .send_replace(Recognised::NotAsked(Instant::now()));
+                self.login_state
+                    .send_replace(LoginState::AuthenticationOff(Instant::now()));
                 Ok(None)
             }
-            Err(error) => Err(unauthenticated(&self.who(), &error)),
+            Err(error) => Err(unauthenticated(&self.claimed_identity(), &error)),
         }
     }
 
     /// The identity that the client claims, for messages.
-    fn who(&self) -> String {
+    fn claimed_identity(&self) -> String {
         match &self.security.credentials {
             Some(credentials) => format!("'{}'", credentials.shown_user()),
             None => "the certificate".to_owned(),
         }
     }
 
-    async fn log_in(&self) -> Result<Result<Admission, AccessError>, AttemptError> {
+    async fn log_in(&self) -> Result<Result<LoginTicket, AccessError>, AttemptError> {
         let mut context = context::current();
         context.deadline = (Instant::now() + LOGIN_TIMEOUT).into_std();
-        let holder = HolderKey::of_process().map_err(|error| self.unable(&error))?;
+        let holder = HolderKey::of_process().map_err(|error| self.cannot_log_in(&error))?;
         let answer = match &self.security.credentials {
             Some(credentials) => self.log_in_as(credentials, holder, &context).await?,
             None => {
@@ -240,15 +245,20 @@ impl Login {
                 self.endpoint
             )));
         }
-        if credentials.are_mixed_up() {
+        if credentials.has_token_as_user() {
             return Err(refused(
                 "a token was given as the name of the user; give the name and the token separately"
                     .to_owned(),
             ));
         }
         let token = match &credentials.token {
-            Ok(token) => token.key().map_err(|error| self.unable(&error))?,
-            Err(error) => return Err(refused(format!("{} cannot log in: {error}", self.who()))),
+            Ok(token) => token.key().map_err(|error| self.cannot_log_in(&error))?,
+            Err(error) => {
+                return Err(refused(format!(
+                    "{} cannot log in: {error}",
+                    self.claimed_identity()
+                )));
+            }
         };
         // Boxed for the same reason as above.
         let deadline = Instant::from_std(context.deadline);
@@ -261,7 +271,7 @@ impl Login {
             .call_over(&connection, context, &request)
             .await?
         {
-            AccessResponse::Challenge(Ok(Challenge { nonce })) => nonce,
+            AccessResponse::Challenge(Ok(ChallengeNonce { nonce })) => nonce,
             AccessResponse::Challenge(Err(error)) => return Ok(AccessResponse::Login(Err(error))),
             _ => return Ok(AccessResponse::Login(Err(AccessError::NoChallenge))),
         };
@@ -283,27 +293,34 @@ impl Login {
     }
 
     /// The error if this process has no key.
-    fn unable(&self, error: &KeyError) -> AttemptError {
-        refused(format!("{} cannot log in: {error}", self.who()))
+    fn cannot_log_in(&self, error: &KeyError) -> AttemptError {
+        refused(format!(
+            "{} cannot log in: {error}",
+            self.claimed_identity()
+        ))
     }
 
     /// Adds a connection to this name server that will get every fresh ticket.
-    pub(super) fn keep_renewed(
+    pub(super) fn add_credential_sink(
         &self,
         renewer: impl Fn(Option<&[u8]>) -> bool + Send + Sync + 'static,
     ) {
-        self.own.add(renewer);
+        self.own_sinks.add(renewer);
     }
 
     /// Renews the ticket halfway through its life until `stop`, and sends it over the connections to this
     /// name server and over those in `others`.
-    pub(crate) async fn keep(self: Arc<Self>, others: Arc<Renewers>, stop: CancellationToken) {
+    pub(crate) async fn keep_ticket_fresh(
+        self: Arc<Self>,
+        others: Arc<CredentialSinks>,
+        stop: CancellationToken,
+    ) {
         // The first ticket is requested by the first caller that needs it.
-        let mut recognised = self.recognised.subscribe();
+        let mut recognised = self.login_state.subscribe();
         let mut failures = 0;
         let renewing = async {
             loop {
-                let Recognised::As(current) = recognised.borrow_and_update().clone() else {
+                let LoginState::LoggedIn(current) = recognised.borrow_and_update().clone() else {
                     // The channel stays open: `self` owns the sender.
                     let _ = recognised.changed().await;
                     continue;
@@ -313,7 +330,7 @@ impl Login {
                 let showing = async {
                     for part in [u32::MAX, 4] {
                         sleep_until(current.after(part)).await;
-                        self.own.show(&current.admission.ticket);
+                        self.own_sinks.show(&current.admission.ticket);
                         others.show(&current.admission.ticket);
                     }
                     sleep_until(current.after(2)).await;
@@ -340,18 +357,18 @@ fn unauthenticated(who: &str, error: &AccessError) -> AttemptError {
     refused(format!("{who} cannot log in: {error}"))
 }
 
-fn refused(sentence: String) -> AttemptError {
+fn refused(message: String) -> AttemptError {
     AttemptError::Refused(Refusal {
         reason: RefusalReason::Unauthenticated,
         retry_after_ms: 0,
-        sentence,
+        message,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::ClientConfig, nameserver::NameServer};
+    use crate::{config::ClientConfig, nameserver::NameServerClient};
     use futures::future::join_all;
     use pyroxene_common::access::Token;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -360,7 +377,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A name server that accepts connections and never answers, and the number of accepted connections.
-    async fn silent() -> (NameServer, Arc<AtomicUsize>) {
+    async fn silent() -> (NameServerClient, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let accepted = Arc::<AtomicUsize>::default();
@@ -375,7 +392,7 @@ mod tests {
         let token = Token::generate().unwrap().expose();
         let config = ClientConfig::new(&address).unwrap();
         let config = config.credentials(Credentials::new("ana", &token));
-        let nameserver = NameServer::new(config.endpoints()[0].clone(), &config);
+        let nameserver = NameServerClient::new(config.endpoints()[0].clone(), &config);
         (nameserver, accepted)
     }
 

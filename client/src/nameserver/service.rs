@@ -4,13 +4,13 @@ use super::login::Login;
 use crate::{
     attempt::SharedAttempt,
     backoff::Backoff,
-    connect::{Greeting, Shown, Way, connect, connect_locally, expect_answer},
-    error::{Attempt, CallError, Trail},
+    connect::{ConnectOptions, PresentedTicket, Route, connect, connect_locally, expect_answer},
+    error::{Attempt, AttemptLog, CallError},
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
     access::{Addressee, Ticket},
-    channel::{AttemptError, Connection, ConnectionLost, Patience, Settings},
+    channel::{AttemptError, ClientConnection, ConnectionLost, Keepalive, Settings},
     endpoint::Endpoint,
     interface::Interface,
     message::{EncodedRequest, RefusalReason},
@@ -25,88 +25,88 @@ use tokio::time::{Instant, timeout_at};
 
 /// The keepalive of connections to name servers. They are pinged less often than workers, because a long
 /// poll is always in flight there.
-const PATIENCE: Patience = Patience {
+const NAMESERVER_KEEPALIVE: Keepalive = Keepalive {
     ping_when_busy: Duration::from_secs(2),
     ping_when_idle: Duration::from_secs(10),
-    give_up: Duration::from_secs(2),
+    pong_timeout: Duration::from_secs(2),
 };
 
 /// The pause after a connection that was accepted and then closed without an answer. A load balancer
 /// accepts connections for a name server that is down as often as a client tries.
-const HUNG_UP: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+const HANG_UP_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// A stub for an object of the interface `I` that a name server hosts itself.
-pub struct Service<I: Interface>(Arc<Inner<I>>);
+pub struct NameServerService<I: Interface>(Arc<NameServerServiceInner<I>>);
 
-struct Inner<I: Interface> {
+struct NameServerServiceInner<I: Interface> {
     endpoint: Endpoint,
     object: &'static str,
-    greeting: Greeting,
+    greeting: ConnectOptions,
     /// The login of the client, if it has credentials or a certificate.
     login: Option<Arc<Login>>,
-    connection: Mutex<Option<Connection<I::Response>>>,
-    connecting: SharedAttempt<Connection<I::Response>>,
-    hung_up: Mutex<HungUp>,
+    connection: Mutex<Option<ClientConnection<I::Response>>>,
+    connecting: SharedAttempt<ClientConnection<I::Response>>,
+    hang_ups: Mutex<HangUps>,
 }
 
 /// The number of consecutive connections that were closed without an answer.
 #[derive(Debug, Default)]
-struct HungUp {
+struct HangUps {
     times: u32,
     /// No connection is opened before this time.
     until: Option<Instant>,
 }
 
-impl HungUp {
-    fn holds(&self, now: Instant) -> bool {
+impl HangUps {
+    fn is_paused(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
     /// Records whether an attempt ended with a hang-up.
-    fn note(&mut self, hung_up: bool, now: Instant, random: f64) {
+    fn record(&mut self, hung_up: bool, now: Instant, random: f64) {
         if !hung_up {
             *self = Self::default();
             return;
         }
         // The wait is at least half of the bound, so that no client retries at once.
-        let wait = HUNG_UP.wait(self.times, 0.5 + random / 2.0);
+        let wait = HANG_UP_BACKOFF.wait(self.times, 0.5 + random / 2.0);
         self.times = self.times.saturating_add(1);
         self.until = Some(now + wait);
     }
 }
 
-impl<I: Interface> Clone for Service<I> {
+impl<I: Interface> Clone for NameServerService<I> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<I: Interface> fmt::Debug for Service<I> {
+impl<I: Interface> fmt::Debug for NameServerService<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Service({} at {})", self.0.object, self.0.endpoint)
     }
 }
 
-impl<I: Interface> Service<I> {
+impl<I: Interface> NameServerService<I> {
     pub(super) fn new(
         endpoint: Endpoint,
         object: &'static str,
-        greeting: Greeting,
+        greeting: ConnectOptions,
         login: Option<Arc<Login>>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(NameServerServiceInner {
             endpoint,
             object,
             greeting,
             login,
             connection: Mutex::new(None),
             connecting: SharedAttempt::default(),
-            hung_up: Mutex::default(),
+            hang_ups: Mutex::default(),
         }))
     }
 
     /// The open connection, or a new one.
-    pub(super) async fn connection(&self) -> Result<Connection<I::Response>, AttemptError> {
+    pub(super) async fn connection(&self) -> Result<ClientConnection<I::Response>, AttemptError> {
         if let Some(connection) = self.open_connection() {
             return Ok(connection);
         }
@@ -116,7 +116,7 @@ impl<I: Interface> Service<I> {
         Box::pin(made).await
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Connection<I::Response>>> {
+    fn connection_slot(&self) -> MutexGuard<'_, Option<ClientConnection<I::Response>>> {
         // The data stays valid even if a lock holder panicked.
         self.0
             .connection
@@ -124,46 +124,49 @@ impl<I: Interface> Service<I> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_connection(&self) -> Option<Connection<I::Response>> {
-        let slot = self.slot();
+    fn open_connection(&self) -> Option<ClientConnection<I::Response>> {
+        let slot = self.connection_slot();
         slot.as_ref()
             .filter(|connection| connection.is_open())
             .cloned()
     }
 
     /// Boxed as a trait object, because opening a connection can log in over another service.
-    fn make_connection(self) -> BoxFuture<'static, Result<Connection<I::Response>, AttemptError>> {
+    fn make_connection(
+        self,
+    ) -> BoxFuture<'static, Result<ClientConnection<I::Response>, AttemptError>> {
         Box::pin(async move {
             // Another attempt may have opened it since the caller checked.
             if let Some(connection) = self.open_connection() {
                 return Ok(connection);
             }
-            if self.hung_up().holds(Instant::now()) {
+            if self.hang_ups().is_paused(Instant::now()) {
                 return Err(AttemptError::NotSent(ConnectionLost::Closed));
             }
             let opened = match self.open().await {
                 // A load balancer may have just detected that the name server behind it is down. The next
                 // connection may lead to another name server.
-                Err(error) if is_hang_up(&error) && self.hung_up().times == 0 => self.open().await,
+                Err(error) if is_hang_up(&error) && self.hang_ups().times == 0 => self.open().await,
                 opened => opened,
             };
             let hung_up = opened.as_ref().is_err_and(is_hang_up);
-            self.hung_up().note(hung_up, Instant::now(), rand::random());
+            self.hang_ups()
+                .record(hung_up, Instant::now(), rand::random());
             let connection = opened?;
-            *self.slot() = Some(connection.clone());
+            *self.connection_slot() = Some(connection.clone());
             Ok(connection)
         })
     }
 
-    fn hung_up(&self) -> MutexGuard<'_, HungUp> {
+    fn hang_ups(&self) -> MutexGuard<'_, HangUps> {
         // The data stays valid even if a lock holder panicked.
         self.0
-            .hung_up
+            .hang_ups
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn open(&self) -> Result<Connection<I::Response>, AttemptError> {
+    async fn open(&self) -> Result<ClientConnection<I::Response>, AttemptError> {
         let connection = match &self.0.login {
             None => self.connect(None).await?,
             Some(login) => {
@@ -181,7 +184,7 @@ impl<I: Interface> Service<I> {
             }
         };
         if let Some(login) = &self.0.login {
-            login.keep_renewed(connection.renewer());
+            login.add_credential_sink(connection.credential_sink());
         }
         Ok(connection)
     }
@@ -189,12 +192,12 @@ impl<I: Interface> Service<I> {
     async fn connect(
         &self,
         ticket: Option<&Ticket>,
-    ) -> Result<Connection<I::Response>, AttemptError> {
+    ) -> Result<ClientConnection<I::Response>, AttemptError> {
         let settings = Settings {
-            patience: PATIENCE,
+            keepalive: NAMESERVER_KEEPALIVE,
             ..Settings::CLIENT
         };
-        let Inner {
+        let NameServerServiceInner {
             endpoint,
             object,
             greeting,
@@ -203,12 +206,12 @@ impl<I: Interface> Service<I> {
         match &greeting.local {
             Some(link) => connect_locally(link, object, greeting, settings).await,
             None => {
-                let shown = ticket.map_or(Shown::Nothing, Shown::Ticket);
-                let way = Way {
+                let shown = ticket.map_or(PresentedTicket::Nothing, PresentedTicket::Ticket);
+                let way = Route {
                     endpoint,
                     object,
                     addressee: Some(&Addressee::NameServer),
-                    greeting,
+                    options: greeting,
                 };
                 connect(way, shown, settings).await
             }
@@ -230,7 +233,7 @@ impl<I: Interface> Service<I> {
     /// Calls a method once, over a connection of this service.
     pub(super) async fn call_over(
         &self,
-        connection: &Connection<I::Response>,
+        connection: &ClientConnection<I::Response>,
         context: &context::Context,
         request: &I::Request,
     ) -> Result<I::Response, AttemptError> {
@@ -258,7 +261,7 @@ impl<I: Interface> Service<I> {
                 AttemptError::MaybeRan(_) => CallError::MaybeRan,
                 AttemptError::NotSent(_) | AttemptError::Refused(_) => CallError::Unavailable,
             };
-            kind(Box::new(Trail {
+            kind(Box::new(AttemptLog {
                 object: self.0.object.to_owned(),
                 method: method.to_owned(),
                 reason: None,
@@ -266,7 +269,7 @@ impl<I: Interface> Service<I> {
                 attempts: vec![Attempt {
                     worker: format!("name server {}", self.0.endpoint),
                     endpoint: self.0.endpoint.to_string(),
-                    ended: started.elapsed(),
+                    ended_after: started.elapsed(),
                     error,
                 }],
             }))
@@ -290,7 +293,7 @@ fn is_hang_up(error: &AttemptError) -> bool {
     }
 }
 
-impl<I: Interface> Stub for Service<I> {
+impl<I: Interface> Stub for NameServerService<I> {
     type Req = I::Request;
     type Resp = I::Response;
 

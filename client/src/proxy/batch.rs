@@ -2,9 +2,9 @@
 
 use super::{
     Proxy,
-    reach::{Choice, Reached},
+    connecting::{ConnectedInstance, InstanceChoice},
 };
-use crate::{connect::expect_answer, error::CallError, instance::Instance};
+use crate::{connect::expect_answer, error::CallError, instance::ObjectInstance};
 use pyroxene_common::{channel::AttemptError, interface::Interface, message::EncodedRequest};
 use std::sync::Arc;
 use tarpc::context;
@@ -21,11 +21,13 @@ impl<I: Interface> Proxy<I> {
         let mut call = self.begin(context, request, None)?;
         call.repeatable = false;
         loop {
-            let Reached {
+            let ConnectedInstance {
                 instance,
                 connection,
                 ..
-            } = self.reach(&mut call, Choice::Any, None).await?;
+            } = self
+                .connect_instance(&mut call, InstanceChoice::Any, None)
+                .await?;
             match connection.send_one_way(&call.context, &call.encoded).await {
                 Ok(()) => return Ok(()),
                 Err(error) => self.after_failure(&mut call, instance, error)?,
@@ -51,13 +53,16 @@ impl<I: Interface> Proxy<I> {
                 .map(EncodedRequest::new)
                 .collect::<Result<Vec<_>, _>>()
                 .ok()?;
-            let reached = self.reach(&mut call, Choice::Any, None).await.ok()?;
-            let Reached {
+            let reached = self
+                .connect_instance(&mut call, InstanceChoice::Any, None)
+                .await
+                .ok()?;
+            let ConnectedInstance {
                 instance,
                 connection,
                 ..
             } = reached;
-            let counted = instance.enter(call.now);
+            let counted = instance.begin_call(call.now);
             let outcomes = connection.call_batch(&call.context, &encoded).await;
             drop(counted);
             let checked = requests.iter().zip(outcomes).map(|(request, outcome)| {
@@ -67,17 +72,18 @@ impl<I: Interface> Proxy<I> {
         };
         // Without a connection, each call is made separately and gets its own error.
         let Some((instance, outcomes)) = together.await else {
-            let alone = requests.iter().map(|request| self.alone(context, request));
+            let alone = requests
+                .iter()
+                .map(|request| self.call_alone(context, request));
             return futures::future::join_all(alone).await;
         };
-        let settled = requests
-            .iter()
-            .zip(outcomes)
-            .map(|(request, outcome)| self.settle(context, request, &instance, outcome));
+        let settled = requests.iter().zip(outcomes).map(|(request, outcome)| {
+            self.finish_batched_call(context, request, &instance, outcome)
+        });
         futures::future::join_all(settled).await
     }
 
-    async fn alone(
+    async fn call_alone(
         &self,
         context: context::Context,
         request: &I::Request,
@@ -87,11 +93,11 @@ impl<I: Interface> Proxy<I> {
     }
 
     /// Turns one outcome of a batch into an answer, with a separate call if necessary.
-    async fn settle(
+    async fn finish_batched_call(
         &self,
         context: context::Context,
         request: &I::Request,
-        instance: &Arc<Instance<I::Response>>,
+        instance: &Arc<ObjectInstance<I::Response>>,
         outcome: Result<I::Response, AttemptError>,
     ) -> Result<I::Response, CallError> {
         match outcome {
@@ -99,7 +105,7 @@ impl<I: Interface> Proxy<I> {
             Err(error) => {
                 let mut call = self.begin(context, request, None)?;
                 self.after_failure(&mut call, Arc::clone(instance), error)?;
-                self.alone(context, request).await
+                self.call_alone(context, request).await
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Calls whose arguments are not stored in a request value.
 
-use super::{Answered, Proxy, reach::Choice};
+use super::{Proxy, Response, connecting::InstanceChoice};
 use crate::error::CallError;
 use pyroxene_common::{interface::Interface, message::EncodedRequest};
 use serde::Serialize;
@@ -16,16 +16,18 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         like: &I::Request,
         message: &(impl Serialize + Sync),
-    ) -> Result<Answered<I::Response>, CallError> {
+    ) -> Result<Response<I::Response>, CallError> {
         let index = I::request_index(like);
         let mut call = self.begin_encoded(context, index, EncodedRequest::new(message), None)?;
-        call.to_the_idlest = true;
+        call.prefers_fewest_in_flight = true;
         loop {
-            let reached = self.reach(&mut call, Choice::Any, None).await?;
+            let reached = self
+                .connect_instance(&mut call, InstanceChoice::Any, None)
+                .await?;
             match self.attempt(&call, &reached).await {
                 Ok(response) => {
                     let attempts = call.attempts.count() + 1;
-                    return Ok(Answered::new(response, &reached.instance, attempts));
+                    return Ok(Response::new(response, &reached.instance, attempts));
                 }
                 Err(error) => self.after_failure(&mut call, reached.instance, error)?,
             }

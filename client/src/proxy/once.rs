@@ -1,26 +1,26 @@
 //! Calls that run at most once, for callers that record themselves which calls may have run.
 
-use super::{Answered, Proxy, reach::Choice};
-use crate::{delegates::OnBehalf, error::CallError};
-use pyroxene_common::{channel::Listener, interface::Interface};
+use super::{Proxy, Response, connecting::InstanceChoice};
+use crate::{delegates::DelegatedCall, error::CallError};
+use pyroxene_common::{channel::ProgressListener, interface::Interface};
 use std::fmt;
 use tarpc::context;
 
 /// The options of a call that runs at most once.
 #[derive(Clone, Copy)]
-pub struct Once<'a> {
+pub struct CallOnceOptions<'a> {
     /// The name of the only worker that may get the call. `None` allows every worker.
     pub worker: Option<&'a str>,
     /// Called with the name of each worker before the call is sent to it.
     pub sending: &'a (dyn Fn(&str) + Send + Sync),
     /// The identity on whose behalf the call is made. It requires
     /// [`ClientConfig::delegate`](crate::ClientConfig::delegate).
-    pub on_behalf: Option<OnBehalf<'a>>,
+    pub on_behalf: Option<DelegatedCall<'a>>,
     /// Receives the progress that the method reports.
-    pub listener: Option<&'a Listener>,
+    pub listener: Option<&'a ProgressListener>,
 }
 
-impl fmt::Debug for Once<'_> {
+impl fmt::Debug for CallOnceOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Once")
             .field("worker", &self.worker)
@@ -41,19 +41,19 @@ impl<I: Interface> Proxy<I> {
         &self,
         context: context::Context,
         request: &I::Request,
-        once: Once<'_>,
-    ) -> Result<Answered<I::Response>, CallError> {
+        once: CallOnceOptions<'_>,
+    ) -> Result<Response<I::Response>, CallError> {
         let mut call = self.begin(context, request, once.listener)?;
         call.repeatable = false;
         call.on_behalf = once.on_behalf;
         loop {
-            let choice = Choice::EachOnce(once.worker);
-            let reached = self.reach(&mut call, choice, None).await?;
+            let choice = InstanceChoice::EachOnce(once.worker);
+            let reached = self.connect_instance(&mut call, choice, None).await?;
             (once.sending)(reached.instance.name());
             match self.attempt(&call, &reached).await {
                 Ok(response) => {
                     let attempts = call.attempts.count() + 1;
-                    return Ok(Answered::new(response, &reached.instance, attempts));
+                    return Ok(Response::new(response, &reached.instance, attempts));
                 }
                 Err(error) => self.after_failure(&mut call, reached.instance, error)?,
             }

@@ -90,7 +90,7 @@ impl NoAnswer {
     }
 
     /// The client has no name server.
-    pub(super) fn nobody() -> Self {
+    pub(super) fn no_nameserver() -> Self {
         Self::Final(TaskError::Unavailable {
             sentence: "there is no name server to ask".to_owned(),
             sent: false,
@@ -99,7 +99,7 @@ impl NoAnswer {
 }
 
 /// The error for an answer that does not match its request.
-pub(super) fn miscounted() -> TaskError {
+pub(super) fn wrong_answer_count() -> TaskError {
     TaskError::Unavailable {
         sentence: "the name server returned a wrong number of answers".to_owned(),
         sent: true,
@@ -107,13 +107,13 @@ pub(super) fn miscounted() -> TaskError {
 }
 
 /// How a request is sent to several name servers.
-pub(super) struct Asking<'a> {
+pub(super) struct NameServerQuery<'a> {
     /// The number of name servers.
     pub(super) count: usize,
     /// The index of the name server that answered last, modulo their number. It is asked first.
-    pub(super) favourite: &'a AtomicUsize,
+    pub(super) preferred_index: &'a AtomicUsize,
     /// How long to retry after the first round without an answer.
-    pub(super) patience: Duration,
+    pub(super) retry_timeout: Duration,
     /// After this time the next name server is asked in parallel. Without it, the next one is asked only
     /// after a failure.
     pub(super) stagger: Option<Duration>,
@@ -121,14 +121,14 @@ pub(super) struct Asking<'a> {
 
 /// The errors of a round over all name servers that got no answer.
 #[derive(Debug, Default)]
-struct Round {
+struct AskRound {
     verdict: Option<TaskError>,
     reasons: Vec<String>,
     sent: bool,
     answered: bool,
 }
 
-impl Asking<'_> {
+impl NameServerQuery<'_> {
     /// Asks until one name server answers, or all return a lasting error, or the retry timeout passes.
     pub(super) async fn ask<T, F>(&self, question: impl Fn(usize) -> F) -> Result<T, TaskError>
     where
@@ -144,7 +144,7 @@ impl Asking<'_> {
             };
             sent |= round.sent;
             let now = Instant::now();
-            let give_up = *give_up.get_or_insert(now + self.patience);
+            let give_up = *give_up.get_or_insert(now + self.retry_timeout);
             let may_change = !round.reasons.is_empty();
             match round.verdict {
                 Some(TaskError::Unavailable { .. }) | None if may_change && now < give_up => {}
@@ -168,12 +168,12 @@ impl Asking<'_> {
     }
 
     /// Asks each name server once, the preferred one first.
-    async fn round<T, F>(&self, question: &impl Fn(usize) -> F) -> Result<T, Round>
+    async fn round<T, F>(&self, question: &impl Fn(usize) -> F) -> Result<T, AskRound>
     where
         F: Future<Output = Result<T, NoAnswer>>,
     {
         let count = self.count.max(1);
-        let first = self.favourite.load(Ordering::Relaxed);
+        let first = self.preferred_index.load(Ordering::Relaxed);
         let mut waiting = (0..count).map(|step| first.wrapping_add(step) % count);
         let ask = |index| {
             let answer = question(index);
@@ -181,7 +181,7 @@ impl Asking<'_> {
         };
         let mut asked = FuturesUnordered::new();
         asked.extend(waiting.next().map(ask));
-        let mut round = Round::default();
+        let mut round = AskRound::default();
         loop {
             let answered = match self.stagger.filter(|_| waiting.len() > 0) {
                 Some(stagger) => match timeout(stagger, asked.next()).await {
@@ -196,13 +196,13 @@ impl Asking<'_> {
             match answered {
                 None => return Err(round),
                 Some((index, Ok(answer))) => {
-                    self.favourite.store(index, Ordering::Relaxed);
+                    self.preferred_index.store(index, Ordering::Relaxed);
                     return Ok(answer);
                 }
                 Some((_, Err(NoAnswer::Final(error)))) => {
-                    return Err(Round {
+                    return Err(AskRound {
                         verdict: Some(error),
-                        ..Round::default()
+                        ..AskRound::default()
                     });
                 }
                 Some((_, Err(NoAnswer::Elsewhere(error)))) => round.verdict = Some(error),

@@ -3,11 +3,11 @@
 use super::{error::TaskError, new::NewTask};
 use crate::{
     client::Client,
-    error::{CallError, Trail},
+    error::{AttemptLog, CallError},
 };
 use pyroxene_common::{
     interface::{Interface, Method},
-    json::{self, Answer},
+    json::{self, JsonAnswer},
 };
 use std::{fmt, marker::PhantomData, sync::Arc};
 use tarpc::{
@@ -110,11 +110,11 @@ impl<I: Interface> Durable<I> {
             TaskError::Refused { .. } => CallError::Refused,
             TaskError::Invalid { .. } => CallError::NotSent,
         };
-        kind(Box::new(Trail {
+        kind(Box::new(AttemptLog {
             object: self.object.to_string(),
             method: method.to_owned(),
             reason: Some(error.to_string()),
-            ..Trail::default()
+            ..AttemptLog::default()
         }))
     }
 }
@@ -137,14 +137,14 @@ impl<I: Interface> Stub for Durable<I> {
         let deadline = Instant::from_std(context.deadline);
         let outcome = self.run(deadline, method, &request).await;
         let answer = match &outcome {
-            Ok(result) if fallible => Answer::Succeeded(result),
-            Ok(result) => Answer::Plain(result),
+            Ok(result) if fallible => JsonAnswer::Succeeded(result),
+            Ok(result) => JsonAnswer::Plain(result),
             Err(TaskError::Failed {
                 value: Some(value), ..
-            }) if fallible => Answer::Failed(value),
+            }) if fallible => JsonAnswer::Failed(value),
             Err(error) => return Err(self.error(method.name, error.clone()).into()),
         };
-        json::answered::<I>(method, answer).map_err(|unreadable| {
+        json::response_from_answer::<I>(method, answer).map_err(|unreadable| {
             let sentence = match outcome {
                 // The error is not of the method's type, so the object has another interface.
                 Err(error) => error.to_string(),

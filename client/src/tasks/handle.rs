@@ -3,7 +3,7 @@
 use super::error::TaskError;
 use crate::client::Client;
 use futures::{Stream, stream};
-use pyroxene_common::interfaces::tasks::{Outcome, Status, Task, TaskId, TaskState};
+use pyroxene_common::interfaces::tasks::{AttemptResult, Task, TaskId, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{fmt, time::Duration};
@@ -64,7 +64,7 @@ impl TaskHandle {
     }
 
     /// The result of a task that has ended, as JSON text, or its error.
-    pub async fn result(&self, status: Status) -> Result<String, TaskError> {
+    pub async fn result(&self, status: TaskStatus) -> Result<String, TaskError> {
         match (status.state, status.error) {
             (TaskState::Succeeded, _) => status.result.ok_or_else(|| TaskError::Refused {
                 sentence: format!(
@@ -80,7 +80,7 @@ impl TaskHandle {
                 value: failure.value,
             }),
             (_, failure) => match self.show().await {
-                Ok(task) if was_late(&task) => Err(TaskError::DeadlineExceeded),
+                Ok(task) if exceeded_deadline(&task) => Err(TaskError::DeadlineExceeded),
                 _ => Err(TaskError::Failed {
                     sentence: failure.map_or_else(String::new, |failure| failure.sentence),
                     value: None,
@@ -90,7 +90,7 @@ impl TaskHandle {
     }
 
     /// The current status of the task.
-    pub async fn status(&self) -> Result<Status, TaskError> {
+    pub async fn status(&self) -> Result<TaskStatus, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {
                 let id = self.id.clone();
@@ -101,17 +101,17 @@ impl TaskHandle {
 
     /// The current status of the task and its later changes: state, attempt and progress. Of several quick
     /// changes only the latest is returned. The stream ends when the task has ended.
-    pub fn updates(&self) -> impl Stream<Item = Result<Status, TaskError>> + Send + Unpin + '_ {
-        let updates = stream::try_unfold(Seen::Nothing, move |seen| async move {
+    pub fn updates(&self) -> impl Stream<Item = Result<TaskStatus, TaskError>> + Send + Unpin + '_ {
+        let updates = stream::try_unfold(UpdateCursor::Start, move |seen| async move {
             let status = match seen {
-                Seen::Nothing => self.status().await?,
-                Seen::Version(version) => self.changed(version).await?,
-                Seen::End => return Ok(None),
+                UpdateCursor::Start => self.status().await?,
+                UpdateCursor::Version(version) => self.changed(version).await?,
+                UpdateCursor::End => return Ok(None),
             };
             let seen = if status.state.is_final() {
-                Seen::End
+                UpdateCursor::End
             } else {
-                Seen::Version(status.version)
+                UpdateCursor::Version(status.version)
             };
             Ok(Some((status, seen)))
         });
@@ -120,7 +120,7 @@ impl TaskHandle {
     }
 
     /// Waits until the task has ended, for one long poll at most.
-    async fn ended(&self) -> Result<Status, TaskError> {
+    async fn ended(&self) -> Result<TaskStatus, TaskError> {
         self.client
             .ask_for(POLL + GRACE, None, |tasks, context| {
                 let id = self.id.clone();
@@ -130,7 +130,7 @@ impl TaskHandle {
     }
 
     /// Waits until the task has another version than `version`.
-    async fn changed(&self, version: u64) -> Result<Status, TaskError> {
+    async fn changed(&self, version: u64) -> Result<TaskStatus, TaskError> {
         loop {
             let status = self
                 .client
@@ -181,18 +181,18 @@ impl TaskHandle {
     }
 }
 
-enum Seen {
-    Nothing,
+enum UpdateCursor {
+    Start,
     Version(u64),
     End,
 }
 
 /// Whether a task failed because its deadline passed.
-fn was_late(task: &Task) -> bool {
+fn exceeded_deadline(task: &Task) -> bool {
     let last = task.attempts.last().and_then(|attempt| attempt.outcome);
     let ended_late = task
         .deadline_ms
         .zip(task.ended_ms)
         .is_some_and(|(deadline, ended)| deadline <= ended);
-    last == Some(Outcome::Late) || ended_late
+    last == Some(AttemptResult::Late) || ended_late
 }

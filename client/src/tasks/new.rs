@@ -19,13 +19,13 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub struct NewTask {
     submission: Submission,
-    arguments: Arguments,
+    arguments: TaskArguments,
     /// Whether the caller set a key.
     has_key: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Arguments {
+enum TaskArguments {
     Values(BTreeMap<String, Box<RawValue>>),
     /// A JSON object as text.
     Text(String),
@@ -50,7 +50,7 @@ impl NewTask {
                 run_limit_ms: None,
                 worker: None,
             },
-            arguments: Arguments::Values(BTreeMap::new()),
+            arguments: TaskArguments::Values(BTreeMap::new()),
             has_key: false,
         }
     }
@@ -60,21 +60,21 @@ impl NewTask {
     pub fn argument(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
         match (&mut self.arguments, to_raw_value(&value)) {
-            (Arguments::Values(values), Ok(value)) => {
+            (TaskArguments::Values(values), Ok(value)) => {
                 values.insert(name, value);
             }
-            (Arguments::Values(_), Err(error)) => {
-                self.arguments = Arguments::Invalid(format!("argument '{name}': {error}"));
+            (TaskArguments::Values(_), Err(error)) => {
+                self.arguments = TaskArguments::Invalid(format!("argument '{name}': {error}"));
             }
-            (Arguments::Text(text), value) => {
+            (TaskArguments::Text(text), value) => {
                 let values = serde_json::from_str(text).map_err(|error| error.to_string());
-                self.arguments = values.map_or_else(Arguments::Invalid, Arguments::Values);
+                self.arguments = values.map_or_else(TaskArguments::Invalid, TaskArguments::Values);
                 return match value {
                     Ok(value) => self.argument(name, value),
                     Err(_) => self,
                 };
             }
-            (Arguments::Invalid(_), _) => {}
+            (TaskArguments::Invalid(_), _) => {}
         }
         self
     }
@@ -82,7 +82,7 @@ impl NewTask {
     /// Sets all arguments at once, as the text of a JSON object.
     #[must_use]
     pub fn arguments(mut self, text: impl Into<String>) -> Self {
-        self.arguments = Arguments::Text(text.into());
+        self.arguments = TaskArguments::Text(text.into());
         self
     }
 
@@ -153,11 +153,11 @@ impl NewTask {
         let invalid = |sentence: String| TaskError::Invalid { sentence };
         let mut submission = self.submission;
         submission.arguments = match self.arguments {
-            Arguments::Values(values) => {
+            TaskArguments::Values(values) => {
                 serde_json::to_string(&values).map_err(|error| invalid(error.to_string()))?
             }
-            Arguments::Text(text) => text,
-            Arguments::Invalid(sentence) => return Err(invalid(sentence)),
+            TaskArguments::Text(text) => text,
+            TaskArguments::Invalid(sentence) => return Err(invalid(sentence)),
         };
         if !self.has_key {
             // A key that grows with time is found quickly in an index of any size.

@@ -7,7 +7,7 @@ use super::*;
 use crate::ClientConfig;
 use fake::{Fake, within};
 use futures::StreamExt;
-use pyroxene_common::interfaces::tasks::{Failure, Outcome};
+use pyroxene_common::interfaces::tasks::{AttemptResult, TaskFailure};
 use serde_json::{Value, json};
 
 fn factorial() -> NewTask {
@@ -106,13 +106,13 @@ async fn updates_tell_of_every_version_once_and_end_with_the_task() {
 async fn what_becomes_of_a_task_is_told_by_what_can_be_done() {
     let fake = Fake::start(1).await;
     let client = fake.client();
-    let failure = Failure {
+    let failure = TaskFailure {
         sentence: "sold out".to_owned(),
         value: Some("{\"SoldOut\":1}".to_owned()),
     };
     let failed = client.submit(factorial()).await.unwrap();
     fake.store
-        .fail(failed.id(), failure.clone(), Outcome::Failed);
+        .fail(failed.id(), failure.clone(), AttemptResult::Failed);
     let expected = TaskError::Failed {
         sentence: "sold out".to_owned(),
         value: failure.value.clone(),
@@ -120,11 +120,12 @@ async fn what_becomes_of_a_task_is_told_by_what_can_be_done() {
     assert_eq!(failed.wait().await, Err(expected));
 
     let lost = client.submit(factorial()).await.unwrap();
-    let failure = Failure {
+    let failure = TaskFailure {
         value: None,
         sentence: "worker w1 is gone".to_owned(),
     };
-    fake.store.fail(lost.id(), failure.clone(), Outcome::Lost);
+    fake.store
+        .fail(lost.id(), failure.clone(), AttemptResult::Lost);
     let expected = TaskError::Failed {
         sentence: "worker w1 is gone".to_owned(),
         value: None,
@@ -132,7 +133,7 @@ async fn what_becomes_of_a_task_is_told_by_what_can_be_done() {
     assert_eq!(lost.wait().await, Err(expected));
 
     let late = client.submit(factorial()).await.unwrap();
-    fake.store.fail(late.id(), failure, Outcome::Late);
+    fake.store.fail(late.id(), failure, AttemptResult::Late);
     assert_eq!(late.wait().await, Err(TaskError::DeadlineExceeded));
 
     let cancelled = client.submit(factorial()).await.unwrap();
@@ -224,7 +225,7 @@ async fn what_may_have_been_submitted_is_told_with_its_key() {
     let fake = Fake::start(1).await;
     fake.store.be_unavailable(usize::MAX);
     let config = ClientConfig::new(fake.address(0)).unwrap();
-    let client = Client::new(config.patience(Duration::ZERO));
+    let client = Client::new(config.retry_timeout(Duration::ZERO));
     let error = within(client.submit(factorial().key("k"))).await;
     let error = error.unwrap_err();
     let TaskError::MaybeSubmitted { keys, .. } = &error else {
@@ -250,5 +251,8 @@ async fn updates_are_drawn_without_being_pinned() {
 #[test]
 fn a_large_submission_has_time_in_proportion() {
     assert_eq!(transfer_time(100), Duration::ZERO);
-    assert_eq!(transfer_time(50 * SLOWEST), Duration::from_secs(50));
+    assert_eq!(
+        transfer_time(50 * SLOWEST_BYTES_PER_SECOND),
+        Duration::from_secs(50)
+    );
 }

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How long a nonce is valid.
-const GOOD_FOR: Duration = Duration::from_secs(10);
+const NONCE_LIFETIME: Duration = Duration::from_secs(10);
 
 /// A new nonce; `None` if the system has no random numbers.
 pub(crate) fn nonce() -> Option<[u8; CHALLENGE_LEN]> {
@@ -25,10 +25,10 @@ pub(crate) fn nonce() -> Option<[u8; CHALLENGE_LEN]> {
 /// The values that logins over one connection are bound to: its channel binding, and the nonce that was
 /// issued last. Clones share them.
 #[derive(Clone, Default)]
-pub struct LoginChallenge(Arc<Inner>);
+pub struct LoginChallenge(Arc<LoginChallengeInner>);
 
 #[derive(Default)]
-struct Inner {
+struct LoginChallengeInner {
     exporter: Option<[u8; CHALLENGE_LEN]>,
     pending: Mutex<Option<([u8; CHALLENGE_LEN], Instant)>>,
 }
@@ -36,7 +36,7 @@ struct Inner {
 impl LoginChallenge {
     /// The challenge of a connection. `exporter` is its channel binding, if it has TLS.
     pub fn new(exporter: Option<[u8; CHALLENGE_LEN]>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(LoginChallengeInner {
             exporter,
             pending: Mutex::default(),
         }))
@@ -65,7 +65,7 @@ impl LoginChallenge {
     /// Takes the nonce. It is valid once, and for 10 s.
     pub fn take(&self) -> Option<[u8; CHALLENGE_LEN]> {
         let (nonce, since) = self.pending().take()?;
-        (since.elapsed() <= GOOD_FOR).then_some(nonce)
+        (since.elapsed() <= NONCE_LIFETIME).then_some(nonce)
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(one.take(), second);
         assert_eq!(one.take(), None);
         one.issue();
-        advance(GOOD_FOR + Duration::from_millis(1)).await;
+        advance(NONCE_LIFETIME + Duration::from_millis(1)).await;
         assert_eq!(one.take(), None);
     }
 }

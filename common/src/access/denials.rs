@@ -12,16 +12,16 @@ use tokio::time::Instant;
 
 /// How many lines are written in each [`WINDOW`], and how many of them about one user. The first line of the
 /// next window says how many lines were suppressed.
-const LINES: u32 = 50;
-const LINES_OF_USER: u32 = 5;
+const MAX_LINES: u32 = 50;
+const MAX_LINES_PER_USER: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The greatest number of characters of an untrusted name in a log or in an error.
-const LONGEST: usize = 120;
+const MAX_SHOWN_CHARACTERS: usize = 120;
 
-static LOG: Mutex<Option<Window>> = Mutex::new(None);
+static LOG: Mutex<Option<DenialWindow>> = Mutex::new(None);
 
-struct Window {
+struct DenialWindow {
     began: Instant,
     lines: u32,
     /// Lines of each user in this window. It has at most as many entries as there were lines.
@@ -31,13 +31,13 @@ struct Window {
 
 /// Whether one more line is written or only counted.
 #[derive(Debug, PartialEq, Eq)]
-enum Turn {
+enum LogDecision {
     Write { unwritten_before: u64 },
     Count,
 }
 
-fn next(log: &mut Option<Window>, user: &str, now: Instant) -> Turn {
-    let window = log.get_or_insert_with(|| Window {
+fn decide(log: &mut Option<DenialWindow>, user: &str, now: Instant) -> LogDecision {
+    let window = log.get_or_insert_with(|| DenialWindow {
         began: now,
         lines: 0,
         by_user: HashMap::new(),
@@ -48,13 +48,13 @@ fn next(log: &mut Option<Window>, user: &str, now: Instant) -> Turn {
         window.by_user.clear();
     }
     let of_user = window.by_user.get(user).copied().unwrap_or(0);
-    if window.lines >= LINES || of_user >= LINES_OF_USER {
+    if window.lines >= MAX_LINES || of_user >= MAX_LINES_PER_USER {
         window.unwritten += 1;
-        return Turn::Count;
+        return LogDecision::Count;
     }
     window.lines += 1;
     window.by_user.insert(user.to_owned(), of_user + 1);
-    Turn::Write {
+    LogDecision::Write {
         unwritten_before: std::mem::take(&mut window.unwritten),
     }
 }
@@ -62,12 +62,12 @@ fn next(log: &mut Option<Window>, user: &str, now: Instant) -> Turn {
 /// Whether a denial of this user is logged now: at most 5 lines per second for each user, and 50 for all
 /// users. The others are counted.
 pub fn may_log(user: &str) -> bool {
-    let turn = next(
+    let turn = decide(
         &mut LOG.lock().unwrap_or_else(PoisonError::into_inner),
         user,
         Instant::now(),
     );
-    let Turn::Write { unwritten_before } = turn else {
+    let LogDecision::Write { unwritten_before } = turn else {
         return false;
     };
     if unwritten_before > 0 {
@@ -88,8 +88,8 @@ pub fn log(identity: &Identity, what: &str) {
 /// An untrusted text for a log or an error: on one line, and cut after 120 characters. A cut text ends with
 /// `…`.
 pub fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(LONGEST).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    let mut short: String = text.chars().take(MAX_SHOWN_CHARACTERS).collect();
+    if text.chars().nth(MAX_SHOWN_CHARACTERS).is_some() {
         short.pop();
         short.push('…');
     }
@@ -103,26 +103,26 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_told_in_the_next_second() {
         let (mut log, now) = (None, Instant::now());
-        let write = |unwritten_before| Turn::Write { unwritten_before };
-        for line in 0..LINES {
-            let user = format!("user {}", line / LINES_OF_USER);
-            assert_eq!(next(&mut log, &user, now), write(0));
+        let write = |unwritten_before| LogDecision::Write { unwritten_before };
+        for line in 0..MAX_LINES {
+            let user = format!("user {}", line / MAX_LINES_PER_USER);
+            assert_eq!(decide(&mut log, &user, now), write(0));
         }
-        assert_eq!(next(&mut log, "ana", now), Turn::Count);
-        assert_eq!(next(&mut log, "ana", now), Turn::Count);
-        assert_eq!(next(&mut log, "ana", now + WINDOW), write(2));
-        assert_eq!(next(&mut log, "ana", now + WINDOW), write(0));
+        assert_eq!(decide(&mut log, "ana", now), LogDecision::Count);
+        assert_eq!(decide(&mut log, "ana", now), LogDecision::Count);
+        assert_eq!(decide(&mut log, "ana", now + WINDOW), write(2));
+        assert_eq!(decide(&mut log, "ana", now + WINDOW), write(0));
     }
 
     #[test]
     fn one_user_does_not_hide_what_others_are_denied() {
         let (mut log, now) = (None, Instant::now());
         for _ in 0..1000 {
-            next(&mut log, "ana", now);
+            decide(&mut log, "ana", now);
         }
-        let unwritten_before = 1000 - u64::from(LINES_OF_USER);
-        let turn = next(&mut log, "bob", now);
-        assert_eq!(turn, Turn::Write { unwritten_before });
+        let unwritten_before = 1000 - u64::from(MAX_LINES_PER_USER);
+        let turn = decide(&mut log, "bob", now);
+        assert_eq!(turn, LogDecision::Write { unwritten_before });
     }
 
     #[test]
@@ -130,8 +130,11 @@ mod tests {
         assert_eq!(shortened("echo.sleep"), "echo.sleep");
         assert!(clean::is_line(&shortened("a\n\u{1b}[2J")));
         let long = shortened(&"ä".repeat(10_000_000));
-        assert_eq!(long.chars().count(), LONGEST);
+        assert_eq!(long.chars().count(), MAX_SHOWN_CHARACTERS);
         assert!(long.ends_with('…'));
-        assert_eq!(shortened(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
+        assert_eq!(
+            shortened(&"x".repeat(MAX_SHOWN_CHARACTERS)),
+            "x".repeat(MAX_SHOWN_CHARACTERS)
+        );
     }
 }

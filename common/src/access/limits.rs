@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 /// The unit of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum LimitUnit {
     /// A number of items.
     Count,
     /// Bytes.
@@ -24,7 +24,7 @@ pub enum Unit {
 
 /// The class of users that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum LimitClass {
     /// One user or observer.
     User,
     /// One admin or worker.
@@ -35,7 +35,7 @@ pub enum Class {
     Total,
 }
 
-impl Class {
+impl LimitClass {
     /// The class of a caller; `None` where authentication is off.
     pub fn of(caller: Option<&Identity>) -> Self {
         match caller.map(|identity| identity.role) {
@@ -76,20 +76,20 @@ macro_rules! limits {
             }
 
             /// The unit of its value.
-            pub fn unit(self) -> Unit {
-                match self { $(Self::$variant => Unit::$unit,)* }
+            pub fn unit(self) -> LimitUnit {
+                match self { $(Self::$variant => LimitUnit::$unit,)* }
             }
 
             /// The default value.
-            pub fn default_for(self, class: Class) -> u64 {
+            pub fn default_for(self, class: LimitClass) -> u64 {
                 let [user, trusted, anonymous, total] = match self {
                     $(Self::$variant => [$user, $trusted, $anonymous, $total],)*
                 };
                 match class {
-                    Class::User => user,
-                    Class::Trusted => trusted,
-                    Class::Anonymous => anonymous,
-                    Class::Total => total,
+                    LimitClass::User => user,
+                    LimitClass::Trusted => trusted,
+                    LimitClass::Anonymous => anonymous,
+                    LimitClass::Total => total,
                 }
             }
         }
@@ -221,16 +221,16 @@ impl Limit {
     /// [`InvalidLimit::Value`].
     pub fn parse(self, value: &str) -> Result<u64, InvalidLimit> {
         let why = match self.unit() {
-            Unit::Bytes | Unit::BytesPerSecond => {
+            LimitUnit::Bytes | LimitUnit::BytesPerSecond => {
                 "it is a number of bytes, KiB, MiB, GiB or TiB, or 'unlimited'"
             }
-            Unit::Seconds => "it is a number of seconds, or 'unlimited'",
-            Unit::Percent => "it is a number of percent from 1 to 100",
-            Unit::Count | Unit::CountPerSecond => "it is a number, or 'unlimited'",
+            LimitUnit::Seconds => "it is a number of seconds, or 'unlimited'",
+            LimitUnit::Percent => "it is a number of percent from 1 to 100",
+            LimitUnit::Count | LimitUnit::CountPerSecond => "it is a number, or 'unlimited'",
         };
         let number = match self.unit() {
             _ if value == "unlimited" => Some(UNLIMITED),
-            Unit::Bytes | Unit::BytesPerSecond => BYTE_UNITS
+            LimitUnit::Bytes | LimitUnit::BytesPerSecond => BYTE_UNITS
                 .iter()
                 .find_map(|(unit, power)| Some((value.strip_suffix(unit)?, *power)))
                 .or(Some((value, 0)))
@@ -241,7 +241,7 @@ impl Limit {
             _ => value.parse().ok(),
         };
         let in_range = |number: &u64| match self.unit() {
-            Unit::Percent => (1..=100).contains(number),
+            LimitUnit::Percent => (1..=100).contains(number),
             // TOML has no larger integers.
             _ => *number == UNLIMITED || i64::try_from(*number).is_ok(),
         };
@@ -253,7 +253,7 @@ impl Limit {
     }
 
     /// A value as people read it, such as `1000`, `4GiB`, `75%` or `unlimited`.
-    pub fn shown(self, value: u64) -> String {
+    pub fn display_value(self, value: u64) -> String {
         if value == UNLIMITED {
             return "unlimited".to_owned();
         }
@@ -267,12 +267,12 @@ impl Limit {
             }
         };
         match self.unit() {
-            Unit::Count => value.to_string(),
-            Unit::CountPerSecond => format!("{value}/s"),
-            Unit::Bytes => bytes(),
-            Unit::BytesPerSecond => format!("{}/s", bytes()),
-            Unit::Seconds => format!("{value}s"),
-            Unit::Percent => format!("{value}%"),
+            LimitUnit::Count => value.to_string(),
+            LimitUnit::CountPerSecond => format!("{value}/s"),
+            LimitUnit::Bytes => bytes(),
+            LimitUnit::BytesPerSecond => format!("{}/s", bytes()),
+            LimitUnit::Seconds => format!("{value}s"),
+            LimitUnit::Percent => format!("{value}%"),
         }
     }
 }
@@ -319,7 +319,7 @@ impl FromIterator<LimitChange> for LimitOverrides {
 /// A number, or `"unlimited"`, for which TOML has no number.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum LimitValue {
     Number(u64),
     Text(String),
 }
@@ -328,8 +328,8 @@ impl Serialize for LimitOverrides {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter().map(|(limit, value)| {
             let written = match value {
-                UNLIMITED => Written::Text(limit.shown(value)),
-                value => Written::Number(value),
+                UNLIMITED => LimitValue::Text(limit.display_value(value)),
+                value => LimitValue::Number(value),
             };
             (limit, written)
         }))
@@ -338,11 +338,11 @@ impl Serialize for LimitOverrides {
 
 impl<'de> Deserialize<'de> for LimitOverrides {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = BTreeMap::<Limit, Written>::deserialize(deserializer)?;
-        let read = |(limit, written): (Limit, Written)| {
+        let written = BTreeMap::<Limit, LimitValue>::deserialize(deserializer)?;
+        let read = |(limit, written): (Limit, LimitValue)| {
             let text = match written {
-                Written::Number(number) => number.to_string(),
-                Written::Text(text) => text,
+                LimitValue::Number(number) => number.to_string(),
+                LimitValue::Text(text) => text,
             };
             let value = limit.parse(&text).map_err(D::Error::custom)?;
             Ok((limit, value))
@@ -358,7 +358,7 @@ pub struct Limits([u64; Limit::ALL.len()]);
 
 impl Limits {
     /// The defaults for a class of users.
-    pub fn of(class: Class) -> Self {
+    pub fn of(class: LimitClass) -> Self {
         Self(Limit::ALL.map(|limit| limit.default_for(class)))
     }
 
@@ -381,19 +381,19 @@ impl Limits {
 
 /// A request would exceed a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("refused: the limit '{limit}' of {user} is {} ({})", limit.shown(*value), limit.about())]
-pub struct Exceeded {
+#[error("refused: the limit '{limit}' of {user} is {} ({})", limit.display_value(*value), limit.about())]
+pub struct LimitExceeded {
     /// Which one.
     pub limit: Limit,
     /// The value of the limit.
     pub value: u64,
     /// The owner of the limit.
-    pub user: Whose,
+    pub user: LimitOwner,
 }
 
 /// The owner of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum LimitOwner {
     /// A user's.
     User(String),
     /// That of all callers, where authentication is off.
@@ -402,7 +402,7 @@ pub enum Whose {
     Everybody,
 }
 
-impl fmt::Display for Whose {
+impl fmt::Display for LimitOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(name) => write!(f, "user '{name}'"),
@@ -420,16 +420,21 @@ mod tests {
     fn values_are_read_as_they_are_shown() {
         for limit in Limit::ALL {
             assert_eq!(limit.name().parse(), Ok(limit));
-            for class in [Class::User, Class::Trusted, Class::Anonymous, Class::Total] {
+            for class in [
+                LimitClass::User,
+                LimitClass::Trusted,
+                LimitClass::Anonymous,
+                LimitClass::Total,
+            ] {
                 let value = limit.default_for(class);
-                let shown = limit.shown(value);
+                let shown = limit.display_value(value);
                 let plain = shown.trim_end_matches("/s").trim_end_matches(['%', 's']);
                 assert_eq!(limit.parse(plain), Ok(value), "{limit} {shown}");
             }
         }
-        assert_eq!(Limit::TaskBytes.shown(4 << 30), "4GiB");
-        assert_eq!(Limit::TaskBytes.shown((1 << 30) + 1), "1073741825");
-        assert_eq!(Limit::ChatBytes.shown(16 << 10), "16KiB/s");
+        assert_eq!(Limit::TaskBytes.display_value(4 << 30), "4GiB");
+        assert_eq!(Limit::TaskBytes.display_value((1 << 30) + 1), "1073741825");
+        assert_eq!(Limit::ChatBytes.display_value(16 << 10), "16KiB/s");
     }
 
     #[test]
@@ -465,7 +470,7 @@ mod tests {
             serde_json::from_str::<LimitOverrides>(&json).unwrap(),
             overrides
         );
-        let limits = Limits::of(Class::User).with(&overrides);
+        let limits = Limits::of(LimitClass::User).with(&overrides);
         assert_eq!(limits.get(Limit::Tasks), 7);
         assert_eq!(limits.get(Limit::Polls), UNLIMITED);
         assert_eq!(limits.get(Limit::Share), 75);
@@ -477,10 +482,10 @@ mod tests {
 
     #[test]
     fn what_goes_beyond_a_limit_names_it_its_value_and_the_user() {
-        let exceeded = Exceeded {
+        let exceeded = LimitExceeded {
             limit: Limit::Tasks,
             value: 100_000,
-            user: Whose::User("ana".to_owned()),
+            user: LimitOwner::User("ana".to_owned()),
         };
         assert_eq!(
             exceeded.to_string(),

@@ -18,7 +18,7 @@ pub const MAX_PATTERNS_BYTES: usize = 1500;
 
 /// The longest `OBJECT.METHOD` that is matched, in bytes. Names of objects have at most 255 bytes. A method
 /// with a longer name is allowed only together with its whole object.
-const ROOM: usize = 1024;
+const MAX_QUALIFIED_METHOD: usize = 1024;
 
 /// A pattern of objects and methods. `*` matches any number of characters, including dots and including none.
 ///
@@ -41,7 +41,8 @@ impl Pattern {
     /// Whether the pattern covers the method of the object; without a method, whether it covers the whole
     /// object.
     pub fn allows(&self, object: &str, method: Option<&str>) -> bool {
-        self.fits(object) || Joined::new(object, method).is_some_and(|name| name.fits(self))
+        self.matches(object)
+            || QualifiedMethod::new(object, method).is_some_and(|name| name.matches(self))
     }
 
     /// Whether the pattern matches the whole text.
@@ -49,7 +50,7 @@ impl Pattern {
     /// Each piece between two stars is searched from left to right, and its first occurrence is taken: if the
     /// rest does not match after that, it does not match after a later one either. This takes linear time,
     /// because [`str::find`] uses the Two-Way algorithm (Crochemore and Perrin, 1991).
-    fn fits(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> bool {
         let Some((start, rest)) = self.0.split_once('*') else {
             return self.0 == text;
         };
@@ -68,15 +69,15 @@ impl Pattern {
 }
 
 /// `OBJECT.METHOD`, joined without an allocation, because this is computed for every call.
-struct Joined {
-    bytes: [u8; ROOM],
+struct QualifiedMethod {
+    bytes: [u8; MAX_QUALIFIED_METHOD],
     len: usize,
 }
 
-impl Joined {
+impl QualifiedMethod {
     fn new(object: &str, method: Option<&str>) -> Option<Self> {
         let mut joined = Self {
-            bytes: [0; ROOM],
+            bytes: [0; MAX_QUALIFIED_METHOD],
             len: 0,
         };
         for part in [object, ".", method?] {
@@ -88,9 +89,9 @@ impl Joined {
         Some(joined)
     }
 
-    fn fits(&self, pattern: &Pattern) -> bool {
+    fn matches(&self, pattern: &Pattern) -> bool {
         let bytes = self.bytes.get(..self.len).unwrap_or_default();
-        std::str::from_utf8(bytes).is_ok_and(|name| pattern.fits(name))
+        std::str::from_utf8(bytes).is_ok_and(|name| pattern.matches(name))
     }
 }
 
@@ -168,11 +169,11 @@ impl Patterns {
     /// Whether one of the patterns allows the method of the object; without a method, whether one allows the
     /// whole object.
     pub fn allows(&self, object: &str, method: Option<&str>) -> bool {
-        if self.iter().any(|pattern| pattern.fits(object)) {
+        if self.iter().any(|pattern| pattern.matches(object)) {
             return true;
         }
-        Joined::new(object, method)
-            .is_some_and(|name| self.iter().any(|pattern| name.fits(pattern)))
+        QualifiedMethod::new(object, method)
+            .is_some_and(|name| self.iter().any(|pattern| name.matches(pattern)))
     }
 
     /// Each of them.
@@ -249,12 +250,12 @@ mod tests {
     #[test]
     fn no_pattern_allows_nothing_and_any_allows_names_of_every_length() {
         assert!(!patterns(&[]).allows("a", Some("b")));
-        let long = "x".repeat(2 * ROOM);
+        let long = "x".repeat(2 * MAX_QUALIFIED_METHOD);
         for object in ["a", &long] {
             assert!(Patterns::any().allows(object, Some(&long)));
         }
         assert!(!patterns(&["a.x*"]).allows("a", Some(&long)));
-        assert!(patterns(&["a.x*"]).allows("a", Some(&long[..ROOM - 2])));
+        assert!(patterns(&["a.x*"]).allows("a", Some(&long[..MAX_QUALIFIED_METHOD - 2])));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Identity, Role, denials};
 use crate::{
-    hello::{RefusalCode, Refused},
+    hello::{HelloRefusal, RefusalCode},
     interface::Method,
     message::{Refusal, RefusalReason},
 };
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The rule by which an object decides which methods a caller may call.
 #[derive(Clone, Copy, Debug)]
-pub enum Policy {
+pub enum AccessPolicy {
     /// Every caller may call every method, including unauthenticated callers.
     Open,
     /// Admins may call every method, users those that their patterns allow, and other roles none.
@@ -21,17 +21,17 @@ pub enum Policy {
 
 /// The methods that one connection may call.
 #[derive(Clone, Debug)]
-pub struct Permit(Option<Arc<Limited>>);
+pub struct MethodPermissions(Option<Arc<PartialPermissions>>);
 
 #[derive(Debug)]
-struct Limited {
+struct PartialPermissions {
     identity: Arc<Identity>,
     object: String,
     /// One entry for each method, in the order of the interface.
     allowed: Box<[bool]>,
 }
 
-impl Permit {
+impl MethodPermissions {
     /// Every method is allowed.
     pub const EVERYTHING: Self = Self(None);
 
@@ -52,16 +52,16 @@ impl Permit {
         Err(Refusal {
             reason: RefusalReason::Denied,
             retry_after_ms: 0,
-            sentence: denied(&limited.identity, &format!("{}.{method}", limited.object)),
+            message: denied(&limited.identity, &format!("{}.{method}", limited.object)),
         })
     }
 
     /// Refuses a connection that may call no method.
-    pub(crate) fn or_refuse(self) -> Result<Self, Refused> {
+    pub(crate) fn or_refuse(self) -> Result<Self, HelloRefusal> {
         match &self.0 {
             Some(limited) if !limited.allowed.contains(&true) => {
                 let sentence = denied(&limited.identity, &limited.object);
-                Err(Refused::new(RefusalCode::Denied, sentence))
+                Err(HelloRefusal::new(RefusalCode::Denied, sentence))
             }
             _ => Ok(self),
         }
@@ -76,7 +76,7 @@ fn denied(identity: &Identity, what: &str) -> String {
     format!("'{name}' ({role}) may not call {what}")
 }
 
-impl Policy {
+impl AccessPolicy {
     /// The methods of an object that an identity may call; at most the method `only`, if it is given.
     pub(crate) fn permit(
         self,
@@ -84,7 +84,7 @@ impl Policy {
         object: &str,
         methods: &[Method],
         only: Option<&str>,
-    ) -> Permit {
+    ) -> MethodPermissions {
         let may_call = |method: &Method| match self {
             _ if only.is_some_and(|only| only != method.name) => false,
             Self::Open => true,
@@ -97,9 +97,9 @@ impl Policy {
         };
         let allowed: Box<[bool]> = methods.iter().map(may_call).collect();
         if !allowed.contains(&false) {
-            return Permit::EVERYTHING;
+            return MethodPermissions::EVERYTHING;
         }
-        Permit(Some(Arc::new(Limited {
+        MethodPermissions(Some(Arc::new(PartialPermissions {
             identity: Arc::clone(identity),
             object: object.to_owned(),
             allowed,
@@ -134,7 +134,8 @@ mod tests {
 
     /// The methods of `echo` that an identity may call.
     fn allowed(role: Role, allow: &[&str]) -> Vec<&'static str> {
-        let permit = Policy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS, None);
+        let permit =
+            AccessPolicy::Patterns.permit(&identity(role, allow), "echo", Echo::METHODS, None);
         let methods = Echo::METHODS.iter().enumerate();
         methods
             .filter(|(index, _)| permit.check(*index, Echo::METHODS).is_ok())
@@ -155,33 +156,41 @@ mod tests {
 
     #[test]
     fn whoever_may_call_everything_is_not_checked_again() {
-        let permit =
-            Policy::Patterns.permit(&identity(Role::User, &["*"]), "echo", Echo::METHODS, None);
+        let permit = AccessPolicy::Patterns.permit(
+            &identity(Role::User, &["*"]),
+            "echo",
+            Echo::METHODS,
+            None,
+        );
         assert!(permit.is_everything());
         let permit =
-            Policy::Open.permit(&identity(Role::Observer, &[]), "echo", Echo::METHODS, None);
+            AccessPolicy::Open.permit(&identity(Role::Observer, &[]), "echo", Echo::METHODS, None);
         assert!(permit.is_everything());
     }
 
     #[test]
     fn a_denial_says_who_and_what() {
         let user = identity(Role::User, &["echo.whoami"]);
-        let permit = Policy::Patterns.permit(&user, "echo", Echo::METHODS, None);
+        let permit = AccessPolicy::Patterns.permit(&user, "echo", Echo::METHODS, None);
         let refusal = permit.check(1, Echo::METHODS).unwrap_err();
         assert_eq!(refusal.reason, RefusalReason::Denied);
-        assert_eq!(refusal.sentence, "'ana' (user) may not call echo.sleep");
+        assert_eq!(refusal.message, "'ana' (user) may not call echo.sleep");
         assert!(permit.check(99, Echo::METHODS).is_err());
         assert!(permit.or_refuse().is_ok());
-        let permit = Policy::Patterns.permit(&user, "text", Echo::METHODS, None);
+        let permit = AccessPolicy::Patterns.permit(&user, "text", Echo::METHODS, None);
         let refused = permit.or_refuse().unwrap_err();
         assert_eq!(refused.code, RefusalCode::Denied);
-        assert_eq!(refused.sentence, "'ana' (user) may not call text");
+        assert_eq!(refused.message, "'ana' (user) may not call text");
     }
 
     #[test]
     fn for_one_method_nothing_else_is_allowed_whoever_it_is() {
         let admin = identity(Role::Admin, &["*"]);
-        for policy in [Policy::Patterns, Policy::Open, Policy::Roles(|_, _| true)] {
+        for policy in [
+            AccessPolicy::Patterns,
+            AccessPolicy::Open,
+            AccessPolicy::Roles(|_, _| true),
+        ] {
             let permit = policy.permit(&admin, "echo", Echo::METHODS, Some("sleep"));
             let methods = Echo::METHODS.iter().enumerate();
             let allowed: Vec<_> = methods
@@ -196,7 +205,8 @@ mod tests {
     fn roles_decide_where_patterns_do_not() {
         let look = |_: Role, method: &str| method == "list";
         let observer = identity(Role::Observer, &[]);
-        let permit = Policy::Roles(look).permit(&observer, "directory", Directory::METHODS, None);
+        let permit =
+            AccessPolicy::Roles(look).permit(&observer, "directory", Directory::METHODS, None);
         let index = |name| {
             Directory::METHODS
                 .iter()

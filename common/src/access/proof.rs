@@ -72,7 +72,7 @@ impl Challenge {
 /// The object and interface that a hello asks for. They are signed, so that a relay cannot ask the addressee
 /// for another object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct HelloTarget<'a> {
     /// The object's name.
     pub object: &'a str,
     /// The name of the interface.
@@ -105,7 +105,7 @@ impl fmt::Debug for Credential {
 fn hello(
     ticket: &[u8],
     addressee: &Addressee,
-    wanted: Wanted<'_>,
+    wanted: HelloTarget<'_>,
     challenge: &Challenge,
 ) -> Vec<u8> {
     let (kind, challenge) = challenge.parts();
@@ -169,7 +169,7 @@ impl HolderKey {
         &self,
         ticket: &[u8],
         addressee: &Addressee,
-        wanted: Wanted<'_>,
+        wanted: HelloTarget<'_>,
         challenge: &Challenge,
     ) -> Vec<u8> {
         self.sign(&hello(ticket, addressee, wanted, challenge))
@@ -182,7 +182,7 @@ impl Credential {
     pub fn is_proved_by(
         &self,
         holder: &HolderId,
-        wanted: Wanted<'_>,
+        wanted: HelloTarget<'_>,
         challenge: &Challenge,
         proof: &[u8],
     ) -> bool {
@@ -244,7 +244,7 @@ mod tests {
         assert!(!proof.is_signed_by(&token.id(), b""));
     }
 
-    const WANTED: Wanted<'_> = Wanted {
+    const WANTED: HelloTarget<'_> = HelloTarget {
         object: "text",
         interface: "Text",
         version: 1,
@@ -277,15 +277,15 @@ mod tests {
             assert!(!shown.is_proved_by(&holder.id(), WANTED, &challenge, &proof));
         }
         for wanted in [
-            Wanted {
+            HelloTarget {
                 object: "echo",
                 ..WANTED
             },
-            Wanted {
+            HelloTarget {
                 interface: "Echo",
                 ..WANTED
             },
-            Wanted {
+            HelloTarget {
                 version: 2,
                 ..WANTED
             },

@@ -138,7 +138,7 @@ impl fmt::Debug for Ticket {
 /// worker does not know might restrict the ticket.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Payload {
+struct TicketPayload {
     name: String,
     role: Role,
     allow: Patterns,
@@ -150,7 +150,7 @@ struct Payload {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Footer {
+struct TicketFooter {
     kid: KeyId,
 }
 
@@ -165,7 +165,7 @@ pub(super) fn sign(
     claims: &Claims,
 ) -> Result<Ticket, KeyError> {
     let identity = claims.identity.clone();
-    let payload = Payload {
+    let payload = TicketPayload {
         name: identity.name,
         role: identity.role,
         allow: identity.allow,
@@ -174,7 +174,7 @@ pub(super) fn sign(
         issued_ms: claims.issued_ms,
         expires_ms: claims.expires_ms,
     };
-    let footer = Footer { kid: id.clone() };
+    let footer = TicketFooter { kid: id.clone() };
     let payload = serde_json::to_vec(&payload).map_err(|_| KeyError::NotSigned)?;
     let footer = serde_json::to_vec(&footer).map_err(|_| KeyError::NotSigned)?;
     PublicToken::sign(secret, &payload, Some(&footer), Some(PURPOSE))
@@ -200,7 +200,7 @@ pub(super) fn verify(
             Error::PayloadInvalidUtf8 => TicketError::Malformed,
             _ => TicketError::Forged,
         })?;
-    let payload: Payload =
+    let payload: TicketPayload =
         serde_json::from_str(trusted.payload()).map_err(|_| TicketError::Malformed)?;
     if is_reserved(&payload.name) {
         return Err(TicketError::Reserved);
@@ -226,7 +226,7 @@ fn parse(ticket: &[u8]) -> Option<UntrustedToken<Public, V4>> {
 }
 
 fn footer_key(token: &UntrustedToken<Public, V4>) -> Option<KeyId> {
-    let footer: Footer = serde_json::from_slice(token.untrusted_footer()).ok()?;
+    let footer: TicketFooter = serde_json::from_slice(token.untrusted_footer()).ok()?;
     Some(footer.kid)
 }
 

@@ -90,7 +90,7 @@ pub fn looks_like_token(text: &str) -> bool {
 
 /// The name of a user for a message or a log. A token in its place is not shown, and control characters are
 /// escaped.
-pub fn shown_user(name: &str) -> Cow<'_, str> {
+pub fn printable_user(name: &str) -> Cow<'_, str> {
     if looks_like_token(name) {
         return "(a token)".into();
     }
@@ -124,11 +124,11 @@ mod tests {
         let text = token.expose();
         assert!(!InvalidToken.to_string().contains(&text[4..]));
         for slip in [&*text, &format!(" {}", *text), &text[..46]] {
-            assert_eq!(shown_user(slip), "(a token)");
+            assert_eq!(printable_user(slip), "(a token)");
         }
-        assert_eq!(shown_user("prx_"), "prx_");
-        assert_eq!(shown_user("ana"), "ana");
-        assert_eq!(shown_user("a\nb"), "a\\nb");
+        assert_eq!(printable_user("prx_"), "prx_");
+        assert_eq!(printable_user("ana"), "ana");
+        assert_eq!(printable_user("a\nb"), "a\\nb");
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 /// The longest time that a call waits for the memory of its answer.
-pub const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+pub const ANSWER_MEMORY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers below this size, in bytes, reserve no memory: they are bounded by the number of calls in flight.
-const COUNTED: usize = 4 * 1024;
+const MIN_COUNTED_ANSWER: usize = 4 * 1024;
 
 /// Answers up to this size, in bytes, get memory before larger ones that wait.
-const LITTLE: usize = 1024 * 1024;
+const SMALL_ANSWER: usize = 1024 * 1024;
 
 thread_local! {
     /// Memory that the call being polled on this thread has reserved for its answer, until the end of the
@@ -28,7 +28,7 @@ pub(super) fn take_reserved() -> Vec<BytePermit> {
 /// There is not enough memory for an answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("answers use {used} of {limit} bytes of memory here (--message-memory); ask again later")]
-pub struct NoRoom {
+pub struct NoAnswerMemory {
     used: usize,
     limit: usize,
 }
@@ -36,9 +36,9 @@ pub struct NoRoom {
 /// The waiting answers of one connection. A call without a connection gets the default value, which always
 /// has room.
 #[derive(Clone, Default)]
-pub struct Answers(Option<Arc<ServerCalls>>);
+pub struct AnswerQueue(Option<Arc<ServerCalls>>);
 
-impl fmt::Debug for Answers {
+impl fmt::Debug for AnswerQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Answers")
     }
@@ -46,11 +46,11 @@ impl fmt::Debug for Answers {
 
 /// The turn of a call to make a large answer. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct AnswerTurn {
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-impl Answers {
+impl AnswerQueue {
     pub(super) fn new(calls: &Arc<ServerCalls>) -> Self {
         Self(Some(Arc::clone(calls)))
     }
@@ -58,7 +58,7 @@ impl Answers {
     /// Waits until the answers that the peer has not read yet are below their limit in bytes. A method waits
     /// here before it does expensive work or makes a large answer. So a peer that does not read delays only
     /// its own calls.
-    pub async fn room(&self) {
+    pub async fn wait_for_room(&self) {
         if let Some(calls) = &self.0 {
             calls.room().await;
         }
@@ -66,13 +66,13 @@ impl Answers {
 
     /// As [`room`](Self::room), but only one call of the connection at a time gets past it. The call keeps
     /// its turn until it answers.
-    pub async fn turn(&self) -> Turn {
+    pub async fn wait_for_turn(&self) -> AnswerTurn {
         let Some(calls) = &self.0 else {
-            return Turn { _turn: None };
+            return AnswerTurn { _turn: None };
         };
         let turn = calls.turn().await;
         calls.room().await;
-        Turn { _turn: turn }
+        AnswerTurn { _turn: turn }
     }
 
     /// Reserves memory for an answer of `bytes` before the answer is made. All connections of a process share
@@ -81,19 +81,19 @@ impl Answers {
     ///
     /// # Errors
     ///
-    /// `NoRoom` if the memory is not free within `at_most` and [`ANSWER_PATIENCE`].
-    pub async fn reserve(&self, bytes: usize, at_most: Duration) -> Result<(), NoRoom> {
-        let Some(calls) = self.0.as_ref().filter(|_| bytes >= COUNTED) else {
+    /// `NoAnswerMemory` if the memory is not free within `at_most` and [`ANSWER_MEMORY_TIMEOUT`].
+    pub async fn reserve(&self, bytes: usize, at_most: Duration) -> Result<(), NoAnswerMemory> {
+        let Some(calls) = self.0.as_ref().filter(|_| bytes >= MIN_COUNTED_ANSWER) else {
             return Ok(());
         };
-        let budget = calls.memory().answers();
-        let little = (bytes <= LITTLE).then(|| budget.try_take_small(bytes));
+        let budget = calls.memory().answer_budget();
+        let little = (bytes <= SMALL_ANSWER).then(|| budget.try_take_small(bytes));
         let permit = match little.flatten() {
             Some(permit) => permit,
-            None => match timeout(at_most.min(ANSWER_PATIENCE), budget.take(bytes)).await {
+            None => match timeout(at_most.min(ANSWER_MEMORY_TIMEOUT), budget.take(bytes)).await {
                 Ok(permit) => permit,
                 Err(_) => {
-                    return Err(NoRoom {
+                    return Err(NoAnswerMemory {
                         used: budget.used(),
                         limit: budget.limit(),
                     });

@@ -1,18 +1,18 @@
 //! The calls in flight on one connection: their ids, deadlines and wakers.
 
-use super::{client::Listener, error::AttemptError};
+use super::{client::ProgressListener, error::AttemptError};
 use slab::Slab;
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 /// The low bits of a call's id are its index in the table. The other bits are a sequence number, so that a
 /// late answer never matches a later call with the same index.
-const PLACE_BITS: u32 = 24;
-const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
+const INDEX_BITS: u32 = 24;
+const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
 #[derive(Debug)]
-pub(super) struct Calls<R> {
-    table: Slab<Call<R>>,
+pub(super) struct ClientCalls<R> {
+    table: Slab<ClientCall<R>>,
     sequence: u64,
     /// A lower bound of all deadlines. It may be earlier than the deadline of every remaining call.
     earliest_deadline: Option<Instant>,
@@ -21,23 +21,23 @@ pub(super) struct Calls<R> {
 }
 
 #[derive(Debug)]
-struct Call<R> {
+struct ClientCall<R> {
     id: u64,
     deadline: Instant,
     /// The stream position after the call's last byte.
     end: u64,
-    stage: Stage<R>,
+    stage: ClientCallState<R>,
     /// Receives progress reports, if the caller wants them.
-    listener: Option<Listener>,
+    listener: Option<ProgressListener>,
 }
 
 #[derive(Debug)]
-enum Stage<R> {
+enum ClientCallState<R> {
     Waiting(Waker),
     Done(Result<R, AttemptError>),
 }
 
-impl<R> Calls<R> {
+impl<R> ClientCalls<R> {
     pub(super) fn new() -> Self {
         Self {
             table: Slab::new(),
@@ -61,12 +61,12 @@ impl<R> Calls<R> {
     pub(super) fn insert(&mut self, deadline: Instant, waker: Waker) -> u64 {
         self.sequence += 1;
         let entry = self.table.vacant_entry();
-        let id = (self.sequence << PLACE_BITS) | (entry.key() as u64 & PLACE_MASK);
-        entry.insert(Call {
+        let id = (self.sequence << INDEX_BITS) | (entry.key() as u64 & INDEX_MASK);
+        entry.insert(ClientCall {
             id,
             deadline,
             end: u64::MAX,
-            stage: Stage::Waiting(waker),
+            stage: ClientCallState::Waiting(waker),
             listener: None,
         });
         self.waiting += 1;
@@ -75,8 +75,8 @@ impl<R> Calls<R> {
         id
     }
 
-    fn get(&mut self, id: u64) -> Option<&mut Call<R>> {
-        let call = self.table.get_mut((id & PLACE_MASK) as usize)?;
+    fn get(&mut self, id: u64) -> Option<&mut ClientCall<R>> {
+        let call = self.table.get_mut((id & INDEX_MASK) as usize)?;
         (call.id == id).then_some(call)
     }
 
@@ -88,28 +88,30 @@ impl<R> Calls<R> {
     }
 
     /// Records the listener for a call's progress.
-    pub(super) fn listen(&mut self, id: u64, listener: Listener) {
+    pub(super) fn listen(&mut self, id: u64, listener: ProgressListener) {
         if let Some(call) = self.get(id) {
             call.listener = Some(listener);
         }
     }
 
     /// The listener for a call's progress, if there is one and the call has no answer yet.
-    pub(super) fn listener(&mut self, id: u64) -> Option<Listener> {
+    pub(super) fn listener(&mut self, id: u64) -> Option<ProgressListener> {
         let call = self.get(id)?;
         match call.stage {
-            Stage::Waiting(_) => call.listener.clone(),
-            Stage::Done(_) => None,
+            ClientCallState::Waiting(_) => call.listener.clone(),
+            ClientCallState::Done(_) => None,
         }
     }
 
     /// Stores a call's answer and returns the waker to wake. An answer that no caller waits for is dropped.
     pub(super) fn complete(&mut self, id: u64, answer: Result<R, AttemptError>) -> Option<Waker> {
         let call = self.get(id)?;
-        if !matches!(call.stage, Stage::Waiting(_)) {
+        if !matches!(call.stage, ClientCallState::Waiting(_)) {
             return None;
         }
-        let Stage::Waiting(waker) = std::mem::replace(&mut call.stage, Stage::Done(answer)) else {
+        let ClientCallState::Waiting(waker) =
+            std::mem::replace(&mut call.stage, ClientCallState::Done(answer))
+        else {
             return None;
         };
         self.waiting -= 1;
@@ -124,8 +126,8 @@ impl<R> Calls<R> {
     ) -> Poll<Option<Result<R, AttemptError>>> {
         match self.get(id) {
             None => return Poll::Ready(None),
-            Some(Call {
-                stage: Stage::Waiting(waker),
+            Some(ClientCall {
+                stage: ClientCallState::Waiting(waker),
                 ..
             }) => {
                 waker.clone_from(context.waker());
@@ -133,18 +135,18 @@ impl<R> Calls<R> {
             }
             Some(_) => {}
         }
-        let call = self.table.remove((id & PLACE_MASK) as usize);
+        let call = self.table.remove((id & INDEX_MASK) as usize);
         Poll::Ready(match call.stage {
-            Stage::Done(answer) => Some(answer),
-            Stage::Waiting(_) => None,
+            ClientCallState::Done(answer) => Some(answer),
+            ClientCallState::Waiting(_) => None,
         })
     }
 
     /// Removes a call. Returns the stream position after its last byte if it had no answer yet.
     pub(super) fn forget(&mut self, id: u64) -> Option<u64> {
         self.get(id)?;
-        let call = self.table.remove((id & PLACE_MASK) as usize);
-        matches!(call.stage, Stage::Waiting(_)).then(|| {
+        let call = self.table.remove((id & INDEX_MASK) as usize);
+        matches!(call.stage, ClientCallState::Waiting(_)).then(|| {
             self.waiting -= 1;
             call.end
         })
@@ -156,7 +158,7 @@ impl<R> Calls<R> {
         let mut earliest = None::<Instant>;
         let mut overdue = Vec::new();
         for (_, call) in &self.table {
-            if !matches!(call.stage, Stage::Waiting(_)) {
+            if !matches!(call.stage, ClientCallState::Waiting(_)) {
                 continue;
             }
             if call.deadline <= now {
@@ -178,7 +180,7 @@ impl<R> Calls<R> {
         let unanswered: Vec<(u64, u64)> = self
             .table
             .iter()
-            .filter(|(_, call)| matches!(call.stage, Stage::Waiting(_)))
+            .filter(|(_, call)| matches!(call.stage, ClientCallState::Waiting(_)))
             .map(|(_, call)| (call.id, call.end))
             .collect();
         unanswered
@@ -193,18 +195,18 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn take<R>(calls: &mut Calls<R>, id: u64) -> Poll<Option<Result<R, AttemptError>>> {
+    fn take<R>(calls: &mut ClientCalls<R>, id: u64) -> Poll<Option<Result<R, AttemptError>>> {
         calls.poll_take(id, &mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn a_late_answer_does_not_reach_the_next_call_in_its_place() {
-        let mut calls = Calls::new();
+        let mut calls = ClientCalls::new();
         let deadline = Instant::now();
         let first = calls.insert(deadline, Waker::noop().clone());
         assert_eq!(calls.forget(first), Some(u64::MAX));
         let second = calls.insert(deadline, Waker::noop().clone());
-        assert_eq!(first & PLACE_MASK, second & PLACE_MASK);
+        assert_eq!(first & INDEX_MASK, second & INDEX_MASK);
         assert!(calls.complete(first, Ok("late")).is_none());
         assert!(take(&mut calls, second).is_pending());
         assert!(calls.complete(second, Ok("mine")).is_some());
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn only_overdue_calls_expire_and_they_count_as_sent() {
-        let mut calls = Calls::<()>::new();
+        let mut calls = ClientCalls::<()>::new();
         let now = Instant::now();
         let due = calls.insert(now, Waker::noop().clone());
         let later = calls.insert(now + Duration::from_secs(1), Waker::noop().clone());

@@ -5,8 +5,8 @@
 //! writes the queued bytes and distributes the answers.
 
 use super::{
-    calls::Calls,
-    client_call::{Answer, OnWritten, Place, Stage, envelope_in_time},
+    calls::ClientCalls,
+    client_call::{CallFuture, CallFutureState, InFlightPermit, OnWritten, unexpired_envelope},
     client_pump::Pump,
     error::{AttemptError, ConnectionLost},
     outbox::Outbox,
@@ -39,17 +39,17 @@ use tokio::{
 
 /// A connection for calls whose response type is `R`. Clones share it; it ends when the last clone is
 /// dropped.
-pub struct Connection<R> {
-    shared: Arc<Shared<R>>,
+pub struct ClientConnection<R> {
+    shared: Arc<ClientConnectionShared<R>>,
 }
 
-impl<R> fmt::Debug for Connection<R> {
+impl<R> fmt::Debug for ClientConnection<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 
-impl<R> Clone for Connection<R> {
+impl<R> Clone for ClientConnection<R> {
     fn clone(&self) -> Self {
         self.shared.handles.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -58,7 +58,7 @@ impl<R> Clone for Connection<R> {
     }
 }
 
-impl<R> Drop for Connection<R> {
+impl<R> Drop for ClientConnection<R> {
     fn drop(&mut self) {
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.shared.wake_pump();
@@ -68,48 +68,48 @@ impl<R> Drop for Connection<R> {
 
 /// Receives the latest progress report of a call. It is empty until the method has reported something, and
 /// may miss the last report before the answer.
-pub type Listener = watch::Sender<Option<Progress>>;
+pub type ProgressListener = watch::Sender<Option<Progress>>;
 
 /// The state that callers and the pump share.
-pub(super) struct Shared<R> {
-    state: Mutex<State<R>>,
+pub(super) struct ClientConnectionShared<R> {
+    state: Mutex<ClientConnectionState<R>>,
     handles: AtomicUsize,
     /// One permit for each call that may be in flight.
     pub(super) in_flight: Arc<Semaphore>,
     /// One permit for each [`LARGE_MESSAGE`] bytes of large messages that may be queued for writing.
-    room: Arc<Semaphore>,
+    buffer_permits: Arc<Semaphore>,
     open: Arc<AtomicBool>,
     settings: Settings,
     /// The stream's channel binding, if it has TLS.
     exporter: Option<[u8; CHALLENGE_LEN]>,
 }
 
-pub(super) struct State<R> {
+pub(super) struct ClientConnectionState<R> {
     pub(super) outbox: Outbox,
-    pub(super) calls: Calls<R>,
+    pub(super) calls: ClientCalls<R>,
     /// How many bytes the kernel has accepted.
     pub(super) written: u64,
-    pub(super) phase: Phase,
-    /// Whether the phase is [`Phase::Open`], readable without the lock.
+    pub(super) phase: ConnectionPhase,
+    /// Whether the phase is [`ConnectionPhase::Open`], readable without the lock.
     open: Arc<AtomicBool>,
     pub(super) on_written: VecDeque<OnWritten>,
     pub(super) load: Option<Load>,
     /// Whether the peer was reported dead and the pump has not handled that yet.
-    pub(super) doubted: bool,
+    pub(super) suspected: bool,
     pub(super) pump: Option<Waker>,
 }
 
 /// Whether the connection accepts calls.
 #[derive(Clone, Debug)]
-pub(super) enum Phase {
+pub(super) enum ConnectionPhase {
     Open,
     /// It accepts no new calls; calls in flight are still awaited.
     GoingAway,
     Lost(ConnectionLost),
 }
 
-impl<R> Shared<R> {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<R>> {
+impl<R> ClientConnectionShared<R> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ClientConnectionState<R>> {
         // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,13 +126,13 @@ impl<R> Shared<R> {
     }
 }
 
-impl<R> State<R> {
+impl<R> ClientConnectionState<R> {
     /// The error for a new call, if the connection accepts no calls.
-    pub(super) fn refusal(&self) -> Option<AttemptError> {
+    pub(super) fn not_sent_error(&self) -> Option<AttemptError> {
         match &self.phase {
-            Phase::Open => None,
-            Phase::GoingAway => Some(AttemptError::NotSent(ConnectionLost::GoneAway)),
-            Phase::Lost(reason) => Some(AttemptError::NotSent(reason.clone())),
+            ConnectionPhase::Open => None,
+            ConnectionPhase::GoingAway => Some(AttemptError::NotSent(ConnectionLost::GoneAway)),
+            ConnectionPhase::Lost(reason) => Some(AttemptError::NotSent(reason.clone())),
         }
     }
 
@@ -151,7 +151,7 @@ impl<R> State<R> {
     }
 }
 
-impl<R: DeserializeOwned + Send + 'static> Connection<R> {
+impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
     /// Takes over a stream after the hello, and starts the task that serves it.
     pub fn new<S>(stream: S, settings: Settings) -> Self
     where
@@ -172,21 +172,21 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             ..settings
         };
         let open = Arc::new(AtomicBool::new(true));
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
+        let shared = Arc::new(ClientConnectionShared {
+            state: Mutex::new(ClientConnectionState {
                 outbox: Outbox::default(),
-                calls: Calls::new(),
+                calls: ClientCalls::new(),
                 written: 0,
-                phase: Phase::Open,
+                phase: ConnectionPhase::Open,
                 open: Arc::clone(&open),
                 on_written: VecDeque::new(),
                 load: None,
-                doubted: false,
+                suspected: false,
                 pump: None,
             }),
             handles: AtomicUsize::new(1),
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
-            room: Arc::new(Semaphore::new(settings.room_units())),
+            buffer_permits: Arc::new(Semaphore::new(settings.buffer_units())),
             open,
             settings,
             exporter,
@@ -210,16 +210,16 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         &self,
         context: &context::Context,
         request: &EncodedRequest,
-        listener: Option<&Listener>,
+        listener: Option<&ProgressListener>,
     ) -> Result<R, AttemptError> {
         let deadline = Instant::from_std(context.deadline);
         let requests = std::slice::from_ref(request);
-        let (permit, room) = self.admit(requests, deadline).await?;
-        Answer {
+        let (permit, room) = self.acquire_permits(requests, deadline).await?;
+        CallFuture {
             shared: &self.shared,
             context,
             deadline,
-            stage: Stage::Unsent {
+            stage: CallFutureState::Unsent {
                 request,
                 room,
                 listener,
@@ -251,11 +251,11 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             }
             match self.send_batch(context, deadline, batch).await {
                 Ok(ids) => {
-                    let waiting = ids.into_iter().map(|(id, permit)| Answer {
+                    let waiting = ids.into_iter().map(|(id, permit)| CallFuture {
                         shared: &self.shared,
                         context,
                         deadline,
-                        stage: Stage::Sent(id),
+                        stage: CallFutureState::Sent(id),
                         permit: Some(permit),
                     });
                     answers.extend(futures::future::join_all(waiting).await);
@@ -286,16 +286,16 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         deadline: Instant,
         batch: &[EncodedRequest],
     ) -> Result<Vec<(u64, SemaphorePermit<'_>)>, AttemptError> {
-        let (mut permits, room) = self.admit(batch, deadline).await?;
+        let (mut permits, room) = self.acquire_permits(batch, deadline).await?;
         let sizes = batch.iter().map(|request| ENVELOPE_LEN + request.len());
         let header = FrameHeader {
             kind: FrameKind::Batch,
             len: sizes.clone().map(|size| 4 + size).sum(),
         };
-        let envelope = envelope_in_time(context)?;
+        let envelope = unexpired_envelope(context)?;
         let (ids, waker) = {
             let mut state = self.shared.lock();
-            if let Some(error) = state.refusal() {
+            if let Some(error) = state.not_sent_error() {
                 return Err(error);
             }
             state.outbox.extend(&header.to_bytes());
@@ -313,7 +313,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             for (id, _) in &ids {
                 state.calls.set_end(*id, end);
             }
-            state.hold_room(end, room);
+            state.hold_buffer_permit(end, room);
             (ids, state.pump.take())
         };
         if let Some(waker) = waker {
@@ -331,8 +331,8 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
     ) -> Result<(), AttemptError> {
         let deadline = Instant::from_std(context.deadline);
         let requests = std::slice::from_ref(request);
-        let (permit, room) = self.admit(requests, deadline).await?;
-        let envelope = envelope_in_time(context)?;
+        let (permit, room) = self.acquire_permits(requests, deadline).await?;
+        let envelope = unexpired_envelope(context)?;
         let header = FrameHeader {
             kind: FrameKind::OneWay,
             len: ENVELOPE_LEN + request.len(),
@@ -340,15 +340,15 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         let (notify, written) = oneshot::channel();
         let waker = {
             let mut state = self.shared.lock();
-            if let Some(error) = state.refusal() {
+            if let Some(error) = state.not_sent_error() {
                 return Err(error);
             }
             state.append(&header.to_bytes(), &envelope.request(0), request);
             let end = state.outbox.end();
             state.on_written.push_back(OnWritten {
                 end,
-                _room: room,
-                _place: Some(Place::new(&self.shared.in_flight, permit)),
+                _buffer_permit: room,
+                _in_flight_permit: Some(InFlightPermit::new(&self.shared.in_flight, permit)),
                 notify: Some(notify),
             });
             state.pump.take()
@@ -360,7 +360,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
             Ok(Ok(())) => Ok(()),
             // The connection was lost before the last byte left.
             Ok(Err(_)) => {
-                let reason = self.lost().unwrap_or(ConnectionLost::Closed);
+                let reason = self.lost_reason().unwrap_or(ConnectionLost::Closed);
                 Err(AttemptError::NotSent(reason))
             }
             Err(_) => Err(AttemptError::DeadlineExceeded { sent: true }),
@@ -369,7 +369,7 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
 
     /// Waits until requests may be queued. All permits of a batch are acquired at once: several batches that
     /// each held a part and waited for the rest would deadlock.
-    async fn admit(
+    async fn acquire_permits(
         &self,
         requests: &[EncodedRequest],
         deadline: Instant,
@@ -402,25 +402,25 @@ impl<R: DeserializeOwned + Send + 'static> Connection<R> {
         if large == 0 {
             return Ok((permit, None));
         }
-        let units = large.min(settings.room_units());
+        let units = large.min(settings.buffer_units());
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.shared.room).acquire_many_owned(units);
+        let room = Arc::clone(&self.shared.buffer_permits).acquire_many_owned(units);
         let room = Box::pin(timeout_at(deadline, room)).await.map_err(late)?;
         Ok((permit, Some(room.map_err(closed)?)))
     }
 }
 
-impl<R> Connection<R> {
+impl<R> ClientConnection<R> {
     /// Whether the connection accepts calls.
     pub fn is_open(&self) -> bool {
         self.shared.open.load(Ordering::Relaxed)
     }
 
     /// Why the connection was lost, if it was.
-    pub fn lost(&self) -> Option<ConnectionLost> {
+    pub fn lost_reason(&self) -> Option<ConnectionLost> {
         match &self.shared.lock().phase {
-            Phase::Lost(reason) => Some(reason.clone()),
-            Phase::Open | Phase::GoingAway => None,
+            ConnectionPhase::Lost(reason) => Some(reason.clone()),
+            ConnectionPhase::Open | ConnectionPhase::GoingAway => None,
         }
     }
 
@@ -436,7 +436,7 @@ impl<R> Connection<R> {
 
     /// A function that sends a new credential to the server, if it is given one, during the life of the
     /// connection. It returns whether the connection is open, and does not keep the connection alive.
-    pub fn renewer(&self) -> impl Fn(Option<&[u8]>) -> bool + Send + Sync + use<R>
+    pub fn credential_sink(&self) -> impl Fn(Option<&[u8]>) -> bool + Send + Sync + use<R>
     where
         R: Send + 'static,
     {
@@ -462,8 +462,8 @@ impl<R> Connection<R> {
 
     /// Records that the peer was reported dead. The peer is pinged. If it answers, calls in flight continue;
     /// if it does not answer within two seconds, the connection is closed.
-    pub fn doubt(&self) {
-        self.shared.lock().doubted = true;
+    pub fn suspect(&self) {
+        self.shared.lock().suspected = true;
         self.shared.wake_pump();
     }
 
@@ -471,30 +471,30 @@ impl<R> Connection<R> {
     pub fn abandon(&self, reason: &'static str) {
         {
             let mut state = self.shared.lock();
-            if matches!(state.phase, Phase::Lost(_)) {
+            if matches!(state.phase, ConnectionPhase::Lost(_)) {
                 return;
             }
             // The pump fails the calls, because only the pump knows which bytes the kernel has accepted.
-            state.leave(Phase::Lost(ConnectionLost::Abandoned(reason)));
+            state.close_to_calls(ConnectionPhase::Lost(ConnectionLost::Abandoned(reason)));
         }
         self.shared.wake_pump();
     }
 }
 
-impl<R> State<R> {
+impl<R> ClientConnectionState<R> {
     /// Stops accepting calls.
-    pub(super) fn leave(&mut self, phase: Phase) {
+    pub(super) fn close_to_calls(&mut self, phase: ConnectionPhase) {
         self.phase = phase;
         self.open.store(false, Ordering::Relaxed);
     }
 
     /// Holds the buffer permit of a large message until the bytes before `end` have been written.
-    pub(super) fn hold_room(&mut self, end: u64, room: Option<OwnedSemaphorePermit>) {
+    pub(super) fn hold_buffer_permit(&mut self, end: u64, room: Option<OwnedSemaphorePermit>) {
         if room.is_some() {
             self.on_written.push_back(OnWritten {
                 end,
-                _room: room,
-                _place: None,
+                _buffer_permit: room,
+                _in_flight_permit: None,
                 notify: None,
             });
         }
@@ -503,11 +503,11 @@ impl<R> State<R> {
     /// Fails every call, and records for each whether it was sent. Returns the wakers to wake. If the
     /// connection was lost before, the earlier reason stays.
     #[must_use]
-    pub(super) fn lose(&mut self, reason: ConnectionLost) -> Vec<Waker> {
+    pub(super) fn fail_calls(&mut self, reason: ConnectionLost) -> Vec<Waker> {
         let reason = match &self.phase {
-            Phase::Lost(earlier) => earlier.clone(),
-            Phase::Open | Phase::GoingAway => {
-                self.leave(Phase::Lost(reason.clone()));
+            ConnectionPhase::Lost(earlier) => earlier.clone(),
+            ConnectionPhase::Open | ConnectionPhase::GoingAway => {
+                self.close_to_calls(ConnectionPhase::Lost(reason.clone()));
                 reason
             }
         };

@@ -1,7 +1,7 @@
 //! The future of one call at the client.
 
 use super::{
-    client::{Listener, Phase, Shared, State},
+    client::{ClientConnectionShared, ClientConnectionState, ConnectionPhase, ProgressListener},
     error::{AttemptError, ConnectionLost},
 };
 use crate::{
@@ -25,30 +25,30 @@ use tokio::{
 pub(super) struct OnWritten {
     pub(super) end: u64,
     /// The buffer permit of a large message.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    pub(super) _buffer_permit: Option<OwnedSemaphorePermit>,
     /// The in-flight permit of a call whose caller no longer waits, but whose bytes still take up memory.
-    pub(super) _place: Option<Place>,
+    pub(super) _in_flight_permit: Option<InFlightPermit>,
     pub(super) notify: Option<oneshot::Sender<()>>,
 }
 
 /// A call's permit to be in flight. Dropping it gives the permit back.
-pub(super) struct Place(Arc<Semaphore>);
+pub(super) struct InFlightPermit(Arc<Semaphore>);
 
-impl Place {
+impl InFlightPermit {
     pub(super) fn new(in_flight: &Arc<Semaphore>, permit: SemaphorePermit<'_>) -> Self {
         permit.forget();
         Self(Arc::clone(in_flight))
     }
 }
 
-impl Drop for Place {
+impl Drop for InFlightPermit {
     fn drop(&mut self) {
         self.0.add_permits(1);
     }
 }
 
 /// The envelope of a call; an error if its deadline has passed.
-pub(super) fn envelope_in_time(context: &context::Context) -> Result<Envelope, AttemptError> {
+pub(super) fn unexpired_envelope(context: &context::Context) -> Result<Envelope, AttemptError> {
     let envelope = Envelope::new(context, Instant::now());
     if envelope.deadline.is_zero() {
         return Err(AttemptError::DeadlineExceeded { sent: false });
@@ -57,42 +57,42 @@ pub(super) fn envelope_in_time(context: &context::Context) -> Result<Envelope, A
 }
 
 /// The future of a call: sends the request at its first poll, and resolves to the answer.
-pub(super) struct Answer<'a, R> {
-    pub(super) shared: &'a Shared<R>,
+pub(super) struct CallFuture<'a, R> {
+    pub(super) shared: &'a ClientConnectionShared<R>,
     pub(super) context: &'a context::Context,
     pub(super) deadline: Instant,
-    pub(super) stage: Stage<'a>,
+    pub(super) stage: CallFutureState<'a>,
     pub(super) permit: Option<SemaphorePermit<'a>>,
 }
 
-pub(super) enum Stage<'a> {
+pub(super) enum CallFutureState<'a> {
     Unsent {
         request: &'a EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
-        listener: Option<&'a Listener>,
+        listener: Option<&'a ProgressListener>,
     },
     Sent(u64),
     Done,
 }
 
-impl<R> Answer<'_, R> {
+impl<R> CallFuture<'_, R> {
     fn send(
         &self,
         request: &EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
-        listener: Option<&Listener>,
+        listener: Option<&ProgressListener>,
         waker: &Waker,
     ) -> Result<u64, AttemptError> {
-        let envelope = envelope_in_time(self.context)?;
+        let envelope = unexpired_envelope(self.context)?;
         let header = FrameHeader {
             kind: match listener {
                 None => FrameKind::Call,
-                Some(_) => FrameKind::Watched,
+                Some(_) => FrameKind::CallWithProgress,
             },
             len: ENVELOPE_LEN + request.len(),
         };
         let mut state = self.shared.lock();
-        if let Some(error) = state.refusal() {
+        if let Some(error) = state.not_sent_error() {
             return Err(error);
         }
         let id = state.calls.insert(self.deadline, waker.clone());
@@ -102,7 +102,7 @@ impl<R> Answer<'_, R> {
         if let Some(listener) = listener {
             state.calls.listen(id, listener.clone());
         }
-        state.hold_room(end, room);
+        state.hold_buffer_permit(end, room);
         let pump = state.pump.take();
         drop(state);
         if let Some(pump) = pump {
@@ -113,68 +113,70 @@ impl<R> Answer<'_, R> {
 
     /// Keeps the in-flight permit of a call whose caller no longer waits, until the bytes of the call and of
     /// its cancel message have been written, because they take up memory until then.
-    fn hold_place(&mut self, state: &mut State<R>) {
+    fn hold_in_flight_permit(&mut self, state: &mut ClientConnectionState<R>) {
         let end = state.outbox.end();
-        if end <= state.written || matches!(state.phase, Phase::Lost(_)) {
+        if end <= state.written || matches!(state.phase, ConnectionPhase::Lost(_)) {
             return;
         }
         if let Some(permit) = self.permit.take() {
             state.on_written.push_back(OnWritten {
                 end,
-                _room: None,
-                _place: Some(Place::new(&self.shared.in_flight, permit)),
+                _buffer_permit: None,
+                _in_flight_permit: Some(InFlightPermit::new(&self.shared.in_flight, permit)),
                 notify: None,
             });
         }
     }
 }
 
-impl<R> Future for Answer<'_, R> {
+impl<R> Future for CallFuture<'_, R> {
     type Output = Result<R, AttemptError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match std::mem::replace(&mut this.stage, Stage::Done) {
-            Stage::Unsent {
+        match std::mem::replace(&mut this.stage, CallFutureState::Done) {
+            CallFutureState::Unsent {
                 request,
                 room,
                 listener,
             } => match this.send(request, room, listener, context.waker()) {
                 Ok(id) => {
-                    this.stage = Stage::Sent(id);
+                    this.stage = CallFutureState::Sent(id);
                     Poll::Pending
                 }
                 Err(error) => Poll::Ready(Err(error)),
             },
-            Stage::Sent(id) => {
+            CallFutureState::Sent(id) => {
                 let mut state = this.shared.lock();
                 let Poll::Ready(answer) = state.calls.poll_take(id, context) else {
-                    this.stage = Stage::Sent(id);
+                    this.stage = CallFutureState::Sent(id);
                     return Poll::Pending;
                 };
                 if let Some(Err(AttemptError::DeadlineExceeded { .. })) = &answer {
-                    this.hold_place(&mut state);
+                    this.hold_in_flight_permit(&mut state);
                 }
                 Poll::Ready(answer.unwrap_or(Err(AttemptError::MaybeRan(
                     ConnectionLost::Abandoned("the call was forgotten"),
                 ))))
             }
-            Stage::Done => Poll::Pending,
+            CallFutureState::Done => Poll::Pending,
         }
     }
 }
 
-impl<R> Drop for Answer<'_, R> {
+impl<R> Drop for CallFuture<'_, R> {
     /// The caller no longer waits: remove the call and send a cancel message.
     fn drop(&mut self) {
-        let Stage::Sent(id) = self.stage else { return };
+        let CallFutureState::Sent(id) = self.stage else {
+            return;
+        };
         let waker = {
             let mut state = self.shared.lock();
-            if state.calls.forget(id).is_none() || matches!(state.phase, Phase::Lost(_)) {
+            if state.calls.forget(id).is_none() || matches!(state.phase, ConnectionPhase::Lost(_)) {
                 return;
             }
             state.push_cancel(id, self.context.trace_context);
-            self.hold_place(&mut state);
+            self.hold_in_flight_permit(&mut state);
             state.pump.take()
         };
         if let Some(waker) = waker {
@@ -183,7 +185,7 @@ impl<R> Drop for Answer<'_, R> {
     }
 }
 
-impl<R> State<R> {
+impl<R> ClientConnectionState<R> {
     pub(super) fn push_cancel(&mut self, id: u64, trace_context: trace::Context) {
         self.outbox
             .push_raw_frame(FrameKind::Call, &envelope::cancel(id, trace_context));

@@ -1,12 +1,12 @@
 //! The task that serves a client's connection: it writes the queued calls, and distributes the answers.
 
 use super::{
-    client::{Phase, Shared},
+    busy_poll::BusyPoll,
+    client::{ClientConnectionShared, ConnectionPhase},
     error::{AttemptError, ConnectionLost},
-    link::{KEPT_BUFFER, Link},
-    liveness::{Liveness, Verdict},
+    link::{Link, MAX_KEPT_BUFFER},
+    liveness::{Liveness, LivenessDecision},
     settings::Settings,
-    spin::Spin,
 };
 use crate::{
     codec,
@@ -29,11 +29,11 @@ use tokio::{
 };
 
 /// How often the pump yields before it writes, while more calls are being queued.
-const MAX_GATHERS: u32 = 4;
+const MAX_GATHER_ROUNDS: u32 = 4;
 
 pub(super) struct Pump<S, R> {
     link: Link<S>,
-    shared: Arc<Shared<R>>,
+    shared: Arc<ClientConnectionShared<R>>,
     liveness: Liveness,
     /// See [`Settings::max_buffered`].
     max_buffered: u64,
@@ -41,7 +41,7 @@ pub(super) struct Pump<S, R> {
     /// How often this round has yielded before writing, and how many bytes were queued then.
     gathers: u32,
     gathered_bytes: usize,
-    spin: Spin,
+    spin: BusyPoll,
     /// The answers of one round. The vector is reused, to save allocations.
     answers: Vec<(u64, Result<R, AttemptError>)>,
     wakers: Vec<Waker>,
@@ -52,18 +52,22 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     R: DeserializeOwned,
 {
-    pub(super) fn new(stream: S, shared: Arc<Shared<R>>, settings: Settings) -> Self {
+    pub(super) fn new(
+        stream: S,
+        shared: Arc<ClientConnectionShared<R>>,
+        settings: Settings,
+    ) -> Self {
         let now = Instant::now();
-        let liveness = Liveness::new(settings.patience, now);
+        let liveness = Liveness::new(settings.keepalive, now);
         Self {
-            link: Link::new(stream, settings.max_receive, KEPT_BUFFER),
+            link: Link::new(stream, settings.max_receive, MAX_KEPT_BUFFER),
             timer: Box::pin(sleep_until(liveness.next_tick())),
             liveness,
             max_buffered: settings.max_buffered as u64,
             shared,
             gathers: 0,
             gathered_bytes: 0,
-            spin: Spin::new(settings.spin),
+            spin: BusyPoll::new(settings.busy_poll),
             answers: Vec::new(),
             wakers: Vec::new(),
         }
@@ -95,8 +99,8 @@ where
     fn read(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         while let Poll::Ready(count) = self.link.poll_read(context) {
             let now = Instant::now();
-            self.liveness.sign_of_life(now);
-            self.spin.heard(now);
+            self.liveness.on_activity(now);
+            self.spin.on_received(now);
             self.receive()?;
             if count? == 0 {
                 return Err(ConnectionLost::Closed);
@@ -109,11 +113,11 @@ where
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         {
             let mut state = self.shared.lock();
-            if let Phase::Lost(reason) = &state.phase {
+            if let ConnectionPhase::Lost(reason) = &state.phase {
                 return Err(reason.clone());
             }
             // An empty outbox has not grown, so the pump never yields for it.
-            if self.gathers < MAX_GATHERS
+            if self.gathers < MAX_GATHER_ROUNDS
                 && state.calls.waiting() > 1
                 && state.outbox.len() > self.gathered_bytes
             {
@@ -132,7 +136,7 @@ where
         if self.link.has_unwritten() {
             let written = self.link.write_some(context);
             if written.proves_life {
-                self.liveness.sign_of_life(Instant::now());
+                self.liveness.on_activity(Instant::now());
             }
             self.note_written(written.bytes);
             if let Some(error) = written.error {
@@ -157,21 +161,21 @@ where
 
     /// Handles the frames that were read.
     fn receive(&mut self) -> Result<(), ConnectionLost> {
-        let mut news = News::default();
+        let mut news = ReceivedFrames::default();
         let taken_in = self.take_in(&mut news);
         // Answers that arrived before an invalid frame are still delivered.
         self.deliver(news)?;
         taken_in
     }
 
-    fn take_in(&mut self, news: &mut News) -> Result<(), ConnectionLost> {
+    fn take_in(&mut self, news: &mut ReceivedFrames) -> Result<(), ConnectionLost> {
         while let Some((kind, body)) = self.link.next_frame().map_err(protocol)? {
             body.read(|body| news.take_in(kind, body, &mut self.answers))?;
         }
         Ok(())
     }
 
-    fn deliver(&mut self, news: News) -> Result<(), ConnectionLost> {
+    fn deliver(&mut self, news: ReceivedFrames) -> Result<(), ConnectionLost> {
         let mut state = self.shared.lock();
         let mut heard = Vec::new();
         for CallProgress {
@@ -180,7 +184,7 @@ where
         } in news.progress
         {
             // Progress from a peer is clamped to the same bounds as our own.
-            let progress = scope::bounded(progress.fraction, progress.note);
+            let progress = scope::clamp_progress(progress.fraction, progress.note);
             heard.extend(state.calls.listener(request_id).zip(progress));
         }
         for (id, answer) in self.answers.drain(..) {
@@ -200,8 +204,8 @@ where
         {
             self.wakers.push(pump);
         }
-        if news.go_away == Some(GoAway::Draining) && matches!(state.phase, Phase::Open) {
-            state.leave(Phase::GoingAway);
+        if news.go_away == Some(GoAway::Draining) && matches!(state.phase, ConnectionPhase::Open) {
+            state.close_to_calls(ConnectionPhase::GoingAway);
         }
         drop(state);
         for (listener, progress) in heard {
@@ -225,7 +229,7 @@ where
         loop {
             let (busy, earliest, doubted) = {
                 let mut state = self.shared.lock();
-                let doubted = std::mem::take(&mut state.doubted);
+                let doubted = std::mem::take(&mut state.suspected);
                 (
                     state.calls.waiting() > 0,
                     state.calls.earliest_deadline(),
@@ -233,7 +237,7 @@ where
                 )
             };
             if doubted {
-                self.liveness.doubt();
+                self.liveness.suspect();
             }
             self.liveness.set_busy(busy, Instant::now());
             let wanted = self.liveness.next_tick();
@@ -259,7 +263,7 @@ where
                 state.push_cancel(id, trace::Context::default());
             }
         }
-        if verdict == Verdict::SendPing {
+        if verdict == LivenessDecision::SendPing {
             state.outbox.push_raw_frame(FrameKind::Ping, &[]);
         }
         if state.calls.waiting() == 0 {
@@ -278,8 +282,8 @@ where
         self.wake_callers();
         self.timer.as_mut().reset(next);
         match verdict {
-            Verdict::Dead(silence) => Err(ConnectionLost::Silent(silence)),
-            Verdict::Alive | Verdict::SendPing => Ok(()),
+            LivenessDecision::Dead(silence) => Err(ConnectionLost::Silent(silence)),
+            LivenessDecision::Alive | LivenessDecision::SendPing => Ok(()),
         }
     }
 
@@ -288,7 +292,7 @@ where
     fn poll_end(&self) -> Poll<()> {
         let abandoned = self.shared.is_abandoned();
         let state = self.shared.lock();
-        let leaving = abandoned || matches!(state.phase, Phase::GoingAway);
+        let leaving = abandoned || matches!(state.phase, ConnectionPhase::GoingAway);
         let idle =
             state.calls.waiting() == 0 && state.outbox.is_empty() && !self.link.has_unwritten();
         if leaving && idle {
@@ -301,14 +305,14 @@ where
 
 /// The contents of a round of frames, except for answers.
 #[derive(Default)]
-struct News {
+struct ReceivedFrames {
     go_away: Option<GoAway>,
     load: Option<Load>,
     pongs: Vec<Vec<u8>>,
     progress: Vec<CallProgress>,
 }
 
-impl News {
+impl ReceivedFrames {
     fn take_in<R: DeserializeOwned>(
         &mut self,
         kind: FrameKind,
@@ -318,7 +322,7 @@ impl News {
         match kind {
             FrameKind::Call => {
                 let response: Response<R> = codec::decode(body).map_err(protocol)?;
-                answers.push((response.request_id, response.message.map_err(error_of)));
+                answers.push((response.request_id, response.message.map_err(attempt_error)));
             }
             FrameKind::Refused => {
                 let refused: RefusedCall = codec::decode(body).map_err(protocol)?;
@@ -330,7 +334,10 @@ impl News {
             FrameKind::Ping => self.pongs.push(body.to_vec()),
             FrameKind::Pong => {}
             FrameKind::Progress => self.progress.push(codec::decode(body).map_err(protocol)?),
-            FrameKind::Batch | FrameKind::OneWay | FrameKind::Credential | FrameKind::Watched => {
+            FrameKind::Batch
+            | FrameKind::OneWay
+            | FrameKind::Credential
+            | FrameKind::CallWithProgress => {
                 let what = format!("a client received a {kind:?} frame");
                 return Err(ConnectionLost::Protocol(what));
             }
@@ -344,7 +351,7 @@ fn protocol(error: impl std::fmt::Display) -> ConnectionLost {
 }
 
 /// The error of a response that holds an error instead of an answer.
-fn error_of(error: ServerError) -> AttemptError {
+fn attempt_error(error: ServerError) -> AttemptError {
     match error.kind {
         io::ErrorKind::TimedOut => AttemptError::DeadlineExceeded { sent: true },
         _ => AttemptError::Failed(error),
@@ -369,7 +376,7 @@ where
             Err(reason) => reason,
         };
         tracing::debug!(%reason, "connection ended");
-        let wakers = this.shared.lock().lose(reason);
+        let wakers = this.shared.lock().fail_calls(reason);
         for waker in wakers {
             waker.wake();
         }
@@ -383,7 +390,7 @@ impl<S, R> Drop for Pump<S, R> {
     /// The runtime may drop the task at its shutdown. The waiting callers must get an error then.
     fn drop(&mut self) {
         let reason = ConnectionLost::Abandoned("the runtime stopped");
-        let wakers = self.shared.lock().lose(reason);
+        let wakers = self.shared.lock().fail_calls(reason);
         for waker in wakers {
             waker.wake();
         }

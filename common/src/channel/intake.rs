@@ -18,25 +18,25 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// How long a message waits for memory. It is shorter than the five seconds of silence after which a client
 /// considers a server dead.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time that a message may take to arrive while other messages wait for its memory, plus one second for
-/// every [`SLOWEST`] bytes.
-const ARRIVAL: Duration = Duration::from_secs(10);
-const SLOWEST: usize = 1024 * 1024;
+/// every [`MIN_BYTES_PER_SECOND`] bytes.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+const MIN_BYTES_PER_SECOND: usize = 1024 * 1024;
 
 /// The memory for the next large message on a connection.
 #[derive(Debug)]
 pub(super) struct Intake {
     budget: ByteBudget,
-    stage: Stage,
+    stage: IntakeState,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum IntakeState {
     /// There is no large message.
     Clear,
-    Waiting(Box<Waiting>),
+    Waiting(Box<WaitingMessage>),
     /// It may be read. If other messages wait for memory, it has to arrive by `until`.
     Admitted {
         permit: BytePermit,
@@ -44,13 +44,13 @@ enum Stage {
     },
 }
 
-struct Waiting {
+struct WaitingMessage {
     len: usize,
     permit: Pin<Box<dyn Future<Output = BytePermit> + Send>>,
-    patience: Pin<Box<Sleep>>,
+    timeout: Pin<Box<Sleep>>,
 }
 
-impl fmt::Debug for Waiting {
+impl fmt::Debug for WaitingMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Waiting({} bytes)", self.len)
     }
@@ -58,7 +58,7 @@ impl fmt::Debug for Waiting {
 
 /// What to do with the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum IntakeDecision {
     /// Read it.
     Read,
     /// Wait, and read nothing until then.
@@ -71,7 +71,7 @@ impl Intake {
     pub(super) fn new(budget: ByteBudget) -> Self {
         Self {
             budget,
-            stage: Stage::Clear,
+            stage: IntakeState::Clear,
         }
     }
 
@@ -80,31 +80,31 @@ impl Intake {
         &mut self,
         next: Option<FrameHeader>,
         context: &mut Context<'_>,
-    ) -> Admission {
+    ) -> IntakeDecision {
         loop {
             match &mut self.stage {
-                Stage::Admitted { .. } => return Admission::Read,
-                Stage::Clear => {
+                IntakeState::Admitted { .. } => return IntakeDecision::Read,
+                IntakeState::Clear => {
                     let Some(FrameHeader { len, .. }) = next else {
-                        return Admission::Read;
+                        return IntakeDecision::Read;
                     };
                     self.stage = match self.budget.try_take(len) {
                         Some(permit) => admitted(permit),
-                        None => Stage::Waiting(Box::new(Waiting {
+                        None => IntakeState::Waiting(Box::new(WaitingMessage {
                             len,
                             permit: Box::pin(self.budget.take(len)),
-                            patience: Box::pin(sleep(PATIENCE)),
+                            timeout: Box::pin(sleep(ADMISSION_TIMEOUT)),
                         })),
                     };
                 }
-                Stage::Waiting(waiting) => {
+                IntakeState::Waiting(waiting) => {
                     if let Poll::Ready(permit) = waiting.permit.as_mut().poll(context) {
                         self.stage = admitted(permit);
-                    } else if waiting.patience.as_mut().poll(context).is_ready() {
-                        self.stage = Stage::Clear;
-                        return Admission::Refuse;
+                    } else if waiting.timeout.as_mut().poll(context).is_ready() {
+                        self.stage = IntakeState::Clear;
+                        return IntakeDecision::Refuse;
                     } else {
-                        return Admission::Wait;
+                        return IntakeDecision::Wait;
                     }
                 }
             }
@@ -112,46 +112,46 @@ impl Intake {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Waiting(_))
+        matches!(self.stage, IntakeState::Waiting(_))
     }
 
     /// The memory of a message that was read.
     pub(super) fn take(&mut self) -> Option<BytePermit> {
-        match std::mem::replace(&mut self.stage, Stage::Clear) {
-            Stage::Admitted { permit, .. } => Some(permit),
-            Stage::Clear | Stage::Waiting(_) => None,
+        match std::mem::replace(&mut self.stage, IntakeState::Clear) {
+            IntakeState::Admitted { permit, .. } => Some(permit),
+            IntakeState::Clear | IntakeState::Waiting(_) => None,
         }
     }
 
     /// The time by which the admitted message has to arrive if others wait for its memory.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Admitted { until, .. } => Some(*until),
-            Stage::Clear | Stage::Waiting(_) => None,
+            IntakeState::Admitted { until, .. } => Some(*until),
+            IntakeState::Clear | IntakeState::Waiting(_) => None,
         }
     }
 
     /// Whether a message is overdue while others wait for its memory. If nobody waits, an overdue message
     /// gets more time.
     pub(super) fn is_too_slow(&mut self, now: Instant) -> bool {
-        let Stage::Admitted { until, .. } = &mut self.stage else {
+        let IntakeState::Admitted { until, .. } = &mut self.stage else {
             return false;
         };
         if now < *until {
             return false;
         }
-        if self.budget.is_wanted() {
+        if self.budget.has_waiters() {
             return true;
         }
-        *until = now + ARRIVAL;
+        *until = now + ARRIVAL_TIMEOUT;
         false
     }
 }
 
-fn admitted(permit: BytePermit) -> Stage {
-    let seconds = (permit.bytes() / SLOWEST) as u64;
-    let until = Instant::now() + ARRIVAL + Duration::from_secs(seconds);
-    Stage::Admitted { permit, until }
+fn admitted(permit: BytePermit) -> IntakeState {
+    let seconds = (permit.bytes() / MIN_BYTES_PER_SECOND) as u64;
+    let until = Instant::now() + ARRIVAL_TIMEOUT + Duration::from_secs(seconds);
+    IntakeState::Admitted { permit, until }
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
         })
     }
 
-    fn admit(intake: &mut Intake, next: Option<FrameHeader>) -> Admission {
+    fn admit(intake: &mut Intake, next: Option<FrameHeader>) -> IntakeDecision {
         intake.admit(next, &mut Context::from_waker(Waker::noop()))
     }
 
@@ -178,26 +178,26 @@ mod tests {
     async fn a_large_message_waits_for_room_and_no_longer_than_it_may() {
         let budget = ByteBudget::new(MEBIBYTE);
         let (mut one, mut other) = (Intake::new(budget.clone()), Intake::new(budget.clone()));
-        assert_eq!(admit(&mut one, None), Admission::Read, "a small one");
-        assert_eq!(admit(&mut one, large()), Admission::Read);
-        assert_eq!(admit(&mut other, large()), Admission::Wait);
+        assert_eq!(admit(&mut one, None), IntakeDecision::Read, "a small one");
+        assert_eq!(admit(&mut one, large()), IntakeDecision::Read);
+        assert_eq!(admit(&mut other, large()), IntakeDecision::Wait);
         assert!(other.is_waiting() && other.take().is_none());
         drop(one.take());
-        assert_eq!(admit(&mut other, large()), Admission::Read);
-        assert_eq!(admit(&mut one, large()), Admission::Wait);
-        advance(PATIENCE).await;
-        assert_eq!(admit(&mut one, large()), Admission::Refuse);
-        assert!(!budget.is_wanted());
+        assert_eq!(admit(&mut other, large()), IntakeDecision::Read);
+        assert_eq!(admit(&mut one, large()), IntakeDecision::Wait);
+        advance(ADMISSION_TIMEOUT).await;
+        assert_eq!(admit(&mut one, large()), IntakeDecision::Refuse);
+        assert!(!budget.has_waiters());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_is_too_slow_only_while_others_wait() {
         let budget = ByteBudget::new(MEBIBYTE);
         let mut intake = Intake::new(budget.clone());
-        assert_eq!(admit(&mut intake, large()), Admission::Read);
-        let due = intake.due().unwrap();
+        assert_eq!(admit(&mut intake, large()), IntakeDecision::Read);
+        let due = intake.deadline().unwrap();
         assert!(!intake.is_too_slow(due));
-        let later = intake.due().unwrap();
+        let later = intake.deadline().unwrap();
         assert!(later > due);
         let _waiting = budget.take(1);
         assert!(!intake.is_too_slow(due));

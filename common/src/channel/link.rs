@@ -1,9 +1,9 @@
 //! A stream of frames, with buffers for both directions.
 
 use super::{
-    apart::{WORTHWHILE, apart, give_way},
-    outbox::{Outbox, Writing},
-    skip::Skip,
+    blocking::{MIN_BLOCKING_BYTES, run_blocking, yield_task},
+    outbox::{Outbox, WriteBuffer},
+    skip::SkippedBody,
 };
 use crate::{
     codec::splice,
@@ -30,30 +30,30 @@ const TRUSTED_ALLOCATION: usize = 16 * 1024 * 1024;
 
 /// The largest read buffer that a client keeps for the next large frame. A buffer that grew to hold a message
 /// of the default greatest size is kept.
-pub(super) const KEPT_BUFFER: usize = 2 * DEFAULT_MAX_MESSAGE + MAX_READ;
+pub(super) const MAX_KEPT_BUFFER: usize = 2 * DEFAULT_MAX_MESSAGE + MAX_READ;
 
 /// The largest read buffer that a server keeps for each of its many connections. The memory for large
 /// messages belongs to the connections that have such messages.
-pub(super) const KEPT_BY_SERVER: usize = 4 * MAX_READ;
+pub(super) const MAX_KEPT_SERVER_BUFFER: usize = 4 * MAX_READ;
 
 /// How many bytes are read, and how many written, before other tasks get their turn. Copying them takes about
 /// 50 microseconds, or about 250 into fresh memory.
-const TURN: usize = 256 * 1024;
+const TURN_BYTES: usize = 256 * 1024;
 
 /// The body of a frame: borrowed, or, if it is large, owned.
-pub(super) enum Body<'a> {
+pub(super) enum FrameBody<'a> {
     Borrowed(&'a [u8]),
     Shared(Bytes),
 }
 
-impl Body<'_> {
+impl FrameBody<'_> {
     /// Calls `read` with the bytes. Blobs that it decodes share the memory of a large body.
     pub(super) fn read<T>(self, read: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Borrowed(bytes) => read(bytes),
             // The body is dropped there too, because freeing so much memory takes time.
-            Self::Shared(bytes) if bytes.len() >= WORTHWHILE => {
-                apart(move || splice::sharing(&bytes, || read(&bytes)))
+            Self::Shared(bytes) if bytes.len() >= MIN_BLOCKING_BYTES => {
+                run_blocking(move || splice::sharing(&bytes, || read(&bytes)))
             }
             Self::Shared(bytes) => splice::sharing(&bytes, || read(&bytes)),
         }
@@ -71,8 +71,8 @@ pub(super) struct Link<S> {
     /// A larger buffer is not kept.
     kept: usize,
     /// The body that is being skipped, if there is one.
-    skip: Option<Skip>,
-    writing: Writing,
+    skip: Option<SkippedBody>,
+    writing: WriteBuffer,
     /// Whether the kernel's send buffer was full at the last attempt.
     write_blocked: bool,
     /// Whether the stream (TLS) holds bytes that the kernel has not accepted yet.
@@ -94,18 +94,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             limit,
             kept,
             skip: None,
-            writing: Writing::default(),
+            writing: WriteBuffer::default(),
             write_blocked: false,
             unflushed: false,
-            may_read: TURN,
-            may_write: TURN,
+            may_read: TURN_BYTES,
+            may_write: TURN_BYTES,
         }
     }
 
-    /// Begins a turn: [`TURN`] bytes may be read, and as many written.
+    /// Begins a turn: [`TURN_BYTES`] bytes may be read, and as many written.
     pub(super) fn begin_turn(&mut self) {
-        self.may_read = TURN;
-        self.may_write = TURN;
+        self.may_read = TURN_BYTES;
+        self.may_write = TURN_BYTES;
     }
 
     /// Ends a turn. If the turn ended before everything was done, the task yields and another turn follows.
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) fn end_turn(&self, context: &mut Context<'_>) -> bool {
         let is_cut_short = self.may_read == 0 || self.may_write == 0;
         if is_cut_short {
-            give_way(context);
+            yield_task(context);
         }
         is_cut_short
     }
@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The next complete frame among the bytes that were read.
-    pub(super) fn next_frame(&mut self) -> Result<Option<(FrameKind, Body<'_>)>, FrameError> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<(FrameKind, FrameBody<'_>)>, FrameError> {
         self.incoming.advance(self.consumed);
         self.consumed = 0;
         let Some((header, rest)) = self.incoming.split_first_chunk::<HEADER_LEN>() else {
@@ -185,18 +185,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             {
                 self.incoming = BytesMut::from(self.incoming.as_ref());
             }
-            return Ok(Some((header.kind, Body::Shared(body))));
+            return Ok(Some((header.kind, FrameBody::Shared(body))));
         }
         self.consumed = HEADER_LEN + header.len;
         let body = self.incoming.get(HEADER_LEN..self.consumed);
         Ok(Some((
             header.kind,
-            Body::Borrowed(body.unwrap_or_default()),
+            FrameBody::Borrowed(body.unwrap_or_default()),
         )))
     }
 
     /// The header of the next frame, if it is a large one that may be received.
-    pub(super) fn large_head(&self) -> Option<FrameHeader> {
+    pub(super) fn large_header(&self) -> Option<FrameHeader> {
         let next = self.incoming.get(self.consumed..)?;
         let header = FrameHeader::parse(*next.first_chunk()?, self.limit).ok()?;
         (header.len >= LARGE_MESSAGE).then_some(header)
@@ -204,10 +204,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Begins to skip the next frame, whose header has arrived.
     pub(super) fn begin_skip(&mut self) {
-        if let Some(FrameHeader { kind, len }) = self.large_head() {
+        if let Some(FrameHeader { kind, len }) = self.large_header() {
             self.incoming.advance(self.consumed + HEADER_LEN);
             self.consumed = 0;
-            self.skip = Some(Skip::new(kind, len));
+            self.skip = Some(SkippedBody::new(kind, len));
         }
     }
 
@@ -217,11 +217,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Skips the bytes of the frame that have arrived, and calls `refuse` with the envelopes of its calls.
     /// Returns whether the frame is complete.
-    pub(super) fn read_over(&mut self, refuse: impl FnMut(&[u8])) -> bool {
+    pub(super) fn skip_bytes(&mut self, refuse: impl FnMut(&[u8])) -> bool {
         let Some(skip) = &mut self.skip else {
             return true;
         };
-        let count = skip.read_over(&self.incoming, refuse);
+        let count = skip.skip_bytes(&self.incoming, refuse);
         let is_over = skip.is_over();
         self.incoming.advance(count);
         if is_over {
@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Writes as many bytes as the kernel accepts.
-    pub(super) fn write_some(&mut self, context: &mut Context<'_>) -> Written {
+    pub(super) fn write_some(&mut self, context: &mut Context<'_>) -> WriteProgress {
         let was_blocked = self.write_blocked;
         let mut bytes = 0;
         let mut error = None;
@@ -294,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Poll::Pending => self.unflushed = true,
             }
         }
-        Written {
+        WriteProgress {
             bytes,
             proves_life: was_blocked && bytes > 0,
             error,
@@ -318,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
 /// The result of a round of writing.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct WriteProgress {
     /// How many bytes the kernel accepted. Their calls may arrive even if an error followed.
     pub(super) bytes: u64,
     /// Whether the kernel's send buffer had been full before: then the peer must have read.
@@ -368,7 +368,7 @@ mod tests {
     }
 
     fn link() -> (Link<Endless>, Context<'static>) {
-        let link = Link::new(Endless, DEFAULT_MAX_MESSAGE, KEPT_BUFFER);
+        let link = Link::new(Endless, DEFAULT_MAX_MESSAGE, MAX_KEPT_BUFFER);
         (link, Context::from_waker(Waker::noop()))
     }
 
@@ -380,7 +380,7 @@ mod tests {
             assert!(!link.end_turn(&mut context), "nothing was cut short yet");
             while link.poll_read(&mut context).is_ready() {}
             assert!(link.end_turn(&mut context));
-            assert_eq!(link.incoming.len(), turn * TURN);
+            assert_eq!(link.incoming.len(), turn * TURN_BYTES);
         }
         link.read_to_the_end();
         assert!(link.poll_read(&mut context).is_ready());
@@ -391,7 +391,7 @@ mod tests {
         let (mut link, mut context) = link();
         let mut outbox = Outbox::default();
         outbox.extend(&[1; 100]);
-        outbox.push(vec![2; 2 * TURN].into());
+        outbox.push(vec![2; 2 * TURN_BYTES].into());
         link.take(&mut outbox);
         let mut turns = Vec::new();
         while link.has_unwritten() {
@@ -400,15 +400,15 @@ mod tests {
             assert!(!written.proves_life, "the kernel never refused any");
             turns.push((written.bytes, link.end_turn(&mut context)));
         }
-        let whole = (TURN as u64, true);
+        let whole = (TURN_BYTES as u64, true);
         assert_eq!(turns, [whole, whole, (100, false)]);
     }
 
     #[test]
     fn a_very_large_buffer_is_not_kept() {
         let (mut link, _) = link();
-        link.limit = 2 * KEPT_BUFFER;
-        for (size, is_kept) in [(DEFAULT_MAX_MESSAGE, true), (KEPT_BUFFER, false)] {
+        link.limit = 2 * MAX_KEPT_BUFFER;
+        for (size, is_kept) in [(DEFAULT_MAX_MESSAGE, true), (MAX_KEPT_BUFFER, false)] {
             let header = FrameHeader {
                 kind: FrameKind::Call,
                 len: size,
@@ -418,7 +418,7 @@ mod tests {
             link.incoming.extend_from_slice(&header.to_bytes());
             link.incoming.resize(HEADER_LEN + size, 7);
             link.incoming.extend_from_slice(next);
-            let Some((_, Body::Shared(body))) = link.next_frame().unwrap() else {
+            let Some((_, FrameBody::Shared(body))) = link.next_frame().unwrap() else {
                 panic!("a large body is shared");
             };
             assert_eq!(body.len(), size);

@@ -5,37 +5,37 @@ use tokio::time::Instant;
 
 /// The keepalive times of one side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Keepalive {
     /// The silence after which a ping is sent while calls are in flight.
     pub ping_when_busy: Duration,
     /// The silence after which a ping is sent while nothing is in flight.
     pub ping_when_idle: Duration,
     /// How long after an unanswered ping the peer counts as dead.
-    pub give_up: Duration,
+    pub pong_timeout: Duration,
 }
 
-impl Patience {
+impl Keepalive {
     /// The defaults of a client, which has to notice a dead peer within seconds, so that it can call another
     /// instance.
     pub const CLIENT: Self = Self {
         ping_when_busy: Duration::from_secs(1),
         ping_when_idle: Duration::from_secs(10),
-        give_up: Duration::from_secs(4),
+        pong_timeout: Duration::from_secs(4),
     };
     /// The defaults of a server, which only has to close unused connections.
     pub const SERVER: Self = Self {
         ping_when_busy: Duration::from_secs(15),
         ping_when_idle: Duration::from_secs(30),
-        give_up: Duration::from_secs(15),
+        pong_timeout: Duration::from_secs(15),
     };
 }
 
 /// How long after an unanswered ping a peer counts as dead that was reported dead.
-const GIVE_UP_DOUBTED: Duration = Duration::from_secs(2);
+const SUSPECTED_PONG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The decision of a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LivenessDecision {
     Alive,
     SendPing,
     Dead(Duration),
@@ -46,36 +46,36 @@ pub(super) enum Verdict {
 /// waits behind it.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    patience: Patience,
-    last_sign: Instant,
+    keepalive: Keepalive,
+    last_activity: Instant,
     busy_since: Option<Instant>,
     pinged: Option<Instant>,
     /// Whether the peer was reported dead, without a sign of life since.
-    doubted: bool,
+    suspected: bool,
 }
 
 impl Liveness {
-    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+    pub(super) fn new(keepalive: Keepalive, now: Instant) -> Self {
         Self {
-            patience,
-            last_sign: now,
+            keepalive,
+            last_activity: now,
             busy_since: None,
             pinged: None,
-            doubted: false,
+            suspected: false,
         }
     }
 
     /// Records that the peer was reported dead. It is pinged at once, unless a ping is unanswered already,
     /// and has less time to answer.
-    pub(super) fn doubt(&mut self) {
-        self.doubted = true;
+    pub(super) fn suspect(&mut self) {
+        self.suspected = true;
     }
 
     /// Records that bytes were received or written.
-    pub(super) fn sign_of_life(&mut self, now: Instant) {
-        self.last_sign = now;
+    pub(super) fn on_activity(&mut self, now: Instant) {
+        self.last_activity = now;
         self.pinged = None;
-        self.doubted = false;
+        self.suspected = false;
     }
 
     /// Records whether calls are in flight. The silence is counted from the time when they began.
@@ -90,40 +90,42 @@ impl Liveness {
     /// The latest time of the next tick.
     pub(super) fn next_tick(&self) -> Instant {
         match self.pinged {
-            Some(at) => at + self.give_up(),
+            Some(at) => at + self.pong_timeout(),
             None => self.ping_at(),
         }
     }
 
-    fn give_up(&self) -> Duration {
-        match self.doubted {
-            true => self.patience.give_up.min(GIVE_UP_DOUBTED),
-            false => self.patience.give_up,
+    fn pong_timeout(&self) -> Duration {
+        match self.suspected {
+            true => self.keepalive.pong_timeout.min(SUSPECTED_PONG_TIMEOUT),
+            false => self.keepalive.pong_timeout,
         }
     }
 
     fn ping_at(&self) -> Instant {
-        if self.doubted {
-            return self.last_sign;
+        if self.suspected {
+            return self.last_activity;
         }
-        let when_idle = self.last_sign + self.patience.ping_when_idle;
+        let when_idle = self.last_activity + self.keepalive.ping_when_idle;
         match self.busy_since {
-            Some(since) => when_idle.min(self.last_sign.max(since) + self.patience.ping_when_busy),
+            Some(since) => {
+                when_idle.min(self.last_activity.max(since) + self.keepalive.ping_when_busy)
+            }
             None => when_idle,
         }
     }
 
     /// Decides what to do now.
-    pub(super) fn tick(&mut self, now: Instant) -> Verdict {
+    pub(super) fn tick(&mut self, now: Instant) -> LivenessDecision {
         match self.pinged {
-            Some(at) if now >= at + self.give_up() => {
-                Verdict::Dead(now.saturating_duration_since(self.last_sign))
+            Some(at) if now >= at + self.pong_timeout() => {
+                LivenessDecision::Dead(now.saturating_duration_since(self.last_activity))
             }
             None if now >= self.ping_at() => {
                 self.pinged = Some(now);
-                Verdict::SendPing
+                LivenessDecision::SendPing
             }
-            _ => Verdict::Alive,
+            _ => LivenessDecision::Alive,
         }
     }
 }
@@ -132,10 +134,10 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: Keepalive = Keepalive {
         ping_when_busy: Duration::from_secs(1),
         ping_when_idle: Duration::from_secs(10),
-        give_up: Duration::from_secs(4),
+        pong_timeout: Duration::from_secs(4),
     };
 
     fn at(start: Instant, seconds: u64) -> Instant {
@@ -148,11 +150,11 @@ mod tests {
         let mut liveness = Liveness::new(PATIENCE, start);
         liveness.set_busy(true, start);
         assert_eq!(liveness.next_tick(), at(start, 1));
-        assert_eq!(liveness.tick(at(start, 1)), Verdict::SendPing);
-        assert_eq!(liveness.tick(at(start, 2)), Verdict::Alive);
+        assert_eq!(liveness.tick(at(start, 1)), LivenessDecision::SendPing);
+        assert_eq!(liveness.tick(at(start, 2)), LivenessDecision::Alive);
         assert_eq!(liveness.next_tick(), at(start, 5));
         let silence = Duration::from_secs(5);
-        assert_eq!(liveness.tick(at(start, 5)), Verdict::Dead(silence));
+        assert_eq!(liveness.tick(at(start, 5)), LivenessDecision::Dead(silence));
     }
 
     #[test]
@@ -160,10 +162,10 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(PATIENCE, start);
         liveness.set_busy(true, start);
-        assert_eq!(liveness.tick(at(start, 1)), Verdict::SendPing);
-        liveness.sign_of_life(at(start, 3));
-        assert_eq!(liveness.tick(at(start, 3)), Verdict::Alive);
-        assert_eq!(liveness.tick(at(start, 4)), Verdict::SendPing);
+        assert_eq!(liveness.tick(at(start, 1)), LivenessDecision::SendPing);
+        liveness.on_activity(at(start, 3));
+        assert_eq!(liveness.tick(at(start, 3)), LivenessDecision::Alive);
+        assert_eq!(liveness.tick(at(start, 4)), LivenessDecision::SendPing);
     }
 
     #[test]
@@ -171,22 +173,22 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(PATIENCE, start);
         liveness.set_busy(true, start);
-        assert_eq!(liveness.tick(at(start, 1)), Verdict::SendPing);
-        liveness.doubt();
-        assert_eq!(liveness.tick(at(start, 2)), Verdict::Alive);
+        assert_eq!(liveness.tick(at(start, 1)), LivenessDecision::SendPing);
+        liveness.suspect();
+        assert_eq!(liveness.tick(at(start, 2)), LivenessDecision::Alive);
         let silence = Duration::from_secs(3);
-        assert_eq!(liveness.tick(at(start, 3)), Verdict::Dead(silence));
+        assert_eq!(liveness.tick(at(start, 3)), LivenessDecision::Dead(silence));
     }
 
     #[test]
     fn a_doubted_peer_that_answers_is_kept() {
         let start = Instant::now();
         let mut liveness = Liveness::new(PATIENCE, start);
-        liveness.doubt();
+        liveness.suspect();
         assert!(liveness.next_tick() <= start, "it is asked at once");
-        assert_eq!(liveness.tick(start), Verdict::SendPing);
-        liveness.sign_of_life(at(start, 1));
-        assert_eq!(liveness.tick(at(start, 3)), Verdict::Alive);
+        assert_eq!(liveness.tick(start), LivenessDecision::SendPing);
+        liveness.on_activity(at(start, 1));
+        assert_eq!(liveness.tick(at(start, 3)), LivenessDecision::Alive);
         assert_eq!(liveness.next_tick(), at(start, 11));
     }
 
@@ -195,7 +197,7 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(PATIENCE, start);
         assert_eq!(liveness.next_tick(), at(start, 10));
-        assert_eq!(liveness.tick(at(start, 9)), Verdict::Alive);
+        assert_eq!(liveness.tick(at(start, 9)), LivenessDecision::Alive);
     }
 
     #[test]
@@ -204,7 +206,7 @@ mod tests {
         let mut liveness = Liveness::new(PATIENCE, start);
         liveness.set_busy(true, at(start, 5));
         liveness.set_busy(true, at(start, 5));
-        assert_eq!(liveness.tick(at(start, 5)), Verdict::Alive);
+        assert_eq!(liveness.tick(at(start, 5)), LivenessDecision::Alive);
         assert_eq!(liveness.next_tick(), at(start, 6));
     }
 }

@@ -91,11 +91,11 @@ impl Outbox {
         body: &T,
         limit: usize,
     ) -> Result<(), Unsendable> {
-        self.push_lent_frame(kind, body, &[], limit)
+        self.push_zero_copy_frame(kind, body, &[], limit)
     }
 
     /// Queues a frame. Its zero-copy parts, `lent`, are not copied.
-    pub(super) fn push_lent_frame<T: Serialize + ?Sized>(
+    pub(super) fn push_zero_copy_frame<T: Serialize + ?Sized>(
         &mut self,
         kind: FrameKind,
         body: &T,
@@ -157,7 +157,7 @@ impl Outbox {
     }
 
     /// Moves everything to `writing`, and reuses its empty buffer.
-    pub(super) fn drain_into(&mut self, writing: &mut Writing) {
+    pub(super) fn drain_into(&mut self, writing: &mut WriteBuffer) {
         writing.len += self.len;
         writing.reserved.append(&mut self.reserved);
         writing.segments.append(&mut self.segments);
@@ -174,7 +174,7 @@ impl Outbox {
 
 /// Bytes that are being written.
 #[derive(Debug, Default)]
-pub(super) struct Writing {
+pub(super) struct WriteBuffer {
     /// The bytes to write first, from `offset` on.
     buffer: Vec<u8>,
     offset: usize,
@@ -186,9 +186,9 @@ pub(super) struct Writing {
 }
 
 /// The largest write buffer that is kept.
-const KEEP_BUFFER: usize = 256 * 1024;
+const MAX_KEPT_WRITE_BUFFER: usize = 256 * 1024;
 
-impl Writing {
+impl WriteBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.buffer.is_empty() && self.segments.is_empty()
     }
@@ -231,7 +231,7 @@ impl Writing {
         if self.offset >= self.buffer.len() {
             self.offset = 0;
             self.buffer.clear();
-            if self.buffer.capacity() > KEEP_BUFFER {
+            if self.buffer.capacity() > MAX_KEPT_WRITE_BUFFER {
                 self.buffer = Vec::new();
             }
         }
@@ -242,7 +242,7 @@ impl Writing {
 mod tests {
     use super::*;
 
-    fn write_all(writing: &mut Writing, at_once: usize) -> Vec<u8> {
+    fn write_all(writing: &mut WriteBuffer, at_once: usize) -> Vec<u8> {
         let mut written = Vec::new();
         while !writing.is_empty() {
             let chunk = writing.chunk();
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn small_and_large_frames_keep_their_order() {
         let mut outbox = Outbox::default();
-        let mut writing = Writing::default();
+        let mut writing = WriteBuffer::default();
         outbox.extend(b"one");
         outbox.push(Bytes::from_static(b"two"));
         outbox.extend(b"three");
@@ -276,7 +276,7 @@ mod tests {
     fn another_outbox_is_appended_in_order() {
         let mut outbox = Outbox::default();
         let mut other = Outbox::default();
-        let mut writing = Writing::default();
+        let mut writing = WriteBuffer::default();
         outbox.extend(b"one");
         other.push(Bytes::from_static(b"two"));
         other.extend(b"three");
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn a_frame_over_the_limit_leaves_no_trace() {
         let mut outbox = Outbox::default();
-        let mut writing = Writing::default();
+        let mut writing = WriteBuffer::default();
         outbox
             .push_frame(FrameKind::Call, &[1u8; 10], 10)
             .expect("within the limit");

@@ -4,18 +4,18 @@
 //! leave together in one write. A method that has to wait becomes a task of its own.
 
 use super::{
-    answers::Answers,
+    answers::AnswerQueue,
+    busy_poll::BusyPoll,
     error::ConnectionLost,
-    intake::{Admission, Intake},
-    link::{KEPT_BY_SERVER, Link},
-    liveness::{Liveness, Verdict},
+    intake::{Intake, IntakeDecision},
+    link::{Link, MAX_KEPT_SERVER_BUFFER},
+    liveness::{Liveness, LivenessDecision},
     outbox::Outbox,
     server_calls::{ServerCalls, push_failure},
-    server_start::{Slot, Starter, deadline_passed},
+    server_start::{CallStarter, FutureSlot, deadline_passed},
     settings::Settings,
-    spin::Spin,
     translation::{Translation, translate},
-    unread::Unread,
+    unread_answers::UnreadAnswers,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
@@ -58,7 +58,7 @@ pub trait Dispatch: Send + Sync + 'static {
         self: Arc<Self>,
         context: context::Context,
         request: Self::Request,
-    ) -> impl Future<Output = Result<Self::Response, Unanswered>> + Send + 'static;
+    ) -> impl Future<Output = Result<Self::Response, CallFailure>> + Send + 'static;
 
     /// Answers one request that arrives in another form. Reading the call and writing its answer are part of
     /// this; slow reading or writing never runs on a thread of the runtime.
@@ -66,7 +66,7 @@ pub trait Dispatch: Send + Sync + 'static {
         self: Arc<Self>,
         context: context::Context,
         call: T,
-    ) -> impl Future<Output = Result<T::Answer, Unanswered>> + Send + 'static
+    ) -> impl Future<Output = Result<T::Answer, CallFailure>> + Send + 'static
     where
         T: Translation<Self::Request, Self::Response>,
     {
@@ -76,7 +76,7 @@ pub trait Dispatch: Send + Sync + 'static {
 
 /// Why a request has no response.
 #[derive(Clone, Debug)]
-pub enum Unanswered {
+pub enum CallFailure {
     /// It was refused before it ran.
     Refused(Refusal),
     /// It started, and failed with an error that is not of its own error type.
@@ -85,7 +85,7 @@ pub enum Unanswered {
 
 /// The context of a server's connection.
 #[derive(Clone)]
-pub struct Session {
+pub struct ConnectionContext {
     /// The limits of the channel.
     pub settings: Settings,
     /// The peer.
@@ -98,13 +98,13 @@ pub struct Session {
     /// Returns the worker's load for reports to the client, if the host reports it.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
     /// Handles a new credential, where authentication is on.
-    pub renew: Option<Renew>,
+    pub renew: Option<RenewHandler>,
 }
 
 /// Handles a new credential of the peer.
-pub type Renew = Arc<dyn Fn(&[u8]) + Send + Sync>;
+pub type RenewHandler = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
-impl fmt::Debug for Session {
+impl fmt::Debug for ConnectionContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("caller", &self.caller)
@@ -120,25 +120,25 @@ const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 const DRAIN_LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection after the hello, until it ends. Dropping the future ends it at once.
-pub async fn serve<S, D>(stream: S, dispatch: Arc<D>, session: Session) -> ConnectionLost
+pub async fn serve<S, D>(stream: S, dispatch: Arc<D>, session: ConnectionContext) -> ConnectionLost
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     D: Dispatch,
 {
     let start = |dispatch: Arc<D>, context, request| dispatch.dispatch(context, request);
-    Server::new(stream, dispatch, start, session).await
+    ServerConnection::new(stream, dispatch, start, session).await
 }
 
 /// How many calls are run before their answers are written. So the client can handle the first answers while
 /// the server continues, and neither waits for the other to finish a long round.
-const ROUND: usize = 32;
+const CALLS_PER_ROUND: usize = 32;
 
-struct Server<S, D, B, F> {
+struct ServerConnection<S, D, B, F> {
     link: Link<S>,
     dispatch: Arc<D>,
     /// `D::dispatch`. It is stored because the type of its future has no name.
     start: B,
-    slot: Slot<F>,
+    slot: FutureSlot<F>,
     calls: Arc<ServerCalls>,
     /// Answers that are ready to be written.
     outbox: Outbox,
@@ -152,46 +152,46 @@ struct Server<S, D, B, F> {
     /// How many bytes were ever written.
     written: u64,
     /// Tracks answers with reserved memory that the peer has not read yet.
-    unread: Option<Unread>,
-    session: Session,
+    unread_answers: Option<UnreadAnswers>,
+    session: ConnectionContext,
     scope: Scope,
     template: context::Context,
     liveness: Liveness,
     timer: Pin<Box<Sleep>>,
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     gathered: bool,
-    spin: Spin,
-    reported: (Load, Instant),
+    spin: BusyPoll,
+    reported_load: (Load, Instant),
     /// When bytes were last received or written.
-    quiet_since: Instant,
+    last_activity: Instant,
 }
 
-impl<S, D, B, F> Server<S, D, B, F>
+impl<S, D, B, F> ServerConnection<S, D, B, F>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     D: Dispatch,
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
-    F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
+    F: Future<Output = Result<D::Response, CallFailure>> + Send + 'static,
 {
-    fn new(stream: S, dispatch: Arc<D>, start: B, session: Session) -> Self {
+    fn new(stream: S, dispatch: Arc<D>, start: B, session: ConnectionContext) -> Self {
         let now = Instant::now();
-        let liveness = Liveness::new(session.settings.patience, now);
+        let liveness = Liveness::new(session.settings.keepalive, now);
         let calls = ServerCalls::new(session.settings, session.memory.clone());
         Self {
-            link: Link::new(stream, session.settings.max_receive, KEPT_BY_SERVER),
+            link: Link::new(stream, session.settings.max_receive, MAX_KEPT_SERVER_BUFFER),
             dispatch,
             start,
-            slot: Slot::new(),
+            slot: FutureSlot::new(),
             outbox: Outbox::default(),
             batch: Bytes::new(),
             batch_memory: None,
             intake: Intake::new(session.memory.clone()),
-            unwritten: session.memory.take_anyway(0),
+            unwritten: session.memory.take_over_limit(0),
             written: 0,
-            unread: None,
+            unread_answers: None,
             scope: Scope {
                 caller: Arc::clone(&session.caller),
-                answers: Answers::new(&calls),
+                answers: AnswerQueue::new(&calls),
                 ..Scope::default()
             },
             calls,
@@ -200,9 +200,9 @@ where
             liveness,
             draining: Some(Box::pin(session.drain.clone().cancelled_owned())),
             gathered: false,
-            spin: Spin::new(session.settings.spin),
-            reported: (Load::default(), now),
-            quiet_since: now,
+            spin: BusyPoll::new(session.settings.busy_poll),
+            reported_load: (Load::default(), now),
+            last_activity: now,
             session,
         }
     }
@@ -230,9 +230,9 @@ where
             match self.link.poll_read(context) {
                 Poll::Ready(Ok(0)) => return Err(ConnectionLost::Closed),
                 Poll::Ready(Ok(_)) => {
-                    self.quiet_since = Instant::now();
-                    self.liveness.sign_of_life(self.quiet_since);
-                    self.spin.heard(self.quiet_since);
+                    self.last_activity = Instant::now();
+                    self.liveness.on_activity(self.last_activity);
+                    self.spin.on_received(self.last_activity);
                 }
                 Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => break,
@@ -279,7 +279,7 @@ where
         }
         self.link.take(&mut state.outbox);
         drop(state);
-        self.calls.note_emptied();
+        self.calls.wake_waiting_answers();
         true
     }
 
@@ -288,7 +288,7 @@ where
     fn is_full(&mut self) -> bool {
         if self.calls.is_full_of_one_way() {
             // The peer is silent because this side does not read.
-            self.liveness.sign_of_life(Instant::now());
+            self.liveness.on_activity(Instant::now());
             return true;
         }
         self.link.has_unwritten()
@@ -298,9 +298,9 @@ where
     fn count_unwritten(&mut self) {
         let reserved = self.link.reserved() + self.outbox.reserved() + self.calls.reserved();
         if reserved == 0 || !self.link.has_unwritten() {
-            self.unread = None;
-        } else if self.unread.is_none() {
-            self.unread = Some(Unread::new(self.written, Instant::now()));
+            self.unread_answers = None;
+        } else if self.unread_answers.is_none() {
+            self.unread_answers = Some(UnreadAnswers::new(self.written, Instant::now()));
         }
         let encoded = self.link.unwritten() + self.outbox.len() + self.calls.lock().outbox.len();
         let encoded = encoded.saturating_sub(reserved);
@@ -321,9 +321,9 @@ where
             }
             let written = self.link.write_some(context);
             self.written = self.written.saturating_add(written.bytes);
-            self.quiet_since = Instant::now();
+            self.last_activity = Instant::now();
             if written.proves_life {
-                self.liveness.sign_of_life(self.quiet_since);
+                self.liveness.on_activity(self.last_activity);
             }
             if let Some(error) = written.error {
                 return Err(error.into());
@@ -341,12 +341,12 @@ where
             return;
         };
         let now = Instant::now();
-        let (last, at) = self.reported;
+        let (last, at) = self.reported_load;
         if now < at + LOAD_INTERVAL {
             return;
         }
         let load = load();
-        self.reported = (load, now);
+        self.reported_load = (load, now);
         let same = (load.in_flight, load.queue) == (last.in_flight, last.queue);
         if !same {
             self.push(FrameKind::Load, &load);
@@ -362,7 +362,7 @@ where
     fn receive(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
         let scope = self.scope.clone();
         scope.enter(|| {
-            let mut starter = Starter {
+            let mut starter = CallStarter {
                 dispatch: &self.dispatch,
                 start: &self.start,
                 slot: &mut self.slot,
@@ -388,20 +388,20 @@ where
                 }
                 *starter.batch = batch;
             }
-            for _ in 0..ROUND {
+            for _ in 0..CALLS_PER_ROUND {
                 if starter.outbox.len() >= self.session.settings.max_buffered {
                     return Ok(true);
                 }
                 if self.link.is_skipping() {
-                    if !self.link.read_over(|envelope| starter.refuse(envelope)) {
+                    if !self.link.skip_bytes(|envelope| starter.refuse(envelope)) {
                         return Ok(false);
                     }
                     continue;
                 }
-                match self.intake.admit(self.link.large_head(), context) {
-                    Admission::Read => {}
-                    Admission::Wait => return Ok(false),
-                    Admission::Refuse => {
+                match self.intake.admit(self.link.large_header(), context) {
+                    IntakeDecision::Read => {}
+                    IntakeDecision::Wait => return Ok(false),
+                    IntakeDecision::Refuse => {
                         self.link.begin_skip();
                         continue;
                     }
@@ -431,8 +431,8 @@ where
                 (!state.pending.is_empty(), state.earliest_deadline, report)
             };
             self.liveness.set_busy(busy, now);
-            let unread = self.unread.as_ref().map(Unread::due);
-            let intake = self.intake.due();
+            let unread = self.unread_answers.as_ref().map(UnreadAnswers::next_check);
+            let intake = self.intake.deadline();
             let wanted = [earliest, report, self.hang_up_at(), intake, unread]
                 .into_iter()
                 .flatten()
@@ -454,7 +454,7 @@ where
         }
         let state = self.calls.lock();
         let done = state.pending.is_empty() && state.outbox.is_empty();
-        done.then(|| self.quiet_since + DRAIN_LINGER)
+        done.then(|| self.last_activity + DRAIN_LINGER)
     }
 
     fn on_timer(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
@@ -466,8 +466,8 @@ where
             let what = "a large message arrives too slowly, while others wait for its memory";
             return Err(ConnectionLost::Protocol(what.to_owned()));
         }
-        if let Some(unread) = &mut self.unread
-            && unread.is_too_slow(self.written, now, self.session.memory.answers())
+        if let Some(unread) = &mut self.unread_answers
+            && unread.is_too_slow(self.written, now, self.session.memory.answer_budget())
         {
             let what = "answers are read too slowly, while others wait for their memory";
             return Err(ConnectionLost::Protocol(what.to_owned()));
@@ -485,9 +485,9 @@ where
         }
         let verdict = self.liveness.tick(now);
         match verdict {
-            Verdict::Dead(silence) => return Err(ConnectionLost::Silent(silence)),
-            Verdict::SendPing => self.outbox.push_raw_frame(FrameKind::Ping, &[]),
-            Verdict::Alive => {}
+            LivenessDecision::Dead(silence) => return Err(ConnectionLost::Silent(silence)),
+            LivenessDecision::SendPing => self.outbox.push_raw_frame(FrameKind::Ping, &[]),
+            LivenessDecision::Alive => {}
         }
         if idle {
             self.link.shrink();
@@ -500,12 +500,12 @@ where
     }
 }
 
-impl<S, D, B, F> Future for Server<S, D, B, F>
+impl<S, D, B, F> Future for ServerConnection<S, D, B, F>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     D: Dispatch,
     B: Fn(Arc<D>, context::Context, D::Request) -> F + Unpin,
-    F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
+    F: Future<Output = Result<D::Response, CallFailure>> + Send + 'static,
 {
     type Output = ConnectionLost;
 
@@ -525,7 +525,7 @@ where
     }
 }
 
-impl<S, D, B, F> Drop for Server<S, D, B, F> {
+impl<S, D, B, F> Drop for ServerConnection<S, D, B, F> {
     /// The connection is gone: abort the running calls.
     fn drop(&mut self) {
         self.calls.lock().abort_all();

@@ -1,17 +1,17 @@
 //! The calls of a server's connection that run in tasks of their own.
 
 use super::{
-    apart::{apart, is_worthwhile},
+    blocking::{is_worth_blocking, run_blocking},
     outbox::{Outbox, Unsendable},
-    server::Unanswered,
-    server_progress::{Reports, Watched},
+    server::CallFailure,
+    server_progress::{PendingReports, ProgressReport},
     settings::Settings,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
     codec::{
         self,
-        lend::{self, Parts},
+        zero_copy::{self, LargeParts},
     },
     message::{LARGE_MESSAGE, RefusedCall},
     wire::FrameKind,
@@ -38,9 +38,9 @@ use tokio::{
 /// The state that a connection's task and the tasks of its calls share.
 #[derive(Debug)]
 pub(super) struct ServerCalls {
-    state: Mutex<State>,
+    state: Mutex<ServerCallsState>,
     /// Notified when the outbox was emptied.
-    emptied: Notify,
+    outbox_emptied: Notify,
     /// The number of running one-way calls.
     one_way: AtomicUsize,
     /// The turn to make a large answer, which one call at a time has.
@@ -51,9 +51,9 @@ pub(super) struct ServerCalls {
 
 /// Counts a running one-way call until it is dropped.
 #[derive(Debug)]
-pub(super) struct OneWay(Arc<ServerCalls>);
+pub(super) struct OneWayGuard(Arc<ServerCalls>);
 
-impl Drop for OneWay {
+impl Drop for OneWayGuard {
     fn drop(&mut self) {
         self.0.one_way.fetch_sub(1, Ordering::AcqRel);
         let server = self.0.lock().server.take();
@@ -64,36 +64,36 @@ impl Drop for OneWay {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct ServerCallsState {
     pub(super) outbox: Outbox,
     /// Bytes of answers that wait for space in the outbox.
     waiting: usize,
     /// Bytes of memory that are reserved for those answers.
     reserved: usize,
-    pub(super) pending: HashMap<u64, Pending>,
+    pub(super) pending: HashMap<u64, RunningCall>,
     pub(super) earliest_deadline: Option<Instant>,
     serial: u64,
     pub(super) server: Option<Waker>,
     /// Progress reports that are not sent yet.
-    pub(super) reports: Reports,
+    pub(super) reports: PendingReports,
 }
 
 /// A call that runs in a task of its own.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct RunningCall {
     pub(super) task: AbortHandle,
     /// Distinguishes it from an earlier call with the same id.
     pub(super) serial: u64,
     pub(super) deadline: Instant,
     /// Its progress reports, if the caller wants them.
-    pub(super) watched: Option<Arc<Watched>>,
+    pub(super) watched: Option<Arc<ProgressReport>>,
 }
 
 impl ServerCalls {
     pub(super) fn new(settings: Settings, memory: ByteBudget) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            emptied: Notify::new(),
+            outbox_emptied: Notify::new(),
             one_way: AtomicUsize::new(0),
             turn: Arc::new(Semaphore::new(1)),
             memory,
@@ -101,7 +101,7 @@ impl ServerCalls {
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ServerCallsState> {
         // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,21 +117,21 @@ impl ServerCalls {
     }
 
     /// Counts a one-way call until the returned value is dropped.
-    pub(super) fn enter_one_way(self: &Arc<Self>) -> OneWay {
+    pub(super) fn enter_one_way(self: &Arc<Self>) -> OneWayGuard {
         self.one_way.fetch_add(1, Ordering::AcqRel);
-        OneWay(Arc::clone(self))
+        OneWayGuard(Arc::clone(self))
     }
 
     /// Wakes the answers that wait for space in the outbox.
-    pub(super) fn note_emptied(&self) {
-        self.emptied.notify_waiters();
+    pub(super) fn wake_waiting_answers(&self) {
+        self.outbox_emptied.notify_waiters();
     }
 
     /// Waits until the queued and waiting answers are below their limit in bytes.
     pub(super) async fn room(&self) {
         loop {
             // Registered before the check, so that no notification in between is missed.
-            let emptied = self.emptied.notified();
+            let emptied = self.outbox_emptied.notified();
             {
                 let state = self.lock();
                 if state.outbox.len() + state.waiting < self.settings.max_buffered {
@@ -163,13 +163,13 @@ impl ServerCalls {
     pub(super) async fn finish<R: Serialize + Send + Sync + 'static>(
         self: &Arc<Self>,
         call: (u64, u64),
-        answer: Result<R, Unanswered>,
-        parts: Parts<R>,
+        answer: Result<R, CallFailure>,
+        parts: LargeParts<R>,
         memory: Option<BytePermit>,
         mut reserved: Vec<BytePermit>,
     ) {
         let mut answer = Some(answer);
-        let may_leave = !reserved.is_empty() || !self.is_tight_for(&answer, parts);
+        let may_leave = !reserved.is_empty() || !self.lacks_memory_for(&answer, parts);
         if may_leave && self.try_finish(call, &mut answer, parts, &mut reserved) {
             return;
         }
@@ -178,14 +178,14 @@ impl ServerCalls {
             .as_ref()
             .and_then(|answer| answer.as_ref().ok())
             .map_or(0, size_of_answer);
-        let mut memory = memory.unwrap_or_else(|| self.memory.take_anyway(0));
+        let mut memory = memory.unwrap_or_else(|| self.memory.take_over_limit(0));
         let others = self.memory.used().saturating_sub(memory.bytes());
         if !reserved.is_empty() {
             // The answer is counted already.
             memory.resize(0);
         } else if others.saturating_add(size) > self.memory.limit().saturating_mul(2) && others > 0
         {
-            answer = Some(Err(Unanswered::Failed(dropped(size, others))));
+            answer = Some(Err(CallFailure::Failed(answer_dropped_error(size, others))));
             memory.resize(0);
         } else {
             memory.resize(size);
@@ -194,7 +194,7 @@ impl ServerCalls {
         let _waiting = WaitingAnswer::new(self, memory, held);
         loop {
             // Registered before the outbox is checked, so that no notification in between is missed.
-            let emptied = self.emptied.notified();
+            let emptied = self.outbox_emptied.notified();
             if self.try_finish(call, &mut answer, parts, &mut reserved) {
                 return;
             }
@@ -204,7 +204,11 @@ impl ServerCalls {
 
     /// Whether an answer is large while messages already use more than their memory, so that it has to wait
     /// although its own connection has space for it.
-    fn is_tight_for<R>(&self, answer: &Option<Result<R, Unanswered>>, parts: Parts<R>) -> bool {
+    fn lacks_memory_for<R>(
+        &self,
+        answer: &Option<Result<R, CallFailure>>,
+        parts: LargeParts<R>,
+    ) -> bool {
         let Some(Ok(answer)) = answer else {
             return false;
         };
@@ -216,16 +220,16 @@ impl ServerCalls {
     fn try_finish<R: Serialize + Send + Sync + 'static>(
         &self,
         (id, serial): (u64, u64),
-        answer: &mut Option<Result<R, Unanswered>>,
-        parts: Parts<R>,
+        answer: &mut Option<Result<R, CallFailure>>,
+        parts: LargeParts<R>,
         reserved: &mut Vec<BytePermit>,
     ) -> bool {
         let limit = self.settings.max_send;
-        let has_room = |state: &State| state.outbox.len() < self.settings.max_buffered;
+        let has_room = |state: &ServerCallsState| state.outbox.len() < self.settings.max_buffered;
         if !has_room(&self.lock()) {
             return false;
         }
-        let is_large = matches!(answer, Some(Ok(answer)) if is_worthwhile(answer, parts));
+        let is_large = matches!(answer, Some(Ok(answer)) if is_worth_blocking(answer, parts));
         let mut state = self.lock();
         if !has_room(&state) {
             return false;
@@ -235,7 +239,7 @@ impl ServerCalls {
             drop(state);
             let mut encoded = Outbox::default();
             if let Some(answer) = answer.take() {
-                apart(|| push_answer(&mut encoded, id, answer, parts, limit));
+                run_blocking(|| push_answer(&mut encoded, id, answer, parts, limit));
             }
             state = self.lock();
             if state.take(id, serial) {
@@ -286,7 +290,7 @@ impl Drop for WaitingAnswer {
         state.reserved -= self.reserved;
         drop(state);
         // An answer that was given up frees space like one that was sent.
-        self.calls.note_emptied();
+        self.calls.wake_waiting_answers();
     }
 }
 
@@ -297,7 +301,7 @@ fn size_of_answer<R: Serialize>(answer: &R) -> usize {
 }
 
 /// The error that replaces an answer for which there is no memory.
-fn dropped(size: usize, others: usize) -> ServerError {
+fn answer_dropped_error(size: usize, others: usize) -> ServerError {
     let detail = format!(
         "the answer of {size} bytes was dropped: messages take {others} bytes of memory here, because \
          answers wait to be read (--message-memory)"
@@ -305,14 +309,14 @@ fn dropped(size: usize, others: usize) -> ServerError {
     ServerError::new(io::ErrorKind::OutOfMemory, detail)
 }
 
-impl State {
+impl ServerCallsState {
     /// The serial of the next inserted call.
     pub(super) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
 
-    pub(super) fn insert(&mut self, id: u64, pending: Pending) {
+    pub(super) fn insert(&mut self, id: u64, pending: RunningCall) {
         let earliest = self.earliest_deadline.get_or_insert(pending.deadline);
         *earliest = (*earliest).min(pending.deadline);
         if let Some(earlier) = self.pending.insert(id, pending) {
@@ -364,12 +368,12 @@ impl State {
 pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
     outbox: &mut Outbox,
     request_id: u64,
-    answer: Result<R, Unanswered>,
-    parts: Parts<R>,
+    answer: Result<R, CallFailure>,
+    parts: LargeParts<R>,
     limit: usize,
 ) {
     match answer {
-        Ok(answer) => lend::lending(answer, parts, |answer, lent| {
+        Ok(answer) => zero_copy::with_zero_copy_parts(answer, parts, |answer, lent| {
             let message = Ok(answer);
             push_response(
                 outbox,
@@ -381,8 +385,8 @@ pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
                 limit,
             );
         }),
-        Err(Unanswered::Failed(error)) => push_failure(outbox, request_id, error, limit),
-        Err(Unanswered::Refused(refusal)) => {
+        Err(CallFailure::Failed(error)) => push_failure(outbox, request_id, error, limit),
+        Err(CallFailure::Refused(refusal)) => {
             let refused = RefusedCall {
                 request_id,
                 refusal,
@@ -413,7 +417,7 @@ fn push_response<R: Serialize>(
     lent: &[Bytes],
     limit: usize,
 ) {
-    let detail = match outbox.push_lent_frame(FrameKind::Call, response, lent, limit) {
+    let detail = match outbox.push_zero_copy_frame(FrameKind::Call, response, lent, limit) {
         Ok(()) => return,
         Err(Unsendable::TooLarge { size, limit }) => {
             format!("the response of {size} bytes exceeds the limit of {limit} bytes")
@@ -431,10 +435,10 @@ fn push_response<R: Serialize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{channel::outbox::Writing, codec};
+    use crate::{channel::outbox::WriteBuffer, codec};
 
     fn text(text: &String) -> Vec<&[u8]> {
-        lend::worth_lending([Some(text.as_bytes())])
+        zero_copy::zero_copy_parts([Some(text.as_bytes())])
     }
 
     #[test]
@@ -446,7 +450,7 @@ mod tests {
             message: Ok(answer.clone()),
         };
         let expected = codec::encode(&expected).unwrap();
-        let (mut outbox, mut writing) = (Outbox::default(), Writing::default());
+        let (mut outbox, mut writing) = (Outbox::default(), WriteBuffer::default());
         push_answer(&mut outbox, 7, Ok(answer), text, expected.len());
         outbox.drain_into(&mut writing);
         let (mut written, mut is_lent) = (Vec::new(), false);

@@ -1,9 +1,9 @@
 //! Progress reports of running methods, for callers that asked for them.
 //!
 //! A method may report as often as it likes: only the latest report is kept, and a call sends at most one
-//! report per [`INTERVAL`].
+//! report per [`MIN_REPORT_INTERVAL`].
 
-use super::server_calls::{Pending, ServerCalls, State};
+use super::server_calls::{RunningCall, ServerCalls, ServerCallsState};
 use crate::{interfaces::tasks::Progress, message::CallProgress, scope::Reporter, wire::FrameKind};
 use std::{
     collections::HashMap,
@@ -13,46 +13,46 @@ use std::{
 use tokio::time::Instant;
 
 /// The shortest time between two progress reports of a call.
-const INTERVAL: Duration = Duration::from_millis(100);
+const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The progress of a call whose caller wants reports.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct ProgressReport {
     id: u64,
     calls: Weak<ServerCalls>,
-    said: Mutex<Said>,
+    state: Mutex<ProgressState>,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct ProgressState {
     /// The report that is not sent yet. It is present exactly while the call is in the connection's
-    /// [`Reports`].
+    /// [`PendingReports`].
     latest: Option<Progress>,
     /// When it may be sent; at once, if none was sent before.
     due: Option<Instant>,
 }
 
-impl Watched {
+impl ProgressReport {
     pub(super) fn new(id: u64, calls: &Arc<ServerCalls>) -> Arc<Self> {
         Arc::new(Self {
             id,
             calls: Arc::downgrade(calls),
-            said: Mutex::default(),
+            state: Mutex::default(),
         })
     }
 
     /// The reporter for the method's scope.
     pub(super) fn reporter(self: &Arc<Self>) -> Reporter {
         let watched = Arc::clone(self);
-        Reporter::new(move |progress| watched.hear(progress))
+        Reporter::new(move |progress| watched.record(progress))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Said> {
+    fn lock(&self) -> MutexGuard<'_, ProgressState> {
         // Plain data: valid even if a holder of the lock panicked.
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(self: &Arc<Self>, progress: Progress) {
+    fn record(self: &Arc<Self>, progress: Progress) {
         if self.lock().latest.replace(progress).is_some() {
             return;
         }
@@ -72,9 +72,9 @@ impl Watched {
 
 /// The calls with a report that is not sent yet, each once.
 #[derive(Debug, Default)]
-pub(super) struct Reports(Vec<Arc<Watched>>);
+pub(super) struct PendingReports(Vec<Arc<ProgressReport>>);
 
-impl Reports {
+impl PendingReports {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -87,7 +87,7 @@ impl Reports {
 
     /// Removes and returns the reports that may be sent now. Reports of calls that no longer wait are
     /// dropped.
-    fn take_due(&mut self, pending: &HashMap<u64, Pending>, now: Instant) -> Vec<CallProgress> {
+    fn take_due(&mut self, pending: &HashMap<u64, RunningCall>, now: Instant) -> Vec<CallProgress> {
         let mut taken = Vec::new();
         self.0.retain(|watched| {
             let call = pending.get(&watched.id);
@@ -98,7 +98,7 @@ impl Reports {
             if waits && said.due.is_some_and(|due| now < due) {
                 return true;
             }
-            said.due = Some(now + INTERVAL);
+            said.due = Some(now + MIN_REPORT_INTERVAL);
             let progress = said.latest.take();
             taken.extend(progress.filter(|_| waits).map(|progress| CallProgress {
                 request_id: watched.id,
@@ -110,7 +110,7 @@ impl Reports {
     }
 }
 
-impl State {
+impl ServerCallsState {
     /// Queues the progress reports that may be sent now.
     pub(super) fn push_reports(&mut self, now: Instant) {
         for report in self.reports.take_due(&self.pending, now) {

@@ -4,16 +4,16 @@ use super::{
     answers::take_reserved,
     error::ConnectionLost,
     outbox::Outbox,
-    server::{Dispatch, Renew, Unanswered},
-    server_calls::{Pending, ServerCalls, push_answer},
-    server_progress::Watched,
+    server::{CallFailure, Dispatch, RenewHandler},
+    server_calls::{RunningCall, ServerCalls, push_answer},
+    server_progress::ProgressReport,
     settings::Settings,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
-    frame::{BATCH_LENGTH, split_batch},
+    frame::{BATCH_PREFIX_LEN, split_batch},
     message::{Refusal, RefusalReason},
     scope::Scope,
     wire::FrameKind,
@@ -31,29 +31,29 @@ use tarpc::{ServerError, context};
 use tokio::time::{Instant, timeout_at};
 
 /// A call to start: its id, envelope and message.
-struct Call<'a> {
+struct IncomingCall<'a> {
     id: Option<u64>,
     envelope: Envelope,
     message: &'a [u8],
     /// Whether the caller wants progress reports.
-    watched: bool,
+    wants_progress: bool,
     /// The memory of the message, if it is not a small one.
     memory: Option<BytePermit>,
 }
 
 /// Messages of at least this size, in bytes, count against the memory while their call runs. Smaller ones are
 /// bounded by the number of calls in flight.
-const COUNTED: usize = 4 * 1024;
+const MIN_COUNTED_REQUEST: usize = 4 * 1024;
 
 /// The memory in which a method's future is polled on the connection's task. It is allocated when a call
 /// needs it, and reused until a call has to wait: the task of that call takes it.
-pub(super) struct Slot<F>(Option<Pin<Box<Option<F>>>>);
+pub(super) struct FutureSlot<F>(Option<Pin<Box<Option<F>>>>);
 
 /// The memory of a future larger than this, in bytes, is not kept: most connections are idle, and their kept
 /// memory adds up.
-const KEEP_SLOT: usize = 2048;
+const MAX_KEPT_FUTURE: usize = 2048;
 
-impl<F> Slot<F> {
+impl<F> FutureSlot<F> {
     pub(super) fn new() -> Self {
         Self(None)
     }
@@ -68,21 +68,21 @@ impl<F> Slot<F> {
     /// Drops the future, which may hold resources.
     fn clear(&mut self) {
         match &mut self.0 {
-            Some(place) if size_of::<F>() <= KEEP_SLOT => place.set(None),
+            Some(place) if size_of::<F>() <= MAX_KEPT_FUTURE => place.set(None),
             place => *place = None,
         }
     }
 }
 
 /// Starts the calls of a round of frames.
-pub(super) struct Starter<'a, D, B, F> {
+pub(super) struct CallStarter<'a, D, B, F> {
     pub(super) dispatch: &'a Arc<D>,
     pub(super) start: &'a B,
-    pub(super) slot: &'a mut Slot<F>,
+    pub(super) slot: &'a mut FutureSlot<F>,
     pub(super) calls: &'a Arc<ServerCalls>,
     pub(super) outbox: &'a mut Outbox,
     pub(super) settings: &'a Settings,
-    pub(super) renew: Option<&'a Renew>,
+    pub(super) renew: Option<&'a RenewHandler>,
     pub(super) scope: &'a Scope,
     pub(super) template: &'a context::Context,
     /// The rest of a batch for whose answers there was no buffer space, and its memory.
@@ -93,11 +93,11 @@ pub(super) struct Starter<'a, D, B, F> {
     pub(super) now: Instant,
 }
 
-impl<D, B, F> Starter<'_, D, B, F>
+impl<D, B, F> CallStarter<'_, D, B, F>
 where
     D: Dispatch,
     B: Fn(Arc<D>, context::Context, D::Request) -> F,
-    F: Future<Output = Result<D::Response, Unanswered>> + Send + 'static,
+    F: Future<Output = Result<D::Response, CallFailure>> + Send + 'static,
 {
     /// Handles a frame. `memory` is given if it is a large one.
     pub(super) fn handle(
@@ -109,7 +109,7 @@ where
         let protocol = |what: &dyn fmt::Display| ConnectionLost::Protocol(what.to_string());
         match kind {
             FrameKind::Call => self.handle_message(body, false, memory)?,
-            FrameKind::Watched => self.handle_message(body, true, memory)?,
+            FrameKind::CallWithProgress => self.handle_message(body, true, memory)?,
             FrameKind::Batch => {
                 let done = self.handle_batch(body, &mut memory)?;
                 let rest = body.get(done..).unwrap_or_default();
@@ -121,11 +121,11 @@ where
             FrameKind::OneWay => match ClientMessage::parse(body) {
                 Ok(ClientMessage::Request {
                     envelope, message, ..
-                }) => self.begin(Call {
+                }) => self.begin(IncomingCall {
                     id: None,
                     envelope,
                     message,
-                    watched: false,
+                    wants_progress: false,
                     memory,
                 }),
                 Ok(ClientMessage::Cancel { .. }) => {
@@ -164,7 +164,7 @@ where
             let message = message.map_err(|error| ConnectionLost::Protocol(error.to_string()))?;
             let part = memory.as_mut().map(|memory| memory.split(message.len()));
             self.handle_message(message, false, part)?;
-            done += BATCH_LENGTH + message.len();
+            done += BATCH_PREFIX_LEN + message.len();
         }
         Ok(done)
     }
@@ -180,11 +180,11 @@ where
                 envelope,
                 id,
                 message,
-            }) => self.begin(Call {
+            }) => self.begin(IncomingCall {
                 id: Some(id),
                 envelope,
                 message,
-                watched,
+                wants_progress: watched,
                 memory,
             }),
             Ok(ClientMessage::Cancel { id }) => self.calls.lock().cancel(id),
@@ -197,31 +197,31 @@ where
     pub(super) fn refuse(&mut self, envelope: &[u8]) {
         if let Ok(ClientMessage::Request { id, .. }) = ClientMessage::parse(envelope) {
             let refusal = no_memory(self.memory);
-            self.answer(Some(id), Err(Unanswered::Refused(refusal)));
+            self.answer(Some(id), Err(CallFailure::Refused(refusal)));
         }
     }
 
-    fn begin(&mut self, mut call: Call<'_>) {
+    fn begin(&mut self, mut call: IncomingCall<'_>) {
         if self.draining {
-            return self.answer(call.id, Err(Unanswered::Refused(draining())));
+            return self.answer(call.id, Err(CallFailure::Refused(draining())));
         }
         if call.envelope.deadline.is_zero() {
-            return self.answer(call.id, Err(Unanswered::Failed(deadline_passed())));
+            return self.answer(call.id, Err(CallFailure::Failed(deadline_passed())));
         }
         if call.id.is_some() && self.calls.is_full() {
-            return self.answer(call.id, Err(Unanswered::Refused(overloaded())));
+            return self.answer(call.id, Err(CallFailure::Refused(overloaded())));
         }
         let size = call.message.len();
-        if size >= COUNTED && call.memory.is_none() {
+        if size >= MIN_COUNTED_REQUEST && call.memory.is_none() {
             call.memory = self.memory.try_take_small(size);
             if call.memory.is_none() {
                 let refusal = no_memory(self.memory);
-                return self.answer(call.id, Err(Unanswered::Refused(refusal)));
+                return self.answer(call.id, Err(CallFailure::Refused(refusal)));
             }
         }
-        let watched = call.id.filter(|_| call.watched);
+        let watched = call.id.filter(|_| call.wants_progress);
         if let Some(id) = watched {
-            let watched = Watched::new(id, self.calls);
+            let watched = ProgressReport::new(id, self.calls);
             let scope = Scope {
                 reporter: watched.reporter(),
                 ..self.scope.clone()
@@ -233,7 +233,12 @@ where
     }
 
     /// Begins an accepted call, in the scope that this thread has entered.
-    fn begin_in(&mut self, call: Call<'_>, scope: &Scope, watched: Option<Arc<Watched>>) {
+    fn begin_in(
+        &mut self,
+        call: IncomingCall<'_>,
+        scope: &Scope,
+        watched: Option<Arc<ProgressReport>>,
+    ) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
             let request = codec::decode::<D::Request>(call.message)?;
@@ -264,7 +269,7 @@ where
         }
     }
 
-    fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, Unanswered>) {
+    fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, CallFailure>) {
         if let Some(id) = id {
             push_answer(self.outbox, id, answer, D::parts, self.settings.max_send);
         }
@@ -276,19 +281,22 @@ where
         id: Option<u64>,
         deadline: Instant,
         scope: &Scope,
-        watched: Option<Arc<Watched>>,
+        watched: Option<Arc<ProgressReport>>,
         memory: Option<BytePermit>,
     ) {
         let Some(place) = self.slot.0.take() else {
             return;
         };
         let reserved = take_reserved();
-        let future = scope.clone().wrap(Caught { place, reserved });
+        let future = scope.clone().wrap(CatchPanics {
+            future: place,
+            reserved,
+        });
         let Some(id) = id else {
             // A one-way call cannot be cancelled, and it outlives its connection.
             let counted = self.calls.enter_one_way();
             tokio::spawn(timeout_at(deadline, async {
-                let _unwanted: (Result<D::Response, Unanswered>, _) = future.await;
+                let _unwanted: (Result<D::Response, CallFailure>, _) = future.await;
                 drop((counted, memory));
             }));
             return;
@@ -303,7 +311,7 @@ where
         });
         state.insert(
             id,
-            Pending {
+            RunningCall {
                 task: task.abort_handle(),
                 serial,
                 deadline,
@@ -315,20 +323,20 @@ where
 
 /// A method's future. If the method panics, the answer is an error. It also returns the memory that was
 /// reserved for the answer.
-struct Caught<F> {
-    place: Pin<Box<Option<F>>>,
+struct CatchPanics<F> {
+    future: Pin<Box<Option<F>>>,
     reserved: Vec<BytePermit>,
 }
 
-impl<F, R> Future for Caught<F>
+impl<F, R> Future for CatchPanics<F>
 where
-    F: Future<Output = Result<R, Unanswered>>,
+    F: Future<Output = Result<R, CallFailure>>,
 {
     type Output = (F::Output, Vec<BytePermit>);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let polled = poll_caught(&mut this.place, context);
+        let polled = poll_caught(&mut this.future, context);
         this.reserved.append(&mut take_reserved());
         polled.map(|answer| (answer, std::mem::take(&mut this.reserved)))
     }
@@ -337,9 +345,9 @@ where
 fn poll_caught<F, R>(
     slot: &mut Pin<Box<Option<F>>>,
     context: &mut Context<'_>,
-) -> Poll<Result<R, Unanswered>>
+) -> Poll<Result<R, CallFailure>>
 where
-    F: Future<Output = Result<R, Unanswered>>,
+    F: Future<Output = Result<R, CallFailure>>,
 {
     let Some(future) = slot.as_mut().as_pin_mut() else {
         return Poll::Pending;
@@ -348,7 +356,7 @@ where
         .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Unanswered {
+fn panicked(panic: &(dyn Any + Send)) -> CallFailure {
     let what = panic
         .downcast_ref::<&str>()
         .map(|what| (*what).to_owned())
@@ -357,19 +365,19 @@ fn panicked(panic: &(dyn Any + Send)) -> Unanswered {
         Some(what) => format!("the method panicked: {what}"),
         None => "the method panicked".to_owned(),
     };
-    Unanswered::Failed(ServerError::new(io::ErrorKind::Other, detail))
+    CallFailure::Failed(ServerError::new(io::ErrorKind::Other, detail))
 }
 
-fn undecodable(error: &CodecError) -> Unanswered {
+fn undecodable(error: &CodecError) -> CallFailure {
     let detail = format!("the request cannot be decoded: {error}");
-    Unanswered::Failed(ServerError::new(io::ErrorKind::InvalidData, detail))
+    CallFailure::Failed(ServerError::new(io::ErrorKind::InvalidData, detail))
 }
 
 fn overloaded() -> Refusal {
     Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 0,
-        sentence: "the connection's limit of calls in flight is reached".to_owned(),
+        message: "the connection's limit of calls in flight is reached".to_owned(),
     }
 }
 
@@ -377,7 +385,7 @@ fn no_memory(memory: &ByteBudget) -> Refusal {
     Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 200,
-        sentence: format!(
+        message: format!(
             "messages use {} of {} bytes of memory here (--message-memory)",
             memory.used(),
             memory.limit()
@@ -394,6 +402,6 @@ fn draining() -> Refusal {
     Refusal {
         reason: RefusalReason::Draining,
         retry_after_ms: 0,
-        sentence: "the worker is about to stop".to_owned(),
+        message: "the worker is about to stop".to_owned(),
     }
 }

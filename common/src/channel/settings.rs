@@ -1,6 +1,6 @@
 //! The limits of a channel.
 
-use super::liveness::Patience;
+use super::liveness::Keepalive;
 use crate::{
     message::LARGE_MESSAGE,
     wire::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_MESSAGE},
@@ -19,14 +19,14 @@ pub struct Settings {
     /// How many bytes of large messages may be queued for writing. Further large messages wait.
     pub max_buffered: usize,
     /// The times of the keepalive.
-    pub patience: Patience,
+    pub keepalive: Keepalive,
     /// How long this side busy-polls a connection with a fast peer before its thread may sleep. Zero turns
     /// busy polling off.
-    pub spin: Duration,
+    pub busy_poll: Duration,
 }
 
 /// The default of [`Settings::spin`]: 100 microseconds.
-pub const DEFAULT_SPIN: Duration = Duration::from_micros(100);
+pub const DEFAULT_BUSY_POLL: Duration = Duration::from_micros(100);
 
 /// The default of [`Settings::max_buffered`]: 16 MiB.
 pub const DEFAULT_MAX_BUFFERED: usize = 16 * 1024 * 1024;
@@ -38,17 +38,17 @@ impl Settings {
         max_send: DEFAULT_MAX_MESSAGE,
         max_in_flight: DEFAULT_MAX_IN_FLIGHT as usize,
         max_buffered: DEFAULT_MAX_BUFFERED,
-        patience: Patience::CLIENT,
-        spin: DEFAULT_SPIN,
+        keepalive: Keepalive::CLIENT,
+        busy_poll: DEFAULT_BUSY_POLL,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {
-        patience: Patience::SERVER,
+        keepalive: Keepalive::SERVER,
         ..Self::CLIENT
     };
 
     /// `max_buffered` in units of [`LARGE_MESSAGE`] bytes.
-    pub(super) fn room_units(&self) -> usize {
+    pub(super) fn buffer_units(&self) -> usize {
         (self.max_buffered / LARGE_MESSAGE).max(1)
     }
 }

@@ -1,26 +1,26 @@
 //! The body of a frame that is skipped, because there is no memory for it. Only the envelopes of its calls
 //! are read, so that each call can be refused.
 
-use crate::{envelope::ENVELOPE_LEN, frame::BATCH_LENGTH, wire::FrameKind};
+use crate::{envelope::ENVELOPE_LEN, frame::BATCH_PREFIX_LEN, wire::FrameKind};
 
 /// A body that is being skipped.
 #[derive(Debug)]
-pub(super) struct Skip {
+pub(super) struct SkippedBody {
     kind: FrameKind,
     /// How many bytes of the body have not arrived yet.
     left: usize,
-    at: At,
+    at: SkipPosition,
 }
 
 #[derive(Debug)]
-enum At {
+enum SkipPosition {
     /// In the length prefix of a message of a batch.
     Length(Vec<u8>),
     /// In a message: how many of its bytes are left, and the part of its envelope that was read.
     Message { left: usize, envelope: Vec<u8> },
 }
 
-impl At {
+impl SkipPosition {
     fn message(left: usize) -> Self {
         Self::Message {
             left,
@@ -29,12 +29,12 @@ impl At {
     }
 }
 
-impl Skip {
+impl SkippedBody {
     /// Begins to skip a body of `len` bytes.
     pub(super) fn new(kind: FrameKind, len: usize) -> Self {
         let at = match kind {
-            FrameKind::Batch => At::Length(Vec::with_capacity(BATCH_LENGTH)),
-            _ => At::message(len),
+            FrameKind::Batch => SkipPosition::Length(Vec::with_capacity(BATCH_PREFIX_LEN)),
+            _ => SkipPosition::message(len),
         };
         Self {
             kind,
@@ -49,20 +49,20 @@ impl Skip {
 
     /// Skips bytes, and calls `refuse` with the envelope of each call that ends in them. Returns how many of
     /// the bytes belonged to the body.
-    pub(super) fn read_over(&mut self, bytes: &[u8], mut refuse: impl FnMut(&[u8])) -> usize {
+    pub(super) fn skip_bytes(&mut self, bytes: &[u8], mut refuse: impl FnMut(&[u8])) -> usize {
         let mut rest = bytes.get(..self.left).unwrap_or(bytes);
         let count = rest.len();
         self.left -= count;
         while !rest.is_empty() {
             let next = match &mut self.at {
-                At::Length(length) => {
-                    rest = move_some(rest, BATCH_LENGTH, length);
-                    match <[u8; BATCH_LENGTH]>::try_from(length.as_slice()) {
-                        Ok(length) => At::message(u32::from_be_bytes(length) as usize),
+                SkipPosition::Length(length) => {
+                    rest = move_some(rest, BATCH_PREFIX_LEN, length);
+                    match <[u8; BATCH_PREFIX_LEN]>::try_from(length.as_slice()) {
+                        Ok(length) => SkipPosition::message(u32::from_be_bytes(length) as usize),
                         Err(_) => continue,
                     }
                 }
-                At::Message { left, envelope } => {
+                SkipPosition::Message { left, envelope } => {
                     let (message, after) = rest.split_at(rest.len().min(*left));
                     move_some(message, ENVELOPE_LEN, envelope);
                     rest = after;
@@ -72,11 +72,11 @@ impl Skip {
                     }
                     if matches!(
                         self.kind,
-                        FrameKind::Call | FrameKind::Watched | FrameKind::Batch
+                        FrameKind::Call | FrameKind::CallWithProgress | FrameKind::Batch
                     ) {
                         refuse(envelope);
                     }
-                    At::Length(Vec::with_capacity(BATCH_LENGTH))
+                    SkipPosition::Length(Vec::with_capacity(BATCH_PREFIX_LEN))
                 }
             };
             self.at = next;
@@ -98,13 +98,13 @@ mod tests {
 
     /// The envelopes that are found if the body arrives in pieces of this size, followed by two other bytes.
     fn found(kind: FrameKind, body: &[u8], piece: usize) -> Vec<Vec<u8>> {
-        let mut skip = Skip::new(kind, body.len());
+        let mut skip = SkippedBody::new(kind, body.len());
         let mut found = Vec::new();
         let stream = [body, &[9, 9]].concat();
         let mut at = 0;
         while !skip.is_over() {
             let end = stream.len().min(at + piece);
-            at += skip.read_over(&stream[at..end], |envelope| found.push(envelope.to_vec()));
+            at += skip.skip_bytes(&stream[at..end], |envelope| found.push(envelope.to_vec()));
         }
         assert_eq!(at, body.len());
         found

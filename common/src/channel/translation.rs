@@ -1,7 +1,7 @@
 //! Calls that arrive and are answered in another form than that of their interface, such as JSON.
 
-use super::server::Unanswered;
-use crate::offload::{Stopped, offload};
+use super::server::CallFailure;
+use crate::offload::{RuntimeStopped, offload};
 use std::io;
 use tarpc::ServerError;
 
@@ -17,7 +17,7 @@ pub trait Translation<Request, Response>: Send + 'static {
     fn is_small(&self) -> bool;
 
     /// Reads the request.
-    fn read(self) -> Result<Request, Unread<Self::Answer>>;
+    fn read(self) -> Result<Request, TranslationFailure<Self::Answer>>;
 
     /// Whether an answer can be written in about 100 microseconds.
     fn is_quick(response: &Response) -> bool;
@@ -28,16 +28,16 @@ pub trait Translation<Request, Response>: Send + 'static {
 
 /// Why a call ended before its method began.
 #[derive(Debug)]
-pub enum Unread<A> {
+pub enum TranslationFailure<A> {
     /// The call is answered without its method, because it is not valid, for example.
     Answer(A),
     /// It has no answer, for this reason.
-    Unanswered(Unanswered),
+    Unanswered(CallFailure),
 }
 
-impl<A> Unread<A> {
+impl<A> TranslationFailure<A> {
     /// The result for the caller.
-    pub fn outcome(self) -> Result<A, Unanswered> {
+    pub fn outcome(self) -> Result<A, CallFailure> {
         match self {
             Self::Answer(answer) => Ok(answer),
             Self::Unanswered(unanswered) => Err(unanswered),
@@ -50,12 +50,12 @@ impl<A> Unread<A> {
 pub(super) async fn translate<Request, Response, T, F>(
     call: T,
     run: impl FnOnce(Request) -> F,
-) -> Result<T::Answer, Unanswered>
+) -> Result<T::Answer, CallFailure>
 where
     Request: Send + 'static,
     Response: Send + 'static,
     T: Translation<Request, Response>,
-    F: Future<Output = Result<Response, Unanswered>>,
+    F: Future<Output = Result<Response, CallFailure>>,
 {
     let read = match call.is_small() {
         true => call.read(),
@@ -72,8 +72,8 @@ where
     offload(move || T::write(response)).await.map_err(stopped)
 }
 
-fn stopped(error: Stopped) -> Unanswered {
-    Unanswered::Failed(ServerError::new(io::ErrorKind::Other, error.to_string()))
+fn stopped(error: RuntimeStopped) -> CallFailure {
+    CallFailure::Failed(ServerError::new(io::ErrorKind::Other, error.to_string()))
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
             self.0
         }
 
-        fn read(self) -> Result<ThreadId, Unread<Self::Answer>> {
+        fn read(self) -> Result<ThreadId, TranslationFailure<Self::Answer>> {
             Ok(current().id())
         }
 

@@ -20,8 +20,8 @@ thread_local! {
 
 /// Runs an encoder that splices.
 pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
-    struct Restore;
-    impl Drop for Restore {
+    struct ResetOutgoing;
+    impl Drop for ResetOutgoing {
         /// Also runs when the encoder panics, so that no state remains for the next one.
         fn drop(&mut self) {
             SPLICING.set(false);
@@ -30,7 +30,7 @@ pub(super) fn splicing<T>(encode: impl FnOnce() -> T) -> T {
         }
     }
     SPLICING.set(true);
-    let _restore = Restore;
+    let _restore = ResetOutgoing;
     encode()
 }
 
@@ -59,13 +59,13 @@ pub(super) fn take_offers() -> Vec<Bytes> {
 
 /// Runs `decode`, which may share the bytes of `frame`.
 pub(crate) fn sharing<T>(frame: &Bytes, decode: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Bytes>);
-    impl Drop for Restore {
+    struct RestoreIncoming(Option<Bytes>);
+    impl Drop for RestoreIncoming {
         fn drop(&mut self) {
             INCOMING.set(self.0.take());
         }
     }
-    let _restore = Restore(INCOMING.replace(Some(frame.clone())));
+    let _restore = RestoreIncoming(INCOMING.replace(Some(frame.clone())));
     decode()
 }
 

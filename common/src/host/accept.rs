@@ -1,19 +1,22 @@
 //! The start of a connection: from the accepted socket over TLS, hello and authentication to serving calls.
 
 use super::{
-    HostConfig, Object,
-    crowd::{Bounds, Crowd, Place},
-    object::Face,
-    strangers::{self, Strangers},
+    HostConfig, HostedObject,
+    connection_limits::{ConnectionBounds, ConnectionLimits, ConnectionSlot},
+    object::ObjectProtocol,
+    unauthenticated::{self, UnauthenticatedConnections},
 };
 use crate::{
-    access::{Admitted, Challenge, LoginChallenge, Permit, Proved, Renewal, nonce},
+    access::{
+        AuthenticatedPeer, Challenge, LoginChallenge, MethodPermissions, ProvenTicket, Renewal,
+        nonce,
+    },
     byte_budget::ByteBudget,
-    channel::{ConnectionLost, Renew, Session, Settings, awake},
-    hello::{self, Hello, RefusalCode, Refused, Welcome},
+    channel::{ConnectionContext, ConnectionLost, RenewHandler, Settings, busy_poll},
+    hello::{self, Hello, HelloRefusal, RefusalCode, Welcome},
     net::{Listener, Peer, Socket, Stream},
     scope::Caller,
-    tls::Holder,
+    tls::CertificateHolder,
     wire::{HELLO_TIMEOUT, MAGIC},
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
@@ -34,7 +37,7 @@ pub(super) struct Acceptor {
     /// The memory for the messages of all connections.
     pub(super) memory: ByteBudget,
     pub(super) config: HostConfig,
-    pub(super) objects: HashMap<String, Object>,
+    pub(super) objects: HashMap<String, HostedObject>,
     pub(super) drain: CancellationToken,
     pub(super) stop: CancellationToken,
     pub(super) connections: TaskTracker,
@@ -48,12 +51,12 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How many calls an unauthenticated connection may have in flight, and how many bytes of answers may wait
 /// for it.
-const STRANGER_CALLS: usize = 8;
-const STRANGER_BUFFERED: usize = 4 * strangers::MAX_MESSAGE;
+const UNAUTHENTICATED_CALLS: usize = 8;
+const UNAUTHENTICATED_BUFFERED: usize = 4 * unauthenticated::MAX_MESSAGE;
 
 pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
-    let bounds = Bounds::of(&acceptor.config);
-    let crowd = Crowd::new(bounds, Strangers::of_process());
+    let bounds = ConnectionBounds::of(&acceptor.config);
+    let crowd = ConnectionLimits::new(bounds, UnauthenticatedConnections::of_process());
     // A refusal costs a little: beyond this many at once, connections are closed without one.
     let refusals = Arc::new(Semaphore::new(64));
     loop {
@@ -65,11 +68,12 @@ pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
                 continue;
             }
         };
-        match crowd.enter(&peer, &acceptor.stop) {
+        match crowd.admit(&peer, &acceptor.stop) {
             Ok(place) => {
                 let connections = acceptor.connections.clone();
                 let acceptor = Arc::clone(&acceptor);
-                connections.spawn(async move { acceptor.receive(socket, peer, place).await });
+                connections
+                    .spawn(async move { acceptor.serve_accepted(socket, peer, place).await });
             }
             Err(full) => {
                 if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
@@ -84,33 +88,33 @@ pub(super) async fn run(listener: Listener, acceptor: Arc<Acceptor>) {
 }
 
 async fn refuse_as_busy(mut socket: Socket, sentence: String) {
-    let refused = Err(Refused::new(RefusalCode::Busy, sentence));
+    let refused = Err(HelloRefusal::new(RefusalCode::Busy, sentence));
     // The client may be gone; the error does not matter.
     let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut socket, &refused)).await;
 }
 
 /// A stream, and the holder of the peer's certificate, if it has one.
-struct Stranger {
+struct OpenedStream {
     stream: Stream,
-    holder: Option<Holder>,
+    holder: Option<CertificateHolder>,
 }
 
 /// The outcome of an accepted hello.
-struct Welcomed {
-    object: Object,
-    face: Face,
-    permit: Permit,
-    admitted: Option<Admitted>,
+struct AcceptedHello {
+    object: HostedObject,
+    protocol: ObjectProtocol,
+    permit: MethodPermissions,
+    admitted: Option<AuthenticatedPeer>,
     /// Whether the connection is authenticated, or needs no authentication. Otherwise it may only call
     /// objects that are open to all.
-    is_let_in: bool,
+    is_authenticated: bool,
 }
 
 impl Acceptor {
-    async fn receive(&self, socket: Socket, peer: Peer, place: Place) {
+    async fn serve_accepted(&self, socket: Socket, peer: Peer, place: ConnectionSlot) {
         let came = Instant::now();
         // Boxed, so that its memory is freed when the handshake ends and not when the connection ends.
-        let greeting = Box::pin(self.greet(socket, &place));
+        let greeting = Box::pin(self.handshake(socket, &place));
         let greeted = tokio::select! {
             biased;
             greeted = timeout(HELLO_TIMEOUT, greeting) => greeted,
@@ -125,11 +129,11 @@ impl Acceptor {
         };
         // A connection without proof stays in the queue of unauthenticated connections. Otherwise idle ones
         // could use up all connections.
-        if welcomed.is_let_in || stranger.holder.is_some() {
-            place.greeted();
+        if welcomed.is_authenticated || stranger.holder.is_some() {
+            place.authenticated();
         }
-        if welcomed.is_let_in {
-            stranger.stream.lift_meter();
+        if welcomed.is_authenticated {
+            stranger.stream.lift_read_limit();
         }
         tracing::debug!(
             %peer,
@@ -146,12 +150,12 @@ impl Acceptor {
                 .admitted
                 .as_ref()
                 .map(|admitted| Arc::clone(admitted.identity())),
-            key: welcomed.admitted.as_ref().map(Admitted::holder),
+            key: welcomed.admitted.as_ref().map(AuthenticatedPeer::holder),
             certificate: stranger.holder,
             login: LoginChallenge::new(exporter),
         };
         let drain = self.drain.child_token();
-        let time_is_up = stranger_time(came, welcomed.is_let_in, drain.clone());
+        let time_is_up = authentication_timeout(came, welcomed.is_authenticated, drain.clone());
         let serving = self.serve(stranger.stream, hello.max_message, welcomed, caller, drain);
         tokio::select! {
             reason = serving => match reason {
@@ -164,18 +168,16 @@ impl Acceptor {
     }
 
     /// Serves a connection from inside the process, with a known caller.
-    pub(super) async fn receive_local(&self, socket: Socket, caller: Caller) {
+    pub(super) async fn serve_local(&self, socket: Socket, caller: Caller) {
         let mut stream = Stream::Plain(socket);
         let greeted = timeout(HELLO_TIMEOUT, async {
             let mut magic = [0; MAGIC.len()];
             stream.read_exact(&mut magic).await?;
             let decided = match hello::receive(&mut stream).await {
-                Ok(hello) => self
-                    .decide_trusted(&hello)
-                    .map(|welcomed| (hello, welcomed)),
+                Ok(hello) => self.accept_local(&hello).map(|welcomed| (hello, welcomed)),
                 Err(refused) => Err(refused),
             };
-            let answer = decided.as_ref().map(|_| self.welcome_words(true));
+            let answer = decided.as_ref().map(|_| self.welcome(true));
             hello::answer(&mut stream, &answer.map_err(Clone::clone)).await?;
             decided.map_err(io::Error::other)
         });
@@ -194,34 +196,34 @@ impl Acceptor {
         &self,
         stream: Stream,
         max_message: u64,
-        welcomed: Welcomed,
+        welcomed: AcceptedHello,
         caller: Caller,
         drain: CancellationToken,
     ) -> ConnectionLost {
         let peer_limit = usize::try_from(max_message).unwrap_or(usize::MAX);
-        let Welcomed {
+        let AcceptedHello {
             object,
-            face,
+            protocol: face,
             permit,
             admitted,
-            is_let_in,
+            is_authenticated: is_let_in,
         } = welcomed;
         let elsewhere = self.config.runtime.as_ref();
-        let elsewhere = elsewhere.filter(|_| !object.stays(face));
+        let elsewhere = elsewhere.filter(|_| !object.stays_on_accepting_runtime(face));
         let mut settings = self.settings_for(is_let_in);
         settings.max_send = settings.max_send.min(peer_limit);
-        let session = Session {
+        let session = ConnectionContext {
             settings,
             caller: Arc::new(caller),
             drain: drain.clone(),
             memory: self.memory.clone(),
             load: self.config.load.clone(),
-            renew: admitted.map(|admitted| renewer(admitted, drain)),
+            renew: admitted.map(|admitted| renew_handler(admitted, drain)),
         };
         match elsewhere {
             None => object.serve(face, stream, session, permit).await,
             Some(runtime) => {
-                let stream = moved(stream, runtime);
+                let stream = move_to_runtime(stream, runtime);
                 let serving = runtime.spawn(object.serve(face, stream, session, permit));
                 // The task ends with this future.
                 AbortOnDropHandle::new(serving)
@@ -232,23 +234,23 @@ impl Acceptor {
     }
 
     /// Makes the TLS handshake if TLS is configured, reads a hello, and answers it.
-    async fn greet(
+    async fn handshake(
         &self,
         socket: Socket,
-        place: &Place,
-    ) -> io::Result<(Stranger, Hello, Welcomed)> {
+        place: &ConnectionSlot,
+    ) -> io::Result<(OpenedStream, Hello, AcceptedHello)> {
         let mut stranger = self.secure(socket).await?;
         let decided = match hello::receive(&mut stranger.stream).await {
             Ok(hello) => {
-                let proved = self.recognise(&mut stranger.stream, &hello).await?;
-                self.decide(&hello, proved, place)
+                let proved = self.authenticate(&mut stranger.stream, &hello).await?;
+                self.accept_hello(&hello, proved, place)
                     .map(|welcomed| (hello, welcomed))
             }
             Err(refused) => Err(refused),
         };
         let answer = decided
             .as_ref()
-            .map(|(_, welcomed)| self.welcome_words(welcomed.is_let_in));
+            .map(|(_, welcomed)| self.welcome(welcomed.is_authenticated));
         hello::answer(&mut stranger.stream, &answer.map_err(Clone::clone)).await?;
         let (hello, welcomed) = decided.map_err(io::Error::other)?;
         Ok((stranger, hello, welcomed))
@@ -256,16 +258,16 @@ impl Acceptor {
 
     /// Authenticates the client: checks the ticket, and has its holder prove itself on this connection.
     /// `None` where authentication is off.
-    async fn recognise(
+    async fn authenticate(
         &self,
         stream: &mut Stream,
         hello: &Hello,
-    ) -> io::Result<Result<Option<Proved>, Refused>> {
-        let Some(gate) = &self.config.gate else {
+    ) -> io::Result<Result<Option<ProvenTicket>, HelloRefusal>> {
+        let Some(gate) = &self.config.authenticator else {
             return Ok(Ok(None));
         };
         let here = stream.local_address();
-        let checked = gate.check(hello.credential.as_ref(), hello.wanted(), here.as_deref());
+        let checked = gate.check(hello.credential.as_ref(), hello.target(), here.as_deref());
         let shown = match checked {
             Ok(Some(shown)) => shown,
             Ok(None) => return Ok(Ok(None)),
@@ -278,37 +280,39 @@ impl Acceptor {
         }
         let nonce = nonce().ok_or_else(|| io::Error::other("there are no random numbers"))?;
         // The answer comes quickly, because the client only signs the nonce.
-        let proof = awake(self.settings.spin, hello::challenge(stream, &nonce)).await?;
+        let proof = busy_poll(self.settings.busy_poll, hello::challenge(stream, &nonce)).await?;
         Ok(shown.prove(&Challenge::Nonce(nonce), &proof).map(Some))
     }
 
     /// The stream after the magic bytes of the hello, encrypted if the host uses TLS.
-    async fn secure(&self, mut socket: Socket) -> io::Result<Stranger> {
+    async fn secure(&self, mut socket: Socket) -> io::Result<OpenedStream> {
         let mut first = [0; MAGIC.len()];
         socket.read_exact(&mut first).await?;
         let stranger = match &self.config.tls {
             None if first == MAGIC => {
-                return Ok(Stranger {
+                return Ok(OpenedStream {
                     stream: Stream::Plain(socket),
                     holder: None,
                 });
             }
             Some(tls) if hello::is_tls(first) => {
-                let (stream, holder) = tls.accept(socket, &first, strangers::MAX_TLS_BYTES).await?;
-                Stranger { stream, holder }
+                let (stream, holder) = tls
+                    .accept(socket, &first, unauthenticated::MAX_TLS_BYTES)
+                    .await?;
+                OpenedStream { stream, holder }
             }
-            Some(_) if first == MAGIC => return Err(demand_tls(socket).await),
-            _ => return Err(turn_away(&mut socket, first).await),
+            Some(_) if first == MAGIC => return Err(refuse_without_tls(socket).await),
+            _ => return Err(refuse_foreign_protocol(&mut socket, first).await),
         };
-        let Stranger { mut stream, holder } = stranger;
+        let OpenedStream { mut stream, holder } = stranger;
         stream.read_exact(&mut first).await?;
         if first != MAGIC {
-            return Err(turn_away(&mut stream, first).await);
+            return Err(refuse_foreign_protocol(&mut stream, first).await);
         }
-        Ok(Stranger { stream, holder })
+        Ok(OpenedStream { stream, holder })
     }
 
-    fn welcome_words(&self, is_let_in: bool) -> Welcome {
+    fn welcome(&self, is_let_in: bool) -> Welcome {
         let settings = self.settings_for(is_let_in);
         Welcome {
             server: self.config.name.clone(),
@@ -325,44 +329,44 @@ impl Acceptor {
             return self.settings;
         }
         Settings {
-            max_receive: self.settings.max_receive.min(strangers::MAX_MESSAGE),
-            max_in_flight: self.settings.max_in_flight.min(STRANGER_CALLS),
-            max_buffered: self.settings.max_buffered.min(STRANGER_BUFFERED),
+            max_receive: self.settings.max_receive.min(unauthenticated::MAX_MESSAGE),
+            max_in_flight: self.settings.max_in_flight.min(UNAUTHENTICATED_CALLS),
+            max_buffered: self.settings.max_buffered.min(UNAUTHENTICATED_BUFFERED),
             ..self.settings
         }
     }
 
-    fn refuse_if_draining(&self) -> Result<(), Refused> {
+    fn refuse_if_draining(&self) -> Result<(), HelloRefusal> {
         if self.drain.is_cancelled() {
             let sentence = "the server is about to stop";
-            return Err(Refused::new(RefusalCode::Draining, sentence));
+            return Err(HelloRefusal::new(RefusalCode::Draining, sentence));
         }
         Ok(())
     }
 
     /// Accepts a hello on a local connection, which needs no authentication.
-    fn decide_trusted(&self, hello: &Hello) -> Result<Welcomed, Refused> {
+    fn accept_local(&self, hello: &Hello) -> Result<AcceptedHello, HelloRefusal> {
         self.refuse_if_draining()?;
         let object = self.objects.get(&hello.object);
         let object = object.ok_or_else(|| unknown_object(&hello.object))?;
-        Ok(Welcomed {
+        Ok(AcceptedHello {
             object: object.clone(),
-            face: object.face(&hello.object, &hello.interface, hello.interface_version)?,
-            permit: Permit::EVERYTHING,
+            protocol: object.protocol(&hello.object, &hello.interface, hello.interface_version)?,
+            permit: MethodPermissions::EVERYTHING,
             admitted: None,
-            is_let_in: true,
+            is_authenticated: true,
         })
     }
 
-    fn decide(
+    fn accept_hello(
         &self,
         hello: &Hello,
-        proved: Result<Option<Proved>, Refused>,
-        place: &Place,
-    ) -> Result<Welcomed, Refused> {
+        proved: Result<Option<ProvenTicket>, HelloRefusal>,
+        place: &ConnectionSlot,
+    ) -> Result<AcceptedHello, HelloRefusal> {
         self.refuse_if_draining()?;
         let object = self.objects.get(&hello.object);
-        let admitted = match (&self.config.gate, proved) {
+        let admitted = match (&self.config.authenticator, proved) {
             (Some(gate), Ok(Some(proved))) => gate.admit(proved, &place.end).map(Some),
             (_, Err(refused)) => Err(refused),
             (None, Ok(_)) | (_, Ok(None)) => Ok(None),
@@ -371,31 +375,31 @@ impl Acceptor {
             Ok(admitted) => (admitted, true),
             // The client is authenticated; it must not be served as an unauthenticated one.
             Err(refused) if refused.code == RefusalCode::Limited => return Err(refused),
-            Err(_) if object.is_some_and(Object::is_open) => (None, false),
+            Err(_) if object.is_some_and(HostedObject::is_open) => (None, false),
             // An unauthenticated client must not learn which objects exist.
             Err(refused) => return Err(refused),
         };
         let object = object.ok_or_else(|| unknown_object(&hello.object))?;
-        let face = object.face(&hello.object, &hello.interface, hello.interface_version)?;
+        let face = object.protocol(&hello.object, &hello.interface, hello.interface_version)?;
         let permit = match &admitted {
-            None => Permit::EVERYTHING,
+            None => MethodPermissions::EVERYTHING,
             Some(admitted) => {
                 let only = admitted.only_method();
                 object.permit(face, admitted.identity(), &hello.object, only)?
             }
         };
-        Ok(Welcomed {
+        Ok(AcceptedHello {
             object: object.clone(),
-            face,
+            protocol: face,
             permit,
             admitted,
-            is_let_in,
+            is_authenticated: is_let_in,
         })
     }
 }
 
 /// Moves a stream to another runtime.
-fn moved(mut stream: Stream, runtime: &Handle) -> Stream {
+fn move_to_runtime(mut stream: Stream, runtime: &Handle) -> Stream {
     let _entered = runtime.enter();
     // Without a free file descriptor the stream stays with its runtime. It still works, only more slowly.
     if let Err(error) = stream.register_again() {
@@ -406,22 +410,22 @@ fn moved(mut stream: Stream, runtime: &Handle) -> Stream {
 
 /// Waits until the time of an unauthenticated connection is over. Shortly before, the connection is drained,
 /// so that no login is cut off.
-async fn stranger_time(came: Instant, is_let_in: bool, drain: CancellationToken) {
+async fn authentication_timeout(came: Instant, is_let_in: bool, drain: CancellationToken) {
     if is_let_in {
         return std::future::pending().await;
     }
-    sleep_until(came + strangers::GO_AWAY_AFTER).await;
+    sleep_until(came + unauthenticated::GO_AWAY_AFTER).await;
     drain.cancel();
-    sleep_until(came + strangers::MAX_STAY).await;
+    sleep_until(came + unauthenticated::AUTHENTICATION_TIMEOUT).await;
 }
 
-fn unknown_object(name: &str) -> Refused {
+fn unknown_object(name: &str) -> HelloRefusal {
     let sentence = format!("there is no object '{name}' here");
-    Refused::new(RefusalCode::UnknownObject, sentence)
+    HelloRefusal::new(RefusalCode::UnknownObject, sentence)
 }
 
 /// The handler of new tickets of a connection. It keeps the connection registered as authenticated.
-fn renewer(admitted: Admitted, drain: CancellationToken) -> Renew {
+fn renew_handler(admitted: AuthenticatedPeer, drain: CancellationToken) -> RenewHandler {
     Arc::new(move |ticket| {
         // The rights have changed: the client has to connect again.
         if admitted.renew(ticket) == Renewal::Changed {
@@ -431,18 +435,21 @@ fn renewer(admitted: Admitted, drain: CancellationToken) -> Renew {
 }
 
 /// Refuses a client without TLS on a port that requires TLS.
-async fn demand_tls(mut socket: Socket) -> io::Error {
+async fn refuse_without_tls(mut socket: Socket) -> io::Error {
     let sentence = "this port speaks TLS, and the hello came without it";
     // The hello is read first: unread bytes could cut the refusal short.
     let _ = hello::receive(&mut socket).await;
-    let refused = Err(Refused::new(RefusalCode::TlsRequired, sentence));
+    let refused = Err(HelloRefusal::new(RefusalCode::TlsRequired, sentence));
     let _ = timeout(REFUSAL_TIMEOUT, hello::answer(&mut socket, &refused)).await;
     io::Error::new(io::ErrorKind::InvalidData, sentence)
 }
 
 /// Refuses a client of another protocol, with a message in that protocol where possible.
-async fn turn_away(stream: &mut (impl tokio::io::AsyncWrite + Unpin), first: [u8; 4]) -> io::Error {
-    let what = hello::foreign(first);
+async fn refuse_foreign_protocol(
+    stream: &mut (impl tokio::io::AsyncWrite + Unpin),
+    first: [u8; 4],
+) -> io::Error {
+    let what = hello::describe_foreign_protocol(first);
     let reply: &[u8] = match &first {
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" => {
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
@@ -451,7 +458,7 @@ async fn turn_away(stream: &mut (impl tokio::io::AsyncWrite + Unpin), first: [u8
         // A fatal TLS alert: protocol_version.
         [0x16, 3, ..] => &[0x15, 3, 3, 0, 2, 2, 70],
         _ => {
-            let refused = Err(Refused::new(RefusalCode::Malformed, what));
+            let refused = Err(HelloRefusal::new(RefusalCode::Malformed, what));
             let _ = timeout(REFUSAL_TIMEOUT, hello::answer(stream, &refused)).await;
             return io::Error::new(io::ErrorKind::InvalidData, what);
         }

@@ -4,7 +4,7 @@ use rustix::process::{Resource, getrlimit};
 
 /// The least number of files that is reserved for files, databases and outgoing connections. Otherwise an
 /// eighth of the limit is reserved.
-const LEAST_RESERVE: usize = 64;
+const MIN_RESERVE: usize = 64;
 
 /// How many files this process may have open; `None` if there is no limit.
 pub(super) fn limit() -> Option<usize> {
@@ -17,7 +17,7 @@ pub(super) fn connections(wanted: usize, files: Option<usize>) -> usize {
     let Some(files) = files else {
         return wanted;
     };
-    let reserve = (files / 8).max(LEAST_RESERVE);
+    let reserve = (files / 8).max(MIN_RESERVE);
     wanted.min(files.saturating_sub(reserve)).max(1)
 }
 

@@ -9,9 +9,9 @@ use std::{
 
 /// Connects to a host from inside its process. It does not keep the host alive.
 #[derive(Clone)]
-pub struct LocalLink(Arc<Inner>);
+pub struct LocalLink(Arc<LocalLinkInner>);
 
-struct Inner {
+struct LocalLinkInner {
     endpoint: Endpoint,
     host: Weak<Acceptor>,
     caller: Caller,
@@ -25,7 +25,7 @@ impl fmt::Debug for LocalLink {
 
 impl LocalLink {
     pub(super) fn new(endpoint: Endpoint, host: Weak<Acceptor>, caller: Caller) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(LocalLinkInner {
             endpoint,
             host,
             caller,
@@ -48,7 +48,7 @@ impl LocalLink {
         let (here, there) = Socket::pair()?;
         let caller = self.0.caller.clone();
         let connections = host.connections.clone();
-        connections.spawn(async move { host.receive_local(there, caller).await });
+        connections.spawn(async move { host.serve_local(there, caller).await });
         Ok(here)
     }
 }

@@ -4,21 +4,21 @@ use rustix::process::{Resource, getrlimit};
 use std::{fs, path::Path};
 
 /// The memory that is assumed if it cannot be found out: 2 GiB.
-const UNKNOWN: u64 = 2 << 30;
+const ASSUMED_MEMORY: u64 = 2 << 30;
 
 /// The least memory for messages: 16 MiB.
-const LEAST: u64 = 16 << 20;
+const MIN_MESSAGE_MEMORY: u64 = 16 << 20;
 
 /// Requests may take one eighth of a process's memory. Answers may take as much again, and those of a store
 /// as much once more. While a request is decoded or an answer is made, it takes its memory twice.
-const SHARE: u64 = 8;
+const MEMORY_DIVISOR: u64 = 8;
 
 /// One eighth of the memory available to this process, and at least 16 MiB. The available memory is the least
 /// of its control group's limit, its own limit, and the machine's memory.
 pub fn default_message_memory() -> usize {
     let known = [cgroup(), address_space(), machine()];
-    let memory = known.into_iter().flatten().min().unwrap_or(UNKNOWN);
-    usize::try_from((memory / SHARE).max(LEAST)).unwrap_or(usize::MAX)
+    let memory = known.into_iter().flatten().min().unwrap_or(ASSUMED_MEMORY);
+    usize::try_from((memory / MEMORY_DIVISOR).max(MIN_MESSAGE_MEMORY)).unwrap_or(usize::MAX)
 }
 
 fn address_space() -> Option<u64> {
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn it_is_a_part_of_what_there_is() {
         let memory = default_message_memory() as u64;
-        assert!(memory >= LEAST);
+        assert!(memory >= MIN_MESSAGE_MEMORY);
         if let Some(machine) = machine() {
-            assert!(memory <= (machine / SHARE).max(LEAST));
+            assert!(memory <= (machine / MEMORY_DIVISOR).max(MIN_MESSAGE_MEMORY));
         }
     }
 }

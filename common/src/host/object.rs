@@ -1,10 +1,10 @@
 //! An object in a host, independent of its interface type.
 
-use super::by_name::ByName;
+use super::invoke_dispatch::InvokeDispatch;
 use crate::{
-    access::{Identity, Permit, Policy},
-    channel::{ConnectionLost, Dispatch, Session, Unanswered, serve},
-    hello::{RefusalCode, Refused},
+    access::{AccessPolicy, Identity, MethodPermissions},
+    channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
+    hello::{HelloRefusal, RefusalCode},
     interface::{Interface, Method, Serves},
     interfaces::invoke::Invoke,
     net::Stream,
@@ -15,20 +15,20 @@ use tarpc::context;
 
 /// An object that clients can connect to. It serves two interfaces: its own, and [`Invoke`].
 #[derive(Clone)]
-pub struct Object {
-    faces: Arc<dyn Faces>,
-    policy: Policy,
-    is_prompt: bool,
+pub struct HostedObject {
+    server: Arc<dyn ObjectServer>,
+    policy: AccessPolicy,
+    keeps_accepting_runtime: bool,
 }
 
-impl fmt::Debug for Object {
+impl fmt::Debug for HostedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (interface, version) = self.interface();
         write!(f, "Object({interface} {version})")
     }
 }
 
-impl Object {
+impl HostedObject {
     /// An object of the interface `I` whose requests are answered by `dispatch`.
     pub fn new<I, D>(dispatch: D) -> Self
     where
@@ -36,18 +36,18 @@ impl Object {
         D: Dispatch<Request = I::Request, Response = I::Response>,
     {
         Self {
-            faces: Arc::new(Hosted::<I, D> {
+            server: Arc::new(DispatchServer::<I, D> {
                 own: Arc::new(dispatch),
                 interface: PhantomData,
             }),
-            policy: Policy::Patterns,
-            is_prompt: false,
+            policy: AccessPolicy::Patterns,
+            keeps_accepting_runtime: false,
         }
     }
 
-    /// Which methods a caller may call, where authentication is on. The default is [`Policy::Patterns`].
+    /// Which methods a caller may call, where authentication is on. The default is [`AccessPolicy::Patterns`].
     #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
+    pub fn policy(mut self, policy: AccessPolicy) -> Self {
         self.policy = policy;
         self
     }
@@ -55,37 +55,37 @@ impl Object {
     /// Serves the object's own interface on the runtime that accepts connections, even if the host serves
     /// other objects on another one ([`HostConfig::runtime`](super::HostConfig::runtime)).
     #[must_use]
-    pub fn prompt(mut self) -> Self {
-        self.is_prompt = true;
+    pub fn keep_accepting_runtime(mut self) -> Self {
+        self.keeps_accepting_runtime = true;
         self
     }
 
     /// Whether a connection of this interface stays on the runtime that accepted it.
-    pub(super) fn stays(&self, face: Face) -> bool {
-        self.is_prompt && face == Face::Own
+    pub(super) fn stays_on_accepting_runtime(&self, face: ObjectProtocol) -> bool {
+        self.keeps_accepting_runtime && face == ObjectProtocol::Own
     }
 
     /// Whether unauthenticated callers may call it too.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.policy, Policy::Open)
+        matches!(self.policy, AccessPolicy::Open)
     }
 
     /// The methods that an identity may call over one of the object's interfaces; a refusal if there are
     /// none. If `only` names a method, at most that one is allowed.
     pub(super) fn permit(
         &self,
-        face: Face,
+        face: ObjectProtocol,
         identity: &Arc<Identity>,
         name: &str,
         only: Option<&str>,
-    ) -> Result<Permit, Refused> {
+    ) -> Result<MethodPermissions, HelloRefusal> {
         let permit = self
             .policy
-            .permit(identity, name, self.faces.methods(), only);
+            .permit(identity, name, self.server.methods(), only);
         match face {
-            Face::Own => permit.or_refuse(),
+            ObjectProtocol::Own => permit.or_refuse(),
             // Every authenticated caller may see how an object is called.
-            Face::Invoke => Ok(permit),
+            ObjectProtocol::Invoke => Ok(permit),
         }
     }
 
@@ -95,30 +95,35 @@ impl Object {
         I: Serves<S>,
         S: Clone + Send + Sync + 'static,
     {
-        Self::new::<I, _>(Service::<I, S>::new(service))
+        Self::new::<I, _>(ServiceDispatch::<I, S>::new(service))
     }
 
     /// The name and version of its own interface.
     pub fn interface(&self) -> (&'static str, u32) {
-        self.faces.interface()
+        self.server.interface()
     }
 
     /// Finds the interface that a client asked for, or returns a refusal.
-    pub(super) fn face(&self, name: &str, interface: &str, version: u32) -> Result<Face, Refused> {
+    pub(super) fn protocol(
+        &self,
+        name: &str,
+        interface: &str,
+        version: u32,
+    ) -> Result<ObjectProtocol, HelloRefusal> {
         let (own, own_version) = self.interface();
         let (face, expected) = match interface {
-            _ if interface == own => (Face::Own, own_version),
-            _ if interface == Invoke::NAME => (Face::Invoke, Invoke::VERSION),
+            _ if interface == own => (ObjectProtocol::Own, own_version),
+            _ if interface == Invoke::NAME => (ObjectProtocol::Invoke, Invoke::VERSION),
             _ => {
                 let sentence = format!("object '{name}' has the interface {own}, not {interface}");
-                return Err(Refused::new(RefusalCode::WrongInterface, sentence));
+                return Err(HelloRefusal::new(RefusalCode::WrongInterface, sentence));
             }
         };
         if version != expected {
             let sentence = format!(
                 "object '{name}' has version {expected} of {interface}, not version {version}"
             );
-            return Err(Refused::new(RefusalCode::WrongVersion, sentence));
+            return Err(HelloRefusal::new(RefusalCode::WrongVersion, sentence));
         }
         Ok(face)
     }
@@ -126,48 +131,48 @@ impl Object {
     /// Serves a connection after the hello.
     pub(super) fn serve(
         &self,
-        face: Face,
+        face: ObjectProtocol,
         stream: Stream,
-        session: Session,
-        permit: Permit,
+        session: ConnectionContext,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost> {
         match face {
-            Face::Own => self.faces.serve_own(stream, session, permit),
-            Face::Invoke => self.faces.serve_invoke(stream, session, permit),
+            ObjectProtocol::Own => self.server.serve_own(stream, session, permit),
+            ObjectProtocol::Invoke => self.server.serve_invoke(stream, session, permit),
         }
     }
 }
 
 /// The interface that a connection uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(super) enum ObjectProtocol {
     Own,
     Invoke,
 }
 
-trait Faces: Send + Sync {
+trait ObjectServer: Send + Sync {
     fn interface(&self) -> (&'static str, u32);
     fn methods(&self) -> &'static [Method];
     fn serve_own(
         &self,
         stream: Stream,
-        session: Session,
-        permit: Permit,
+        session: ConnectionContext,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost>;
     fn serve_invoke(
         &self,
         stream: Stream,
-        session: Session,
-        permit: Permit,
+        session: ConnectionContext,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost>;
 }
 
-struct Hosted<I, D> {
+struct DispatchServer<I, D> {
     own: Arc<D>,
     interface: PhantomData<I>,
 }
 
-impl<I, D> Faces for Hosted<I, D>
+impl<I, D> ObjectServer for DispatchServer<I, D>
 where
     I: Interface,
     D: Dispatch<Request = I::Request, Response = I::Response>,
@@ -183,14 +188,14 @@ where
     fn serve_own(
         &self,
         stream: Stream,
-        session: Session,
-        permit: Permit,
+        session: ConnectionContext,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost> {
         let own = Arc::clone(&self.own);
         if permit.is_everything() {
             return serve(stream, own, session).boxed();
         }
-        let limited = Limited::<I, D> {
+        let limited = PermittedDispatch::<I, D> {
             own,
             permit,
             interface: PhantomData,
@@ -201,22 +206,22 @@ where
     fn serve_invoke(
         &self,
         stream: Stream,
-        session: Session,
-        permit: Permit,
+        session: ConnectionContext,
+        permit: MethodPermissions,
     ) -> BoxFuture<'static, ConnectionLost> {
-        let invoke = ByName::<I, D>::new(Arc::clone(&self.own), permit);
+        let invoke = InvokeDispatch::<I, D>::new(Arc::clone(&self.own), permit);
         serve(stream, Arc::new(invoke), session).boxed()
     }
 }
 
 /// A service whose methods run directly on the runtime.
 #[derive(Debug)]
-pub struct Service<I, S> {
+pub struct ServiceDispatch<I, S> {
     service: S,
     interface: PhantomData<I>,
 }
 
-impl<I, S> Service<I, S> {
+impl<I, S> ServiceDispatch<I, S> {
     /// Wraps a service of the interface `I`.
     pub fn new(service: S) -> Self {
         Self {
@@ -226,7 +231,7 @@ impl<I, S> Service<I, S> {
     }
 }
 
-impl<I, S> Dispatch for Service<I, S>
+impl<I, S> Dispatch for ServiceDispatch<I, S>
 where
     I: Serves<S>,
     S: Clone + Send + Sync + 'static,
@@ -242,21 +247,21 @@ where
         self: Arc<Self>,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, Unanswered> {
+    ) -> Result<I::Response, CallFailure> {
         I::serve(self.service.clone(), context, request)
             .await
-            .map_err(Unanswered::Failed)
+            .map_err(CallFailure::Failed)
     }
 }
 
 /// Calls of an object by a caller that may not call every method.
-struct Limited<I, D> {
+struct PermittedDispatch<I, D> {
     own: Arc<D>,
-    permit: Permit,
+    permit: MethodPermissions,
     interface: PhantomData<I>,
 }
 
-impl<I, D> Dispatch for Limited<I, D>
+impl<I, D> Dispatch for PermittedDispatch<I, D>
 where
     I: Interface,
     D: Dispatch<Request = I::Request, Response = I::Response>,
@@ -272,10 +277,10 @@ where
         self: Arc<Self>,
         context: context::Context,
         request: I::Request,
-    ) -> Result<I::Response, Unanswered> {
+    ) -> Result<I::Response, CallFailure> {
         self.permit
             .check(I::request_index(&request), I::METHODS)
-            .map_err(Unanswered::Refused)?;
+            .map_err(CallFailure::Refused)?;
         Arc::clone(&self.own).dispatch(context, request).await
     }
 }

@@ -112,7 +112,7 @@ macro_rules! interface {
                     use $crate::interface::probe::{LargePart, NoLargePart};
                     match request {
                         $($module::[<$name Request>]::[<$method:camel>] { $($parameter),* } =>
-                            $crate::codec::lend::worth_lending([
+                            $crate::codec::zero_copy::zero_copy_parts([
                                 $((&&$crate::interface::probe::PartOf($parameter)).part()),*
                             ]),)*
                     }
@@ -123,7 +123,7 @@ macro_rules! interface {
                     use $crate::interface::probe::{LargePart, NoLargePart};
                     match response {
                         $($module::[<$name Response>]::[<$method:camel>](result) =>
-                            $crate::codec::lend::worth_lending([
+                            $crate::codec::zero_copy::zero_copy_parts([
                                 (&&$crate::interface::probe::PartOf(result)).part()
                             ]),)*
                     }
@@ -257,7 +257,10 @@ mod tests {
 
     #[test]
     fn a_method_is_repeatable_by_either_word_and_not_without() {
-        let repeatable: Vec<bool> = Words::METHODS.iter().map(|method| method.repeatable).collect();
+        let repeatable: Vec<bool> = Words::METHODS
+            .iter()
+            .map(|method| method.repeatable)
+            .collect();
         assert_eq!(repeatable, [true, true, false]);
     }
 }

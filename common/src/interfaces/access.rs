@@ -14,13 +14,13 @@ crate::interface! {
     pub trait Access in access {
         /// The nonce that the next login over this connection has to sign: 32 bytes, valid once and for 10 s.
         #[idempotent]
-        async fn challenge() -> Result<Challenge, AccessError>;
+        async fn challenge() -> Result<ChallengeNonce, AccessError>;
         /// A ticket for a user, bound to the key `holder`. `signature` is made with the user's token over the
         /// challenge, the channel binding, `holder` and `user`: see `pyroxene_common::access::LoginProof`.
-        async fn login(user: String, holder: HolderId, signature: Vec<u8>) -> Result<Admission, AccessError>;
+        async fn login(user: String, holder: HolderId, signature: Vec<u8>) -> Result<LoginTicket, AccessError>;
         /// A ticket for the holder of the TLS certificate of this connection, bound to the key `holder`.
         #[idempotent]
-        async fn login_by_certificate(holder: HolderId) -> Result<Admission, AccessError>;
+        async fn login_by_certificate(holder: HolderId) -> Result<LoginTicket, AccessError>;
         /// The caller's identity at this name server.
         #[idempotent]
         async fn whoami() -> WhoAmI;
@@ -37,7 +37,7 @@ crate::interface! {
 
 /// The nonce that a login has to sign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Challenge {
+pub struct ChallengeNonce {
     /// 32 random bytes.
     pub nonce: Vec<u8>,
 }
@@ -56,7 +56,7 @@ pub struct Issuer {
 
 /// The result of a successful login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Admission {
+pub struct LoginTicket {
     /// The ticket, which is valid at this name server and at the workers.
     pub ticket: Ticket,
     /// The key that signed the ticket.

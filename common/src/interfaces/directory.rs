@@ -45,10 +45,10 @@ crate::interface! {
         /// waits up to `wait_ms` milliseconds for a change. A cursor of another epoch, or one that is older
         /// than the log, gives the error `TooOld`: call again without a cursor.
         #[idempotent]
-        async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<Watched, DirectoryError>;
+        async fn watch(object: String, after: Option<Cursor>, wait_ms: u64) -> Result<WatchResponse, DirectoryError>;
         /// The objects that match a filter, by name.
         #[idempotent]
-        async fn list(filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError>;
+        async fn list(filter: ObjectFilter) -> Result<Vec<ObjectEntry>, DirectoryError>;
         /// Every worker with a live session, by name.
         #[idempotent]
         async fn workers() -> Vec<WorkerEntry>;
@@ -61,10 +61,10 @@ crate::interface! {
         async fn remove(name: String) -> Result<(), DirectoryError>;
         /// The status of the name server.
         #[idempotent]
-        async fn status() -> Status;
+        async fn status() -> NameServerStatus;
         /// The incarnation of this name server, and the addresses of the name servers that share its store.
         #[idempotent]
-        async fn peers() -> Peers;
+        async fn peers() -> PeerAddresses;
     }
 }
 
@@ -86,12 +86,12 @@ pub struct Registration {
     /// The requested time to live of the lease, in milliseconds.
     pub ttl_ms: u64,
     /// The objects it hosts.
-    pub objects: Vec<Offer>,
+    pub objects: Vec<ObjectRegistration>,
 }
 
 /// An object that a worker hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Offer {
+pub struct ObjectRegistration {
     /// The object's name.
     pub object: String,
     /// The name of its interface.
@@ -163,7 +163,7 @@ pub struct Cursor {
 /// Whether an instance accepts calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum InstanceState {
     /// It accepts calls.
     Ready,
     /// It finishes running calls and accepts no new ones.
@@ -190,7 +190,7 @@ pub struct Instance {
     /// The version of its interface; zero for a static name.
     pub version: u32,
     /// Whether it accepts calls.
-    pub state: State,
+    pub state: InstanceState,
     /// Its tags.
     pub tags: Vec<String>,
     /// The fencing token, if the name is exclusive.
@@ -201,28 +201,28 @@ pub struct Instance {
 
 /// The answer of a watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Watched {
+pub struct WatchResponse {
     /// The cursor for the next watch.
     pub cursor: Cursor,
     /// Whether the name server has run long enough for every live worker to register again. Until then, an
     /// instance that is missing here may still be alive.
     pub settled: bool,
     /// The instances, or the changes.
-    pub news: News,
+    pub news: WatchUpdate,
 }
 
 /// The part of a watch's answer that depends on whether a cursor was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum News {
+pub enum WatchUpdate {
     /// Every live instance of the object.
     Snapshot(Vec<Instance>),
     /// The changes since the cursor, in order; empty if nothing changed in time.
-    Changes(Vec<Change>),
+    Changes(Vec<InstanceChange>),
 }
 
 /// A change of an object's membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Change {
+pub enum InstanceChange {
     /// An instance was added or has changed.
     Put(Instance),
     /// An instance was removed.
@@ -253,7 +253,7 @@ pub enum Departure {
 
 /// Which objects to list. An empty filter matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Filter {
+pub struct ObjectFilter {
     /// Names that start with this.
     pub prefix: Option<String>,
     /// Names in which this regular expression is found.
@@ -287,7 +287,7 @@ pub struct WorkerEntry {
     /// The name of the worker's host.
     pub host: String,
     /// Whether it accepts calls.
-    pub state: State,
+    pub state: InstanceState,
     /// The load at the last heartbeat.
     pub load: Load,
     /// The names of its objects, in order.
@@ -296,7 +296,7 @@ pub struct WorkerEntry {
 
 /// The status of a name server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Status {
+pub struct NameServerStatus {
     /// Its incarnation.
     pub epoch: u64,
     /// The number of its last change.
@@ -318,7 +318,7 @@ pub struct Status {
 /// A name server and its peers. Several name servers may share one address; the incarnation distinguishes
 /// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Peers {
+pub struct PeerAddresses {
     /// Its incarnation.
     pub epoch: u64,
     /// The addresses of all live name servers that share its store and have an address of their own,

@@ -43,18 +43,18 @@ crate::interface! {
         /// session that has left returns only if it `joins`, because a mere report may be older than its
         /// departure. Answers who is present.
         #[idempotent]
-        async fn claim(space: String, member: Heard, joins: bool) -> Result<Present, PresenceError>;
+        async fn claim(space: String, member: PresenceMember, joins: bool) -> Result<PresenceSnapshot, PresenceError>;
         /// Reports the members that the caller knows, and the sessions that have left. Two sessions may have
         /// the same name if name servers could not be reached; then the lesser session keeps it. Answers who
         /// is present.
         #[idempotent]
-        async fn exchange(space: String, heard: Vec<Heard>, left: Vec<String>) -> Result<Present, PresenceError>;
+        async fn exchange(space: String, heard: Vec<PresenceMember>, left: Vec<String>) -> Result<PresenceSnapshot, PresenceError>;
     }
 }
 
 /// A member, as reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Heard {
+pub struct PresenceMember {
     /// Its name.
     pub name: String,
     /// The session, which distinguishes it from another member that wants the same name.
@@ -65,9 +65,9 @@ pub struct Heard {
 
 /// Who is present, and who has left recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Present {
+pub struct PresenceSnapshot {
     /// The present members, by name.
-    pub members: Vec<Heard>,
+    pub members: Vec<PresenceMember>,
     /// Sessions that have left recently by their own decision.
     pub left: Vec<String>,
 }

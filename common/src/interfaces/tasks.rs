@@ -23,7 +23,7 @@ crate::interface! {
         /// The status of a task, as soon as it differs from `seen` (the version in an earlier answer), or
         /// after `wait_ms` milliseconds. For a task that has ended it answers at once.
         #[idempotent]
-        async fn wait(id: TaskId, seen: Option<u64>, wait_ms: u64) -> Result<Status, TasksError>;
+        async fn wait(id: TaskId, seen: Option<u64>, wait_ms: u64) -> Result<TaskStatus, TasksError>;
         /// Everything about a task.
         #[idempotent]
         async fn show(id: TaskId) -> Result<Task, TasksError>;
@@ -43,7 +43,7 @@ crate::interface! {
         async fn counts() -> Result<Vec<(TaskState, u64)>, TasksError>;
         /// The status of a task as soon as it has ended, or after `wait_ms` milliseconds if it has not.
         #[idempotent]
-        async fn ended(id: TaskId, wait_ms: u64) -> Result<Status, TasksError>;
+        async fn ended(id: TaskId, wait_ms: u64) -> Result<TaskStatus, TasksError>;
     }
 }
 
@@ -61,33 +61,33 @@ impl fmt::Display for TaskId {
 }
 
 /// How many tasks can be submitted at once, whatever the limits of the submitter are.
-pub const MOST_AT_ONCE: usize = 10_000;
+pub const MAX_SUBMISSIONS: usize = 10_000;
 
-/// Submitted calls: up to [`MOST_AT_ONCE`]. If there are more, decoding fails without reading them all.
+/// Submitted calls: up to [`MAX_SUBMISSIONS`]. If there are more, decoding fails without reading them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Submissions(pub Vec<Submission>);
 
 impl<'de> Deserialize<'de> for Submissions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ReadSubmissions)
+        deserializer.deserialize_seq(SubmissionsVisitor)
     }
 }
 
-struct ReadSubmissions;
+struct SubmissionsVisitor;
 
-impl<'de> Visitor<'de> for ReadSubmissions {
+impl<'de> Visitor<'de> for SubmissionsVisitor {
     type Value = Submissions;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "up to {MOST_AT_ONCE} tasks")
+        write!(f, "up to {MAX_SUBMISSIONS} tasks")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Submissions, A::Error> {
         let mut tasks = Vec::new();
         while let Some(task) = sequence.next_element()? {
-            if tasks.len() == MOST_AT_ONCE {
-                let sentence = format!("more than {MOST_AT_ONCE} tasks were submitted at once");
+            if tasks.len() == MAX_SUBMISSIONS {
+                let sentence = format!("more than {MAX_SUBMISSIONS} tasks were submitted at once");
                 return Err(A::Error::custom(sentence));
             }
             tasks.push(task);
@@ -116,7 +116,7 @@ pub struct Submission {
     pub delay_ms: u64,
     /// The deadline for its success, in milliseconds from now.
     pub deadline_ms: Option<u64>,
-    /// The greatest number of attempts, from 1 to [`MOST_ATTEMPTS`]. An attempt that no worker accepted does
+    /// The greatest number of attempts, from 1 to [`MAX_ATTEMPTS`]. An attempt that no worker accepted does
     /// not count.
     pub max_attempts: u32,
     /// The backoff before the second attempt in milliseconds, at least 100. It doubles with each further
@@ -135,7 +135,7 @@ pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 pub const DEFAULT_RUN_LIMIT_MS: u64 = 60 * 60 * 1000;
 
 /// The greatest number of attempts that a task may ask for.
-pub const MOST_ATTEMPTS: u32 = 1000;
+pub const MAX_ATTEMPTS: u32 = 1000;
 
 /// The default backoff before the second attempt, in milliseconds.
 pub const DEFAULT_BACKOFF_MS: u64 = 500;
@@ -209,7 +209,7 @@ impl FromStr for TaskState {
 
 /// The status of a task, for callers that wait for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Status {
+pub struct TaskStatus {
     /// The task.
     pub id: TaskId,
     /// Changes whenever a field below changes.
@@ -225,7 +225,7 @@ pub struct Status {
     /// The result: JSON as text, once it has succeeded.
     pub result: Option<String>,
     /// Why it failed, once it has.
-    pub error: Option<Failure>,
+    pub error: Option<TaskFailure>,
 }
 
 /// The progress of a method.
@@ -239,7 +239,7 @@ pub struct Progress {
 
 /// Why a task failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Failure {
+pub struct TaskFailure {
     /// The message.
     pub sentence: String,
     /// The object's own error: JSON as text, if the method answered with one.
@@ -280,18 +280,18 @@ pub struct Task {
     /// How long an attempt may take.
     pub run_limit_ms: u64,
     /// The first 10 and the last 50 of its attempts, in order; in a list, only the last one.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<TaskAttempt>,
     /// The method's last progress report.
     pub progress: Option<Progress>,
     /// The result: JSON as text; `None` in a list.
     pub result: Option<String>,
     /// Why it failed.
-    pub error: Option<Failure>,
+    pub error: Option<TaskFailure>,
 }
 
 /// One attempt of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Attempt {
+pub struct TaskAttempt {
     /// The number of the attempt, from 1. Numbers are missing where attempts in the middle were left out.
     pub number: u32,
     /// The worker, once it is known.
@@ -301,7 +301,7 @@ pub struct Attempt {
     /// When it ended.
     pub ended_ms: Option<u64>,
     /// How it ended; `None` while it runs.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<AttemptResult>,
     /// The reason for the outcome, if there is more information.
     pub reason: Option<String>,
 }
@@ -309,7 +309,7 @@ pub struct Attempt {
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum AttemptResult {
     /// With a result.
     Succeeded,
     /// With an error of the object's own.

@@ -44,7 +44,7 @@ crate::interface! {
         async fn read(topic: String, after: u64, limit: u32, wait_ms: u64) -> Result<Entries, TopicsError>;
         /// The topics whose names start with a prefix, by name: up to 1,000 after one of them.
         #[idempotent]
-        async fn list(prefix: String, after: String) -> Result<Vec<Topic>, TopicsError>;
+        async fn list(prefix: String, after: String) -> Result<Vec<TopicSummary>, TopicsError>;
         /// Sets how long a topic keeps its entries. The topic need not exist yet.
         #[idempotent]
         async fn keep(topic: String, retention: Retention) -> Result<(), TopicsError>;
@@ -78,12 +78,12 @@ pub struct Entries {
     /// The newest sequence number; 0 if there never was an entry.
     pub head: u64,
     /// The entries, in order and without gaps.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TopicEntry>,
 }
 
 /// One entry of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Entry {
+pub struct TopicEntry {
     /// Its sequence number: 1 for the first entry, and one more for each further entry.
     pub sequence: u64,
     /// When it was appended, in milliseconds since 1970 by the store's clock.
@@ -94,7 +94,7 @@ pub struct Entry {
 
 /// A topic in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Topic {
+pub struct TopicSummary {
     /// Its name.
     pub name: String,
     /// The sequence number of the oldest kept entry.

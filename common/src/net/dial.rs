@@ -6,7 +6,7 @@
 //! and its address is tried first the next time. The handshake on a new connection is part of the attempt,
 //! because a host that accepts and does not answer is as useless as one that does not accept.
 
-use super::{Socket, make_prompt};
+use super::{Socket, disable_send_delays};
 use crate::endpoint::Endpoint;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -135,7 +135,7 @@ async fn connect(address: SocketAddr) -> io::Result<Socket> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-    make_prompt(&stream)?;
+    disable_send_delays(&stream)?;
     Ok(Socket::Tcp(stream))
 }
 

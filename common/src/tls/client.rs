@@ -1,8 +1,8 @@
 //! The client side of TLS.
 
 use super::{
-    ALPN, Metered, TlsFileError,
-    pem::{self, KeyPair},
+    ALPN, MeteredSocket, TlsFileError,
+    pem::{self, KeyPairFiles},
     provider,
 };
 use crate::{
@@ -23,11 +23,11 @@ use tokio_rustls::{
 
 /// A client's trusted authorities, and its own certificate, if it has one. Clones share them.
 #[derive(Clone)]
-pub struct TlsClient(Arc<Inner>);
+pub struct TlsClient(Arc<TlsClientInner>);
 
-struct Inner {
+struct TlsClientInner {
     authorities: PathBuf,
-    own: Option<KeyPair>,
+    own: Option<KeyPairFiles>,
     config: ArcSwap<ClientConfig>,
 }
 
@@ -43,9 +43,9 @@ impl fmt::Debug for TlsClient {
 impl TlsClient {
     /// A client that trusts the authorities in a file, and presents `own` to servers that ask for a
     /// certificate.
-    pub fn new(authorities: PathBuf, own: Option<KeyPair>) -> Result<Self, TlsFileError> {
+    pub fn new(authorities: PathBuf, own: Option<KeyPairFiles>) -> Result<Self, TlsFileError> {
         let config = read(&authorities, own.as_ref())?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(TlsClientInner {
             authorities,
             own,
             config: ArcSwap::from_pointee(config),
@@ -73,13 +73,13 @@ impl TlsClient {
         let connector = TlsConnector::from(self.0.config.load_full());
         // Received bytes are not limited: until the server's certificate is verified, the caller's timeout
         // applies.
-        let socket = Metered::new(socket, usize::MAX);
+        let socket = MeteredSocket::new(socket, usize::MAX);
         let stream = connector.connect(name, socket).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
     }
 }
 
-fn read(authorities: &Path, own: Option<&KeyPair>) -> Result<ClientConfig, TlsFileError> {
+fn read(authorities: &Path, own: Option<&KeyPairFiles>) -> Result<ClientConfig, TlsFileError> {
     let roots = pem::authorities(authorities)?;
     let unusable = |error: tokio_rustls::rustls::Error| TlsFileError::Unusable {
         path: authorities.display().to_string(),

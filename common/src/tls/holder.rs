@@ -5,14 +5,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The holder of a certificate: its common name (CN), and the role in its organizational unit (OU).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct CertificateHolder {
     /// The holder's name.
     pub name: String,
     /// The holder's role, if the certificate names one.
     pub role: Option<Role>,
 }
 
-impl Holder {
+impl CertificateHolder {
     /// Reads a certificate that was verified already. `None` if it does not have exactly one name.
     pub(super) fn of(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;

@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A socket below TLS. A peer that is not authenticated yet may send a limited number of bytes; beyond it,
 /// reading fails.
 #[derive(Debug)]
-pub struct Metered {
+pub struct MeteredSocket {
     socket: Socket,
     left: usize,
 }
 
-impl Metered {
+impl MeteredSocket {
     /// A socket from which at most `bytes` may be read.
     pub(crate) fn new(socket: Socket, bytes: usize) -> Self {
         let left = bytes;
@@ -29,12 +29,12 @@ impl Metered {
     }
 
     /// Removes the limit.
-    pub(crate) fn lift(&mut self) {
+    pub(crate) fn lift_limit(&mut self) {
         self.left = usize::MAX;
     }
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for MeteredSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -56,7 +56,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for MeteredSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

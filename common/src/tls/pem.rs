@@ -1,6 +1,6 @@
 //! Certificates and keys in PEM files.
 
-use crate::private_file::{self, Exposed};
+use crate::private_file::{self, ExposedFile};
 use std::{
     fs::{File, Metadata},
     io::{self, Read},
@@ -19,7 +19,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 
 /// The files of this side's certificate and key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPair {
+pub struct KeyPairFiles {
     /// The certificate, followed by the intermediate certificates up to the authority.
     pub certificate: PathBuf,
     /// The private key.
@@ -39,7 +39,7 @@ pub enum TlsFileError {
     },
     /// Other users can read the private key.
     #[error(transparent)]
-    Exposed(#[from] Exposed),
+    Exposed(#[from] ExposedFile),
     /// It does not hold the expected contents.
     #[error("{path} holds no usable {what}: {why}")]
     Unusable {
@@ -64,7 +64,7 @@ pub enum TlsFileError {
 
 pub(super) type Certificates = Vec<CertificateDer<'static>>;
 
-impl KeyPair {
+impl KeyPairFiles {
     pub(super) fn read(&self) -> Result<(Certificates, PrivateKeyDer<'static>), TlsFileError> {
         let certificates = certificates(&self.certificate)?;
         let key = read(&self.key, private_file::check)?;
@@ -111,7 +111,7 @@ fn certificates(path: &Path) -> Result<Certificates, TlsFileError> {
 
 fn read(
     path: &Path,
-    check: impl FnOnce(&Path, &Metadata) -> Result<(), Exposed>,
+    check: impl FnOnce(&Path, &Metadata) -> Result<(), ExposedFile>,
 ) -> Result<Vec<u8>, TlsFileError> {
     let unreadable = |error: io::Error| TlsFileError::Unreadable {
         path: path.display().to_string(),

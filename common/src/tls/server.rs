@@ -1,8 +1,8 @@
 //! The server side of TLS.
 
 use super::{
-    ALPN, Holder, Metered, TlsFileError,
-    pem::{self, KeyPair},
+    ALPN, CertificateHolder, MeteredSocket, TlsFileError,
+    pem::{self, KeyPairFiles},
     provider,
 };
 use crate::{
@@ -72,10 +72,10 @@ impl FromStr for ClientAuth {
 
 /// A server's own certificate, and the authorities of its clients' certificates. Clones share them.
 #[derive(Clone)]
-pub struct TlsServer(Arc<Inner>);
+pub struct TlsServer(Arc<TlsServerInner>);
 
-struct Inner {
-    own: KeyPair,
+struct TlsServerInner {
+    own: KeyPairFiles,
     authorities: Option<PathBuf>,
     client_auth: ClientAuth,
     config: ArcSwap<ServerConfig>,
@@ -95,12 +95,12 @@ impl TlsServer {
     /// A server with the certificate `own`. Clients' certificates are verified against `authorities`, which
     /// is needed unless `client_auth` is [`ClientAuth::None`].
     pub fn new(
-        own: KeyPair,
+        own: KeyPairFiles,
         authorities: Option<PathBuf>,
         client_auth: ClientAuth,
     ) -> Result<Self, TlsFileError> {
         let config = read(&own, authorities.as_deref(), client_auth)?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(TlsServerInner {
             own,
             authorities,
             client_auth,
@@ -121,21 +121,22 @@ impl TlsServer {
         socket: Socket,
         mut first: &[u8],
         at_most: usize,
-    ) -> io::Result<(Stream, Option<Holder>)> {
+    ) -> io::Result<(Stream, Option<CertificateHolder>)> {
         let mut acceptor = Acceptor::default();
         acceptor.read_tls(&mut first)?;
-        let handshake = LazyConfigAcceptor::new(acceptor, Metered::new(socket, at_most)).await?;
+        let handshake =
+            LazyConfigAcceptor::new(acceptor, MeteredSocket::new(socket, at_most)).await?;
         let stream = handshake.into_stream(self.0.config.load_full()).await?;
         let certificates = stream.get_ref().1.peer_certificates();
         let holder = certificates
             .and_then(<[_]>::first)
-            .and_then(|certificate| Holder::of(certificate));
+            .and_then(|certificate| CertificateHolder::of(certificate));
         Ok((Stream::Tls(Box::new(stream.into())), holder))
     }
 }
 
 fn read(
-    own: &KeyPair,
+    own: &KeyPairFiles,
     authorities: Option<&Path>,
     client_auth: ClientAuth,
 ) -> Result<ServerConfig, TlsFileError> {
@@ -176,7 +177,7 @@ impl Reload for TlsServer {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let Inner {
+        let TlsServerInner {
             own,
             authorities,
             client_auth,

@@ -91,7 +91,8 @@ mod tests {
                 flags: vec![true],
             };
             let copied = codec::encode(&request).unwrap();
-            let encoded = EncodedRequest::lending(request, Bulky::request_parts).unwrap();
+            let encoded =
+                EncodedRequest::with_zero_copy_parts(request, Bulky::request_parts).unwrap();
             assert_eq!(encoded.len(), copied.len());
             let pieces = pieces(encoded);
             assert_eq!(pieces.concat(), copied);

@@ -57,15 +57,15 @@ impl fmt::Debug for Payload {
 
 /// The form that is encoded by the binary codec.
 #[derive(Serialize)]
-enum Sent<'a> {
+enum EncodedPayload<'a> {
     Text(&'a str),
     Bytes(&'a Blob),
     Json(&'a str),
 }
 
-/// The form that is decoded by the binary codec: the variants of [`Sent`], in the same order.
+/// The form that is decoded by the binary codec: the variants of [`EncodedPayload`], in the same order.
 #[derive(Deserialize)]
-enum Received {
+enum DecodedPayload {
     Text(String),
     Bytes(Blob),
     Json(String),
@@ -81,9 +81,9 @@ impl Serialize for Payload {
             };
         }
         match self {
-            Self::Text(text) => Sent::Text(text),
-            Self::Bytes(bytes) => Sent::Bytes(bytes),
-            Self::Json(value) => Sent::Json(value.get()),
+            Self::Text(text) => EncodedPayload::Text(text),
+            Self::Bytes(bytes) => EncodedPayload::Bytes(bytes),
+            Self::Json(value) => EncodedPayload::Json(value.get()),
         }
         .serialize(serializer)
     }
@@ -100,10 +100,10 @@ impl<'de> Deserialize<'de> for Payload {
             check_depth(value.get()).map_err(D::Error::custom)?;
             return Ok(Self::Json(value));
         }
-        match Received::deserialize(deserializer)? {
-            Received::Text(text) => Ok(Self::Text(text)),
-            Received::Bytes(bytes) => Ok(Self::Bytes(bytes)),
-            Received::Json(text) => {
+        match DecodedPayload::deserialize(deserializer)? {
+            DecodedPayload::Text(text) => Ok(Self::Text(text)),
+            DecodedPayload::Bytes(bytes) => Ok(Self::Bytes(bytes)),
+            DecodedPayload::Json(text) => {
                 check_depth(&text).map_err(D::Error::custom)?;
                 let value = RawValue::from_string(text).map_err(D::Error::custom)?;
                 Ok(Self::Json(value))
@@ -179,7 +179,7 @@ mod tests {
         assert!(serde_json::from_str::<Payload>(&nested(128)).is_err());
         let text = format!(r#"["\\\"{}"]"#, "[".repeat(300));
         assert!(serde_json::from_str::<Payload>(&text).is_ok());
-        let sent = codec::encode(&Sent::Json(&nested(128))).unwrap();
+        let sent = codec::encode(&EncodedPayload::Json(&nested(128))).unwrap();
         assert!(codec::decode::<Payload>(&sent).is_err());
     }
 
@@ -219,10 +219,10 @@ mod tests {
     fn hostile_json_in_the_binary_codec_is_an_error() {
         let nested = "[".repeat(1_000_000);
         for text in ["{", "", nested.as_str()] {
-            let bytes = codec::encode(&Sent::Json(text)).unwrap();
+            let bytes = codec::encode(&EncodedPayload::Json(text)).unwrap();
             assert!(codec::decode::<Payload>(&bytes).is_err());
         }
-        let not_utf8 = codec::encode(&Sent::Bytes(&vec![0xff].into())).unwrap();
+        let not_utf8 = codec::encode(&EncodedPayload::Bytes(&vec![0xff].into())).unwrap();
         let mut as_text = 0u32.to_le_bytes().to_vec();
         as_text.extend(&not_utf8[4..]);
         assert!(codec::decode::<Payload>(&as_text).is_err());

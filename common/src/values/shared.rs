@@ -16,9 +16,9 @@ const WORTH_SHARING: usize = 32 * 1024;
 pub struct SharedNumbers(Bytes);
 
 /// The owner of the memory of shared numbers.
-struct Owner(Vec<f64>);
+struct NumbersOwner(Vec<f64>);
 
-impl AsRef<[u8]> for Owner {
+impl AsRef<[u8]> for NumbersOwner {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
@@ -31,7 +31,7 @@ impl From<Vec<f64>> for SharedNumbers {
                 *value = f64::from_bits(value.to_bits().to_le());
             }
         }
-        Self(Bytes::from_owner(Owner(values)))
+        Self(Bytes::from_owner(NumbersOwner(values)))
     }
 }
 

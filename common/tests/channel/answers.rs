@@ -5,7 +5,7 @@ use crate::{
     probe::{Object, Request, echo, hang, pass},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, Settings},
+    channel::{AttemptError, ClientConnection, Settings},
     wire::FrameKind,
 };
 use std::{
@@ -81,7 +81,7 @@ async fn a_burst_of_pending_calls_completes_over_tcp() {
     let (ours, theirs) = sockets().await;
     let object = Object::new();
     let server = serve_on(theirs, &object, session());
-    let client: Client = Connection::new(ours, Settings::CLIENT);
+    let client: Client = ClientConnection::new(ours, Settings::CLIENT);
     object.open(10_000);
     let calls: Vec<_> = (0..10_000).map(|n| spawn_call(&client, pass(n))).collect();
     for (n, call) in calls.into_iter().enumerate() {
@@ -211,7 +211,7 @@ async fn no_call_is_forgotten_while_others_come_and_go() {
         max_buffered: 64 * 1024,
         ..Settings::CLIENT
     };
-    let client: Client = Connection::new(ours, settings);
+    let client: Client = ClientConnection::new(ours, settings);
     object.open(1_000_000);
     let callers = (0..64u32).map(|caller| {
         let client = client.clone();

@@ -3,10 +3,10 @@
 use crate::probe::{Object, Probe, Request, Response};
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{AttemptError, Connection, ConnectionLost, Session, Settings, serve},
+    channel::{AttemptError, ClientConnection, ConnectionContext, ConnectionLost, Settings, serve},
     codec,
     envelope::{self, Envelope},
-    host::Service,
+    host::ServiceDispatch,
     message::{EncodedRequest, GoAway, RefusedCall},
     scope::Caller,
     wire::FrameKind,
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// The timeout of every step of a test, in paused time or not.
 const FOREVER: Duration = Duration::from_secs(60);
 
-pub(crate) type Client = Connection<Response>;
+pub(crate) type Client = ClientConnection<Response>;
 pub(crate) type Answer = Result<Response, AttemptError>;
 
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
@@ -45,8 +45,8 @@ pub(crate) fn minutes(count: u64) -> Context {
     lasting(Duration::from_secs(60 * count))
 }
 
-pub(crate) fn session() -> Session {
-    Session {
+pub(crate) fn session() -> ConnectionContext {
+    ConnectionContext {
         settings: Settings::SERVER,
         caller: Arc::new(Caller::default()),
         drain: CancellationToken::new(),
@@ -64,12 +64,12 @@ pub(crate) fn encoded(request: &Request) -> EncodedRequest {
 pub(crate) fn serve_on<S>(
     stream: S,
     object: &Object,
-    session: Session,
+    session: ConnectionContext,
 ) -> JoinHandle<ConnectionLost>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = Arc::new(Service::<Probe, _>::new(object.clone()));
+    let service = Arc::new(ServiceDispatch::<Probe, _>::new(object.clone()));
     tokio::spawn(async move { serve(stream, service, session).await })
 }
 
@@ -85,13 +85,13 @@ pub(crate) fn pair() -> Pair {
     pair_with(Settings::CLIENT, session())
 }
 
-pub(crate) fn pair_with(client: Settings, session: Session) -> Pair {
+pub(crate) fn pair_with(client: Settings, session: ConnectionContext) -> Pair {
     let (ours, theirs) = duplex(64 * 1024);
     let object = Object::new();
     let drain = session.drain.clone();
     Pair {
         server: serve_on(theirs, &object, session),
-        client: Connection::new(ours, client),
+        client: ClientConnection::new(ours, client),
         object,
         drain,
     }
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 }
 
 /// A server with a raw client.
-pub(crate) fn raw_client(session: Session) -> (Raw, JoinHandle<ConnectionLost>, Object) {
+pub(crate) fn raw_client(session: ConnectionContext) -> (Raw, JoinHandle<ConnectionLost>, Object) {
     let (ours, theirs) = duplex(1024 * 1024);
     let object = Object::new();
     let server = serve_on(theirs, &object, session);
@@ -286,5 +286,5 @@ pub(crate) fn raw_server(settings: Settings) -> (Client, Raw) {
 
 pub(crate) fn raw_server_over(settings: Settings, buffer: usize) -> (Client, Raw) {
     let (ours, theirs) = duplex(buffer);
-    (Connection::new(ours, settings), Raw(theirs))
+    (ClientConnection::new(ours, settings), Raw(theirs))
 }

@@ -186,7 +186,7 @@ async fn a_client_ends_a_connection_that_makes_no_sense() {
         frame(FrameKind::GoAway, &[9, 9, 9, 9]),
         frame(FrameKind::Load, &[]),
         frame(FrameKind::Progress, &[1]),
-        frame(FrameKind::Watched, &[]),
+        frame(FrameKind::CallWithProgress, &[]),
         frame(FrameKind::Batch, &[]),
         frame(FrameKind::OneWay, &[]),
         vec![0, 0, 0, 0, 77],

@@ -5,10 +5,10 @@ use crate::{
     probe::{Object as Tested, Probe, echo, pass},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, Settings},
+    channel::{AttemptError, ClientConnection, Settings},
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, RefusalCode},
-    host::{Drained, Host, HostConfig, Object},
+    host::{DrainReport, Host, HostConfig, HostedObject},
     net::Stream,
     wire::PROTOCOL_VERSION,
 };
@@ -22,7 +22,7 @@ fn config() -> HostConfig {
 
 async fn host(config: HostConfig) -> (Host, Tested) {
     let tested = Tested::new();
-    let object = Object::from_service::<Probe, _>(tested.clone());
+    let object = HostedObject::from_service::<Probe, _>(tested.clone());
     let objects = HashMap::from([("probe".to_owned(), object)]);
     (Host::bind(config, objects).await.unwrap(), tested)
 }
@@ -40,8 +40,8 @@ fn hello_for(object: &str, interface: &str, interface_version: u32) -> Hello {
 
 async fn try_connect(at: &Endpoint, hello: &Hello) -> Result<Client, HelloError> {
     let mut stream = within(Stream::connect(at, None)).await?;
-    within(hello::greet(&mut stream, hello)).await?;
-    Ok(Connection::new(stream, Settings::CLIENT))
+    within(hello::say_hello(&mut stream, hello)).await?;
+    Ok(ClientConnection::new(stream, Settings::CLIENT))
 }
 
 async fn connect(host: &Host) -> Client {
@@ -51,7 +51,7 @@ async fn connect(host: &Host) -> Client {
 
 async fn refusal(host: &Host, hello: &Hello) -> (RefusalCode, String) {
     match try_connect(host.local_addr(), hello).await {
-        Err(HelloError::Refused(refused)) => (refused.code, refused.sentence),
+        Err(HelloError::Refused(refused)) => (refused.code, refused.message),
         other => panic!("{other:?}"),
     }
 }
@@ -137,7 +137,10 @@ async fn a_shutdown_waits_for_calls_that_run() {
     let shutdown = tokio::spawn(host.shutdown(Duration::from_secs(600)));
     object.open(1);
     assert_eq!(number(pending.await.unwrap()), 1);
-    assert_eq!(within(shutdown).await.unwrap(), Drained { abandoned: 0 });
+    assert_eq!(
+        within(shutdown).await.unwrap(),
+        DrainReport { abandoned: 0 }
+    );
 }
 
 #[tokio::test]
@@ -154,7 +157,7 @@ async fn a_shutdown_gives_up_in_time_and_says_on_what() {
     ];
     within(object.started(2)).await;
     let shutdown = host.shutdown(Duration::from_millis(50));
-    assert_eq!(within(shutdown).await, Drained { abandoned: 2 });
+    assert_eq!(within(shutdown).await, DrainReport { abandoned: 2 });
     for call in pending {
         let answer = call.await.unwrap();
         assert!(

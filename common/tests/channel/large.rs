@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use pyroxene_common::{
-    channel::{AttemptError, Connection, Dispatch, Settings, Unanswered, serve},
+    channel::{AttemptError, CallFailure, ClientConnection, Dispatch, Settings, serve},
     message::EncodedRequest,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -104,7 +104,7 @@ impl Dispatch for Porter {
     type Request = Ask;
     type Response = Say;
 
-    async fn dispatch(self: Arc<Self>, _: context::Context, ask: Ask) -> Result<Say, Unanswered> {
+    async fn dispatch(self: Arc<Self>, _: context::Context, ask: Ask) -> Result<Say, CallFailure> {
         let text = || "x".repeat(LARGE);
         Ok(match ask {
             Ask::Open(gate) => {
@@ -121,13 +121,13 @@ impl Dispatch for Porter {
     }
 }
 
-fn connect() -> Connection<Say> {
+fn connect() -> ClientConnection<Say> {
     let (ours, theirs) = duplex(64 * 1024);
     tokio::spawn(async move { serve(theirs, Arc::new(Porter), session()).await });
-    Connection::new(ours, Settings::CLIENT)
+    ClientConnection::new(ours, Settings::CLIENT)
 }
 
-async fn ask(connection: &Connection<Say>, ask: &Ask) -> Result<Say, AttemptError> {
+async fn ask(connection: &ClientConnection<Say>, ask: &Ask) -> Result<Say, AttemptError> {
     let request = EncodedRequest::new(ask).unwrap();
     connection.call(&minutes(1), &request).await
 }

@@ -47,7 +47,7 @@ async fn a_peer_that_is_said_to_be_dead_and_answers_pings_keeps_its_calls() {
     let call = spawn_call(&pair.client, pass(1));
     within(pair.object.started(1)).await;
     for _ in 0..5 {
-        pair.client.doubt();
+        pair.client.suspect();
         sleep(3 * SECOND).await;
     }
     assert!(!call.is_finished());
@@ -62,7 +62,7 @@ async fn a_silent_peer_that_is_said_to_be_dead_is_given_up_sooner() {
     let call = spawn_call(&client, hang());
     server.expect(FrameKind::Call).await;
     server.expect(FrameKind::Ping).await;
-    client.doubt();
+    client.suspect();
     let outcome = call.await.unwrap();
     let lost = ConnectionLost::Silent(3 * SECOND);
     assert_eq!(

@@ -5,7 +5,7 @@ use crate::{
     probe::{Flag, Response, echo, hang},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, ConnectionLost, Settings},
+    channel::{AttemptError, ClientConnection, ConnectionLost, Settings},
     message::GoAway,
     wire::FrameKind,
 };
@@ -31,7 +31,7 @@ async fn a_connection_that_is_gone_sends_nothing() {
     drop(server);
     let first = call(&client, echo("a")).await;
     assert!(not_sent(&first), "{first:?}");
-    assert!(client.lost().is_some() && !client.is_open());
+    assert!(client.lost_reason().is_some() && !client.is_open());
     assert!(not_sent(&call(&client, echo("b")).await));
 }
 
@@ -158,7 +158,7 @@ impl AsyncWrite for Scripted {
 #[tokio::test]
 async fn bytes_taken_before_a_failed_write_may_have_run() {
     let failing = Scripted::new(|writes| (writes > 1).then(|| io::ErrorKind::BrokenPipe.into()));
-    let client: Client = Connection::new(failing, Settings::CLIENT);
+    let client: Client = ClientConnection::new(failing, Settings::CLIENT);
     let (context, small) = (minutes(1), encoded(&echo("small")));
     let large = encoded(&echo("x".repeat(100_000)));
     // Both are queued before the pump runs: the first write contains the small one, and the second write
@@ -184,7 +184,7 @@ async fn a_connection_given_up_while_it_writes_may_have_run_what_it_wrote() {
         }
         None
     });
-    let calling: Client = Connection::new(stream, Settings::CLIENT);
+    let calling: Client = ClientConnection::new(stream, Settings::CLIENT);
     *client.lock().unwrap() = Some(calling.clone());
     let answer = call(&calling, echo("x")).await;
     assert!(abandoned.is_raised());
@@ -218,7 +218,7 @@ async fn what_the_peer_said_before_it_hung_up_is_heard_although_writing_fails() 
         FrameKind::GoAway,
         &encode(&GoAway::ProtocolError(sentence.clone())),
     );
-    let client: Client = Connection::new(stream, Settings::CLIENT);
+    let client: Client = ClientConnection::new(stream, Settings::CLIENT);
     match call(&client, echo("x")).await {
         Err(AttemptError::NotSent(ConnectionLost::Rejected(heard))) => assert_eq!(heard, sentence),
         other => panic!("{other:?}"),

@@ -3,7 +3,7 @@
 use crate::{harness::*, probe::echo};
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{AttemptError, Dispatch, Settings, Unanswered, serve},
+    channel::{AttemptError, CallFailure, Dispatch, Settings, serve},
     message::RefusalReason,
     wire::FrameKind,
 };
@@ -52,7 +52,7 @@ impl Dispatch for Heavy {
         self: Arc<Self>,
         _: context::Context,
         in_place: bool,
-    ) -> Result<Megabyte, Unanswered> {
+    ) -> Result<Megabyte, CallFailure> {
         if !in_place {
             self.gate.acquire().await.unwrap().forget();
         }
@@ -189,7 +189,7 @@ async fn a_large_request_without_memory_is_refused_unseen_and_small_ones_are_not
         let refused = client.refusal().await;
         assert_eq!(refused.request_id, 7);
         assert_eq!(refused.refusal.reason, RefusalReason::Overloaded);
-        let sentence = refused.refusal.sentence;
+        let sentence = refused.refusal.message;
         assert!(sentence.contains("--message-memory"), "{sentence}");
         assert!(asked.elapsed() >= Duration::from_secs(2));
         // The next call is answered.
@@ -354,7 +354,7 @@ impl Dispatch for Speechless {
         self: Arc<Self>,
         _: context::Context,
         in_place: bool,
-    ) -> Result<Unencodable, Unanswered> {
+    ) -> Result<Unencodable, CallFailure> {
         if !in_place {
             tokio::task::yield_now().await;
         }

@@ -5,7 +5,7 @@ use crate::{
     probe::{Object, Request, Response, echo, pass},
 };
 use pyroxene_common::{
-    channel::{Connection, Settings},
+    channel::{ClientConnection, Settings},
     interfaces::{directory::Load, tasks::Progress},
     message::{CallProgress, GoAway, Refusal, RefusalReason, RefusedCall},
     wire::FrameKind,
@@ -76,7 +76,7 @@ async fn a_server_survives_any_client() {
         chatty: false,
     };
     let body = request_body(6, minute, &work);
-    whole.extend(frame(FrameKind::Watched, &body));
+    whole.extend(frame(FrameKind::CallWithProgress, &body));
     whole.extend(cancel_frame(2));
     whole.extend(request_frame(
         5,
@@ -125,7 +125,7 @@ async fn a_client_survives_any_server() {
         refusal: Refusal {
             reason: RefusalReason::Overloaded,
             retry_after_ms: 1,
-            sentence: "busy".into(),
+            message: "busy".into(),
         },
     };
     whole.extend(frame(FrameKind::Refused, &encode(&refused)));
@@ -147,7 +147,7 @@ async fn a_client_survives_any_server() {
             max_receive: 100_000,
             ..Settings::CLIENT
         };
-        let client: Client = Connection::new(ours, settings);
+        let client: Client = ClientConnection::new(ours, settings);
         let context = minutes(1);
         let requests = [encoded(&pass(0)), encoded(&echo("1")), encoded(&pass(2))];
         let calls = futures::future::join_all(requests.iter().map(|r| client.call(&context, r)));

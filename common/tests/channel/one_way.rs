@@ -5,7 +5,7 @@ use crate::{
     probe::{Object, Request, echo, pass},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, Settings},
+    channel::{AttemptError, ClientConnection, Settings},
     wire::FrameKind,
 };
 use std::time::Duration;
@@ -19,7 +19,7 @@ async fn it_runs_although_its_caller_hangs_up_at_once() {
     let (ours, theirs) = sockets().await;
     let object = Object::new();
     let server = serve_on(theirs, &object, session());
-    let client: Client = Connection::new(ours, Settings::CLIENT);
+    let client: Client = ClientConnection::new(ours, Settings::CLIENT);
     let notes = [
         encoded(&note(1)),
         encoded(&Request::NoteLater { number: 2 }),
@@ -68,7 +68,7 @@ async fn those_that_run_at_once_are_bounded_and_none_is_lost() {
     let (ours, theirs) = tokio::io::duplex(256);
     let object = Object::new();
     let _server = serve_on(theirs, &object, session);
-    let client: Client = Connection::new(ours, Settings::CLIENT);
+    let client: Client = ClientConnection::new(ours, Settings::CLIENT);
     let sending = tokio::spawn({
         let client = client.clone();
         async move {

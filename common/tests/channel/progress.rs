@@ -5,7 +5,7 @@ use crate::{
     probe::{Request, Response, echo, pass},
 };
 use pyroxene_common::{
-    channel::{Listener, Settings},
+    channel::{ProgressListener, Settings},
     interfaces::tasks::Progress,
     message::CallProgress,
     wire::FrameKind,
@@ -24,7 +24,7 @@ fn work(steps: u32) -> Request {
 
 fn watched(id: u64, request: &Request) -> Vec<u8> {
     let body = request_body(id, Duration::from_secs(600), request);
-    frame(FrameKind::Watched, &body)
+    frame(FrameKind::CallWithProgress, &body)
 }
 
 fn progress(fraction: f64, note: &str) -> Progress {
@@ -141,7 +141,7 @@ async fn a_peer_that_does_not_read_holds_up_reports_and_loses_none_that_matters(
     assert_eq!(client.response().await.request_id, 1);
 }
 
-fn listener() -> (Listener, watch::Receiver<Option<Progress>>) {
+fn listener() -> (ProgressListener, watch::Receiver<Option<Progress>>) {
     watch::channel(None)
 }
 
@@ -181,7 +181,7 @@ async fn what_a_server_says_is_brought_within_bounds_and_late_words_are_dropped(
             .call_with_progress(&minutes(1), &request, Some(&asked))
             .await
     });
-    let id = id_of(&server.expect(FrameKind::Watched).await);
+    let id = id_of(&server.expect(FrameKind::CallWithProgress).await);
     let say = |request_id, fraction| {
         let progress = progress(fraction, &"x".repeat(300));
         let report = CallProgress {

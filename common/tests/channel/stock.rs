@@ -90,7 +90,7 @@ async fn it_answers_pings_and_hears_refusals() {
     let refusal = Refusal {
         reason: RefusalReason::Overloaded,
         retry_after_ms: 0,
-        sentence: "busy".into(),
+        message: "busy".into(),
     };
     let refused = RefusedCall {
         request_id: id,

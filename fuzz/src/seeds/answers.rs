@@ -25,7 +25,7 @@ pub(super) fn seeds() -> Seeds {
         refusal: Refusal {
             reason,
             retry_after_ms: 3,
-            sentence: "busy".into(),
+            message: "busy".into(),
         },
     };
     let load = Load {

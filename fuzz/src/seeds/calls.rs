@@ -1,7 +1,7 @@
 //! Calls of the built-in interfaces and their answers, as JSON and encoded.
 
 use super::Seeds;
-use crate::targets::faces::{FACES, Face};
+use crate::targets::erased_interfaces::{BUILT_IN_INTERFACES, ErasedInterface};
 
 /// Calls: a name, the interface, the method and its arguments.
 const CALLS: &[(&str, &str, &str, &str)] = &[
@@ -165,8 +165,8 @@ pub(super) fn requests() -> Seeds {
     calls.chain(answers).collect()
 }
 
-fn face(interface: &str) -> (usize, &'static Face) {
-    static ALL: &[Face] = &FACES;
+fn face(interface: &str) -> (usize, &'static ErasedInterface) {
+    static ALL: &[ErasedInterface] = &BUILT_IN_INTERFACES;
     let mut faces = ALL.iter().enumerate();
     faces.find(|(_, face)| face.name == interface).unwrap()
 }

@@ -5,7 +5,7 @@ use futures::executor::block_on;
 use pyroxene_common::{
     access::{Addressee, CHALLENGE_LEN, Credential, HolderKey, SIGNATURE_LEN},
     codec,
-    hello::{Hello, RefusalCode, Refused, Welcome, answer},
+    hello::{Hello, HelloRefusal, RefusalCode, Welcome, answer},
     wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION},
 };
 
@@ -16,7 +16,7 @@ pub(super) fn seeds() -> Seeds {
         max_message: 1 << 26,
         max_in_flight: 4096,
     };
-    let refused = Refused::new(RefusalCode::UnknownObject, "there is no object 'o'");
+    let refused = HelloRefusal::new(RefusalCode::UnknownObject, "there is no object 'o'");
     let with_ticket = hello(
         "accounts",
         Some(Credential {
@@ -64,7 +64,7 @@ fn hello(object: &str, credential: Option<Credential>) -> Vec<u8> {
     [&MAGIC[..], head.as_flattened(), &body].concat()
 }
 
-fn reply(with: Result<Welcome, Refused>) -> Vec<u8> {
+fn reply(with: Result<Welcome, HelloRefusal>) -> Vec<u8> {
     let mut bytes = Vec::new();
     block_on(answer(&mut bytes, &with)).unwrap();
     bytes

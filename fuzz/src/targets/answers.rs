@@ -3,10 +3,10 @@
 use super::{
     Verdict,
     object::{Request, Response},
-    reference::{self, End, Frame},
+    reference_reader::{self, End, Frame},
 };
 use pyroxene_common::{
-    channel::{AttemptError, Connection, ConnectionLost, Settings},
+    channel::{AttemptError, ClientConnection, ConnectionLost, Settings},
     codec,
     interfaces::directory::Load,
     message::{CallProgress, EncodedRequest, GoAway, RefusedCall},
@@ -36,7 +36,7 @@ pub(crate) fn id(position: u64) -> u64 {
 /// Runs a client's connection with a server that then closes the connection, and with one that then falls
 /// silent: every call must end, with an answer only if the bytes contain it, and the connection must end too.
 pub async fn run(bytes: &[u8]) -> Verdict {
-    let readable = Readable::new(bytes);
+    let readable = ExpectedReading::new(bytes);
     for hangs_up in [true, false] {
         let (answers, lost) = all_calls(bytes, hangs_up).await;
         for answer in answers.iter().flatten() {
@@ -64,10 +64,10 @@ async fn all_calls(bytes: &[u8], hangs_up: bool) -> (Vec<Answer>, ConnectionLost
     let (ours, theirs) = duplex(64 * 1024);
     let settings = Settings {
         max_receive: LIMIT,
-        spin: Duration::ZERO,
+        busy_poll: Duration::ZERO,
         ..Settings::CLIENT
     };
-    let client = Connection::<Response>::new(ours, settings);
+    let client = ClientConnection::<Response>::new(ours, settings);
     let context = lasting(DEADLINE);
     let note = encoded(&Request::Note { numbers: vec![1] });
     let requests = [
@@ -103,7 +103,7 @@ async fn all_calls(bytes: &[u8], hangs_up: bool) -> (Vec<Answer>, ConnectionLost
     let ending = async {
         let answers = timeout(FOREVER, calling).await.expect("a call never ends");
         sleep(FOREVER).await;
-        let lost = client.lost().expect("the connection never ends");
+        let lost = client.lost_reason().expect("the connection never ends");
         let late = client.call(&lasting(DEADLINE), first).await;
         assert!(
             matches!(late, Err(AttemptError::NotSent(_))),
@@ -129,7 +129,7 @@ fn lasting(time: Duration) -> Context {
 }
 
 /// The parts of a server's bytes that a client can read.
-struct Readable {
+struct ExpectedReading {
     /// The answers in the bytes, as text.
     answers: Vec<String>,
     /// Whether the bytes must end the connection in any case.
@@ -138,9 +138,9 @@ struct Readable {
     may_be_refused: bool,
 }
 
-impl Readable {
+impl ExpectedReading {
     fn new(bytes: &[u8]) -> Self {
-        let frames = reference::frames(bytes, LIMIT);
+        let frames = reference_reader::frames(bytes, LIMIT);
         let mut answers = Vec::new();
         let mut go_away = false;
         let mut bad_frame = false;
@@ -174,6 +174,9 @@ fn is_sound(frame: &Frame<'_>) -> bool {
         FrameKind::Load => codec::decode::<Load>(frame.body).is_ok(),
         FrameKind::Progress => codec::decode::<CallProgress>(frame.body).is_ok(),
         FrameKind::Ping | FrameKind::Pong => true,
-        FrameKind::Batch | FrameKind::OneWay | FrameKind::Credential | FrameKind::Watched => false,
+        FrameKind::Batch
+        | FrameKind::OneWay
+        | FrameKind::Credential
+        | FrameKind::CallWithProgress => false,
     }
 }

@@ -3,13 +3,13 @@
 use super::{
     Verdict,
     object::{Object, Probe, Response},
-    reference::{self, End, Frames, Message},
+    reference_reader::{self, End, Frames, Message},
 };
 use pyroxene_common::{
     byte_budget::ByteBudget,
-    channel::{ConnectionLost, Session, Settings, serve},
+    channel::{ConnectionContext, ConnectionLost, Settings, serve},
     codec,
-    host::Service,
+    host::ServiceDispatch,
     message::{GoAway, RefusedCall},
     scope::Caller,
     wire::FrameKind,
@@ -30,8 +30,8 @@ const FOREVER: Duration = Duration::from_secs(60);
 /// Runs a server's connection, once in large pieces and once in small ones. Both must end in time and in the
 /// same way, for the reason that the reference reader gives, and every answer must belong to a call.
 pub async fn run(bytes: &[u8]) -> Verdict {
-    let frames = reference::frames(bytes, LIMIT);
-    let expected = fault(&frames);
+    let frames = reference_reader::frames(bytes, LIMIT);
+    let expected = must_end_connection(&frames);
     let ends = [
         serve_all(bytes, 64 * 1024).await,
         serve_all(bytes, 23).await,
@@ -52,12 +52,12 @@ pub async fn run(bytes: &[u8]) -> Verdict {
 /// Serves a client that sends `bytes` and closes the connection. Returns how the connection ended and what
 /// the client received.
 async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
-    let session = Session {
+    let session = ConnectionContext {
         settings: Settings {
             max_receive: LIMIT,
             max_in_flight: 8,
             max_buffered: 1 << 20,
-            spin: Duration::ZERO,
+            busy_poll: Duration::ZERO,
             ..Settings::SERVER
         },
         caller: Arc::new(Caller::default()),
@@ -68,7 +68,7 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
     };
     let (ours, theirs) = duplex(pipe);
     let (mut reader, mut writer) = tokio::io::split(ours);
-    let service = Arc::new(Service::<Probe, _>::new(Object));
+    let service = Arc::new(ServiceDispatch::<Probe, _>::new(Object));
     let serving = serve(theirs, service, session);
     let writing = async {
         // The server may close the connection before it has read everything.
@@ -84,15 +84,17 @@ async fn serve_all(bytes: &[u8], pipe: usize) -> (ConnectionLost, Vec<u8>) {
 }
 
 /// Whether a server must end the connection because of these frames.
-fn fault(frames: &Frames<'_>) -> bool {
-    let is_message = |body: &&[u8]| reference::message(body).is_some();
+fn must_end_connection(frames: &Frames<'_>) -> bool {
+    let is_message = |body: &&[u8]| reference_reader::message(body).is_some();
     let mut whole = frames.whole.iter();
     let bad = whole.any(|frame| match frame.kind {
-        FrameKind::Call | FrameKind::Watched => !is_message(&frame.body),
-        FrameKind::Batch => {
-            !reference::batch(frame.body).is_some_and(|messages| messages.iter().all(is_message))
-        }
-        FrameKind::OneWay => !matches!(reference::message(frame.body), Some(Message::Request(_))),
+        FrameKind::Call | FrameKind::CallWithProgress => !is_message(&frame.body),
+        FrameKind::Batch => !reference_reader::batch(frame.body)
+            .is_some_and(|messages| messages.iter().all(is_message)),
+        FrameKind::OneWay => !matches!(
+            reference_reader::message(frame.body),
+            Some(Message::Request(_))
+        ),
         FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
         FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
     });
@@ -106,7 +108,7 @@ fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
     let mut pings = Vec::new();
     for frame in &asked.whole {
         let bodies = match frame.kind {
-            FrameKind::Call | FrameKind::Watched => vec![frame.body],
+            FrameKind::Call | FrameKind::CallWithProgress => vec![frame.body],
             // The messages before the cut were calls.
             FrameKind::Batch => whole_messages(frame.body),
             FrameKind::Ping => {
@@ -116,13 +118,13 @@ fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
             _ => continue,
         };
         for body in bodies {
-            if let Some(Message::Request(id)) = reference::message(body) {
+            if let Some(Message::Request(id)) = reference_reader::message(body) {
                 *calls.entry(id).or_default() += 1;
             }
         }
     }
     let mut pings = pings.into_iter();
-    let heard = reference::frames(heard, usize::MAX);
+    let heard = reference_reader::frames(heard, usize::MAX);
     for frame in &heard.whole {
         let id = match frame.kind {
             FrameKind::Call => {
@@ -154,6 +156,6 @@ fn check_answers(asked: &Frames<'_>, heard: &[u8]) {
 fn whole_messages(body: &[u8]) -> Vec<&[u8]> {
     (0..=body.len())
         .rev()
-        .find_map(|end| reference::batch(body.get(..end)?))
+        .find_map(|end| reference_reader::batch(body.get(..end)?))
         .unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use super::Verdict;
 use pyroxene_common::{
     codec,
     endpoint::Endpoint,
-    hello::{Hello, HelloError, RefusalCode, Refused, Welcome, answer, greet, receive},
+    hello::{Hello, HelloError, HelloRefusal, RefusalCode, Welcome, answer, receive, say_hello},
     wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
 };
 use tokio::{
@@ -14,9 +14,9 @@ use tokio::{
 
 /// Reads bytes as a client's hello, as a server's answer, and as an address.
 pub async fn run(bytes: &[u8]) -> Verdict {
-    let hello = received(bytes.strip_prefix(&MAGIC).unwrap_or(bytes)).await;
-    let welcome = greeted(bytes, true).await;
-    let other = greeted(bytes, false).await;
+    let hello = server_reads(bytes.strip_prefix(&MAGIC).unwrap_or(bytes)).await;
+    let welcome = client_reads(bytes, true).await;
+    let other = client_reads(bytes, false).await;
     assert_eq!(welcome.is_some(), other.is_some());
     let endpoint = std::str::from_utf8(bytes).is_ok_and(is_endpoint);
     // Every other number is read as a refusal, but servers do not send it.
@@ -26,7 +26,7 @@ pub async fn run(bytes: &[u8]) -> Verdict {
 
 /// A server reads a hello after its magic. It must accept and refuse as the bytes say, and a refusal must
 /// reach the client.
-async fn received(bytes: &[u8]) -> Option<Hello> {
+async fn server_reads(bytes: &[u8]) -> Option<Hello> {
     let refused = match receive(&mut &bytes[..]).await {
         Ok(hello) => {
             assert!(version(bytes)? <= PROTOCOL_VERSION);
@@ -45,7 +45,7 @@ async fn received(bytes: &[u8]) -> Option<Hello> {
     let sent = Err(refused);
     let mut reply = Vec::new();
     answer(&mut reply, &sent).await.unwrap();
-    assert_eq!(greeted(&reply, true).await, Some(sent));
+    assert_eq!(client_reads(&reply, true).await, Some(sent));
     None
 }
 
@@ -62,7 +62,7 @@ fn body(bytes: &[u8], at: usize) -> Option<&[u8]> {
 
 /// A client sends a hello to a server that sends `bytes`, and then closes the connection or falls silent.
 /// Returns what the client read as the server's answer, if it read one.
-async fn greeted(bytes: &[u8], hangs_up: bool) -> Option<Result<Welcome, Refused>> {
+async fn client_reads(bytes: &[u8], hangs_up: bool) -> Option<Result<Welcome, HelloRefusal>> {
     let hello = Hello {
         object: "o".into(),
         interface: "i".into(),
@@ -77,7 +77,7 @@ async fn greeted(bytes: &[u8], hangs_up: bool) -> Option<Result<Welcome, Refused
         true => theirs.shutdown().await.map(|()| theirs).ok(),
         false => Some(theirs),
     };
-    let heard = timeout(HELLO_TIMEOUT * 2, greet(&mut ours, &hello)).await;
+    let heard = timeout(HELLO_TIMEOUT * 2, say_hello(&mut ours, &hello)).await;
     let heard = heard.expect("the client waits forever");
     let has_magic = bytes.starts_with(&MAGIC);
     match heard {
@@ -94,7 +94,7 @@ async fn greeted(bytes: &[u8], hangs_up: bool) -> Option<Result<Welcome, Refused
                 .split_first_chunk()
                 .expect("a refusal without its code");
             assert_eq!(refused.code, u16::from_be_bytes(*code).into());
-            assert_eq!(refused.sentence, String::from_utf8_lossy(sentence));
+            assert_eq!(refused.message, String::from_utf8_lossy(sentence));
             Some(Err(refused))
         }
         Err(HelloError::Foreign(_)) => {

@@ -117,16 +117,16 @@ fn check_pattern(text: &str) {
     if object.len() + method.len() > 255 {
         return;
     }
-    let whole = fits(first.as_bytes(), object.as_bytes());
+    let whole = reference_match(first.as_bytes(), object.as_bytes());
     assert_eq!(pattern.allows(object, None), whole);
     let joined = format!("{object}.{method}");
-    let expected = whole || fits(first.as_bytes(), joined.as_bytes());
+    let expected = whole || reference_match(first.as_bytes(), joined.as_bytes());
     assert_eq!(pattern.allows(object, Some(method)), expected);
 }
 
 /// Whether a pattern covers a text, by dynamic programming: for each prefix of the pattern, the prefixes of
 /// the text that it covers.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+fn reference_match(pattern: &[u8], text: &[u8]) -> bool {
     let mut covered = vec![false; text.len() + 1];
     covered.splice(..1, [true]);
     for wanted in pattern {

@@ -1,7 +1,7 @@
 //! The rights of tasks: a task runs with the rights that its submitter has when it runs.
 
-use super::Authority;
-use pyroxene_client::Delegate;
+use super::TicketAuthority;
+use pyroxene_client::DelegateTicketIssuer;
 use pyroxene_common::access::{Audience, HolderKey, Identity, Role, Ticket};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const LIFE: Duration = Duration::from_secs(60);
 
 /// The submitter of a task, as the store has it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Submitter<'a> {
+pub(crate) struct TaskSubmitter<'a> {
     /// Its name; empty for a task that was submitted without authentication.
     pub(crate) name: &'a str,
     /// The role in its certificate, if the users file did not list it.
@@ -19,7 +19,7 @@ pub(crate) struct Submitter<'a> {
     pub(crate) submitted_ms: u64,
 }
 
-impl Authority {
+impl TicketAuthority {
     /// The role to store with a task of this caller: the role in its certificate, if the users file does not
     /// list the caller.
     pub(crate) fn certificate_role(&self, caller: &Identity) -> Option<Role> {
@@ -33,11 +33,11 @@ impl Authority {
     /// The identity with whose rights a task may run now, or why it may not run.
     pub(crate) fn submitter(
         &self,
-        submitter: Submitter<'_>,
+        submitter: TaskSubmitter<'_>,
         object: &str,
         method: &str,
     ) -> Result<Identity, String> {
-        let Submitter {
+        let TaskSubmitter {
             name,
             certificate_role,
             submitted_ms,
@@ -50,7 +50,7 @@ impl Authority {
             .users
             .as_ref()
             .is_some_and(|(_, users)| users.load().contains(name));
-        if !is_listed && self.gate.is_void(name, submitted_ms) {
+        if !is_listed && self.authenticator.is_void(name, submitted_ms) {
             return Err(format!("the access of '{name}' was revoked"));
         }
         let identity = match (self.identity_of(name, role), role) {
@@ -73,7 +73,7 @@ impl Authority {
     }
 }
 
-impl Delegate for Authority {
+impl DelegateTicketIssuer for TicketAuthority {
     fn ticket(&self, identity: &Identity, audience: Audience) -> Result<Ticket, String> {
         let now = self
             .identity_of(&identity.name, Some(identity.role))

@@ -1,21 +1,21 @@
 //! The limits and usage that callers may see.
 
-use super::Authority;
+use super::TicketAuthority;
 use crate::limits::{Limiter, name_of};
 use pyroxene_common::{
     access::{Identity, Limit, Role, UNLIMITED},
     interfaces::access::{AccessError, LimitInUse, LimitsReport},
 };
-use pyroxene_store::{Store, Usage};
+use pyroxene_store::{Store, TaskUsage};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The timeout of the store.
-const STORE_PATIENCE: Duration = Duration::from_secs(4);
+const USAGE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Reports limits and usage.
 #[derive(Clone, Debug)]
-pub(crate) struct LimitsDesk {
+pub(crate) struct LimitsReporter {
     limiter: Arc<Limiter>,
     store: Option<Store>,
 }
@@ -25,14 +25,14 @@ fn bounded(value: u64) -> Option<u64> {
     Some(value).filter(|value| *value != UNLIMITED)
 }
 
-impl LimitsDesk {
+impl LimitsReporter {
     pub(crate) fn new(limiter: Arc<Limiter>, store: Option<Store>) -> Self {
         Self { limiter, store }
     }
 
     /// The values of a caller's limits.
     pub(super) fn values(&self, caller: Option<&Identity>) -> Vec<(Limit, Option<u64>)> {
-        let limits = self.limiter.of(caller);
+        let limits = self.limiter.limits_of(caller);
         let values = limits.iter();
         values
             .map(|(limit, value)| (limit, bounded(value)))
@@ -42,7 +42,7 @@ impl LimitsDesk {
     /// A user's limits and usage, by default the caller's own.
     pub(super) async fn report(
         &self,
-        authority: Option<&Authority>,
+        authority: Option<&TicketAuthority>,
         caller: Option<&Identity>,
         user: Option<String>,
     ) -> Result<LimitsReport, AccessError> {
@@ -57,12 +57,12 @@ impl LimitsDesk {
             return Err(AccessError::UnknownUser { name });
         }
         let values = match name == own {
-            true => self.limiter.of(caller),
-            false => self.limiter.of_name(name),
+            true => self.limiter.limits_of(caller),
+            false => self.limiter.limits_of_user(name),
         };
         let stored = self.usage(name).await?;
         let in_use = |limit| {
-            let of = |usage: Usage| match limit {
+            let of = |usage: TaskUsage| match limit {
                 Limit::Tasks => u64::try_from(usage.tasks).ok(),
                 Limit::TaskBytes => u64::try_from(usage.bytes).ok(),
                 _ => None,
@@ -85,11 +85,11 @@ impl LimitsDesk {
         })
     }
 
-    async fn usage(&self, name: &str) -> Result<Option<(Usage, Usage)>, AccessError> {
+    async fn usage(&self, name: &str) -> Result<Option<(TaskUsage, TaskUsage)>, AccessError> {
         let Some(store) = &self.store else {
             return Ok(None);
         };
-        match timeout(STORE_PATIENCE, Box::pin(store.usage(name))).await {
+        match timeout(USAGE_TIMEOUT, Box::pin(store.usage(name))).await {
             Ok(Ok(usage)) => Ok(Some(usage)),
             Ok(Err(error)) => Err(AccessError::Unavailable(error.to_string())),
             Err(_) => Err(AccessError::Unavailable(

@@ -1,25 +1,25 @@
 //! Logins: by the signature of a token, or by certificate.
 
-use super::{Authority, Certificates};
+use super::{CertificatePolicy, TicketAuthority};
 use pyroxene_common::{
     access::{
-        Audience, Claims, Clock, HolderId, Identity, LoginProof, Patterns, Role, Ticket, denials,
-        is_reserved, shown_user,
+        Audience, Claims, HolderId, Identity, IssuerClock, LoginProof, Patterns, Role, Ticket,
+        denials, is_reserved, printable_user,
     },
-    interfaces::access::{AccessError, Admission},
+    interfaces::access::{AccessError, LoginTicket},
     scope::Caller,
 };
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl Authority {
+impl TicketAuthority {
     pub(super) fn login(
         &self,
         caller: &Caller,
         user: &str,
         holder: HolderId,
         signature: &[u8],
-    ) -> Result<Admission, AccessError> {
+    ) -> Result<LoginTicket, AccessError> {
         let Some((_, users)) = &self.users else {
             return Err(AccessError::WrongToken);
         };
@@ -47,7 +47,7 @@ impl Authority {
         };
         drop(throttle);
         // A user may have entered the token as the name: it must not get into a log.
-        let shown = shown_user(user);
+        let shown = printable_user(user);
         let Some(identity) = identity else {
             if denials::may_log(peer) {
                 tracing::warn!(user = %shown, peer, "login failed");
@@ -62,7 +62,7 @@ impl Authority {
         &self,
         caller: &Caller,
         holder: HolderId,
-    ) -> Result<Admission, AccessError> {
+    ) -> Result<LoginTicket, AccessError> {
         let certificate = caller
             .certificate
             .as_ref()
@@ -96,7 +96,7 @@ impl Authority {
             if users.contains(&name) || users.was_removed(&name) {
                 return Err(AccessError::Revoked { name });
             }
-            if self.certificates == Certificates::Listed {
+            if self.certificates == CertificatePolicy::Listed {
                 return Err(AccessError::NotListed { name });
             }
         }
@@ -110,11 +110,11 @@ impl Authority {
         }
     }
 
-    fn admission(&self, identity: Identity, holder: HolderId) -> Result<Admission, AccessError> {
+    fn admission(&self, identity: Identity, holder: HolderId) -> Result<LoginTicket, AccessError> {
         let ticket = self
             .ticket_for(&identity, holder, Audience::Domain, self.ticket_life)
             .map_err(AccessError::Broken)?;
-        Ok(Admission {
+        Ok(LoginTicket {
             ticket,
             issuer: self.issuer(),
             life_ms: millis(self.ticket_life),
@@ -130,7 +130,7 @@ impl Authority {
         audience: Audience,
         life: Duration,
     ) -> Result<Ticket, String> {
-        let issued_ms = Clock::Own.now_ms();
+        let issued_ms = IssuerClock::Own.now_ms();
         let claims = Claims {
             identity: identity.clone(),
             holder,

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::users::replace_domain_key;
-use pyroxene_client::Delegate;
+use pyroxene_client::DelegateTicketIssuer;
 use pyroxene_common::{
     access::{Addressee, Audience, HolderKey, Token},
     reload::Reload,
-    tls::Holder,
+    tls::CertificateHolder,
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use tempfile::TempDir;
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 const LIFE: Duration = Duration::from_secs(60);
 
 /// An authority with this users file, if any, which accepts only the certificates of listed names.
-fn authority(users: Option<&Path>) -> Authority {
-    authority_that_takes(Certificates::Listed, users)
+fn authority(users: Option<&Path>) -> TicketAuthority {
+    authority_that_takes(CertificatePolicy::Listed, users)
 }
 
-fn authority_that_takes(certificates: Certificates, users: Option<&Path>) -> Authority {
+fn authority_that_takes(certificates: CertificatePolicy, users: Option<&Path>) -> TicketAuthority {
     let users = users.map(Path::to_owned);
-    Authority::new(users, certificates, LIFE, Arc::default()).unwrap()
+    TicketAuthority::new(users, certificates, LIFE, Arc::default()).unwrap()
 }
 
 /// A users file after `change`.
@@ -42,7 +42,7 @@ fn edit(path: &Path, change: impl FnOnce(&mut Users)) {
 fn by_certificate(name: &str, role: Option<Role>) -> Caller {
     Caller {
         address: "192.0.2.1:1".to_owned(),
-        certificate: Some(Holder {
+        certificate: Some(CertificateHolder {
             name: name.to_owned(),
             role,
         }),
@@ -50,7 +50,7 @@ fn by_certificate(name: &str, role: Option<Role>) -> Caller {
     }
 }
 
-fn log_in(authority: &Authority, caller: &Caller) -> Result<Identity, AccessError> {
+fn log_in(authority: &TicketAuthority, caller: &Caller) -> Result<Identity, AccessError> {
     let holder = HolderKey::of_process().unwrap().id();
     let admission = authority.login_by_certificate(caller, holder)?;
     Ok(admission.identity)
@@ -85,7 +85,7 @@ fn with_a_users_file_certificates_count_for_listed_names_alone() {
         users.revoke_certificate("eve", 2).unwrap();
     });
     let strict = authority(Some(&path));
-    let open = authority_that_takes(Certificates::Any, Some(&path));
+    let open = authority_that_takes(CertificatePolicy::Any, Some(&path));
     let admin = |name: &str| by_certificate(name, Some(Role::Admin));
     for authority in [&strict, &open] {
         let ana = log_in(authority, &admin("ana")).unwrap();
@@ -102,11 +102,11 @@ fn with_a_users_file_certificates_count_for_listed_names_alone() {
 
 /// Logs in with a token, with or without a challenge.
 fn log_in_by_token(
-    authority: &Authority,
+    authority: &TicketAuthority,
     caller: &Caller,
     token: &Token,
     nonce: Option<[u8; 32]>,
-) -> Result<Admission, AccessError> {
+) -> Result<LoginTicket, AccessError> {
     let holder = HolderKey::of_process().unwrap().id();
     let proof = pyroxene_common::access::LoginProof {
         nonce: &nonce.unwrap_or([0; 32]),
@@ -163,7 +163,7 @@ fn a_task_runs_with_the_rights_that_its_submitter_has_now() {
     });
     let authority = authority(Some(&path));
     let may = |name, certificate_role, object| {
-        let submitter = Submitter {
+        let submitter = TaskSubmitter {
             name,
             certificate_role,
             submitted_ms: 5,
@@ -193,13 +193,13 @@ fn a_task_runs_with_the_rights_that_its_submitter_has_now() {
         let refused = may(name, role, object).unwrap_err();
         assert!(refused.contains(why), "{name}: {refused}");
     }
-    let open = authority_that_takes(Certificates::Listed, None);
-    let submitter = |name, submitted_ms| Submitter {
+    let open = authority_that_takes(CertificatePolicy::Listed, None);
+    let submitter = |name, submitted_ms| TaskSubmitter {
         name,
         certificate_role: Some("admin"),
         submitted_ms,
     };
-    open.revoked_elsewhere(vec![Revocation {
+    open.merge_revocations(vec![Revocation {
         name: "bob".to_owned(),
         until_ms: 5,
     }]);
@@ -213,7 +213,7 @@ fn a_ticket_for_a_task_ends_with_the_rights_that_it_has() {
     let (_directory, path) = file(|users| {
         users.add("ana", Role::User, Patterns::any(), 1).unwrap();
     });
-    let authority = FollowUsers(Arc::new(authority(Some(&path))));
+    let authority = UsersReload(Arc::new(authority(Some(&path))));
     let ana = authority.0.identity_of("ana", None).unwrap();
     let ticket = || {
         let audience = Audience::Task {
@@ -237,9 +237,9 @@ fn a_key_that_was_replaced_or_removed_signs_and_opens_nothing_any_more() {
     let (_directory, path) = file(|users| {
         users.add("ana", Role::User, Patterns::any(), 1).unwrap();
     });
-    let authority = FollowUsers(Arc::new(authority(Some(&path))));
+    let authority = UsersReload(Arc::new(authority(Some(&path))));
     let key = || authority.0.issuer().key;
-    let version = || authority.0.void.borrow().version;
+    let version = || authority.0.void_tickets.borrow().version;
     let (first, before) = (key(), version());
     authority.reload().unwrap();
     assert_eq!((key(), version()), (first.clone(), before));
@@ -266,10 +266,10 @@ fn what_others_revoke_stays_revoked_and_is_told() {
         name: name.to_owned(),
         until_ms,
     };
-    let before = authority.void.borrow().version;
-    authority.revoked_elsewhere(vec![revoked("bob", 5), revoked("ana", 7)]);
-    authority.revoked_elsewhere(vec![revoked("bob", 3)]);
-    let after = authority.void.borrow().clone();
+    let before = authority.void_tickets.borrow().version;
+    authority.merge_revocations(vec![revoked("bob", 5), revoked("ana", 7)]);
+    authority.merge_revocations(vec![revoked("bob", 3)]);
+    let after = authority.void_tickets.borrow().clone();
     assert_eq!(after.revoked, [revoked("ana", 7), revoked("bob", 5)]);
     assert_eq!(after.version, before.wrapping_add(1));
 }

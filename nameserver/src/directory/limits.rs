@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3);
 /// How often a worker renews, and the remaining term of its lease after its connection is lost.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The longest pause between two runs of [`expire`](super::Directory::expire). It is shorter than
+/// The longest pause between two runs of [`expire`](super::InstanceDirectory::expire). It is shorter than
 /// any lease, so a lease that begins during the pause is still ended on time.
 pub(super) const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest pause between two runs, so that leases that end at about the same time are removed together.
@@ -30,7 +30,7 @@ pub(super) const MAX_SEARCH: Duration = Duration::from_secs(1);
 
 /// The sizes beyond which a directory answers that it is full.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct DirectoryLimits {
     /// Sessions, one per live worker.
     pub sessions: usize,
     /// Objects that one session offers.
@@ -51,7 +51,7 @@ pub struct Limits {
     pub changes: usize,
 }
 
-impl Default for Limits {
+impl Default for DirectoryLimits {
     fn default() -> Self {
         Self {
             sessions: 100_000,

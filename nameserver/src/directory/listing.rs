@@ -1,25 +1,29 @@
 //! Reads the directory: snapshots and changes for watchers, lists for people.
 
 use super::{
-    Directory, Selection,
+    InstanceDirectory, Selection,
+    change_log::ChangeEntry,
     limits::{MAX_SEARCH, PAGE},
-    log::Entry,
     names::invalid,
     objects::Member,
-    record::Record,
+    record::InstanceRecord,
 };
 use pyroxene_common::interfaces::directory::{
-    Change, Cursor, DirectoryError, Instance, Load, News, ObjectEntry, Status, Watched, WorkerEntry,
+    Cursor, DirectoryError, Instance, InstanceChange, Load, NameServerStatus, ObjectEntry,
+    WatchResponse, WatchUpdate, WorkerEntry,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
 
-impl Directory {
+impl InstanceDirectory {
     /// The instances of an object, ordered by worker, and the cursor for the next changes.
-    pub fn snapshot(&self, object: &str, now: Instant) -> Watched {
+    pub fn snapshot(&self, object: &str, now: Instant) -> WatchResponse {
         let object = self.objects.get(object);
         let members = object.into_iter().flat_map(|object| object.visible());
-        self.watched(News::Snapshot(instances(self.seen(members))), now)
+        self.watched(
+            WatchUpdate::Snapshot(instances(self.with_load(members))),
+            now,
+        )
     }
 
     /// The changes of an object since a cursor, oldest first. The load of an instance is that of its last
@@ -34,14 +38,14 @@ impl Directory {
         object: &str,
         after: Cursor,
         now: Instant,
-    ) -> Result<Watched, DirectoryError> {
+    ) -> Result<WatchResponse, DirectoryError> {
         if after.epoch != self.epoch || after.revision > self.objects.log.revision() {
             return Err(DirectoryError::TooOld);
         }
         let entries = self.objects.since(object, after.revision);
         let entries = entries.ok_or(DirectoryError::TooOld)?;
         let changes = entries.into_iter().map(|entry| self.change(entry));
-        Ok(self.watched(News::Changes(changes.collect()), now))
+        Ok(self.watched(WatchUpdate::Changes(changes.collect()), now))
     }
 
     /// The next objects whose names start with the prefix, after `after`, for [`Listing::take`]. A page has a
@@ -53,7 +57,7 @@ impl Directory {
             .map(|(name, object)| {
                 let members = object.visible();
                 let members = members.filter(|member| member.record.has_tags(&selection.tags));
-                (Arc::clone(name), self.seen(members))
+                (Arc::clone(name), self.with_load(members))
             })
             .collect();
         ObjectsPage(found)
@@ -83,7 +87,7 @@ impl Directory {
     }
 
     /// The status of the name server.
-    pub fn status(&self, now: Instant) -> Status {
+    pub fn status(&self, now: Instant) -> NameServerStatus {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let visible = self
             .objects
@@ -94,7 +98,7 @@ impl Directory {
             (objects + 1, instances + visible)
         });
         let uptime = now.saturating_duration_since(self.started);
-        Status {
+        NameServerStatus {
             epoch: self.epoch,
             revision: self.objects.log.revision(),
             settled: self.is_settled(now),
@@ -110,8 +114,8 @@ impl Directory {
         now >= self.settles_at()
     }
 
-    fn watched(&self, news: News, now: Instant) -> Watched {
-        Watched {
+    fn watched(&self, news: WatchUpdate, now: Instant) -> WatchResponse {
+        WatchResponse {
             cursor: Cursor {
                 epoch: self.epoch,
                 revision: self.objects.log.revision(),
@@ -121,19 +125,19 @@ impl Directory {
         }
     }
 
-    fn seen<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Seen {
+    fn with_load<'a>(&self, members: impl Iterator<Item = &'a Member>) -> RecordsWithLoad {
         members
             .map(|member| (Arc::clone(&member.record), self.load(Some(member))))
             .collect()
     }
 
-    fn change(&self, entry: &Entry) -> Change {
+    fn change(&self, entry: &ChangeEntry) -> InstanceChange {
         if let Some(reason) = entry.departure {
             return entry.record.removed(reason);
         }
         let object = self.objects.get(&entry.object);
-        let member = object.and_then(|object| object.member(entry.place));
-        Change::Put(entry.record.instance(self.load(member)))
+        let member = object.and_then(|object| object.member(entry.member_id));
+        InstanceChange::Put(entry.record.instance(self.load(member)))
     }
 
     /// The load of a member's worker; the default if the worker is gone, or for a static name.
@@ -143,7 +147,7 @@ impl Directory {
     }
 }
 
-fn worker_entry(session: &super::Session) -> WorkerEntry {
+fn worker_entry(session: &super::DirectorySession) -> WorkerEntry {
     WorkerEntry {
         name: session.origin.worker.as_ref().to_owned(),
         endpoint: session.origin.endpoint.as_ref().to_owned(),
@@ -152,7 +156,7 @@ fn worker_entry(session: &super::Session) -> WorkerEntry {
         state: session.state,
         load: session.load,
         objects: session
-            .places
+            .offers
             .iter()
             .map(|offered| offered.object.as_ref().to_owned())
             .collect(),
@@ -162,7 +166,7 @@ fn worker_entry(session: &super::Session) -> WorkerEntry {
 /// Objects as they were when the page was read. The page shares their records with the directory: copying the
 /// strings of a large answer takes far longer than finding the objects.
 #[derive(Debug)]
-pub(super) struct ObjectsPage(Vec<(Arc<str>, Seen)>);
+pub(super) struct ObjectsPage(Vec<(Arc<str>, RecordsWithLoad)>);
 
 impl ObjectsPage {
     /// The name after which the next page starts; none if this was the last page.
@@ -176,11 +180,11 @@ impl ObjectsPage {
 /// and not while names are matched or strings are copied.
 #[derive(Debug, Default)]
 pub struct Listing {
-    objects: Vec<(Arc<str>, Seen)>,
+    objects: Vec<(Arc<str>, RecordsWithLoad)>,
 }
 
 /// Instances with their loads.
-type Seen = Vec<(Arc<Record>, Load)>;
+type RecordsWithLoad = Vec<(Arc<InstanceRecord>, Load)>;
 
 impl Listing {
     /// Collects the objects that match a selection from the pages of `page`.
@@ -219,7 +223,7 @@ impl Listing {
 
     /// The objects by name, their instances by worker.
     pub fn into_entries(self) -> Vec<ObjectEntry> {
-        let entry = |(name, seen): (Arc<str>, Seen)| {
+        let entry = |(name, seen): (Arc<str>, RecordsWithLoad)| {
             let instances = instances(seen);
             let known = instances
                 .iter()
@@ -237,7 +241,7 @@ impl Listing {
 }
 
 /// The instances as they are sent to clients, by worker.
-fn instances(mut seen: Seen) -> Vec<Instance> {
+fn instances(mut seen: RecordsWithLoad) -> Vec<Instance> {
     seen.sort_by(|(a, _), (b, _)| a.origin.worker.cmp(&b.origin.worker));
     seen.into_iter()
         .map(|(record, load)| record.instance(load))

@@ -1,6 +1,6 @@
 //! Validation of names and addresses, and the syntax of static names.
 
-use super::limits::{Limits, MAX_NAME};
+use super::limits::{DirectoryLimits, MAX_NAME};
 pub(super) use pyroxene_common::interfaces::directory::check_name;
 use pyroxene_common::{
     access::is_reserved,
@@ -26,7 +26,7 @@ const OWN_OBJECTS: [&str; 5] = [
 
 /// The parsed address of a static name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct StaticAddress {
     /// The object's name at the endpoint.
     pub(super) object: String,
     /// The endpoint at which the object is reached.
@@ -44,7 +44,7 @@ pub(super) fn invalid(sentence: impl Into<String>) -> DirectoryError {
 pub(super) fn check_tags(
     object: &str,
     tags: &[String],
-    limits: &Limits,
+    limits: &DirectoryLimits,
 ) -> Result<(), DirectoryError> {
     if tags.len() > limits.tags_per_object {
         return Err(DirectoryError::Full {
@@ -72,7 +72,7 @@ pub(super) fn check_object(name: &str) -> Result<(), DirectoryError> {
 /// Checks a worker's registration, apart from the checks that depend on other workers.
 pub(super) fn check_registration(
     registration: &Registration,
-    limits: &Limits,
+    limits: &DirectoryLimits,
 ) -> Result<(), DirectoryError> {
     check_name("a worker", &registration.worker)?;
     if is_reserved(&registration.worker) {
@@ -113,12 +113,12 @@ pub(super) fn check_registration(
 
 /// Refuses a worker's address at which clients would reach another machine than the worker's: a local or
 /// unspecified address of a worker on another machine.
-pub(super) fn check_reach(caller: &Caller, endpoint: &str) -> Result<(), DirectoryError> {
+pub(super) fn check_worker_address(caller: &Caller, endpoint: &str) -> Result<(), DirectoryError> {
     let Ok(parsed) = endpoint.parse::<Endpoint>() else {
         // The registration is refused later, with the reason.
         return Ok(());
     };
-    if caller.is_elsewhere() && (parsed.is_local() || parsed.is_unspecified()) {
+    if caller.may_be_remote() && (parsed.is_local() || parsed.is_unspecified()) {
         return Err(invalid(format!(
             "clients cannot reach a worker on another machine at {endpoint}; it registers from {}: \
              say with --listen or --advertise where it is reached",
@@ -130,8 +130,8 @@ pub(super) fn check_reach(caller: &Caller, endpoint: &str) -> Result<(), Directo
 
 /// Parses the address of a static name: `OBJECT@ENDPOINT`, `pyroxene:OBJECT@ENDPOINT`,
 /// `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone, where the object is called `name`.
-pub(super) fn parse_address(name: &str, uri: &str) -> Result<Address, DirectoryError> {
-    let address = |object: &str, endpoint: &str| Address {
+pub(super) fn parse_address(name: &str, uri: &str) -> Result<StaticAddress, DirectoryError> {
+    let address = |object: &str, endpoint: &str| StaticAddress {
         object: object.to_owned(),
         endpoint: endpoint.to_owned(),
     };
@@ -344,8 +344,16 @@ mod tests {
             "[::ffff:127.0.0.1]:4000",
             "unix:uid=0",
         ] {
-            assert_eq!(check_reach(&from(here), "127.0.0.1:1"), Ok(()), "{here}");
-            assert_eq!(check_reach(&from(here), "unix:/a"), Ok(()), "{here}");
+            assert_eq!(
+                check_worker_address(&from(here), "127.0.0.1:1"),
+                Ok(()),
+                "{here}"
+            );
+            assert_eq!(
+                check_worker_address(&from(here), "unix:/a"),
+                Ok(()),
+                "{here}"
+            );
         }
         for elsewhere in ["10.0.0.1:4000", "[2001:db8::1]:4000", "[fe80::1%2]:4000"] {
             let caller = from(elsewhere);
@@ -358,12 +366,12 @@ mod tests {
                 "[::]:1",
             ] {
                 assert!(
-                    check_reach(&caller, endpoint).is_err(),
+                    check_worker_address(&caller, endpoint).is_err(),
                     "{elsewhere} {endpoint}"
                 );
             }
-            assert_eq!(check_reach(&caller, "10.0.0.1:1"), Ok(()));
-            assert_eq!(check_reach(&caller, "w1.example.org:1"), Ok(()));
+            assert_eq!(check_worker_address(&caller, "10.0.0.1:1"), Ok(()));
+            assert_eq!(check_worker_address(&caller, "w1.example.org:1"), Ok(()));
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Objects, their members, the holders of exclusive names, and the log of changes.
 
 use super::{
-    limits::Limits,
-    log::{ChangeLog, Entry},
-    record::Record,
-    strings::Strings,
+    change_log::{ChangeEntry, ChangeLog},
+    interner::StringInterner,
+    limits::DirectoryLimits,
+    record::InstanceRecord,
 };
-use pyroxene_common::interfaces::directory::{Departure, State};
+use pyroxene_common::interfaces::directory::{Departure, InstanceState};
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -14,19 +14,19 @@ use std::{
 };
 
 /// The member id of an object's static name: before the id of every worker's member.
-pub(super) const STATIC_PLACE: u64 = 0;
+pub(super) const STATIC_MEMBER_ID: u64 = 0;
 
 /// One member of an object: a worker's instance, or the static name.
 #[derive(Debug)]
 pub(super) struct Member {
     /// The slot of the worker's session; none for a static name.
     pub(super) session: Option<usize>,
-    pub(super) record: Arc<Record>,
+    pub(super) record: Arc<InstanceRecord>,
 }
 
 /// An object: its members in the order of their arrival.
 #[derive(Debug, Default)]
-pub(super) struct Object {
+pub(super) struct DirectoryObject {
     members: BTreeMap<u64, Member>,
     exclusive: bool,
     /// The member that holds the name, if the name is exclusive. The other members wait and are not visible.
@@ -35,7 +35,7 @@ pub(super) struct Object {
     last: u64,
 }
 
-impl Object {
+impl DirectoryObject {
     /// Whether the name belongs to one member at a time.
     pub(super) fn is_exclusive(&self) -> bool {
         self.exclusive
@@ -45,7 +45,7 @@ impl Object {
     pub(super) fn visible(&self) -> impl Iterator<Item = &Member> {
         self.members
             .iter()
-            .filter(|(place, _)| self.shows(**place))
+            .filter(|(place, _)| self.is_visible(**place))
             .map(|(_, member)| member)
     }
 
@@ -64,8 +64,8 @@ impl Object {
     }
 
     /// The member with an id.
-    pub(super) fn member(&self, place: u64) -> Option<&Member> {
-        self.members.get(&place)
+    pub(super) fn member(&self, member_id: u64) -> Option<&Member> {
+        self.members.get(&member_id)
     }
 
     /// The members, in the order of their arrival.
@@ -74,13 +74,13 @@ impl Object {
     }
 
     /// The member that holds the exclusive name.
-    pub(super) fn held(&self) -> Option<&Member> {
+    pub(super) fn holding_member(&self) -> Option<&Member> {
         self.member(self.holder?)
     }
 
     /// Whether it has a static name.
     pub(super) fn has_static(&self) -> bool {
-        self.members.contains_key(&STATIC_PLACE)
+        self.members.contains_key(&STATIC_MEMBER_ID)
     }
 
     /// Any member of another session than `session`, static names included.
@@ -91,13 +91,13 @@ impl Object {
     }
 
     /// Any member that belongs to a worker.
-    pub(super) fn leased(&self) -> Option<&Member> {
+    pub(super) fn worker_member(&self) -> Option<&Member> {
         self.members
             .values()
             .find(|member| member.session.is_some())
     }
 
-    fn shows(&self, place: u64) -> bool {
+    fn is_visible(&self, place: u64) -> bool {
         !self.exclusive || self.holder == Some(place)
     }
 }
@@ -105,36 +105,36 @@ impl Object {
 /// Every object, by name.
 #[derive(Debug)]
 pub(super) struct Objects {
-    by_name: BTreeMap<Arc<str>, Object>,
+    by_name: BTreeMap<Arc<str>, DirectoryObject>,
     pub(super) log: ChangeLog,
-    pub(super) strings: Strings,
+    pub(super) strings: StringInterner,
     /// The highest revision of an object that was dropped together with its changes.
     forgotten: u64,
     members: usize,
-    last_place: u64,
+    last_member_id: u64,
     last_fence: u64,
     changed: BTreeSet<Arc<str>>,
-    shared: Option<SharedNames>,
+    shared: Option<SharedExclusiveNames>,
 }
 
 /// The exclusive names of workers, where the name store grants them.
 #[derive(Debug, Default)]
-struct SharedNames {
+struct SharedExclusiveNames {
     /// Names that may have to be claimed or released.
-    unsettled: BTreeSet<Arc<str>>,
+    pending: BTreeSet<Arc<str>>,
     /// Names that have a holder.
     granted: BTreeSet<Arc<str>>,
 }
 
 impl Objects {
-    pub(super) fn new(limits: &Limits, first_fence: u64) -> Self {
+    pub(super) fn new(limits: &DirectoryLimits, first_fence: u64) -> Self {
         Self {
             by_name: BTreeMap::new(),
             log: ChangeLog::new(limits.changes),
-            strings: Strings::default(),
+            strings: StringInterner::default(),
             forgotten: 0,
             members: 0,
-            last_place: STATIC_PLACE,
+            last_member_id: STATIC_MEMBER_ID,
             last_fence: first_fence,
             changed: BTreeSet::new(),
             shared: None,
@@ -142,25 +142,25 @@ impl Objects {
     }
 
     pub(super) fn share_exclusive_names(&mut self) {
-        self.shared = Some(SharedNames::default());
+        self.shared = Some(SharedExclusiveNames::default());
     }
 
     pub(super) fn shares_exclusive_names(&self) -> bool {
         self.shared.is_some()
     }
 
-    pub(super) fn has_unsettled(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         let shared = self.shared.as_ref();
-        shared.is_some_and(|shared| !shared.unsettled.is_empty())
+        shared.is_some_and(|shared| !shared.pending.is_empty())
     }
 
-    pub(super) fn take_unsettled(&mut self) -> BTreeSet<Arc<str>> {
+    pub(super) fn take_pending(&mut self) -> BTreeSet<Arc<str>> {
         let shared = self.shared.as_mut();
-        shared.map_or_else(BTreeSet::new, |shared| mem::take(&mut shared.unsettled))
+        shared.map_or_else(BTreeSet::new, |shared| mem::take(&mut shared.pending))
     }
 
     /// An object that has members, or had some recently.
-    pub(super) fn get(&self, name: &str) -> Option<&Object> {
+    pub(super) fn get(&self, name: &str) -> Option<&DirectoryObject> {
         self.by_name.get(name)
     }
 
@@ -168,7 +168,7 @@ impl Objects {
     pub(super) fn starting_with<'a>(
         &'a self,
         prefix: &'a str,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Object)> {
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a DirectoryObject)> {
         self.starting_with_after(prefix, None)
     }
 
@@ -177,7 +177,7 @@ impl Objects {
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Object)> {
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a DirectoryObject)> {
         let from = match after {
             Some(after) => std::ops::Bound::Excluded(after),
             None => std::ops::Bound::Included(prefix),
@@ -193,7 +193,7 @@ impl Objects {
     }
 
     /// The changes of an object after a revision; none if some of them are no longer kept.
-    pub(super) fn since(&self, name: &str, after: u64) -> Option<Vec<&Entry>> {
+    pub(super) fn since(&self, name: &str, after: u64) -> Option<Vec<&ChangeEntry>> {
         let last = self.get(name).map_or(self.forgotten, |object| object.last);
         self.log.since(last, after)
     }
@@ -208,17 +208,17 @@ impl Objects {
         &mut self,
         name: &Arc<str>,
         session: usize,
-        record: Record,
+        record: InstanceRecord,
         exclusive: bool,
     ) -> u64 {
-        self.last_place += 1;
-        self.insert(name, self.last_place, Some(session), record, exclusive);
-        self.last_place
+        self.last_member_id += 1;
+        self.insert(name, self.last_member_id, Some(session), record, exclusive);
+        self.last_member_id
     }
 
     /// Adds a static name to an object that has none.
-    pub(super) fn add_static(&mut self, name: &Arc<str>, record: Record, exclusive: bool) {
-        self.insert(name, STATIC_PLACE, None, record, exclusive);
+    pub(super) fn add_static(&mut self, name: &Arc<str>, record: InstanceRecord, exclusive: bool) {
+        self.insert(name, STATIC_MEMBER_ID, None, record, exclusive);
     }
 
     fn insert(
@@ -226,16 +226,16 @@ impl Objects {
         name: &Arc<str>,
         place: u64,
         session: Option<usize>,
-        record: Record,
+        record: InstanceRecord,
         exclusive: bool,
     ) {
         let forgotten = self.forgotten;
         let object = self
             .by_name
             .entry(Arc::clone(name))
-            .or_insert_with(|| Object {
+            .or_insert_with(|| DirectoryObject {
                 last: forgotten,
-                ..Object::default()
+                ..DirectoryObject::default()
             });
         // The caller has checked that the new member agrees with the existing ones.
         object.exclusive = exclusive;
@@ -246,18 +246,18 @@ impl Objects {
         };
         object.members.insert(place, member);
         self.members += 1;
-        if self.shows(name, place) {
-            self.append(name, place, record, None);
+        if self.is_visible(name, place) {
+            self.log_change(name, place, record, None);
         }
         self.elect(name);
     }
 
     /// Replaces the record of a member; its fence stays.
-    pub(super) fn update(&mut self, name: &Arc<str>, place: u64, mut record: Record) {
+    pub(super) fn update(&mut self, name: &Arc<str>, place: u64, mut record: InstanceRecord) {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
         };
-        let shows = object.shows(place);
+        let shows = object.is_visible(place);
         let Some(member) = object.members.get_mut(&place) else {
             return;
         };
@@ -268,7 +268,7 @@ impl Objects {
         let record = Arc::new(record);
         member.record = Arc::clone(&record);
         if shows {
-            self.append(name, place, record, None);
+            self.log_change(name, place, record, None);
         }
         self.elect(name);
     }
@@ -278,7 +278,7 @@ impl Objects {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
         };
-        let shown = object.shows(place);
+        let shown = object.is_visible(place);
         let Some(member) = object.members.remove(&place) else {
             return;
         };
@@ -287,7 +287,7 @@ impl Objects {
             object.holder = None;
         }
         if shown {
-            self.append(name, place, member.record, Some(reason));
+            self.log_change(name, place, member.record, Some(reason));
         }
         self.elect(name);
     }
@@ -296,9 +296,9 @@ impl Objects {
     pub(super) fn drain(&mut self, name: &Arc<str>, place: u64) {
         let member = self.get(name).and_then(|object| object.member(place));
         let Some(member) = member else { return };
-        let record = Record {
-            state: State::Draining,
-            ..Record::clone(&member.record)
+        let record = InstanceRecord {
+            state: InstanceState::Draining,
+            ..InstanceRecord::clone(&member.record)
         };
         self.update(name, place, record);
     }
@@ -310,9 +310,9 @@ impl Objects {
         let Some(object) = self.by_name.get_mut(name) else {
             return;
         };
-        let takes_calls = |member: &Member| member.record.state == State::Ready;
+        let takes_calls = |member: &Member| member.record.state == InstanceState::Ready;
         let holder = object.holder;
-        let is_settled = object.held().is_some_and(takes_calls);
+        let is_settled = object.holding_member().is_some_and(takes_calls);
         if let Some(shared) = &mut self.shared
             && object.exclusive
             && !object.has_static()
@@ -321,7 +321,7 @@ impl Objects {
                 shared.granted.remove(name);
             }
             if !is_settled {
-                shared.unsettled.insert(Arc::clone(name));
+                shared.pending.insert(Arc::clone(name));
             }
             return;
         }
@@ -339,12 +339,12 @@ impl Objects {
         self.last_fence += 1;
         let fence = self.last_fence;
         if let Some(place) = holder
-            && let Some((_, before)) = self.refence(name, place, None)
+            && let Some((_, before)) = self.set_fence(name, place, None)
         {
-            self.append(name, place, before, Some(Departure::Replaced));
+            self.log_change(name, place, before, Some(Departure::Replaced));
         }
-        if let Some((record, _)) = self.refence(name, next, Some(fence)) {
-            self.append(name, next, record, None);
+        if let Some((record, _)) = self.set_fence(name, next, Some(fence)) {
+            self.log_change(name, next, record, None);
         }
     }
 
@@ -369,8 +369,8 @@ impl Objects {
         if let Some(shared) = &mut self.shared {
             shared.granted.insert(Arc::clone(&name));
         }
-        if let Some((record, _)) = self.refence(&name, place, Some(fence)) {
-            self.append(&name, place, record, None);
+        if let Some((record, _)) = self.set_fence(&name, place, Some(fence)) {
+            self.log_change(&name, place, record, None);
         }
         true
     }
@@ -384,9 +384,9 @@ impl Objects {
         let object = self.by_name.get_mut(&name);
         let place = object.and_then(|object| object.holder.take());
         if let Some(place) = place
-            && let Some((_, before)) = self.refence(&name, place, None)
+            && let Some((_, before)) = self.set_fence(&name, place, None)
         {
-            self.append(&name, place, before, Some(Departure::Replaced));
+            self.log_change(&name, place, before, Some(Departure::Replaced));
         }
         self.elect(&name);
     }
@@ -400,31 +400,32 @@ impl Objects {
     }
 
     /// Sets or removes a fence. Returns the record after and before.
-    fn refence(
+    fn set_fence(
         &mut self,
         name: &str,
         place: u64,
         fence: Option<u64>,
-    ) -> Option<(Arc<Record>, Arc<Record>)> {
+    ) -> Option<(Arc<InstanceRecord>, Arc<InstanceRecord>)> {
         let member = self.by_name.get_mut(name)?.members.get_mut(&place)?;
-        let after = Arc::new(Record {
+        let after = Arc::new(InstanceRecord {
             fence,
-            ..Record::clone(&member.record)
+            ..InstanceRecord::clone(&member.record)
         });
         let before = mem::replace(&mut member.record, Arc::clone(&after));
         Some((after, before))
     }
 
-    fn shows(&self, name: &str, place: u64) -> bool {
-        self.get(name).is_some_and(|object| object.shows(place))
+    fn is_visible(&self, name: &str, place: u64) -> bool {
+        self.get(name)
+            .is_some_and(|object| object.is_visible(place))
     }
 
     /// Logs a change that was made.
-    fn append(
+    fn log_change(
         &mut self,
         name: &Arc<str>,
         place: u64,
-        record: Arc<Record>,
+        record: Arc<InstanceRecord>,
         departure: Option<Departure>,
     ) {
         let Some(object) = self.by_name.get_mut(name) else {
@@ -432,21 +433,21 @@ impl Objects {
         };
         let previous = mem::replace(&mut object.last, self.log.revision() + 1);
         self.changed.insert(Arc::clone(name));
-        let fell_out = self.log.push(Entry {
+        let fell_out = self.log.push(ChangeEntry {
             object: Arc::clone(name),
             previous,
-            place,
+            member_id: place,
             record,
             departure,
         });
         if let Some((revision, entry)) = fell_out {
-            self.forget(&entry.object, revision);
+            self.drop_if_forgotten(&entry.object, revision);
         }
     }
 
     /// Drops an object without members once its last change is no longer kept. Until then the object stays,
     /// so that a watcher still learns of the removal.
-    fn forget(&mut self, name: &str, revision: u64) {
+    fn drop_if_forgotten(&mut self, name: &str, revision: u64) {
         let over = self
             .get(name)
             .is_some_and(|object| object.members.is_empty() && object.last == revision);

@@ -1,16 +1,17 @@
 //! Opening a session.
 
 use super::{
-    Directory,
+    InstanceDirectory,
     limits::granted_ttl,
     names::{check_registration, invalid},
-    record::{Origin, Record},
-    sessions::{Place, Session},
+    record::{InstanceRecord, Origin},
+    sessions::{DirectorySession, SessionOffer},
 };
 use pyroxene_common::{
     access::HolderId,
     interfaces::directory::{
-        Departure, DirectoryError, Lease, Load, Offer, Registration, SessionId, State,
+        Departure, DirectoryError, InstanceState, Lease, Load, ObjectRegistration, Registration,
+        SessionId,
     },
 };
 use std::{collections::HashMap, sync::Arc};
@@ -18,14 +19,14 @@ use tokio::time::Instant;
 
 /// The authenticated user that opens a session.
 #[derive(Clone, Copy, Debug)]
-pub struct Owner<'a> {
+pub struct SessionOwner<'a> {
     /// The name of the user.
     pub user: &'a str,
     /// The key of the worker's process.
     pub key: Option<HolderId>,
 }
 
-impl Directory {
+impl InstanceDirectory {
     /// Opens a session under the random name `id`. It registers all of the worker's objects or none.
     ///
     /// A worker that opens again (same name, incarnation, endpoint and key) replaces its own session: what it
@@ -42,7 +43,7 @@ impl Directory {
         &mut self,
         id: SessionId,
         registration: Registration,
-        owner: Option<Owner<'_>>,
+        owner: Option<SessionOwner<'_>>,
         now: Instant,
     ) -> Result<Lease, DirectoryError> {
         check_registration(&registration, &self.limits)?;
@@ -55,7 +56,7 @@ impl Directory {
         self.check_room(&registration, before)?;
 
         let key = owner.and_then(|owner| owner.key);
-        let kept = self.make_way(&registration, key, before);
+        let kept = self.end_previous_session(&registration, key, before);
         let origin = match kept.and_then(|slot| self.sessions.get(slot)) {
             Some(session) => Arc::clone(&session.origin),
             None => Self::origin(&registration, key),
@@ -64,19 +65,19 @@ impl Directory {
             capacity: registration.capacity,
             ..Load::default()
         };
-        let mut session = Session::new(
+        let mut session = DirectorySession::new(
             id,
             Arc::clone(&origin),
             registration.pid,
-            self.objects.strings.share(&registration.host),
+            self.objects.strings.intern(&registration.host),
             load,
             granted_ttl(registration.ttl_ms),
             now,
         );
-        session.owner = owner.map(|owner| self.objects.strings.share(owner.user));
+        session.owner = owner.map(|owner| self.objects.strings.intern(owner.user));
         let (slot, places) = match kept {
             Some(slot) => {
-                let places = self.sessions.get_mut(slot).map(|old| &mut old.places);
+                let places = self.sessions.get_mut(slot).map(|old| &mut old.offers);
                 let places = places.map(std::mem::take).unwrap_or_default();
                 self.sessions.replace(slot, session);
                 (slot, places)
@@ -98,7 +99,7 @@ impl Directory {
     fn check_worker_name(
         &self,
         registration: &Registration,
-        owner: Option<Owner<'_>>,
+        owner: Option<SessionOwner<'_>>,
         before: Option<usize>,
         now: Instant,
     ) -> Result<(), DirectoryError> {
@@ -120,7 +121,11 @@ impl Directory {
     }
 
     /// An object is exclusive in all of its offers or in none.
-    fn check_offers(&self, offers: &[Offer], before: Option<usize>) -> Result<(), DirectoryError> {
+    fn check_offers(
+        &self,
+        offers: &[ObjectRegistration],
+        before: Option<usize>,
+    ) -> Result<(), DirectoryError> {
         for offer in offers {
             let Some(object) = self.objects.get(&offer.object) else {
                 continue;
@@ -148,7 +153,7 @@ impl Directory {
         }
         let own = before
             .and_then(|slot| self.sessions.get(slot))
-            .map_or(0, |session| session.places.len());
+            .map_or(0, |session| session.offers.len());
         if self.objects.members() - own + registration.objects.len() > self.limits.instances {
             return full(format!("it holds {} instances", self.limits.instances));
         }
@@ -157,7 +162,7 @@ impl Directory {
 
     /// Ends the previous session of the worker's name, unless it is the same worker's. In that case returns
     /// the session's slot, to be used again.
-    fn make_way(
+    fn end_previous_session(
         &mut self,
         registration: &Registration,
         key: Option<HolderId>,
@@ -184,13 +189,13 @@ impl Directory {
         })
     }
 
-    /// Makes a session offer exactly `offers`; it offered `before`.
+    /// Makes a session offer exactly `places`; it offered `before`.
     fn offer(
         &mut self,
         slot: usize,
         origin: &Arc<Origin>,
-        before: Box<[Place]>,
-        offers: Vec<Offer>,
+        before: Box<[SessionOffer]>,
+        offers: Vec<ObjectRegistration>,
     ) {
         let wanted: HashMap<&str, bool> = offers
             .iter()
@@ -199,15 +204,15 @@ impl Directory {
         let mut kept = HashMap::new();
         for place in before {
             if wanted.get(&*place.object) == Some(&place.exclusive) {
-                kept.insert(Arc::clone(&place.object), place.place);
+                kept.insert(Arc::clone(&place.object), place.member_id);
             } else {
                 self.objects
-                    .remove(&place.object, place.place, Departure::Replaced);
+                    .remove(&place.object, place.member_id, Departure::Replaced);
             }
         }
         let mut places = Vec::with_capacity(offers.len());
         for offer in offers {
-            let object = self.objects.strings.share(&offer.object);
+            let object = self.objects.strings.intern(&offer.object);
             let record = self.record(origin, &object, &offer);
             let place = match kept.get(&object) {
                 Some(place) => {
@@ -216,27 +221,32 @@ impl Directory {
                 }
                 None => self.objects.add(&object, slot, record, offer.exclusive),
             };
-            places.push(Place {
+            places.push(SessionOffer {
                 object,
-                place,
+                member_id: place,
                 exclusive: offer.exclusive,
             });
         }
         places.sort_unstable_by(|a, b| a.object.cmp(&b.object));
         if let Some(session) = self.sessions.get_mut(slot) {
-            session.places = places.into();
+            session.offers = places.into();
         }
     }
 
-    fn record(&mut self, origin: &Arc<Origin>, object: &Arc<str>, offer: &Offer) -> Record {
+    fn record(
+        &mut self,
+        origin: &Arc<Origin>,
+        object: &Arc<str>,
+        offer: &ObjectRegistration,
+    ) -> InstanceRecord {
         let strings = &mut self.objects.strings;
-        Record {
+        InstanceRecord {
             origin: Arc::clone(origin),
             target: Arc::clone(object),
-            interface: strings.share(&offer.interface),
+            interface: strings.intern(&offer.interface),
             version: offer.version,
-            state: State::Ready,
-            tags: offer.tags.iter().map(|tag| strings.share(tag)).collect(),
+            state: InstanceState::Ready,
+            tags: offer.tags.iter().map(|tag| strings.intern(tag)).collect(),
             fence: None,
         }
     }

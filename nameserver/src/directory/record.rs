@@ -3,7 +3,7 @@
 
 use pyroxene_common::{
     access::HolderId,
-    interfaces::directory::{Change, Departure, Instance, Load, State},
+    interfaces::directory::{Departure, Instance, InstanceChange, InstanceState, Load},
 };
 use std::sync::Arc;
 
@@ -45,18 +45,18 @@ impl Origin {
 
 /// An instance without its load, which changes too often to be shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct InstanceRecord {
     pub(super) origin: Arc<Origin>,
     /// The object's name at the endpoint.
     pub(super) target: Arc<str>,
     pub(super) interface: Arc<str>,
     pub(super) version: u32,
-    pub(super) state: State,
+    pub(super) state: InstanceState,
     pub(super) tags: Box<[Arc<str>]>,
     pub(super) fence: Option<u64>,
 }
 
-impl Record {
+impl InstanceRecord {
     /// Whether the instance has all of `tags`.
     pub(super) fn has_tags(&self, tags: &[String]) -> bool {
         tags.iter()
@@ -85,8 +85,8 @@ impl Record {
     }
 
     /// The instance's removal as it is sent to clients.
-    pub(super) fn removed(&self, reason: Departure) -> Change {
-        Change::Removed {
+    pub(super) fn removed(&self, reason: Departure) -> InstanceChange {
+        InstanceChange::Removed {
             worker: self.origin.worker.as_ref().to_owned(),
             incarnation: self.origin.incarnation,
             key: self.origin.key,

@@ -4,7 +4,7 @@ use super::{
     limits::{KEPT_PATTERNS, MAX_COMPILED_PATTERN, MAX_NAME, MAX_PATTERN},
     names::invalid,
 };
-use pyroxene_common::interfaces::directory::{DirectoryError, Filter};
+use pyroxene_common::interfaces::directory::{DirectoryError, ObjectFilter};
 use regex::{Regex, RegexBuilder};
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ impl Selection {
     ///
     /// `Invalid`, with the reason in one line, if the pattern is not a regular expression, or if a
     /// part of the filter is too long.
-    pub fn new(filter: Filter) -> Result<Self, DirectoryError> {
+    pub fn new(filter: ObjectFilter) -> Result<Self, DirectoryError> {
         let prefix = filter.prefix.unwrap_or_default();
         let too_long = |text: &String| text.len() > MAX_NAME;
         if too_long(&prefix) || filter.tags.iter().any(too_long) {

@@ -5,24 +5,25 @@ mod shared_names;
 mod watchers;
 
 use super::{
-    Directory, Listing, Owner, Selection,
-    names::{check_name, check_reach, parse_address},
-    targets::{NameServers, check_target},
+    InstanceDirectory, Listing, Selection, SessionOwner,
+    names::{check_name, check_worker_address, parse_address},
+    targets::{KnownNameServers, check_target},
 };
 use crate::limits::Limiter;
-pub(crate) use exclusive::{Answer, Arbiter, Claim};
+pub(crate) use exclusive::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore};
 use pyroxene_common::{
     access::{Identity, Limit, Role, denials},
     endpoint::Endpoint,
     interfaces::directory::{
-        Cursor, DirectoryError, Filter, Instance, Lease, Load, News, ObjectEntry, Peers,
-        Registration, SessionId, State, Status, Watched, WorkerEntry, directory,
+        Cursor, DirectoryError, Instance, InstanceState, Lease, Load, NameServerStatus,
+        ObjectEntry, ObjectFilter, PeerAddresses, Registration, SessionId, WatchResponse,
+        WatchUpdate, WorkerEntry, directory,
     },
     offload::offload,
     scope,
 };
 use pyroxene_store::{StaticName, Store, StoreError};
-use shared_names::SharedNames;
+use shared_names::SharedStaticNames;
 use std::{
     future::{Future, pending},
     pin::pin,
@@ -34,7 +35,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until, timeout_at},
 };
-use watchers::{Seat, Watchers};
+use watchers::{WatchSlot, Watchers};
 
 /// The longest that a watch waits for a change.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -43,32 +44,32 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// How long a watch waits for more changes after the first. When many workers come or go, each of their
 /// watchers gets a few answers with many changes instead of one answer per change.
-const GATHER: Duration = Duration::from_millis(2);
+const BATCH_DELAY: Duration = Duration::from_millis(2);
 
 /// Answers the calls of the interface `Directory`. Clones share one directory.
 #[derive(Clone, Debug)]
 pub struct DirectoryService {
-    shared: Arc<Mutex<Shared>>,
+    state: Arc<Mutex<DirectoryState>>,
     /// The static names that it shares with other name servers.
-    names: Option<SharedNames>,
+    static_names: Option<SharedStaticNames>,
     /// The limits of callers.
     limiter: Arc<Limiter>,
     /// The address at which the name server listens, and the advertised one; unset before it listens.
-    own: Arc<OnceLock<(Endpoint, Option<Endpoint>)>>,
+    own_addresses: Arc<OnceLock<(Endpoint, Option<Endpoint>)>>,
     /// Wakes the task of the exclusive names when a name has to be claimed or released.
-    unsettled: Arc<Notify>,
+    names_pending: Arc<Notify>,
 }
 
 /// The state that the clones of a service share. No task waits while it holds the lock.
 #[derive(Debug)]
-struct Shared {
-    directory: Directory,
+struct DirectoryState {
+    directory: InstanceDirectory,
     watchers: Watchers,
     /// The addresses of the name servers over the same store.
     peers: Vec<String>,
 }
 
-impl Shared {
+impl DirectoryState {
     /// Wakes the watchers of the objects that changed.
     fn wake(&mut self) {
         for object in self.directory.take_changed() {
@@ -79,18 +80,18 @@ impl Shared {
 
 impl DirectoryService {
     /// A service over a directory. Nothing expires unless [`run_expiry`](Self::run_expiry) runs.
-    pub fn new(directory: Directory) -> Self {
+    pub fn new(directory: InstanceDirectory) -> Self {
         let watchers = Watchers::new(directory.limits().watchers);
         Self {
-            shared: Arc::new(Mutex::new(Shared {
+            state: Arc::new(Mutex::new(DirectoryState {
                 directory,
                 watchers,
                 peers: Vec::new(),
             })),
-            names: None,
+            static_names: None,
             limiter: Arc::default(),
-            own: Arc::default(),
-            unsettled: Arc::default(),
+            own_addresses: Arc::default(),
+            names_pending: Arc::default(),
         }
     }
 
@@ -102,20 +103,20 @@ impl DirectoryService {
 
     /// Sets the address at which the name server listens, and the advertised one: no static name may lead
     /// there.
-    pub(crate) fn listens_at(&self, own: &Endpoint, advertised: Option<Endpoint>) {
+    pub(crate) fn set_own_addresses(&self, own: &Endpoint, advertised: Option<Endpoint>) {
         // A name server listens once in its life.
-        let _ = self.own.set((own.clone(), advertised));
+        let _ = self.own_addresses.set((own.clone(), advertised));
     }
 
     /// The known addresses of name servers.
-    fn known_nameservers(&self) -> NameServers {
-        let (own, advertised) = match self.own.get() {
+    fn known_nameservers(&self) -> KnownNameServers {
+        let (own, advertised) = match self.own_addresses.get() {
             Some((own, advertised)) => (Some(own.clone()), advertised.clone()),
             None => (None, None),
         };
         let shared = self.lock();
         let peers = shared.peers.iter();
-        NameServers {
+        KnownNameServers {
             own,
             advertised,
             peers: peers.filter_map(|address| address.parse().ok()).collect(),
@@ -127,15 +128,20 @@ impl DirectoryService {
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn share_names(&mut self, store: Store) -> Result<(), StoreError> {
-        let names = self.names.insert(SharedNames::new(store)).clone();
+    pub async fn share_static_names(&mut self, store: Store) -> Result<(), StoreError> {
+        let names = self
+            .static_names
+            .insert(SharedStaticNames::new(store))
+            .clone();
         names.pull(self).await
     }
 
     /// Takes over static names that other name servers change, if names are shared, until `shutdown`
     /// resolves.
-    pub async fn follow_names(self, shutdown: impl Future<Output = ()>) {
-        let Some(names) = &self.names else { return };
+    pub async fn follow_static_names(self, shutdown: impl Future<Output = ()>) {
+        let Some(names) = &self.static_names else {
+            return;
+        };
         tokio::select! {
             () = names.follow(&self) => {}
             () = shutdown => {}
@@ -170,17 +176,17 @@ impl DirectoryService {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, DirectoryState> {
+        let mut shared = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // After this process was suspended, a call must not read grants that have expired meanwhile.
-        let is_stale = shared.directory.shows_grants() && {
+        let is_stale = shared.directory.has_grants() && {
             let now = Instant::now();
-            shared.directory.grants_are_over(now)
+            shared.directory.grants_expired(now)
         };
         if is_stale {
             shared.directory.withdraw_all();
             shared.wake();
-            self.unsettled.notify_one();
+            self.names_pending.notify_one();
         }
         shared
     }
@@ -192,12 +198,12 @@ impl DirectoryService {
     }
 
     /// Changes the directory, and wakes the watchers of the objects that changed.
-    fn change<R>(&self, change: impl FnOnce(&mut Directory) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut InstanceDirectory) -> R) -> R {
         let mut shared = self.lock();
         let result = change(&mut shared.directory);
         shared.wake();
-        if shared.directory.has_unsettled() {
-            self.unsettled.notify_one();
+        if shared.directory.has_pending() {
+            self.names_pending.notify_one();
         }
         result
     }
@@ -205,11 +211,12 @@ impl DirectoryService {
     /// How many calls each ready worker of an object runs at once; only `worker`'s number, if it is given.
     pub(crate) fn capacities(&self, object: &str, worker: Option<&str>) -> Vec<u32> {
         let watched = self.lock().directory.snapshot(object, Instant::now());
-        let News::Snapshot(instances) = watched.news else {
+        let WatchUpdate::Snapshot(instances) = watched.news else {
             return Vec::new();
         };
         let is_meant = |instance: &&Instance| {
-            instance.state == State::Ready && worker.is_none_or(|worker| instance.worker == worker)
+            instance.state == InstanceState::Ready
+                && worker.is_none_or(|worker| instance.worker == worker)
         };
         let meant = instances.iter().filter(is_meant);
         meant.map(|instance| instance.load.capacity).collect()
@@ -238,8 +245,8 @@ impl directory::Directory for DirectoryService {
         let caller = scope::current().caller;
         let names = registration.objects.iter().map(|offer| &*offer.object);
         check_may_host(caller.identity.as_deref(), names)?;
-        check_reach(&caller, &registration.endpoint)?;
-        let owner = caller.identity.as_ref().map(|identity| Owner {
+        check_worker_address(&caller, &registration.endpoint)?;
+        let owner = caller.identity.as_ref().map(|identity| SessionOwner {
             user: &identity.name,
             key: caller.key,
         });
@@ -257,7 +264,7 @@ impl directory::Directory for DirectoryService {
 
     async fn hold(self, _: Context, session: SessionId) -> Result<(), DirectoryError> {
         self.change(|directory| directory.connection_held(session))?;
-        let _held = Held {
+        let _held = HeldConnection {
             service: self,
             session,
         };
@@ -278,7 +285,7 @@ impl directory::Directory for DirectoryService {
         object: String,
         after: Option<Cursor>,
         wait_ms: u64,
-    ) -> Result<Watched, DirectoryError> {
+    ) -> Result<WatchResponse, DirectoryError> {
         check_name("an object", &object)?;
         let Some(after) = after else {
             return Ok(self.lock().directory.snapshot(&object, Instant::now()));
@@ -287,28 +294,33 @@ impl directory::Directory for DirectoryService {
         let caller = scope::current().caller;
         let held = self
             .limiter
-            .hold(caller.identity.as_deref(), Limit::Watches);
+            .acquire(caller.identity.as_deref(), Limit::Watches);
         let _held = held.map_err(|exceeded| DirectoryError::Limited {
             sentence: exceeded.to_string(),
         })?;
         drop(caller);
-        let seat = Seat::take(&self, &object)?;
+        let seat = WatchSlot::take(&self, &object)?;
         loop {
             // Before the read, so that no change falls between the read and the wait.
             let woken = seat.woken();
             let now = Instant::now();
             let watched = self.lock().directory.changes(&object, after, now)?;
-            let quiet = matches!(&watched.news, News::Changes(changes) if changes.is_empty());
+            let quiet =
+                matches!(&watched.news, WatchUpdate::Changes(changes) if changes.is_empty());
             if !quiet || now >= answer_at {
                 return Ok(watched);
             }
             if timeout_at(answer_at, woken).await.is_ok() {
-                sleep_until(answer_at.min(Instant::now() + GATHER)).await;
+                sleep_until(answer_at.min(Instant::now() + BATCH_DELAY)).await;
             }
         }
     }
 
-    async fn list(self, _: Context, filter: Filter) -> Result<Vec<ObjectEntry>, DirectoryError> {
+    async fn list(
+        self,
+        _: Context,
+        filter: ObjectFilter,
+    ) -> Result<Vec<ObjectEntry>, DirectoryError> {
         let searching = offload(move || {
             let selection = Selection::new(filter)?;
             let page = |after: Option<&str>| self.lock().directory.page(&selection, after);
@@ -351,11 +363,12 @@ impl directory::Directory for DirectoryService {
         if let Some(Ok(target)) = target.map(|address| address.endpoint.parse::<Endpoint>()) {
             Box::pin(check_target(&self.known_nameservers(), &target)).await?;
         }
-        let Some(names) = &self.names else {
+        let Some(names) = &self.static_names else {
             return self.change(|directory| directory.register(&name, &uri, &tags, exclusive));
         };
-        let check =
-            |directory: &Directory| directory.check_registration(&name, &uri, &tags, exclusive);
+        let check = |directory: &InstanceDirectory| {
+            directory.check_registration(&name, &uri, &tags, exclusive)
+        };
         check(&self.lock().directory)?;
         let entry = StaticName {
             name,
@@ -371,19 +384,19 @@ impl directory::Directory for DirectoryService {
     async fn remove(self, _: Context, name: String) -> Result<(), DirectoryError> {
         let caller = scope::current().caller;
         check_may_host(caller.identity.as_deref(), [&*name])?;
-        match &self.names {
+        match &self.static_names {
             None => self.change(|directory| directory.remove(&name)),
             Some(names) => Box::pin(names.remove(&self, &name)).await,
         }
     }
 
-    async fn status(self, _: Context) -> Status {
+    async fn status(self, _: Context) -> NameServerStatus {
         self.lock().directory.status(Instant::now())
     }
 
-    async fn peers(self, _: Context) -> Peers {
+    async fn peers(self, _: Context) -> PeerAddresses {
         let shared = self.lock();
-        Peers {
+        PeerAddresses {
             epoch: shared.directory.epoch,
             addresses: shared.peers.clone(),
         }
@@ -431,12 +444,12 @@ fn check_may_host<'a>(
 }
 
 /// A running call of `hold`. It is dropped when the call's connection ends.
-struct Held {
+struct HeldConnection {
     service: DirectoryService,
     session: SessionId,
 }
 
-impl Drop for Held {
+impl Drop for HeldConnection {
     fn drop(&mut self) {
         let session = self.session;
         self.service

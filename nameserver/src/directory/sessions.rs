@@ -1,7 +1,7 @@
 //! Sessions: the leases of workers.
 
 use super::{limits::HEARTBEAT, record::Origin};
-use pyroxene_common::interfaces::directory::{Load, SessionId, State};
+use pyroxene_common::interfaces::directory::{InstanceState, Load, SessionId};
 use slab::Slab;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,37 +13,37 @@ use tokio::time::Instant;
 
 /// An object that a session offers.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SessionOffer {
     pub(super) object: Arc<str>,
     /// The id of its member of the object.
-    pub(super) place: u64,
+    pub(super) member_id: u64,
     pub(super) exclusive: bool,
 }
 
 /// A worker's lease and the data that the worker reported.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct DirectorySession {
     pub(super) id: SessionId,
     pub(super) origin: Arc<Origin>,
     pub(super) pid: u32,
     pub(super) host: Arc<str>,
     /// The user that runs the worker; none without authentication.
     pub(super) owner: Option<Arc<str>>,
-    pub(super) state: State,
+    pub(super) state: InstanceState,
     pub(super) load: Load,
     /// The objects, by name.
-    pub(super) places: Box<[Place]>,
+    pub(super) offers: Box<[SessionOffer]>,
     pub(super) ttl: Duration,
     deadline: Instant,
     /// When the queue checks it, no later than its deadline.
-    queued: Instant,
+    queued_for: Instant,
     /// Its connections that are held open. A worker that reconnects has two for a moment.
-    holds: u32,
+    held_connections: u32,
     /// Whether its last held connection ended, with no heartbeat or connection since.
     suspect: bool,
 }
 
-impl Session {
+impl DirectorySession {
     pub(super) fn new(
         id: SessionId,
         origin: Arc<Origin>,
@@ -59,13 +59,13 @@ impl Session {
             pid,
             host,
             owner: None,
-            state: State::Ready,
+            state: InstanceState::Ready,
             load,
-            places: Box::default(),
+            offers: Box::default(),
             ttl,
             deadline: now + ttl,
-            queued: now + ttl,
-            holds: 0,
+            queued_for: now + ttl,
+            held_connections: 0,
             suspect: false,
         }
     }
@@ -83,7 +83,7 @@ impl Session {
 /// session and term instead of once per heartbeat.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    slots: Slab<Session>,
+    slots: Slab<DirectorySession>,
     by_id: HashMap<SessionId, usize>,
     by_worker: BTreeMap<Arc<str>, usize>,
     queue: BTreeSet<(Instant, usize)>,
@@ -94,11 +94,11 @@ impl Sessions {
         self.slots.len()
     }
 
-    pub(super) fn get(&self, slot: usize) -> Option<&Session> {
+    pub(super) fn get(&self, slot: usize) -> Option<&DirectorySession> {
         self.slots.get(slot)
     }
 
-    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Session> {
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut DirectorySession> {
         self.slots.get_mut(slot)
     }
 
@@ -111,15 +111,18 @@ impl Sessions {
     }
 
     /// The sessions in the order of their workers' names, optionally only those after a name.
-    pub(super) fn by_worker_after(&self, after: Option<&str>) -> impl Iterator<Item = &Session> {
+    pub(super) fn by_worker_after(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &DirectorySession> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let later = self.by_worker.range::<str, _>((from, Bound::Unbounded));
         later.filter_map(|(_, slot)| self.get(*slot))
     }
 
     /// Adds a session for a worker that has none.
-    pub(super) fn insert(&mut self, session: Session) -> usize {
-        let (id, deadline) = (session.id, session.queued);
+    pub(super) fn insert(&mut self, session: DirectorySession) -> usize {
+        let (id, deadline) = (session.id, session.queued_for);
         let worker = Arc::clone(&session.origin.worker);
         let slot = self.slots.insert(session);
         self.index(slot, id, worker, deadline);
@@ -127,15 +130,15 @@ impl Sessions {
     }
 
     /// Replaces a session by another one of the same worker.
-    pub(super) fn replace(&mut self, slot: usize, session: Session) {
-        let (id, deadline) = (session.id, session.queued);
+    pub(super) fn replace(&mut self, slot: usize, session: DirectorySession) {
+        let (id, deadline) = (session.id, session.queued_for);
         let worker = Arc::clone(&session.origin.worker);
         let Some(place) = self.slots.get_mut(slot) else {
             return;
         };
         let old = std::mem::replace(place, session);
         self.by_id.remove(&old.id);
-        self.queue.remove(&(old.queued, slot));
+        self.queue.remove(&(old.queued_for, slot));
         self.index(slot, id, worker, deadline);
     }
 
@@ -145,11 +148,11 @@ impl Sessions {
         self.queue.insert((deadline, slot));
     }
 
-    pub(super) fn remove(&mut self, slot: usize) -> Option<Session> {
+    pub(super) fn remove(&mut self, slot: usize) -> Option<DirectorySession> {
         let session = self.slots.try_remove(slot)?;
         self.by_id.remove(&session.id);
         self.by_worker.remove(&session.origin.worker);
-        self.queue.remove(&(session.queued, slot));
+        self.queue.remove(&(session.queued_for, slot));
         Some(session)
     }
 
@@ -165,7 +168,7 @@ impl Sessions {
     /// Counts a connection that is held open for the session.
     pub(super) fn connection_held(&mut self, slot: usize) {
         if let Some(session) = self.slots.get_mut(slot) {
-            session.holds += 1;
+            session.held_connections += 1;
             session.suspect = false;
         }
     }
@@ -176,16 +179,16 @@ impl Sessions {
         let Some(session) = self.slots.get_mut(slot) else {
             return;
         };
-        session.holds = session.holds.saturating_sub(1);
-        if session.holds > 0 {
+        session.held_connections = session.held_connections.saturating_sub(1);
+        if session.held_connections > 0 {
             return;
         }
         session.suspect = true;
         session.deadline = session.deadline.min(now + HEARTBEAT);
-        if session.deadline < session.queued {
-            self.queue.remove(&(session.queued, slot));
-            session.queued = session.deadline;
-            self.queue.insert((session.queued, slot));
+        if session.deadline < session.queued_for {
+            self.queue.remove(&(session.queued_for, slot));
+            session.queued_for = session.deadline;
+            self.queue.insert((session.queued_for, slot));
         }
     }
 
@@ -208,15 +211,15 @@ impl Sessions {
                 return Some(slot);
             }
             self.queue.pop_first();
-            session.queued = session.deadline;
-            self.queue.insert((session.queued, slot));
+            session.queued_for = session.deadline;
+            self.queue.insert((session.queued_for, slot));
         }
         None
     }
 
     /// Gives a fresh term to every lease that lost more than half of its term in a pause of `lost`. Returns
     /// how many leases would otherwise have ended by now.
-    pub(super) fn spare(&mut self, lost: Duration, now: Instant) -> usize {
+    pub(super) fn extend_leases(&mut self, lost: Duration, now: Instant) -> usize {
         let mut spared = 0;
         for (_, session) in &mut self.slots {
             if session.ttl / 2 >= lost {

@@ -1,15 +1,15 @@
 //! Static names: objects at addresses without a lease.
 
 use super::{
-    Directory,
+    InstanceDirectory,
     names::{check_object, check_tags, parse_address},
-    objects::STATIC_PLACE,
-    record::{Origin, Record},
+    objects::STATIC_MEMBER_ID,
+    record::{InstanceRecord, Origin},
 };
-use pyroxene_common::interfaces::directory::{Departure, DirectoryError, State};
+use pyroxene_common::interfaces::directory::{Departure, DirectoryError, InstanceState};
 use std::sync::Arc;
 
-impl Directory {
+impl InstanceDirectory {
     /// Registers the static name `name` for the object at `uri`. `uri` is `OBJECT@ENDPOINT`,
     /// `pyroxene:OBJECT@ENDPOINT`, `pyroxene://ENDPOINT/OBJECT`, or an `ENDPOINT` alone if the object is
     /// called `name` there too; an endpoint is `host:port`, `[v6]:port` or `unix:/path`.
@@ -30,20 +30,20 @@ impl Directory {
     ) -> Result<(), DirectoryError> {
         self.check_registration(name, uri, tags, exclusive)?;
         let address = parse_address(name, uri)?;
-        let name = self.objects.strings.share(name);
+        let name = self.objects.strings.intern(name);
         let strings = &mut self.objects.strings;
-        let record = Record {
+        let record = InstanceRecord {
             origin: Arc::new(Origin {
-                worker: strings.share(""),
+                worker: strings.intern(""),
                 incarnation: 0,
                 key: None,
                 endpoint: address.endpoint.as_str().into(),
             }),
-            target: strings.share(&address.object),
-            interface: strings.share(""),
+            target: strings.intern(&address.object),
+            interface: strings.intern(""),
             version: 0,
-            state: State::Ready,
-            tags: tags.iter().map(|tag| strings.share(tag)).collect(),
+            state: InstanceState::Ready,
+            tags: tags.iter().map(|tag| strings.intern(tag)).collect(),
             fence: None,
         };
         let before = self.static_record(&name).cloned();
@@ -55,12 +55,12 @@ impl Directory {
             .get(&name)
             .is_some_and(|object| object.is_exclusive());
         if same_address && was_exclusive == exclusive {
-            self.objects.update(&name, STATIC_PLACE, record);
+            self.objects.update(&name, STATIC_MEMBER_ID, record);
             return Ok(());
         }
         if before.is_some() {
             self.objects
-                .remove(&name, STATIC_PLACE, Departure::Replaced);
+                .remove(&name, STATIC_MEMBER_ID, Departure::Replaced);
         } else {
             self.static_names += 1;
         }
@@ -84,7 +84,7 @@ impl Directory {
         check_tags(name, tags, &self.limits)?;
         let address = parse_address(name, uri)?;
         let before = self.static_record(name);
-        let is_same = |before: &Record| {
+        let is_same = |before: &InstanceRecord| {
             *before.origin.endpoint == *address.endpoint && *before.target == *address.object
         };
         let same_address = before.is_some_and(|before| is_same(before));
@@ -99,7 +99,7 @@ impl Directory {
     /// Every static name, in order.
     pub(super) fn static_names(&self) -> Vec<String> {
         let all = self.objects.starting_with("");
-        let all = all.filter(|(_, object)| object.member(STATIC_PLACE).is_some());
+        let all = all.filter(|(_, object)| object.member(STATIC_MEMBER_ID).is_some());
         all.map(|(name, _)| name.as_ref().to_owned()).collect()
     }
 
@@ -119,13 +119,14 @@ impl Directory {
             });
         }
         self.static_names -= 1;
-        let name = self.objects.strings.share(name);
-        self.objects.remove(&name, STATIC_PLACE, Departure::Closed);
+        let name = self.objects.strings.intern(name);
+        self.objects
+            .remove(&name, STATIC_MEMBER_ID, Departure::Closed);
         Ok(())
     }
 
-    fn static_record(&self, name: &str) -> Option<&Arc<Record>> {
-        let member = self.objects.get(name)?.member(STATIC_PLACE)?;
+    fn static_record(&self, name: &str) -> Option<&Arc<InstanceRecord>> {
+        let member = self.objects.get(name)?.member(STATIC_MEMBER_ID)?;
         Some(&member.record)
     }
 
@@ -135,9 +136,9 @@ impl Directory {
         &self,
         name: &str,
         exclusive: bool,
-        other_address: Option<&Record>,
+        other_address: Option<&InstanceRecord>,
     ) -> Result<(), DirectoryError> {
-        let taken = |record: &Record| {
+        let taken = |record: &InstanceRecord| {
             Err(DirectoryError::ObjectTaken {
                 name: name.to_owned(),
                 holder: record.origin.describe(),
@@ -145,7 +146,7 @@ impl Directory {
         };
         if let Some(object) = self.objects.get(name) {
             let either_exclusive = exclusive || (object.is_exclusive() && !object.is_empty());
-            let other = object.leased().map(|member| &*member.record);
+            let other = object.worker_member().map(|member| &*member.record);
             if let Some(other) = other_address.or(other).filter(|_| either_exclusive) {
                 return taken(other);
             }

@@ -22,7 +22,7 @@ const LOOKUP: Duration = Duration::from_secs(1);
 
 /// The known addresses of name servers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NameServers {
+pub(super) struct KnownNameServers {
     /// The address at which this one listens.
     pub(super) own: Option<Endpoint>,
     /// The address that this one advertises.
@@ -33,7 +33,7 @@ pub(super) struct NameServers {
 
 /// Refuses the address of a known name server, and an address that does not name one host.
 pub(super) async fn check_target(
-    known: &NameServers,
+    known: &KnownNameServers,
     target: &Endpoint,
 ) -> Result<(), DirectoryError> {
     let addresses = match target {
@@ -144,9 +144,9 @@ mod tests {
     use super::*;
 
     async fn check(own: &str, target: &str) -> Result<(), String> {
-        let known = NameServers {
+        let known = KnownNameServers {
             own: Some(own.parse().unwrap()),
-            ..NameServers::default()
+            ..KnownNameServers::default()
         };
         let checked = check_target(&known, &target.parse().unwrap()).await;
         checked.map_err(|error| error.to_string())
@@ -155,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_leads_to_no_other_name_server_that_is_known() {
         let endpoint = |address: &str| address.parse::<Endpoint>().unwrap();
-        let known = NameServers {
+        let known = KnownNameServers {
             own: Some(endpoint("127.0.0.1:9090")),
             advertised: Some(endpoint("ns1.invalid:9090")),
             peers: ["192.0.2.2:9090", "NS2.invalid:9090", "localhost:9191"]
@@ -211,6 +211,10 @@ mod tests {
             assert_eq!(check(own, target).await, Ok(()), "{own} {target}");
         }
         let target = "127.0.0.1:1".parse().unwrap();
-        assert!(check_target(&NameServers::default(), &target).await.is_ok());
+        assert!(
+            check_target(&KnownNameServers::default(), &target)
+                .await
+                .is_ok()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the directory. [`World`] is their fixture: a directory, and a clock that the test sets.
+//! Tests of the directory. [`DirectoryFixture`] is their fixture: a directory, and a clock that the test sets.
 
 mod exclusive;
 mod following;
@@ -8,11 +8,12 @@ mod sizes;
 mod waking;
 mod watching;
 
-use super::{Directory, Limits, Owner};
+use super::{DirectoryLimits, InstanceDirectory, SessionOwner};
 use pyroxene_common::{
     access::HolderId,
     interfaces::directory::{
-        Change, Cursor, DirectoryError, Instance, Lease, Load, News, Offer, Registration, SessionId,
+        Cursor, DirectoryError, Instance, InstanceChange, Lease, Load, ObjectRegistration,
+        Registration, SessionId, WatchUpdate,
     },
 };
 use std::time::Duration;
@@ -21,23 +22,23 @@ use tokio::time::Instant;
 const EPOCH: u64 = 77;
 const FIRST_FENCE: u64 = 1_000;
 
-struct World {
-    directory: Directory,
+struct DirectoryFixture {
+    directory: InstanceDirectory,
     now: Instant,
     /// When the directory wants to expire leases next.
     next_run: Instant,
     opened: u64,
 }
 
-impl World {
+impl DirectoryFixture {
     fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(DirectoryLimits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: DirectoryLimits) -> Self {
         let now = Instant::now();
         Self {
-            directory: Directory::new(limits, EPOCH, FIRST_FENCE, now),
+            directory: InstanceDirectory::new(limits, EPOCH, FIRST_FENCE, now),
             now,
             next_run: now,
             opened: 0,
@@ -81,8 +82,8 @@ impl World {
 
     fn instances(&self, object: &str) -> Vec<Instance> {
         match self.directory.snapshot(object, self.now).news {
-            News::Snapshot(instances) => instances,
-            News::Changes(_) => panic!("a snapshot was asked for"),
+            WatchUpdate::Snapshot(instances) => instances,
+            WatchUpdate::Changes(_) => panic!("a snapshot was asked for"),
         }
     }
 
@@ -96,10 +97,10 @@ impl World {
         self.directory.snapshot("any", self.now).cursor
     }
 
-    fn changes(&self, object: &str, after: Cursor) -> Result<Vec<Change>, DirectoryError> {
+    fn changes(&self, object: &str, after: Cursor) -> Result<Vec<InstanceChange>, DirectoryError> {
         match self.directory.changes(object, after, self.now)?.news {
-            News::Changes(changes) => Ok(changes),
-            News::Snapshot(_) => panic!("changes were asked for"),
+            WatchUpdate::Changes(changes) => Ok(changes),
+            WatchUpdate::Snapshot(_) => panic!("changes were asked for"),
         }
     }
 
@@ -110,15 +111,15 @@ impl World {
     }
 }
 
-fn brief(change: &Change) -> String {
+fn brief(change: &InstanceChange) -> String {
     match change {
-        Change::Put(instance) => format!("+{}", instance.worker),
-        Change::Removed { worker, reason, .. } => format!("-{worker} {reason:?}"),
+        InstanceChange::Put(instance) => format!("+{}", instance.worker),
+        InstanceChange::Removed { worker, reason, .. } => format!("-{worker} {reason:?}"),
     }
 }
 
-fn shared(object: &str) -> Offer {
-    Offer {
+fn shared(object: &str) -> ObjectRegistration {
+    ObjectRegistration {
         object: object.to_owned(),
         interface: "Example.Thing".to_owned(),
         version: 1,
@@ -127,21 +128,21 @@ fn shared(object: &str) -> Offer {
     }
 }
 
-fn exclusive(object: &str) -> Offer {
-    Offer {
+fn exclusive(object: &str) -> ObjectRegistration {
+    ObjectRegistration {
         exclusive: true,
         ..shared(object)
     }
 }
 
-fn tagged(object: &str, tags: &[&str]) -> Offer {
-    Offer {
+fn tagged(object: &str, tags: &[&str]) -> ObjectRegistration {
+    ObjectRegistration {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         ..shared(object)
     }
 }
 
-fn worker(name: &str, objects: &[Offer]) -> Registration {
+fn worker(name: &str, objects: &[ObjectRegistration]) -> Registration {
     Registration {
         worker: name.to_owned(),
         incarnation: 1,
@@ -155,8 +156,8 @@ fn worker(name: &str, objects: &[Offer]) -> Registration {
 }
 
 /// A worker that opens sessions.
-fn by(user: &str, key: Option<HolderId>) -> Owner<'_> {
-    Owner { user, key }
+fn by(user: &str, key: Option<HolderId>) -> SessionOwner<'_> {
+    SessionOwner { user, key }
 }
 
 /// The same worker after a restart.

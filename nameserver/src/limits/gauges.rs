@@ -41,13 +41,13 @@ impl Gauges {
 
 /// One unit of a limit, released on drop.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct LimitPermit {
     limiter: Arc<Limiter>,
     limit: Limit,
     name: String,
 }
 
-impl Held {
+impl LimitPermit {
     pub(super) fn new(limiter: Arc<Limiter>, limit: Limit, name: &str) -> Self {
         let name = name.to_owned();
         Self {
@@ -58,7 +58,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LimitPermit {
     fn drop(&mut self) {
         self.limiter.release(self.limit, &self.name);
     }

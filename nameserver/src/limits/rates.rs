@@ -1,6 +1,6 @@
 //! Rate limits: token buckets. The time is passed in.
 
-use pyroxene_common::access::{Exceeded, Limit};
+use pyroxene_common::access::{Limit, LimitExceeded};
 use std::collections::HashMap;
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ const KEPT: usize = 4096;
 
 /// The buckets by limit and user.
 #[derive(Debug, Default)]
-pub(super) struct Rates(HashMap<Limit, HashMap<String, Bucket>>);
+pub(super) struct RateLimits(HashMap<Limit, HashMap<String, Bucket>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
@@ -50,15 +50,15 @@ impl Bucket {
     }
 }
 
-impl Rates {
+impl RateLimits {
     /// Takes the amounts from the buckets of the names, each at the rate that is its limit: from all of them,
     /// or from none, and then returns the limit that is exceeded. A full bucket once gives more than it
     /// holds: a larger amount could never be taken otherwise.
     pub(super) fn spend(
         &mut self,
-        asked: Vec<(&str, u64, Exceeded)>,
+        asked: Vec<(&str, u64, LimitExceeded)>,
         now: Instant,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<(), LimitExceeded> {
         let mut taken = Vec::with_capacity(asked.len());
         for (name, amount, exceeded) in asked {
             let (limit, rate) = (exceeded.limit, exceeded.value);
@@ -87,21 +87,21 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::access::Whose;
+    use pyroxene_common::access::LimitOwner;
     use std::time::Duration;
 
-    fn spend(rates: &mut Rates, name: &str, amount: u64, now: Instant) -> bool {
-        let exceeded = Exceeded {
+    fn spend(rates: &mut RateLimits, name: &str, amount: u64, now: Instant) -> bool {
+        let exceeded = LimitExceeded {
             limit: Limit::ChatBytes,
             value: 10,
-            user: Whose::User(name.to_owned()),
+            user: LimitOwner::User(name.to_owned()),
         };
         rates.spend(vec![(name, amount, exceeded)], now).is_ok()
     }
 
     #[test]
     fn ten_seconds_worth_can_be_used_at_once_and_comes_back_in_time() {
-        let (mut rates, now) = (Rates::default(), Instant::now());
+        let (mut rates, now) = (RateLimits::default(), Instant::now());
         assert!(spend(&mut rates, "ana", 60, now));
         assert!(spend(&mut rates, "ana", 40, now));
         assert!(!spend(&mut rates, "ana", 1, now));
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_a_bucket_waits_until_it_is_full_and_is_paid_for_afterwards() {
-        let (mut rates, now) = (Rates::default(), Instant::now());
+        let (mut rates, now) = (RateLimits::default(), Instant::now());
         assert!(spend(&mut rates, "ana", 300, now));
         let later = now + Duration::from_secs(20);
         assert!(!spend(&mut rates, "ana", 1, later));
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn of_two_limits_both_are_used_or_none() {
-        let (mut rates, now) = (Rates::default(), Instant::now());
+        let (mut rates, now) = (RateLimits::default(), Instant::now());
         let both = |messages| {
-            let of = |limit, value| Exceeded {
+            let of = |limit, value| LimitExceeded {
                 limit,
                 value,
-                user: Whose::Anonymous,
+                user: LimitOwner::Anonymous,
             };
             vec![
                 ("", messages, of(Limit::ChatMessages, 1)),
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let (mut rates, mut now) = (Rates::default(), Instant::now());
+        let (mut rates, mut now) = (RateLimits::default(), Instant::now());
         for number in 0..3 * KEPT {
             assert!(spend(&mut rates, &number.to_string(), 1, now));
             now += Duration::from_millis(10);

@@ -1,18 +1,18 @@
 //! One attempt: a call to one worker, and what its end means for the task.
 
-use super::lane::LaneKey;
-use crate::access::{Authority, Submitter};
-use pyroxene_client::{CallError, Client, OnBehalf, Once, Proxy};
+use super::queue::TaskQueueKey;
+use crate::access::{TaskSubmitter, TicketAuthority};
+use pyroxene_client::{CallError, CallOnceOptions, Client, DelegatedCall, Proxy};
 use pyroxene_common::{
     access::Identity,
-    channel::{AttemptError, ConnectionLost, Listener},
+    channel::{AttemptError, ConnectionLost, ProgressListener},
     interfaces::invoke::{
         Invoke, InvokeError,
         invoke::{InvokeRequest, InvokeResponse},
     },
     message::RefusalReason,
 };
-use pyroxene_store::{Claimed, Ending};
+use pyroxene_store::{AttemptEnding, ClaimedTask};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -24,19 +24,19 @@ use tokio::{sync::OnceCell, time::Instant};
 const RESOLVE: Duration = Duration::from_secs(2);
 
 /// The stub of an object, made at its first call.
-pub(super) type Stub = Arc<OnceCell<Proxy<Invoke>>>;
+pub(super) type SharedStub = Arc<OnceCell<Proxy<Invoke>>>;
 
 /// The worker to which an attempt was sent last.
 #[derive(Debug, Default)]
-pub(super) struct At(Mutex<Option<String>>);
+pub(super) struct CurrentWorker(Mutex<Option<String>>);
 
-impl At {
-    fn moves_to(&self, worker: &str) {
+impl CurrentWorker {
+    fn set(&self, worker: &str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.to_owned());
     }
 
     /// The worker that the call was sent to last.
-    pub(super) fn worker(&self) -> Option<String> {
+    pub(super) fn get(&self) -> Option<String> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -46,26 +46,26 @@ impl At {
 
 /// A task that this name server has claimed.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) task: Claimed,
-    pub(super) lane: LaneKey,
+pub(super) struct OwnedTask {
+    pub(super) task: ClaimedTask,
+    pub(super) queue: TaskQueueKey,
     /// When it was claimed, by this process's clock.
-    pub(super) at: Instant,
+    pub(super) claimed_at: Instant,
 }
 
-impl Taken {
+impl OwnedTask {
     /// When the attempt must have ended, by this process's clock.
-    fn ends(&self) -> Ends {
+    fn limit(&self) -> AttemptLimit {
         let millis = |time: i64| Duration::from_millis(u64::try_from(time).unwrap_or(0));
         let run_limit = millis(self.task.run_limit);
         let late = self.task.deadline.map(|deadline| {
             let left = millis(deadline.saturating_sub(self.task.started));
-            self.at + left.min(LONGEST_RUN)
+            self.claimed_at + left.min(LONGEST_RUN)
         });
-        let overrun = self.at + run_limit.min(LONGEST_RUN);
+        let overrun = self.claimed_at + run_limit.min(LONGEST_RUN);
         match late {
-            Some(late) if late <= overrun => Ends::Late(late),
-            _ => Ends::Overrun(overrun, run_limit),
+            Some(late) if late <= overrun => AttemptLimit::DeadlineExceeded(late),
+            _ => AttemptLimit::RunLimit(overrun, run_limit),
         }
     }
 }
@@ -75,24 +75,24 @@ const LONGEST_RUN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The limit that ends an attempt, and its time.
 #[derive(Clone, Copy, Debug)]
-enum Ends {
+enum AttemptLimit {
     /// The task's deadline.
-    Late(Instant),
+    DeadlineExceeded(Instant),
     /// The attempt's run limit.
-    Overrun(Instant, Duration),
+    RunLimit(Instant, Duration),
 }
 
-impl Ends {
+impl AttemptLimit {
     fn at(self) -> Instant {
         match self {
-            Self::Late(at) | Self::Overrun(at, _) => at,
+            Self::DeadlineExceeded(at) | Self::RunLimit(at, _) => at,
         }
     }
 
-    fn ending(self) -> Ending {
+    fn ending(self) -> AttemptEnding {
         match self {
-            Self::Late(_) => Ending::DeadlineExceeded,
-            Self::Overrun(_, limit) => Ending::Failed {
+            Self::DeadlineExceeded(_) => AttemptEnding::DeadlineExceeded,
+            Self::RunLimit(_, limit) => AttemptEnding::Failed {
                 error: format!(
                     "it ran for longer than its run limit of {}",
                     humantime::format_duration(limit)
@@ -105,11 +105,14 @@ impl Ends {
 }
 
 /// The identity with whose rights a task runs; none without authentication.
-fn submitter(authority: Option<&Authority>, task: &Claimed) -> Result<Option<Identity>, Ending> {
+fn submitter(
+    authority: Option<&TicketAuthority>,
+    task: &ClaimedTask,
+) -> Result<Option<Identity>, AttemptEnding> {
     let Some(authority) = authority else {
         return Ok(None);
     };
-    let submitter = Submitter {
+    let submitter = TaskSubmitter {
         name: &task.submitter,
         certificate_role: task.certificate_role.as_deref(),
         submitted_ms: u64::try_from(task.submitted).unwrap_or(0),
@@ -123,13 +126,13 @@ fn submitter(authority: Option<&Authority>, task: &Claimed) -> Result<Option<Ide
 /// Calls the task's method once. Returns how the attempt ended.
 pub(super) async fn call(
     client: Client,
-    authority: Option<&Authority>,
-    stub: Stub,
-    taken: &mut Taken,
-    at: &At,
-    listener: &Listener,
-) -> Ending {
-    let ends = taken.ends();
+    authority: Option<&TicketAuthority>,
+    stub: SharedStub,
+    taken: &mut OwnedTask,
+    at: &CurrentWorker,
+    listener: &ProgressListener,
+) -> AttemptEnding {
+    let ends = taken.limit();
     if ends.at() <= Instant::now() {
         return ends.ending();
     }
@@ -142,7 +145,8 @@ pub(super) async fn call(
     };
     let object = &taken.task.object;
     // Boxed, because this future is large and needed once for each object.
-    let resolve = || Box::pin(client.proxy_before::<Invoke>(object, Instant::now() + RESOLVE));
+    let resolve =
+        || Box::pin(client.proxy_with_deadline::<Invoke>(object, Instant::now() + RESOLVE));
     let proxy = match stub.get_or_try_init(resolve).await {
         Ok(proxy) => proxy,
         Err(error) => return refused(&error),
@@ -153,10 +157,10 @@ pub(super) async fn call(
         method: taken.task.method.clone(),
         arguments,
     };
-    let once = Once {
+    let once = CallOnceOptions {
         worker: taken.task.worker.as_deref(),
-        sending: &|worker| at.moves_to(worker),
-        on_behalf: identity.as_ref().map(|identity| OnBehalf {
+        sending: &|worker| at.set(worker),
+        on_behalf: identity.as_ref().map(|identity| DelegatedCall {
             identity,
             method: &taken.task.method,
         }),
@@ -168,8 +172,8 @@ pub(super) async fn call(
     }
 }
 
-fn failed(error: String) -> Ending {
-    Ending::Failed {
+fn failed(error: String) -> AttemptEnding {
+    AttemptEnding::Failed {
         error,
         value: None,
         retry: false,
@@ -178,18 +182,18 @@ fn failed(error: String) -> Ending {
 
 /// The end of an attempt that did not run. Only a denial is final: a worker that does not know the submitter
 /// yet may know it later.
-fn refused(error: &CallError) -> Ending {
-    let reason = why(error);
+fn refused(error: &CallError) -> AttemptEnding {
+    let reason = failure_reason(error);
     match error.attempts().last().map(|last| &last.error) {
         Some(AttemptError::Refused(refusal)) if refusal.reason == RefusalReason::Denied => {
-            Ending::Denied { reason }
+            AttemptEnding::Denied { reason }
         }
-        _ => Ending::Refused { reason },
+        _ => AttemptEnding::Refused { reason },
     }
 }
 
 /// The reason of the last failure, with the worker's name.
-fn why(error: &CallError) -> String {
+fn failure_reason(error: &CallError) -> String {
     let reason = error.last_reason();
     match error.attempts().last() {
         Some(attempt) => format!("worker '{}': {reason}", attempt.worker),
@@ -197,16 +201,18 @@ fn why(error: &CallError) -> String {
     }
 }
 
-fn judge_answer(response: InvokeResponse) -> Ending {
+fn judge_answer(response: InvokeResponse) -> AttemptEnding {
     match response {
-        InvokeResponse::Call(Ok(result)) => Ending::Succeeded {
+        InvokeResponse::Call(Ok(result)) => AttemptEnding::Succeeded {
             result: result.into_bytes(),
         },
-        InvokeResponse::Call(Err(InvokeError::Failed { sentence, error })) => Ending::Failed {
-            error: sentence,
-            value: Some(error.into_bytes()),
-            retry: false,
-        },
+        InvokeResponse::Call(Err(InvokeError::Failed { sentence, error })) => {
+            AttemptEnding::Failed {
+                error: sentence,
+                value: Some(error.into_bytes()),
+                retry: false,
+            }
+        }
         InvokeResponse::Call(Err(error)) => failed(error.to_string()),
         InvokeResponse::CallRepeatable(_) | InvokeResponse::Describe(_) => {
             failed("the worker answered another method".to_owned())
@@ -214,43 +220,43 @@ fn judge_answer(response: InvokeResponse) -> Ending {
     }
 }
 
-fn judge_failure(error: &CallError, ends: Ends) -> Ending {
+fn judge_failure(error: &CallError, ends: AttemptLimit) -> AttemptEnding {
     match error {
         CallError::DeadlineExceeded(_) => ends.ending(),
         CallError::MaybeRan(_) => {
-            let reason = why(error);
+            let reason = failure_reason(error);
             match error.attempts().last().map(|last| &last.error) {
                 Some(AttemptError::MaybeRan(ConnectionLost::Silent(_))) => {
-                    Ending::Silent { reason }
+                    AttemptEnding::Silent { reason }
                 }
-                _ => Ending::Lost { reason },
+                _ => AttemptEnding::Lost { reason },
             }
         }
         CallError::Unavailable(_) | CallError::Refused(_) => refused(error),
         // The request or the answer is too large, or the method panicked: a second attempt would end in the
         // same way.
-        CallError::NotSent(_) | CallError::Failed(_) => failed(why(error)),
+        CallError::NotSent(_) | CallError::Failed(_) => failed(failure_reason(error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_client::{Attempt, Trail};
+    use pyroxene_client::{Attempt, AttemptLog};
     use pyroxene_common::message::Refusal;
 
-    use crate::tasks::lane::tests::taken_of;
+    use crate::tasks::queue::tests::taken_of;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn late() -> Ends {
-        Ends::Late(Instant::now())
+    fn late() -> AttemptLimit {
+        AttemptLimit::DeadlineExceeded(Instant::now())
     }
 
-    fn trail(reason: &str) -> Box<Trail> {
-        Box::new(Trail {
+    fn trail(reason: &str) -> Box<AttemptLog> {
+        Box::new(AttemptLog {
             reason: Some(reason.to_owned()),
-            ..Trail::default()
+            ..AttemptLog::default()
         })
     }
 
@@ -258,16 +264,19 @@ mod tests {
     fn what_may_have_run_is_lost_and_what_did_not_is_refused() {
         let gone = CallError::MaybeRan(trail("gone"));
         assert!(
-            matches!(judge_failure(&gone, late()), Ending::Lost { reason } if reason == "gone")
+            matches!(judge_failure(&gone, late()), AttemptEnding::Lost { reason } if reason == "gone")
         );
         let nobody = CallError::Unavailable(trail("nobody"));
         assert!(matches!(
             judge_failure(&nobody, late()),
-            Ending::Refused { .. }
+            AttemptEnding::Refused { .. }
         ));
         let unknown = CallError::Refused(after_refusal(RefusalReason::Unauthenticated));
         let ending = judge_failure(&unknown, late());
-        assert!(matches!(ending, Ending::Refused { .. }), "{ending:?}");
+        assert!(
+            matches!(ending, AttemptEnding::Refused { .. }),
+            "{ending:?}"
+        );
     }
 
     #[test]
@@ -278,7 +287,7 @@ mod tests {
         };
         let silent = ending(ConnectionLost::Silent(HOUR));
         assert!(
-            matches!(&silent, Ending::Silent { reason } if reason.contains("was silent for")),
+            matches!(&silent, AttemptEnding::Silent { reason } if reason.contains("was silent for")),
             "{silent:?}"
         );
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
@@ -288,28 +297,28 @@ mod tests {
             ConnectionLost::GoneAway,
         ] {
             let ending = ending(lost);
-            assert!(matches!(ending, Ending::Lost { .. }), "{ending:?}");
+            assert!(matches!(ending, AttemptEnding::Lost { .. }), "{ending:?}");
         }
     }
 
-    fn after_refusal(reason: RefusalReason) -> Box<Trail> {
+    fn after_refusal(reason: RefusalReason) -> Box<AttemptLog> {
         after(AttemptError::Refused(Refusal {
             reason,
             retry_after_ms: 0,
-            sentence: "no".to_owned(),
+            message: "no".to_owned(),
         }))
     }
 
-    fn after(error: AttemptError) -> Box<Trail> {
+    fn after(error: AttemptError) -> Box<AttemptLog> {
         let attempt = Attempt {
             worker: "w1".to_owned(),
             endpoint: String::new(),
-            ended: Duration::ZERO,
+            ended_after: Duration::ZERO,
             error,
         };
-        Box::new(Trail {
+        Box::new(AttemptLog {
             attempts: vec![attempt],
-            ..Trail::default()
+            ..AttemptLog::default()
         })
     }
 
@@ -317,7 +326,7 @@ mod tests {
     fn what_is_denied_is_denied_for_good() {
         let denied = CallError::Refused(after_refusal(RefusalReason::Denied));
         let ending = judge_failure(&denied, late());
-        assert!(matches!(ending, Ending::Denied { reason } if reason == "worker 'w1': no"));
+        assert!(matches!(ending, AttemptEnding::Denied { reason } if reason == "worker 'w1': no"));
     }
 
     #[test]
@@ -325,7 +334,7 @@ mod tests {
         let panicked = CallError::Failed(trail("it panicked"));
         let ending = judge_failure(&panicked, late());
         assert!(
-            matches!(ending, Ending::Failed { error, retry: false, .. } if error == "it panicked")
+            matches!(ending, AttemptEnding::Failed { error, retry: false, .. } if error == "it panicked")
         );
     }
 
@@ -333,15 +342,22 @@ mod tests {
     fn what_ends_an_attempt_is_the_deadline_or_the_run_limit_whichever_comes_first() {
         let mut taken = taken_of("ana", 0);
         taken.task.run_limit = 3_600_000;
-        assert!(matches!(taken.ends(), Ends::Overrun(at, _) if at == taken.at + HOUR));
+        assert!(
+            matches!(taken.limit(), AttemptLimit::RunLimit(at, _) if at == taken.claimed_at + HOUR)
+        );
         taken.task.deadline = Some(taken.task.started + 7_200_000);
-        assert!(matches!(taken.ends(), Ends::Overrun(..)));
+        assert!(matches!(taken.limit(), AttemptLimit::RunLimit(..)));
         taken.task.deadline = Some(taken.task.started + 3_600_000);
-        assert!(matches!(taken.ends(), Ends::Late(at) if at == taken.at + HOUR));
+        assert!(
+            matches!(taken.limit(), AttemptLimit::DeadlineExceeded(at) if at == taken.claimed_at + HOUR)
+        );
         let error = CallError::DeadlineExceeded(trail("late"));
-        assert_eq!(judge_failure(&error, late()), Ending::DeadlineExceeded);
-        let ending = judge_failure(&error, Ends::Overrun(Instant::now(), HOUR));
-        let Ending::Failed { error, retry, .. } = ending else {
+        assert_eq!(
+            judge_failure(&error, late()),
+            AttemptEnding::DeadlineExceeded
+        );
+        let ending = judge_failure(&error, AttemptLimit::RunLimit(Instant::now(), HOUR));
+        let AttemptEnding::Failed { error, retry, .. } = ending else {
             panic!("{ending:?}");
         };
         assert_eq!(error, "it ran for longer than its run limit of 1h");
@@ -354,7 +370,7 @@ mod tests {
             sentence: "sold out".to_owned(),
             error: r#"{"left":0}"#.to_owned(),
         };
-        let expected = Ending::Failed {
+        let expected = AttemptEnding::Failed {
             error: "sold out".to_owned(),
             value: Some(br#"{"left":0}"#.to_vec()),
             retry: false,

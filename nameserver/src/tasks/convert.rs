@@ -3,8 +3,8 @@
 use pyroxene_common::{
     access::Role,
     interfaces::tasks::{
-        Attempt, DEFAULT_RUN_LIMIT_MS, Failure, MOST_ATTEMPTS, Outcome, Progress, Status,
-        Submission, Task, TaskFilter, TaskId, TaskState, TasksError,
+        AttemptResult, DEFAULT_RUN_LIMIT_MS, MAX_ATTEMPTS, Progress, Submission, Task, TaskAttempt,
+        TaskFailure, TaskFilter, TaskId, TaskState, TaskStatus, TasksError,
     },
     values::check_depth,
 };
@@ -43,7 +43,7 @@ pub(super) fn new_task(
     submission: Submission,
     submitter: &str,
     certificate_role: Option<Role>,
-) -> Result<store::NewTask, TasksError> {
+) -> Result<store::NewStoredTask, TasksError> {
     let Submission {
         object,
         method,
@@ -71,9 +71,9 @@ pub(super) fn new_task(
     if max_attempts == 0 {
         return Err(invalid("a task needs at least one attempt"));
     }
-    if max_attempts > MOST_ATTEMPTS {
+    if max_attempts > MAX_ATTEMPTS {
         return Err(invalid(format!(
-            "{max_attempts} attempts are beyond the limit of {MOST_ATTEMPTS}"
+            "{max_attempts} attempts are beyond the limit of {MAX_ATTEMPTS}"
         )));
     }
     if let Some(deadline_ms) = deadline_ms
@@ -89,7 +89,7 @@ pub(super) fn new_task(
         return Err(invalid("the name of the worker is empty"));
     }
     let millis = |ms: u64| Duration::from_millis(ms.min(LONGEST));
-    Ok(store::NewTask {
+    Ok(store::NewStoredTask {
         object,
         method,
         arguments: arguments.into_bytes(),
@@ -106,7 +106,7 @@ pub(super) fn new_task(
     })
 }
 
-pub(super) fn task_id(id: store::TaskId) -> TaskId {
+pub(super) fn task_id(id: store::StoredTaskId) -> TaskId {
     TaskId(id.to_string())
 }
 
@@ -115,27 +115,30 @@ pub(super) fn unknown(id: &TaskId) -> TasksError {
     TasksError::Unknown { id }
 }
 
-pub(super) fn state(state: store::TaskState) -> TaskState {
+pub(super) fn state(state: store::StoredTaskState) -> TaskState {
     match state {
-        store::TaskState::Queued | store::TaskState::Delayed => TaskState::Queued,
-        store::TaskState::Running => TaskState::Running,
-        store::TaskState::Succeeded => TaskState::Succeeded,
-        store::TaskState::Failed => TaskState::Failed,
-        store::TaskState::Cancelled => TaskState::Cancelled,
+        store::StoredTaskState::Queued | store::StoredTaskState::Delayed => TaskState::Queued,
+        store::StoredTaskState::Running => TaskState::Running,
+        store::StoredTaskState::Succeeded => TaskState::Succeeded,
+        store::StoredTaskState::Failed => TaskState::Failed,
+        store::StoredTaskState::Cancelled => TaskState::Cancelled,
     }
 }
 
-fn store_states(states: &[TaskState]) -> Vec<store::TaskState> {
+fn store_states(states: &[TaskState]) -> Vec<store::StoredTaskState> {
     let mut all = Vec::new();
     for state in states {
         match state {
             TaskState::Queued => {
-                all.extend([store::TaskState::Queued, store::TaskState::Delayed]);
+                all.extend([
+                    store::StoredTaskState::Queued,
+                    store::StoredTaskState::Delayed,
+                ]);
             }
-            TaskState::Running => all.push(store::TaskState::Running),
-            TaskState::Succeeded => all.push(store::TaskState::Succeeded),
-            TaskState::Failed => all.push(store::TaskState::Failed),
-            TaskState::Cancelled => all.push(store::TaskState::Cancelled),
+            TaskState::Running => all.push(store::StoredTaskState::Running),
+            TaskState::Succeeded => all.push(store::StoredTaskState::Succeeded),
+            TaskState::Failed => all.push(store::StoredTaskState::Failed),
+            TaskState::Cancelled => all.push(store::StoredTaskState::Cancelled),
         }
     }
     all
@@ -145,16 +148,16 @@ fn store_states(states: &[TaskState]) -> Vec<store::TaskState> {
 /// may be seen.
 pub(super) fn filter(
     filter: TaskFilter,
-    before: Option<store::TaskId>,
+    before: Option<store::StoredTaskId>,
     only_of: Option<&str>,
-) -> Result<store::TaskFilter, TasksError> {
+) -> Result<store::StoredTaskFilter, TasksError> {
     if let (Some(name), Some(wanted)) = (only_of, &filter.submitter)
         && name != wanted
     {
         let sentence = format!("'{name}' may not see the tasks of other users");
         return Err(TasksError::Denied { sentence });
     }
-    Ok(store::TaskFilter {
+    Ok(store::StoredTaskFilter {
         states: store_states(&filter.states),
         object: filter.object,
         method: filter.method,
@@ -164,14 +167,14 @@ pub(super) fn filter(
     })
 }
 
-fn outcome(outcome: store::Outcome) -> Outcome {
+fn outcome(outcome: store::AttemptOutcome) -> AttemptResult {
     match outcome {
-        store::Outcome::Succeeded => Outcome::Succeeded,
-        store::Outcome::Failed => Outcome::Failed,
-        store::Outcome::Lost | store::Outcome::Silent => Outcome::Lost,
-        store::Outcome::Refused => Outcome::Refused,
-        store::Outcome::DeadlineExceeded => Outcome::Late,
-        store::Outcome::Cancelled => Outcome::Cancelled,
+        store::AttemptOutcome::Succeeded => AttemptResult::Succeeded,
+        store::AttemptOutcome::Failed => AttemptResult::Failed,
+        store::AttemptOutcome::Lost | store::AttemptOutcome::Silent => AttemptResult::Lost,
+        store::AttemptOutcome::Refused => AttemptResult::Refused,
+        store::AttemptOutcome::DeadlineExceeded => AttemptResult::Late,
+        store::AttemptOutcome::Cancelled => AttemptResult::Cancelled,
     }
 }
 
@@ -188,8 +191,8 @@ fn text(bytes: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-fn attempt(attempt: store::Attempt) -> Attempt {
-    Attempt {
+fn attempt(attempt: store::StoredAttempt) -> TaskAttempt {
+    TaskAttempt {
         number: number(attempt.number),
         worker: attempt.worker,
         started_ms: millis(attempt.started),
@@ -211,22 +214,22 @@ fn progress(fraction: Option<f64>, note: Option<String>) -> Option<Progress> {
 
 /// The result or the error of a final state.
 fn ending(
-    state: store::TaskState,
+    state: store::StoredTaskState,
     result: Option<Vec<u8>>,
     error: Option<String>,
-) -> (Option<String>, Option<Failure>) {
+) -> (Option<String>, Option<TaskFailure>) {
     let value = result.map(text);
     match state {
-        store::TaskState::Succeeded => (value, None),
-        store::TaskState::Failed => {
+        store::StoredTaskState::Succeeded => (value, None),
+        store::StoredTaskState::Failed => {
             let sentence = error.unwrap_or_default();
-            (None, Some(Failure { sentence, value }))
+            (None, Some(TaskFailure { sentence, value }))
         }
         _ => (None, None),
     }
 }
 
-pub(super) fn task(task: store::Task) -> Task {
+pub(super) fn task(task: store::StoredTask) -> Task {
     let (result, error) = ending(task.state, task.result, task.error);
     Task {
         id: task_id(task.id),
@@ -242,7 +245,7 @@ pub(super) fn task(task: store::Task) -> Task {
         deadline_ms: task.deadline.map(millis),
         ended_ms: task.ended.map(millis),
         max_attempts: number(task.max_attempts),
-        tries: number(task.tries),
+        tries: number(task.counted_attempts),
         run_limit_ms: millis(task.run_limit),
         attempts: task.attempts.into_iter().map(attempt).collect(),
         progress: progress(task.fraction, task.note),
@@ -252,9 +255,9 @@ pub(super) fn task(task: store::Task) -> Task {
 }
 
 /// The status of a task that has not ended.
-pub(super) fn status(task: store::Task) -> Status {
+pub(super) fn open_status(task: store::StoredTask) -> TaskStatus {
     let worker = task.attempts.last().and_then(|last| last.worker.clone());
-    let mut status = Status {
+    let mut status = TaskStatus {
         id: task_id(task.id),
         version: 0,
         state: state(task.state),
@@ -269,10 +272,10 @@ pub(super) fn status(task: store::Task) -> Status {
 }
 
 /// The status of a task that has ended.
-pub(super) fn settled(settlement: store::Settlement) -> Status {
+pub(super) fn ended_status(settlement: store::TaskResult) -> TaskStatus {
     let state = settlement.state;
     let (result, error) = ending(state, settlement.result, settlement.error);
-    let mut status = Status {
+    let mut status = TaskStatus {
         id: task_id(settlement.id),
         version: 0,
         state: self::state(state),
@@ -289,7 +292,7 @@ pub(super) fn settled(settlement: store::Settlement) -> Status {
 /// A number that changes whenever the status changes. It is computed from the status, so it is stored
 /// nowhere. It must be the same at every name server, whatever its build and machine: the first eight bytes
 /// of the SHA-256 of the fields, each in a fixed form.
-fn version(status: &Status) -> u64 {
+fn version(status: &TaskStatus) -> u64 {
     let mut hash = Sha256::new();
     hash.update([status.state as u8]);
     hash.update(status.attempt.to_le_bytes());
@@ -378,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_version_is_the_same_whatever_computes_it() {
-        let status = Status {
+        let status = TaskStatus {
             id: TaskId("x".to_owned()),
             version: 0,
             state: TaskState::Running,
@@ -397,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_version_changes_with_the_status() {
-        let mut status = Status {
+        let mut status = TaskStatus {
             id: TaskId("x".to_owned()),
             version: 0,
             state: TaskState::Queued,

@@ -9,16 +9,19 @@ mod upkeep;
 pub(super) use upkeep::WRAP_UP;
 
 use super::{
-    Shared,
-    lane::{Lane, LaneKey},
-    lease::Held,
-    outcomes::Outcomes,
-    running::SentTable,
+    TaskContext,
+    lease::TaskLease,
+    queue::{TaskQueue, TaskQueueKey},
+    result_writer::ResultWriter,
+    running::SentAttempts,
 };
 use crate::directory::DirectoryService;
-use intake::CLAIM_PAUSE;
+use intake::CLAIM_RETRY_DELAY;
 use pyroxene_client::Client;
-use pyroxene_store::{Claimed, ClaimedLane, Ending, Finish, Hint, LeaseLost, Running, StoreError};
+use pyroxene_store::{
+    AttemptEnding, AttemptKey, ClaimedQueue, ClaimedTask, FinishedAttempt, Hint, LeaseLost,
+    StoreError,
+};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -39,49 +42,49 @@ const CHECK_PAUSE: Duration = Duration::from_millis(200);
 
 enum Event {
     Ended {
-        running: Running,
+        running: AttemptKey,
         took: Duration,
-        ending: Ending,
+        ending: AttemptEnding,
     },
     Claimed(
-        Result<Result<Vec<ClaimedLane>, LeaseLost>, StoreError>,
-        Vec<(LaneKey, usize)>,
+        Result<Result<Vec<ClaimedQueue>, LeaseLost>, StoreError>,
+        Vec<(TaskQueueKey, usize)>,
         Instant,
     ),
-    Queued(Result<Vec<LaneKey>, StoreError>),
+    Queued(Result<Vec<TaskQueueKey>, StoreError>),
     /// The flag says whether the store was asked about all attempts here.
-    Superseded(Result<Vec<Running>, StoreError>, bool),
-    Noted(Result<Vec<Running>, StoreError>),
-    Owned(Result<Vec<Running>, StoreError>),
+    Superseded(Result<Vec<AttemptKey>, StoreError>, bool),
+    Logged(Result<Vec<AttemptKey>, StoreError>),
+    Owned(Result<Vec<AttemptKey>, StoreError>),
 }
 
 /// The requests to the store that are running; at most one of each kind.
 #[derive(Debug, Default)]
-struct UnderWay {
+struct PendingRequests {
     claim: bool,
     scan: bool,
     check: bool,
-    notes: bool,
+    attempt_log: bool,
 }
 
 pub(super) struct Dispatcher {
-    shared: Shared,
+    shared: TaskContext,
     client: Client,
     directory: DirectoryService,
-    outcomes: Outcomes,
+    results: ResultWriter,
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
-    lanes: HashMap<LaneKey, Lane>,
-    sent: SentTable,
+    queues: HashMap<TaskQueueKey, TaskQueue>,
+    sent: SentAttempts,
     waiting: usize,
-    held: Option<Held>,
-    under_way: UnderWay,
+    lease: Option<TaskLease>,
+    pending_requests: PendingRequests,
     /// Whether the attempts must be checked before anything is sent: the lease lapsed for a while, and other
     /// name servers may have taken over the tasks.
-    doubtful: bool,
+    needs_check: bool,
     /// Whether the store may hold tasks that this dispatcher owns without knowing of them.
-    unsure: bool,
-    claim_from: Instant,
+    may_own_unknown: bool,
+    next_claim: Instant,
     scan_at: Instant,
     scanned: Instant,
     check_at: Instant,
@@ -89,24 +92,24 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Shared, client: Client, directory: DirectoryService) -> Self {
+    pub(super) fn new(shared: TaskContext, client: Client, directory: DirectoryService) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let now = Instant::now();
         Self {
-            outcomes: Outcomes::start(shared.clone()),
+            results: ResultWriter::start(shared.clone()),
             shared,
             client,
             directory,
             sender,
             events,
-            lanes: HashMap::new(),
-            sent: SentTable::default(),
+            queues: HashMap::new(),
+            sent: SentAttempts::default(),
             waiting: 0,
-            held: None,
-            under_way: UnderWay::default(),
-            doubtful: false,
-            unsure: false,
-            claim_from: now,
+            lease: None,
+            pending_requests: PendingRequests::default(),
+            needs_check: false,
+            may_own_unknown: false,
+            next_claim: now,
             scan_at: now,
             scanned: now - SCAN_PAUSE,
             check_at: now + CHECK_EVERY,
@@ -115,10 +118,10 @@ impl Dispatcher {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let places = Arc::clone(&self.shared.places);
+        let places = Arc::clone(&self.shared.direct_capacity);
         let mut hints = self.shared.store.hints();
-        let mut held = self.shared.ownership.follow();
-        self.held = *held.borrow_and_update();
+        let mut held = self.shared.lease_status.subscribe();
+        self.lease = *held.borrow_and_update();
         let mut tick = Instant::now();
         loop {
             tokio::select! {
@@ -129,14 +132,14 @@ impl Dispatcher {
                         self.handle(event);
                     }
                 }
-                () = places.news() => self.arrive(),
+                () = places.returned() => self.take_submitted(),
                 hint = hints.next() => match hint {
-                    Some(hint) => self.heard(hint),
+                    Some(hint) => self.handle_hint(hint),
                     None => break,
                 },
                 _ = held.changed() => {
                     let held = *held.borrow_and_update();
-                    self.holds(held);
+                    self.lease_changed(held);
                 }
                 () = sleep_until(tick) => {
                     self.tick();
@@ -146,7 +149,7 @@ impl Dispatcher {
             }
             self.send();
             self.claim();
-            self.offer();
+            self.offer_capacity();
         }
         self.wrap_up().await;
     }
@@ -159,15 +162,15 @@ impl Dispatcher {
         });
     }
 
-    fn holds(&mut self, held: Option<Held>) {
+    fn lease_changed(&mut self, held: Option<TaskLease>) {
         let now = Instant::now();
-        let before = self.held;
-        self.held = held;
+        let before = self.lease;
+        self.lease = held;
         match (before, held) {
             (Some(before), Some(held)) if before.fence == held.fence => {
                 if held.since != before.since {
                     // The lease lapsed for a while: other name servers may have taken over the tasks here.
-                    self.doubtful = true;
+                    self.needs_check = true;
                     self.check_at = now;
                 }
             }
@@ -183,33 +186,33 @@ impl Dispatcher {
             tracing::warn!(tasks, "lease lost: other name servers run the tasks");
         }
         self.sent.drain().for_each(drop);
-        for lane in self.lanes.values_mut() {
-            lane.turns.clear();
-            lane.more = true;
-            lane.asked = 0;
-            lane.emptied = false;
+        for lane in self.queues.values_mut() {
+            lane.fair_queue.clear();
+            lane.may_have_more = true;
+            lane.claim_requested = 0;
+            lane.store_was_empty = false;
             lane.held_back = false;
         }
         self.waiting = 0;
-        self.doubtful = false;
-        self.unsure = false;
+        self.needs_check = false;
+        self.may_own_unknown = false;
     }
 
-    fn heard(&mut self, hint: Hint) {
+    fn handle_hint(&mut self, hint: Hint) {
         let now = Instant::now();
         match hint {
             Hint::Queued(objects) => {
                 for object in &*objects {
-                    self.has_tasks((object.clone(), None), now);
+                    self.mark_queued((object.clone(), None), now);
                 }
                 // The hint does not say which of the tasks are for one worker only.
                 self.scan_at = self.scan_at.min(self.scanned + SCAN_PAUSE);
             }
-            Hint::Settled(ids) => {
+            Hint::TasksEnded(ids) => {
                 let here = ids
                     .iter()
                     .filter_map(|id| Some(self.sent.get(*id)?.running));
-                let here: Vec<Running> = here.chain(self.waiting_of(&ids)).collect();
+                let here: Vec<AttemptKey> = here.chain(self.waiting_of(&ids)).collect();
                 self.check(here, false);
             }
             Hint::Anything => {
@@ -228,53 +231,58 @@ impl Dispatcher {
                 running,
                 took,
                 ending,
-            } => self.ended(running, took, ending),
-            Event::Claimed(answer, asked, at) => self.claimed(answer, asked, at),
+            } => self.attempt_ended(running, took, ending),
+            Event::Claimed(answer, asked, at) => self.handle_claimed(answer, asked, at),
             Event::Queued(queued) => {
-                self.under_way.scan = false;
+                self.pending_requests.scan = false;
                 match queued {
-                    Ok(queued) => queued.into_iter().for_each(|key| self.has_tasks(key, now)),
+                    Ok(queued) => queued
+                        .into_iter()
+                        .for_each(|key| self.mark_queued(key, now)),
                     Err(error) => tracing::debug!(%error, "cannot look for queued tasks"),
                 }
             }
             Event::Superseded(superseded, complete) => {
-                self.under_way.check = false;
+                self.pending_requests.check = false;
                 match superseded {
                     Ok(superseded) => {
                         self.drop_superseded(&superseded);
-                        self.doubtful &= !complete;
+                        self.needs_check &= !complete;
                     }
                     Err(_) => self.check_at = now + CHECK_PAUSE,
                 }
             }
-            Event::Noted(superseded) => {
-                self.under_way.notes = false;
+            Event::Logged(superseded) => {
+                self.pending_requests.attempt_log = false;
                 self.drop_superseded(&superseded.unwrap_or_default());
             }
             Event::Owned(owned) => {
-                self.under_way.claim = false;
+                self.pending_requests.claim = false;
                 match owned {
                     Ok(owned) => self.give_back_unknown(&owned),
-                    Err(_) => self.claim_from = now + CLAIM_PAUSE,
+                    Err(_) => self.next_claim = now + CLAIM_RETRY_DELAY,
                 }
             }
         }
     }
 
-    fn ended(&mut self, running: Running, took: Duration, ending: Ending) {
+    fn attempt_ended(&mut self, running: AttemptKey, took: Duration, ending: AttemptEnding) {
         let Some(sent) = self.sent.remove(running) else {
             return;
         };
-        if let Some(lane) = self.lanes.get_mut(&sent.lane) {
+        if let Some(lane) = self.queues.get_mut(&sent.queue) {
             let now = Instant::now();
-            let is_answered = matches!(ending, Ending::Succeeded { .. } | Ending::Failed { .. });
+            let is_answered = matches!(
+                ending,
+                AttemptEnding::Succeeded { .. } | AttemptEnding::Failed { .. }
+            );
             lane.ended(&sent.submitter, is_answered.then_some(took), now);
             if is_answered {
-                lane.pace.answered(took, now);
+                lane.statistics.answered(took, now);
             }
         }
-        let worker = sent.at.worker();
-        self.outcomes.add(Finish {
+        let worker = sent.worker.get();
+        self.results.add(FinishedAttempt {
             running,
             worker,
             ending,
@@ -282,8 +290,8 @@ impl Dispatcher {
     }
 }
 
-fn running(task: &Claimed, held: Held) -> Running {
-    Running {
+fn running(task: &ClaimedTask, held: TaskLease) -> AttemptKey {
+    AttemptKey {
         id: task.id,
         attempt: task.attempt,
         owner: held.fence,

@@ -19,14 +19,14 @@ pub(super) const TTL: Duration = Duration::from_millis(1500);
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 
 /// The timeout of one renewal.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// After the store has failed for this long, calls are refused at once.
-const FORBEARANCE: Duration = Duration::from_millis(500);
+const STORE_ERROR_DELAY: Duration = Duration::from_millis(500);
 
 /// The lease as this name server has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct TaskLease {
     /// The fence, which is written with everything about an attempt.
     pub(super) fence: Fence,
     /// No other name server takes anything over before then.
@@ -35,46 +35,48 @@ pub(super) struct Held {
     pub(super) since: Instant,
 }
 
-impl Held {
-    pub(super) fn is_good(&self, now: Instant) -> bool {
+impl TaskLease {
+    pub(super) fn is_valid(&self, now: Instant) -> bool {
         now < self.until
     }
 }
 
 /// The current lease, and the store's last error.
 #[derive(Debug)]
-pub(super) struct Ownership {
-    held: watch::Sender<Option<Held>>,
-    trouble: Mutex<Option<(Instant, StoreError)>>,
+pub(super) struct TaskLeaseStatus {
+    lease: watch::Sender<Option<TaskLease>>,
+    failing_since: Mutex<Option<(Instant, StoreError)>>,
 }
 
-impl Default for Ownership {
+impl Default for TaskLeaseStatus {
     fn default() -> Self {
         Self {
-            held: watch::Sender::new(None),
-            trouble: Mutex::default(),
+            lease: watch::Sender::new(None),
+            failing_since: Mutex::default(),
         }
     }
 }
 
-impl Ownership {
-    pub(super) fn held(&self) -> Option<Held> {
-        *self.held.borrow()
+impl TaskLeaseStatus {
+    pub(super) fn current(&self) -> Option<TaskLease> {
+        *self.lease.borrow()
     }
 
-    pub(super) fn follow(&self) -> watch::Receiver<Option<Held>> {
-        self.held.subscribe()
+    pub(super) fn subscribe(&self) -> watch::Receiver<Option<TaskLease>> {
+        self.lease.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, StoreError)>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failing_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store's error, if the store has failed for a while.
-    pub(super) fn trouble(&self) -> Option<StoreError> {
+    pub(super) fn store_error(&self) -> Option<StoreError> {
         let trouble = self.lock();
         let (since, error) = trouble.as_ref()?;
-        (since.elapsed() > FORBEARANCE).then(|| error.clone())
+        (since.elapsed() > STORE_ERROR_DELAY).then(|| error.clone())
     }
 
     fn went_well(&self) {
@@ -94,14 +96,14 @@ impl Ownership {
 }
 
 /// Acquires the lease and renews it.
-pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
+pub(super) async fn keep(ownership: Arc<TaskLeaseStatus>, store: Store) {
     loop {
         // The term counts from before the request: other name servers count it from later.
         let asked = Instant::now();
-        let held = ownership.held();
+        let held = ownership.current();
         let answer = match held {
-            None => timeout(PATIENCE, begin(&store)).await,
-            Some(held) => timeout(PATIENCE, renew(&store, held.fence)).await,
+            None => timeout(LEASE_TIMEOUT, acquire(&store)).await,
+            Some(held) => timeout(LEASE_TIMEOUT, renew(&store, held.fence)).await,
         };
         match answer.unwrap_or_else(|_| {
             let sentence = "it does not answer".to_owned();
@@ -109,8 +111,8 @@ pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
         }) {
             Ok(fence) => {
                 ownership.went_well();
-                let unbroken = held.filter(|held| held.is_good(Instant::now()));
-                ownership.held.send_replace(fence.map(|fence| Held {
+                let unbroken = held.filter(|held| held.is_valid(Instant::now()));
+                ownership.lease.send_replace(fence.map(|fence| TaskLease {
                     fence,
                     until: asked + TTL,
                     since: unbroken.map_or(asked, |held| held.since),
@@ -127,7 +129,7 @@ pub(super) async fn keep(ownership: Arc<Ownership>, store: Store) {
     }
 }
 
-async fn begin(store: &Store) -> Result<Option<Fence>, StoreError> {
+async fn acquire(store: &Store) -> Result<Option<Fence>, StoreError> {
     store.lease(TTL).await.map(Some)
 }
 

@@ -2,9 +2,9 @@
 
 use pyroxene_common::{
     access::{Identity, Role, denials},
-    interfaces::tasks::{Failure, Progress, Status, Submission, Task, TasksError},
+    interfaces::tasks::{Progress, Submission, Task, TaskFailure, TaskStatus, TasksError},
 };
-use pyroxene_store::TaskId;
+use pyroxene_store::StoredTaskId;
 
 /// Which methods of the object a role may call.
 pub(crate) fn may_call(role: Role, method: &str) -> bool {
@@ -41,9 +41,9 @@ pub(super) fn check_submission(
 }
 
 /// Refuses to show a task to a caller that may not see it.
-pub(super) fn check_look(
+pub(super) fn check_read(
     caller: Option<&Identity>,
-    id: TaskId,
+    id: StoredTaskId,
     submitter: &str,
 ) -> Result<(), TasksError> {
     match caller {
@@ -55,7 +55,7 @@ pub(super) fn check_look(
 /// Refuses a change of a task to a caller that did not submit it.
 pub(super) fn check_change(
     caller: Option<&Identity>,
-    id: TaskId,
+    id: StoredTaskId,
     submitter: &str,
 ) -> Result<(), TasksError> {
     let Some(Identity { name, role, .. }) = caller else {
@@ -70,7 +70,7 @@ pub(super) fn check_change(
 
 /// How much of a task a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum TaskVisibility {
     Everything,
     /// That the task exists, its submitter, its worker and its progress.
     Outline,
@@ -79,7 +79,7 @@ pub(super) enum View {
 /// Stands in the place of an error that is not shown.
 const HIDDEN: &str = "the reason is shown to observers whom the users file allows the object";
 
-impl View {
+impl TaskVisibility {
     /// The part of a task of this object and method that the caller sees. An observer's patterns name the
     /// objects and methods whose content it may see.
     pub(super) fn of(caller: Option<&Identity>, object: &str, method: &str) -> Self {
@@ -92,7 +92,7 @@ impl View {
         }
     }
 
-    pub(super) fn status(self, mut status: Status) -> Status {
+    pub(super) fn status(self, mut status: TaskStatus) -> TaskStatus {
         if self == Self::Outline {
             status.result = None;
             status.error = status.error.map(|_| hidden());
@@ -114,8 +114,8 @@ impl View {
     }
 }
 
-fn hidden() -> Failure {
-    Failure {
+fn hidden() -> TaskFailure {
+    TaskFailure {
         sentence: HIDDEN.to_owned(),
         value: None,
     }
@@ -129,7 +129,7 @@ fn without_note(progress: Progress) -> Progress {
 }
 
 /// The submitter whose tasks alone a caller sees in a list; none if it sees all tasks.
-pub(super) fn only_of(caller: Option<&Identity>) -> Option<&str> {
+pub(super) fn visible_submitter(caller: Option<&Identity>) -> Option<&str> {
     caller
         .filter(|identity| !matches!(identity.role, Role::Admin | Role::Observer))
         .map(|identity| &*identity.name)
@@ -184,23 +184,40 @@ mod tests {
 
     #[test]
     fn users_see_their_own_tasks_and_observers_all() {
-        assert_eq!(only_of(None), None);
-        assert_eq!(only_of(Some(&somebody(Role::Admin, &[]))), None);
-        assert_eq!(only_of(Some(&somebody(Role::Observer, &[]))), None);
-        assert_eq!(only_of(Some(&somebody(Role::User, &["*"]))), Some("ana"));
+        assert_eq!(visible_submitter(None), None);
+        assert_eq!(visible_submitter(Some(&somebody(Role::Admin, &[]))), None);
+        assert_eq!(
+            visible_submitter(Some(&somebody(Role::Observer, &[]))),
+            None
+        );
+        assert_eq!(
+            visible_submitter(Some(&somebody(Role::User, &["*"]))),
+            Some("ana")
+        );
         assert!(may_call(Role::Observer, "show") && !may_call(Role::Observer, "cancel"));
         assert!(!may_call(Role::Worker, "submit"));
     }
 
     #[test]
     fn an_observer_sees_the_content_of_what_it_is_allowed() {
-        let view = |role, allow: &[&str]| View::of(Some(&somebody(role, allow)), "echo", "sleep");
-        assert_eq!(view(Role::Observer, &[]), View::Outline);
-        assert_eq!(view(Role::Observer, &["text", "echo.echo"]), View::Outline);
-        assert_eq!(view(Role::Observer, &["echo"]), View::Everything);
-        assert_eq!(view(Role::Observer, &["echo.s*"]), View::Everything);
-        assert_eq!(view(Role::User, &[]), View::Everything);
-        assert_eq!(view(Role::Admin, &[]), View::Everything);
-        assert_eq!(View::of(None, "echo", "sleep"), View::Everything);
+        let view = |role, allow: &[&str]| {
+            TaskVisibility::of(Some(&somebody(role, allow)), "echo", "sleep")
+        };
+        assert_eq!(view(Role::Observer, &[]), TaskVisibility::Outline);
+        assert_eq!(
+            view(Role::Observer, &["text", "echo.echo"]),
+            TaskVisibility::Outline
+        );
+        assert_eq!(view(Role::Observer, &["echo"]), TaskVisibility::Everything);
+        assert_eq!(
+            view(Role::Observer, &["echo.s*"]),
+            TaskVisibility::Everything
+        );
+        assert_eq!(view(Role::User, &[]), TaskVisibility::Everything);
+        assert_eq!(view(Role::Admin, &[]), TaskVisibility::Everything);
+        assert_eq!(
+            TaskVisibility::of(None, "echo", "sleep"),
+            TaskVisibility::Everything
+        );
     }
 }

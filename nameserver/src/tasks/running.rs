@@ -1,8 +1,8 @@
 //! The attempts that were sent to workers.
 
-use super::{attempt::At, lane::LaneKey};
+use super::{attempt::CurrentWorker, queue::TaskQueueKey};
 use pyroxene_common::interfaces::tasks;
-use pyroxene_store::{Progress, Running, Started, TaskId};
+use pyroxene_store::{AttemptKey, AttemptProgress, StartedAttempt, StoredTaskId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -15,12 +15,12 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// An attempt. Dropping it drops its call, which cancels the method at the worker.
 #[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) running: Running,
-    pub(super) lane: LaneKey,
+pub(super) struct SentAttempt {
+    pub(super) running: AttemptKey,
+    pub(super) queue: TaskQueueKey,
     pub(super) submitter: String,
     pub(super) since: Instant,
-    pub(super) at: Arc<At>,
+    pub(super) worker: Arc<CurrentWorker>,
     pub(super) progress: watch::Receiver<Option<tasks::Progress>>,
     /// The worker that was written to the attempt log, and when progress was.
     pub(super) noted: (Option<String>, Option<Instant>),
@@ -29,22 +29,22 @@ pub(super) struct Sent {
 
 /// All sent attempts.
 #[derive(Debug, Default)]
-pub(super) struct SentTable(HashMap<TaskId, Sent>);
+pub(super) struct SentAttempts(HashMap<StoredTaskId, SentAttempt>);
 
 /// Updates for the attempt log.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct News {
-    pub(super) started: Vec<Started>,
-    pub(super) progress: Vec<Progress>,
+pub(super) struct AttemptUpdates {
+    pub(super) started: Vec<StartedAttempt>,
+    pub(super) progress: Vec<AttemptProgress>,
 }
 
-impl News {
+impl AttemptUpdates {
     pub(super) fn is_empty(&self) -> bool {
         self.started.is_empty() && self.progress.is_empty()
     }
 }
 
-impl SentTable {
+impl SentAttempts {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -54,47 +54,47 @@ impl SentTable {
     }
 
     /// Adds an attempt. Returns an earlier attempt of the same task, if there was one here.
-    pub(super) fn insert(&mut self, sent: Sent) -> Option<Sent> {
+    pub(super) fn insert(&mut self, sent: SentAttempt) -> Option<SentAttempt> {
         self.0.insert(sent.running.id, sent)
     }
 
     /// Removes an attempt, if it is still this attempt of the task.
-    pub(super) fn remove(&mut self, running: Running) -> Option<Sent> {
+    pub(super) fn remove(&mut self, running: AttemptKey) -> Option<SentAttempt> {
         match self.0.get(&running.id) {
             Some(sent) if sent.running == running => self.0.remove(&running.id),
             _ => None,
         }
     }
 
-    pub(super) fn get(&self, id: TaskId) -> Option<&Sent> {
+    pub(super) fn get(&self, id: StoredTaskId) -> Option<&SentAttempt> {
         self.0.get(&id)
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Sent> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = SentAttempt> {
         std::mem::take(&mut self.0).into_values()
     }
 
     /// The attempts that were sent at least `age` ago.
-    pub(super) fn older_than(&self, age: Duration, now: Instant) -> Vec<Running> {
-        let is_older = |sent: &&Sent| now.saturating_duration_since(sent.since) >= age;
+    pub(super) fn older_than(&self, age: Duration, now: Instant) -> Vec<AttemptKey> {
+        let is_older = |sent: &&SentAttempt| now.saturating_duration_since(sent.since) >= age;
         let older = self.0.values().filter(is_older);
         older.map(|sent| sent.running).collect()
     }
 
     /// The updates for the attempt log that have not been written yet.
-    pub(super) fn news(&mut self, now: Instant) -> News {
-        let mut news = News::default();
+    pub(super) fn take_updates(&mut self, now: Instant) -> AttemptUpdates {
+        let mut news = AttemptUpdates::default();
         for sent in self.0.values_mut() {
             if now.saturating_duration_since(sent.since) < WORTH_NOTING {
                 continue;
             }
             let running = sent.running;
             let (noted_worker, progress_noted) = &mut sent.noted;
-            let worker = sent.at.worker();
+            let worker = sent.worker.get();
             if worker.is_some() && worker != *noted_worker {
                 noted_worker.clone_from(&worker);
                 let worker = worker.unwrap_or_default();
-                news.started.push(Started { running, worker });
+                news.started.push(StartedAttempt { running, worker });
             }
             let recently = |at: Instant| now.saturating_duration_since(at) < PROGRESS_EVERY;
             if progress_noted.is_some_and(recently) || !sent.progress.has_changed().unwrap_or(false)
@@ -103,7 +103,7 @@ impl SentTable {
             }
             if let Some(progress) = sent.progress.borrow_and_update().clone() {
                 *progress_noted = Some(now);
-                news.progress.push(Progress {
+                news.progress.push(AttemptProgress {
                     running,
                     fraction: Some(progress.fraction),
                     note: Some(progress.note).filter(|note| !note.is_empty()),

@@ -1,18 +1,18 @@
 //! The object `tasks`: submissions, status, waiting.
 
 use super::{
-    Shared,
+    TaskContext,
     convert::{self, LONGEST_LIST, store_failed, unknown},
-    permission::{View, check_change, check_look, check_submission, only_of},
-    places::Placed,
+    direct_capacity::ReservedSubmission,
+    permission::{TaskVisibility, check_change, check_read, check_submission, visible_submitter},
 };
-use crate::limits::Held;
+use crate::limits::LimitPermit;
 use pyroxene_common::{
-    access::{Exceeded, Identity, Limit, Role},
-    channel::{Answers, NoRoom},
+    access::{Identity, Limit, LimitExceeded, Role},
+    channel::{AnswerQueue, NoAnswerMemory},
     interfaces::tasks::{
-        DEFAULT_RUN_LIMIT_MS, Status, Submission, Submissions, Task, TaskFilter, TaskId, TaskPage,
-        TaskState, TasksError, tasks,
+        DEFAULT_RUN_LIMIT_MS, Submission, Submissions, Task, TaskFilter, TaskId, TaskPage,
+        TaskState, TaskStatus, TasksError, tasks,
     },
     scope,
 };
@@ -22,7 +22,7 @@ use tarpc::context::Context;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// The timeout of the store. A client that hears "unavailable" asks another name server, or tries again.
-const STORE_PATIENCE: Duration = Duration::from_secs(4);
+const TASK_STORE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest that a call waits for a change.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -32,19 +32,19 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// How often a waiting call polls the store, for what other name servers wrote about the task.
-const LOOK: Duration = Duration::from_secs(1);
+const TASK_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// With many waiting calls each one polls more rarely: the interval is at least this long per waiting call.
-const LOOK_EACH: Duration = Duration::from_millis(2);
+const POLL_INTERVAL_PER_WATCHER: Duration = Duration::from_millis(2);
 
 /// Answers the calls of the interface `Tasks`.
 #[derive(Clone, Debug)]
-pub(crate) struct TasksService(pub(super) Shared);
+pub(crate) struct TasksService(pub(super) TaskContext);
 
 /// A request to the store with a timeout. It is boxed, because the database driver's future is large and
 /// would be moved with every call, also with those that do not use it.
 async fn ask<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, TasksError> {
-    ask_within(STORE_PATIENCE, question).await
+    ask_within(TASK_STORE_TIMEOUT, question).await
 }
 
 async fn ask_within<T>(
@@ -60,7 +60,7 @@ async fn ask_within<T>(
 }
 
 /// How long a call may wait.
-fn patience(context: &Context, wait_ms: u64) -> Duration {
+fn wait_limit(context: &Context, wait_ms: u64) -> Duration {
     let left = context
         .deadline
         .saturating_duration_since(std::time::Instant::now());
@@ -78,24 +78,24 @@ fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {
 impl TasksService {
     /// Refuses calls at once while the store is known to fail.
     fn check_store(&self) -> Result<(), TasksError> {
-        match self.0.ownership.trouble() {
+        match self.0.lease_status.store_error() {
             Some(error) => Err(store_failed(error)),
             None => Ok(()),
         }
     }
 
-    async fn brief(&self, id: store::TaskId) -> Result<store::Task, TasksError> {
-        let task = ask(self.0.store.brief(id)).await?;
+    async fn brief(&self, id: store::StoredTaskId) -> Result<store::StoredTask, TasksError> {
+        let task = ask(self.0.store.task_summary(id)).await?;
         let id = TaskId(id.to_string());
         task.ok_or_else(|| unknown(&id))
     }
 
     /// The task with an id, or with an id that begins with this unique prefix.
-    async fn find(&self, id: &TaskId) -> Result<store::TaskId, TasksError> {
+    async fn find(&self, id: &TaskId) -> Result<store::StoredTaskId, TasksError> {
         if let Ok(id) = id.0.parse() {
             return Ok(id);
         }
-        let range = store::TaskId::with_prefix(&id.0).ok_or_else(|| unknown(id))?;
+        let range = store::StoredTaskId::with_prefix(&id.0).ok_or_else(|| unknown(id))?;
         match ask(self.0.store.first_two(&range)).await?.as_slice() {
             [] => Err(unknown(id)),
             [only] => Ok(*only),
@@ -106,7 +106,7 @@ impl TasksService {
     }
 
     /// A task that the caller may change.
-    async fn own(&self, id: &TaskId) -> Result<store::TaskId, TasksError> {
+    async fn find_changeable(&self, id: &TaskId) -> Result<store::StoredTaskId, TasksError> {
         self.check_store()?;
         let id = self.find(id).await?;
         let caller = scope::current().caller;
@@ -121,13 +121,14 @@ impl TasksService {
     /// waiting.
     async fn write(
         &self,
-        tasks: Vec<store::NewTask>,
+        tasks: Vec<store::NewStoredTask>,
         allowance: Allowance,
-    ) -> Result<Vec<store::Submitted>, StoreError> {
-        let Placed { tasks, reservation } = self.0.places.take(tasks, &self.0.limiter);
+    ) -> Result<Vec<store::SubmittedTask>, StoreError> {
+        let ReservedSubmission { tasks, reservation } =
+            self.0.direct_capacity.reserve(tasks, &self.0.limiter);
         let store = self.0.store.clone();
         let written = tokio::spawn(async move {
-            let outcome = store.submit_within(tasks, allowance).await;
+            let outcome = store.submit_with_allowance(tasks, allowance).await;
             reservation.settle(outcome)
         });
         written.await.unwrap_or(Err(StoreError::Closed))
@@ -136,7 +137,7 @@ impl TasksService {
     /// Submits tasks of a caller. `patience` is the store's timeout.
     async fn submit_all(
         &self,
-        tasks: Vec<store::NewTask>,
+        tasks: Vec<store::NewStoredTask>,
         caller: Option<&Identity>,
         patience: Duration,
     ) -> Result<Vec<TaskId>, TasksError> {
@@ -148,7 +149,7 @@ impl TasksService {
         let allowance = self.0.limiter.allowance(caller);
         let submitted = ask_within(patience, self.write(tasks, allowance)).await?;
         let too_much = submitted.iter().find_map(|one| match one.submission {
-            store::Submission::TooMuch(quota) => Some(quota),
+            store::SubmissionOutcome::TooMuch(quota) => Some(quota),
             _ => None,
         });
         if let Some(quota) = too_much {
@@ -156,14 +157,14 @@ impl TasksService {
         }
         let taken = submitted
             .iter()
-            .position(|one| one.submission == store::Submission::KeyTaken);
+            .position(|one| one.submission == store::SubmissionOutcome::KeyTaken);
         if let Some(place) = taken {
             // All or none: the other tasks were not added, and the existing task stays as it is.
             let key = keys.into_iter().nth(place).flatten().unwrap_or_default();
             return Err(TasksError::KeyTaken { key });
         }
         if delayed {
-            self.0.chores.look_soon();
+            self.0.maintenance.look_soon();
         }
         let ids = submitted.into_iter().map(|one| convert::task_id(one.id));
         Ok(ids.collect())
@@ -187,7 +188,7 @@ impl TasksService {
         caller: Option<&Identity>,
         tasks: &mut [Submission],
     ) -> Result<(), TasksError> {
-        let limits = self.0.limiter.of(caller);
+        let limits = self.0.limiter.limits_of(caller);
         let check = |limit, value| match value <= limits.get(limit) {
             true => Ok(()),
             false => Err(limited(self.0.limiter.exceeded(caller, limit))),
@@ -205,22 +206,29 @@ impl TasksService {
     }
 
     /// Counts a waiting call against the limit of its caller until the call is answered.
-    fn hold_poll(&self, caller: Option<&Identity>) -> Result<Held, TasksError> {
-        self.0.limiter.hold(caller, Limit::Polls).map_err(limited)
+    fn hold_poll(&self, caller: Option<&Identity>) -> Result<LimitPermit, TasksError> {
+        self.0
+            .limiter
+            .acquire(caller, Limit::Polls)
+            .map_err(limited)
     }
 
     /// The status of a task, with its result if it has ended: so a waiting caller needs no second call.
-    async fn status(&self, context: &Context, task: store::Task) -> Result<Status, TasksError> {
+    async fn status(
+        &self,
+        context: &Context,
+        task: store::StoredTask,
+    ) -> Result<TaskStatus, TasksError> {
         if !task.state.is_final() {
-            return Ok(convert::status(task));
+            return Ok(convert::open_status(task));
         }
         let answers = scope::answers();
-        let _turn = answers.turn().await;
-        let ended = ask(self.0.store.ended(&[task.id])).await?;
+        let _turn = answers.wait_for_turn().await;
+        let ended = ask(self.0.store.small_task_results(&[task.id])).await?;
         let ended = ended.into_iter().next();
         // It may have been purged by now.
         let ended = ended.ok_or_else(|| unknown(&convert::task_id(task.id)))?;
-        self.settled(context, &answers, ended).await
+        self.result_of_ended(context, &answers, ended).await
     }
 
     /// The status of a task whose end was waited for. While a caller has not read one large result, no other
@@ -228,48 +236,48 @@ impl TasksService {
     async fn told(
         &self,
         context: &Context,
-        ended: store::Settlement,
-    ) -> Result<Status, TasksError> {
+        ended: store::TaskResult,
+    ) -> Result<TaskStatus, TasksError> {
         let answers = scope::answers();
-        let _turn = match ended.left_out {
-            true => Some(answers.turn().await),
+        let _turn = match ended.result_omitted {
+            true => Some(answers.wait_for_turn().await),
             false => None,
         };
-        self.settled(context, &answers, ended).await
+        self.result_of_ended(context, &answers, ended).await
     }
 
     /// The status of a task that has ended. A large result is read once there is memory for it.
-    async fn settled(
+    async fn result_of_ended(
         &self,
         context: &Context,
-        answers: &Answers,
-        ended: store::Settlement,
-    ) -> Result<Status, TasksError> {
+        answers: &AnswerQueue,
+        ended: store::TaskResult,
+    ) -> Result<TaskStatus, TasksError> {
         let id = ended.id;
         let forgotten = || unknown(&convert::task_id(id));
-        if !ended.left_out {
+        if !ended.result_omitted {
             let size = ended.result.as_ref().map_or(0, Vec::len);
-            make_room(context, answers, size).await?;
-            return Ok(convert::settled(ended));
+            reserve_memory(context, answers, size).await?;
+            return Ok(convert::ended_status(ended));
         }
-        let sizes = ask(self.0.store.sizes(id)).await?;
+        let sizes = ask(self.0.store.task_sizes(id)).await?;
         let (_, size) = sizes.ok_or_else(forgotten)?;
-        make_room(context, answers, size).await?;
-        let settled = ask(self.0.store.settled(&[id])).await?;
-        let settled = settled.into_iter().next().map(convert::settled);
+        reserve_memory(context, answers, size).await?;
+        let settled = ask(self.0.store.task_results(&[id])).await?;
+        let settled = settled.into_iter().next().map(convert::ended_status);
         settled.ok_or_else(forgotten)
     }
 
     /// Waits until the task's version is no longer `seen`, or the time is up.
-    async fn news(
+    async fn wait_for_change(
         &self,
         context: &Context,
-        id: store::TaskId,
-        first: Status,
+        id: store::StoredTaskId,
+        first: TaskStatus,
         seen: Option<u64>,
         until: Instant,
-    ) -> Result<Status, TasksError> {
-        let watch = self.0.watched.watch(id);
+    ) -> Result<TaskStatus, TasksError> {
+        let watch = self.0.watchers.watch(id);
         let patience = until.saturating_duration_since(Instant::now());
         let mut ended = std::pin::pin!(self.0.store.wait(id, patience));
         let mut status = first;
@@ -279,7 +287,7 @@ impl TasksService {
             if Some(status.version) != seen {
                 return Ok(status);
             }
-            let news = watch.news();
+            let news = watch.changed();
             tokio::select! {
                 settlement = &mut ended => {
                     return match settlement {
@@ -293,22 +301,27 @@ impl TasksService {
             if Instant::now() >= until {
                 return Ok(status);
             }
-            let each = u32::try_from(self.0.watched.len()).unwrap_or(u32::MAX);
-            look_at = Instant::now() + LOOK.max(LOOK_EACH.saturating_mul(each));
+            let each = u32::try_from(self.0.watchers.len()).unwrap_or(u32::MAX);
+            look_at = Instant::now()
+                + TASK_POLL_INTERVAL.max(POLL_INTERVAL_PER_WATCHER.saturating_mul(each));
             let task = self.brief(id).await?;
             if task.state.is_final() {
                 // The result arrives through `ended`.
                 continue;
             }
-            status = convert::status(task);
+            status = convert::open_status(task);
         }
     }
 }
 
 /// Reserves memory for an answer of the store before the store is asked.
-async fn make_room(context: &Context, answers: &Answers, bytes: usize) -> Result<(), TasksError> {
-    let room = answers.reserve(bytes, patience(context, u64::MAX)).await;
-    room.map_err(|no_room: NoRoom| TasksError::Unavailable {
+async fn reserve_memory(
+    context: &Context,
+    answers: &AnswerQueue,
+    bytes: usize,
+) -> Result<(), TasksError> {
+    let room = answers.reserve(bytes, wait_limit(context, u64::MAX)).await;
+    room.map_err(|no_room: NoAnswerMemory| TasksError::Unavailable {
         sentence: no_room.to_string(),
     })
 }
@@ -316,7 +329,7 @@ async fn make_room(context: &Context, answers: &Answers, bytes: usize) -> Result
 /// The most bytes of one task in a list: an error message and a few names.
 const LISTED: usize = 4 * 1024;
 
-fn limited(exceeded: Exceeded) -> TasksError {
+fn limited(exceeded: LimitExceeded) -> TasksError {
     TasksError::Limited {
         sentence: exceeded.to_string(),
     }
@@ -345,7 +358,7 @@ impl tasks::Tasks for TasksService {
             .map(|task| convert::new_task(task, submitter, certificate_role))
             .collect::<Result<Vec<_>, _>>()?;
         // Large tasks take long to write, and the caller's deadline allows for that.
-        let patience = patience(&context, u64::MAX).max(STORE_PATIENCE);
+        let patience = wait_limit(&context, u64::MAX).max(TASK_STORE_TIMEOUT);
         self.submit_all(tasks, identity, patience).await
     }
 
@@ -355,21 +368,23 @@ impl tasks::Tasks for TasksService {
         id: TaskId,
         seen: Option<u64>,
         wait_ms: u64,
-    ) -> Result<Status, TasksError> {
+    ) -> Result<TaskStatus, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
-        let until = Instant::now() + patience(&context, wait_ms);
+        let until = Instant::now() + wait_limit(&context, wait_ms);
         let id = self.find(&id).await?;
         let task = self.brief(id).await?;
-        check_look(caller.identity.as_deref(), id, &task.submitter)?;
-        let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
+        check_read(caller.identity.as_deref(), id, &task.submitter)?;
+        let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
         let is_final = task.state.is_final();
         let status = self.status(&context, task).await?;
         if is_final {
             return Ok(view.status(status));
         }
         let _held = self.hold_poll(caller.identity.as_deref())?;
-        let news = self.news(&context, id, status, seen, until).await;
+        let news = self
+            .wait_for_change(&context, id, status, seen, until)
+            .await;
         news.map(|status| view.status(status))
     }
 
@@ -377,15 +392,15 @@ impl tasks::Tasks for TasksService {
         self.check_store()?;
         let caller = scope::current().caller;
         let answers = scope::answers();
-        let _turn = answers.turn().await;
+        let _turn = answers.wait_for_turn().await;
         let known = self.find(&id).await?;
-        let sizes = ask(self.0.store.sizes(known)).await?;
+        let sizes = ask(self.0.store.task_sizes(known)).await?;
         let (arguments, result) = sizes.ok_or_else(|| unknown(&id))?;
-        make_room(&context, &answers, arguments.saturating_add(result)).await?;
+        reserve_memory(&context, &answers, arguments.saturating_add(result)).await?;
         let task = ask(self.0.store.task(known)).await?;
         let task = task.ok_or_else(|| unknown(&id))?;
-        check_look(caller.identity.as_deref(), task.id, &task.submitter)?;
-        let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
+        check_read(caller.identity.as_deref(), task.id, &task.submitter)?;
+        let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
         Ok(view.task(convert::task(task)))
     }
 
@@ -400,14 +415,18 @@ impl tasks::Tasks for TasksService {
             Some(id) => Some(self.find(id).await?),
             None => None,
         };
-        let filter = convert::filter(filter, before, only_of(caller.identity.as_deref()))?;
+        let filter = convert::filter(
+            filter,
+            before,
+            visible_submitter(caller.identity.as_deref()),
+        )?;
         let answers = scope::answers();
-        let _turn = answers.turn().await;
+        let _turn = answers.wait_for_turn().await;
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        make_room(&context, &answers, most.saturating_mul(LISTED)).await?;
+        reserve_memory(&context, &answers, most.saturating_mul(LISTED)).await?;
         let found = ask(self.0.store.tasks_page(&filter, limit)).await?;
         let shown = found.tasks.into_iter().map(|task| {
-            let view = View::of(caller.identity.as_deref(), &task.object, &task.method);
+            let view = TaskVisibility::of(caller.identity.as_deref(), &task.object, &task.method);
             view.task(convert::task(task))
         });
         Ok(TaskPage {
@@ -417,30 +436,34 @@ impl tasks::Tasks for TasksService {
     }
 
     async fn cancel(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
-        let known = self.own(&id).await?;
+        let known = self.find_changeable(&id).await?;
         match only(ask(self.0.store.cancel(vec![known])).await?)? {
-            store::Cancelled::Now => Ok(TaskState::Cancelled),
-            store::Cancelled::Ended(state) => Ok(convert::state(state)),
-            store::Cancelled::Unknown => Err(unknown(&id)),
+            store::CancelOutcome::Cancelled => Ok(TaskState::Cancelled),
+            store::CancelOutcome::AlreadyEnded(state) => Ok(convert::state(state)),
+            store::CancelOutcome::Unknown => Err(unknown(&id)),
         }
     }
 
     async fn retry(self, _: Context, id: TaskId) -> Result<TaskState, TasksError> {
         let caller = scope::current().caller;
         let caller = caller.identity.as_deref();
-        let known = self.own(&id).await?;
+        let known = self.find_changeable(&id).await?;
         let allowance = self.0.limiter.allowance(caller);
-        match only(ask(self.0.store.retry_within(vec![known], allowance)).await?)? {
-            store::Retried::TooMuch(quota) => Err(self.too_much(caller, quota)),
-            store::Retried::Queued => Ok(TaskState::Queued),
-            store::Retried::Not(state) => Ok(convert::state(state)),
-            store::Retried::Unknown => Err(unknown(&id)),
+        match only(ask(self.0.store.retry_with_allowance(vec![known], allowance)).await?)? {
+            store::RetryOutcome::TooMuch(quota) => Err(self.too_much(caller, quota)),
+            store::RetryOutcome::Queued => Ok(TaskState::Queued),
+            store::RetryOutcome::NotRetryable(state) => Ok(convert::state(state)),
+            store::RetryOutcome::Unknown => Err(unknown(&id)),
         }
     }
 
     async fn counts(self, _: Context) -> Result<Vec<(TaskState, u64)>, TasksError> {
         self.check_store()?;
-        let counts = self.0.counted.get(|| ask(self.0.store.counts())).await?;
+        let counts = self
+            .0
+            .cached_counts
+            .get(|| ask(self.0.store.counts()))
+            .await?;
         let mut by_state: HashMap<TaskState, u64> = HashMap::new();
         for (state, count) in [
             (TaskState::Queued, counts.queued),
@@ -456,23 +479,28 @@ impl tasks::Tasks for TasksService {
         Ok(TaskState::ALL.into_iter().map(count).collect())
     }
 
-    async fn ended(self, context: Context, id: TaskId, wait_ms: u64) -> Result<Status, TasksError> {
+    async fn ended(
+        self,
+        context: Context,
+        id: TaskId,
+        wait_ms: u64,
+    ) -> Result<TaskStatus, TasksError> {
         self.check_store()?;
         let caller = scope::current().caller;
         let caller = caller.identity.as_deref();
-        let until = Instant::now() + patience(&context, wait_ms);
+        let until = Instant::now() + wait_limit(&context, wait_ms);
         let id = self.find(&id).await?;
         let is_observer = caller.is_some_and(|identity| identity.role == Role::Observer);
         let view = match self.0.store.submitter_of_open(id) {
             // Most waiting calls need no read.
             Some(submitter) if !is_observer => {
-                check_look(caller, id, &submitter)?;
-                View::Everything
+                check_read(caller, id, &submitter)?;
+                TaskVisibility::Everything
             }
             _ => {
                 let task = self.brief(id).await?;
-                check_look(caller, id, &task.submitter)?;
-                let view = View::of(caller, &task.object, &task.method);
+                check_read(caller, id, &task.submitter)?;
+                let view = TaskVisibility::of(caller, &task.object, &task.method);
                 if task.state.is_final() {
                     let status = self.status(&context, task).await;
                     return status.map(|status| view.status(status));

@@ -18,9 +18,9 @@ const TOPIC: &str = "topic:";
 /// The rights of a caller on topics and presence. Without authentication there is no identity, and everything
 /// is allowed.
 #[derive(Clone, Debug)]
-pub(crate) struct Keeper(Option<Arc<Identity>>);
+pub(crate) struct TopicAccess(Option<Arc<Identity>>);
 
-impl Keeper {
+impl TopicAccess {
     /// The caller of the call that runs on this thread. Call it before the first await.
     pub(crate) fn current() -> Self {
         Self(pyroxene_common::scope::current().caller.identity.clone())
@@ -35,7 +35,7 @@ impl Keeper {
     }
 
     /// Whether the caller may report and read the presence of a space: that of a chat room that it may host.
-    pub(crate) fn may_tell(&self, space: &str) -> bool {
+    pub(crate) fn may_use_presence(&self, space: &str) -> bool {
         self.covers(|identity| {
             presence::room_of(space).is_some_and(|room| identity.allow.allows(room, None))
         })
@@ -75,7 +75,7 @@ pub(crate) fn may_call(role: Role, method: &str) -> bool {
 }
 
 /// Which roles may call presence.
-pub(crate) fn may_tell_presence(role: Role, _method: &str) -> bool {
+pub(crate) fn may_call_presence(role: Role, _method: &str) -> bool {
     matches!(role, Role::Admin | Role::Worker)
 }
 
@@ -83,9 +83,9 @@ pub(crate) fn may_tell_presence(role: Role, _method: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn keeper(role: Role, allow: &[&str]) -> Keeper {
+    fn keeper(role: Role, allow: &[&str]) -> TopicAccess {
         let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
-        Keeper(Some(Arc::new(Identity {
+        TopicAccess(Some(Arc::new(Identity {
             name: "w".to_owned(),
             role,
             allow: allow.try_into().unwrap(),
@@ -110,10 +110,10 @@ mod tests {
             let worker = keeper(Role::Worker, &[allow]);
             assert_eq!(worker.may_use(topic), allowed, "{allow} {topic}");
             let tells = allowed && topic == chat;
-            assert_eq!(worker.may_tell(topic), tells, "{allow} {topic}");
+            assert_eq!(worker.may_use_presence(topic), tells, "{allow} {topic}");
             assert!(keeper(Role::Admin, &[]).may_use(topic));
             assert!(!keeper(Role::User, &[allow]).may_use(topic));
-            assert!(Keeper(None).may_use(topic) && Keeper(None).may_tell(topic));
+            assert!(TopicAccess(None).may_use(topic) && TopicAccess(None).may_use_presence(topic));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// How often topics are trimmed. Every name server of a domain does so; they do not disturb each other.
-const PAUSE: Duration = Duration::from_secs(5);
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The shortest time for which the keys of entries are kept.
 const KEYS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -19,8 +19,8 @@ const PAGE: u32 = 100;
 pub(crate) async fn keep_retention(store: Store, default: Retention) {
     loop {
         // So that not all name servers trim at the same time.
-        sleep(PAUSE.mul_f64(rand::random_range(0.75..1.25))).await;
-        match make_room(&store, default).await {
+        sleep(TRIM_INTERVAL.mul_f64(rand::random_range(0.75..1.25))).await;
+        match trim_topics(&store, default).await {
             Ok(0) => {}
             Ok(removed) => tracing::debug!(removed, "entries removed from topics"),
             // Errors of the store are reported where calls use the store.
@@ -30,11 +30,11 @@ pub(crate) async fn keep_retention(store: Store, default: Retention) {
 }
 
 /// Removes all entries that are beyond their topic's retention. Returns how many.
-pub(super) async fn make_room(store: &Store, default: Retention) -> Result<u64, StoreError> {
+pub(super) async fn trim_topics(store: &Store, default: Retention) -> Result<u64, StoreError> {
     let default = stored(default);
     let (mut removed, mut after) = (0, String::new());
     let now = store.now().await?;
-    let keeps_too_much = |topic: &&store::Topic| {
+    let keeps_too_much = |topic: &&store::StoredTopic| {
         let retention = topic.retention.or(default);
         let too_large = retention.bytes.is_some_and(|most| topic.bytes > most);
         let before = retention.age.map(|age| now.saturating_sub(age));

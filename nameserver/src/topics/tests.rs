@@ -124,7 +124,7 @@ async fn topics_are_listed_by_prefix_and_kept_as_long_as_they_say() {
         .clone()
         .keep(context::current(), "a".to_owned(), all);
     keeping.await.unwrap();
-    let removed = retention::make_room(&service.store, service.default).await;
+    let removed = retention::trim_topics(&service.store, service.default).await;
     assert_eq!(removed.unwrap(), 4);
     let counts = async |topic: &str| {
         let found = service.look(topic, 0, 0).await;

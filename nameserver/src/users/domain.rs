@@ -2,7 +2,9 @@
 
 use super::{
     UsersError,
-    file::{PRIVATE, beside, cannot_write, invalid, read_text, sync_directory, write_aside},
+    file::{
+        PRIVATE, cannot_write, invalid, read_text, sync_directory, with_suffix, write_temporary,
+    },
 };
 use pyroxene_common::access::DomainKey;
 use std::{
@@ -28,7 +30,7 @@ pub fn domain_key(path_of_users: &Path) -> Result<DomainKey, UsersError> {
         return Ok(key);
     }
     let (key, text) = new_key()?;
-    match write_aside(&path, PRIVATE, &text)?.persist_noclobber(&path) {
+    match write_temporary(&path, PRIVATE, &text)?.persist_noclobber(&path) {
         Ok(_) => {
             sync_directory(&path).map_err(|error| cannot_write(&path, error))?;
             Ok(key)
@@ -52,7 +54,7 @@ pub fn replace_domain_key(path_of_users: &Path) -> Result<(), UsersError> {
     }
     let path = key_path(path_of_users);
     let (_, text) = new_key()?;
-    let written = write_aside(&path, PRIVATE, &text)?.persist(&path);
+    let written = write_temporary(&path, PRIVATE, &text)?.persist(&path);
     written.map_err(|failed| cannot_write(&path, failed.error))?;
     sync_directory(&path).map_err(|error| cannot_write(&path, error))
 }
@@ -65,7 +67,7 @@ fn new_key() -> Result<(DomainKey, Zeroizing<String>), UsersError> {
 
 /// The path of a users file's domain key.
 pub(crate) fn key_path(path_of_users: &Path) -> PathBuf {
-    beside(path_of_users, ".key")
+    with_suffix(path_of_users, ".key")
 }
 
 fn read(path: &Path) -> Result<Option<DomainKey>, UsersError> {
@@ -140,7 +142,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let users = directory.path().join("users.toml");
         domain_key(&users).unwrap();
-        let path = beside(&users, ".key");
+        let path = with_suffix(&users, ".key");
         for mode in [0o640, 0o604, 0o620, 0o601] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let error = domain_key(&users).unwrap_err();

@@ -1,7 +1,7 @@
 //! The errors of users and their files.
 
 use super::MAX_USERS;
-use pyroxene_common::access::{InvalidUserName, KeyError, shown_user};
+use pyroxene_common::access::{InvalidUserName, KeyError, printable_user};
 use std::{fmt, io, path::PathBuf};
 
 /// The errors of users and their files.
@@ -41,18 +41,18 @@ pub enum UsersError {
     #[error("{place}{why}")]
     Invalid {
         /// The position in the file.
-        place: Place,
+        place: UsersFilePosition,
         /// What is wrong.
         why: String,
     },
     /// A user of this name exists already.
-    #[error("there is a user '{}' already", shown_user(name))]
+    #[error("there is a user '{}' already", printable_user(name))]
     Exists {
         /// The name.
         name: String,
     },
     /// There is no user of this name.
-    #[error("there is no user '{}'", shown_user(name))]
+    #[error("there is no user '{}'", printable_user(name))]
     Unknown {
         /// The name.
         name: String,
@@ -70,7 +70,7 @@ pub enum UsersError {
 
 /// A position in a file, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct UsersFilePosition {
     /// The file.
     pub path: PathBuf,
     /// The line, counted from one.
@@ -79,7 +79,7 @@ pub struct Place {
     pub user: Option<String>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for UsersFilePosition {
     /// The text before an error message about the position.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;

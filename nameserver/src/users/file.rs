@@ -16,7 +16,7 @@
 //! bob = 1767225600000
 //! ```
 
-use super::{Place, Users, UsersError};
+use super::{Users, UsersError, UsersFilePosition};
 use std::{
     ffi::OsString,
     fs::{self, File, Metadata, Permissions},
@@ -96,7 +96,7 @@ impl Users {
         let users: Self = toml::from_str(text).map_err(|error| {
             let (line, user) = error
                 .span()
-                .map_or((None, None), |span| around(text, &span));
+                .map_or((None, None), |span| locate(text, &span));
             invalid(path, line, user, error.message().replace('\n', ", "))
         })?;
         let check = users.check();
@@ -116,7 +116,7 @@ impl Users {
 }
 
 /// A path with a suffix after its file name.
-pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, extension: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(extension);
     name.into()
@@ -169,7 +169,7 @@ fn read_if_there(path: &Path) -> Result<Option<(Users, Metadata)>, UsersError> {
 /// Locks a users file until the returned value is dropped. The lock is a separate file, which stays: the
 /// users file itself is replaced, and another process would have locked the old one.
 fn lock(path: &Path) -> Result<File, UsersError> {
-    let lock = beside(path, ".lock");
+    let lock = with_suffix(path, ".lock");
     let open = || {
         let file = File::options()
             .create(true)
@@ -187,7 +187,7 @@ fn lock(path: &Path) -> Result<File, UsersError> {
 /// server's.
 fn write(path: &Path, text: &str, before: Option<&Metadata>) -> Result<(), UsersError> {
     let mode = before.map_or(PRIVATE, |before| before.permissions().mode() & 0o777);
-    let file = write_aside(path, mode, text)?;
+    let file = write_temporary(path, mode, text)?;
     let replace = || {
         if let Some(before) = before {
             let after = file.as_file().metadata()?;
@@ -203,7 +203,11 @@ fn write(path: &Path, text: &str, before: Option<&Metadata>) -> Result<(), Users
 
 /// Writes a temporary file with a random name in the directory of another file. It is removed unless it is
 /// moved to its place.
-pub(super) fn write_aside(path: &Path, mode: u32, text: &str) -> Result<NamedTempFile, UsersError> {
+pub(super) fn write_temporary(
+    path: &Path,
+    mode: u32,
+    text: &str,
+) -> Result<NamedTempFile, UsersError> {
     let write = || {
         let mut file = tempfile::Builder::new()
             .permissions(Permissions::from_mode(mode))
@@ -228,7 +232,7 @@ fn directory(path: &Path) -> &Path {
 }
 
 /// The line at which a span of the file begins, and the user in whose table it is.
-fn around<'a>(text: &'a str, span: &Range<usize>) -> (Option<usize>, Option<&'a str>) {
+fn locate<'a>(text: &'a str, span: &Range<usize>) -> (Option<usize>, Option<&'a str>) {
     let Some(before) = text.get(..span.start) else {
         return (None, None);
     };
@@ -247,7 +251,7 @@ pub(super) fn invalid(
     user: Option<&str>,
     why: String,
 ) -> UsersError {
-    let place = Place {
+    let place = UsersFilePosition {
         path: path.to_owned(),
         line,
         user: user.map(str::to_owned),

@@ -4,10 +4,10 @@
 //! also if other attempts from there failed before. The throttle limits the work that failures cause, and
 //! tells the failing callers how long to wait.
 
-mod recent;
+mod bounded_map;
 
+use bounded_map::BoundedMap;
 use pyroxene_common::access::check_user_name;
-use recent::Recent;
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
@@ -17,13 +17,13 @@ use tokio::time::Instant;
 /// The most pairs of a peer and a user that are kept.
 const REMEMBERED: usize = 4096;
 /// How many failures of a pair have no effect.
-const FREE: u32 = 5;
+const FREE_FAILURES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Without a failure for this long, earlier failures are forgotten.
-const QUIET: Duration = Duration::from_secs(10 * 60);
-/// How many attempts per second are verified of pairs with more failures than [`FREE`], all pairs together.
-const LOOKS_PER_SECOND: f64 = 500.0;
+const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
+/// How many attempts per second are verified of pairs with more failures than [`FREE_FAILURES`], all pairs together.
+const CHECKS_PER_SECOND: f64 = 500.0;
 /// The longest text of an address, including the zone of a link-local one.
 const MAX_PEER: usize = 64;
 
@@ -39,9 +39,9 @@ const MAX_PEER: usize = 64;
 /// machine can have billions of them.
 #[derive(Debug)]
 pub struct LoginThrottle {
-    failures: Recent<Failures>,
-    looks: f64,
-    looks_at: Option<Instant>,
+    failures: BoundedMap<Failures>,
+    checks_left: f64,
+    checks_refilled: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +52,12 @@ struct Failures {
 
 impl Failures {
     fn is_recent(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last) < QUIET
+        now.saturating_duration_since(self.last) < FORGET_AFTER
     }
 
     /// How long to wait after the last failure.
     fn wait(self) -> Duration {
-        let Some(doublings) = self.count.checked_sub(FREE + 1) else {
+        let Some(doublings) = self.count.checked_sub(FREE_FAILURES + 1) else {
             return Duration::ZERO;
         };
         let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings));
@@ -75,9 +75,9 @@ impl LoginThrottle {
     /// A throttle without failures.
     pub fn new() -> Self {
         Self {
-            failures: Recent::new(REMEMBERED),
-            looks: LOOKS_PER_SECOND,
-            looks_at: None,
+            failures: BoundedMap::new(REMEMBERED),
+            checks_left: CHECKS_PER_SECOND,
+            checks_refilled: None,
         }
     }
 
@@ -90,19 +90,20 @@ impl LoginThrottle {
     pub fn check(&mut self, peer: &str, user: &str, now: Instant) -> Result<(), Duration> {
         let failures = self.failures.get(&pair(peer, user)).copied();
         let suspicious =
-            failures.filter(|failures| failures.is_recent(now) && failures.count > FREE);
+            failures.filter(|failures| failures.is_recent(now) && failures.count > FREE_FAILURES);
         let Some(failures) = suspicious else {
             return Ok(());
         };
         let passed = self
-            .looks_at
+            .checks_refilled
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        self.looks = (self.looks + passed.as_secs_f64() * LOOKS_PER_SECOND).min(LOOKS_PER_SECOND);
-        self.looks_at = Some(now);
-        if self.looks < 1.0 {
+        self.checks_left =
+            (self.checks_left + passed.as_secs_f64() * CHECKS_PER_SECOND).min(CHECKS_PER_SECOND);
+        self.checks_refilled = Some(now);
+        if self.checks_left < 1.0 {
             return Err(failures.wait());
         }
-        self.looks -= 1.0;
+        self.checks_left -= 1.0;
         Ok(())
     }
 

@@ -169,7 +169,7 @@ fn of_those_who_were_removed_the_first_are_forgotten_when_there_are_too_many() {
     let mut users = Users::default();
     for number in 0..=MAX_REMOVED {
         let at = NOW + u64::try_from(number).unwrap();
-        users.keep_out(&format!("u{number}"), at);
+        users.mark_removed(&format!("u{number}"), at);
     }
     assert_eq!(users.removed.len(), MAX_REMOVED);
     assert!(!users.was_removed("u0") && users.was_removed("u1"));

@@ -7,7 +7,7 @@ use std::{fmt, sync::LazyLock};
 const PREFIX: &str = "ed25519:";
 
 /// The key against which logins of users without a token are verified, so that they take as long.
-pub(super) static OF_NOBODY: LazyLock<Option<HolderId>> =
+pub(super) static DUMMY_KEY: LazyLock<Option<HolderId>> =
     LazyLock::new(|| Some(HolderKey::from_seed(&[0; 32]).ok()?.id()));
 
 /// The public key of a token. Its text is `ed25519:` and 43 characters of base64url.

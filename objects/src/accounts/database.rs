@@ -1,7 +1,7 @@
 //! The database that holds the accounts, and the connections to it.
 
 use super::{
-    book::{Answer, Operation, Wanted},
+    ledger::{AccountOperation, NeededRows, OperationResult},
     postgres, sqlite,
 };
 use crate::values::Decimal;
@@ -33,7 +33,7 @@ pub(super) fn steady_seconds() -> f64 {
 
 /// How many old requests are deleted in a transaction that adds `applied` of them. It is more, so that the
 /// number of old ones falls, and bounded, so that no transaction takes long.
-pub(super) fn forgotten_with(applied: usize) -> i64 {
+pub(super) fn requests_to_forget(applied: usize) -> i64 {
     i64::try_from(applied)
         .unwrap_or(0)
         .saturating_mul(2)
@@ -47,14 +47,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// or `postgres://USER@HOST:PORT/DATABASE`. Its output never contains a password.
 #[derive(Clone)]
 pub struct AccountsDatabase {
-    location: Location,
+    location: DatabaseLocation,
     must_exist: bool,
 }
 
 #[derive(Clone)]
-enum Location {
+enum DatabaseLocation {
     Sqlite(PathBuf),
-    Postgres(Box<postgres::Server>),
+    Postgres(Box<postgres::AccountsServer>),
 }
 
 /// Why a text is not the address of a database for accounts.
@@ -122,8 +122,10 @@ impl FromStr for AccountsDatabase {
 
     fn from_str(text: &str) -> Result<Self, InvalidAccountsDatabase> {
         let location = match text.parse()? {
-            StoreUrl::Sqlite(file) => Location::Sqlite(file),
-            StoreUrl::Postgres(url) => Location::Postgres(Box::new(postgres::Server::at(&url)?)),
+            StoreUrl::Sqlite(file) => DatabaseLocation::Sqlite(file),
+            StoreUrl::Postgres(url) => {
+                DatabaseLocation::Postgres(Box::new(postgres::AccountsServer::at(&url)?))
+            }
             StoreUrl::Memory => return Err(InvalidAccountsDatabase::Memory),
         };
         Ok(Self {
@@ -136,8 +138,8 @@ impl FromStr for AccountsDatabase {
 impl fmt::Display for AccountsDatabase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
-            Location::Sqlite(file) => write!(formatter, "sqlite:{}", file.display()),
-            Location::Postgres(server) => {
+            DatabaseLocation::Sqlite(file) => write!(formatter, "sqlite:{}", file.display()),
+            DatabaseLocation::Postgres(server) => {
                 formatter.write_str(&database::postgres::address(&server.options))
             }
         }
@@ -151,8 +153,8 @@ impl fmt::Debug for AccountsDatabase {
 }
 
 /// A connection to a database.
-pub(super) enum Session {
-    Sqlite(Box<sqlite::Session>),
+pub(super) enum AccountsSession {
+    Sqlite(Box<sqlite::SqliteSession>),
     Postgres(Box<PgConnection>),
 }
 
@@ -167,9 +169,9 @@ impl AccountsDatabase {
     }
 
     /// Connects, and creates the tables if they do not exist.
-    pub(super) async fn open(&self) -> Result<Session, AccountsDatabaseError> {
+    pub(super) async fn open(&self) -> Result<AccountsSession, AccountsDatabaseError> {
         let opened = timeout(CONNECT_TIMEOUT, async {
-            if let Location::Postgres(server) = &self.location {
+            if let DatabaseLocation::Postgres(server) = &self.location {
                 database::postgres::check_server(&server.options, CONNECT_TIMEOUT / 2).await?;
             }
             let mut session = self.connect().await?;
@@ -181,13 +183,13 @@ impl AccountsDatabase {
             Err(Fault::new(FaultKind::Unavailable, message))
         });
         match opened {
-            Ok((session, Versions { found, known })) if found <= known => {
+            Ok((session, SchemaVersions { found, known })) if found <= known => {
                 if found == 0 {
                     tracing::info!(database = %self, "there were no accounts; made empty tables");
                 }
                 Ok(session)
             }
-            Ok((_, Versions { found, known })) => Err(AccountsDatabaseError::TooNew {
+            Ok((_, SchemaVersions { found, known })) => Err(AccountsDatabaseError::TooNew {
                 database: self.clone(),
                 found,
                 known,
@@ -197,12 +199,12 @@ impl AccountsDatabase {
     }
 
     /// Opens one more connection to a database that was opened.
-    pub(super) async fn reopen(&self) -> Result<Session, AccountsDatabaseError> {
+    pub(super) async fn reopen(&self) -> Result<AccountsSession, AccountsDatabaseError> {
         self.connect().await.map_err(|fault| self.cannot_use(fault))
     }
 
     fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
-        let (database, reason) = (self.clone(), fault.sentence());
+        let (database, reason) = (self.clone(), fault.full_message());
         match fault.kind {
             FaultKind::Unavailable => AccountsDatabaseError::Unreachable { database, reason },
             FaultKind::Full | FaultKind::Io => AccountsDatabaseError::Disk { database, reason },
@@ -211,14 +213,14 @@ impl AccountsDatabase {
     }
 
     /// Creates the tables if there are none and that is permitted, and migrates older ones.
-    async fn migrate(&self, session: &mut Session) -> Result<Versions, Fault> {
+    async fn migrate(&self, session: &mut AccountsSession) -> Result<SchemaVersions, Fault> {
         let create = !self.must_exist;
         let (found, known) = match (session, &self.location) {
-            (Session::Sqlite(session), _) => (
+            (AccountsSession::Sqlite(session), _) => (
                 session.migrate(&SQLITE_MIGRATIONS, create).await?,
                 SQLITE_MIGRATIONS.len(),
             ),
-            (Session::Postgres(connection), Location::Postgres(server)) => {
+            (AccountsSession::Postgres(connection), DatabaseLocation::Postgres(server)) => {
                 let encoding = postgres::encoding(connection).await?;
                 if encoding != "UTF8" {
                     let message = format!("its encoding is {encoding} and must be UTF8");
@@ -230,42 +232,47 @@ impl AccountsDatabase {
                     migrations.len(),
                 )
             }
-            (Session::Postgres(_), Location::Sqlite(_)) => return Err(no_accounts()),
+            (AccountsSession::Postgres(_), DatabaseLocation::Sqlite(_)) => {
+                return Err(no_accounts());
+            }
         };
-        Ok(Versions { found, known })
+        Ok(SchemaVersions { found, known })
     }
 
     /// Connects to a database that was opened before.
-    pub(super) async fn connect(&self) -> Result<Session, Fault> {
+    pub(super) async fn connect(&self) -> Result<AccountsSession, Fault> {
         Ok(match &self.location {
-            Location::Sqlite(file) => {
-                Session::Sqlite(Box::new(sqlite::connect(file, !self.must_exist).await?))
+            DatabaseLocation::Sqlite(file) => {
+                AccountsSession::Sqlite(Box::new(sqlite::connect(file, !self.must_exist).await?))
             }
-            Location::Postgres(server) => Session::Postgres(Box::new(server.connect().await?)),
+            DatabaseLocation::Postgres(server) => {
+                AccountsSession::Postgres(Box::new(server.connect().await?))
+            }
         })
     }
 }
 
 /// The versions of the tables: the one that was found, 0 if there were none, and the newest known one.
-struct Versions {
+struct SchemaVersions {
     found: usize,
     known: usize,
 }
 
-impl Session {
+impl AccountsSession {
     /// Carries out operations. The changes of all of them are made, or none. Results are in their order.
     pub(super) async fn carry_out(
         &mut self,
-        operations: &[Operation],
-    ) -> Result<Vec<Answer>, Fault> {
-        let is_query = |operation: &Operation| matches!(operation, Operation::Query { .. });
+        operations: &[AccountOperation],
+    ) -> Result<Vec<OperationResult>, Fault> {
+        let is_query =
+            |operation: &AccountOperation| matches!(operation, AccountOperation::Query { .. });
         if !operations.iter().all(is_query) {
             return match self {
                 Self::Sqlite(session) => session.write(operations).await,
                 Self::Postgres(connection) => Ok(postgres::write(connection, operations).await?),
             };
         }
-        let wanted = Wanted::by(operations);
+        let wanted = NeededRows::by(operations);
         let mut book = match self {
             Self::Sqlite(session) => session.read(&wanted).await?,
             Self::Postgres(connection) => postgres::read(connection, &wanted).await?,

@@ -1,9 +1,12 @@
 //! Accounts on a PostgreSQL server, which the workers of many hosts may share.
 
 use super::{
-    book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
     database::{
-        REMEMBERED_DAYS, decimal, forgotten_with, no_accounts, optional_decimal, steady_seconds,
+        REMEMBERED_DAYS, decimal, no_accounts, optional_decimal, requests_to_forget, steady_seconds,
+    },
+    ledger::{
+        Account, AccountLedger, AccountOperation, AppliedRequest, Balances, NeededRows,
+        OperationResult,
     },
 };
 use pyroxene_store::database::{
@@ -28,12 +31,12 @@ const LAYOUT: Layout = Layout {
 
 /// A server, and the schema of the accounts there.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(super) struct AccountsServer {
     pub(super) options: PgConnectOptions,
     schema: Schema,
 }
 
-impl Server {
+impl AccountsServer {
     pub(super) fn at(url: &str) -> Result<Self, InvalidStoreUrl> {
         Ok(Self {
             options: postgres::connect_options(url)?,
@@ -73,7 +76,7 @@ impl Server {
             .bind(MIGRATION_LOCK)
             .execute(&mut *transaction)
             .await?;
-        let has_tables = self.schema.settle(&mut transaction, create).await?;
+        let has_tables = self.schema.prepare(&mut transaction, create).await?;
         if !has_tables && !create {
             return Err(no_accounts());
         }
@@ -111,7 +114,7 @@ pub(super) async fn encoding(connection: &mut PgConnection) -> Result<String, Er
 async fn accounts(
     connection: &mut PgConnection,
     statement: &'static str,
-    wanted: &Wanted,
+    wanted: &NeededRows,
 ) -> Result<Vec<Account>, Error> {
     let names: Vec<&str> = wanted.accounts.iter().map(String::as_str).collect();
     sqlx::query(statement)
@@ -127,7 +130,10 @@ async fn accounts(
         .await
 }
 
-async fn requests(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<Applied>, Error> {
+async fn requests(
+    connection: &mut PgConnection,
+    wanted: &NeededRows,
+) -> Result<Vec<AppliedRequest>, Error> {
     let ids: Vec<&str> = wanted.requests.iter().map(String::as_str).collect();
     sqlx::query(
         "SELECT id, account, receiver, amount::text, account_balance::text, receiver_balance::text
@@ -135,7 +141,7 @@ async fn requests(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<
     )
     .bind(ids)
     .try_map(|row: PgRow| {
-        Ok(Applied {
+        Ok(AppliedRequest {
             id: row.try_get(0)?,
             account: row.try_get(1)?,
             receiver: row.try_get(2)?,
@@ -151,9 +157,12 @@ async fn requests(connection: &mut PgConnection, wanted: &Wanted) -> Result<Vec<
 }
 
 /// The accounts that operations need, as they are now.
-pub(super) async fn read(connection: &mut PgConnection, wanted: &Wanted) -> Result<Book, Error> {
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    wanted: &NeededRows,
+) -> Result<AccountLedger, Error> {
     let statement = "SELECT name, opening::text, balance::text FROM accounts WHERE name = ANY($1)";
-    Ok(Book::new(
+    Ok(AccountLedger::new(
         accounts(connection, statement, wanted).await?,
         [],
     ))
@@ -168,22 +177,22 @@ pub(super) async fn read(connection: &mut PgConnection, wanted: &Wanted) -> Resu
 /// carries out everything again, and reads the other's row.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    operations: &[Operation],
-) -> Result<Vec<Answer>, Error> {
-    let wanted = Wanted::by(operations);
+    operations: &[AccountOperation],
+) -> Result<Vec<OperationResult>, Error> {
+    let wanted = NeededRows::by(operations);
     let statement = "SELECT name, opening::text, balance::text FROM accounts
                      WHERE name = ANY($1) ORDER BY name FOR UPDATE";
     let mut transaction = connection.begin().await?;
     let accounts = accounts(&mut transaction, statement, &wanted).await?;
     let requests = requests(&mut transaction, &wanted).await?;
-    let mut book = Book::new(accounts, requests);
+    let mut book = AccountLedger::new(accounts, requests);
     let answers = operations.iter().map(|one| book.carry_out(one)).collect();
     save(&mut transaction, &book).await?;
     transaction.commit().await?;
     Ok(answers)
 }
 
-async fn save(connection: &mut PgConnection, book: &Book) -> Result<(), Error> {
+async fn save(connection: &mut PgConnection, book: &AccountLedger) -> Result<(), Error> {
     let opened: Vec<&Account> = book.opened().collect();
     if !opened.is_empty() {
         sqlx::query(
@@ -209,7 +218,7 @@ async fn save(connection: &mut PgConnection, book: &Book) -> Result<(), Error> {
         .execute(&mut *connection)
         .await?;
     }
-    let applied: Vec<&Applied> = book.applied().collect();
+    let applied: Vec<&AppliedRequest> = book.applied().collect();
     if !applied.is_empty() {
         sqlx::query(
             "INSERT INTO accounts_requests
@@ -245,7 +254,7 @@ async fn forget(connection: &mut PgConnection, applied: usize) -> Result<(), Err
     )
     .bind(REMEMBERED_DAYS)
     .bind(steady_seconds())
-    .bind(forgotten_with(applied))
+    .bind(requests_to_forget(applied))
     .execute(connection)
     .await?;
     Ok(())

@@ -1,9 +1,12 @@
 //! Accounts in a SQLite file, which the workers of one host may share.
 
 use super::{
-    book::{Account, Answer, Applied, Balances, Book, Operation, Wanted},
     database::{
-        REMEMBERED_DAYS, decimal, forgotten_with, no_accounts, optional_decimal, steady_seconds,
+        REMEMBERED_DAYS, decimal, no_accounts, optional_decimal, requests_to_forget, steady_seconds,
+    },
+    ledger::{
+        Account, AccountLedger, AccountOperation, AppliedRequest, Balances, NeededRows,
+        OperationResult,
     },
 };
 use pyroxene_common::private_file;
@@ -28,7 +31,7 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(3);
 const SQLITE_BUSY: i32 = 5;
 
 /// A connection to a file.
-pub(super) struct Session {
+pub(super) struct SqliteSession {
     connection: SqliteConnection,
     file: PathBuf,
     /// The log of the file, after the first write.
@@ -36,7 +39,7 @@ pub(super) struct Session {
 }
 
 /// Opens the file, or creates it if that is permitted. A commit is on disk before it is acknowledged.
-pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault> {
+pub(super) async fn connect(file: &Path, create: bool) -> Result<SqliteSession, Fault> {
     if create {
         // Balances are private. SQLite gives its journals the permissions of the file.
         private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
@@ -57,14 +60,14 @@ pub(super) async fn connect(file: &Path, create: bool) -> Result<Session, Fault>
             outcome => break outcome?,
         }
     };
-    Ok(Session {
+    Ok(SqliteSession {
         connection,
         file: file.to_owned(),
         log: None,
     })
 }
 
-impl Session {
+impl SqliteSession {
     /// Restores the log before a write.
     async fn restore_log(&mut self) -> Result<&mut WriteAheadLog, Fault> {
         let deadline = Instant::now() + BUSY_TIMEOUT;
@@ -101,12 +104,15 @@ impl Session {
     }
 
     /// The accounts and requests that operations need, as they are now.
-    pub(super) async fn read(&mut self, wanted: &Wanted) -> Result<Book, Error> {
+    pub(super) async fn read(&mut self, wanted: &NeededRows) -> Result<AccountLedger, Error> {
         read(&mut self.connection, wanted).await
     }
 
     /// Carries out all operations in one transaction. After an error the session cannot be used any more.
-    pub(super) async fn write(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, Fault> {
+    pub(super) async fn write(
+        &mut self,
+        operations: &[AccountOperation],
+    ) -> Result<Vec<OperationResult>, Fault> {
         self.restore_log().await?;
         let answers = write(&mut self.connection, operations).await?;
         if let Some(log) = &mut self.log {
@@ -152,7 +158,7 @@ fn is_busy(error: &Error) -> bool {
         .is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
-/// As [`Session::migrate`]; `None` if there are no tables and they may not be created.
+/// As [`SqliteSession::migrate`]; `None` if there are no tables and they may not be created.
 async fn migrate(
     connection: &mut SqliteConnection,
     migrations: &[&'static str],
@@ -185,7 +191,10 @@ async fn migrate(
 }
 
 /// The accounts and requests that operations need, as they are now.
-async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book, Error> {
+async fn read(
+    connection: &mut SqliteConnection,
+    wanted: &NeededRows,
+) -> Result<AccountLedger, Error> {
     let accounts = sqlx::query(
         "SELECT name, opening, balance FROM accounts
          WHERE name IN (SELECT value FROM json_each(?))",
@@ -201,7 +210,7 @@ async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book
     .fetch_all(&mut *connection)
     .await?;
     if wanted.requests.is_empty() {
-        return Ok(Book::new(accounts, []));
+        return Ok(AccountLedger::new(accounts, []));
     }
     let requests = sqlx::query(
         "SELECT id, account, receiver, amount, account_balance, receiver_balance
@@ -209,7 +218,7 @@ async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book
     )
     .bind(json!(wanted.requests).to_string())
     .try_map(|row: SqliteRow| {
-        Ok(Applied {
+        Ok(AppliedRequest {
             id: row.try_get(0)?,
             account: row.try_get(1)?,
             receiver: row.try_get(2)?,
@@ -222,15 +231,15 @@ async fn read(connection: &mut SqliteConnection, wanted: &Wanted) -> Result<Book
     })
     .fetch_all(connection)
     .await?;
-    Ok(Book::new(accounts, requests))
+    Ok(AccountLedger::new(accounts, requests))
 }
 
 /// Carries out all operations in one transaction.
 async fn write(
     connection: &mut SqliteConnection,
-    operations: &[Operation],
-) -> Result<Vec<Answer>, Error> {
-    let wanted = Wanted::by(operations);
+    operations: &[AccountOperation],
+) -> Result<Vec<OperationResult>, Error> {
+    let wanted = NeededRows::by(operations);
     begin(connection).await?;
     let mut book = read(connection, &wanted).await?;
     let answers = operations.iter().map(|one| book.carry_out(one)).collect();
@@ -239,7 +248,7 @@ async fn write(
     Ok(answers)
 }
 
-async fn save(connection: &mut SqliteConnection, book: &Book) -> Result<(), Error> {
+async fn save(connection: &mut SqliteConnection, book: &AccountLedger) -> Result<(), Error> {
     let row = |account: &Account| json!([account.name, account.opening, account.balance]);
     each(
         connection,
@@ -255,7 +264,7 @@ async fn save(connection: &mut SqliteConnection, book: &Book) -> Result<(), Erro
         book.changed().map(row).collect(),
     )
     .await?;
-    let row = |applied: &Applied| {
+    let row = |applied: &AppliedRequest| {
         json!([
             applied.id,
             applied.account,
@@ -291,7 +300,7 @@ async fn forget(connection: &mut SqliteConnection, applied: usize) -> Result<(),
     )
     .bind(format!("-{REMEMBERED_DAYS} days"))
     .bind(steady_seconds())
-    .bind(forgotten_with(applied))
+    .bind(requests_to_forget(applied))
     .execute(connection)
     .await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 mod transform;
 
-use super::check;
+use super::check_cancelled;
 use crate::{interfaces::calculator::CalculatorError, values::Integer};
 use dashu_int::{UBig, ops::BitTest};
 use pyroxene_common::scope::Scope;
@@ -44,17 +44,17 @@ fn odd_factorial(
     if n < 3 {
         return Ok(UBig::ONE);
     }
-    let (square, swing) = both(
+    let (square, swing) = join_if_large(
         greatest,
         || {
             let half = odd_factorial(n / 2, greatest, primes, scope)?;
-            check(scope)?;
+            check_cancelled(scope)?;
             Ok(square(&half, greatest))
         },
         || product(greatest, &odd_swing_factors(n, primes), scope),
     );
     let (square, swing) = (square?, swing?);
-    check(scope)?;
+    check_cancelled(scope)?;
     let odd = times(&square, &swing, greatest);
     // The numbers double in length at every step, and the cost of a step grows a little faster.
     let done = n as f64 / greatest as f64;
@@ -65,7 +65,7 @@ fn odd_factorial(
 }
 
 /// Runs two steps of the factorial of `greatest`, in parallel if that is worthwhile.
-fn both<A: Send, B: Send>(
+fn join_if_large<A: Send, B: Send>(
     greatest: u64,
     one: impl FnOnce() -> A + Send,
     other: impl FnOnce() -> B + Send,
@@ -149,7 +149,7 @@ fn product(greatest: u64, factors: &[u64], scope: &Scope) -> Result<UBig, Calcul
         return Ok(small_product(factors));
     }
     if factors.len() > UNCHECKED_FACTORS {
-        check(scope)?;
+        check_cancelled(scope)?;
     }
     let (left, right) = factors.split_at(factors.len() / 2);
     let (left, right) = (
@@ -157,7 +157,7 @@ fn product(greatest: u64, factors: &[u64], scope: &Scope) -> Result<UBig, Calcul
         || product(greatest, right, scope),
     );
     let (left, right) = match factors.len() > UNCHECKED_FACTORS {
-        true => both(greatest, left, right),
+        true => join_if_large(greatest, left, right),
         false => (left(), right()),
     };
     Ok(left? * right?)
@@ -206,7 +206,7 @@ pub(super) fn fibonacci(n: u64, scope: &Scope) -> Result<Vec<Integer>, Calculato
     let (mut term, mut next) = (UBig::ZERO, UBig::ONE);
     while terms.len() < length {
         if terms.len() % UNCHECKED_TERMS == 0 {
-            check(scope)?;
+            check_cancelled(scope)?;
         }
         let after = &term + &next;
         terms.push(Integer(term));

@@ -1,6 +1,6 @@
 //! Products of matrices.
 
-use super::check;
+use super::check_cancelled;
 use crate::interfaces::calculator::{CalculatorError, MAX_PRODUCT_VALUES};
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use pyroxene_common::{scope::Scope, values::Matrix};
@@ -12,17 +12,17 @@ use rayon::{
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// From this number of multiplications on, several threads are faster than one.
-const PARALLEL: u64 = 128 * 128 * 128;
+const PARALLEL_MULTIPLICATIONS: u64 = 128 * 128 * 128;
 
 /// How many blocks of rows each thread gets, so that a thread that starts late does not delay the rest.
 const BLOCKS_PER_THREAD: usize = 2;
 
 /// How many multiplications a thread does between two checks for cancellation: about 30 milliseconds.
-const UNCHECKED: u64 = 1024 * 1024 * 1024;
+const UNCHECKED_MULTIPLICATIONS: u64 = 1024 * 1024 * 1024;
 
-/// [`UNCHECKED`] makes no block smaller than this: each block packs the right matrix again, which only pays
+/// [`UNCHECKED_MULTIPLICATIONS`] makes no block smaller than this: each block packs the right matrix again, which only pays
 /// if enough rows use it.
-const WORTHWHILE_ROWS: usize = 256;
+const MIN_BLOCK_ROWS: usize = 256;
 
 /// How many multiplications the product of the matrices takes.
 pub(super) fn multiplications(a: &Matrix, b: &Matrix) -> u64 {
@@ -54,7 +54,7 @@ pub(super) fn multiply(
     let mut product = Matrix::zeros_for_product(a, b);
     let target = product.values_mut();
     let work = multiplications(a, b);
-    if work < PARALLEL {
+    if work < PARALLEL_MULTIPLICATIONS {
         // Not even as one block: outside of a pool, rayon would start threads of its own.
         multiply_block(a.values(), b, target);
     } else {
@@ -76,8 +76,9 @@ fn all_finite(values: &[f64]) -> bool {
 pub(super) fn block_rows(rows: u32, work: u64, threads: usize) -> usize {
     let fair = (rows as usize).div_ceil(threads.max(1) * BLOCKS_PER_THREAD);
     let row_work = work / u64::from(rows.max(1));
-    let unchecked = usize::try_from(UNCHECKED / row_work.max(1)).unwrap_or(usize::MAX);
-    fair.min(unchecked.max(WORTHWHILE_ROWS))
+    let unchecked =
+        usize::try_from(UNCHECKED_MULTIPLICATIONS / row_work.max(1)).unwrap_or(usize::MAX);
+    fair.min(unchecked.max(MIN_BLOCK_ROWS))
 }
 
 /// Computes the product, a block of rows at a time, on the threads of the current pool.
@@ -97,7 +98,7 @@ pub(super) fn multiply_blocks(
     let count = targets.len();
     let done = AtomicUsize::new(0);
     blocks.zip(targets).try_for_each(|(left, target)| {
-        check(scope)?;
+        check_cancelled(scope)?;
         multiply_block(left, b, target);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         let fraction = done as f64 / count as f64;

@@ -1,8 +1,8 @@
 //! Sums, order and series of floating-point numbers.
 
-mod order;
+mod radix_sort;
 
-use super::check;
+use super::check_cancelled;
 use crate::interfaces::calculator::CalculatorError;
 use pyroxene_common::scope::Scope;
 use rayon::ThreadPool;
@@ -75,15 +75,15 @@ pub(super) fn sort(
         values.sort_unstable_by(f64::total_cmp);
         return Ok(values);
     }
-    check(scope)?;
+    check_cancelled(scope)?;
     // The radix sort takes as long for sorted values as for any others. This check stops at the first pair
     // that is out of order.
     if values.is_sorted_by(|left, right| left.total_cmp(right).is_le()) {
         return Ok(values);
     }
     scope.reporter.report(0.1, "sorting");
-    pool.install(|| order::sort(bytemuck::cast_slice_mut(&mut values)));
-    check(scope)?;
+    pool.install(|| radix_sort::sort(bytemuck::cast_slice_mut(&mut values)));
+    check_cancelled(scope)?;
     Ok(values)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn leibniz(terms: u64, scope: &Scope) -> Result<f64, CalculatorError>
     let mut total = 0.0;
     let mut start = 0;
     while start < pairs {
-        check(scope)?;
+        check_cancelled(scope)?;
         let end = pairs.min(start + BLOCK);
         total += pair_sum(start, end);
         start = end;

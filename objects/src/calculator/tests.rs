@@ -14,7 +14,7 @@ static POOL: LazyLock<Arc<ThreadPool>> = LazyLock::new(|| {
 macro_rules! call {
     ($method:ident($($argument:expr),*)) => {
         futures::executor::block_on(
-            Calculator::new(POOL.clone()).$method(context::current() $(, $argument)*),
+            CalculatorObject::new(POOL.clone()).$method(context::current() $(, $argument)*),
         )
     };
 }
@@ -40,7 +40,7 @@ fn the_interface_serves_the_object() {
     use crate::interfaces::calculator;
     use pyroxene_common::interface::Serves;
     let request = CalculatorRequest::Factorial { n: 5 };
-    let service = Calculator::new(POOL.clone());
+    let service = CalculatorObject::new(POOL.clone());
     let answer = calculator::Calculator::serve(service, context::current(), request);
     let response = futures::executor::block_on(answer).unwrap();
     let json = serde_json::to_string(&response).unwrap();

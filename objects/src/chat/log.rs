@@ -6,8 +6,8 @@ mod recent;
 
 use crate::interfaces::chat::{ChatError, MAX_PAGE, Message, Received};
 use pyroxene_client::{Topic, TopicError};
-use pyroxene_common::interfaces::topics::{Entry, MAX_ENTRIES, NewEntry, TopicsError};
-use recent::{Page, Recent};
+use pyroxene_common::interfaces::topics::{MAX_ENTRIES, NewEntry, TopicEntry, TopicsError};
+use recent::{RecentMessages, RecentPage};
 use serde::{Deserialize, Serialize};
 use std::{
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
@@ -23,22 +23,22 @@ use tokio_util::sync::CancellationToken;
 const LONG_POLL: Duration = Duration::from_secs(25);
 
 /// How long a name server is searched for beyond that.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait until a message that was appended arrives here.
-const READ_OWN: Duration = Duration::from_secs(1);
+const OWN_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pause after an error.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How many existing messages are loaded into memory at the start.
-const AT_FIRST: u64 = 1000;
+const INITIAL_MESSAGES: u64 = 1000;
 
 /// The messages of a room.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct MessageLog {
     topic: Topic,
-    recent: Mutex<Recent>,
+    recent: Mutex<RecentMessages>,
     /// The sequence up to which the topic was followed; before the first success, the error.
     followed: watch::Sender<Result<u64, String>>,
     started: Once,
@@ -46,14 +46,14 @@ pub(super) struct Log {
 
 /// A message in the topic.
 #[derive(Debug, Serialize, Deserialize)]
-struct Said {
+struct StoredMessage {
     from: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     text: String,
 }
 
-impl Log {
+impl MessageLog {
     pub(super) fn new(topic: Topic) -> Self {
         let nobody = "no name server has answered yet".to_owned();
         Self {
@@ -72,7 +72,7 @@ impl Log {
         });
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn recent(&self) -> MutexGuard<'_, RecentMessages> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +93,7 @@ impl Log {
                     if position.is_none() {
                         let _before = self.followed.send_replace(Err(error.to_string()));
                     }
-                    sleep(PAUSE).await;
+                    sleep(RETRY_PAUSE).await;
                 }
             }
         }
@@ -103,8 +103,10 @@ impl Log {
     async fn begin(&self) -> Result<u64, TopicError> {
         let topic = &self.topic;
         // After the end of the topic there are no entries, but the answer has the topic's head.
-        let end = topic.read(u64::MAX, 1, Duration::ZERO, PATIENCE).await?;
-        let mut after = end.head.saturating_sub(AT_FIRST);
+        let end = topic
+            .read(u64::MAX, 1, Duration::ZERO, FAILOVER_TIMEOUT)
+            .await?;
+        let mut after = end.head.saturating_sub(INITIAL_MESSAGES);
         self.recent().begin(after);
         while after < end.head {
             after = self.take(after, Duration::ZERO).await?;
@@ -119,7 +121,10 @@ impl Log {
     /// Loads a page into memory. Returns the sequence up to which it has loaded.
     async fn take(&self, after: u64, wait: Duration) -> Result<u64, TopicError> {
         let limit = u32::try_from(MAX_ENTRIES).unwrap_or(u32::MAX);
-        let page = self.topic.read(after, limit, wait, PATIENCE).await?;
+        let page = self
+            .topic
+            .read(after, limit, wait, FAILOVER_TIMEOUT)
+            .await?;
         let mut recent = self.recent();
         if page.head < after {
             // The topic was removed, and begins again.
@@ -140,7 +145,11 @@ impl Log {
     /// Waits until the topic is followed, and returns the sequence up to which it was followed.
     pub(super) async fn head(&self, patience: Duration) -> Result<u64, ChatError> {
         let mut followed = self.followed.subscribe();
-        let _ = timeout(patience.min(PATIENCE), followed.wait_for(Result::is_ok)).await;
+        let _ = timeout(
+            patience.min(FAILOVER_TIMEOUT),
+            followed.wait_for(Result::is_ok),
+        )
+        .await;
         let head = followed.borrow().clone();
         head.map_err(|sentence| ChatError::Unavailable { sentence })
     }
@@ -159,7 +168,7 @@ impl Log {
         let broken = |error: serde_json::Error| ChatError::Broken {
             sentence: error.to_string(),
         };
-        let body = serde_json::to_vec(&Said { from, to, text }).map_err(broken)?;
+        let body = serde_json::to_vec(&StoredMessage { from, to, text }).map_err(broken)?;
         let entry = NewEntry {
             body: body.into(),
             key,
@@ -172,7 +181,11 @@ impl Log {
         let is_here =
             |followed: &Result<u64, String>| matches!(followed, Ok(at) if *at >= sequence);
         let mut followed = self.followed.subscribe();
-        let _ = timeout(patience.min(READ_OWN), followed.wait_for(is_here)).await;
+        let _ = timeout(
+            patience.min(OWN_MESSAGE_TIMEOUT),
+            followed.wait_for(is_here),
+        )
+        .await;
         Ok(sequence)
     }
 
@@ -192,14 +205,14 @@ impl Log {
             followed.mark_unchanged();
             let page = self.recent().after(next, name, MAX_PAGE);
             let received = match page {
-                Page::Here(received) => received,
-                Page::Older => self.older(next, name, patience).await?,
+                RecentPage::InMemory(received) => received,
+                RecentPage::Older => self.older(next, name, patience).await?,
             };
             next = received.next;
             if !received.messages.is_empty() {
                 return Ok(received);
             }
-            if self.recent().is_beyond(next) {
+            if self.recent().has_entries_after(next) {
                 continue;
             }
             let changed = timeout_at(end, followed.changed()).await;
@@ -273,8 +286,8 @@ fn is_for(message: &Message, name: &str) -> bool {
 }
 
 /// The message in an entry. `None` if the entry is not a message; then another program has appended it.
-fn message(entry: &Entry) -> Option<Message> {
-    let said: Said = serde_json::from_slice(&entry.body.0).ok()?;
+fn message(entry: &TopicEntry) -> Option<Message> {
+    let said: StoredMessage = serde_json::from_slice(&entry.body.0).ok()?;
     Some(Message {
         sequence: entry.sequence,
         at_ms: entry.at_ms,

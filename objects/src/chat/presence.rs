@@ -4,13 +4,13 @@
 //! any, and at once when a member joins or leaves. Members that were reported to it count until their time is
 //! over, also while no name server answers.
 
-use super::STAY;
+use super::MEMBER_TIMEOUT;
 use crate::interfaces::chat::{ChatError, MAX_MEMBERS};
 use futures::future::join_all;
 use pyroxene_client::{CallError, Client};
 use pyroxene_common::{
-    interfaces::presence::{Heard, PresenceError, Present, topic_of},
-    roster::{Refused, Roster},
+    interfaces::presence::{PresenceError, PresenceMember, PresenceSnapshot, topic_of},
+    roster::{ClaimRefusal, Roster},
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
@@ -25,22 +25,22 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How often this worker reports its members.
-const BEAT: Duration = Duration::from_secs(1);
+const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a name server may take to answer.
-const CALL: Duration = Duration::from_secs(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a reader waits for name servers that are slow or dead.
-const GLANCE: Duration = Duration::from_millis(300);
+const REFRESH_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The members of a room.
 #[derive(Debug)]
-pub(super) struct Presence {
+pub(super) struct RoomPresence {
     client: Client,
     space: String,
     rosters: Mutex<Rosters>,
     /// Notified when there is a member to report.
-    awake: Notify,
+    members_changed: Notify,
     started: Once,
 }
 
@@ -54,15 +54,15 @@ struct Rosters {
 }
 
 impl Rosters {
-    fn merge(&mut self, present: Present, now: Instant) {
+    fn merge(&mut self, present: PresenceSnapshot, now: Instant) {
         for session in &present.left {
             self.own.leave(session, now);
         }
         self.all.merge(present, MAX_MEMBERS, now);
     }
 
-    fn claim(&mut self, name: &str, session: &str, now: Instant) -> Result<(), Refused> {
-        let until = now + STAY;
+    fn claim(&mut self, name: &str, session: &str, now: Instant) -> Result<(), ClaimRefusal> {
+        let until = now + MEMBER_TIMEOUT;
         self.all.claim(name, session, until, MAX_MEMBERS, now)?;
         // A session of another holder of that name is over, whatever was heard from it here.
         if let Some(other) = self.own.session(name, now).map(str::to_owned)
@@ -80,13 +80,13 @@ fn within(time: Duration) -> Context {
     context
 }
 
-impl Presence {
+impl RoomPresence {
     pub(super) fn new(client: Client, room: &str) -> Self {
         Self {
             client,
             space: topic_of(room),
             rosters: Mutex::default(),
-            awake: Notify::new(),
+            members_changed: Notify::new(),
             started: Once::new(),
         }
     }
@@ -95,7 +95,10 @@ impl Presence {
     pub(super) fn start(self: &Arc<Self>, stop: &CancellationToken) {
         self.started.call_once(|| {
             let (presence, stop) = (Arc::clone(self), stop.clone());
-            tokio::spawn(async move { stop.run_until_cancelled(presence.tell()).await });
+            tokio::spawn(async move {
+                stop.run_until_cancelled(presence.exchange_periodically())
+                    .await
+            });
         });
     }
 
@@ -103,7 +106,7 @@ impl Presence {
         self.rosters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn tell(&self) {
+    async fn exchange_periodically(&self) {
         loop {
             let is_empty = {
                 let mut rosters = self.lock();
@@ -111,10 +114,10 @@ impl Presence {
                 rosters.own.is_empty()
             };
             match is_empty {
-                true => self.awake.notified().await,
+                true => self.members_changed.notified().await,
                 false => self.exchange().await,
             }
-            sleep(BEAT).await;
+            sleep(EXCHANGE_INTERVAL).await;
         }
     }
 
@@ -125,7 +128,7 @@ impl Presence {
             let (space, own) = (self.space.clone(), own.clone());
             async move {
                 let presence = nameserver.presence();
-                let told = presence.exchange(within(CALL), space, own.members, own.left);
+                let told = presence.exchange(within(CALL_TIMEOUT), space, own.members, own.left);
                 match told.await {
                     Ok(Ok(present)) => self.lock().merge(present, Instant::now()),
                     Ok(Err(error)) => tracing::debug!(%error, "presence is refused"),
@@ -140,13 +143,13 @@ impl Presence {
     }
 
     /// As [`exchange`](Self::exchange), with a short timeout.
-    async fn glance(&self) {
-        let _ = timeout(GLANCE, self.exchange()).await;
+    async fn refresh(&self) {
+        let _ = timeout(REFRESH_TIMEOUT, self.exchange()).await;
     }
 
     /// The names of the members that are present, in order.
     pub(super) async fn members(&self) -> Vec<String> {
-        self.glance().await;
+        self.refresh().await;
         let present = self.lock().all.present(Instant::now());
         present
             .members
@@ -161,9 +164,9 @@ impl Presence {
     }
 
     /// Whether a member is present.
-    pub(super) async fn is_there(&self, name: &str) -> bool {
+    pub(super) async fn is_present(&self, name: &str) -> bool {
         if self.session(name).is_none() {
-            self.glance().await;
+            self.refresh().await;
         }
         self.session(name).is_some()
     }
@@ -176,7 +179,7 @@ impl Presence {
         session: Option<String>,
         known: bool,
     ) -> Result<String, ChatError> {
-        self.glance().await;
+        self.refresh().await;
         let session = match (self.session(name), session) {
             (Some(there), _) if known => there,
             (_, Some(session)) => session,
@@ -184,8 +187,8 @@ impl Presence {
         };
         {
             let mut rosters = self.lock();
-            rosters.own.come_back(&session);
-            rosters.all.come_back(&session);
+            rosters.own.rejoin(&session);
+            rosters.all.rejoin(&session);
         }
         self.claim(name, &session, true).await?;
         Ok(session)
@@ -197,11 +200,11 @@ impl Presence {
         if let Err(refused) = claimed {
             return refuse(name, &refused);
         }
-        self.awake.notify_one();
-        let heard = Heard {
+        self.members_changed.notify_one();
+        let heard = PresenceMember {
             name: name.to_owned(),
             session: session.to_owned(),
-            stays_ms: u64::try_from(STAY.as_millis()).unwrap_or(u64::MAX),
+            stays_ms: u64::try_from(MEMBER_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
         };
         // One name server after the other, in the same order at every worker: of two callers that want a name
         // at once, the one that is first at the first name server gets it.
@@ -209,15 +212,20 @@ impl Presence {
         nameservers.sort_by_key(|nameserver| nameserver.endpoint().to_string());
         for nameserver in &nameservers {
             let presence = nameserver.presence();
-            let claiming = presence.claim(within(CALL), self.space.clone(), heard.clone(), joins);
+            let claiming = presence.claim(
+                within(CALL_TIMEOUT),
+                self.space.clone(),
+                heard.clone(),
+                joins,
+            );
             let refused = match claiming.await {
                 Ok(Ok(present)) => {
                     self.lock().merge(present, Instant::now());
                     continue;
                 }
-                Ok(Err(PresenceError::Taken { .. })) => Refused::Taken,
-                Ok(Err(PresenceError::Full { .. })) => Refused::Full,
-                Ok(Err(PresenceError::Left { .. })) => Refused::Left,
+                Ok(Err(PresenceError::Taken { .. })) => ClaimRefusal::Taken,
+                Ok(Err(PresenceError::Full { .. })) => ClaimRefusal::Full,
+                Ok(Err(PresenceError::Left { .. })) => ClaimRefusal::Left,
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "presence is refused");
                     continue;
@@ -229,7 +237,7 @@ impl Presence {
                 }
             };
             self.forget(session);
-            self.glance().await;
+            self.refresh().await;
             return refuse(name, &refused);
         }
         Ok(())
@@ -243,7 +251,7 @@ impl Presence {
 
     /// Records a call of a member. If the caller is authenticated under that name (`known`), any session
     /// counts.
-    pub(super) async fn hear(
+    pub(super) async fn keep_present(
         &self,
         name: &str,
         session: Option<&str>,
@@ -252,14 +260,14 @@ impl Presence {
         let is_others = |there: &String| !known && session.is_some_and(|session| session != there);
         if self.session(name).as_ref().is_some_and(is_others) {
             // The other holder may have left a moment ago, which the name servers know.
-            self.glance().await;
+            self.refresh().await;
         }
         match (self.session(name), session) {
-            (Some(there), _) if is_others(&there) => refuse(name, &Refused::Taken),
+            (Some(there), _) if is_others(&there) => refuse(name, &ClaimRefusal::Taken),
             (Some(there), _) => {
                 // It is reported with the next exchange.
                 let claimed = self.lock().claim(name, &there, Instant::now());
-                self.awake.notify_one();
+                self.members_changed.notify_one();
                 claimed.or_else(|refused| refuse(name, &refused))
             }
             // The member was away for too long, or this worker is new in the room.
@@ -273,26 +281,26 @@ impl Presence {
         let leaves = |there: &String| session.is_none_or(|session| session == there);
         if !self.session(name).as_ref().is_some_and(leaves) {
             // It may have joined elsewhere, and an earlier holder of the name may be gone.
-            self.glance().await;
+            self.refresh().await;
         }
         if let Some(there) = self.session(name).filter(leaves) {
             self.forget(&there);
-            self.awake.notify_one();
-            self.glance().await;
+            self.members_changed.notify_one();
+            self.refresh().await;
         }
     }
 }
 
 /// The error for a member whose name is refused.
-fn refuse(name: &str, refused: &Refused) -> Result<(), ChatError> {
+fn refuse(name: &str, refused: &ClaimRefusal) -> Result<(), ChatError> {
     match refused {
-        Refused::Taken => Err(ChatError::NameTaken {
+        ClaimRefusal::Taken => Err(ChatError::NameTaken {
             name: name.to_owned(),
         }),
-        Refused::Full => Err(ChatError::Full {
+        ClaimRefusal::Full => Err(ChatError::Full {
             limit: MAX_MEMBERS as u64,
         }),
         // It has left. This was its last call, and no caller waits for the answer.
-        Refused::Left => Ok(()),
+        ClaimRefusal::Left => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ mod grid;
 
 use super::{
     Distributed, DistributedError, DistributedOptions, OVERHEAD, numbers_in, piece_limit,
-    pieces::{self, Work},
+    pieces::{self, DistributedWork},
 };
 use crate::interfaces::calculator::{
     Calculator, CalculatorError,
@@ -42,7 +42,9 @@ pub(super) async fn multiply(
         }));
     }
     let deadline = Instant::now() + options.timeout;
-    let proxy = client.proxy_before::<Calculator>(object, deadline).await?;
+    let proxy = client
+        .proxy_with_deadline::<Calculator>(object, deadline)
+        .await?;
     let shape = Shape {
         rows: a.rows() as usize,
         inner: a.columns() as usize,
@@ -52,7 +54,7 @@ pub(super) async fn multiply(
     let Some(grid) = shape.grid(proxy.instance_count().max(1), limit) else {
         return Err(limit_too_small(shape, client.max_message()));
     };
-    let mut product = Product::new(shape, grid, limit, a, b);
+    let mut product = ProductInProgress::new(shape, grid, limit, a, b);
     let done = pieces::run(&proxy, options, deadline, &mut product, 0).await?;
     Ok(Distributed {
         result: product.result,
@@ -70,7 +72,7 @@ fn limit_too_small(shape: Shape, limit: usize) -> DistributedError {
 }
 
 /// A product in progress.
-struct Product {
+struct ProductInProgress {
     shape: Shape,
     /// The tiles to be sent.
     left: VecDeque<Tile>,
@@ -91,19 +93,19 @@ struct Tile {
 }
 
 /// A tile, with the rows and columns that it is the product of.
-struct Piece {
+struct TilePiece {
     tile: Tile,
     inner: usize,
     a: NumberParts,
     b: NumberParts,
 }
 
-impl Serialize for Piece {
+impl Serialize for TilePiece {
     /// As a request to multiply.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // The sides of the matrices fit into 32 bits, and so do those of their parts.
         let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let like = Product::like();
+        let like = ProductInProgress::sample_request();
         let index = u32::try_from(Calculator::request_index(&like)).unwrap_or(u32::MAX);
         let mut request =
             serializer.serialize_struct_variant("CalculatorRequest", index, "MatrixMultiply", 2)?;
@@ -114,7 +116,7 @@ impl Serialize for Piece {
     }
 }
 
-impl Product {
+impl ProductInProgress {
     fn new(shape: Shape, grid: Grid, limit: usize, a: Matrix, b: Matrix) -> Self {
         let result = Matrix::zeros_for_product(&a, &b);
         let tiles = grid
@@ -152,10 +154,10 @@ impl Product {
     }
 }
 
-impl Work for Product {
-    type Piece = Piece;
+impl DistributedWork for ProductInProgress {
+    type Piece = TilePiece;
 
-    fn like() -> CalculatorRequest {
+    fn sample_request() -> CalculatorRequest {
         let (a, b) = (Matrix::one_number(0.0), Matrix::one_number(0.0));
         CalculatorRequest::MatrixMultiply { a, b }
     }
@@ -164,7 +166,7 @@ impl Work for Product {
         self.result.values().len() as u64
     }
 
-    fn next(&mut self) -> Result<Option<Piece>, DistributedError> {
+    fn next(&mut self) -> Result<Option<TilePiece>, DistributedError> {
         let Some(mut tile) = self.left.pop_front() else {
             return Ok(None);
         };
@@ -179,7 +181,7 @@ impl Work for Product {
         let inner = self.shape.inner;
         let a = self.a.slice(tile.rows.start * inner..tile.rows.end * inner);
         let b = self.panel(&tile.columns);
-        Ok(Some(Piece {
+        Ok(Some(TilePiece {
             tile,
             inner,
             a: a.into(),
@@ -187,7 +189,7 @@ impl Work for Product {
         }))
     }
 
-    fn shrink(&mut self, piece: Piece, limit: usize) -> Result<(), DistributedError> {
+    fn shrink(&mut self, piece: TilePiece, limit: usize) -> Result<(), DistributedError> {
         // Smaller than the piece in any case, so that repeated calls end.
         let sent = piece.a.len() + piece.b.len();
         self.limit = self.limit.min(numbers_in(limit)).min(sent - 1);
@@ -195,9 +197,9 @@ impl Work for Product {
         Ok(())
     }
 
-    fn place(
+    fn write_answer(
         &mut self,
-        piece: &Piece,
+        piece: &TilePiece,
         response: CalculatorResponse,
     ) -> Result<Option<u64>, DistributedError> {
         let CalculatorResponse::MatrixMultiply(answer) = response else {

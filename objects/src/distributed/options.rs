@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Clone)]
 pub struct DistributedOptions {
     pub(super) timeout: Duration,
-    pub(super) patience: Duration,
+    pub(super) retry_timeout: Duration,
     pub(super) in_flight: usize,
     pub(super) piece_bytes: Option<usize>,
     pub(super) progress: Option<Arc<dyn Fn(DistributedProgress) + Send + Sync>>,
@@ -17,7 +17,7 @@ impl fmt::Debug for DistributedOptions {
         formatter
             .debug_struct("DistributedOptions")
             .field("timeout", &self.timeout)
-            .field("patience", &self.patience)
+            .field("patience", &self.retry_timeout)
             .field("in_flight", &self.in_flight)
             .field("piece_bytes", &self.piece_bytes)
             .finish_non_exhaustive()
@@ -41,7 +41,7 @@ impl Default for DistributedOptions {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(60 * 60),
-            patience: Duration::from_secs(10),
+            retry_timeout: Duration::from_secs(10),
             in_flight: 2,
             piece_bytes: None,
             progress: None,
@@ -60,8 +60,8 @@ impl DistributedOptions {
     /// How long pieces without an answer are tried again, counted from the last answered piece. The default
     /// is 10 seconds: workers are restarted within that time.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn retry_timeout(mut self, patience: Duration) -> Self {
+        self.retry_timeout = patience;
         self
     }
 

@@ -6,7 +6,7 @@ use crate::interfaces::calculator::{
     calculator::{CalculatorRequest, CalculatorResponse},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use pyroxene_client::{Answered, Backoff, CallError, Proxy};
+use pyroxene_client::{Backoff, CallError, Proxy, Response};
 use pyroxene_common::channel::AttemptError;
 use serde::Serialize;
 use std::{
@@ -18,18 +18,18 @@ use tarpc::context;
 use tokio::time::{Instant, sleep};
 
 /// The backoff between two tries of a piece that no worker takes.
-const BETWEEN_TRIES: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// The largest number of pieces in flight, for any number of workers: it bounds the memory of the answers.
-const MOST_IN_FLIGHT: usize = 256;
+const MAX_IN_FLIGHT: usize = 256;
 
 /// Work that is done in pieces.
-pub(super) trait Work {
+pub(super) trait DistributedWork {
     /// The input of one call.
     type Piece: Serialize + Sync;
 
     /// Any request of the method that the pieces call.
-    fn like() -> CalculatorRequest;
+    fn sample_request() -> CalculatorRequest;
 
     /// How many numbers the complete result has.
     fn total(&self) -> u64;
@@ -43,7 +43,7 @@ pub(super) trait Work {
 
     /// Writes the answer of a piece to its position in the result. Returns how many numbers these are; `None`
     /// if the answer does not fit the piece.
-    fn place(
+    fn write_answer(
         &mut self,
         piece: &Self::Piece,
         response: CalculatorResponse,
@@ -51,17 +51,17 @@ pub(super) trait Work {
 }
 
 /// The data that all pieces of one work share.
-struct Calls<'a> {
+struct PieceCalls<'a> {
     proxy: &'a Proxy<Calculator>,
     like: CalculatorRequest,
     context: context::Context,
-    patience: Duration,
+    retry_timeout: Duration,
     /// When a piece was last answered.
-    answered: Mutex<Instant>,
+    last_answer: Mutex<Instant>,
 }
 
 /// Does the work. `before` is the number of results that needed no worker.
-pub(super) async fn run<W: Work>(
+pub(super) async fn run<W: DistributedWork>(
     proxy: &Proxy<Calculator>,
     options: &DistributedOptions,
     deadline: Instant,
@@ -70,12 +70,12 @@ pub(super) async fn run<W: Work>(
 ) -> Result<Distributed<()>, DistributedError> {
     let mut context = context::current();
     context.deadline = deadline.into_std();
-    let calls = Calls {
+    let calls = PieceCalls {
         proxy,
-        like: W::like(),
+        like: W::sample_request(),
         context,
-        patience: options.patience,
-        answered: Mutex::new(Instant::now()),
+        retry_timeout: options.retry_timeout,
+        last_answer: Mutex::new(Instant::now()),
     };
     let mut progress = DistributedProgress {
         done: before,
@@ -86,7 +86,7 @@ pub(super) async fn run<W: Work>(
     let mut workers: BTreeMap<String, usize> = BTreeMap::new();
     let mut in_flight = FuturesUnordered::new();
     loop {
-        let window = (proxy.instance_count() * options.in_flight).clamp(1, MOST_IN_FLIGHT);
+        let window = (proxy.instance_count() * options.in_flight).clamp(1, MAX_IN_FLIGHT);
         while in_flight.len() < window
             && let Some(piece) = work.next()?
         {
@@ -105,8 +105,8 @@ pub(super) async fn run<W: Work>(
                 None => return Err(error.into()),
             },
         };
-        let Some(numbers) = work.place(&piece, answered.response)? else {
-            return Err(DistributedError::Confused {
+        let Some(numbers) = work.write_answer(&piece, answered.response)? else {
+            return Err(DistributedError::UnexpectedAnswer {
                 worker: answered.worker,
             });
         };
@@ -132,12 +132,12 @@ fn limit_exceeded(error: &CallError) -> Option<usize> {
     }
 }
 
-impl Calls<'_> {
+impl PieceCalls<'_> {
     /// Calls until there is an answer, or until no retry can help.
     async fn call<P: Serialize + Sync>(
         &self,
         piece: P,
-    ) -> (P, Result<Answered<CalculatorResponse>, CallError>) {
+    ) -> (P, Result<Response<CalculatorResponse>, CallError>) {
         let mut tries = 0;
         let mut lost = 0;
         let mut first_failure = None;
@@ -156,9 +156,9 @@ impl Calls<'_> {
             // The time since the piece's own first failure counts too: that failure may have taken long to be
             // noticed.
             let since = (*self.answered()).max(*first_failure.get_or_insert(now));
-            let wait = BETWEEN_TRIES.wait(tries, rand::random());
+            let wait = RETRY_BACKOFF.wait(tries, rand::random());
             tries += 1;
-            let over = now + wait >= since + self.patience || now + wait >= self.deadline();
+            let over = now + wait >= since + self.retry_timeout || now + wait >= self.deadline();
             if over || !may_be_tried_again(&error) {
                 return (piece, Err(error));
             }
@@ -168,7 +168,9 @@ impl Calls<'_> {
 
     fn answered(&self) -> std::sync::MutexGuard<'_, Instant> {
         // Plain data: consistent even if a holder of the lock panicked.
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn deadline(&self) -> Instant {

@@ -10,7 +10,7 @@ mod partition;
 
 use super::{
     Distributed, DistributedError, DistributedOptions, OVERHEAD, numbers_in, piece_limit,
-    pieces::{self, Work},
+    pieces::{self, DistributedWork},
 };
 use crate::interfaces::calculator::{
     Calculator,
@@ -29,17 +29,17 @@ use tokio::time::Instant;
 
 /// About how many numbers a piece has: a mebibyte of them fits into a core's own cache, where they are sorted
 /// and copied faster.
-const PIECE: usize = 128 * 1024;
+const TARGET_PIECE: usize = 128 * 1024;
 
 /// Smaller pieces cost more to send than to sort.
-const SMALLEST_PIECE: usize = 16 * 1024;
+const MIN_PIECE: usize = 16 * 1024;
 
 /// The smallest number of pieces for each worker, if they are large enough: then the last one to end does not
 /// delay the others for long.
 const PIECES_PER_WORKER: usize = 8;
 
 /// The largest number of threads with which the client cuts the input.
-const MOST_THREADS: usize = 8;
+const MAX_THREADS: usize = 8;
 
 /// See [`DistributedCalculator::sort_distributed`](super::DistributedCalculator::sort_distributed).
 pub(super) async fn sort(
@@ -49,24 +49,26 @@ pub(super) async fn sort(
     options: &DistributedOptions,
 ) -> Result<Distributed<Numbers>, DistributedError> {
     let deadline = Instant::now() + options.timeout;
-    let proxy = client.proxy_before::<Calculator>(object, deadline).await?;
+    let proxy = client
+        .proxy_with_deadline::<Calculator>(object, deadline)
+        .await?;
     let limit = piece_limit(client, options);
     if limit == 0 {
         return Err(limit_too_small(client.max_message()));
     }
     let workers = proxy.instance_count().max(1);
-    let fair = (values.0.len() / (workers * PIECES_PER_WORKER)).max(SMALLEST_PIECE);
-    let piece = PIECE.min(fair).min(limit);
+    let fair = (values.0.len() / (workers * PIECES_PER_WORKER)).max(MIN_PIECE);
+    let piece = TARGET_PIECE.min(fair).min(limit);
     let ranges = values.0.len().div_ceil(piece);
     let cut = tokio::task::spawn_blocking(move || {
         let threads = available_parallelism().map_or(1, NonZeroUsize::get);
         let mut random: SmallRng = make_rng();
-        partition(values.0, ranges, threads.min(MOST_THREADS), &mut random)
+        partition(values.0, ranges, threads.min(MAX_THREADS), &mut random)
     });
     let partition = cut
         .await
-        .map_err(|error| DistributedError::NotCut(error.to_string()))?;
-    let (mut sort, before) = Sort::new(partition, limit);
+        .map_err(|error| DistributedError::CannotCut(error.to_string()))?;
+    let (mut sort, before) = SortInProgress::new(partition, limit);
     let done = pieces::run(&proxy, options, deadline, &mut sort, before).await?;
     Ok(Distributed {
         result: Numbers(sort.result),
@@ -84,9 +86,9 @@ fn limit_too_small(limit: usize) -> DistributedError {
 }
 
 /// A sort in progress.
-struct Sort {
+struct SortInProgress {
     /// The pieces to be sent, in the order of the result.
-    left: VecDeque<Piece>,
+    left: VecDeque<SortPiece>,
     /// In the end, the sorted values.
     result: Vec<f64>,
     /// How many numbers a piece may have.
@@ -95,16 +97,16 @@ struct Sort {
 
 /// Values that follow each other in the result.
 #[derive(Debug)]
-struct Piece {
+struct SortPiece {
     /// Their start in the result.
     start: usize,
     values: NumberParts,
 }
 
-impl Serialize for Piece {
+impl Serialize for SortPiece {
     /// As a request to sort them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let like = Sort::like();
+        let like = SortInProgress::sample_request();
         let index = u32::try_from(Calculator::request_index(&like)).unwrap_or(u32::MAX);
         let mut request =
             serializer.serialize_struct_variant("CalculatorRequest", index, "Sort", 1)?;
@@ -113,12 +115,12 @@ impl Serialize for Piece {
     }
 }
 
-impl Sort {
+impl SortInProgress {
     /// A sort of values that were cut into ranges, and how many of the values are already in the result.
     fn new(partition: Partition, limit: usize) -> (Self, u64) {
         let mut sort = Self {
             left: VecDeque::new(),
-            result: partition.room,
+            result: partition.memory,
             limit,
         };
         let mut start = 0;
@@ -126,7 +128,7 @@ impl Sort {
         for range in partition.ranges {
             let len = range.values.len();
             if len > 0 {
-                sort.left.push_back(Piece {
+                sort.left.push_back(SortPiece {
                     start,
                     values: range.values,
                 });
@@ -142,10 +144,10 @@ impl Sort {
     }
 }
 
-impl Work for Sort {
-    type Piece = Piece;
+impl DistributedWork for SortInProgress {
+    type Piece = SortPiece;
 
-    fn like() -> CalculatorRequest {
+    fn sample_request() -> CalculatorRequest {
         CalculatorRequest::Sort {
             values: Numbers::default(),
         }
@@ -155,7 +157,7 @@ impl Work for Sort {
         self.result.len() as u64
     }
 
-    fn next(&mut self) -> Result<Option<Piece>, DistributedError> {
+    fn next(&mut self) -> Result<Option<SortPiece>, DistributedError> {
         let Some(piece) = self.left.pop_front() else {
             return Ok(None);
         };
@@ -168,18 +170,18 @@ impl Work for Sort {
             let middle = values.len() / 2;
             values.select_nth_unstable_by(middle, f64::total_cmp);
             let upper = values.split_off(middle);
-            self.left.push_front(Piece {
+            self.left.push_front(SortPiece {
                 start: piece.start + middle,
                 values: upper.into(),
             });
         }
-        Ok(Some(Piece {
+        Ok(Some(SortPiece {
             start: piece.start,
             values: values.into(),
         }))
     }
 
-    fn shrink(&mut self, piece: Piece, limit: usize) -> Result<(), DistributedError> {
+    fn shrink(&mut self, piece: SortPiece, limit: usize) -> Result<(), DistributedError> {
         // Smaller than the piece in any case, so that repeated calls end.
         let smaller = numbers_in(limit).min(piece.values.len() - 1);
         if smaller == 0 {
@@ -190,9 +192,9 @@ impl Work for Sort {
         Ok(())
     }
 
-    fn place(
+    fn write_answer(
         &mut self,
-        piece: &Piece,
+        piece: &SortPiece,
         response: CalculatorResponse,
     ) -> Result<Option<u64>, DistributedError> {
         let CalculatorResponse::Sort(answer) = response else {

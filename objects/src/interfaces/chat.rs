@@ -16,7 +16,7 @@ pub const MAX_TEXT: usize = 4000;
 pub const MAX_MEMBERS: usize = 1000;
 
 /// How long a member stays present without a call, in milliseconds.
-pub const STAY_MS: u64 = 30_000;
+pub const MEMBER_TIMEOUT_MS: u64 = 30_000;
 
 /// The longest time that `receive` waits for a message, in milliseconds.
 pub const MAX_WAIT_MS: u64 = 25_000;
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn the_documentation_names_the_limits() {
         let description = Chat::describe();
-        for limit in [MAX_NAME, MAX_TEXT / 1000, STAY_MS as usize / 1000] {
+        for limit in [MAX_NAME, MAX_TEXT / 1000, MEMBER_TIMEOUT_MS as usize / 1000] {
             assert!(description.doc.contains(&limit.to_string()), "{limit}");
         }
         let receive = &description.method("receive").unwrap().doc;

@@ -33,7 +33,7 @@ pub struct Decimal {
     /// The value in units of 10^-8. Its magnitude is less than [`BOUND`].
     units: i128,
     /// The digits after the point that are shown: at least those that the value needs.
-    shown: u8,
+    shown_digits: u8,
 }
 
 /// Why a text is not a [`Decimal`].
@@ -55,7 +55,10 @@ pub enum DecimalError {
 
 impl Decimal {
     /// Zero.
-    pub const ZERO: Self = Self { units: 0, shown: 0 };
+    pub const ZERO: Self = Self {
+        units: 0,
+        shown_digits: 0,
+    };
 
     /// The sum; `None` if it has more than 20 digits before the point.
     pub fn checked_add(self, other: Self) -> Option<Self> {
@@ -63,7 +66,7 @@ impl Decimal {
         let units = self.units + other.units;
         (units.abs() < BOUND).then_some(Self {
             units,
-            shown: self.shown.max(other.shown),
+            shown_digits: self.shown_digits.max(other.shown_digits),
         })
     }
 
@@ -89,7 +92,7 @@ impl std::ops::Neg for Decimal {
     fn neg(self) -> Self {
         Self {
             units: -self.units,
-            shown: self.shown,
+            shown_digits: self.shown_digits,
         }
     }
 }
@@ -98,7 +101,7 @@ impl From<u32> for Decimal {
     fn from(value: u32) -> Self {
         Self {
             units: i128::from(value) * ONE,
-            shown: 0,
+            shown_digits: 0,
         }
     }
 }
@@ -128,10 +131,10 @@ impl fmt::Display for Decimal {
         let magnitude = self.units.unsigned_abs();
         let one = ONE.unsigned_abs();
         let mut text = (magnitude / one).to_string();
-        if self.shown > 0 {
+        if self.shown_digits > 0 {
             let fraction = format!("{:0width$}", magnitude % one, width = MAX_FRACTION_DIGITS);
             text.push('.');
-            text.extend(fraction.chars().take(self.shown.into()));
+            text.extend(fraction.chars().take(self.shown_digits.into()));
         }
         formatter.pad_integral(self.units >= 0, "", &text)
     }
@@ -175,7 +178,7 @@ impl FromStr for Decimal {
             .map_err(|_| DecimalError::NotDecimal(text.to_owned()))?;
         Ok(Self {
             units: if text.starts_with('-') { -units } else { units },
-            shown,
+            shown_digits: shown,
         })
     }
 }
@@ -192,8 +195,8 @@ impl<'de> Deserialize<'de> for Decimal {
             // The raw text: any other way to a JSON number leads through a float.
             let json = Box::<RawValue>::deserialize(deserializer)?;
             match serde_json::from_str(json.get()) {
-                Ok(Json::Text(text)) => text,
-                Ok(Json::Number) => json.get().to_owned(),
+                Ok(DecimalForm::Text(text)) => text,
+                Ok(DecimalForm::Number) => json.get().to_owned(),
                 Err(_) => {
                     let sentence = "expected a decimal number, best as a string such as \"12.50\"";
                     return Err(D::Error::custom(sentence));
@@ -207,30 +210,30 @@ impl<'de> Deserialize<'de> for Decimal {
 }
 
 /// The JSON forms of a [`Decimal`]. The digits of a number are taken from the raw text.
-enum Json {
+enum DecimalForm {
     Text(String),
     Number,
 }
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for DecimalForm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
-            type Value = Json;
+            type Value = DecimalForm;
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string or a number")
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
-                Ok(Json::Text(text.to_owned()))
+            fn visit_str<E: Error>(self, text: &str) -> Result<DecimalForm, E> {
+                Ok(DecimalForm::Text(text.to_owned()))
             }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Json, E> {
-                Ok(Json::Number)
+            fn visit_i64<E: Error>(self, _: i64) -> Result<DecimalForm, E> {
+                Ok(DecimalForm::Number)
             }
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Json, E> {
-                Ok(Json::Number)
+            fn visit_u64<E: Error>(self, _: u64) -> Result<DecimalForm, E> {
+                Ok(DecimalForm::Number)
             }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Json, E> {
-                Ok(Json::Number)
+            fn visit_f64<E: Error>(self, _: f64) -> Result<DecimalForm, E> {
+                Ok(DecimalForm::Number)
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -357,7 +360,7 @@ mod tests {
     proptest! {
         #[test]
         fn decimals_make_the_round_trip(units in -BOUND + 1..BOUND, other in -BOUND + 1..BOUND) {
-            let made = |units| Decimal { units, shown: 8 };
+            let made = |units| Decimal { units, shown_digits: 8 };
             let (one, two) = (made(units), made(other));
             prop_assert_eq!(decimal(&one.to_string()), one);
             let binary = codec::encode(&one).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::place::{Place, decimal, on_both};
 use pyroxene_objects::interfaces::accounts::AccountsError;
-use pyroxene_objects::{Accounts, AccountsDatabase, AccountsDatabaseError};
+use pyroxene_objects::{AccountsDatabase, AccountsDatabaseError, AccountsObject};
 use std::collections::HashSet;
 use tokio::task::JoinSet;
 
@@ -259,7 +259,7 @@ async fn tables_of_a_newer_version_are_refused(place: Place) {
     let statement = "INSERT INTO accounts_schema (version) VALUES (7)";
     place.execute(statement).await;
     let database: AccountsDatabase = place.url.parse().unwrap();
-    let error = Accounts::open(&database).await.unwrap_err();
+    let error = AccountsObject::open(&database).await.unwrap_err();
     assert!(
         matches!(
             error,

@@ -155,13 +155,13 @@ fn what_forgets_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_that_must_exist_are_not_made() {
-    use pyroxene_objects::{Accounts, AccountsDatabase};
+    use pyroxene_objects::{AccountsDatabase, AccountsObject};
     for place in [Place::sqlite().await, Place::postgres().await] {
         let database: AccountsDatabase = place.url.parse().unwrap();
         let database = database.must_exist();
-        let error = Accounts::open(&database).await.unwrap_err();
+        let error = AccountsObject::open(&database).await.unwrap_err();
         assert!(error.to_string().contains("cannot use"), "{error}");
         place.open().await.open("ana", "1").await.unwrap();
-        Accounts::open(&database).await.unwrap().close().await;
+        AccountsObject::open(&database).await.unwrap().close().await;
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     postgres::Postgres,
 };
 use pyroxene_objects::interfaces::accounts::AccountsError;
-use pyroxene_objects::{Accounts, AccountsDatabase, AccountsDatabaseError};
+use pyroxene_objects::{AccountsDatabase, AccountsDatabaseError, AccountsObject};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::task::JoinSet;
 
@@ -33,7 +33,7 @@ async fn a_server_that_is_down_is_told_of_and_used_again_when_it_is_back() {
     let updated = bank.update("ana", "1", "r1").await;
     assert_eq!(updated, Err(AccountsError::Unavailable));
     let database: AccountsDatabase = url.parse().unwrap();
-    let error = Accounts::open(&database).await.unwrap_err();
+    let error = AccountsObject::open(&database).await.unwrap_err();
     assert!(
         matches!(error, AccountsDatabaseError::Unreachable { .. }),
         "{error}"
@@ -106,7 +106,7 @@ async fn a_database_that_cannot_be_used_is_named() {
         dir.path().into(),
     ] {
         let database: AccountsDatabase = format!("sqlite:{}", file.display()).parse().unwrap();
-        let error = Accounts::open(&database).await.unwrap_err();
+        let error = AccountsObject::open(&database).await.unwrap_err();
         let sentence = error.to_string();
         assert!(
             matches!(error, AccountsDatabaseError::Unusable { .. }),

@@ -1,7 +1,7 @@
 //! Databases for the tests, and short methods for calls.
 
 use crate::postgres::Postgres;
-use pyroxene_objects::{Accounts, AccountsDatabase};
+use pyroxene_objects::{AccountsDatabase, AccountsObject};
 use pyroxene_objects::{
     interfaces::accounts::{AccountsError, Transferred, accounts::Accounts as _},
     values::Decimal,
@@ -66,7 +66,7 @@ impl Place {
 
 pub(crate) async fn open(url: &str) -> Bank {
     let database: AccountsDatabase = url.parse().unwrap();
-    Bank(Accounts::open(&database).await.unwrap())
+    Bank(AccountsObject::open(&database).await.unwrap())
 }
 
 pub(crate) fn decimal(text: &str) -> Decimal {
@@ -75,7 +75,7 @@ pub(crate) fn decimal(text: &str) -> Decimal {
 
 /// Accounts whose parameters and results are texts.
 #[derive(Clone)]
-pub(crate) struct Bank(pub(crate) Accounts);
+pub(crate) struct Bank(pub(crate) AccountsObject);
 
 type Outcome<T> = Result<T, AccountsError>;
 

@@ -1,7 +1,7 @@
 //! The schema that belongs to accounts alone, on a server that they share with others.
 
 use crate::place::{Bank, Place, open};
-use pyroxene_objects::{Accounts, AccountsDatabase, AccountsDatabaseError};
+use pyroxene_objects::{AccountsDatabase, AccountsDatabaseError, AccountsObject};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::task::JoinSet;
 
@@ -62,7 +62,7 @@ impl Shared {
     /// run, they open.
     async fn are_refused_until_mended(&self, words: &str, mend: &str) {
         let database: AccountsDatabase = self.url(&self.teller).parse().unwrap();
-        let error = Accounts::open(&database).await.unwrap_err();
+        let error = AccountsObject::open(&database).await.unwrap_err();
         assert!(
             matches!(error, AccountsDatabaseError::Unusable { .. }),
             "{error}"

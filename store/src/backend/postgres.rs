@@ -9,34 +9,34 @@ mod writers;
 
 pub(crate) use listen::{listen, notify};
 
-use super::Reader;
+use super::StoreReader;
 use crate::database::postgres::{self, Schema};
 use crate::{
-    batch::{Batch, Lane},
+    batch::{Batch, WriteClass},
     error::{StoreError, is_worth_repeating},
     model::UnixMillis,
     options::StoreOptions,
     schema,
-    sql::{Connection, SqlResult},
-    tasks::usage::{self, Seen},
-    timekeeper::{Timekeeper, step_watch::Reading},
+    sql::{SqlConnection, SqlResult},
+    tasks::usage::{self, UsageCache},
+    timekeeper::{Timekeeper, step_watch::ClockReading},
     transaction::{Effects, Transaction},
 };
 use sqlx::{PgPool, Row as _, postgres::PgPoolOptions};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use writers::{Writer, Writers};
+use writers::{PostgresWriter, PostgresWriters};
 
 /// A store in a PostgreSQL database.
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
     pool: PgPool,
-    writers: Writers,
+    writers: PostgresWriters,
     time: Timekeeper,
     /// The usage of submitters when it was last read.
-    seen: Seen,
+    usage_cache: UsageCache,
     /// The timeout of one attempt to write a batch.
-    patience: Duration,
+    write_timeout: Duration,
 }
 
 /// The start of each transaction: it reads the time and applies settings, in one round trip.
@@ -72,7 +72,7 @@ const DURABLE: &str = prelude!(
 const NOT_DURABLE: &str = prelude!("'off'");
 
 /// How many times a transaction that conflicts with another one is tried.
-const TRIES: u32 = 5;
+const MAX_WRITE_ATTEMPTS: u32 = 5;
 
 /// The key of the advisory lock under which a store is created or migrated.
 const MIGRATION_LOCK: i64 = 0x5059_5258_0001;
@@ -83,24 +83,27 @@ impl PostgresStore {
         let schema = Schema::of(url, &schema::LAYOUT)?;
         let connect = postgres::connect_options(url)?.application_name("pyroxene");
         let place = postgres::address(&connect);
-        postgres::check_server(&connect, options.patience).await?;
+        postgres::check_server(&connect, options.timeout).await?;
         // Writers have connections outside of the pool. The pool has the listener, the notifier, and readers.
-        let writers = Lane::ALL.map(Lane::writers).iter().sum::<usize>();
+        let writers = WriteClass::ALL
+            .map(WriteClass::writers)
+            .iter()
+            .sum::<usize>();
         let writers = u32::try_from(writers).unwrap_or(u32::MAX);
         let others = options.connections.saturating_sub(writers).max(6);
         let pool = schema
             .pin_all(PgPoolOptions::new())
             .max_connections(others)
-            .acquire_timeout(options.patience)
+            .acquire_timeout(options.timeout)
             // A dead connection is noticed when it is used; then another one is tried.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
         let store = Self {
             pool,
-            writers: Writers::default(),
+            writers: PostgresWriters::default(),
             time: Timekeeper::new(options.clock.clone()),
-            seen: Seen::default(),
-            patience: options.patience.saturating_mul(4),
+            usage_cache: UsageCache::default(),
+            write_timeout: options.timeout.saturating_mul(4),
         };
         let made = store.make(&schema, options.create).await;
         made.map_err(|error| error.at(place))?;
@@ -111,11 +114,11 @@ impl PostgresStore {
         // At any other level, changes that others committed during the wait for the lock would be invisible.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
         let mut begun = self.pool.begin_with(begin).await?;
-        let mut sql = Connection::Postgres(&mut begun);
+        let mut sql = SqlConnection::Postgres(&mut begun);
         sql.rows("SELECT pg_advisory_xact_lock($1)", &[MIGRATION_LOCK.into()])
             .await?;
-        let has_tables = schema.settle(&mut begun, create).await?;
-        let mut sql = Connection::Postgres(&mut begun);
+        let has_tables = schema.prepare(&mut begun, create).await?;
+        let mut sql = SqlConnection::Postgres(&mut begun);
         let found = match has_tables {
             true => version(&mut sql).await?,
             false => None,
@@ -134,9 +137,10 @@ impl PostgresStore {
             Some(_) => {}
         }
         schema::migrate(&mut sql, found.unwrap_or(0)).await?;
-        if found != Some(schema::KNOWN) {
+        if found != Some(schema::SCHEMA_VERSION) {
             let update = "UPDATE pyroxene_schema SET version = $1";
-            sql.execute(update, &[schema::KNOWN.into()]).await?;
+            sql.execute(update, &[schema::SCHEMA_VERSION.into()])
+                .await?;
         }
         Ok(begun.commit().await?)
     }
@@ -147,12 +151,14 @@ impl PostgresStore {
         }
         let mut connection = self.pool.acquire().await?;
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let row = Connection::Postgres(&mut connection).row(sql, &[]).await?;
+        let row = SqlConnection::Postgres(&mut connection)
+            .row(sql, &[])
+            .await?;
         Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0))
     }
 
-    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
-        Ok(Reader::Postgres(self.pool.acquire().await?))
+    pub(super) async fn reader(&self) -> Result<StoreReader<'_>, StoreError> {
+        Ok(StoreReader::Postgres(self.pool.acquire().await?))
     }
 
     pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
@@ -160,15 +166,15 @@ impl PostgresStore {
         loop {
             tries += 1;
             let late = || {
-                let why = format!("no answer within {:?}", self.patience);
+                let why = format!("no answer within {:?}", self.write_timeout);
                 StoreError::Unavailable(why)
             };
-            let done = timeout(self.patience, self.try_write(batch)).await;
+            let done = timeout(self.write_timeout, self.try_write(batch)).await;
             match done.map_err(|_| late())? {
                 Ok(effects) => return Ok(effects),
-                Err(Attempt::Over(error)) => return Err(error.into()),
-                Err(Attempt::RolledBack(error)) => {
-                    if tries >= TRIES || !is_worth_repeating(&error) {
+                Err(WriteFailure::MayBeCommitted(error)) => return Err(error.into()),
+                Err(WriteFailure::RolledBack(error)) => {
+                    if tries >= MAX_WRITE_ATTEMPTS || !is_worth_repeating(&error) {
                         return Err(self.judge(error));
                     }
                     // A random pause, so that conflicting transactions do not collide again.
@@ -184,25 +190,25 @@ impl PostgresStore {
     fn judge(&self, error: sqlx::Error) -> StoreError {
         let error = StoreError::from(error);
         if matches!(error, StoreError::ReadOnly(_) | StoreError::Protocol(_)) {
-            self.writers.forget();
+            self.writers.close_idle();
         }
         error
     }
 
-    async fn try_write(&self, batch: &mut Batch) -> Result<Effects, Attempt> {
-        let begun = Begun::begin(self, batch.is_durable()).await;
-        let mut begun = begun.map_err(Attempt::RolledBack)?;
+    async fn try_write(&self, batch: &mut Batch) -> Result<Effects, WriteFailure> {
+        let begun = OpenTransaction::begin(self, batch.is_durable()).await;
+        let mut begun = begun.map_err(WriteFailure::RolledBack)?;
         let (reading, shard) = (begun.reading, begun.writer.shard);
-        let sql = Connection::Postgres(&mut begun.writer.connection);
-        let mut transaction = Transaction::new(sql, &self.time, &self.seen, reading, shard);
+        let sql = SqlConnection::Postgres(&mut begun.writer.connection);
+        let mut transaction = Transaction::new(sql, &self.time, &self.usage_cache, reading, shard);
         match batch.run(&mut transaction).await {
             Ok(()) => {
                 let committed = transaction.commit().await;
                 let effects = committed.map_err(|error| match is_worth_repeating(&error) {
                     // The conflict occurred before the commit.
-                    true => Attempt::RolledBack(error),
+                    true => WriteFailure::RolledBack(error),
                     // It is unknown whether the commit was done.
-                    false => Attempt::Over(error),
+                    false => WriteFailure::MayBeCommitted(error),
                 })?;
                 begun.keep();
                 Ok(effects)
@@ -210,7 +216,7 @@ impl PostgresStore {
             Err(error) => {
                 // If the rollback fails, the connection is closed, and the server rolls back.
                 let _ = begun.roll_back().await;
-                Err(Attempt::RolledBack(error))
+                Err(WriteFailure::RolledBack(error))
             }
         }
     }
@@ -224,38 +230,38 @@ impl PostgresStore {
     }
 
     pub(super) async fn close(&self) {
-        self.writers.forget();
+        self.writers.close_idle();
         self.pool.close().await;
     }
 }
 
 /// Why a write failed.
-enum Attempt {
+enum WriteFailure {
     /// The transaction was certainly not committed.
     RolledBack(sqlx::Error),
     /// The transaction may have been committed.
-    Over(sqlx::Error),
+    MayBeCommitted(sqlx::Error),
 }
 
 /// An open transaction. Dropping it closes its connection, and so rolls it back.
-struct Begun<'s> {
-    writers: &'s Writers,
-    writer: Writer,
+struct OpenTransaction<'s> {
+    writers: &'s PostgresWriters,
+    writer: PostgresWriter,
     /// The server's clock at the start.
-    reading: Reading,
+    reading: ClockReading,
 }
 
-impl<'s> Begun<'s> {
+impl<'s> OpenTransaction<'s> {
     async fn begin(store: &'s PostgresStore, durable: bool) -> SqlResult<Self> {
         let writers = &store.writers;
         let mut writer = match writers.take() {
             Some(writer) => writer,
             None => {
                 let mut connection = store.pool.acquire().await?.detach();
-                usage::prepare(&mut Connection::Postgres(&mut connection)).await?;
-                Writer {
+                usage::prepare(&mut SqlConnection::Postgres(&mut connection)).await?;
+                PostgresWriter {
                     connection,
-                    since: Instant::now(),
+                    opened_at: Instant::now(),
                     shard: writers.next_shard(),
                 }
             }
@@ -264,7 +270,7 @@ impl<'s> Begun<'s> {
         let asked = store.time.elapsed();
         let begun = sqlx::raw_sql(prelude).fetch_one(&mut writer.connection);
         // If the server is gone for this connection, it is gone for the idle ones too.
-        let row = begun.await.inspect_err(|_| writers.forget())?;
+        let row = begun.await.inspect_err(|_| writers.close_idle())?;
         let reading = store.time.reading(asked, row.try_get(0)?);
         Ok(Self {
             writers,
@@ -283,12 +289,12 @@ impl<'s> Begun<'s> {
 
     /// Keeps the connection, whose transaction has ended, for the next one.
     fn keep(self) {
-        self.writers.keep(self.writer);
+        self.writers.put_back(self.writer);
     }
 }
 
 /// The schema version of the store.
-async fn version(sql: &mut Connection<'_>) -> Result<Option<i64>, StoreError> {
+async fn version(sql: &mut SqlConnection<'_>) -> Result<Option<i64>, StoreError> {
     let row = sql.row("SELECT version FROM pyroxene_schema", &[]).await?;
     Ok(row.map(|row| row.int(0)).transpose()?)
 }

@@ -6,7 +6,7 @@
 
 mod create;
 
-use super::Reader;
+use super::StoreReader;
 use crate::database::{
     Fault,
     sqlite::{self, WriteAheadLog},
@@ -17,8 +17,8 @@ use crate::{
     model::UnixMillis,
     options::StoreOptions,
     schema::{self, APPLICATION},
-    sql::{Connection, SqlResult},
-    tasks::usage::Seen,
+    sql::{SqlConnection, SqlResult},
+    tasks::usage::UsageCache,
     timekeeper::Timekeeper,
     transaction::{Effects, Transaction},
 };
@@ -35,30 +35,30 @@ use tokio::sync::Mutex;
 
 /// The pause between two transactions while another process also writes. Without it, that process would find
 /// the file locked most of the time, because SQLite does not queue writers.
-const TURN: Duration = Duration::from_millis(1);
+const WRITE_PAUSE: Duration = Duration::from_millis(1);
 
 /// A store in a file, or in memory.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
-    writer: Mutex<Writer>,
+    writer: Mutex<SqliteWriter>,
     /// `None` for a database in memory.
     readers: Option<SqlitePool>,
     time: Timekeeper,
     /// Whether another process wrote recently.
-    shared: AtomicBool,
+    has_other_writers: AtomicBool,
     version: Mutex<i64>,
 }
 
 /// The connection that writes.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct SqliteWriter {
     pub(crate) connection: SqliteConnection,
     /// `None` for a database in memory.
     log: Option<WriteAheadLog>,
     /// Whether commits wait for the disk.
     durable: bool,
     /// The usage of submitters when it was last read.
-    seen: Seen,
+    usage_cache: UsageCache,
 }
 
 impl SqliteStore {
@@ -66,11 +66,11 @@ impl SqliteStore {
     pub(crate) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
         create::prepare(path, options.create).await?;
         let connect = connect_options(path, options)?;
-        let opened = open_writer(path, &connect, options.patience).await;
+        let opened = open_writer(path, &connect, options.timeout).await;
         let (connection, log) = opened.map_err(|error| error.at(path.display()))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections.max(1))
-            .acquire_timeout(options.patience)
+            .acquire_timeout(options.timeout)
             .test_before_acquire(false)
             .connect_lazy_with(connect.pragma("query_only", "on"));
         Ok(Self::new(connection, Some(log), Some(readers), options))
@@ -90,34 +90,34 @@ impl SqliteStore {
         readers: Option<SqlitePool>,
         options: &StoreOptions,
     ) -> Self {
-        let writer = Writer {
+        let writer = SqliteWriter {
             connection,
             log,
             durable: true,
-            seen: Seen::default(),
+            usage_cache: UsageCache::default(),
         };
         Self {
             writer: Mutex::new(writer),
             readers,
             time: Timekeeper::new(options.clock.clone()),
-            shared: AtomicBool::new(false),
+            has_other_writers: AtomicBool::new(false),
             // SQLite never reports this version, so the first poll finds a change.
             version: Mutex::new(i64::MIN),
         }
     }
 
     pub(crate) fn now(&self) -> UnixMillis {
-        self.time.read().shown
+        self.time.read().clock_time
     }
 
     pub(super) fn time(&self) -> &Timekeeper {
         &self.time
     }
 
-    pub(super) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+    pub(super) async fn reader(&self) -> Result<StoreReader<'_>, StoreError> {
         Ok(match &self.readers {
-            Some(readers) => Reader::Pooled(readers.acquire().await?),
-            None => Reader::Shared(self.writer.lock().await),
+            Some(readers) => StoreReader::Pooled(readers.acquire().await?),
+            None => StoreReader::Shared(self.writer.lock().await),
         })
     }
 
@@ -125,8 +125,8 @@ impl SqliteStore {
         let mut writer = self.writer.lock().await;
         let effects = writer.write(batch, &self.time).await?;
         drop(writer);
-        if self.shared.load(Ordering::Relaxed) {
-            tokio::time::sleep(TURN).await;
+        if self.has_other_writers.load(Ordering::Relaxed) {
+            tokio::time::sleep(WRITE_PAUSE).await;
         }
         Ok(effects)
     }
@@ -134,7 +134,7 @@ impl SqliteStore {
     /// Whether another process has written since the last call.
     pub(crate) async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
         let mut writer = self.writer.lock().await;
-        let row = Connection::Sqlite(&mut writer.connection)
+        let row = SqlConnection::Sqlite(&mut writer.connection)
             .row("PRAGMA data_version", &[])
             .await?;
         let found = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
@@ -142,7 +142,7 @@ impl SqliteStore {
         // The callers may not know what was written before the first poll.
         let changed = *version != found;
         *version = found;
-        self.shared.store(changed, Ordering::Relaxed);
+        self.has_other_writers.store(changed, Ordering::Relaxed);
         Ok(changed)
     }
 
@@ -160,7 +160,7 @@ impl SqliteStore {
     }
 }
 
-impl Writer {
+impl SqliteWriter {
     /// Writes a batch as one transaction.
     async fn write(&mut self, batch: &mut Batch, time: &Timekeeper) -> Result<Effects, StoreError> {
         if let Some(log) = &mut self.log {
@@ -181,7 +181,7 @@ impl Writer {
                 // Some errors, such as a full disk, make SQLite roll back by itself. Then this statement
                 // fails, and nothing is left to do. The driver would consider the transaction open for ever,
                 // so it is not told of any.
-                let mut sql = Connection::Sqlite(&mut self.connection);
+                let mut sql = SqlConnection::Sqlite(&mut self.connection);
                 let _ = sql.execute("ROLLBACK", &[]).await;
                 Err(error.into())
             }
@@ -189,11 +189,11 @@ impl Writer {
     }
 
     async fn transact(&mut self, batch: &mut Batch, time: &Timekeeper) -> SqlResult<Effects> {
-        let mut sql = Connection::Sqlite(&mut self.connection);
+        let mut sql = SqlConnection::Sqlite(&mut self.connection);
         sql.execute("BEGIN IMMEDIATE", &[]).await?;
         // The clock is read while nobody else writes: later transactions see the same time or a later one.
         let reading = time.read();
-        let mut transaction = Transaction::new(sql, time, &self.seen, reading, 0);
+        let mut transaction = Transaction::new(sql, time, &self.usage_cache, reading, 0);
         batch.run(&mut transaction).await?;
         transaction.commit().await
     }
@@ -208,7 +208,7 @@ impl Writer {
         } else {
             "PRAGMA synchronous = NORMAL"
         };
-        Connection::Sqlite(&mut self.connection)
+        SqlConnection::Sqlite(&mut self.connection)
             .execute(statement, &[])
             .await?;
         self.durable = durable;
@@ -216,7 +216,7 @@ impl Writer {
     }
 
     async fn close(&mut self) {
-        let mut sql = Connection::Sqlite(&mut self.connection);
+        let mut sql = SqlConnection::Sqlite(&mut self.connection);
         let _ = sql.execute("PRAGMA optimize", &[]).await;
         let Some(log) = &mut self.log else {
             return;
@@ -236,7 +236,7 @@ fn connect_options(
     const PAGE: u64 = 4096;
     let connect = sqlite::connect_options(path)
         .map_err(|error| Fault::from(&error))?
-        .busy_timeout(options.patience)
+        .busy_timeout(options.timeout)
         .foreign_keys(false)
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
@@ -253,7 +253,7 @@ async fn open_writer(
     patience: Duration,
 ) -> Result<(SqliteConnection, WriteAheadLog), StoreError> {
     let mut connection = SqliteConnection::connect_with(connect).await?;
-    let mut sql = Connection::Sqlite(&mut connection);
+    let mut sql = SqlConnection::Sqlite(&mut connection);
     if number(&mut sql, "PRAGMA application_id").await? != APPLICATION {
         let sentence = "it is the database of another program".to_owned();
         return Err(StoreError::NotAStore(sentence));
@@ -267,12 +267,12 @@ async fn open_writer(
 /// Migrates an older version.
 async fn check(writer: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut begun = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let mut sql = Connection::Sqlite(&mut begun);
+    let mut sql = SqlConnection::Sqlite(&mut begun);
     let version = number(&mut sql, "PRAGMA user_version").await?;
     let pages = number(&mut sql, "PRAGMA page_count").await?;
     /// A file of up to this many pages is checked completely.
     const SMALL: i64 = 8192;
-    if version <= schema::KNOWN && pages <= SMALL {
+    if version <= schema::SCHEMA_VERSION && pages <= SMALL {
         let row = sql.row("PRAGMA quick_check(1)", &[]).await?;
         let found = row.map(|row| row.text(0)).transpose()?;
         if let Some(found) = found.filter(|found| found != "ok") {
@@ -280,14 +280,14 @@ async fn check(writer: &mut SqliteConnection) -> Result<(), StoreError> {
         }
     }
     schema::migrate(&mut sql, version).await?;
-    if version < schema::KNOWN {
+    if version < schema::SCHEMA_VERSION {
         create::stamp(&mut sql).await?;
     }
     begun.commit().await?;
     Ok(())
 }
 
-async fn number(sql: &mut Connection<'_>, pragma: &'static str) -> Result<i64, StoreError> {
+async fn number(sql: &mut SqlConnection<'_>, pragma: &'static str) -> Result<i64, StoreError> {
     let row = sql.row(pragma, &[]).await?;
     Ok(row.map(|row| row.int(0)).transpose()?.unwrap_or(0))
 }

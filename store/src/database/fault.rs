@@ -50,7 +50,7 @@ impl Fault {
     }
 
     /// The message, after a hint at the disk if the disk is the cause.
-    pub fn sentence(&self) -> String {
+    pub fn full_message(&self) -> String {
         match self.kind {
             FaultKind::Full => format!("its disk is full: {}", self.message),
             FaultKind::Io => format!("its disk fails: {}", self.message),

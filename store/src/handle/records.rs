@@ -1,20 +1,20 @@
 //! Topics, static names, revocations, and the store as a whole.
 
-use super::{Store, check_name, only};
+use super::{Store, check_name, single};
 use crate::{
-    backend::Reader,
+    backend::StoreReader,
     batch::Request,
     check,
     error::StoreError,
     model::{
-        Entries, NameChanges, NewEntry, Peer, RegisteredName, Retention, Revocation, StaticName,
-        Topic,
+        NameChangeOutcome, NameChanges, NewStoredEntry, StaticName, StorePeer, StoredEntries,
+        StoredRetention, StoredRevocation, StoredTopic,
     },
     peers, revocations, schema, static_names,
-    static_names::Change,
+    static_names::StoredNameChange,
     tasks::millis,
     topics,
-    transfer::{self, Record, TransferError},
+    transfer::{self, ExportRecord, TransferError},
 };
 use sqlx::Connection as _;
 use std::{
@@ -30,7 +30,7 @@ impl Store {
     /// # Errors
     ///
     /// `Invalid` for names and bodies above the limits; then nothing is appended.
-    pub async fn append(&self, entries: Vec<NewEntry>) -> Result<Vec<i64>, StoreError> {
+    pub async fn append(&self, entries: Vec<NewStoredEntry>) -> Result<Vec<i64>, StoreError> {
         let mut bytes = 0;
         for entry in &entries {
             check_name("the name of a topic", &entry.topic)?;
@@ -49,7 +49,7 @@ impl Store {
         after: i64,
         limit: u32,
         bytes: usize,
-    ) -> Result<Option<Entries>, StoreError> {
+    ) -> Result<Option<StoredEntries>, StoreError> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).max(1);
         let mut reader = self.0.backend.reader().await?;
         let limit = limit.max(1);
@@ -58,34 +58,34 @@ impl Store {
 
     /// The result of [`read`](Self::read) for the same parameters, but without the entries, and the number of
     /// bytes that these take: 0 if there are none.
-    pub async fn outline(
+    pub async fn measure(
         &self,
         topic: &str,
         after: i64,
         limit: u32,
         bytes: usize,
-    ) -> Result<Option<(Entries, usize)>, StoreError> {
+    ) -> Result<Option<(StoredEntries, usize)>, StoreError> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).max(1);
         let mut reader = self.0.backend.reader().await?;
         let limit = limit.max(1);
-        let found = topics::outline(&mut reader.sql(), topic, after, limit, bytes).await?;
+        let found = topics::measure(&mut reader.sql(), topic, after, limit, bytes).await?;
         Ok(found.map(|(empty, bytes)| (empty, usize::try_from(bytes).unwrap_or(0))))
     }
 
     /// As [`outline`](Self::outline), but waits up to `at_most` until there is an entry.
-    pub async fn grown(
+    pub async fn wait_for_entries(
         &self,
         topic: &str,
         after: i64,
         limit: u32,
         bytes: usize,
         at_most: Duration,
-    ) -> Result<Option<(Entries, usize)>, StoreError> {
+    ) -> Result<Option<(StoredEntries, usize)>, StoreError> {
         let end = Instant::now() + at_most;
         loop {
             // The waiter is added before the read, so that no later entry is missed.
             let grown = self.0.waiters.topic(topic, after);
-            let found = self.outline(topic, after, limit, bytes).await?;
+            let found = self.measure(topic, after, limit, bytes).await?;
             let has_some = found.as_ref().is_some_and(|(_, bytes)| *bytes > 0);
             if has_some || timeout_at(end, grown).await.is_err() {
                 return Ok(found);
@@ -104,8 +104,11 @@ impl Store {
         limit: u32,
         bytes: usize,
         at_most: Duration,
-    ) -> Result<Option<Entries>, StoreError> {
-        match self.grown(topic, after, limit, bytes, at_most).await? {
+    ) -> Result<Option<StoredEntries>, StoreError> {
+        match self
+            .wait_for_entries(topic, after, limit, bytes, at_most)
+            .await?
+        {
             Some((empty, 0)) => Ok(Some(empty)),
             Some(_) => self.read(topic, after, limit, bytes).await,
             None => Ok(None),
@@ -113,13 +116,13 @@ impl Store {
     }
 
     /// The topic of this name.
-    pub async fn topic(&self, name: &str) -> Result<Option<Topic>, StoreError> {
+    pub async fn topic(&self, name: &str) -> Result<Option<StoredTopic>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(topics::find(&mut reader.sql(), name).await?)
     }
 
     /// Topics after the name `after`, in the order of names.
-    pub async fn topics(&self, after: &str, limit: u32) -> Result<Vec<Topic>, StoreError> {
+    pub async fn topics(&self, after: &str, limit: u32) -> Result<Vec<StoredTopic>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(topics::list(&mut reader.sql(), after, limit).await?)
     }
@@ -128,53 +131,53 @@ impl Store {
     pub async fn configure_topic(
         &self,
         topic: &str,
-        retention: Retention,
+        retention: StoredRetention,
     ) -> Result<(), StoreError> {
         check_name("the name of a topic", topic)?;
         let asked = vec![(topic.to_owned(), retention)];
-        only(self.0.writer.write(0, Request::Configure, asked).await?)
+        single(self.0.writer.write(0, Request::Configure, asked).await?)
     }
 
     /// Removes the entries that exceed a topic's retention; `default` fills in for limits that the topic does
     /// not set. Returns the number of removed entries; there may be more until it is 0.
-    pub async fn trim(&self, topic: &str, default: Retention) -> Result<u64, StoreError> {
+    pub async fn trim(&self, topic: &str, default: StoredRetention) -> Result<u64, StoreError> {
         let asked = vec![(topic.to_owned(), default)];
-        only(self.0.writer.write(0, Request::Trim, asked).await?)
+        single(self.0.writer.write(0, Request::Trim, asked).await?)
     }
 
     /// Deletes some of the keys of entries that were appended longer ago than `age`. Returns their number;
     /// there may be more until it is 0.
     pub async fn forget_keys(&self, age: Duration) -> Result<u64, StoreError> {
         let asked = vec![millis(age)];
-        only(self.0.writer.write(0, Request::ForgetKeys, asked).await?)
+        single(self.0.writer.write(0, Request::ForgetKeys, asked).await?)
     }
 
     /// Removes a topic. Returns whether there was one. A later topic of that name begins at 1 again.
     pub async fn remove_topic(&self, topic: &str) -> Result<bool, StoreError> {
         let asked = vec![topic.to_owned()];
-        only(self.0.writer.write(0, Request::RemoveTopic, asked).await?)
+        single(self.0.writer.write(0, Request::RemoveTopic, asked).await?)
     }
 
     /// Adds or changes a static name. Returns the revision, or `None` if nothing changed.
     pub async fn put_name(&self, name: StaticName) -> Result<Option<i64>, StoreError> {
         check_name("a name", &name.name)?;
-        let change = vec![Change::Put(name)];
-        let changed = only(self.0.writer.write(0, Request::Names, change).await?)?;
+        let change = vec![StoredNameChange::Put(name)];
+        let changed = single(self.0.writer.write(0, Request::Names, change).await?)?;
         Ok(changed.revision())
     }
 
     /// Adds or changes a static name, unless another address has the name and one of the two registrations is
     /// exclusive.
-    pub async fn register_name(&self, name: StaticName) -> Result<RegisteredName, StoreError> {
+    pub async fn register_name(&self, name: StaticName) -> Result<NameChangeOutcome, StoreError> {
         check_name("a name", &name.name)?;
-        let change = vec![Change::Register(name)];
-        only(self.0.writer.write(0, Request::Names, change).await?)
+        let change = vec![StoredNameChange::Register(name)];
+        single(self.0.writer.write(0, Request::Names, change).await?)
     }
 
     /// Removes a static name. Returns the revision, or `None` if there was no such name.
     pub async fn remove_name(&self, name: &str) -> Result<Option<i64>, StoreError> {
-        let change = vec![Change::Remove(name.to_owned())];
-        let changed = only(self.0.writer.write(0, Request::Names, change).await?)?;
+        let change = vec![StoredNameChange::Remove(name.to_owned())];
+        let changed = single(self.0.writer.write(0, Request::Names, change).await?)?;
         Ok(changed.revision())
     }
 
@@ -185,7 +188,7 @@ impl Store {
     }
 
     /// Revokes the tickets of users.
-    pub async fn revoke(&self, revocations: Vec<Revocation>) -> Result<(), StoreError> {
+    pub async fn revoke(&self, revocations: Vec<StoredRevocation>) -> Result<(), StoreError> {
         for revocation in &revocations {
             check_name("the name of a user", &revocation.name)?;
         }
@@ -194,22 +197,22 @@ impl Store {
     }
 
     /// The users whose tickets are revoked.
-    pub async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+    pub async fn revocations(&self) -> Result<Vec<StoredRevocation>, StoreError> {
         let now = self.now().await?;
         let mut reader = self.0.backend.reader().await?;
         Ok(revocations::list(&mut reader.sql(), now).await?)
     }
 
     /// Records a heartbeat of the name server at an address. Does not wait for the disk.
-    pub async fn peer_lives(&self, address: &str) -> Result<(), StoreError> {
+    pub async fn peer_heartbeat(&self, address: &str) -> Result<(), StoreError> {
         check_name("the address of a name server", address)?;
-        let change = peers::Change::Lives(address.to_owned());
-        only(self.0.writer.write(0, Request::Peers, vec![change]).await?)
+        let change = peers::PeerChange::Heartbeat(address.to_owned());
+        single(self.0.writer.write(0, Request::Peers, vec![change]).await?)
     }
 
     /// Removes name servers, unless they have sent a heartbeat since. Does not wait for the disk.
-    pub async fn peers_gone(&self, peers: Vec<Peer>) -> Result<(), StoreError> {
-        let changes: Vec<_> = peers.into_iter().map(peers::Change::Gone).collect();
+    pub async fn remove_peers(&self, peers: Vec<StorePeer>) -> Result<(), StoreError> {
+        let changes: Vec<_> = peers.into_iter().map(peers::PeerChange::Remove).collect();
         if !changes.is_empty() {
             self.0.writer.write(0, Request::Peers, changes).await?;
         }
@@ -217,7 +220,7 @@ impl Store {
     }
 
     /// The name servers of this store. Those that died in the last seconds are among them.
-    pub async fn peers(&self) -> Result<Vec<Peer>, StoreError> {
+    pub async fn peers(&self) -> Result<Vec<StorePeer>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(peers::list(&mut reader.sql()).await?)
     }
@@ -239,18 +242,18 @@ impl Store {
         let store = |error: sqlx::Error| StoreError::from(error);
         // The transaction is dropped at the end, which rolls it back. It has written nothing.
         match &mut reader {
-            Reader::Postgres(connection) => {
+            StoreReader::Postgres(connection) => {
                 let mut begun = connection.begin_with(BEGIN).await.map_err(store)?;
-                let mut sql = crate::sql::Connection::Postgres(&mut begun);
+                let mut sql = crate::sql::SqlConnection::Postgres(&mut begun);
                 transfer::export(&mut sql, output).await
             }
-            Reader::Pooled(connection) => {
+            StoreReader::Pooled(connection) => {
                 let mut begun = connection.begin().await.map_err(store)?;
-                let mut sql = crate::sql::Connection::Sqlite(&mut begun);
+                let mut sql = crate::sql::SqlConnection::Sqlite(&mut begun);
                 transfer::export(&mut sql, output).await
             }
-            Reader::Shared(connection) => {
-                let mut sql = crate::sql::Connection::Sqlite(&mut connection.connection);
+            StoreReader::Shared(connection) => {
+                let mut sql = crate::sql::SqlConnection::Sqlite(&mut connection.connection);
                 transfer::export(&mut sql, output).await
             }
         }
@@ -276,7 +279,7 @@ impl Store {
                 break;
             }
             line += 1;
-            let record: Record = serde_json::from_str(&text).map_err(|error| {
+            let record: ExportRecord = serde_json::from_str(&text).map_err(|error| {
                 let why = error.to_string();
                 TransferError::Line { line, why }
             })?;
@@ -309,19 +312,21 @@ impl Store {
 }
 
 /// Checks that a record may be at this line. Returns whether it is the last one.
-fn check_order(record: &Record, line: u64, complete: bool) -> Result<bool, TransferError> {
+fn check_order(record: &ExportRecord, line: u64, complete: bool) -> Result<bool, TransferError> {
     let wrong = |why: String| Err(TransferError::Line { line, why });
-    let known = schema::KNOWN;
+    let known = schema::SCHEMA_VERSION;
     match record {
         _ if complete => wrong("there is more after the end".to_owned()),
-        Record::Store { version } if line == 1 && *version <= known => Ok(false),
-        Record::Store { version } if line == 1 => {
+        ExportRecord::Store { version } if line == 1 && *version <= known => Ok(false),
+        ExportRecord::Store { version } if line == 1 => {
             let found = *version;
             Err(StoreError::NewerSchema { found, known }.into())
         }
         _ if line == 1 => wrong("it is not the beginning of an export".to_owned()),
-        Record::End { lines } if *lines == line - 1 => Ok(true),
-        Record::End { lines } => wrong(format!("there should be {lines} lines before this one")),
+        ExportRecord::End { lines } if *lines == line - 1 => Ok(true),
+        ExportRecord::End { lines } => {
+            wrong(format!("there should be {lines} lines before this one"))
+        }
         _ => Ok(false),
     }
 }

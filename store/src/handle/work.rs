@@ -1,20 +1,22 @@
 //! Tasks and leases.
 
-use super::{Store, check_name, only, sentence};
+use super::{Store, check_name, clean_message, single};
 use crate::{
     batch::Request,
     error::StoreError,
-    exclusive_names::{self, Leave},
+    exclusive_names::{self, NameRelease},
     model::{
-        Allowance, Cancelled, Claim, Claimed, ClaimedLane, Counts, Ending, Fence, Finish, Finished,
-        LeaseLost, NameClaim, NameClaimed, NewTask, Progress, Retried, Running, Settlement,
-        Started, Submission, Submitted, Swept, Task, TaskFilter, TaskId, TaskPage, Usage,
+        Allowance, AttemptEnding, AttemptKey, AttemptProgress, CancelOutcome, ClaimedQueue,
+        ClaimedTask, Fence, FinishOutcome, FinishedAttempt, LeaseLost, NameClaim, NameClaimOutcome,
+        NewStoredTask, RetryOutcome, StartedAttempt, StoredTask, StoredTaskFilter, StoredTaskId,
+        StoredTaskPage, SubmissionOutcome, SubmittedTask, SweepResult, TaskClaim, TaskCounts,
+        TaskResult, TaskUsage,
     },
     tasks::{
-        control::Retry,
+        control::RetryRequest,
         millis, query,
-        submit::{Answer, Named},
-        sweep::Sweep,
+        submit::{IdentifiedTask, SubmitResponse},
+        sweep::SweepRequest,
         usage,
     },
 };
@@ -28,7 +30,10 @@ impl Store {
     /// # Errors
     ///
     /// `Invalid` for names and bodies above the limits; then no task is added.
-    pub async fn submit(&self, tasks: Vec<NewTask>) -> Result<Vec<Submitted>, StoreError> {
+    pub async fn submit(
+        &self,
+        tasks: Vec<NewStoredTask>,
+    ) -> Result<Vec<SubmittedTask>, StoreError> {
         let tasks = tasks.into_iter().map(|task| (task, None)).collect();
         let answers = self.submit_and_claim(tasks).await?;
         Ok(answers
@@ -45,9 +50,10 @@ impl Store {
     /// As [`submit`](Self::submit).
     pub async fn submit_and_claim(
         &self,
-        tasks: Vec<(NewTask, Option<Fence>)>,
-    ) -> Result<Vec<(Submitted, Option<Claimed>)>, StoreError> {
-        self.submit_within(tasks, Allowance::UNLIMITED).await
+        tasks: Vec<(NewStoredTask, Option<Fence>)>,
+    ) -> Result<Vec<(SubmittedTask, Option<ClaimedTask>)>, StoreError> {
+        self.submit_with_allowance(tasks, Allowance::UNLIMITED)
+            .await
     }
 
     /// As [`submit_and_claim`](Self::submit_and_claim), for one submitter, within an allowance. If it does
@@ -57,17 +63,17 @@ impl Store {
     /// # Errors
     ///
     /// As [`submit`](Self::submit).
-    pub async fn submit_within(
+    pub async fn submit_with_allowance(
         &self,
-        tasks: Vec<(NewTask, Option<Fence>)>,
+        tasks: Vec<(NewStoredTask, Option<Fence>)>,
         allowance: Allowance,
-    ) -> Result<Vec<(Submitted, Option<Claimed>)>, StoreError> {
+    ) -> Result<Vec<(SubmittedTask, Option<ClaimedTask>)>, StoreError> {
         let mut bytes = 0;
         for (task, _) in &tasks {
             check_name("the name of an object", &task.object)?;
             check_name("the name of a method", &task.method)?;
             check_name("the name of a submitter", &task.submitter)?;
-            if task.submitter == usage::EVERYBODY {
+            if task.submitter == usage::ALL_SUBMITTERS {
                 let why = "no submitter can have the name '*'".to_owned();
                 return Err(StoreError::Invalid(why));
             }
@@ -84,23 +90,23 @@ impl Store {
             bytes += task.arguments.len() + 200;
         }
         let lot = rand::random();
-        let named = |(task, owner)| Named {
-            id: TaskId::generate(),
-            lot,
+        let named = |(task, owner)| IdentifiedTask {
+            id: StoredTaskId::generate(),
+            batch: lot,
             task,
             owner,
             allowance,
         };
-        let named: Vec<Named> = tasks.into_iter().map(named).collect();
+        let named: Vec<IdentifiedTask> = tasks.into_iter().map(named).collect();
         let opened = named
             .iter()
             .map(|named| (named.id, Arc::from(&*named.task.submitter)));
         self.0.waiters.open(opened);
-        let ids: Vec<TaskId> = named.iter().map(|named| named.id).collect();
+        let ids: Vec<StoredTaskId> = named.iter().map(|named| named.id).collect();
         let submitted = self.0.writer.write(bytes, Request::Submit, named).await;
         match &submitted {
             Ok(submitted) => {
-                let is_new = |(one, _): &Answer| one.submission == Submission::New;
+                let is_new = |(one, _): &SubmitResponse| one.submission == SubmissionOutcome::New;
                 let others = ids.iter().zip(submitted);
                 let others = others.filter(|(_, answer)| !is_new(answer));
                 self.0.waiters.forget(others.map(|(id, _)| *id));
@@ -112,7 +118,7 @@ impl Store {
 
     /// The submitter of a task, if this process submitted it recently and does not know that it has ended. It
     /// is asked for most often, so it needs no query.
-    pub fn submitter_of_open(&self, id: TaskId) -> Option<Arc<str>> {
+    pub fn submitter_of_open(&self, id: StoredTaskId) -> Option<Arc<str>> {
         self.0.waiters.submitter_of_open(id)
     }
 
@@ -125,15 +131,15 @@ impl Store {
     /// are not accepted.
     pub async fn claim(
         &self,
-        claim: Claim,
-    ) -> Result<Result<Vec<ClaimedLane>, LeaseLost>, StoreError> {
+        claim: TaskClaim,
+    ) -> Result<Result<Vec<ClaimedQueue>, LeaseLost>, StoreError> {
         let claims = vec![claim];
-        only(self.0.writer.write(0, Request::Claim, claims).await?)
+        single(self.0.writer.write(0, Request::Claim, claims).await?)
     }
 
     /// Records the workers of attempts. Returns for each whether the attempt still counts. Does not wait for
     /// the disk.
-    pub async fn started(&self, started: Vec<Started>) -> Result<Vec<bool>, StoreError> {
+    pub async fn started(&self, started: Vec<StartedAttempt>) -> Result<Vec<bool>, StoreError> {
         for started in &started {
             check_name("the name of a worker", &started.worker)?;
         }
@@ -142,9 +148,12 @@ impl Store {
 
     /// Records the progress of attempts. Returns for each whether the attempt still counts. Does not wait for
     /// the disk.
-    pub async fn progress(&self, mut progress: Vec<Progress>) -> Result<Vec<bool>, StoreError> {
+    pub async fn progress(
+        &self,
+        mut progress: Vec<AttemptProgress>,
+    ) -> Result<Vec<bool>, StoreError> {
         for progress in &mut progress {
-            progress.note.as_mut().map(sentence);
+            progress.note.as_mut().map(clean_message);
             progress.fraction = progress.fraction.filter(|fraction| fraction.is_finite());
         }
         self.0.writer.write(0, Request::Progress, progress).await
@@ -156,7 +165,10 @@ impl Store {
     /// # Errors
     ///
     /// `Invalid` for results above the limit; then none of the ends is written.
-    pub async fn finish(&self, mut finishes: Vec<Finish>) -> Result<Vec<Finished>, StoreError> {
+    pub async fn finish(
+        &self,
+        mut finishes: Vec<FinishedAttempt>,
+    ) -> Result<Vec<FinishOutcome>, StoreError> {
         let mut bytes = 0;
         for finish in &mut finishes {
             check_name(
@@ -164,21 +176,21 @@ impl Store {
                 finish.worker.as_deref().unwrap_or(""),
             )?;
             match &mut finish.ending {
-                Ending::Succeeded { result } => {
+                AttemptEnding::Succeeded { result } => {
                     self.check_body("a result", result)?;
                     bytes += result.len();
                 }
-                Ending::Failed { error, value, .. } => {
-                    sentence(error);
+                AttemptEnding::Failed { error, value, .. } => {
+                    clean_message(error);
                     let value = value.as_deref().unwrap_or_default();
                     self.check_body("an error", value)?;
                     bytes += value.len();
                 }
-                Ending::Lost { reason }
-                | Ending::Silent { reason }
-                | Ending::Refused { reason }
-                | Ending::Denied { reason } => sentence(reason),
-                Ending::DeadlineExceeded => {}
+                AttemptEnding::Lost { reason }
+                | AttemptEnding::Silent { reason }
+                | AttemptEnding::Refused { reason }
+                | AttemptEnding::Denied { reason } => clean_message(reason),
+                AttemptEnding::DeadlineExceeded => {}
             }
             bytes += 200;
         }
@@ -187,101 +199,108 @@ impl Store {
 
     /// Cancels tasks, running ones too: no result of them is accepted from now on. Their owners learn it from
     /// [`superseded`](Self::superseded).
-    pub async fn cancel(&self, ids: Vec<TaskId>) -> Result<Vec<Cancelled>, StoreError> {
+    pub async fn cancel(&self, ids: Vec<StoredTaskId>) -> Result<Vec<CancelOutcome>, StoreError> {
         self.0.writer.write(0, Request::Cancel, ids).await
     }
 
     /// Queues failed and cancelled tasks again, with as many attempts as at first and no deadline.
-    pub async fn retry(&self, ids: Vec<TaskId>) -> Result<Vec<Retried>, StoreError> {
-        self.retry_within(ids, Allowance::UNLIMITED).await
+    pub async fn retry(&self, ids: Vec<StoredTaskId>) -> Result<Vec<RetryOutcome>, StoreError> {
+        self.retry_with_allowance(ids, Allowance::UNLIMITED).await
     }
 
     /// As [`retry`](Self::retry), within an allowance for each submitter.
-    pub async fn retry_within(
+    pub async fn retry_with_allowance(
         &self,
-        ids: Vec<TaskId>,
+        ids: Vec<StoredTaskId>,
         allowance: Allowance,
-    ) -> Result<Vec<Retried>, StoreError> {
-        let asked = ids.into_iter().map(|id| Retry { id, allowance });
+    ) -> Result<Vec<RetryOutcome>, StoreError> {
+        let asked = ids.into_iter().map(|id| RetryRequest { id, allowance });
         let asked = asked.collect();
         self.0.writer.write(0, Request::Retry, asked).await
     }
 
     /// The usage of a submitter, and that of all submitters together.
-    pub async fn usage(&self, submitter: &str) -> Result<(Usage, Usage), StoreError> {
+    pub async fn usage(&self, submitter: &str) -> Result<(TaskUsage, TaskUsage), StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        let names = BTreeSet::from([submitter, usage::EVERYBODY]);
+        let names = BTreeSet::from([submitter, usage::ALL_SUBMITTERS]);
         let found = usage::read(&mut reader.sql(), &names).await?;
         let of = |name| found.get(name).copied().unwrap_or_default();
-        Ok((of(submitter), of(usage::EVERYBODY)))
+        Ok((of(submitter), of(usage::ALL_SUBMITTERS)))
     }
 
     /// Applies the passing of time: delayed tasks become due, deadlines pass, and leases that were not
     /// renewed end, with everything that was held under them. Any name server may call this at any time. At
     /// least one must, as often as it should take effect, and twice a second so that leases are watched.
-    pub async fn sweep(&self) -> Result<Swept, StoreError> {
-        let everything = vec![Sweep { rescue: true }];
+    pub async fn sweep(&self) -> Result<SweepResult, StoreError> {
+        let everything = vec![SweepRequest { rescue: true }];
         let swept = self.0.writer.write(0, Request::Sweep, everything).await;
-        only(swept.inspect_err(|_| self.0.backend.time().lost_sight())?)
+        single(swept.inspect_err(|_| self.0.backend.time().reset_lease_watch())?)
     }
 
     /// As [`sweep`](Self::sweep), but ends no lease and takes no task from its owner: for a name server whose
     /// own lease is in doubt.
-    pub async fn sweep_times(&self) -> Result<Swept, StoreError> {
-        let times = vec![Sweep { rescue: false }];
-        only(self.0.writer.write(0, Request::Sweep, times).await?)
+    pub async fn sweep_without_rescue(&self) -> Result<SweepResult, StoreError> {
+        let times = vec![SweepRequest { rescue: false }];
+        single(self.0.writer.write(0, Request::Sweep, times).await?)
     }
 
     /// Deletes some of the tasks that ended longer than `age` ago. Returns their number; there may be more
     /// until it is 0.
     pub async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
         let age = vec![millis(age)];
-        only(self.0.writer.write(0, Request::Purge, age).await?)
+        single(self.0.writer.write(0, Request::Purge, age).await?)
     }
 
     /// One task with everything that is stored about it, or `None`.
-    pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+    pub async fn task(&self, id: StoredTaskId) -> Result<Option<StoredTask>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::task(&mut reader.sql(), id).await?)
     }
 
     /// One task without its arguments, its result and all attempts but the last, or `None`.
-    pub async fn brief(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+    pub async fn task_summary(&self, id: StoredTaskId) -> Result<Option<StoredTask>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        Ok(query::brief(&mut reader.sql(), id).await?)
+        Ok(query::task_summary(&mut reader.sql(), id).await?)
     }
 
     /// The sizes of a task's arguments and result in bytes. Neither is read.
-    pub async fn sizes(&self, id: TaskId) -> Result<Option<(usize, usize)>, StoreError> {
+    pub async fn task_sizes(&self, id: StoredTaskId) -> Result<Option<(usize, usize)>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        let sizes = query::sizes(&mut reader.sql(), id).await?;
+        let sizes = query::task_sizes(&mut reader.sql(), id).await?;
         let size = |bytes| usize::try_from(bytes).unwrap_or(0);
         Ok(sizes.map(|(arguments, result)| (size(arguments), size(result))))
     }
 
     /// The first two tasks of a range of ids. If there is only one, the range is unambiguous.
-    pub async fn first_two(&self, ids: &RangeInclusive<TaskId>) -> Result<Vec<TaskId>, StoreError> {
+    pub async fn first_two(
+        &self,
+        ids: &RangeInclusive<StoredTaskId>,
+    ) -> Result<Vec<StoredTaskId>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::first_two(&mut reader.sql(), ids).await?)
     }
 
     /// Tasks, newest first, without arguments and results. Scans the next 10,000 tasks.
-    pub async fn tasks(&self, filter: &TaskFilter, limit: u32) -> Result<Vec<Task>, StoreError> {
+    pub async fn tasks(
+        &self,
+        filter: &StoredTaskFilter,
+        limit: u32,
+    ) -> Result<Vec<StoredTask>, StoreError> {
         Ok(self.tasks_page(filter, limit).await?.tasks)
     }
 
     /// As [`tasks`](Self::tasks), and where the next page begins.
     pub async fn tasks_page(
         &self,
-        filter: &TaskFilter,
+        filter: &StoredTaskFilter,
         limit: u32,
-    ) -> Result<TaskPage, StoreError> {
+    ) -> Result<StoredTaskPage, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::tasks(&mut reader.sql(), filter, limit).await?)
     }
 
     /// The number of tasks in each state. It counts all tasks.
-    pub async fn counts(&self) -> Result<Counts, StoreError> {
+    pub async fn counts(&self) -> Result<TaskCounts, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::counts(&mut reader.sql()).await?)
     }
@@ -302,32 +321,35 @@ impl Store {
     }
 
     /// The attempts among these that no longer count, because the task was cancelled or has another owner.
-    pub async fn superseded(&self, running: &[Running]) -> Result<Vec<Running>, StoreError> {
+    pub async fn superseded(&self, running: &[AttemptKey]) -> Result<Vec<AttemptKey>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
         Ok(query::superseded(&mut reader.sql(), running).await?)
     }
 
     /// The running attempts of an owner, whether or not it knows of them.
-    pub async fn owned(&self, owner: Fence) -> Result<Vec<Running>, StoreError> {
+    pub async fn attempts_of_owner(&self, owner: Fence) -> Result<Vec<AttemptKey>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        Ok(query::owned(&mut reader.sql(), owner).await?)
+        Ok(query::attempts_of_owner(&mut reader.sql(), owner).await?)
     }
 
     /// The results of those of these tasks that have ended, without large results.
-    pub async fn ended(&self, ids: &[TaskId]) -> Result<Vec<Settlement>, StoreError> {
+    pub async fn small_task_results(
+        &self,
+        ids: &[StoredTaskId],
+    ) -> Result<Vec<TaskResult>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        Ok(query::ended(&mut reader.sql(), ids).await?)
+        Ok(query::small_task_results(&mut reader.sql(), ids).await?)
     }
 
     /// The results of those of these tasks that have ended.
-    pub async fn settled(&self, ids: &[TaskId]) -> Result<Vec<Settlement>, StoreError> {
+    pub async fn task_results(&self, ids: &[StoredTaskId]) -> Result<Vec<TaskResult>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        Ok(query::settled(&mut reader.sql(), ids).await?)
+        Ok(query::task_results(&mut reader.sql(), ids).await?)
     }
 
     /// Waits for the end of a task, wherever it ends; `None` if that takes longer than `at_most`. A large
     /// result is left out. An id that no task has is waited for too.
-    pub async fn wait(&self, id: TaskId, at_most: Duration) -> Option<Settlement> {
+    pub async fn wait(&self, id: StoredTaskId, at_most: Duration) -> Option<TaskResult> {
         let ended = self.0.waiters.task(id);
         timeout(at_most, ended).await.ok()?.ok()
     }
@@ -336,19 +358,19 @@ impl Store {
     /// more often than every `ttl`, as observed by the other name servers that sweep.
     pub async fn lease(&self, ttl: Duration) -> Result<Fence, StoreError> {
         let ttl = vec![millis(ttl)];
-        only(self.0.writer.write(0, Request::Lease, ttl).await?)
+        single(self.0.writer.write(0, Request::Lease, ttl).await?)
     }
 
     /// Renews a lease. Returns whether it still existed: the other name servers may have noticed its end
     /// late, and then nothing was taken over. Does not wait for the disk.
     pub async fn renew(&self, fence: Fence) -> Result<bool, StoreError> {
         let fence = vec![fence];
-        only(self.0.writer.write(0, Request::Renew, fence).await?)
+        single(self.0.writer.write(0, Request::Renew, fence).await?)
     }
 
     /// Releases a lease. Everything held under it is taken over as if the lease were over.
     pub async fn release(&self, fence: Fence) -> Result<(), StoreError> {
-        only(
+        single(
             self.0
                 .writer
                 .write(0, Request::Release, vec![fence])
@@ -361,7 +383,7 @@ impl Store {
     pub async fn claim_names(
         &self,
         claims: Vec<NameClaim>,
-    ) -> Result<Vec<NameClaimed>, StoreError> {
+    ) -> Result<Vec<NameClaimOutcome>, StoreError> {
         for claim in &claims {
             check_name("a name", &claim.name)?;
             check_name("the holder of a name", &claim.holder)?;
@@ -370,20 +392,20 @@ impl Store {
     }
 
     /// Releases the claims of the name server that has this lease. A name that no name server claims is free.
-    pub async fn leave_names(
+    pub async fn release_names(
         &self,
         nameserver: Fence,
         names: Vec<String>,
     ) -> Result<(), StoreError> {
-        let leave = |name| Leave { nameserver, name };
+        let leave = |name| NameRelease { nameserver, name };
         let left = names.into_iter().map(leave).collect();
         self.0.writer.write(0, Request::LeaveNames, left).await?;
         Ok(())
     }
 
     /// The names that a name server claims for their holders.
-    pub async fn names_of(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
+    pub async fn names_claimed_by(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
         let mut reader = self.0.backend.reader().await?;
-        Ok(exclusive_names::names_of(&mut reader.sql(), nameserver).await?)
+        Ok(exclusive_names::names_claimed_by(&mut reader.sql(), nameserver).await?)
     }
 }

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 /// The id of a task: a UUIDv7, so that later tasks have greater ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(Uuid);
+pub struct StoredTaskId(Uuid);
 
-impl TaskId {
+impl StoredTaskId {
     /// A new id, greater than all that this process has made.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
@@ -39,13 +39,13 @@ impl TaskId {
     }
 }
 
-impl fmt::Display for TaskId {
+impl fmt::Display for StoredTaskId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
 }
 
-impl FromStr for TaskId {
+impl FromStr for StoredTaskId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -58,7 +58,7 @@ impl FromStr for TaskId {
 /// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TaskState {
+pub enum StoredTaskState {
     /// Waiting for a worker.
     Queued = 0,
     /// Waiting for the end of its delay, or of the pause before another attempt.
@@ -73,7 +73,7 @@ pub enum TaskState {
     Cancelled = 5,
 }
 
-impl TaskState {
+impl StoredTaskState {
     /// Whether the state no longer changes by itself.
     pub fn is_final(self) -> bool {
         self as i64 > Self::Running as i64
@@ -99,7 +99,7 @@ impl TaskState {
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// With a result.
     Succeeded = 0,
     /// With an error that the object returned.
@@ -116,7 +116,7 @@ pub enum Outcome {
     Silent = 6,
 }
 
-impl Outcome {
+impl AttemptOutcome {
     pub(crate) fn from_number(number: i64) -> Result<Self, sqlx::Error> {
         Ok(match number {
             0 => Self::Succeeded,
@@ -137,7 +137,7 @@ impl Outcome {
 
 /// A task to submit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewTask {
+pub struct NewStoredTask {
     /// The object to call.
     pub object: String,
     /// Its method.
@@ -169,7 +169,7 @@ pub struct NewTask {
 /// How long an attempt may take unless its task says otherwise.
 const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-impl NewTask {
+impl NewStoredTask {
     /// A task that is due at once, may be begun three times for an hour each, and has no deadline.
     pub fn new(object: impl Into<String>, method: impl Into<String>, arguments: Vec<u8>) -> Self {
         Self {
@@ -192,16 +192,16 @@ impl NewTask {
 
 /// A submitted task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Submitted {
+pub struct SubmittedTask {
     /// Its id, or the id of the task that has the key.
-    pub id: TaskId,
+    pub id: StoredTaskId,
     /// Whether it is new.
-    pub submission: Submission,
+    pub submission: SubmissionOutcome,
 }
 
 /// The result of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Submission {
+pub enum SubmissionOutcome {
     /// A new task.
     New,
     /// The same task was submitted under that key before.
@@ -216,7 +216,7 @@ pub enum Submission {
 
 /// The usage of a submitter in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct TaskUsage {
     /// Tasks that have not ended.
     pub tasks: i64,
     /// Bytes of the arguments and results of all tasks, plus 300 for each.
@@ -265,17 +265,17 @@ pub const URGENT: i64 = 1000;
 
 /// The claim of a dispatcher.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claim {
+pub struct TaskClaim {
     /// The fence of the dispatcher's lease.
     pub owner: Fence,
     /// The queues to claim tasks from.
-    pub lanes: Vec<ClaimLane>,
+    pub queues: Vec<ClaimQueue>,
 }
 
 /// A queue that a dispatcher can serve: the tasks of an object for any worker, or those that only one worker
 /// may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimLane {
+pub struct ClaimQueue {
     /// The object.
     pub object: String,
     /// The one worker, or `None` for the tasks for any worker.
@@ -283,36 +283,36 @@ pub struct ClaimLane {
     /// The largest number of tasks to claim.
     pub limit: u32,
     /// The submitter that had the last turn.
-    pub after: String,
+    pub last_submitter: String,
     /// The largest number of tasks to claim of one submitter.
-    pub most: u32,
+    pub max_per_submitter: u32,
     /// The same, for submitters with a number of their own.
-    pub most_of: Vec<(String, u32)>,
+    pub max_of_submitter: Vec<(String, u32)>,
 }
 
-impl ClaimLane {
+impl ClaimQueue {
     /// Up to `limit` tasks of an object that any worker may run, whoever submitted them.
     pub fn new(object: impl Into<String>, limit: u32) -> Self {
         Self {
             object: object.into(),
             worker: None,
             limit,
-            after: String::new(),
-            most: u32::MAX,
-            most_of: Vec::new(),
+            last_submitter: String::new(),
+            max_per_submitter: u32::MAX,
+            max_of_submitter: Vec::new(),
         }
     }
 }
 
-/// The tasks claimed from one [`ClaimLane`].
+/// The tasks claimed from one [`ClaimQueue`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClaimedLane {
+pub struct ClaimedQueue {
     /// The tasks: of each submitter, those of the highest priority first, and of these the oldest.
-    pub tasks: Vec<Claimed>,
+    pub tasks: Vec<ClaimedTask>,
     /// Whether there may be more tasks, of submitters that have reached their number.
-    pub held_back: bool,
+    pub limited: bool,
     /// The submitter that had the last turn, if there was one.
-    pub last: Option<String>,
+    pub last_submitter: Option<String>,
 }
 
 /// The dispatcher's lease is over. It must begin another one, with another fence.
@@ -321,9 +321,9 @@ pub struct LeaseLost;
 
 /// A task that its owner must run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
+pub struct ClaimedTask {
     /// Its id.
-    pub id: TaskId,
+    pub id: StoredTaskId,
     /// The object to call.
     pub object: String,
     /// Its method.
@@ -352,9 +352,9 @@ pub struct Claimed {
 
 /// An attempt, as its owner identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Running {
+pub struct AttemptKey {
     /// The task.
-    pub id: TaskId,
+    pub id: StoredTaskId,
     /// The number of the attempt.
     pub attempt: i64,
     /// The fence under which it was claimed.
@@ -363,18 +363,18 @@ pub struct Running {
 
 /// An attempt was sent to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Started {
+pub struct StartedAttempt {
     /// The attempt.
-    pub running: Running,
+    pub running: AttemptKey,
     /// The worker.
     pub worker: String,
 }
 
 /// The progress of an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
+pub struct AttemptProgress {
     /// The attempt.
-    pub running: Running,
+    pub running: AttemptKey,
     /// From 0 to 1.
     pub fraction: Option<f64>,
     /// A description.
@@ -383,18 +383,18 @@ pub struct Progress {
 
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finish {
+pub struct FinishedAttempt {
     /// The attempt.
-    pub running: Running,
+    pub running: AttemptKey,
     /// The worker that ran it, if any.
     pub worker: Option<String>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: AttemptEnding,
 }
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum AttemptEnding {
     /// With a result.
     Succeeded {
         /// The result.
@@ -436,31 +436,31 @@ pub enum Ending {
 
 /// The result of ending an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finished {
+pub enum FinishOutcome {
     /// It counts. This is the new state of the task.
-    Accepted(TaskState),
+    Accepted(StoredTaskState),
     /// It came too late: the task was cancelled, or has another owner.
     Superseded,
 }
 
 /// The result of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
+pub enum CancelOutcome {
     /// It is cancelled, and no result of it will be accepted.
-    Now,
+    Cancelled,
     /// It had ended already.
-    Ended(TaskState),
+    AlreadyEnded(StoredTaskState),
     /// There is no such task.
     Unknown,
 }
 
 /// The result of a retry by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retried {
+pub enum RetryOutcome {
     /// It is queued again.
     Queued,
     /// It has neither failed nor been cancelled.
-    Not(TaskState),
+    NotRetryable(StoredTaskState),
     /// Its submitter would exceed a quota.
     TooMuch(Quota),
     /// There is no such task.
@@ -469,7 +469,7 @@ pub enum Retried {
 
 /// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepResult {
     /// How many delayed tasks became due.
     pub due: usize,
     /// How many tasks missed their deadline while they waited.
@@ -488,14 +488,14 @@ pub struct Swept {
     missing_docs,
     reason = "each field is what the one of `NewTask` or `Claimed` is"
 )]
-pub struct Task {
-    pub id: TaskId,
+pub struct StoredTask {
+    pub id: StoredTaskId,
     pub object: String,
     pub method: String,
     pub submitter: String,
     pub idempotency_key: Option<String>,
     pub priority: i64,
-    pub state: TaskState,
+    pub state: StoredTaskState,
     pub submitted: UnixMillis,
     /// When it may begin, if it is delayed.
     pub due: UnixMillis,
@@ -518,10 +518,10 @@ pub struct Task {
     /// Its result, or the error that the object returned; `None` in a listing.
     pub result: Option<Vec<u8>>,
     /// How many attempts count against `max_attempts`. Refused attempts do not.
-    pub tries: i64,
+    pub counted_attempts: i64,
     /// The first and the last attempts (see [`FIRST_ATTEMPTS`] and [`LAST_ATTEMPTS`]); in a listing, only the
     /// last one.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<StoredAttempt>,
 }
 
 /// How many of a task's first attempts are kept.
@@ -532,7 +532,7 @@ pub const LAST_ATTEMPTS: i64 = 50;
 
 /// One attempt of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct StoredAttempt {
     /// From 1.
     pub number: i64,
     /// The worker that ran it, if it is known.
@@ -542,18 +542,18 @@ pub struct Attempt {
     /// When it ended.
     pub ended: Option<UnixMillis>,
     /// How it ended.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<AttemptOutcome>,
     /// Why.
     pub error: Option<String>,
 }
 
 /// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
+pub struct TaskResult {
     /// The task.
-    pub id: TaskId,
+    pub id: StoredTaskId,
     /// Its final state.
-    pub state: TaskState,
+    pub state: StoredTaskState,
     /// The number of the last attempt.
     pub attempt: i64,
     /// The worker of that attempt, if there was one.
@@ -562,16 +562,16 @@ pub struct Settlement {
     pub result: Option<Vec<u8>>,
     /// Whether a result exists that is left out here, because it is too large to be sent to all waiters:
     /// [`settled`](crate::Store::settled) reads it.
-    pub left_out: bool,
+    pub result_omitted: bool,
     /// Why it failed.
     pub error: Option<String>,
 }
 
 /// A filter for tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskFilter {
+pub struct StoredTaskFilter {
     /// In one of these states; in any state, if the list is empty.
-    pub states: Vec<TaskState>,
+    pub states: Vec<StoredTaskState>,
     /// For this object.
     pub object: Option<String>,
     /// Of this method.
@@ -581,22 +581,22 @@ pub struct TaskFilter {
     /// By this submitter.
     pub submitter: Option<String>,
     /// Older than this task: the last one of the previous page.
-    pub before: Option<TaskId>,
+    pub before: Option<StoredTaskId>,
 }
 
 /// A page of tasks, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TaskPage {
+pub struct StoredTaskPage {
     /// The tasks.
-    pub tasks: Vec<Task>,
-    /// Where the next page begins, as [`TaskFilter::before`], if there may be more tasks.
-    pub next: Option<TaskId>,
+    pub tasks: Vec<StoredTask>,
+    /// Where the next page begins, as [`StoredTaskFilter::before`], if there may be more tasks.
+    pub next: Option<StoredTaskId>,
 }
 
 /// How many tasks are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the states are described at `TaskState`")]
-pub struct Counts {
+pub struct TaskCounts {
     pub queued: i64,
     pub delayed: i64,
     pub running: i64,
@@ -611,17 +611,17 @@ mod tests {
 
     #[test]
     fn a_prefix_stands_for_all_ids_that_begin_with_it() {
-        let id = TaskId::generate();
+        let id = StoredTaskId::generate();
         let text = id.to_string();
         for length in 4..=text.len() {
-            let range = TaskId::with_prefix(&text[..length]).unwrap();
+            let range = StoredTaskId::with_prefix(&text[..length]).unwrap();
             assert!(range.contains(&id), "{length}");
         }
-        assert_eq!(TaskId::with_prefix(&text), Some(id..=id));
-        let other = TaskId::with_prefix("ffff").unwrap();
+        assert_eq!(StoredTaskId::with_prefix(&text), Some(id..=id));
+        let other = StoredTaskId::with_prefix("ffff").unwrap();
         assert!(!other.contains(&id));
         for wrong in ["", "019", "0--", "019x", "+199", &format!("{text}0")] {
-            assert_eq!(TaskId::with_prefix(wrong), None, "{wrong}");
+            assert_eq!(StoredTaskId::with_prefix(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,18 +1,18 @@
 //! Many rows as the input of one statement.
 
-use super::{Connection, Dialect, Row, SqlResult, Value};
+use super::{DatabaseRow, Dialect, SqlConnection, SqlResult, Value};
 use sqlx::AssertSqlSafe;
 use std::fmt::Write as _;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum ColumnType {
     Int,
     Text,
     Bytes,
 }
 
-impl Kind {
+impl ColumnType {
     fn name(self) -> &'static str {
         match self {
             Self::Int => "bigint",
@@ -25,29 +25,29 @@ impl Kind {
 /// Rows that a statement can read like a table called `u`.
 #[derive(Debug)]
 pub(crate) struct Relation<'a, const N: usize> {
-    columns: [(&'static str, Kind); N],
+    columns: [(&'static str, ColumnType); N],
     /// From this column on, most rows have the same values.
     shared: usize,
     rows: Vec<[Value<'a>; N]>,
 }
 
 /// The largest number of rows in a statement on SQLite. A power of two: see [`chunk_size`].
-const MOST_ROWS: usize = 64;
+const MAX_ROWS: usize = 64;
 
 /// Every number of rows is another statement to prepare. With powers of two there are few of them.
 fn chunk_size(left: usize) -> usize {
-    let most = left.min(MOST_ROWS);
+    let most = left.min(MAX_ROWS);
     1 << most.checked_ilog2().unwrap_or(0)
 }
 
 impl<'a, const N: usize> Relation<'a, N> {
-    pub(crate) fn new(columns: [(&'static str, Kind); N]) -> Self {
+    pub(crate) fn new(columns: [(&'static str, ColumnType); N]) -> Self {
         Self::sharing(N, columns)
     }
 
     /// As [`new`](Self::new). The columns from `shared` on often have the same values in all rows. Then
     /// PostgreSQL gets these values once: unpacking 16 columns takes it half as long as adding the row.
-    pub(crate) fn sharing(shared: usize, columns: [(&'static str, Kind); N]) -> Self {
+    pub(crate) fn sharing(shared: usize, columns: [(&'static str, ColumnType); N]) -> Self {
         let rows = Vec::new();
         Self {
             columns,
@@ -68,7 +68,7 @@ impl<'a, const N: usize> Relation<'a, N> {
     ///
     /// The parameters have no numbers, because the driver looks up the name of each numbered parameter, and
     /// SQLite searches all of them for that.
-    fn spelled_out(&self, rows: usize) -> String {
+    fn values_clause(&self, rows: usize) -> String {
         let mut sql = String::from("(SELECT ");
         for (index, (name, _)) in self.columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
@@ -87,7 +87,7 @@ impl<'a, const N: usize> Relation<'a, N> {
     }
 
     /// How many columns differ from row to row.
-    fn different(&self) -> usize {
+    fn differing_columns(&self) -> usize {
         let Some((first, others)) = self.rows.split_first() else {
             return N;
         };
@@ -102,7 +102,7 @@ impl<'a, const N: usize> Relation<'a, N> {
 
     /// `unnest($3::bigint[], …) AS u(id, …)`, or with columns that all rows share
     /// `(SELECT *, $4::text AS name, … FROM unnest($3::bigint[], …) AS u(id, …)) AS u`
-    fn unnested(&self, first: usize, different: usize) -> String {
+    fn unnest_clause(&self, first: usize, different: usize) -> String {
         let mut sql = String::from("unnest(");
         for (index, (_, kind)) in self.columns.iter().take(different).enumerate() {
             let comma = if index == 0 { "" } else { ", " };
@@ -127,7 +127,11 @@ impl<'a, const N: usize> Relation<'a, N> {
     /// The definition of a prepared statement over such rows on PostgreSQL: `(bigint[], …) AS INSERT …`.
     fn definition(&self, sql: impl Fn(&str) -> String) -> String {
         let kinds = self.columns.map(|(_, kind)| format!("{}[]", kind.name()));
-        format!("({}) AS {}", kinds.join(", "), sql(&self.unnested(1, N)))
+        format!(
+            "({}) AS {}",
+            kinds.join(", "),
+            sql(&self.unnest_clause(1, N))
+        )
     }
 
     /// The rows as the arguments of such a statement: `(ARRAY[1, …]::bigint[], …)`. Texts are written as
@@ -142,10 +146,10 @@ impl<'a, const N: usize> Relation<'a, N> {
     }
 
     fn columns(&self, different: usize) -> Vec<Value<'a>> {
-        let column = |index: usize, kind: Kind| {
+        let column = |index: usize, kind: ColumnType| {
             let values = self.rows.iter().filter_map(|row| row.get(index));
             match kind {
-                Kind::Int => Value::Ints(
+                ColumnType::Int => Value::Ints(
                     values
                         .map(|value| match value {
                             Value::Int(value) => *value,
@@ -153,7 +157,7 @@ impl<'a, const N: usize> Relation<'a, N> {
                         })
                         .collect(),
                 ),
-                Kind::Text => Value::Texts(
+                ColumnType::Text => Value::Texts(
                     values
                         .map(|value| match value {
                             Value::Text(value) => *value,
@@ -161,7 +165,7 @@ impl<'a, const N: usize> Relation<'a, N> {
                         })
                         .collect(),
                 ),
-                Kind::Bytes => Value::Blobs(
+                ColumnType::Bytes => Value::Blobs(
                     values
                         .map(|value| match value {
                             Value::Bytes(value) => *value,
@@ -205,17 +209,17 @@ impl<'a, const N: usize> Relation<'a, N> {
         let mut left: &[[Value<'v>; N]] = &self.rows;
         let mut statements = Vec::new();
         if let (Dialect::Postgres, false) = (dialect, self.is_empty()) {
-            let different = self.different();
+            let different = self.differing_columns();
             let columns: Vec<Value<'v>> = self.columns(different);
             let values = scalars.iter().cloned().chain(columns).collect();
-            let relation = self.unnested(scalars.len() + 1, different);
+            let relation = self.unnest_clause(scalars.len() + 1, different);
             return vec![(sql(&relation), values)];
         }
         while !left.is_empty() {
             let (chunk, rest) = left.split_at(chunk_size(left.len()));
             // Parameters without a number come first, in their order.
             let values = chunk.iter().flatten().chain(scalars).cloned().collect();
-            let statement = sql(&self.spelled_out(chunk.len()));
+            let statement = sql(&self.values_clause(chunk.len()));
             statements.push((renumbered(&statement, chunk.len() * N), values));
             left = rest;
         }
@@ -223,7 +227,7 @@ impl<'a, const N: usize> Relation<'a, N> {
     }
 }
 
-impl Connection<'_> {
+impl SqlConnection<'_> {
     /// Runs a statement over all rows of `relation`: one statement on PostgreSQL, a few on SQLite. `sql` gets
     /// the text of the relation for a `FROM`; `scalars` are `$1` and up. Returns the rows of all statements.
     pub(crate) async fn rows_with<const N: usize>(
@@ -231,7 +235,7 @@ impl Connection<'_> {
         relation: &Relation<'_, N>,
         scalars: &[Value<'_>],
         sql: impl Fn(&str) -> String,
-    ) -> SqlResult<Vec<Row>> {
+    ) -> SqlResult<Vec<DatabaseRow>> {
         let mut found = Vec::new();
         for (statement, values) in relation.statements(self.dialect(), scalars, sql) {
             found.append(&mut self.rows(statement, &values).await?);
@@ -321,11 +325,11 @@ mod tests {
 
     #[test]
     fn a_relation_is_spelled_for_either_database() {
-        let mut relation = Relation::new([("id", Kind::Bytes), ("n", Kind::Int)]);
+        let mut relation = Relation::new([("id", ColumnType::Bytes), ("n", ColumnType::Int)]);
         relation.push([Value::Bytes(None), 1.into()]);
         relation.push([Value::Bytes(None), 2.into()]);
         assert_eq!(
-            relation.spelled_out(2),
+            relation.values_clause(2),
             "(SELECT column1 AS id, column2 AS n FROM (VALUES (?, ?), (?, ?))) AS u"
         );
         assert_eq!(
@@ -333,29 +337,33 @@ mod tests {
             "SELECT $4, $3 FROM (VALUES (?, ?)) WHERE a = $14"
         );
         assert_eq!(
-            relation.unnested(3, relation.different()),
+            relation.unnest_clause(3, relation.differing_columns()),
             "unnest($3::bytea[], $4::bigint[]) AS u(id, n)"
         );
     }
 
     #[test]
     fn what_all_rows_share_is_said_once() {
-        let mut relation = Relation::sharing(1, [("id", Kind::Int), ("name", Kind::Text)]);
+        let mut relation =
+            Relation::sharing(1, [("id", ColumnType::Int), ("name", ColumnType::Text)]);
         relation.push([1.into(), "a".into()]);
         relation.push([2.into(), "a".into()]);
         assert_eq!(
-            relation.unnested(3, relation.different()),
+            relation.unnest_clause(3, relation.differing_columns()),
             "(SELECT *, $4::text AS name FROM unnest($3::bigint[]) AS u(id)) AS u"
         );
         let ids = Value::Ints(vec![Some(1), Some(2)]);
-        assert_eq!(relation.columns(relation.different()), [ids, "a".into()]);
+        assert_eq!(
+            relation.columns(relation.differing_columns()),
+            [ids, "a".into()]
+        );
         relation.push([3.into(), "b".into()]);
-        assert_eq!(relation.different(), 2);
+        assert_eq!(relation.differing_columns(), 2);
     }
 
     #[test]
     fn what_is_written_out_is_never_read_as_sql() {
-        let mut relation = Relation::new([("id", Kind::Int), ("name", Kind::Text)]);
+        let mut relation = Relation::new([("id", ColumnType::Int), ("name", ColumnType::Text)]);
         relation.push([(-1).into(), "o'b\\; --".into()]);
         relation.push([2.into(), "".into()]);
         assert_eq!(

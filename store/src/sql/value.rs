@@ -115,7 +115,7 @@ impl<'a> Value<'a> {
 }
 
 /// A returned row; columns are counted from 0.
-pub(crate) enum Row {
+pub(crate) enum DatabaseRow {
     Sqlite(SqliteRow),
     Postgres(PgRow),
 }
@@ -131,7 +131,7 @@ macro_rules! getter {
     };
 }
 
-impl Row {
+impl DatabaseRow {
     getter!(int, i64);
     getter!(optional_int, Option<i64>);
     getter!(optional_real, Option<f64>);

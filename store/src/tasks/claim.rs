@@ -5,19 +5,21 @@
 
 use super::ARGUMENTS;
 use crate::{
-    model::{Claim, ClaimLane, Claimed, ClaimedLane, Fence, LeaseLost, TaskId, URGENT},
-    sql::{Kind, Relation, Row, SqlResult, Value},
+    model::{
+        ClaimQueue, ClaimedQueue, ClaimedTask, Fence, LeaseLost, StoredTaskId, TaskClaim, URGENT,
+    },
+    sql::{ColumnType, DatabaseRow, Relation, SqlResult, Value},
     transaction::Transaction,
 };
 use std::collections::{HashMap, HashSet};
 
 /// How many submitters get a turn in one claim.
-const SUBMITTERS: i64 = 64;
+const MAX_SUBMITTERS_PER_CLAIM: i64 = 64;
 
 pub(crate) async fn claim(
     transaction: &mut Transaction<'_>,
-    claims: &[Claim],
-) -> SqlResult<Vec<Result<Vec<ClaimedLane>, LeaseLost>>> {
+    claims: &[TaskClaim],
+) -> SqlResult<Vec<Result<Vec<ClaimedQueue>, LeaseLost>>> {
     let mut answers = Vec::with_capacity(claims.len());
     for claim in claims {
         answers.push(claim_one(transaction, claim).await?);
@@ -27,17 +29,17 @@ pub(crate) async fn claim(
 
 async fn claim_one(
     transaction: &mut Transaction<'_>,
-    claim: &Claim,
-) -> SqlResult<Result<Vec<ClaimedLane>, LeaseLost>> {
+    claim: &TaskClaim,
+) -> SqlResult<Result<Vec<ClaimedQueue>, LeaseLost>> {
     if !holds_lease(transaction, claim.owner).await? {
         return Ok(Err(LeaseLost));
     }
-    let queued = with_tasks(transaction, claim).await?;
-    let mut lanes = Vec::with_capacity(claim.lanes.len());
-    for (lane, has_tasks) in claim.lanes.iter().zip(queued) {
+    let queued = queues_with_tasks(transaction, claim).await?;
+    let mut lanes = Vec::with_capacity(claim.queues.len());
+    for (lane, has_tasks) in claim.queues.iter().zip(queued) {
         lanes.push(match has_tasks {
-            true => claim_lane(transaction, claim.owner, lane).await?,
-            false => ClaimedLane::default(),
+            true => claim_queue(transaction, claim.owner, lane).await?,
+            false => ClaimedQueue::default(),
         });
     }
     Ok(Ok(lanes))
@@ -57,56 +59,62 @@ pub(super) async fn holds_lease(
     Ok(transaction.sql.row(sql, &[owner.into()]).await?.is_some())
 }
 
-fn pinned(lane: &ClaimLane) -> &str {
+fn pinned(lane: &ClaimQueue) -> &str {
     lane.worker.as_deref().unwrap_or("")
 }
 
 /// Which queues have tasks.
-async fn with_tasks(transaction: &mut Transaction<'_>, claim: &Claim) -> SqlResult<Vec<bool>> {
+async fn queues_with_tasks(
+    transaction: &mut Transaction<'_>,
+    claim: &TaskClaim,
+) -> SqlResult<Vec<bool>> {
     // A single queue is tried at once.
-    if claim.lanes.len() <= 1 {
-        return Ok(vec![true; claim.lanes.len()]);
+    if claim.queues.len() <= 1 {
+        return Ok(vec![true; claim.queues.len()]);
     }
     let queued = super::query::queued(&mut transaction.sql).await?;
     let queued: HashSet<(&str, &str)> = queued
         .iter()
         .map(|(object, worker)| (&**object, worker.as_deref().unwrap_or("")))
         .collect();
-    let is_queued = |lane: &ClaimLane| queued.contains(&(&*lane.object, pinned(lane)));
-    Ok(claim.lanes.iter().map(is_queued).collect())
+    let is_queued = |lane: &ClaimQueue| queued.contains(&(&*lane.object, pinned(lane)));
+    Ok(claim.queues.iter().map(is_queued).collect())
 }
 
 /// A submitter with queued tasks.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingSubmitter {
     submitter: String,
     /// The priority of its first task.
-    top: i64,
+    top_priority: i64,
     /// How many of its tasks may still be claimed.
-    room: u32,
+    remaining: u32,
 }
 
-async fn claim_lane(
+async fn claim_queue(
     transaction: &mut Transaction<'_>,
     owner: Fence,
-    lane: &ClaimLane,
-) -> SqlResult<ClaimedLane> {
-    let mut turns = turns(transaction, lane).await?;
-    let mut taking = Taking {
+    lane: &ClaimQueue,
+) -> SqlResult<ClaimedQueue> {
+    let mut turns = submitters_in_turn(transaction, lane).await?;
+    let mut taking = QueueClaim {
         owner,
         lane,
-        left: lane.limit,
-        claimed: ClaimedLane::default(),
-        large: Vec::new(),
+        remaining: lane.limit,
+        claimed: ClaimedQueue::default(),
+        large_indexes: Vec::new(),
     };
-    let mut urgent: Vec<&mut Waiting> = turns.iter_mut().filter(|one| one.top > URGENT).collect();
-    urgent.sort_by_key(|one| -one.top);
+    let mut urgent: Vec<&mut WaitingSubmitter> = turns
+        .iter_mut()
+        .filter(|one| one.top_priority > URGENT)
+        .collect();
+    urgent.sort_by_key(|one| -one.top_priority);
     for one in urgent {
         taking.take(transaction, one, u32::MAX, URGENT + 1).await?;
     }
-    while taking.left > 0 && !turns.is_empty() {
+    while taking.remaining > 0 && !turns.is_empty() {
         let count = u32::try_from(turns.len()).unwrap_or(u32::MAX);
-        let each = (taking.left / count).max(1);
+        let each = (taking.remaining / count).max(1);
         let mut more = Vec::new();
         for mut one in turns {
             if taking.take(transaction, &mut one, each, i64::MIN).await? {
@@ -121,7 +129,10 @@ async fn claim_lane(
 
 /// The submitters with queued tasks, in the order of their turns: those after the one that had the last turn,
 /// then the others.
-async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult<Vec<Waiting>> {
+async fn submitters_in_turn(
+    transaction: &mut Transaction<'_>,
+    lane: &ClaimQueue,
+) -> SqlResult<Vec<WaitingSubmitter>> {
     // From one submitter to the next through the index, whatever the number of tasks.
     let next = |beyond: &str| {
         format!(
@@ -137,20 +148,20 @@ async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult
          WHERE later.submitter IS NOT NULL), \
          earlier (submitter) AS (SELECT {again} UNION ALL SELECT {others} FROM earlier \
          WHERE earlier.submitter IS NOT NULL), \
-         waiting AS (SELECT * FROM (SELECT submitter, 0 AS turn FROM later LIMIT {SUBMITTERS}) AS a \
-         UNION ALL SELECT * FROM (SELECT submitter, 1 AS turn FROM earlier LIMIT {SUBMITTERS}) AS b) \
+         waiting AS (SELECT * FROM (SELECT submitter, 0 AS turn FROM later LIMIT {MAX_SUBMITTERS_PER_CLAIM}) AS a \
+         UNION ALL SELECT * FROM (SELECT submitter, 1 AS turn FROM earlier LIMIT {MAX_SUBMITTERS_PER_CLAIM}) AS b) \
          SELECT submitter, (SELECT priority FROM tasks WHERE state = 0 AND object = $1 \
          AND pinned = $2 AND tasks.submitter = waiting.submitter ORDER BY priority DESC LIMIT 1) \
-         FROM waiting WHERE submitter IS NOT NULL ORDER BY turn, submitter LIMIT {SUBMITTERS}"
+         FROM waiting WHERE submitter IS NOT NULL ORDER BY turn, submitter LIMIT {MAX_SUBMITTERS_PER_CLAIM}"
     );
     let values: [Value<'_>; 3] = [
         lane.object.as_str().into(),
         pinned(lane).into(),
-        lane.after.as_str().into(),
+        lane.last_submitter.as_str().into(),
     ];
     let rows = transaction.sql.rows(sql, &values).await?;
     let most_of: HashMap<&str, u32> = lane
-        .most_of
+        .max_of_submitter
         .iter()
         .map(|(submitter, most)| (&**submitter, *most))
         .collect();
@@ -159,42 +170,45 @@ async fn turns(transaction: &mut Transaction<'_>, lane: &ClaimLane) -> SqlResult
         let submitter = row.text(0)?;
         // Between the two look-ups all of them may have been claimed.
         let top = row.optional_int(1)?.unwrap_or(i64::MIN);
-        let room = most_of.get(&*submitter).copied().unwrap_or(lane.most);
-        turns.push(Waiting {
+        let room = most_of
+            .get(&*submitter)
+            .copied()
+            .unwrap_or(lane.max_per_submitter);
+        turns.push(WaitingSubmitter {
             submitter,
-            top,
-            room,
+            top_priority: top,
+            remaining: room,
         });
     }
     Ok(turns)
 }
 
 /// A claim on one queue, in progress.
-struct Taking<'a> {
+struct QueueClaim<'a> {
     owner: Fence,
-    lane: &'a ClaimLane,
+    lane: &'a ClaimQueue,
     /// How many more tasks to claim.
-    left: u32,
-    claimed: ClaimedLane,
+    remaining: u32,
+    claimed: ClaimedQueue,
     /// The indexes of the claimed tasks whose arguments are in `bodies`.
-    large: Vec<usize>,
+    large_indexes: Vec<usize>,
 }
 
-impl Taking<'_> {
+impl QueueClaim<'_> {
     /// Claims up to `most` tasks of a submitter, of at least this priority. Returns whether there may be more
     /// of them.
     async fn take(
         &mut self,
         transaction: &mut Transaction<'_>,
-        of: &mut Waiting,
+        of: &mut WaitingSubmitter,
         most: u32,
         priority: i64,
     ) -> SqlResult<bool> {
-        if of.room == 0 {
-            self.claimed.held_back = true;
+        if of.remaining == 0 {
+            self.claimed.limited = true;
             return Ok(false);
         }
-        let asked = most.min(self.left).min(of.room);
+        let asked = most.min(self.remaining).min(of.remaining);
         if asked == 0 {
             return Ok(true);
         }
@@ -206,16 +220,16 @@ impl Taking<'_> {
         tasks.sort_by_key(|(task, _)| (-task.priority, task.id));
         for (task, is_large) in tasks {
             if is_large {
-                self.large.push(self.claimed.tasks.len());
+                self.large_indexes.push(self.claimed.tasks.len());
             }
             self.claimed.tasks.push(task);
         }
         let got = u32::try_from(rows.len()).unwrap_or(asked).min(asked);
         if got > 0 {
-            self.claimed.last = Some(of.submitter.clone());
+            self.claimed.last_submitter = Some(of.submitter.clone());
         }
-        self.left -= got;
-        of.room -= got;
+        self.remaining -= got;
+        of.remaining -= got;
         Ok(got == asked)
     }
 
@@ -225,7 +239,7 @@ impl Taking<'_> {
         submitter: &str,
         limit: u32,
         priority: i64,
-    ) -> SqlResult<Vec<Row>> {
+    ) -> SqlResult<Vec<DatabaseRow>> {
         let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
         let sql = format!(
             "WITH picked AS (SELECT id AS picked_id FROM tasks WHERE state = 0 AND object = $1 \
@@ -252,12 +266,12 @@ impl Taking<'_> {
 
     async fn fetch_large(&mut self, transaction: &mut Transaction<'_>) -> SqlResult<()> {
         let tasks = &mut self.claimed.tasks;
-        let ids: Vec<TaskId> = self
-            .large
+        let ids: Vec<StoredTaskId> = self
+            .large_indexes
             .iter()
             .filter_map(|index| Some(tasks.get(*index)?.id))
             .collect();
-        let mut relation = Relation::new([("id", Kind::Bytes)]);
+        let mut relation = Relation::new([("id", ColumnType::Bytes)]);
         for id in &ids {
             relation.push([id.as_bytes().into()]);
         }
@@ -266,9 +280,9 @@ impl Taking<'_> {
         };
         let mut bodies = HashMap::new();
         for row in transaction.sql.rows_with(&relation, &[], sql).await? {
-            bodies.insert(TaskId::from_bytes(&row.bytes(0)?)?, row.bytes(1)?);
+            bodies.insert(StoredTaskId::from_bytes(&row.bytes(0)?)?, row.bytes(1)?);
         }
-        for index in &self.large {
+        for index in &self.large_indexes {
             let Some(task) = tasks.get_mut(*index) else {
                 continue;
             };
@@ -281,11 +295,16 @@ impl Taking<'_> {
 }
 
 /// A claimed task, and whether its arguments are in `bodies`.
-fn read(row: &Row, lane: &ClaimLane, submitter: &str, now: i64) -> SqlResult<(Claimed, bool)> {
+fn read(
+    row: &DatabaseRow,
+    lane: &ClaimQueue,
+    submitter: &str,
+    now: i64,
+) -> SqlResult<(ClaimedTask, bool)> {
     let arguments = row.optional_bytes(7)?;
     let large = arguments.is_none();
-    let task = Claimed {
-        id: TaskId::from_bytes(&row.bytes(0)?)?,
+    let task = ClaimedTask {
+        id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
         object: lane.object.clone(),
         worker: lane.worker.clone(),
         method: row.text(1)?,

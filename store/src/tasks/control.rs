@@ -2,14 +2,14 @@
 
 use super::{
     finish::forget_middle,
-    usage::{EVERYBODY, Room},
+    usage::{ALL_SUBMITTERS, RemainingAllowance},
 };
 use crate::{
     model::{
-        Allowance, Cancelled, Outcome, Progress, Retried, Running, Started, TaskId, TaskState,
-        Usage,
+        Allowance, AttemptKey, AttemptOutcome, AttemptProgress, CancelOutcome, RetryOutcome,
+        StartedAttempt, StoredTaskId, StoredTaskState, TaskUsage,
     },
-    sql::{Kind, Relation, SqlResult},
+    sql::{ColumnType, Relation, SqlResult},
     transaction::Transaction,
 };
 use std::collections::{BTreeSet, HashSet};
@@ -17,13 +17,13 @@ use std::collections::{BTreeSet, HashSet};
 /// Records the workers that attempts were sent to. Returns whether each attempt still counts.
 pub(crate) async fn started(
     transaction: &mut Transaction<'_>,
-    started: &[Started],
+    started: &[StartedAttempt],
 ) -> SqlResult<Vec<bool>> {
     let mut relation = Relation::new([
-        ("id", Kind::Bytes),
-        ("attempt", Kind::Int),
-        ("owner", Kind::Int),
-        ("worker", Kind::Text),
+        ("id", ColumnType::Bytes),
+        ("attempt", ColumnType::Int),
+        ("owner", ColumnType::Int),
+        ("worker", ColumnType::Text),
     ]);
     for started in started {
         relation.push([
@@ -45,7 +45,7 @@ pub(crate) async fn started(
         .iter()
         .map(|row| Ok((row.bytes(0)?, row.int(1)?, row.int(2)?)))
         .collect::<SqlResult<HashSet<_>>>()?;
-    let counts = |running: &Running| {
+    let counts = |running: &AttemptKey| {
         let key = (
             running.id.as_bytes().to_vec(),
             running.attempt,
@@ -59,7 +59,7 @@ pub(crate) async fn started(
 /// Records the progress of attempts. Returns whether each attempt still counts.
 pub(crate) async fn progress(
     transaction: &mut Transaction<'_>,
-    progress: &[Progress],
+    progress: &[AttemptProgress],
 ) -> SqlResult<Vec<bool>> {
     let mut current = Vec::with_capacity(progress.len());
     for progress in progress {
@@ -87,9 +87,12 @@ pub(crate) async fn progress(
 /// [`superseded`](super::query::superseded).
 pub(crate) async fn cancel(
     transaction: &mut Transaction<'_>,
-    ids: &[TaskId],
-) -> SqlResult<Vec<Cancelled>> {
-    let (state, outcome) = (TaskState::Cancelled as i64, Outcome::Cancelled as i64);
+    ids: &[StoredTaskId],
+) -> SqlResult<Vec<CancelOutcome>> {
+    let (state, outcome) = (
+        StoredTaskState::Cancelled as i64,
+        AttemptOutcome::Cancelled as i64,
+    );
     let mut answers = Vec::with_capacity(ids.len());
     for id in ids {
         let sql = format!(
@@ -99,13 +102,13 @@ pub(crate) async fn cancel(
         let values = [id.as_bytes().into(), transaction.now.into()];
         if let Some(row) = transaction.sql.row(sql, &values).await? {
             transaction.usage.add(&row.text(0)?, -1, 0);
-            transaction.effects.settled.push(*id);
-            answers.push(Cancelled::Now);
+            transaction.effects.ended_tasks.push(*id);
+            answers.push(CancelOutcome::Cancelled);
             continue;
         }
         answers.push(match state_of(transaction, *id).await? {
-            Some(state) => Cancelled::Ended(state),
-            None => Cancelled::Unknown,
+            Some(state) => CancelOutcome::AlreadyEnded(state),
+            None => CancelOutcome::Unknown,
         });
     }
     Ok(answers)
@@ -113,8 +116,8 @@ pub(crate) async fn cancel(
 
 /// A task to queue again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Retry {
-    pub(crate) id: TaskId,
+pub(crate) struct RetryRequest {
+    pub(crate) id: StoredTaskId,
     /// The allowance of its submitter.
     pub(crate) allowance: Allowance,
 }
@@ -122,8 +125,8 @@ pub(crate) struct Retry {
 /// Queues failed and cancelled tasks again, with as many attempts and as much time as they had at first.
 pub(crate) async fn retry(
     transaction: &mut Transaction<'_>,
-    asked: &[Retry],
-) -> SqlResult<Vec<Retried>> {
+    asked: &[RetryRequest],
+) -> SqlResult<Vec<RetryOutcome>> {
     let mut answers = Vec::with_capacity(asked.len());
     for retry in asked {
         answers.push(retry_one(transaction, *retry).await?);
@@ -133,8 +136,8 @@ pub(crate) async fn retry(
 
 async fn retry_one(
     transaction: &mut Transaction<'_>,
-    Retry { id, allowance }: Retry,
-) -> SqlResult<Retried> {
+    RetryRequest { id, allowance }: RetryRequest,
+) -> SqlResult<RetryOutcome> {
     let now = transaction.now;
     let locking = transaction.sql.locking(" FOR UPDATE");
     let sql = format!(
@@ -142,17 +145,19 @@ async fn retry_one(
     );
     let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
     let Some(row) = row else {
-        return Ok(Retried::Unknown);
+        return Ok(RetryOutcome::Unknown);
     };
-    let state = TaskState::from_number(row.int(0)?)?;
-    if ![TaskState::Failed, TaskState::Cancelled].contains(&state) {
-        return Ok(Retried::Not(state));
+    let state = StoredTaskState::from_number(row.int(0)?)?;
+    if ![StoredTaskState::Failed, StoredTaskState::Cancelled].contains(&state) {
+        return Ok(RetryOutcome::NotRetryable(state));
     }
     let (submitter, result) = (row.text(3)?, row.int(4)?);
-    let more = Usage { tasks: 1, bytes: 0 };
-    let mut room = Room::look(transaction, &BTreeSet::from([&*submitter, EVERYBODY])).await?;
+    let more = TaskUsage { tasks: 1, bytes: 0 };
+    let mut room =
+        RemainingAllowance::from_store(transaction, &BTreeSet::from([&*submitter, ALL_SUBMITTERS]))
+            .await?;
     if let Err(quota) = room.take(&submitter, more, &allowance) {
-        return Ok(Retried::TooMuch(quota));
+        return Ok(RetryOutcome::TooMuch(quota));
     }
     transaction.usage.add(&submitter, 1, -result);
     let only_id = [id.as_bytes().into()];
@@ -166,7 +171,7 @@ async fn retry_one(
             &only_id,
         )
         .await?;
-    let attempt = Running {
+    let attempt = AttemptKey {
         id,
         attempt: row.int(2)?,
         owner: 0,
@@ -188,16 +193,19 @@ async fn retry_one(
         .execute("DELETE FROM bodies WHERE task = $1 AND kind = 1", &only_id)
         .await?;
     transaction.effects.queue(&row.text(1)?);
-    Ok(Retried::Queued)
+    Ok(RetryOutcome::Queued)
 }
 
 /// The size of a task's result, for statements whose only table is `tasks`.
 const RESULT_BYTES: &str = "CAST(coalesce(length(result), 0) + coalesce((SELECT length(body) FROM bodies \
      WHERE bodies.task = tasks.id AND kind = 1), 0) AS BIGINT)";
 
-async fn state_of(transaction: &mut Transaction<'_>, id: TaskId) -> SqlResult<Option<TaskState>> {
+async fn state_of(
+    transaction: &mut Transaction<'_>,
+    id: StoredTaskId,
+) -> SqlResult<Option<StoredTaskState>> {
     let sql = "SELECT state FROM tasks WHERE id = $1";
     let row = transaction.sql.row(sql, &[id.as_bytes().into()]).await?;
-    row.map(|row| TaskState::from_number(row.int(0)?))
+    row.map(|row| StoredTaskState::from_number(row.int(0)?))
         .transpose()
 }

@@ -3,31 +3,31 @@
 use super::{RESULT, inline, usage::size};
 use crate::{
     model::{
-        Ending, FIRST_ATTEMPTS, Finish, Finished, LAST_ATTEMPTS, Outcome, Running, Settlement,
-        TaskId, TaskState,
+        AttemptEnding, AttemptKey, AttemptOutcome, FIRST_ATTEMPTS, FinishOutcome, FinishedAttempt,
+        LAST_ATTEMPTS, StoredTaskId, StoredTaskState, TaskResult,
     },
-    sql::{Kind, Relation, Row, SqlResult, Value},
-    task_state::{Next, Tries, after_attempt},
+    sql::{ColumnType, DatabaseRow, Relation, SqlResult, Value},
+    task_state::{AttemptHistory, NextState, after_attempt},
     transaction::Transaction,
 };
 use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 pub(crate) async fn finish(
     transaction: &mut Transaction<'_>,
-    finishes: &[Finish],
-) -> SqlResult<Vec<Finished>> {
+    finishes: &[FinishedAttempt],
+) -> SqlResult<Vec<FinishOutcome>> {
     let mut states = succeed(transaction, finishes).await?;
-    let others: Vec<&Finish> = finishes
+    let others: Vec<&FinishedAttempt> = finishes
         .iter()
-        .filter(|finish| !matches!(finish.ending, Ending::Succeeded { .. }))
+        .filter(|finish| !matches!(finish.ending, AttemptEnding::Succeeded { .. }))
         .collect();
     states.extend(fail(transaction, &others).await?);
     // Of several ends of one attempt in a batch, the first counts; hence the removal.
     let finished = finishes
         .iter()
         .map(|finish| match states.remove(&finish.running) {
-            Some(state) => Finished::Accepted(state),
-            None => Finished::Superseded,
+            Some(state) => FinishOutcome::Accepted(state),
+            None => FinishOutcome::Superseded,
         });
     Ok(finished.collect())
 }
@@ -37,21 +37,21 @@ pub(crate) async fn finish(
 /// The `+` keeps both planners from using the index of running tasks.
 async fn succeed(
     transaction: &mut Transaction<'_>,
-    finishes: &[Finish],
-) -> SqlResult<HashMap<Running, TaskState>> {
+    finishes: &[FinishedAttempt],
+) -> SqlResult<HashMap<AttemptKey, StoredTaskState>> {
     let mut relation = Relation::sharing(
         3,
         [
-            ("id", Kind::Bytes),
-            ("worker", Kind::Text),
-            ("result", Kind::Bytes),
-            ("attempt", Kind::Int),
-            ("owner", Kind::Int),
+            ("id", ColumnType::Bytes),
+            ("worker", ColumnType::Text),
+            ("result", ColumnType::Bytes),
+            ("attempt", ColumnType::Int),
+            ("owner", ColumnType::Int),
         ],
     );
     let mut seen = HashMap::new();
     for finish in finishes {
-        let Ending::Succeeded { result } = &finish.ending else {
+        let AttemptEnding::Succeeded { result } = &finish.ending else {
             continue;
         };
         let running = &finish.running;
@@ -67,7 +67,10 @@ async fn succeed(
             running.owner.into(),
         ]);
     }
-    let (state, outcome) = (TaskState::Succeeded as i64, Outcome::Succeeded as i64);
+    let (state, outcome) = (
+        StoredTaskState::Succeeded as i64,
+        AttemptOutcome::Succeeded as i64,
+    );
     let sql = |u: &str| {
         format!(
             "UPDATE tasks SET state = {state}, outcome = {outcome}, ended = $1, error = NULL, \
@@ -85,13 +88,13 @@ async fn succeed(
     let mut accepted = HashMap::new();
     let mut large = HashMap::new();
     for row in &rows {
-        let running = Running {
-            id: TaskId::from_bytes(&row.bytes(0)?)?,
+        let running = AttemptKey {
+            id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
             attempt: row.int(1)?,
             owner: row.int(2)?,
         };
-        transaction.effects.settled.push(running.id);
-        accepted.insert(running, TaskState::Succeeded);
+        transaction.effects.ended_tasks.push(running.id);
+        accepted.insert(running, StoredTaskState::Succeeded);
         let Some((worker, result)) = seen.get(&running) else {
             continue;
         };
@@ -99,13 +102,13 @@ async fn succeed(
         if inline(result).is_none() {
             large.insert(running.id, result.as_slice());
         } else if let Some(worker) = worker {
-            transaction.effects.ends.push(Settlement {
+            transaction.effects.task_results.push(TaskResult {
                 id: running.id,
-                state: TaskState::Succeeded,
+                state: StoredTaskState::Succeeded,
                 attempt: running.attempt,
                 worker: Some((*worker).clone()),
                 result: Some((*result).clone()),
-                left_out: false,
+                result_omitted: false,
                 error: None,
             });
         }
@@ -116,9 +119,9 @@ async fn succeed(
 
 async fn keep_results(
     transaction: &mut Transaction<'_>,
-    results: &HashMap<TaskId, &[u8]>,
+    results: &HashMap<StoredTaskId, &[u8]>,
 ) -> SqlResult<()> {
-    let mut relation = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
+    let mut relation = Relation::new([("id", ColumnType::Bytes), ("body", ColumnType::Bytes)]);
     for (id, body) in results {
         relation.push([id.as_bytes().into(), (*body).into()]);
     }
@@ -132,12 +135,12 @@ async fn keep_results(
 /// Writes all ends but results: the next state depends on the history of the task.
 async fn fail(
     transaction: &mut Transaction<'_>,
-    finishes: &[&Finish],
-) -> SqlResult<HashMap<Running, TaskState>> {
+    finishes: &[&FinishedAttempt],
+) -> SqlResult<HashMap<AttemptKey, StoredTaskState>> {
     let mut relation = Relation::new([
-        ("id", Kind::Bytes),
-        ("attempt", Kind::Int),
-        ("owner", Kind::Int),
+        ("id", ColumnType::Bytes),
+        ("attempt", ColumnType::Int),
+        ("owner", ColumnType::Int),
     ]);
     let mut by_attempt = HashMap::new();
     for finish in finishes {
@@ -153,14 +156,14 @@ async fn fail(
     let locking = transaction.sql.locking(" FOR UPDATE OF t");
     let sql = |u: &str| {
         format!(
-            "SELECT {TRIES} FROM {u} CROSS JOIN tasks t WHERE t.id = u.id AND +t.state = 2 \
+            "SELECT {ENDING_COLUMNS} FROM {u} CROSS JOIN tasks t WHERE t.id = u.id AND +t.state = 2 \
              AND t.attempt = u.attempt AND t.owner = u.owner ORDER BY t.id{locking}"
         )
     };
     let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
     let mut ended = Vec::new();
     for row in &rows {
-        let attempt = ThisAttempt::read(row)?;
+        let attempt = EndingAttempt::read(row)?;
         let running = attempt.running;
         if let Some(finish) = by_attempt.get(&running) {
             ended.push((attempt, *finish));
@@ -171,28 +174,28 @@ async fn fail(
 }
 
 /// The columns of a task `t` that are needed to end its attempt.
-pub(super) const TRIES: &str = "t.id, t.attempt, t.owner, t.object, t.allowed_attempts, t.losses, t.backoff, t.deadline, \
+pub(super) const ENDING_COLUMNS: &str = "t.id, t.attempt, t.owner, t.object, t.allowed_attempts, t.losses, t.backoff, t.deadline, \
      t.worker, t.started, t.submitter";
 
 /// An attempt that ends now.
-pub(super) struct ThisAttempt {
-    pub(super) running: Running,
+pub(super) struct EndingAttempt {
+    pub(super) running: AttemptKey,
     object: String,
-    tries: Tries,
+    history: AttemptHistory,
     pub(super) worker: Option<String>,
     started: i64,
     submitter: String,
 }
 
-impl ThisAttempt {
-    /// Reads [`TRIES`].
-    pub(super) fn read(row: &Row) -> SqlResult<Self> {
-        let running = Running {
-            id: TaskId::from_bytes(&row.bytes(0)?)?,
+impl EndingAttempt {
+    /// Reads [`ENDING_COLUMNS`].
+    pub(super) fn read(row: &DatabaseRow) -> SqlResult<Self> {
+        let running = AttemptKey {
+            id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
             attempt: row.int(1)?,
             owner: row.int(2)?,
         };
-        let tries = Tries {
+        let tries = AttemptHistory {
             attempt: running.attempt,
             allowed: row.int(4)?,
             losses: row.int(5)?,
@@ -202,7 +205,7 @@ impl ThisAttempt {
         Ok(Self {
             running,
             object: row.text(3)?,
-            tries,
+            history: tries,
             worker: row.optional_text(8)?,
             started: row.int(9)?,
             submitter: row.text(10)?,
@@ -213,32 +216,32 @@ impl ThisAttempt {
 /// Ends attempts whose rows are locked, and decides the next states of their tasks.
 pub(super) async fn end(
     transaction: &mut Transaction<'_>,
-    ended: Vec<(&ThisAttempt, &Finish)>,
-) -> SqlResult<HashMap<Running, TaskState>> {
+    ended: Vec<(&EndingAttempt, &FinishedAttempt)>,
+) -> SqlResult<HashMap<AttemptKey, StoredTaskState>> {
     let now = transaction.now;
     let silent = silent_workers(transaction, &ended).await?;
     let none = BTreeSet::new();
-    let decided: Vec<(&ThisAttempt, &Finish, Next)> = ended
+    let decided: Vec<(&EndingAttempt, &FinishedAttempt, NextState)> = ended
         .into_iter()
         .map(|(attempt, finish)| {
             let silent = silent.get(&attempt.running.id).unwrap_or(&none);
-            let next = after_attempt(attempt.tries, &finish.ending, silent, now, rand::random());
+            let next = after_attempt(attempt.history, &finish.ending, silent, now, rand::random());
             (attempt, finish, next)
         })
         .collect();
     record_attempts(transaction, &decided).await?;
     let mut relation = Relation::new([
-        ("id", Kind::Bytes),
-        ("state", Kind::Int),
-        ("due", Kind::Int),
-        ("allowed", Kind::Int),
-        ("losses", Kind::Int),
-        ("outcome", Kind::Int),
-        ("ended", Kind::Int),
-        ("started", Kind::Int),
-        ("worker", Kind::Text),
-        ("error", Kind::Text),
-        ("result", Kind::Bytes),
+        ("id", ColumnType::Bytes),
+        ("state", ColumnType::Int),
+        ("due", ColumnType::Int),
+        ("allowed", ColumnType::Int),
+        ("losses", ColumnType::Int),
+        ("outcome", ColumnType::Int),
+        ("ended", ColumnType::Int),
+        ("started", ColumnType::Int),
+        ("worker", ColumnType::Text),
+        ("error", ColumnType::Text),
+        ("result", ColumnType::Bytes),
     ]);
     let mut large = HashMap::new();
     let mut states = HashMap::new();
@@ -246,7 +249,7 @@ pub(super) async fn end(
         let id = attempt.running.id;
         let is_final = next.state.is_final();
         let value = match &finish.ending {
-            Ending::Failed { value, .. } if is_final => value.as_deref(),
+            AttemptEnding::Failed { value, .. } if is_final => value.as_deref(),
             _ => None,
         };
         if let Some(body) = value.filter(|body| inline(body).is_none()) {
@@ -270,8 +273,8 @@ pub(super) async fn end(
         if is_final {
             let bytes = value.map_or(0, size);
             transaction.usage.add(&attempt.submitter, -1, bytes);
-            transaction.effects.settled.push(id);
-        } else if next.state == TaskState::Queued {
+            transaction.effects.ended_tasks.push(id);
+        } else if next.state == StoredTaskState::Queued {
             transaction.effects.queue(&attempt.object);
         }
     }
@@ -293,12 +296,12 @@ pub(super) async fn end(
 /// found.
 async fn silent_workers(
     transaction: &mut Transaction<'_>,
-    ended: &[(&ThisAttempt, &Finish)],
-) -> SqlResult<HashMap<TaskId, BTreeSet<String>>> {
-    let mut silent: HashMap<TaskId, BTreeSet<String>> = HashMap::new();
-    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    ended: &[(&EndingAttempt, &FinishedAttempt)],
+) -> SqlResult<HashMap<StoredTaskId, BTreeSet<String>>> {
+    let mut silent: HashMap<StoredTaskId, BTreeSet<String>> = HashMap::new();
+    let mut relation = Relation::new([("id", ColumnType::Bytes)]);
     for (attempt, finish) in ended {
-        if !matches!(finish.ending, Ending::Silent { .. }) {
+        if !matches!(finish.ending, AttemptEnding::Silent { .. }) {
             continue;
         }
         let id = &attempt.running.id;
@@ -306,7 +309,7 @@ async fn silent_workers(
         silent.entry(*id).or_default().extend(worker.cloned());
         relation.push([id.as_bytes().into()]);
     }
-    let outcome = Outcome::Silent as i64;
+    let outcome = AttemptOutcome::Silent as i64;
     let sql = |u: &str| {
         format!(
             "SELECT a.task, a.worker FROM {u} CROSS JOIN attempts a CROSS JOIN tasks t \
@@ -315,7 +318,7 @@ async fn silent_workers(
         )
     };
     for row in transaction.sql.rows_with(&relation, &[], sql).await? {
-        let id = TaskId::from_bytes(&row.bytes(0)?)?;
+        let id = StoredTaskId::from_bytes(&row.bytes(0)?)?;
         silent.entry(id).or_default().insert(row.text(1)?);
     }
     Ok(silent)
@@ -324,15 +327,15 @@ async fn silent_workers(
 /// Moves the attempt of each task that gets another one to the history.
 async fn record_attempts(
     transaction: &mut Transaction<'_>,
-    decided: &[(&ThisAttempt, &Finish, Next)],
+    decided: &[(&EndingAttempt, &FinishedAttempt, NextState)],
 ) -> SqlResult<()> {
     let mut relation = Relation::new([
-        ("task", Kind::Bytes),
-        ("number", Kind::Int),
-        ("worker", Kind::Text),
-        ("started", Kind::Int),
-        ("outcome", Kind::Int),
-        ("error", Kind::Text),
+        ("task", ColumnType::Bytes),
+        ("number", ColumnType::Int),
+        ("worker", ColumnType::Text),
+        ("started", ColumnType::Int),
+        ("outcome", ColumnType::Int),
+        ("error", ColumnType::Text),
     ]);
     for (attempt, finish, next) in decided {
         if next.state.is_final() {
@@ -361,21 +364,21 @@ async fn record_attempts(
         .rows_with(&relation, &[now.into()], sql)
         .await?;
     let recorded = decided.iter().filter(|(.., next)| !next.state.is_final());
-    let recorded: Vec<Running> = recorded.map(|(attempt, ..)| attempt.running).collect();
+    let recorded: Vec<AttemptKey> = recorded.map(|(attempt, ..)| attempt.running).collect();
     forget_middle(transaction, &recorded).await
 }
 
 /// Deletes one attempt for each recorded one that exceeds the first and the last ones to keep.
 pub(super) async fn forget_middle(
     transaction: &mut Transaction<'_>,
-    recorded: &[Running],
+    recorded: &[AttemptKey],
 ) -> SqlResult<()> {
-    let forgotten: Vec<(TaskId, i64)> = recorded
+    let forgotten: Vec<(StoredTaskId, i64)> = recorded
         .iter()
         .map(|running| (running.id, running.attempt - LAST_ATTEMPTS))
         .filter(|(_, number)| *number > FIRST_ATTEMPTS)
         .collect();
-    let mut relation = Relation::new([("task", Kind::Bytes), ("number", Kind::Int)]);
+    let mut relation = Relation::new([("task", ColumnType::Bytes), ("number", ColumnType::Int)]);
     for (id, number) in &forgotten {
         relation.push([id.as_bytes().into(), (*number).into()]);
     }

@@ -3,12 +3,12 @@
 use super::usage::TASK_BYTES;
 use crate::{
     clock_steps,
-    sql::{Kind, Relation, SqlResult, Value},
+    sql::{ColumnType, Relation, SqlResult, Value},
     transaction::Transaction,
 };
 
 /// How many tasks one purge deletes at most, so that no transaction takes long.
-const MOST: i64 = 500;
+const MAX_PER_PURGE: i64 = 500;
 
 /// Deletes tasks that ended longer ago than each of these ages, in milliseconds. Returns how many; if it is
 /// not 0, there may be more.
@@ -27,7 +27,7 @@ async fn purge_before(transaction: &mut Transaction<'_>, before: i64) -> SqlResu
         "SELECT id, submitter, CAST({TASK_BYTES} + coalesce(length(arguments), 0) \
          + coalesce(length(result), 0) + coalesce((SELECT sum(length(body)) FROM bodies b \
          WHERE b.task = tasks.id), 0) AS BIGINT) \
-         FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MOST}{skip_locked}"
+         FROM tasks WHERE state > 2 AND ended < $1 ORDER BY ended LIMIT {MAX_PER_PURGE}{skip_locked}"
     );
     let rows = transaction.sql.rows(sql, &[before.into()]).await?;
     for row in &rows {
@@ -37,7 +37,7 @@ async fn purge_before(transaction: &mut Transaction<'_>, before: i64) -> SqlResu
         .iter()
         .map(|row| row.bytes(0))
         .collect::<SqlResult<Vec<_>>>()?;
-    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    let mut relation = Relation::new([("id", ColumnType::Bytes)]);
     for id in &ids {
         let id: Value<'_> = id.as_slice().into();
         relation.push([id]);

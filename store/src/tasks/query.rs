@@ -3,10 +3,10 @@
 use super::{ARGUMENTS, RESULT};
 use crate::{
     model::{
-        Attempt, Counts, Outcome, Running, Settlement, Task, TaskFilter, TaskId, TaskPage,
-        TaskState,
+        AttemptKey, AttemptOutcome, StoredAttempt, StoredTask, StoredTaskFilter, StoredTaskId,
+        StoredTaskPage, StoredTaskState, TaskCounts, TaskResult,
     },
-    sql::{Connection, Dialect, Kind, Relation, Row, SqlResult, Value},
+    sql::{ColumnType, DatabaseRow, Dialect, Relation, SqlConnection, SqlResult, Value},
 };
 use std::{collections::HashSet, ops::RangeInclusive};
 
@@ -15,17 +15,17 @@ const COLUMNS: &str = "t.id, t.object, t.method, t.submitter, t.idempotency_key,
      t.note, t.error, t.worker, t.started, t.outcome, t.pinned, t.allowed_attempts, t.run_limit";
 
 /// Reads [`COLUMNS`].
-fn read(row: &Row) -> SqlResult<Task> {
+fn read(row: &DatabaseRow) -> SqlResult<StoredTask> {
     let ended = row.optional_int(12)?;
     let outcome = row
         .optional_int(18)?
-        .map(Outcome::from_number)
+        .map(AttemptOutcome::from_number)
         .transpose()?;
     let error = row.optional_text(15)?;
     let (attempt, max_attempts) = (row.int(11)?, row.int(10)?);
     // While the task waits for another attempt, all of its attempts are in the history.
     let last = row.optional_int(17)?.map(|started| -> SqlResult<_> {
-        Ok(Attempt {
+        Ok(StoredAttempt {
             number: attempt,
             worker: row.optional_text(16)?,
             started,
@@ -34,21 +34,21 @@ fn read(row: &Row) -> SqlResult<Task> {
             error: error.clone(),
         })
     });
-    Ok(Task {
-        id: TaskId::from_bytes(&row.bytes(0)?)?,
+    Ok(StoredTask {
+        id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
         object: row.text(1)?,
         method: row.text(2)?,
         submitter: row.text(3)?,
         idempotency_key: row.optional_text(4)?,
         priority: row.int(5)?,
-        state: TaskState::from_number(row.int(6)?)?,
+        state: StoredTaskState::from_number(row.int(6)?)?,
         submitted: row.int(7)?,
         due: row.int(8)?,
         deadline: row.optional_int(9)?,
         max_attempts,
         run_limit: row.int(21)?,
         // Each refusal allows one more attempt.
-        tries: (max_attempts - (row.int(20)? - attempt)).max(0),
+        counted_attempts: (max_attempts - (row.int(20)? - attempt)).max(0),
         worker: Some(row.text(19)?).filter(|worker| !worker.is_empty()),
         attempt,
         ended,
@@ -61,7 +61,10 @@ fn read(row: &Row) -> SqlResult<Task> {
     })
 }
 
-pub(crate) async fn task(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<Task>> {
+pub(crate) async fn task(
+    sql: &mut SqlConnection<'_>,
+    id: StoredTaskId,
+) -> SqlResult<Option<StoredTask>> {
     let statement = format!(
         "SELECT {COLUMNS}, \
          coalesce(t.arguments, (SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {ARGUMENTS})), \
@@ -79,12 +82,12 @@ pub(crate) async fn task(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Opti
                      WHERE task = $1 ORDER BY number";
     let mut attempts = Vec::new();
     for row in sql.rows(statement, &id).await? {
-        attempts.push(Attempt {
+        attempts.push(StoredAttempt {
             number: row.int(0)?,
             worker: row.optional_text(1)?,
             started: row.int(2)?,
             ended: Some(row.int(3)?),
-            outcome: Some(Outcome::from_number(row.int(4)?)?),
+            outcome: Some(AttemptOutcome::from_number(row.int(4)?)?),
             error: row.optional_text(5)?,
         });
     }
@@ -96,14 +99,20 @@ pub(crate) async fn task(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Opti
 }
 
 /// One task as in a listing.
-pub(crate) async fn brief(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<Task>> {
+pub(crate) async fn task_summary(
+    sql: &mut SqlConnection<'_>,
+    id: StoredTaskId,
+) -> SqlResult<Option<StoredTask>> {
     let statement = format!("SELECT {COLUMNS} FROM tasks t WHERE t.id = $1");
     let row = sql.row(statement, &[id.as_bytes().into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// The sizes of a task's arguments and result in bytes. Neither is read.
-pub(crate) async fn sizes(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Option<(i64, i64)>> {
+pub(crate) async fn task_sizes(
+    sql: &mut SqlConnection<'_>,
+    id: StoredTaskId,
+) -> SqlResult<Option<(i64, i64)>> {
     let size = |column: &str, kind: i64| {
         format!(
             "CAST(coalesce(length(t.{column}), (SELECT length(body) FROM bodies b \
@@ -118,27 +127,27 @@ pub(crate) async fn sizes(sql: &mut Connection<'_>, id: TaskId) -> SqlResult<Opt
 
 /// The first two tasks of a range of ids.
 pub(crate) async fn first_two(
-    sql: &mut Connection<'_>,
-    ids: &RangeInclusive<TaskId>,
-) -> SqlResult<Vec<TaskId>> {
+    sql: &mut SqlConnection<'_>,
+    ids: &RangeInclusive<StoredTaskId>,
+) -> SqlResult<Vec<StoredTaskId>> {
     let statement = "SELECT id FROM tasks WHERE id >= $1 AND id <= $2 ORDER BY id LIMIT 2";
     let bounds = [ids.start().as_bytes().into(), ids.end().as_bytes().into()];
     let rows = sql.rows(statement, &bounds).await?;
     rows.iter()
-        .map(|row| TaskId::from_bytes(&row.bytes(0)?))
+        .map(|row| StoredTaskId::from_bytes(&row.bytes(0)?))
         .collect()
 }
 
 /// How many tasks are scanned for one page of a listing, whether they match or not.
-const LOOKED_AT: u32 = 10_000;
+const MAX_SCANNED: u32 = 10_000;
 
 /// A page of tasks, newest first.
 pub(crate) async fn tasks(
-    sql: &mut Connection<'_>,
-    filter: &TaskFilter,
+    sql: &mut SqlConnection<'_>,
+    filter: &StoredTaskFilter,
     limit: u32,
-) -> SqlResult<TaskPage> {
-    let end = last_looked_at(sql, filter).await?;
+) -> SqlResult<StoredTaskPage> {
+    let end = last_scanned(sql, filter).await?;
     let mut conditions = String::from("true");
     let mut values: Vec<Value<'_>> = vec![i64::from(limit).into()];
     let mut add = |condition: &str, value| {
@@ -179,15 +188,15 @@ pub(crate) async fn tasks(
     let last = tasks.last().map(|task| task.id);
     let is_full = usize::try_from(limit).is_ok_and(|limit| tasks.len() >= limit);
     let next = if is_full { last } else { end };
-    Ok(TaskPage { tasks, next })
+    Ok(StoredTaskPage { tasks, next })
 }
 
 /// The last task that is scanned for a page, if there may be more after it.
-async fn last_looked_at(
-    sql: &mut Connection<'_>,
-    filter: &TaskFilter,
-) -> SqlResult<Option<TaskId>> {
-    let TaskFilter {
+async fn last_scanned(
+    sql: &mut SqlConnection<'_>,
+    filter: &StoredTaskFilter,
+) -> SqlResult<Option<StoredTaskId>> {
+    let StoredTaskFilter {
         states,
         object,
         method,
@@ -197,7 +206,7 @@ async fn last_looked_at(
     } = filter;
     let others = [object, method, worker, submitter];
     // Failed tasks have an index, so none is scanned in vain.
-    let is_quick = matches!(states.as_slice(), [] | [TaskState::Failed]);
+    let is_quick = matches!(states.as_slice(), [] | [StoredTaskState::Failed]);
     if is_quick && others.iter().all(|other| other.is_none()) {
         return Ok(None);
     }
@@ -207,27 +216,27 @@ async fn last_looked_at(
         values.push(before.as_bytes().into());
         statement.push_str(" AND id < $1");
     }
-    if let [TaskState::Failed] = states.as_slice() {
+    if let [StoredTaskState::Failed] = states.as_slice() {
         statement.push_str(" AND state = 4");
     }
-    let skipped = LOOKED_AT - 1;
+    let skipped = MAX_SCANNED - 1;
     statement.push_str(&format!(" ORDER BY id DESC LIMIT 1 OFFSET {skipped}"));
     let row = sql.row(statement, &values).await?;
-    row.map(|row| TaskId::from_bytes(&row.bytes(0)?))
+    row.map(|row| StoredTaskId::from_bytes(&row.bytes(0)?))
         .transpose()
 }
 
-pub(crate) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Counts> {
-    let mut counts = Counts::default();
+pub(crate) async fn counts(sql: &mut SqlConnection<'_>) -> SqlResult<TaskCounts> {
+    let mut counts = TaskCounts::default();
     let statement = "SELECT state, count(*) FROM tasks GROUP BY state";
     for row in sql.rows(statement, &[]).await? {
-        let place = match TaskState::from_number(row.int(0)?)? {
-            TaskState::Queued => &mut counts.queued,
-            TaskState::Delayed => &mut counts.delayed,
-            TaskState::Running => &mut counts.running,
-            TaskState::Succeeded => &mut counts.succeeded,
-            TaskState::Failed => &mut counts.failed,
-            TaskState::Cancelled => &mut counts.cancelled,
+        let place = match StoredTaskState::from_number(row.int(0)?)? {
+            StoredTaskState::Queued => &mut counts.queued,
+            StoredTaskState::Delayed => &mut counts.delayed,
+            StoredTaskState::Running => &mut counts.running,
+            StoredTaskState::Succeeded => &mut counts.succeeded,
+            StoredTaskState::Failed => &mut counts.failed,
+            StoredTaskState::Cancelled => &mut counts.cancelled,
         };
         *place = row.int(1)?;
     }
@@ -236,7 +245,9 @@ pub(crate) async fn counts(sql: &mut Connection<'_>) -> SqlResult<Counts> {
 
 /// The objects, and the single workers, for which tasks are queued: from one pair to the next through the
 /// index, whatever the number of tasks.
-pub(crate) async fn queued(sql: &mut Connection<'_>) -> SqlResult<Vec<(String, Option<String>)>> {
+pub(crate) async fn queued(
+    sql: &mut SqlConnection<'_>,
+) -> SqlResult<Vec<(String, Option<String>)>> {
     // SQLite seeks with the result of a subquery, but has none with two columns in a `FROM` that refer to
     // earlier tables. So there one of its tasks stands for a pair. For PostgreSQL it is the reverse.
     let statement = match sql.dialect() {
@@ -258,7 +269,7 @@ pub(crate) async fn queued(sql: &mut Connection<'_>) -> SqlResult<Vec<(String, O
         }
     };
     let rows = sql.rows(statement, &[]).await?;
-    let pair = |row: &Row| {
+    let pair = |row: &DatabaseRow| {
         let worker = Some(row.text(1)?).filter(|worker| !worker.is_empty());
         Ok((row.text(0)?, worker))
     };
@@ -266,29 +277,32 @@ pub(crate) async fn queued(sql: &mut Connection<'_>) -> SqlResult<Vec<(String, O
 }
 
 /// The results of those of these tasks that have ended, without large results.
-pub(crate) async fn ended(sql: &mut Connection<'_>, ids: &[TaskId]) -> SqlResult<Vec<Settlement>> {
+pub(crate) async fn small_task_results(
+    sql: &mut SqlConnection<'_>,
+    ids: &[StoredTaskId],
+) -> SqlResult<Vec<TaskResult>> {
     let left_out =
         format!("EXISTS (SELECT 1 FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
     let left_out = format!("CASE WHEN {left_out} THEN 1 ELSE 0 END");
-    read_settled(sql, ids, "t.result", &left_out).await
+    read_task_results(sql, ids, "t.result", &left_out).await
 }
 
 /// The results of those of these tasks that have ended.
-pub(crate) async fn settled(
-    sql: &mut Connection<'_>,
-    ids: &[TaskId],
-) -> SqlResult<Vec<Settlement>> {
+pub(crate) async fn task_results(
+    sql: &mut SqlConnection<'_>,
+    ids: &[StoredTaskId],
+) -> SqlResult<Vec<TaskResult>> {
     let large = format!("(SELECT body FROM bodies b WHERE b.task = t.id AND b.kind = {RESULT})");
-    read_settled(sql, ids, &format!("coalesce(t.result, {large})"), "0").await
+    read_task_results(sql, ids, &format!("coalesce(t.result, {large})"), "0").await
 }
 
-async fn read_settled(
-    sql: &mut Connection<'_>,
-    ids: &[TaskId],
+async fn read_task_results(
+    sql: &mut SqlConnection<'_>,
+    ids: &[StoredTaskId],
     result: &str,
     left_out: &str,
-) -> SqlResult<Vec<Settlement>> {
-    let mut relation = Relation::new([("id", Kind::Bytes)]);
+) -> SqlResult<Vec<TaskResult>> {
+    let mut relation = Relation::new([("id", ColumnType::Bytes)]);
     for id in ids {
         relation.push([id.as_bytes().into()]);
     }
@@ -297,19 +311,19 @@ async fn read_settled(
         format!(
             "SELECT t.id, t.state, t.error, {result}, t.attempt, t.worker, \
              CAST({left_out} AS BIGINT) FROM {} AND t.state > 2",
-            dialect.looked_up(u, "tasks", "id")
+            dialect.lookup_join(u, "tasks", "id")
         )
     };
     let mut settled = Vec::new();
     for row in sql.rows_with(&relation, &[], statement).await? {
-        settled.push(Settlement {
-            id: TaskId::from_bytes(&row.bytes(0)?)?,
-            state: TaskState::from_number(row.int(1)?)?,
+        settled.push(TaskResult {
+            id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
+            state: StoredTaskState::from_number(row.int(1)?)?,
             error: row.optional_text(2)?,
             result: row.optional_bytes(3)?,
             attempt: row.int(4)?,
             worker: row.optional_text(5)?,
-            left_out: row.int(6)? != 0,
+            result_omitted: row.int(6)? != 0,
         });
     }
     Ok(settled)
@@ -317,13 +331,13 @@ async fn read_settled(
 
 /// The attempts among these that no longer count.
 pub(crate) async fn superseded(
-    sql: &mut Connection<'_>,
-    running: &[Running],
-) -> SqlResult<Vec<Running>> {
+    sql: &mut SqlConnection<'_>,
+    running: &[AttemptKey],
+) -> SqlResult<Vec<AttemptKey>> {
     let mut relation = Relation::new([
-        ("id", Kind::Bytes),
-        ("attempt", Kind::Int),
-        ("owner", Kind::Int),
+        ("id", ColumnType::Bytes),
+        ("attempt", ColumnType::Int),
+        ("owner", ColumnType::Int),
     ]);
     for running in running {
         relation.push([
@@ -337,13 +351,13 @@ pub(crate) async fn superseded(
         format!(
             "SELECT u.id, u.attempt, u.owner FROM {} \
              AND t.state = 2 AND t.attempt = u.attempt AND t.owner = u.owner",
-            dialect.looked_up(u, "tasks", "id")
+            dialect.lookup_join(u, "tasks", "id")
         )
     };
     let mut current = HashSet::new();
     for row in sql.rows_with(&relation, &[], statement).await? {
-        current.insert(Running {
-            id: TaskId::from_bytes(&row.bytes(0)?)?,
+        current.insert(AttemptKey {
+            id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
             attempt: row.int(1)?,
             owner: row.int(2)?,
         });
@@ -353,12 +367,15 @@ pub(crate) async fn superseded(
 }
 
 /// The running attempts of an owner.
-pub(crate) async fn owned(sql: &mut Connection<'_>, owner: i64) -> SqlResult<Vec<Running>> {
+pub(crate) async fn attempts_of_owner(
+    sql: &mut SqlConnection<'_>,
+    owner: i64,
+) -> SqlResult<Vec<AttemptKey>> {
     let statement = "SELECT id, attempt FROM tasks WHERE state = 2 AND owner = $1";
     let rows = sql.rows(statement, &[owner.into()]).await?;
-    let running = |row: &Row| {
-        Ok(Running {
-            id: TaskId::from_bytes(&row.bytes(0)?)?,
+    let running = |row: &DatabaseRow| {
+        Ok(AttemptKey {
+            id: StoredTaskId::from_bytes(&row.bytes(0)?)?,
             attempt: row.int(1)?,
             owner,
         })

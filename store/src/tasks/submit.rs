@@ -4,26 +4,26 @@ use super::{
     ARGUMENTS,
     claim::holds_lease,
     inline, millis,
-    usage::{EVERYBODY, Room, TASK_BYTES, size},
+    usage::{ALL_SUBMITTERS, RemainingAllowance, TASK_BYTES, size},
 };
 use crate::{
     model::{
-        Allowance, Claimed, Fence, NewTask, Submission, Submitted, TaskId, TaskState, UnixMillis,
-        Usage,
+        Allowance, ClaimedTask, Fence, NewStoredTask, StoredTaskId, StoredTaskState,
+        SubmissionOutcome, SubmittedTask, TaskUsage, UnixMillis,
     },
-    sql::{Kind, Relation, SqlResult, Value},
+    sql::{ColumnType, Relation, SqlResult, Value},
     transaction::Transaction,
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A task to add.
 #[derive(Debug)]
-pub(crate) struct Named {
+pub(crate) struct IdentifiedTask {
     /// The id that it gets if it is new.
-    pub(crate) id: TaskId,
+    pub(crate) id: StoredTaskId,
     /// The same for all tasks that were submitted together: all of them are added, or none.
-    pub(crate) lot: u64,
-    pub(crate) task: NewTask,
+    pub(crate) batch: u64,
+    pub(crate) task: NewStoredTask,
     /// The lease whose owner claims the task, if it is new and the lease exists.
     pub(crate) owner: Option<Fence>,
     /// The allowance of its submitter.
@@ -31,22 +31,22 @@ pub(crate) struct Named {
 }
 
 /// The result of a submission, and the claim.
-pub(crate) type Answer = (Submitted, Option<Claimed>);
+pub(crate) type SubmitResponse = (SubmittedTask, Option<ClaimedTask>);
 
 pub(crate) async fn submit(
     transaction: &mut Transaction<'_>,
-    tasks: &[Named],
-) -> SqlResult<Vec<Answer>> {
+    tasks: &[IdentifiedTask],
+) -> SqlResult<Vec<SubmitResponse>> {
     let owners = owners(transaction, tasks).await?;
     let new = insert(transaction, tasks, &owners).await?;
-    let is_new = |id: &TaskId| new.as_ref().is_none_or(|new| new.contains(id));
+    let is_new = |id: &StoredTaskId| new.as_ref().is_none_or(|new| new.contains(id));
     let mut submitted = Vec::with_capacity(tasks.len());
-    let mut large = Relation::new([("id", Kind::Bytes), ("body", Kind::Bytes)]);
-    for Named { id, task, .. } in tasks {
+    let mut large = Relation::new([("id", ColumnType::Bytes), ("body", ColumnType::Bytes)]);
+    for IdentifiedTask { id, task, .. } in tasks {
         submitted.push(match is_new(id) {
-            true => Submitted {
+            true => SubmittedTask {
                 id: *id,
-                submission: Submission::New,
+                submission: SubmissionOutcome::New,
             },
             false => find_existing(transaction, *id, task).await?,
         });
@@ -55,8 +55,8 @@ pub(crate) async fn submit(
     withdraw(transaction, tasks, &mut submitted, &refused).await?;
     let mut answers = Vec::with_capacity(tasks.len());
     for (named, submitted) in tasks.iter().zip(submitted) {
-        let Named { id, task, .. } = named;
-        if submitted.submission != Submission::New {
+        let IdentifiedTask { id, task, .. } = named;
+        if submitted.submission != SubmissionOutcome::New {
             answers.push((submitted, None));
             continue;
         }
@@ -84,28 +84,28 @@ pub(crate) async fn submit(
 /// exceed the allowance of their submitter.
 async fn refuse(
     transaction: &mut Transaction<'_>,
-    tasks: &[Named],
-    submitted: &[Submitted],
-) -> SqlResult<HashMap<u64, Submission>> {
-    let all: Vec<(&Named, &Submitted)> = tasks.iter().zip(submitted).collect();
+    tasks: &[IdentifiedTask],
+    submitted: &[SubmittedTask],
+) -> SqlResult<HashMap<u64, SubmissionOutcome>> {
+    let all: Vec<(&IdentifiedTask, &SubmittedTask)> = tasks.iter().zip(submitted).collect();
     let taken = all
         .iter()
-        .filter(|(_, one)| one.submission == Submission::KeyTaken);
-    let mut refused: HashMap<u64, Submission> = taken
-        .map(|(named, _)| (named.lot, Submission::Withdrawn))
+        .filter(|(_, one)| one.submission == SubmissionOutcome::KeyTaken);
+    let mut refused: HashMap<u64, SubmissionOutcome> = taken
+        .map(|(named, _)| (named.batch, SubmissionOutcome::Withdrawn))
         .collect();
-    let is_bounded = |named: &Named| named.allowance != Allowance::UNLIMITED;
+    let is_bounded = |named: &IdentifiedTask| named.allowance != Allowance::UNLIMITED;
     if !tasks.iter().any(is_bounded) {
         return Ok(refused);
     }
     let submitters = tasks.iter().map(|named| named.task.submitter.as_str());
-    let submitters: BTreeSet<&str> = submitters.chain([EVERYBODY]).collect();
-    let known = Room::known(transaction, &submitters);
+    let submitters: BTreeSet<&str> = submitters.chain([ALL_SUBMITTERS]).collect();
+    let known = RemainingAllowance::from_cache(transaction, &submitters);
     let too_much = match known.map(|room| too_much(room, &all, &refused)) {
         Some(none) if none.is_empty() => none,
         // No batch is refused because of outdated usage.
         _ => {
-            let room = Room::look(transaction, &submitters).await?;
+            let room = RemainingAllowance::from_store(transaction, &submitters).await?;
             too_much(room, &all, &refused)
         }
     };
@@ -115,28 +115,28 @@ async fn refuse(
 
 /// The batches that exceed their allowance, except those that are refused already.
 fn too_much(
-    mut room: Room,
-    all: &[(&Named, &Submitted)],
-    refused: &HashMap<u64, Submission>,
-) -> HashMap<u64, Submission> {
+    mut room: RemainingAllowance,
+    all: &[(&IdentifiedTask, &SubmittedTask)],
+    refused: &HashMap<u64, SubmissionOutcome>,
+) -> HashMap<u64, SubmissionOutcome> {
     let mut too_much = HashMap::new();
     // Tasks that were submitted together have one submitter, and are next to each other.
-    for lot in all.chunk_by(|(one, _), (next, _)| one.lot == next.lot) {
+    for lot in all.chunk_by(|(one, _), (next, _)| one.batch == next.batch) {
         let Some((first, _)) = lot.first() else {
             continue;
         };
-        if refused.contains_key(&first.lot) {
+        if refused.contains_key(&first.batch) {
             continue;
         }
         let new = lot
             .iter()
-            .filter(|(_, one)| one.submission == Submission::New);
-        let more = new.fold(Usage::default(), |sum, (named, _)| Usage {
+            .filter(|(_, one)| one.submission == SubmissionOutcome::New);
+        let more = new.fold(TaskUsage::default(), |sum, (named, _)| TaskUsage {
             tasks: sum.tasks + 1,
             bytes: sum.bytes + TASK_BYTES + size(&named.task.arguments),
         });
         if let Err(quota) = room.take(&first.task.submitter, more, &first.allowance) {
-            too_much.insert(first.lot, Submission::TooMuch(quota));
+            too_much.insert(first.batch, SubmissionOutcome::TooMuch(quota));
         }
     }
     too_much
@@ -146,27 +146,27 @@ fn too_much(
 /// stays.
 async fn withdraw(
     transaction: &mut Transaction<'_>,
-    tasks: &[Named],
-    submitted: &mut [Submitted],
-    refused: &HashMap<u64, Submission>,
+    tasks: &[IdentifiedTask],
+    submitted: &mut [SubmittedTask],
+    refused: &HashMap<u64, SubmissionOutcome>,
 ) -> SqlResult<()> {
     if refused.is_empty() {
         return Ok(());
     }
     let kept = tasks.iter().zip(&*submitted);
-    let kept = kept.filter(|(named, _)| !refused.contains_key(&named.lot));
-    let kept: HashSet<TaskId> = kept.map(|(_, one)| one.id).collect();
+    let kept = kept.filter(|(named, _)| !refused.contains_key(&named.batch));
+    let kept: HashSet<StoredTaskId> = kept.map(|(_, one)| one.id).collect();
     let mut ids = Vec::new();
     for (named, one) in tasks.iter().zip(submitted) {
-        let Some(verdict) = refused.get(&named.lot) else {
+        let Some(verdict) = refused.get(&named.batch) else {
             continue;
         };
-        if one.submission == Submission::New && !kept.contains(&one.id) {
+        if one.submission == SubmissionOutcome::New && !kept.contains(&one.id) {
             ids.push(one.id);
             one.submission = *verdict;
         }
     }
-    let mut withdrawn = Relation::new([("id", Kind::Bytes)]);
+    let mut withdrawn = Relation::new([("id", ColumnType::Bytes)]);
     for id in &ids {
         withdrawn.push([id.as_bytes().into()]);
     }
@@ -175,7 +175,7 @@ async fn withdraw(
     Ok(())
 }
 
-impl Named {
+impl IdentifiedTask {
     /// The owner that claims it, if it is one of these.
     fn owner(&self, owners: &HashSet<Fence>) -> Option<Fence> {
         let owner = self.owner.filter(|_| self.task.delay.is_zero());
@@ -184,7 +184,10 @@ impl Named {
 }
 
 /// The owners whose leases exist, and cannot be ended before the claims are written, as for any claim.
-async fn owners(transaction: &mut Transaction<'_>, tasks: &[Named]) -> SqlResult<HashSet<Fence>> {
+async fn owners(
+    transaction: &mut Transaction<'_>,
+    tasks: &[IdentifiedTask],
+) -> SqlResult<HashSet<Fence>> {
     let asked: BTreeSet<Fence> = tasks.iter().filter_map(|named| named.owner).collect();
     let mut owners = HashSet::new();
     for owner in asked {
@@ -195,8 +198,8 @@ async fn owners(transaction: &mut Transaction<'_>, tasks: &[Named]) -> SqlResult
     Ok(owners)
 }
 
-fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
-    Claimed {
+fn claimed(IdentifiedTask { id, task, .. }: &IdentifiedTask, now: UnixMillis) -> ClaimedTask {
+    ClaimedTask {
         id: *id,
         object: task.object.clone(),
         method: task.method.clone(),
@@ -216,35 +219,35 @@ fn claimed(Named { id, task, .. }: &Named, now: UnixMillis) -> Claimed {
 /// Adds the tasks whose keys are new. Returns the ids of the new tasks, or `None` if all are new.
 async fn insert(
     transaction: &mut Transaction<'_>,
-    tasks: &[Named],
+    tasks: &[IdentifiedTask],
     owners: &HashSet<Fence>,
-) -> SqlResult<Option<HashSet<TaskId>>> {
+) -> SqlResult<Option<HashSet<StoredTaskId>>> {
     let now = transaction.now;
     let mut relation = Relation::sharing(
         4,
         [
-            ("id", Kind::Bytes),
-            ("arguments", Kind::Bytes),
-            ("owner", Kind::Int),
-            ("idempotency_key", Kind::Text),
-            ("object", Kind::Text),
-            ("method", Kind::Text),
-            ("pinned", Kind::Text),
-            ("submitter", Kind::Text),
-            ("priority", Kind::Int),
-            ("due", Kind::Int),
-            ("deadline", Kind::Int),
-            ("max_attempts", Kind::Int),
-            ("backoff", Kind::Int),
-            ("run_limit", Kind::Int),
-            ("certificate_role", Kind::Text),
+            ("id", ColumnType::Bytes),
+            ("arguments", ColumnType::Bytes),
+            ("owner", ColumnType::Int),
+            ("idempotency_key", ColumnType::Text),
+            ("object", ColumnType::Text),
+            ("method", ColumnType::Text),
+            ("pinned", ColumnType::Text),
+            ("submitter", ColumnType::Text),
+            ("priority", ColumnType::Int),
+            ("due", ColumnType::Int),
+            ("deadline", ColumnType::Int),
+            ("max_attempts", ColumnType::Int),
+            ("backoff", ColumnType::Int),
+            ("run_limit", ColumnType::Int),
+            ("certificate_role", ColumnType::Text),
         ],
     );
     // All transactions take keys in the same order, so that no two wait for each other.
-    let mut ordered: Vec<&Named> = tasks.iter().collect();
+    let mut ordered: Vec<&IdentifiedTask> = tasks.iter().collect();
     ordered.sort_by_key(|named| (&named.task.submitter, &named.task.idempotency_key));
     for named in ordered {
-        let Named { id, task, .. } = named;
+        let IdentifiedTask { id, task, .. } = named;
         let after = |duration| now.saturating_add(millis(duration));
         let due = match task.delay.is_zero() {
             true => now,
@@ -268,14 +271,18 @@ async fn insert(
             task.certificate_role.as_deref().into(),
         ]);
     }
-    let keyed = |named: &Named| named.task.idempotency_key.is_some();
+    let keyed = |named: &IdentifiedTask| named.task.idempotency_key.is_some();
     let unless_known = if tasks.iter().any(keyed) {
         "ON CONFLICT (submitter, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
     } else {
         ""
     };
-    let [queued, delayed, running] =
-        [TaskState::Queued, TaskState::Delayed, TaskState::Running].map(|state| state as i64);
+    let [queued, delayed, running] = [
+        StoredTaskState::Queued,
+        StoredTaskState::Delayed,
+        StoredTaskState::Running,
+    ]
+    .map(|state| state as i64);
     let sql = |u: &str| {
         format!(
             "INSERT INTO tasks (id, object, method, pinned, submitter, idempotency_key, priority, \
@@ -294,31 +301,33 @@ async fn insert(
     if usize::try_from(added.await?) == Ok(tasks.len()) {
         return Ok(None);
     }
-    Ok(Some(those_there(transaction, tasks).await?))
+    Ok(Some(added_ids(transaction, tasks).await?))
 }
 
 /// The ids among these that were added. They are new ids, so no other task has them.
-async fn those_there(
+async fn added_ids(
     transaction: &mut Transaction<'_>,
-    tasks: &[Named],
-) -> SqlResult<HashSet<TaskId>> {
-    let mut relation = Relation::new([("id", Kind::Bytes)]);
+    tasks: &[IdentifiedTask],
+) -> SqlResult<HashSet<StoredTaskId>> {
+    let mut relation = Relation::new([("id", ColumnType::Bytes)]);
     for named in tasks {
         relation.push([named.id.as_bytes().into()]);
     }
     let dialect = transaction.sql.dialect();
-    let sql = |u: &str| format!("SELECT t.id FROM {}", dialect.looked_up(u, "tasks", "id"));
+    let sql = |u: &str| format!("SELECT t.id FROM {}", dialect.lookup_join(u, "tasks", "id"));
     let rows = transaction.sql.rows_with(&relation, &[], sql).await?;
-    let ids = rows.iter().map(|row| TaskId::from_bytes(&row.bytes(0)?));
+    let ids = rows
+        .iter()
+        .map(|row| StoredTaskId::from_bytes(&row.bytes(0)?));
     ids.collect()
 }
 
 /// The task that has the key.
 async fn find_existing(
     transaction: &mut Transaction<'_>,
-    id: TaskId,
-    task: &NewTask,
-) -> SqlResult<Submitted> {
+    id: StoredTaskId,
+    task: &NewStoredTask,
+) -> SqlResult<SubmittedTask> {
     let values: [Value<'_>; 2] = [
         task.submitter.as_str().into(),
         task.idempotency_key.as_deref().into(),
@@ -334,7 +343,7 @@ async fn find_existing(
             "the task that had the idempotency key of {id} has just been removed; submit it again"
         )));
     };
-    let id = TaskId::from_bytes(&row.bytes(0)?)?;
+    let id = StoredTaskId::from_bytes(&row.bytes(0)?)?;
     // Arguments of the same batch are not in `bodies` yet.
     let arguments = row.optional_bytes(3)?;
     let same = row.text(1)? == task.object
@@ -342,9 +351,9 @@ async fn find_existing(
         && row.text(4)? == task.worker.as_deref().unwrap_or("")
         && arguments.is_none_or(|arguments| arguments == task.arguments);
     let submission = if same {
-        Submission::Existing
+        SubmissionOutcome::Existing
     } else {
-        Submission::KeyTaken
+        SubmissionOutcome::KeyTaken
     };
-    Ok(Submitted { id, submission })
+    Ok(SubmittedTask { id, submission })
 }

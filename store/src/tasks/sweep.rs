@@ -1,22 +1,25 @@
 //! The effects of passing time on tasks: delays, deadlines, and owners that are gone.
 
 use super::{
-    finish::{TRIES, ThisAttempt, end},
+    finish::{ENDING_COLUMNS, EndingAttempt, end},
     millis,
 };
 use crate::{
     leases,
-    model::{Ending, Finish, Outcome, Running, Swept, TaskId, TaskState},
-    sql::{Row, SqlResult},
+    model::{
+        AttemptEnding, AttemptKey, AttemptOutcome, FinishedAttempt, StoredTaskId, StoredTaskState,
+        SweepResult,
+    },
+    sql::{DatabaseRow, SqlResult},
     transaction::Transaction,
 };
 
 /// How many tasks of each kind one sweep changes at most, so that no transaction takes long.
-const MOST: i64 = 1000;
+const MAX_PER_SWEEP: i64 = 1000;
 
 /// The options of a sweep.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sweep {
+pub(crate) struct SweepRequest {
     /// Whether tasks are taken over from owners that are gone.
     pub(crate) rescue: bool,
 }
@@ -24,8 +27,8 @@ pub(crate) struct Sweep {
 /// One sweep serves all callers.
 pub(crate) async fn sweep(
     transaction: &mut Transaction<'_>,
-    asked: &[Sweep],
-) -> SqlResult<Vec<Swept>> {
+    asked: &[SweepRequest],
+) -> SqlResult<Vec<SweepResult>> {
     let (mut rescued, mut silent) = (0, None);
     if asked.iter().any(|asked| asked.rescue) {
         silent = leases::end_silent(transaction).await?.map(millis);
@@ -33,8 +36,8 @@ pub(crate) async fn sweep(
     }
     let due = make_due(transaction).await?;
     let expired = expire(transaction).await?;
-    let full = |count: usize| i64::try_from(count).is_ok_and(|count| count >= MOST);
-    let swept = Swept {
+    let full = |count: usize| i64::try_from(count).is_ok_and(|count| count >= MAX_PER_SWEEP);
+    let swept = SweepResult {
         due,
         expired,
         rescued,
@@ -48,7 +51,7 @@ async fn make_due(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
     let sql = format!(
         "WITH picked AS (SELECT id AS picked_id FROM tasks WHERE state = 1 AND due <= $1 \
-         ORDER BY due LIMIT {MOST}{skip_locked}) \
+         ORDER BY due LIMIT {MAX_PER_SWEEP}{skip_locked}) \
          UPDATE tasks SET state = 0 FROM picked WHERE tasks.id = picked_id RETURNING object"
     );
     let rows = transaction.sql.rows(sql, &[transaction.now.into()]).await?;
@@ -61,10 +64,13 @@ async fn make_due(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
 /// Fails tasks whose deadline passes before they are begun. Running tasks are ended by their owners.
 async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
-    let (failed, outcome) = (TaskState::Failed as i64, Outcome::DeadlineExceeded as i64);
+    let (failed, outcome) = (
+        StoredTaskState::Failed as i64,
+        AttemptOutcome::DeadlineExceeded as i64,
+    );
     let sql = format!(
         "WITH picked AS (SELECT id AS picked_id FROM tasks WHERE deadline IS NOT NULL \
-         AND state < 2 AND deadline <= $1 ORDER BY deadline LIMIT {MOST}{skip_locked}) \
+         AND state < 2 AND deadline <= $1 ORDER BY deadline LIMIT {MAX_PER_SWEEP}{skip_locked}) \
          UPDATE tasks SET state = {failed}, outcome = {outcome}, ended = $1, \
          error = 'the deadline passed before it was begun' \
          FROM picked WHERE tasks.id = picked_id RETURNING id, submitter"
@@ -72,8 +78,8 @@ async fn expire(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     let rows = transaction.sql.rows(sql, &[transaction.now.into()]).await?;
     for row in &rows {
         transaction.usage.add(&row.text(1)?, -1, 0);
-        let id = TaskId::from_bytes(&row.bytes(0)?)?;
-        transaction.effects.settled.push(id);
+        let id = StoredTaskId::from_bytes(&row.bytes(0)?)?;
+        transaction.effects.ended_tasks.push(id);
     }
     Ok(rows.len())
 }
@@ -97,8 +103,8 @@ async fn rescue(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
         let owner = owner.int(0)?;
         let skip_locked = transaction.sql.locking(" FOR UPDATE SKIP LOCKED");
         let sql = format!(
-            "SELECT {TRIES} FROM tasks t WHERE t.state = 2 AND t.owner = $1 \
-             ORDER BY t.owner LIMIT {MOST}{skip_locked}"
+            "SELECT {ENDING_COLUMNS} FROM tasks t WHERE t.state = 2 AND t.owner = $1 \
+             ORDER BY t.owner LIMIT {MAX_PER_SWEEP}{skip_locked}"
         );
         let rows = transaction.sql.rows(sql, &[owner.into()]).await?;
         rescued += take_over(transaction, &rows).await?;
@@ -106,27 +112,27 @@ async fn rescue(transaction: &mut Transaction<'_>) -> SqlResult<usize> {
     Ok(rescued)
 }
 
-async fn take_over(transaction: &mut Transaction<'_>, rows: &[Row]) -> SqlResult<usize> {
+async fn take_over(transaction: &mut Transaction<'_>, rows: &[DatabaseRow]) -> SqlResult<usize> {
     let attempts = rows
         .iter()
-        .map(ThisAttempt::read)
+        .map(EndingAttempt::read)
         .collect::<SqlResult<Vec<_>>>()?;
-    let finishes: Vec<Finish> = attempts.iter().map(lost).collect();
+    let finishes: Vec<FinishedAttempt> = attempts.iter().map(lost).collect();
     end(transaction, attempts.iter().zip(&finishes).collect()).await?;
     Ok(attempts.len())
 }
 
-fn lost(attempt: &ThisAttempt) -> Finish {
-    let running: Running = attempt.running;
+fn lost(attempt: &EndingAttempt) -> FinishedAttempt {
+    let running: AttemptKey = attempt.running;
     let at = match &attempt.worker {
         Some(worker) => format!(" while it was at worker '{worker}'"),
         None => String::new(),
     };
     let reason = format!("the name server that had it is gone{at}");
-    Finish {
+    FinishedAttempt {
         running,
         worker: None,
-        ending: Ending::Lost { reason },
+        ending: AttemptEnding::Lost { reason },
     }
 }
 

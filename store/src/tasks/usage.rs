@@ -4,8 +4,8 @@
 //! own shard, so that none waits for another one's commit.
 
 use crate::{
-    model::{Allowance, Quota, Usage},
-    sql::{Connection, Kind, Relation, SqlResult},
+    model::{Allowance, Quota, TaskUsage},
+    sql::{ColumnType, Relation, SqlConnection, SqlResult},
     transaction::Transaction,
 };
 use std::{
@@ -19,16 +19,16 @@ use tokio::time::Instant;
 pub(crate) const TASK_BYTES: i64 = 300;
 
 /// The row of all submitters together.
-pub(crate) const EVERYBODY: &str = "*";
+pub(crate) const ALL_SUBMITTERS: &str = "*";
 
 /// The changes of usage in a transaction.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(BTreeMap<String, Usage>);
+pub(crate) struct UsageChanges(BTreeMap<String, TaskUsage>);
 
-impl Changes {
+impl UsageChanges {
     /// Adds to a submitter's number of tasks that have not ended, and to its bytes.
     pub(crate) fn add(&mut self, submitter: &str, tasks: i64, bytes: i64) {
-        for name in [submitter, EVERYBODY] {
+        for name in [submitter, ALL_SUBMITTERS] {
             let usage = match self.0.get_mut(name) {
                 Some(usage) => usage,
                 None => self.0.entry(name.to_owned()).or_default(),
@@ -50,10 +50,10 @@ static ADD: LazyLock<String> =
 
 fn rows<'a>() -> Relation<'a, 4> {
     Relation::new([
-        ("submitter", Kind::Text),
-        ("shard", Kind::Int),
-        ("tasks", Kind::Int),
-        ("bytes", Kind::Int),
+        ("submitter", ColumnType::Text),
+        ("shard", ColumnType::Int),
+        ("tasks", ColumnType::Int),
+        ("bytes", ColumnType::Int),
     ])
 }
 
@@ -67,7 +67,7 @@ fn add(u: &str) -> String {
 }
 
 /// Prepares the statement of [`commit`] on a new connection.
-pub(crate) async fn prepare(sql: &mut Connection<'_>) -> SqlResult<()> {
+pub(crate) async fn prepare(sql: &mut SqlConnection<'_>) -> SqlResult<()> {
     sql.prepare(&ADD, &rows(), add).await
 }
 
@@ -88,34 +88,34 @@ pub(crate) async fn commit(transaction: &mut Transaction<'_>) -> SqlResult<()> {
 
 /// How long a cached usage is used, with the changes that this process made since. Changes of other processes
 /// in that time are not seen.
-const BELIEVED: Duration = Duration::from_secs(1);
+const CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// The largest number of cached submitters.
-const KEPT: usize = 4096;
+const MAX_CACHED_SUBMITTERS: usize = 4096;
 
 /// The usage of submitters when it was last read, with the changes that this process made since.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<HashMap<String, (Usage, Instant)>>);
+pub(crate) struct UsageCache(Mutex<HashMap<String, (TaskUsage, Instant)>>);
 
-impl Seen {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Usage, Instant)>> {
+impl UsageCache {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (TaskUsage, Instant)>> {
         // Plain data: consistent even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The usage of these submitters, if all of them are cached.
-    fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, Usage>> {
+    fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, TaskUsage>> {
         let seen = self.lock();
         let known = submitters.iter().map(|name| {
             let (usage, at) = seen.get(*name)?;
-            (at.elapsed() < BELIEVED).then(|| ((*name).to_owned(), *usage))
+            (at.elapsed() < CACHE_TTL).then(|| ((*name).to_owned(), *usage))
         });
         known.collect()
     }
 
-    fn learn(&self, submitters: &BTreeSet<&str>, found: &BTreeMap<String, Usage>) {
+    fn insert_all(&self, submitters: &BTreeSet<&str>, found: &BTreeMap<String, TaskUsage>) {
         let mut seen = self.lock();
-        if seen.len() + submitters.len() > KEPT {
+        if seen.len() + submitters.len() > MAX_CACHED_SUBMITTERS {
             seen.clear();
         }
         let now = Instant::now();
@@ -126,7 +126,7 @@ impl Seen {
     }
 
     /// Applies the changes of a committed transaction.
-    pub(crate) fn change(&self, changes: &Changes) {
+    pub(crate) fn apply(&self, changes: &UsageChanges) {
         if changes.0.is_empty() {
             return;
         }
@@ -142,10 +142,10 @@ impl Seen {
 
 /// Reads the usage of some submitters.
 pub(crate) async fn read(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     submitters: &BTreeSet<&str>,
-) -> SqlResult<BTreeMap<String, Usage>> {
-    let mut relation = Relation::new([("name", Kind::Text)]);
+) -> SqlResult<BTreeMap<String, TaskUsage>> {
+    let mut relation = Relation::new([("name", ColumnType::Text)]);
     for name in submitters {
         relation.push([(*name).into()]);
     }
@@ -157,7 +157,7 @@ pub(crate) async fn read(
     };
     let mut found = BTreeMap::new();
     for row in sql.rows_with(&relation, &[], statement).await? {
-        let usage = Usage {
+        let usage = TaskUsage {
             tasks: row.int(1)?,
             bytes: row.int(2)?,
         };
@@ -168,30 +168,30 @@ pub(crate) async fn read(
 
 /// The rest of allowances, as a batch uses them up.
 #[derive(Debug)]
-pub(super) struct Room(BTreeMap<String, Usage>);
+pub(super) struct RemainingAllowance(BTreeMap<String, TaskUsage>);
 
-impl Room {
+impl RemainingAllowance {
     /// From the cached usage, if all submitters are cached.
-    pub(super) fn known(
+    pub(super) fn from_cache(
         transaction: &Transaction<'_>,
         submitters: &BTreeSet<&str>,
     ) -> Option<Self> {
-        let usage = transaction.seen.of(submitters)?;
+        let usage = transaction.usage_cache.of(submitters)?;
         Some(Self::within(transaction, usage))
     }
 
     /// From the usage in the store.
-    pub(super) async fn look(
+    pub(super) async fn from_store(
         transaction: &mut Transaction<'_>,
         submitters: &BTreeSet<&str>,
     ) -> SqlResult<Self> {
         let usage = read(&mut transaction.sql, submitters).await?;
-        transaction.seen.learn(submitters, &usage);
+        transaction.usage_cache.insert_all(submitters, &usage);
         Ok(Self::within(transaction, usage))
     }
 
     /// Includes the changes of the transaction so far.
-    fn within(transaction: &Transaction<'_>, mut usage: BTreeMap<String, Usage>) -> Self {
+    fn within(transaction: &Transaction<'_>, mut usage: BTreeMap<String, TaskUsage>) -> Self {
         for (name, change) in &transaction.usage.0 {
             let usage = usage.entry(name.clone()).or_default();
             usage.tasks += change.tasks;
@@ -204,11 +204,11 @@ impl Room {
     pub(super) fn take(
         &mut self,
         submitter: &str,
-        more: Usage,
+        more: TaskUsage,
         allowance: &Allowance,
     ) -> Result<(), Quota> {
         let of = |name: &str| self.0.get(name).copied().unwrap_or_default();
-        let (own, all) = (of(submitter), of(EVERYBODY));
+        let (own, all) = (of(submitter), of(ALL_SUBMITTERS));
         let exceeds =
             |used: i64, more: i64, most: i64| more > 0 && used.saturating_add(more) > most;
         let quotas = [
@@ -223,7 +223,7 @@ impl Room {
         if let Some((quota, ..)) = exceeded {
             return Err(quota);
         }
-        for name in [submitter, EVERYBODY] {
+        for name in [submitter, ALL_SUBMITTERS] {
             let usage = self.0.entry(name.to_owned()).or_default();
             usage.tasks += more.tasks;
             usage.bytes += more.bytes;
@@ -238,14 +238,14 @@ mod tests {
 
     #[test]
     fn a_batch_uses_up_what_its_submitters_and_all_together_may_have() {
-        let mut room = Room(BTreeMap::new());
+        let mut room = RemainingAllowance(BTreeMap::new());
         let allowance = Allowance {
             tasks: 3,
             bytes: 1000,
             all_tasks: 4,
             all_bytes: i64::MAX,
         };
-        let more = |tasks, bytes| Usage { tasks, bytes };
+        let more = |tasks, bytes| TaskUsage { tasks, bytes };
         assert_eq!(room.take("ana", more(2, 100), &allowance), Ok(()));
         assert_eq!(
             room.take("ana", more(2, 100), &allowance),

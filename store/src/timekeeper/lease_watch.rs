@@ -10,10 +10,10 @@ use std::{collections::HashMap, time::Duration};
 
 /// The longest time between two observations that counts as silence. It is a little more than the usual
 /// interval: if observer and owner were stopped together, the owner can renew first.
-const LONGEST_COUNTED: Duration = Duration::from_millis(600);
+const MAX_COUNTED_GAP: Duration = Duration::from_millis(600);
 
 /// After a longer time between two observations, earlier ones do not count.
-const LONGEST_GAP: Duration = Duration::from_secs(2);
+const MAX_GAP: Duration = Duration::from_secs(2);
 
 /// How much more than its time to live a lease gets after such a gap: its owner may have to reconnect to the
 /// store.
@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_millis(300);
 
 /// The state of a lease in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Renewals {
+pub(crate) struct LeaseRenewals {
     pub(crate) ttl: Duration,
     /// A number that changes with every renewal.
     pub(crate) count: i64,
@@ -31,12 +31,12 @@ pub(crate) struct Renewals {
 #[derive(Debug, Default)]
 pub(super) struct LeaseWatch {
     /// The time of the last observation, unless it was reset since.
-    looked: Option<Duration>,
-    seen: HashMap<Fence, Sighting>,
+    last_observed: Option<Duration>,
+    observations: HashMap<Fence, LeaseObservation>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sighting {
+struct LeaseObservation {
     renewals: i64,
     /// How much longer its owner may be silent.
     left: Duration,
@@ -44,7 +44,7 @@ struct Sighting {
 
 /// The result of an observation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct EndedLeases {
     /// The leases that are over, with the observed number of renewals.
     pub(crate) leases: Vec<(Fence, i64)>,
     /// The time after which the next lease is over, if it is not renewed.
@@ -53,17 +53,21 @@ pub(crate) struct Ended {
 
 impl LeaseWatch {
     /// Observes all leases as they are at `now`.
-    pub(super) fn look(&mut self, now: Duration, leases: &[(Fence, Renewals)]) -> Ended {
-        let gap = self.looked.map(|looked| now.saturating_sub(looked));
-        let gap = gap.filter(|gap| *gap <= LONGEST_GAP);
-        self.looked = Some(now);
-        let before = std::mem::take(&mut self.seen);
-        let mut ended = Ended::default();
-        for (fence, Renewals { ttl, count }) in leases {
+    pub(super) fn observe(
+        &mut self,
+        now: Duration,
+        leases: &[(Fence, LeaseRenewals)],
+    ) -> EndedLeases {
+        let gap = self.last_observed.map(|looked| now.saturating_sub(looked));
+        let gap = gap.filter(|gap| *gap <= MAX_GAP);
+        self.last_observed = Some(now);
+        let before = std::mem::take(&mut self.observations);
+        let mut ended = EndedLeases::default();
+        for (fence, LeaseRenewals { ttl, count }) in leases {
             let left = match (gap, before.get(fence)) {
                 (None, _) => *ttl + GRACE,
                 (Some(gap), Some(seen)) if seen.renewals == *count => {
-                    seen.left.saturating_sub(gap.min(LONGEST_COUNTED))
+                    seen.left.saturating_sub(gap.min(MAX_COUNTED_GAP))
                 }
                 (Some(_), _) => *ttl,
             };
@@ -73,14 +77,15 @@ impl LeaseWatch {
                 ended.next = Some(ended.next.map_or(left, |next| next.min(left)));
             }
             let renewals = *count;
-            self.seen.insert(*fence, Sighting { renewals, left });
+            self.observations
+                .insert(*fence, LeaseObservation { renewals, left });
         }
         ended
     }
 
     /// Earlier observations no longer count.
-    pub(super) fn lost_sight(&mut self) {
-        self.looked = None;
+    pub(super) fn reset(&mut self) {
+        self.last_observed = None;
     }
 }
 
@@ -90,16 +95,16 @@ mod tests {
 
     const TTL: u64 = 1500;
 
-    fn lease(count: i64) -> [(Fence, Renewals); 1] {
+    fn lease(count: i64) -> [(Fence, LeaseRenewals); 1] {
         let ttl = Duration::from_millis(TTL);
-        [(7, Renewals { ttl, count })]
+        [(7, LeaseRenewals { ttl, count })]
     }
 
     /// Observes at these times in milliseconds, and returns the times at which the lease is over.
     fn over(watch: &mut LeaseWatch, looks: impl IntoIterator<Item = (u64, i64)>) -> Vec<u64> {
         let mut over = Vec::new();
         for (at, count) in looks {
-            let ended = watch.look(Duration::from_millis(at), &lease(count));
+            let ended = watch.observe(Duration::from_millis(at), &lease(count));
             if !ended.leases.is_empty() {
                 assert_eq!(ended.leases, [(7, count)]);
                 over.push(at);
@@ -122,12 +127,15 @@ mod tests {
     fn a_look_says_when_the_next_lease_may_be_over() {
         let mut watch = LeaseWatch::default();
         let left = |watch: &mut LeaseWatch, at| {
-            let ended = watch.look(Duration::from_millis(at), &lease(1));
+            let ended = watch.observe(Duration::from_millis(at), &lease(1));
             ended.next.map(|next| next.as_millis())
         };
         assert_eq!(left(&mut watch, 0), Some(1800));
         assert_eq!(left(&mut watch, 500), Some(1300));
-        assert_eq!(watch.look(Duration::from_secs(1), &[]), Ended::default());
+        assert_eq!(
+            watch.observe(Duration::from_secs(1), &[]),
+            EndedLeases::default()
+        );
     }
 
     #[test]
@@ -153,7 +161,7 @@ mod tests {
     fn after_the_store_was_away_everybody_gets_a_fresh_term() {
         let mut watch = LeaseWatch::default();
         over(&mut watch, [(0, 1), (500, 1), (1000, 1)]);
-        watch.lost_sight();
+        watch.reset();
         let looks = (0..5).map(|look| (1500 + look * 500, 1));
         assert_eq!(over(&mut watch, looks), [3500]);
     }

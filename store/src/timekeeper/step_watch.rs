@@ -8,24 +8,24 @@ use crate::model::UnixMillis;
 use std::time::Duration;
 
 /// The smallest step that is detected, in milliseconds. Less is a normal correction of the clock.
-const SMALLEST: i64 = 500;
+const MIN_STEP: i64 = 500;
 
 /// How far the clocks of different machines may diverge while one of them is set, in milliseconds.
 const TOLERANCE: i64 = 100;
 
 /// A reading of a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct ClockReading {
     /// The elapsed time when the reading was requested.
-    pub(crate) asked: Duration,
+    pub(crate) asked_at: Duration,
     /// The elapsed time when the answer arrived.
-    pub(crate) answered: Duration,
-    pub(crate) shown: UnixMillis,
+    pub(crate) answered_at: Duration,
+    pub(crate) clock_time: UnixMillis,
 }
 
 /// A step of a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct ClockStep {
     /// Its least and its greatest size, in milliseconds: forward, or back if negative.
     size: (i64, i64),
     /// The reading before the step, on the clock as it is now: the step is not older.
@@ -35,27 +35,27 @@ pub(crate) struct Step {
 /// The lead of a clock, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct StepWatch {
-    known: Option<Known>,
+    known: Option<ClockLead>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct ClockLead {
     /// The clock's lead over the elapsed time, in milliseconds.
     lead: (i64, i64),
     last: UnixMillis,
 }
 
-fn lead(reading: &Reading) -> (i64, i64) {
+fn lead(reading: &ClockReading) -> (i64, i64) {
     let after = |time: Duration| {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        reading.shown.saturating_sub(millis)
+        reading.clock_time.saturating_sub(millis)
     };
-    (after(reading.answered), after(reading.asked))
+    (after(reading.answered_at), after(reading.asked_at))
 }
 
-impl Step {
+impl ClockStep {
     /// The part of the step that other processes have not recorded: 0 if their records may be all of it.
-    pub(crate) fn beyond(&self, recorded: i64) -> i64 {
+    pub(crate) fn unrecorded(&self, recorded: i64) -> i64 {
         let (least, most) = self.size;
         if recorded < least.saturating_sub(TOLERANCE) {
             least.saturating_sub(recorded)
@@ -69,7 +69,7 @@ impl Step {
 
 impl StepWatch {
     /// By how much the clock was set since the last accepted reading, as far as two readings show.
-    pub(super) fn step(&self, reading: &Reading) -> Option<Step> {
+    pub(super) fn step(&self, reading: &ClockReading) -> Option<ClockStep> {
         let known = self.known?;
         let (low, high) = lead(reading);
         let size = (
@@ -77,20 +77,20 @@ impl StepWatch {
             high.saturating_sub(known.lead.0),
         );
         let since = known.last.saturating_add(size.0);
-        (size.0 >= SMALLEST || size.1 <= -SMALLEST).then_some(Step { size, since })
+        (size.0 >= MIN_STEP || size.1 <= -MIN_STEP).then_some(ClockStep { size, since })
     }
 
     /// Continues from a reading.
-    pub(super) fn accept(&mut self, reading: &Reading) {
+    pub(super) fn accept(&mut self, reading: &ClockReading) {
         let (low, high) = lead(reading);
-        let last = reading.shown;
+        let last = reading.clock_time;
         let known = self.known.filter(|_| self.step(reading).is_none());
         // If two ranges overlap, the lead is in both.
         let lead = match known.map(|known| known.lead) {
             Some((least, most)) if low <= most && high >= least => (low.max(least), high.min(most)),
             _ => (low, high),
         };
-        self.known = Some(Known { lead, last });
+        self.known = Some(ClockLead { lead, last });
     }
 }
 
@@ -99,15 +99,15 @@ mod tests {
     use super::*;
 
     /// A reading that took no time, or `took` milliseconds.
-    fn reading(at: u64, shown: UnixMillis, took: u64) -> Reading {
-        Reading {
-            asked: Duration::from_millis(at),
-            answered: Duration::from_millis(at + took),
-            shown,
+    fn reading(at: u64, shown: UnixMillis, took: u64) -> ClockReading {
+        ClockReading {
+            asked_at: Duration::from_millis(at),
+            answered_at: Duration::from_millis(at + took),
+            clock_time: shown,
         }
     }
 
-    fn known(readings: &[Reading]) -> StepWatch {
+    fn known(readings: &[ClockReading]) -> StepWatch {
         let mut watch = StepWatch::default();
         for reading in readings {
             assert_eq!(watch.step(reading), None, "{reading:?}");
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_runs_has_no_steps() {
-        let readings: Vec<Reading> = (0..100_u32)
+        let readings: Vec<ClockReading> = (0..100_u32)
             .map(|n| reading(u64::from(n) * 500, 1_000_000 + i64::from(n) * 500, 0))
             .collect();
         known(&readings);
@@ -170,21 +170,21 @@ mod tests {
 
     #[test]
     fn what_others_have_recorded_is_not_recorded_again() {
-        let step = |size| Step { size, since: 0 };
-        assert_eq!(step((2000, 2000)).beyond(0), 2000);
-        assert_eq!(step((-2000, -2000)).beyond(0), -2000);
-        assert_eq!(step((2000, 2000)).beyond(1990), 0);
+        let step = |size| ClockStep { size, since: 0 };
+        assert_eq!(step((2000, 2000)).unrecorded(0), 2000);
+        assert_eq!(step((-2000, -2000)).unrecorded(0), -2000);
+        assert_eq!(step((2000, 2000)).unrecorded(1990), 0);
         // A less exact observation corrects nothing; a more exact one does.
-        assert_eq!(step((1200, 2800)).beyond(2000), 0);
-        assert_eq!(step((2000, 2000)).beyond(1200), 800);
-        assert_eq!(step((-2000, -2000)).beyond(-2800), 800);
+        assert_eq!(step((1200, 2800)).unrecorded(2000), 0);
+        assert_eq!(step((2000, 2000)).unrecorded(1200), 800);
+        assert_eq!(step((-2000, -2000)).unrecorded(-2800), 800);
         // Another step followed.
-        assert_eq!(step((-1000, -1000)).beyond(2000), -3000);
+        assert_eq!(step((-1000, -1000)).unrecorded(2000), -3000);
     }
 
     #[test]
     fn a_clock_that_is_slowly_set_right_has_no_steps() {
-        let readings: Vec<Reading> = (0..10_000_u32)
+        let readings: Vec<ClockReading> = (0..10_000_u32)
             .map(|n| reading(u64::from(n) * 500, i64::from(n) * 501, 1))
             .collect();
         known(&readings);

@@ -5,15 +5,15 @@
 
 use crate::{
     clock_steps,
-    model::NewEntry,
-    sql::{Kind, Relation, SqlResult},
+    model::NewStoredEntry,
+    sql::{ColumnType, Relation, SqlResult},
     transaction::Transaction,
 };
 use std::collections::HashMap;
 
 /// The position of an entry of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum EntryPosition {
     /// The topic already has it, at this sequence.
     Known(i64),
     /// It is new, at this index among the new ones.
@@ -23,14 +23,14 @@ pub(super) enum Place {
 /// The entries whose keys the topics already have: the sequence of each, by its index.
 pub(super) async fn known(
     transaction: &mut Transaction<'_>,
-    entries: &[NewEntry],
+    entries: &[NewStoredEntry],
 ) -> SqlResult<HashMap<usize, i64>> {
     let mut relation = Relation::sharing(
         2,
         [
-            ("number", Kind::Int),
-            ("key", Kind::Text),
-            ("name", Kind::Text),
+            ("number", ColumnType::Int),
+            ("key", ColumnType::Text),
+            ("name", ColumnType::Text),
         ],
     );
     for (number, entry) in (0_i64..).zip(entries) {
@@ -61,19 +61,19 @@ pub(super) async fn known(
 
 /// The entries to add, and the position of every entry of the batch.
 pub(super) fn split<'e>(
-    entries: &'e [NewEntry],
+    entries: &'e [NewStoredEntry],
     known: &HashMap<usize, i64>,
-) -> (Vec<&'e NewEntry>, Vec<Place>) {
-    let mut new: Vec<&NewEntry> = Vec::with_capacity(entries.len());
-    let mut by_key: HashMap<(&str, &str), Place> = HashMap::new();
+) -> (Vec<&'e NewStoredEntry>, Vec<EntryPosition>) {
+    let mut new: Vec<&NewStoredEntry> = Vec::with_capacity(entries.len());
+    let mut by_key: HashMap<(&str, &str), EntryPosition> = HashMap::new();
     let mut places = Vec::with_capacity(entries.len());
     for (number, entry) in entries.iter().enumerate() {
         let mut place = || {
             new.push(entry);
-            Place::New(new.len() - 1)
+            EntryPosition::New(new.len() - 1)
         };
         places.push(match (known.get(&number), &entry.key) {
-            (Some(sequence), _) => Place::Known(*sequence),
+            (Some(sequence), _) => EntryPosition::Known(*sequence),
             (None, None) => place(),
             // One batch may have the same key twice, from callers that do not know of each other.
             (None, Some(key)) => *by_key.entry((&entry.topic, key)).or_insert_with(place),
@@ -83,7 +83,7 @@ pub(super) fn split<'e>(
 }
 
 /// How many keys one call deletes at most, so that no transaction takes long.
-const MOST: i64 = 5000;
+const MAX_FORGOTTEN_KEYS: i64 = 5000;
 
 /// Deletes keys older than each of these ages, in milliseconds. Returns how many; if it is not 0, there may
 /// be more.
@@ -93,7 +93,7 @@ pub(crate) async fn forget(transaction: &mut Transaction<'_>, ages: &[i64]) -> S
         let before = clock_steps::before(transaction, *age).await?;
         let sql = format!(
             "DELETE FROM entry_keys WHERE (topic, key) IN \
-             (SELECT topic, key FROM entry_keys WHERE at < $1 ORDER BY at LIMIT {MOST})"
+             (SELECT topic, key FROM entry_keys WHERE at < $1 ORDER BY at LIMIT {MAX_FORGOTTEN_KEYS})"
         );
         forgotten.push(transaction.sql.execute(sql, &[before.into()]).await?);
     }
@@ -104,8 +104,8 @@ pub(crate) async fn forget(transaction: &mut Transaction<'_>, ages: &[i64]) -> S
 mod tests {
     use super::*;
 
-    fn entry(topic: &str, key: Option<&str>) -> NewEntry {
-        NewEntry {
+    fn entry(topic: &str, key: Option<&str>) -> NewStoredEntry {
+        NewStoredEntry {
             topic: topic.to_owned(),
             key: key.map(str::to_owned),
             body: Vec::new(),
@@ -127,12 +127,12 @@ mod tests {
         assert_eq!(
             places,
             [
-                Place::Known(7),
-                Place::New(0),
-                Place::New(1),
-                Place::New(0),
-                Place::New(2),
-                Place::New(3),
+                EntryPosition::Known(7),
+                EntryPosition::New(0),
+                EntryPosition::New(1),
+                EntryPosition::New(0),
+                EntryPosition::New(2),
+                EntryPosition::New(3),
             ]
         );
     }

@@ -1,11 +1,13 @@
 //! Reads everything in one snapshot, a page at a time.
 
-use super::record::{AttemptRecord, Body, Record, TaskRecord, TopicRecord, TransferError};
+use super::record::{
+    AttemptRecord, ExportRecord, ExportedBody, TaskRecord, TopicRecord, TransferError,
+};
 use crate::{
     error::StoreError,
-    model::{Outcome, Revocation, TaskId, TaskState},
+    model::{AttemptOutcome, StoredRevocation, StoredTaskId, StoredTaskState},
     schema,
-    sql::{Connection, Row, SqlResult, Value},
+    sql::{DatabaseRow, SqlConnection, SqlResult, Value},
     tasks::{ARGUMENTS, RESULT},
 };
 use std::io::Write;
@@ -14,13 +16,13 @@ use std::io::Write;
 const PAGE: i64 = 200;
 
 /// The output, with the number of lines so far.
-struct Lines<'o> {
+struct LineWriter<'o> {
     output: &'o mut (dyn Write + Send),
     count: u64,
 }
 
-impl Lines<'_> {
-    fn write(&mut self, record: &Record) -> Result<(), TransferError> {
+impl LineWriter<'_> {
+    fn write(&mut self, record: &ExportRecord) -> Result<(), TransferError> {
         serde_json::to_writer(&mut *self.output, record).map_err(std::io::Error::from)?;
         self.output.write_all(b"\n")?;
         self.count += 1;
@@ -30,23 +32,23 @@ impl Lines<'_> {
 
 /// Writes everything that the transaction of `sql` sees. Returns the number of lines.
 pub(crate) async fn export(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     output: &mut (dyn Write + Send),
 ) -> Result<u64, TransferError> {
-    let mut lines = Lines { output, count: 0 };
-    let version = schema::KNOWN;
-    lines.write(&Record::Store { version })?;
+    let mut lines = LineWriter { output, count: 0 };
+    let version = schema::SCHEMA_VERSION;
+    lines.write(&ExportRecord::Store { version })?;
     let counters = "SELECT name, value FROM counters ORDER BY name";
     for row in rows(sql, counters, &[]).await? {
         let (name, value) = read(|| Ok((row.text(0)?, row.int(1)?)))?;
-        lines.write(&Record::Counter { name, value })?;
+        lines.write(&ExportRecord::Counter { name, value })?;
     }
     tasks(sql, &mut lines).await?;
     attempts(sql, &mut lines).await?;
     let names = "SELECT name, entry, revision FROM static_names ORDER BY name";
     for row in rows(sql, names, &[]).await? {
         lines.write(&read(|| {
-            Ok(Record::StaticName {
+            Ok(ExportRecord::StaticName {
                 name: row.text(0)?,
                 entry: row.optional_text(1)?,
                 revision: row.int(2)?,
@@ -56,8 +58,8 @@ pub(crate) async fn export(
     topics(sql, &mut lines).await?;
     let revocations = "SELECT name, until, issued FROM revocations ORDER BY name";
     for row in rows(sql, revocations, &[]).await? {
-        lines.write(&Record::Revocation(read(|| {
-            Ok(Revocation {
+        lines.write(&ExportRecord::Revocation(read(|| {
+            Ok(StoredRevocation {
                 name: row.text(0)?,
                 until: row.int(1)?,
                 issued: row.int(2)?,
@@ -65,7 +67,7 @@ pub(crate) async fn export(
         })?))?;
     }
     let count = lines.count;
-    lines.write(&Record::End { lines: count })?;
+    lines.write(&ExportRecord::End { lines: count })?;
     lines.output.flush()?;
     Ok(lines.count)
 }
@@ -75,15 +77,18 @@ fn read<T>(read: impl FnOnce() -> SqlResult<T>) -> Result<T, TransferError> {
 }
 
 async fn rows(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     statement: impl Into<std::borrow::Cow<'static, str>>,
     values: &[Value<'_>],
-) -> Result<Vec<Row>, TransferError> {
+) -> Result<Vec<DatabaseRow>, TransferError> {
     let rows = sql.rows(statement, values).await;
     rows.map_err(|error| StoreError::from(error).into())
 }
 
-async fn tasks(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), TransferError> {
+async fn tasks(
+    sql: &mut SqlConnection<'_>,
+    lines: &mut LineWriter<'_>,
+) -> Result<(), TransferError> {
     let statement = format!(
         "SELECT id, object, method, submitter, idempotency_key, priority, state, due, deadline, \
          attempt, allowed_attempts, max_attempts, losses, backoff, owner, worker, outcome, \
@@ -108,25 +113,25 @@ async fn tasks(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), Tr
             if task.result.is_none() && task.state.is_final() {
                 task.result = body(sql, &id, RESULT).await?;
             }
-            lines.write(&Record::Task(Box::new(task)))?;
+            lines.write(&ExportRecord::Task(Box::new(task)))?;
         }
     }
 }
 
 async fn body(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     id: &[u8],
     kind: i64,
-) -> Result<Option<Body>, TransferError> {
+) -> Result<Option<ExportedBody>, TransferError> {
     let statement = "SELECT body FROM bodies WHERE task = $1 AND kind = $2";
     let found = rows(sql, statement, &[id.into(), kind.into()]).await?;
     let found = found.first().map(|row| read(|| row.bytes(0))).transpose()?;
-    Ok(found.map(Body))
+    Ok(found.map(ExportedBody))
 }
 
-fn task(row: &Row) -> SqlResult<TaskRecord> {
+fn task(row: &DatabaseRow) -> SqlResult<TaskRecord> {
     Ok(TaskRecord {
-        id: TaskId::from_bytes(&row.bytes(0)?)?.to_string(),
+        id: StoredTaskId::from_bytes(&row.bytes(0)?)?.to_string(),
         object: row.text(1)?,
         method: row.text(2)?,
         pinned: row.text(25)?,
@@ -134,7 +139,7 @@ fn task(row: &Row) -> SqlResult<TaskRecord> {
         certificate_role: row.optional_text(28)?,
         idempotency_key: row.optional_text(4)?,
         priority: row.int(5)?,
-        state: TaskState::from_number(row.int(6)?)?,
+        state: StoredTaskState::from_number(row.int(6)?)?,
         due: row.int(7)?,
         deadline: row.optional_int(8)?,
         attempt: row.int(9)?,
@@ -147,7 +152,7 @@ fn task(row: &Row) -> SqlResult<TaskRecord> {
         worker: row.optional_text(15)?,
         outcome: row
             .optional_int(16)?
-            .map(Outcome::from_number)
+            .map(AttemptOutcome::from_number)
             .transpose()?,
         submitted: row.int(17)?,
         started: row.optional_int(18)?,
@@ -155,13 +160,16 @@ fn task(row: &Row) -> SqlResult<TaskRecord> {
         fraction: row.optional_real(20)?,
         note: row.optional_text(21)?,
         error: row.optional_text(22)?,
-        arguments: row.optional_bytes(23)?.map(Body),
-        result: row.optional_bytes(24)?.map(Body),
+        arguments: row.optional_bytes(23)?.map(ExportedBody),
+        result: row.optional_bytes(24)?.map(ExportedBody),
         retried: row.optional_int(26)?,
     })
 }
 
-async fn attempts(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), TransferError> {
+async fn attempts(
+    sql: &mut SqlConnection<'_>,
+    lines: &mut LineWriter<'_>,
+) -> Result<(), TransferError> {
     let statement = format!(
         "SELECT task, number, worker, started, ended, outcome, error FROM attempts \
          WHERE (task, number) > ($1, $2) ORDER BY task, number LIMIT {PAGE}"
@@ -176,13 +184,13 @@ async fn attempts(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(),
         after = read(|| Ok((last.bytes(0)?, last.int(1)?)))?;
         for row in page {
             lines.write(&read(|| {
-                Ok(Record::Attempt(AttemptRecord {
-                    task: TaskId::from_bytes(&row.bytes(0)?)?.to_string(),
+                Ok(ExportRecord::Attempt(AttemptRecord {
+                    task: StoredTaskId::from_bytes(&row.bytes(0)?)?.to_string(),
                     number: row.int(1)?,
                     worker: row.optional_text(2)?,
                     started: row.int(3)?,
                     ended: row.int(4)?,
-                    outcome: Outcome::from_number(row.int(5)?)?,
+                    outcome: AttemptOutcome::from_number(row.int(5)?)?,
                     error: row.optional_text(6)?,
                 }))
             })?)?;
@@ -190,7 +198,10 @@ async fn attempts(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(),
     }
 }
 
-async fn topics(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), TransferError> {
+async fn topics(
+    sql: &mut SqlConnection<'_>,
+    lines: &mut LineWriter<'_>,
+) -> Result<(), TransferError> {
     let statement = "SELECT id, name, first, head, bytes, keep_age, keep_bytes FROM topics \
                      ORDER BY name";
     for row in rows(sql, statement, &[]).await? {
@@ -206,7 +217,7 @@ async fn topics(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), T
             Ok((row.int(0)?, topic))
         })?;
         let name = topic.name.clone();
-        lines.write(&Record::Topic(topic))?;
+        lines.write(&ExportRecord::Topic(topic))?;
         entries(sql, id, &name, lines).await?;
         entry_keys(sql, id, &name, lines).await?;
     }
@@ -214,10 +225,10 @@ async fn topics(sql: &mut Connection<'_>, lines: &mut Lines<'_>) -> Result<(), T
 }
 
 async fn entry_keys(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     id: i64,
     topic: &str,
-    lines: &mut Lines<'_>,
+    lines: &mut LineWriter<'_>,
 ) -> Result<(), TransferError> {
     let keys = format!(
         "SELECT key, sequence, at FROM entry_keys WHERE topic = $1 AND key > $2 ORDER BY key \
@@ -233,7 +244,7 @@ async fn entry_keys(
         after = read(|| last.text(0))?;
         for row in page {
             lines.write(&read(|| {
-                Ok(Record::EntryKey {
+                Ok(ExportRecord::EntryKey {
                     topic: topic.to_owned(),
                     key: row.text(0)?,
                     sequence: row.int(1)?,
@@ -245,10 +256,10 @@ async fn entry_keys(
 }
 
 async fn entries(
-    sql: &mut Connection<'_>,
+    sql: &mut SqlConnection<'_>,
     id: i64,
     topic: &str,
-    lines: &mut Lines<'_>,
+    lines: &mut LineWriter<'_>,
 ) -> Result<(), TransferError> {
     let keys = format!(
         "SELECT sequence FROM entries WHERE topic = $1 AND sequence > $2 ORDER BY sequence LIMIT \
@@ -265,11 +276,11 @@ async fn entries(
             let entry = "SELECT at, body FROM entries WHERE topic = $1 AND sequence = $2";
             for row in rows(sql, entry, &[id.into(), after.into()]).await? {
                 lines.write(&read(|| {
-                    Ok(Record::Entry {
+                    Ok(ExportRecord::Entry {
                         topic: topic.to_owned(),
                         sequence: after,
                         at: row.int(0)?,
-                        body: Body(row.bytes(1)?),
+                        body: ExportedBody(row.bytes(1)?),
                     })
                 })?)?;
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     error::StoreError,
-    model::{Outcome, Revocation, TaskId, TaskState},
+    model::{AttemptOutcome, StoredRevocation, StoredTaskId, StoredTaskState},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -31,7 +31,7 @@ pub enum TransferError {
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Record {
+pub(crate) enum ExportRecord {
     /// The first line.
     Store {
         version: i64,
@@ -53,7 +53,7 @@ pub(crate) enum Record {
         topic: String,
         sequence: i64,
         at: i64,
-        body: Body,
+        body: ExportedBody,
     },
     /// The key of an entry, whether or not the topic still has the entry.
     EntryKey {
@@ -62,7 +62,7 @@ pub(crate) enum Record {
         sequence: i64,
         at: i64,
     },
-    Revocation(Revocation),
+    Revocation(StoredRevocation),
     /// The last line.
     End {
         /// The number of lines before it.
@@ -70,10 +70,10 @@ pub(crate) enum Record {
     },
 }
 
-impl Record {
+impl ExportRecord {
     /// Its approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
-        let of = |body: &Option<Body>| body.as_ref().map_or(0, |body| body.0.len());
+        let of = |body: &Option<ExportedBody>| body.as_ref().map_or(0, |body| body.0.len());
         match self {
             Self::Task(task) => of(&task.arguments) + of(&task.result) + 500,
             Self::Entry { body, .. } => body.0.len() + 100,
@@ -94,7 +94,7 @@ pub(crate) struct TaskRecord {
     pub(super) certificate_role: Option<String>,
     pub(super) idempotency_key: Option<String>,
     pub(super) priority: i64,
-    pub(super) state: TaskState,
+    pub(super) state: StoredTaskState,
     pub(super) due: i64,
     pub(super) deadline: Option<i64>,
     pub(super) attempt: i64,
@@ -105,7 +105,7 @@ pub(crate) struct TaskRecord {
     pub(super) run_limit: i64,
     pub(super) owner: Option<i64>,
     pub(super) worker: Option<String>,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<AttemptOutcome>,
     pub(super) submitted: i64,
     #[serde(default)]
     pub(super) retried: Option<i64>,
@@ -114,17 +114,17 @@ pub(crate) struct TaskRecord {
     pub(super) fraction: Option<f64>,
     pub(super) note: Option<String>,
     pub(super) error: Option<String>,
-    pub(super) arguments: Option<Body>,
-    pub(super) result: Option<Body>,
+    pub(super) arguments: Option<ExportedBody>,
+    pub(super) result: Option<ExportedBody>,
 }
 
 impl TaskRecord {
-    pub(super) fn id(&self) -> Result<TaskId, sqlx::Error> {
+    pub(super) fn id(&self) -> Result<StoredTaskId, sqlx::Error> {
         parse_id(&self.id)
     }
 }
 
-pub(super) fn parse_id(text: &str) -> Result<TaskId, sqlx::Error> {
+pub(super) fn parse_id(text: &str) -> Result<StoredTaskId, sqlx::Error> {
     text.parse()
         .map_err(|error: String| sqlx::Error::Decode(error.into()))
 }
@@ -136,7 +136,7 @@ pub(crate) struct AttemptRecord {
     pub(super) worker: Option<String>,
     pub(super) started: i64,
     pub(super) ended: i64,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: AttemptOutcome,
     pub(super) error: Option<String>,
 }
 
@@ -152,20 +152,20 @@ pub(crate) struct TopicRecord {
 
 /// Bytes: a string if they are UTF-8 text, otherwise `{"base64": …}`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Body(pub(super) Vec<u8>);
+pub(crate) struct ExportedBody(pub(super) Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Spelled<'a> {
+enum EncodedBody<'a> {
     Text(std::borrow::Cow<'a, str>),
     Binary { base64: String },
 }
 
-impl Serialize for Body {
+impl Serialize for ExportedBody {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let spelled = match std::str::from_utf8(&self.0) {
-            Ok(text) => Spelled::Text(text.into()),
-            Err(_) => Spelled::Binary {
+            Ok(text) => EncodedBody::Text(text.into()),
+            Err(_) => EncodedBody::Binary {
                 base64: STANDARD.encode(&self.0),
             },
         };
@@ -173,11 +173,11 @@ impl Serialize for Body {
     }
 }
 
-impl<'de> Deserialize<'de> for Body {
+impl<'de> Deserialize<'de> for ExportedBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Spelled::deserialize(deserializer)? {
-            Spelled::Text(text) => Ok(Self(text.into_owned().into_bytes())),
-            Spelled::Binary { base64 } => {
+        match EncodedBody::deserialize(deserializer)? {
+            EncodedBody::Text(text) => Ok(Self(text.into_owned().into_bytes())),
+            EncodedBody::Binary { base64 } => {
                 let bytes = STANDARD.decode(base64);
                 bytes.map(Self).map_err(D::Error::custom)
             }
@@ -192,10 +192,14 @@ mod tests {
     #[test]
     fn bodies_survive_whether_they_are_text_or_not() {
         for bytes in [&b""[..], b"\"a\"\n", &[0xff, 0, 1]] {
-            let body = Body(bytes.to_vec());
+            let body = ExportedBody(bytes.to_vec());
             let json = serde_json::to_string(&body).unwrap();
-            assert_eq!(serde_json::from_str::<Body>(&json).unwrap(), body, "{json}");
+            assert_eq!(
+                serde_json::from_str::<ExportedBody>(&json).unwrap(),
+                body,
+                "{json}"
+            );
         }
-        assert!(serde_json::from_str::<Body>("{\"base64\":\"?\"}").is_err());
+        assert!(serde_json::from_str::<ExportedBody>("{\"base64\":\"?\"}").is_err());
     }
 }

@@ -4,7 +4,7 @@ use crate::harness::{
     LONG, Place, START, call, claim, claim_one, dispatcher, entry, finish, on_both, running, show,
     submit, succeeded,
 };
-use pyroxene_store::{NewTask, Retention, Store, TaskId, TaskState};
+use pyroxene_store::{NewStoredTask, Store, StoredRetention, StoredTaskId, StoredTaskState};
 use std::time::Duration;
 
 on_both! {
@@ -20,8 +20,8 @@ const HOUR: i64 = 3_600_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A task that is due in ten seconds, and must be done within twenty.
-async fn delayed(store: &Store) -> TaskId {
-    let task = NewTask {
+async fn delayed(store: &Store) -> StoredTaskId {
+    let task = NewStoredTask {
         delay: 10 * SECOND,
         deadline: Some(20 * SECOND),
         ..call("calc")
@@ -48,7 +48,7 @@ async fn delays_and_deadlines_are_as_long_as_they_were_meant(place: Place) {
         assert_eq!(store.sweep().await.unwrap().next, Some(9_999), "{step}");
         place.advance(9_999);
         assert_eq!(store.sweep().await.unwrap().expired, 1, "{step}");
-        assert_eq!(show(&store, id).await.state, TaskState::Failed);
+        assert_eq!(show(&store, id).await.state, StoredTaskState::Failed);
     }
 }
 
@@ -94,7 +94,7 @@ async fn nothing_is_old_because_the_clock_was_set(place: Place) {
     finish(&store, running(&claimed, owner), succeeded(b"1")).await;
     store.append(vec![entry("a", "1")]).await.unwrap();
     let hour = Duration::from_secs(3600);
-    let kept = Retention {
+    let kept = StoredRetention {
         age: Some(HOUR),
         bytes: None,
     };
@@ -119,7 +119,7 @@ async fn what_is_old_is_forgotten_although_the_clock_was_set_before(place: Place
     place.set_clock(720 * HOUR);
     store.append(vec![entry("a", "1")]).await.unwrap();
     place.advance(3_600_001);
-    let kept = Retention {
+    let kept = StoredRetention {
         age: Some(HOUR),
         bytes: None,
     };
@@ -130,7 +130,7 @@ async fn what_is_old_is_forgotten_although_the_clock_was_set_before(place: Place
 async fn deadlines_of_running_tasks_are_moved_too(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let task = NewTask {
+    let task = NewStoredTask {
         deadline: Some(20 * SECOND),
         ..call("calc")
     };
@@ -139,7 +139,7 @@ async fn deadlines_of_running_tasks_are_moved_too(place: Place) {
     place.set_clock(HOUR);
     let lost = crate::harness::lost();
     finish(&store, running(&claimed, owner), lost).await;
-    assert_ne!(show(&store, id).await.state, TaskState::Failed);
+    assert_ne!(show(&store, id).await.state, StoredTaskState::Failed);
     place.advance(5000);
     store.sweep().await.unwrap();
     let again = claim(&store, owner, "calc", 1).await;

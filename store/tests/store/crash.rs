@@ -1,7 +1,9 @@
 //! A process that is killed in the middle of a write.
 
 use crate::harness::{LONG, Place, claim, dispatcher, eventually, finish, running, succeeded};
-use pyroxene_store::{Finished, NewTask, Store, StoreUrl, TaskFilter, TaskId, TaskState};
+use pyroxene_store::{
+    FinishOutcome, NewStoredTask, Store, StoreUrl, StoredTaskFilter, StoredTaskId, StoredTaskState,
+};
 use std::{
     collections::{HashMap, HashSet},
     io::{BufRead as _, BufReader, Write as _},
@@ -17,7 +19,7 @@ const PLACE: &str = "PYROXENE_TEST_CRASH_STORE";
 async fn work_until_killed(url: StoreUrl) {
     let store = Store::open(&url, Default::default()).await.unwrap();
     let owner = dispatcher(&store, Duration::from_millis(300)).await;
-    let say = |word: &str, id: TaskId| {
+    let say = |word: &str, id: StoredTaskId| {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\n{word} {id}")
             .and_then(|()| out.flush())
@@ -27,7 +29,7 @@ async fn work_until_killed(url: StoreUrl) {
         let store = store.clone();
         tokio::spawn(async move {
             loop {
-                let task = NewTask::new("calc", "run", vec![b'x'; 300]);
+                let task = NewStoredTask::new("calc", "run", vec![b'x'; 300]);
                 let submitted = store.submit(vec![task]).await.unwrap();
                 say("submitted", submitted[0].id);
             }
@@ -38,7 +40,10 @@ async fn work_until_killed(url: StoreUrl) {
         assert!(store.renew(owner).await.unwrap());
         for task in claim(&store, owner, "calc", 5).await {
             let finished = finish(&store, running(&task, owner), succeeded(b"first")).await;
-            assert_eq!(finished, Finished::Accepted(TaskState::Succeeded));
+            assert_eq!(
+                finished,
+                FinishOutcome::Accepted(StoredTaskState::Succeeded)
+            );
             say("finished", task.id);
         }
     }
@@ -62,7 +67,7 @@ async fn what_was_acknowledged_survives_a_kill() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said: HashMap<String, HashSet<TaskId>> = HashMap::new();
+        let mut said: HashMap<String, HashSet<StoredTaskId>> = HashMap::new();
         let mut killed = false;
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
@@ -83,7 +88,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         // Another name server continues, and runs the remaining tasks.
         let store = Store::open(&place.url, Default::default()).await.unwrap();
         assert_eq!(store.check().await.unwrap(), [""; 0]);
-        let mut filter = TaskFilter::default();
+        let mut filter = StoredTaskFilter::default();
         let mut found = HashMap::new();
         loop {
             let page = store.tasks(&filter, 500).await.unwrap();
@@ -95,7 +100,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         assert!(
             said["finished"]
                 .iter()
-                .all(|id| found[id] == TaskState::Succeeded)
+                .all(|id| found[id] == StoredTaskState::Succeeded)
         );
         let owner = dispatcher(&store, LONG).await;
         let ask = || async {

@@ -5,7 +5,7 @@ mod failing;
 
 use crate::harness::{LONG, call, dispatcher};
 use failing::{Disk, Imaged};
-use pyroxene_store::{NewTask, Store, StoreError, StoreOptions, StoreUrl, TaskId};
+use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskId};
 use rustix::io::Errno;
 use std::{
     collections::HashSet,
@@ -38,7 +38,7 @@ async fn the_process_on_the_disk() {
             "small" => 10,
             _ => 400_000,
         };
-        let task = NewTask::new("calc", "run", vec![b'x'; body]);
+        let task = NewStoredTask::new("calc", "run", vec![b'x'; body]);
         say(match store.submit(vec![task]).await {
             Ok(submitted) => format!("submitted {}", submitted[0].id),
             Err(error) => format!("refused {}", kind(&error)),
@@ -67,7 +67,7 @@ struct Writer {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    acknowledged: HashSet<TaskId>,
+    acknowledged: HashSet<StoredTaskId>,
 }
 
 impl Writer {
@@ -125,7 +125,7 @@ impl Writer {
         }
     }
 
-    fn killed(mut self) -> HashSet<TaskId> {
+    fn killed(mut self) -> HashSet<StoredTaskId> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         std::mem::take(&mut self.acknowledged)
@@ -151,7 +151,7 @@ async fn disk() -> Disk {
     disk
 }
 
-async fn holds(file: &Path, acknowledged: &HashSet<TaskId>) {
+async fn holds(file: &Path, acknowledged: &HashSet<StoredTaskId>) {
     let url = StoreUrl::Sqlite(file.to_owned());
     let store = Store::open(&url, StoreOptions::default()).await.unwrap();
     assert_eq!(store.check().await.unwrap(), [""; 0]);
@@ -163,7 +163,7 @@ async fn holds(file: &Path, acknowledged: &HashSet<TaskId>) {
     store.close().await;
 }
 
-async fn power_fails(disk: &Disk, acknowledged: &HashSet<TaskId>) {
+async fn power_fails(disk: &Disk, acknowledged: &HashSet<StoredTaskId>) {
     let (_dir, file) = disk.after_power_failure();
     holds(&file, acknowledged).await;
 }

@@ -1,7 +1,7 @@
 //! Exclusive names.
 
 use crate::harness::{LONG, Place, dispatcher, on_all, on_both};
-use pyroxene_store::{Fence, NameClaim, NameClaimed, RegisteredName, StaticName, Store};
+use pyroxene_store::{Fence, NameChangeOutcome, NameClaim, NameClaimOutcome, StaticName, Store};
 use std::time::Duration;
 
 on_all! {
@@ -36,26 +36,26 @@ fn claim(nameserver: Fence, holder: &str) -> NameClaim {
     }
 }
 
-async fn ask(store: &Store, claim: NameClaim) -> NameClaimed {
+async fn ask(store: &Store, claim: NameClaim) -> NameClaimOutcome {
     store.claim_names(vec![claim]).await.unwrap().remove(0)
 }
 
 /// Claims the name, and returns its fence.
 async fn held(store: &Store, nameserver: Fence, holder: &str) -> Fence {
     match ask(store, claim(nameserver, holder)).await {
-        NameClaimed::Held { fence } => fence,
+        NameClaimOutcome::Granted { fence } => fence,
         other => panic!("{other:?}"),
     }
 }
 
-fn taken(holder: &str) -> NameClaimed {
+fn taken(holder: &str) -> NameClaimOutcome {
     let holder = holder.to_owned();
-    NameClaimed::Taken { holder }
+    NameClaimOutcome::Taken { holder }
 }
 
 async fn leave(store: &Store, nameserver: Fence) {
     let names = vec!["lead".to_owned()];
-    store.leave_names(nameserver, names).await.unwrap();
+    store.release_names(nameserver, names).await.unwrap();
 }
 
 async fn a_name_has_one_holder_and_any_number_who_stand_up_for_it(place: Place) {
@@ -97,7 +97,7 @@ async fn a_name_server_without_a_lease_gets_nothing(place: Place) {
     let nameserver = dispatcher(&store, TTL).await;
     place.advance_watched(&store, 3500).await;
     let lost = ask(&store, claim(nameserver, "a")).await;
-    assert_eq!(lost, NameClaimed::LeaseLost);
+    assert_eq!(lost, NameClaimOutcome::LeaseLost);
     assert_eq!(ask(&store, claim(999, "a")).await, lost);
 }
 
@@ -149,7 +149,7 @@ async fn of_many_name_servers_at_once_one_gives_the_name(place: Place) {
     let mut holders = std::collections::BTreeSet::new();
     for asked in asking {
         let (holder, answer) = asked.await.unwrap();
-        if let NameClaimed::Held { fence } = answer {
+        if let NameClaimOutcome::Granted { fence } = answer {
             holders.insert((holder, fence));
         }
     }
@@ -168,13 +168,16 @@ async fn a_static_name_and_a_worker_keep_each_other_out(place: Place) {
     held(&store, nameserver, "a").await;
     for exclusive in [true, false] {
         let refused = store.register_name(name(exclusive)).await.unwrap();
-        assert_eq!(refused, RegisteredName::Taken("a".to_owned()));
+        assert_eq!(refused, NameChangeOutcome::Taken("a".to_owned()));
     }
     leave(&store, nameserver).await;
     let registered = store.register_name(name(true)).await.unwrap();
-    assert!(matches!(registered, RegisteredName::Changed(_)));
+    assert!(matches!(registered, NameChangeOutcome::Changed(_)));
     let refused = ask(&store, claim(nameserver, "a")).await;
-    assert!(matches!(refused, NameClaimed::Taken { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, NameClaimOutcome::Taken { .. }),
+        "{refused:?}"
+    );
     store.remove_name("lead").await.unwrap();
     held(&store, nameserver, "a").await;
 }
@@ -186,7 +189,7 @@ async fn what_is_forgotten_makes_no_fence_go_back(place: Place) {
     let given_back = dispatcher(&store, TTL).await;
     store.release(given_back).await.unwrap();
     place.advance_watched(&store, 3500).await;
-    assert_eq!(store.names_of(nameserver).await.unwrap(), [""; 0]);
+    assert_eq!(store.names_claimed_by(nameserver).await.unwrap(), [""; 0]);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
     let again = dispatcher(&store, TTL).await;
     assert!(again > given_back);
@@ -198,6 +201,6 @@ async fn names_of_a_name_server_are_found(place: Place) {
     let one = dispatcher(&store, LONG).await;
     let other = dispatcher(&store, LONG).await;
     held(&store, one, "a").await;
-    assert_eq!(store.names_of(one).await.unwrap(), ["lead"]);
-    assert_eq!(store.names_of(other).await.unwrap(), [""; 0]);
+    assert_eq!(store.names_claimed_by(one).await.unwrap(), ["lead"]);
+    assert_eq!(store.names_claimed_by(other).await.unwrap(), [""; 0]);
 }

@@ -5,8 +5,9 @@ mod server;
 pub(crate) use server::{Server, execute, unprivileged};
 
 use pyroxene_store::{
-    Claim, ClaimLane, Claimed, ClaimedLane, Clock, Ending, Fence, Finish, Finished, ManualTime,
-    NewEntry, NewTask, Running, Store, StoreOptions, StoreUrl, Submission, Task, TaskId,
+    AttemptEnding, AttemptKey, ClaimQueue, ClaimedQueue, ClaimedTask, Fence, FinishOutcome,
+    FinishedAttempt, ManualTime, NewStoredEntry, NewStoredTask, Store, StoreClock, StoreOptions,
+    StoreUrl, StoredTask, StoredTaskId, SubmissionOutcome, TaskClaim,
 };
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -63,8 +64,8 @@ impl Place {
     pub(crate) fn options(&self) -> StoreOptions {
         StoreOptions {
             create: true,
-            clock: Clock::Manual(Arc::clone(&self.clock)),
-            patience: PATIENCE,
+            clock: StoreClock::Manual(Arc::clone(&self.clock)),
+            timeout: PATIENCE,
             ..StoreOptions::default()
         }
     }
@@ -142,77 +143,86 @@ pub(crate) async fn dispatcher(store: &Store, ttl: Duration) -> Fence {
     store.lease(ttl).await.unwrap()
 }
 
-pub(crate) fn call(object: &str) -> NewTask {
-    NewTask::new(object, "run", b"{}".to_vec())
+pub(crate) fn call(object: &str) -> NewStoredTask {
+    NewStoredTask::new(object, "run", b"{}".to_vec())
 }
 
 /// Submits one new task.
-pub(crate) async fn submit(store: &Store, task: NewTask) -> TaskId {
+pub(crate) async fn submit(store: &Store, task: NewStoredTask) -> StoredTaskId {
     let submitted = store.submit(vec![task]).await.unwrap();
-    assert_eq!(submitted[0].submission, Submission::New);
+    assert_eq!(submitted[0].submission, SubmissionOutcome::New);
     submitted[0].id
 }
 
 /// A claim on tasks that any worker may run.
-pub(crate) fn wanted(owner: Fence, objects: Vec<(String, u32)>) -> Claim {
+pub(crate) fn wanted(owner: Fence, objects: Vec<(String, u32)>) -> TaskClaim {
     let lanes = objects
         .into_iter()
-        .map(|(object, limit)| ClaimLane::new(object, limit));
-    Claim {
+        .map(|(object, limit)| ClaimQueue::new(object, limit));
+    TaskClaim {
         owner,
-        lanes: lanes.collect(),
+        queues: lanes.collect(),
     }
 }
 
 /// The claimed tasks of all queues.
-pub(crate) fn all_tasks(lanes: Vec<ClaimedLane>) -> Vec<Claimed> {
+pub(crate) fn all_tasks(lanes: Vec<ClaimedQueue>) -> Vec<ClaimedTask> {
     lanes.into_iter().flat_map(|lane| lane.tasks).collect()
 }
 
 /// Claims up to `limit` tasks of an object.
-pub(crate) async fn claim(store: &Store, owner: Fence, object: &str, limit: u32) -> Vec<Claimed> {
+pub(crate) async fn claim(
+    store: &Store,
+    owner: Fence,
+    object: &str,
+    limit: u32,
+) -> Vec<ClaimedTask> {
     let objects = vec![(object.to_owned(), limit)];
     let claimed = store.claim(wanted(owner, objects)).await.unwrap();
     all_tasks(claimed.expect("the lease holds"))
 }
 
 /// Claims the only task that there is.
-pub(crate) async fn claim_one(store: &Store, owner: Fence, object: &str) -> Claimed {
+pub(crate) async fn claim_one(store: &Store, owner: Fence, object: &str) -> ClaimedTask {
     let mut claimed = claim(store, owner, object, 10).await;
     assert_eq!(claimed.len(), 1, "{claimed:?}");
     claimed.remove(0)
 }
 
-pub(crate) fn running(task: &Claimed, owner: Fence) -> Running {
-    Running {
+pub(crate) fn running(task: &ClaimedTask, owner: Fence) -> AttemptKey {
+    AttemptKey {
         id: task.id,
         attempt: task.attempt,
         owner,
     }
 }
 
-pub(crate) fn succeeded(result: &[u8]) -> Ending {
+pub(crate) fn succeeded(result: &[u8]) -> AttemptEnding {
     let result = result.to_vec();
-    Ending::Succeeded { result }
+    AttemptEnding::Succeeded { result }
 }
 
-pub(crate) fn failed(retry: bool) -> Ending {
-    Ending::Failed {
+pub(crate) fn failed(retry: bool) -> AttemptEnding {
+    AttemptEnding::Failed {
         error: "sold out".to_owned(),
         value: Some(b"{\"SoldOut\":1}".to_vec()),
         retry,
     }
 }
 
-pub(crate) fn lost() -> Ending {
+pub(crate) fn lost() -> AttemptEnding {
     let reason = "worker 'w1' is gone".to_owned();
-    Ending::Lost { reason }
+    AttemptEnding::Lost { reason }
 }
 
 /// Ends an attempt.
-pub(crate) async fn finish(store: &Store, running: Running, ending: Ending) -> Finished {
+pub(crate) async fn finish(
+    store: &Store,
+    running: AttemptKey,
+    ending: AttemptEnding,
+) -> FinishOutcome {
     let worker = Some("w1".to_owned());
-    let finish = Finish {
+    let finish = FinishedAttempt {
         running,
         worker,
         ending,
@@ -220,12 +230,12 @@ pub(crate) async fn finish(store: &Store, running: Running, ending: Ending) -> F
     store.finish(vec![finish]).await.unwrap().remove(0)
 }
 
-pub(crate) async fn show(store: &Store, id: TaskId) -> Task {
+pub(crate) async fn show(store: &Store, id: StoredTaskId) -> StoredTask {
     store.task(id).await.unwrap().expect("the task is there")
 }
 
-pub(crate) fn entry(topic: &str, body: &str) -> NewEntry {
-    NewEntry {
+pub(crate) fn entry(topic: &str, body: &str) -> NewStoredEntry {
+    NewStoredEntry {
         topic: topic.to_owned(),
         key: None,
         body: body.as_bytes().to_vec(),

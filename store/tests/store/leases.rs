@@ -3,7 +3,7 @@
 use crate::harness::{
     LONG, Place, START, call, claim_one, dispatcher, on_all, on_both, show, submit,
 };
-use pyroxene_store::{Clock, StoreOptions, TaskState};
+use pyroxene_store::{StoreClock, StoreOptions, StoredTaskState};
 use std::time::Duration;
 
 on_all! {
@@ -76,7 +76,11 @@ async fn leases_do_not_follow_the_clock(place: Place) {
         place.set_clock(step);
         assert_eq!(place.advance_watched(&other, 500).await, 0, "{step}");
         assert!(owner.renew(fence).await.unwrap(), "{step}");
-        assert_eq!(show(&other, id).await.state, TaskState::Running, "{step}");
+        assert_eq!(
+            show(&other, id).await.state,
+            StoredTaskState::Running,
+            "{step}"
+        );
     }
     // A dead owner is noticed at the same pace, whatever the clock does.
     place.set_clock(-3_600_000);
@@ -93,7 +97,7 @@ async fn what_one_name_server_ends_is_over_for_all(place: Place) {
 }
 
 async fn the_databases_own_clock_tells_the_time(place: Place) {
-    let clock = Clock::Database;
+    let clock = StoreClock::Database;
     let store = place
         .open_with(StoreOptions {
             clock,

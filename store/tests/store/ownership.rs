@@ -4,7 +4,9 @@ use crate::harness::{
     LONG, Place, call, claim, claim_one, dispatcher, finish, lost, on_both, running, show, submit,
     succeeded, wanted,
 };
-use pyroxene_store::{Claim, Finished, LeaseLost, NewTask, TaskId, TaskState};
+use pyroxene_store::{
+    FinishOutcome, LeaseLost, NewStoredTask, StoredTaskId, StoredTaskState, TaskClaim,
+};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
@@ -26,7 +28,7 @@ async fn no_task_is_handed_out_twice(place: Place) {
     let stores = [place.open().await, place.open().await];
     let tasks = (0..TASKS).map(|_| call("calc")).collect();
     stores[0].submit(tasks).await.unwrap();
-    let seen: Arc<Mutex<Vec<TaskId>>> = Arc::default();
+    let seen: Arc<Mutex<Vec<StoredTaskId>>> = Arc::default();
     let claimers = (0..8).map(|number| {
         let (store, seen) = (stores[number % 2].clone(), Arc::clone(&seen));
         tokio::spawn(async move {
@@ -36,7 +38,10 @@ async fn no_task_is_handed_out_twice(place: Place) {
                 seen.lock().await.extend(claimed.iter().map(|task| task.id));
                 for task in &claimed {
                     let finished = finish(&store, running(task, owner), succeeded(b"1")).await;
-                    assert_eq!(finished, Finished::Accepted(TaskState::Succeeded));
+                    assert_eq!(
+                        finished,
+                        FinishOutcome::Accepted(StoredTaskState::Succeeded)
+                    );
                 }
             }
         })
@@ -63,11 +68,14 @@ async fn the_dead_owners_tasks_are_taken_over_and_its_answers_fenced_off(place: 
     assert_eq!(dead.superseded(&[old, new]).await.unwrap(), [old]);
     assert_eq!(
         finish(&dead, old, succeeded(b"old")).await,
-        Finished::Superseded
+        FinishOutcome::Superseded
     );
-    assert_eq!(finish(&dead, old, lost()).await, Finished::Superseded);
+    assert_eq!(finish(&dead, old, lost()).await, FinishOutcome::Superseded);
     let finished = finish(&alive, new, succeeded(b"new")).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Succeeded));
+    assert_eq!(
+        finished,
+        FinishOutcome::Accepted(StoredTaskState::Succeeded)
+    );
     let task = show(&dead, id).await;
     assert_eq!(task.result.unwrap(), b"new");
     let reason = task.attempts[0].error.as_deref().unwrap();
@@ -91,10 +99,10 @@ async fn what_was_claimed_as_it_was_submitted_is_taken_over_too(place: Place) {
     assert_eq!(claimed, None);
     let second = dispatcher(&alive, TTL).await;
     let taken = claim(&alive, second, "calc", 10).await;
-    let ids: Vec<TaskId> = taken.iter().map(|task| task.id).collect();
+    let ids: Vec<StoredTaskId> = taken.iter().map(|task| task.id).collect();
     assert_eq!(ids, [old.id, late.id]);
     let ended = finish(&dead, old, succeeded(b"old")).await;
-    assert_eq!(ended, Finished::Superseded);
+    assert_eq!(ended, FinishOutcome::Superseded);
 }
 
 async fn who_has_no_lease_gets_nothing(place: Place) {
@@ -107,7 +115,7 @@ async fn who_has_no_lease_gets_nothing(place: Place) {
     assert_eq!(store.claim(claim.clone()).await.unwrap(), Err(LeaseLost));
     assert_eq!(
         store
-            .claim(Claim {
+            .claim(TaskClaim {
                 owner: 999,
                 ..claim
             })
@@ -126,7 +134,10 @@ async fn an_answer_that_comes_before_the_takeover_counts(place: Place) {
     let attempt = running(&claim_one(&store, owner, "calc").await, owner);
     place.advance(5000);
     let finished = finish(&store, attempt, succeeded(b"1")).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Succeeded));
+    assert_eq!(
+        finished,
+        FinishOutcome::Accepted(StoredTaskState::Succeeded)
+    );
     assert_eq!(store.sweep().await.unwrap().rescued, 0);
 }
 
@@ -137,17 +148,21 @@ async fn a_stale_answer_beside_the_right_one_does_not_count(place: Place) {
     let old = running(&claim_one(&store, owner, "calc").await, owner);
     finish(&store, old, lost()).await;
     let new = running(&claim_one(&store, owner, "calc").await, owner);
-    let end = |running, result: &[u8]| pyroxene_store::Finish {
+    let end = |running, result: &[u8]| pyroxene_store::FinishedAttempt {
         running,
         worker: None,
         ending: succeeded(result),
     };
     let ends = vec![end(old, b"old"), end(new, b"new"), end(new, b"again")];
     let finished = store.finish(ends).await.unwrap();
-    let accepted = Finished::Accepted(TaskState::Succeeded);
+    let accepted = FinishOutcome::Accepted(StoredTaskState::Succeeded);
     assert_eq!(
         finished,
-        [Finished::Superseded, accepted, Finished::Superseded]
+        [
+            FinishOutcome::Superseded,
+            accepted,
+            FinishOutcome::Superseded
+        ]
     );
     assert_eq!(show(&store, id).await.result.unwrap(), b"new");
 }
@@ -158,8 +173,8 @@ async fn cancelling_and_finishing_at_once_ends_in_one_way(place: Place) {
     let tasks = (0..100).map(|_| call("calc")).collect();
     stores[0].submit(tasks).await.unwrap();
     let claimed = claim(&stores[0], owner, "calc", 100).await;
-    let ids: Vec<TaskId> = claimed.iter().map(|task| task.id).collect();
-    let ends = claimed.iter().map(|task| pyroxene_store::Finish {
+    let ids: Vec<StoredTaskId> = claimed.iter().map(|task| task.id).collect();
+    let ends = claimed.iter().map(|task| pyroxene_store::FinishedAttempt {
         running: running(task, owner),
         worker: None,
         ending: succeeded(b"1"),
@@ -171,12 +186,12 @@ async fn cancelling_and_finishing_at_once_ends_in_one_way(place: Place) {
     let accepted = finished
         .unwrap()
         .iter()
-        .filter(|one| **one != Finished::Superseded)
+        .filter(|one| **one != FinishOutcome::Superseded)
         .count();
     let cancelled = cancelled.unwrap();
     let cancelled = cancelled
         .iter()
-        .filter(|one| **one == pyroxene_store::Cancelled::Now);
+        .filter(|one| **one == pyroxene_store::CancelOutcome::Cancelled);
     assert_eq!(accepted + cancelled.count(), 100);
     let counts = stores[0].counts().await.unwrap();
     assert_eq!(counts.succeeded, accepted as i64);
@@ -191,7 +206,7 @@ async fn keys_collide_across_name_servers_without_harm(place: Place) {
             if number >= 2 {
                 keys.reverse();
             }
-            let tasks = keys.iter().map(|key| NewTask {
+            let tasks = keys.iter().map(|key| NewStoredTask {
                 idempotency_key: Some(format!("k{key}")),
                 ..call("calc")
             });

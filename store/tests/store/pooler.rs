@@ -4,7 +4,7 @@ use crate::harness::{
     LONG, PATIENCE, Place, Server, call, claim_one, dispatcher, finish, running, show, submit,
     succeeded, unprivileged,
 };
-use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl, TaskState};
+use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl, StoredTaskState};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use std::{
     fs,
@@ -103,7 +103,7 @@ async fn a_pooler_that_shares_connections_is_refused_at_every_start() {
         // With clients that connect and disconnect, as in practice.
         let other = connect(&pooler.url(&place)).await.unwrap();
         let options = StoreOptions {
-            patience: Duration::from_secs(2),
+            timeout: Duration::from_secs(2),
             ..place.options()
         };
         for _ in 0..4 {
@@ -130,7 +130,7 @@ async fn a_pooler_in_session_mode_is_as_good_as_the_server() {
     let id = submit(&store, call("calc")).await;
     let claimed = claim_one(&store, owner, "calc").await;
     finish(&store, running(&claimed, owner), succeeded(b"3")).await;
-    assert_eq!(show(&store, id).await.state, TaskState::Succeeded);
+    assert_eq!(show(&store, id).await.state, StoredTaskState::Succeeded);
     store.close().await;
 }
 

@@ -4,7 +4,7 @@ use crate::harness::{
     LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
     submit, succeeded,
 };
-use pyroxene_store::{NewTask, Store, StoreError, StoreOptions, StoreUrl, TaskState};
+use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskState};
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection};
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on()
     let url = StoreUrl::Postgres(server.new_database().await);
     let place = Place::at(url);
     let options = StoreOptions {
-        patience: Duration::from_millis(500),
+        timeout: Duration::from_millis(500),
         ..place.options()
     };
     let store = place.open_with(options).await;
@@ -45,7 +45,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on()
     let claimed = claim_one(&store, owner, "calc").await;
     assert_eq!(claimed.id, id);
     finish(&store, running(&claimed, owner), succeeded(b"3")).await;
-    assert_eq!(show(&store, id).await.state, TaskState::Succeeded);
+    assert_eq!(show(&store, id).await.state, StoredTaskState::Succeeded);
     assert_eq!(waiting.await.unwrap().unwrap().result.unwrap(), b"3");
 }
 
@@ -54,7 +54,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server_and_work_goes_on()
 async fn a_write_that_is_given_up_leaves_nothing_behind() {
     let place = Place::postgres().await;
     let options = StoreOptions {
-        patience: Duration::from_millis(500),
+        timeout: Duration::from_millis(500),
         ..place.options()
     };
     let store = place.open_with(options).await;
@@ -147,7 +147,7 @@ async fn many_who_make_the_store_at_once_share_it() {
 async fn what_an_earlier_version_stored_is_counted() {
     let place = Place::postgres().await;
     let store = place.open().await;
-    let large = NewTask::new("calc", "run", vec![7; 10_000]);
+    let large = NewStoredTask::new("calc", "run", vec![7; 10_000]);
     store.submit(vec![call("calc"), large]).await.unwrap();
     store.close().await;
     let url = url(&place);

@@ -1,7 +1,7 @@
 //! Static names and revocations.
 
 use crate::harness::{Place, START, on_all, on_both};
-use pyroxene_store::{Revocation, StaticName, Store};
+use pyroxene_store::{StaticName, Store, StoredRevocation};
 use std::collections::BTreeMap;
 
 mod alone {
@@ -125,7 +125,7 @@ async fn a_reader_misses_no_name_that_many_change(place: Place) {
 
 async fn revocations_last_until_they_end(place: Place) {
     let store = place.open().await;
-    let revoke = |name: &str, until| Revocation {
+    let revoke = |name: &str, until| StoredRevocation {
         issued: until - 500,
         name: name.to_owned(),
         until,

@@ -1,7 +1,7 @@
 //! Tests that only apply to files.
 
 use crate::harness::{LONG, Place, call, claim_one, dispatcher, submit, unprivileged};
-use pyroxene_store::{NewTask, Store, StoreError, StoreOptions, StoreUrl};
+use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl};
 use sqlx::{Connection as _, SqliteConnection};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -26,7 +26,7 @@ async fn refusal(place: &Place, create: bool) -> StoreError {
 /// A store with a few tasks, completely in one file.
 async fn with_tasks(place: &Place) {
     let store = place.open().await;
-    let tasks = (0..200).map(|_| NewTask::new("calc", "run", vec![b'x'; 400]));
+    let tasks = (0..200).map(|_| NewStoredTask::new("calc", "run", vec![b'x'; 400]));
     store.submit(tasks.collect()).await.unwrap();
     store.close().await;
     drop(store);
@@ -174,7 +174,7 @@ async fn a_full_file_refuses_and_goes_on_once_there_is_room() {
         ..place.options()
     };
     let store = place.open_with(small).await;
-    let body = || NewTask::new("calc", "run", vec![1; 100_000]);
+    let body = || NewStoredTask::new("calc", "run", vec![1; 100_000]);
     let mut stored = 0;
     let error = loop {
         match store.submit(vec![body()]).await {
@@ -234,7 +234,7 @@ async fn a_file_that_may_not_be_written_to_is_read_only() {
 async fn another_process_that_writes_for_too_long_makes_it_unavailable() {
     let place = Place::sqlite().await;
     let hurried = StoreOptions {
-        patience: std::time::Duration::from_millis(50),
+        timeout: std::time::Duration::from_millis(50),
         ..place.options()
     };
     let store = place.open_with(hurried).await;

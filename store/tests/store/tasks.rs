@@ -5,9 +5,10 @@ use crate::harness::{
     on_all, running, show, submit, succeeded, wanted,
 };
 use pyroxene_store::{
-    Attempt, Cancelled, Claim, ClaimLane, Claimed, Counts, Ending, FIRST_ATTEMPTS, Finish,
-    Finished, LAST_ATTEMPTS, NewTask, Outcome, Progress, Retried, Started, StoreError, Submission,
-    TaskFilter, TaskId, TaskState,
+    AttemptEnding, AttemptOutcome, AttemptProgress, CancelOutcome, ClaimQueue, ClaimedTask,
+    FIRST_ATTEMPTS, FinishOutcome, FinishedAttempt, LAST_ATTEMPTS, NewStoredTask, RetryOutcome,
+    StartedAttempt, StoreError, StoredAttempt, StoredTaskFilter, StoredTaskId, StoredTaskState,
+    SubmissionOutcome, TaskClaim, TaskCounts,
 };
 use std::time::Duration;
 
@@ -39,23 +40,23 @@ on_all! {
 }
 
 /// A claim on tasks that only one worker may run.
-fn pinned_lane(object: &str, worker: &str, limit: u32) -> ClaimLane {
-    ClaimLane {
+fn pinned_lane(object: &str, worker: &str, limit: u32) -> ClaimQueue {
+    ClaimQueue {
         worker: Some(worker.to_owned()),
-        ..ClaimLane::new(object, limit)
+        ..ClaimQueue::new(object, limit)
     }
 }
 
 async fn a_task_is_submitted_claimed_and_finished(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let task = NewTask {
+    let task = NewStoredTask {
         submitter: "ann".to_owned(),
         certificate_role: Some("user".to_owned()),
-        ..NewTask::new("calculator", "sum", b"[1,2]".to_vec())
+        ..NewStoredTask::new("calculator", "sum", b"[1,2]".to_vec())
     };
     let id = submit(&store, task).await;
-    assert_eq!(show(&store, id).await.state, TaskState::Queued);
+    assert_eq!(show(&store, id).await.state, StoredTaskState::Queued);
     assert_eq!(store.queued_objects().await.unwrap(), ["calculator"]);
 
     let claimed = claim_one(&store, owner, "calculator").await;
@@ -63,74 +64,83 @@ async fn a_task_is_submitted_claimed_and_finished(place: Place) {
     assert_eq!((&*claimed.method, &*claimed.submitter), ("sum", "ann"));
     assert_eq!(claimed.certificate_role.as_deref(), Some("user"));
     assert_eq!(claimed.arguments, b"[1,2]");
-    assert_eq!(show(&store, id).await.state, TaskState::Running);
+    assert_eq!(show(&store, id).await.state, StoredTaskState::Running);
     assert_eq!(claim(&store, owner, "calculator", 10).await, []);
 
     place.advance(5);
     let finished = finish(&store, running(&claimed, owner), succeeded(b"3")).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Succeeded));
+    assert_eq!(
+        finished,
+        FinishOutcome::Accepted(StoredTaskState::Succeeded)
+    );
     let task = show(&store, id).await;
     assert_eq!(
         (task.state, task.result.unwrap()),
-        (TaskState::Succeeded, b"3".to_vec())
+        (StoredTaskState::Succeeded, b"3".to_vec())
     );
     assert_eq!(task.arguments.unwrap(), b"[1,2]");
     assert_eq!((task.submitted, task.ended), (START, Some(START + 5)));
-    let attempt = Attempt {
+    let attempt = StoredAttempt {
         number: 1,
         worker: Some("w1".to_owned()),
         started: START,
         ended: Some(START + 5),
-        outcome: Some(Outcome::Succeeded),
+        outcome: Some(AttemptOutcome::Succeeded),
         error: None,
     };
     assert_eq!(task.attempts, [attempt]);
     let again = finish(&store, running(&claimed, owner), succeeded(b"4")).await;
-    assert_eq!(again, Finished::Superseded);
+    assert_eq!(again, FinishOutcome::Superseded);
     assert_eq!(show(&store, id).await.result.unwrap(), b"3");
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
-fn keyed(key: &str, arguments: &[u8]) -> NewTask {
-    NewTask {
+fn keyed(key: &str, arguments: &[u8]) -> NewStoredTask {
+    NewStoredTask {
         submitter: "ann".to_owned(),
         idempotency_key: Some(key.to_owned()),
-        ..NewTask::new("calc", "run", arguments.to_vec())
+        ..NewStoredTask::new("calc", "run", arguments.to_vec())
     }
 }
 
 async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let task = NewTask {
+    let task = NewStoredTask {
         submitter: "ann".to_owned(),
         worker: Some("w1".to_owned()),
         deadline: Some(Duration::from_millis(500)),
         priority: 3,
-        ..NewTask::new("calc", "run", vec![7; 10_000])
+        ..NewStoredTask::new("calc", "run", vec![7; 10_000])
     };
     let tasks = vec![(task, Some(owner)), (call("calc"), None)];
     let mut answers = store.submit_and_claim(tasks).await.unwrap();
     let (queued, none) = answers.remove(1);
-    assert_eq!((none, queued.submission), (None, Submission::New));
+    assert_eq!((none, queued.submission), (None, SubmissionOutcome::New));
     let (submitted, claimed) = answers.remove(0);
     let claimed = claimed.expect("it was claimed");
     assert_eq!((claimed.id, claimed.attempt), (submitted.id, 1));
     assert_eq!(claimed.arguments, vec![7; 10_000]);
     // As if it had been queued.
-    let again = NewTask {
+    let again = NewStoredTask {
         submitter: "ann".to_owned(),
         worker: Some("w1".to_owned()),
         deadline: Some(Duration::from_millis(500)),
         priority: 3,
-        ..NewTask::new("calc", "run", vec![7; 10_000])
+        ..NewStoredTask::new("calc", "run", vec![7; 10_000])
     };
     let id = submit(&store, again).await;
     let lanes = vec![pinned_lane("calc", "w1", 10)];
-    let later = store.claim(Claim { owner, lanes }).await.unwrap();
+    let later = store
+        .claim(TaskClaim {
+            owner,
+            queues: lanes,
+        })
+        .await
+        .unwrap();
     let later = all_tasks(later.unwrap()).remove(0);
     assert_eq!(
-        Claimed {
+        ClaimedTask {
             id,
             ..claimed.clone()
         },
@@ -138,10 +148,10 @@ async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
     );
 
     let shown = show(&store, submitted.id).await;
-    assert_eq!(shown.state, TaskState::Running);
+    assert_eq!(shown.state, StoredTaskState::Running);
     assert_eq!(shown.attempts, show(&store, id).await.attempts);
     let ended = finish(&store, running(&claimed, owner), succeeded(b"3")).await;
-    assert_eq!(ended, Finished::Accepted(TaskState::Succeeded));
+    assert_eq!(ended, FinishOutcome::Accepted(StoredTaskState::Succeeded));
     assert_eq!(claim_one(&store, owner, "calc").await.id, queued.id);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
@@ -149,7 +159,7 @@ async fn a_new_task_is_claimed_as_it_is_submitted(place: Place) {
 async fn a_task_that_is_known_or_delayed_is_not_claimed_as_it_is_submitted(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let delayed = NewTask {
+    let delayed = NewStoredTask {
         delay: Duration::from_secs(1),
         ..call("calc")
     };
@@ -161,7 +171,7 @@ async fn a_task_that_is_known_or_delayed_is_not_claimed_as_it_is_submitted(place
     assert_eq!(claimed.count(), 1);
     let again = vec![(keyed("k", b"1"), Some(owner))];
     let again = store.submit_and_claim(again).await.unwrap();
-    assert_eq!(again[0].0.submission, Submission::Existing);
+    assert_eq!(again[0].0.submission, SubmissionOutcome::Existing);
     assert_eq!(again[0].1, None);
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.running, counts.delayed, counts.queued), (1, 1, 0));
@@ -176,14 +186,14 @@ async fn a_key_makes_two_submissions_one_task(place: Place) {
         let again = store.submit(vec![keyed(&key, arguments)]).await.unwrap();
         assert_eq!(
             (again[0].id, again[0].submission),
-            (first, Submission::Existing)
+            (first, SubmissionOutcome::Existing)
         );
         let other = store.submit(vec![keyed(&key, b"2")]).await.unwrap();
         assert_eq!(
             (other[0].id, other[0].submission),
-            (first, Submission::KeyTaken)
+            (first, SubmissionOutcome::KeyTaken)
         );
-        let another = NewTask {
+        let another = NewStoredTask {
             submitter: "bob".to_owned(),
             ..keyed(&key, arguments)
         };
@@ -200,20 +210,20 @@ async fn what_is_submitted_together_is_added_or_not_together(place: Place) {
     let together = vec![
         keyed("new", &large),
         keyed("earlier", b"1"),
-        NewTask::new("calc", "run", b"{}".to_vec()),
+        NewStoredTask::new("calc", "run", b"{}".to_vec()),
         keyed("taken", b"2"),
     ];
     let answers = store.submit(together.clone()).await.unwrap();
-    let answers: Vec<Submission> = answers.iter().map(|one| one.submission).collect();
+    let answers: Vec<SubmissionOutcome> = answers.iter().map(|one| one.submission).collect();
     let expected = [
-        Submission::Withdrawn,
-        Submission::Existing,
-        Submission::Withdrawn,
-        Submission::KeyTaken,
+        SubmissionOutcome::Withdrawn,
+        SubmissionOutcome::Existing,
+        SubmissionOutcome::Withdrawn,
+        SubmissionOutcome::KeyTaken,
     ];
     assert_eq!(answers, expected);
     for id in [taken, earlier] {
-        assert_eq!(show(&store, id).await.state, TaskState::Queued);
+        assert_eq!(show(&store, id).await.state, StoredTaskState::Queued);
     }
     assert_eq!(store.counts().await.unwrap().queued, 2);
     // The key of a task that was not added is free.
@@ -231,7 +241,7 @@ async fn what_is_submitted_together_is_added_or_not_together(place: Place) {
     for one in submitting.collect::<Vec<_>>() {
         let answers = one.await.unwrap().unwrap();
         if let [only] = answers.as_slice() {
-            assert_eq!(show(&store, only.id).await.state, TaskState::Queued);
+            assert_eq!(show(&store, only.id).await.state, StoredTaskState::Queued);
         }
     }
     assert_eq!(store.counts().await.unwrap().queued, 4);
@@ -249,7 +259,7 @@ async fn the_same_key_twice_in_one_list_is_one_task(place: Place) {
     let submitted = store.submit(tasks).await.unwrap();
     let new = submitted
         .iter()
-        .filter(|one| one.submission == Submission::New);
+        .filter(|one| one.submission == SubmissionOutcome::New);
     assert_eq!(new.count(), 3);
     assert_eq!(submitted[0].id, submitted[2].id);
     assert_eq!(store.counts().await.unwrap().queued, 3);
@@ -260,14 +270,14 @@ async fn greater_priority_goes_first_and_then_the_older(place: Place) {
     let owner = dispatcher(&store, LONG).await;
     let mut ids = Vec::new();
     for priority in [0, 5, -5, 5] {
-        let task = NewTask {
+        let task = NewStoredTask {
             priority,
             ..call("calc")
         };
         ids.push(submit(&store, task).await);
     }
     let first = claim(&store, owner, "calc", 3).await;
-    let first: Vec<TaskId> = first.iter().map(|task| task.id).collect();
+    let first: Vec<StoredTaskId> = first.iter().map(|task| task.id).collect();
     assert_eq!(first, [ids[1], ids[3], ids[0]]);
     assert_eq!(claim_one(&store, owner, "calc").await.id, ids[2]);
 }
@@ -294,7 +304,7 @@ async fn each_object_has_its_own_queue(place: Place) {
 async fn a_pinned_task_goes_to_its_worker_alone(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let pinned = |worker: &str, priority| NewTask {
+    let pinned = |worker: &str, priority| NewStoredTask {
         worker: Some(worker.to_owned()),
         priority,
         ..call("calc")
@@ -311,7 +321,7 @@ async fn a_pinned_task_goes_to_its_worker_alone(place: Place) {
     let queued = [calc(None), calc(named("absent")), calc(named("w1"))];
     assert_eq!(store.queued().await.unwrap(), queued);
     let mut claim = wanted(owner, vec![("calc".to_owned(), 10)]);
-    claim.lanes.push(pinned_lane("calc", "w1", 10));
+    claim.queues.push(pinned_lane("calc", "w1", 10));
     let claimed = all_tasks(store.claim(claim).await.unwrap().unwrap());
     let claimed: Vec<_> = claimed
         .into_iter()
@@ -327,7 +337,7 @@ async fn a_delayed_task_is_due_in_time(place: Place) {
     let delay = Duration::from_secs(10);
     submit(
         &store,
-        NewTask {
+        NewStoredTask {
             delay,
             ..call("calc")
         },
@@ -348,7 +358,7 @@ async fn a_deadline_ends_what_has_not_begun(place: Place) {
     let deadline = Some(Duration::from_secs(1));
     let id = submit(
         &store,
-        NewTask {
+        NewStoredTask {
             deadline,
             ..call("calc")
         },
@@ -360,7 +370,7 @@ async fn a_deadline_ends_what_has_not_begun(place: Place) {
     assert_eq!(claim(&store, owner, "calc", 1).await, []);
     assert_eq!(store.sweep().await.unwrap().expired, 1);
     let task = show(&store, id).await;
-    assert_eq!(task.state, TaskState::Failed);
+    assert_eq!(task.state, StoredTaskState::Failed);
     assert!(task.error.unwrap().contains("deadline"));
     assert_eq!(task.attempts, []);
 }
@@ -371,7 +381,7 @@ async fn an_error_that_may_pass_is_tried_again_after_a_pause(place: Place) {
     let max_attempts = 2;
     let id = submit(
         &store,
-        NewTask {
+        NewStoredTask {
             max_attempts,
             ..call("calc")
         },
@@ -379,17 +389,17 @@ async fn an_error_that_may_pass_is_tried_again_after_a_pause(place: Place) {
     .await;
     let first = claim_one(&store, owner, "calc").await;
     let finished = finish(&store, running(&first, owner), failed(true)).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Delayed));
+    assert_eq!(finished, FinishOutcome::Accepted(StoredTaskState::Delayed));
     let task = show(&store, id).await;
     assert!(task.due > START && task.due <= START + 500, "{}", task.due);
     assert_eq!(task.attempts.len(), 1);
-    assert_eq!(task.attempts[0].outcome, Some(Outcome::Failed));
+    assert_eq!(task.attempts[0].outcome, Some(AttemptOutcome::Failed));
     place.advance(500);
     assert_eq!(store.sweep().await.unwrap().due, 1);
     let second = claim_one(&store, owner, "calc").await;
     assert_eq!(second.attempt, 2);
     let finished = finish(&store, running(&second, owner), failed(true)).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
+    assert_eq!(finished, FinishOutcome::Accepted(StoredTaskState::Failed));
     let task = show(&store, id).await;
     assert!(task.error.unwrap().contains("given up after 2 attempts"));
     assert_eq!(task.result.unwrap(), b"{\"SoldOut\":1}");
@@ -410,46 +420,49 @@ async fn a_lost_attempt_goes_on_and_a_poison_task_stops(place: Place) {
         store.sweep().await.unwrap();
     }
     let task = show(&store, id).await;
-    assert_eq!((task.state, task.attempts.len()), (TaskState::Failed, 3));
+    assert_eq!(
+        (task.state, task.attempts.len()),
+        (StoredTaskState::Failed, 3)
+    );
     let error = task.error.unwrap();
     assert!(error.contains("may be what kills it"), "{error}");
     assert!(
         task.attempts
             .iter()
-            .all(|attempt| attempt.outcome == Some(Outcome::Lost))
+            .all(|attempt| attempt.outcome == Some(AttemptOutcome::Lost))
     );
 }
 
 async fn a_task_that_two_workers_fell_silent_with_stops_and_a_retry_begins_afresh(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let task = NewTask {
+    let task = NewStoredTask {
         max_attempts: 1000,
         ..call("calc")
     };
     let id = submit(&store, task).await;
-    let attempt = async |worker: &str, ending: Ending| {
+    let attempt = async |worker: &str, ending: AttemptEnding| {
         place.advance(60_000);
         store.sweep().await.unwrap();
         let claimed = claim_one(&store, owner, "calc").await;
-        let finish = Finish {
+        let finish = FinishedAttempt {
             running: running(&claimed, owner),
             worker: Some(worker.to_owned()),
             ending,
         };
         store.finish(vec![finish]).await.unwrap().remove(0)
     };
-    let silent = || Ending::Silent {
+    let silent = || AttemptEnding::Silent {
         reason: "silence".to_owned(),
     };
-    let refused = || Ending::Refused {
+    let refused = || AttemptEnding::Refused {
         reason: "overloaded".to_owned(),
     };
     let goes_on = |finished| {
         assert!(
             matches!(
                 finished,
-                Finished::Accepted(TaskState::Queued | TaskState::Delayed)
+                FinishOutcome::Accepted(StoredTaskState::Queued | StoredTaskState::Delayed)
             ),
             "{finished:?}"
         );
@@ -462,24 +475,24 @@ async fn a_task_that_two_workers_fell_silent_with_stops_and_a_retry_begins_afres
         goes_on(attempt("w5", refused()).await);
     }
     let finished = attempt("w2", silent()).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
+    assert_eq!(finished, FinishOutcome::Accepted(StoredTaskState::Failed));
     let task = show(&store, id).await;
     let error = task.error.unwrap();
     let expected = "it cost 2 workers their lease: 'w1' and 'w2' fell silent while they ran it";
     assert!(error.starts_with(expected), "{error}");
     assert!(error.ends_with("taken to another one: silence"), "{error}");
     let silent_at = task.attempts.iter();
-    let silent_at = silent_at.filter(|attempt| attempt.outcome == Some(Outcome::Silent));
+    let silent_at = silent_at.filter(|attempt| attempt.outcome == Some(AttemptOutcome::Silent));
     let silent_at: Vec<i64> = silent_at.map(|attempt| attempt.number).collect();
     assert_eq!(silent_at, [1, 5, 9]);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 
     place.advance(1);
-    assert_eq!(store.retry(vec![id]).await.unwrap(), [Retried::Queued]);
+    assert_eq!(store.retry(vec![id]).await.unwrap(), [RetryOutcome::Queued]);
     goes_on(attempt("w1", silent()).await);
     assert_eq!(show(&store, id).await.attempts.len(), 10);
     let finished = attempt("w2", silent()).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
+    assert_eq!(finished, FinishOutcome::Accepted(StoredTaskState::Failed));
 }
 
 async fn a_refusal_is_no_attempt(place: Place) {
@@ -488,7 +501,7 @@ async fn a_refusal_is_no_attempt(place: Place) {
     let max_attempts = 1;
     let id = submit(
         &store,
-        NewTask {
+        NewStoredTask {
             max_attempts,
             ..call("calc")
         },
@@ -497,18 +510,23 @@ async fn a_refusal_is_no_attempt(place: Place) {
     for _ in 0..3 {
         let claimed = claim_one(&store, owner, "calc").await;
         let reason = "overloaded".to_owned();
-        let finished = finish(&store, running(&claimed, owner), Ending::Refused { reason }).await;
-        assert_eq!(finished, Finished::Accepted(TaskState::Delayed));
+        let finished = finish(
+            &store,
+            running(&claimed, owner),
+            AttemptEnding::Refused { reason },
+        )
+        .await;
+        assert_eq!(finished, FinishOutcome::Accepted(StoredTaskState::Delayed));
         place.advance(60_000);
         store.sweep().await.unwrap();
     }
     let task = show(&store, id).await;
     assert_eq!(
-        (task.state, task.attempt, task.tries),
-        (TaskState::Queued, 3, 0)
+        (task.state, task.attempt, task.counted_attempts),
+        (StoredTaskState::Queued, 3, 0)
     );
     claim_one(&store, owner, "calc").await;
-    assert_eq!(show(&store, id).await.tries, 1);
+    assert_eq!(show(&store, id).await.counted_attempts, 1);
 }
 
 async fn what_is_denied_is_not_tried_again(place: Place) {
@@ -517,10 +535,15 @@ async fn what_is_denied_is_not_tried_again(place: Place) {
     let id = submit(&store, call("calc")).await;
     let claimed = claim_one(&store, owner, "calc").await;
     let reason = "'ann' (user) may not call calc.run".to_owned();
-    let finished = finish(&store, running(&claimed, owner), Ending::Denied { reason }).await;
-    assert_eq!(finished, Finished::Accepted(TaskState::Failed));
+    let finished = finish(
+        &store,
+        running(&claimed, owner),
+        AttemptEnding::Denied { reason },
+    )
+    .await;
+    assert_eq!(finished, FinishOutcome::Accepted(StoredTaskState::Failed));
     let task = show(&store, id).await;
-    assert_eq!(task.attempts[0].outcome, Some(Outcome::Refused));
+    assert_eq!(task.attempts[0].outcome, Some(AttemptOutcome::Refused));
     assert!(task.error.unwrap().ends_with("may not call calc.run"));
 }
 
@@ -531,7 +554,12 @@ async fn of_many_attempts_the_first_and_the_last_are_kept(place: Place) {
     for _ in 0..70 {
         let claimed = claim_one(&store, owner, "calc").await;
         let reason = "nobody is there".to_owned();
-        finish(&store, running(&claimed, owner), Ending::Refused { reason }).await;
+        finish(
+            &store,
+            running(&claimed, owner),
+            AttemptEnding::Refused { reason },
+        )
+        .await;
         place.advance(60_000);
         store.sweep().await.unwrap();
     }
@@ -539,7 +567,7 @@ async fn of_many_attempts_the_first_and_the_last_are_kept(place: Place) {
     let numbers: Vec<i64> = task.attempts.iter().map(|attempt| attempt.number).collect();
     let kept = (1..=FIRST_ATTEMPTS).chain(71 - LAST_ATTEMPTS..=70);
     assert_eq!(numbers, kept.collect::<Vec<_>>());
-    assert_eq!((task.attempt, task.tries), (70, 0));
+    assert_eq!((task.attempt, task.counted_attempts), (70, 0));
     // After a retry by hand, the numbers continue.
     store.cancel(vec![id]).await.unwrap();
     store.retry(vec![id]).await.unwrap();
@@ -550,7 +578,7 @@ async fn of_many_attempts_the_first_and_the_last_are_kept(place: Place) {
 async fn what_failed_can_be_retried_by_hand(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let task = NewTask {
+    let task = NewStoredTask {
         max_attempts: 1,
         deadline: Some(Duration::from_secs(100)),
         ..call("calc")
@@ -558,15 +586,15 @@ async fn what_failed_can_be_retried_by_hand(place: Place) {
     let id = submit(&store, task).await;
     assert_eq!(
         store.retry(vec![id]).await.unwrap(),
-        [Retried::Not(TaskState::Queued)]
+        [RetryOutcome::NotRetryable(StoredTaskState::Queued)]
     );
-    let unknown = TaskId::generate();
+    let unknown = StoredTaskId::generate();
     assert_eq!(
         store.retry(vec![unknown]).await.unwrap(),
-        [Retried::Unknown]
+        [RetryOutcome::Unknown]
     );
     let claimed = claim_one(&store, owner, "calc").await;
-    let large = Ending::Failed {
+    let large = AttemptEnding::Failed {
         error: "no".to_owned(),
         value: Some(vec![1; 10_000]),
         retry: false,
@@ -576,20 +604,26 @@ async fn what_failed_can_be_retried_by_hand(place: Place) {
     // It has as much time as at first, however often it is retried.
     for _ in 0..2 {
         place.advance(150_000);
-        assert_eq!(store.retry(vec![id]).await.unwrap(), [Retried::Queued]);
+        assert_eq!(store.retry(vec![id]).await.unwrap(), [RetryOutcome::Queued]);
         let task = show(&store, id).await;
         assert_eq!((task.result, task.error), (None, None));
         assert_eq!(task.deadline.unwrap() - task.due, 100_000);
         store.cancel(vec![id]).await.unwrap();
     }
-    assert_eq!(store.retry(vec![id]).await.unwrap(), [Retried::Queued]);
+    assert_eq!(store.retry(vec![id]).await.unwrap(), [RetryOutcome::Queued]);
     let task = show(&store, id).await;
-    assert_eq!((task.state, task.attempts.len()), (TaskState::Queued, 1));
+    assert_eq!(
+        (task.state, task.attempts.len()),
+        (StoredTaskState::Queued, 1)
+    );
     let claimed = claim_one(&store, owner, "calc").await;
     assert_eq!(claimed.attempt, 2);
     finish(&store, running(&claimed, owner), succeeded(b"3")).await;
     let task = show(&store, id).await;
-    assert_eq!((task.state, task.attempts.len()), (TaskState::Succeeded, 2));
+    assert_eq!(
+        (task.state, task.attempts.len()),
+        (StoredTaskState::Succeeded, 2)
+    );
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
@@ -600,7 +634,7 @@ async fn a_task_is_cancelled_in_any_state(place: Place) {
     let delay = Duration::from_secs(9);
     let delayed = submit(
         &store,
-        NewTask {
+        NewStoredTask {
             delay,
             ..call("delayed")
         },
@@ -610,22 +644,28 @@ async fn a_task_is_cancelled_in_any_state(place: Place) {
     let attempt = running(&claim_one(&store, owner, "running").await, owner);
     assert_eq!(store.superseded(&[attempt]).await.unwrap(), []);
 
-    let all = vec![queued, delayed, running_id, TaskId::generate()];
+    let all = vec![queued, delayed, running_id, StoredTaskId::generate()];
     let answers = store.cancel(all).await.unwrap();
-    assert_eq!(answers[..3], [Cancelled::Now; 3]);
-    assert_eq!(answers[3], Cancelled::Unknown);
+    assert_eq!(answers[..3], [CancelOutcome::Cancelled; 3]);
+    assert_eq!(answers[3], CancelOutcome::Unknown);
     let again = store.cancel(vec![queued]).await.unwrap();
-    assert_eq!(again, [Cancelled::Ended(TaskState::Cancelled)]);
+    assert_eq!(
+        again,
+        [CancelOutcome::AlreadyEnded(StoredTaskState::Cancelled)]
+    );
     assert_eq!(claim(&store, owner, "queued", 1).await, []);
     assert_eq!(store.superseded(&[attempt]).await.unwrap(), [attempt]);
     let late = finish(&store, attempt, succeeded(b"3")).await;
-    assert_eq!(late, Finished::Superseded);
+    assert_eq!(late, FinishOutcome::Superseded);
     let task = show(&store, running_id).await;
-    assert_eq!((task.state, task.result), (TaskState::Cancelled, None));
-    assert_eq!(task.attempts[0].outcome, Some(Outcome::Cancelled));
-    let counts = Counts {
+    assert_eq!(
+        (task.state, task.result),
+        (StoredTaskState::Cancelled, None)
+    );
+    assert_eq!(task.attempts[0].outcome, Some(AttemptOutcome::Cancelled));
+    let counts = TaskCounts {
         cancelled: 3,
-        ..Counts::default()
+        ..TaskCounts::default()
     };
     assert_eq!(store.counts().await.unwrap(), counts);
 }
@@ -637,14 +677,14 @@ async fn large_bodies_come_back_as_they_were(place: Place) {
     for (index, size) in sizes.into_iter().enumerate() {
         let body: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
         let object = format!("o{index}");
-        let id = submit(&store, NewTask::new(&*object, "run", body.clone())).await;
+        let id = submit(&store, NewStoredTask::new(&*object, "run", body.clone())).await;
         let claimed = claim_one(&store, owner, &object).await;
         assert!(claimed.arguments == body, "{size}");
         finish(&store, running(&claimed, owner), succeeded(&body)).await;
         let task = show(&store, id).await;
         assert!(task.arguments.as_deref() == Some(&body), "{size}");
         assert!(task.result.as_deref() == Some(&body), "{size}");
-        let settled = store.settled(&[id]).await.unwrap();
+        let settled = store.task_results(&[id]).await.unwrap();
         assert!(settled[0].result.as_deref() == Some(&body), "{size}");
     }
 }
@@ -655,12 +695,12 @@ async fn progress_and_worker_are_noted(place: Place) {
     let id = submit(&store, call("calc")).await;
     let attempt = running(&claim_one(&store, owner, "calc").await, owner);
     let worker = "w7".to_owned();
-    let started = Started {
+    let started = StartedAttempt {
         running: attempt,
         worker,
     };
     assert_eq!(store.started(vec![started.clone()]).await.unwrap(), [true]);
-    let progress = Progress {
+    let progress = AttemptProgress {
         running: attempt,
         fraction: Some(0.25),
         note: Some("a\0b".to_owned()),
@@ -689,7 +729,7 @@ async fn tasks_are_listed_page_by_page(place: Place) {
         ids.push(submit(&store, call(object)).await);
     }
     ids.reverse();
-    let mut filter = TaskFilter::default();
+    let mut filter = StoredTaskFilter::default();
     let mut found = Vec::new();
     loop {
         let page = store.tasks(&filter, 3).await.unwrap();
@@ -699,18 +739,18 @@ async fn tasks_are_listed_page_by_page(place: Place) {
     }
     assert_eq!(found, ids);
     store.cancel(vec![ids[0]]).await.unwrap();
-    let filter = TaskFilter {
+    let filter = StoredTaskFilter {
         object: Some("even".to_owned()),
-        states: vec![TaskState::Queued],
-        ..TaskFilter::default()
+        states: vec![StoredTaskState::Queued],
+        ..StoredTaskFilter::default()
     };
     let found = store.tasks(&filter, 100).await.unwrap();
-    let found: Vec<TaskId> = found.iter().map(|task| task.id).collect();
+    let found: Vec<StoredTaskId> = found.iter().map(|task| task.id).collect();
     assert_eq!(found, [ids[2], ids[4], ids[6]]);
     let submitter = Some("nobody".to_owned());
-    let filter = TaskFilter {
+    let filter = StoredTaskFilter {
         submitter,
-        ..TaskFilter::default()
+        ..StoredTaskFilter::default()
     };
     assert_eq!(store.tasks(&filter, 100).await.unwrap(), []);
 }
@@ -719,7 +759,7 @@ async fn what_ended_long_ago_is_forgotten(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
     let body = vec![1; 10_000];
-    let old = submit(&store, NewTask::new("calc", "run", body.clone())).await;
+    let old = submit(&store, NewStoredTask::new("calc", "run", body.clone())).await;
     let claimed = claim_one(&store, owner, "calc").await;
     finish(&store, running(&claimed, owner), lost()).await;
     let claimed = claim_one(&store, owner, "calc").await;
@@ -730,7 +770,7 @@ async fn what_ended_long_ago_is_forgotten(place: Place) {
     place.advance(3_600_001);
     assert_eq!(store.purge(hour).await.unwrap(), 1);
     assert_eq!(store.task(old).await.unwrap(), None);
-    assert_eq!(show(&store, waiting).await.state, TaskState::Queued);
+    assert_eq!(show(&store, waiting).await.state, StoredTaskState::Queued);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
@@ -742,7 +782,7 @@ async fn what_is_beyond_the_limits_is_refused(place: Place) {
             ..options
         })
         .await;
-    let too_large = NewTask::new("calc", "run", vec![0; 1001]);
+    let too_large = NewStoredTask::new("calc", "run", vec![0; 1001]);
     let error = store
         .submit(vec![call("calc"), too_large])
         .await
@@ -757,7 +797,7 @@ async fn what_is_beyond_the_limits_is_refused(place: Place) {
     for task in [
         call(&"x".repeat(513)),
         call("a\0b"),
-        NewTask {
+        NewStoredTask {
             max_attempts: 0,
             ..call("calc")
         },
@@ -765,5 +805,5 @@ async fn what_is_beyond_the_limits_is_refused(place: Place) {
         let error = store.submit(vec![task]).await.unwrap_err();
         assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
     }
-    assert_eq!(store.counts().await.unwrap(), Counts::default());
+    assert_eq!(store.counts().await.unwrap(), TaskCounts::default());
 }

@@ -1,7 +1,7 @@
 //! Topics.
 
 use crate::harness::{LONG, PATIENCE, Place, START, entry, on_all, on_both};
-use pyroxene_store::{Entries, NewEntry, Retention, Store};
+use pyroxene_store::{NewStoredEntry, Store, StoredEntries, StoredRetention};
 use std::{
     sync::{
         Arc,
@@ -41,7 +41,7 @@ mod together {
 
 const MUCH: usize = 1 << 30;
 
-async fn read(store: &Store, topic: &str, after: i64) -> Entries {
+async fn read(store: &Store, topic: &str, after: i64) -> StoredEntries {
     store.read(topic, after, 1000, MUCH).await.unwrap().unwrap()
 }
 
@@ -88,19 +88,25 @@ async fn age_and_size_limit_a_topic(place: Place) {
         place.advance(1000);
     }
     let age = Some(2500);
-    let by_age = Retention { age, bytes: None };
-    assert_eq!(store.trim("a", Retention::default()).await.unwrap(), 0);
+    let by_age = StoredRetention { age, bytes: None };
+    assert_eq!(
+        store.trim("a", StoredRetention::default()).await.unwrap(),
+        0
+    );
     assert_eq!(store.trim("a", by_age).await.unwrap(), 2);
     let found = read(&store, "a", 0).await;
     assert_eq!((found.first, found.head, found.entries.len()), (3, 4, 2));
-    let own = Retention {
+    let own = StoredRetention {
         age: None,
         bytes: Some(10),
     };
     store.configure_topic("a", own).await.unwrap();
     let topic = store.topics("", 1).await.unwrap().remove(0);
     assert_eq!((topic.retention, topic.bytes), (own, 20));
-    assert_eq!(store.trim("a", Retention::default()).await.unwrap(), 1);
+    assert_eq!(
+        store.trim("a", StoredRetention::default()).await.unwrap(),
+        1
+    );
     assert_eq!(store.append(vec![entry("a", "x")]).await.unwrap(), [5]);
     place.advance(100_000);
     assert_eq!(store.trim("a", by_age).await.unwrap(), 2);
@@ -137,8 +143,8 @@ async fn a_topic_is_removed(place: Place) {
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
-fn keyed(topic: &str, key: &str, body: &str) -> NewEntry {
-    NewEntry {
+fn keyed(topic: &str, key: &str, body: &str) -> NewStoredEntry {
+    NewStoredEntry {
         key: Some(key.to_owned()),
         ..entry(topic, body)
     }
@@ -164,7 +170,7 @@ async fn an_entry_whose_key_is_known_is_the_one_of_that_time(place: Place) {
     // A key outlives its entry, but not by a whole day.
     place.advance(3_600_000);
     let age = Some(1000);
-    let shortly = Retention { age, bytes: None };
+    let shortly = StoredRetention { age, bytes: None };
     assert_eq!(store.trim("a", shortly).await.unwrap(), 3);
     assert_eq!(store.append(twice.clone()).await.unwrap(), [1, 2, 1, 1]);
     assert_eq!(store.forget_keys(DAY).await.unwrap(), 0);
@@ -234,7 +240,7 @@ async fn a_reader_misses_nothing_that_many_append(place: Place) {
         tokio::spawn(async move {
             for number in 0..EACH {
                 let body = format!("{writer}/{number}");
-                let others = NewEntry {
+                let others = NewStoredEntry {
                     topic: format!("t{writer}"),
                     key: None,
                     body: vec![],

@@ -4,26 +4,26 @@ use crate::harness::{
     LONG, Place, claim, dispatcher, entry, failed, finish, lost, running, show, submit, succeeded,
 };
 use pyroxene_store::{
-    Entries, NewEntry, NewTask, Revocation, StaticName, Store, StoreError, Submission, Task,
-    TaskId, TaskState, TransferError,
+    NewStoredEntry, NewStoredTask, StaticName, Store, StoreError, StoredEntries, StoredRevocation,
+    StoredTask, StoredTaskId, StoredTaskState, SubmissionOutcome, TransferError,
 };
 
 /// An entry that may be appended again.
-fn keyed_entry() -> NewEntry {
-    NewEntry {
+fn keyed_entry() -> NewStoredEntry {
+    NewStoredEntry {
         key: Some("once".to_owned()),
         ..entry("log", "with a key")
     }
 }
 
 /// A store with data of every kind.
-pub(crate) async fn furnish(store: &Store) -> Vec<TaskId> {
+pub(crate) async fn furnish(store: &Store) -> Vec<StoredTaskId> {
     let owner = dispatcher(store, LONG).await;
     let mut ids = Vec::new();
     for (number, size) in [10, 10_000, 20, 30].into_iter().enumerate() {
-        let task = NewTask {
+        let task = NewStoredTask {
             idempotency_key: Some(format!("k{number}")),
-            ..NewTask::new("calc", "run", vec![0xff; size])
+            ..NewStoredTask::new("calc", "run", vec![0xff; size])
         };
         ids.push(submit(store, task).await);
     }
@@ -50,7 +50,7 @@ pub(crate) async fn furnish(store: &Store) -> Vec<TaskId> {
     store.remove_name("gone").await.unwrap();
     let name = "ann".to_owned();
     store
-        .revoke(vec![Revocation {
+        .revoke(vec![StoredRevocation {
             name,
             issued: 1,
             until: i64::MAX,
@@ -60,7 +60,10 @@ pub(crate) async fn furnish(store: &Store) -> Vec<TaskId> {
     ids
 }
 
-async fn contents(store: &Store, ids: &[TaskId]) -> (Vec<Task>, Entries, Vec<Revocation>) {
+async fn contents(
+    store: &Store,
+    ids: &[StoredTaskId],
+) -> (Vec<StoredTask>, StoredEntries, Vec<StoredRevocation>) {
     let mut tasks = Vec::new();
     for id in ids {
         tasks.push(show(store, *id).await);
@@ -105,16 +108,16 @@ async fn moves(from: Place, to: Place) {
     }
     assert_eq!(new.append(vec![keyed_entry()]).await.unwrap(), [301]);
     assert_eq!(new.append(vec![entry("log", "x")]).await.unwrap(), [302]);
-    let again = NewTask {
+    let again = NewStoredTask {
         idempotency_key: Some("k1".to_owned()),
-        ..NewTask::new("calc", "run", vec![0xff; 10_000])
+        ..NewStoredTask::new("calc", "run", vec![0xff; 10_000])
     };
     let submitted = new.submit(vec![again]).await.unwrap();
     assert_eq!(
         (submitted[0].id, submitted[0].submission),
-        (ids[1], Submission::Existing)
+        (ids[1], SubmissionOutcome::Existing)
     );
-    assert_eq!(show(&new, ids[0]).await.state, TaskState::Succeeded);
+    assert_eq!(show(&new, ids[0]).await.state, StoredTaskState::Succeeded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,8 +4,8 @@ use crate::harness::{
     LONG, Place, call, claim, claim_one, dispatcher, failed, finish, on_all, running, succeeded,
 };
 use pyroxene_store::{
-    Allowance, Claim, ClaimLane, ClaimedLane, Ending, NewTask, Quota, Retried, Store, Submission,
-    TaskFilter, TaskId, URGENT,
+    Allowance, AttemptEnding, ClaimQueue, ClaimedQueue, NewStoredTask, Quota, RetryOutcome, Store,
+    StoredTaskFilter, StoredTaskId, SubmissionOutcome, TaskClaim, URGENT,
 };
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ on_all! {
 /// The size of a task besides its arguments and its result.
 const TASK: i64 = 300;
 
-fn of(submitter: &str, object: &str) -> NewTask {
-    NewTask {
+fn of(submitter: &str, object: &str) -> NewStoredTask {
+    NewStoredTask {
         submitter: submitter.to_owned(),
         ..call(object)
     }
 }
 
-async fn add(store: &Store, task: NewTask, count: usize) -> Vec<TaskId> {
+async fn add(store: &Store, task: NewStoredTask, count: usize) -> Vec<StoredTaskId> {
     let submitted = store.submit(vec![task; count]).await.unwrap();
     submitted.into_iter().map(|one| one.id).collect()
 }
@@ -46,11 +46,11 @@ async fn usage(store: &Store, submitter: &str) -> (i64, i64) {
 
 async fn submit_within(
     store: &Store,
-    tasks: Vec<NewTask>,
+    tasks: Vec<NewStoredTask>,
     allowance: Allowance,
-) -> Vec<Submission> {
+) -> Vec<SubmissionOutcome> {
     let tasks = tasks.into_iter().map(|task| (task, None)).collect();
-    let answers = store.submit_within(tasks, allowance).await.unwrap();
+    let answers = store.submit_with_allowance(tasks, allowance).await.unwrap();
     answers.into_iter().map(|(one, _)| one.submission).collect()
 }
 
@@ -58,7 +58,7 @@ async fn usage_is_what_the_tasks_of_a_submitter_take(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
     assert_eq!(usage(&store, "ann").await, (0, 0));
-    let large = NewTask {
+    let large = NewStoredTask {
         arguments: vec![7; 10_000],
         ..of("ann", "a")
     };
@@ -87,13 +87,13 @@ async fn usage_is_what_the_tasks_of_a_submitter_take(place: Place) {
     finish(
         &store,
         running(&claimed[1], owner),
-        Ending::Refused { reason },
+        AttemptEnding::Refused { reason },
     )
     .await;
     assert_eq!(usage(&store, "bob").await, (3, 4 * (TASK + 2)));
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 
-    let late = NewTask {
+    let late = NewStoredTask {
         deadline: Some(Duration::from_millis(10)),
         ..of("carl", "c")
     };
@@ -117,20 +117,20 @@ async fn nothing_is_added_beyond_what_a_submitter_may_have(place: Place) {
         ..Allowance::UNLIMITED
     };
     let ann = |count: usize| vec![of("ann", "a"); count];
-    let new = |count: usize| vec![Submission::New; count];
+    let new = |count: usize| vec![SubmissionOutcome::New; count];
     assert_eq!(submit_within(&store, ann(2), allowance).await, new(2));
     // All tasks are added, or none.
-    let too_many = vec![Submission::TooMuch(Quota::Tasks); 2];
+    let too_many = vec![SubmissionOutcome::TooMuch(Quota::Tasks); 2];
     assert_eq!(submit_within(&store, ann(2), allowance).await, too_many);
     assert_eq!(usage(&store, "ann").await, (2, 2 * (TASK + 2)));
     assert_eq!(submit_within(&store, ann(1), allowance).await, new(1));
     let bob = vec![of("bob", "a"); 3];
     assert_eq!(submit_within(&store, bob, allowance).await, new(3));
-    let large = NewTask {
+    let large = NewStoredTask {
         arguments: vec![7; 1800],
         ..of("carl", "a")
     };
-    let too_large = [Submission::TooMuch(Quota::Bytes)];
+    let too_large = [SubmissionOutcome::TooMuch(Quota::Bytes)];
     assert_eq!(
         submit_within(&store, vec![large], allowance).await,
         too_large
@@ -149,13 +149,13 @@ async fn what_all_together_may_have_is_bounded_too(place: Place) {
     let tasks = vec![of("ann", "a"), of("ann", "a")];
     submit_within(&store, tasks, allowance).await;
     let refused = submit_within(&store, vec![of("bob", "a"); 2], allowance).await;
-    assert_eq!(refused, [Submission::TooMuch(Quota::AllTasks); 2]);
+    assert_eq!(refused, [SubmissionOutcome::TooMuch(Quota::AllTasks); 2]);
     let allowance = Allowance {
         all_bytes: 2 * (TASK + 2),
         ..Allowance::UNLIMITED
     };
     let refused = submit_within(&store, vec![of("bob", "a")], allowance).await;
-    assert_eq!(refused, [Submission::TooMuch(Quota::AllBytes)]);
+    assert_eq!(refused, [SubmissionOutcome::TooMuch(Quota::AllBytes)]);
     assert_eq!(usage(&store, "*").await.0, 2);
 }
 
@@ -165,15 +165,15 @@ async fn what_was_submitted_before_is_no_more_of_it(place: Place) {
         tasks: 1,
         ..Allowance::UNLIMITED
     };
-    let keyed = NewTask {
+    let keyed = NewStoredTask {
         idempotency_key: Some("k".to_owned()),
         ..of("ann", "a")
     };
     let first = submit_within(&store, vec![keyed.clone()], allowance).await;
-    assert_eq!(first, [Submission::New]);
+    assert_eq!(first, [SubmissionOutcome::New]);
     // A submitter that did not get the answer asks again.
     let again = submit_within(&store, vec![keyed], allowance).await;
-    assert_eq!(again, [Submission::Existing]);
+    assert_eq!(again, [SubmissionOutcome::Existing]);
     assert_eq!(usage(&store, "ann").await.0, 1);
 }
 
@@ -185,19 +185,28 @@ async fn a_retry_needs_as_much_as_a_new_task(place: Place) {
         tasks: 1,
         ..Allowance::UNLIMITED
     };
-    let retried = store.retry_within(ids, allowance).await.unwrap();
-    assert_eq!(retried, [Retried::Queued, Retried::TooMuch(Quota::Tasks)]);
+    let retried = store.retry_with_allowance(ids, allowance).await.unwrap();
+    assert_eq!(
+        retried,
+        [RetryOutcome::Queued, RetryOutcome::TooMuch(Quota::Tasks)]
+    );
     assert_eq!(usage(&store, "ann").await.0, 1);
     assert_eq!(store.check().await.unwrap(), [""; 0]);
 }
 
-async fn take(store: &Store, owner: i64, lane: ClaimLane) -> ClaimedLane {
+async fn take(store: &Store, owner: i64, lane: ClaimQueue) -> ClaimedQueue {
     let lanes = vec![lane];
-    let claimed = store.claim(Claim { owner, lanes }).await.unwrap();
+    let claimed = store
+        .claim(TaskClaim {
+            owner,
+            queues: lanes,
+        })
+        .await
+        .unwrap();
     claimed.unwrap().remove(0)
 }
 
-fn submitters(claimed: &ClaimedLane) -> String {
+fn submitters(claimed: &ClaimedQueue) -> String {
     let tasks = claimed.tasks.iter();
     tasks.map(|task| task.submitter.as_str()).collect()
 }
@@ -205,7 +214,7 @@ fn submitters(claimed: &ClaimedLane) -> String {
 async fn submitters_take_turns_whatever_their_priorities(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
-    let eager = NewTask {
+    let eager = NewStoredTask {
         priority: URGENT as i32,
         ..of("a", "calc")
     };
@@ -213,20 +222,20 @@ async fn submitters_take_turns_whatever_their_priorities(place: Place) {
     add(&store, of("b", "calc"), 2).await;
     add(&store, of("c", "calc"), 1).await;
     add(&store, of("d", "other"), 1).await;
-    let claimed = take(&store, owner, ClaimLane::new("calc", 9)).await;
+    let claimed = take(&store, owner, ClaimQueue::new("calc", 9)).await;
     assert_eq!(submitters(&claimed), "aaabbcaaa");
-    assert!(!claimed.held_back);
-    let claimed = take(&store, owner, ClaimLane::new("calc", 200)).await;
+    assert!(!claimed.limited);
+    let claimed = take(&store, owner, ClaimQueue::new("calc", 200)).await;
     assert_eq!(claimed.tasks.len(), 94);
     // Of each submitter, the task of greater priority goes first, and then the older one.
     for priority in [1, 5, 1] {
-        let task = NewTask {
+        let task = NewStoredTask {
             priority,
             ..of("b", "calc")
         };
         add(&store, task, 1).await;
     }
-    let claimed = take(&store, owner, ClaimLane::new("calc", 3)).await;
+    let claimed = take(&store, owner, ClaimQueue::new("calc", 3)).await;
     let order: Vec<i64> = claimed.tasks.iter().map(|task| task.priority).collect();
     assert_eq!(order, [5, 1, 1]);
     assert!(claimed.tasks[1].id < claimed.tasks[2].id);
@@ -238,12 +247,12 @@ async fn whoever_had_the_last_turn_comes_last(place: Place) {
     for name in ["", "a", "b", "c"] {
         add(&store, of(name, "calc"), 10).await;
     }
-    let mut lane = ClaimLane::new("calc", 1);
+    let mut lane = ClaimQueue::new("calc", 1);
     let mut order = Vec::new();
     for _ in 0..8 {
         let claimed = take(&store, owner, lane.clone()).await;
         order.push(submitters(&claimed));
-        lane.after = claimed.last.unwrap();
+        lane.last_submitter = claimed.last_submitter.unwrap();
     }
     // The first turn is that of the first submitter in the order.
     assert_eq!(order, ["a", "b", "c", "", "a", "b", "c", ""]);
@@ -253,13 +262,13 @@ async fn urgent_tasks_go_first(place: Place) {
     let store = place.open().await;
     let owner = dispatcher(&store, LONG).await;
     add(&store, of("a", "calc"), 5).await;
-    let urgent = NewTask {
+    let urgent = NewStoredTask {
         priority: URGENT as i32 + 1,
         ..of("b", "calc")
     };
     add(&store, urgent, 3).await;
     add(&store, of("b", "calc"), 1).await;
-    let claimed = take(&store, owner, ClaimLane::new("calc", 4)).await;
+    let claimed = take(&store, owner, ClaimQueue::new("calc", 4)).await;
     assert_eq!(submitters(&claimed), "bbba");
 }
 
@@ -269,13 +278,13 @@ async fn no_more_is_taken_of_a_submitter_than_is_asked_for(place: Place) {
     for name in ["a", "b", "c"] {
         add(&store, of(name, "calc"), 10).await;
     }
-    let lane = ClaimLane {
-        most: 3,
-        most_of: vec![("b".to_owned(), 0), ("c".to_owned(), 5)],
-        ..ClaimLane::new("calc", 20)
+    let lane = ClaimQueue {
+        max_per_submitter: 3,
+        max_of_submitter: vec![("b".to_owned(), 0), ("c".to_owned(), 5)],
+        ..ClaimQueue::new("calc", 20)
     };
     let claimed = take(&store, owner, lane).await;
-    assert!(claimed.held_back);
+    assert!(claimed.limited);
     let count = |name: &str| submitters(&claimed).matches(name).count();
     assert_eq!((count("a"), count("b"), count("c")), (3, 0, 5));
 }
@@ -286,9 +295,9 @@ async fn a_listing_looks_at_so_many_tasks_and_says_where_to_go_on(place: Place) 
     for _ in 0..11 {
         add(&store, of("bob", "calc"), 1000).await;
     }
-    let mut filter = TaskFilter {
+    let mut filter = StoredTaskFilter {
         submitter: Some("ann".to_owned()),
-        ..TaskFilter::default()
+        ..StoredTaskFilter::default()
     };
     let page = store.tasks_page(&filter, 10).await.unwrap();
     assert_eq!(page.tasks.len(), 0);
@@ -298,6 +307,9 @@ async fn a_listing_looks_at_so_many_tasks_and_says_where_to_go_on(place: Place) 
     assert_eq!(page.tasks[0].id, oldest);
     assert_eq!(page.next, None);
     // A filter that matches everything stops where the page is full.
-    let page = store.tasks_page(&TaskFilter::default(), 10).await.unwrap();
+    let page = store
+        .tasks_page(&StoredTaskFilter::default(), 10)
+        .await
+        .unwrap();
     assert_eq!(page.next, Some(page.tasks[9].id));
 }

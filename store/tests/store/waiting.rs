@@ -4,7 +4,7 @@ use crate::harness::{
     LONG, PATIENCE, Place, call, claim_one, dispatcher, entry, eventually, finish, on_all, on_both,
     running, submit, succeeded,
 };
-use pyroxene_store::{Hint, StoreOptions, TaskState};
+use pyroxene_store::{Hint, StoreOptions, StoredTaskState};
 use std::time::Duration;
 
 mod alone {
@@ -48,7 +48,7 @@ async fn who_waits_for_a_task_gets_its_result(place: Place) {
         let settlement = waiting.await.unwrap().unwrap();
         assert_eq!(
             (settlement.id, settlement.state),
-            (id, TaskState::Succeeded)
+            (id, StoredTaskState::Succeeded)
         );
         assert_eq!(settlement.result.unwrap(), b"3");
     }
@@ -59,7 +59,7 @@ async fn what_has_ended_is_not_waited_for(place: Place) {
     let id = submit(&store, call("calc")).await;
     store.cancel(vec![id]).await.unwrap();
     let settlement = store.wait(id, PATIENCE).await.unwrap();
-    assert_eq!(settlement.state, TaskState::Cancelled);
+    assert_eq!(settlement.state, StoredTaskState::Cancelled);
 }
 
 async fn a_closed_store_says_so(place: Place) {

@@ -1,12 +1,12 @@
 //! Calls: idempotent calls succeed in time, and other calls never run twice.
 
-use super::Context;
+use super::LoadContext;
 use crate::{
+    broker::CampaignBroker,
     harness::{
         ledger::{self, Ledger},
         within,
     },
-    stage::Stage,
 };
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::{
@@ -26,7 +26,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) async fn start(context: &Context, stage: &Stage) -> Self {
+    pub(super) async fn start(context: &LoadContext, stage: &CampaignBroker) -> Self {
         let mut callers = JoinSet::new();
         for _ in 0..2 {
             let echo = stage.client().await.proxy::<Echo>("echo").await.unwrap();
@@ -69,7 +69,7 @@ impl Calls {
         Self { callers }
     }
 
-    pub(super) async fn finish(mut self, context: &Context, stage: &Stage) {
+    pub(super) async fn finish(mut self, context: &LoadContext, stage: &CampaignBroker) {
         let mut answered = HashSet::new();
         while let Some(ended) = self.callers.join_next().await {
             answered.extend(ended.unwrap());

@@ -1,7 +1,7 @@
 //! The chat room: every acknowledged message is there once, in one order.
 
-use super::{Context, RECOVERY};
-use crate::{harness::within, stage::Stage};
+use super::{LoadContext, RECOVERY};
+use crate::{broker::CampaignBroker, harness::within};
 use pyroxene_client::{Client, Proxy};
 use pyroxene_objects::interfaces::chat::{Chat, ChatError, chat::ChatClient};
 use std::{
@@ -14,13 +14,13 @@ use tokio_util::task::AbortOnDropHandle;
 const SPEAKER: &str = "ana";
 const LISTENER: &str = "bob";
 
-pub(super) struct Chatter {
+pub(super) struct ChatLoad {
     speaking: JoinHandle<BTreeMap<u64, String>>,
     _listening: AbortOnDropHandle<()>,
 }
 
-impl Chatter {
-    pub(super) async fn start(context: &Context, stage: &Stage) -> Self {
+impl ChatLoad {
+    pub(super) async fn start(context: &LoadContext, stage: &CampaignBroker) -> Self {
         let room = stage.client().await.object::<Chat>("chat").await.unwrap();
         let speaking = tokio::spawn(speak(context.clone(), room));
         let room = stage.client().await.object::<Chat>("chat").await.unwrap();
@@ -31,7 +31,7 @@ impl Chatter {
         }
     }
 
-    pub(super) async fn finish(self, context: &Context, client: &Client) {
+    pub(super) async fn finish(self, context: &LoadContext, client: &Client) {
         let verdict = &context.verdict;
         let acknowledged = self.speaking.await.unwrap();
         let room = client.object::<Chat>("chat").await.unwrap();
@@ -70,7 +70,7 @@ impl Chatter {
 }
 
 /// Sends one message after the other, and repeats each until it is acknowledged.
-async fn speak(context: Context, room: ChatClient<Proxy<Chat>>) -> BTreeMap<u64, String> {
+async fn speak(context: LoadContext, room: ChatClient<Proxy<Chat>>) -> BTreeMap<u64, String> {
     let mut acknowledged = BTreeMap::new();
     for number in 0.. {
         if !context.goes_on() {
@@ -106,7 +106,7 @@ async fn speak(context: Context, room: ChatClient<Proxy<Chat>>) -> BTreeMap<u64,
 }
 
 /// Receives all messages, and checks their order.
-async fn listen(context: Context, room: ChatClient<Proxy<Chat>>) {
+async fn listen(context: LoadContext, room: ChatClient<Proxy<Chat>>) {
     let mut last = 0;
     loop {
         match receive(&room, LISTENER, last, 2_000).await {

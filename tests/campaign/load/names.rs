@@ -1,6 +1,6 @@
 //! An exclusive name: a former holder never appears with the name after its successor.
 
-use crate::{exclusive::Observer, plan::Role, stage::Stage, verdict::Verdict};
+use crate::{broker::CampaignBroker, exclusive::Observer, plan::Role, report::CampaignReport};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(super) struct Names {
@@ -8,7 +8,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn start(stage: &Stage) -> Self {
+    pub(super) fn start(stage: &CampaignBroker) -> Self {
         let mut observer = Observer::new();
         for nameserver in stage.all(Role::NameServer) {
             observer.ask_nameserver(&nameserver.proxy.address());
@@ -19,7 +19,7 @@ impl Names {
         Self { observer }
     }
 
-    pub(super) fn finish(self, verdict: &Verdict) {
+    pub(super) fn finish(self, verdict: &CampaignReport) {
         let finished = catch_unwind(AssertUnwindSafe(|| self.observer.finish()));
         match finished {
             Ok((_, holders)) => (0..holders).for_each(|_| verdict.count("holders of the name")),

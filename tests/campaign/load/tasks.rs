@@ -1,9 +1,9 @@
 //! Tasks: no acknowledged task is lost, and each ends in time, with one result.
 
-use super::{Context, RECOVERY};
-use crate::{harness::ledger, stage::Stage};
+use super::{LoadContext, RECOVERY};
+use crate::{broker::CampaignBroker, harness::ledger};
 use pyroxene_client::{Client, NewTask, TaskError, TaskHandle};
-use pyroxene_common::interfaces::tasks::{Attempt, Outcome, Task};
+use pyroxene_common::interfaces::tasks::{AttemptResult, Task, TaskAttempt};
 use std::{
     collections::HashSet,
     sync::{
@@ -30,7 +30,7 @@ type Waiters = Arc<Mutex<JoinSet<(u64, Result<String, TaskError>)>>>;
 const TAKES: [u64; 5] = [0, 5, 50, 500, 3000];
 
 impl Tasks {
-    pub(super) async fn start(context: &Context, stage: &Stage) -> Self {
+    pub(super) async fn start(context: &LoadContext, stage: &CampaignBroker) -> Self {
         let next = Arc::new(AtomicU64::new(0));
         let waiters = Waiters::default();
         let mut submitters = JoinSet::new();
@@ -62,7 +62,7 @@ impl Tasks {
         }
     }
 
-    pub(super) async fn finish(mut self, context: &Context, stage: &Stage) {
+    pub(super) async fn finish(mut self, context: &LoadContext, stage: &CampaignBroker) {
         let verdict = &context.verdict;
         let mut acknowledged = Vec::new();
         while let Some(ended) = self.submitters.join_next().await {
@@ -105,7 +105,7 @@ impl Tasks {
 }
 
 /// Submits a task, and repeats that until it is acknowledged. The key makes the repeat safe.
-async fn submit(context: &Context, client: &Client, number: u64) -> Option<TaskHandle> {
+async fn submit(context: &LoadContext, client: &Client, number: u64) -> Option<TaskHandle> {
     let ms = TAKES[usize::try_from(number).unwrap() % TAKES.len()];
     let begun = Instant::now();
     loop {
@@ -154,9 +154,9 @@ fn is_right(task: &Task) -> Result<(), &'static str> {
             .filter(|attempt| attempt.outcome == Some(outcome))
             .count()
     };
-    match (ended(Outcome::Succeeded), &task.result) {
+    match (ended(AttemptResult::Succeeded), &task.result) {
         (1, Some(_)) => Ok(()),
-        (0, None) if ended(Outcome::Lost) >= 3 => Ok(()),
+        (0, None) if ended(AttemptResult::Lost) >= 3 => Ok(()),
         (0, None) if cost_two_workers_their_lease(task) => Ok(()),
         (0, None) => Err("failed"),
         _ => Err("has not exactly one result"),
@@ -165,9 +165,9 @@ fn is_right(task: &Task) -> Result<(), &'static str> {
 
 /// Whether two workers fell silent, by the reasons of the attempts.
 fn cost_two_workers_their_lease(task: &Task) -> bool {
-    let silent = |attempt: &&Attempt| {
+    let silent = |attempt: &&TaskAttempt| {
         let reason = attempt.reason.as_deref().unwrap_or_default();
-        attempt.outcome == Some(Outcome::Lost) && reason.contains("was silent for")
+        attempt.outcome == Some(AttemptResult::Lost) && reason.contains("was silent for")
     };
     let silent = task.attempts.iter().filter(silent);
     let workers: HashSet<&str> = silent

@@ -1,7 +1,7 @@
 //! Topics: every acknowledged entry is there once, and followers see the entries in order.
 
-use super::{Context, RECOVERY};
-use crate::stage::Stage;
+use super::{LoadContext, RECOVERY};
+use crate::broker::CampaignBroker;
 use futures::StreamExt;
 use pyroxene_client::{Client, Topic, TopicError};
 use std::{collections::BTreeMap, time::Duration};
@@ -21,7 +21,7 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    pub(super) async fn start(context: &Context, stage: &Stage) -> Self {
+    pub(super) async fn start(context: &LoadContext, stage: &CampaignBroker) -> Self {
         let mut appenders = JoinSet::new();
         for appender in 0..2 {
             let topic = stage.client().await.topic(TOPIC);
@@ -70,7 +70,7 @@ impl Topics {
         }
     }
 
-    pub(super) async fn finish(mut self, context: &Context, client: &Client) {
+    pub(super) async fn finish(mut self, context: &LoadContext, client: &Client) {
         let verdict = &context.verdict;
         let mut acknowledged = BTreeMap::new();
         while let Some(ended) = self.appenders.join_next().await {

@@ -2,8 +2,8 @@
 
 use crate::{
     bank::{books, clients::Clients},
-    stage::Stage,
-    verdict::Verdict,
+    broker::CampaignBroker,
+    report::CampaignReport,
 };
 
 /// How many clients make transfers, each one after the other.
@@ -14,7 +14,7 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    pub(super) async fn start(stage: &Stage) -> Self {
+    pub(super) async fn start(stage: &CampaignBroker) -> Self {
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
             clients.push(stage.client().await);
@@ -23,7 +23,7 @@ impl Transfers {
         Self { clients }
     }
 
-    pub(super) async fn finish(self, verdict: &Verdict, accounts: &str) {
+    pub(super) async fn finish(self, verdict: &CampaignReport, accounts: &str) {
         // The check of the books panics if they are wrong.
         let accounts = accounts.to_owned();
         let agreed = tokio::spawn(async move {

@@ -1,10 +1,10 @@
 //! A broker: name servers and workers, each a process of its own.
 
 use super::{PYROXENE, Process, Shim, eventually, ledger, process::command, seconds, within};
-use pyroxene_client::{Client, ClientConfig, Credentials, NameServer as Directory};
+use pyroxene_client::{Client, ClientConfig, Credentials, NameServerClient as Directory};
 use pyroxene_common::{
     access::HolderId,
-    interfaces::directory::{Filter, WorkerEntry},
+    interfaces::directory::{ObjectFilter, WorkerEntry},
     tls::TlsClient,
 };
 use std::{
@@ -413,7 +413,9 @@ impl NameServer {
     pub(crate) async fn key_of(&self, worker: &str) -> HolderId {
         let config = self.terms.config(&self.address);
         let directory = Directory::new(config.endpoints()[0].clone(), &config).directory();
-        let listed = directory.list(within(seconds(2)), Filter::default()).await;
+        let listed = directory
+            .list(within(seconds(2)), ObjectFilter::default())
+            .await;
         let objects = listed.unwrap().unwrap();
         let mut instances = objects.iter().flat_map(|object| &object.instances);
         let listed = instances.find(|instance| instance.worker == worker);

@@ -1,8 +1,10 @@
 //! The files with which a broker is secured: users, tokens, certificates.
 
 use super::Ran;
-use pyroxene_certs::{Authority, Issued, Request, Role};
-use pyroxene_common::tls::{KeyPair, TlsClient};
+use pyroxene_certs::{
+    CertificateAuthority, CertificateRequest, CertificateRole, IssuedCertificate,
+};
+use pyroxene_common::tls::{KeyPairFiles, TlsClient};
 use std::{
     fs,
     io::Write,
@@ -13,17 +15,17 @@ use std::{
 /// `NAME.token`, `ca.crt`, `NAME.crt`, `NAME.key`.
 pub(crate) struct Keys {
     dir: PathBuf,
-    authority: Authority,
+    authority: CertificateAuthority,
 }
 
 impl Keys {
     /// A directory with a new authority and no users.
     pub(crate) fn in_dir(dir: &Path) -> Self {
-        Self::of(dir, Authority::in_memory().unwrap())
+        Self::of(dir, CertificateAuthority::in_memory().unwrap())
     }
 
     /// The same, with a certain authority.
-    pub(crate) fn of(dir: &Path, authority: Authority) -> Self {
+    pub(crate) fn of(dir: &Path, authority: CertificateAuthority) -> Self {
         authority.save(dir).unwrap();
         Self {
             dir: dir.to_owned(),
@@ -68,19 +70,19 @@ impl Keys {
     }
 
     /// Makes a certificate for everybody on this machine.
-    pub(crate) fn issue(&self, name: &str, role: Option<Role>) {
-        let mut request = Request::new(name);
+    pub(crate) fn issue(&self, name: &str, role: Option<CertificateRole>) {
+        let mut request = CertificateRequest::new(name);
         request.role = role;
         self.issue_as(name, &request);
     }
 
     /// Makes a certificate as asked for, in the files of this name.
-    pub(crate) fn issue_as(&self, files: &str, request: &Request) {
+    pub(crate) fn issue_as(&self, files: &str, request: &CertificateRequest) {
         self.replace(files, &self.authority.issue(request).unwrap());
     }
 
     /// Puts a certificate, and its key, in the place of another.
-    pub(crate) fn replace(&self, files: &str, issued: &Issued) {
+    pub(crate) fn replace(&self, files: &str, issued: &IssuedCertificate) {
         issued.save(&self.dir, files, true).unwrap();
     }
 
@@ -108,7 +110,7 @@ impl Keys {
     /// What a library client needs to trust the authority, and to show a certificate if one is
     /// named.
     pub(crate) fn tls(&self, certificate: Option<&str>) -> TlsClient {
-        let own = certificate.map(|name| KeyPair {
+        let own = certificate.map(|name| KeyPairFiles {
             certificate: self.path(&format!("{name}.crt")).into(),
             key: self.path(&format!("{name}.key")).into(),
         });

@@ -1,7 +1,7 @@
 //! Calls that go on until they are stopped, and what became of them.
 
 use super::{eventually, seconds, within};
-use pyroxene_client::{Answered, CallError, Proxy};
+use pyroxene_client::{CallError, Proxy, Response};
 use pyroxene_common::interface::Interface;
 use std::{
     collections::BTreeMap,
@@ -122,7 +122,7 @@ impl Load {
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 impl Tally {
-    fn add<T>(&mut self, number: u64, outcome: Result<Answered<T>, CallError>, took: Duration) {
+    fn add<T>(&mut self, number: u64, outcome: Result<Response<T>, CallError>, took: Duration) {
         self.slowest = self.slowest.max(took);
         match outcome {
             Ok(answer) => {

@@ -1,7 +1,7 @@
 //! A broker that asks everybody who they are.
 
 use super::{Broker, Keys, Plan, Ran, Shim, Terms, eventually};
-use pyroxene_certs::Role;
+use pyroxene_certs::CertificateRole;
 use pyroxene_client::{Client, ClientConfig, Credentials};
 use std::{
     future::IntoFuture,
@@ -215,10 +215,10 @@ impl Secured {
         let dir = TempDir::new().unwrap();
         let keys = Keys::in_dir(dir.path());
         let everybody = [
-            ("root", Role::Admin),
-            ("host", Role::Worker),
-            ("ana", Role::User),
-            ("oli", Role::Observer),
+            ("root", CertificateRole::Admin),
+            ("host", CertificateRole::Worker),
+            ("ana", CertificateRole::User),
+            ("oli", CertificateRole::Observer),
         ];
         for (name, role) in everybody {
             if self.scheme == Scheme::Certificates {

@@ -4,7 +4,7 @@ use crate::{
     harness::Broker,
     tasks::desk::{Desk, echo},
 };
-use pyroxene_common::interfaces::tasks::{Outcome, TaskState};
+use pyroxene_common::interfaces::tasks::{AttemptResult, TaskState};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_cannot_be_reached_is_tried_more_and_more_rarely() {
@@ -22,7 +22,7 @@ async fn a_worker_that_cannot_be_reached_is_tried_more_and_more_rarely() {
         })
         .await;
     let mut pauses = attempts.windows(2).map(|pair| {
-        assert_eq!(pair[0].outcome, Some(Outcome::Refused), "{pair:?}");
+        assert_eq!(pair[0].outcome, Some(AttemptResult::Refused), "{pair:?}");
         pair[1].started_ms - pair[0].ended_ms.unwrap()
     });
     // Half of 100 ms, 200 ms and so on is the least.

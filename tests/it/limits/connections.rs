@@ -1,7 +1,7 @@
 //! How many connections one user has at a name server.
 
 use crate::harness::{Broker, SecuredBroker, eventually, seconds, within};
-use pyroxene_client::{Direct, NewTask};
+use pyroxene_client::{DirectProxy, NewTask};
 use pyroxene_common::{
     channel::AttemptError,
     endpoint::Endpoint,
@@ -14,10 +14,13 @@ const SENTENCE: &str =
     "refused: the limit 'connections' of user 'ana' is 3 (connections to a name server)";
 
 /// Connects to the first name server once more.
-async fn connect(broker: &SecuredBroker, user: &str) -> Result<Direct<Directory>, AttemptError> {
+async fn connect(
+    broker: &SecuredBroker,
+    user: &str,
+) -> Result<DirectProxy<Directory>, AttemptError> {
     let config = broker.config(user);
     let endpoint: Endpoint = config.endpoints()[0].clone();
-    Direct::connect_with(&endpoint, OBJECT, &config).await
+    DirectProxy::connect_with(&endpoint, OBJECT, &config).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,7 +35,7 @@ async fn one_user_does_not_take_every_connection() {
         panic!("it is let in");
     };
     assert_eq!(refused.reason, RefusalReason::Limited);
-    assert_eq!(refused.sentence, SENTENCE);
+    assert_eq!(refused.message, SENTENCE);
     // Others are let in, and see how many there are.
     let limits = broker.run_as("root", &["limits", "ana", "--json"]).await;
     let connections = &limits.json()[0]["limits"]["connections"];

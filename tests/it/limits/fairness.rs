@@ -5,13 +5,13 @@ use crate::{
     harness::{SecuredBroker, eventually_within, seconds, within},
     tasks::desk::{echo, sleep},
 };
-use pyroxene_client::Direct;
+use pyroxene_client::DirectProxy;
 use pyroxene_common::interfaces::tasks::{
-    Outcome, Submission, Submissions, Task, TaskId, TaskState, Tasks, tasks::TasksClient,
+    AttemptResult, Submission, Submissions, Task, TaskId, TaskState, Tasks, tasks::TasksClient,
 };
 use std::time::Duration;
 
-type Desk = TasksClient<Direct<Tasks>>;
+type Desk = TasksClient<DirectProxy<Tasks>>;
 
 async fn submit(desk: &Desk, tasks: Vec<Submission>) -> Vec<TaskId> {
     let answer = desk.submit(within(seconds(30)), Submissions(tasks)).await;
@@ -78,7 +78,7 @@ async fn an_attempt_ends_with_its_run_limit() {
     let sentence = task.error.unwrap().sentence;
     let expected = "given up after 2 attempts: it ran for longer than its run limit of 200ms";
     assert_eq!(sentence, expected);
-    assert_eq!(task.attempts[0].outcome, Some(Outcome::Failed));
+    assert_eq!(task.attempts[0].outcome, Some(AttemptResult::Failed));
     assert_eq!(task.tries, 2);
     let usual = submit(&ana, vec![echo("x")]).await.remove(0);
     let task = becomes(&ana, &usual, TaskState::Succeeded).await;

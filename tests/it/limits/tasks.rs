@@ -5,11 +5,11 @@ use crate::{
     harness::{SecuredBroker, eventually, seconds, within},
     tasks::desk::echo,
 };
-use pyroxene_client::{CallError, Direct};
+use pyroxene_client::{CallError, DirectProxy};
 use pyroxene_common::interfaces::tasks::{Submission, Submissions, Tasks, tasks::TasksClient};
 use serde_json::Value;
 
-type Desk = TasksClient<Direct<Tasks>>;
+type Desk = TasksClient<DirectProxy<Tasks>>;
 
 fn delayed() -> Submission {
     Submission {

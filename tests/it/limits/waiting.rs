@@ -6,7 +6,7 @@ use crate::{
     tasks::desk::echo,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
-use pyroxene_client::NameServer;
+use pyroxene_client::NameServerClient;
 use pyroxene_common::interfaces::{
     directory::DirectoryError,
     tasks::{Submission, Submissions, TasksError},
@@ -21,7 +21,7 @@ async fn one_user_does_not_take_every_watch() {
         .await;
     let directory = |user: &str| {
         let config = broker.config(user);
-        NameServer::new(config.endpoints()[0].clone(), &config).directory()
+        NameServerClient::new(config.endpoints()[0].clone(), &config).directory()
     };
     let ana = directory("ana");
     let object = || "echo".to_owned();

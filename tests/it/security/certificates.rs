@@ -1,7 +1,7 @@
 //! Certificates that are out of date, from somebody else, or for somewhere else.
 
 use crate::harness::{Keys, Process, Ran, SecuredBroker, start_command};
-use pyroxene_certs::{Authority, Request, Role};
+use pyroxene_certs::{CertificateAuthority, CertificateRequest, CertificateRole};
 use std::{
     path::Path,
     time::{Duration, SystemTime},
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A request for a certificate that is made at a time of choice, and valid for a day.
-fn request(name: &str, role: Option<Role>, now: SystemTime) -> Request {
-    let mut request = Request::new(name);
+fn request(name: &str, role: Option<CertificateRole>, now: SystemTime) -> CertificateRequest {
+    let mut request = CertificateRequest::new(name);
     (request.role, request.days, request.now) = (role, 1, now);
     request
 }
@@ -41,15 +41,18 @@ async fn a_client_says_what_is_wrong_with_the_servers_certificate() {
     // An authority of old, so that what it issued can have expired.
     let keys = Keys::of(
         dir.path(),
-        Authority::in_memory_at(yesterday() - DAY).unwrap(),
+        CertificateAuthority::in_memory_at(yesterday() - DAY).unwrap(),
     );
     keys.issue_as("old", &request("old", None, yesterday()));
     keys.issue_as("young", &request("young", None, tomorrow()));
-    let mut elsewhere = Request::new("elsewhere");
+    let mut elsewhere = CertificateRequest::new("elsewhere");
     elsewhere.sans = vec!["db.example".parse().unwrap()];
     keys.issue_as("elsewhere", &elsewhere);
-    let other = Authority::in_memory().unwrap();
-    keys.replace("foreign", &other.issue(&Request::new("foreign")).unwrap());
+    let other = CertificateAuthority::in_memory().unwrap();
+    keys.replace(
+        "foreign",
+        &other.issue(&CertificateRequest::new("foreign")).unwrap(),
+    );
     keys.issue("right", None);
 
     let ca = keys.path("ca.crt");
@@ -81,10 +84,10 @@ async fn a_client_says_what_is_wrong_with_the_servers_certificate() {
 async fn a_server_tells_its_clients_what_is_wrong_with_theirs() {
     let broker = SecuredBroker::with_certificates().worker("w1", &[]).await;
     let keys = &broker.keys;
-    let user = Some(Role::User);
+    let user = Some(CertificateRole::User);
     keys.issue_as("old", &request("old", user, yesterday()));
     keys.issue_as("young", &request("young", user, tomorrow()));
-    let other = Authority::in_memory().unwrap();
+    let other = CertificateAuthority::in_memory().unwrap();
     let foreign = other.issue(&request("ana", user, SystemTime::now()));
     keys.replace("foreign", &foreign.unwrap());
     for (files, expected) in [

@@ -58,8 +58,8 @@ async fn a_stolen_key_that_was_replaced_is_worthless_at_daemons_that_run() {
             say(&nameserver, &at_nameserver()).await.err(),
         ] {
             let refused = refused.ok_or("it is good")?;
-            if refused.sentence != expected {
-                return Err(refused.sentence);
+            if refused.message != expected {
+                return Err(refused.message);
             }
         }
         Ok(())
@@ -95,9 +95,9 @@ async fn a_stolen_key_that_was_replaced_is_worthless_also_while_another_name_ser
     let is_void = || async {
         let refused = show(&worker, ticket.as_bytes()).await.err();
         let refused = refused.ok_or("it is good")?;
-        (refused.sentence == expected)
+        (refused.message == expected)
             .then_some(())
-            .ok_or(refused.sentence)
+            .ok_or(refused.message)
     };
     eventually_within(seconds(8), "the worker refuses what it signed", is_void).await;
 
@@ -137,6 +137,6 @@ async fn nobody_comes_over_a_socket_in_the_name_of_the_name_server() {
         let refused = say(address, &hello).await.unwrap_err();
         assert_eq!(refused.code, RefusalCode::BadCredential);
         let expected = "the ticket has a name that no user can have";
-        assert_eq!(refused.sentence, expected);
+        assert_eq!(refused.message, expected);
     }
 }

@@ -2,13 +2,13 @@
 
 use super::strangers::{admission, at, hello, own_key};
 use crate::harness::{Load, Ran, SecuredBroker, in_time, seconds, turn, within, write_private};
-use pyroxene_client::Direct;
+use pyroxene_client::DirectProxy;
 use pyroxene_common::{
     access::Addressee,
     codec,
     endpoint::Endpoint,
     frame::FrameHeader,
-    hello::{HelloError, RefusalCode, greet, greet_as},
+    hello::{HelloError, RefusalCode, say_hello, say_hello_with_ticket},
     interfaces::{
         access::{self, Access},
         directory::{self, Directory},
@@ -150,7 +150,9 @@ async fn a_thousand_who_came_in_and_say_nothing_are_no_burden() {
     ] {
         for _ in 0..count {
             let mut stream = TcpStream::connect(&address).await.unwrap();
-            greet_as(&mut stream, &hello, own_key()).await.unwrap();
+            say_hello_with_ticket(&mut stream, &hello, own_key())
+                .await
+                .unwrap();
             idle.push(stream);
         }
     }
@@ -175,7 +177,7 @@ fn header(len: usize) -> [u8; HEADER_LEN] {
 /// A stranger who has said hello to the object that it may log in with.
 async fn stranger(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let welcome = greet(&mut stream, &hello::<Access>(access::OBJECT, None)).await;
+    let welcome = say_hello(&mut stream, &hello::<Access>(access::OBJECT, None)).await;
     assert_eq!(welcome.unwrap().max_message, MAX_HELLO as u64);
     stream
 }
@@ -257,7 +259,7 @@ async fn those_who_never_log_in_make_way_for_those_who_do() {
     let mut idle = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(broker.addresses()).await.unwrap();
-        greet(&mut stream, &hello).await.unwrap();
+        say_hello(&mut stream, &hello).await.unwrap();
         idle.push(stream);
     }
     let client = in_time(seconds(3), "a newcomer", broker.client_as("ana")).await;
@@ -294,16 +296,18 @@ async fn what_is_too_large_on_the_wire_is_told_so() {
 
         let large = hello::<Echo>("echo", Some((&[b'v'; MAX_HELLO - 300], at(&worker))));
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let Err(HelloError::Refused(refused)) = greet(&mut stream, &large).await else {
+        let Err(HelloError::Refused(refused)) = say_hello(&mut stream, &large).await else {
             panic!("it was welcomed");
         };
         assert_eq!(refused.code, RefusalCode::BadCredential);
-        assert_eq!(refused.sentence, "this is not a ticket");
+        assert_eq!(refused.message, "this is not a ticket");
     }
 
     let mut stream = TcpStream::connect(&worker).await.unwrap();
     let hello = hello::<Echo>("echo", Some((ticket, at(&worker))));
-    greet_as(&mut stream, &hello, own_key()).await.unwrap();
+    say_hello_with_ticket(&mut stream, &hello, own_key())
+        .await
+        .unwrap();
     stream.write_all(&header(1 << 30)).await.unwrap();
     let sentence = protocol_error(&mut stream).await;
     assert!(sentence.contains("1073741824"), "{sentence}");
@@ -388,7 +392,7 @@ async fn json_that_is_too_deep_for_a_worker_is_told_so() {
         ("calculator", "sum", "values"),
         ("text", "uppercase", "text"),
     ] {
-        let direct = Direct::<Invoke>::connect_with(&worker, object, &config).await;
+        let direct = DirectProxy::<Invoke>::connect_with(&worker, object, &config).await;
         let invoke = direct.unwrap().client();
         for deep in ["[".repeat(100_000), "{\"a\":".repeat(100_000)] {
             let arguments = format!("{{\"{argument}\":{deep}");

@@ -6,7 +6,7 @@ use pyroxene_common::{
     codec,
     hello::{Hello, receive},
     interface::Interface,
-    interfaces::directory::{Offer, Registration},
+    interfaces::directory::{ObjectRegistration, Registration},
 };
 use pyroxene_objects::interfaces::{
     echo::Echo,
@@ -77,7 +77,7 @@ impl Impostor {
             host: "here".to_owned(),
             capacity: 1,
             ttl_ms: 60_000,
-            objects: vec![Offer {
+            objects: vec![ObjectRegistration {
                 object: "text".to_owned(),
                 interface: Text::NAME.to_owned(),
                 version: Text::VERSION,

@@ -83,7 +83,7 @@ async fn a_certificate_does_not_bring_back_who_was_removed_or_was_never_listed()
         .takes_certificates()
         .worker("w1", &[])
         .await;
-    let admin = Some(pyroxene_certs::Role::Admin);
+    let admin = Some(pyroxene_certs::CertificateRole::Admin);
     for name in ["rob", "cy", "eve"] {
         broker.keys.issue(name, admin);
     }
@@ -138,7 +138,9 @@ async fn a_name_that_is_known_by_its_certificate_alone_can_be_revoked() {
         .nameserver_flags(&["--certificates", "any"])
         .worker("w1", &[])
         .await;
-    broker.keys.issue("eve", Some(pyroxene_certs::Role::Admin));
+    broker
+        .keys
+        .issue("eve", Some(pyroxene_certs::CertificateRole::Admin));
     let flags = [broker.keys.trust(), broker.keys.show("eve")].concat();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let list = [&["list"], &flags[..]].concat();

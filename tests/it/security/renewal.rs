@@ -40,7 +40,7 @@ async fn calls_go_on_over_many_lives_of_a_ticket_and_a_restart_of_the_name_serve
             .ok_or("it is good".to_owned())
     })
     .await;
-    assert_eq!(refused.sentence, "the ticket has expired");
+    assert_eq!(refused.message, "the ticket has expired");
     let answered = long.await.unwrap().unwrap();
     assert_eq!(answered.attempts, 1, "it was not broken off");
     load.goes_on_for(50).await;

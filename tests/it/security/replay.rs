@@ -5,8 +5,8 @@ use crate::harness::{SecuredBroker, Wiretap, in_time, seconds, within};
 use pyroxene_client::Client;
 use pyroxene_common::{
     access::Addressee,
-    hello::{HelloError, RefusalCode, greet_as},
-    interfaces::directory::{self, Directory, Filter},
+    hello::{HelloError, RefusalCode, say_hello_with_ticket},
+    interfaces::directory::{self, Directory, ObjectFilter},
 };
 use pyroxene_objects::interfaces::echo::Echo;
 use tokio::{
@@ -38,7 +38,9 @@ async fn remove(broker: &SecuredBroker) {
 async fn is_registered(broker: &SecuredBroker) -> bool {
     let client = broker.client().await;
     let directory = client.nameservers()[0].directory();
-    let listed = directory.list(within(seconds(5)), Filter::default()).await;
+    let listed = directory
+        .list(within(seconds(5)), ObjectFilter::default())
+        .await;
     listed
         .unwrap()
         .unwrap()
@@ -117,13 +119,13 @@ async fn a_worker_that_relays_its_callers_gets_in_nowhere() {
     for (victim, hello) in hellos {
         let relay = Wiretap::before(Some(victim)).await;
         let mut stream = TcpStream::connect(relay.address()).await.unwrap();
-        let answer = greet_as(&mut stream, &hello, own_key()).await;
+        let answer = say_hello_with_ticket(&mut stream, &hello, own_key()).await;
         let Err(HelloError::Refused(refused)) = answer else {
             panic!("{victim} took what was relayed");
         };
         assert_eq!(refused.code, RefusalCode::WrongServer);
         assert!(
-            refused.sentence.contains("is for worker 'evil'"),
+            refused.message.contains("is for worker 'evil'"),
             "{refused}"
         );
     }
@@ -140,7 +142,7 @@ async fn a_worker_that_relays_its_callers_gets_in_nowhere() {
         async move { relay_renamed(theirs, &worker, &changed).await }
     });
     let meant = hello::<Echo>("echo", Some((&ticket, evil())));
-    let heard = greet_as(&mut ours, &meant, own_key()).await;
+    let heard = say_hello_with_ticket(&mut ours, &meant, own_key()).await;
     let Err(HelloError::Refused(refused)) = heard else {
         panic!("the worker took what was relayed");
     };

@@ -90,7 +90,7 @@ async fn a_removed_user_is_out_at_once_also_with_a_ticket_of_before() {
     let outcome = in_time(SOON, "the end of the call that was under way", call).await;
     assert!(matches!(outcome.unwrap(), Err(CallError::Refused(_))));
     let refused = show(&worker, &ticket).await.unwrap_err();
-    assert_eq!(refused.sentence, "the access of 'ana' was revoked");
+    assert_eq!(refused.message, "the access of 'ana' was revoked");
 
     // Nor does the ticket come back with somebody else of that name.
     broker.add_user("ana", "user", &[]).await;

@@ -3,7 +3,7 @@
 use crate::harness::{SecuredBroker, seconds, within};
 use pyroxene_client::{CallError, Client, TopicError};
 use pyroxene_common::interfaces::{
-    presence::{self, Heard, PresenceError},
+    presence::{self, PresenceError, PresenceMember},
     topics::TopicsError,
 };
 use pyroxene_objects::HostBuiltins;
@@ -74,7 +74,7 @@ async fn a_worker_tells_who_is_in_a_room_that_it_may_host_and_in_no_other() {
     broker.add_user("texter", "worker", &["text"]).await;
     broker.add_user("chatter", "worker", &["chat"]).await;
     let room = presence::topic_of("chat");
-    let member = || Heard {
+    let member = || PresenceMember {
         name: "ana".to_owned(),
         session: "1".to_owned(),
         stays_ms: 30_000,

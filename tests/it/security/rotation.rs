@@ -1,7 +1,7 @@
 //! Certificates are replaced while everybody goes on.
 
 use crate::harness::{Load, SecuredBroker, eventually, seconds, turn, within};
-use pyroxene_certs::{Request, inspect_der};
+use pyroxene_certs::{CertificateRequest, inspect_der};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use std::{
     fs,
@@ -82,7 +82,7 @@ async fn a_certificate_is_replaced_under_load_and_no_call_fails() {
 
     // Somebody new comes in again and again, whatever the files are just then.
     for (name, _) in &servers {
-        broker.keys.issue_as(name, &Request::new(*name));
+        broker.keys.issue_as(name, &CertificateRequest::new(*name));
         newcomer().await;
     }
     shown(&broker, &servers).await;
@@ -108,7 +108,7 @@ async fn a_certificate_is_replaced_under_load_and_no_call_fails() {
         load.goes_on_for(10).await;
     }
     for (name, _) in &servers {
-        broker.keys.issue_as(name, &Request::new(*name));
+        broker.keys.issue_as(name, &CertificateRequest::new(*name));
     }
     broker.hang_up_all();
     shown(&broker, &servers).await;

@@ -1,7 +1,7 @@
 //! Static names lead to workers, and not to the name server's own objects.
 
 use crate::harness::{SecuredBroker, Wiretap, eventually, eventually_within, seconds, within};
-use pyroxene_client::NameServer;
+use pyroxene_client::NameServerClient;
 use pyroxene_common::interfaces::directory::DirectoryError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +95,8 @@ async fn a_static_name_does_not_lead_to_another_name_server_of_the_store() {
             for nameserver in &addresses {
                 let uri = format!("directory@{target}");
                 let config = broker.config_at(nameserver, "host");
-                let directory = NameServer::new(config.endpoints()[0].clone(), &config).directory();
+                let directory =
+                    NameServerClient::new(config.endpoints()[0].clone(), &config).directory();
                 let registered =
                     directory.register(within(seconds(5)), "x".to_owned(), uri, vec![], false);
                 let Err(DirectoryError::Invalid { sentence }) = registered.await.unwrap() else {
@@ -116,7 +117,7 @@ async fn a_static_name_does_not_lead_to_another_name_server_of_the_store() {
     let target = addresses[1].clone();
     eventually_within(seconds(30), "it is forgotten", || async {
         let config = broker.config_at(&addresses[0], "host");
-        let directory = NameServer::new(config.endpoints()[0].clone(), &config).directory();
+        let directory = NameServerClient::new(config.endpoints()[0].clone(), &config).directory();
         let uri = format!("directory@{target}");
         let registered = directory.register(within(seconds(5)), "x".to_owned(), uri, vec![], false);
         registered.await.unwrap().map_err(|error| error.to_string())

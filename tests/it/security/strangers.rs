@@ -1,14 +1,14 @@
 //! What a stranger does on the wire: one hello, one login, from whatever address.
 
 use crate::harness::{in_time, seconds, within};
-use pyroxene_client::{ClientConfig, Credentials, Held, NameServer, Recognised};
+use pyroxene_client::{ClientConfig, Credentials, LoginState, NameServerClient, ReceivedAdmission};
 use pyroxene_common::{
     access::{Addressee, Credential, HolderKey, LoginProof, Token},
-    channel::{Connection, Settings},
-    hello::{Hello, HelloError, Refused, Welcome, greet, greet_as},
+    channel::{ClientConnection, Settings},
+    hello::{Hello, HelloError, HelloRefusal, Welcome, say_hello, say_hello_with_ticket},
     interface::Interface,
     interfaces::access::{
-        self, Access, AccessError, Admission,
+        self, Access, AccessError, LoginTicket,
         access::{AccessRequest, AccessResponse},
     },
     message::EncodedRequest,
@@ -43,7 +43,7 @@ pub(crate) fn own_key() -> &'static HolderKey {
 }
 
 /// Says hello to a server in the clear, and proves what it shows with this process's key.
-pub(crate) async fn say(address: &str, hello: &Hello) -> Result<Welcome, Refused> {
+pub(crate) async fn say(address: &str, hello: &Hello) -> Result<Welcome, HelloRefusal> {
     say_as(address, hello, own_key()).await
 }
 
@@ -52,9 +52,9 @@ pub(crate) async fn say_as(
     address: &str,
     hello: &Hello,
     key: &HolderKey,
-) -> Result<Welcome, Refused> {
+) -> Result<Welcome, HelloRefusal> {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    match greet_as(&mut stream, hello, key).await {
+    match say_hello_with_ticket(&mut stream, hello, key).await {
         Ok(welcome) => Ok(welcome),
         Err(HelloError::Refused(refused)) => Err(refused),
         Err(error) => panic!("{address} does not answer: {error}"),
@@ -67,15 +67,15 @@ pub(crate) fn at(address: &str) -> Addressee {
 }
 
 /// Shows a ticket to the echo of a worker.
-pub(crate) async fn show(worker: &str, ticket: &[u8]) -> Result<Welcome, Refused> {
+pub(crate) async fn show(worker: &str, ticket: &[u8]) -> Result<Welcome, HelloRefusal> {
     say(worker, &hello::<Echo>("echo", Some((ticket, at(worker))))).await
 }
 
 /// What a name server gives to whom it recognises.
-pub(crate) async fn admission(config: &ClientConfig) -> Held {
-    let nameserver = NameServer::new(config.endpoints()[0].clone(), config);
-    let recognised = nameserver.recognise().await.unwrap().unwrap();
-    let Recognised::As(held) = &*recognised.borrow() else {
+pub(crate) async fn admission(config: &ClientConfig) -> ReceivedAdmission {
+    let nameserver = NameServerClient::new(config.endpoints()[0].clone(), config);
+    let recognised = nameserver.watch_login().await.unwrap().unwrap();
+    let LoginState::LoggedIn(held) = &*recognised.borrow() else {
         panic!("it asks nobody who they are");
     };
     held.clone()
@@ -94,7 +94,7 @@ pub(crate) async fn ticket_of(address: &str, user: &str, token: &str) -> Vec<u8>
 }
 
 /// Somebody who logs in from an address of choice, and does nothing by itself.
-pub(crate) struct Stranger(Connection<AccessResponse>);
+pub(crate) struct Stranger(ClientConnection<AccessResponse>);
 
 impl Stranger {
     /// Connects to a name server from an address of this machine.
@@ -106,13 +106,13 @@ impl Stranger {
         let nameserver: SocketAddr = nameserver.parse().unwrap();
         let mut stream = socket.connect(nameserver).await.unwrap();
         let hello = hello::<Access>(access::OBJECT, None);
-        greet(&mut stream, &hello).await.unwrap();
+        say_hello(&mut stream, &hello).await.unwrap();
         let stream = Stream::Plain(Socket::Tcp(stream));
-        Self(Connection::new(stream, Settings::CLIENT))
+        Self(ClientConnection::new(stream, Settings::CLIENT))
     }
 
     /// Tries to log in, once.
-    pub(crate) async fn log_in(&self, user: &str, token: &str) -> Result<Admission, AccessError> {
+    pub(crate) async fn log_in(&self, user: &str, token: &str) -> Result<LoginTicket, AccessError> {
         let AccessResponse::Challenge(challenge) = self.ask(AccessRequest::Challenge {}).await
         else {
             panic!("another method was answered");

@@ -4,7 +4,7 @@ use crate::harness::{Broker, Ran, seconds, within};
 use pyroxene_client::Client;
 use pyroxene_common::{
     clean,
-    interfaces::directory::{DirectoryError, Offer, Registration},
+    interfaces::directory::{DirectoryError, ObjectRegistration, Registration},
 };
 
 /// Clears the screen, sets the title, and reads backwards.
@@ -91,7 +91,7 @@ async fn names_that_would_harm_a_terminal_are_refused_where_they_enter() {
         host: "here".to_owned(),
         capacity: 1,
         ttl_ms: 1000,
-        objects: vec![Offer {
+        objects: vec![ObjectRegistration {
             object: object.to_owned(),
             interface: interface.to_owned(),
             version: 1,

@@ -4,7 +4,7 @@ use super::strangers::{admission, at, hello, own_key, say, say_as, show, ticket_
 use crate::harness::{SecuredBroker, eventually, in_time, seconds};
 use pyroxene_common::{
     access::{Addressee, HolderKey, MAX_TICKET},
-    hello::{RefusalCode, greet_as},
+    hello::{RefusalCode, say_hello_with_ticket},
     interfaces::directory::{self, Directory},
 };
 use pyroxene_objects::interfaces::echo::Echo;
@@ -37,7 +37,9 @@ async fn a_ticket_is_good_for_its_life_and_no_longer() {
     let mut open = Vec::new();
     for (address, hello) in &daemons {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        greet_as(&mut stream, hello, own_key()).await.unwrap();
+        say_hello_with_ticket(&mut stream, hello, own_key())
+            .await
+            .unwrap();
         open.push(stream);
     }
     let end = held.at + seconds(1);
@@ -50,7 +52,7 @@ async fn a_ticket_is_good_for_its_life_and_no_longer() {
         })
         .await;
         assert_eq!(refused.code, RefusalCode::BadCredential);
-        assert_eq!(refused.sentence, "the ticket has expired");
+        assert_eq!(refused.message, "the ticket has expired");
         assert!(Instant::now() > end, "it ended early");
         assert!(Instant::now() < end + AFTER_THE_END, "it ended late");
     }
@@ -79,7 +81,7 @@ async fn a_stolen_ticket_is_good_for_nothing() {
         let refused = say_as(address, hello, &thief).await.unwrap_err();
         assert_eq!(refused.code, RefusalCode::BadCredential);
         assert!(
-            refused.sentence.contains("not shown by its holder"),
+            refused.message.contains("not shown by its holder"),
             "{refused}"
         );
         say(address, hello).await.unwrap();
@@ -119,13 +121,13 @@ async fn a_forged_ticket_opens_nothing() {
     let mixed = [b"v4.public.", beginning, signature, b".", &footer].concat();
     let refused = show(&worker, &mixed).await.unwrap_err();
     assert!(
-        refused.sentence == "the ticket's signature is wrong: it was changed, or made up"
-            || refused.sentence == "this is not a ticket",
+        refused.message == "the ticket's signature is wrong: it was changed, or made up"
+            || refused.message == "this is not a ticket",
         "{refused:?}"
     );
     for nonsense in [vec![b'x'; MAX_TICKET + 1], vec![0; 10_000], Vec::new()] {
         let refused = show(&worker, &nonsense).await.unwrap_err();
-        assert_eq!(refused.sentence, "this is not a ticket");
+        assert_eq!(refused.message, "this is not a ticket");
     }
     show(&worker, &ticket).await.unwrap();
 }
@@ -138,10 +140,10 @@ async fn a_ticket_of_another_domain_opens_nothing() {
     let ticket = ticket_of(&elsewhere.addresses(), "root", &token).await;
     let expected = "the ticket is from another domain: its name servers have another key";
     let worker = here.worker("w1").address().to_owned();
-    assert_eq!(show(&worker, &ticket).await.unwrap_err().sentence, expected);
+    assert_eq!(show(&worker, &ticket).await.unwrap_err().message, expected);
     let hello = hello::<Directory>(directory::OBJECT, Some((&ticket, Addressee::NameServer)));
     let refused = say(&here.addresses(), &hello).await.unwrap_err();
-    assert_eq!(refused.sentence, expected);
+    assert_eq!(refused.message, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,7 +157,7 @@ async fn without_a_ticket_nobody_learns_what_there_is() {
                 .await
                 .unwrap_err();
             assert_eq!(refused.code, RefusalCode::BadCredential);
-            assert_eq!(refused.sentence, "it wants to know who calls");
+            assert_eq!(refused.message, "it wants to know who calls");
         }
     }
     let ran = broker.run(&["call", "echo", "whoami"]).await;

@@ -2,7 +2,7 @@
 
 use crate::harness::{SecuredBroker, seconds, within};
 use pyroxene_common::interfaces::directory::{
-    DirectoryError, Filter, Load, Offer, Registration, SessionId,
+    DirectoryError, Load, ObjectFilter, ObjectRegistration, Registration, SessionId,
 };
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 
@@ -58,7 +58,7 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
     let directory = client.nameservers()[0].directory();
     let context = || within(seconds(5));
     let listed = directory
-        .list(context(), Filter::default())
+        .list(context(), ObjectFilter::default())
         .await
         .unwrap()
         .unwrap();
@@ -72,7 +72,7 @@ async fn nobody_takes_the_name_or_the_session_of_somebody_elses_worker() {
         host: "elsewhere".to_owned(),
         capacity: 1,
         ttl_ms: 1000,
-        objects: vec![Offer {
+        objects: vec![ObjectRegistration {
             object: "echo".to_owned(),
             interface: instance.interface.clone(),
             version: instance.version,

@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, entry, now_ms, outcomes, sleep};
 use crate::harness::{Broker, Process, postgres::Postgres, seconds, start_command, turn};
-use pyroxene_common::interfaces::tasks::{Outcome, TaskState};
+use pyroxene_common::interfaces::tasks::{AttemptResult, TaskState};
 use std::{collections::HashSet, time::Duration};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +24,7 @@ async fn what_a_name_server_ran_that_is_killed_is_taken_over_by_another() {
         if task.attempts.len() > 1 {
             assert_eq!(
                 outcomes(&task),
-                [Some(Outcome::Lost), Some(Outcome::Succeeded)]
+                [Some(AttemptResult::Lost), Some(AttemptResult::Succeeded)]
             );
         }
     }
@@ -76,7 +76,7 @@ async fn is_taken_over(mut broker: Broker) {
         let task = desks[1].show(id).await;
         assert_eq!(
             outcomes(&task),
-            [Some(Outcome::Lost), Some(Outcome::Succeeded)]
+            [Some(AttemptResult::Lost), Some(AttemptResult::Succeeded)]
         );
         let after = task.attempts[1].started_ms - killed;
         assert!(after < 3_000, "taken over after {after} ms");
@@ -108,7 +108,7 @@ async fn every_acknowledged_task_outlives_all_name_servers() {
         let accepted = outcomes(&task);
         let accepted = accepted
             .iter()
-            .filter(|one| **one == Some(Outcome::Succeeded));
+            .filter(|one| **one == Some(AttemptResult::Succeeded));
         assert_eq!(accepted.count(), 1, "{task:?}");
     }
     let entries: HashSet<u64> = broker.ledger_entries().into_iter().collect();

@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, now_ms, outcomes, sleep};
 use crate::harness::{Broker, seconds, turn};
-use pyroxene_common::interfaces::tasks::{Outcome, Task, TaskId, TaskState};
+use pyroxene_common::interfaces::tasks::{AttemptResult, Task, TaskId, TaskState};
 
 /// The time to live of a worker's lease, in milliseconds.
 const LEASE: u64 = 3_000;
@@ -25,7 +25,7 @@ async fn the_task_of_a_worker_that_dies_runs_on_another() {
     let task = desk.show(&id).await;
     assert_eq!(
         outcomes(&task),
-        [Some(Outcome::Lost), Some(Outcome::Succeeded)]
+        [Some(AttemptResult::Lost), Some(AttemptResult::Succeeded)]
     );
     assert_eq!(task.attempts[0].worker.as_deref(), Some(&*worker));
     assert_ne!(task.attempts[1].worker.as_deref(), Some(&*worker));
@@ -49,7 +49,7 @@ async fn the_task_of_a_frozen_worker_runs_on_another_and_its_late_answer_does_no
     let before = desk.show(&id).await;
     assert_eq!(
         outcomes(&before),
-        [Some(Outcome::Lost), Some(Outcome::Succeeded)]
+        [Some(AttemptResult::Lost), Some(AttemptResult::Succeeded)]
     );
     let after = again_after(frozen, &before);
     assert!(after < LEASE + 1_000, "{after} ms: {before:?}");
@@ -76,7 +76,7 @@ async fn a_task_that_kills_its_workers_stops_and_says_why() {
     let sentence = status.error.unwrap().sentence;
     assert!(sentence.contains("may be what kills it"), "{sentence}");
     let task = desk.show(&id).await;
-    assert_eq!(outcomes(&task), [Some(Outcome::Lost); 3]);
+    assert_eq!(outcomes(&task), [Some(AttemptResult::Lost); 3]);
     for attempt in &task.attempts {
         let worker = attempt.worker.clone().unwrap();
         let reason = attempt.reason.clone().unwrap();
@@ -116,7 +116,7 @@ async fn a_task_that_two_workers_fell_silent_with_is_not_taken_to_a_third() {
         "{sentence}"
     );
     let task = desk.show(&id).await;
-    assert_eq!(outcomes(&task), [Some(Outcome::Lost); 2]);
+    assert_eq!(outcomes(&task), [Some(AttemptResult::Lost); 2]);
     for (attempt, worker) in task.attempts.iter().zip(&frozen) {
         assert_eq!(attempt.worker.as_ref(), Some(worker));
         assert!(sentence.contains(worker.as_str()), "{sentence}");
@@ -159,9 +159,9 @@ async fn workers_that_are_killed_one_after_the_other_cost_a_task_nothing_but_tim
     }
     assert_eq!(desk.ended(&id).await.state, TaskState::Succeeded);
     let task = desk.show(&id).await;
-    let lost = Some(Outcome::Lost);
+    let lost = Some(AttemptResult::Lost);
     assert_eq!(
         outcomes(&task),
-        [lost, lost, lost, Some(Outcome::Succeeded)]
+        [lost, lost, lost, Some(AttemptResult::Succeeded)]
     );
 }

@@ -1,12 +1,12 @@
 //! How the tests submit tasks and look at them: the tasks object of one name server.
 
 use crate::harness::{Broker, eventually_within, seconds, within};
-use pyroxene_client::Direct;
+use pyroxene_client::DirectProxy;
 use pyroxene_common::{
     endpoint::Endpoint,
     interfaces::tasks::{
-        self, Outcome, Status, Submission, Submissions, Task, TaskFilter, TaskId, TaskState, Tasks,
-        TasksError, tasks::TasksClient,
+        self, AttemptResult, Submission, Submissions, Task, TaskFilter, TaskId, TaskState,
+        TaskStatus, Tasks, TasksError, tasks::TasksClient,
     },
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -62,10 +62,10 @@ impl Desk {
         Self(broker.nameserver(index).address().parse().unwrap())
     }
 
-    async fn client(&self) -> Result<TasksClient<Direct<Tasks>>, String> {
-        let direct = Direct::<Tasks>::connect(&self.0, tasks::OBJECT).await;
+    async fn client(&self) -> Result<TasksClient<DirectProxy<Tasks>>, String> {
+        let direct = DirectProxy::<Tasks>::connect(&self.0, tasks::OBJECT).await;
         direct
-            .map(Direct::client)
+            .map(DirectProxy::client)
             .map_err(|error| format!("{error:?}"))
     }
 
@@ -129,7 +129,7 @@ impl Desk {
     }
 
     /// The end of a task, as one hears it who waits for it.
-    pub(crate) async fn ended(&self, id: &TaskId) -> Status {
+    pub(crate) async fn ended(&self, id: &TaskId) -> TaskStatus {
         let client = self.client().await.unwrap();
         let mut seen = None;
         loop {
@@ -200,7 +200,7 @@ impl Desk {
 }
 
 /// How the attempts of a task ended.
-pub(crate) fn outcomes(task: &Task) -> Vec<Option<Outcome>> {
+pub(crate) fn outcomes(task: &Task) -> Vec<Option<AttemptResult>> {
     task.attempts
         .iter()
         .map(|attempt| attempt.outcome)

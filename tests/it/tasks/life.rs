@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, echo, outcomes, sleep, task};
 use crate::harness::{Broker, eventually, seconds, turn};
-use pyroxene_common::interfaces::tasks::{Outcome, TaskFilter, TaskState, TasksError};
+use pyroxene_common::interfaces::tasks::{AttemptResult, TaskFilter, TaskState, TasksError};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,7 +18,7 @@ async fn a_task_runs_on_a_worker_and_its_result_is_kept() {
     assert_eq!((status.attempt, status.worker.as_deref()), (1, Some("w1")));
     let task = desk.show(&id).await;
     assert_eq!(task.arguments.as_deref(), Some(r#"{"n":5}"#));
-    assert_eq!(outcomes(&task), [Some(Outcome::Succeeded)]);
+    assert_eq!(outcomes(&task), [Some(AttemptResult::Succeeded)]);
     assert_eq!(task.attempts[0].worker.as_deref(), Some("w1"));
     assert!(task.ended_ms >= Some(task.submitted_ms));
 }
@@ -68,7 +68,7 @@ async fn a_task_is_called_off_while_it_is_queued_and_while_it_runs() {
     })
     .await;
     let task = desk.show(&running).await;
-    assert_eq!(outcomes(&task), [Some(Outcome::Cancelled)]);
+    assert_eq!(outcomes(&task), [Some(AttemptResult::Cancelled)]);
     assert_eq!(desk.cancel(&running).await, TaskState::Cancelled);
 }
 
@@ -89,7 +89,7 @@ async fn a_deadline_ends_a_task_that_runs_and_one_that_waits() {
         assert!(sentence.contains("the deadline passed"), "{sentence}");
     }
     let task = desk.show(&running).await;
-    assert_eq!(outcomes(&task), [Some(Outcome::Late)]);
+    assert_eq!(outcomes(&task), [Some(AttemptResult::Late)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +201,11 @@ async fn many_tasks_end_once_each_at_two_name_servers_over_one_file() {
     desks[0].succeeded(TASKS, seconds(60)).await;
     for id in &ids {
         let task = desks[1].show(id).await;
-        assert_eq!(outcomes(&task), [Some(Outcome::Succeeded)], "{task:?}");
+        assert_eq!(
+            outcomes(&task),
+            [Some(AttemptResult::Succeeded)],
+            "{task:?}"
+        );
     }
     let mut entries = broker.ledger_entries();
     entries.sort_unstable();

@@ -2,7 +2,9 @@
 
 use super::desk::{Desk, entry, outcomes};
 use crate::harness::{Broker, eventually_within, postgres::Postgres, seconds, turn};
-use pyroxene_common::interfaces::tasks::{Outcome, Submission, TaskId, TaskState, TasksError};
+use pyroxene_common::interfaces::tasks::{
+    AttemptResult, Submission, TaskId, TaskState, TasksError,
+};
 use std::{
     collections::HashSet,
     path::Path,
@@ -110,11 +112,11 @@ async fn what_was_acknowledged_is_at_the_standby_that_is_promoted() {
         let outcomes = outcomes(&task);
         let accepted = outcomes
             .iter()
-            .filter(|one| **one == Some(Outcome::Succeeded));
+            .filter(|one| **one == Some(AttemptResult::Succeeded));
         assert_eq!(accepted.count(), 1, "{task:?}");
         // Every other attempt says why it was not the last.
         for attempt in &task.attempts {
-            let is_explained = attempt.outcome == Some(Outcome::Succeeded)
+            let is_explained = attempt.outcome == Some(AttemptResult::Succeeded)
                 || attempt.reason.as_ref().is_some_and(|why| !why.is_empty());
             assert!(is_explained, "{task:?}");
         }

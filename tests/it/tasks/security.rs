@@ -2,7 +2,7 @@
 
 use super::desk::{echo, sleep};
 use crate::harness::{Process, Ran, eventually, seconds, start_command, within, write_private};
-use pyroxene_client::{ClientConfig, Credentials, Direct};
+use pyroxene_client::{ClientConfig, Credentials, DirectProxy};
 use pyroxene_common::{
     interfaces::tasks::{
         self, Submissions, TaskFilter, TaskId, TaskState, Tasks, TasksError, tasks::TasksClient,
@@ -71,7 +71,7 @@ impl Fortress {
     }
 
     /// The tasks object, as a user sees it.
-    async fn desk(&self, user: &str) -> TasksClient<Direct<Tasks>> {
+    async fn desk(&self, user: &str) -> TasksClient<DirectProxy<Tasks>> {
         let file = |name: &str| self.dir.path().join(name);
         let token = fs::read_to_string(file(&format!("{user}.token"))).unwrap();
         let config = ClientConfig::new(&self.address)
@@ -79,7 +79,7 @@ impl Fortress {
             .tls(TlsClient::new(file("ca.crt"), None).unwrap())
             .credentials(Credentials::new(user, &token));
         let endpoint = config.endpoints()[0].clone();
-        let direct = Direct::<Tasks>::connect_with(&endpoint, tasks::OBJECT, &config).await;
+        let direct = DirectProxy::<Tasks>::connect_with(&endpoint, tasks::OBJECT, &config).await;
         direct.unwrap().client()
     }
 
@@ -88,7 +88,7 @@ impl Fortress {
     }
 }
 
-async fn ended(desk: &TasksClient<Direct<Tasks>>, id: &TaskId) -> TaskState {
+async fn ended(desk: &TasksClient<DirectProxy<Tasks>>, id: &TaskId) -> TaskState {
     eventually("it ends", || async {
         let shown = desk
             .show(within(seconds(5)), id.clone())
@@ -142,7 +142,7 @@ async fn everybody_submits_what_they_may_call_and_sees_their_own() {
             "{answer:?}"
         );
     }
-    let listed = |desk: TasksClient<Direct<Tasks>>| async move {
+    let listed = |desk: TasksClient<DirectProxy<Tasks>>| async move {
         let listed = desk.list(within(seconds(5)), TaskFilter::default()).await;
         listed.unwrap().unwrap().tasks.len()
     };

@@ -6,7 +6,7 @@ use pyroxene_common::{
     codec,
     envelope::Envelope,
     frame::FrameHeader,
-    hello::{Hello, greet},
+    hello::{Hello, say_hello},
     interface::Interface,
     interfaces::tasks::{self, TaskId, Tasks, tasks::TasksRequest},
     wire::{DEFAULT_MAX_MESSAGE, FrameKind},
@@ -25,7 +25,7 @@ async fn deaf(address: &str, id: &TaskId, times: u64) -> TcpStream {
         max_message: DEFAULT_MAX_MESSAGE as u64,
         credential: None,
     };
-    greet(&mut stream, &hello).await.unwrap();
+    say_hello(&mut stream, &hello).await.unwrap();
     let request = TasksRequest::Wait {
         id: id.clone(),
         seen: None,

@@ -11,26 +11,26 @@ use std::{
 use tokio::sync::oneshot;
 
 /// An object with only light methods, and a pool with one thread for heavy calls.
-fn hosted() -> Arc<Hosted<EchoInterface, pyroxene_objects::Echo>> {
+fn hosted() -> Arc<WorkerObject<EchoInterface, pyroxene_objects::EchoObject>> {
     let pool = ComputePool::new(1, 0).unwrap();
-    let surroundings = Surroundings {
+    let surroundings = WorkerContext {
         worker: "w1".into(),
-        gauge: Gauge::new(1, pool.clone()),
+        gauge: LoadGauge::new(1, pool.clone()),
         pool,
-        holdings: Holdings::default(),
+        held_names: HeldExclusiveNames::default(),
         chaos: Chaos::default(),
         max_calls: 100,
         exclusive: false,
         client: Client::new(ClientConfig::new("127.0.0.1:1").unwrap()),
         draining: CancellationToken::new(),
     };
-    Arc::new(Hosted {
+    Arc::new(WorkerObject {
         name: "echo".to_owned(),
-        service: pyroxene_objects::Echo::new("w1"),
+        service: pyroxene_objects::EchoObject::new("w1"),
         is_heavy: |_| false,
         exclusive: false,
-        watched: Watched::new("echo", EchoInterface::METHODS),
-        surroundings,
+        watched_methods: WatchedMethods::new("echo", EchoInterface::METHODS),
+        worker_context: surroundings,
         interface: PhantomData,
     })
 }
@@ -52,7 +52,7 @@ impl Translation<EchoRequest, EchoResponse> for Told {
         self.is_small
     }
 
-    fn read(self) -> Result<EchoRequest, Unread<ThreadId>> {
+    fn read(self) -> Result<EchoRequest, TranslationFailure<ThreadId>> {
         self.read_on.send(current().id()).unwrap();
         Ok(EchoRequest::Whoami {})
     }
@@ -93,12 +93,12 @@ async fn a_light_call_is_small_enough_for_its_place_to_be_kept() {
 async fn a_call_that_has_run_is_answered_however_full_the_pool_is() {
     let hosted = hosted();
     let (finish, finished) = oneshot::channel::<()>();
-    let place = hosted.surroundings.pool.admit().unwrap();
+    let place = hosted.worker_context.pool.admit().unwrap();
     let occupied = tokio::spawn(place.run(finished));
     // There is no permit for a call that is not decoded yet. It has not run.
     let (call, _read_on) = told(false);
     let refused = Arc::clone(&hosted).dispatch_translated(context::current(), call);
-    assert!(matches!(refused.await, Err(Unanswered::Refused(_))));
+    assert!(matches!(refused.await, Err(CallFailure::Refused(_))));
     let (call, _read_on) = told(true);
     let answered = tokio::spawn(hosted.dispatch_translated(context::current(), call));
     finish.send(()).unwrap();

@@ -4,17 +4,17 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use pyroxene_client::{Client, Direct, Proxy};
+use pyroxene_client::{Client, DirectProxy, Proxy};
 use pyroxene_common::{
-    host::{Host, HostConfig, Object},
-    interfaces::directory::News,
+    host::{Host, HostConfig, HostedObject},
+    interfaces::directory::WatchUpdate,
     values::Blob,
 };
 use pyroxene_nameserver::{NameServer, NameServerConfig};
 use pyroxene_worker::Worker;
 use tarpc::context;
 
-use super::Echo;
+use super::EchoCaller;
 use crate::{
     daemon::{self, ANY_PORT, socket_address},
     process::{self, ChildServer},
@@ -37,9 +37,9 @@ pyroxene_common::interface! {
 use service::EchoServiceClient;
 
 #[derive(Clone)]
-pub(super) struct Server;
+pub(super) struct BenchEchoObject;
 
-impl service::EchoService for Server {
+impl service::EchoService for BenchEchoObject {
     async fn echo(self, _: context::Context, payload: Blob) -> Blob {
         payload
     }
@@ -49,10 +49,10 @@ impl service::EchoService for Server {
 
 /// Serves the object at an address, without a name server.
 pub(crate) async fn serve_direct() -> Result<()> {
-    let object = Object::from_service::<EchoService, _>(Server);
+    let object = HostedObject::from_service::<EchoService, _>(BenchEchoObject);
     let objects = HashMap::from([(OBJECT.to_owned(), object)]);
     let host = Host::bind(HostConfig::new(ANY_PORT.into(), "bench"), objects).await?;
-    process::announce(socket_address(host.local_addr())?)?;
+    process::print_ready_line(socket_address(host.local_addr())?)?;
     std::future::pending().await
 }
 
@@ -62,24 +62,24 @@ pub(crate) async fn serve_balanced() -> Result<()> {
     let address = nameserver.local_addr().to_string();
     let mut workers = Vec::new();
     for _ in 0..3 {
-        workers.push(ChildServer::start_this(&["serve", "echo", &address]).await?);
+        workers.push(ChildServer::start_this_program(&["serve", "echo", &address]).await?);
     }
-    process::announce(socket_address(nameserver.local_addr())?)?;
+    process::print_ready_line(socket_address(nameserver.local_addr())?)?;
     std::future::pending().await
 }
 
 /// Runs one of the three workers.
 pub(crate) async fn serve_echo(nameserver: String) -> Result<()> {
     let worker = Worker::builder().nameserver(nameserver);
-    daemon::serve_worker(worker.host(OBJECT, EchoService, Server)).await
+    daemon::serve_worker(worker.host(OBJECT, EchoService, BenchEchoObject)).await
 }
 
 /// Opens one connection that all callers share.
 pub(crate) async fn connect_direct(
     address: SocketAddr,
     in_flight: usize,
-) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    let direct = Direct::<EchoService>::connect(&address.into(), OBJECT).await?;
+) -> Result<Vec<PyroxeneCaller<DirectProxy<EchoService>>>> {
+    let direct = DirectProxy::<EchoService>::connect(&address.into(), OBJECT).await?;
     Ok(callers(direct.client(), in_flight))
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn connect_direct(
 pub(crate) async fn connect_balanced(
     address: SocketAddr,
     in_flight: usize,
-) -> Result<Vec<Caller<Proxy<EchoService>>>> {
+) -> Result<Vec<PyroxeneCaller<Proxy<EchoService>>>> {
     let client = Client::connect(&address.to_string()).await?;
     let client = client.object::<EchoService>(OBJECT).await?;
     Ok(callers(client, in_flight))
@@ -98,38 +98,46 @@ pub(crate) async fn connect_balanced(
 pub(crate) async fn connect_three(
     address: SocketAddr,
     in_flight: usize,
-) -> Result<Vec<Caller<Direct<EchoService>>>> {
+) -> Result<Vec<PyroxeneCaller<DirectProxy<EchoService>>>> {
     let client = Client::connect(&address.to_string()).await?;
     let nameservers = client.nameservers();
     let nameserver = nameservers.first().context("no name server")?;
     let directory = nameserver.directory();
     let watched = directory.watch(context::current(), OBJECT.to_owned(), None, 0);
-    let News::Snapshot(instances) = watched.await??.news else {
+    let WatchUpdate::Snapshot(instances) = watched.await??.news else {
         bail!("the first answer of a watch is not a snapshot");
     };
     let mut clients = Vec::new();
     for instance in instances {
-        let direct = Direct::<EchoService>::connect(&instance.endpoint.parse()?, OBJECT).await?;
+        let direct =
+            DirectProxy::<EchoService>::connect(&instance.endpoint.parse()?, OBJECT).await?;
         clients.push(direct.client());
     }
     let callers = clients.iter().cycle().take(in_flight);
-    Ok(callers.map(|client| Caller(client.clone())).collect())
+    Ok(callers
+        .map(|client| PyroxeneCaller(client.clone()))
+        .collect())
 }
 
-pub(super) fn callers<S: Clone>(client: EchoServiceClient<S>, in_flight: usize) -> Vec<Caller<S>> {
-    (0..in_flight).map(|_| Caller(client.clone())).collect()
+pub(super) fn callers<S: Clone>(
+    client: EchoServiceClient<S>,
+    in_flight: usize,
+) -> Vec<PyroxeneCaller<S>> {
+    (0..in_flight)
+        .map(|_| PyroxeneCaller(client.clone()))
+        .collect()
 }
 
 /// One caller.
-pub(crate) struct Caller<S>(EchoServiceClient<S>);
+pub(crate) struct PyroxeneCaller<S>(EchoServiceClient<S>);
 
-impl Echo for Caller<Direct<EchoService>> {
+impl EchoCaller for PyroxeneCaller<DirectProxy<EchoService>> {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
         Ok(self.0.echo(context::current(), Blob(payload)).await?)
     }
 }
 
-impl Echo for Caller<Proxy<EchoService>> {
+impl EchoCaller for PyroxeneCaller<Proxy<EchoService>> {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
         Ok(self.0.echo(context::current(), Blob(payload)).await?)
     }

@@ -14,15 +14,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::Echo;
+use super::EchoCaller;
 
 /// One connection, with the buffer that every frame is read into.
-pub(crate) struct Connection {
+pub(crate) struct RawConnection {
     stream: BufReader<TcpStream>,
     frame: Vec<u8>,
 }
 
-impl Connection {
+impl RawConnection {
     fn new(stream: TcpStream) -> Self {
         Self {
             stream: BufReader::new(stream),
@@ -52,13 +52,13 @@ async fn write(stream: &mut BufReader<TcpStream>, payload: &[u8]) -> Result<()> 
 /// Echoes every frame of every connection.
 pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
     super::accept(listener, |stream| {
-        tokio::spawn(echo_all(Connection::new(stream)));
+        tokio::spawn(echo_all(RawConnection::new(stream)));
     })
     .await
 }
 
 /// Ends when the client closes the connection.
-async fn echo_all(mut connection: Connection) -> Result<()> {
+async fn echo_all(mut connection: RawConnection) -> Result<()> {
     loop {
         connection.read().await?;
         write(&mut connection.stream, &connection.frame).await?;
@@ -66,17 +66,17 @@ async fn echo_all(mut connection: Connection) -> Result<()> {
 }
 
 /// Opens one connection per call in flight.
-pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<Connection>> {
+pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<RawConnection>> {
     let mut connections = Vec::with_capacity(in_flight);
     for _ in 0..in_flight {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        connections.push(Connection::new(stream));
+        connections.push(RawConnection::new(stream));
     }
     Ok(connections)
 }
 
-impl Echo for Connection {
+impl EchoCaller for RawConnection {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
         write(&mut self.stream, &payload).await?;
         self.read().await?;

@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use pyroxene_certs::{Authority, Request};
-use pyroxene_client::{ClientConfig, Credentials, Direct};
+use pyroxene_certs::{CertificateAuthority, CertificateRequest};
+use pyroxene_client::{ClientConfig, Credentials, DirectProxy};
 use pyroxene_common::{
-    access::{Clock, Gate, HolderKey, KeyLife, Patterns, Role},
-    host::{Host, HostConfig, Object},
-    tls::{ClientAuth, KeyPair, TlsClient, TlsServer},
+    access::{Authenticator, HolderKey, IssuerClock, KeyLife, Patterns, Role},
+    host::{Host, HostConfig, HostedObject},
+    tls::{ClientAuth, KeyPairFiles, TlsClient, TlsServer},
 };
 use pyroxene_nameserver::{
     NameServer, NameServerConfig,
@@ -22,7 +22,9 @@ use pyroxene_nameserver::{
 };
 use tempfile::TempDir;
 
-use super::pyroxene::{Caller, EchoService, OBJECT, Server, callers, service::EchoServiceClient};
+use super::pyroxene::{
+    BenchEchoObject, EchoService, OBJECT, PyroxeneCaller, callers, service::EchoServiceClient,
+};
 use crate::{
     daemon::{ANY_PORT, socket_address},
     process,
@@ -40,13 +42,13 @@ impl Secrets {
     /// Makes the secrets in a temporary directory, which is removed when they are dropped.
     pub(crate) fn create() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let authority = Authority::create(directory.path())?;
-        let server = authority.issue(&Request::new("server"))?;
+        let authority = CertificateAuthority::create(directory.path())?;
+        let server = authority.issue(&CertificateRequest::new("server"))?;
         server.save(directory.path(), "server", false)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let now = u64::try_from(now)?;
         let one_method = Patterns::try_from(vec![format!("{OBJECT}.echo").parse()?])?;
-        let token = Users::edit_or_create(&users(directory.path()), |users| {
+        let token = Users::edit_or_create(&users_file(directory.path()), |users| {
             users.add(USER, Role::User, one_method, now)
         })?;
         Ok(Self {
@@ -61,13 +63,13 @@ impl Secrets {
     }
 
     /// The configuration of a client without credentials.
-    pub(crate) fn nameserver(&self) -> Result<ClientConfig> {
-        config(self)
+    pub(crate) fn anonymous_config(&self) -> Result<ClientConfig> {
+        client_config(self)
     }
 
     /// The configuration of a client with the user's credentials.
-    pub(crate) fn config(&self) -> Result<ClientConfig> {
-        Ok(config(self)?.credentials(Credentials::new(USER, &self.token)))
+    pub(crate) fn user_config(&self) -> Result<ClientConfig> {
+        Ok(client_config(self)?.credentials(Credentials::new(USER, &self.token)))
     }
 
     /// The directory of the secrets.
@@ -76,64 +78,64 @@ impl Secrets {
     }
 }
 
-fn users(directory: &Path) -> PathBuf {
+fn users_file(directory: &Path) -> PathBuf {
     directory.join("users.toml")
 }
 
-fn name_server(directory: &Path) -> String {
+fn nameserver_address(directory: &Path) -> String {
     format!("unix:{}", directory.join("nameserver.sock").display())
 }
 
-fn objects() -> HashMap<String, Object> {
-    let object = Object::from_service::<EchoService, _>(Server);
+fn objects() -> HashMap<String, HostedObject> {
+    let object = HostedObject::from_service::<EchoService, _>(BenchEchoObject);
     HashMap::from([(OBJECT.to_owned(), object)])
 }
 
 /// Serves the object over TLS.
 pub(crate) async fn serve_tls(directory: &Path) -> Result<()> {
     let mut config = HostConfig::new(ANY_PORT.into(), "bench");
-    config.tls = Some(tls(directory)?);
+    config.tls = Some(tls_server(directory)?);
     serve(config).await
 }
 
 /// Serves the object to authenticated users. A name server in the same process issues their tickets.
 pub(crate) async fn serve_authorised(directory: &Path) -> Result<()> {
     let config = HostConfig::new(ANY_PORT.into(), "bench");
-    serve_to_known(config, directory).await
+    serve_authenticated(config, directory).await
 }
 
 /// The same, over TLS.
 pub(crate) async fn serve_secured(directory: &Path) -> Result<()> {
     let mut config = HostConfig::new(ANY_PORT.into(), "bench");
-    config.tls = Some(tls(directory)?);
-    serve_to_known(config, directory).await
+    config.tls = Some(tls_server(directory)?);
+    serve_authenticated(config, directory).await
 }
 
-fn tls(directory: &Path) -> Result<TlsServer> {
-    let own = KeyPair {
+fn tls_server(directory: &Path) -> Result<TlsServer> {
+    let own = KeyPairFiles {
         certificate: directory.join("server.crt"),
         key: directory.join("server.key"),
     };
     Ok(TlsServer::new(own, None, ClientAuth::None)?)
 }
 
-async fn serve_to_known(mut config: HostConfig, directory: &Path) -> Result<()> {
-    let users = users(directory);
-    let mut beside = NameServerConfig::new(name_server(directory).parse()?).users(&users);
+async fn serve_authenticated(mut config: HostConfig, directory: &Path) -> Result<()> {
+    let users = users_file(directory);
+    let mut beside = NameServerConfig::new(nameserver_address(directory).parse()?).users(&users);
     if let Some(tls) = &config.tls {
         beside = beside.tls(tls.clone());
     }
     let _name_server = NameServer::bind(beside).await?;
-    let gate = Gate::of_worker("bench", HolderKey::of_process()?.id());
+    let gate = Authenticator::of_worker("bench", HolderKey::of_process()?.id());
     let key = domain_key(&users)?.public();
-    gate.trust(0, key, KeyLife::Kept, Clock::Own);
-    config.gate = Some(Arc::new(gate));
+    gate.trust_issuer(0, key, KeyLife::Kept, IssuerClock::Own);
+    config.authenticator = Some(Arc::new(gate));
     serve(config).await
 }
 
 async fn serve(config: HostConfig) -> Result<()> {
     let host = Host::bind(config, objects()).await?;
-    process::announce(socket_address(host.local_addr())?)?;
+    process::print_ready_line(socket_address(host.local_addr())?)?;
     std::future::pending().await
 }
 
@@ -142,8 +144,13 @@ pub(crate) async fn connect_tls(
     address: SocketAddr,
     in_flight: usize,
     secrets: &Secrets,
-) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    connect(address, in_flight, config(secrets)?.tls(secrets.tls()?)).await
+) -> Result<Vec<PyroxeneCaller<DirectProxy<EchoService>>>> {
+    connect(
+        address,
+        in_flight,
+        client_config(secrets)?.tls(secrets.tls()?),
+    )
+    .await
 }
 
 /// Opens one connection as a user who may call one method. All callers share the connection.
@@ -151,8 +158,8 @@ pub(crate) async fn connect_authorised(
     address: SocketAddr,
     in_flight: usize,
     secrets: &Secrets,
-) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    connect(address, in_flight, secrets.config()?).await
+) -> Result<Vec<PyroxeneCaller<DirectProxy<EchoService>>>> {
+    connect(address, in_flight, secrets.user_config()?).await
 }
 
 /// The same, over TLS.
@@ -160,20 +167,25 @@ pub(crate) async fn connect_secured(
     address: SocketAddr,
     in_flight: usize,
     secrets: &Secrets,
-) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    connect(address, in_flight, secrets.config()?.tls(secrets.tls()?)).await
+) -> Result<Vec<PyroxeneCaller<DirectProxy<EchoService>>>> {
+    connect(
+        address,
+        in_flight,
+        secrets.user_config()?.tls(secrets.tls()?),
+    )
+    .await
 }
 
-fn config(secrets: &Secrets) -> Result<ClientConfig> {
-    ClientConfig::new(&name_server(secrets.path())).context("bad name server address")
+fn client_config(secrets: &Secrets) -> Result<ClientConfig> {
+    ClientConfig::new(&nameserver_address(secrets.path())).context("bad name server address")
 }
 
 async fn connect(
     address: SocketAddr,
     in_flight: usize,
     config: ClientConfig,
-) -> Result<Vec<Caller<Direct<EchoService>>>> {
-    let direct = Direct::<EchoService>::connect_with(&address.into(), OBJECT, &config).await?;
+) -> Result<Vec<PyroxeneCaller<DirectProxy<EchoService>>>> {
+    let direct = DirectProxy::<EchoService>::connect_with(&address.into(), OBJECT, &config).await?;
     let client: EchoServiceClient<_> = direct.client();
     Ok(callers(client, in_flight))
 }

@@ -17,7 +17,7 @@ use tarpc::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Echo, LARGEST_MESSAGE};
+use super::{EchoCaller, LARGEST_MESSAGE};
 
 /// The length of the queues between callers and the connection. It is greater than every measured number
 /// of calls in flight, so that no caller waits for the queue.
@@ -29,9 +29,9 @@ pub(crate) trait EchoService {
 }
 
 #[derive(Clone)]
-struct Server;
+struct TarpcEchoServer;
 
-impl EchoService for Server {
+impl EchoService for TarpcEchoServer {
     async fn echo(self, _: context::Context, payload: Bytes) -> Bytes {
         payload
     }
@@ -45,7 +45,7 @@ fn framed(stream: TcpStream) -> Framed<TcpStream, LengthDelimitedCodec> {
 
 /// Where the server runs the handler of a request.
 #[derive(Clone, Copy)]
-pub(crate) enum Handlers {
+pub(crate) enum HandlerMode {
     /// In its own task, as in all of tarpc's examples.
     Spawned,
     /// In the task of the connection. That is faster for a handler as short as this one, but all
@@ -54,25 +54,27 @@ pub(crate) enum Handlers {
 }
 
 /// Serves every connection.
-pub(crate) async fn serve(listener: TcpListener, handlers: Handlers) -> Result<()> {
+pub(crate) async fn serve(listener: TcpListener, handlers: HandlerMode) -> Result<()> {
     super::accept(listener, |stream| {
         let transport = serde_transport::new(framed(stream), Bincode::default());
         let config = server::Config {
             pending_response_buffer: QUEUE,
         };
-        let requests = BaseChannel::new(config, transport).execute(Server.serve());
+        let requests = BaseChannel::new(config, transport).execute(TarpcEchoServer.serve());
         match handlers {
-            Handlers::Spawned => tokio::spawn(requests.for_each(|request| async {
+            HandlerMode::Spawned => tokio::spawn(requests.for_each(|request| async {
                 tokio::spawn(request);
             })),
-            Handlers::Inline => tokio::spawn(requests.for_each_concurrent(None, |request| request)),
+            HandlerMode::Inline => {
+                tokio::spawn(requests.for_each_concurrent(None, |request| request))
+            }
         };
     })
     .await
 }
 
 /// Opens one connection that all callers share.
-pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<Caller>> {
+pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<TarpcCaller>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut config = client::Config::default();
@@ -80,14 +82,14 @@ pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec
     config.pending_request_buffer = QUEUE;
     let transport = serde_transport::new(framed(stream), Bincode::default());
     let client = EchoServiceClient::new(config, transport).spawn();
-    Ok(vec![Caller(client); in_flight])
+    Ok(vec![TarpcCaller(client); in_flight])
 }
 
 /// One caller of the shared connection.
 #[derive(Clone)]
-pub(crate) struct Caller(EchoServiceClient);
+pub(crate) struct TarpcCaller(EchoServiceClient);
 
-impl Echo for Caller {
+impl EchoCaller for TarpcCaller {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
         Ok(self.0.echo(context::current(), payload).await?)
     }

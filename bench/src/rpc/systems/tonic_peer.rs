@@ -13,7 +13,7 @@ use tonic::{
 };
 
 use self::stubs::{echo_client::EchoClient, echo_server};
-use super::{Echo, LARGEST_MESSAGE};
+use super::{EchoCaller, LARGEST_MESSAGE};
 
 mod stubs {
     //! The code that the build script generates.
@@ -39,10 +39,10 @@ pub(crate) struct Message {
     payload: Bytes,
 }
 
-struct EchoServer;
+struct TonicEchoService;
 
 #[tonic::async_trait]
-impl echo_server::Echo for EchoServer {
+impl echo_server::Echo for TonicEchoService {
     async fn echo(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
         Ok(Response::new(request.into_inner()))
     }
@@ -50,7 +50,7 @@ impl echo_server::Echo for EchoServer {
 
 /// Serves every connection.
 pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
-    let service = echo_server::EchoServer::new(EchoServer)
+    let service = echo_server::EchoServer::new(TonicEchoService)
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(LARGEST_MESSAGE);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -66,7 +66,7 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<()> {
 }
 
 /// Opens one connection that all callers share.
-pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<Caller>> {
+pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec<TonicCaller>> {
     let channel = Endpoint::from_shared(format!("http://{address}"))?
         .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW)
@@ -77,14 +77,14 @@ pub(crate) async fn connect(address: SocketAddr, in_flight: usize) -> Result<Vec
     let client = EchoClient::new(channel)
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(LARGEST_MESSAGE);
-    Ok(vec![Caller(client); in_flight])
+    Ok(vec![TonicCaller(client); in_flight])
 }
 
 /// One caller of the shared connection.
 #[derive(Clone)]
-pub(crate) struct Caller(EchoClient<Channel>);
+pub(crate) struct TonicCaller(EchoClient<Channel>);
 
-impl Echo for Caller {
+impl EchoCaller for TonicCaller {
     async fn echo(&mut self, payload: Bytes) -> Result<impl AsRef<[u8]>> {
         Ok(self.0.echo(Message { payload }).await?.into_inner().payload)
     }

@@ -1,7 +1,7 @@
 //! The progress bar of a slow call, on standard error if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pyroxene_common::{channel::Listener, clean, interfaces::tasks::Progress};
+use pyroxene_common::{channel::ProgressListener, clean, interfaces::tasks::Progress};
 use std::{
     io::{self, IsTerminal},
     time::Duration,
@@ -9,13 +9,13 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 
 /// A call that is answered within this time shows no bar.
-const QUICK: Duration = Duration::from_secs(1);
+const BAR_DELAY: Duration = Duration::from_secs(1);
 
 /// The length of the bar, in steps.
-const LENGTH: f64 = 1000.0;
+const BAR_STEPS: f64 = 1000.0;
 
 /// Waits for a call, and shows the progress that its method reports.
-pub(super) async fn shown<T, F>(call: impl FnOnce(Listener) -> F) -> T
+pub(super) async fn with_progress_bar<T, F>(call: impl FnOnce(ProgressListener) -> F) -> T
 where
     F: Future<Output = T>,
 {
@@ -23,7 +23,7 @@ where
     if !io::stderr().is_terminal() {
         return call(listener).await;
     }
-    let bar = Bar(ProgressBar::hidden());
+    let bar = CallProgressBar(ProgressBar::hidden());
     tokio::select! {
         answer = call(listener) => answer,
         never = bar.follow(progress) => never,
@@ -31,12 +31,12 @@ where
 }
 
 /// A progress bar that is removed when it is dropped.
-struct Bar(ProgressBar);
+struct CallProgressBar(ProgressBar);
 
-impl Bar {
+impl CallProgressBar {
     /// Shows progress. Never returns.
     async fn follow<T>(&self, mut progress: watch::Receiver<Option<Progress>>) -> T {
-        sleep(QUICK).await;
+        sleep(BAR_DELAY).await;
         let Self(bar) = self;
         bar.set_draw_target(ProgressDrawTarget::stderr());
         style(bar, "{spinner} {elapsed}");
@@ -46,10 +46,10 @@ impl Bar {
             if let Some(now) = &*progress.borrow_and_update() {
                 if !is_bar {
                     is_bar = true;
-                    bar.set_length(LENGTH as u64);
+                    bar.set_length(BAR_STEPS as u64);
                     style(bar, "{bar:30} {percent}% · {msg} · {elapsed}");
                 }
-                bar.set_position((now.fraction.clamp(0.0, 1.0) * LENGTH) as u64);
+                bar.set_position((now.fraction.clamp(0.0, 1.0) * BAR_STEPS) as u64);
                 bar.set_message(clean::line(&now.note).into_owned());
             }
             if progress.changed().await.is_err() {
@@ -65,7 +65,7 @@ fn style(bar: &ProgressBar, template: &str) {
     }
 }
 
-impl Drop for Bar {
+impl Drop for CallProgressBar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -1,6 +1,6 @@
 //! The lines of input, from a person at a terminal or from a script.
 
-use super::screen::Screen;
+use super::screen::ChatScreen;
 use crate::{
     failure::{Exit, Failure},
     mistyped, terminal,
@@ -20,15 +20,15 @@ use unicode_width::UnicodeWidthStr;
 const PROMPT: &str = "> ";
 
 /// Lines of input.
-pub(super) enum Input {
+pub(super) enum ChatInput {
     Script(Lines<BufReader<Stdin>>),
     Person(mpsc::Receiver<Result<String, String>>),
 }
 
 /// A line of input, parsed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish<'l> {
-    Nothing,
+pub(super) enum ChatCommand<'l> {
+    Blank,
     Quit,
     List,
     Help,
@@ -37,17 +37,17 @@ pub(super) enum Wish<'l> {
         text: &'l str,
     },
     /// An invalid command, with the reason.
-    Wrong(String),
+    Invalid(String),
 }
 
 /// The commands, without their slash.
 const COMMANDS: [&str; 5] = ["list", "msg", "say", "help", "quit"];
 
 /// Parses a line that a person typed. A command without its slash is not sent to all, but an error.
-pub(super) fn read_typed(line: &str) -> Wish<'_> {
-    match (read(line), mistyped::meant(line, COMMANDS)) {
-        (Wish::Say { to: None, .. }, Some(command)) if !line.trim().starts_with('/') => {
-            Wish::Wrong(format!(
+pub(super) fn read_typed(line: &str) -> ChatCommand<'_> {
+    match (read(line), mistyped::intended_command(line, COMMANDS)) {
+        (ChatCommand::Say { to: None, .. }, Some(command)) if !line.trim().starts_with('/') => {
+            ChatCommand::Invalid(format!(
                 "not sent: did you mean /{command}? To send it: /say {}",
                 line.trim()
             ))
@@ -57,35 +57,37 @@ pub(super) fn read_typed(line: &str) -> Wish<'_> {
 }
 
 /// Parses a line of input.
-pub(super) fn read(line: &str) -> Wish<'_> {
+pub(super) fn read(line: &str) -> ChatCommand<'_> {
     let line = line.trim();
     if line.is_empty() {
-        return Wish::Nothing;
+        return ChatCommand::Blank;
     }
     let Some(command) = line.strip_prefix('/') else {
         let (to, text) = (None, line);
-        return Wish::Say { to, text };
+        return ChatCommand::Say { to, text };
     };
     if command.starts_with('/') {
         let (to, text) = (None, command);
-        return Wish::Say { to, text };
+        return ChatCommand::Say { to, text };
     }
     let (word, rest) = split(command);
     match (word, split(rest)) {
-        ("quit", ("", _)) => Wish::Quit,
-        ("list", ("", _)) => Wish::List,
-        ("help", ("", _)) => Wish::Help,
+        ("quit", ("", _)) => ChatCommand::Quit,
+        ("list", ("", _)) => ChatCommand::List,
+        ("help", ("", _)) => ChatCommand::Help,
         ("say", _) if !rest.is_empty() => {
             let (to, text) = (None, rest);
-            Wish::Say { to, text }
+            ChatCommand::Say { to, text }
         }
-        ("say", _) => Wish::Wrong("usage: /say TEXT".to_owned()),
+        ("say", _) => ChatCommand::Invalid("usage: /say TEXT".to_owned()),
         ("msg", (to, text)) if !to.is_empty() && !text.is_empty() => {
-            Wish::Say { to: Some(to), text }
+            ChatCommand::Say { to: Some(to), text }
         }
-        ("msg", _) => Wish::Wrong("usage: /msg NAME TEXT".to_owned()),
-        ("quit" | "list" | "help", _) => Wish::Wrong(format!("/{word} takes no arguments")),
-        _ => Wish::Wrong(format!(
+        ("msg", _) => ChatCommand::Invalid("usage: /msg NAME TEXT".to_owned()),
+        ("quit" | "list" | "help", _) => {
+            ChatCommand::Invalid(format!("/{word} takes no arguments"))
+        }
+        _ => ChatCommand::Invalid(format!(
             "unknown command /{word}; the commands are /list, /msg NAME TEXT, /say TEXT, /help and /quit"
         )),
     }
@@ -99,13 +101,13 @@ fn split(text: &str) -> (&str, &str) {
     }
 }
 
-impl Input {
+impl ChatInput {
     /// Opens the input, and the screen that fits it.
-    pub(super) fn open(json: bool) -> Result<(Self, Screen), Failure> {
+    pub(super) fn open(json: bool) -> Result<(Self, ChatScreen), Failure> {
         let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         if json || !is_terminal {
             let lines = BufReader::new(tokio::io::stdin()).lines();
-            return Ok((Self::Script(lines), Screen::lines(json)));
+            return Ok((Self::Script(lines), ChatScreen::lines(json)));
         }
         let cannot = |error: ReadlineError| {
             let sentence = format!("cannot use the terminal: {error}");
@@ -127,13 +129,15 @@ impl Input {
                     erase(line);
                     let _ = editor.add_history_entry(line);
                 }
-                let is_last = line.as_ref().map_or(true, |line| read(line) == Wish::Quit);
+                let is_last = line
+                    .as_ref()
+                    .map_or(true, |line| read(line) == ChatCommand::Quit);
                 if sender.blocking_send(line).is_err() || is_last {
                     return;
                 }
             }
         });
-        Ok((Self::Person(lines), Screen::terminal(Box::new(printer))))
+        Ok((Self::Person(lines), ChatScreen::terminal(Box::new(printer))))
     }
 
     /// The next line; `None` at the end.
@@ -171,24 +175,27 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_said_to_all() {
-        let said = |text| Wish::Say { to: None, text };
+        let said = |text| ChatCommand::Say { to: None, text };
         assert_eq!(read(" hello  there "), said("hello  there"));
         assert_eq!(read("//quit"), said("/quit"));
-        assert_eq!(read("  "), Wish::Nothing);
+        assert_eq!(read("  "), ChatCommand::Blank);
     }
 
     #[test]
     fn a_command_that_lacks_its_slash_is_not_said_to_everybody() {
         for line in ["quit", " list ", "msg bob hi", "help"] {
-            assert!(matches!(read_typed(line), Wish::Wrong(_)), "{line}");
+            assert!(
+                matches!(read_typed(line), ChatCommand::Invalid(_)),
+                "{line}"
+            );
             // A line of a script is sent unchanged.
-            assert!(matches!(read(line), Wish::Say { .. }), "{line}");
+            assert!(matches!(read(line), ChatCommand::Say { .. }), "{line}");
         }
-        let said = |text| Wish::Say { to: None, text };
+        let said = |text| ChatCommand::Say { to: None, text };
         assert_eq!(read_typed("/say quit"), said("quit"));
         assert_eq!(read_typed("//quit"), said("/quit"));
         assert_eq!(read_typed("quite right"), said("quite right"));
-        assert_eq!(read_typed("/quit"), Wish::Quit);
+        assert_eq!(read_typed("/quit"), ChatCommand::Quit);
     }
 
     #[test]
@@ -202,11 +209,11 @@ mod tests {
 
     #[test]
     fn commands_are_read() {
-        assert_eq!(read("/list"), Wish::List);
-        assert_eq!(read("/help"), Wish::Help);
-        assert_eq!(read("/quit "), Wish::Quit);
+        assert_eq!(read("/list"), ChatCommand::List);
+        assert_eq!(read("/help"), ChatCommand::Help);
+        assert_eq!(read("/quit "), ChatCommand::Quit);
         let (to, text) = (Some("bob"), "how are  you");
-        assert_eq!(read("/msg bob how are  you"), Wish::Say { to, text });
+        assert_eq!(read("/msg bob how are  you"), ChatCommand::Say { to, text });
         for wrong in [
             "/msg",
             "/msg bob",
@@ -216,7 +223,7 @@ mod tests {
             "/dance",
             "/",
         ] {
-            assert!(matches!(read(wrong), Wish::Wrong(_)), "{wrong}");
+            assert!(matches!(read(wrong), ChatCommand::Invalid(_)), "{wrong}");
         }
     }
 }

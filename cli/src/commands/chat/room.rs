@@ -14,24 +14,24 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 /// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(12);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How long a call is retried.
-const INSIST: Duration = Duration::from_secs(30);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After this time without an answer the user is told that the room is unavailable.
-const AWAY: Duration = Duration::from_secs(3);
+const AWAY_NOTICE_DELAY: Duration = Duration::from_secs(3);
 
 /// How long to wait for the room to confirm that this member leaves.
-const LEAVE: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one request for the members may take.
-const GLANCE: Duration = Duration::from_secs(2);
+const MEMBERS_TIMEOUT: Duration = Duration::from_secs(2);
 
-const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+const RETRY_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// The room, as one member uses it.
-pub(crate) struct Room {
+pub(crate) struct ChatRoom {
     chat: ChatClient<Proxy<Chat>>,
     name: String,
     session: String,
@@ -43,16 +43,16 @@ fn within(time: Duration) -> Context {
     context
 }
 
-impl Room {
+impl ChatRoom {
     /// Joins the room.
     pub(crate) async fn enter(
         chat: ChatClient<Proxy<Chat>>,
         name: String,
     ) -> Result<(Self, Welcome), Failure> {
         let own = Uuid::new_v4().to_string();
-        let joining = insist(|| {
+        let joining = retry_until_timeout(|| {
             let (name, own) = (name.clone(), own.clone());
-            chat.join(within(ATTEMPT), name, Some(own))
+            chat.join(within(ATTEMPT_TIMEOUT), name, Some(own))
         });
         let welcome = joining.await?;
         let session = welcome.session.clone();
@@ -65,34 +65,42 @@ impl Room {
     }
 
     pub(crate) async fn history(&self, before: u64, limit: u32) -> Result<Vec<Message>, Failure> {
-        insist(|| {
+        retry_until_timeout(|| {
             let name = self.name.clone();
             self.chat
-                .history(within(ATTEMPT), name, Some(before), Some(limit))
+                .history(within(ATTEMPT_TIMEOUT), name, Some(before), Some(limit))
         })
         .await
     }
 
     pub(crate) async fn members(&self) -> Result<Vec<String>, Failure> {
-        insist(|| self.chat.members(within(ATTEMPT))).await
+        retry_until_timeout(|| self.chat.members(within(ATTEMPT_TIMEOUT))).await
     }
 
     /// The members, from a single attempt; `None` if it fails.
-    pub(super) async fn glance(&self) -> Option<Vec<String>> {
-        let members = self.chat.members(within(GLANCE)).await;
+    pub(super) async fn current_members(&self) -> Option<Vec<String>> {
+        let members = self.chat.members(within(MEMBERS_TIMEOUT)).await;
         members.ok()?.ok()
     }
 
     /// Sends a message. Retries do not send it twice.
     pub(crate) async fn say(&self, to: Option<&str>, text: &str) -> Result<Sent, Failure> {
         let id = Uuid::now_v7().to_string();
-        insist(|| {
+        retry_until_timeout(|| {
             let (from, text, id) = (self.name.clone(), text.to_owned(), Some(id.clone()));
             let to = to.map(str::to_owned);
             async move {
                 match to {
-                    None => self.chat.broadcast(within(ATTEMPT), from, text, id).await,
-                    Some(to) => self.chat.send(within(ATTEMPT), from, to, text, id).await,
+                    None => {
+                        self.chat
+                            .broadcast(within(ATTEMPT_TIMEOUT), from, text, id)
+                            .await
+                    }
+                    Some(to) => {
+                        self.chat
+                            .send(within(ATTEMPT_TIMEOUT), from, to, text, id)
+                            .await
+                    }
                 }
             }
         })
@@ -104,21 +112,21 @@ impl Room {
         let (mut failures, mut since, mut told) = (0, None, false);
         loop {
             let (name, session) = (self.name.clone(), Some(self.session.clone()));
-            let context = within(Duration::from_millis(MAX_WAIT_MS) + ATTEMPT);
+            let context = within(Duration::from_millis(MAX_WAIT_MS) + ATTEMPT_TIMEOUT);
             let receiving = self
                 .chat
                 .receive(context, name, after, MAX_WAIT_MS, session);
-            match judge(receiving.await) {
+            match classify(receiving.await) {
                 Ok(received) => return Ok(received),
-                Err(Judged::Final(failure)) => return Err(failure),
-                Err(Judged::Passing(_)) => {}
+                Err(ChatFailure::Final(failure)) => return Err(failure),
+                Err(ChatFailure::Transient(_)) => {}
             }
             let since = *since.get_or_insert_with(Instant::now);
-            if since.elapsed() > AWAY && !told {
+            if since.elapsed() > AWAY_NOTICE_DELAY && !told {
                 told = true;
                 away();
             }
-            sleep(RETRY.wait(failures, rand())).await;
+            sleep(RETRY_BACKOFF.wait(failures, jitter())).await;
             failures += 1;
         }
     }
@@ -126,53 +134,53 @@ impl Room {
     /// Leaves the room. If the call fails, the room notices later.
     pub(crate) async fn leave(&self) {
         let (name, session) = (self.name.clone(), Some(self.session.clone()));
-        let _ = self.chat.leave(within(LEAVE), name, session).await;
+        let _ = self.chat.leave(within(LEAVE_TIMEOUT), name, session).await;
     }
 }
 
 /// A random number from 0 to 1, for the jitter of retries.
-fn rand() -> f64 {
+fn jitter() -> f64 {
     f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
 }
 
 /// How a call failed.
-enum Judged {
+enum ChatFailure {
     /// It may succeed a little later.
-    Passing(Failure),
+    Transient(Failure),
     Final(Failure),
 }
 
-fn judge<T>(answered: Result<Result<T, ChatError>, RpcError>) -> Result<T, Judged> {
+fn classify<T>(answered: Result<Result<T, ChatError>, RpcError>) -> Result<T, ChatFailure> {
     let error = match answered {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error @ (ChatError::Unavailable { .. } | ChatError::Limited { .. }))) => {
-            return Err(Judged::Passing(error.into()));
+            return Err(ChatFailure::Transient(error.into()));
         }
-        Ok(Err(error)) => return Err(Judged::Final(error.into())),
+        Ok(Err(error)) => return Err(ChatFailure::Final(error.into())),
         Err(error) => CallError::from(error),
     };
     Err(match error {
         CallError::Unavailable(_) | CallError::MaybeRan(_) | CallError::DeadlineExceeded(_) => {
-            Judged::Passing(error.into())
+            ChatFailure::Transient(error.into())
         }
-        _ => Judged::Final(error.into()),
+        _ => ChatFailure::Final(error.into()),
     })
 }
 
-/// Retries until there is an answer, or [`INSIST`] is over.
-async fn insist<T, F>(call: impl Fn() -> F) -> Result<T, Failure>
+/// Retries until there is an answer, or [`RETRY_TIMEOUT`] is over.
+async fn retry_until_timeout<T, F>(call: impl Fn() -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<Result<T, ChatError>, RpcError>>,
 {
-    let end = Instant::now() + INSIST;
+    let end = Instant::now() + RETRY_TIMEOUT;
     let mut failures = 0;
     loop {
-        let failure = match judge(call().await) {
+        let failure = match classify(call().await) {
             Ok(answer) => return Ok(answer),
-            Err(Judged::Final(failure)) => return Err(failure),
-            Err(Judged::Passing(failure)) => failure,
+            Err(ChatFailure::Final(failure)) => return Err(failure),
+            Err(ChatFailure::Transient(failure)) => failure,
         };
-        let pause = RETRY.wait(failures, rand());
+        let pause = RETRY_BACKOFF.wait(failures, jitter());
         if Instant::now() + pause >= end {
             return Err(failure);
         }

@@ -1,6 +1,6 @@
 //! Shows messages: above the prompt of a terminal, or as lines.
 
-use super::{line, who};
+use super::{message_line, sender_text};
 use crate::{
     failure::{Exit, Failure, note},
     output::{Output, to_json},
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::sync::{Mutex, PoisonError};
 
 /// The place where messages are shown.
-pub(super) enum Screen {
+pub(super) enum ChatScreen {
     /// One line for each message, as JSON if `json` is set.
     Lines {
         json: bool,
@@ -24,7 +24,7 @@ pub(super) enum Screen {
 
 /// A message as `--json` prints it.
 #[derive(Serialize)]
-pub(crate) struct Entry<'m> {
+pub(crate) struct ChatMessageJson<'m> {
     sequence: u64,
     at: String,
     from: &'m str,
@@ -43,7 +43,7 @@ const PLAIN: &str = "\x1b[0m";
 /// The colour of messages to a single member.
 const MAGENTA: &str = "\x1b[35m";
 
-impl Screen {
+impl ChatScreen {
     pub(super) fn lines(json: bool) -> Self {
         Self::Lines { json }
     }
@@ -66,8 +66,10 @@ impl Screen {
                 let mut output = Output::new();
                 for message in messages {
                     match json {
-                        true => output.line(&to_json(&entry(message))?)?,
-                        false => output.line(&line(message, &clock(message.at_ms)))?,
+                        true => output.line(&to_json(&message_json(message))?)?,
+                        false => {
+                            output.line(&message_line(message, &time_of_day(message.at_ms)))?
+                        }
                     }
                 }
                 output.flush()
@@ -134,7 +136,7 @@ impl Screen {
 
     /// Shows why a line failed.
     pub(super) fn fail(&self, failure: &Failure) -> Result<(), Failure> {
-        match (self, &failure.sentence) {
+        match (self, &failure.message) {
             (Self::Terminal(_), Some(sentence)) => {
                 let sentence = clean::line(sentence);
                 self.print(&format!("{RED}{sentence}{PLAIN}"))
@@ -161,8 +163,8 @@ impl Screen {
     }
 }
 
-pub(crate) fn entry(message: &Message) -> Entry<'_> {
-    Entry {
+pub(crate) fn message_json(message: &Message) -> ChatMessageJson<'_> {
+    ChatMessageJson {
         sequence: message.sequence,
         at: time(message.at_ms).map_or_else(String::new, |time| format!("{time:.3}")),
         from: &message.from,
@@ -177,7 +179,7 @@ fn time(at_ms: u64) -> Option<Timestamp> {
 }
 
 /// The local time of day.
-pub(crate) fn clock(at_ms: u64) -> String {
+pub(crate) fn time_of_day(at_ms: u64) -> String {
     let here = |time: Timestamp| time.to_zoned(TimeZone::system());
     let shown = time(at_ms).map(|time| here(time).strftime("%H:%M:%S").to_string());
     shown.unwrap_or_else(|| "??:??:??".to_owned())
@@ -185,7 +187,7 @@ pub(crate) fn clock(at_ms: u64) -> String {
 
 /// A message as a coloured line.
 fn coloured(message: &Message) -> String {
-    let (at, who) = (clock(message.at_ms), who(message));
+    let (at, who) = (time_of_day(message.at_ms), sender_text(message));
     let colour = match message.to {
         Some(_) => MAGENTA,
         None => "",

@@ -4,7 +4,7 @@ use crate::{cli::ClientArguments, nameservers::list};
 use clap::{CommandFactory, Parser};
 use clap_complete::CompletionCandidate;
 use pyroxene_client::Client;
-use pyroxene_common::{clean, interfaces::directory::Filter};
+use pyroxene_common::{clean, interfaces::directory::ObjectFilter};
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -17,12 +17,12 @@ use tokio::{
 };
 
 /// The longest time that the user waits for a completion.
-const PATIENCE: Duration = Duration::from_millis(800);
+const COMPLETION_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The names of objects that begin with `current`.
 pub(crate) fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_with(current, async |client: Client| {
-        let filter = Filter::default();
+        let filter = ObjectFilter::default();
         let objects = list(&client, &filter).await.unwrap_or_default();
         objects.into_iter().map(|object| object.name).collect()
     })
@@ -35,7 +35,7 @@ pub(crate) fn methods(current: &OsStr) -> Vec<CompletionCandidate> {
     };
     beginning_with(current, async |client: Client| {
         let mut context = context::current();
-        context.deadline = (Instant::now() + PATIENCE).into_std();
+        context.deadline = (Instant::now() + COMPLETION_TIMEOUT).into_std();
         let Ok(found) = client.dynamic(&object, context).await else {
             return Vec::new();
         };
@@ -53,7 +53,7 @@ fn beginning_with(
     };
     let names = client().and_then(|client| {
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-        let names = runtime.block_on(async { timeout(PATIENCE, names(client)).await });
+        let names = runtime.block_on(async { timeout(COMPLETION_TIMEOUT, names(client)).await });
         names.ok()
     });
     let names = names.unwrap_or_default().into_iter();
@@ -71,15 +71,15 @@ fn words() -> Vec<OsString> {
 
 /// Parses the flags of client commands at any position.
 #[derive(Debug, Parser)]
-struct Probe {
+struct ClientFlags {
     #[command(flatten)]
     client: ClientArguments,
 }
 
 /// Makes a client from the flags that are on the command line so far, and the environment.
 fn client() -> Option<Client> {
-    let flags = Parts::of(&words()).flags;
-    let mut probe = Probe::try_parse_from([OsString::new()].into_iter().chain(flags)).ok()?;
+    let flags = CommandLineParts::of(&words()).flags;
+    let mut probe = ClientFlags::try_parse_from([OsString::new()].into_iter().chain(flags)).ok()?;
     let login = &mut probe.client.login;
     if login.token_file.is_none() && env::var_os("PYROXENE_TOKEN").is_none() {
         // A completion must not ask for a token.
@@ -90,22 +90,22 @@ fn client() -> Option<Client> {
 
 /// The object's name in `pyroxene call OBJECT …`: the second word that is not a flag.
 fn object_in(words: &[OsString]) -> Option<String> {
-    Parts::of(words).plain.into_iter().nth(1)
+    CommandLineParts::of(words).plain.into_iter().nth(1)
 }
 
 /// A command line, in parts.
 #[derive(Default)]
-struct Parts {
+struct CommandLineParts {
     /// The flags of client commands, with their values.
     flags: Vec<OsString>,
     /// The words that are not flags, from the command on.
     plain: Vec<String>,
 }
 
-impl Parts {
+impl CommandLineParts {
     fn of(words: &[OsString]) -> Self {
         let mut parts = Self::default();
-        let command = Probe::command();
+        let command = ClientFlags::command();
         let mut words = words.iter().skip(1).filter_map(|word| word.to_str());
         while let Some(word) = words.next() {
             let Some(flag) = word.strip_prefix("--") else {
@@ -160,7 +160,7 @@ mod tests {
             "--json",
             "x",
         ];
-        let parts = Parts::of(&words.map(OsString::from));
+        let parts = CommandLineParts::of(&words.map(OsString::from));
         assert_eq!(parts.flags, ["--nameserver", "a:1", "--json"]);
     }
 }

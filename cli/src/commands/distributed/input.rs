@@ -18,12 +18,12 @@ const CHUNK: u64 = 64 * 1024 * NUMBER_SIZE as u64;
 const LONGEST_NUMBER: u64 = 4096;
 
 /// An open input, and its name for messages.
-pub(crate) struct Input {
+pub(crate) struct NumberInput {
     name: String,
     reader: BufReader<Box<dyn Read + Send>>,
 }
 
-impl Input {
+impl NumberInput {
     /// Opens a file, or standard input for `-`.
     pub(crate) fn open(path: &str) -> Result<Self, Failure> {
         let (name, reader): (_, Box<dyn Read + Send>) = match path {
@@ -43,11 +43,11 @@ impl Input {
         Failure::usage(format!("cannot read {}: {error}", self.name))
     }
 
-    fn wrong(&self, sentence: impl std::fmt::Display) -> Failure {
+    fn invalid(&self, sentence: impl std::fmt::Display) -> Failure {
         Failure::usage(format!("{}: {sentence}", self.name))
     }
 
-    fn wrong_in(&self, line: u64, sentence: impl std::fmt::Display) -> Failure {
+    fn invalid_line(&self, line: u64, sentence: impl std::fmt::Display) -> Failure {
         Failure::usage(format!("{}, line {line}: {sentence}", self.name))
     }
 
@@ -80,7 +80,7 @@ impl Input {
             if !rest.is_empty() {
                 let size = values.len() * NUMBER_SIZE + rest.len();
                 let sentence = format!("{size} bytes are no whole number of 8-byte numbers");
-                return Err(self.wrong(sentence));
+                return Err(self.invalid(sentence));
             }
             if numbers.is_empty() {
                 return Ok(values);
@@ -90,12 +90,12 @@ impl Input {
 }
 
 /// Reads all numbers of the input.
-pub(crate) fn read_numbers(mut input: Input, format: Format) -> Result<Numbers, Failure> {
+pub(crate) fn read_numbers(mut input: NumberInput, format: Format) -> Result<Numbers, Failure> {
     match format {
         Format::F64le => input.packed().map(Numbers),
         Format::Json => {
             let content = input.all()?;
-            serde_json::from_slice(&content).map_err(|error| input.wrong(error))
+            serde_json::from_slice(&content).map_err(|error| input.invalid(error))
         }
         Format::Lines => {
             let mut values = Vec::new();
@@ -107,12 +107,12 @@ pub(crate) fn read_numbers(mut input: Input, format: Format) -> Result<Numbers, 
                 }
                 if line.len() as u64 == LONGEST_NUMBER && !line.ends_with(b"\n") {
                     let sentence = format!("it is longer than {LONGEST_NUMBER} bytes");
-                    return Err(input.wrong_in(number, sentence));
+                    return Err(input.invalid_line(number, sentence));
                 }
                 match parse(&line) {
                     Some(value) => values.push(value),
                     None if line.trim_ascii().is_empty() => {}
-                    None => return Err(input.wrong_in(number, not_a_number(&line))),
+                    None => return Err(input.invalid_line(number, not_a_number(&line))),
                 }
             }
             Ok(Numbers(values))
@@ -121,22 +121,27 @@ pub(crate) fn read_numbers(mut input: Input, format: Format) -> Result<Numbers, 
 }
 
 /// Reads a matrix. Input in [`Format::F64le`] has no shape; `side` gives the number of rows or columns.
-pub(crate) fn read_matrix(mut input: Input, format: Format, side: Side) -> Result<Matrix, Failure> {
+pub(crate) fn read_matrix(
+    mut input: NumberInput,
+    format: Format,
+    side: MatrixSide,
+) -> Result<Matrix, Failure> {
     match format {
         Format::F64le => {
             let values = input.packed()?;
-            side.shape(values).map_err(|sentence| input.wrong(sentence))
+            side.shape(values)
+                .map_err(|sentence| input.invalid(sentence))
         }
         Format::Json => {
             let content = input.all()?;
-            serde_json::from_slice(&content).map_err(|error| input.wrong(error))
+            serde_json::from_slice(&content).map_err(|error| input.invalid(error))
         }
         Format::Lines => read_rows(&mut input),
     }
 }
 
 /// Reads a matrix with one row per line.
-fn read_rows(input: &mut Input) -> Result<Matrix, Failure> {
+fn read_rows(input: &mut NumberInput) -> Result<Matrix, Failure> {
     let mut values = Vec::new();
     let mut line = Vec::new();
     let (mut rows, mut columns) = (0, 0);
@@ -149,7 +154,7 @@ fn read_rows(input: &mut Input) -> Result<Matrix, Failure> {
             continue;
         }
         let row: Numbers =
-            serde_json::from_slice(&line).map_err(|error| input.wrong_in(number, error))?;
+            serde_json::from_slice(&line).map_err(|error| input.invalid_line(number, error))?;
         let length = row.0.len();
         if rows == 0 {
             columns = length;
@@ -162,23 +167,23 @@ fn read_rows(input: &mut Input) -> Result<Matrix, Failure> {
                 length,
                 columns,
             };
-            return Err(input.wrong_in(number, unequal));
+            return Err(input.invalid_line(number, unequal));
         }
         values.extend(row.0);
     }
     let side = |length: usize| u32::try_from(length).map_err(|_| MatrixError::TooLarge);
     let matrix = side(rows).and_then(|rows| Matrix::new(rows, side(columns)?, values));
-    matrix.map_err(|error| input.wrong(error))
+    matrix.map_err(|error| input.invalid(error))
 }
 
 /// The number of rows or columns of a matrix whose input has only numbers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Side {
+pub(crate) enum MatrixSide {
     Rows(u32),
     Columns(u32),
 }
 
-impl Side {
+impl MatrixSide {
     fn shape(self, values: Vec<f64>) -> Result<Matrix, String> {
         let (known, noun) = match self {
             Self::Rows(rows) => (rows, "rows"),
@@ -215,8 +220,8 @@ fn not_a_number(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn input(content: &[u8]) -> Input {
-        Input {
+    fn input(content: &[u8]) -> NumberInput {
+        NumberInput {
             name: "in".to_owned(),
             reader: BufReader::new(Box::new(io::Cursor::new(content.to_vec()))),
         }
@@ -225,12 +230,12 @@ mod tests {
     fn numbers(content: &str, format: Format) -> Result<Vec<f64>, String> {
         let read = read_numbers(input(content.as_bytes()), format);
         read.map(|numbers| numbers.0)
-            .map_err(|failure| failure.sentence.unwrap())
+            .map_err(|failure| failure.message.unwrap())
     }
 
     fn matrix(content: &str, format: Format) -> Result<Matrix, String> {
-        let read = read_matrix(input(content.as_bytes()), format, Side::Columns(2));
-        read.map_err(|failure| failure.sentence.unwrap())
+        let read = read_matrix(input(content.as_bytes()), format, MatrixSide::Columns(2));
+        read.map_err(|failure| failure.message.unwrap())
     }
 
     #[test]
@@ -261,7 +266,7 @@ mod tests {
         let read = read_numbers(input(&bytes), Format::F64le).unwrap();
         assert_eq!(read.0[1].to_bits(), (-0.0_f64).to_bits());
         let cut = read_numbers(input(&bytes[..13]), Format::F64le).unwrap_err();
-        let sentence = cut.sentence.unwrap();
+        let sentence = cut.message.unwrap();
         assert_eq!(
             sentence,
             "in: 13 bytes are no whole number of 8-byte numbers"
@@ -282,9 +287,13 @@ mod tests {
             .flat_map(|n| n.to_le_bytes())
             .collect();
         let read = |side| read_matrix(input(&bytes), Format::F64le, side);
-        assert_eq!(read(Side::Columns(2)).unwrap(), expected);
-        assert_eq!(read(Side::Rows(2)).unwrap(), expected);
-        for side in [Side::Rows(3), Side::Columns(0), Side::Rows(5)] {
+        assert_eq!(read(MatrixSide::Columns(2)).unwrap(), expected);
+        assert_eq!(read(MatrixSide::Rows(2)).unwrap(), expected);
+        for side in [
+            MatrixSide::Rows(3),
+            MatrixSide::Columns(0),
+            MatrixSide::Rows(5),
+        ] {
             assert!(read(side).is_err(), "{side:?}");
         }
         assert_eq!(

@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 const NEW_FILE: u32 = pyroxene_common::private_file::MODE;
 
 /// The destination of a result.
-pub(crate) enum Target {
+pub(crate) enum OutputTarget {
     Stdout,
     /// A temporary file, which is renamed to `path` once it is complete.
     File {
@@ -29,7 +29,7 @@ pub(crate) enum Target {
     },
 }
 
-impl Target {
+impl OutputTarget {
     /// Opens the destination before the calculation, so that no result is calculated that cannot be written.
     pub(crate) fn open(path: &str) -> Result<Self, Failure> {
         if path == "-" {
@@ -83,7 +83,7 @@ impl Target {
         match self {
             Self::Stdout => {
                 buffered(&mut io::stdout().lock()).map_err(|error| match error.kind() {
-                    io::ErrorKind::InvalidData => without_form(&error),
+                    io::ErrorKind::InvalidData => not_representable(&error),
                     _ => cannot_write(&error),
                 })
             }
@@ -103,7 +103,7 @@ impl Target {
 
 fn not_written(path: &Path, error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::InvalidData => without_form(error),
+        io::ErrorKind::InvalidData => not_representable(error),
         _ => Failure::new(
             Exit::Failed,
             format!("cannot write {}: {error}", path.display()),
@@ -112,7 +112,7 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The failure for a number that the format cannot represent.
-fn without_form(error: &io::Error) -> Failure {
+fn not_representable(error: &io::Error) -> Failure {
     Failure::new(Exit::Failed, error.to_string()).hint("write another --format: lines or f64le")
 }
 
@@ -127,7 +127,7 @@ fn json_error(error: serde_json::Error) -> io::Error {
 pub(crate) fn write_numbers(
     values: &Numbers,
     format: Format,
-    target: Target,
+    target: OutputTarget,
 ) -> Result<(), Failure> {
     target.write(|mut writer| match format {
         Format::F64le => write_packed(writer, &values.0),
@@ -143,7 +143,11 @@ pub(crate) fn write_numbers(
 }
 
 /// Writes a matrix.
-pub(crate) fn write_matrix(matrix: &Matrix, format: Format, target: Target) -> Result<(), Failure> {
+pub(crate) fn write_matrix(
+    matrix: &Matrix,
+    format: Format,
+    target: OutputTarget,
+) -> Result<(), Failure> {
     target.write(|mut writer| match format {
         Format::F64le => write_packed(writer, matrix.values()),
         Format::Json => {
@@ -174,21 +178,21 @@ mod tests {
         let path = directory.path().join("out");
         let name = path.to_str().unwrap();
         let write = |values: &[f64], format| {
-            let target = Target::open(name).unwrap();
+            let target = OutputTarget::open(name).unwrap();
             write_numbers(&Numbers(values.to_vec()), format, target)
         };
         write(&[1.0, f64::NAN], Format::Lines).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\nNaN\n");
         let failure = write(&[1.0, f64::NAN], Format::Json).unwrap_err();
         assert_eq!(
-            failure.sentence.unwrap(),
+            failure.message.unwrap(),
             "JSON has no form for the number NaN"
         );
         assert!(failure.hint.unwrap().contains("f64le"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\nNaN\n");
         write(&[2.0], Format::F64le).unwrap();
         assert_eq!(fs::read(&path).unwrap(), 2.0_f64.to_le_bytes());
-        drop(Target::open(name).unwrap());
+        drop(OutputTarget::open(name).unwrap());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
@@ -197,15 +201,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let name = directory.path().to_str().unwrap();
         for path in [name.to_owned(), format!("{name}/missing/out")] {
-            let failure = Target::open(&path).err().unwrap();
+            let failure = OutputTarget::open(&path).err().unwrap();
             assert_eq!(failure.exit, Exit::Failed);
-            let sentence = failure.sentence.unwrap();
+            let sentence = failure.message.unwrap();
             assert!(sentence.starts_with("cannot write "), "{sentence}");
         }
         write_numbers(
             &Numbers(vec![1.0]),
             Format::Lines,
-            Target::open("/dev/null").unwrap(),
+            OutputTarget::open("/dev/null").unwrap(),
         )
         .unwrap();
     }
@@ -216,7 +220,7 @@ mod tests {
         let path = directory.path().join("out");
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        let target = Target::open(path.to_str().unwrap()).unwrap();
+        let target = OutputTarget::open(path.to_str().unwrap()).unwrap();
         write_numbers(&Numbers(vec![1.0]), Format::Lines, target).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);

@@ -8,9 +8,9 @@ use std::{
 };
 
 /// A progress bar, or none.
-pub(super) struct Progress(Option<ProgressBar>);
+pub(super) struct DistributedProgressBar(Option<ProgressBar>);
 
-impl Progress {
+impl DistributedProgressBar {
     pub(super) fn new() -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -44,7 +44,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for DistributedProgressBar {
     fn drop(&mut self) {
         self.end();
     }

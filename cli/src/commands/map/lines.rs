@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 /// A line that is not blank.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct InputLine {
     /// Its number, from 1; blank lines count.
     pub(super) number: u64,
     /// Where it ends, in bytes from the beginning.
@@ -22,13 +22,13 @@ pub(super) struct Line {
 }
 
 /// An open input.
-pub(super) struct Input {
+pub(super) struct LineInput {
     /// Its size in bytes, if it has one.
     pub(super) size: Option<u64>,
     reader: Box<dyn Read + Send>,
 }
 
-impl Input {
+impl LineInput {
     /// Opens a file, or standard input for `-`.
     pub(super) fn open(path: &str) -> Result<Self, Failure> {
         if path == "-" {
@@ -52,7 +52,7 @@ impl Input {
     }
 
     /// The lines. At most `ahead` of them are read in advance.
-    pub(super) fn lines(self, ahead: usize) -> impl Stream<Item = Line> {
+    pub(super) fn lines(self, ahead: usize) -> impl Stream<Item = InputLine> {
         let (sender, receiver) = mpsc::channel(ahead);
         // A separate thread: a read from a terminal or a pipe may never return, and must not keep the process
         // from ending.
@@ -79,7 +79,11 @@ struct Position {
 }
 
 /// The next line that is not blank. No more than `limit` bytes of it are kept in memory.
-fn next_line(reader: &mut impl BufRead, position: &mut Position, limit: usize) -> Option<Line> {
+fn next_line(
+    reader: &mut impl BufRead,
+    position: &mut Position,
+    limit: usize,
+) -> Option<InputLine> {
     loop {
         let mut content = Vec::new();
         let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
@@ -104,8 +108,8 @@ fn next_line(reader: &mut impl BufRead, position: &mut Position, limit: usize) -
     }
 }
 
-fn line(position: Position, beyond: u64, content: Result<Vec<u8>, Failure>) -> Line {
-    Line {
+fn line(position: Position, beyond: u64, content: Result<Vec<u8>, Failure>) -> InputLine {
+    InputLine {
         number: position.lines + beyond,
         end: position.bytes,
         content,
@@ -125,7 +129,7 @@ mod tests {
                 Ok(content) => String::from_utf8(content).unwrap().trim().to_owned(),
                 Err(failure) => {
                     reader = b"";
-                    failure.sentence.unwrap()
+                    failure.message.unwrap()
                 }
             };
             Some(format!("{} {} {content}", line.number, line.end))

@@ -7,13 +7,13 @@ use std::{
 };
 
 /// A progress bar, or none.
-pub(super) struct Progress {
+pub(super) struct MapProgressBar {
     bar: Option<ProgressBar>,
     /// Whether results go to a terminal too. Then the bar is hidden while they are written.
     shared: bool,
 }
 
-impl Progress {
+impl MapProgressBar {
     /// A bar over a file of `size` bytes, or a spinner.
     pub(super) fn new(size: Option<u64>) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// Runs `write`, which may write to the terminal, with the bar hidden.
-    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(super) fn with_bar_suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) if self.shared => bar.suspend(write),
             _ => write(),

@@ -6,7 +6,7 @@ use crate::{
     nameservers::{list, workers},
 };
 use pyroxene_client::Client;
-use pyroxene_common::{interface::MethodDescription, interfaces::directory::Filter};
+use pyroxene_common::{interface::MethodDescription, interfaces::directory::ObjectFilter};
 use pyroxene_objects::interfaces::chat::Chat;
 use std::{
     collections::HashMap,
@@ -21,10 +21,10 @@ use tokio::{
 };
 
 /// The longest time that the user waits for a completion.
-const PATIENCE: Duration = Duration::from_millis(800);
+const COMPLETION_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long an answer is cached.
-const FRESH: Duration = Duration::from_secs(3);
+const CACHE_LIFETIME: Duration = Duration::from_secs(3);
 
 /// The largest number of files that are offered.
 const MAX_FILES: usize = 1000;
@@ -37,40 +37,43 @@ pub(super) struct Catalog {
     client: Client,
     runtime: Handle,
     tasks: TaskIds,
-    objects: Mutex<Kept<Vec<String>>>,
-    workers: Mutex<Kept<Vec<String>>>,
-    members: Mutex<Kept<Vec<String>>>,
-    methods: Mutex<HashMap<String, Kept<Vec<MethodDescription>>>>,
+    objects: Mutex<CachedAnswer<Vec<String>>>,
+    workers: Mutex<CachedAnswer<Vec<String>>>,
+    members: Mutex<CachedAnswer<Vec<String>>>,
+    methods: Mutex<HashMap<String, CachedAnswer<Vec<MethodDescription>>>>,
 }
 
 /// An answer, and the time at which it was requested.
 #[derive(Clone)]
-struct Kept<T> {
-    known: T,
-    since: Option<Instant>,
+struct CachedAnswer<T> {
+    value: T,
+    asked_at: Option<Instant>,
 }
 
-impl<T: Default> Default for Kept<T> {
+impl<T: Default> Default for CachedAnswer<T> {
     fn default() -> Self {
         Self {
-            known: T::default(),
-            since: None,
+            value: T::default(),
+            asked_at: None,
         }
     }
 }
 
-impl<T: Clone> Kept<T> {
+impl<T: Clone> CachedAnswer<T> {
     /// The cached answer, or the one of `ask` if the cached one is too old. If `ask` fails, the old one
     /// stays.
     fn get(&mut self, ask: impl FnOnce() -> Option<T>) -> T {
-        if self.since.is_none_or(|since| since.elapsed() > FRESH) {
+        if self
+            .asked_at
+            .is_none_or(|since| since.elapsed() > CACHE_LIFETIME)
+        {
             if let Some(known) = ask() {
-                self.known = known;
+                self.value = known;
             }
             // This also holds for a failure, so that a silent name server is not asked at every key.
-            self.since = Some(Instant::now());
+            self.asked_at = Some(Instant::now());
         }
-        self.known.clone()
+        self.value.clone()
     }
 }
 
@@ -90,20 +93,20 @@ impl Catalog {
     fn ask<T, E>(&self, question: impl Future<Output = Result<T, E>>) -> Option<T> {
         let answer = self
             .runtime
-            .block_on(async { timeout(PATIENCE, question).await });
+            .block_on(async { timeout(COMPLETION_TIMEOUT, question).await });
         answer.ok().and_then(Result::ok)
     }
 }
 
-fn locked<T: Clone>(kept: &Mutex<Kept<T>>, ask: impl FnOnce() -> Option<T>) -> T {
+fn cached_or_asked<T: Clone>(kept: &Mutex<CachedAnswer<T>>, ask: impl FnOnce() -> Option<T>) -> T {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     kept.get(ask)
 }
 
 impl Vocabulary for Catalog {
     fn objects(&self) -> Vec<String> {
-        locked(&self.objects, || {
-            let objects = self.ask(list(&self.client, &Filter::default()))?;
+        cached_or_asked(&self.objects, || {
+            let objects = self.ask(list(&self.client, &ObjectFilter::default()))?;
             Some(objects.into_iter().map(|object| object.name).collect())
         })
     }
@@ -118,14 +121,14 @@ impl Vocabulary for Catalog {
     }
 
     fn workers(&self) -> Vec<String> {
-        locked(&self.workers, || {
+        cached_or_asked(&self.workers, || {
             let workers = self.ask(workers(&self.client))?;
             Some(workers.into_iter().map(|worker| worker.name).collect())
         })
     }
 
     fn members(&self) -> Vec<String> {
-        locked(&self.members, || {
+        cached_or_asked(&self.members, || {
             let chat = self.client.weak_object::<Chat>(chat::OBJECT);
             self.ask(chat.members(context::current()))?.ok()
         })

@@ -1,10 +1,10 @@
 //! The shell as a member of the chat.
 
-use super::screen::Screen;
+use super::screen::ShellScreen;
 use crate::{
-    commands::chat::{OBJECT, Room, clock, entry, line, tell_comings},
+    commands::chat::{ChatRoom, OBJECT, message_json, message_line, tell_comings, time_of_day},
     failure::Failure,
-    nameservers::explain,
+    nameservers::explain_unavailable,
     output::to_json,
 };
 use pyroxene_client::Client;
@@ -16,37 +16,37 @@ use tokio::task::JoinHandle;
 const HISTORY: u32 = 20;
 
 /// A sequence number after that of every message.
-const END: u64 = i64::MAX as u64;
+const LAST_SEQUENCE: u64 = i64::MAX as u64;
 
 /// A member of the chat. Messages are shown until it is dropped.
-pub(super) struct Membership {
-    room: Arc<Room>,
+pub(super) struct ChatMembership {
+    room: Arc<ChatRoom>,
     json: bool,
     listening: JoinHandle<()>,
 }
 
-impl Drop for Membership {
+impl Drop for ChatMembership {
     fn drop(&mut self) {
         self.listening.abort();
     }
 }
 
-impl Membership {
+impl ChatMembership {
     /// Joins, and shows messages from then on.
     pub(super) async fn join(
         client: &Client,
         name: &str,
-        screen: &Arc<Screen>,
+        screen: &Arc<ShellScreen>,
         json: bool,
     ) -> Result<Self, Failure> {
         // Fails at once if no worker hosts the chat; later calls wait for a worker.
         if let Err(error) = client.proxy::<Chat>(OBJECT).await {
-            return Err(explain(client, OBJECT, error.into()).await);
+            return Err(explain_unavailable(client, OBJECT, error.into()).await);
         }
         let chat = client.weak_object::<Chat>(OBJECT);
-        let (room, welcome) = Room::enter(chat, name.to_owned()).await?;
+        let (room, welcome) = ChatRoom::enter(chat, name.to_owned()).await?;
         let room = Arc::new(room);
-        let listener = Listener {
+        let listener = MessageListener {
             room: Arc::clone(&room),
             name: name.to_owned(),
             screen: Arc::clone(screen),
@@ -87,29 +87,34 @@ impl Membership {
 
     /// The last messages, with one line for each.
     pub(super) async fn history(&self, count: Option<u32>) -> Result<Vec<String>, Failure> {
-        let messages = self.room.history(END, count.unwrap_or(HISTORY)).await?;
-        let shown = messages.iter().map(|message| shown(message, self.json));
+        let messages = self
+            .room
+            .history(LAST_SEQUENCE, count.unwrap_or(HISTORY))
+            .await?;
+        let shown = messages
+            .iter()
+            .map(|message| formatted_message(message, self.json));
         shown.collect()
     }
 }
 
 /// A message as `pyroxene chat` shows it.
-fn shown(message: &Message, json: bool) -> Result<String, Failure> {
+fn formatted_message(message: &Message, json: bool) -> Result<String, Failure> {
     match json {
-        true => to_json(&entry(message)),
-        false => Ok(line(message, &clock(message.at_ms))),
+        true => to_json(&message_json(message)),
+        false => Ok(message_line(message, &time_of_day(message.at_ms))),
     }
 }
 
 /// Shows messages as they arrive.
-struct Listener {
-    room: Arc<Room>,
+struct MessageListener {
+    room: Arc<ChatRoom>,
     name: String,
-    screen: Arc<Screen>,
+    screen: Arc<ShellScreen>,
     json: bool,
 }
 
-impl Listener {
+impl MessageListener {
     async fn listen(&self, mut after: u64) {
         loop {
             let away = || self.note("the chat is unavailable; waiting".to_owned());
@@ -119,13 +124,13 @@ impl Listener {
                     // The messages of this member are on the screen already.
                     let messages = received.messages.iter();
                     for message in messages.filter(|message| message.from != self.name) {
-                        if let Ok(line) = shown(message, self.json) {
+                        if let Ok(line) = formatted_message(message, self.json) {
                             self.screen.announce(&line).await;
                         }
                     }
                 }
                 Err(failure) => {
-                    let sentence = failure.sentence.unwrap_or_default();
+                    let sentence = failure.message.unwrap_or_default();
                     return self.note(format!("the chat has ended: {sentence}"));
                 }
             }

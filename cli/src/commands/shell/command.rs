@@ -2,16 +2,16 @@
 
 use super::words::split;
 use crate::{
-    commands::submit::Options,
+    commands::submit::SubmitOptions,
     failure::{Failure, from_clap},
-    mistyped::meant,
+    mistyped::intended_command,
     nearest::nearest,
 };
 use clap::Parser;
 
 /// The description of a command.
 #[derive(Debug)]
-pub(super) struct Spec {
+pub(super) struct CommandSpec {
     pub(super) name: &'static str,
     /// Its operands, for help.
     pub(super) usage: &'static str,
@@ -43,110 +43,110 @@ pub(super) enum Operand {
 }
 
 /// Every command, in the order in which help lists them.
-pub(super) const SPECS: &[Spec] = &[
-    Spec {
+pub(super) const SPECS: &[CommandSpec] = &[
+    CommandSpec {
         name: "/list",
         usage: "",
         summary: "list the members of the chat",
         operands: &[],
     },
-    Spec {
+    CommandSpec {
         name: "/msg",
         usage: "NAME TEXT…",
         summary: "send a message to one member; a line that is not a command is sent to all",
         operands: &[Operand::Member, Operand::Text],
     },
-    Spec {
+    CommandSpec {
         name: "/say",
         usage: "TEXT…",
         summary: "send a message to all, even if it looks like a command",
         operands: &[Operand::Text],
     },
-    Spec {
+    CommandSpec {
         name: "/history",
         usage: "[N]",
         summary: "show the last N messages, or the last 20",
         operands: &[],
     },
-    Spec {
+    CommandSpec {
         name: "/workers",
         usage: "",
         summary: "list the live workers and their load",
         operands: &[],
     },
-    Spec {
+    CommandSpec {
         name: "/objects",
         usage: "[PREFIX]",
         summary: "list the objects and the workers that host them",
         operands: &[Operand::Object],
     },
-    Spec {
+    CommandSpec {
         name: "/describe",
         usage: "OBJECT",
         summary: "show the methods of an object",
         operands: &[Operand::Object],
     },
-    Spec {
+    CommandSpec {
         name: "/call",
         usage: "OBJECT METHOD [ARG=VALUE…]",
         summary: "call a method",
         operands: &[Operand::Object, Operand::Method(None), Operand::Arguments],
     },
-    Spec {
+    CommandSpec {
         name: "/calculate",
         usage: "METHOD [VALUE…]",
         summary: "call the calculator: /calculate factorial 30, /calculate sum 1 2 3.5",
         operands: &[Operand::Method(Some("calculator")), Operand::Arguments],
     },
-    Spec {
+    CommandSpec {
         name: "/text",
         usage: "METHOD TEXT…",
         summary: "call text with the rest of the line: /text reverse hello world",
         operands: &[Operand::Method(Some("text")), Operand::Text],
     },
-    Spec {
+    CommandSpec {
         name: "/hash",
         usage: "METHOD TEXT…",
         summary: "call hash with the rest of the line: /hash sha256 hello world",
         operands: &[Operand::Method(Some("hash")), Operand::Text],
     },
-    Spec {
+    CommandSpec {
         name: "/submit",
         usage: "[--worker NAME] [--times N] [--quiet] [OPTION…] OBJECT METHOD [ARG=VALUE…]",
         summary: "submit a task, or N equal ones; the options are those of 'pyroxene submit'",
         operands: &[Operand::Object, Operand::Method(None), Operand::Arguments],
     },
-    Spec {
+    CommandSpec {
         name: "/submit-file",
         usage: "[--quiet] FILE",
         summary: "submit a task for each line of a file: OBJECT METHOD [ARG=VALUE…]",
         operands: &[Operand::File],
     },
-    Spec {
+    CommandSpec {
         name: "/results",
         usage: "[ID…]",
         summary: "show the outcome of these tasks, or of all that were submitted here",
         operands: &[Operand::Task],
     },
-    Spec {
+    CommandSpec {
         name: "/cancel",
         usage: "ID…",
         summary: "cancel tasks",
         operands: &[Operand::Task],
     },
-    Spec {
+    CommandSpec {
         name: "/wait",
         usage: "",
         summary: "wait until every task that was submitted here has ended",
         operands: &[],
     },
-    Spec {
+    CommandSpec {
         name: "/help",
         usage: "[COMMAND]",
         summary: "show this list, or one command",
         operands: &[Operand::Command],
     },
-    Spec {
+    CommandSpec {
         name: "/quit",
         usage: "",
         summary: "end the shell; tasks continue",
@@ -155,41 +155,58 @@ pub(super) const SPECS: &[Spec] = &[
 ];
 
 /// The command of this name, with its slash.
-pub(super) fn spec(name: &str) -> Option<&'static Spec> {
+pub(super) fn spec(name: &str) -> Option<&'static CommandSpec> {
     SPECS.iter().find(|spec| spec.name == name)
 }
 
 /// A line, parsed.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum ShellCommand {
     Members,
-    Message { to: String, text: String },
-    Say { text: String },
-    History { count: Option<u32> },
+    Message {
+        to: String,
+        text: String,
+    },
+    Say {
+        text: String,
+    },
+    History {
+        count: Option<u32>,
+    },
     Workers,
-    Objects { prefix: Option<String> },
-    Describe { object: String },
-    Call(Call),
-    Submit(Box<Submit>),
-    SubmitFile(SubmitFile),
-    Results { ids: Vec<String> },
-    Cancel { ids: Vec<String> },
+    Objects {
+        prefix: Option<String>,
+    },
+    Describe {
+        object: String,
+    },
+    Call(ShellCall),
+    Submit(Box<ShellSubmit>),
+    SubmitFile(ShellSubmitFile),
+    Results {
+        ids: Vec<String>,
+    },
+    Cancel {
+        ids: Vec<String>,
+    },
     Wait,
-    Help { command: Option<&'static Spec> },
+    Help {
+        command: Option<&'static CommandSpec>,
+    },
     Quit,
 }
 
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(super) struct ShellCall {
     pub(super) object: String,
     pub(super) method: String,
-    pub(super) arguments: CallArguments,
+    pub(super) arguments: UnparsedArguments,
 }
 
 /// The arguments of a call, before the method's parameters are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CallArguments {
+pub(super) enum UnparsedArguments {
     /// The arguments as `pyroxene call` takes them.
     Words(Vec<String>),
     /// The same, but values without names are one list if the method's only parameter takes a list.
@@ -201,7 +218,7 @@ pub(super) enum CallArguments {
 /// `/submit`.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, name = "/submit", disable_help_flag = true)]
-pub(super) struct Submit {
+pub(super) struct ShellSubmit {
     pub(super) object: String,
     pub(super) method: String,
     #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
@@ -213,10 +230,10 @@ pub(super) struct Submit {
     #[arg(long)]
     pub(super) quiet: bool,
     #[command(flatten)]
-    pub(super) options: Options,
+    pub(super) options: SubmitOptions,
 }
 
-impl Submit {
+impl ShellSubmit {
     /// Parses the words after the command.
     pub(super) fn read(words: &[String]) -> Result<Self, Failure> {
         Self::try_parse_from(words).map_err(|error| from_clap(&error))
@@ -226,7 +243,7 @@ impl Submit {
 /// `/submit-file`.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, name = "/submit-file", disable_help_flag = true)]
-pub(super) struct SubmitFile {
+pub(super) struct ShellSubmitFile {
     pub(super) file: String,
     /// Print only failures, and a summary
     #[arg(long)]
@@ -234,7 +251,7 @@ pub(super) struct SubmitFile {
 }
 
 /// Parses a line; `None` if it is blank.
-pub(super) fn parse(line: &str) -> Result<Option<Command>, Failure> {
+pub(super) fn parse(line: &str) -> Result<Option<ShellCommand>, Failure> {
     let line = line.trim();
     if line.is_empty() {
         return Ok(None);
@@ -243,12 +260,12 @@ pub(super) fn parse(line: &str) -> Result<Option<Command>, Failure> {
     if !line.starts_with('/') || line.starts_with("//") {
         let text = line.strip_prefix('/').unwrap_or(line).to_owned();
         let names = SPECS.iter().map(|spec| spec.name.trim_start_matches('/'));
-        if let Some(command) = meant(line, names).filter(|_| !line.starts_with('/')) {
+        if let Some(command) = intended_command(line, names).filter(|_| !line.starts_with('/')) {
             let sentence = format!("'{line}' was not sent: it looks like a command");
             let hint = format!("did you mean '/{command}'? To send it to all: /say {line}");
             return Err(Failure::usage(sentence).hint(hint));
         }
-        return Ok(Some(Command::Say { text }));
+        return Ok(Some(ShellCommand::Say { text }));
     }
     let (name, rest) = first_word(line);
     let Some(spec) = spec(name) else {
@@ -257,83 +274,83 @@ pub(super) fn parse(line: &str) -> Result<Option<Command>, Failure> {
     command(spec, rest).map(Some)
 }
 
-fn command(spec: &'static Spec, rest: &str) -> Result<Command, Failure> {
+fn command(spec: &'static CommandSpec, rest: &str) -> Result<ShellCommand, Failure> {
     let words = || Operands::read(spec, rest);
     Ok(match spec.name {
-        "/list" => words()?.none(Command::Members)?,
+        "/list" => words()?.none(ShellCommand::Members)?,
         "/msg" => {
             let (to, text) = first_word(rest);
             require(spec, &[to, text])?;
             let (to, text) = (to.to_owned(), text.to_owned());
-            Command::Message { to, text }
+            ShellCommand::Message { to, text }
         }
         "/say" => {
             require(spec, &[rest])?;
             let text = rest.to_owned();
-            Command::Say { text }
+            ShellCommand::Say { text }
         }
-        "/history" => Command::History {
+        "/history" => ShellCommand::History {
             count: words()?.number()?,
         },
-        "/workers" => words()?.none(Command::Workers)?,
-        "/objects" => Command::Objects {
+        "/workers" => words()?.none(ShellCommand::Workers)?,
+        "/objects" => ShellCommand::Objects {
             prefix: words()?.optional()?,
         },
         "/describe" => {
             let mut words = words()?;
             let object = words.next()?;
-            words.none(Command::Describe { object })?
+            words.none(ShellCommand::Describe { object })?
         }
         "/call" => {
             let mut words = words()?;
-            Command::Call(Call {
+            ShellCommand::Call(ShellCall {
                 object: words.next()?,
                 method: words.next()?,
-                arguments: CallArguments::Words(words.rest()),
+                arguments: UnparsedArguments::Words(words.rest()),
             })
         }
         "/calculate" => {
             let mut words = words()?;
-            Command::Call(Call {
+            ShellCommand::Call(ShellCall {
                 object: "calculator".to_owned(),
                 method: words.next()?,
-                arguments: CallArguments::Values(words.rest()),
+                arguments: UnparsedArguments::Values(words.rest()),
             })
         }
         "/text" | "/hash" => {
             let (method, text) = first_word(rest);
             require(spec, &[method])?;
-            Command::Call(Call {
+            ShellCommand::Call(ShellCall {
                 object: spec.name.trim_start_matches('/').to_owned(),
                 method: method.to_owned(),
-                arguments: CallArguments::Text(text.to_owned()),
+                arguments: UnparsedArguments::Text(text.to_owned()),
             })
         }
-        "/submit" => Command::Submit(Box::new(Submit::read(&words()?.rest())?)),
+        "/submit" => ShellCommand::Submit(Box::new(ShellSubmit::read(&words()?.rest())?)),
         "/submit-file" => {
-            let read = SubmitFile::try_parse_from(words()?.rest());
-            Command::SubmitFile(read.map_err(|error| from_clap(&error))?)
+            let read = ShellSubmitFile::try_parse_from(words()?.rest());
+            ShellCommand::SubmitFile(read.map_err(|error| from_clap(&error))?)
         }
-        "/results" => Command::Results {
+        "/results" => ShellCommand::Results {
             ids: words()?.rest(),
         },
         "/cancel" => {
             let mut words = words()?;
             let mut ids = vec![words.next()?];
             ids.extend(words.rest());
-            Command::Cancel { ids }
+            ShellCommand::Cancel { ids }
         }
-        "/wait" => words()?.none(Command::Wait)?,
-        "/help" => Command::Help {
+        "/wait" => words()?.none(ShellCommand::Wait)?,
+        "/help" => ShellCommand::Help {
             command: words()?.optional()?.map(|name| find(&name)).transpose()?,
         },
-        "/quit" => words()?.none(Command::Quit)?,
+        "/quit" => words()?.none(ShellCommand::Quit)?,
         other => return Err(unknown(other)),
     })
 }
 
 /// A command by its name, with or without the slash.
-fn find(name: &str) -> Result<&'static Spec, Failure> {
+fn find(name: &str) -> Result<&'static CommandSpec, Failure> {
     let slashed = format!("/{}", name.trim_start_matches('/'));
     spec(&slashed).ok_or_else(|| unknown(&slashed))
 }
@@ -353,26 +370,26 @@ fn first_word(text: &str) -> (&str, &str) {
     (word, rest.trim())
 }
 
-fn require(spec: &Spec, words: &[&str]) -> Result<(), Failure> {
+fn require(spec: &CommandSpec, words: &[&str]) -> Result<(), Failure> {
     match words.iter().any(|word| word.is_empty()) {
         true => Err(wrong(spec, format!("{} needs more arguments", spec.name))),
         false => Ok(()),
     }
 }
 
-fn wrong(spec: &Spec, sentence: String) -> Failure {
+fn wrong(spec: &CommandSpec, sentence: String) -> Failure {
     let usage = format!("usage: {} {}", spec.name, spec.usage);
     Failure::usage(sentence).hint(usage.trim_end())
 }
 
 /// The words after a command, taken one by one.
 struct Operands {
-    spec: &'static Spec,
+    spec: &'static CommandSpec,
     words: std::vec::IntoIter<String>,
 }
 
 impl Operands {
-    fn read(spec: &'static Spec, rest: &str) -> Result<Self, Failure> {
+    fn read(spec: &'static CommandSpec, rest: &str) -> Result<Self, Failure> {
         let words = split(rest)?.into_iter();
         Ok(Self { spec, words })
     }

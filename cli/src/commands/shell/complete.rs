@@ -1,8 +1,8 @@
 //! Completes the words of a line.
 
 use super::{
-    command::{Operand, SPECS, Spec, Submit, spec},
-    words::{Word, quoted, scan},
+    command::{CommandSpec, Operand, SPECS, ShellSubmit, spec},
+    words::{ShellWord, quoted, scan},
 };
 use clap::CommandFactory;
 use pyroxene_common::{clean, interface::MethodDescription};
@@ -24,7 +24,7 @@ pub(super) fn complete(line: &str, vocabulary: &impl Vocabulary) -> (usize, Vec<
     // A word with a blank after it is finished.
     let current = words
         .pop_if(|word| word.end == line.len())
-        .unwrap_or_else(|| Word {
+        .unwrap_or_else(|| ShellWord {
             text: String::new(),
             start: line.len(),
             end: line.len(),
@@ -33,7 +33,7 @@ pub(super) fn complete(line: &str, vocabulary: &impl Vocabulary) -> (usize, Vec<
     let candidates = match words.split_first() {
         None if line.trim_start().starts_with('/') => {
             let names = SPECS.iter().map(|spec| spec.name.to_owned());
-            starting_with(beginning, names, End::Blank)
+            starting_with(beginning, names, CompletionSuffix::Blank)
         }
         None => Vec::new(),
         Some((name, before)) => match spec(&name.text) {
@@ -46,7 +46,7 @@ pub(super) fn complete(line: &str, vocabulary: &impl Vocabulary) -> (usize, Vec<
 
 /// The text after a completed word.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum CompletionSuffix {
     Blank,
     Nothing,
 }
@@ -54,15 +54,15 @@ enum End {
 fn starting_with(
     beginning: &str,
     names: impl IntoIterator<Item = String>,
-    end: End,
+    end: CompletionSuffix,
 ) -> Vec<String> {
     let mut found: Vec<String> = names
         .into_iter()
         // The editor shows candidates without cleaning them.
         .filter(|name| name.starts_with(beginning) && clean::line(name) == name.as_str())
         .map(|name| match end {
-            End::Blank => quoted(&name) + " ",
-            End::Nothing => quoted(&name),
+            CompletionSuffix::Blank => quoted(&name) + " ",
+            CompletionSuffix::Nothing => quoted(&name),
         })
         .collect();
     found.sort();
@@ -71,8 +71,8 @@ fn starting_with(
 }
 
 fn operands(
-    spec: &Spec,
-    before: &[Word],
+    spec: &CommandSpec,
+    before: &[ShellWord],
     beginning: &str,
     vocabulary: &impl Vocabulary,
 ) -> Vec<String> {
@@ -83,13 +83,15 @@ fn operands(
         false => (before, None),
     };
     match option {
-        Some("--worker") => return starting_with(beginning, vocabulary.workers(), End::Blank),
+        Some("--worker") => {
+            return starting_with(beginning, vocabulary.workers(), CompletionSuffix::Blank);
+        }
         Some(_) => return Vec::new(),
         None if takes_options && beginning.starts_with('-') => {
             return starting_with(
                 beginning,
                 options().into_iter().map(|(name, _)| name),
-                End::Blank,
+                CompletionSuffix::Blank,
             );
         }
         None => {}
@@ -123,16 +125,20 @@ fn operands(
                 .collect()
         }
         Some(Operand::File) => {
-            return starting_with(beginning, vocabulary.files(beginning), End::Nothing);
+            return starting_with(
+                beginning,
+                vocabulary.files(beginning),
+                CompletionSuffix::Nothing,
+            );
         }
         Some(Operand::Text) | None => Vec::new(),
     };
-    starting_with(beginning, names, End::Blank)
+    starting_with(beginning, names, CompletionSuffix::Blank)
 }
 
 /// The parameters of the method that have no value yet, or the files for a value that begins with `@`.
 fn arguments(
-    spec: &Spec,
+    spec: &CommandSpec,
     before: &[&str],
     beginning: &str,
     vocabulary: &impl Vocabulary,
@@ -144,7 +150,7 @@ fn arguments(
         let begins = beginning.strip_suffix(path).unwrap_or_default();
         let files = vocabulary.files(path).into_iter();
         let files = files.map(|file| format!("{begins}{file}"));
-        return starting_with(beginning, files, End::Nothing);
+        return starting_with(beginning, files, CompletionSuffix::Nothing);
     }
     let fixed = spec.operands.iter().find_map(|operand| match operand {
         Operand::Method(object) => *object,
@@ -162,7 +168,11 @@ fn arguments(
     };
     let names = method.parameters.into_iter().map(|known| known.name);
     let free = names.filter(|name| !given.contains(&name.as_str()));
-    starting_with(beginning, free.map(|name| name + "="), End::Nothing)
+    starting_with(
+        beginning,
+        free.map(|name| name + "="),
+        CompletionSuffix::Nothing,
+    )
 }
 
 /// The words that are not options, and the option whose value comes next, if any.
@@ -186,7 +196,7 @@ fn without_options<'a>(words: &[&'a str]) -> (Vec<&'a str>, Option<&'a str>) {
 
 /// The options of `/submit`, and whether each takes a value.
 fn options() -> Vec<(String, bool)> {
-    let command = Submit::command();
+    let command = ShellSubmit::command();
     let named = command.get_arguments().filter_map(|argument| {
         let name = argument.get_long()?;
         Some((format!("--{name}"), argument.get_action().takes_values()))

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 const MAX_HISTORY: usize = 1000;
 
 /// The outcome of reading a line.
-pub(super) enum Read {
+pub(super) enum EditorEvent {
     Line(String),
     /// The user gave the line up with Ctrl-C.
     Interrupted,
@@ -43,8 +43,8 @@ pub(super) enum Read {
 
 /// The thread that reads lines, one at a time.
 pub(super) struct Editor {
-    wanted: requests::Sender<()>,
-    lines: mpsc::Receiver<Read>,
+    line_requests: requests::Sender<()>,
+    lines: mpsc::Receiver<EditorEvent>,
 }
 
 /// Prints above the line that is being edited.
@@ -79,15 +79,21 @@ impl Editor {
             .await
             .map_err(|error| cannot(error.to_string()))?
             .map_err(|error| cannot(error.to_string()))?;
-        Ok((Self { wanted, lines }, printer))
+        Ok((
+            Self {
+                line_requests: wanted,
+                lines,
+            },
+            printer,
+        ))
     }
 
     /// Reads the next line.
-    pub(super) async fn read(&mut self) -> Read {
-        if self.wanted.send(()).is_err() {
-            return Read::End;
+    pub(super) async fn read(&mut self) -> EditorEvent {
+        if self.line_requests.send(()).is_err() {
+            return EditorEvent::End;
         }
-        self.lines.recv().await.unwrap_or(Read::End)
+        self.lines.recv().await.unwrap_or(EditorEvent::End)
     }
 }
 
@@ -118,7 +124,7 @@ fn read_lines<V: Vocabulary>(
     prompt: &str,
     history: Option<&Path>,
     wishes: &requests::Receiver<()>,
-    lines: &mpsc::Sender<Read>,
+    lines: &mpsc::Sender<EditorEvent>,
 ) {
     let styled = format!("\x1b[1m{prompt}\x1b[0m");
     while wishes.recv().is_ok() {
@@ -130,11 +136,11 @@ fn read_lines<V: Vocabulary>(
                 {
                     drop(editor.append_history(history));
                 }
-                Read::Line(line)
+                EditorEvent::Line(line)
             }
-            Err(ReadlineError::Interrupted) => Read::Interrupted,
-            Err(ReadlineError::Eof) => Read::End,
-            Err(error) => Read::Broken(error.to_string()),
+            Err(ReadlineError::Interrupted) => EditorEvent::Interrupted,
+            Err(ReadlineError::Eof) => EditorEvent::End,
+            Err(error) => EditorEvent::Broken(error.to_string()),
         };
         if lines.blocking_send(read).is_err() {
             return;
@@ -177,9 +183,9 @@ impl<V: Vocabulary> Completer for Assistant<V> {
 }
 
 /// The usage of a command, shown after its name.
-struct Usage(&'static str);
+struct UsageHint(&'static str);
 
-impl Hint for Usage {
+impl Hint for UsageHint {
     fn display(&self) -> &str {
         self.0
     }
@@ -190,10 +196,10 @@ impl Hint for Usage {
 }
 
 impl<V> Hinter for Assistant<V> {
-    type Hint = Usage;
+    type Hint = UsageHint;
 
-    fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<Usage> {
-        usage_hint(line.get(..position)?, line.len() == position).map(Usage)
+    fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<UsageHint> {
+        usage_hint(line.get(..position)?, line.len() == position).map(UsageHint)
     }
 }
 

@@ -4,7 +4,9 @@
 //! by themselves, such as messages, go through a separate thread. The output of a command is written at once.
 
 use super::editor::Printer;
-use crate::{commands::call::print_result, failure::Failure, output::print, terminal::Modes};
+use crate::{
+    commands::call::print_result, failure::Failure, output::print, terminal::TerminalModes,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pyroxene_common::clean;
 use std::{
@@ -16,26 +18,26 @@ use std::{
 use tokio::sync::mpsc;
 
 /// The number of announcements that may be queued.
-const WAITING: usize = 256;
+const MAX_QUEUED_LINES: usize = 256;
 
 /// Standard output and standard error.
-pub(super) struct Screen {
-    place: Arc<Mutex<Place>>,
+pub(super) struct ShellScreen {
+    owner: Arc<Mutex<TerminalOwner>>,
     /// The queue of the thread that announces; `None` if there is no terminal.
     announcer: Option<mpsc::Sender<String>>,
 }
 
 /// The owner of the terminal.
-enum Place {
+enum TerminalOwner {
     /// A command, perhaps with a progress bar.
     Command(Option<ProgressBar>),
     /// The editor.
     Editor,
 }
 
-impl Place {
+impl TerminalOwner {
     /// Runs `write`, which may write to the terminal, with the bar hidden.
-    fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+    fn with_bar_suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         match self {
             Self::Command(Some(bar)) => bar.suspend(write),
             Self::Command(None) | Self::Editor => write(),
@@ -43,24 +45,24 @@ impl Place {
     }
 }
 
-impl Screen {
+impl ShellScreen {
     /// The screen for a script.
     pub(super) fn plain() -> Arc<Self> {
-        let place = Arc::new(Mutex::new(Place::Command(None)));
+        let place = Arc::new(Mutex::new(TerminalOwner::Command(None)));
         Arc::new(Self {
-            place,
+            owner: place,
             announcer: None,
         })
     }
 
     /// The screen for a person at a terminal. `printer` prints above the line that is being edited.
     pub(super) fn terminal(printer: Printer) -> Arc<Self> {
-        let place = Arc::new(Mutex::new(Place::Command(None)));
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let place = Arc::new(Mutex::new(TerminalOwner::Command(None)));
+        let (sender, receiver) = mpsc::channel(MAX_QUEUED_LINES);
         let announcing = Arc::clone(&place);
         thread::spawn(move || announce_all(receiver, printer, &announcing));
         Arc::new(Self {
-            place,
+            owner: place,
             announcer: Some(sender),
         })
     }
@@ -72,17 +74,17 @@ impl Screen {
 
     /// Prints the output of a command.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
-        lock(&self.place).aside(|| print(text))
+        lock(&self.owner).with_bar_suspended(|| print(text))
     }
 
     /// Prints the result of a call.
     pub(super) fn print_result(&self, json: &str) -> Result<(), Failure> {
-        lock(&self.place).aside(|| print_result(json))
+        lock(&self.owner).with_bar_suspended(|| print_result(json))
     }
 
     /// Reports a failure.
-    pub(super) fn complain(&self, failure: &Failure) {
-        lock(&self.place).aside(|| failure.report());
+    pub(super) fn report_failure(&self, failure: &Failure) {
+        lock(&self.owner).with_bar_suspended(|| failure.report());
     }
 
     /// Prints a line that is not the output of a command, above the line that is being edited.
@@ -96,14 +98,16 @@ impl Screen {
     }
 
     /// Gives the terminal to the editor, until the returned value is dropped.
-    pub(super) fn edit(&self) -> Editing<'_> {
-        *lock(&self.place) = Place::Editor;
-        Editing(self)
+    pub(super) fn edit(&self) -> EditingGuard<'_> {
+        *lock(&self.owner) = TerminalOwner::Editor;
+        EditingGuard(self)
     }
 
     /// Shows a progress bar of `steps` steps until it is dropped, if standard error is a terminal.
-    pub(super) fn progress(&self, steps: u64) -> Progress<'_> {
-        let modes = self.is_terminal().then(Modes::without_control_characters);
+    pub(super) fn progress(&self, steps: u64) -> ShellProgressBar<'_> {
+        let modes = self
+            .is_terminal()
+            .then(TerminalModes::without_control_characters);
         let bar = match io::stderr().is_terminal() {
             true => ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr()),
             false => ProgressBar::hidden(),
@@ -113,37 +117,37 @@ impl Screen {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        *lock(&self.place) = Place::Command(Some(bar.clone()));
-        Progress {
+        *lock(&self.owner) = TerminalOwner::Command(Some(bar.clone()));
+        ShellProgressBar {
             screen: self,
             bar,
             modes,
         }
     }
 
-    fn free(&self) {
-        *lock(&self.place) = Place::Command(None);
+    fn release(&self) {
+        *lock(&self.owner) = TerminalOwner::Command(None);
     }
 }
 
 /// The editor owns the terminal while this value exists.
-pub(super) struct Editing<'a>(&'a Screen);
+pub(super) struct EditingGuard<'a>(&'a ShellScreen);
 
-impl Drop for Editing<'_> {
+impl Drop for EditingGuard<'_> {
     fn drop(&mut self) {
-        self.0.free();
+        self.0.release();
     }
 }
 
 /// A progress bar on the screen.
-pub(super) struct Progress<'a> {
-    screen: &'a Screen,
+pub(super) struct ShellProgressBar<'a> {
+    screen: &'a ShellScreen,
     bar: ProgressBar,
     /// The modes of the terminal before the bar was shown.
-    modes: Option<Modes>,
+    modes: Option<TerminalModes>,
 }
 
-impl Progress<'_> {
+impl ShellProgressBar<'_> {
     /// Counts one more step as done.
     pub(super) fn advance(&self, message: String) {
         self.bar.inc(1);
@@ -151,10 +155,10 @@ impl Progress<'_> {
     }
 }
 
-impl Drop for Progress<'_> {
+impl Drop for ShellProgressBar<'_> {
     /// Removes the bar.
     fn drop(&mut self) {
-        self.screen.free();
+        self.screen.release();
         self.bar.finish_and_clear();
         if let Some(modes) = &self.modes {
             modes.restore();
@@ -162,17 +166,21 @@ impl Drop for Progress<'_> {
     }
 }
 
-fn announce_all(mut lines: mpsc::Receiver<String>, mut printer: Printer, place: &Mutex<Place>) {
+fn announce_all(
+    mut lines: mpsc::Receiver<String>,
+    mut printer: Printer,
+    place: &Mutex<TerminalOwner>,
+) {
     while let Some(line) = lines.blocking_recv() {
         let place = lock(place);
         let printed = match &*place {
-            Place::Command(_) => place.aside(|| {
+            TerminalOwner::Command(_) => place.with_bar_suspended(|| {
                 let mut stdout = io::stdout().lock();
                 stdout
                     .write_all(line.as_bytes())
                     .and_then(|()| stdout.flush())
             }),
-            Place::Editor => {
+            TerminalOwner::Editor => {
                 // The lock is released first: the editor may be busy for a while, and others must not wait
                 // for it.
                 drop(place);
@@ -185,7 +193,7 @@ fn announce_all(mut lines: mpsc::Receiver<String>, mut printer: Printer, place: 
     }
 }
 
-fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
+fn lock(place: &Mutex<TerminalOwner>) -> MutexGuard<'_, TerminalOwner> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -208,12 +216,12 @@ mod tests {
     #[tokio::test]
     async fn announcements_go_above_the_line_that_is_edited() {
         let (sender, printed) = channel::channel();
-        let screen = Screen::terminal(Box::new(Editor(sender)));
+        let screen = ShellScreen::terminal(Box::new(Editor(sender)));
         let editing = screen.edit();
         screen.announce("ana: hello\n\x1b[2J").await;
         let line = tokio::task::spawn_blocking(move || printed.recv()).await;
         assert_eq!(line.unwrap().unwrap(), "ana: hello\\n\\u{1b}[2J\n");
         drop(editing);
-        assert!(matches!(*lock(&screen.place), Place::Command(None)));
+        assert!(matches!(*lock(&screen.owner), TerminalOwner::Command(None)));
     }
 }

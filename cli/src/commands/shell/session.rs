@@ -1,68 +1,71 @@
 //! Carries out the commands of the shell.
 
 use super::{
-    chat::Membership,
-    command::{Call, CallArguments, Command, SPECS, Spec},
-    screen::Screen,
-    submitting::Submitted,
+    chat::ChatMembership,
+    command::{CommandSpec, SPECS, ShellCall, ShellCommand, UnparsedArguments},
+    screen::ShellScreen,
+    submitting::SubmittedTasks,
 };
 use crate::{
-    arguments::{Arguments, Signature, Source},
+    arguments::{ArgumentSource, ArgumentValues, MethodSignature},
     commands::{self, describe, list, workers},
     failure::Failure,
     nameservers,
-    objects::Lookup,
+    objects::ObjectLookup,
     output::to_json,
 };
 use pyroxene_client::Client;
-use pyroxene_common::{clean, interfaces::directory::Filter};
+use pyroxene_common::{clean, interfaces::directory::ObjectFilter};
 use serde_json::{Map, Value, json};
 use std::{fs, io, sync::Arc, time::Duration};
 
 /// The state that commands work with.
-pub(super) struct Session {
+pub(super) struct ShellSession {
     pub(super) client: Client,
     /// Whether output is JSON.
     pub(super) json: bool,
     /// How long a call may take.
     pub(super) timeout: Duration,
-    pub(super) screen: Arc<Screen>,
-    pub(super) submitted: Submitted,
+    pub(super) screen: Arc<ShellScreen>,
+    pub(super) submitted: SubmittedTasks,
     /// `None` without a name, or if joining the chat failed.
-    pub(super) chat: Option<Membership>,
+    pub(super) chat: Option<ChatMembership>,
 }
 
 /// Whether the shell continues after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    GoOn,
+pub(super) enum SessionFlow {
+    Continue,
     Quit,
 }
 
-impl Session {
+impl ShellSession {
     /// Carries out a command.
-    pub(super) async fn carry_out(&mut self, command: Command) -> Result<Next, Failure> {
+    pub(super) async fn carry_out(
+        &mut self,
+        command: ShellCommand,
+    ) -> Result<SessionFlow, Failure> {
         match command {
-            Command::Members => self.members().await?,
-            Command::Message { to, text } => self.tell(&to, &text).await?,
-            Command::Say { text } => drop(self.chat()?.say(None, &text).await?),
-            Command::History { count } => self.history(count).await?,
-            Command::Workers => self.workers().await?,
-            Command::Objects { prefix } => self.objects(prefix).await?,
-            Command::Describe { object } => self.describe(&object).await?,
-            Command::Call(call) => self.call(&call).await?,
-            Command::Submit(submit) => self.submit(*submit).await?,
-            Command::SubmitFile(file) => self.submit_file(file).await?,
-            Command::Results { ids } => self.results(ids).await?,
-            Command::Cancel { ids } => self.cancel(&ids).await?,
-            Command::Wait => self.submitted.wait().await?,
-            Command::Help { command } => self.screen.print(&help(command))?,
-            Command::Quit => return Ok(Next::Quit),
+            ShellCommand::Members => self.members().await?,
+            ShellCommand::Message { to, text } => self.message_member(&to, &text).await?,
+            ShellCommand::Say { text } => drop(self.chat()?.say(None, &text).await?),
+            ShellCommand::History { count } => self.history(count).await?,
+            ShellCommand::Workers => self.workers().await?,
+            ShellCommand::Objects { prefix } => self.objects(prefix).await?,
+            ShellCommand::Describe { object } => self.describe(&object).await?,
+            ShellCommand::Call(call) => self.call(&call).await?,
+            ShellCommand::Submit(submit) => self.submit(*submit).await?,
+            ShellCommand::SubmitFile(file) => self.submit_file(file).await?,
+            ShellCommand::Results { ids } => self.results(ids).await?,
+            ShellCommand::Cancel { ids } => self.cancel(&ids).await?,
+            ShellCommand::Wait => self.submitted.wait().await?,
+            ShellCommand::Help { command } => self.screen.print(&help(command))?,
+            ShellCommand::Quit => return Ok(SessionFlow::Quit),
         }
-        Ok(Next::GoOn)
+        Ok(SessionFlow::Continue)
     }
 
-    fn chat(&self) -> Result<&Membership, Failure> {
+    fn chat(&self) -> Result<&ChatMembership, Failure> {
         let nobody = || {
             Failure::usage("you are not in the chat").hint(
                 "start the shell with --as NAME to chat; commands begin with a slash, see '/help'",
@@ -82,7 +85,7 @@ impl Session {
         }
     }
 
-    async fn tell(&self, to: &str, text: &str) -> Result<(), Failure> {
+    async fn message_member(&self, to: &str, text: &str) -> Result<(), Failure> {
         let sent = self.chat()?.say(Some(to), text).await?;
         match sent.present || self.json {
             true => Ok(()),
@@ -110,9 +113,9 @@ impl Session {
     }
 
     async fn objects(&self, prefix: Option<String>) -> Result<(), Failure> {
-        let filter = Filter {
+        let filter = ObjectFilter {
             prefix,
-            ..Filter::default()
+            ..ObjectFilter::default()
         };
         let objects = nameservers::list(&self.client, &filter).await?;
         self.screen.print(&match self.json {
@@ -123,21 +126,23 @@ impl Session {
 
     async fn describe(&self, object: &str) -> Result<(), Failure> {
         let description =
-            describe::description(&self.client, object, self.timeout, Lookup::default()).await?;
+            describe::description(&self.client, object, self.timeout, ObjectLookup::default())
+                .await?;
         self.screen.print(&match self.json {
             true => to_json(&description)?,
             false => describe::to_text(object, &description),
         })
     }
 
-    async fn call(&self, asked: &Call) -> Result<(), Failure> {
+    async fn call(&self, asked: &ShellCall) -> Result<(), Failure> {
         let (object, method) = (&asked.object, &asked.method);
-        let read = |signature: Signature<'_>| read_values(signature, method, &asked.arguments);
-        let call = commands::call::Call {
+        let read =
+            |signature: MethodSignature<'_>| read_values(signature, method, &asked.arguments);
+        let call = commands::call::MethodCall {
             object,
             method,
             timeout: self.timeout,
-            lookup: Lookup::default(),
+            lookup: ObjectLookup::default(),
         };
         let called = call.make(&self.client, read).await?;
         match self.json {
@@ -149,17 +154,17 @@ impl Session {
 
 /// Reads the arguments of a call, once its parameters are known.
 fn read_values(
-    signature: Signature<'_>,
+    signature: MethodSignature<'_>,
     method: &str,
-    arguments: &CallArguments,
-) -> Result<Arguments, Failure> {
+    arguments: &UnparsedArguments,
+) -> Result<ArgumentValues, Failure> {
     match arguments {
-        CallArguments::Words(words) => signature.read_words(words, read_file),
-        CallArguments::Values(words) => match as_list(signature, words) {
+        UnparsedArguments::Words(words) => signature.read_words(words, read_file),
+        UnparsedArguments::Values(words) => match as_list(signature, words) {
             Some(list) => signature.read_words(&[list], read_file),
             None => signature.read_words(words, read_file),
         },
-        CallArguments::Text(text) => match signature.parameters() {
+        UnparsedArguments::Text(text) => match signature.parameters() {
             [only] if signature.takes_string(only) => {
                 let value = Value::String(text.clone());
                 Ok(Map::from_iter([(only.name.clone(), value)]).into())
@@ -172,7 +177,7 @@ fn read_values(
 }
 
 /// Joins numbers to a list if the method's only parameter takes one: `1 2 3.5` becomes `[1,2,3.5]`.
-fn as_list(signature: Signature<'_>, words: &[String]) -> Option<String> {
+fn as_list(signature: MethodSignature<'_>, words: &[String]) -> Option<String> {
     let [only] = signature.parameters() else {
         return None;
     };
@@ -182,15 +187,15 @@ fn as_list(signature: Signature<'_>, words: &[String]) -> Option<String> {
 }
 
 /// The content of a file that an argument names.
-pub(super) fn read_file(source: Source<'_>) -> io::Result<Vec<u8>> {
+pub(super) fn read_file(source: ArgumentSource<'_>) -> io::Result<Vec<u8>> {
     match source {
-        Source::File(path) => fs::read(path),
-        Source::Stdin => Err(io::Error::other("it is where the shell reads its commands")),
+        ArgumentSource::File(path) => fs::read(path),
+        ArgumentSource::Stdin => Err(io::Error::other("it is where the shell reads its commands")),
     }
 }
 
 /// The help: of all commands, or of one.
-fn help(command: Option<&Spec>) -> String {
+fn help(command: Option<&CommandSpec>) -> String {
     if let Some(spec) = command {
         let usage = format!("{} {}", spec.name, spec.usage);
         return format!("{}\n    {}", usage.trim_end(), spec.summary);
@@ -229,12 +234,12 @@ mod tests {
     fn values(
         description: &Description,
         method: &str,
-        arguments: &CallArguments,
+        arguments: &UnparsedArguments,
     ) -> Result<Value, String> {
-        let signature = Signature::find(description, "it", method).unwrap();
+        let signature = MethodSignature::find(description, "it", method).unwrap();
         read_values(signature, method, arguments)
             .map(|arguments| serde_json::to_value(arguments).unwrap())
-            .map_err(|failure| failure.sentence.unwrap())
+            .map_err(|failure| failure.message.unwrap())
     }
 
     #[test]
@@ -244,7 +249,7 @@ mod tests {
             values(
                 &Calculator::describe(),
                 method,
-                &CallArguments::Values(words),
+                &UnparsedArguments::Values(words),
             )
         };
         let expected = json!({"values": [1, -2, 3.5]});
@@ -260,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_text_is_taken_as_it_stands() {
-        let text = CallArguments::Text(r#"@"two  words" 12"#.to_owned());
+        let text = UnparsedArguments::Text(r#"@"two  words" 12"#.to_owned());
         let expected = json!({"text": r#"@"two  words" 12"#});
         assert_eq!(values(&Text::describe(), "reverse", &text), Ok(expected));
         let refused = values(&Calculator::describe(), "sum", &text).unwrap_err();

@@ -2,20 +2,20 @@
 
 use super::{
     catalog::TaskIds,
-    command::{Submit, SubmitFile},
-    screen::Screen,
-    session::{Session, read_file},
-    tally::{Tally, between, shown},
+    command::{ShellSubmit, ShellSubmitFile},
+    screen::ShellScreen,
+    session::{ShellSession, read_file},
+    tally::{TaskTally, between, duration_text},
     words::split,
 };
 use crate::{
     commands::{
         call::result_text,
-        submit::values,
-        tasks::{Changed, HEADINGS, Shown, describe, row, short_ids, shortened},
+        submit::read_arguments,
+        tasks::{HEADINGS, StateChanges, TaskJson, describe, row, short_ids, shortened},
     },
     failure::{Exit, Failure},
-    objects::Lookup,
+    objects::ObjectLookup,
     output::{now_ms, to_json},
     table::table,
 };
@@ -34,30 +34,30 @@ use tokio::{
 };
 
 /// How many tasks are followed at once.
-const FOLLOWED: usize = 256;
+const MAX_FOLLOWED: usize = 256;
 
 /// How many tasks are submitted in one request.
-const CHUNK: usize = 256;
+const SUBMIT_BATCH: usize = 256;
 
 /// How many of the latest tasks are listed.
-const LISTED: usize = 100;
+const MAX_LISTED: usize = 100;
 
 /// The part of a result that is shown on a terminal, in characters.
-const GLIMPSE: usize = 500;
+const MAX_RESULT_CHARACTERS: usize = 500;
 
 /// The tasks that were submitted in this shell.
-pub(super) struct Submitted {
+pub(super) struct SubmittedTasks {
     pub(super) ids: TaskIds,
     followed: JoinSet<Result<(), Failure>>,
-    turns: Arc<Semaphore>,
+    follow_permits: Arc<Semaphore>,
 }
 
-impl Submitted {
+impl SubmittedTasks {
     pub(super) fn new() -> Self {
         Self {
             ids: TaskIds::default(),
             followed: JoinSet::new(),
-            turns: Arc::new(Semaphore::new(FOLLOWED)),
+            follow_permits: Arc::new(Semaphore::new(MAX_FOLLOWED)),
         }
     }
 
@@ -66,7 +66,7 @@ impl Submitted {
         ids.extend(tasks.iter().map(|task| task.id().0.clone()));
     }
 
-    fn known(&self) -> Vec<String> {
+    fn task_ids(&self) -> Vec<String> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.clone()
     }
@@ -93,12 +93,12 @@ impl Submitted {
     }
 
     /// Reports the outcome of a task when it has ended.
-    fn follow(&mut self, task: TaskHandle, screen: &Arc<Screen>, json: bool) {
-        let (turns, screen) = (Arc::clone(&self.turns), Arc::clone(screen));
+    fn follow(&mut self, task: TaskHandle, screen: &Arc<ShellScreen>, json: bool) {
+        let (turns, screen) = (Arc::clone(&self.follow_permits), Arc::clone(screen));
         self.followed.spawn(async move {
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
-            let end = End::of(task).await;
+            let end = TaskEnd::of(task).await;
             end.tell(&screen, json).await
         });
     }
@@ -115,14 +115,14 @@ fn failure_of(ended: Result<Result<(), Failure>, JoinError>) -> Option<Failure> 
 }
 
 /// The end of a task.
-struct End {
+struct TaskEnd {
     id: TaskId,
     /// The record of the task, if it could be read.
     task: Option<Task>,
     outcome: Result<String, Failure>,
 }
 
-impl End {
+impl TaskEnd {
     /// Waits until a task has ended.
     async fn of(handle: TaskHandle) -> Self {
         let mut outcome = handle.wait_text().await;
@@ -133,20 +133,21 @@ impl End {
         let id = handle.id().clone();
         Self {
             task: handle.show().await.ok(),
-            outcome: outcome.map_err(|error| Failure::from(error).at(&format!("task {id}"))),
+            outcome: outcome
+                .map_err(|error| Failure::from(error).with_context(&format!("task {id}"))),
             id,
         }
     }
 
     /// `task 0193… succeeded on w2 in 12 ms: 120`, or the task as JSON.
-    fn line(&self, screen: &Screen, json: bool) -> Result<String, Failure> {
+    fn line(&self, screen: &ShellScreen, json: bool) -> Result<String, Failure> {
         if let (true, Some(task)) = (json, &self.task) {
-            return to_json(&Shown::new(task)?);
+            return to_json(&TaskJson::new(task)?);
         }
         let result = self.outcome.as_ref().map_err(Clone::clone)?;
         let text = result_text(result);
         let text = match screen.is_terminal() {
-            true => shortened(&text, GLIMPSE),
+            true => shortened(&text, MAX_RESULT_CHARACTERS),
             false => text.into_owned(),
         };
         let mut line = format!("task {} succeeded", self.id);
@@ -156,28 +157,28 @@ impl End {
                 line.push_str(&format!(" on {worker}"));
             }
             let took = between(task.submitted_ms, task.ended_ms);
-            line.push_str(&format!(" in {}", shown(took)));
+            line.push_str(&format!(" in {}", duration_text(took)));
         }
         Ok(format!("{line}: {text}"))
     }
 
     /// Reports the end. Returns the failure if the task has no result.
-    async fn tell(self, screen: &Screen, json: bool) -> Result<(), Failure> {
+    async fn tell(self, screen: &ShellScreen, json: bool) -> Result<(), Failure> {
         match self.line(screen, json) {
             Ok(line) => screen.announce(&line).await,
             Err(failure) if screen.is_terminal() => {
-                let sentence = failure.sentence.as_deref().unwrap_or_default();
+                let sentence = failure.message.as_deref().unwrap_or_default();
                 screen.announce(&format!("error: {sentence}")).await;
             }
-            Err(failure) => screen.complain(&failure),
+            Err(failure) => screen.report_failure(&failure),
         }
         self.outcome.map(drop)
     }
 }
 
-impl Session {
+impl ShellSession {
     /// `/submit`.
-    pub(super) async fn submit(&mut self, submit: Submit) -> Result<(), Failure> {
+    pub(super) async fn submit(&mut self, submit: ShellSubmit) -> Result<(), Failure> {
         let task = new_task(&self.client, &submit).await?;
         if let Some(times) = submit.times {
             let tasks = vec![task; usize::try_from(times).unwrap_or(usize::MAX)];
@@ -195,7 +196,7 @@ impl Session {
     }
 
     /// `/submit-file`.
-    pub(super) async fn submit_file(&mut self, file: SubmitFile) -> Result<(), Failure> {
+    pub(super) async fn submit_file(&mut self, file: ShellSubmitFile) -> Result<(), Failure> {
         let name = &file.file;
         let text = fs::read_to_string(name)
             .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
@@ -206,13 +207,16 @@ impl Session {
                 continue;
             }
             let task = async {
-                let submit = Submit::read(&split(line)?)?;
+                let submit = ShellSubmit::read(&split(line)?)?;
                 let task = new_task(&self.client, &submit).await?;
                 let times = submit.times.unwrap_or(1);
                 Ok(vec![task; usize::try_from(times).unwrap_or(usize::MAX)])
             };
             let place = format!("{name}: line {}", index + 1);
-            tasks.extend(task.await.map_err(|failure: Failure| failure.at(&place))?);
+            tasks.extend(
+                task.await
+                    .map_err(|failure: Failure| failure.with_context(&place))?,
+            );
         }
         self.submit_many(tasks, file.quiet).await
     }
@@ -222,18 +226,18 @@ impl Session {
         let began = Instant::now();
         let progress = self.screen.progress(tasks.len() as u64);
         let mut handles = Vec::with_capacity(tasks.len());
-        for chunk in tasks.chunks(CHUNK) {
+        for chunk in tasks.chunks(SUBMIT_BATCH) {
             let submitted = self.client.submit_many(chunk.to_vec()).await?;
             self.submitted.remember(&submitted);
             handles.extend(submitted);
         }
-        let mut tally = Tally::default();
-        let ends = stream::iter(handles).map(End::of);
-        let mut ends = ends.buffer_unordered(FOLLOWED);
+        let mut tally = TaskTally::default();
+        let ends = stream::iter(handles).map(TaskEnd::of);
+        let mut ends = ends.buffer_unordered(MAX_FOLLOWED);
         while let Some(end) = ends.next().await {
             match &end.task {
                 Some(task) => tally.add(task),
-                None => tally.add_lost(),
+                None => tally.add_unknown(),
             }
             progress.advance(tally.outcomes());
             if !quiet || end.outcome.is_err() {
@@ -259,9 +263,9 @@ impl Session {
     /// `/results`.
     pub(super) async fn results(&self, ids: Vec<String>) -> Result<(), Failure> {
         let all = ids.is_empty();
-        let mut ids = if all { self.submitted.known() } else { ids };
+        let mut ids = if all { self.submitted.task_ids() } else { ids };
         if all {
-            ids = ids.split_off(ids.len().saturating_sub(LISTED));
+            ids = ids.split_off(ids.len().saturating_sub(MAX_LISTED));
         }
         let handles = ids
             .into_iter()
@@ -269,7 +273,7 @@ impl Session {
         let tasks = stream::iter(handles).map(|task| async move { task.show().await });
         let tasks: Vec<Task> = tasks.buffered(16).try_collect().await?;
         if self.json {
-            let shown: Result<Vec<_>, _> = tasks.iter().map(Shown::new).collect();
+            let shown: Result<Vec<_>, _> = tasks.iter().map(TaskJson::new).collect();
             return self.screen.print(&to_json(&shown?)?);
         }
         if !all {
@@ -289,8 +293,8 @@ impl Session {
     /// `/cancel`.
     pub(super) async fn cancel(&self, ids: &[String]) -> Result<(), Failure> {
         let cancel = async |task: TaskHandle| Ok(task.cancel().await?);
-        let changed = Changed::all(&self.client, ids, TaskState::Cancelled, cancel).await;
-        let text = changed.shown(self.json)?;
+        let changed = StateChanges::all(&self.client, ids, TaskState::Cancelled, cancel).await;
+        let text = changed.render(self.json)?;
         if !text.is_empty() {
             self.screen.print(&text)?;
         }
@@ -298,11 +302,11 @@ impl Session {
     }
 }
 
-async fn new_task(client: &Client, submit: &Submit) -> Result<NewTask, Failure> {
+async fn new_task(client: &Client, submit: &ShellSubmit) -> Result<NewTask, Failure> {
     let (object, method) = (&submit.object, &submit.method);
-    let values = values(
+    let values = read_arguments(
         client,
-        Lookup::default(),
+        ObjectLookup::default(),
         object,
         method,
         &submit.arguments,

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// Tasks that have ended, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct TaskTally {
     succeeded: u64,
     failed: u64,
     cancelled: u64,
@@ -24,7 +24,7 @@ pub(super) struct Tally {
     by_worker: BTreeMap<String, u64>,
 }
 
-impl Tally {
+impl TaskTally {
     /// Counts a task that has ended.
     pub(super) fn add(&mut self, task: &Task) {
         match task.state {
@@ -42,7 +42,7 @@ impl Tally {
     }
 
     /// Counts a task whose outcome is not known.
-    pub(super) fn add_lost(&mut self) {
+    pub(super) fn add_unknown(&mut self) {
         self.failed += 1;
     }
 
@@ -80,9 +80,9 @@ impl Tally {
             "{} {noun}: {}; total {}, average {} from submission to end, {} at work",
             self.count(),
             self.outcomes(),
-            shown(total),
-            shown(self.waited / count),
-            shown(self.ran / count),
+            duration_text(total),
+            duration_text(self.waited / count),
+            duration_text(self.ran / count),
         );
         if !workers.is_empty() {
             text.push_str(&format!("\nby worker: {}", workers.join(", ")));
@@ -112,7 +112,7 @@ pub(super) fn between(start: u64, end: Option<u64>) -> Duration {
 }
 
 /// A duration with three significant digits: `12 ms`, `1.24 s`.
-pub(super) fn shown(duration: Duration) -> String {
+pub(super) fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
         _ if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
@@ -125,7 +125,7 @@ pub(super) fn shown(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::interfaces::tasks::{Attempt, TaskId};
+    use pyroxene_common::interfaces::tasks::{TaskAttempt, TaskId};
 
     fn task(state: TaskState, worker: &str, ran: u64) -> Task {
         Task {
@@ -144,7 +144,7 @@ mod tests {
             max_attempts: 3,
             tries: 1,
             run_limit_ms: 3_600_000,
-            attempts: vec![Attempt {
+            attempts: vec![TaskAttempt {
                 number: 1,
                 worker: Some(worker.to_owned()),
                 started_ms: 1100,
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_summary_has_totals_averages_and_who_did_it() {
-        let mut tally = Tally::default();
+        let mut tally = TaskTally::default();
         tally.add(&task(TaskState::Succeeded, "w1", 10));
         tally.add(&task(TaskState::Succeeded, "w2", 20));
         tally.add(&task(TaskState::Failed, "w2", 30));
@@ -175,13 +175,13 @@ mod tests {
 
     #[test]
     fn a_tally_of_nothing_is_no_error() {
-        let mut tally = Tally::default();
+        let mut tally = TaskTally::default();
         assert!(
             tally
                 .summary(Duration::ZERO)
                 .starts_with("0 tasks: 0 succeeded; total 0 ms")
         );
-        tally.add_lost();
+        tally.add_unknown();
         assert_eq!(tally.outcomes(), "0 succeeded, 1 failed");
     }
 
@@ -193,7 +193,7 @@ mod tests {
             (12_360, "12.4 s"),
             (125_000, "2m 5s"),
         ] {
-            assert_eq!(shown(Duration::from_millis(millis)), expected);
+            assert_eq!(duration_text(Duration::from_millis(millis)), expected);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{iter::Peekable, str::CharIndices};
 
 /// A word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(super) struct ShellWord {
     /// Its text, without quotes.
     pub(super) text: String,
     /// The position where it begins, in bytes.
@@ -20,7 +20,7 @@ pub(super) struct Word {
 
 /// A quote or bracket that is not closed at the end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(super) struct OpenDelimiter {
     /// The quote or bracket.
     character: char,
     /// Its position, in bytes.
@@ -30,9 +30,9 @@ pub(super) struct Open {
 /// The words of a line that may be incomplete.
 pub(super) struct Scan {
     /// All words, including a last one that is not closed.
-    pub(super) words: Vec<Word>,
+    pub(super) words: Vec<ShellWord>,
     /// The quote or bracket that is not closed.
-    pub(super) open: Option<Open>,
+    pub(super) open: Option<OpenDelimiter>,
 }
 
 /// Splits a complete line into words.
@@ -83,11 +83,11 @@ pub(super) fn quoted(text: &str) -> String {
 struct Scanner<'a> {
     line: &'a str,
     characters: Peekable<CharIndices<'a>>,
-    open: Option<Open>,
+    open: Option<OpenDelimiter>,
 }
 
 impl Scanner<'_> {
-    fn word(&mut self) -> Option<Word> {
+    fn word(&mut self) -> Option<ShellWord> {
         while self
             .characters
             .next_if(|(_, next)| next.is_whitespace())
@@ -98,7 +98,7 @@ impl Scanner<'_> {
         let mut value_begins = true;
         while let Some((at, character)) = self.characters.next_if(|(_, next)| !next.is_whitespace())
         {
-            let open = Open { character, at };
+            let open = OpenDelimiter { character, at };
             match character {
                 '\'' => self.single_quoted(&mut text, open),
                 '"' => self.double_quoted(&mut text, open),
@@ -117,10 +117,10 @@ impl Scanner<'_> {
             .characters
             .peek()
             .map_or(self.line.len(), |(at, _)| *at);
-        Some(Word { text, start, end })
+        Some(ShellWord { text, start, end })
     }
 
-    fn single_quoted(&mut self, text: &mut String, open: Open) {
+    fn single_quoted(&mut self, text: &mut String, open: OpenDelimiter) {
         for (_, character) in self.characters.by_ref() {
             if character == '\'' {
                 return;
@@ -130,7 +130,7 @@ impl Scanner<'_> {
         self.open = Some(open);
     }
 
-    fn double_quoted(&mut self, text: &mut String, open: Open) {
+    fn double_quoted(&mut self, text: &mut String, open: OpenDelimiter) {
         while let Some((_, character)) = self.characters.next() {
             match character {
                 '"' => return,
@@ -147,7 +147,7 @@ impl Scanner<'_> {
     }
 
     /// Takes JSON literally, up to the bracket that closes the first one.
-    fn json(&mut self, text: &mut String, open: Open) {
+    fn json(&mut self, text: &mut String, open: OpenDelimiter) {
         text.push(open.character);
         let mut depth = 1_usize;
         let (mut in_string, mut escaped) = (false, false);
@@ -218,7 +218,7 @@ mod tests {
             (r#"x={"a": "}"#, "the { at column 3 is not closed"),
         ] {
             let failure = split(line).unwrap_err();
-            assert_eq!(failure.sentence.unwrap(), expected);
+            assert_eq!(failure.message.unwrap(), expected);
         }
         let scan = scan("call 'my ob");
         assert_eq!(scan.words[1].text, "my ob");

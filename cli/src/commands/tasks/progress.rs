@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pyroxene_common::{
     clean,
-    interfaces::tasks::{Status, TaskState},
+    interfaces::tasks::{TaskState, TaskStatus},
 };
 use std::{
     io::{self, IsTerminal},
@@ -11,20 +11,20 @@ use std::{
 };
 
 /// The length of the bar, in steps.
-const LENGTH: u32 = 1000;
+const BAR_STEPS: u32 = 1000;
 
 /// A bar for all tasks of a wait, or none.
-pub(super) struct Progress {
+pub(super) struct TaskProgressBar {
     bar: Option<ProgressBar>,
     /// The progress of each task, from 0 to 1.
     fractions: Vec<f64>,
 }
 
-impl Progress {
+impl TaskProgressBar {
     /// A bar for this number of tasks.
     pub(super) fn new(tasks: usize) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let length = Some(u64::from(LENGTH));
+            let length = Some(u64::from(BAR_STEPS));
             let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
             let template = "{bar:30} {percent}% · {msg} · {elapsed}";
             if let Ok(style) = ProgressStyle::with_template(template) {
@@ -40,19 +40,19 @@ impl Progress {
     }
 
     /// Updates the bar with the status of a task.
-    pub(super) fn advance(&mut self, index: usize, status: &Status) {
+    pub(super) fn advance(&mut self, index: usize, status: &TaskStatus) {
         if let Some(fraction) = self.fractions.get_mut(index) {
             *fraction = fraction_of(status);
         }
         if let Some(bar) = &self.bar {
             let whole: f64 = self.fractions.iter().sum::<f64>() / self.fractions.len() as f64;
-            bar.set_position((whole * f64::from(LENGTH)) as u64);
+            bar.set_position((whole * f64::from(BAR_STEPS)) as u64);
             bar.set_message(clean::line(&message(status)).into_owned());
         }
     }
 
     /// Runs `write`, which may write to the terminal, with the bar hidden.
-    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(super) fn with_bar_suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
@@ -60,7 +60,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for TaskProgressBar {
     /// Removes the bar.
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
@@ -69,7 +69,7 @@ impl Drop for Progress {
     }
 }
 
-fn fraction_of(status: &Status) -> f64 {
+fn fraction_of(status: &TaskStatus) -> f64 {
     match (status.state.is_final(), &status.progress) {
         (true, _) => 1.0,
         (false, Some(progress)) => progress.fraction.clamp(0.0, 1.0),
@@ -78,7 +78,7 @@ fn fraction_of(status: &Status) -> f64 {
 }
 
 /// The status in a few words.
-fn message(status: &Status) -> String {
+fn message(status: &TaskStatus) -> String {
     let note = status.progress.as_ref().map(|progress| &progress.note);
     let note = note.filter(|note| !note.is_empty());
     match (status.state, &status.worker, note) {

@@ -4,9 +4,7 @@ use crate::{
     output::local,
 };
 use clap::Parser;
-use pyroxene_common::interfaces::tasks::{
-    Attempt, Failure as TaskFailure, Outcome, Progress, Task,
-};
+use pyroxene_common::interfaces::tasks::{AttemptResult, Progress, Task, TaskAttempt, TaskFailure};
 use serde_json::Value;
 
 /// A task whose first worker died and whose second one answered an error.
@@ -28,20 +26,20 @@ fn failed() -> Task {
         tries: 2,
         run_limit_ms: 3_600_000,
         attempts: vec![
-            Attempt {
+            TaskAttempt {
                 number: 1,
                 worker: Some("w1".to_owned()),
                 started_ms: 1_700_000_000_000,
                 ended_ms: Some(1_700_000_002_000),
-                outcome: Some(Outcome::Lost),
+                outcome: Some(AttemptResult::Lost),
                 reason: Some("worker w1 is gone".to_owned()),
             },
-            Attempt {
+            TaskAttempt {
                 number: 2,
                 worker: Some("w2".to_owned()),
                 started_ms: 1_700_000_002_500,
                 ended_ms: Some(1_700_000_003_500),
-                outcome: Some(Outcome::Failed),
+                outcome: Some(AttemptResult::Failed),
                 reason: None,
             },
         ],
@@ -57,17 +55,17 @@ fn failed() -> Task {
     }
 }
 
-fn to_value(shown: &Shown<'_>) -> Value {
+fn to_value(shown: &TaskJson<'_>) -> Value {
     serde_json::from_str(&serde_json::to_string(shown).unwrap()).unwrap()
 }
 
 #[test]
 fn a_task_has_the_documented_json() {
     let task = failed();
-    let text = serde_json::to_string(&Shown::new(&task).unwrap()).unwrap();
+    let text = serde_json::to_string(&TaskJson::new(&task).unwrap()).unwrap();
     // All digits are kept.
     assert!(text.contains(r#""args":{"item":"tea","count":12345678901234567890123}"#));
-    let shown = to_value(&Shown::new(&task).unwrap());
+    let shown = to_value(&TaskJson::new(&task).unwrap());
     let expected = json!({
         "id": "0190-1", "object": "shop", "method": "buy", "args": shown["args"],
         "state": "failed",
@@ -101,12 +99,12 @@ fn a_result_is_json_and_a_list_has_neither_it_nor_the_arguments() {
         error: None,
         ..failed()
     };
-    let shown = to_value(&Shown::new(&task).unwrap());
+    let shown = to_value(&TaskJson::new(&task).unwrap());
     assert_eq!(
         (&shown["result"], &shown["error"]),
         (&json!([1, 2.5]), &Value::Null)
     );
-    let listed = to_value(&Shown::listed(&task).unwrap());
+    let listed = to_value(&TaskJson::listed(&task).unwrap());
     assert!(listed.get("args").is_none() && listed.get("result").is_none());
     assert_eq!(listed["state"], "succeeded");
 }
@@ -213,10 +211,10 @@ fn short_ids_tell_tasks_apart() {
     assert!(listed(&[]).is_empty());
 }
 
-fn verb(words: &[&str]) -> Result<Verb, clap::Error> {
+fn verb(words: &[&str]) -> Result<TasksCommand, clap::Error> {
     let words = [&["pyroxene", "tasks"], words].concat();
     match Cli::try_parse_from(words)?.command {
-        Command::Tasks(arguments) => Ok(arguments.verb),
+        Command::Tasks(arguments) => Ok(arguments.command),
         other => panic!("{other:?}"),
     }
 }
@@ -226,7 +224,7 @@ fn a_list_is_filtered_as_asked() {
     let words = "list --state queued --state running,failed --object o --method m --worker w \
                  --submitter u --limit 7 --before 0190-2";
     let words: Vec<&str> = words.split_whitespace().collect();
-    let Ok(Verb::List(list)) = verb(&words) else {
+    let Ok(TasksCommand::List(list)) = verb(&words) else {
         panic!("not a list")
     };
     let expected = TaskFilter {
@@ -239,7 +237,7 @@ fn a_list_is_filtered_as_asked() {
         limit: 7,
     };
     assert_eq!(list.filter(), expected);
-    let Ok(Verb::List(list)) = verb(&["list"]) else {
+    let Ok(TasksCommand::List(list)) = verb(&["list"]) else {
         panic!("not a list")
     };
     let everything = TaskFilter {
@@ -257,7 +255,7 @@ fn what_is_done_to_tasks_needs_an_id() {
         assert!(verb(&[name]).is_err(), "{name}");
         assert!(verb(&[name, "0190-1"]).is_ok(), "{name}");
     }
-    let Ok(Verb::Wait(wait)) = verb(&["wait", "a", "b", "--timeout", "60s"]) else {
+    let Ok(TasksCommand::Wait(wait)) = verb(&["wait", "a", "b", "--timeout", "60s"]) else {
         panic!("not a wait")
     };
     assert_eq!(

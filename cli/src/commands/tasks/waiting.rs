@@ -1,6 +1,6 @@
 //! Waiting for tasks to end.
 
-use super::{progress::Progress, shown::Shown};
+use super::{progress::TaskProgressBar, rendering::TaskJson};
 use crate::{
     commands::call::print_result,
     failure::{Exit, Failure, note},
@@ -8,12 +8,12 @@ use crate::{
 };
 use futures::{Stream, StreamExt, stream};
 use pyroxene_client::{TaskError, TaskHandle};
-use pyroxene_common::interfaces::tasks::{Status, Task};
+use pyroxene_common::interfaces::tasks::{Task, TaskStatus};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Tasks to wait for.
-pub(crate) struct Waiting {
+pub(crate) struct TaskWait {
     pub(crate) tasks: Vec<TaskHandle>,
     /// How long to wait; `None` means without limit.
     pub(crate) timeout: Option<Duration>,
@@ -22,25 +22,25 @@ pub(crate) struct Waiting {
 }
 
 /// An update about a task that is waited for.
-enum News {
-    Status(Status),
+enum TaskUpdate {
+    Status(TaskStatus),
     /// No name server answers, and the wait continues.
-    Away(TaskError),
-    End(TaskError),
+    Unavailable(TaskError),
+    Failed(TaskError),
 }
 
-impl Waiting {
+impl TaskWait {
     /// Waits for all tasks, and prints each in its turn. A task that fails does not end the wait for the
     /// others, and the wait continues while no name server answers. The first failure is reported at the end,
     /// further ones at once.
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let until = self.timeout.map(|timeout| Instant::now() + timeout);
-        let mut progress = Progress::new(self.tasks.len());
+        let mut progress = TaskProgressBar::new(self.tasks.len());
         let mut updates = stream::select_all(self.tasks.iter().enumerate().map(|(index, task)| {
-            let news = news(task).map(move |news| (index, news));
+            let news = task_updates(task).map(move |news| (index, news));
             Box::pin(news)
         }));
-        let mut ends: Vec<Option<Result<Status, TaskError>>> = vec![None; self.tasks.len()];
+        let mut ends: Vec<Option<Result<TaskStatus, TaskError>>> = vec![None; self.tasks.len()];
         let mut first_failure = None;
         let mut is_away = false;
         let mut turn = 0;
@@ -50,24 +50,24 @@ impl Waiting {
                     None => updates.next().await,
                     Some(until) => match timeout_at(until, updates.next()).await {
                         Ok(update) => update,
-                        Err(_) => return Err(not_in_time(task)),
+                        Err(_) => return Err(wait_timed_out(task)),
                     },
                 };
                 let Some((index, news)) = update else { break };
                 let told_away = is_away;
-                is_away = matches!(news, News::Away(_));
+                is_away = matches!(news, TaskUpdate::Unavailable(_));
                 let end = match news {
-                    News::Status(status) => {
+                    TaskUpdate::Status(status) => {
                         progress.advance(index, &status);
                         status.state.is_final().then_some(Ok(status))
                     }
-                    News::Away(error) => {
+                    TaskUpdate::Unavailable(error) => {
                         if !told_away {
-                            progress.aside(|| note(&goes_on(task, &error)));
+                            progress.with_bar_suspended(|| note(&still_waiting_text(task, &error)));
                         }
                         None
                     }
-                    News::End(error) => Some(Err(error)),
+                    TaskUpdate::Failed(error) => Some(Err(error)),
                 };
                 if let Some(slot) = ends.get_mut(index).filter(|_| end.is_some()) {
                     *slot = end;
@@ -78,7 +78,7 @@ impl Waiting {
                 match (self.tasks.len(), &first_failure) {
                     (1, _) => first_failure = Some(failure),
                     (_, None) => first_failure = Some(of_task(task, failure)),
-                    (_, Some(_)) => progress.aside(|| of_task(task, failure).report()),
+                    (_, Some(_)) => progress.with_bar_suspended(|| of_task(task, failure).report()),
                 }
             }
             turn += 1;
@@ -90,8 +90,8 @@ impl Waiting {
     async fn print(
         &self,
         task: &TaskHandle,
-        end: Result<Status, TaskError>,
-        progress: &Progress,
+        end: Result<TaskStatus, TaskError>,
+        progress: &TaskProgressBar,
     ) -> Result<(), Failure> {
         let outcome = task.result(end?).await;
         if self.json {
@@ -99,39 +99,44 @@ impl Waiting {
                 .show()
                 .await
                 .map_err(|error| of_task(task, error.into()))?;
-            progress.aside(|| print_json(&Shown::new(&whole)?))?;
+            progress.with_bar_suspended(|| print_json(&TaskJson::new(&whole)?))?;
         }
         let result = outcome?;
         match self.json {
             true => Ok(()),
-            false => progress.aside(|| print_result(&result)),
+            false => progress.with_bar_suspended(|| print_result(&result)),
         }
     }
 }
 
 /// The updates of a task until it has ended. They continue however long no name server answers.
-fn news(task: &TaskHandle) -> impl Stream<Item = News> + '_ {
+fn task_updates(task: &TaskHandle) -> impl Stream<Item = TaskUpdate> + '_ {
     stream::unfold(Some(task.updates()), move |updates| async move {
         let mut updates = updates?;
         Some(match updates.next().await? {
-            Ok(status) => (News::Status(status), Some(updates)),
+            Ok(status) => (TaskUpdate::Status(status), Some(updates)),
             // The client has retried for its whole timeout. Report this once, and request again.
-            Err(error @ TaskError::Unavailable { .. }) => (News::Away(error), Some(task.updates())),
-            Err(error) => (News::End(error), None),
+            Err(error @ TaskError::Unavailable { .. }) => {
+                (TaskUpdate::Unavailable(error), Some(task.updates()))
+            }
+            Err(error) => (TaskUpdate::Failed(error), None),
         })
     })
 }
 
-fn goes_on(task: &TaskHandle, error: &TaskError) -> String {
+fn still_waiting_text(task: &TaskHandle, error: &TaskError) -> String {
     format!("still waiting for task {}: {error}", task.id())
 }
 
 fn of_task(task: &TaskHandle, failure: Failure) -> Failure {
-    failure.at(&format!("task {}", task.id()))
+    failure.with_context(&format!("task {}", task.id()))
 }
 
-fn not_in_time(task: &TaskHandle) -> Failure {
+fn wait_timed_out(task: &TaskHandle) -> Failure {
     let id = task.id();
-    Failure::new(Exit::Deadline, format!("task {id} has not ended yet"))
-        .hint(format!("it continues; see 'pyroxene tasks show {id}'"))
+    Failure::new(
+        Exit::DeadlineExceeded,
+        format!("task {id} has not ended yet"),
+    )
+    .hint(format!("it continues; see 'pyroxene tasks show {id}'"))
 }

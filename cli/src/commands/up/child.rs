@@ -97,12 +97,12 @@ impl Child {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (read, words.as_slice()) {
             (Ok(_), ["ready", "nameserver", endpoint]) => {
-                self.endpoint = from_here(endpoint);
+                self.endpoint = reachable_address(endpoint);
                 Ok(())
             }
             (Ok(_), ["ready", "worker", name, endpoint]) => {
                 self.name = (*name).to_owned();
-                self.endpoint = from_here(endpoint);
+                self.endpoint = reachable_address(endpoint);
                 Ok(())
             }
             _ => Err(self.ended_too_early().await),
@@ -117,7 +117,11 @@ impl Child {
             Some(code) if code != 0 => Failure::quiet(Exit::from_code(code)),
             _ => Failure::new(
                 Exit::Failed,
-                format!("a {} ended before it was ready{}", self.name, shown(status)),
+                format!(
+                    "a {} ended before it was ready{}",
+                    self.name,
+                    status_text(status)
+                ),
             ),
         }
     }
@@ -135,13 +139,18 @@ impl Child {
     /// Waits for the end of the process. Returns a message about it.
     pub(super) async fn ended(&mut self) -> String {
         let status = self.wait().await;
-        format!("{} (pid {}) ended{}", self.name, self.pid, shown(status))
+        format!(
+            "{} (pid {}) ended{}",
+            self.name,
+            self.pid,
+            status_text(status)
+        )
     }
 
     /// Asks the process to stop, and kills it if it does not.
-    pub(super) async fn stop(&mut self, patience: Duration) {
+    pub(super) async fn stop(&mut self, stop_timeout: Duration) {
         drop(self.stdin.take());
-        if timeout(patience, self.wait()).await.is_err() {
+        if timeout(stop_timeout, self.wait()).await.is_err() {
             tracing::warn!(
                 name = self.name,
                 pid = self.pid,
@@ -155,7 +164,7 @@ impl Child {
 }
 
 /// The address at which this machine reaches a listener, whose own address may be that of every interface.
-fn from_here(listening: &str) -> String {
+fn reachable_address(listening: &str) -> String {
     let endpoint = listening.parse::<Endpoint>().ok();
     match endpoint.filter(Endpoint::is_unspecified) {
         Some(Endpoint::Tcp { host, port }) if host.contains(':') => format!("[::1]:{port}"),
@@ -164,13 +173,13 @@ fn from_here(listening: &str) -> String {
     }
 }
 
-fn shown(status: Option<ExitStatus>) -> String {
+fn status_text(status: Option<ExitStatus>) -> String {
     status.map_or_else(String::new, |status| format!(": {status}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::from_here;
+    use super::reachable_address;
 
     #[test]
     fn a_daemon_on_every_interface_is_reached_by_the_loopback() {
@@ -180,7 +189,7 @@ mod tests {
             ("10.0.0.7:9090", "10.0.0.7:9090"),
             ("unix:/x", "unix:/x"),
         ] {
-            assert_eq!(from_here(listening), reached);
+            assert_eq!(reachable_address(listening), reached);
         }
     }
 }

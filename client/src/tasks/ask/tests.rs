@@ -26,10 +26,10 @@ impl Desks {
     where
         F: Future<Output = Result<&'static str, NoAnswer>>,
     {
-        let asking = Asking {
+        let asking = NameServerQuery {
             count: self.count,
-            favourite: &self.favourite,
-            patience: PATIENCE,
+            preferred_index: &self.favourite,
+            retry_timeout: PATIENCE,
             stagger: Some(STAGGER),
         };
         asking

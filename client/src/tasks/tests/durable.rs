@@ -6,7 +6,7 @@ use pyroxene_common::{
     interface::Serves,
     interfaces::{
         invoke::InvokeError,
-        tasks::{Failure, Outcome, TaskId},
+        tasks::{AttemptResult, TaskFailure, TaskId},
     },
     json,
     values::{Matrix, Number, Numbers},
@@ -91,7 +91,7 @@ async fn run_task(fake: &Fake, id: &TaskId) {
         Err(InvokeError::Failed { sentence, error }) => {
             let value = Some(error);
             fake.store
-                .fail(id, Failure { sentence, value }, Outcome::Failed);
+                .fail(id, TaskFailure { sentence, value }, AttemptResult::Failed);
         }
         Err(error) => panic!("{error}"),
     }
@@ -175,11 +175,11 @@ async fn error_of(end: impl FnOnce(&Fake, &TaskId)) -> CallError {
 #[tokio::test]
 async fn a_task_that_is_lost_or_called_off_is_a_call_error() {
     let lost = error_of(|fake, id| {
-        let failure = Failure {
+        let failure = TaskFailure {
             sentence: "worker w1 is gone".to_owned(),
             value: None,
         };
-        fake.store.fail(id, failure, Outcome::Lost);
+        fake.store.fail(id, failure, AttemptResult::Lost);
     });
     let error = lost.await;
     assert!(matches!(error, CallError::Failed(_)));
@@ -187,11 +187,11 @@ async fn a_task_that_is_lost_or_called_off_is_a_call_error() {
     assert_eq!(error.to_string(), expected);
 
     let foreign = error_of(|fake, id| {
-        let failure = Failure {
+        let failure = TaskFailure {
             sentence: "another object's error".to_owned(),
             value: Some("[1]".to_owned()),
         };
-        fake.store.fail(id, failure, Outcome::Failed);
+        fake.store.fail(id, failure, AttemptResult::Failed);
     });
     let error = foreign.await;
     assert!(

@@ -2,10 +2,10 @@
 
 use crate::{Client, ClientConfig};
 use pyroxene_common::{
-    host::{Host, HostConfig, Object},
+    host::{Host, HostConfig, HostedObject},
     interfaces::tasks::{
-        self, Attempt, Failure, Outcome, Progress, Status, Submission, Submissions, Task,
-        TaskFilter, TaskId, TaskPage, TaskState, Tasks, TasksError,
+        self, AttemptResult, Progress, Submission, Submissions, Task, TaskAttempt, TaskFailure,
+        TaskFilter, TaskId, TaskPage, TaskState, TaskStatus, Tasks, TasksError,
     },
 };
 use std::{
@@ -50,8 +50,8 @@ struct Content {
 #[derive(Clone)]
 struct Entry {
     submission: Submission,
-    status: Status,
-    outcome: Option<Outcome>,
+    status: TaskStatus,
+    outcome: Option<AttemptResult>,
 }
 
 /// Fake name servers.
@@ -74,7 +74,7 @@ impl Fake {
                 index,
                 store: store.clone(),
             };
-            let object = Object::from_service::<Tasks, _>(desk);
+            let object = HostedObject::from_service::<Tasks, _>(desk);
             fake.host(HashMap::from([(tasks::OBJECT.to_owned(), object)]))
                 .await;
         }
@@ -87,7 +87,7 @@ impl Fake {
         fake
     }
 
-    async fn host(&mut self, objects: HashMap<String, Object>) {
+    async fn host(&mut self, objects: HashMap<String, HostedObject>) {
         let config = HostConfig::new("127.0.0.1:0".parse().unwrap(), "fake");
         let host = Host::bind(config, objects).await.unwrap();
         self.addresses.push(host.local_addr().to_string());
@@ -208,7 +208,7 @@ impl Store {
         });
     }
 
-    pub(super) fn fail(&self, id: &TaskId, failure: Failure, outcome: Outcome) {
+    pub(super) fn fail(&self, id: &TaskId, failure: TaskFailure, outcome: AttemptResult) {
         self.change(id, |entry| {
             entry.status.state = TaskState::Failed;
             entry.status.error = Some(failure);
@@ -240,7 +240,7 @@ impl Store {
             content.by_key.insert(submission.key.clone(), index);
             let id = TaskId(format!("task-{index}"));
             ids.push(id.clone());
-            let status = Status {
+            let status = TaskStatus {
                 id,
                 version: 0,
                 state: TaskState::Queued,
@@ -262,7 +262,7 @@ impl Store {
 
 impl Entry {
     fn task(&self) -> Task {
-        let attempt = |outcome| Attempt {
+        let attempt = |outcome| TaskAttempt {
             number: 1,
             worker: None,
             started_ms: 0,
@@ -322,7 +322,7 @@ impl tasks::tasks::Tasks for Desk {
         id: TaskId,
         seen: Option<u64>,
         wait_ms: u64,
-    ) -> Result<Status, TasksError> {
+    ) -> Result<TaskStatus, TasksError> {
         self.store.lock().seen.push(seen);
         if wait_ms > 0 {
             self.store
@@ -346,7 +346,7 @@ impl tasks::tasks::Tasks for Desk {
         }
     }
 
-    async fn ended(self, _: Context, id: TaskId, wait_ms: u64) -> Result<Status, TasksError> {
+    async fn ended(self, _: Context, id: TaskId, wait_ms: u64) -> Result<TaskStatus, TasksError> {
         self.store
             .0
             .polls

@@ -12,7 +12,7 @@
 //! the name is theirs. Their fences tell them apart.
 //!
 //! **A name server that was suspended** renewed nothing in that time. It withdraws all names from their
-//! holders before it answers anything ([`Directory::grants_are_over`](super::Directory)).
+//! holders before it answers anything ([`InstanceDirectory::grants_are_over`](super::InstanceDirectory)).
 
 use super::DirectoryService;
 use std::{
@@ -25,19 +25,19 @@ use std::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a name server that does not renew its lease keeps names for their holders.
-pub(crate) const TTL: Duration = Duration::from_secs(3);
+pub(crate) const NAME_LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 
 /// The timeout of a request to the name store.
-const PATIENCE: Duration = Duration::from_secs(1);
+const NAME_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a name that another worker holds is claimed again.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+const CLAIM_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The shortest time between two rounds that are caused by releases of others.
-const PAUSE: Duration = Duration::from_millis(50);
+const MIN_ROUND_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often the claims in the name store are compared with those known here.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
@@ -46,13 +46,13 @@ const COMPARE_EVERY: Duration = Duration::from_secs(5);
 const PAGE: usize = 500;
 
 /// Grants exclusive names.
-pub(crate) trait Arbiter: Send {
+pub(crate) trait NameStore: Send {
     /// Why a request failed.
     type Error: Display + Send;
 
     /// Starts the name server's lease, or renews the one with this number. Returns its number, or none if the
     /// lease is lost.
-    fn go_on(
+    fn renew_or_begin(
         &mut self,
         lease: Option<i64>,
         ttl: Duration,
@@ -62,38 +62,38 @@ pub(crate) trait Arbiter: Send {
     fn claim(
         &mut self,
         lease: i64,
-        claims: Vec<Claim>,
-    ) -> impl Future<Output = Result<Vec<Answer>, Self::Error>> + Send;
+        claims: Vec<ExclusiveClaim>,
+    ) -> impl Future<Output = Result<Vec<ExclusiveClaimOutcome>, Self::Error>> + Send;
 
     /// Releases names.
-    fn leave(
+    fn release(
         &mut self,
         lease: i64,
         names: Vec<String>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// The names that this name server claims.
-    fn stands_up_for(
+    fn claimed_names(
         &mut self,
         lease: i64,
     ) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send;
 
     /// Resolves when another name server may have released a name.
-    fn news(&mut self) -> impl Future<Output = ()> + Send;
+    fn names_released(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// A name, and the worker for which it is claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct ExclusiveClaim {
     pub(crate) name: String,
     pub(crate) holder: String,
 }
 
 /// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ExclusiveClaimOutcome {
     /// The name is granted to the worker, with this fence.
-    Held(u64),
+    Granted(u64),
     /// Another worker, this one, holds the name.
     Taken(String),
     /// The name server's lease has ended.
@@ -102,7 +102,7 @@ pub(crate) enum Answer {
 
 /// The name server's lease.
 #[derive(Clone, Copy, Debug)]
-struct Lease {
+struct NameServerLease {
     number: i64,
     /// When the last renewal was sent, successful or not.
     renewed: Instant,
@@ -112,21 +112,21 @@ struct Lease {
 
 /// Keeps the directory and the name store in agreement.
 #[derive(Debug)]
-struct Keeper<A> {
+struct ExclusiveNameReconciler<A> {
     service: DirectoryService,
-    arbiter: A,
-    lease: Option<Lease>,
+    name_store: A,
+    lease: Option<NameServerLease>,
     /// The names that are claimed here, with their holders. A claim whose answer was lost counts.
-    standing_up: HashMap<String, String>,
-    compared: Instant,
+    claimed_for: HashMap<String, String>,
+    last_comparison: Instant,
     /// Names that have to be claimed or released.
     pending: BTreeSet<Arc<str>>,
 }
 
 /// The result of a round.
-enum Step {
+enum ReconcileStep {
     /// Nothing to do before the next change, or before this time.
-    Until(Option<Instant>),
+    WaitUntil(Option<Instant>),
     /// The lease is lost, and with it every name: start again.
     Again,
 }
@@ -135,21 +135,21 @@ impl DirectoryService {
     /// Shares exclusive names from now on. Call it before there are sessions, and then
     /// [`follow_exclusive_names`](Self::follow_exclusive_names).
     pub(crate) fn share_exclusive_names(&mut self) {
-        self.change(super::Directory::share_exclusive_names);
+        self.change(super::InstanceDirectory::share_exclusive_names);
     }
 
     /// Grants exclusive names as the name store decides, until `shutdown` resolves.
     pub(crate) async fn follow_exclusive_names(
         self,
-        arbiter: impl Arbiter,
+        arbiter: impl NameStore,
         shutdown: impl Future<Output = ()>,
     ) {
-        let keeper = Keeper {
+        let keeper = ExclusiveNameReconciler {
             service: self,
-            arbiter,
+            name_store: arbiter,
             lease: None,
-            standing_up: HashMap::new(),
-            compared: Instant::now(),
+            claimed_for: HashMap::new(),
+            last_comparison: Instant::now(),
             pending: BTreeSet::new(),
         };
         tokio::select! {
@@ -159,12 +159,12 @@ impl DirectoryService {
     }
 }
 
-impl<A: Arbiter> Keeper<A> {
+impl<A: NameStore> ExclusiveNameReconciler<A> {
     async fn run(mut self) {
-        let unsettled = Arc::clone(&self.service.unsettled);
+        let unsettled = Arc::clone(&self.service.names_pending);
         loop {
             let begun = Instant::now();
-            let Step::Until(next) = self.step().await else {
+            let ReconcileStep::WaitUntil(next) = self.step().await else {
                 continue;
             };
             let next = async {
@@ -177,31 +177,31 @@ impl<A: Arbiter> Keeper<A> {
             tokio::select! {
                 () = unsettled.notified() => {}
                 () = next => {}
-                () = self.arbiter.news(), if waiting => sleep_until(begun + PAUSE).await,
+                () = self.name_store.names_released(), if waiting => sleep_until(begun + MIN_ROUND_INTERVAL).await,
             }
         }
     }
 
-    async fn step(&mut self) -> Step {
-        let unsettled = self.service.change(super::Directory::take_unsettled);
+    async fn step(&mut self) -> ReconcileStep {
+        let unsettled = self.service.change(super::InstanceDirectory::take_pending);
         self.pending.extend(unsettled);
-        if self.pending.is_empty() && self.standing_up.is_empty() {
-            return Step::Until(None);
+        if self.pending.is_empty() && self.claimed_for.is_empty() {
+            return ReconcileStep::WaitUntil(None);
         }
         match self.keep_lease().await {
             Ok(true) => {}
-            Ok(false) => return Step::Again,
-            Err(again) => return Step::Until(Some(again)),
+            Ok(false) => return ReconcileStep::Again,
+            Err(again) => return ReconcileStep::WaitUntil(Some(again)),
         }
         self.compare().await;
         let (leave, claims) = self.plan();
-        if self.leave(leave).await && self.claim(claims).await {
+        if self.release_names(leave).await && self.claim(claims).await {
             let renewal = self.lease.map(|lease| lease.renewed + RENEW_EVERY);
-            let again = (!self.pending.is_empty()).then(|| Instant::now() + ASK_AGAIN);
-            return Step::Until(renewal.into_iter().chain(again).min());
+            let again = (!self.pending.is_empty()).then(|| Instant::now() + CLAIM_RETRY_INTERVAL);
+            return ReconcileStep::WaitUntil(renewal.into_iter().chain(again).min());
         }
-        self.lost();
-        Step::Again
+        self.drop_all_claims();
+        ReconcileStep::Again
     }
 
     /// Renews the lease if it is due. Returns whether the lease is still valid, or when to try again.
@@ -213,24 +213,28 @@ impl<A: Arbiter> Keeper<A> {
             return Ok(true);
         }
         let number = self.lease.map(|lease| lease.number);
-        let answer = timeout(PATIENCE, self.arbiter.go_on(number, TTL)).await;
+        let answer = timeout(
+            NAME_STORE_TIMEOUT,
+            self.name_store.renew_or_begin(number, NAME_LEASE_TTL),
+        )
+        .await;
         let now = Instant::now();
         let unbroken = self.lease.filter(|lease| now < lease.until);
         match answer {
             Ok(Ok(Some(number))) => {
-                let lease = Lease {
+                let lease = NameServerLease {
                     number,
                     renewed: asked,
                     // Other name servers count the term from later.
-                    until: asked + TTL,
+                    until: asked + NAME_LEASE_TTL,
                 };
                 self.lease = Some(lease);
-                self.last_until(lease.until);
+                self.extend_directory_grants(lease.until);
                 return Ok(true);
             }
             Ok(Ok(None)) => {
                 tracing::warn!("exclusive names were taken over from this name server");
-                self.lost();
+                self.drop_all_claims();
                 return Ok(false);
             }
             Ok(Err(error)) => tracing::debug!(%error, "exclusive names stay as they are"),
@@ -239,9 +243,9 @@ impl<A: Arbiter> Keeper<A> {
         if let Some(lease) = &mut self.lease {
             lease.renewed = asked;
             if unbroken.is_some() {
-                lease.until = now + TTL;
+                lease.until = now + NAME_LEASE_TTL;
                 let until = lease.until;
-                self.last_until(until);
+                self.extend_directory_grants(until);
             }
         }
         Err(now + RENEW_EVERY)
@@ -252,46 +256,46 @@ impl<A: Arbiter> Keeper<A> {
     async fn compare(&mut self) {
         let now = Instant::now();
         let Some(lease) = self.lease else { return };
-        if now < self.compared + COMPARE_EVERY {
+        if now < self.last_comparison + COMPARE_EVERY {
             return;
         }
-        self.compared = now;
-        let asking = self.arbiter.stands_up_for(lease.number);
-        let Ok(Ok(names)) = timeout(PATIENCE, asking).await else {
+        self.last_comparison = now;
+        let asking = self.name_store.claimed_names(lease.number);
+        let Ok(Ok(names)) = timeout(NAME_STORE_TIMEOUT, asking).await else {
             return;
         };
         let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-        let missing = self.standing_up.keys();
+        let missing = self.claimed_for.keys();
         let missing = missing.filter(|name| !known.contains(name.as_str()));
         self.pending
             .extend(missing.map(|name| Arc::from(name.as_str())));
         for name in &names {
-            if !self.standing_up.contains_key(name) {
+            if !self.claimed_for.contains_key(name) {
                 // An unknown holder: the name has to be released in any case.
-                self.standing_up.insert(name.clone(), String::new());
+                self.claimed_for.insert(name.clone(), String::new());
                 self.pending.insert(Arc::from(name.as_str()));
             }
         }
     }
 
-    fn last_until(&self, until: Instant) {
+    fn extend_directory_grants(&self, until: Instant) {
         self.service
-            .change(|directory| directory.grants_last_until(until));
+            .change(|directory| directory.extend_grants(until));
     }
 
     /// Drops everything that depends on the lease.
-    fn lost(&mut self) {
+    fn drop_all_claims(&mut self) {
         self.lease = None;
-        self.service.change(super::Directory::withdraw_all);
+        self.service.change(super::InstanceDirectory::withdraw_all);
         // Names without a candidate are dropped in the next round.
-        let names = self.standing_up.drain().map(|(name, _)| Arc::from(name));
+        let names = self.claimed_for.drain().map(|(name, _)| Arc::from(name));
         self.pending.extend(names);
     }
 
     /// Which names to release, and which to claim.
-    fn plan(&mut self) -> (Vec<String>, Vec<Claim>) {
+    fn plan(&mut self) -> (Vec<String>, Vec<ExclusiveClaim>) {
         let (mut leave, mut claims) = (Vec::new(), Vec::new());
-        let (pending, standing_up) = (&mut self.pending, &self.standing_up);
+        let (pending, standing_up) = (&mut self.pending, &self.claimed_for);
         self.service.change(|directory| {
             pending.retain(|name| {
                 let candidate = directory.candidate(name);
@@ -305,7 +309,7 @@ impl<A: Arbiter> Keeper<A> {
                 let is_wanted = candidate.is_some() || now.is_some();
                 if let Some(holder) = candidate {
                     let name = name.as_ref().to_owned();
-                    claims.push(Claim { name, holder });
+                    claims.push(ExclusiveClaim { name, holder });
                 }
                 is_wanted
             });
@@ -314,16 +318,16 @@ impl<A: Arbiter> Keeper<A> {
     }
 
     /// Releases names. Returns whether the lease is still valid.
-    async fn leave(&mut self, names: Vec<String>) -> bool {
+    async fn release_names(&mut self, names: Vec<String>) -> bool {
         let Some(lease) = self.lease else {
             return false;
         };
         for page in names.chunks(PAGE) {
-            let leaving = self.arbiter.leave(lease.number, page.to_vec());
-            match timeout(PATIENCE, leaving).await {
+            let leaving = self.name_store.release(lease.number, page.to_vec());
+            match timeout(NAME_STORE_TIMEOUT, leaving).await {
                 Ok(Ok(())) => {
                     for name in page {
-                        self.standing_up.remove(name);
+                        self.claimed_for.remove(name);
                     }
                 }
                 // These names stay pending, and are not claimed for their next holders yet.
@@ -336,7 +340,7 @@ impl<A: Arbiter> Keeper<A> {
 
     /// Claims names. Names that another worker holds are claimed for that worker, if it has a session here.
     /// Returns whether the lease is still valid.
-    async fn claim(&mut self, claims: Vec<Claim>) -> bool {
+    async fn claim(&mut self, claims: Vec<ExclusiveClaim>) -> bool {
         let mut others = Vec::new();
         if !self.claim_all(claims, Some(&mut others)).await {
             return false;
@@ -346,22 +350,22 @@ impl<A: Arbiter> Keeper<A> {
 
     async fn claim_all(
         &mut self,
-        mut claims: Vec<Claim>,
-        mut others: Option<&mut Vec<Claim>>,
+        mut claims: Vec<ExclusiveClaim>,
+        mut others: Option<&mut Vec<ExclusiveClaim>>,
     ) -> bool {
         let Some(lease) = self.lease else {
             return false;
         };
         claims.retain(|claim| {
-            let now = self.standing_up.get(&claim.name);
+            let now = self.claimed_for.get(&claim.name);
             now.is_none_or(|now| *now == claim.holder)
         });
         for page in claims.chunks(PAGE) {
             let named = page.iter().cloned();
-            self.standing_up
+            self.claimed_for
                 .extend(named.map(|claim| (claim.name, claim.holder)));
-            let claiming = self.arbiter.claim(lease.number, page.to_vec());
-            let answers = match timeout(PATIENCE, claiming).await {
+            let claiming = self.name_store.claim(lease.number, page.to_vec());
+            let answers = match timeout(NAME_STORE_TIMEOUT, claiming).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "cannot claim exclusive names");
@@ -374,17 +378,19 @@ impl<A: Arbiter> Keeper<A> {
             };
             for (claim, answer) in page.iter().zip(answers) {
                 match answer {
-                    Answer::Held(fence) => self.granted(claim, fence),
-                    Answer::Taken(by) => self.taken(claim, by, others.as_deref_mut()),
-                    Answer::LeaseLost => return false,
+                    ExclusiveClaimOutcome::Granted(fence) => self.granted(claim, fence),
+                    ExclusiveClaimOutcome::Taken(by) => {
+                        self.claim_refused(claim, by, others.as_deref_mut())
+                    }
+                    ExclusiveClaimOutcome::LeaseLost => return false,
                 }
             }
         }
         true
     }
 
-    fn granted(&mut self, claim: &Claim, fence: u64) {
-        let Claim { name, holder } = claim;
+    fn granted(&mut self, claim: &ExclusiveClaim, fence: u64) {
+        let ExclusiveClaim { name, holder } = claim;
         let granted = self
             .service
             .change(|directory| directory.grant(name, holder, fence, Instant::now()));
@@ -393,9 +399,14 @@ impl<A: Arbiter> Keeper<A> {
         }
     }
 
-    fn taken(&mut self, claim: &Claim, by: String, others: Option<&mut Vec<Claim>>) {
+    fn claim_refused(
+        &mut self,
+        claim: &ExclusiveClaim,
+        by: String,
+        others: Option<&mut Vec<ExclusiveClaim>>,
+    ) {
         let name = claim.name.clone();
-        self.standing_up.remove(&name);
+        self.claimed_for.remove(&name);
         let could_hold = self.service.change(|directory| {
             directory.withdraw(&name);
             directory.could_hold(&name, &by)
@@ -403,7 +414,7 @@ impl<A: Arbiter> Keeper<A> {
         if let Some(others) = others
             && could_hold
         {
-            others.push(Claim { name, holder: by });
+            others.push(ExclusiveClaim { name, holder: by });
         }
     }
 }

@@ -4,9 +4,9 @@
 //! The store decides; look-ups are answered from the directory. A change is written to the store first, and
 //! every directory takes it over from there, the own one too.
 
-use super::{Directory, DirectoryService};
+use super::{DirectoryService, InstanceDirectory};
 use pyroxene_common::interfaces::directory::DirectoryError;
-use pyroxene_store::{Hint, NameChanges, RegisteredName, StaticName, Store, StoreError};
+use pyroxene_store::{Hint, NameChangeOutcome, NameChanges, StaticName, Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
@@ -14,21 +14,21 @@ use tokio::{
 };
 
 /// The timeout of the store.
-const PATIENCE: Duration = Duration::from_secs(4);
+const STATIC_NAMES_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How often the store is polled, even without hints.
-const LOOK: Duration = Duration::from_secs(1);
+const STATIC_NAMES_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The names in the store, as far as the directory has taken them over.
 #[derive(Clone, Debug)]
-pub(super) struct SharedNames {
+pub(super) struct SharedStaticNames {
     store: Store,
     /// Locked during the transfer to the directory, so that changes arrive in order.
-    seen: Arc<Mutex<Seen>>,
+    synced: Arc<Mutex<SyncedNames>>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct SyncedNames {
     revision: i64,
     /// Names that cannot be in the directory now, because a worker holds them exclusively.
     left_out: BTreeMap<String, StaticName>,
@@ -42,7 +42,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> DirectoryError {
 async fn ask<T>(
     question: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, DirectoryError> {
-    match timeout(PATIENCE, question).await {
+    match timeout(STATIC_NAMES_TIMEOUT, question).await {
         Ok(answer) => answer.map_err(|error| match error {
             StoreError::Invalid(sentence) => DirectoryError::Invalid { sentence },
             error => unavailable(&error),
@@ -51,18 +51,18 @@ async fn ask<T>(
     }
 }
 
-impl SharedNames {
+impl SharedStaticNames {
     pub(super) fn new(store: Store) -> Self {
-        let seen = Arc::default();
-        Self { store, seen }
+        let synced = Arc::default();
+        Self { store, synced }
     }
 
     /// Takes over the changes since the last call.
     pub(super) async fn pull(&self, service: &DirectoryService) -> Result<(), StoreError> {
-        let mut seen = self.seen.lock().await;
+        let mut seen = self.synced.lock().await;
         let changes = self.store.names_after(seen.revision).await?;
         seen.revision = changes.revision;
-        service.change(|directory| seen.take_over(changes, directory));
+        service.change(|directory| seen.apply(changes, directory));
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl SharedNames {
     ) -> Result<(), DirectoryError> {
         let name = entry.name.clone();
         match ask(self.store.register_name(entry)).await? {
-            RegisteredName::Taken(holder) => {
+            NameChangeOutcome::Taken(holder) => {
                 // The holder of a worker's name has a space before the incarnation; an address has no space.
                 let holder = match holder.split_once(' ') {
                     Some((worker, _)) => format!("the worker {worker}"),
@@ -82,7 +82,9 @@ impl SharedNames {
                 };
                 Err(DirectoryError::ObjectTaken { name, holder })
             }
-            RegisteredName::Changed(_) | RegisteredName::Same => ask(self.pull(service)).await,
+            NameChangeOutcome::Changed(_) | NameChangeOutcome::Unchanged => {
+                ask(self.pull(service)).await
+            }
         }
     }
 
@@ -105,7 +107,7 @@ impl SharedNames {
     /// Takes over the changes of other name servers, for as long as it is polled and the store is open.
     pub(super) async fn follow(&self, service: &DirectoryService) {
         let mut hints = self.store.hints();
-        let mut look_at = Instant::now() + LOOK;
+        let mut look_at = Instant::now() + STATIC_NAMES_POLL_INTERVAL;
         loop {
             tokio::select! {
                 hint = hints.next() => match hint {
@@ -115,7 +117,7 @@ impl SharedNames {
                 },
                 () = sleep_until(look_at) => {}
             }
-            look_at = Instant::now() + LOOK;
+            look_at = Instant::now() + STATIC_NAMES_POLL_INTERVAL;
             if let Err(error) = self.pull(service).await {
                 tracing::debug!(%error, "cannot look for changes of static names");
             }
@@ -123,8 +125,8 @@ impl SharedNames {
     }
 }
 
-impl Seen {
-    fn take_over(&mut self, changes: NameChanges, directory: &mut Directory) {
+impl SyncedNames {
+    fn apply(&mut self, changes: NameChanges, directory: &mut InstanceDirectory) {
         if changes.reset {
             let kept = |name: &String| changes.put.iter().any(|entry| entry.name == *name);
             let gone: Vec<String> = directory.static_names();
@@ -153,7 +155,7 @@ impl Seen {
 }
 
 /// Registers a name, in the place of a different registration of the same name.
-fn put(directory: &mut Directory, entry: &StaticName) -> Result<(), DirectoryError> {
+fn put(directory: &mut InstanceDirectory, entry: &StaticName) -> Result<(), DirectoryError> {
     let StaticName {
         name,
         uri,
@@ -172,7 +174,7 @@ fn put(directory: &mut Directory, entry: &StaticName) -> Result<(), DirectoryErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::Limits;
+    use crate::directory::DirectoryLimits;
 
     fn entry(name: &str, port: u16, exclusive: bool) -> StaticName {
         StaticName {
@@ -183,44 +185,44 @@ mod tests {
         }
     }
 
-    fn directory() -> Directory {
-        Directory::new(Limits::default(), 1, 1, Instant::now())
+    fn directory() -> InstanceDirectory {
+        InstanceDirectory::new(DirectoryLimits::default(), 1, 1, Instant::now())
     }
 
-    fn endpoints(directory: &Directory, name: &str) -> Vec<String> {
-        use pyroxene_common::interfaces::directory::News;
+    fn endpoints(directory: &InstanceDirectory, name: &str) -> Vec<String> {
+        use pyroxene_common::interfaces::directory::WatchUpdate;
         match directory.snapshot(name, Instant::now()).news {
-            News::Snapshot(found) => found.into_iter().map(|one| one.endpoint).collect(),
-            News::Changes(_) => Vec::new(),
+            WatchUpdate::Snapshot(found) => found.into_iter().map(|one| one.endpoint).collect(),
+            WatchUpdate::Changes(_) => Vec::new(),
         }
     }
 
     #[test]
     fn the_stores_word_replaces_what_is_there() {
-        let (mut seen, mut directory) = (Seen::default(), directory());
+        let (mut seen, mut directory) = (SyncedNames::default(), directory());
         let put = |put| NameChanges {
             put,
             ..NameChanges::default()
         };
-        seen.take_over(
+        seen.apply(
             put(vec![entry("a", 1, true), entry("b", 1, false)]),
             &mut directory,
         );
-        seen.take_over(put(vec![entry("a", 2, true)]), &mut directory);
+        seen.apply(put(vec![entry("a", 2, true)]), &mut directory);
         assert_eq!(endpoints(&directory, "a"), ["h:2"]);
         let removed = vec!["b".to_owned(), "c".to_owned()];
         let changes = NameChanges {
             removed,
             ..NameChanges::default()
         };
-        seen.take_over(changes, &mut directory);
+        seen.apply(changes, &mut directory);
         assert_eq!(directory.static_names(), ["a"]);
         let reset = NameChanges {
             reset: true,
             put: vec![entry("d", 1, false)],
             ..NameChanges::default()
         };
-        seen.take_over(reset, &mut directory);
+        seen.apply(reset, &mut directory);
         assert_eq!(directory.static_names(), ["d"]);
     }
 }

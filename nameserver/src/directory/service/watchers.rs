@@ -8,14 +8,14 @@ use tokio::sync::{Notify, futures::Notified};
 /// The waiting calls, by the object that they watch. An object is in the map only while a call watches it.
 #[derive(Debug)]
 pub(super) struct Watchers {
-    by_object: HashMap<Arc<str>, Waiting>,
+    by_object: HashMap<Arc<str>, ObjectWatchers>,
     seats: usize,
     limit: usize,
 }
 
 /// The calls that wait for one object.
 #[derive(Debug, Default)]
-struct Waiting {
+struct ObjectWatchers {
     notify: Arc<Notify>,
     seats: usize,
 }
@@ -36,7 +36,7 @@ impl Watchers {
         }
     }
 
-    fn enter(&mut self, object: &Arc<str>) -> Result<Arc<Notify>, DirectoryError> {
+    fn add(&mut self, object: &Arc<str>) -> Result<Arc<Notify>, DirectoryError> {
         if self.seats >= self.limit {
             let what = format!("{} calls are watching", self.limit);
             return Err(DirectoryError::Full { what });
@@ -47,7 +47,7 @@ impl Watchers {
         Ok(Arc::clone(&waiting.notify))
     }
 
-    fn leave(&mut self, object: &str) {
+    fn remove(&mut self, object: &str) {
         self.seats -= 1;
         if let Some(waiting) = self.by_object.get_mut(object) {
             waiting.seats -= 1;
@@ -64,17 +64,17 @@ impl Watchers {
 }
 
 /// One call that watches an object, until it is dropped.
-pub(super) struct Seat {
+pub(super) struct WatchSlot {
     service: DirectoryService,
     object: Arc<str>,
     notify: Arc<Notify>,
 }
 
-impl Seat {
+impl WatchSlot {
     /// Starts to watch an object. `Full` if too many calls watch.
     pub(super) fn take(service: &DirectoryService, object: &str) -> Result<Self, DirectoryError> {
         let object: Arc<str> = object.into();
-        let notify = service.lock().watchers.enter(&object)?;
+        let notify = service.lock().watchers.add(&object)?;
         Ok(Self {
             service: service.clone(),
             object,
@@ -88,8 +88,8 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for WatchSlot {
     fn drop(&mut self) {
-        self.service.lock().watchers.leave(&self.object);
+        self.service.lock().watchers.remove(&self.object);
     }
 }

@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn fence(world: &World, object: &str) -> u64 {
+fn fence(world: &DirectoryFixture, object: &str) -> u64 {
     world.instances(object)[0].fence.unwrap()
 }
 
 #[test]
 fn the_first_holds_the_name_and_the_others_wait_in_order() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let first = world.try_open(worker("w3", &[exclusive("lead")])).unwrap();
     let second = world.try_open(worker("w2", &[exclusive("lead")])).unwrap();
     let third = world.try_open(worker("w1", &[exclusive("lead")])).unwrap();
@@ -30,7 +30,7 @@ fn the_first_holds_the_name_and_the_others_wait_in_order() {
 
 #[test]
 fn fences_grow_over_different_objects_and_absences() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let mut last = 0;
     for round in 0..5 {
         let name = format!("object{}", round % 2);
@@ -43,7 +43,7 @@ fn fences_grow_over_different_objects_and_absences() {
 
 #[test]
 fn a_holder_that_expires_or_is_replaced_hands_over() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let holder = worker("w1", &[exclusive("lead")]);
     let first = world.open(holder.clone());
     world.open(worker("w2", &[exclusive("lead")]));
@@ -62,7 +62,7 @@ fn a_holder_that_expires_or_is_replaced_hands_over() {
 
 #[test]
 fn a_holder_that_drains_hands_over_as_soon_as_somebody_is_there() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let first = world.open(worker("w1", &[exclusive("lead")]));
     world.directory.drain(first).unwrap();
     assert_eq!(world.workers_of("lead"), ["w1"]);
@@ -84,7 +84,7 @@ fn a_holder_that_drains_hands_over_as_soon_as_somebody_is_there() {
 
 #[test]
 fn a_session_that_drains_while_it_waits_never_gets_the_name() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let first = world.open(worker("w1", &[exclusive("lead")]));
     let second = world.open(worker("w2", &[exclusive("lead")]));
     world.directory.drain(second).unwrap();
@@ -97,7 +97,7 @@ fn a_session_that_drains_while_it_waits_never_gets_the_name() {
 
 #[test]
 fn a_name_is_exclusive_for_all_or_for_none() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker("w1", &[exclusive("lead"), shared("calc")]));
     let refused = world.try_open(worker("w2", &[shared("fine"), shared("lead")]));
     assert_eq!(
@@ -117,7 +117,7 @@ fn a_name_is_exclusive_for_all_or_for_none() {
 
 #[test]
 fn exclusive_static_names_keep_others_out() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.directory.register("lead", "a:1", &[], true).unwrap();
     assert_eq!(fence(&world, "lead"), FIRST_FENCE + 1);
     for (uri, exclusive) in [("b:1", true), ("b:1", false)] {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const OBJECTS: [&str; 4] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
-enum Step {
+enum DirectoryAction {
     /// A worker opens a session with the objects of a bit mask, some of them exclusive or tagged.
     Open {
         worker: u8,
@@ -35,27 +35,27 @@ enum Step {
     Follow(usize),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = DirectoryAction> {
     let session = || 0..40_usize;
     let object = || 0..OBJECTS.len();
     prop_oneof![
         6 => (0..4_u8, 0..2_u64, 0..16_u8, 0..16_u8, 0..16_u8, any::<bool>()).prop_map(
-            |(worker, incarnation, objects, exclusive, tagged, moved)| Step::Open {
+            |(worker, incarnation, objects, exclusive, tagged, moved)| DirectoryAction::Open {
                 worker, incarnation, objects, exclusive, tagged, moved: moved && incarnation == 1,
             }
         ),
-        2 => session().prop_map(Step::Renew),
-        2 => session().prop_map(Step::Drain),
-        1 => session().prop_map(Step::Close),
-        1 => session().prop_map(Step::Hold),
-        1 => session().prop_map(Step::Lose),
+        2 => session().prop_map(DirectoryAction::Renew),
+        2 => session().prop_map(DirectoryAction::Drain),
+        1 => session().prop_map(DirectoryAction::Close),
+        1 => session().prop_map(DirectoryAction::Hold),
+        1 => session().prop_map(DirectoryAction::Lose),
         2 => (object(), 1..3_u16, any::<bool>()).prop_map(|(object, port, exclusive)| {
-            Step::Register { object, port, exclusive }
+            DirectoryAction::Register { object, port, exclusive }
         }),
-        1 => object().prop_map(Step::Remove),
-        2 => (1..2_000_u64).prop_map(Step::Pass),
-        1 => (1..4_000_u64).prop_map(Step::Freeze),
-        4 => object().prop_map(Step::Follow),
+        1 => object().prop_map(DirectoryAction::Remove),
+        2 => (1..2_000_u64).prop_map(DirectoryAction::Pass),
+        1 => (1..4_000_u64).prop_map(DirectoryAction::Freeze),
+        4 => object().prop_map(DirectoryAction::Follow),
     ]
 }
 
@@ -88,7 +88,7 @@ fn by_key(instances: Vec<Instance>) -> BTreeMap<Key, Instance> {
 }
 
 impl Follower {
-    fn new(world: &World, object: &str) -> Self {
+    fn new(world: &DirectoryFixture, object: &str) -> Self {
         Self {
             cursor: world.cursor(),
             instances: by_key(world.instances(object)),
@@ -96,7 +96,7 @@ impl Follower {
     }
 
     /// Applies the changes. Returns how many there were; none if it had to start again.
-    fn follow(&mut self, world: &World, object: &str) -> Option<usize> {
+    fn follow(&mut self, world: &DirectoryFixture, object: &str) -> Option<usize> {
         let Ok(changes) = world.changes(object, self.cursor) else {
             *self = Self::new(world, object);
             return None;
@@ -104,8 +104,8 @@ impl Follower {
         let count = changes.len();
         for change in changes {
             match change {
-                Change::Put(instance) => self.instances.extend(by_key(vec![instance])),
-                Change::Removed {
+                InstanceChange::Put(instance) => self.instances.extend(by_key(vec![instance])),
+                InstanceChange::Removed {
                     worker,
                     incarnation,
                     endpoint,
@@ -123,12 +123,12 @@ impl Follower {
 }
 
 /// Takes a step. A step may be refused; then it must change nothing.
-fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
+fn take(world: &mut DirectoryFixture, sessions: &mut Vec<SessionId>, step: &DirectoryAction) {
     let nth = |number: &usize| sessions.get(number % sessions.len().max(1)).copied();
     let before = world.cursor();
     let mut done = true;
     match step {
-        Step::Open {
+        DirectoryAction::Open {
             worker: name,
             incarnation,
             objects,
@@ -137,11 +137,11 @@ fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
             moved,
         } => {
             let has = |mask: &u8, bit: usize| mask & (1 << bit) != 0;
-            let offers: Vec<Offer> = OBJECTS
+            let offers: Vec<ObjectRegistration> = OBJECTS
                 .iter()
                 .enumerate()
                 .filter(|(bit, _)| has(objects, *bit))
-                .map(|(bit, object)| Offer {
+                .map(|(bit, object)| ObjectRegistration {
                     exclusive: has(exclusive, bit) && bit > 1,
                     tags: vec!["tag".to_owned(); usize::from(has(tagged, bit))],
                     ..shared(object)
@@ -156,31 +156,31 @@ fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
             done = opened.is_ok();
             sessions.extend(opened.map(|lease| lease.session));
         }
-        Step::Renew(number) => {
+        DirectoryAction::Renew(number) => {
             if let Some(session) = nth(number) {
                 let _ = world.renew(session);
                 done = false;
             }
         }
-        Step::Drain(number) => {
+        DirectoryAction::Drain(number) => {
             done = nth(number).is_some_and(|session| world.directory.drain(session).is_ok())
         }
-        Step::Close(number) => {
+        DirectoryAction::Close(number) => {
             done = nth(number).is_some_and(|session| world.directory.close(session).is_ok())
         }
-        Step::Hold(number) => {
+        DirectoryAction::Hold(number) => {
             done = false;
             if let Some(session) = nth(number) {
                 let _ = world.directory.connection_held(session);
             }
         }
-        Step::Lose(number) => {
+        DirectoryAction::Lose(number) => {
             done = false;
             if let Some(session) = nth(number) {
                 world.lose_connection(session);
             }
         }
-        Step::Register {
+        DirectoryAction::Register {
             object,
             port,
             exclusive,
@@ -192,12 +192,12 @@ fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
                 .register(name, &uri, &[], *exclusive)
                 .is_ok();
         }
-        Step::Remove(object) => done = world.directory.remove(OBJECTS[*object]).is_ok(),
-        Step::Pass(milliseconds) => world.pass(*milliseconds),
-        Step::Freeze(milliseconds) => {
+        DirectoryAction::Remove(object) => done = world.directory.remove(OBJECTS[*object]).is_ok(),
+        DirectoryAction::Pass(milliseconds) => world.pass(*milliseconds),
+        DirectoryAction::Freeze(milliseconds) => {
             world.freeze(*milliseconds);
         }
-        Step::Follow(_) => done = false,
+        DirectoryAction::Follow(_) => done = false,
     }
     assert!(
         done || world.cursor() == before,
@@ -206,7 +206,7 @@ fn take(world: &mut World, sessions: &mut Vec<SessionId>, step: &Step) {
 }
 
 /// An exclusive name has one holder, and only the holder has a fence.
-fn check_fences(world: &World) {
+fn check_fences(world: &DirectoryFixture) {
     for object in OBJECTS {
         let instances = world.instances(object);
         if instances.iter().any(|instance| instance.fence.is_some()) {
@@ -223,7 +223,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
         remembered in prop_oneof![Just(5_usize), Just(1_000)],
     ) {
-        let mut world = World::with(Limits { changes: remembered, ..Limits::default() });
+        let mut world = DirectoryFixture::with(DirectoryLimits { changes: remembered, ..DirectoryLimits::default() });
         let mut sessions = Vec::new();
         let mut followers = OBJECTS.map(|object| Follower::new(&world, object));
         let mut eager = OBJECTS.map(|object| Follower::new(&world, object));
@@ -242,7 +242,7 @@ proptest! {
             prop_assert!(told.is_none_or(|told| told == made), "{told:?} of {made}");
             prop_assert!(told.is_some() || made > remembered as u64);
 
-            if let Step::Follow(object) = step {
+            if let DirectoryAction::Follow(object) = step {
                 followers[*object].follow(&world, OBJECTS[*object]);
             }
         }

@@ -1,11 +1,11 @@
 //! Leases: terms, renewal, replacement, lost connections, the brake.
 
 use super::*;
-use pyroxene_common::{access::HolderKey, interfaces::directory::State};
+use pyroxene_common::{access::HolderKey, interfaces::directory::InstanceState};
 
 #[test]
 fn a_lease_ends_after_its_term_and_not_before() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let start = world.cursor();
     let session = world.open(worker("w1", &[shared("calc")]));
     world.pass(2_999);
@@ -19,7 +19,7 @@ fn a_lease_ends_after_its_term_and_not_before() {
 
 #[test]
 fn renewals_keep_a_lease_alive_and_are_no_news() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let session = world.open(worker("w1", &[shared("calc")]));
     world.directory.take_changed();
     let opened = world.cursor();
@@ -49,7 +49,7 @@ fn terms_are_clamped() {
         (7_000, 7_000),
         (u64::MAX, 60_000),
     ] {
-        let mut world = World::new();
+        let mut world = DirectoryFixture::new();
         let mut registration = worker("w1", &[shared("calc")]);
         registration.ttl_ms = asked;
         assert_eq!(world.try_open(registration).unwrap().ttl_ms, granted);
@@ -62,7 +62,7 @@ fn terms_are_clamped() {
 
 #[test]
 fn a_lost_connection_leaves_one_heartbeat() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let session = world.open(worker("w1", &[shared("calc")]));
     world.directory.connection_held(session).unwrap();
     world.lose_connection(session);
@@ -74,7 +74,7 @@ fn a_lost_connection_leaves_one_heartbeat() {
 
 #[test]
 fn a_renewal_after_a_lost_connection_restores_the_term() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let session = world.open(worker("w1", &[shared("calc")]));
     world.directory.connection_held(session).unwrap();
     world.lose_connection(session);
@@ -91,7 +91,7 @@ fn a_renewal_after_a_lost_connection_restores_the_term() {
 
 #[test]
 fn a_connection_that_was_followed_by_another_is_not_missed() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let session = world.open(worker("w1", &[shared("calc")]));
     world.directory.connection_held(session).unwrap();
     world.directory.connection_held(session).unwrap();
@@ -102,7 +102,7 @@ fn a_connection_that_was_followed_by_another_is_not_missed() {
 
 #[test]
 fn the_same_worker_replaces_its_session_without_a_change() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let registration = worker("w1", &[shared("calc"), exclusive("lead")]);
     let first = world.try_open(registration.clone()).unwrap();
     let before = world.cursor();
@@ -121,7 +121,7 @@ fn the_same_worker_replaces_its_session_without_a_change() {
 
 #[test]
 fn the_same_worker_changes_what_it_offers() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker("w1", &[shared("a"), shared("b"), shared("c")]));
     let before = world.cursor();
     world.open(worker(
@@ -137,7 +137,7 @@ fn the_same_worker_changes_what_it_offers() {
 
 #[test]
 fn a_worker_restarted_at_another_address_takes_over_from_a_suspect_only() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let registration = worker("w1", &[shared("calc")]);
     let first = world.open(registration.clone());
     world.directory.connection_held(first).unwrap();
@@ -158,7 +158,7 @@ fn a_worker_restarted_at_another_address_takes_over_from_a_suspect_only() {
 
 #[test]
 fn a_worker_restarted_at_its_address_replaces_its_predecessor_at_once() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let registration = worker("w1", &[shared("calc")]);
     let first = world.open(registration.clone());
     world.directory.connection_held(first).unwrap();
@@ -170,7 +170,7 @@ fn a_worker_restarted_at_its_address_replaces_its_predecessor_at_once() {
 
 #[test]
 fn another_users_worker_is_not_replaced_at_its_address_either() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let registration = worker("w1", &[shared("calc")]);
     let mut open = |id, registration, owner| {
         let id = SessionId([id, 1]);
@@ -188,7 +188,7 @@ fn another_users_worker_is_not_replaced_at_its_address_either() {
 
 #[test]
 fn a_worker_is_listed_with_its_key_and_another_key_is_another_worker() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let keys = [(), ()].map(|()| Some(HolderKey::generate().unwrap().id()));
     let before = world.cursor();
     for (session, key) in [(1, keys[0]), (2, keys[0]), (3, keys[1])] {
@@ -204,7 +204,7 @@ fn a_worker_is_listed_with_its_key_and_another_key_is_another_worker() {
 
 #[test]
 fn a_worker_that_moved_is_seen_to_move() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker("w1", &[shared("calc")]));
     let before = world.cursor();
     world.open(moved(worker("w1", &[shared("calc")])));
@@ -214,21 +214,21 @@ fn a_worker_that_moved_is_seen_to_move() {
 
 #[test]
 fn draining_is_seen_and_opening_again_ends_it() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let session = world.open(worker("w1", &[shared("calc")]));
     let before = world.cursor();
     world.directory.drain(session).unwrap();
     world.directory.drain(session).unwrap();
     assert_eq!(world.told("calc", before), ["+w1"]);
-    assert_eq!(world.instances("calc")[0].state, State::Draining);
-    assert_eq!(world.directory.workers()[0].state, State::Draining);
+    assert_eq!(world.instances("calc")[0].state, InstanceState::Draining);
+    assert_eq!(world.directory.workers()[0].state, InstanceState::Draining);
     world.open(worker("w1", &[shared("calc")]));
-    assert_eq!(world.instances("calc")[0].state, State::Ready);
+    assert_eq!(world.instances("calc")[0].state, InstanceState::Ready);
 }
 
 #[test]
 fn closing_removes_at_once() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let session = world.open(worker("w1", &[shared("a"), shared("b")]));
     let before = world.cursor();
     world.directory.close(session).unwrap();
@@ -242,7 +242,7 @@ fn closing_removes_at_once() {
 
 #[test]
 fn a_frozen_name_server_gives_every_lease_a_fresh_term() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let sessions: Vec<_> = (0..20)
         .map(|n| world.open(worker(&format!("w{n}"), &[shared("calc")])))
         .collect();
@@ -258,7 +258,7 @@ fn a_frozen_name_server_gives_every_lease_a_fresh_term() {
 
 #[test]
 fn a_short_delay_does_not_keep_the_dead() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker("w1", &[shared("calc")]));
     let mut brief = worker("w2", &[shared("calc")]);
     brief.ttl_ms = 500;
@@ -275,7 +275,7 @@ fn a_short_delay_does_not_keep_the_dead() {
 
 #[test]
 fn many_leases_that_end_on_time_end_together() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     for n in 0..12_000 {
         world.open(worker(&format!("w{n}"), &[shared("calc")]));
     }
@@ -290,7 +290,7 @@ fn many_leases_that_end_on_time_end_together() {
 
 #[test]
 fn settling_takes_a_term_and_a_heartbeat() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.pass(3_999);
     assert!(!world.directory.snapshot("calc", world.now).settled);
     world.pass(1);

@@ -2,35 +2,35 @@
 
 use super::*;
 use crate::directory::{MAX_PATTERN, Selection};
-use pyroxene_common::interfaces::directory::{Filter, ObjectEntry};
+use pyroxene_common::interfaces::directory::{ObjectEntry, ObjectFilter};
 
-fn list(world: &World, filter: Filter) -> Vec<ObjectEntry> {
+fn list(world: &DirectoryFixture, filter: ObjectFilter) -> Vec<ObjectEntry> {
     let selection = Selection::new(filter).unwrap();
     world.directory.list(&selection).unwrap().into_entries()
 }
 
-fn names(world: &World, filter: Filter) -> Vec<String> {
+fn names(world: &DirectoryFixture, filter: ObjectFilter) -> Vec<String> {
     let entries = list(world, filter).into_iter();
     entries.map(|entry| entry.name).collect()
 }
 
-fn by_pattern(pattern: &str) -> Filter {
-    Filter {
+fn by_pattern(pattern: &str) -> ObjectFilter {
+    ObjectFilter {
         pattern: Some(pattern.to_owned()),
-        ..Filter::default()
+        ..ObjectFilter::default()
     }
 }
 
-fn by_tags(tags: &[&str]) -> Filter {
-    Filter {
+fn by_tags(tags: &[&str]) -> ObjectFilter {
+    ObjectFilter {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-        ..Filter::default()
+        ..ObjectFilter::default()
     }
 }
 
 #[test]
 fn a_static_name_points_elsewhere() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let before = world.cursor();
     let directory = &mut world.directory;
     directory
@@ -73,7 +73,7 @@ fn a_static_name_points_elsewhere() {
 
 #[test]
 fn a_static_name_stands_beside_workers_unless_exclusive() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker("w1", &[shared("calc"), exclusive("lead")]));
     world
         .directory
@@ -99,7 +99,7 @@ fn a_static_name_stands_beside_workers_unless_exclusive() {
 
 #[test]
 fn an_exclusive_static_name_can_be_given_up() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world
         .directory
         .register("calc", "far:1", &[], true)
@@ -115,7 +115,7 @@ fn an_exclusive_static_name_can_be_given_up() {
 
 #[test]
 fn lists_go_by_prefix_pattern_and_tags() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker(
         "w2",
         &[tagged("a.one", &["gpu", "big"]), shared("a.two")],
@@ -129,10 +129,10 @@ fn lists_go_by_prefix_pattern_and_tags() {
     world.directory.close(closed).unwrap();
 
     let everything = ["a.one", "a.three", "a.two", "b"];
-    assert_eq!(names(&world, Filter::default()), everything);
-    let prefix = Filter {
+    assert_eq!(names(&world, ObjectFilter::default()), everything);
+    let prefix = ObjectFilter {
         prefix: Some("a.t".to_owned()),
-        ..Filter::default()
+        ..ObjectFilter::default()
     };
     assert_eq!(names(&world, prefix), ["a.three", "a.two"]);
     assert_eq!(
@@ -172,7 +172,7 @@ fn a_registration_without_sense_is_refused() {
     let change = |change: fn(&mut Registration)| {
         let mut registration = worker("w1", &[shared("calc")]);
         change(&mut registration);
-        let refused = World::new().try_open(registration).unwrap_err();
+        let refused = DirectoryFixture::new().try_open(registration).unwrap_err();
         assert!(
             matches!(refused, DirectoryError::Invalid { .. }),
             "{refused}"
@@ -198,13 +198,13 @@ fn a_registration_without_sense_is_refused() {
 
 #[test]
 fn what_is_held_is_bounded() {
-    let mut world = World::with(Limits {
+    let mut world = DirectoryFixture::with(DirectoryLimits {
         sessions: 2,
         objects_per_session: 3,
         instances: 4,
         tags_per_object: 1,
         static_names: 1,
-        ..Limits::default()
+        ..DirectoryLimits::default()
     });
     let full = |result: Result<Lease, DirectoryError>| {
         assert!(

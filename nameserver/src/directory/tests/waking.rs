@@ -6,7 +6,7 @@ use pyroxene_common::interface::Outcome;
 use pyroxene_common::{
     interface::Serves,
     interfaces::directory::{
-        Directory as Interface, Watched,
+        Directory as Interface, WatchResponse,
         directory::{Directory as _, DirectoryRequest},
     },
 };
@@ -20,14 +20,14 @@ fn patient() -> Context {
     context
 }
 
-fn service(limits: Limits) -> DirectoryService {
-    let directory = Directory::new(limits, EPOCH, FIRST_FENCE, Instant::now());
+fn service(limits: DirectoryLimits) -> DirectoryService {
+    let directory = InstanceDirectory::new(limits, EPOCH, FIRST_FENCE, Instant::now());
     DirectoryService::new(directory)
 }
 
 /// A service that has settled and expires leases.
 async fn running() -> DirectoryService {
-    let service = service(Limits::default());
+    let service = service(DirectoryLimits::default());
     tokio::spawn(service.clone().run_expiry(std::future::pending()));
     sleep(Duration::from_secs(5)).await;
     service
@@ -43,7 +43,7 @@ async fn watch(
     object: &str,
     after: Option<Cursor>,
     wait: Duration,
-) -> Result<Watched, DirectoryError> {
+) -> Result<WatchResponse, DirectoryError> {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap();
     let service = service.clone();
     service
@@ -73,10 +73,10 @@ async fn waiting(
     waiting
 }
 
-fn briefs(watched: &Watched) -> Vec<String> {
+fn briefs(watched: &WatchResponse) -> Vec<String> {
     match &watched.news {
-        News::Changes(changes) => changes.iter().map(brief).collect(),
-        News::Snapshot(_) => panic!("changes were asked for"),
+        WatchUpdate::Changes(changes) => changes.iter().map(brief).collect(),
+        WatchUpdate::Snapshot(_) => panic!("changes were asked for"),
     }
 }
 
@@ -157,7 +157,7 @@ async fn a_watch_answers_before_its_caller_gives_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_tells_when_the_name_server_has_settled() {
-    let service = service(Limits::default());
+    let service = service(DirectoryLimits::default());
     let start = Instant::now();
     let first = watch(&service, "calc", None, Duration::ZERO).await.unwrap();
     assert!(!first.settled);
@@ -206,9 +206,9 @@ async fn a_thousand_watchers_of_an_object_are_all_told() {
 
 #[tokio::test(start_paused = true)]
 async fn too_many_watchers_are_refused() {
-    let service = service(Limits {
+    let service = service(DirectoryLimits {
         watchers: 1,
-        ..Limits::default()
+        ..DirectoryLimits::default()
     });
     let after = cursor(&service).await;
     let first = waiting(&service, "calc", after).await;
@@ -254,7 +254,7 @@ async fn a_lease_that_is_not_renewed_ends_on_time() {
 
 #[tokio::test(start_paused = true)]
 async fn expiry_stops_when_told_to() {
-    let service = service(Limits::default());
+    let service = service(DirectoryLimits::default());
     let (stop, stopped) = oneshot::channel::<()>();
     let expiry = tokio::spawn(service.clone().run_expiry(async {
         let _ = stopped.await;
@@ -273,7 +273,7 @@ async fn the_service_answers_requests_of_the_interface() {
         tags: Vec::new(),
         exclusive: false,
     };
-    let service = service(Limits::default());
+    let service = service(DirectoryLimits::default());
     let response = Interface::serve(service, patient(), request).await.unwrap();
     let outcome = <Interface as pyroxene_common::interface::Interface>::outcome(&response);
     let sentence = "'nowhere' is not an address: write OBJECT@ENDPOINT, \

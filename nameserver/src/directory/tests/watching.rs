@@ -2,15 +2,15 @@
 
 use super::*;
 
-fn remembering(changes: usize) -> World {
-    World::with(Limits {
+fn remembering(changes: usize) -> DirectoryFixture {
+    DirectoryFixture::with(DirectoryLimits {
         changes,
-        ..Limits::default()
+        ..DirectoryLimits::default()
     })
 }
 
 /// Makes `count` changes to an object.
-fn churn(world: &mut World, object: &str, count: u64) {
+fn churn(world: &mut DirectoryFixture, object: &str, count: u64) {
     for number in 0..count {
         let uri = format!("far:{}", number / 2 + 1);
         if number % 2 == 0 {
@@ -23,7 +23,7 @@ fn churn(world: &mut World, object: &str, count: u64) {
 
 #[test]
 fn only_what_is_after_the_cursor_is_told() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     let nothing = world.cursor();
     world.open(worker("w1", &[shared("calc"), shared("text")]));
     let one = world.cursor();
@@ -39,7 +39,7 @@ fn only_what_is_after_the_cursor_is_told() {
 
 #[test]
 fn strange_cursors_are_too_old() {
-    let mut world = World::new();
+    let mut world = DirectoryFixture::new();
     world.open(worker("w1", &[shared("calc")]));
     let cursor = world.cursor();
     let other_epoch = Cursor {

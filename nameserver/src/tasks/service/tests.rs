@@ -1,9 +1,11 @@
 //! The answer to a call that waits for a task that another name server ends.
 
 use super::*;
-use crate::{limits::Limiter, tasks::Shared};
+use crate::{limits::Limiter, tasks::TaskContext};
 use pyroxene_common::{access::LimitOverrides, interfaces::tasks::tasks::Tasks as _};
-use pyroxene_store::{Ending, Finish, NewTask, Running, Store, StoreOptions, StoreUrl};
+use pyroxene_store::{
+    AttemptEnding, AttemptKey, FinishedAttempt, NewStoredTask, Store, StoreOptions, StoreUrl,
+};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -18,22 +20,22 @@ async fn whoever_waits_is_told_the_result_even_if_the_time_is_up_as_the_task_end
     let elsewhere = Store::open(&url, options).await.unwrap();
     let unlimited = LimitOverrides::default();
     let limiter = Limiter::new(unlimited.clone(), &unlimited);
-    let service = Shared::new(here.clone(), Arc::new(limiter), None).service();
+    let service = TaskContext::new(here.clone(), Arc::new(limiter), None).service();
     let owner = elsewhere.lease(Duration::from_secs(60)).await.unwrap();
     for _ in 0..20 {
-        let task = NewTask::new("echo", "echo", b"{}".to_vec());
+        let task = NewStoredTask::new("echo", "echo", b"{}".to_vec());
         let task = vec![(task, Some(owner))];
         let (submitted, claimed) = here.submit_and_claim(task).await.unwrap().remove(0);
         let (id, claimed) = (submitted.id, claimed.expect("the lease holds"));
-        let running = Running {
+        let running = AttemptKey {
             id,
             attempt: claimed.attempt,
             owner,
         };
-        let finish = Finish {
+        let finish = FinishedAttempt {
             running,
             worker: None,
-            ending: Ending::Succeeded {
+            ending: AttemptEnding::Succeeded {
                 result: b"7".to_vec(),
             },
         };

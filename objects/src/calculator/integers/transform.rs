@@ -31,7 +31,7 @@ pub(super) fn square(number: &UBig) -> Option<UBig> {
     let length = length_for(number, number)?;
     let (spectrum, residue) = spectrum(number, length)?;
     let product = spectrum.into_iter().map(|value| value * value).collect();
-    back(product, length, (residue, residue))
+    inverse(product, length, (residue, residue))
 }
 
 /// The product. `None` if it is too long, or if rounding went wrong after all.
@@ -41,7 +41,7 @@ pub(super) fn times(one: &UBig, other: &UBig) -> Option<UBig> {
     let ((one, one_residue), (other, other_residue)) = (one?, other?);
     let pairs = one.into_iter().zip(other);
     let product = pairs.map(|(one, other)| one * other).collect();
-    back(product, length, (one_residue, other_residue))
+    inverse(product, length, (one_residue, other_residue))
 }
 
 /// The shortest efficient length of a transform that can hold the product's digits.
@@ -77,7 +77,7 @@ fn spectrum(number: &UBig, length: usize) -> Option<(Vec<Complex64>, u64)> {
 }
 
 /// The number with this transform of its digits, if it is the product of numbers with these residues.
-fn back(mut spectrum: Vec<Complex64>, length: usize, factors: (u64, u64)) -> Option<UBig> {
+fn inverse(mut spectrum: Vec<Complex64>, length: usize, factors: (u64, u64)) -> Option<UBig> {
     let plan = PLANS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -168,7 +168,7 @@ mod tests {
             spectrum(&other, length).unwrap(),
         );
         let product = one.into_iter().zip(other).map(|(one, other)| one * other);
-        assert_eq!(back(product.collect(), length, (residue, 3)), None);
+        assert_eq!(inverse(product.collect(), length, (residue, 3)), None);
     }
 
     proptest! {

@@ -5,11 +5,11 @@ use crate::interfaces::chat::{Message, Received};
 use std::collections::VecDeque;
 
 /// How many messages are kept, and about how many bytes of them.
-const MOST: (usize, usize) = (10_000, 16 << 20);
+const MAX_HELD: (usize, usize) = (10_000, 16 << 20);
 
 /// All messages after `floor` up to `head`.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct RecentMessages {
     messages: VecDeque<Message>,
     bytes: usize,
     floor: u64,
@@ -18,14 +18,14 @@ pub(super) struct Recent {
 
 /// The result of a read from memory.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(super) enum RecentPage {
     /// All requested messages are in memory.
-    Here(Received),
+    InMemory(Received),
     /// The requested messages are older than those in memory.
     Older,
 }
 
-impl Recent {
+impl RecentMessages {
     /// Clears the memory, and begins after a sequence.
     pub(super) fn begin(&mut self, after: u64) {
         *self = Self {
@@ -42,7 +42,7 @@ impl Recent {
             self.bytes += size(&message);
             self.messages.push_back(message);
         }
-        while self.messages.len() > MOST.0 || self.bytes > MOST.1 {
+        while self.messages.len() > MAX_HELD.0 || self.bytes > MAX_HELD.1 {
             let Some(oldest) = self.messages.pop_front() else {
                 break;
             };
@@ -52,9 +52,9 @@ impl Recent {
     }
 
     /// Up to `limit` messages for a member after a sequence.
-    pub(super) fn after(&self, after: u64, name: &str, limit: usize) -> Page {
+    pub(super) fn after(&self, after: u64, name: &str, limit: usize) -> RecentPage {
         if after < self.floor {
-            return Page::Older;
+            return RecentPage::Older;
         }
         let begin = self
             .messages
@@ -64,12 +64,12 @@ impl Recent {
         for message in later.filter(|message| is_for(message, name)) {
             if messages.len() >= limit {
                 let next = messages.last().map_or(after, |message| message.sequence);
-                return Page::Here(Received { messages, next });
+                return RecentPage::InMemory(Received { messages, next });
             }
             messages.push(message.clone());
         }
         let next = self.head.max(after);
-        Page::Here(Received { messages, next })
+        RecentPage::InMemory(Received { messages, next })
     }
 
     /// The last `limit` messages for a member before a sequence, and whether there may be older ones.
@@ -85,7 +85,7 @@ impl Recent {
     }
 
     /// Whether there is anything after a sequence.
-    pub(super) fn is_beyond(&self, after: u64) -> bool {
+    pub(super) fn has_entries_after(&self, after: u64) -> bool {
         self.head > after
     }
 
@@ -113,8 +113,8 @@ mod tests {
         }
     }
 
-    fn room() -> Recent {
-        let mut recent = Recent::default();
+    fn room() -> RecentMessages {
+        let mut recent = RecentMessages::default();
         recent.begin(10);
         recent.push(11, Some(message(11, "ana", None)));
         recent.push(12, Some(message(12, "ana", Some("bob"))));
@@ -124,8 +124,8 @@ mod tests {
         recent
     }
 
-    fn received(recent: &Recent, after: u64, name: &str, limit: usize) -> (Vec<u64>, u64) {
-        let Page::Here(received) = recent.after(after, name, limit) else {
+    fn received(recent: &RecentMessages, after: u64, name: &str, limit: usize) -> (Vec<u64>, u64) {
+        let RecentPage::InMemory(received) = recent.after(after, name, limit) else {
             panic!("it is older");
         };
         let sequences = received.messages.iter().map(|message| message.sequence);
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(received(&recent, 14, "ana", 3), (vec![15], 15));
         assert_eq!(received(&recent, 15, "ana", 3), (vec![], 15));
         assert_eq!(received(&recent, 99, "ana", 3), (vec![], 99));
-        assert_eq!(recent.after(9, "ana", 3), Page::Older);
+        assert_eq!(recent.after(9, "ana", 3), RecentPage::Older);
     }
 
     #[test]
@@ -165,12 +165,12 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut recent = Recent::default();
-        for sequence in 1..=MOST.0 as u64 + 5 {
+        let mut recent = RecentMessages::default();
+        for sequence in 1..=MAX_HELD.0 as u64 + 5 {
             recent.push(sequence, Some(message(sequence, "ana", None)));
         }
-        assert_eq!(recent.messages.len(), MOST.0);
+        assert_eq!(recent.messages.len(), MAX_HELD.0);
         assert_eq!(recent.floor(), 5);
-        assert_eq!(recent.after(4, "ana", 1), Page::Older);
+        assert_eq!(recent.after(4, "ana", 1), RecentPage::Older);
     }
 }

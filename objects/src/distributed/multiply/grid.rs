@@ -8,7 +8,7 @@ use std::ops::Range;
 const TILES_PER_WORKER: usize = 1;
 
 /// The largest number of blocks of rows that is tried. Only inputs of many gigabytes need more.
-const MOST_BLOCKS: usize = 1 << 16;
+const MAX_BLOCKS: usize = 1 << 16;
 
 /// The shape of a product: `rows` by `inner` times `inner` by `columns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub(super) struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
     /// Blocks of rows.
-    pub(super) down: usize,
+    pub(super) row_blocks: usize,
     /// Blocks of columns.
-    pub(super) across: usize,
+    pub(super) column_blocks: usize,
 }
 
 impl Shape {
@@ -46,18 +46,23 @@ impl Shape {
             return None;
         }
         let wanted = workers.saturating_mul(TILES_PER_WORKER);
-        let grids = (1..=self.rows.min(MOST_BLOCKS)).filter_map(|down| {
+        let grids = (1..=self.rows.min(MAX_BLOCKS)).filter_map(|down| {
             let height = self.rows.div_ceil(down);
             let least = wanted.div_ceil(down).min(self.columns);
             let across = self.across(height, least, limit)?;
-            Some(Grid { down, across })
+            Some(Grid {
+                row_blocks: down,
+                column_blocks: across,
+            })
         });
         // Blocks of rows are contiguous in memory; blocks of columns have to be copied.
-        let enough = |grid: &Grid| grid.down * grid.across >= wanted.min(self.rows * self.columns);
+        let enough = |grid: &Grid| {
+            grid.row_blocks * grid.column_blocks >= wanted.min(self.rows * self.columns)
+        };
         grids.filter(enough).min_by_key(|grid| {
-            let left = self.rows.saturating_mul(grid.across);
-            let right = self.columns.saturating_mul(grid.down);
-            (left.saturating_add(right), grid.across)
+            let left = self.rows.saturating_mul(grid.column_blocks);
+            let right = self.columns.saturating_mul(grid.row_blocks);
+            (left.saturating_add(right), grid.column_blocks)
         })
     }
 
@@ -76,8 +81,8 @@ impl Shape {
 impl Grid {
     /// The rows and columns of each tile. Tiles with the same columns follow each other.
     pub(super) fn cuts(self, shape: Shape) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        blocks(shape.columns, self.across).flat_map(move |columns| {
-            blocks(shape.rows, self.down).map(move |rows| (rows, columns.clone()))
+        blocks(shape.columns, self.column_blocks).flat_map(move |columns| {
+            blocks(shape.rows, self.row_blocks).map(move |rows| (rows, columns.clone()))
         })
     }
 }
@@ -109,15 +114,21 @@ mod tests {
     #[test]
     fn two_workers_get_half_of_the_rows_each() {
         let grid = square(2048).grid(2, 8 * MEBI);
-        assert_eq!(grid, Some(Grid { down: 2, across: 1 }));
+        assert_eq!(
+            grid,
+            Some(Grid {
+                row_blocks: 2,
+                column_blocks: 1
+            })
+        );
     }
 
     #[test]
     fn tiles_fit_into_messages() {
         let grid = square(8192).grid(2, 8 * MEBI - 128).unwrap();
-        assert!(square(8192).fits(8192 / grid.down, 8192 / grid.across, 8 * MEBI));
+        assert!(square(8192).fits(8192 / grid.row_blocks, 8192 / grid.column_blocks, 8 * MEBI));
         // 1023 lines fit into a message; 16 by 17 blocks is as few as can be.
-        assert_eq!(grid.down + grid.across, 33);
+        assert_eq!(grid.row_blocks + grid.column_blocks, 33);
     }
 
     #[test]
@@ -128,7 +139,10 @@ mod tests {
             columns: 10_000,
         };
         let grid = outer.grid(1, 8 * MEBI).unwrap();
-        assert!((13..=16).contains(&(grid.down * grid.across)), "{grid:?}");
+        assert!(
+            (13..=16).contains(&(grid.row_blocks * grid.column_blocks)),
+            "{grid:?}"
+        );
     }
 
     #[test]

@@ -22,17 +22,17 @@ fn multiplied(a: &Matrix, b: &Matrix) -> Matrix {
 }
 
 /// A product cut for `workers` workers, and messages of at most `limit` numbers.
-fn product(a: &Matrix, b: &Matrix, workers: usize, limit: usize) -> Product {
+fn product(a: &Matrix, b: &Matrix, workers: usize, limit: usize) -> ProductInProgress {
     let shape = Shape {
         rows: a.rows() as usize,
         inner: a.columns() as usize,
         columns: b.columns() as usize,
     };
     let grid = shape.grid(workers, limit).unwrap();
-    Product::new(shape, grid, limit, a.clone(), b.clone())
+    ProductInProgress::new(shape, grid, limit, a.clone(), b.clone())
 }
 
-fn request(piece: &Piece) -> (Matrix, Matrix) {
+fn request(piece: &TilePiece) -> (Matrix, Matrix) {
     let sent = match EncodedRequest::new(piece).unwrap() {
         EncodedRequest::Small(body) => body,
         EncodedRequest::Large { pieces, .. } => pieces.concat(),
@@ -44,13 +44,13 @@ fn request(piece: &Piece) -> (Matrix, Matrix) {
 }
 
 /// Does the work of the workers. Returns the number of pieces.
-fn work_off(product: &mut Product) -> usize {
+fn work_off(product: &mut ProductInProgress) -> usize {
     let mut pieces = 0;
     while let Some(piece) = product.next().unwrap() {
         let (a, b) = request(&piece);
         assert!(a.values().len() + b.values().len() <= product.limit);
         let answer = CalculatorResponse::MatrixMultiply(Ok(multiplied(&a, &b)));
-        assert!(product.place(&piece, answer).unwrap().is_some());
+        assert!(product.write_answer(&piece, answer).unwrap().is_some());
         pieces += 1;
     }
     pieces
@@ -99,5 +99,5 @@ fn an_answer_of_another_shape_is_not_placed() {
     let mut product = product(&matrix(4, 4), &matrix(4, 4), 1, 1000);
     let piece = product.next().unwrap().unwrap();
     let other = CalculatorResponse::MatrixMultiply(Ok(matrix(4, 3)));
-    assert_eq!(product.place(&piece, other).unwrap(), None);
+    assert_eq!(product.write_answer(&piece, other).unwrap(), None);
 }

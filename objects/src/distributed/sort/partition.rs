@@ -14,28 +14,28 @@ use std::{iter, thread};
 const SAMPLES: usize = 32;
 
 /// The largest depth of the tree.
-const MOST_LEVELS: u32 = 10;
+const MAX_LEVELS: u32 = 10;
 
 /// The number of nodes in the tree. The first one is not used.
-const PLACES: usize = 1 << MOST_LEVELS;
+const TREE_SIZE: usize = 1 << MAX_LEVELS;
 
 /// How many values go down the tree at the same time.
 const BLOCK: usize = 16;
 
 /// The smallest number of values for which an additional thread pays.
-const SHARE: usize = 128 * 1024;
+const MIN_SHARE: usize = 128 * 1024;
 
 /// Values, cut into ranges.
 pub(super) struct Partition {
     /// The memory of the values; its content is no longer needed.
-    pub(super) room: Vec<f64>,
+    pub(super) memory: Vec<f64>,
     /// The ranges, in ascending order.
-    pub(super) ranges: Vec<Range>,
+    pub(super) ranges: Vec<ValueRange>,
 }
 
 /// Values that lie between those of other ranges.
 #[derive(Debug)]
-pub(super) struct Range {
+pub(super) struct ValueRange {
     /// In no order.
     pub(super) values: NumberParts,
     /// The greatest value that the range may have.
@@ -67,9 +67,9 @@ pub(super) fn partition(
     random: &mut impl Rng,
 ) -> Partition {
     let splitters = Splitters::sample(&values, ranges, random);
-    let shares = (values.len() / SHARE).clamp(1, threads.max(1));
+    let shares = (values.len() / MIN_SHARE).clamp(1, threads.max(1));
     let share = values.len().div_ceil(shares).max(1);
-    let mut scattered: Vec<Scattered> = Vec::with_capacity(shares);
+    let mut scattered: Vec<ScatteredShare> = Vec::with_capacity(shares);
     thread::scope(|scope| {
         let mut chunks = values.chunks(share);
         let own = chunks.next().unwrap_or_default();
@@ -85,7 +85,7 @@ pub(super) fn partition(
         }
     });
     Partition {
-        room: values,
+        memory: values,
         ranges: splitters.gather(scattered),
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn partition(
 struct Splitters {
     /// The splitters' keys, as an implicit search tree: below node `p` are `2p` and `2p + 1`, and the root is
     /// node 1. An unused node is greater than any key, or equal to the greatest.
-    tree: [i64; PLACES],
+    tree: [i64; TREE_SIZE],
     levels: u32,
     /// The splitters' keys, ascending. Range `n` holds what is greater than splitter `n - 1` and no
     /// greater than splitter `n`.
@@ -104,7 +104,7 @@ struct Splitters {
 }
 
 /// A share of the values, cut into ranges.
-struct Scattered {
+struct ScatteredShare {
     ranges: Vec<Vec<f64>>,
     copies: Vec<usize>,
 }
@@ -115,7 +115,7 @@ impl Splitters {
         let ranges = if values.is_empty() {
             1
         } else {
-            ranges.clamp(1, PLACES)
+            ranges.clamp(1, TREE_SIZE)
         };
         let mut sample: Vec<i64> = iter::repeat_with(|| random.random_range(0..values.len()))
             .take(if ranges > 1 { ranges * SAMPLES } else { 0 })
@@ -140,7 +140,7 @@ impl Splitters {
 
     fn new(keys: Vec<i64>, counted: Vec<bool>) -> Self {
         let levels = (keys.len() + 1).next_power_of_two().ilog2();
-        let mut tree = [i64::MAX; PLACES];
+        let mut tree = [i64::MAX; TREE_SIZE];
         let places = 1_usize << levels;
         for (place, node) in tree.iter_mut().enumerate().take(places).skip(1) {
             // In order, the nodes of a level are between those of the levels above it.
@@ -171,7 +171,11 @@ impl Splitters {
         let mut places = [1_usize; BLOCK];
         for _ in 0..self.levels {
             for (place, key) in places.iter_mut().zip(&keys) {
-                let node = self.tree.get(*place % PLACES).copied().unwrap_or(i64::MAX);
+                let node = self
+                    .tree
+                    .get(*place % TREE_SIZE)
+                    .copied()
+                    .unwrap_or(i64::MAX);
                 *place = 2 * *place + usize::from(node < *key);
             }
         }
@@ -187,7 +191,7 @@ impl Splitters {
         self.keys.get(range) == Some(&key) && self.counted.get(range) == Some(&true)
     }
 
-    fn scatter(&self, values: &[f64]) -> Scattered {
+    fn scatter(&self, values: &[f64]) -> ScatteredShare {
         let count = self.keys.len() + 1;
         // Most ranges are no longer than this; the others grow.
         let expected = values.len() / count;
@@ -196,7 +200,7 @@ impl Splitters {
         } else {
             expected + expected / 4
         };
-        let mut scattered = Scattered {
+        let mut scattered = ScatteredShare {
             ranges: iter::repeat_with(|| Vec::with_capacity(room))
                 .take(count)
                 .collect(),
@@ -209,7 +213,7 @@ impl Splitters {
         scattered
     }
 
-    fn scatter_into<const COUNT: bool>(&self, values: &[f64], scattered: &mut Scattered) {
+    fn scatter_into<const COUNT: bool>(&self, values: &[f64], scattered: &mut ScatteredShare) {
         let mut put = |range: usize, value: f64| {
             if COUNT && self.counts(range, key(value)) {
                 if let Some(copies) = scattered.copies.get_mut(range) {
@@ -232,7 +236,7 @@ impl Splitters {
     }
 
     /// Joins the shares of each range.
-    fn gather(&self, scattered: Vec<Scattered>) -> Vec<Range> {
+    fn gather(&self, scattered: Vec<ScatteredShare>) -> Vec<ValueRange> {
         let mut shares: Vec<_> = scattered
             .into_iter()
             .map(|share| share.ranges.into_iter().zip(share.copies))
@@ -246,7 +250,7 @@ impl Splitters {
                     SharedNumbers::from(share.0)
                 });
                 let values = values.collect();
-                Range {
+                ValueRange {
                     values,
                     greatest,
                     copies,
@@ -267,7 +271,7 @@ mod tests {
     }
 
     /// The values as the ranges hold them, each range sorted.
-    fn put_together(ranges: &[Range]) -> Vec<f64> {
+    fn put_together(ranges: &[ValueRange]) -> Vec<f64> {
         let mut all = Vec::new();
         for range in ranges {
             let mut values = range.values.to_vec();
@@ -278,12 +282,12 @@ mod tests {
         all
     }
 
-    fn check(values: Vec<f64>, ranges: usize, threads: usize) -> Vec<Range> {
+    fn check(values: Vec<f64>, ranges: usize, threads: usize) -> Vec<ValueRange> {
         let mut expected = values.clone();
         expected.sort_unstable_by(f64::total_cmp);
         let mut random = SmallRng::seed_from_u64(7);
         let partition = partition(values, ranges, threads, &mut random);
-        assert_eq!(partition.room.len(), expected.len());
+        assert_eq!(partition.memory.len(), expected.len());
         assert_eq!(bits(&put_together(&partition.ranges)), bits(&expected));
         partition.ranges
     }
@@ -295,7 +299,7 @@ mod tests {
             .collect()
     }
 
-    fn longest(ranges: &[Range]) -> usize {
+    fn longest(ranges: &[ValueRange]) -> usize {
         ranges.iter().map(|range| range.values.len()).max().unwrap()
     }
 

@@ -6,28 +6,28 @@ fn values(count: usize) -> Vec<f64> {
 }
 
 /// A sort of one piece that may be no longer than `limit`.
-fn sort(values: Vec<f64>, limit: usize) -> Sort {
-    let range = partition::Range {
+fn sort(values: Vec<f64>, limit: usize) -> SortInProgress {
+    let range = partition::ValueRange {
         values: values.clone().into(),
         greatest: 0.0,
         copies: 0,
     };
     let partition = Partition {
-        room: values,
+        memory: values,
         ranges: vec![range],
     };
-    Sort::new(partition, limit).0
+    SortInProgress::new(partition, limit).0
 }
 
 /// Does the work of the workers. Returns the lengths of the pieces.
-fn work_off(sort: &mut Sort) -> Vec<usize> {
+fn work_off(sort: &mut SortInProgress) -> Vec<usize> {
     let mut lengths = Vec::new();
     while let Some(piece) = sort.next().unwrap() {
         let mut values = piece.values.to_vec();
         values.sort_unstable_by(f64::total_cmp);
         lengths.push(values.len());
         let answer = CalculatorResponse::Sort(Ok(Numbers(values)));
-        assert!(sort.place(&piece, answer).unwrap().is_some());
+        assert!(sort.write_answer(&piece, answer).unwrap().is_some());
     }
     lengths
 }
@@ -35,7 +35,7 @@ fn work_off(sort: &mut Sort) -> Vec<usize> {
 #[test]
 fn a_piece_is_a_request_to_sort_byte_for_byte() {
     for count in [0, 3, 20_000] {
-        let piece = Piece {
+        let piece = SortPiece {
             start: 5,
             values: values(count).into(),
         };
@@ -87,7 +87,7 @@ fn an_answer_of_another_length_or_method_is_not_placed() {
     let mut sort = sort(values(10), 10);
     let piece = sort.next().unwrap().unwrap();
     let short = CalculatorResponse::Sort(Ok(Numbers(vec![1.0; 9])));
-    assert_eq!(sort.place(&piece, short).unwrap(), None);
+    assert_eq!(sort.write_answer(&piece, short).unwrap(), None);
     let other = CalculatorResponse::Sum(Ok(1.0.into()));
-    assert_eq!(sort.place(&piece, other).unwrap(), None);
+    assert_eq!(sort.write_answer(&piece, other).unwrap(), None);
 }

@@ -4,9 +4,9 @@
 //! of the whole server during its commit. A lost notice costs time, nothing else.
 
 use crate::{
-    hints::{Hint, Hints, Outgoing},
-    model::TaskId,
-    sql::Connection,
+    hints::{Hint, Hints, OutgoingEffects},
+    model::StoredTaskId,
+    sql::SqlConnection,
     transaction::Effects,
 };
 use serde::{Deserialize, Serialize};
@@ -17,20 +17,20 @@ use tokio::time::sleep;
 const CHANNEL: &str = "pyroxene";
 
 /// The largest notice in bytes. PostgreSQL accepts up to 8000.
-const LONGEST: usize = 7500;
+const MAX_PAYLOAD: usize = 7500;
 
 /// How long hints are collected before they are sent.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER_DELAY: Duration = Duration::from_millis(2);
 
 /// Above this number of ended tasks, hints are collected for this long: a notice costs the server a
 /// transaction.
-const GATHER_MANY: (usize, Duration) = (16, Duration::from_millis(20));
+const GATHER_DELAY_MANY: (usize, Duration) = (16, Duration::from_millis(20));
 
 /// Sends a notice. Its transaction does not wait for the disk.
 const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 
 /// How long to wait before the next connection after an error.
-const AGAIN: Duration = Duration::from_secs(1);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// The payload of a notification.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,18 +50,22 @@ struct Notice {
     anything: bool,
 }
 
-fn spell(origin: u64, effects: Effects) -> String {
+fn encode_notice(origin: u64, effects: Effects) -> String {
     let notice = Notice {
         origin,
         queued: effects.queued.into_iter().collect(),
-        settled: effects.settled.iter().map(TaskId::to_string).collect(),
+        settled: effects
+            .ended_tasks
+            .iter()
+            .map(StoredTaskId::to_string)
+            .collect(),
         topics: effects.topics.into_iter().collect(),
         names: effects.names,
         revocations: effects.revocations,
         anything: false,
     };
     let text = serde_json::to_string(&notice).unwrap_or_default();
-    if text.len() <= LONGEST {
+    if text.len() <= MAX_PAYLOAD {
         return text;
     }
     let (anything, rest) = (true, Notice::default());
@@ -73,12 +77,12 @@ fn spell(origin: u64, effects: Effects) -> String {
     serde_json::to_string(&notice).unwrap_or_default()
 }
 
-fn read(payload: &str, origin: u64, hints: &Hints) {
+fn handle_notice(payload: &str, origin: u64, hints: &Hints) {
     match serde_json::from_str::<Notice>(payload) {
         Ok(notice) if notice.origin == origin => {}
-        Ok(notice) if !notice.anything => hints.tell_here(Effects {
+        Ok(notice) if !notice.anything => hints.publish_locally(Effects {
             queued: notice.queued.into_iter().collect(),
-            settled: notice
+            ended_tasks: notice
                 .settled
                 .iter()
                 .filter_map(|id| id.parse().ok())
@@ -86,7 +90,7 @@ fn read(payload: &str, origin: u64, hints: &Hints) {
             topics: notice.topics.into_iter().collect(),
             names: notice.names,
             revocations: notice.revocations,
-            ends: Vec::new(),
+            task_results: Vec::new(),
         }),
         // Also a notice of another version that cannot be decoded.
         _ => hints.send(Hint::Anything),
@@ -94,17 +98,17 @@ fn read(payload: &str, origin: u64, hints: &Hints) {
 }
 
 /// Tells other name servers what this process changes, until the future is dropped.
-pub(crate) async fn notify(pool: PgPool, outgoing: Arc<Outgoing>, origin: u64) {
+pub(crate) async fn notify(pool: PgPool, outgoing: Arc<OutgoingEffects>, origin: u64) {
     loop {
         let effects = outgoing.next().await;
-        let gather = match effects.settled.len() > GATHER_MANY.0 {
-            true => GATHER_MANY.1,
-            false => GATHER,
+        let gather = match effects.ended_tasks.len() > GATHER_DELAY_MANY.0 {
+            true => GATHER_DELAY_MANY.1,
+            false => GATHER_DELAY,
         };
-        let text = spell(origin, effects);
+        let text = encode_notice(origin, effects);
         let sent = async {
             let mut connection = pool.acquire().await?;
-            Connection::Postgres(&mut connection)
+            SqlConnection::Postgres(&mut connection)
                 .rows(NOTIFY, &[CHANNEL.into(), text.as_str().into()])
                 .await
         };
@@ -121,7 +125,7 @@ pub(crate) async fn listen(pool: PgPool, hints: Hints, origin: u64) {
         if let Err(error) = listen_once(&pool, &hints, origin).await {
             tracing::debug!(%error, "other name servers cannot be heard");
         }
-        sleep(AGAIN).await;
+        sleep(RECONNECT_DELAY).await;
     }
 }
 
@@ -132,7 +136,7 @@ async fn listen_once(pool: &PgPool, hints: &Hints, origin: u64) -> Result<(), sq
     hints.send(Hint::Anything);
     loop {
         match listener.try_recv().await? {
-            Some(notification) => read(notification.payload(), origin, hints),
+            Some(notification) => handle_notice(notification.payload(), origin, hints),
             // The connection was lost and replaced.
             None => hints.send(Hint::Anything),
         }
@@ -146,7 +150,7 @@ mod tests {
     fn heard(payload: &str) -> Vec<Hint> {
         let hints = Hints::new(None);
         let mut receiver = hints.subscribe();
-        read(payload, 7, &hints);
+        handle_notice(payload, 7, &hints);
         drop(hints);
         let mut heard = Vec::new();
         while let Some(Some(hint)) = futures_now(receiver.next()) {
@@ -166,25 +170,25 @@ mod tests {
 
     #[test]
     fn what_one_says_another_understands_and_the_sender_ignores() {
-        let id = TaskId::generate();
+        let id = StoredTaskId::generate();
         let effects = Effects {
-            settled: vec![id],
+            ended_tasks: vec![id],
             names: true,
             ..Effects::default()
         };
-        let expected = vec![Hint::Settled([id].into()), Hint::Names];
-        assert_eq!(heard(&spell(1, effects.clone())), expected);
-        assert_eq!(heard(&spell(7, effects)), []);
+        let expected = vec![Hint::TasksEnded([id].into()), Hint::Names];
+        assert_eq!(heard(&encode_notice(1, effects.clone())), expected);
+        assert_eq!(heard(&encode_notice(7, effects)), []);
     }
 
     #[test]
     fn too_much_and_nonsense_mean_to_look_everywhere() {
         let effects = Effects {
-            settled: (0..1000).map(|_| TaskId::generate()).collect(),
+            ended_tasks: (0..1000).map(|_| StoredTaskId::generate()).collect(),
             ..Effects::default()
         };
-        let text = spell(1, effects);
-        assert!(text.len() < LONGEST);
+        let text = encode_notice(1, effects);
+        assert!(text.len() < MAX_PAYLOAD);
         assert_eq!(heard(&text), [Hint::Anything]);
         assert_eq!(heard("hello"), [Hint::Anything]);
     }

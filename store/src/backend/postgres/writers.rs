@@ -19,9 +19,9 @@ const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// A connection without a transaction. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct PostgresWriter {
     pub(super) connection: PgConnection,
-    pub(super) since: Instant,
+    pub(super) opened_at: Instant,
     /// The shard for values that change with every task.
     pub(super) shard: i64,
 }
@@ -31,12 +31,12 @@ const SHARDS: i64 = 64;
 
 /// The idle connections: at most as many as there were concurrent transactions.
 #[derive(Debug)]
-pub(super) struct Writers {
-    idle: Mutex<Vec<Writer>>,
+pub(super) struct PostgresWriters {
+    idle: Mutex<Vec<PostgresWriter>>,
     shard: AtomicI64,
 }
 
-impl Default for Writers {
+impl Default for PostgresWriters {
     fn default() -> Self {
         Self {
             idle: Mutex::default(),
@@ -46,8 +46,8 @@ impl Default for Writers {
     }
 }
 
-impl Writers {
-    fn lock(&self) -> MutexGuard<'_, Vec<Writer>> {
+impl PostgresWriters {
+    fn lock(&self) -> MutexGuard<'_, Vec<PostgresWriter>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -59,19 +59,19 @@ impl Writers {
     }
 
     /// The idle connection that was used last.
-    pub(super) fn take(&self) -> Option<Writer> {
+    pub(super) fn take(&self) -> Option<PostgresWriter> {
         self.lock().pop()
     }
 
     /// Keeps a connection that is in no transaction, unless it is too old.
-    pub(super) fn keep(&self, writer: Writer) {
-        if writer.since.elapsed() < LIFETIME {
+    pub(super) fn put_back(&self, writer: PostgresWriter) {
+        if writer.opened_at.elapsed() < LIFETIME {
             self.lock().push(writer);
         }
     }
 
     /// Closes all idle connections.
-    pub(super) fn forget(&self) {
+    pub(super) fn close_idle(&self) {
         let forgotten = std::mem::take(&mut *self.lock());
         drop(forgotten);
     }

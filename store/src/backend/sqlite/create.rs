@@ -10,7 +10,7 @@ use crate::database::{
 use crate::{
     error::StoreError,
     schema::{self, APPLICATION},
-    sql::Connection,
+    sql::SqlConnection,
 };
 use sqlx::{Connection as _, SqliteConnection};
 use std::{
@@ -95,7 +95,7 @@ async fn make_whole_file(path: &Path) -> Result<(), StoreError> {
 /// Turns an empty database into a store.
 pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let mut begun = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let mut sql = Connection::Sqlite(&mut begun);
+    let mut sql = SqlConnection::Sqlite(&mut begun);
     schema::migrate(&mut sql, 0).await?;
     stamp(&mut sql).await?;
     begun.commit().await?;
@@ -103,11 +103,14 @@ pub(super) async fn make(connection: &mut SqliteConnection) -> Result<(), StoreE
 }
 
 /// Writes the application id and the schema version.
-pub(super) async fn stamp(sql: &mut Connection<'_>) -> Result<(), StoreError> {
+pub(super) async fn stamp(sql: &mut SqlConnection<'_>) -> Result<(), StoreError> {
     // A pragma takes no parameters.
     sql.execute(format!("PRAGMA application_id = {APPLICATION}"), &[])
         .await?;
-    sql.execute(format!("PRAGMA user_version = {}", schema::KNOWN), &[])
-        .await?;
+    sql.execute(
+        format!("PRAGMA user_version = {}", schema::SCHEMA_VERSION),
+        &[],
+    )
+    .await?;
     Ok(())
 }

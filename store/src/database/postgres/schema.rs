@@ -25,7 +25,7 @@ const TRUSTED: &str = "SELECT role.oid FROM pg_roles AS role, pg_roles AS own \
 const DANGERS: &str = include_str!("schema/dangers.sql");
 
 /// How many dangers one message names.
-const NAMED: usize = 3;
+const MAX_NAMED_DANGERS: usize = 3;
 
 /// The tables of a schema.
 #[derive(Debug)]
@@ -93,7 +93,11 @@ impl Schema {
     /// A schema through which others could act with this role's rights is
     /// [`Untrusted`](FaultKind::Untrusted). A schema that the role may not create is
     /// [`Refused`](FaultKind::Refused).
-    pub async fn settle(&self, connection: &mut PgConnection, create: bool) -> Result<bool, Fault> {
+    pub async fn prepare(
+        &self,
+        connection: &mut PgConnection,
+        create: bool,
+    ) -> Result<bool, Fault> {
         let trusted: Vec<Oid> = sqlx::query_scalar(TRUSTED)
             .fetch_all(&mut *connection)
             .await?;
@@ -193,11 +197,11 @@ async fn check(
     if dangers.is_empty() {
         return Ok(());
     }
-    let more = match dangers.len().saturating_sub(NAMED) {
+    let more = match dangers.len().saturating_sub(MAX_NAMED_DANGERS) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
-    let (found, mended): (Vec<_>, Vec<_>) = dangers.into_iter().take(NAMED).unzip();
+    let (found, mended): (Vec<_>, Vec<_>) = dangers.into_iter().take(MAX_NAMED_DANGERS).unzip();
     let (found, mended) = (found.join(", "), mended.join("; "));
     let why = format!("{found}{more}; a role with the rights to do so fixes that with: {mended}");
     Err(Fault::new(FaultKind::Untrusted, why))

@@ -6,26 +6,26 @@
 use crate::database::InvalidStoreUrl;
 
 /// The longest name; PostgreSQL truncates longer ones.
-const LONGEST: usize = 63;
+const MAX_NAME_LENGTH: usize = 63;
 
 /// A parameter of an address without the schema that it names, and that schema.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Split {
+pub(super) struct SplitParameter {
     /// The rest of the value, if there is any.
     pub(super) rest: Option<String>,
     pub(super) schema: Option<String>,
 }
 
 /// Takes the schema out of a parameter, if the parameter names one.
-pub(super) fn split(name: &str, value: &str) -> Result<Split, InvalidStoreUrl> {
+pub(super) fn split(name: &str, value: &str) -> Result<SplitParameter, InvalidStoreUrl> {
     let setting = name.strip_prefix("options[");
     match setting.and_then(|rest| rest.strip_suffix(']')) {
-        Some(setting) if is_search_path(setting) => Ok(Split {
+        Some(setting) if is_search_path(setting) => Ok(SplitParameter {
             rest: None,
             schema: Some(checked(value)?),
         }),
         _ if name == "options" => split_options(value),
-        _ => Ok(Split {
+        _ => Ok(SplitParameter {
             rest: Some(value.to_owned()),
             schema: None,
         }),
@@ -33,7 +33,7 @@ pub(super) fn split(name: &str, value: &str) -> Result<Split, InvalidStoreUrl> {
 }
 
 /// Takes `-c search_path=NAME` and `--search_path=NAME` out of options.
-fn split_options(options: &str) -> Result<Split, InvalidStoreUrl> {
+fn split_options(options: &str) -> Result<SplitParameter, InvalidStoreUrl> {
     let mut rest = Vec::new();
     let mut schema = None;
     let mut words = words(options).into_iter();
@@ -50,7 +50,7 @@ fn split_options(options: &str) -> Result<Split, InvalidStoreUrl> {
         }
     }
     let rest = (!rest.is_empty()).then(|| rest.join(" "));
-    Ok(Split { rest, schema })
+    Ok(SplitParameter { rest, schema })
 }
 
 /// Words end at white space that no backslash escapes.
@@ -85,7 +85,7 @@ fn checked(name: &str) -> Result<String, InvalidStoreUrl> {
     let goes_on = |next: char| begins(next) || next.is_ascii_digit();
     let is_plain = name.starts_with(begins) && name.chars().all(goes_on);
     let is_reserved = name.starts_with("pg_") || name == "information_schema";
-    match is_plain && !is_reserved && name.len() <= LONGEST {
+    match is_plain && !is_reserved && name.len() <= MAX_NAME_LENGTH {
         true => Ok(name.to_owned()),
         false => Err(InvalidStoreUrl::new(
             "search_path in the PostgreSQL address names the one schema that holds everything: \
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn of(name: &str, value: &str) -> (Option<String>, Option<String>) {
-        let Split { rest, schema } = split(name, value).unwrap();
+        let SplitParameter { rest, schema } = split(name, value).unwrap();
         (rest, schema)
     }
 

@@ -8,10 +8,10 @@ use sqlx::{
 use std::time::Duration;
 use tokio::time::timeout;
 
-const STANDBY: &str =
+const STANDBY_MESSAGE: &str =
     "the server is a standby, which cannot be written to until it is promoted to the primary";
 
-const POOLER: &str = "a pooler in transaction or statement mode stands before the server: it gives one \
+const POOLER_MESSAGE: &str = "a pooler in transaction or statement mode stands before the server: it gives one \
      connection to several clients, and a statement that one prepared would be run by another; use its \
      session mode, or connect to the server itself";
 
@@ -45,7 +45,7 @@ async fn check_primary(options: &PgConnectOptions) -> Result<(), Fault> {
     let is_standby: bool = asked.fetch_one(&mut connection).await?.try_get(0)?;
     connection.close().await?;
     match is_standby {
-        true => Err(Fault::new(FaultKind::Unavailable, STANDBY)),
+        true => Err(Fault::new(FaultKind::Unavailable, STANDBY_MESSAGE)),
         false => Ok(()),
     }
 }
@@ -58,18 +58,18 @@ async fn check_session(options: &PgConnectOptions, patience: Duration) -> Result
         .max_connections(2)
         .acquire_timeout(patience)
         .connect_lazy_with(options.clone());
-    let heard = timeout(patience, notify_oneself(&pool, patience)).await;
+    let heard = timeout(patience, receives_own_notification(&pool, patience)).await;
     // Its connections close by themselves. Waiting for that could block on a server that does not answer.
     drop(pool);
     match heard {
         Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Fault::new(FaultKind::Protocol, POOLER)),
+        Ok(Ok(false)) => Err(Fault::new(FaultKind::Protocol, POOLER_MESSAGE)),
         Ok(Err(error)) => Err(match Fault::from(error) {
             // The notification was delivered to the connection that sent it.
             Fault {
                 kind: FaultKind::Protocol,
                 ..
-            } => Fault::new(FaultKind::Protocol, POOLER),
+            } => Fault::new(FaultKind::Protocol, POOLER_MESSAGE),
             fault => fault,
         }),
         Err(_) => {
@@ -80,7 +80,7 @@ async fn check_session(options: &PgConnectOptions, patience: Duration) -> Result
 }
 
 /// Whether a notification arrives. The timeout starts when the server has confirmed that it was sent.
-async fn notify_oneself(pool: &PgPool, patience: Duration) -> Result<bool, sqlx::Error> {
+async fn receives_own_notification(pool: &PgPool, patience: Duration) -> Result<bool, sqlx::Error> {
     let channel = format!("pyroxene_{:016x}", rand::random::<u64>());
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(&channel).await?;

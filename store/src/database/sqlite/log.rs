@@ -146,7 +146,7 @@ impl WriteAheadLog {
             return;
         }
         (self.commits, self.length) = (0, length);
-        if let Err(error) = copy_many(connection).await {
+        if let Err(error) = checkpoint_if_long(connection).await {
             let fault = Fault::from(&error);
             // If the disk is full, the frames stay where they are, and nothing is lost.
             self.in_doubt |= fault.kind == FaultKind::Io;
@@ -167,7 +167,7 @@ impl WriteAheadLog {
 }
 
 /// The result of a checkpoint.
-struct Progress {
+struct CheckpointProgress {
     /// Other connections blocked it.
     busy: bool,
     /// The frames in the log, and how many of them are in the file.
@@ -178,9 +178,9 @@ struct Progress {
 async fn checkpoint(
     connection: &mut SqliteConnection,
     statement: &'static str,
-) -> Result<Progress, sqlx::Error> {
+) -> Result<CheckpointProgress, sqlx::Error> {
     let row = sqlx::raw_sql(statement).fetch_one(connection).await?;
-    Ok(Progress {
+    Ok(CheckpointProgress {
         busy: row.try_get::<i64, _>(0)? != 0,
         frames: row.try_get(1)?,
         copied: row.try_get(2)?,
@@ -188,7 +188,7 @@ async fn checkpoint(
 }
 
 /// Copies frames if there are many of them, as far as readers permit.
-async fn copy_many(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn checkpoint_if_long(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let found = checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)").await?;
     if found.frames - found.copied >= CHECKPOINT_FRAMES {
         checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").await?;

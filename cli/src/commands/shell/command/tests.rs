@@ -1,13 +1,13 @@
 use super::*;
 use std::time::Duration;
 
-fn parsed(line: &str) -> Command {
+fn parsed(line: &str) -> ShellCommand {
     parse(line).unwrap().unwrap()
 }
 
-fn call(line: &str) -> (String, String, CallArguments) {
+fn call(line: &str) -> (String, String, UnparsedArguments) {
     match parsed(line) {
-        Command::Call(call) => (call.object, call.method, call.arguments),
+        ShellCommand::Call(call) => (call.object, call.method, call.arguments),
         other => panic!("{other:?}"),
     }
 }
@@ -31,7 +31,7 @@ fn every_command_can_be_given_and_helped_with() {
         };
         parse(&format!("{} {words}", spec.name)).unwrap();
         let help = parsed(&format!("/help {}", spec.name.trim_start_matches('/')));
-        let Command::Help { command } = help else {
+        let ShellCommand::Help { command } = help else {
             panic!("{help:?}")
         };
         assert_eq!(command.unwrap().name, spec.name);
@@ -44,10 +44,10 @@ fn calls_are_read_with_their_words() {
     let (object, method, arguments) = call(r#"/call echo echo data={"a": "b c"}"#);
     assert_eq!((&*object, &*method), ("echo", "echo"));
     let words = owned(&[r#"data={"a": "b c"}"#]);
-    assert_eq!(arguments, CallArguments::Words(words));
+    assert_eq!(arguments, UnparsedArguments::Words(words));
     let (object, method, arguments) = call("/calculate sort [3, 1, 2]");
     assert_eq!((&*object, &*method), ("calculator", "sort"));
-    assert_eq!(arguments, CallArguments::Values(owned(&["[3, 1, 2]"])));
+    assert_eq!(arguments, UnparsedArguments::Values(owned(&["[3, 1, 2]"])));
 }
 
 #[test]
@@ -55,21 +55,21 @@ fn the_rest_of_the_line_is_the_text() {
     let (object, method, arguments) = call("/text  reverse   it's \"two  words\" ");
     assert_eq!((&*object, &*method), ("text", "reverse"));
     let text = r#"it's "two  words""#.to_owned();
-    assert_eq!(arguments, CallArguments::Text(text));
+    assert_eq!(arguments, UnparsedArguments::Text(text));
     let (_, _, arguments) = call("/hash sha256");
-    assert_eq!(arguments, CallArguments::Text(String::new()));
+    assert_eq!(arguments, UnparsedArguments::Text(String::new()));
     match parsed("/msg ana don't [forget") {
-        Command::Message { to, text } => {
+        ShellCommand::Message { to, text } => {
             assert_eq!((&*to, &*text), ("ana", "don't [forget"));
         }
         other => panic!("{other:?}"),
     }
     match parsed("//quit") {
-        Command::Say { text } => assert_eq!(text, "/quit"),
+        ShellCommand::Say { text } => assert_eq!(text, "/quit"),
         other => panic!("{other:?}"),
     }
     match parsed("  hello, it's me ") {
-        Command::Say { text } => assert_eq!(text, "hello, it's me"),
+        ShellCommand::Say { text } => assert_eq!(text, "hello, it's me"),
         other => panic!("{other:?}"),
     }
 }
@@ -77,7 +77,7 @@ fn the_rest_of_the_line_is_the_text() {
 #[test]
 fn a_submission_has_the_options_of_the_command() {
     let line = "/submit --worker w2 --times 50 --delay 2s echo sleep ms=-1";
-    let Command::Submit(submit) = parsed(line) else {
+    let ShellCommand::Submit(submit) = parsed(line) else {
         panic!("another command")
     };
     assert_eq!(submit.times, Some(50));
@@ -130,7 +130,7 @@ fn what_cannot_be_carried_out_is_told_with_a_hint() {
         ),
     ] {
         let failure = parse(line).unwrap_err();
-        assert_eq!(failure.sentence.as_deref(), Some(sentence));
+        assert_eq!(failure.message.as_deref(), Some(sentence));
         assert_eq!(failure.hint.as_deref(), Some(hint));
     }
 }

@@ -1,9 +1,10 @@
 //! Tests of exclusive names that name servers share: several directories and one name store, in virtual time.
 
 use super::*;
-use crate::directory::{Directory, Limits};
+use crate::directory::{DirectoryLimits, InstanceDirectory};
 use pyroxene_common::interfaces::directory::{
-    DirectoryError, Lease as Granted, Load, News, Offer, Registration, SessionId,
+    DirectoryError, Lease as Granted, Load, ObjectRegistration, Registration, SessionId,
+    WatchUpdate,
 };
 use std::sync::Mutex;
 use tokio::time::{advance, sleep};
@@ -11,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// A name store that all name servers of a test share.
 #[derive(Clone, Debug, Default)]
-struct Court(Arc<Mutex<Docket>>);
+struct FakeNameStore(Arc<Mutex<FakeNameStoreState>>);
 
 #[derive(Debug, Default)]
-struct Docket {
+struct FakeNameStoreState {
     away: bool,
     last: i64,
     /// When each lease ends.
@@ -23,15 +24,15 @@ struct Docket {
     names: HashMap<String, (String, u64, BTreeSet<i64>)>,
 }
 
-impl Docket {
+impl FakeNameStoreState {
     fn lives(&self, lease: i64) -> bool {
         let until = self.leases.get(&lease).copied().flatten();
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn claim(&mut self, lease: i64, claim: Claim) -> Answer {
+    fn claim(&mut self, lease: i64, claim: ExclusiveClaim) -> ExclusiveClaimOutcome {
         if !self.lives(lease) {
-            return Answer::LeaseLost;
+            return ExclusiveClaimOutcome::LeaseLost;
         }
         let now = Instant::now();
         let leases = &mut self.leases;
@@ -45,26 +46,26 @@ impl Docket {
         let first = (claim.holder.clone(), fence, BTreeSet::new());
         let (holder, fence, standing) = self.names.entry(claim.name).or_insert(first);
         if *holder != claim.holder {
-            return Answer::Taken(holder.clone());
+            return ExclusiveClaimOutcome::Taken(holder.clone());
         }
         standing.insert(lease);
-        Answer::Held(*fence)
+        ExclusiveClaimOutcome::Granted(*fence)
     }
 }
 
-impl Court {
+impl FakeNameStore {
     /// After an outage, every lease gets a fresh term, as in the real store.
     fn set_away(&self, away: bool) {
         let mut docket = self.0.lock().unwrap();
         docket.away = away;
-        let until = Instant::now() + TTL + Duration::from_millis(300);
+        let until = Instant::now() + NAME_LEASE_TTL + Duration::from_millis(300);
         docket
             .leases
             .values_mut()
             .for_each(|end| *end = Some(until));
     }
 
-    fn docket(&self) -> Result<std::sync::MutexGuard<'_, Docket>, &'static str> {
+    fn docket(&self) -> Result<std::sync::MutexGuard<'_, FakeNameStoreState>, &'static str> {
         let docket = self.0.lock().unwrap();
         match docket.away {
             true => Err("it is away"),
@@ -73,10 +74,10 @@ impl Court {
     }
 }
 
-impl Arbiter for Court {
+impl NameStore for FakeNameStore {
     type Error = &'static str;
 
-    async fn go_on(
+    async fn renew_or_begin(
         &mut self,
         lease: Option<i64>,
         ttl: Duration,
@@ -96,13 +97,17 @@ impl Arbiter for Court {
         }))
     }
 
-    async fn claim(&mut self, lease: i64, claims: Vec<Claim>) -> Result<Vec<Answer>, &'static str> {
+    async fn claim(
+        &mut self,
+        lease: i64,
+        claims: Vec<ExclusiveClaim>,
+    ) -> Result<Vec<ExclusiveClaimOutcome>, &'static str> {
         let mut docket = self.docket()?;
         let claims = claims.into_iter();
         Ok(claims.map(|claim| docket.claim(lease, claim)).collect())
     }
 
-    async fn leave(&mut self, lease: i64, names: Vec<String>) -> Result<(), &'static str> {
+    async fn release(&mut self, lease: i64, names: Vec<String>) -> Result<(), &'static str> {
         let mut docket = self.docket()?;
         for name in names {
             if let Some((_, _, standing)) = docket.names.get_mut(&name) {
@@ -112,27 +117,27 @@ impl Arbiter for Court {
         Ok(())
     }
 
-    async fn stands_up_for(&mut self, lease: i64) -> Result<Vec<String>, &'static str> {
+    async fn claimed_names(&mut self, lease: i64) -> Result<Vec<String>, &'static str> {
         let docket = self.docket()?;
         let names = docket.names.iter();
         let own = names.filter(|(_, (_, _, standing))| standing.contains(&lease));
         Ok(own.map(|(name, _)| name.clone()).collect())
     }
 
-    async fn news(&mut self) {
+    async fn names_released(&mut self) {
         pending().await
     }
 }
 
 /// A name server.
-struct Server {
+struct TestNameServer {
     service: DirectoryService,
     _running: AbortOnDropHandle<()>,
 }
 
-impl Server {
-    fn start(court: &Court) -> Self {
-        let directory = Directory::new(Limits::default(), 1, 1, Instant::now());
+impl TestNameServer {
+    fn start(court: &FakeNameStore) -> Self {
+        let directory = InstanceDirectory::new(DirectoryLimits::default(), 1, 1, Instant::now());
         let mut service = DirectoryService::new(directory);
         service.share_exclusive_names();
         let following = service
@@ -157,7 +162,7 @@ impl Server {
             host: "h".to_owned(),
             capacity: 1,
             ttl_ms,
-            objects: vec![Offer {
+            objects: vec![ObjectRegistration {
                 object: "lead".to_owned(),
                 interface: "Test".to_owned(),
                 version: 1,
@@ -190,7 +195,7 @@ impl Server {
             .lock()
             .directory
             .snapshot("lead", Instant::now());
-        let News::Snapshot(found) = watched.news else {
+        let WatchUpdate::Snapshot(found) = watched.news else {
             panic!("a snapshot was asked for");
         };
         assert!(found.len() <= 1, "{found:?}");
@@ -212,8 +217,8 @@ const LONG: u64 = 60_000;
 
 #[tokio::test(start_paused = true)]
 async fn one_has_the_name_wherever_one_asks() {
-    let court = Court::default();
-    let (one, other) = (Server::start(&court), Server::start(&court));
+    let court = FakeNameStore::default();
+    let (one, other) = (TestNameServer::start(&court), TestNameServer::start(&court));
     let first = one.open("a", LONG);
     one.open("b", LONG);
     other.open("b", LONG);
@@ -234,8 +239,8 @@ async fn one_has_the_name_wherever_one_asks() {
 
 #[tokio::test(start_paused = true)]
 async fn the_name_is_free_when_the_last_name_server_has_lost_the_holder() {
-    let court = Court::default();
-    let (one, other) = (Server::start(&court), Server::start(&court));
+    let court = FakeNameStore::default();
+    let (one, other) = (TestNameServer::start(&court), TestNameServer::start(&court));
     let first = one.open("a", LONG);
     pass(10).await;
     let second = other.open("a", LONG);
@@ -258,8 +263,8 @@ async fn the_name_is_free_when_the_last_name_server_has_lost_the_holder() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_server_that_dies_takes_the_name_from_nobody_who_is_elsewhere() {
-    let court = Court::default();
-    let (one, other) = (Server::start(&court), Server::start(&court));
+    let court = FakeNameStore::default();
+    let (one, other) = (TestNameServer::start(&court), TestNameServer::start(&court));
     one.open("a", LONG);
     pass(10).await;
     other.open("b", LONG);
@@ -272,7 +277,7 @@ async fn a_name_server_that_dies_takes_the_name_from_nobody_who_is_elsewhere() {
         assert_eq!(other.holder().as_ref(), Some(&holder));
     }
     // The name server does not take the name after its restart either.
-    let one = Server::start(&court);
+    let one = TestNameServer::start(&court);
     one.open("b", LONG);
     pass(10).await;
     assert_eq!(one.holder(), None);
@@ -283,8 +288,8 @@ async fn a_name_server_that_dies_takes_the_name_from_nobody_who_is_elsewhere() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_dead_name_server_alone_knew_is_free_after_its_lease() {
-    let court = Court::default();
-    let (one, other) = (Server::start(&court), Server::start(&court));
+    let court = FakeNameStore::default();
+    let (one, other) = (TestNameServer::start(&court), TestNameServer::start(&court));
     one.open("a", LONG);
     pass(10).await;
     other.open("b", LONG);
@@ -298,7 +303,7 @@ async fn what_a_dead_name_server_alone_knew_is_free_after_its_lease() {
     assert_eq!(other.holder_name().as_deref(), Some("b"));
     let after = died.elapsed();
     assert!(
-        after > TTL - RENEW_EVERY && after < TTL + seconds(1),
+        after > NAME_LEASE_TTL - RENEW_EVERY && after < NAME_LEASE_TTL + seconds(1),
         "{after:?}"
     );
 }
@@ -309,8 +314,8 @@ const fn seconds(count: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn without_the_arbiter_the_holder_keeps_the_name_and_nobody_else_gets_it() {
-    let court = Court::default();
-    let (one, other) = (Server::start(&court), Server::start(&court));
+    let court = FakeNameStore::default();
+    let (one, other) = (TestNameServer::start(&court), TestNameServer::start(&court));
     let session = one.open("a", LONG);
     pass(10).await;
     other.open("b", LONG);
@@ -350,12 +355,12 @@ async fn without_the_arbiter_the_holder_keeps_the_name_and_nobody_else_gets_it()
 
 #[tokio::test(start_paused = true)]
 async fn a_name_server_that_stood_still_shows_nothing_that_may_be_anothers() {
-    let court = Court::default();
-    let one = Server::start(&court);
+    let court = FakeNameStore::default();
+    let one = TestNameServer::start(&court);
     one.open("a", LONG);
     pass(10).await;
     assert_eq!(one.holder_name().as_deref(), Some("a"));
-    let stopped = Server::start(&court);
+    let stopped = TestNameServer::start(&court);
     stopped.open("b", LONG);
     pass(5000).await;
     // The clock jumps, and a call arrives before any other task runs.
@@ -369,8 +374,8 @@ async fn a_name_server_that_stood_still_shows_nothing_that_may_be_anothers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_drains_hands_over_once_all_have_heard() {
-    let court = Court::default();
-    let (one, other) = (Server::start(&court), Server::start(&court));
+    let court = FakeNameStore::default();
+    let (one, other) = (TestNameServer::start(&court), TestNameServer::start(&court));
     let sessions = [one.open("a", LONG), other.open("a", LONG)];
     pass(10).await;
     one.open("b", LONG);
@@ -397,8 +402,8 @@ async fn a_holder_that_drains_hands_over_once_all_have_heard() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_lost_request_did_is_found() {
-    let court = Court::default();
-    let one = Server::start(&court);
+    let court = FakeNameStore::default();
+    let one = TestNameServer::start(&court);
     one.open("a", LONG);
     pass(10).await;
     // It claims a name that it does not know, and does not claim one that it knows.

@@ -17,7 +17,7 @@ const CANDIDATES: &str = "SELECT nspname::text, pg_get_userbyid(relowner)::text,
      ORDER BY place";
 
 /// A schema with tables of an earlier version.
-pub(super) struct Earlier {
+pub(super) struct EarlierSchema {
     pub(super) schema: String,
 }
 
@@ -26,7 +26,7 @@ pub(super) async fn find(
     own: &Schema,
     connection: &mut PgConnection,
     trusted: &[Oid],
-) -> Result<Option<Earlier>, Fault> {
+) -> Result<Option<EarlierSchema>, Fault> {
     let mut path = default_path(own, connection).await?;
     path.retain(|schema| **schema != *own.name);
     let versions = own.layout.versions;
@@ -38,7 +38,7 @@ pub(super) async fn find(
         .await?;
     for (schema, owner, is_trusted) in candidates {
         if is_trusted {
-            return Ok(Some(Earlier { schema }));
+            return Ok(Some(EarlierSchema { schema }));
         }
         tracing::warn!(
             %schema, %owner, table = versions,
@@ -64,7 +64,7 @@ async fn default_path(
     Ok(path)
 }
 
-impl Earlier {
+impl EarlierSchema {
     /// Moves the tables of the found version, with their indexes and sequences, and no others.
     pub(super) async fn move_into(
         &self,

@@ -1,0 +1,303 @@
+//! Tasks as JSON and as text.
+
+use crate::{
+    commands::call::raw_json,
+    failure::Failure,
+    output::{local, rfc3339},
+};
+use pyroxene_common::{
+    clean,
+    interfaces::tasks::{
+        AttemptResult, DEFAULT_RUN_LIMIT_MS, Progress, Task, TaskAttempt, TaskState,
+    },
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::fmt::Write;
+
+/// A task as `--json` prints it. Times are RFC 3339.
+#[derive(Debug, Serialize)]
+pub(crate) struct TaskJson<'a> {
+    id: &'a str,
+    object: &'a str,
+    method: &'a str,
+    /// Left out in a list, like the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Option<&'a RawValue>>,
+    state: TaskState,
+    attempts: Vec<AttemptJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Option<&'a RawValue>>,
+    /// The error message.
+    error: Option<&'a str>,
+    /// The object's own error.
+    error_value: Option<&'a RawValue>,
+    submitted: String,
+    submitter: &'a str,
+    due: String,
+    deadline: Option<String>,
+    ended: Option<String>,
+    priority: i32,
+    max_attempts: u32,
+    tries: u32,
+    run_limit_ms: u64,
+    /// The only worker that may run the task.
+    worker: Option<&'a str>,
+    progress: Option<&'a Progress>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptJson<'a> {
+    number: u32,
+    worker: Option<&'a str>,
+    started: String,
+    ended: Option<String>,
+    outcome: Option<AttemptResult>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> TaskJson<'a> {
+    /// Everything about a task.
+    pub(crate) fn new(task: &'a Task) -> Result<Self, Failure> {
+        let value = |text: &'a Option<String>| text.as_deref().map(raw_json).transpose();
+        Ok(Self {
+            args: Some(value(&task.arguments)?),
+            result: Some(value(&task.result)?),
+            ..Self::listed(task)?
+        })
+    }
+
+    /// A task in a list.
+    pub(crate) fn listed(task: &'a Task) -> Result<Self, Failure> {
+        let error_value = task.error.as_ref().and_then(|error| error.value.as_deref());
+        Ok(Self {
+            id: &task.id.0,
+            object: &task.object,
+            method: &task.method,
+            args: None,
+            state: task.state,
+            attempts: task.attempts.iter().map(attempt_json).collect(),
+            result: None,
+            error: task.error.as_ref().map(|error| error.sentence.as_str()),
+            error_value: error_value.map(raw_json).transpose()?,
+            submitted: rfc3339(task.submitted_ms),
+            submitter: &task.submitter,
+            due: rfc3339(task.due_ms),
+            deadline: task.deadline_ms.map(rfc3339),
+            ended: task.ended_ms.map(rfc3339),
+            priority: task.priority,
+            max_attempts: task.max_attempts,
+            tries: task.tries,
+            run_limit_ms: task.run_limit_ms,
+            worker: task.worker.as_deref(),
+            progress: task.progress.as_ref(),
+        })
+    }
+}
+
+fn attempt_json(attempt: &TaskAttempt) -> AttemptJson<'_> {
+    AttemptJson {
+        number: attempt.number,
+        worker: attempt.worker.as_deref(),
+        started: rfc3339(attempt.started_ms),
+        ended: attempt.ended_ms.map(rfc3339),
+        outcome: attempt.outcome,
+        reason: attempt.reason.as_deref(),
+    }
+}
+
+/// The headings of the table. AGE is the time since a task was submitted, TOOK the duration of its last
+/// attempt so far.
+pub(crate) const HEADINGS: [&str; 7] = ["ID", "STATE", "CALL", "WORKER", "AGE", "TOOK", "DETAIL"];
+
+/// A task as a row of a table.
+pub(crate) fn row(task: &Task, id: &str, now_ms: u64) -> [String; 7] {
+    let last = task.attempts.last();
+    let worker = last.and_then(|attempt| attempt.worker.clone());
+    let took = last.map(|attempt| {
+        let ended = attempt.ended_ms.unwrap_or(now_ms);
+        short_duration(ended.saturating_sub(attempt.started_ms))
+    });
+    [
+        id.to_owned(),
+        task.state.to_string(),
+        format!("{}.{}", task.object, task.method),
+        worker.unwrap_or_default(),
+        age(now_ms.saturating_sub(task.submitted_ms)),
+        took.unwrap_or_default(),
+        detail(task),
+    ]
+}
+
+/// The beginnings of the tasks' ids, long enough to be different from each other. An id begins with the time
+/// of its submission, to the millisecond, so these are also different from most other ids.
+pub(crate) fn short_ids(tasks: &[Task]) -> Vec<&str> {
+    /// The digits of the time and the dash between them.
+    const TIME: usize = 13;
+    let mut sorted: Vec<&str> = tasks.iter().map(|task| &*task.id.0).collect();
+    sorted.sort_unstable();
+    let common = |one: &str, other: &str| {
+        one.bytes()
+            .zip(other.bytes())
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    let shared = sorted
+        .iter()
+        .zip(sorted.iter().skip(1))
+        .map(|(one, next)| common(one, next));
+    let length = shared.max().map_or(TIME, |shared| TIME.max(shared + 1));
+    tasks
+        .iter()
+        .map(|task| task.id.0.get(..length).unwrap_or(&task.id.0))
+        .collect()
+}
+
+/// A time span in one unit: `7s`, `12m`, `3h`, `9d`.
+fn age(ms: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
+    let seconds = ms / 1000;
+    let unit = UNITS.iter().find(|(length, _)| seconds >= *length);
+    let (length, unit) = unit.unwrap_or(&(1, "s"));
+    format!("{}{unit}", seconds / length)
+}
+
+/// A time span with about three digits: `12ms`, `1.24s`, `3m5s`.
+fn short_duration(ms: u64) -> String {
+    match ms {
+        ..1000 => format!("{ms}ms"),
+        1000..60_000 => {
+            format!("{:.3}", ms as f64 / 1000.0)
+                .chars()
+                .take(4)
+                .collect::<String>()
+                .trim_end_matches(['0', '.'])
+                .to_owned()
+                + "s"
+        }
+        60_000..3_600_000 => format!("{}m{}s", ms / 60_000, ms % 60_000 / 1000),
+        _ => format!("{}h{}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
+/// Further details of a task in a few words.
+fn detail(task: &Task) -> String {
+    match (task.state, &task.progress, &task.error) {
+        (TaskState::Running, Some(progress), _) => progress_text(progress),
+        (TaskState::Failed, _, Some(error)) => shortened(&error.sentence, 60),
+        (TaskState::Queued, ..) if task.due_ms > task.submitted_ms => {
+            format!("due {}", local(task.due_ms))
+        }
+        _ => String::new(),
+    }
+}
+
+fn progress_text(progress: &Progress) -> String {
+    let percent = (progress.fraction.clamp(0.0, 1.0) * 100.0).round();
+    match progress.note.as_str() {
+        "" => format!("{percent}%"),
+        note => format!("{percent}% {}", shortened(note, 60)),
+    }
+}
+
+/// A text on one line, cleaned, and cut after `longest` characters.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
+    let mut line: String = clean::line(text).chars().take(longest + 1).collect();
+    if line.chars().count() > longest {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
+/// A task as text for people.
+pub(crate) fn describe(task: &Task) -> String {
+    /// Longer values are cut; --json and 'tasks wait' print them whole.
+    const LONGEST: usize = 500;
+    let mut text = format!("{} {}\n", clean::line(&task.id.0), task.state);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<10} {}", clean::line(value));
+    };
+    line("call", &format!("{}.{}", task.object, task.method));
+    if let Some(arguments) = &task.arguments {
+        line("args", &shortened(arguments, LONGEST));
+    }
+    let submitted = local(task.submitted_ms);
+    match task.submitter.as_str() {
+        "" => line("submitted", &submitted),
+        submitter => line("submitted", &format!("{submitted} by {submitter}")),
+    }
+    if task.due_ms > task.submitted_ms {
+        line("due", &local(task.due_ms));
+    }
+    if let Some(deadline) = task.deadline_ms {
+        line("deadline", &local(deadline));
+    }
+    if task.run_limit_ms != DEFAULT_RUN_LIMIT_MS {
+        let limit = std::time::Duration::from_millis(task.run_limit_ms);
+        line("run limit", &humantime::format_duration(limit).to_string());
+    }
+    if task.priority != 0 {
+        line("priority", &task.priority.to_string());
+    }
+    if let Some(worker) = &task.worker {
+        line("only at", worker);
+    }
+    if let Some(progress) = task.progress.as_ref().filter(|_| !task.state.is_final()) {
+        line("progress", &progress_text(progress));
+    }
+    if !task.attempts.is_empty() {
+        line("tries", &format!("{} of {}", task.tries, task.max_attempts));
+    }
+    let mut before = 0;
+    for attempt in &task.attempts {
+        let left_out = attempt.number.saturating_sub(before + 1);
+        if left_out > 0 {
+            line("", &format!("({left_out} more attempts are not kept)"));
+        }
+        before = attempt.number;
+        line(
+            "attempt",
+            &format!("{}: {}", attempt.number, attempt_text(attempt)),
+        );
+    }
+    if let Some(ended) = task.ended_ms {
+        line("ended", &local(ended));
+    }
+    if let Some(result) = &task.result {
+        line("result", &shortened(result, LONGEST));
+    }
+    if let Some(error) = &task.error {
+        line("error", &shortened(&error.sentence, LONGEST));
+    }
+    text
+}
+
+/// `w1, from 2026-01-02 03:04:05.678, after 1.2s lost: worker w1 is gone`.
+fn attempt_text(attempt: &TaskAttempt) -> String {
+    let worker = attempt.worker.as_deref().unwrap_or("no worker yet");
+    let mut text = format!("{worker}, from {}", local(attempt.started_ms));
+    let Some(outcome) = attempt.outcome else {
+        return text + ", runs";
+    };
+    if let Some(ended) = attempt.ended_ms {
+        let took = short_duration(ended.saturating_sub(attempt.started_ms));
+        let _ = write!(text, ", after {took}");
+    }
+    let _ = write!(text, " {}", outcome_name(outcome));
+    if let Some(reason) = &attempt.reason {
+        let _ = write!(text, ": {}", shortened(reason, 200));
+    }
+    text
+}
+
+fn outcome_name(outcome: AttemptResult) -> &'static str {
+    match outcome {
+        AttemptResult::Succeeded => "succeeded",
+        AttemptResult::Failed => "failed",
+        AttemptResult::Lost => "lost",
+        AttemptResult::Refused => "refused",
+        AttemptResult::Late => "late",
+        AttemptResult::Cancelled => "cancelled",
+    }
+}
