@@ -49,6 +49,18 @@ impl CertificateAuthority {
     /// Makes a new authority and writes it as `ca.crt` and `ca.key` into a directory. A directory that
     /// does not exist is created with access for its owner only.
     ///
+    /// ```
+    /// use pyroxene_certs::{Authority, CertsError};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let authority = Authority::create(directory)?;
+    /// assert!(directory.join("ca.crt").exists() && directory.join("ca.key").exists());
+    /// // An authority is never overwritten.
+    /// assert!(matches!(Authority::create(directory), Err(CertsError::Exists { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`in_memory_at`](Self::in_memory_at) and [`save`](Self::save).
@@ -59,6 +71,17 @@ impl CertificateAuthority {
     }
 
     /// Reads the authority in a directory. It may have expired.
+    ///
+    /// ```
+    /// use pyroxene_certs::{Authority, CertsError};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// assert!(matches!(Authority::open(directory), Err(CertsError::NoAuthority { .. })));
+    /// let made = Authority::create(directory)?;
+    /// assert_eq!(Authority::open(directory)?.info().sha256, made.info().sha256);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -97,6 +120,17 @@ impl CertificateAuthority {
     }
 
     /// Makes a new authority as if `now` were the current time, for example one that has expired.
+    ///
+    /// ```
+    /// use pyroxene_certs::{Authority, CertsError, Request};
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// let eleven_years = Duration::from_secs(11 * 365 * 24 * 60 * 60);
+    /// let expired = Authority::in_memory_at(SystemTime::now() - eleven_years)?;
+    /// let issued = expired.issue(&Request::new("w1"));
+    /// assert!(matches!(issued, Err(CertsError::Expired { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -167,6 +201,20 @@ impl CertificateAuthority {
 
     /// Makes a key and a certificate for it. The certificate is valid for both ends of a connection, or
     /// for the client's end only if the role may not be a server.
+    ///
+    /// ```
+    /// use pyroxene_certs::{Authority, Request, Role, inspect};
+    ///
+    /// let authority = Authority::in_memory()?;
+    /// let mut request = Request::new("ns1");
+    /// request.role = Some(Role::Admin);
+    /// request.sans = vec!["broker.example".parse()?, "192.0.2.7".parse()?];
+    /// request.days = 30;
+    /// let info = inspect(&authority.issue(&request)?.certificate_pem)?;
+    /// assert_eq!(info.subject, "CN=ns1, OU=admin");
+    /// assert_eq!(info.hosts, ["broker.example", "192.0.2.7"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -47,6 +47,16 @@ pub struct CertificateInfo {
 /// Reads a certificate from PEM: the first one, if there are several. In a server's file the first one
 /// is the server's own certificate.
 ///
+/// ```
+/// use pyroxene_certs::{Authority, inspect};
+///
+/// let authority = Authority::in_memory()?;
+/// let info = inspect(authority.certificate_pem())?;
+/// assert!(info.is_authority && info.issuer == info.subject);
+/// assert!(inspect("no certificate").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`CertsError::NotACertificate`].

@@ -36,6 +36,14 @@ fn is_name_character(character: char) -> bool {
 /// A host that the holder of a certificate may serve on (a subject alternative name).
 ///
 /// A text is parsed as an IP address if possible, otherwise as a DNS name.
+///
+/// ```
+/// use pyroxene_certs::San;
+///
+/// assert_eq!("Broker.example".parse(), Ok(San::Dns("broker.example".to_owned())));
+/// assert_eq!("::1".parse(), Ok(San::Ip("::1".parse().expect("an address"))));
+/// assert!("*.example".parse::<San>().is_err(), "there are no wildcards");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum San {
     /// A DNS name in lower case, without a wildcard and without a final dot.

@@ -35,6 +35,16 @@ pub struct CertificateRequest {
 impl CertificateRequest {
     /// A request for a certificate with this name, the default hosts and no role, valid for
     /// [`DEFAULT_DAYS`] from now.
+    ///
+    /// ```
+    /// use pyroxene_certs::{Authority, Request, inspect};
+    ///
+    /// let authority = Authority::in_memory()?;
+    /// let info = inspect(&authority.issue(&Request::new("w1"))?.certificate_pem)?;
+    /// assert_eq!((info.name.as_deref(), info.role), (Some("w1"), None));
+    /// assert_eq!(info.hosts, ["localhost", "127.0.0.1", "::1", "w1"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -100,6 +110,19 @@ impl IssuedCertificate {
     /// Afterwards either both new files exist or the files are as they were before, unless the machine
     /// or its disk fails between the two writes. A reader may see the new key beside the old certificate
     /// for a moment while the files are overwritten.
+    ///
+    /// ```
+    /// use pyroxene_certs::{Authority, CertsError, Request};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// let issued = Authority::in_memory()?.issue(&Request::new("w1"))?;
+    /// let (certificate, key) = issued.save(directory, "w1", false)?;
+    /// assert!(certificate.ends_with("w1.crt") && key.ends_with("w1.key"));
+    /// assert!(matches!(issued.save(directory, "w1", false), Err(CertsError::Exists { .. })));
+    /// issued.save(directory, "w1", true)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -23,6 +23,13 @@ impl CertificateRole {
 
     /// Whether its holder may be a server. A holder that may only call must not be able to impersonate
     /// a name server on its machine.
+    ///
+    /// ```
+    /// use pyroxene_certs::Role;
+    ///
+    /// let servers: Vec<Role> = Role::ALL.into_iter().filter(|role| role.serves()).collect();
+    /// assert_eq!(servers, [Role::Admin, Role::Worker]);
+    /// ```
     pub fn serves(self) -> bool {
         matches!(self, Self::Admin | Self::Worker)
     }

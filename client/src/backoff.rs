@@ -6,6 +6,17 @@
 use std::time::Duration;
 
 /// The bounds of a backoff. Every value is valid.
+///
+/// ```
+/// use pyroxene_client::Backoff;
+/// use std::time::Duration;
+///
+/// let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
+/// let longest = [0, 1, 2, 3, 4].map(|retry| backoff.wait(retry, 1.0).as_millis());
+/// assert_eq!(longest, [10, 20, 40, 80, 100]);
+/// // The jitter of 0.25 takes a quarter of the bound.
+/// assert_eq!(backoff.wait(1, 0.25), Duration::from_millis(5));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,

@@ -16,6 +16,15 @@ use std::{
 use tokio::time::Instant;
 
 /// How calls are spread over instances.
+///
+/// ```
+/// use pyroxene_client::Policy;
+///
+/// assert_eq!(Policy::default(), Policy::LeastLoaded);
+/// assert_eq!("round-robin".parse(), Ok(Policy::RoundRobin));
+/// let error = "fastest".parse::<Policy>().unwrap_err();
+/// assert_eq!(error.to_string(), "'fastest' is not a policy; expected round-robin or least-loaded");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
     /// Each instance in turn.

@@ -32,6 +32,20 @@ impl Default for BreakerConfig {
 const WINDOW: u32 = 64;
 
 /// The state of one instance's breaker.
+///
+/// ```
+/// use pyroxene_client::breaker::{Breaker, BreakerConfig};
+/// use tokio::time::Instant;
+///
+/// let config = BreakerConfig::default();
+/// let (mut breaker, now) = (Breaker::new(config), Instant::now());
+/// (0..config.consecutive).for_each(|_| breaker.failed(now));
+/// assert!(!breaker.is_closed() && !breaker.admit(now));
+/// // After its time it admits one probe. If the probe succeeds, it closes.
+/// assert!(breaker.admit(now + config.open_for));
+/// breaker.succeeded();
+/// assert!(breaker.is_closed());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Breaker {
     config: BreakerConfig,

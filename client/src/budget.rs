@@ -26,6 +26,18 @@ impl Default for BudgetConfig {
 }
 
 /// A bucket of retries, shared by all calls of a client.
+///
+/// ```
+/// use pyroxene_client::budget::{Budget, BudgetConfig};
+/// use tokio::time::Instant;
+///
+/// let config = BudgetConfig { per_call: 0.5, per_second: 0.0, capacity: 1.0 };
+/// let now = Instant::now();
+/// let mut budget = Budget::new(config, now);
+/// assert!(budget.withdraw(0, now), "the bucket starts full");
+/// assert!(!budget.withdraw(1, now), "one call earns half a retry");
+/// assert!(budget.withdraw(1, now), "the second call earns the other half");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Budget {
     config: BudgetConfig,

@@ -69,11 +69,38 @@ const LOOKUP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 impl Client {
     /// Connects to the name servers at `nameservers`, a comma-separated list of addresses. One answer
     /// from any of them suffices.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::Client;
+    /// use pyroxene_objects::interfaces::calculator::Calculator;
+    /// use tarpc::context;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The second name server answers if the first one is down.
+    /// let client = Client::connect("127.0.0.1:9090,127.0.0.1:9190").await?;
+    /// let calculator = client.object::<Calculator>("calculator").await?;
+    /// let digits = calculator.factorial(context::current(), 30).await??;
+    /// println!("30! is {digits}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(nameservers: &str) -> Result<Self, ConnectError> {
         Self::connect_with(ClientConfig::new(nameservers)?).await
     }
 
     /// Connects with these settings.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::{Client, ClientConfig, Policy};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = ClientConfig::new("broker.example")?
+    ///     .name("nightly report")
+    ///     .policy(Policy::RoundRobin);
+    /// let client = Client::connect_with(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect_with(config: ClientConfig) -> Result<Self, ConnectError> {
         let client = Self::new(config);
         let mut context = context::current();
@@ -85,6 +112,19 @@ impl Client {
     }
 
     /// A client that connects when it first needs to. The name servers may start later.
+    ///
+    /// ```
+    /// use pyroxene_client::{Client, ClientConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // No name server needs to be up: the client has not opened a connection yet.
+    /// let client = Client::new(ClientConfig::new("127.0.0.1:9090")?);
+    /// let nameservers = client.nameservers();
+    /// assert_eq!(nameservers[0].endpoint().to_string(), "127.0.0.1:9090");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(config: ClientConfig) -> Self {
         let stop = CancellationToken::new();
         let nameservers = ClientNameServers::new(&config, stop.clone());
@@ -121,6 +161,18 @@ impl Client {
     /// Starts to discover the name servers that share a store with the configured ones: several may be
     /// behind one address. The receiver is notified whenever a name server is added or removed. A client
     /// that has resolved an object discovers them anyway.
+    ///
+    /// ```no_run
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut changes = client.find_nameservers();
+    /// while changes.changed().await.is_ok() {
+    ///     for nameserver in client.nameservers() {
+    ///         println!("{}", nameserver.endpoint());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn find_nameservers(&self) -> watch::Receiver<()> {
         self.0.nameservers.begin_asking();
         self.0.nameservers.changes()
@@ -140,6 +192,20 @@ impl Client {
 
     /// Asks all name servers at the same time and returns the first answer, or the last error if none
     /// answers.
+    ///
+    /// ```no_run
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let status = client
+    ///     .first_answer(|nameserver| async move {
+    ///         nameserver.directory().status(context::current()).await
+    ///     })
+    ///     .await?;
+    /// println!("{} workers host {} objects", status.workers, status.objects);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn first_answer<T, F>(
         &self,
         ask: impl Fn(NameServerClient) -> F,
@@ -156,18 +222,66 @@ impl Client {
     }
 
     /// tarpc's client for an object of the interface `I`. Fails if no live worker hosts the object now.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::CallError;
+    /// use pyroxene_objects::interfaces::text::Text;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// match client.object::<Text>("text").await {
+    ///     Ok(text) => {
+    ///         let words = text.count_words(context::current(), "to be or not".to_owned()).await?;
+    ///         assert_eq!(words, 4);
+    ///     }
+    ///     Err(CallError::Unavailable(_)) => println!("no worker hosts the object 'text'"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn object<I: Interface>(&self, name: &str) -> Result<I::Client<Proxy<I>>, CallError> {
         self.proxy::<I>(name).await.map(Into::into)
     }
 
     /// tarpc's client for an object that may not be hosted yet. A call waits until its deadline for an
     /// instance to appear.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::echo::Echo;
+    /// use std::time::{Duration, Instant};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let echo = client.weak_object::<Echo>("echo");
+    /// let mut context = context::current();
+    /// context.deadline = Instant::now() + Duration::from_secs(60);
+    /// // If no worker hosts the object yet, the call waits up to 60 seconds for one.
+    /// println!("worker {} answers", echo.whoami(context).await?.worker);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn weak_object<I: Interface>(&self, name: &str) -> I::Client<Proxy<I>> {
         self.weak_proxy::<I>(name).into()
     }
 
     /// As [`object`](Self::object), but returns the stub itself, which offers more: one-way calls,
     /// batches, and the name of the worker that answered.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::calculator::{Calculator, calculator::CalculatorClient};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxy = client.proxy::<Calculator>("calculator").await?;
+    /// println!("{} has {} instances", proxy.object_name(), proxy.instance_count());
+    /// // The stub becomes tarpc's client.
+    /// let calculator: CalculatorClient<_> = proxy.into();
+    /// let sum = calculator.sum(context::current(), vec![1.5, 2.5].into()).await??;
+    /// assert_eq!(sum.0, 4.0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn proxy<I: Interface>(&self, name: &str) -> Result<Proxy<I>, CallError> {
         let deadline = Instant::from_std(context::current().deadline);
         self.proxy_with_deadline::<I>(name, deadline).await
@@ -226,6 +340,20 @@ impl Client {
     }
 
     /// As [`weak_object`](Self::weak_object), but returns the stub itself.
+    ///
+    /// ```
+    /// use pyroxene_client::{Client, ClientConfig};
+    /// use pyroxene_objects::interfaces::echo::Echo;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The stub exists before any worker does.
+    /// let client = Client::new(ClientConfig::new("127.0.0.1:1")?);
+    /// let echo = client.weak_proxy::<Echo>("echo");
+    /// assert_eq!((echo.object_name(), echo.instance_count()), ("echo", 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn weak_proxy<I: Interface>(&self, name: &str) -> Proxy<I> {
         Proxy::new(self.clone(), self.watched_object::<I>(name), true)
     }
@@ -309,6 +437,20 @@ impl Client {
 }
 
 /// Why a client could not connect.
+///
+/// ```
+/// use pyroxene_client::{Client, ConnectError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// match Client::connect("no where").await {
+///     Err(ConnectError::Invalid(error)) => assert!(error.to_string().contains("no where")),
+///     Err(ConnectError::Unreachable(error)) => println!("try later: {error}"),
+///     Ok(_) => unreachable!("that is not an address"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The settings are invalid.

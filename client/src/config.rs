@@ -23,6 +23,19 @@ pub const DEFAULT_PORT: u16 = 9090;
 const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A client's settings.
+///
+/// ```
+/// use pyroxene_client::{ClientConfig, Policy};
+/// use std::time::Duration;
+///
+/// let config = ClientConfig::new("ns1.example, ns2.example")?
+///     .name("nightly report")
+///     .policy(Policy::RoundRobin)
+///     .max_attempts(4)
+///     .hedge_after(Duration::from_millis(50));
+/// assert_eq!(config.endpoints().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) nameservers: Vec<Endpoint>,
@@ -56,6 +69,17 @@ pub enum InvalidConfig {
 impl ClientConfig {
     /// The default settings, with a comma-separated list of name server addresses. The default port is
     /// [`DEFAULT_PORT`].
+    ///
+    /// ```
+    /// use pyroxene_client::{ClientConfig, InvalidConfig};
+    ///
+    /// let config = ClientConfig::new("127.0.0.1:9190, broker.example, [::1]")?;
+    /// let addresses: Vec<String> = config.endpoints().iter().map(ToString::to_string).collect();
+    /// assert_eq!(addresses, ["127.0.0.1:9190", "broker.example:9090", "[::1]:9090"]);
+    ///
+    /// assert_eq!(ClientConfig::new(" ,").unwrap_err(), InvalidConfig::NoNameServer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(nameservers: &str) -> Result<Self, InvalidConfig> {
         let nameservers = nameservers
             .split(',')
@@ -120,6 +144,17 @@ impl ClientConfig {
     }
 
     /// The largest message that is accepted, in bytes.
+    ///
+    /// ```
+    /// use pyroxene_client::{Client, ClientConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = ClientConfig::new("127.0.0.1:9090")?.max_message(16 << 20);
+    /// assert_eq!(Client::new(config).max_message(), 16 * 1024 * 1024);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
@@ -159,6 +194,23 @@ impl ClientConfig {
 
     /// Encrypts every connection, and trusts the servers that `tls` names. If `tls` has a certificate,
     /// name servers may authenticate the client by it.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::{Client, ClientConfig};
+    /// use pyroxene_common::tls::{KeyPair, TlsClient};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let own = KeyPair {
+    ///     certificate: "certs/ana.crt".into(),
+    ///     key: "certs/ana.key".into(),
+    /// };
+    /// // Name servers that ask for a certificate recognise the client as "ana".
+    /// let tls = TlsClient::new("certs/ca.crt".into(), Some(own))?;
+    /// let config = ClientConfig::new("broker.example")?.tls(tls);
+    /// let client = Client::connect_with(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tls(mut self, tls: TlsClient) -> Self {
         self.security.tls = Some(tls);
@@ -166,6 +218,20 @@ impl ClientConfig {
     }
 
     /// The user to log in as.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::{Client, ClientConfig, Credentials};
+    /// use pyroxene_common::tls::TlsClient;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let token = std::fs::read_to_string("ana.token")?;
+    /// let config = ClientConfig::new("broker.example")?
+    ///     .tls(TlsClient::new("certs/ca.crt".into(), None)?)
+    ///     .credentials(Credentials::new("ana", &token));
+    /// let client = Client::connect_with(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.security.credentials = Some(credentials);
@@ -180,6 +246,20 @@ impl ClientConfig {
     }
 
     /// The circuit breaker of each instance.
+    ///
+    /// ```
+    /// use pyroxene_client::{ClientConfig, breaker::BreakerConfig};
+    /// use std::time::Duration;
+    ///
+    /// // Five consecutive failures take an instance out of use for a second.
+    /// let breaker = BreakerConfig {
+    ///     consecutive: 5,
+    ///     open_for: Duration::from_secs(1),
+    ///     ..BreakerConfig::default()
+    /// };
+    /// let config = ClientConfig::new("127.0.0.1:9090")?.breaker(breaker);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn breaker(mut self, breaker: BreakerConfig) -> Self {
         self.breaker = breaker;
@@ -187,6 +267,19 @@ impl ClientConfig {
     }
 
     /// The retry budget of the client.
+    ///
+    /// ```
+    /// use pyroxene_client::{ClientConfig, budget::BudgetConfig};
+    ///
+    /// // In the long run at most one retry for ten calls, and ten retries per second beyond that.
+    /// let budget = BudgetConfig {
+    ///     per_call: 0.1,
+    ///     per_second: 10.0,
+    ///     ..BudgetConfig::default()
+    /// };
+    /// let config = ClientConfig::new("127.0.0.1:9090")?.budget(budget);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn budget(mut self, budget: BudgetConfig) -> Self {
         self.budget = budget;

@@ -40,6 +40,19 @@ pub enum DynamicError {
 
 impl Client {
     /// Finds an object by name and fetches the description of its interface.
+    ///
+    /// ```no_run
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let object = client.dynamic("calculator", context::current()).await?;
+    /// for method in &object.description().methods {
+    ///     let parameters: Vec<&str> = method.parameters.iter().map(|one| &*one.name).collect();
+    ///     println!("{}({}): {}", method.name, parameters.join(", "), method.doc);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn dynamic(
         &self,
         name: &str,
@@ -71,6 +84,20 @@ impl DynamicObject {
 
     /// Calls a method with named arguments: any value that serialises to a JSON object. The answer is
     /// JSON text.
+    ///
+    /// ```no_run
+    /// use serde_json::json;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calculator = client.dynamic("calculator", context::current()).await?;
+    /// let answered = calculator
+    ///     .call(context::current(), "sum", &json!({ "values": [1, 2, 3.5] }))
+    ///     .await?;
+    /// assert_eq!(answered.response, "6.5");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn call(
         &self,
         context: context::Context,
@@ -84,6 +111,25 @@ impl DynamicObject {
 
     /// Calls a method with named arguments, given as the text of a JSON object. `listener` receives the
     /// progress that the method reports. The answer is JSON text.
+    ///
+    /// ```no_run
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calculator = client.dynamic("calculator", context::current()).await?;
+    /// let (listener, mut progress) = tokio::sync::watch::channel(None);
+    /// tokio::spawn(async move {
+    ///     while progress.changed().await.is_ok() {
+    ///         println!("{:?}", *progress.borrow());
+    ///     }
+    /// });
+    /// let arguments = r#"{"iterations": 1000000000}"#.to_owned();
+    /// let pi = calculator
+    ///     .call_with_progress(context::current(), "compute", arguments, Some(&listener))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn call_with_progress(
         &self,
         context: context::Context,

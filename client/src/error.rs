@@ -8,6 +8,24 @@ use tarpc::client::RpcError;
 ///
 /// tarpc's generated clients return it inside [`RpcError::Send`]; `CallError::from` takes it out
 /// again.
+///
+/// ```no_run
+/// use pyroxene_client::CallError;
+/// use pyroxene_objects::interfaces::calculator::Calculator;
+/// use tarpc::context;
+///
+/// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let calculator = client.object::<Calculator>("calculator").await?;
+/// let called = calculator.factorial(context::current(), 2_000_000).await;
+/// match called.map_err(CallError::from) {
+///     Ok(Ok(digits)) => println!("{digits}"),
+///     Ok(Err(error)) => println!("the calculator refuses: {error}"),
+///     Err(CallError::Unavailable(_)) => println!("the call has not run; try again later"),
+///     Err(error) => println!("no answer: {error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub enum CallError {
     /// The call was never sent, and a retry will not help, for example because it is too large.
@@ -129,11 +147,32 @@ impl CallError {
     }
 
     /// The attempts, in order.
+    ///
+    /// ```
+    /// use pyroxene_client::CallError;
+    ///
+    /// fn report(error: &CallError) {
+    ///     for attempt in error.attempts() {
+    ///         println!("{:?}: {}: {}", attempt.ended, attempt.worker, attempt.error);
+    ///     }
+    /// }
+    /// # report(&CallError::from(tarpc::client::RpcError::DeadlineExceeded));
+    /// ```
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempt_log().attempts
     }
 
     /// The error of the last attempt alone, or the reason why there was no attempt.
+    ///
+    /// ```
+    /// use pyroxene_client::CallError;
+    /// use tarpc::{ServerError, client::RpcError};
+    ///
+    /// let panic = ServerError::new(std::io::ErrorKind::Other, "the method panicked".to_owned());
+    /// let error = CallError::from(RpcError::Server(panic));
+    /// assert!(matches!(error, CallError::Failed(_)));
+    /// assert!(error.last_reason().contains("the method panicked"));
+    /// ```
     pub fn last_reason(&self) -> String {
         match (self.attempts().last(), &self.attempt_log().reason) {
             // The message of the refusal is enough without the text around it.

@@ -17,6 +17,25 @@ impl Client {
     ///
     /// At most 32 calls per instance are in flight, and at most as many results wait for earlier ones.
     /// Inputs are taken from the iterator when they are needed, so memory stays bounded.
+    ///
+    /// ```no_run
+    /// use futures::StreamExt;
+    /// use pyroxene_objects::interfaces::calculator::Calculator;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut results = client
+    ///     .map::<Calculator, _, _, _>("calculator", 1..=1000, |calculator, n| async move {
+    ///         calculator.factorial(context::current(), n).await
+    ///     })
+    ///     .await?;
+    /// // The results have the order of the inputs: 1!, 2!, 3!, …
+    /// while let Some(result) = results.next().await {
+    ///     println!("{}", result??);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn map<I, T, F, R>(
         &self,
         object: &str,

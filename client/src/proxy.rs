@@ -125,6 +125,19 @@ impl<I: Interface> Proxy<I> {
     }
 
     /// Makes a call, and returns the answer with the worker's name and the number of attempts.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::calculator::{Calculator, calculator::CalculatorRequest};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calculator = client.proxy::<Calculator>("calculator").await?;
+    /// let request = CalculatorRequest::Factorial { n: 30 };
+    /// let answered = calculator.call_traced(context::current(), &request).await?;
+    /// println!("worker {} answered at attempt {}", answered.worker, answered.attempts);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn call_traced(
         &self,
         context: context::Context,
@@ -135,6 +148,21 @@ impl<I: Interface> Proxy<I> {
 
     /// As [`call_traced`](Self::call_traced). `listener` receives the progress that the method reports,
     /// from every attempt.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::calculator::{Calculator, calculator::CalculatorRequest};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calculator = client.proxy::<Calculator>("calculator").await?;
+    /// let (listener, progress) = tokio::sync::watch::channel(None);
+    /// let request = CalculatorRequest::Compute { iterations: 1_000_000_000 };
+    /// let call = calculator.call_with_progress(context::current(), &request, &listener);
+    /// let answered = call.await?;
+    /// println!("the last report was {:?}", *progress.borrow());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn call_with_progress(
         &self,
         context: context::Context,

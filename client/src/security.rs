@@ -8,6 +8,13 @@ use pyroxene_common::{
 use std::{borrow::Cow, fmt};
 
 /// A user and the token that authenticates the user.
+///
+/// ```
+/// use pyroxene_client::Credentials;
+///
+/// let credentials = Credentials::new("ana", "not shown anywhere");
+/// assert_eq!(format!("{credentials:?}"), "Credentials(ana)");
+/// ```
 #[derive(Clone)]
 pub struct Credentials {
     pub(crate) user: String,

@@ -42,6 +42,19 @@ fn transfer_time(bytes: usize) -> Duration {
 
 impl Client {
     /// Submits a task. When this returns, the task is on disk, and it runs even if this process ends.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::NewTask;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let task = NewTask::new("calculator", "sum").argument("values", [1, 2, 3]);
+    /// let handle = client.submit(task).await?;
+    /// println!("submitted task {}", handle.id());
+    /// let sum: f64 = handle.wait_as().await?;
+    /// assert_eq!(sum, 6.0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn submit(&self, task: NewTask) -> Result<TaskHandle, TaskError> {
         let mut handles = self.submit_many([task]).await?;
         handles.pop().ok_or_else(ask::wrong_answer_count)
@@ -49,6 +62,18 @@ impl Client {
 
     /// Submits tasks, all or none: up to 10,000, or fewer if the user has lower limits. If no name server
     /// confirms or refuses the submission, the error is [`TaskError::MaybeSubmitted`].
+    ///
+    /// ```no_run
+    /// use pyroxene_client::NewTask;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let tasks = (1..=100).map(|n| NewTask::new("calculator", "factorial").argument("n", n));
+    /// for handle in client.submit_many(tasks).await? {
+    ///     println!("{}: {}", handle.id(), handle.wait().await?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn submit_many(
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
@@ -79,12 +104,41 @@ impl Client {
     }
 
     /// A handle of a task that was submitted earlier, by this process or another one.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::interfaces::tasks::TaskId;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Another process has submitted the task and printed its id.
+    /// let id = TaskId("0198f3c2-7a5e-7cc1-9d3f-2b1c6a4e8f70".to_owned());
+    /// let status = client.task_handle(id).status().await?;
+    /// println!("{} after {} attempts", status.state, status.attempt);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn task_handle(&self, id: TaskId) -> TaskHandle {
         TaskHandle::new(self.clone(), id)
     }
 
     /// The tasks that match a filter, the newest first, without arguments and results, and the position of
     /// the next page.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::interfaces::tasks::{TaskFilter, TaskState};
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let failed = TaskFilter {
+    ///     states: vec![TaskState::Failed],
+    ///     limit: 100,
+    ///     ..TaskFilter::default()
+    /// };
+    /// let page = client.list_tasks(&failed).await?;
+    /// page.tasks.iter().for_each(|task| println!("{} {}.{}", task.id, task.object, task.method));
+    /// // The next page has the tasks that were submitted before those of this page.
+    /// let next = TaskFilter { before: page.next, ..failed };
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list_tasks(&self, filter: &TaskFilter) -> Result<TaskPage, TaskError> {
         self.ask_about_tasks(|tasks, context| {
             let filter = filter.clone();
@@ -101,6 +155,21 @@ impl Client {
 
     /// tarpc's client for an object of the interface `I` whose calls are tasks. A call runs and is answered
     /// also if no worker hosts the object yet, or if a worker dies. See [`Durable`].
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::calculator::Calculator;
+    /// use std::time::{Duration, Instant};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calculator = client.durable::<Calculator>("calculator");
+    /// // The call is a task with this deadline, also if workers die and others start meanwhile.
+    /// let mut context = context::current();
+    /// context.deadline = Instant::now() + Duration::from_secs(3600);
+    /// let pi = calculator.compute(context, 1_000_000_000).await??;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn durable<I: Interface>(&self, object: &str) -> I::Client<Durable<I>> {
         self.durable_stub::<I>(object).into()
     }

@@ -73,6 +73,18 @@ impl fmt::Debug for Topic {
 
 impl Client {
     /// The topic of this name. It need not exist: the first entry creates it.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let topic = client.topic("door");
+    /// let sequence = topic.append(b"opened".to_vec(), Duration::from_secs(10)).await?;
+    /// let page = topic.read(sequence - 1, 1, Duration::ZERO, Duration::from_secs(10)).await?;
+    /// assert_eq!(page.entries[0].body.as_ref(), b"opened");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn topic(&self, name: impl Into<Arc<str>>) -> Topic {
         let count = self.nameservers().len().max(1);
         Topic {
@@ -102,6 +114,18 @@ impl Topic {
 
     /// As [`append`](Self::append), with a key that the caller chooses. If the topic has an entry with
     /// that key already, its sequence is returned. Keys are remembered for at least a day.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(topic: pyroxene_client::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// // A program that is restarted and appends the same invoice again gets the same sequence.
+    /// let first = topic.append_once("invoice-4711", b"paid".to_vec(), Duration::from_secs(10)).await?;
+    /// let again = topic.append_once("invoice-4711", b"paid".to_vec(), Duration::from_secs(10)).await?;
+    /// assert_eq!(first, again);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn append_once(
         &self,
         key: impl Into<String>,
@@ -128,6 +152,22 @@ impl Topic {
     }
 
     /// Appends up to 1,000 entries, all or none.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::interfaces::topics::NewEntry;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(topic: pyroxene_client::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let entries = ["a", "b", "c"].map(|text| NewEntry {
+    ///     body: text.as_bytes().to_vec().into(),
+    ///     key: format!("letter-{text}"),
+    ///     author: None,
+    /// });
+    /// let sequences = topic.append_all(entries.into(), Duration::from_secs(10)).await?;
+    /// assert_eq!(sequences.len(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn append_all(
         &self,
         entries: Vec<NewEntry>,
@@ -143,6 +183,22 @@ impl Topic {
 
     /// Up to `limit` entries after a sequence. If there are none, it waits up to `wait` for new ones. The
     /// read is retried, also at other name servers, until the retry timeout after that.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(topic: pyroxene_client::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (wait, retry) = (Duration::from_secs(5), Duration::from_secs(10));
+    /// let mut after = 0;
+    /// loop {
+    ///     let page = topic.read(after, 100, wait, retry).await?;
+    ///     let Some(last) = page.entries.last() else { break };
+    ///     println!("{} entries up to {}", page.entries.len(), last.sequence);
+    ///     after = last.sequence;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn read(
         &self,
         after: u64,
@@ -162,6 +218,21 @@ impl Topic {
     }
 
     /// Sets how long the topic keeps its entries.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::interfaces::topics::Retention;
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(topic: pyroxene_client::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// // A week, and at most 100 MiB of it.
+    /// let retention = Retention {
+    ///     age_ms: Some(7 * 24 * 60 * 60 * 1000),
+    ///     bytes: Some(100 << 20),
+    /// };
+    /// topic.keep(retention, Duration::from_secs(10)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn keep(
         &self,
         retention: Retention,
@@ -191,6 +262,24 @@ impl Topic {
     ///
     /// The stream holds one page of up to 1,000 entries or 4 MiB, and reads the next page when the caller
     /// has consumed it.
+    ///
+    /// ```no_run
+    /// use futures::StreamExt;
+    /// use pyroxene_client::TopicError;
+    /// use std::pin::pin;
+    ///
+    /// # async fn example(topic: pyroxene_client::Topic) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut entries = pin!(topic.follow(0));
+    /// while let Some(entry) = entries.next().await {
+    ///     match entry {
+    ///         Ok(entry) => println!("{}: {} bytes", entry.sequence, entry.body.0.len()),
+    ///         Err(TopicError::Gone { first, .. }) => println!("continuing at entry {first}"),
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn follow(&self, after: u64) -> impl Stream<Item = Result<TopicEntry, TopicError>> + use<> {
         let pages = stream::unfold(Some((self.clone(), after)), |state| async move {
             let (topic, after) = state?;
@@ -317,6 +406,16 @@ impl TopicError {
     }
 
     /// Whether a retry may succeed later, or at another name server.
+    ///
+    /// ```
+    /// use pyroxene_client::{CallError, TopicError};
+    /// use tarpc::client::RpcError;
+    ///
+    /// let late = TopicError::Call(CallError::from(RpcError::DeadlineExceeded));
+    /// assert!(late.is_transient());
+    /// let gone = TopicError::Gone { topic: "door".to_owned(), first: 8 };
+    /// assert!(!gone.is_transient());
+    /// ```
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call(error) => matches!(

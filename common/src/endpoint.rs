@@ -3,6 +3,18 @@
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
 /// An address: `host:port`, `[v6]:port` or `unix:/path`.
+///
+/// ```
+/// use pyroxene_common::endpoint::Endpoint;
+///
+/// let endpoint: Endpoint = "[::1]:9090".parse()?;
+/// assert_eq!(endpoint, Endpoint::Tcp { host: "::1".to_owned(), port: 9090 });
+/// assert_eq!("unix:/run/ns".parse(), Ok(Endpoint::Unix("/run/ns".into())));
+///
+/// let error = "localhost".parse::<Endpoint>().unwrap_err();
+/// assert!(error.to_string().contains("there is no port"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     /// A TCP port on a host.
@@ -26,6 +38,15 @@ pub struct InvalidEndpoint {
 
 impl Endpoint {
     /// Whether only processes on this machine can connect to it.
+    ///
+    /// ```
+    /// use pyroxene_common::endpoint::Endpoint;
+    ///
+    /// assert!("127.0.0.1:9090".parse::<Endpoint>()?.is_local());
+    /// assert!("unix:/run/ns".parse::<Endpoint>()?.is_local());
+    /// assert!(!"broker.example:9090".parse::<Endpoint>()?.is_local());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp { host, .. } => {
@@ -39,6 +60,15 @@ impl Endpoint {
     }
 
     /// The same address. If its port is 0, it gets the port of `listening`.
+    ///
+    /// ```
+    /// use pyroxene_common::endpoint::Endpoint;
+    ///
+    /// let listening: Endpoint = "0.0.0.0:40123".parse()?;
+    /// let for_others: Endpoint = "workers.example:0".parse()?;
+    /// assert_eq!(for_others.with_port_of(&listening).to_string(), "workers.example:40123");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_port_of(&self, listening: &Self) -> Self {
         match (self, listening) {
@@ -52,6 +82,15 @@ impl Endpoint {
 
     /// Whether it is the address of all interfaces, such as `0.0.0.0` or `[::]`. A daemon can listen there,
     /// but clients cannot connect to it from another machine.
+    ///
+    /// ```
+    /// use pyroxene_common::endpoint::Endpoint;
+    ///
+    /// assert!("0.0.0.0:9090".parse::<Endpoint>()?.is_unspecified());
+    /// assert!("[::]:9090".parse::<Endpoint>()?.is_unspecified());
+    /// assert!(!"127.0.0.1:9090".parse::<Endpoint>()?.is_unspecified());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_unspecified(&self) -> bool {
         match self {
             Self::Tcp { host, .. } => match host.parse::<IpAddr>() {
@@ -75,6 +114,16 @@ fn is_zero(host: &str) -> bool {
 
 impl Endpoint {
     /// Parses an address whose port may be left out: `127.0.0.1`, `[::1]`, `broker.example`.
+    ///
+    /// ```
+    /// use pyroxene_common::endpoint::Endpoint;
+    ///
+    /// let default = Endpoint::with_default_port("broker.example", 9090)?;
+    /// assert_eq!(default.to_string(), "broker.example:9090");
+    /// let given = Endpoint::with_default_port("broker.example:9190", 9090)?;
+    /// assert_eq!(given.to_string(), "broker.example:9190");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_default_port(text: &str, port: u16) -> Result<Self, InvalidEndpoint> {
         let has_port = match text.rsplit_once(']') {
             Some((_, after)) => !after.is_empty(),

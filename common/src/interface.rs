@@ -40,6 +40,14 @@ pub enum Outcome {
 }
 
 /// A remote interface. [`interface!`](crate::interface!) implements it for a marker type.
+///
+/// ```
+/// use pyroxene_common::{interface::Interface, interfaces::tasks::Tasks};
+///
+/// assert_eq!((Tasks::NAME, Tasks::VERSION), ("pyroxene.Tasks", 1));
+/// let cancel = Tasks::METHODS.iter().find(|method| method.name == "cancel");
+/// assert!(cancel.is_some_and(|method| method.repeatable && method.parameters == ["id"]));
+/// ```
 pub trait Interface: Send + Sync + 'static {
     /// The request enum that tarpc generates.
     type Request: RequestName + Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
@@ -85,6 +93,34 @@ pub trait Interface: Send + Sync + 'static {
 }
 
 /// An interface that a service of type `S` implements.
+///
+/// ```
+/// # pyroxene_common::interface! {
+/// #     /// People who say hello.
+/// #     #[name = "Example.Greeter"]
+/// #     #[version = 1]
+/// #     pub trait Greeter in greeter {
+/// #         async fn hello(name: String) -> String;
+/// #     }
+/// # }
+/// # #[derive(Clone)]
+/// # struct Polite;
+/// # impl greeter::Greeter for Polite {
+/// #     async fn hello(self, _: tarpc::context::Context, name: String) -> String {
+/// #         format!("Hello, {name}!")
+/// #     }
+/// # }
+/// # use pyroxene_common::interface::Serves;
+/// # use tarpc::context;
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// // `Greeter` is an interface, and `Polite` a service that implements it.
+/// let request = greeter::GreeterRequest::Hello { name: "Ana".to_owned() };
+/// let response = Greeter::serve(Polite, context::current(), request).await?;
+/// assert!(matches!(response, greeter::GreeterResponse::Hello(text) if text == "Hello, Ana!"));
+/// # Ok::<(), tarpc::ServerError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Serves<S>: Interface {
     /// Answers one request with `service`.
     fn serve(

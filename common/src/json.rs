@@ -12,6 +12,16 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The request that calls `method` with a JSON object of arguments.
+///
+/// ```
+/// use pyroxene_common::{interfaces::tasks::{Tasks, tasks::TasksRequest}, json};
+///
+/// let request = json::request::<Tasks>("cancel", r#"{"id": "0198f3c2"}"#)?;
+/// assert!(matches!(request, TasksRequest::Cancel { id } if id.0 == "0198f3c2"));
+/// let error = json::request::<Tasks>("cancel", r#"{"task": "0198f3c2"}"#).unwrap_err();
+/// assert!(error.to_string().contains("cancel has no parameter 'task'; it has id"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request, InvokeError> {
     let known = I::METHODS
         .iter()

@@ -22,6 +22,19 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// The scope of one call.
+///
+/// ```
+/// use pyroxene_common::scope::{Scope, current};
+///
+/// // What a method of an object with an exclusive name writes carries the fence.
+/// fn fence() -> Option<u64> {
+///     current().fence
+/// }
+///
+/// let scope = Scope { fence: Some(7), ..Scope::default() };
+/// assert_eq!(scope.enter(fence), Some(7));
+/// assert_eq!(fence(), None, "there is no call on this thread any more");
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The caller.
@@ -42,6 +55,19 @@ pub struct Scope {
 
 /// Takes a method's progress reports. Clones may be moved to other threads. Reports to the default value are
 /// dropped.
+///
+/// ```
+/// use pyroxene_common::scope::Reporter;
+/// use std::sync::mpsc;
+///
+/// let (said, heard) = mpsc::channel();
+/// let reporter = Reporter::new(move |progress| drop(said.send(progress)));
+/// reporter.report(0.25, "sorted 1 of 4 parts");
+/// reporter.report(1.5, "a fraction above 1 counts as 1");
+/// assert_eq!(heard.recv()?.note, "sorted 1 of 4 parts");
+/// assert_eq!(heard.recv()?.fraction, 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
 
@@ -112,6 +138,22 @@ impl Write for TruncatedNote {
 }
 
 /// The peer of a connection, as a method sees it.
+///
+/// ```
+/// use pyroxene_common::scope::{Caller, Scope, current};
+///
+/// fn greeting() -> String {
+///     let caller = current().caller;
+///     match &caller.identity {
+///         Some(identity) => format!("Hello, user {}", identity.name),
+///         None => format!("Hello, whoever calls from {}", caller.host()),
+///     }
+/// }
+///
+/// let caller = Caller { address: "192.0.2.7:50311".to_owned(), ..Caller::default() };
+/// let scope = Scope { caller: caller.into(), ..Scope::default() };
+/// assert_eq!(scope.enter(greeting), "Hello, whoever calls from 192.0.2.7");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The address of the peer, as text; empty for a call within the process.
@@ -138,6 +180,14 @@ impl Caller {
     }
 
     /// Whether it may be a process on another machine: its address is no loopback address.
+    ///
+    /// ```
+    /// use pyroxene_common::scope::Caller;
+    ///
+    /// let from = |address: &str| Caller { address: address.to_owned(), ..Caller::default() };
+    /// assert!(from("192.0.2.7:50311").is_elsewhere());
+    /// assert!(!from("[::1]:50311").is_elsewhere());
+    /// ```
     pub fn may_be_remote(&self) -> bool {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');
         let address = host.split('%').next().unwrap_or(host).parse::<IpAddr>();
@@ -165,6 +215,20 @@ pub fn answers() -> AnswerQueue {
 
 /// The token that is cancelled once no caller waits for the answer of the call that runs on this thread of a
 /// compute pool. Long loops should check it now and then, and may pass clones of it to other threads.
+///
+/// ```
+/// use pyroxene_common::scope::{Scope, cancellation};
+///
+/// fn count() -> u64 {
+///     let cancellation = cancellation();
+///     (0..1_000_000).take_while(|_| !cancellation.is_cancelled()).count() as u64
+/// }
+///
+/// let scope = Scope::default();
+/// assert_eq!(scope.enter(count), 1_000_000);
+/// scope.cancellation.cancel();
+/// assert_eq!(scope.enter(count), 0, "nobody waits for the answer");
+/// ```
 pub fn cancellation() -> CancellationToken {
     current().cancellation
 }
@@ -174,6 +238,20 @@ pub fn cancellation() -> CancellationToken {
 /// nothing. See [`Reporter::report`] for the bounds.
 ///
 /// A method that distributes its work over other threads gives them its `current().reporter`.
+///
+/// ```
+/// use pyroxene_common::scope::progress;
+///
+/// fn method(rows: &[u64]) -> u64 {
+///     let mut sum = 0;
+///     for (done, row) in rows.iter().enumerate() {
+///         sum += row;
+///         progress(done as f64 / rows.len() as f64, format_args!("row {done}"));
+///     }
+///     sum
+/// }
+/// assert_eq!(method(&[1, 2, 3]), 6, "also if nobody listens");
+/// ```
 pub fn progress(fraction: f64, note: impl fmt::Display) {
     let reporter = CURRENT.with(|current| {
         let current = current.borrow();

@@ -66,6 +66,13 @@ pub(crate) fn own_caller() -> Caller {
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Which certificates authenticate a caller, if there is a users file.
+///
+/// ```
+/// use pyroxene_nameserver::Certificates;
+///
+/// assert_eq!("any".parse(), Ok(Certificates::Any));
+/// assert_eq!(Certificates::default().to_string(), "listed");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificatePolicy {
     /// Certificates with a name that the users file lists.

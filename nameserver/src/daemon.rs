@@ -38,6 +38,21 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The configuration of a name server.
+///
+/// ```no_run
+/// use pyroxene_nameserver::{NameServer, NameServerConfig};
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = NameServerConfig::new("0.0.0.0:9090".parse()?)
+///     .name("ns1")
+///     .store("sqlite:broker.db".parse()?)
+///     .users("users.toml")
+///     .task_retention(Duration::from_secs(24 * 60 * 60));
+/// let nameserver = NameServer::bind(config).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct NameServerConfig {
     host: HostConfig,
@@ -106,6 +121,16 @@ impl NameServerConfig {
     /// The address at which workers and clients reach this name server, if it is not the address at which it
     /// listens: name servers that share a store tell clients and workers of each other. Port 0 stands for the
     /// port on which it listens.
+    ///
+    /// ```
+    /// use pyroxene_nameserver::NameServerConfig;
+    ///
+    /// // Two name servers share a database. This one tells clients its public address.
+    /// let config = NameServerConfig::new("0.0.0.0:9090".parse()?)
+    ///     .store("postgres://broker@db.example/broker".parse()?)
+    ///     .advertise("ns1.example:0".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn advertise(mut self, endpoint: Endpoint) -> Self {
         self.advertise = Some(endpoint);
@@ -114,6 +139,24 @@ impl NameServerConfig {
 
     /// Keeps tasks and topics in this store, and runs the tasks. Without a store, there are no tasks or
     /// topics.
+    ///
+    /// ```
+    /// use pyroxene_client::Client;
+    /// use pyroxene_nameserver::{NameServer, NameServerConfig};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = NameServerConfig::new("127.0.0.1:0".parse()?).store("memory:".parse()?);
+    /// let nameserver = NameServer::bind(config).await?;
+    /// let client = Client::connect(&nameserver.local_addr().to_string()).await?;
+    /// // With a store there are topics and tasks.
+    /// let topic = client.topic("door");
+    /// assert_eq!(topic.append(b"opened".to_vec(), Duration::from_secs(5)).await?, 1);
+    /// assert_eq!(topic.append(b"closed".to_vec(), Duration::from_secs(5)).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn store(mut self, store: StoreUrl) -> Self {
         self.store = Some(store);
@@ -121,6 +164,21 @@ impl NameServerConfig {
     }
 
     /// Refuses to start if the store does not exist. By default a new, empty one is created.
+    ///
+    /// ```
+    /// use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("misspelt.db");
+    /// let store = format!("sqlite:{}", file.display()).parse()?;
+    /// let config = NameServerConfig::new("127.0.0.1:0".parse()?).store(store).store_must_exist();
+    /// let error = NameServer::bind(config).await.unwrap_err();
+    /// assert!(matches!(error, NameServerError::Store(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn store_must_exist(mut self) -> Self {
         self.create_store = false;
@@ -136,6 +194,21 @@ impl NameServerConfig {
 
     /// The TLS configuration for connections to workers when it runs tasks. Without it, it cannot reach
     /// workers that use TLS.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::tls::{ClientAuth, KeyPair, TlsClient, TlsServer};
+    /// use pyroxene_nameserver::{NameServer, NameServerConfig};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let own = KeyPair { certificate: "ns.crt".into(), key: "ns.key".into() };
+    /// let config = NameServerConfig::new("0.0.0.0:9090".parse()?)
+    ///     .store("sqlite:broker.db".parse()?)
+    ///     .tls_to_workers(TlsClient::new("ca.crt".into(), Some(own.clone()))?)
+    ///     .tls(TlsServer::new(own, Some("ca.crt".into()), ClientAuth::Required)?);
+    /// let nameserver = NameServer::bind(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tls_to_workers(mut self, tls: TlsClient) -> Self {
         self.workers = Some(tls);
@@ -188,6 +261,28 @@ impl NameServerConfig {
     }
 
     /// Requires that every caller authenticates as a user of this file.
+    ///
+    /// ```
+    /// use pyroxene_client::{Client, ClientConfig, Credentials};
+    /// use pyroxene_common::access::{Patterns, Role};
+    /// use pyroxene_nameserver::{NameServer, NameServerConfig, users::Users};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("users.toml");
+    /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
+    /// let token = Users::edit_or_create(&file, |users| {
+    ///     users.add("ana", Role::User, Patterns::any(), now_ms)
+    /// })?;
+    /// let config = NameServerConfig::new("127.0.0.1:0".parse()?).users(&file);
+    /// let nameserver = NameServer::bind(config).await?;
+    /// let config = ClientConfig::new(&nameserver.local_addr().to_string())?
+    ///     .credentials(Credentials::new("ana", &token.expose()));
+    /// Client::connect_with(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn users(mut self, file: impl Into<PathBuf>) -> Self {
         self.users = Some(file.into());
@@ -202,6 +297,17 @@ impl NameServerConfig {
     }
 
     /// How long tickets are valid.
+    ///
+    /// ```
+    /// use pyroxene_nameserver::NameServerConfig;
+    /// use std::time::Duration;
+    ///
+    /// // A client can call workers for at least 30 minutes while no name server is up.
+    /// let config = NameServerConfig::new("0.0.0.0:9090".parse()?)
+    ///     .users("users.toml")
+    ///     .ticket_life(Duration::from_secs(60 * 60));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn ticket_life(mut self, life: Duration) -> Self {
         self.ticket_life = life;
@@ -209,6 +315,18 @@ impl NameServerConfig {
     }
 
     /// The retention of topics that have none of their own.
+    ///
+    /// ```
+    /// use pyroxene_common::interfaces::topics::Retention;
+    /// use pyroxene_nameserver::NameServerConfig;
+    ///
+    /// // Topics keep entries for a day, and no more than 100 MiB of them.
+    /// let retention = Retention { age_ms: Some(24 * 60 * 60 * 1000), bytes: Some(100 << 20) };
+    /// let config = NameServerConfig::new("0.0.0.0:9090".parse()?)
+    ///     .store("sqlite:broker.db".parse()?)
+    ///     .topic_retention(retention);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn topic_retention(mut self, retention: Retention) -> Self {
         self.topic_retention = retention;
@@ -216,6 +334,18 @@ impl NameServerConfig {
     }
 
     /// The limits of every user, in the place of the defaults. Limits in the users file take precedence.
+    ///
+    /// ```
+    /// use pyroxene_common::access::{LimitChange, LimitOverrides};
+    /// use pyroxene_nameserver::NameServerConfig;
+    ///
+    /// let limits: LimitOverrides = ["tasks=500", "task_bytes=64MiB"]
+    ///     .map(|text| text.parse::<LimitChange>())
+    ///     .into_iter()
+    ///     .collect::<Result<_, _>>()?;
+    /// let config = NameServerConfig::new("0.0.0.0:9090".parse()?).user_limits(limits);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn user_limits(mut self, limits: LimitOverrides) -> Self {
         self.user_limits = limits;
@@ -246,6 +376,21 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
 const CLOSE_STORE: Duration = Duration::from_secs(2);
 
 /// A running name server. Dropping it stops it at once.
+///
+/// ```
+/// use pyroxene_client::Client;
+/// use pyroxene_nameserver::{DEFAULT_DRAIN, NameServer, NameServerConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = NameServerConfig::new("127.0.0.1:0".parse()?);
+/// let nameserver = NameServer::bind(config).await?;
+/// let client = Client::connect(&nameserver.local_addr().to_string()).await?;
+/// assert_eq!(client.nameservers().len(), 1);
+/// nameserver.shutdown(DEFAULT_DRAIN).await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct NameServer {
     dispatcher: Option<DispatcherHandle>,
@@ -261,6 +406,19 @@ pub struct NameServer {
 
 impl NameServer {
     /// Starts to listen with an empty directory.
+    ///
+    /// ```
+    /// use pyroxene_nameserver::{NameServer, NameServerConfig, NameServerError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let first = NameServer::bind(NameServerConfig::new("127.0.0.1:0".parse()?)).await?;
+    /// let same_port = NameServerConfig::new(first.local_addr().clone());
+    /// let error = NameServer::bind(same_port).await.unwrap_err();
+    /// assert!(matches!(error, NameServerError::Listen(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn bind(config: NameServerConfig) -> Result<Self, NameServerError> {
         let NameServerConfig {
             mut host,
@@ -407,6 +565,20 @@ impl NameServer {
 
     /// Refuses new calls, lets running calls finish for at most `patience`, and stops. Watches never finish:
     /// while there is one, the drain takes all of that time, so [`DEFAULT_DRAIN`] is short.
+    ///
+    /// ```
+    /// use pyroxene_client::Client;
+    /// use pyroxene_nameserver::{DEFAULT_DRAIN, NameServer, NameServerConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let nameserver = NameServer::bind(NameServerConfig::new("127.0.0.1:0".parse()?)).await?;
+    /// let address = nameserver.local_addr().to_string();
+    /// nameserver.shutdown(DEFAULT_DRAIN).await;
+    /// assert!(Client::connect(&address).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
         if let Some(dispatching) = self.dispatcher {
             dispatching.stop(drain_timeout).await;

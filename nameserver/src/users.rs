@@ -38,6 +38,23 @@ const LONGEST_TICKET_MS: u64 = 24 * 60 * 60 * 1000;
 const END_OF_TIME_MS: u64 = 253_402_300_799_999;
 
 /// The users who may log in.
+///
+/// ```
+/// use pyroxene_common::access::{Pattern, Patterns, Role};
+/// use pyroxene_nameserver::users::Users;
+///
+/// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
+/// let mut users = Users::default();
+/// let only_text = Patterns::try_from(vec!["text".parse::<Pattern>()?])?;
+/// let token = users.add("ana", Role::User, only_text, now_ms)?;
+/// println!("ana logs in with {}", &*token.expose());
+///
+/// let ana = users.identity("ana").expect("the user is active");
+/// assert!(ana.allow.allows("text", Some("reverse")) && !ana.allow.allows("hash", None));
+/// users.revoke("ana", now_ms)?;
+/// assert_eq!(users.identity("ana"), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Users {
@@ -213,6 +230,21 @@ impl Users {
     /// Gives a user a new token in the place of the old one, also if the user is revoked, or logged in only
     /// by certificate.
     ///
+    /// ```
+    /// use pyroxene_common::access::{Patterns, Role};
+    /// use pyroxene_nameserver::users::Users;
+    ///
+    /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
+    /// let mut users = Users::default();
+    /// let lost = users.add("ana", Role::User, Patterns::any(), now_ms)?;
+    /// let fresh = users.rotate("ana", now_ms)?;
+    /// let key = lost.key()?.id();
+    /// assert_eq!(users.authenticate("ana", |current| *current == key), None);
+    /// let key = fresh.key()?.id();
+    /// assert!(users.authenticate("ana", |current| *current == key).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`UsersError::Unknown`] or [`UsersError::NoKey`].
@@ -238,6 +270,19 @@ impl Users {
     }
 
     /// Changes limits of a user.
+    ///
+    /// ```
+    /// use pyroxene_common::access::{Limit, Patterns, Role};
+    /// use pyroxene_nameserver::users::Users;
+    ///
+    /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
+    /// let mut users = Users::default();
+    /// users.add("ana", Role::User, Patterns::any(), now_ms)?;
+    /// users.limit("ana", &["tasks=500".parse()?])?;
+    /// let limits = users.iter().map(|(_, user)| user.limits().get(Limit::Tasks));
+    /// assert_eq!(limits.collect::<Vec<_>>(), [Some(500)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

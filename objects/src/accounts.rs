@@ -37,6 +37,25 @@ pub struct AccountsObject {
 impl AccountsObject {
     /// Connects to a database, and creates its tables if they do not exist. Must be called within a tokio
     /// runtime.
+    ///
+    /// ```
+    /// use pyroxene_objects::{Accounts, AccountsDatabase, interfaces::accounts::accounts::Accounts as _};
+    /// use tarpc::context;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("accounts.db");
+    /// let database: AccountsDatabase = format!("sqlite:{}", file.display()).parse()?;
+    /// let accounts = Accounts::open(&database).await?;
+    /// // The methods can be called here, without a worker.
+    /// let ana = accounts.clone();
+    /// ana.open(context::current(), "ana".to_owned(), "100".parse()?).await?;
+    /// let balance = accounts.query(context::current(), "ana".to_owned()).await?;
+    /// assert_eq!(balance.to_string(), "100");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn open(database: &AccountsDatabase) -> Result<Self, AccountsDatabaseError> {
         let changes = database.open().await?;
         let queries = database.reopen().await?;
@@ -52,6 +71,20 @@ impl AccountsObject {
     /// `account:shop-*`. Admins may use all accounts. The rule applies where callers are authenticated.
     ///
     /// A transfer may go to any account, and its payer learns both balances.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::{Accounts, interfaces};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let accounts = Accounts::open(&"sqlite:accounts.db".parse()?).await?.with_owner_rule();
+    /// let worker = Worker::builder()
+    ///     .host("accounts", interfaces::accounts::Accounts, accounts)
+    ///     .bind()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_owner_rule(mut self) -> Self {
         self.owner_rule = OwnerRule::On;

@@ -49,6 +49,18 @@ pub struct UnknownBuiltin(String);
 pub trait HostBuiltins: Sized {
     /// Hosts built-in objects, by name.
     ///
+    /// ```
+    /// use pyroxene_objects::{BUILTINS, HostBuiltins};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// let all = Worker::builder().builtins(BUILTINS)?;
+    /// let two = Worker::builder().builtins(["calculator", "echo"])?;
+    ///
+    /// let error = Worker::builder().builtins(["abacus"]).unwrap_err();
+    /// assert!(error.to_string().starts_with("there is no built-in object 'abacus'"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// There is no object of one of the names.

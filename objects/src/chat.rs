@@ -49,6 +49,19 @@ struct ChatInner {
 impl ChatObject {
     /// The room of this name, kept by the name servers of `client`. Must be called within a tokio runtime.
     /// Once `draining` is cancelled, no call waits for messages any more.
+    ///
+    /// ```
+    /// use pyroxene_objects::{Chat, interfaces};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // A second room beside the built-in one. Every worker that hosts "lounge" hosts the same room.
+    /// let builder = Worker::builder().host_with(
+    ///     "lounge",
+    ///     interfaces::chat::Chat,
+    ///     |own| Chat::new(own.client(), "lounge", own.draining().clone()),
+    ///     |_| false,
+    /// );
+    /// ```
     pub fn new(client: &Client, room: &str, draining: CancellationToken) -> Self {
         let topic = client.topic(topic_of(room));
         Self(Arc::new(ChatInner {

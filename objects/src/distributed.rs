@@ -91,6 +91,22 @@ pub trait DistributedCalculator {
     /// in flight. The sorted values overwrite the given ones. Values that are frequent in a random sample are
     /// counted and not sent.
     ///
+    /// ```no_run
+    /// use pyroxene_common::values::Numbers;
+    /// use pyroxene_objects::{DistributedCalculator, DistributedOptions};
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let values: Numbers = (0..100_000_000).rev().map(f64::from).collect();
+    /// let options = DistributedOptions::default();
+    /// let sorted = client.sort_distributed("calculator", values, &options).await?;
+    /// println!("{} values in {} pieces", sorted.result.0.len(), sorted.pieces);
+    /// for (worker, pieces) in &sorted.workers {
+    ///     println!("{worker} sorted {pieces} pieces");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`DistributedError`].
@@ -108,6 +124,20 @@ pub trait DistributedCalculator {
     /// matrix is sent in parts, and the results of the tiles in flight.
     ///
     /// The last bits of the result may depend on the shapes of the tiles.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::values::Matrix;
+    /// use pyroxene_objects::{DistributedCalculator, DistributedOptions};
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let a = Matrix::new(4000, 4000, vec![0.5; 4000 * 4000])?;
+    /// let b = a.clone();
+    /// let options = DistributedOptions::default();
+    /// let product = client.matmul_distributed("calculator", a, b, &options).await?;
+    /// assert_eq!(product.result.values()[0], 1000.0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -6,6 +6,18 @@ use tarpc::context::Context;
 use tokio::runtime::Handle;
 
 /// The object `hash`.
+///
+/// ```
+/// use pyroxene_objects::{Hash, interfaces::hash::hash::Hash as _};
+/// use tarpc::context;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let digits = Hash.sha256(context::current(), "abc".to_owned()).await;
+/// assert!(digits.starts_with("ba7816bf") && digits.len() == 64);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HashObject;
 

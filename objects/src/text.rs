@@ -5,6 +5,19 @@ use tarpc::context::Context;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// The object `text`.
+///
+/// ```
+/// use pyroxene_objects::{Text, interfaces::text::text::Text as _};
+/// use tarpc::context;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert_eq!(Text.count_words(context::current(), " to be ".to_owned()).await, 2);
+/// // The accent stays with its letter.
+/// assert_eq!(Text.reverse(context::current(), "ne\u{301}e".to_owned()).await, "ee\u{301}n");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextObject;
 

@@ -32,6 +32,23 @@ const OTHER_WRITER_TIMEOUT: Duration = Duration::from_secs(5);
 impl Store {
     /// Opens a store.
     ///
+    /// ```
+    /// use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("broker.db");
+    /// let url = StoreUrl::Sqlite(file);
+    /// let missing = Store::open(&url, StoreOptions::default()).await;
+    /// assert!(matches!(missing, Err(StoreError::Missing(_))));
+    ///
+    /// let options = StoreOptions { create: true, ..StoreOptions::default() };
+    /// Store::open(&url, options).await?.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Any [`StoreError`]. An existing store is never replaced by a new one.

@@ -105,6 +105,20 @@ impl Default for WorkerBuilder {
 impl WorkerBuilder {
     /// The name servers with which the worker registers, separated by commas. The default is
     /// `127.0.0.1:9090`.
+    ///
+    /// ```
+    /// use pyroxene_worker::{Worker, WorkerError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The worker registers with both.
+    /// let builder = Worker::builder().nameserver("ns1.example,ns2.example:9190");
+    ///
+    /// let error = Worker::builder().nameserver("no where").bind().await.unwrap_err();
+    /// assert!(matches!(error, WorkerError::NameServers(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nameserver(mut self, addresses: impl Into<String>) -> Self {
         self.nameservers = addresses.into();
         self
@@ -118,6 +132,18 @@ impl WorkerBuilder {
     }
 
     /// The endpoint at which it listens. The default is a free port of 127.0.0.1.
+    ///
+    /// ```no_run
+    /// use pyroxene_worker::Worker;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Clients on this machine only, over a Unix socket.
+    /// let local = Worker::builder().listen("unix:/run/pyroxene/w1".parse()?);
+    /// // Clients on other machines too.
+    /// let open = Worker::builder().listen("0.0.0.0:7070".parse()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn listen(mut self, endpoint: Endpoint) -> Self {
         self.listen = endpoint;
         self
@@ -126,6 +152,23 @@ impl WorkerBuilder {
     /// The address that is advertised to clients, if it differs from the listening address. Port 0 stands
     /// for the listening port. If the worker listens on every interface (`0.0.0.0` or `[::]`), the default
     /// is the source address of this machine towards its name servers, or towards the internet.
+    ///
+    /// ```
+    /// use pyroxene_worker::{Worker, WorkerError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Behind a router that forwards the port.
+    /// let builder = Worker::builder()
+    ///     .listen("0.0.0.0:7070".parse()?)
+    ///     .advertise("workers.example:0".parse()?);
+    ///
+    /// let unreachable = Worker::builder().advertise("0.0.0.0:7070".parse()?);
+    /// let error = unreachable.bind().await.unwrap_err();
+    /// assert!(matches!(error, WorkerError::Advertise(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn advertise(mut self, endpoint: Endpoint) -> Self {
         self.advertise = Some(endpoint);
         self
@@ -133,6 +176,17 @@ impl WorkerBuilder {
 
     /// The number of threads of the compute pool, at most [`MAX_THREADS`](crate::MAX_THREADS). The default
     /// is the number of cores.
+    ///
+    /// ```
+    /// use pyroxene_worker::{MAX_THREADS, Worker, WorkerError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let error = Worker::builder().threads(MAX_THREADS + 1).bind().await.unwrap_err();
+    /// assert!(matches!(error, WorkerError::TooManyThreads(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
@@ -140,6 +194,13 @@ impl WorkerBuilder {
 
     /// The maximum number of CPU-bound calls that wait for a thread. Further calls are refused. The default
     /// is 1024.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // Two CPU-bound calls run and four wait. A seventh one is refused, and goes to another worker.
+    /// let builder = Worker::builder().threads(2).queue(4);
+    /// ```
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls;
         self
@@ -168,6 +229,21 @@ impl WorkerBuilder {
 
     /// The time to live of its leases. The worker sends three heartbeats in that time. The default is 3 s.
     /// Name servers accept 0.5 s to 60 s.
+    ///
+    /// ```
+    /// use pyroxene_worker::{Worker, WorkerError};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // If the worker dies, clients stop calling it after a second at the latest.
+    /// let builder = Worker::builder().ttl(Duration::from_secs(1));
+    ///
+    /// let error = Worker::builder().ttl(Duration::from_millis(100)).bind().await.unwrap_err();
+    /// assert!(matches!(error, WorkerError::Invalid(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -175,6 +251,22 @@ impl WorkerBuilder {
 
     /// Accepts only TLS from its clients. If `tls` asks clients for certificates, the worker accepts calls
     /// only from clients that a name server has authenticated.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::tls::{ClientAuth, KeyPair, TlsClient, TlsServer};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let own = KeyPair { certificate: "w1.crt".into(), key: "w1.key".into() };
+    /// let worker = Worker::builder()
+    ///     .nameserver("broker.example")
+    ///     .trust(TlsClient::new("ca.crt".into(), Some(own.clone()))?)
+    ///     .tls(TlsServer::new(own, Some("ca.crt".into()), ClientAuth::Required)?)
+    ///     .bind()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tls(mut self, tls: TlsServer) -> Self {
         self.tls = Some(tls);
         self
@@ -188,6 +280,21 @@ impl WorkerBuilder {
 
     /// The user to log in as. A worker that logs in accepts calls only from clients that a name server has
     /// authenticated.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::Credentials;
+    /// use pyroxene_worker::Worker;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let token = std::fs::read_to_string("w1.token")?;
+    /// let worker = Worker::builder()
+    ///     .nameserver("127.0.0.1:9090")
+    ///     .credentials(Credentials::new("w1", &token))
+    ///     .bind()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
@@ -202,12 +309,32 @@ impl WorkerBuilder {
     /// How long [`bind`](Self::bind) waits while every name server that answers refuses the worker for a
     /// temporary reason, in most cases because a dead predecessor still holds its name. `None` waits
     /// without a timeout. The default is 30 s.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // The worker waits as long as another one of this name is alive.
+    /// let standby = Worker::builder().name("printer").start_timeout(None);
+    /// ```
     pub fn start_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.start_timeout = timeout;
         self
     }
 
     /// Adds a tag, by which the worker's instances can be found. It can be called several times.
+    ///
+    /// ```
+    /// use pyroxene_worker::{Worker, WorkerError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Worker::builder().tag("gpu").tag("zone=a");
+    ///
+    /// let error = Worker::builder().tag("").bind().await.unwrap_err();
+    /// assert!(matches!(error, WorkerError::Invalid(_)), "{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
@@ -222,6 +349,14 @@ impl WorkerBuilder {
     }
 
     /// Faults to simulate.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // Every call takes 10 milliseconds longer, and one in ten fails.
+    /// let builder = Worker::builder().chaos("delay=10ms,fail=0.1".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn chaos(mut self, chaos: Chaos) -> Self {
         self.chaos = chaos;
         self
@@ -230,6 +365,31 @@ impl WorkerBuilder {
     /// Hosts an object whose methods run on the runtime. A method must not block a thread of the runtime
     /// for longer than about 100 microseconds at a time. A method that blocks it for a second is named in
     /// the log. See [`host_compute`](Self::host_compute) for CPU-bound methods.
+    ///
+    /// For an interface `Greeter` that has one method, `hello`:
+    ///
+    /// ```
+    /// # pyroxene_common::interface! {
+    /// #     /// People who say hello.
+    /// #     #[name = "Example.Greeter"]
+    /// #     #[version = 1]
+    /// #     pub trait Greeter in greeter {
+    /// #         /// A greeting for `name`.
+    /// #         #[idempotent]
+    /// #         async fn hello(name: String) -> String;
+    /// #     }
+    /// # }
+    /// #[derive(Clone)]
+    /// struct Polite;
+    ///
+    /// impl greeter::Greeter for Polite {
+    ///     async fn hello(self, _: tarpc::context::Context, name: String) -> String {
+    ///         format!("Hello, {name}!")
+    ///     }
+    /// }
+    ///
+    /// let builder = pyroxene_worker::Worker::builder().host("greeter", Greeter, Polite);
+    /// ```
     pub fn host<I, S>(self, name: impl Into<String>, interface: I, service: S) -> Self
     where
         I: Serves<S>,
@@ -240,6 +400,16 @@ impl WorkerBuilder {
 
     /// As [`host`](Self::host), for an object with an exclusive name: other workers that offer the same
     /// name wait until this worker is gone.
+    ///
+    /// ```
+    /// use pyroxene_objects::{self as objects, interfaces::{hash::Hash, text::Text}};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // One worker at a time serves "ledger". Any number of workers serve "text".
+    /// let builder = Worker::builder()
+    ///     .host_exclusive("ledger", Hash, objects::Hash)
+    ///     .host("text", Text, objects::Text);
+    /// ```
     pub fn host_exclusive<I, S>(self, name: impl Into<String>, _interface: I, service: S) -> Self
     where
         I: Serves<S>,
@@ -249,6 +419,16 @@ impl WorkerBuilder {
     }
 
     /// Hosts an object. The calls for which `is_heavy` returns true run on the compute pool.
+    ///
+    /// ```
+    /// use pyroxene_objects::{self as objects, interfaces::hash::{Hash, hash::HashRequest}};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // Digests of long texts run on the compute pool. All other calls run on the runtime.
+    /// let builder = Worker::builder().host_compute("hash", Hash, objects::Hash, |request| {
+    ///     matches!(request, HashRequest::Sha256 { text } if text.len() > 4096)
+    /// });
+    /// ```
     pub fn host_compute<I, S>(
         self,
         name: impl Into<String>,
@@ -298,6 +478,19 @@ impl WorkerBuilder {
 
     /// As [`host_compute`](Self::host_compute), for an object that `make` creates from the resources that
     /// the worker shares among its objects.
+    ///
+    /// ```
+    /// use pyroxene_objects::{Echo, interfaces};
+    /// use pyroxene_worker::Worker;
+    ///
+    /// // The object learns the name of its worker.
+    /// let builder = Worker::builder().host_with(
+    ///     "echo",
+    ///     interfaces::echo::Echo,
+    ///     |own| Echo::new(own.worker()),
+    ///     |_| false,
+    /// );
+    /// ```
     pub fn host_with<I, S>(
         self,
         name: impl Into<String>,
@@ -314,6 +507,20 @@ impl WorkerBuilder {
 
     /// Starts the worker: it listens, and registers with the name servers. An unreachable name server is
     /// retried until it answers.
+    ///
+    /// ```no_run
+    /// use pyroxene_worker::{Worker, WorkerError};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// match Worker::builder().name("w1").bind().await {
+    ///     Ok(worker) => drop(worker.join().await?),
+    ///     Err(WorkerError::Listen { endpoint, error }) => println!("{endpoint} is in use: {error}"),
+    ///     Err(WorkerError::Refused { nameserver, error }) => println!("{nameserver}: {error}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn bind(self) -> Result<Worker, WorkerError> {
         Worker::bind(self).await
     }

@@ -3,6 +3,19 @@
 use std::{str::FromStr, time::Duration};
 
 /// The simulated faults of a worker.
+///
+/// ```
+/// use pyroxene_worker::Chaos;
+/// use std::time::Duration;
+///
+/// let chaos = Chaos {
+///     delay: Duration::from_millis(10),
+///     crash_after: Some(100),
+///     ..Chaos::default()
+/// };
+/// assert_eq!("delay=10ms,crash-after=100".parse(), Ok(chaos));
+/// assert!("fail=2".parse::<Chaos>().is_err(), "the share lies between 0 and 1");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Chaos {
     /// Every call takes this much longer.

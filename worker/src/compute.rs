@@ -17,6 +17,21 @@ use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 /// Threads for CPU-bound methods.
+///
+/// ```
+/// use pyroxene_worker::compute::ComputePool;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = ComputePool::new(1, 0)?;
+/// let place = pool.admit()?;
+/// assert!(pool.admit().is_err(), "the only thread is taken, and no call may wait");
+/// let sum = place.run(async { (1..=1_000_000_u64).sum::<u64>() }).await?;
+/// assert_eq!(sum, 500_000_500_000);
+/// assert!(pool.admit().is_ok());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ComputePool(Arc<ComputePoolInner>);
 

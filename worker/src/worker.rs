@@ -26,6 +26,23 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const MAX_THREADS: usize = 1024;
 
 /// A running worker. Dropping it stops it at once, without a drain.
+///
+/// ```no_run
+/// use pyroxene_objects::{self as objects, interfaces::text::Text};
+/// use pyroxene_worker::Worker;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let worker = Worker::builder()
+///     .nameserver("127.0.0.1:9090")
+///     .name("w1")
+///     .host("text", Text, objects::Text)
+///     .bind()
+///     .await?;
+/// println!("{} listens at {}", worker.name(), worker.local_addr());
+/// worker.join().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     name: String,
@@ -43,6 +60,21 @@ pub struct Worker {
 }
 
 /// Why a worker could not start.
+///
+/// ```
+/// use pyroxene_objects::{self as objects, interfaces::text::Text};
+/// use pyroxene_worker::{Worker, WorkerError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = Worker::builder()
+///     .host("text", Text, objects::Text)
+///     .host("text", Text, objects::Text);
+/// let error = builder.bind().await.unwrap_err();
+/// assert!(matches!(&error, WorkerError::HostedTwice(name) if name == "text"), "{error}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// It cannot listen.
@@ -213,11 +245,32 @@ impl Worker {
     }
 
     /// The endpoint at which it listens, with the actual port.
+    ///
+    /// ```
+    /// use pyroxene_common::endpoint::Endpoint;
+    /// use pyroxene_worker::Worker;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // The worker serves, although its name server is not up. It registers when that answers.
+    /// let worker = Worker::builder().nameserver("127.0.0.1:1").bind().await?;
+    /// assert!(matches!(worker.local_addr(), Endpoint::Tcp { port, .. } if *port != 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn local_addr(&self) -> &Endpoint {
         self.host.local_addr()
     }
 
     /// Serves until SIGTERM or SIGINT, then drains.
+    ///
+    /// ```no_run
+    /// # async fn example(worker: pyroxene_worker::Worker) -> Result<(), Box<dyn std::error::Error>> {
+    /// let drained = worker.join().await?;
+    /// println!("{} connections were cut off during a call", drained.abandoned);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn join(self) -> Result<DrainReport, WorkerError> {
         let mut signals = StopSignals::listen().map_err(WorkerError::Signals)?;
         signals.next().await;
@@ -226,6 +279,19 @@ impl Worker {
     }
 
     /// Leaves the directory, refuses new calls, lets running calls finish until the timeout, and stops.
+    ///
+    /// ```
+    /// use pyroxene_worker::Worker;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let worker = Worker::builder().nameserver("127.0.0.1:1").bind().await?;
+    /// let drained = worker.shutdown(Duration::from_secs(5)).await;
+    /// assert_eq!(drained.abandoned, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
         let open = self.registrations.open_sessions();
         let announce = open.iter().cloned().map(|(session, id)| {

@@ -13,6 +13,18 @@ impl<I: Interface> Proxy<I> {
     /// Sends a one-way call, without an answer. It returns when the operating system has accepted the
     /// whole call; it is not known whether the call runs. The call goes to another instance only if it was
     /// certainly not sent.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let echo = client.proxy::<Echo>("echo").await?;
+    /// // The caller does not learn whether the method has run.
+    /// echo.send(context::current(), &EchoRequest::Sleep { ms: 10 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send(
         &self,
         context: context::Context,
@@ -38,6 +50,20 @@ impl<I: Interface> Proxy<I> {
     /// Sends several calls to one instance in one frame, and returns the answers in the order of the
     /// requests. Each call succeeds or fails separately. A failed one is retried separately, like any
     /// call.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::calculator::{Calculator, calculator::CalculatorRequest};
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let calculator = client.proxy::<Calculator>("calculator").await?;
+    /// let requests: Vec<_> = (1..=20).map(|n| CalculatorRequest::Factorial { n }).collect();
+    /// let answers = calculator.batch(context::current(), &requests).await;
+    /// let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    /// println!("{failed} of {} calls failed", answers.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn batch(
         &self,
         context: context::Context,

@@ -63,6 +63,21 @@ impl<I: Interface> Durable<I> {
     }
 
     /// Sets the options of the tasks, for example `|task| task.priority(5).max_attempts(10)`.
+    ///
+    /// ```no_run
+    /// use pyroxene_objects::interfaces::hash::Hash;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let hash = client
+    ///     .durable_stub::<Hash>("hash")
+    ///     .with(|task| task.priority(5).max_attempts(10))
+    ///     .client();
+    /// let digits = hash.sha256(context::current(), "abc".to_owned()).await?;
+    /// assert_eq!(digits.len(), 64);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with(mut self, shape: impl Fn(NewTask) -> NewTask + Send + Sync + 'static) -> Self {
         self.shape = Arc::new(shape);

@@ -41,6 +41,20 @@ impl TaskHandle {
 
     /// Waits for the result without a timeout. It only gives up if no name server can answer for longer
     /// than the client's [retry timeout](crate::ClientConfig::patience).
+    ///
+    /// ```no_run
+    /// use pyroxene_client::TaskError;
+    ///
+    /// # async fn example(handle: pyroxene_client::TaskHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// match handle.wait().await {
+    ///     Ok(value) => println!("the result is {value}"),
+    ///     Err(TaskError::Failed { sentence, .. }) => println!("the task failed: {sentence}"),
+    ///     Err(TaskError::Cancelled) => println!("the task was cancelled"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn wait(&self) -> Result<Value, TaskError> {
         self.wait_as().await
     }
@@ -101,6 +115,19 @@ impl TaskHandle {
 
     /// The current status of the task and its later changes: state, attempt and progress. Of several quick
     /// changes only the latest is returned. The stream ends when the task has ended.
+    ///
+    /// ```no_run
+    /// use futures::TryStreamExt;
+    ///
+    /// # async fn example(handle: pyroxene_client::TaskHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut updates = handle.updates();
+    /// while let Some(status) = updates.try_next().await? {
+    ///     let percent = status.progress.map_or(0.0, |progress| 100.0 * progress.fraction);
+    ///     println!("{}, attempt {}, {percent:.0} %", status.state, status.attempt);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn updates(&self) -> impl Stream<Item = Result<TaskStatus, TaskError>> + Send + Unpin + '_ {
         let updates = stream::try_unfold(UpdateCursor::Start, move |seen| async move {
             let status = match seen {
@@ -146,6 +173,17 @@ impl TaskHandle {
     }
 
     /// All data of the task.
+    ///
+    /// ```no_run
+    /// # async fn example(handle: pyroxene_client::TaskHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// let task = handle.show().await?;
+    /// for attempt in &task.attempts {
+    ///     let worker = attempt.worker.as_deref().unwrap_or("no worker yet");
+    ///     println!("attempt {} at {worker}: {:?}", attempt.number, attempt.outcome);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn show(&self) -> Result<Task, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {
@@ -157,6 +195,18 @@ impl TaskHandle {
 
     /// Cancels the task, also while it runs. Returns its state, which is not [`TaskState::Cancelled`] if
     /// the task had ended already.
+    ///
+    /// ```no_run
+    /// use pyroxene_common::interfaces::tasks::TaskState;
+    ///
+    /// # async fn example(handle: pyroxene_client::TaskHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// match handle.cancel().await? {
+    ///     TaskState::Cancelled => println!("the task will not run"),
+    ///     state => println!("the task had ended before: it is {state}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn cancel(&self) -> Result<TaskState, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {
@@ -170,6 +220,19 @@ impl TaskHandle {
     /// Queues the task again if it has failed or was cancelled, with the original number of attempts and
     /// the original time until its deadline. Returns its state, which is unchanged if the task was in
     /// another state.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::TaskError;
+    ///
+    /// # async fn example(handle: pyroxene_client::TaskHandle) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Err(TaskError::Failed { sentence, .. }) = handle.wait().await {
+    ///     println!("{sentence}; trying again");
+    ///     handle.retry().await?;
+    ///     handle.wait().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn retry(&self) -> Result<TaskState, TaskError> {
         self.client
             .ask_about_tasks(|tasks, context| {

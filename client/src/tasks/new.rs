@@ -56,6 +56,15 @@ impl NewTask {
     }
 
     /// Adds a named argument. If it cannot be serialised as JSON, the submission returns the error.
+    ///
+    /// ```
+    /// use pyroxene_client::NewTask;
+    ///
+    /// // An argument is any value that serde can write as JSON: numbers, lists, structs.
+    /// let task = NewTask::new("calculator", "matrix_multiply")
+    ///     .argument("a", [[1, 2], [3, 4]])
+    ///     .argument("b", [[0.5], [0.25]]);
+    /// ```
     #[must_use]
     pub fn argument(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
@@ -80,6 +89,14 @@ impl NewTask {
     }
 
     /// Sets all arguments at once, as the text of a JSON object.
+    ///
+    /// ```
+    /// use pyroxene_client::NewTask;
+    ///
+    /// let task = NewTask::new("accounts", "transfer")
+    ///     .arguments(r#"{"from": "ana", "to": "ben", "amount": "12.50"}"#)
+    ///     .argument("request_id", "invoice-4711");
+    /// ```
     #[must_use]
     pub fn arguments(mut self, text: impl Into<String>) -> Self {
         self.arguments = TaskArguments::Text(text.into());
@@ -88,6 +105,22 @@ impl NewTask {
 
     /// Sets the key. Two submissions of one caller with the same key are one task. Without a key, each
     /// submission is a separate task.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::{NewTask, TaskError};
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let task = NewTask::new("hash", "sha256")
+    ///     .argument("text", "abc")
+    ///     .key("report-2026-11-30");
+    /// let handle = match client.submit(task.clone()).await {
+    ///     // The answer was lost. The key makes sure that there is only one task.
+    ///     Err(TaskError::MaybeSubmitted { .. }) => client.submit(task).await?,
+    ///     submitted => submitted?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.submission.key = key.into();
@@ -105,6 +138,18 @@ impl NewTask {
     }
 
     /// How long to wait before the task may start.
+    ///
+    /// ```
+    /// use pyroxene_client::NewTask;
+    /// use std::time::Duration;
+    ///
+    /// // The task starts an hour after its submission at the earliest, and fails an hour later.
+    /// let hour = Duration::from_secs(3600);
+    /// let task = NewTask::new("echo", "sleep")
+    ///     .argument("ms", 100)
+    ///     .delay(hour)
+    ///     .deadline(2 * hour);
+    /// ```
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.submission.delay_ms = milliseconds(delay);
@@ -127,6 +172,17 @@ impl NewTask {
 
     /// The pause before the second attempt, at least 100 milliseconds. Each further pause is twice as long.
     /// The default is 500 milliseconds.
+    ///
+    /// ```
+    /// use pyroxene_client::NewTask;
+    /// use std::time::Duration;
+    ///
+    /// // Up to five attempts, with pauses of 1, 2, 4 and 8 seconds between them.
+    /// let task = NewTask::new("accounts", "query")
+    ///     .argument("user", "ana")
+    ///     .max_attempts(5)
+    ///     .backoff(Duration::from_secs(1));
+    /// ```
     #[must_use]
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.submission.backoff_ms = milliseconds(backoff);
@@ -142,6 +198,13 @@ impl NewTask {
     }
 
     /// The only worker that may run the task.
+    ///
+    /// ```
+    /// use pyroxene_client::NewTask;
+    ///
+    /// // The task waits while this worker is down, although other workers host the object.
+    /// let task = NewTask::new("echo", "whoami").worker("w1");
+    /// ```
     #[must_use]
     pub fn worker(mut self, worker: impl Into<String>) -> Self {
         self.submission.worker = Some(worker.into());

@@ -39,6 +39,14 @@ pub struct InvalidUserName {
 /// Checks the name of a user. The rules are those of the name of a certificate's holder: 1 to 64 ASCII
 /// letters, digits, `.`, `_` and `-`; the first character is neither a dot nor a hyphen.
 ///
+/// ```
+/// use pyroxene_common::access::check_user_name;
+///
+/// assert!(check_user_name("ana.b-2").is_ok());
+/// let error = check_user_name("-ana").unwrap_err();
+/// assert!(error.to_string().contains("it starts with a dot or a hyphen"));
+/// ```
+///
 /// # Errors
 ///
 /// [`InvalidUserName`], which says why the name is not valid.

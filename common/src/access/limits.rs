@@ -173,6 +173,16 @@ impl FromStr for Limit {
 }
 
 /// A change of one limit: `tasks=1000`, `task_bytes=1GiB`, `tasks=unlimited` or `tasks=default`.
+///
+/// ```
+/// use pyroxene_common::access::{Limit, LimitChange, UNLIMITED};
+///
+/// let change: LimitChange = "task_bytes=2GiB".parse()?;
+/// assert_eq!((change.limit, change.value), (Limit::TaskBytes, Some(2 << 30)));
+/// assert_eq!("tasks=unlimited".parse::<LimitChange>()?.value, Some(UNLIMITED));
+/// assert_eq!("tasks=default".parse::<LimitChange>()?.value, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitChange {
     /// Which one.
@@ -253,6 +263,14 @@ impl Limit {
     }
 
     /// A value as people read it, such as `1000`, `4GiB`, `75%` or `unlimited`.
+    ///
+    /// ```
+    /// use pyroxene_common::access::{Limit, UNLIMITED};
+    ///
+    /// assert_eq!(Limit::TaskBytes.shown(4 << 30), "4GiB");
+    /// assert_eq!(Limit::ChatMessages.shown(10), "10/s");
+    /// assert_eq!(Limit::Tasks.shown(UNLIMITED), "unlimited");
+    /// ```
     pub fn display_value(self, value: u64) -> String {
         if value == UNLIMITED {
             return "unlimited".to_owned();
@@ -363,6 +381,17 @@ impl Limits {
     }
 
     /// These limits, with the overrides applied.
+    ///
+    /// ```
+    /// use pyroxene_common::access::{Class, Limit, LimitChange, LimitOverrides, Limits};
+    ///
+    /// let overrides: LimitOverrides = ["tasks=500".parse::<LimitChange>()?].into_iter().collect();
+    /// let defaults = Limits::of(Class::User);
+    /// let limits = defaults.with(&overrides);
+    /// assert_eq!(limits.get(Limit::Tasks), 500);
+    /// assert_eq!(limits.get(Limit::Share), defaults.get(Limit::Share));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with(self, overrides: &LimitOverrides) -> Self {
         Self(Limit::ALL.map(|limit| overrides.get(limit).unwrap_or(self.get(limit))))

@@ -24,6 +24,16 @@ const MAX_QUALIFIED_METHOD: usize = 1024;
 ///
 /// A pattern covers an object with all of its methods if it matches the object's name, and one method if it
 /// matches `OBJECT.METHOD`: `calculator`, `accounts.query`, `accounts.q*`, `Example.*`, `*`.
+///
+/// ```
+/// use pyroxene_common::access::Pattern;
+///
+/// let pattern: Pattern = "accounts.q*".parse()?;
+/// assert!(pattern.allows("accounts", Some("query")));
+/// assert!(!pattern.allows("accounts", Some("transfer")));
+/// assert!(!pattern.allows("accounts", None), "the whole object is more than that");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -135,6 +145,17 @@ impl fmt::Display for Pattern {
 }
 
 /// A list of patterns, of which one has to match. An empty list allows nothing.
+///
+/// ```
+/// use pyroxene_common::access::{Pattern, Patterns};
+///
+/// let patterns: Vec<Pattern> = vec!["calculator".parse()?, "text.*".parse()?];
+/// let patterns = Patterns::try_from(patterns)?;
+/// assert!(patterns.allows("calculator", Some("sum")) && patterns.allows("text", Some("reverse")));
+/// assert!(!patterns.allows("chat", Some("join")));
+/// assert!(!Patterns::default().allows("calculator", Some("sum")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<Pattern>", into = "Vec<Pattern>")]
 #[schemars(with = "Vec<String>")]

@@ -13,6 +13,17 @@ const PREFIX: &str = "prx_";
 /// owner signs with the key; the users file has its public half.
 ///
 /// As text it is `prx_` and 43 characters of base64url. Its bytes are overwritten when it is dropped.
+///
+/// ```
+/// use pyroxene_common::access::{Token, looks_like_token};
+///
+/// let token = Token::generate()?;
+/// let text = token.expose();
+/// assert!(text.starts_with("prx_") && looks_like_token(&text));
+/// assert_eq!(text.parse::<Token>()?.expose(), text);
+/// assert_eq!(format!("{token:?}"), "Token { .. }", "logs do not show it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Token(Zeroizing<[u8; KEY_LEN]>);
 

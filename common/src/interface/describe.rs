@@ -52,11 +52,31 @@ pub struct ParameterDescription {
 
 impl Description {
     /// The method of this name.
+    ///
+    /// ```
+    /// use pyroxene_common::{interface::Interface, interfaces::topics::Topics};
+    ///
+    /// let description = Topics::describe();
+    /// let read = description.method("read").expect("topics can be read");
+    /// let parameters: Vec<&str> = read.parameters.iter().map(|one| &*one.name).collect();
+    /// assert_eq!(parameters, ["topic", "after", "limit", "wait_ms"]);
+    /// assert!(read.repeatable && read.fallible);
+    /// ```
     pub fn method(&self, name: &str) -> Option<&MethodDescription> {
         self.methods.iter().find(|method| method.name == name)
     }
 
     /// Follows a schema's `$ref` into the definitions.
+    ///
+    /// ```
+    /// use pyroxene_common::{interface::Interface, interfaces::topics::Topics};
+    ///
+    /// let description = Topics::describe();
+    /// let remove = description.method("remove").expect("topics can be removed");
+    /// let error = remove.error.as_ref().expect("that may fail");
+    /// assert_eq!(error["$ref"], "#/$defs/TopicsError");
+    /// assert!(description.resolve(error).get("oneOf").is_some());
+    /// ```
     pub fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         schema
             .get("$ref")

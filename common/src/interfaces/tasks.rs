@@ -141,6 +141,14 @@ pub const MAX_ATTEMPTS: u32 = 1000;
 pub const DEFAULT_BACKOFF_MS: u64 = 500;
 
 /// The state of a task.
+///
+/// ```
+/// use pyroxene_common::interfaces::tasks::TaskState;
+///
+/// assert_eq!("cancelled".parse(), Ok(TaskState::Cancelled));
+/// let open: Vec<_> = TaskState::ALL.into_iter().filter(|state| !state.is_final()).collect();
+/// assert_eq!(open, [TaskState::Queued, TaskState::Running]);
+/// ```
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -325,6 +333,18 @@ pub enum AttemptResult {
 }
 
 /// Which tasks to list. An empty filter matches all.
+///
+/// ```
+/// use pyroxene_common::interfaces::tasks::{TaskFilter, TaskState};
+///
+/// // The ten newest tasks of one object that wait or run.
+/// let filter = TaskFilter {
+///     states: vec![TaskState::Queued, TaskState::Running],
+///     object: Some("calculator".to_owned()),
+///     limit: 10,
+///     ..TaskFilter::default()
+/// };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskFilter {
     /// In one of these states; in any state, if the list is empty.

@@ -43,6 +43,23 @@ impl fmt::Debug for TlsClient {
 impl TlsClient {
     /// A client that trusts the authorities in a file, and presents `own` to servers that ask for a
     /// certificate.
+    ///
+    /// ```
+    /// use pyroxene_common::tls::{KeyPair, TlsClient};
+    ///
+    /// # use pyroxene_certs::{Authority, Request};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// # let authority = Authority::create(directory)?;
+    /// # authority.issue(&Request::new("w1"))?.save(directory, "w1", false)?;
+    /// let authorities = directory.join("ca.crt");
+    /// let anonymous = TlsClient::new(authorities.clone(), None)?;
+    /// assert!(!anonymous.has_certificate());
+    ///
+    /// let own = KeyPair { certificate: directory.join("w1.crt"), key: directory.join("w1.key") };
+    /// assert!(TlsClient::new(authorities, Some(own))?.has_certificate());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(authorities: PathBuf, own: Option<KeyPairFiles>) -> Result<Self, TlsFileError> {
         let config = read(&authorities, own.as_ref())?;
         Ok(Self(Arc::new(TlsClientInner {

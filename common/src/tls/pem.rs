@@ -27,6 +27,13 @@ pub struct KeyPairFiles {
 }
 
 /// A file of certificates or keys that cannot be used.
+///
+/// ```
+/// use pyroxene_common::tls::{TlsClient, TlsFileError};
+///
+/// let error = TlsClient::new("/no/such/ca.crt".into(), None).unwrap_err();
+/// assert!(matches!(&error, TlsFileError::Unreadable { path, .. } if path == "/no/such/ca.crt"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFileError {
     /// It cannot be read.

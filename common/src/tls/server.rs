@@ -26,6 +26,13 @@ use tokio_rustls::{
 };
 
 /// Whether clients need certificates of their own.
+///
+/// ```
+/// use pyroxene_common::tls::ClientAuth;
+///
+/// assert_eq!("optional".parse(), Ok(ClientAuth::Optional));
+/// assert_eq!(ClientAuth::default().to_string(), "none");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientAuth {
     /// They are not asked for one.
@@ -94,6 +101,20 @@ impl fmt::Debug for TlsServer {
 impl TlsServer {
     /// A server with the certificate `own`. Clients' certificates are verified against `authorities`, which
     /// is needed unless `client_auth` is [`ClientAuth::None`].
+    ///
+    /// ```
+    /// use pyroxene_common::tls::{ClientAuth, KeyPair, TlsServer};
+    ///
+    /// # use pyroxene_certs::{Authority, Request};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let directory = directory.path();
+    /// # let authority = Authority::create(directory)?;
+    /// # authority.issue(&Request::new("w1"))?.save(directory, "w1", false)?;
+    /// let own = KeyPair { certificate: directory.join("w1.crt"), key: directory.join("w1.key") };
+    /// let tls = TlsServer::new(own, Some(directory.join("ca.crt")), ClientAuth::Required)?;
+    /// assert_eq!(tls.client_auth(), ClientAuth::Required);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(
         own: KeyPairFiles,
         authorities: Option<PathBuf>,

@@ -11,6 +11,15 @@ use std::{borrow::Cow, fmt};
 /// share of the connection's buffer. A blob that is stored for long keeps the whole buffer alive.
 ///
 /// In the binary codec it is packed. In JSON it is an array of integers from 0 to 255.
+///
+/// ```
+/// use pyroxene_common::values::Blob;
+///
+/// let blob = Blob::from(vec![1, 2, 255]);
+/// assert_eq!(serde_json::to_string(&blob)?, "[1,2,255]");
+/// assert_eq!(format!("{blob:?}"), "Blob(3 bytes)", "logs show the size only");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Blob(pub Bytes);
 

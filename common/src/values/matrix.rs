@@ -15,6 +15,17 @@ use std::{borrow::Cow, fmt, slice::ChunksExact};
 ///
 /// In the binary codec it is the number of rows and of columns (`u32` each) and the packed values,
 /// row by row. In JSON it is an array of rows, with the rules of [`Number`](super::Number).
+///
+/// ```
+/// use pyroxene_common::values::Matrix;
+///
+/// let matrix = Matrix::from_rows([[1.0, 2.0, 3.0], [4.0, 5.0, 6.5]])?;
+/// assert_eq!((matrix.rows(), matrix.columns()), (2, 3));
+/// assert_eq!(serde_json::to_string(&matrix)?, "[[1,2,3],[4,5,6.5]]");
+/// let sums: Vec<f64> = matrix.iter_rows().map(|row| row.iter().sum()).collect();
+/// assert_eq!(sums, [6.0, 15.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct Matrix {
     rows: u32,
@@ -58,6 +69,15 @@ pub enum MatrixError {
 
 impl Matrix {
     /// A matrix of `rows` times `columns` values, given row by row.
+    ///
+    /// ```
+    /// use pyroxene_common::values::{Matrix, MatrixError};
+    ///
+    /// assert!(Matrix::new(2, 3, vec![0.0; 6]).is_ok());
+    /// let error = Matrix::new(2, 3, vec![0.0; 5]).unwrap_err();
+    /// assert_eq!(error.to_string(), "a 2x3 matrix cannot be made of 5 numbers");
+    /// assert_eq!(Matrix::new(0, 3, Vec::new()), Err(MatrixError::NoRows));
+    /// ```
     pub fn new(rows: u32, columns: u32, values: Vec<f64>) -> Result<Self, MatrixError> {
         if rows == 0 {
             return Err(MatrixError::NoRows);

@@ -21,6 +21,14 @@ const SHOWN: usize = 16;
 /// JSON shows a whole number below 2^53 without a fraction (`6`, not `6.0`) and reads both forms. A
 /// negative zero keeps its sign, as `-0.0`.
 /// A number that is infinite or not a number has no JSON form: writing it is an error.
+///
+/// ```
+/// use pyroxene_common::values::Number;
+///
+/// assert_eq!(serde_json::to_string(&[Number(6.0), Number(0.5), Number(-0.0)])?, "[6,0.5,-0.0]");
+/// assert!(serde_json::to_string(&Number(f64::NAN)).is_err(), "JSON has no NaN");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Number(pub f64);
 
@@ -70,6 +78,15 @@ impl JsonSchema for Number {
 
 /// A list of numbers, as packed little-endian bytes in the binary codec and a plain array, with
 /// the rules of [`Number`], in JSON.
+///
+/// ```
+/// use pyroxene_common::values::Numbers;
+///
+/// let squares: Numbers = (1..=4).map(|n| f64::from(n * n)).collect();
+/// assert_eq!(serde_json::to_string(&squares)?, "[1,4,9,16]");
+/// assert_eq!(squares, Numbers::from(vec![1.0, 4.0, 9.0, 16.0]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default, PartialEq, PartialOrd)]
 pub struct Numbers(pub Vec<f64>);
 

@@ -12,6 +12,18 @@ use std::{borrow::Cow, fmt};
 /// [`Text`](Self::Text) and every other value is [`Json`](Self::Json): bytes are written as an array of
 /// integers, and such an array is read back as JSON. JSON is stored as its original text, so that a number
 /// keeps every digit.
+///
+/// ```
+/// use pyroxene_common::values::Payload;
+///
+/// let text: Payload = serde_json::from_str(r#""tea""#)?;
+/// assert_eq!(text, Payload::Text("tea".to_owned()));
+/// // JSON keeps every digit, also those that no 64-bit float can hold.
+/// let price = r#"{"price":0.10000000000000000001}"#;
+/// let payload: Payload = serde_json::from_str(price)?;
+/// assert_eq!(serde_json::to_string(&payload)?, price);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub enum Payload {
     /// Text.

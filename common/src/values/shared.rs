@@ -12,6 +12,16 @@ const NUMBER_SIZE: usize = size_of::<f64>();
 const WORTH_SHARING: usize = 32 * 1024;
 
 /// Numbers in the packed form in which they are sent. Clones and slices share their memory.
+///
+/// ```
+/// use pyroxene_common::values::{NumberParts, SharedNumbers};
+///
+/// let numbers = SharedNumbers::from(vec![1.0, 2.0, 3.0, 4.0]);
+/// // Neither the slices nor the parts copy a number.
+/// let (left, right) = (numbers.slice(0..2), numbers.slice(2..4));
+/// let swapped: NumberParts = [right, left].into_iter().collect();
+/// assert_eq!(swapped.to_vec(), [3.0, 4.0, 1.0, 2.0]);
+/// ```
 #[derive(Clone)]
 pub struct SharedNumbers(Bytes);
 

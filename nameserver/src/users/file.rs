@@ -52,6 +52,20 @@ impl Users {
     ///
     /// It blocks while another process edits the file.
     ///
+    /// ```
+    /// use pyroxene_nameserver::users::{Users, UsersError};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("users.toml");
+    /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
+    /// let error = Users::edit(&file, |users| users.revoke("ana", now_ms)).unwrap_err();
+    /// assert!(matches!(error, UsersError::Missing { .. }), "{error}");
+    /// Users::edit_or_create(&file, |_| Ok(()))?;
+    /// let error = Users::edit(&file, |users| users.revoke("ana", now_ms)).unwrap_err();
+    /// assert!(matches!(error, UsersError::Unknown { name } if name == "ana"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`read`](Self::read), [`UsersError::CannotWrite`], and those of the change.

@@ -45,6 +45,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The address of the database that holds the accounts: `sqlite:FILE`, which is created if it does not exist,
 /// or `postgres://USER@HOST:PORT/DATABASE`. Its output never contains a password.
+///
+/// ```
+/// use pyroxene_objects::{AccountsDatabase, InvalidAccountsDatabase};
+///
+/// let database: AccountsDatabase = "postgres://ana:secret@db.example/bank".parse()?;
+/// assert!(!database.to_string().contains("secret"));
+/// let error = "memory:".parse::<AccountsDatabase>().unwrap_err();
+/// assert_eq!(error, InvalidAccountsDatabase::Memory);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct AccountsDatabase {
     location: DatabaseLocation,
@@ -160,6 +170,22 @@ pub(super) enum AccountsSession {
 
 impl AccountsDatabase {
     /// Refuses a database that has no accounts yet, instead of creating the tables.
+    ///
+    /// ```
+    /// use pyroxene_objects::{Accounts, AccountsDatabase};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("accounts.db");
+    /// let database: AccountsDatabase = format!("sqlite:{}", file.display()).parse()?;
+    /// assert!(Accounts::open(&database.clone().must_exist()).await.is_err());
+    /// // This makes the tables.
+    /// Accounts::open(&database).await?.close().await;
+    /// assert!(Accounts::open(&database.must_exist()).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn must_exist(self) -> Self {
         Self {

@@ -3,6 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The options of distributed work.
+///
+/// ```
+/// use pyroxene_objects::DistributedOptions;
+/// use std::time::Duration;
+///
+/// let options = DistributedOptions::default()
+///     .timeout(Duration::from_secs(600))
+///     .in_flight(4)
+///     .piece_bytes(1 << 20);
+/// ```
 #[derive(Clone)]
 pub struct DistributedOptions {
     pub(super) timeout: Duration,
@@ -83,6 +93,14 @@ impl DistributedOptions {
 
     /// Calls `hear` with the progress: at the beginning, and after each piece. It is called by the task that
     /// polls the work, and should return soon.
+    ///
+    /// ```
+    /// use pyroxene_objects::DistributedOptions;
+    ///
+    /// let options = DistributedOptions::default().progress(|progress| {
+    ///     println!("{} of {} numbers are known", progress.done, progress.total);
+    /// });
+    /// ```
     #[must_use]
     pub fn progress(mut self, hear: impl Fn(DistributedProgress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(hear));

@@ -28,6 +28,18 @@ const MAX_TEXT: usize = 64;
 /// As text it is `-12.50`: digits, at most one minus sign and one point, no exponent. In JSON it is a string
 /// of that form, because most JSON parsers would round a number. A JSON number is accepted too; it is read
 /// from its digits, and so without rounding. The binary codec uses the same text.
+///
+/// ```
+/// use pyroxene_objects::values::Decimal;
+///
+/// let (balance, price): (Decimal, Decimal) = ("100".parse()?, "12.50".parse()?);
+/// let left = balance.checked_sub(price).expect("it is far from 20 digits");
+/// assert_eq!(left.to_string(), "87.50");
+/// assert_eq!(left, "87.5".parse()?);
+/// assert_eq!(serde_json::to_string(&left)?, r#""87.50""#);
+/// assert!("1e3".parse::<Decimal>().is_err(), "there are no exponents");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Default)]
 pub struct Decimal {
     /// The value in units of 10^-8. Its magnitude is less than [`BOUND`].

@@ -14,6 +14,16 @@ use std::{borrow::Cow, fmt};
 /// In the binary codec it is its little-endian bytes, so that the reader does the work of turning a large one
 /// into digits. In JSON it is a string of decimal digits, because most JSON parsers would round a large
 /// number. A JSON integer is read too.
+///
+/// ```
+/// use pyroxene_objects::values::Integer;
+///
+/// let factor: Integer = serde_json::from_str(r#""100000000000000000000""#)?;
+/// let product = Integer(factor.0 * 3_u64);
+/// assert_eq!(product.to_string(), "300000000000000000000");
+/// assert_eq!(serde_json::to_string(&product)?, r#""300000000000000000000""#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Integer(pub UBig);
 

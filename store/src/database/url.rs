@@ -5,6 +5,17 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 /// The address of a database: `sqlite:FILE`, `memory:`, or `postgres://USER@HOST/DATABASE`. Its output never
 /// contains a password.
+///
+/// ```
+/// use pyroxene_store::StoreUrl;
+///
+/// assert_eq!("sqlite:broker.db".parse(), Ok(StoreUrl::Sqlite("broker.db".into())));
+/// assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
+///
+/// let url: StoreUrl = "postgres://ana:secret@db.example:5433/broker".parse()?;
+/// assert_eq!(url.to_string(), "postgres://db.example:5433/broker");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// A file on this machine.
@@ -16,6 +27,15 @@ pub enum StoreUrl {
 }
 
 /// Why a text is not the address of a database. It does not contain the text, which may contain a password.
+///
+/// ```
+/// use pyroxene_store::StoreUrl;
+///
+/// let error = "sqlite::memory:".parse::<StoreUrl>().unwrap_err();
+/// assert!(error.to_string().contains("memory: is a store in memory"));
+/// let error = "mysql://ana:secret@db.example/broker".parse::<StoreUrl>().unwrap_err();
+/// assert!(!error.to_string().contains("secret"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidStoreUrl(pub(crate) String);

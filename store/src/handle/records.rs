@@ -27,6 +27,25 @@ impl Store {
     /// Appends to topics, in order. Returns the sequence of each entry. For an entry whose key the topic
     /// already has, that is the sequence of the earlier entry. When this returns, the entries are on disk.
     ///
+    /// ```
+    /// # use pyroxene_store::{Store, StoreOptions, StoreUrl};
+    /// use pyroxene_store::NewEntry;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let options = StoreOptions { create: true, ..StoreOptions::default() };
+    /// # let store = Store::open(&StoreUrl::Memory, options).await?;
+    /// let entry = NewEntry {
+    ///     topic: "door".to_owned(),
+    ///     key: Some("invoice-4711".to_owned()),
+    ///     body: b"paid".to_vec(),
+    /// };
+    /// assert_eq!(store.append(vec![entry.clone()]).await?, [1]);
+    /// assert_eq!(store.append(vec![entry]).await?, [1], "the topic has the key already");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `Invalid` for names and bodies above the limits; then nothing is appended.
@@ -232,6 +251,26 @@ impl Store {
     }
 
     /// Writes everything but leases as JSON lines, in one consistent snapshot. Returns the number of lines.
+    ///
+    /// ```
+    /// # use pyroxene_store::{Store, StoreOptions, StoreUrl};
+    /// use pyroxene_store::NewEntry;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let options = StoreOptions { create: true, ..StoreOptions::default() };
+    /// # let store = Store::open(&StoreUrl::Memory, options.clone()).await?;
+    /// # let copy = Store::open(&StoreUrl::Memory, options).await?;
+    /// let entry = NewEntry { topic: "door".to_owned(), key: None, body: b"opened".to_vec() };
+    /// store.append(vec![entry]).await?;
+    /// let mut lines = Vec::new();
+    /// let exported = store.export(&mut lines).await?;
+    /// let imported = copy.import(&mut lines.as_slice()).await?;
+    /// assert_eq!(imported, exported);
+    /// assert!(copy.topic("door").await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
