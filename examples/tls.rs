@@ -105,7 +105,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(visitor.map_err(CallError::from)?.as_deref(), Some(name));
         match safe.open(context::current()).await.map_err(CallError::from) {
             Ok(content) => println!("{name} finds {content}"),
-            Err(CallError::Refused(reason)) => println!("{name} is refused: {reason:?}"),
+            Err(error @ CallError::Refused(_)) => println!("{name} does not: {error}"),
             Err(error) => return Err(error.into()),
         }
     }
