@@ -54,12 +54,8 @@ async fn describe(client: &Client, name: &str) -> Result<(), DynamicError> {
     for method in &description.methods {
         let parameters = method.parameters.iter();
         let parameters: Vec<&str> = parameters.map(|parameter| &*parameter.name).collect();
-        println!(
-            "  {}({})  {}",
-            method.name,
-            parameters.join(", "),
-            method.doc
-        );
+        let doc = method.doc.lines().next().unwrap_or_default();
+        println!("  {}({})  {doc}", method.name, parameters.join(", "));
     }
     Ok(())
 }
