@@ -1,4 +1,4 @@
-//! An interface of one's own, a worker that hosts it, and a client that calls it.
+//! An interface of your own, a worker that hosts it, and a client that calls it.
 //!
 //! With a name server running (`pyroxene nameserver`):
 //!
@@ -6,9 +6,15 @@
 //! cargo run --example greeter -- serve
 //! cargo run --example greeter -- greet Ana
 //! ```
+//!
+//! All in one process, with a name server of its own:
+//!
+//! ```text
+//! cargo run --example greeter --features nameserver
+//! ```
 
 use pyroxene::{
-    CallError, Client, Worker, interface,
+    CallError, Client, Worker, WorkerBuilder, interface,
     tarpc::context::{self, Context},
 };
 use std::{env, error::Error};
@@ -33,29 +39,38 @@ impl greeter::Greeter for Polite {
     }
 }
 
+fn worker(nameserver: &str) -> WorkerBuilder {
+    Worker::builder()
+        .nameserver(nameserver)
+        .host("Example.greeter", Greeter, Polite)
+}
+
+async fn greet(nameserver: &str, name: &str) -> Result<(), Box<dyn Error>> {
+    let client = Client::connect(nameserver).await?;
+    let greeter = client.object::<Greeter>("Example.greeter").await?;
+    let greeting = greeter.hello(context::current(), name.to_owned()).await;
+    println!("{}", greeting.map_err(CallError::from)?);
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["serve"] => {
-            let worker = Worker::builder().nameserver("127.0.0.1:9090").host(
-                "Example.greeter",
-                Greeter,
-                Polite,
-            );
-            worker.bind().await?.join().await?;
+            worker("127.0.0.1:9090").bind().await?.join().await?;
         }
-        ["greet", name] => {
-            let client = Client::connect("127.0.0.1:9090").await?;
-            let greeter = client.object::<Greeter>("Example.greeter").await?;
-            let greeting = greeter
-                .hello(context::current(), (*name).to_owned())
-                .await
-                .map_err(CallError::from)?;
-            println!("{greeting}");
+        ["greet", name] => greet("127.0.0.1:9090", name).await?,
+        #[cfg(feature = "nameserver")]
+        [] => {
+            let config = pyroxene::NameServerConfig::new("127.0.0.1:0".parse()?);
+            let nameserver = pyroxene::NameServer::bind(config).await?;
+            let address = nameserver.local_addr().to_string();
+            let _worker = worker(&address).bind().await?;
+            greet(&address, "Ana").await?;
         }
-        _ => return Err("say 'serve', or 'greet NAME'".into()),
+        _ => return Err("the arguments are 'serve', or 'greet NAME'".into()),
     }
     Ok(())
 }

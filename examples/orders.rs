@@ -1,4 +1,4 @@
-//! An interface whose arguments and answers are structs of one's own.
+//! An interface whose arguments and answers are structs of your own.
 //!
 //! Such a program depends on `pyroxene`, `tarpc` and `serde` (with its feature `derive`). With a name
 //! server running (`pyroxene nameserver`):
@@ -8,28 +8,34 @@
 //! cargo run --example orders -- order tea 3
 //! pyroxene call Example.orders place 'order={"item": "tea", "count": 3}'
 //! ```
+//!
+//! All in one process, with a name server of its own:
+//!
+//! ```text
+//! cargo run --example orders --features nameserver
+//! ```
 
 use pyroxene::{
-    CallError, Client, Worker, interface,
+    CallError, Client, Worker, WorkerBuilder, interface,
     schemars::{self, JsonSchema},
     tarpc::context::{self, Context},
 };
 use serde::{Deserialize, Serialize};
 use std::{env, error::Error};
 
-/// What is ordered.
+/// An order.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
-    /// What.
+    /// The article.
     pub item: String,
-    /// How many.
+    /// How many of it.
     pub count: u32,
 }
 
-/// Why an order is not taken.
+/// Why an order is not accepted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub enum OrderError {
-    /// There are not so many.
+    /// There are fewer articles than were ordered.
     SoldOut {
         /// How many there are.
         left: u32,
@@ -41,7 +47,7 @@ interface! {
     #[name = "Example.Orders"]
     #[version = 1]
     pub trait Orders in orders {
-        /// Takes an order, and answers its price in cents.
+        /// Accepts an order, and answers its price in cents.
         async fn place(order: Order) -> Result<u32, OrderError>;
     }
 }
@@ -58,32 +64,43 @@ impl orders::Orders for Shop {
     }
 }
 
+fn worker(nameserver: &str) -> WorkerBuilder {
+    Worker::builder()
+        .nameserver(nameserver)
+        .host("Example.orders", Orders, Shop)
+}
+
+async fn order(nameserver: &str, item: &str, count: u32) -> Result<(), Box<dyn Error>> {
+    let client = Client::connect(nameserver).await?;
+    let shop = client.object::<Orders>("Example.orders").await?;
+    let item = item.to_owned();
+    let placed = shop.place(context::current(), Order { item, count }).await;
+    match placed.map_err(CallError::from)? {
+        Ok(price) => println!("that is {price} cents"),
+        Err(error) => println!("no: {error:?}"),
+    }
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["serve"] => {
-            let worker =
-                Worker::builder()
-                    .nameserver("127.0.0.1:9090")
-                    .host("Example.orders", Orders, Shop);
-            worker.bind().await?.join().await?;
+            worker("127.0.0.1:9090").bind().await?.join().await?;
         }
-        ["order", item, count] => {
-            let client = Client::connect("127.0.0.1:9090").await?;
-            let shop = client.object::<Orders>("Example.orders").await?;
-            let order = Order {
-                item: (*item).to_owned(),
-                count: count.parse()?,
-            };
-            let placed = shop.place(context::current(), order).await;
-            match placed.map_err(CallError::from)? {
-                Ok(price) => println!("that is {price} cents"),
-                Err(error) => println!("no: {error:?}"),
-            }
+        ["order", item, count] => order("127.0.0.1:9090", item, count.parse()?).await?,
+        #[cfg(feature = "nameserver")]
+        [] => {
+            let config = pyroxene::NameServerConfig::new("127.0.0.1:0".parse()?);
+            let nameserver = pyroxene::NameServer::bind(config).await?;
+            let address = nameserver.local_addr().to_string();
+            let _worker = worker(&address).bind().await?;
+            order(&address, "tea", 3).await?;
+            order(&address, "tea", 300).await?;
         }
-        _ => return Err("say 'serve', or 'order ITEM COUNT'".into()),
+        _ => return Err("the arguments are 'serve', or 'order ITEM COUNT'".into()),
     }
     Ok(())
 }
