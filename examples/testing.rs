@@ -114,7 +114,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[tokio::test]
     async fn a_shelf_gives_no_more_than_it_has() {

@@ -13,13 +13,13 @@ use pyroxene::{
     common::{
         access::{Patterns, Role},
         scope,
-        tls::{ClientAuth, KeyPair},
+        tls::{ClientAuth, KeyPairFiles},
     },
     interface,
     nameserver::users::Users,
     tarpc::context::{self, Context},
 };
-use pyroxene_certs::{Authority, Request};
+use pyroxene_certs::{CertificateAuthority, CertificateRequest};
 use std::{
     error::Error,
     path::Path,
@@ -69,11 +69,11 @@ fn add(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
-    let authority = Authority::create(directory.path())?;
-    let node = authority.issue(&Request::new("node"))?;
+    let authority = CertificateAuthority::create(directory.path())?;
+    let node = authority.issue(&CertificateRequest::new("node"))?;
     let (certificate, key) = node.save(directory.path(), "node", false)?;
-    let server = TlsServer::new(KeyPair { certificate, key }, None, ClientAuth::None)?;
-    let (ca, _) = Authority::paths(directory.path());
+    let server = TlsServer::new(KeyPairFiles { certificate, key }, None, ClientAuth::None)?;
+    let (ca, _) = CertificateAuthority::paths(directory.path());
     let trust = TlsClient::new(ca, None)?;
 
     let users = directory.path().join("users.toml");

@@ -246,7 +246,7 @@ mod tests {
         /// Both words for a method that may run twice.
         #[name = "Test.Words"]
         #[version = 1]
-        pub trait Words in words {
+        pub(crate) trait Words in words {
             #[idempotent]
             async fn word();
             #[repeatable]
