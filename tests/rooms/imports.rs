@@ -82,7 +82,10 @@ fn find(folder: &Path, prefix: &mut Module, files: &mut BTreeMap<Module, String>
 fn code_of(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let without_comment = |line: &str| line.split("//").next().unwrap().to_owned();
-    text.lines().map(without_comment).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(without_comment)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Every path that a `use` names, and every other path that begins at this crate.
@@ -104,7 +107,10 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     }
     let is_part = |character: char| character.is_alphanumeric() || "_:$".contains(character);
     for word in rest.split(|character| !is_part(character)) {
-        if ["crate::", "super::", "self::"].iter().any(|start| word.starts_with(start)) {
+        if ["crate::", "super::", "self::"]
+            .iter()
+            .any(|start| word.starts_with(start))
+        {
             paths.push(segments(word));
         }
     }
@@ -134,7 +140,10 @@ fn tree(prefix: &[String], text: &str, paths: &mut Vec<Vec<String>>) {
 
 fn segments(path: &str) -> Vec<String> {
     let parts = path.split("::").map(str::trim);
-    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The module of this crate that a path leads to, if it is one of this crate.
@@ -143,7 +152,10 @@ fn resolve(path: &[String], from: &Module, modules: &BTreeSet<Module>) -> Option
         "crate" => path[1..].to_vec(),
         "self" => [from, &path[1..]].concat(),
         "super" => {
-            let up = path.iter().take_while(|segment| *segment == "super").count();
+            let up = path
+                .iter()
+                .take_while(|segment| *segment == "super")
+                .count();
             [&from[..from.len().checked_sub(up)?], &path[up..]].concat()
         }
         _ => {
