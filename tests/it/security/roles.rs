@@ -167,7 +167,9 @@ async fn an_observer_sees_that_tasks_exist_and_their_content_where_it_is_allowed
     }
     let waited = broker.run_as("oli", &["tasks", "wait", id]).await;
     assert!(
-        waited.error(4).contains("its result is shown to"),
+        waited
+            .error(4)
+            .contains("an observer sees its result only if the users file allows it"),
         "{waited:?}"
     );
 
