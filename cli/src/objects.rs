@@ -1,10 +1,10 @@
 //! Finds objects by their names.
 
 use crate::{
+    cli::YesOrNo,
     failure::note,
     nameservers::{ask_directories, list},
 };
-use clap::builder::FalseyValueParser;
 use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
 use pyroxene_common::interfaces::directory::{NameServerStatus, ObjectFilter};
 use std::{
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct ObjectLookup {
     /// Do not wait for workers that may still register again with a name server that has just started
-    #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = YesOrNo)]
     pub(crate) no_wait: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::{ArgumentSource, MethodSignature, read_untyped},
-    cli::{ClientArguments, duration},
+    cli::{ClientArguments, YesOrNo, duration},
     commands::completions::{methods, objects},
     commands::{call::read_source, tasks::TaskWait},
     failure::{Exit, Failure, note},
@@ -10,7 +10,6 @@ use crate::{
     objects::ObjectLookup,
     output::{print, print_json, to_json},
 };
-use clap::builder::FalseyValueParser;
 use clap_complete::ArgValueCompleter;
 use pyroxene_client::{CallError, Client, DynamicError, NewTask};
 use pyroxene_common::interfaces::{
@@ -51,7 +50,7 @@ pub(crate) struct SubmitArguments {
     #[command(flatten)]
     options: SubmitOptions,
     /// Wait for the result and print it
-    #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = YesOrNo)]
     wait: bool,
     /// How long to wait, with --wait [default: without limit]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]

@@ -3,7 +3,7 @@
 mod child;
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo, duration},
     commands::{
         nameserver::{self, LimitsArguments},
         worker::{self, ACCOUNTS_MUST_EXIST_VARIABLE, ACCOUNTS_VARIABLE},
@@ -59,10 +59,10 @@ pub(crate) struct UpArguments {
     )]
     accounts_db: Option<String>,
     /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
-    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
     /// How long calls in flight may take to finish after a request to stop the workers
     #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
