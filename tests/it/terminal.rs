@@ -118,7 +118,15 @@ async fn a_call_that_takes_long_shows_that_it_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_is_told_of_the_wait_for_workers() {
     let broker = Broker::start().nameserver_flags(&["--settle", "1h"]).await;
-    let words = ["call", "teapot", "brew", "--timeout", "5s"];
-    let (terminal, _) = Terminal::start(&broker, &words);
-    terminal.shows("the name server has just started").await;
+    std::fs::write(broker.dir().join("numbers"), "3\n1\n2\n").unwrap();
+    for words in [
+        &["call", "teapot", "brew", "--timeout", "5s"][..],
+        &["bench", "teapot", "brew", "--timeout", "5s"],
+        &["sort", "--input", "numbers", "--patience", "5s"],
+        &["chat", "--as", "ana"],
+        &["shell", "--as", "ana"],
+    ] {
+        let (terminal, _) = Terminal::start(&broker, words);
+        terminal.shows("the name server has just started").await;
+    }
 }

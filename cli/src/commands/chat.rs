@@ -6,7 +6,11 @@ mod room;
 mod screen;
 
 use crate::{
-    cli::ClientArguments, daemon, failure::Failure, nameservers::explain_unavailable,
+    cli::ClientArguments,
+    daemon,
+    failure::{Failure, note},
+    nameservers::explain_unavailable,
+    objects::with_wait_reported,
     terminal::TerminalModes,
 };
 pub(crate) use arrivals::report_arrivals as tell_comings;
@@ -57,7 +61,8 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), Failure> {
     };
     let client = arguments.client.client()?;
     // Fails at once if no worker hosts the room; later calls wait for a worker.
-    if let Err(error) = client.proxy::<Chat>(OBJECT).await {
+    let found = client.proxy::<Chat>(OBJECT);
+    if let Err(error) = with_wait_reported(&client, OBJECT, note, found).await {
         return Err(explain_unavailable(&client, OBJECT, error.into()).await);
     }
     let mut signals = daemon::catch_signals()?;
@@ -70,12 +75,12 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), Failure> {
     }
     screen.greet(&welcome.members)?;
     let seen = watch::Sender::new(welcome.head);
-    let note = |sentence: String| {
+    let tell = |sentence: String| {
         screen.note(&sentence);
         ready(())
     };
     let (outcome, is_editing) = tokio::select! {
-        never = arrivals::report_arrivals(&room, welcome.members, note), if screen.is_terminal() => match never {},
+        never = arrivals::report_arrivals(&room, welcome.members, tell), if screen.is_terminal() => match never {},
         outcome = show_messages(&room, &screen, &seen) => (outcome, true),
         // The last line of input was read, so nothing is being edited.
         outcome = run_input(&room, &screen, input, &seen) => (outcome, false),
