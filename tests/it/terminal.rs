@@ -130,3 +130,28 @@ async fn a_person_is_told_of_the_wait_for_workers() {
         terminal.shows("the name server has just started").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_looks_like_a_private_message_is_not_said_to_everybody() {
+    let broker = Broker::start().worker("w1", &["--objects", "chat"]).await;
+    let (ana, _) = Terminal::start(&broker, &["chat", "--as", "ana"]);
+    is_edited(&ana).await;
+    for command in ["chat", "shell"] {
+        let (mut bob, _) = Terminal::start(&broker, &[command, "--as", "bob"]);
+        is_edited(&bob).await;
+        ana.shows("bob joined").await;
+        for line in ["mgs ana secret", "msgana secret", "lsit ana"] {
+            bob.type_in(&format!("{line}\r"));
+            bob.shows(&format!("/say {line}")).await;
+            is_edited(&bob).await;
+        }
+        bob.type_in(&format!("list of things we need in the {command}\r"));
+        ana.shows(&format!("list of things we need in the {command}"))
+            .await;
+        bob.type_in("/quit\r");
+        assert!(bob.ended().await.success());
+    }
+    let shown = ana.shown_so_far();
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(!shown.contains("lsit"), "{shown}");
+}

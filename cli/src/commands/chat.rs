@@ -27,8 +27,8 @@ use tokio::{sync::watch, time::timeout};
 ///
 /// /list shows the members, /msg NAME TEXT sends a message to one member, /say TEXT sends one to all, /help
 /// lists the commands, and /quit leaves the room. Any other line is sent to all. A line that begins with two
-/// slashes is sent without the first one. On a terminal a command without its slash is not sent, and members
-/// who join or leave are reported.
+/// slashes is sent without the first one. On a terminal a line that looks like a command without its slash,
+/// or like a mistyped one, is not sent, and members who join or leave are reported.
 ///
 /// If standard input or output is not a terminal, each line of input is a command, and each message is
 /// printed as one line: [HH:MM:SS] bob: text, or [HH:MM:SS] bob → ana: text if it is only for one member. At
@@ -119,7 +119,7 @@ async fn run_input(
     let (mut last, mut failed) = (0, None);
     while let Some(line) = input.line().await? {
         let wish = match screen.is_terminal() {
-            true => input::read_typed(&line),
+            true => input::read_typed(&line, room.names()),
             false => input::read(&line),
         };
         let done = match wish {

@@ -82,6 +82,11 @@ impl ChatMembership {
         self.room.members().await
     }
 
+    /// The names of all members of whom this one has heard.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.room.names()
+    }
+
     /// Sends a message to all or to one member.
     pub(super) async fn say(&self, to: Option<&str>, text: &str) -> Result<Sent, Failure> {
         self.room.say(to, text).await

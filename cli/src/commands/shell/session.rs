@@ -10,6 +10,7 @@ use crate::{
     arguments::{ArgumentSource, ArgumentValues, MethodSignature},
     commands::{self, describe, list, workers},
     failure::Failure,
+    mistyped::KnownNames,
     nameservers,
     objects::ObjectLookup,
     output::to_json,
@@ -17,7 +18,7 @@ use crate::{
 use pyroxene_client::Client;
 use pyroxene_common::{clean, interfaces::directory::ObjectFilter};
 use serde_json::{Map, Value, json};
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, io, sync::Arc, time::Duration};
 
 /// The state that commands work with.
 pub(super) struct ShellSession {
@@ -30,6 +31,8 @@ pub(super) struct ShellSession {
     pub(super) submitted: SubmittedTasks,
     /// `None` without a name, or if joining the chat failed.
     pub(super) chat: Option<ChatMembership>,
+    /// The names of the objects that were listed.
+    pub(super) object_names: BTreeSet<String>,
 }
 
 /// Whether the shell continues after a command.
@@ -40,6 +43,18 @@ pub(super) enum SessionFlow {
 }
 
 impl ShellSession {
+    /// The names that tell a command without its slash from a sentence.
+    pub(super) fn known_names(&self) -> KnownNames {
+        /// The objects that workers host unless they are told otherwise, if none have been listed yet.
+        const USUAL: [&str; 6] = ["accounts", "calculator", "chat", "echo", "hash", "text"];
+        let chat = self.chat.as_ref();
+        let listed = self.object_names.iter().cloned();
+        KnownNames {
+            members: chat.map(ChatMembership::names).unwrap_or_default(),
+            objects: listed.chain(USUAL.map(str::to_owned)).collect(),
+        }
+    }
+
     /// Carries out a command.
     pub(super) async fn carry_out(
         &mut self,
@@ -59,7 +74,9 @@ impl ShellSession {
             ShellCommand::Results { ids } => self.results(ids).await?,
             ShellCommand::Cancel { ids } => self.cancel(&ids).await?,
             ShellCommand::Wait => self.submitted.wait().await?,
-            ShellCommand::Help { command } => self.screen.print(&help(command))?,
+            ShellCommand::Help { command } => {
+                self.screen.print(&help(command))?
+            }
             ShellCommand::Quit => return Ok(SessionFlow::Quit),
         }
         Ok(SessionFlow::Continue)
@@ -112,12 +129,14 @@ impl ShellSession {
         })
     }
 
-    async fn objects(&self, prefix: Option<String>) -> Result<(), Failure> {
+    async fn objects(&mut self, prefix: Option<String>) -> Result<(), Failure> {
         let filter = ObjectFilter {
             prefix,
             ..ObjectFilter::default()
         };
         let objects = nameservers::list(&self.client, &filter).await?;
+        self.object_names
+            .extend(objects.iter().map(|object| object.name.clone()));
         self.screen.print(&match self.json {
             true => to_json(&objects.iter().map(list::to_json).collect::<Vec<_>>())?,
             false => list::to_table(&objects),
