@@ -155,3 +155,29 @@ async fn what_looks_like_a_private_message_is_not_said_to_everybody() {
     assert!(!shown.contains("secret"), "{shown}");
     assert!(!shown.contains("lsit"), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_and_hints_are_broken_between_words() {
+    let broker = Broker::start().workers(1).await;
+    let words = ["call", "calculator", "factorial", "many"];
+    let piped = broker.run(&words).await.stderr;
+    let whoami = broker.run(&["whoami"]).await.stdout;
+    for (words, piped) in [(&words[..], piped), (&["whoami"], whoami)] {
+        let (terminal, _) = Terminal::of_width(40, &broker, words);
+        let shown = terminal.all().await;
+        assert!(
+            shown
+                .lines()
+                .all(|line| line.trim_end().chars().count() <= 40),
+            "{shown}"
+        );
+        // Every word is on one line. The port differs.
+        let words = |text: &str| {
+            let words = text.split_whitespace().map(str::to_owned);
+            words
+                .filter(|word| !word.starts_with("127."))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&shown), words(&piped));
+    }
+}

@@ -15,7 +15,8 @@ use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure},
     nameservers,
-    terminal::TerminalModes,
+    table::wrapped,
+    terminal::{self, TerminalModes},
 };
 use catalog::Catalog;
 use chat::ChatMembership;
@@ -184,7 +185,9 @@ async fn print_greeting(session: &mut ShellSession) -> Result<(), Failure> {
     match looked.await {
         Ok((greeting, objects)) => {
             session.object_names = objects.into_iter().map(|object| object.name).collect();
-            session.screen.print(&greeting)
+            session
+                .screen
+                .print(&wrapped(&greeting, terminal::columns(), ""))
         }
         Err(failure) => {
             let failure: Failure = failure;
