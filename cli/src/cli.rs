@@ -1,15 +1,17 @@
 //! The command line: the list of commands, and the flags that they share.
 
 mod parse;
+mod yes_or_no;
 
 pub(crate) use parse::{asks_for_json, contains_token, parse};
+pub(crate) use yes_or_no::YesOrNo;
 
 use crate::{
     commands,
     failure::Failure,
     security::{ClientAuthArguments, LoginArguments, TlsArguments, with_security},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use pyroxene_client::{Client, ClientConfig, Policy};
 use pyroxene_common::wire::{DEFAULT_MAX_MESSAGE, GREATEST_MAX_MESSAGE};
 use std::{fmt, time::Duration};
@@ -78,7 +80,7 @@ pub(crate) struct ClientArguments {
     #[arg(long, value_name = "A,B", env = "PYROXENE_NAMESERVER", default_value = DEFAULT_NAMESERVER)]
     pub(crate) nameserver: String,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     pub(crate) json: bool,
     /// The largest answer to accept, in bytes, KiB, MiB or GiB
     #[arg(long, value_name = "BYTES", env = "PYROXENE_MAX_MESSAGE", default_value_t = DEFAULT_MAX_MESSAGE, value_parser = message_size)]
@@ -129,7 +131,7 @@ pub(crate) struct DaemonArguments {
     pub(crate) start_timeout: StartTimeout,
     /// Allow listening without TLS or authentication on addresses that other machines can reach: everyone
     /// there may do everything
-    #[arg(long, env = "PYROXENE_INSECURE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_INSECURE", value_parser = YesOrNo)]
     pub(crate) insecure: bool,
     /// Stop when standard input closes
     #[arg(long, hide = true)]

@@ -260,6 +260,19 @@ impl From<DirectoryError> for Failure {
 
 impl From<TaskError> for Failure {
     fn from(error: TaskError) -> Self {
+        /// The least length of the beginning of an id, as the store demands.
+        const LEAST_PREFIX: usize = 4;
+        if let TaskError::Unknown { id } = &error
+            && id
+                .chars()
+                .all(|digit| digit.is_ascii_hexdigit() || digit == '-')
+            && id.chars().filter(|digit| *digit != '-').count() < LEAST_PREFIX
+        {
+            return Self::usage(format!(
+                "'{id}' is too short: the beginning of a task's id needs at least {LEAST_PREFIX} characters"
+            ))
+            .hint("see 'pyroxene tasks list'");
+        }
         let exit = match &error {
             TaskError::Failed { .. } | TaskError::Cancelled => Exit::Failed,
             TaskError::DeadlineExceeded => Exit::DeadlineExceeded,
@@ -472,6 +485,20 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_is_too_short_is_not_called_unknown() {
+        let unknown = |id: &str| Failure::from(TaskError::Unknown { id: id.to_owned() });
+        for id in ["01", "0", "019-"] {
+            let failure = unknown(id);
+            assert_eq!(failure.exit, Exit::Usage);
+            let sentence = failure.message.unwrap();
+            assert!(sentence.contains("at least 4 characters"), "{sentence}");
+        }
+        for id in ["0193", "x"] {
+            assert_eq!(unknown(id).exit, Exit::Unavailable);
+        }
+    }
+
+    #[test]
     fn directory_errors_tell_a_wrong_name_from_an_unknown_one() {
         let sentence = "a name is empty".to_owned();
         assert_eq!(exit_of(DirectoryError::Invalid { sentence }), 2);
@@ -494,7 +521,7 @@ mod tests {
         );
         assert_eq!(exit_of(TaskError::Cancelled), 1);
         assert_eq!(exit_of(TaskError::DeadlineExceeded), 5);
-        let id = "7".to_owned();
+        let id = "0193".to_owned();
         assert_eq!(exit_of(TaskError::Unknown { id }), 3);
         let unavailable = TaskError::Unavailable {
             sentence: sentence.clone(),

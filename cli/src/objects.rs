@@ -1,10 +1,10 @@
 //! Finds objects by their names.
 
 use crate::{
-    failure::note,
+    cli::YesOrNo,
+    failure::{Failure, note},
     nameservers::{ask_directories, list},
 };
-use clap::builder::FalseyValueParser;
 use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
 use pyroxene_common::interfaces::directory::{NameServerStatus, ObjectFilter};
 use std::{
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct ObjectLookup {
     /// Do not wait for workers that may still register again with a name server that has just started
-    #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_NO_WAIT", value_parser = YesOrNo)]
     pub(crate) no_wait: bool,
 }
 
@@ -45,26 +45,42 @@ impl ObjectLookup {
             };
             return Err(CallError::Unavailable(Box::new(trail)).into());
         }
-        tokio::select! {
-            found = client.dynamic(object, context) => found,
-            never = report_wait(client, object) => match never {},
-        }
+        let notice = |sentence: &str| note(&format!("{sentence} (--no-wait skips this)"));
+        with_wait_reported(client, object, notice, client.dynamic(object, context)).await
     }
 }
 
 /// Whether name servers answer and none of them has an instance of the object.
 async fn is_missing(client: &Client, object: &str) -> bool {
+    let listed = listed(client, object).await;
+    listed.is_ok_and(|is_listed| !is_listed)
+}
+
+/// Whether a name server has an instance of the object.
+async fn listed(client: &Client, object: &str) -> Result<bool, Failure> {
     let filter = ObjectFilter {
         prefix: Some(object.to_owned()),
         ..ObjectFilter::default()
     };
-    let listed = list(client, &filter).await;
-    listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
+    let objects = list(client, &filter).await?;
+    Ok(objects.iter().any(|known| known.name == object))
 }
 
-/// Tells a person at a terminal that a name server has just started, if that is why there is no answer yet.
-/// Never returns.
-async fn report_wait(client: &Client, object: &str) -> Infallible {
+/// Waits for something that needs workers that host the object. If it takes long because a name server has just
+/// started, `notice` gets a sentence that says so, provided that a person at a terminal waits.
+pub(crate) async fn with_wait_reported<T>(
+    client: &Client,
+    object: &str,
+    notice: impl Fn(&str),
+    waiting: impl Future<Output = T>,
+) -> T {
+    tokio::select! {
+        done = waiting => done,
+        never = report_wait(client, object, notice) => match never {},
+    }
+}
+
+async fn report_wait(client: &Client, object: &str, notice: impl Fn(&str)) -> Infallible {
     if io::stderr().is_terminal() {
         sleep(WAIT_NOTICE_DELAY).await;
         let statuses = ask_directories(client, |directory, context| async move {
@@ -74,10 +90,11 @@ async fn report_wait(client: &Client, object: &str) -> Infallible {
         let is_new = |(_, status): &(_, Result<NameServerStatus, _>)| {
             status.as_ref().is_ok_and(|s| !s.settled)
         };
-        if answers.iter().any(is_new) {
-            note(&format!(
+        // The work itself may take long, and then nobody waits for workers.
+        if answers.iter().any(is_new) && !listed(client, object).await.unwrap_or(false) {
+            notice(&format!(
                 "the name server has just started; waiting for workers that host '{object}' to \
-                 register again (--no-wait skips this)"
+                 register again"
             ));
         }
     }

@@ -5,7 +5,11 @@
 //! line is cleaned with [`clean::line`] where that line is built; `cli/src/table.rs` does so with the cells
 //! of a table. Results that go to a file or a pipe are data, and stay unchanged.
 
-use crate::failure::{Failure, cannot_write};
+use crate::{
+    failure::{Failure, cannot_write},
+    table::wrapped,
+    terminal,
+};
 use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::clean;
 use serde::Serialize;
@@ -92,14 +96,16 @@ pub(crate) fn messages_are_json() -> bool {
     MESSAGES_AS_JSON.load(Ordering::Relaxed)
 }
 
-/// Writes a message as one line to standard error: `note: …`, `warning: …`, or `{"note": "…"}`. A closed
-/// standard error is no error.
+/// Writes a message as one line to standard error: `note: …`, `warning: …`, or `{"note": "…"}`. On a terminal it
+/// is broken between words. A closed standard error is no error.
 pub(crate) fn write_message(kind: &str, sentence: impl Display) {
     let sentence = sentence.to_string();
     if messages_are_json() {
         return write_json_message(&json!({kind: sentence}));
     }
-    let _ = writeln!(io::stderr(), "{kind}: {}", clean::line(&sentence));
+    let line = format!("{kind}: {}", clean::line(&sentence));
+    let line = wrapped(&line, terminal::error_columns(), "  ");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes a message as one line of JSON to standard error.

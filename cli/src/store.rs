@@ -1,10 +1,10 @@
 //! The flags for the location of durable state, and its default location.
 
 use crate::{
-    cli::duration,
+    cli::{YesOrNo, duration},
     failure::{Exit, Failure},
 };
-use clap::{Args, builder::FalseyValueParser};
+use clap::Args;
 use pyroxene_store::{InvalidStoreUrl, StoreError, StoreUrl};
 use std::{
     env,
@@ -31,7 +31,7 @@ pub(crate) struct StoreArguments {
     #[arg(long, value_name = "STORE", env = STORE_VARIABLE, hide_env_values = true)]
     pub(crate) store: Option<String>,
     /// Refuse to start if there is no store yet, instead of making a new, empty one
-    #[arg(long, env = "PYROXENE_STORE_MUST_EXIST", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_STORE_MUST_EXIST", value_parser = YesOrNo)]
     pub(crate) store_must_exist: bool,
     /// How long tasks that have ended are kept
     #[arg(long, value_name = "TIME", env = "PYROXENE_TASK_RETENTION", default_value = "7d", value_parser = duration)]

@@ -117,6 +117,28 @@ fn blocks<const N: usize>(headings: [&str; N], rows: &[[Cow<'_, str>; N]], limit
     blocks.join("\n")
 }
 
+/// Breaks the lines of a text between words, so that none is wider than `limit` unless a single word is. What
+/// is broken off is indented by `indent`.
+pub(crate) fn wrapped(text: &str, limit: Option<usize>, indent: &str) -> String {
+    let Some(limit) = limit else {
+        return text.to_owned();
+    };
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut broken = String::new();
+        for word in line.split_inclusive(' ') {
+            let is_too_wide = broken.width() + word.trim_end().width() > limit;
+            if is_too_wide && !broken.trim().is_empty() {
+                lines.push(broken.trim_end().to_owned());
+                broken = indent.to_owned();
+            }
+            broken.push_str(word);
+        }
+        lines.push(broken.trim_end().to_owned());
+    }
+    lines.join("\n")
+}
+
 /// Breaks a text into lines that are no wider than `width`, unless a single word is wider.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<&str> {
     let mut lines = Vec::new();
@@ -208,6 +230,16 @@ mod tests {
         let expected = "NAME      w1\nENDPOINT  127.0.0.1:12345\nNOTE      one two three\n\n\
                         NAME      w2\nNOTE      four\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_the_rest_is_indented() {
+        let text = "error: object 'a,b' is unavailable\n\nhint: none";
+        let expected = "error:\n  object\n  'a,b' is\n  unavailable\n\nhint: none";
+        assert_eq!(wrapped(text, Some(10), "  "), expected);
+        assert_eq!(wrapped(text, None, "  "), text);
+        assert_eq!(wrapped("  one two", Some(9), ""), "  one two");
+        assert_eq!(wrapped("  one two", Some(8), "  "), "  one\n  two");
     }
 
     #[test]

@@ -4,12 +4,24 @@
 //! meanwhile.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    os::fd::AsFd,
+};
 
 /// The number of columns of the terminal on standard output; `None` if it is not a terminal, or does not
 /// report it.
 pub(crate) fn columns() -> Option<usize> {
-    let size = tcgetwinsize(io::stdout()).ok()?;
+    columns_of(io::stdout())
+}
+
+/// The same of standard error.
+pub(crate) fn error_columns() -> Option<usize> {
+    columns_of(io::stderr())
+}
+
+fn columns_of(output: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(output).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 

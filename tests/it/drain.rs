@@ -1,6 +1,6 @@
 //! Daemons are asked to stop while calls are made: nobody notices.
 
-use crate::harness::{Broker, Load, in_time, ledger, seconds, turn};
+use crate::harness::{Broker, Load, eventually, in_time, ledger, seconds, turn};
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 
@@ -63,5 +63,27 @@ async fn a_name_server_that_is_asked_to_stop_ends_soon_and_takes_no_worker_along
     assert_eq!(status.code(), Some(0), "{status}");
     assert_eq!(nameserver.rest_of_output().await, "");
     load.goes_on_for(50).await;
+    load.stop().await.all_succeeded();
+}
+
+/// `timeout` of GNU signals a process and its group, so that the process gets two signals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_that_comes_twice_at_once_is_one_request_to_stop() {
+    let mut broker = Broker::start().workers(2).await;
+    let client = broker.client().await;
+    let echo = client.proxy::<Echo>("echo").await.unwrap();
+    let load = Load::start(&echo, 8, |_| EchoRequest::Sleep { ms: 600 });
+    load.reaches("w1", 1).await;
+    let worker = broker.worker("w1");
+    worker.process().ask_to_stop();
+    eventually("the drain begins", || async {
+        let log = worker.process().log();
+        log.contains("asked to stop").then_some(()).ok_or(log)
+    })
+    .await;
+    let status = worker.terminate().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+    let log = worker.process().log();
+    assert!(!log.contains("a second time"), "{log}");
     load.stop().await.all_succeeded();
 }

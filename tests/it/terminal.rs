@@ -118,7 +118,66 @@ async fn a_call_that_takes_long_shows_that_it_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_is_told_of_the_wait_for_workers() {
     let broker = Broker::start().nameserver_flags(&["--settle", "1h"]).await;
-    let words = ["call", "teapot", "brew", "--timeout", "5s"];
-    let (terminal, _) = Terminal::start(&broker, &words);
-    terminal.shows("the name server has just started").await;
+    std::fs::write(broker.dir().join("numbers"), "3\n1\n2\n").unwrap();
+    for words in [
+        &["call", "teapot", "brew", "--timeout", "5s"][..],
+        &["bench", "teapot", "brew", "--timeout", "5s"],
+        &["sort", "--input", "numbers", "--patience", "5s"],
+        &["chat", "--as", "ana"],
+        &["shell", "--as", "ana"],
+    ] {
+        let (terminal, _) = Terminal::start(&broker, words);
+        terminal.shows("the name server has just started").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_looks_like_a_private_message_is_not_said_to_everybody() {
+    let broker = Broker::start().worker("w1", &["--objects", "chat"]).await;
+    let (ana, _) = Terminal::start(&broker, &["chat", "--as", "ana"]);
+    is_edited(&ana).await;
+    for command in ["chat", "shell"] {
+        let (mut bob, _) = Terminal::start(&broker, &[command, "--as", "bob"]);
+        is_edited(&bob).await;
+        ana.shows("bob joined").await;
+        for line in ["mgs ana secret", "msgana secret", "lsit ana"] {
+            bob.type_in(&format!("{line}\r"));
+            bob.shows(&format!("/say {line}")).await;
+            is_edited(&bob).await;
+        }
+        bob.type_in(&format!("list of things we need in the {command}\r"));
+        ana.shows(&format!("list of things we need in the {command}"))
+            .await;
+        bob.type_in("/quit\r");
+        assert!(bob.ended().await.success());
+    }
+    let shown = ana.shown_so_far();
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(!shown.contains("lsit"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_and_hints_are_broken_between_words() {
+    let broker = Broker::start().workers(1).await;
+    let words = ["call", "calculator", "factorial", "many"];
+    let piped = broker.run(&words).await.stderr;
+    let whoami = broker.run(&["whoami"]).await.stdout;
+    for (words, piped) in [(&words[..], piped), (&["whoami"], whoami)] {
+        let (terminal, _) = Terminal::of_width(40, &broker, words);
+        let shown = terminal.all().await;
+        assert!(
+            shown
+                .lines()
+                .all(|line| line.trim_end().chars().count() <= 40),
+            "{shown}"
+        );
+        // Every word is on one line. The port differs.
+        let words = |text: &str| {
+            let words = text.split_whitespace().map(str::to_owned);
+            words
+                .filter(|word| !word.starts_with("127."))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&shown), words(&piped));
+    }
 }

@@ -28,6 +28,13 @@ impl MethodSignature<'_> {
                 Ok(self.restore_digits(line, arguments))
             }
             (Err(_), Some(only)) => self.single(only, Value::String(line.to_owned())),
+            // As on the command line, a text that nobody can take for JSON is a string.
+            (Err(_), None) if !line.trim_start().starts_with(['{', '[', '"']) => {
+                match self.parameters() {
+                    [only] => self.single(only, Value::String(line.to_owned())),
+                    _ => self.read_json(Value::String(line.to_owned())),
+                }
+            }
             (Err(error), None) => Err(Failure::usage(format!(
                 "not JSON: {}",
                 without_position(&error)

@@ -162,6 +162,10 @@ fn a_line_that_is_no_json_is_text_where_the_one_parameter_takes_text() {
         assert_eq!(read(&text, line), Ok(json!({"text": expected})), "{line}");
     }
     let wrong = sentence(read(&json!({"n": {"type": "integer"}}), "hello"));
+    // As on the command line.
+    let expected = r#"argument 'n' of work wants an integer, got the string "hello""#;
+    assert_eq!(wrong, expected);
+    let wrong = sentence(read(&json!({"n": {"type": "integer"}}), r#"{"n": "#));
     assert!(wrong.starts_with("not JSON: "), "{wrong}");
 }
 

@@ -1,9 +1,9 @@
 //! Parses the command line and the environment into a command.
 
-use super::Cli;
+use super::{Cli, YesOrNo};
 use clap::{
     ArgMatches, Command, CommandFactory, FromArgMatches,
-    builder::{FalseyValueParser, Resettable, TypedValueParser},
+    builder::{Resettable, TypedValueParser},
     error::ErrorKind,
     parser::ValueSource,
 };
@@ -15,7 +15,7 @@ const GLOBAL_FLAGS: [&str; 2] = ["--nameserver", "--json"];
 
 /// The flags whose environment variable must not be empty. A script that copies an unset variable would
 /// otherwise run without the protection that it asks for.
-const SECURITY_FLAGS: [&str; 7] = [
+const SECURITY_FLAGS: [&str; 10] = [
     "tls_cert",
     "tls_key",
     "tls_ca",
@@ -23,6 +23,9 @@ const SECURITY_FLAGS: [&str; 7] = [
     "users",
     "user",
     "token_file",
+    "certificates",
+    "ticket_life",
+    "accounts_owner_rule",
 ];
 
 /// The environment variable of `--json`.
@@ -71,7 +74,7 @@ pub(crate) fn asks_for_json(words: &[OsString]) -> bool {
         .take_while(|word| *word != "--")
         .any(|word| word == "--json");
     let variable = env::var_os(JSON_VARIABLE).unwrap_or_default();
-    let in_variable = FalseyValueParser::new().parse_ref(&Command::new(""), None, &variable);
+    let in_variable = YesOrNo.parse_ref(&Command::new(""), None, &variable);
     is_asked || in_variable.unwrap_or(false)
 }
 
@@ -211,5 +214,29 @@ mod tests {
         }
         let given = "pyroxene list --tls-ca ca.crt";
         assert!(parse_with_empty("PYROXENE_TLS_CA", given).is_ok());
+        for (variable, command) in [
+            ("PYROXENE_CERTIFICATES", "nameserver"),
+            ("PYROXENE_TICKET_LIFE", "nameserver"),
+            ("PYROXENE_CERTIFICATES", "up"),
+            ("PYROXENE_ACCOUNTS_OWNER_RULE", "worker"),
+        ] {
+            let error = parse_with_empty(variable, &format!("pyroxene {command}")).unwrap_err();
+            assert!(error.contains(&format!("{variable} is empty")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_neither_yes_nor_no_is_an_error_that_names_it() {
+        let cli = Cli::command();
+        for (command, id) in [("nameserver", "insecure"), ("list", "json")] {
+            let command = cli.find_subcommand(command).unwrap();
+            let mut flags = command.get_arguments();
+            let flag = flags.find(|flag| flag.get_id() == id).unwrap();
+            let variable = flag.get_env().unwrap().to_str().unwrap();
+            let parse = |value: &str| YesOrNo.parse_ref(command, Some(flag), value.as_ref());
+            let error = parse("banana").unwrap_err().to_string();
+            assert!(error.contains(variable), "{error}");
+            assert!(parse("on").unwrap() && !parse("off").unwrap());
+        }
     }
 }

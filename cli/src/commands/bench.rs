@@ -4,8 +4,9 @@ use crate::{
     arguments::{self, MethodSignature},
     cli::{CONCURRENCY, ClientArguments, duration},
     commands::call::read_source,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, note},
     nameservers::explain_unavailable,
+    objects::with_wait_reported,
     output::{print, print_json},
     table::table,
 };
@@ -152,9 +153,8 @@ async fn prepare(
     client: &pyroxene_client::Client,
     arguments: &BenchArguments,
 ) -> Result<BenchLoad, Failure> {
-    let object = client
-        .dynamic(&arguments.object, within(arguments.timeout))
-        .await?;
+    let found = client.dynamic(&arguments.object, within(arguments.timeout));
+    let object = with_wait_reported(client, &arguments.object, note, found).await?;
     let signature =
         MethodSignature::find(object.description(), &arguments.object, &arguments.method)?;
     let values = match (arguments.arguments.as_slice(), signature.parameters()) {

@@ -1,12 +1,13 @@
 //! `pyroxene certs`: a small certificate authority.
 
 use crate::{
+    cli::YesOrNo,
     failure::Failure,
     output::{print, print_json},
 };
 use clap::{
     Subcommand,
-    builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
+    builder::{PossibleValuesParser, TypedValueParser},
 };
 use pyroxene_certs::{
     CertificateAuthority, CertificateInfo, CertificateRequest, CertificateRole, CertsError,
@@ -79,7 +80,7 @@ struct CertsIssueArguments {
     #[arg(long, value_name = "N", env = "PYROXENE_CERTS_DAYS", default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
     days: u32,
     /// Overwrite an existing key and certificate of that name
-    #[arg(long, env = "PYROXENE_CERTS_FORCE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_CERTS_FORCE", value_parser = YesOrNo)]
     force: bool,
 }
 
@@ -93,14 +94,14 @@ struct CertsShowArguments {
     /// The certificate, as PEM
     file: PathBuf,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct CertsDirectoryArguments {
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
     /// The authority's directory
     #[arg(

@@ -6,7 +6,11 @@ mod room;
 mod screen;
 
 use crate::{
-    cli::ClientArguments, daemon, failure::Failure, nameservers::explain_unavailable,
+    cli::ClientArguments,
+    daemon,
+    failure::{Failure, note},
+    nameservers::explain_unavailable,
+    objects::with_wait_reported,
     terminal::TerminalModes,
 };
 pub(crate) use arrivals::report_arrivals as tell_comings;
@@ -23,8 +27,8 @@ use tokio::{sync::watch, time::timeout};
 ///
 /// /list shows the members, /msg NAME TEXT sends a message to one member, /say TEXT sends one to all, /help
 /// lists the commands, and /quit leaves the room. Any other line is sent to all. A line that begins with two
-/// slashes is sent without the first one. On a terminal a command without its slash is not sent, and members
-/// who join or leave are reported.
+/// slashes is sent without the first one. On a terminal a line that looks like a command without its slash,
+/// or like a mistyped one, is not sent, and members who join or leave are reported.
 ///
 /// If standard input or output is not a terminal, each line of input is a command, and each message is
 /// printed as one line: [HH:MM:SS] bob: text, or [HH:MM:SS] bob → ana: text if it is only for one member. At
@@ -57,7 +61,8 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), Failure> {
     };
     let client = arguments.client.client()?;
     // Fails at once if no worker hosts the room; later calls wait for a worker.
-    if let Err(error) = client.proxy::<Chat>(OBJECT).await {
+    let found = client.proxy::<Chat>(OBJECT);
+    if let Err(error) = with_wait_reported(&client, OBJECT, note, found).await {
         return Err(explain_unavailable(&client, OBJECT, error.into()).await);
     }
     let mut signals = daemon::catch_signals()?;
@@ -70,12 +75,12 @@ pub(crate) async fn run(arguments: ChatArguments) -> Result<(), Failure> {
     }
     screen.greet(&welcome.members)?;
     let seen = watch::Sender::new(welcome.head);
-    let note = |sentence: String| {
+    let tell = |sentence: String| {
         screen.note(&sentence);
         ready(())
     };
     let (outcome, is_editing) = tokio::select! {
-        never = arrivals::report_arrivals(&room, welcome.members, note), if screen.is_terminal() => match never {},
+        never = arrivals::report_arrivals(&room, welcome.members, tell), if screen.is_terminal() => match never {},
         outcome = show_messages(&room, &screen, &seen) => (outcome, true),
         // The last line of input was read, so nothing is being edited.
         outcome = run_input(&room, &screen, input, &seen) => (outcome, false),
@@ -114,7 +119,7 @@ async fn run_input(
     let (mut last, mut failed) = (0, None);
     while let Some(line) = input.line().await? {
         let wish = match screen.is_terminal() {
-            true => input::read_typed(&line),
+            true => input::read_typed(&line, room.names()),
             false => input::read(&line),
         };
         let done = match wish {

@@ -14,6 +14,7 @@ use crate::{
     daemon::catch_signals,
     failure::{Exit, Failure},
     nameservers::explain_unavailable,
+    objects::with_wait_reported,
     output::{milliseconds, print_json},
 };
 use progress::DistributedProgressBar;
@@ -113,7 +114,9 @@ impl<Read, Write> DistributedJob<Read, Write> {
         let calculated = async {
             let input = blocking(read).await?;
             let began = Instant::now();
-            match work(client.clone(), object.clone(), input, options).await {
+            let working = work(client.clone(), object.clone(), input, options);
+            let notice = |sentence: &str| progress.note(sentence);
+            match with_wait_reported(&client, object, notice, working).await {
                 Ok(done) => Ok((done, began.elapsed())),
                 Err(error) => Err(explain_unavailable(&client, object, error.into()).await),
             }

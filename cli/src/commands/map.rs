@@ -5,7 +5,7 @@ mod progress;
 
 use crate::{
     arguments::MethodSignature,
-    cli::{CONCURRENCY, ClientArguments, duration},
+    cli::{CONCURRENCY, ClientArguments, YesOrNo, duration},
     commands::call::raw_json,
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
@@ -13,7 +13,6 @@ use crate::{
     objects::ObjectLookup,
     output::{Output, to_json},
 };
-use clap::builder::FalseyValueParser;
 use clap_complete::ArgValueCompleter;
 use futures::{FutureExt, Stream, StreamExt};
 use lines::{InputLine, LineInput};
@@ -58,7 +57,7 @@ pub(crate) struct MapArguments {
     #[arg(long, value_name = "N", env = "PYROXENE_CONCURRENCY", value_parser = clap::value_parser!(u32).range(CONCURRENCY))]
     concurrency: Option<u32>,
     /// Continue after a line that fails
-    #[arg(long, env = "PYROXENE_KEEP_GOING", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_KEEP_GOING", value_parser = YesOrNo)]
     keep_going: bool,
     #[command(flatten)]
     client: ClientArguments,

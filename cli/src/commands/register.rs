@@ -1,13 +1,12 @@
 //! `pyroxene register`: static names.
 
 use crate::{
-    cli::ClientArguments,
+    cli::{ClientArguments, YesOrNo},
     failure::Failure,
     nameservers::ask_directories,
     output::{print, print_json},
     static_names::{StaticNameChange, accepted_by_nameservers},
 };
-use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 /// Register a static name for an object at a fixed address
@@ -23,7 +22,7 @@ pub(crate) struct RegisterArguments {
     /// The object and its address
     uri: String,
     /// Refuse any other holder of the name
-    #[arg(long, env = "PYROXENE_REGISTER_EXCLUSIVE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_REGISTER_EXCLUSIVE", value_parser = YesOrNo)]
     exclusive: bool,
     /// A tag to find it by; may be given several times
     #[arg(

@@ -15,7 +15,8 @@ use crate::{
     cli::{ClientArguments, duration},
     failure::{Exit, Failure},
     nameservers,
-    terminal::TerminalModes,
+    table::wrapped,
+    terminal::{self, TerminalModes},
 };
 use catalog::Catalog;
 use chat::ChatMembership;
@@ -26,6 +27,7 @@ use pyroxene_common::interfaces::directory::ObjectFilter;
 use screen::ShellScreen;
 use session::{SessionFlow, ShellSession};
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal},
     sync::Arc,
     time::Duration,
@@ -84,6 +86,7 @@ impl ShellArguments {
             screen,
             submitted,
             chat: None,
+            object_names: BTreeSet::new(),
         }
     }
 
@@ -105,7 +108,7 @@ async fn at_terminal(arguments: &ShellArguments, client: Client) -> Result<(), F
     let prompt = format!("{}> ", arguments.name.as_deref().unwrap_or("pyroxene"));
     let (mut editor, printer) = Editor::start(prompt, catalog, history_file()).await?;
     let mut session = arguments.session(client, ShellScreen::terminal(printer), submitted);
-    print_greeting(&session).await?;
+    print_greeting(&mut session).await?;
     if let Err(failure) = arguments.join(&mut session).await {
         session.screen.report_failure(&failure);
     }
@@ -160,7 +163,7 @@ async fn at_terminal(arguments: &ShellArguments, client: Client) -> Result<(), F
 }
 
 async fn carry_out(session: &mut ShellSession, line: &str) -> Result<SessionFlow, Failure> {
-    match parse(line)? {
+    match parse(line, &session.known_names())? {
         Some(command) => session.carry_out(command).await,
         None => Ok(SessionFlow::Continue),
     }
@@ -168,18 +171,24 @@ async fn carry_out(session: &mut ShellSession, line: &str) -> Result<SessionFlow
 
 /// Prints the version and the numbers of workers and objects. If no name server answers, the shell continues:
 /// one may answer later.
-async fn print_greeting(session: &ShellSession) -> Result<(), Failure> {
+async fn print_greeting(session: &mut ShellSession) -> Result<(), Failure> {
     let looked = async {
         let workers = nameservers::workers(&session.client).await?.len();
         let objects = nameservers::list(&session.client, &ObjectFilter::default()).await?;
-        Ok(format!(
+        let greeting = format!(
             "pyroxene {}: workers {workers}, objects {}; '/help' lists the commands",
             env!("CARGO_PKG_VERSION"),
             objects.len()
-        ))
+        );
+        Ok((greeting, objects))
     };
     match looked.await {
-        Ok(greeting) => session.screen.print(&greeting),
+        Ok((greeting, objects)) => {
+            session.object_names = objects.into_iter().map(|object| object.name).collect();
+            session
+                .screen
+                .print(&wrapped(&greeting, terminal::columns(), ""))
+        }
         Err(failure) => {
             let failure: Failure = failure;
             session.screen.report_failure(&failure);

@@ -1,11 +1,12 @@
 //! `pyroxene store`: checks, exports and imports a store.
 
 use crate::{
+    cli::YesOrNo,
     failure::{Exit, Failure, cannot_write},
     output::{print, print_json},
     store::store_url,
 };
-use clap::{Subcommand, builder::FalseyValueParser};
+use clap::Subcommand;
 use pyroxene_common::private_file;
 use pyroxene_store::{Store, StoreError, StoreOptions, StoreUrl, TaskCounts, TransferError};
 use serde::Serialize;
@@ -43,7 +44,7 @@ struct StoreCheckArguments {
     #[command(flatten)]
     place: StoreUrlArguments,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
 }
 
@@ -57,7 +58,7 @@ struct StoreExportArguments {
     #[command(flatten)]
     place: StoreUrlArguments,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
     /// The file to write; - is standard output
     #[arg(default_value = "-")]
@@ -73,7 +74,7 @@ struct StoreImportArguments {
     #[command(flatten)]
     place: StoreUrlArguments,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
     /// The file to read; - is standard input
     #[arg(default_value = "-")]

@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::{ArgumentSource, MethodSignature, read_untyped},
-    cli::{ClientArguments, duration},
+    cli::{ClientArguments, YesOrNo, duration},
     commands::completions::{methods, objects},
     commands::{call::read_source, tasks::TaskWait},
     failure::{Exit, Failure, note},
@@ -10,7 +10,6 @@ use crate::{
     objects::ObjectLookup,
     output::{print, print_json, to_json},
 };
-use clap::builder::FalseyValueParser;
 use clap_complete::ArgValueCompleter;
 use pyroxene_client::{CallError, Client, DynamicError, NewTask};
 use pyroxene_common::interfaces::{
@@ -51,7 +50,7 @@ pub(crate) struct SubmitArguments {
     #[command(flatten)]
     options: SubmitOptions,
     /// Wait for the result and print it
-    #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = YesOrNo)]
     wait: bool,
     /// How long to wait, with --wait [default: without limit]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]
@@ -92,11 +91,19 @@ pub(crate) struct SubmitOptions {
     #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_BACKOFF", default_value = "500ms", value_parser = duration)]
     pub(crate) backoff: Duration,
     /// How long an attempt may take; a longer one is ended, and counts [default: 1h]
-    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_RUN_LIMIT", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "PYROXENE_SUBMIT_RUN_LIMIT", value_parser = run_limit)]
     pub(crate) run_limit: Option<Duration>,
     /// The only worker that may run the task [default: any]
     #[arg(long, value_name = "NAME", env = "PYROXENE_SUBMIT_WORKER")]
     pub(crate) worker: Option<String>,
+}
+
+/// Parses the run limit of an attempt.
+fn run_limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("every attempt would be ended at once".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 /// How long to wait for the description of the object's parameters.
@@ -249,5 +256,10 @@ mod tests {
     fn a_task_is_attempted_at_least_once() {
         assert!(parsed(&["--max-attempts", "0"]).is_err());
         assert!(parsed(&["--delay", "soon"]).is_err());
+        let error = parsed(&["--run-limit", "0s"]).unwrap_err().to_string();
+        assert!(
+            error.contains("every attempt would be ended at once"),
+            "{error}"
+        );
     }
 }

@@ -111,7 +111,8 @@ struct TaskWaitArguments {
 
 /// Cancel tasks, even if they are running
 ///
-/// --json prints [{"id", "state"}]. It is an error if a task has already ended.
+/// --json prints [{"id", "state"}]. It is an error if a task has already succeeded or failed, but not if it
+/// has been cancelled before.
 #[derive(Debug, clap::Args)]
 struct TaskCancelArguments {
     #[command(flatten)]

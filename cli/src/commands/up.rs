@@ -3,7 +3,7 @@
 mod child;
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo, duration},
     commands::{
         nameserver::{self, LimitsArguments},
         worker::{self, ACCOUNTS_MUST_EXIST_VARIABLE, ACCOUNTS_VARIABLE},
@@ -11,14 +11,14 @@ use crate::{
     daemon,
     failure::{Exit, Failure, warn},
     output::to_json,
-    security::{LoginArguments, UsersArguments, token_variable, with_security},
+    security::{LoginArguments, UsersArguments, token_variable},
     store::{self, StoreArguments},
     table::table,
 };
 use child::Child;
 use futures::future::{join_all, select_all};
-use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{endpoint::Endpoint, signal::StopSignals, tls::ClientAuth};
+use pyroxene_store::{Store, StoreOptions, StoreUrl};
 use pyroxene_worker::MAX_THREADS;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -59,10 +59,10 @@ pub(crate) struct UpArguments {
     )]
     accounts_db: Option<String>,
     /// Refuse to start workers if there are no accounts in that database yet, instead of making empty tables
-    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
     /// How long calls in flight may take to finish after a request to stop the workers
     #[arg(long, value_name = "TIME", env = "PYROXENE_DRAIN_TIMEOUT", default_value = "10s", value_parser = duration)]
@@ -208,7 +208,7 @@ impl LocalCluster {
         for nameserver in &mut self.nameservers {
             nameserver.ready(arguments.daemon.start_timeout).await?;
         }
-        self.waiting = self.waiting_tasks(arguments).await;
+        self.waiting = waiting_tasks(&arguments.store.url()?).await;
         let listen = match &arguments.listen {
             Endpoint::Tcp { host, .. } => Endpoint::Tcp {
                 host: host.clone(),
@@ -247,22 +247,6 @@ impl LocalCluster {
             worker.ready(arguments.daemon.start_timeout).await?;
         }
         Ok(())
-    }
-
-    /// The number of tasks that have not ended, if it can be read without a login: workers' logins may not
-    /// list tasks.
-    async fn waiting_tasks(&self, arguments: &UpArguments) -> Option<u64> {
-        const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
-        let config = ClientConfig::new(&self.nameserver_list()).ok()?;
-        let no_login = LoginArguments::default();
-        let config = with_security(config, &arguments.daemon.tls, &no_login).ok()?;
-        let client = Client::new(config.retry_timeout(Duration::ZERO));
-        let counts = timeout(COUNT_TIMEOUT, client.count_tasks())
-            .await
-            .ok()?
-            .ok()?;
-        let open = counts.iter().filter(|(state, _)| !state.is_final());
-        Some(open.map(|(_, count)| count).sum())
     }
 
     fn nameserver_list(&self) -> String {
@@ -348,6 +332,24 @@ impl LocalCluster {
     }
 }
 
+/// The number of tasks in a store that have not ended, if it can be read. The name servers are not asked: the
+/// logins that this command has are those of workers, which may not list tasks.
+async fn waiting_tasks(url: &StoreUrl) -> Option<u64> {
+    const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+    // Such a store belongs to its name server alone, and was empty at its start.
+    if *url == StoreUrl::Memory {
+        return Some(0);
+    }
+    let counting = async {
+        let store = Store::open(url, StoreOptions::default()).await?;
+        let counts = store.counts().await;
+        store.close().await;
+        counts
+    };
+    let counts = timeout(COUNT_TIMEOUT, counting).await.ok()?.ok()?;
+    u64::try_from(counts.queued + counts.delayed + counts.running).ok()
+}
+
 /// The flags of every child.
 fn common_flags(daemon: &DaemonArguments) -> Vec<String> {
     let mut flags = vec![
@@ -403,6 +405,7 @@ fn users_flags(users: &UsersArguments) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pyroxene_store::NewStoredTask;
 
     fn listed(first: &str, count: u16) -> Result<Vec<String>, Failure> {
         let addresses = addresses(&first.parse().unwrap(), count)?;
@@ -420,6 +423,24 @@ mod tests {
             listed("unix:/tmp/ns", 2).unwrap(),
             ["unix:/tmp/ns", "unix:/tmp/ns.2"]
         );
+    }
+
+    #[tokio::test]
+    async fn tasks_that_are_left_are_counted_in_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = StoreUrl::Sqlite(directory.path().join("state.db"));
+        assert_eq!(waiting_tasks(&url).await, None);
+        let options = StoreOptions {
+            create: true,
+            ..StoreOptions::default()
+        };
+        let store = Store::open(&url, options).await.unwrap();
+        assert_eq!(waiting_tasks(&url).await, Some(0));
+        let task = NewStoredTask::new("calculator", "factorial", Vec::new());
+        store.submit(vec![task.clone(), task]).await.unwrap();
+        assert_eq!(waiting_tasks(&url).await, Some(2));
+        store.close().await;
+        assert_eq!(waiting_tasks(&StoreUrl::Memory).await, Some(0));
     }
 
     #[test]

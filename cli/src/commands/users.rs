@@ -1,13 +1,14 @@
 //! `pyroxene users`: who may log in at a name server.
 
 use crate::{
+    cli::YesOrNo,
     failure::{Exit, Failure},
     output::{print, print_json, rfc3339, write_message},
     table::table,
 };
 use clap::{
     Subcommand,
-    builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser},
+    builder::{PossibleValuesParser, TypedValueParser},
 };
 use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Role, Token};
 use pyroxene_nameserver::users::{User, Users, replace_domain_key};
@@ -80,7 +81,7 @@ struct UserAddArguments {
     )]
     limit: Vec<LimitChange>,
     /// Make no token: the user logs in with a certificate of the same name
-    #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = YesOrNo)]
     certificate: bool,
     #[command(flatten)]
     token: TokenOutputArguments,
@@ -169,7 +170,7 @@ struct UserRevokeArguments {
     /// The name
     name: String,
     /// Revoke the certificates with this name, even if no user has it
-    #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_USERS_CERTIFICATE", value_parser = YesOrNo)]
     certificate: bool,
 }
 
@@ -191,7 +192,7 @@ struct UsersFileArguments {
     #[arg(long, value_name = "FILE", env = "PYROXENE_USERS")]
     users: PathBuf,
     /// Print the documented JSON
-    #[arg(long, env = "PYROXENE_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_JSON", value_parser = YesOrNo)]
     json: bool,
 }
 

@@ -6,6 +6,8 @@ use crate::{
     failure::Failure,
     nameservers::{ask_nameservers, no_nameserver_answered},
     output::{print, print_json},
+    table::wrapped,
+    terminal,
 };
 use pyroxene_common::{
     access::{Identity, Role},
@@ -65,7 +67,7 @@ pub(crate) async fn run(arguments: WhoamiArguments) -> Result<(), Failure> {
             format!("{at}: {}\n  limits: {limits}", clean::line(&sentence))
         })
         .collect();
-    print(&lines.join("\n"))
+    print(&wrapped(&lines.join("\n"), terminal::columns(), "    "))
 }
 
 fn entry<'a>(nameserver: &str, who: &'a WhoAmI) -> WhoamiJson<'a> {

@@ -1,13 +1,12 @@
 //! `pyroxene worker`: the daemon that hosts the built-in objects.
 
 use crate::{
-    cli::{DEFAULT_NAMESERVER, DaemonArguments, duration, message_memory, message_size},
+    cli::{DEFAULT_NAMESERVER, DaemonArguments, YesOrNo, duration, message_memory, message_size},
     daemon::{self, ConnectionWork, ParentProcess},
     failure::{Exit, Failure},
     security::{LoginArguments, PortProtection, watch_hangups},
     start::retry_transient,
 };
-use clap::builder::FalseyValueParser;
 use pyroxene_client::Credentials;
 use pyroxene_common::{
     endpoint::Endpoint,
@@ -71,10 +70,10 @@ pub(crate) struct WorkerArguments {
     )]
     accounts_db: Option<String>,
     /// Let users use only accounts of their own name, and accounts that --allow account:NAME grants them
-    #[arg(long, env = "PYROXENE_ACCOUNTS_OWNER_RULE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_ACCOUNTS_OWNER_RULE", value_parser = YesOrNo)]
     accounts_owner_rule: bool,
     /// Refuse to start if there are no accounts in that database yet, instead of making empty tables
-    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = ACCOUNTS_MUST_EXIST_VARIABLE, value_parser = YesOrNo)]
     accounts_must_exist: bool,
     /// Threads for CPU-bound calls, up to 1024 [default: the number of cores]
     #[arg(long, value_name = "N", env = "PYROXENE_THREADS", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
@@ -86,7 +85,7 @@ pub(crate) struct WorkerArguments {
     #[arg(long, value_name = "TAG", env = "PYROXENE_TAG", value_delimiter = ',')]
     tag: Vec<String>,
     /// Hold the objects' names exclusively; another worker for the same names waits until this one is gone
-    #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PYROXENE_EXCLUSIVE", value_parser = YesOrNo)]
     exclusive: bool,
     /// The time to live of its leases, 500ms to 60s [default: 3s]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TTL", value_parser = ttl)]

@@ -42,7 +42,12 @@ async fn the_beginning_of_an_id_is_enough_where_it_leaves_no_doubt() {
 
     let vague = broker.run(&["tasks", "show", &one[..4]]).await;
     assert!(vague.error(2).contains("several tasks"), "{vague:?}");
-    for unknown in ["ffffffff", "0", "x"] {
+    let short = broker.run(&["tasks", "show", &one[..2]]).await;
+    assert!(
+        short.error(2).contains("at least 4 characters"),
+        "{short:?}"
+    );
+    for unknown in ["ffffffff", "x"] {
         let ran = broker.run(&["tasks", "show", unknown]).await;
         assert!(ran.error(3).contains("there is no task"), "{ran:?}");
     }

@@ -26,6 +26,17 @@ async fn an_empty_variable_is_none_unless_it_protects_something() {
     }
     let ran = Ran::with(broker.dir(), &[("PYROXENE_TLS_CA", "")], &list[..3]).await;
     assert!(ran.error(2).contains("PYROXENE_TLS_CA is empty"), "{ran:?}");
+    for (variable, value) in [
+        ("PYROXENE_CERTIFICATES", ""),
+        ("PYROXENE_TICKET_LIFE", ""),
+        ("PYROXENE_INSECURE", "banana"),
+    ] {
+        let nameserver = ["nameserver", "--store", "memory:", "--listen", "0.0.0.0:0"];
+        let ran = Ran::with(broker.dir(), &[(variable, value)], &nameserver).await;
+        assert!(ran.error(2).contains(variable), "{ran:?}");
+    }
+    let ran = Ran::with(broker.dir(), &[("PYROXENE_JSON", "banana")], &list[..3]).await;
+    assert!(ran.error(2).contains("PYROXENE_JSON"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,6 +116,11 @@ impl Process {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Asks it to stop, and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// Kills it without a chance to say anything.
     pub(crate) async fn kill(&mut self) {
         self.signal(Signal::KILL);

@@ -3,7 +3,8 @@
 use super::screen::ChatScreen;
 use crate::{
     failure::{Exit, Failure},
-    mistyped, terminal,
+    mistyped::{CommandForm, FirstOperand, KnownNames, intended_command},
+    terminal,
 };
 use rustyline::{DefaultEditor, error::ReadlineError};
 use std::{
@@ -40,19 +41,47 @@ pub(super) enum ChatCommand<'l> {
     Invalid(String),
 }
 
-/// The commands, without their slash.
-const COMMANDS: [&str; 5] = ["list", "msg", "say", "help", "quit"];
+/// The commands.
+const COMMANDS: [CommandForm; 5] = [
+    CommandForm {
+        name: "list",
+        operand: FirstOperand::Nothing,
+    },
+    CommandForm {
+        name: "msg",
+        operand: FirstOperand::Receiver,
+    },
+    CommandForm {
+        name: "say",
+        operand: FirstOperand::Text,
+    },
+    CommandForm {
+        name: "help",
+        operand: FirstOperand::Nothing,
+    },
+    CommandForm {
+        name: "quit",
+        operand: FirstOperand::Nothing,
+    },
+];
 
-/// Parses a line that a person typed. A command without its slash is not sent to all, but an error.
-pub(super) fn read_typed(line: &str) -> ChatCommand<'_> {
-    match (read(line), mistyped::intended_command(line, COMMANDS)) {
-        (ChatCommand::Say { to: None, .. }, Some(command)) if !line.trim().starts_with('/') => {
-            ChatCommand::Invalid(format!(
-                "not sent: did you mean /{command}? To send it: /say {}",
-                line.trim()
-            ))
-        }
-        (wish, _) => wish,
+/// Parses a line that a person typed. A command without its slash, or a mistyped one, is not sent to all, but
+/// an error. `members` are the members of the room.
+pub(super) fn read_typed(line: &str, members: Vec<String>) -> ChatCommand<'_> {
+    let wish = read(line);
+    if !matches!(wish, ChatCommand::Say { to: None, .. }) || line.trim().starts_with('/') {
+        return wish;
+    }
+    let known = KnownNames {
+        members,
+        objects: Vec::new(),
+    };
+    match intended_command(line, &COMMANDS, &known) {
+        Some(command) => ChatCommand::Invalid(format!(
+            "not sent: did you mean /{command}? To send it to all: /say {}",
+            line.trim()
+        )),
+        None => wish,
     }
 }
 
@@ -181,21 +210,36 @@ mod tests {
         assert_eq!(read("  "), ChatCommand::Blank);
     }
 
+    fn typed(line: &str) -> ChatCommand<'_> {
+        read_typed(line, vec!["s60".to_owned(), "Bob".to_owned()])
+    }
+
     #[test]
     fn a_command_that_lacks_its_slash_is_not_said_to_everybody() {
-        for line in ["quit", " list ", "msg bob hi", "help"] {
-            assert!(
-                matches!(read_typed(line), ChatCommand::Invalid(_)),
-                "{line}"
-            );
+        for line in [
+            "quit",
+            " list ",
+            "msg bob hi",
+            "help",
+            "mgs s60 secret",
+            "msgbob hi",
+            "exit",
+        ] {
+            assert!(matches!(typed(line), ChatCommand::Invalid(_)), "{line}");
             // A line of a script is sent unchanged.
             assert!(matches!(read(line), ChatCommand::Say { .. }), "{line}");
         }
         let said = |text| ChatCommand::Say { to: None, text };
-        assert_eq!(read_typed("/say quit"), said("quit"));
-        assert_eq!(read_typed("//quit"), said("/quit"));
-        assert_eq!(read_typed("quite right"), said("quite right"));
-        assert_eq!(read_typed("/quit"), ChatCommand::Quit);
+        assert_eq!(typed("/say quit"), said("quit"));
+        assert_eq!(typed("//quit"), said("/quit"));
+        assert_eq!(typed("quite right"), said("quite right"));
+        let sentence = "list of things we need";
+        assert_eq!(typed(sentence), said(sentence));
+        assert_eq!(typed("/quit"), ChatCommand::Quit);
+        let refused = ChatCommand::Invalid(
+            "not sent: did you mean /msg? To send it to all: /say mgs bob hi".to_owned(),
+        );
+        assert_eq!(typed("mgs bob hi"), refused);
     }
 
     #[test]

@@ -5,7 +5,11 @@ use pyroxene_client::{CallError, Proxy, backoff::Backoff};
 use pyroxene_objects::interfaces::chat::{
     Chat, ChatError, MAX_WAIT_MS, Message, Received, Sent, Welcome, chat::ChatClient,
 };
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tarpc::{
     client::RpcError,
     context::{self, Context},
@@ -35,6 +39,9 @@ pub(crate) struct ChatRoom {
     chat: ChatClient<Proxy<Chat>>,
     name: String,
     session: String,
+    /// The names of all members of whom this one has heard. Those who left are among them: a message to them is
+    /// private too.
+    names: Mutex<BTreeSet<String>>,
 }
 
 fn within(time: Duration) -> Context {
@@ -60,27 +67,49 @@ impl ChatRoom {
             chat,
             name,
             session,
+            names: Mutex::new(welcome.members.iter().cloned().collect()),
         };
         Ok((room, welcome))
     }
 
     pub(crate) async fn history(&self, before: u64, limit: u32) -> Result<Vec<Message>, Failure> {
-        retry_until_timeout(|| {
+        let messages = retry_until_timeout(|| {
             let name = self.name.clone();
             self.chat
                 .history(within(ATTEMPT_TIMEOUT), name, Some(before), Some(limit))
         })
-        .await
+        .await?;
+        self.learn(messages.iter().map(|message| &message.from));
+        Ok(messages)
     }
 
     pub(crate) async fn members(&self) -> Result<Vec<String>, Failure> {
-        retry_until_timeout(|| self.chat.members(within(ATTEMPT_TIMEOUT))).await
+        let members = retry_until_timeout(|| self.chat.members(within(ATTEMPT_TIMEOUT))).await?;
+        self.learn(&members);
+        Ok(members)
+    }
+
+    /// The names of all members of whom this one has heard.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().cloned().collect()
+    }
+
+    fn learn<'n>(&self, heard: impl IntoIterator<Item = &'n String>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in heard {
+            if !names.contains(name) {
+                names.insert(name.clone());
+            }
+        }
     }
 
     /// The members, from a single attempt; `None` if it fails.
     pub(super) async fn current_members(&self) -> Option<Vec<String>> {
         let members = self.chat.members(within(MEMBERS_TIMEOUT)).await;
-        members.ok()?.ok()
+        let members = members.ok()?.ok()?;
+        self.learn(&members);
+        Some(members)
     }
 
     /// Sends a message. Retries do not send it twice.
@@ -117,7 +146,10 @@ impl ChatRoom {
                 .chat
                 .receive(context, name, after, MAX_WAIT_MS, session);
             match classify(receiving.await) {
-                Ok(received) => return Ok(received),
+                Ok(received) => {
+                    self.learn(received.messages.iter().map(|message| &message.from));
+                    return Ok(received);
+                }
                 Err(ChatFailure::Final(failure)) => return Err(failure),
                 Err(ChatFailure::Transient(_)) => {}
             }

@@ -4,6 +4,8 @@ use super::{message_line, sender_text};
 use crate::{
     failure::{Exit, Failure, note},
     output::{Output, to_json},
+    table::wrapped,
+    terminal,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use pyroxene_common::clean;
@@ -97,7 +99,7 @@ impl ChatScreen {
     /// Shows the commands.
     pub(super) fn help(&self) -> Result<(), Failure> {
         match self {
-            Self::Terminal(_) => self.print(&format!("{DIM}{COMMANDS}{PLAIN}")),
+            Self::Terminal(_) => self.print(&reply(DIM, COMMANDS)),
             Self::Lines { .. } => {
                 note(COMMANDS);
                 Ok(())
@@ -110,7 +112,7 @@ impl ChatScreen {
         let sentence = format!("members: {}", members.join(", "));
         let sentence = clean::line(&sentence);
         match self {
-            Self::Terminal(_) => self.print(&format!("{DIM}{sentence}{PLAIN}")),
+            Self::Terminal(_) => self.print(&reply(DIM, &sentence)),
             Self::Lines { json } => {
                 let mut output = Output::new();
                 match json {
@@ -128,7 +130,7 @@ impl ChatScreen {
             // If the terminal cannot be written to, there is no other place for the note.
             Self::Terminal(_) => {
                 let sentence = clean::line(sentence);
-                drop(self.print(&format!("{DIM}{sentence}{PLAIN}")));
+                drop(self.print(&reply(DIM, &sentence)));
             }
             Self::Lines { .. } => note(sentence),
         }
@@ -139,7 +141,7 @@ impl ChatScreen {
         match (self, &failure.message) {
             (Self::Terminal(_), Some(sentence)) => {
                 let sentence = clean::line(sentence);
-                self.print(&format!("{RED}{sentence}{PLAIN}"))
+                self.print(&reply(RED, &sentence))
             }
             _ => {
                 failure.report();
@@ -161,6 +163,12 @@ impl ChatScreen {
             )
         })
     }
+}
+
+/// A sentence of this program, in a colour, broken between words.
+fn reply(colour: &str, sentence: &str) -> String {
+    let sentence = wrapped(sentence, terminal::columns(), "  ");
+    format!("{colour}{sentence}{PLAIN}")
 }
 
 pub(crate) fn message_json(message: &Message) -> ChatMessageJson<'_> {

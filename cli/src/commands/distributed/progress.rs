@@ -1,5 +1,6 @@
 //! The progress bar of distributed work, on standard error if that is a terminal.
 
+use crate::failure::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pyroxene_objects::distributed::DistributedProgress;
 use std::{
@@ -33,6 +34,14 @@ impl DistributedProgressBar {
                 bar.set_position(progress.done);
                 bar.set_message(message(progress));
             }
+        }
+    }
+
+    /// Writes a note above the bar.
+    pub(super) fn note(&self, sentence: &str) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| note(sentence)),
+            None => note(sentence),
         }
     }
 

@@ -3,8 +3,9 @@
 use super::screen::ShellScreen;
 use crate::{
     commands::chat::{ChatRoom, OBJECT, message_json, message_line, tell_comings, time_of_day},
-    failure::Failure,
+    failure::{Failure, note},
     nameservers::explain_unavailable,
+    objects::with_wait_reported,
     output::to_json,
 };
 use pyroxene_client::Client;
@@ -40,7 +41,8 @@ impl ChatMembership {
         json: bool,
     ) -> Result<Self, Failure> {
         // Fails at once if no worker hosts the chat; later calls wait for a worker.
-        if let Err(error) = client.proxy::<Chat>(OBJECT).await {
+        let found = client.proxy::<Chat>(OBJECT);
+        if let Err(error) = with_wait_reported(client, OBJECT, note, found).await {
             return Err(explain_unavailable(client, OBJECT, error.into()).await);
         }
         let chat = client.weak_object::<Chat>(OBJECT);
@@ -54,13 +56,13 @@ impl ChatMembership {
         };
         let listening = tokio::spawn(async move {
             let screen = Arc::clone(&listener.screen);
-            let note = move |sentence: String| {
+            let tell = move |sentence: String| {
                 let screen = Arc::clone(&screen);
                 async move { screen.announce(&format!("-- {sentence}")).await }
             };
             tokio::select! {
                 () = listener.listen(welcome.head) => {}
-                never = tell_comings(&listener.room, welcome.members, note),
+                never = tell_comings(&listener.room, welcome.members, tell),
                     if listener.screen.is_terminal() => match never {},
             }
         });
@@ -78,6 +80,11 @@ impl ChatMembership {
 
     pub(super) async fn members(&self) -> Result<Vec<String>, Failure> {
         self.room.members().await
+    }
+
+    /// The names of all members of whom this one has heard.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.room.names()
     }
 
     /// Sends a message to all or to one member.

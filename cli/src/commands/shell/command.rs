@@ -4,10 +4,12 @@ use super::words::split;
 use crate::{
     commands::submit::SubmitOptions,
     failure::{Failure, from_clap},
-    mistyped::intended_command,
+    mistyped::{CommandForm, FirstOperand, KnownNames, intended_command},
     nearest::nearest,
 };
 use clap::Parser;
+use pyroxene_common::interface::Interface;
+use pyroxene_objects::interfaces::{calculator::Calculator, hash::Hash, text::Text};
 
 /// The description of a command.
 #[derive(Debug)]
@@ -250,8 +252,37 @@ pub(super) struct ShellSubmitFile {
     pub(super) quiet: bool,
 }
 
-/// Parses a line; `None` if it is blank.
-pub(super) fn parse(line: &str) -> Result<Option<ShellCommand>, Failure> {
+/// The commands as a line without a slash may mean them.
+fn forms() -> Vec<CommandForm> {
+    let methods = |object| {
+        let description = match object {
+            Some("calculator") => Calculator::describe(),
+            Some("text") => Text::describe(),
+            Some("hash") => Hash::describe(),
+            _ => return FirstOperand::Nothing,
+        };
+        let methods = description.methods.into_iter();
+        FirstOperand::Method(methods.map(|method| method.name).collect())
+    };
+    let form = |spec: &CommandSpec| CommandForm {
+        name: spec.name.trim_start_matches('/'),
+        operand: match spec.operands.first() {
+            None | Some(Operand::Arguments) => FirstOperand::Nothing,
+            Some(Operand::Object) => FirstOperand::Object,
+            Some(Operand::Method(object)) => methods(*object),
+            Some(Operand::Task) => FirstOperand::Task,
+            Some(Operand::Member) => FirstOperand::Receiver,
+            Some(Operand::Command) => FirstOperand::Command,
+            Some(Operand::File) => FirstOperand::File,
+            Some(Operand::Text) => FirstOperand::Text,
+        },
+    };
+    SPECS.iter().map(form).collect()
+}
+
+/// Parses a line; `None` if it is blank. `known` are the names that tell a command without its slash from a
+/// sentence.
+pub(super) fn parse(line: &str, known: &KnownNames) -> Result<Option<ShellCommand>, Failure> {
     let line = line.trim();
     if line.is_empty() {
         return Ok(None);
@@ -259,8 +290,11 @@ pub(super) fn parse(line: &str) -> Result<Option<ShellCommand>, Failure> {
     // A line with two slashes is a message that begins with one slash.
     if !line.starts_with('/') || line.starts_with("//") {
         let text = line.strip_prefix('/').unwrap_or(line).to_owned();
-        let names = SPECS.iter().map(|spec| spec.name.trim_start_matches('/'));
-        if let Some(command) = intended_command(line, names).filter(|_| !line.starts_with('/')) {
+        let intended = match line.starts_with('/') {
+            true => None,
+            false => intended_command(line, &forms(), known),
+        };
+        if let Some(command) = intended {
             let sentence = format!("'{line}' was not sent: it looks like a command");
             let hint = format!("did you mean '/{command}'? To send it to all: /say {line}");
             return Err(Failure::usage(sentence).hint(hint));

@@ -10,14 +10,17 @@ use crate::{
     arguments::{ArgumentSource, ArgumentValues, MethodSignature},
     commands::{self, describe, list, workers},
     failure::Failure,
+    mistyped::KnownNames,
     nameservers,
     objects::ObjectLookup,
     output::to_json,
+    table::wrapped,
+    terminal,
 };
 use pyroxene_client::Client;
 use pyroxene_common::{clean, interfaces::directory::ObjectFilter};
 use serde_json::{Map, Value, json};
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, io, sync::Arc, time::Duration};
 
 /// The state that commands work with.
 pub(super) struct ShellSession {
@@ -30,6 +33,8 @@ pub(super) struct ShellSession {
     pub(super) submitted: SubmittedTasks,
     /// `None` without a name, or if joining the chat failed.
     pub(super) chat: Option<ChatMembership>,
+    /// The names of the objects that were listed.
+    pub(super) object_names: BTreeSet<String>,
 }
 
 /// Whether the shell continues after a command.
@@ -40,6 +45,18 @@ pub(super) enum SessionFlow {
 }
 
 impl ShellSession {
+    /// The names that tell a command without its slash from a sentence.
+    pub(super) fn known_names(&self) -> KnownNames {
+        /// The objects that workers host unless they are told otherwise, if none have been listed yet.
+        const USUAL: [&str; 6] = ["accounts", "calculator", "chat", "echo", "hash", "text"];
+        let chat = self.chat.as_ref();
+        let listed = self.object_names.iter().cloned();
+        KnownNames {
+            members: chat.map(ChatMembership::names).unwrap_or_default(),
+            objects: listed.chain(USUAL.map(str::to_owned)).collect(),
+        }
+    }
+
     /// Carries out a command.
     pub(super) async fn carry_out(
         &mut self,
@@ -59,7 +76,9 @@ impl ShellSession {
             ShellCommand::Results { ids } => self.results(ids).await?,
             ShellCommand::Cancel { ids } => self.cancel(&ids).await?,
             ShellCommand::Wait => self.submitted.wait().await?,
-            ShellCommand::Help { command } => self.screen.print(&help(command))?,
+            ShellCommand::Help { command } => {
+                self.screen.print(&help(command, terminal::columns()))?
+            }
             ShellCommand::Quit => return Ok(SessionFlow::Quit),
         }
         Ok(SessionFlow::Continue)
@@ -112,12 +131,14 @@ impl ShellSession {
         })
     }
 
-    async fn objects(&self, prefix: Option<String>) -> Result<(), Failure> {
+    async fn objects(&mut self, prefix: Option<String>) -> Result<(), Failure> {
         let filter = ObjectFilter {
             prefix,
             ..ObjectFilter::default()
         };
         let objects = nameservers::list(&self.client, &filter).await?;
+        self.object_names
+            .extend(objects.iter().map(|object| object.name.clone()));
         self.screen.print(&match self.json {
             true => to_json(&objects.iter().map(list::to_json).collect::<Vec<_>>())?,
             false => list::to_table(&objects),
@@ -194,35 +215,47 @@ pub(super) fn read_file(source: ArgumentSource<'_>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The help: of all commands, or of one.
-fn help(command: Option<&CommandSpec>) -> String {
+/// The help: of all commands, or of one. Its lines are no wider than `limit`.
+fn help(command: Option<&CommandSpec>, limit: Option<usize>) -> String {
     if let Some(spec) = command {
         let usage = format!("{} {}", spec.name, spec.usage);
-        return format!("{}\n    {}", usage.trim_end(), spec.summary);
+        let text = format!("{}\n    {}", usage.trim_end(), spec.summary);
+        return wrapped(&text, limit, "    ");
     }
-    let usages: Vec<String> = SPECS
-        .iter()
-        .map(|spec| {
-            format!("{} {}", spec.name, spec.usage)
-                .trim_end()
-                .to_owned()
-        })
-        .collect();
-    /// A usage of this length or more has its summary on the next line.
+    /// The column of the summaries. A longer usage has its summary on the next line.
     const COLUMN: usize = 40;
-    let mut text = String::new();
-    for (usage, spec) in usages.iter().zip(SPECS) {
-        match usage.chars().count() < COLUMN {
-            true => text.push_str(&format!("{usage:<COLUMN$}{}\n", spec.summary)),
-            false => text.push_str(&format!("{usage}\n{:COLUMN$}{}\n", "", spec.summary)),
+    /// The same in a terminal that is too narrow for both.
+    const NARROW: usize = 4;
+    /// The least width of the summaries beside the usages.
+    const SUMMARY: usize = 36;
+    let column = match limit {
+        Some(limit) if limit < COLUMN + SUMMARY => NARROW,
+        _ => COLUMN,
+    };
+    let indent = " ".repeat(column);
+    let mut lines = Vec::new();
+    for spec in SPECS {
+        let usage = format!("{} {}", spec.name, spec.usage);
+        let usage = usage.trim_end();
+        let summary = format!("{indent}{}", spec.summary);
+        let summary = wrapped(&summary, limit, &indent);
+        match usage.chars().count() < column {
+            true => {
+                let beside = summary.get(column..).unwrap_or_default();
+                lines.push(format!("{usage:<column$}{beside}"));
+            }
+            false => lines.extend([wrapped(usage, limit, "    "), summary]),
         }
     }
-    text.push_str(
-        "\nA line that does not begin with a slash is sent to all members of the chat.\n\
-         Words are quoted as in a shell; JSON in brackets needs no quotes: /calculate sort [3, 1, 2]\n\
-         @FILE as a value stands for the content of the file.",
-    );
-    text
+    for sentence in [
+        "",
+        "A line that does not begin with a slash is sent to all members of the chat.",
+        "Words are quoted as in a shell; JSON in brackets needs no quotes: /calculate sort [3, 1, 2]",
+        "@FILE as a value stands for the content of the file.",
+    ] {
+        lines.push(wrapped(sentence, limit, "  "));
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -274,14 +307,31 @@ mod tests {
 
     #[test]
     fn help_tells_every_command() {
-        let text = help(None);
+        let text = help(None, None);
         for spec in SPECS {
             assert!(text.contains(spec.name) && text.contains(spec.summary));
-            assert!(help(Some(spec)).contains(spec.summary));
+            assert!(help(Some(spec), None).contains(spec.summary));
         }
         assert!(
             text.lines().all(|line| line.chars().count() <= 125),
             "{text}"
         );
+    }
+
+    #[test]
+    fn help_is_broken_between_words() {
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        for limit in [40, 60, 80, 100] {
+            for command in SPECS.iter().map(Some).chain([None]) {
+                let text = help(command, Some(limit));
+                let width = text.lines().map(|line| line.chars().count()).max();
+                assert!(width <= Some(limit), "{limit}: {text}");
+                assert_eq!(words(&text), words(&help(command, None)));
+            }
+        }
     }
 }

@@ -1,6 +1,14 @@
 use super::*;
 use std::time::Duration;
 
+fn parse(line: &str) -> Result<Option<ShellCommand>, Failure> {
+    let known = KnownNames {
+        members: owned(&["ana", "s60"]),
+        objects: owned(&["calculator", "echo"]),
+    };
+    super::parse(line, &known)
+}
+
 fn parsed(line: &str) -> ShellCommand {
     parse(line).unwrap().unwrap()
 }
@@ -139,4 +147,42 @@ fn what_cannot_be_carried_out_is_told_with_a_hint() {
 fn blank_lines_ask_for_nothing() {
     assert!(parse("").unwrap().is_none());
     assert!(parse(" \t").unwrap().is_none());
+}
+
+#[test]
+fn a_command_without_its_slash_is_not_said_and_a_sentence_is() {
+    for (line, command) in [
+        ("workrs", "workers"),
+        ("worker", "workers"),
+        ("lsit s60", "list"),
+        ("mgs s60 my secret", "msg"),
+        ("msgs60 secret", "msg"),
+        ("sumbit calculator factorial 30", "submit"),
+        ("calcualte factorial 5", "calculate"),
+        ("descirbe calculator", "describe"),
+        ("text reverse hello world", "text"),
+        ("hash sha256 hello", "hash"),
+        ("call echo sleep 3000", "call"),
+        ("tasks list", "results"),
+        ("exit", "quit"),
+    ] {
+        let failure = parse(line).unwrap_err();
+        let expected = format!("did you mean '/{command}'? To send it to all: /say {line}");
+        assert_eq!(failure.hint, Some(expected));
+    }
+    for line in [
+        "who is there?",
+        "list of things we need",
+        "call me when you are ready",
+        "text me later",
+        "submit it today",
+        "wait for me",
+        "cancel the meeting",
+    ] {
+        let text = line.to_owned();
+        assert_eq!(
+            format!("{:?}", parsed(line)),
+            format!("{:?}", ShellCommand::Say { text })
+        );
+    }
 }
