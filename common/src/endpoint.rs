@@ -303,7 +303,7 @@ mod tests {
             ("::1:9090", "an IPv6 address stands in brackets"),
             ("[localhost]:1", "the brackets hold no IPv6 address"),
             ("unix:", "the path is empty"),
-            ("a b:1", "the host has characters"),
+            ("a b:1", "the host contains characters"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -187,7 +187,7 @@ fn a_task_runs_with_the_rights_that_its_submitter_has_now() {
             "echo",
             "'bob' is not in the users file",
         ),
-        ("", None, "echo", "it was submitted while nobody was asked"),
+        ("", None, "echo", "it was submitted without authentication"),
         (OWN_NAME, Some("admin"), "echo", "names no role"),
     ] {
         let refused = may(name, role, object).unwrap_err();
