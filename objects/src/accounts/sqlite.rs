@@ -44,6 +44,10 @@ pub(super) async fn connect(file: &Path, create: bool) -> Result<SqliteSession, 
         // Balances are private. SQLite gives its journals the permissions of the file.
         private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
     }
+    if !create && matches!(file.try_exists(), Ok(false)) {
+        let message = "there are no accounts there: no such file";
+        return Err(Fault::new(FaultKind::Missing, message));
+    }
     let options = database::sqlite::connect_options(file)
         .map_err(|error| Fault::from(&error))?
         .create_if_missing(create)

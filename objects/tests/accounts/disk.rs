@@ -160,7 +160,9 @@ async fn accounts_that_must_exist_are_not_made() {
         let database: AccountsDatabase = place.url.parse().unwrap();
         let database = database.must_exist();
         let error = AccountsObject::open(&database).await.unwrap_err();
-        assert!(error.to_string().contains("cannot use"), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("cannot use"), "{said}");
+        assert!(said.contains("there are no accounts"), "{said}");
         place.open().await.open("ana", "1").await.unwrap();
         AccountsObject::open(&database).await.unwrap().close().await;
     }
