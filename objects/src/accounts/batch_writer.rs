@@ -151,7 +151,7 @@ impl AccountsConnection {
                 }
                 return;
             }
-            Ok(Err(fault)) => fault,
+            Ok(Err(fault)) => self.database.named(fault),
             Err(_) => {
                 let message = format!("no answer within {ATTEMPT_TIMEOUT:?}");
                 Fault::new(FaultKind::Unavailable, message)

@@ -229,7 +229,21 @@ impl AccountsDatabase {
         self.connect().await.map_err(|fault| self.cannot_use(fault))
     }
 
-    fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
+    /// Whether it is a file.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.location, DatabaseLocation::Sqlite(_))
+    }
+
+    /// A fault of this database, called by the name of its cause if that is a full disk.
+    pub(super) fn named(&self, fault: Fault) -> Fault {
+        match &self.location {
+            DatabaseLocation::Sqlite(file) => fault.on_disk_of(file),
+            DatabaseLocation::Postgres(_) => fault,
+        }
+    }
+
+    pub(super) fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
+        let fault = self.named(fault);
         let (database, reason) = (self.clone(), fault.full_message());
         match fault.kind {
             FaultKind::Unavailable => AccountsDatabaseError::Unreachable { database, reason },

@@ -4,7 +4,7 @@
 mod failing;
 
 use crate::place::{Place, open};
-use failing::{Disk, Imaged};
+use failing::{Disk, Imaged, fill_disk_beside, run_on_a_small_disk};
 use pyroxene_objects::interfaces::accounts::AccountsError;
 use rustix::io::Errno;
 use std::{
@@ -126,6 +126,28 @@ async fn the_file_of_closed_accounts_is_a_backup_by_itself() {
     let bank = place.open().await;
     bank.open("ana", "1").await.unwrap();
     for number in 1..=20 {
+const SMALL_DISK: &str = "PYROXENE_TEST_SMALL_DISK_ACCOUNTS";
+
+#[tokio::test]
+async fn the_process_on_a_small_disk() {
+    use pyroxene_objects::{AccountsDatabaseError, AccountsObject};
+    let Ok(place) = std::env::var(SMALL_DISK) else {
+        return;
+    };
+    let url = format!("sqlite:{place}/bank.db");
+    let _ = open(&url).await.0.close().await;
+    fill_disk_beside(format!("{place}/bank.db").as_ref());
+    let opened = AccountsObject::open(&url.parse().unwrap()).await;
+    let error = opened.unwrap_err();
+    assert!(matches!(error, AccountsDatabaseError::Disk { .. }));
+    assert!(error.to_string().contains("its disk is full"), "{error}");
+}
+
+#[test]
+fn a_disk_without_room_for_the_files_beside_accounts_is_called_full() {
+    run_on_a_small_disk("disk::the_process_on_a_small_disk", SMALL_DISK);
+}
+
         bank.update("ana", "1", &format!("r{number}"))
             .await
             .unwrap();

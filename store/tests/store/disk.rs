@@ -4,7 +4,7 @@
 mod failing;
 
 use crate::harness::{LONG, call, dispatcher};
-use failing::{Disk, Imaged};
+use failing::{Disk, Imaged, fill_disk_beside, run_on_a_small_disk};
 use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskId};
 use rustix::io::Errno;
 use std::{
@@ -249,4 +249,33 @@ async fn the_file_of_a_closed_store_is_a_backup_by_itself() {
     drop(store);
     let ids = submitted.iter().map(|one| one.id).collect();
     holds(&copy, &ids).await;
+}
+
+const SMALL_DISK: &str = "PYROXENE_TEST_SMALL_DISK_STORE";
+
+#[tokio::test]
+async fn the_process_on_a_small_disk() {
+    let Some(place) = std::env::var_os(SMALL_DISK) else {
+        return;
+    };
+    let file = Path::new(&place).join("state.db");
+    let url = StoreUrl::Sqlite(file.clone());
+    let options = StoreOptions {
+        create: true,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&url, options.clone()).await.unwrap();
+    store.submit(vec![call("calc")]).await.unwrap();
+    let _ = store.close().await;
+    drop(store);
+    fill_disk_beside(&file);
+    let error = Store::open(&url, options.clone()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Full(_)), "{error}");
+    fs::remove_file(file.with_file_name("ballast")).unwrap();
+    Store::open(&url, options).await.unwrap();
+}
+
+#[test]
+fn a_disk_without_room_for_the_files_beside_a_store_is_called_full() {
+    run_on_a_small_disk("disk::the_process_on_a_small_disk", SMALL_DISK);
 }
