@@ -7,6 +7,7 @@ use crate::{
 use pyroxene_common::{endpoint::Endpoint, host::DrainReport, signal::StopSignals};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
+    fmt::Display,
     io::{self, Read},
     thread,
 };
@@ -113,15 +114,22 @@ pub(crate) async fn start_unless_stopped<T>(
     }
 }
 
+/// The failure of a daemon that has stopped, and has left data in the log of a SQLite file.
+pub(crate) fn not_in_order(error: &dyn Display) -> Failure {
+    Failure::new(Exit::Failed, format!("stopped, but not in order: {error}")).hint(
+        "nothing is lost while the -wal file stays beside the file; a copy of the file alone is no backup",
+    )
+}
+
 /// Waits for the drain. A second signal ends it at once.
 pub(crate) async fn drain(
     signals: &mut StopSignals,
-    shutdown: impl Future<Output = DrainReport>,
+    shutdown: impl Future<Output = Result<DrainReport, Failure>>,
     busy: ConnectionWork,
 ) -> Result<(), Failure> {
     tokio::select! {
         drained = shutdown => {
-            match (drained.abandoned, busy) {
+            match (drained?.abandoned, busy) {
                 (0, _) | (_, ConnectionWork::Watches) => tracing::info!("stopped"),
                 (abandoned, ConnectionWork::Calls) => {
                     tracing::warn!(abandoned, "stopped with connections still at work");

@@ -218,3 +218,27 @@ async fn after_a_clean_stop_one_file_is_a_backup() {
     let asked = broker.run(&["call", "accounts", "query", "user=ana"]).await;
     assert_eq!(asked.out(), "7");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_leaves_data_beside_the_file_is_an_error() {
+    let machine = Shim::new();
+    let mut broker = Broker::start().one_store().on(&machine).await;
+    let bank = broker.dir().join("bank.db");
+    let database = format!("sqlite:{}", bank.display());
+    let accounts = ["--objects", "accounts", "--accounts-db", &database];
+    broker.add_worker("teller", &accounts).await;
+    let open = ["call", "accounts", "open", "user=ana", "balance=7"];
+    broker.run(&open).await.out();
+    let submit = ["submit", "--delay", "1h", "echo", "whoami"];
+    broker.run(&submit).await.out();
+
+    machine.syncs_fail_with(Errno::IO.raw_os_error());
+    assert_eq!(broker.worker("teller").terminate().await.code(), Some(1));
+    let said = broker.worker("teller").process().log();
+    assert!(said.contains("error: stopped, but not in order"), "{said}");
+    machine.syncs_fail_with(0);
+    machine.writes_fail_with(Errno::NOSPC.raw_os_error());
+    assert_eq!(broker.nameserver(0).terminate().await.code(), Some(1));
+    let said = broker.nameserver(0).process().log();
+    assert!(said.contains("error: stopped, but not in order"), "{said}");
+}

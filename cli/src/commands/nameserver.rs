@@ -136,7 +136,10 @@ pub(crate) async fn run(arguments: NameServerCommandArguments) -> Result<(), Fai
     watch_hangups(reloads);
     daemon::report_ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
     daemon::shutdown_requested(&mut signals, &mut parent).await;
-    let shutdown = nameserver.shutdown(arguments.drain_timeout);
+    let shutdown = async {
+        let drained = nameserver.shutdown(arguments.drain_timeout).await;
+        drained.map_err(|error| daemon::not_in_order(&error))
+    };
     daemon::drain(&mut signals, shutdown, ConnectionWork::Watches).await
 }
 
@@ -215,6 +218,8 @@ async fn start(
         NameServerError::Listen(error) => daemon::cannot_listen(&arguments.listen, &error),
         NameServerError::Users(error) => error.into(),
         NameServerError::Store(error) => store::cannot_open(&error),
-        error @ NameServerError::Threads(_) => Failure::new(Exit::Failed, error.to_string()),
+        error @ (NameServerError::Threads(_) | NameServerError::NotClosed(_)) => {
+            Failure::new(Exit::Failed, error.to_string())
+        }
     })
 }

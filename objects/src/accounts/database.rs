@@ -79,7 +79,7 @@ pub enum InvalidAccountsDatabase {
 }
 
 /// Why accounts cannot be served from a database.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum AccountsDatabaseError {
     /// It does not answer.
     #[error("cannot reach the accounts' database {database}: {reason}")]
@@ -181,7 +181,7 @@ impl AccountsDatabase {
     /// let database: AccountsDatabase = format!("sqlite:{}", file.display()).parse()?;
     /// assert!(Accounts::open(&database.clone().must_exist()).await.is_err());
     /// // This makes the tables.
-    /// Accounts::open(&database).await?.close().await;
+    /// Accounts::open(&database).await?.close().await?;
     /// assert!(Accounts::open(&database.must_exist()).await.is_ok());
     /// # Ok(())
     /// # }
@@ -320,13 +320,15 @@ impl AccountsSession {
         Ok(operations.iter().map(|one| book.carry_out(one)).collect())
     }
 
-    /// Closes the connection. A file is then a complete copy of everything, unless others use it.
-    pub(super) async fn close(self) {
+    /// Closes the connection. With `copy_log` a file is then a complete copy of everything, unless others
+    /// use it.
+    pub(super) async fn close(self, copy_log: bool) -> Result<(), Fault> {
         match self {
-            Self::Sqlite(session) => session.close().await,
+            Self::Sqlite(session) => session.close(copy_log).await?,
             // If closing fails, the server ends the session without it.
             Self::Postgres(connection) => drop(connection.close().await),
         }
+        Ok(())
     }
 }
 

@@ -27,7 +27,13 @@ async fn the_process_on_the_disk() {
     bank.open("ana", "0").await.unwrap();
     say("open".to_owned());
     for line in std::io::stdin().lines() {
-        say(match bank.update("ana", "1", &line.unwrap()).await {
+        let line = line.unwrap();
+        if line == "close" {
+            let closed = bank.0.close().await;
+            say(closed.map_or_else(|error| error.to_string(), |()| "closed".to_owned()));
+            continue;
+        }
+        say(match bank.update("ana", "1", &line).await {
             Ok(balance) => balance,
             Err(AccountsError::Broken { sentence }) => format!("broken: {sentence}"),
             Err(error) => format!("{error:?}"),
@@ -120,12 +126,6 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     assert_eq!(bank.query("ana").await.unwrap(), "5");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_file_of_closed_accounts_is_a_backup_by_itself() {
-    let place = Place::sqlite().await;
-    let bank = place.open().await;
-    bank.open("ana", "1").await.unwrap();
-    for number in 1..=20 {
 const SMALL_DISK: &str = "PYROXENE_TEST_SMALL_DISK_ACCOUNTS";
 
 #[tokio::test]
@@ -148,11 +148,17 @@ fn a_disk_without_room_for_the_files_beside_accounts_is_called_full() {
     run_on_a_small_disk("disk::the_process_on_a_small_disk", SMALL_DISK);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_of_closed_accounts_is_a_backup_by_itself() {
+    let place = Place::sqlite().await;
+    let bank = place.open().await;
+    bank.open("ana", "1").await.unwrap();
+    for number in 1..=20 {
         bank.update("ana", "1", &format!("r{number}"))
             .await
             .unwrap();
     }
-    bank.0.close().await;
+    bank.0.close().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("copy.db");
     fs::copy(place.url.strip_prefix("sqlite:").unwrap(), &copy).unwrap();
@@ -160,6 +166,19 @@ fn a_disk_without_room_for_the_files_beside_accounts_is_called_full() {
     assert_eq!(copied.query("ana").await.unwrap(), "21");
     let late = bank.update("ana", "1", "late").await;
     assert_eq!(late, Err(AccountsError::Unavailable));
+}
+
+#[tokio::test]
+async fn a_close_that_leaves_changes_in_the_log_alone_is_an_error() {
+    let disk = Disk::new();
+    let mut teller = Teller::on(&disk);
+    assert_eq!(teller.adds("r1"), "1");
+    disk.syncs_fail_with(Errno::IO.raw_os_error());
+    // The connection is given up after this, and its log with it.
+    let said = teller.adds("r2");
+    assert!(said.contains("disk fails"), "{said}");
+    let said = teller.adds("close");
+    assert!(said.contains("disk fails"), "{said}");
 }
 
 #[test]
@@ -186,6 +205,11 @@ async fn accounts_that_must_exist_are_not_made() {
         assert!(said.contains("cannot use"), "{said}");
         assert!(said.contains("there are no accounts"), "{said}");
         place.open().await.open("ana", "1").await.unwrap();
-        AccountsObject::open(&database).await.unwrap().close().await;
+        AccountsObject::open(&database)
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
     }
 }

@@ -172,11 +172,12 @@ impl SqliteStore {
     }
 
     /// Copies the log to the file. The file is then a complete backup, if no other process has it open.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
         if let Some(readers) = &self.readers {
             readers.close().await;
         }
-        self.writer.lock().await.close().await;
+        let closed = self.writer.lock().await.close().await;
+        closed.map_err(|fault| self.named(fault.into()))
     }
 }
 
@@ -235,17 +236,16 @@ impl SqliteWriter {
         Ok(())
     }
 
-    async fn close(&mut self) {
+    async fn close(&mut self) -> Result<(), Fault> {
         let mut sql = SqlConnection::Sqlite(&mut self.connection);
         let _ = sql.execute("PRAGMA optimize", &[]).await;
         let Some(log) = &mut self.log else {
-            return;
+            return Ok(());
         };
-        match log.empty(&mut self.connection).await {
-            Ok(true) => {}
-            Ok(false) => tracing::info!("other processes use the store; its log stays beside it"),
-            Err(error) => tracing::warn!(%error, "the log of the store was not copied to its file"),
+        if !log.empty(&mut self.connection).await? {
+            tracing::info!("other processes use the store; its log stays beside it");
         }
+        Ok(())
     }
 }
 

@@ -35,6 +35,11 @@ async fn the_process_on_the_disk() {
                 say("renewed".to_owned());
                 continue;
             }
+            "close" => {
+                let closed = store.close().await;
+                say(closed.map_or_else(|error| kind(&error).to_owned(), |()| "closed".to_owned()));
+                continue;
+            }
             "small" => 10,
             _ => 400_000,
         };
@@ -147,7 +152,7 @@ async fn disk() -> Disk {
         ..StoreOptions::default()
     };
     let store = Store::open(&StoreUrl::Sqlite(disk.file()), options).await;
-    store.unwrap().close().await;
+    store.unwrap().close().await.unwrap();
     disk
 }
 
@@ -160,7 +165,7 @@ async fn holds(file: &Path, acknowledged: &HashSet<StoredTaskId>) {
         lost += usize::from(store.task(*id).await.unwrap().is_none());
     }
     assert_eq!(lost, 0, "of {} acknowledged tasks", acknowledged.len());
-    store.close().await;
+    store.close().await.unwrap();
 }
 
 async fn power_fails(disk: &Disk, acknowledged: &HashSet<StoredTaskId>) {
@@ -216,6 +221,22 @@ async fn a_failed_fsync_of_a_checkpoint_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_close_that_leaves_data_in_the_log_alone_is_an_error() {
+    let faults: [fn(&Disk); 2] = [
+        |disk| disk.syncs_fail_with(Errno::IO.raw_os_error()),
+        |disk| disk.writes_fail_with(Errno::NOSPC.raw_os_error()),
+    ];
+    for (fail, kind) in faults.iter().zip(["io", "full"]) {
+        let disk = disk().await;
+        let mut writer = Writer::on(&disk);
+        writer.submits_well(3, "small");
+        fail(&disk);
+        assert_eq!(writer.told("close"), kind);
+        power_fails(&disk, &writer.killed()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_disk_that_cannot_be_written_is_called_what_it_is_and_used_again_once_it_can() {
     let faults: [fn(&Disk); 3] = [
         |disk| disk.writes_fail_with(Errno::IO.raw_os_error()),
@@ -242,7 +263,7 @@ async fn the_file_of_a_closed_store_is_a_backup_by_itself() {
     let url = StoreUrl::Sqlite(disk.file());
     let store = Store::open(&url, StoreOptions::default()).await.unwrap();
     let submitted = store.submit(vec![call("calc"); 20]).await.unwrap();
-    store.close().await;
+    store.close().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("copy.db");
     fs::copy(disk.file(), &copy).unwrap();
