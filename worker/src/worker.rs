@@ -4,6 +4,7 @@ use crate::{
     advertise::endpoint_for_clients,
     builder::WorkerBuilder,
     registrations::{Registrations, SessionClaims, SessionContext},
+    successors::{NameSuccessors, incarnation_now},
     watchdog,
 };
 use pyroxene_client::{Client, InvalidConfig};
@@ -202,6 +203,7 @@ impl Worker {
             worker: name.clone(),
             incarnation,
             endpoint: endpoint.to_string(),
+        config.incarnation = incarnation_now();
             pid: std::process::id(),
             host: hostname,
             capacity: u32::try_from(builder.threads).unwrap_or(u32::MAX),
@@ -249,6 +251,7 @@ impl Worker {
     /// ```
     /// use pyroxene_common::endpoint::Endpoint;
     /// use pyroxene_worker::Worker;
+            successors: NameSuccessors::of(incarnation),
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
