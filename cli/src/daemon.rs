@@ -11,7 +11,7 @@ use std::{
     io::{self, Read},
     thread,
 };
-use tokio::sync::oneshot;
+use tokio::{net::TcpListener, sync::oneshot};
 
 /// Catches the signals that ask a process to stop in order.
 pub(crate) fn catch_signals() -> Result<StopSignals, Failure> {
@@ -141,6 +141,18 @@ pub(crate) async fn drain(
             tracing::warn!("asked to stop a second time; ending at once");
             Err(Failure::quiet(Exit::Failed))
         }
+    }
+}
+
+/// Fails with `AddrInUse` if another process listens at this port.
+pub(crate) async fn check_free(endpoint: &Endpoint) -> io::Result<()> {
+    let Endpoint::Tcp { host, port } = endpoint else {
+        return Ok(());
+    };
+    match TcpListener::bind((host.as_str(), *port)).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        // Other errors are reported by the attempt to listen.
+        _ => Ok(()),
     }
 }
 

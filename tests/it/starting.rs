@@ -4,7 +4,7 @@ use crate::harness::{
     Broker, PYROXENE, Process, Ran, Shim, eventually_within, postgres::Postgres, process, seconds,
 };
 use rustix::io::Errno;
-use std::{fs, path::Path};
+use std::{fs, net::TcpListener, path::Path};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -241,4 +241,33 @@ async fn a_stop_that_leaves_data_beside_the_file_is_an_error() {
     assert_eq!(broker.nameserver(0).terminate().await.code(), Some(1));
     let said = broker.nameserver(0).process().log();
     assert!(said.contains("error: stopped, but not in order"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_another_process_has_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    for (name, ready) in [
+        ("nameserver", "ready nameserver"),
+        ("worker", "ready worker w"),
+    ] {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let flags: &[&str] = match name {
+            "nameserver" => &["--store", "memory:"],
+            _ => &["--name", "w", "--nameserver", "127.0.0.1:1"],
+        };
+        let started = |timeout| {
+            let listen = [name, "--listen", &address, "--start-timeout", timeout];
+            [&listen[..], flags].concat()
+        };
+        let refused = Ran::in_dir(dir.path(), &started("300ms")).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let said = "error: cannot listen on";
+        assert!(refused.stderr.contains(said), "{refused:?}");
+        let command = daemon(dir.path(), &started("forever"));
+        let mut waiting = Process::start(name, command, dir.path());
+        says(&waiting, &format!("waiting for the address {address}")).await;
+        drop(taken);
+        assert_eq!(waiting.ready(ready).await, address);
+    }
 }

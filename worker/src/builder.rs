@@ -306,9 +306,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long [`bind`](Self::bind) waits while every name server that answers refuses the worker for a
-    /// temporary reason, in most cases because a dead predecessor still holds its name. `None` waits
-    /// without a timeout. The default is 30 s.
+    /// How long [`bind`](Self::bind) waits while another process listens at the worker's address, or every
+    /// name server that answers refuses the worker for a temporary reason, in most cases because a dead
+    /// predecessor still holds its name. `None` waits without a timeout. The default is 30 s.
     ///
     /// ```
     /// use pyroxene_worker::Worker;

@@ -19,7 +19,7 @@ use pyroxene_common::{
 use pyroxene_nameserver::{
     NameServer, NameServerConfig, NameServerError, directory::DirectoryLimits,
 };
-use std::time::Duration;
+use std::{io, time::Duration};
 
 /// The default limits of connections of a host.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
@@ -206,12 +206,19 @@ async fn start(
             .users(users)
             .certificates(arguments.users.certificates);
     }
-    let is_transient = |error: &NameServerError| match error {
-        NameServerError::Store(error) => error.is_transient(),
-        _ => false,
+    let listen = &arguments.listen;
+    let waits_for = |error: &NameServerError| match error {
+        NameServerError::Store(error) if error.is_transient() => Some("the store".to_owned()),
+        NameServerError::Listen(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Some(format!("the address {listen}"))
+        }
+        _ => None,
     };
     let timeout = arguments.daemon.start_timeout.0;
-    let bound = retry_transient(timeout, "the store", is_transient, async || {
+    let bound = retry_transient(timeout, waits_for, async || {
+        // The store of a name server that still runs is left alone.
+        let free = daemon::check_free(listen).await;
+        free.map_err(NameServerError::Listen)?;
         NameServer::bind(config.clone()).await
     });
     bound.await.map_err(|error| match error {

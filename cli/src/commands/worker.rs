@@ -218,14 +218,15 @@ async fn objects(
     if arguments.accounts_must_exist {
         database = database.must_exist();
     }
-    let is_transient = AccountsDatabaseError::is_transient;
+    let waits_for = |error: &AccountsDatabaseError| {
+        error
+            .is_transient()
+            .then(|| "the accounts' database".to_owned())
+    };
     let timeout = arguments.daemon.start_timeout.0;
-    let opened = retry_transient(
-        timeout,
-        "the accounts' database",
-        is_transient,
-        async || AccountsObject::open(&database).await,
-    );
+    let opened = retry_transient(timeout, waits_for, async || {
+        AccountsObject::open(&database).await
+    });
     let accounts = opened.await?;
     let accounts = match arguments.accounts_owner_rule {
         true => accounts.with_owner_rule(),
