@@ -76,6 +76,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The worker leaves the directory and lets its calls finish; then the name server stops.
     drop((words, client));
     worker.shutdown(Duration::from_secs(5)).await;
-    nameserver.shutdown(DEFAULT_DRAIN).await;
+    nameserver.shutdown(DEFAULT_DRAIN).await?;
     Ok(())
 }

@@ -30,13 +30,13 @@ const FILE_STEM: &str = "ca";
 /// authorities.
 ///
 /// ```
-/// use pyroxene_certs::{Authority, Request, Role, inspect};
+/// use pyroxene_certs::{CertificateAuthority, CertificateRequest, CertificateRole, inspect};
 ///
-/// let authority = Authority::in_memory()?;
-/// let mut request = Request::new("w1");
-/// request.role = Some(Role::Worker);
+/// let authority = CertificateAuthority::in_memory()?;
+/// let mut request = CertificateRequest::new("w1");
+/// request.role = Some(CertificateRole::Worker);
 /// let issued = authority.issue(&request)?;
-/// assert_eq!(inspect(&issued.certificate_pem)?.role, Some(Role::Worker));
+/// assert_eq!(inspect(&issued.certificate_pem)?.role, Some(CertificateRole::Worker));
 /// # Ok::<(), pyroxene_certs::CertsError>(())
 /// ```
 pub struct CertificateAuthority {
@@ -50,14 +50,14 @@ impl CertificateAuthority {
     /// does not exist is created with access for its owner only.
     ///
     /// ```
-    /// use pyroxene_certs::{Authority, CertsError};
+    /// use pyroxene_certs::{CertificateAuthority, CertsError};
     ///
     /// # let directory = tempfile::tempdir()?;
     /// # let directory = directory.path();
-    /// let authority = Authority::create(directory)?;
+    /// let authority = CertificateAuthority::create(directory)?;
     /// assert!(directory.join("ca.crt").exists() && directory.join("ca.key").exists());
     /// // An authority is never overwritten.
-    /// assert!(matches!(Authority::create(directory), Err(CertsError::Exists { .. })));
+    /// assert!(matches!(CertificateAuthority::create(directory), Err(CertsError::Exists { .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -73,13 +73,13 @@ impl CertificateAuthority {
     /// Reads the authority in a directory. It may have expired.
     ///
     /// ```
-    /// use pyroxene_certs::{Authority, CertsError};
+    /// use pyroxene_certs::{CertificateAuthority, CertsError};
     ///
     /// # let directory = tempfile::tempdir()?;
     /// # let directory = directory.path();
-    /// assert!(matches!(Authority::open(directory), Err(CertsError::NoAuthority { .. })));
-    /// let made = Authority::create(directory)?;
-    /// assert_eq!(Authority::open(directory)?.info().sha256, made.info().sha256);
+    /// assert!(matches!(CertificateAuthority::open(directory), Err(CertsError::NoAuthority { .. })));
+    /// let made = CertificateAuthority::create(directory)?;
+    /// assert_eq!(CertificateAuthority::open(directory)?.info().sha256, made.info().sha256);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -122,12 +122,12 @@ impl CertificateAuthority {
     /// Makes a new authority as if `now` were the current time, for example one that has expired.
     ///
     /// ```
-    /// use pyroxene_certs::{Authority, CertsError, Request};
+    /// use pyroxene_certs::{CertificateAuthority, CertsError, CertificateRequest};
     /// use std::time::{Duration, SystemTime};
     ///
     /// let eleven_years = Duration::from_secs(11 * 365 * 24 * 60 * 60);
-    /// let expired = Authority::in_memory_at(SystemTime::now() - eleven_years)?;
-    /// let issued = expired.issue(&Request::new("w1"));
+    /// let expired = CertificateAuthority::in_memory_at(SystemTime::now() - eleven_years)?;
+    /// let issued = expired.issue(&CertificateRequest::new("w1"));
     /// assert!(matches!(issued, Err(CertsError::Expired { .. })));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -203,11 +203,11 @@ impl CertificateAuthority {
     /// for the client's end only if the role may not be a server.
     ///
     /// ```
-    /// use pyroxene_certs::{Authority, Request, Role, inspect};
+    /// use pyroxene_certs::{CertificateAuthority, CertificateRequest, CertificateRole, inspect};
     ///
-    /// let authority = Authority::in_memory()?;
-    /// let mut request = Request::new("ns1");
-    /// request.role = Some(Role::Admin);
+    /// let authority = CertificateAuthority::in_memory()?;
+    /// let mut request = CertificateRequest::new("ns1");
+    /// request.role = Some(CertificateRole::Admin);
     /// request.sans = vec!["broker.example".parse()?, "192.0.2.7".parse()?];
     /// request.days = 30;
     /// let info = inspect(&authority.issue(&request)?.certificate_pem)?;

@@ -48,9 +48,9 @@ pub struct CertificateInfo {
 /// is the server's own certificate.
 ///
 /// ```
-/// use pyroxene_certs::{Authority, inspect};
+/// use pyroxene_certs::{CertificateAuthority, inspect};
 ///
-/// let authority = Authority::in_memory()?;
+/// let authority = CertificateAuthority::in_memory()?;
 /// let info = inspect(authority.certificate_pem())?;
 /// assert!(info.is_authority && info.issuer == info.subject);
 /// assert!(inspect("no certificate").is_err());

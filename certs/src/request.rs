@@ -37,10 +37,10 @@ impl CertificateRequest {
     /// [`DEFAULT_DAYS`] from now.
     ///
     /// ```
-    /// use pyroxene_certs::{Authority, Request, inspect};
+    /// use pyroxene_certs::{CertificateAuthority, CertificateRequest, inspect};
     ///
-    /// let authority = Authority::in_memory()?;
-    /// let info = inspect(&authority.issue(&Request::new("w1"))?.certificate_pem)?;
+    /// let authority = CertificateAuthority::in_memory()?;
+    /// let info = inspect(&authority.issue(&CertificateRequest::new("w1"))?.certificate_pem)?;
     /// assert_eq!((info.name.as_deref(), info.role), (Some("w1"), None));
     /// assert_eq!(info.hosts, ["localhost", "127.0.0.1", "::1", "w1"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -112,11 +112,11 @@ impl IssuedCertificate {
     /// for a moment while the files are overwritten.
     ///
     /// ```
-    /// use pyroxene_certs::{Authority, CertsError, Request};
+    /// use pyroxene_certs::{CertificateAuthority, CertsError, CertificateRequest};
     ///
     /// # let directory = tempfile::tempdir()?;
     /// # let directory = directory.path();
-    /// let issued = Authority::in_memory()?.issue(&Request::new("w1"))?;
+    /// let issued = CertificateAuthority::in_memory()?.issue(&CertificateRequest::new("w1"))?;
     /// let (certificate, key) = issued.save(directory, "w1", false)?;
     /// assert!(certificate.ends_with("w1.crt") && key.ends_with("w1.key"));
     /// assert!(matches!(issued.save(directory, "w1", false), Err(CertsError::Exists { .. })));

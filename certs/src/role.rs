@@ -25,10 +25,10 @@ impl CertificateRole {
     /// a name server on its machine.
     ///
     /// ```
-    /// use pyroxene_certs::Role;
+    /// use pyroxene_certs::CertificateRole;
     ///
-    /// let servers: Vec<Role> = Role::ALL.into_iter().filter(|role| role.serves()).collect();
-    /// assert_eq!(servers, [Role::Admin, Role::Worker]);
+    /// let servers: Vec<CertificateRole> = CertificateRole::ALL.into_iter().filter(|role| role.serves()).collect();
+    /// assert_eq!(servers, [CertificateRole::Admin, CertificateRole::Worker]);
     /// ```
     pub fn serves(self) -> bool {
         matches!(self, Self::Admin | Self::Worker)

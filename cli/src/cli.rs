@@ -125,8 +125,8 @@ pub(crate) struct DaemonArguments {
     #[arg(long, value_name = "NAME", hide = true)]
     pub(crate) log_name: Option<String>,
     /// How long to retry at the start after a temporary problem, such as a database that cannot be reached, a
-    /// disk that is full or fails, or a name that a dead predecessor still holds; 'forever' means without
-    /// limit
+    /// disk that is full or fails, or a name or address that a predecessor still holds; 'forever' means
+    /// without limit
     #[arg(long, value_name = "TIME", env = "PYROXENE_START_TIMEOUT", default_value = "30s", value_parser = start_timeout)]
     pub(crate) start_timeout: StartTimeout,
     /// Allow listening without TLS or authentication on addresses that other machines can reach: everyone

@@ -7,10 +7,11 @@ use crate::{
 use pyroxene_common::{endpoint::Endpoint, host::DrainReport, signal::StopSignals};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
+    fmt::Display,
     io::{self, Read},
     thread,
 };
-use tokio::sync::oneshot;
+use tokio::{net::TcpListener, sync::oneshot};
 
 /// Catches the signals that ask a process to stop in order.
 pub(crate) fn catch_signals() -> Result<StopSignals, Failure> {
@@ -113,15 +114,22 @@ pub(crate) async fn start_unless_stopped<T>(
     }
 }
 
+/// The failure of a daemon that has stopped, and has left data in the log of a SQLite file.
+pub(crate) fn not_in_order(error: &dyn Display) -> Failure {
+    Failure::new(Exit::Failed, format!("stopped, but not in order: {error}")).hint(
+        "nothing is lost while the -wal file stays beside the file; a copy of the file alone is no backup",
+    )
+}
+
 /// Waits for the drain. A second signal ends it at once.
 pub(crate) async fn drain(
     signals: &mut StopSignals,
-    shutdown: impl Future<Output = DrainReport>,
+    shutdown: impl Future<Output = Result<DrainReport, Failure>>,
     busy: ConnectionWork,
 ) -> Result<(), Failure> {
     tokio::select! {
         drained = shutdown => {
-            match (drained.abandoned, busy) {
+            match (drained?.abandoned, busy) {
                 (0, _) | (_, ConnectionWork::Watches) => tracing::info!("stopped"),
                 (abandoned, ConnectionWork::Calls) => {
                     tracing::warn!(abandoned, "stopped with connections still at work");
@@ -133,6 +141,18 @@ pub(crate) async fn drain(
             tracing::warn!("asked to stop a second time; ending at once");
             Err(Failure::quiet(Exit::Failed))
         }
+    }
+}
+
+/// Fails with `AddrInUse` if another process listens at this port.
+pub(crate) async fn check_free(endpoint: &Endpoint) -> io::Result<()> {
+    let Endpoint::Tcp { host, port } = endpoint else {
+        return Ok(());
+    };
+    match TcpListener::bind((host.as_str(), *port)).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        // Other errors are reported by the attempt to listen.
+        _ => Ok(()),
     }
 }
 

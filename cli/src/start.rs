@@ -1,5 +1,5 @@
 //! Retries at the start of a daemon after temporary problems: a database that cannot be reached, is starting
-//! or is locked, or a disk that is full or fails.
+//! or is locked, a disk that is full or fails, or an address that another process still has.
 
 use std::{fmt::Display, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -9,20 +9,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Retries until an attempt succeeds, fails for a reason that is not temporary, or `timeout` is over; `None`
-/// means without limit. Each reason for waiting for `what` is logged once.
+/// means without limit. `waits_for` names what an attempt failed for, if that may end by itself. Each reason
+/// for waiting is logged once.
 pub(crate) async fn retry_transient<T, E: Display>(
     timeout: Option<Duration>,
-    what: &str,
-    is_transient: impl Fn(&E) -> bool,
+    waits_for: impl Fn(&E) -> Option<String>,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
     loop {
-        let error = match attempt().await {
-            Err(error) if is_transient(&error) => error,
-            outcome => return outcome,
+        let outcome = attempt().await;
+        let what = outcome.as_ref().err().and_then(&waits_for);
+        let (error, what) = match (outcome, what) {
+            (Err(error), Some(what)) => (error, what),
+            (outcome, _) => return outcome,
         };
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
@@ -48,8 +50,7 @@ mod tests {
         let mut tries = 0;
         let outcome = retry_transient(
             timeout,
-            "a database",
-            |error: &String| error == "away",
+            |error: &String| (error == "away").then(|| "a database".to_owned()),
             async || {
                 tries += 1;
                 match tries {

@@ -197,10 +197,10 @@ impl ClientConfig {
     ///
     /// ```no_run
     /// use pyroxene_client::{Client, ClientConfig};
-    /// use pyroxene_common::tls::{KeyPair, TlsClient};
+    /// use pyroxene_common::tls::{KeyPairFiles, TlsClient};
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let own = KeyPair {
+    /// let own = KeyPairFiles {
     ///     certificate: "certs/ana.crt".into(),
     ///     key: "certs/ana.key".into(),
     /// };

@@ -153,7 +153,7 @@ impl CallError {
     ///
     /// fn report(error: &CallError) {
     ///     for attempt in error.attempts() {
-    ///         println!("{:?}: {}: {}", attempt.ended, attempt.worker, attempt.error);
+    ///         println!("{:?}: {}: {}", attempt.ended_after, attempt.worker, attempt.error);
     ///     }
     /// }
     /// # report(&CallError::from(tarpc::client::RpcError::DeadlineExceeded));

@@ -47,14 +47,14 @@ impl NameServerClient {
     /// A name server, without a connection yet. `config` has the settings of its connections.
     ///
     /// ```no_run
-    /// use pyroxene_client::{ClientConfig, NameServer};
+    /// use pyroxene_client::{ClientConfig, NameServerClient};
     /// use tarpc::context;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let config = ClientConfig::new("127.0.0.1:9090,127.0.0.1:9190")?;
     /// // Unlike a client, each of these asks one name server only.
     /// for endpoint in config.endpoints() {
-    ///     let nameserver = NameServer::new(endpoint.clone(), &config);
+    ///     let nameserver = NameServerClient::new(endpoint.clone(), &config);
     ///     let status = nameserver.directory().status(context::current()).await?;
     ///     println!("{endpoint} knows {} instances", status.instances);
     /// }

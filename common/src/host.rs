@@ -40,7 +40,8 @@ pub struct HostConfig {
     pub listen: Endpoint,
     /// The name that it sends in a welcome.
     pub name: String,
-    /// A random number that distinguishes this process from an earlier one of the same name.
+    /// A number that distinguishes this process from an earlier one of the same name. It is random unless
+    /// it is set.
     pub incarnation: u64,
     /// The greatest frame body that it accepts or sends, in bytes.
     pub max_message: usize,

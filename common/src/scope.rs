@@ -185,8 +185,8 @@ impl Caller {
     /// use pyroxene_common::scope::Caller;
     ///
     /// let from = |address: &str| Caller { address: address.to_owned(), ..Caller::default() };
-    /// assert!(from("192.0.2.7:50311").is_elsewhere());
-    /// assert!(!from("[::1]:50311").is_elsewhere());
+    /// assert!(from("192.0.2.7:50311").may_be_remote());
+    /// assert!(!from("[::1]:50311").may_be_remote());
     /// ```
     pub fn may_be_remote(&self) -> bool {
         let host = self.host().trim_start_matches('[').trim_end_matches(']');

@@ -68,10 +68,10 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Which certificates authenticate a caller, if there is a users file.
 ///
 /// ```
-/// use pyroxene_nameserver::Certificates;
+/// use pyroxene_nameserver::CertificatePolicy;
 ///
-/// assert_eq!("any".parse(), Ok(Certificates::Any));
-/// assert_eq!(Certificates::default().to_string(), "listed");
+/// assert_eq!("any".parse(), Ok(CertificatePolicy::Any));
+/// assert_eq!(CertificatePolicy::default().to_string(), "listed");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificatePolicy {

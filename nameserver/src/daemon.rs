@@ -80,7 +80,7 @@ pub const DEFAULT_TOPIC_RETENTION: Retention = Retention {
 /// half of it without a name server.
 pub const DEFAULT_TICKET_LIFE: Duration = Duration::from_secs(10 * 60);
 
-/// Why a name server could not start.
+/// Why a name server could not start, or not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum NameServerError {
     /// It cannot listen.
@@ -92,6 +92,9 @@ pub enum NameServerError {
     /// The store cannot be opened.
     #[error("cannot use the store: {0}")]
     Store(#[from] StoreError),
+    /// The store was not closed in order: the log of a SQLite file is not copied to the file.
+    #[error("the log of the store was not copied to its file: {0}")]
+    NotClosed(#[source] StoreError),
     /// The thread for leases cannot be started.
     #[error("cannot start the name server's threads: {0}")]
     Threads(#[source] io::Error),
@@ -196,11 +199,11 @@ impl NameServerConfig {
     /// workers that use TLS.
     ///
     /// ```no_run
-    /// use pyroxene_common::tls::{ClientAuth, KeyPair, TlsClient, TlsServer};
+    /// use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsClient, TlsServer};
     /// use pyroxene_nameserver::{NameServer, NameServerConfig};
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let own = KeyPair { certificate: "ns.crt".into(), key: "ns.key".into() };
+    /// let own = KeyPairFiles { certificate: "ns.crt".into(), key: "ns.key".into() };
     /// let config = NameServerConfig::new("0.0.0.0:9090".parse()?)
     ///     .store("sqlite:broker.db".parse()?)
     ///     .tls_to_workers(TlsClient::new("ca.crt".into(), Some(own.clone()))?)
@@ -373,7 +376,7 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_millis(500);
 
 /// How long closing the store may take: it writes what is queued, and copies the log of a SQLite file to the
 /// file.
-const CLOSE_STORE: Duration = Duration::from_secs(2);
+const CLOSE_STORE: Duration = Duration::from_secs(5);
 
 /// A running name server. Dropping it stops it at once.
 ///
@@ -387,7 +390,7 @@ const CLOSE_STORE: Duration = Duration::from_secs(2);
 /// let nameserver = NameServer::bind(config).await?;
 /// let client = Client::connect(&nameserver.local_addr().to_string()).await?;
 /// assert_eq!(client.nameservers().len(), 1);
-/// nameserver.shutdown(DEFAULT_DRAIN).await;
+/// nameserver.shutdown(DEFAULT_DRAIN).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -574,12 +577,17 @@ impl NameServer {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let nameserver = NameServer::bind(NameServerConfig::new("127.0.0.1:0".parse()?)).await?;
     /// let address = nameserver.local_addr().to_string();
-    /// nameserver.shutdown(DEFAULT_DRAIN).await;
+    /// nameserver.shutdown(DEFAULT_DRAIN).await?;
     /// assert!(Client::connect(&address).await.is_err());
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn shutdown(self, drain_timeout: Duration) -> DrainReport {
+    ///
+    /// # Errors
+    ///
+    /// [`NotClosed`](NameServerError::NotClosed): it has stopped and nothing is lost, but the file of the
+    /// SQLite store is not complete without the log (`-wal`) beside it.
+    pub async fn shutdown(self, drain_timeout: Duration) -> Result<DrainReport, NameServerError> {
         if let Some(dispatching) = self.dispatcher {
             dispatching.stop(drain_timeout).await;
         }
@@ -589,9 +597,18 @@ impl NameServer {
         let drained = self.host.shutdown(drain_timeout).await;
         if let Some(store) = self.store {
             // Queued writes are written, and SQLite's log is copied to its file, unless the database is away.
-            let _ = timeout(CLOSE_STORE, store.close()).await;
+            let closed = match timeout(CLOSE_STORE, store.close()).await {
+                Ok(closed) => closed,
+                Err(_) if store.is_file() => {
+                    let message = format!("that took longer than {CLOSE_STORE:?}");
+                    Err(StoreError::Unavailable(message))
+                }
+                // A server has everything that was acknowledged.
+                Err(_) => Ok(()),
+            };
+            closed.map_err(NameServerError::NotClosed)?;
         }
-        drained
+        Ok(drained)
     }
 }
 

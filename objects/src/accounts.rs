@@ -17,11 +17,16 @@ use crate::{
     interfaces::accounts::{AccountsError, MAX_NAME, Transferred, accounts},
     values::Decimal,
 };
-use batch_writer::BatchWriter;
+use batch_writer::{BatchWriter, ConnectionUse};
 use ledger::AccountOperation;
 use owner::OwnerRule;
 use pyroxene_common::clean;
+use std::time::Duration;
 use tarpc::context::Context;
+use tokio::time::timeout;
+
+/// How long closing the connections may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The object `accounts`. None of its methods is heavy.
 ///
@@ -60,8 +65,8 @@ impl AccountsObject {
         let changes = database.open().await?;
         let queries = database.reopen().await?;
         Ok(Self {
-            changes: BatchWriter::start(database.clone(), changes),
-            queries: BatchWriter::start(database.clone(), queries),
+            changes: BatchWriter::start(database.clone(), changes, ConnectionUse::Changes),
+            queries: BatchWriter::start(database.clone(), queries, ConnectionUse::Queries),
             owner_rule: OwnerRule::Off,
         })
     }
@@ -93,9 +98,20 @@ impl AccountsObject {
 
     /// Carries out the waiting requests, and closes the connections. A file that no other worker uses is then
     /// a complete copy of all accounts. Later requests are unavailable.
-    pub async fn close(&self) {
-        self.queries.close().await;
-        self.changes.close().await;
+    ///
+    /// # Errors
+    ///
+    /// The log of a file could not be copied to the file within 5 seconds. Nothing is lost, but the file
+    /// without the log (`-wal`) beside it does not have all accounts.
+    pub async fn close(&self) -> Result<(), AccountsDatabaseError> {
+        let closing = async {
+            self.queries.close().await?;
+            self.changes.close().await
+        };
+        match timeout(CLOSE_TIMEOUT, closing).await {
+            Ok(closed) => closed,
+            Err(_) => self.changes.not_closed_within(CLOSE_TIMEOUT),
+        }
     }
 }
 

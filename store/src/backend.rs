@@ -56,10 +56,13 @@ impl Backend {
     }
 
     /// Closes the database. No write may be in progress.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.close().await,
-            Self::Postgres(store) => store.close().await,
+            Self::Postgres(store) => {
+                store.close().await;
+                Ok(())
+            }
         }
     }
 }

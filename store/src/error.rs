@@ -1,6 +1,7 @@
 //! Errors of the store, by what can be done about them.
 
 use crate::database::{Fault, FaultKind, InvalidStoreUrl};
+use std::path::Path;
 use thiserror::Error;
 
 /// Why the store did not carry out a request. Each error is a message.
@@ -58,6 +59,14 @@ impl StoreError {
     /// Whether a retry may help a little later: after the database is back, or the disk was repaired.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Io(_))
+    }
+
+    /// This error of the SQLite store in `file`; see [`Fault::on_disk_of`].
+    pub(super) fn on_disk_of(self, file: &Path) -> Self {
+        match self {
+            Self::Io(message) => Fault::new(FaultKind::Io, message).on_disk_of(file).into(),
+            other => other,
+        }
     }
 
     /// Puts the address before the message.

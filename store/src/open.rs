@@ -44,7 +44,7 @@ impl Store {
     /// assert!(matches!(missing, Err(StoreError::Missing(_))));
     ///
     /// let options = StoreOptions { create: true, ..StoreOptions::default() };
-    /// Store::open(&url, options).await?.close().await;
+    /// Store::open(&url, options).await?.close().await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -123,10 +123,20 @@ impl Store {
 
     /// Writes all waiting requests, and closes the database. Every later call returns
     /// [`Closed`](StoreError::Closed).
-    pub async fn close(&self) {
+    ///
+    /// # Errors
+    ///
+    /// `Full`, `Io` and the like if the log of a SQLite file could not be copied to the file. The store is
+    /// closed and nothing is lost, but the file without the log (`-wal`) beside it is not the whole store.
+    pub async fn close(&self) -> Result<(), StoreError> {
         self.0.stop.token().cancel();
         self.0.tasks.wait().await;
-        self.0.backend.close().await;
+        self.0.backend.close().await
+    }
+
+    /// Whether the store is a file. Only then has [`close`](Self::close) data to move.
+    pub fn is_file(&self) -> bool {
+        matches!(&*self.0.backend, Backend::Sqlite(store) if store.is_file())
     }
 
     async fn is_import_unfinished(&self) -> Result<bool, StoreError> {

@@ -1,9 +1,11 @@
 //! A worker stands still: it keeps its sockets open and answers nothing.
 
-use crate::harness::{Broker, Load, ledger, turn};
+use crate::harness::{
+    Broker, Load, PYROXENE, Process, eventually_within, ledger, process, seconds, turn,
+};
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// The time to live of a worker's lease.
 const LEASE: Duration = Duration::from_secs(3);
@@ -52,4 +54,38 @@ async fn a_frozen_name_server_does_not_take_its_workers_for_dead() {
     broker.nameserver(0).lists("l1").await;
     broker.nameserver(0).lists("l2").await;
     load.stop().await.all_succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_live_workers_of_one_name_the_later_one_has_it_at_every_name_server() {
+    let _turn = turn().await;
+    let mut broker = Broker::start().nameservers(2).worker("z", &[]).await;
+    // The first one is forgotten by one name server alone; the other one takes its own pause for the worker's.
+    broker.worker("z").freeze();
+    broker.nameserver(1).freeze();
+    broker.nameserver(0).forgets("z").await;
+    let mut command = process::command(Path::new(PYROXENE), broker.dir());
+    command
+        .args(["worker", "--exit-with-parent", "--name", "z"])
+        .args(["--nameserver", &broker.addresses()]);
+    let mut later = Process::start("later", command, broker.dir());
+    let address = later.ready("ready worker z").await;
+    broker.nameserver(1).thaw();
+    broker.nameserver(1).lists("z").await;
+    broker.worker("z").thaw();
+
+    for index in 0..2 {
+        let nameserver = broker.nameserver(index);
+        eventually_within(seconds(15), "the later worker has the name", || async {
+            let listed = nameserver.listed().await?;
+            let has = listed.iter().any(|worker| worker.endpoint == address);
+            has.then_some(()).ok_or(format!("{listed:?}"))
+        })
+        .await;
+    }
+    let said = broker.worker("z").process().log();
+    assert!(
+        said.contains("a worker that started later has this name"),
+        "{said}"
+    );
 }

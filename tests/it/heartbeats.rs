@@ -94,7 +94,8 @@ async fn a_name_server_answers_heartbeats_while_its_runtime_is_busy() {
     drop(busy);
     runtime
         .run(nameserver.shutdown(Duration::from_secs(1)))
-        .await;
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use crate::harness::{
     Broker, PYROXENE, Process, Ran, Shim, eventually_within, postgres::Postgres, process, seconds,
 };
 use rustix::io::Errno;
-use std::{fs, path::Path};
+use std::{fs, net::TcpListener, path::Path};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -217,4 +217,57 @@ async fn after_a_clean_stop_one_file_is_a_backup() {
     broker.add_worker("other", &accounts).await;
     let asked = broker.run(&["call", "accounts", "query", "user=ana"]).await;
     assert_eq!(asked.out(), "7");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_leaves_data_beside_the_file_is_an_error() {
+    let machine = Shim::new();
+    let mut broker = Broker::start().one_store().on(&machine).await;
+    let bank = broker.dir().join("bank.db");
+    let database = format!("sqlite:{}", bank.display());
+    let accounts = ["--objects", "accounts", "--accounts-db", &database];
+    broker.add_worker("teller", &accounts).await;
+    let open = ["call", "accounts", "open", "user=ana", "balance=7"];
+    broker.run(&open).await.out();
+    let submit = ["submit", "--delay", "1h", "echo", "whoami"];
+    broker.run(&submit).await.out();
+
+    machine.syncs_fail_with(Errno::IO.raw_os_error());
+    assert_eq!(broker.worker("teller").terminate().await.code(), Some(1));
+    let said = broker.worker("teller").process().log();
+    assert!(said.contains("error: stopped, but not in order"), "{said}");
+    machine.syncs_fail_with(0);
+    machine.writes_fail_with(Errno::NOSPC.raw_os_error());
+    assert_eq!(broker.nameserver(0).terminate().await.code(), Some(1));
+    let said = broker.nameserver(0).process().log();
+    assert!(said.contains("error: stopped, but not in order"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_another_process_has_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    for (name, ready) in [
+        ("nameserver", "ready nameserver"),
+        ("worker", "ready worker w"),
+    ] {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let flags: &[&str] = match name {
+            "nameserver" => &["--store", "memory:"],
+            _ => &["--name", "w", "--nameserver", "127.0.0.1:1"],
+        };
+        let started = |timeout| {
+            let listen = [name, "--listen", &address, "--start-timeout", timeout];
+            [&listen[..], flags].concat()
+        };
+        let refused = Ran::in_dir(dir.path(), &started("300ms")).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let said = "error: cannot listen on";
+        assert!(refused.stderr.contains(said), "{refused:?}");
+        let command = daemon(dir.path(), &started("forever"));
+        let mut waiting = Process::start(name, command, dir.path());
+        says(&waiting, &format!("waiting for the address {address}")).await;
+        drop(taken);
+        assert_eq!(waiting.ready(ready).await, address);
+    }
 }

@@ -5,7 +5,14 @@ mod shim;
 
 pub(crate) use shim::{Imaged, Shim};
 
-use std::{ffi::OsString, fs, ops::Deref, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write as _,
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tempfile::TempDir;
 
 /// A directory with a database, `state.db`, on a machine of its own. The disk can fail for processes that
@@ -66,4 +73,31 @@ impl Disk {
         }
         (dir, file)
     }
+}
+
+/// Runs one test of this program again, in a process of its own that finds a small disk of its own at the
+/// path in the environment variable `place`.
+pub(crate) fn run_on_a_small_disk(test: &str, place: &str) {
+    const MOUNT: &str = r#"mount -t tmpfs -o size=3m tmpfs "$0" && exec "$@""#;
+    let dir = TempDir::new().unwrap();
+    let ran = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", MOUNT])
+        .arg(dir.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(place, dir.path())
+        .status();
+    assert!(ran.unwrap().success());
+}
+
+/// Leaves the database alone on its disk, without the files that SQLite puts beside it, and then no room for
+/// them.
+pub(crate) fn fill_disk_beside(database: &Path) {
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = database.as_os_str().to_owned();
+        beside.push(suffix);
+        let _ = fs::remove_file(beside);
+    }
+    let mut ballast = fs::File::create(database.with_file_name("ballast")).unwrap();
+    while ballast.write_all(&[0; 4096]).is_ok() {}
 }

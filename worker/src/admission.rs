@@ -74,6 +74,7 @@ mod tests {
         DirectoryError::NameTaken {
             worker: "w1".to_owned(),
             endpoint: "w1.example:4000".to_owned(),
+            incarnation: None,
         }
     }
 

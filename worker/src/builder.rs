@@ -253,11 +253,11 @@ impl WorkerBuilder {
     /// only from clients that a name server has authenticated.
     ///
     /// ```no_run
-    /// use pyroxene_common::tls::{ClientAuth, KeyPair, TlsClient, TlsServer};
+    /// use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsClient, TlsServer};
     /// use pyroxene_worker::Worker;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let own = KeyPair { certificate: "w1.crt".into(), key: "w1.key".into() };
+    /// let own = KeyPairFiles { certificate: "w1.crt".into(), key: "w1.key".into() };
     /// let worker = Worker::builder()
     ///     .nameserver("broker.example")
     ///     .trust(TlsClient::new("ca.crt".into(), Some(own.clone()))?)
@@ -306,9 +306,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long [`bind`](Self::bind) waits while every name server that answers refuses the worker for a
-    /// temporary reason, in most cases because a dead predecessor still holds its name. `None` waits
-    /// without a timeout. The default is 30 s.
+    /// How long [`bind`](Self::bind) waits while another process listens at the worker's address, or every
+    /// name server that answers refuses the worker for a temporary reason, in most cases because a dead
+    /// predecessor still holds its name. `None` waits without a timeout. The default is 30 s.
     ///
     /// ```
     /// use pyroxene_worker::Worker;

@@ -2,7 +2,8 @@
 //!
 //! - [`WorkerBuilder`] and [`Worker`]: the settings and the life cycle of a worker.
 //! - `session`: the lease with one name server. `registrations`: the sessions with all of them.
-//!   `admission`: their combined answer to a starting worker. `advertise`: the address for clients.
+//!   `admission`: their combined answer to a starting worker. `successors`: who keeps a name that two live
+//!   workers have. `advertise`: the address for clients.
 //! - `hosted`: the steps of a call within the worker, with [`compute`] for CPU-bound calls and `exclusive`
 //!   for names that only one worker may serve.
 
@@ -17,6 +18,7 @@ mod load;
 mod registrations;
 mod runtime;
 mod session;
+mod successors;
 mod ticket_trust;
 mod watchdog;
 mod worker;

@@ -9,6 +9,7 @@ use crate::{
     exclusive::HeldExclusiveNames,
     load::LoadGauge,
     session::{NameServerSession, SessionState},
+    successors::NameSuccessors,
     ticket_trust::TicketTrust,
     worker::WorkerError,
 };
@@ -64,6 +65,7 @@ pub(crate) struct SessionContext {
     pub(crate) held_names: HeldExclusiveNames,
     pub(crate) ticket_trust: Option<TicketTrust>,
     pub(crate) claims: SessionClaims,
+    pub(crate) successors: NameSuccessors,
     /// Notified of every change of a session's state.
     pub(crate) changes: watch::Sender<()>,
 }

@@ -71,26 +71,51 @@ fn state_after_no_answer(error: RpcError) -> SessionState {
 impl NameServerSession {
     /// Keeps the session open until `stop`, and publishes its state in `standing`.
     pub(crate) async fn keep(self, standing: watch::Sender<SessionState>, stop: CancellationToken) {
+        self.keep_open(standing, stop).await;
+        // A name server that is gone has no say in who keeps the worker's name.
+        self.common.successors.answered(self.index, None);
+    }
+
+    async fn keep_open(&self, standing: watch::Sender<SessionState>, stop: CancellationToken) {
         let mut failures = 0;
         let mut changes = self.common.changes.subscribe();
+        let successors = &self.common.successors;
         while !stop.is_cancelled() {
-            match stop.run_until_cancelled(self.open()).await {
-                None => return,
-                Some(Ok((lease, recognised))) => {
+            if let Some(error) = successors.elsewhere(self.index) {
+                self.publish(&standing, SessionState::Refused(error));
+                let free = successors.none_elsewhere(self.index);
+                if stop.run_until_cancelled(free).await.is_none() {
+                    return;
+                }
+            }
+            let Some(opened) = stop.run_until_cancelled(self.open()).await else {
+                return;
+            };
+            let refusal = match &opened {
+                Err(SessionState::Refused(error)) => Some(error),
+                _ => None,
+            };
+            successors.answered(self.index, refusal);
+            match opened {
+                Ok((lease, recognised)) => {
                     failures = 0;
                     self.publish(&standing, SessionState::Open(lease.session));
                     let renewing = async {
                         tokio::select! {
-                            reason = self.renew(&lease) => reason,
+                            reason = self.renew(&lease) => SessionState::Lost(reason),
                             never = self.follow(recognised) => never,
+                            error = successors.refused_elsewhere(self.index) => {
+                                self.give_up(lease.session).await;
+                                SessionState::Refused(error)
+                            }
                         }
                     };
                     match stop.run_until_cancelled(renewing).await {
                         None => return,
-                        Some(reason) => self.publish(&standing, SessionState::Lost(reason)),
+                        Some(ended) => self.publish(&standing, ended),
                     }
                 }
-                Some(Err(SessionState::OpenElsewhere)) => {
+                Err(SessionState::OpenElsewhere) => {
                     failures = 0;
                     self.publish(&standing, SessionState::OpenElsewhere);
                     // Later the other session may be lost, or this address may lead to another name server.
@@ -99,7 +124,7 @@ impl NameServerSession {
                         return;
                     }
                 }
-                Some(Err(refused_or_lost)) => self.publish(&standing, refused_or_lost),
+                Err(refused_or_lost) => self.publish(&standing, refused_or_lost),
             }
             let wait = RETRY.wait(failures, rand::random());
             failures += 1;
@@ -268,6 +293,21 @@ impl NameServerSession {
         {
             tracing::debug!(%error, "cannot announce the drain");
         }
+    }
+
+    /// Ends the session, because another worker has the name. It must not serve exclusive objects from the
+    /// moment at which the name server may give them to another worker.
+    async fn give_up(&self, session: SessionId) {
+        let held = &self.common.held_names;
+        held.record_grants(self.index, &[], Instant::now());
+        let worker = &self.common.registration.worker;
+        let nameserver = self.nameserver.endpoint();
+        tracing::warn!(
+            worker,
+            %nameserver,
+            "a worker that started later has this name; giving it up here too"
+        );
+        self.close(session).await;
     }
 
     /// Ends the session. If the name server is unreachable, the lease expires by itself.

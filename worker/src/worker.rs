@@ -4,6 +4,7 @@ use crate::{
     advertise::endpoint_for_clients,
     builder::WorkerBuilder,
     registrations::{Registrations, SessionClaims, SessionContext},
+    successors::{NameSuccessors, incarnation_now},
     watchdog,
 };
 use pyroxene_client::{Client, InvalidConfig};
@@ -11,12 +12,15 @@ use pyroxene_common::{
     access::KeyError,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
-    host::{DrainReport, Host, HostConfig},
+    host::{DrainReport, Host, HostConfig, HostedObject},
     interfaces::directory::{DirectoryError, Load, MAX_TTL, MIN_TTL, Registration, check_name},
     signal::StopSignals,
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The timeout of the announcement of the drain.
@@ -132,6 +136,32 @@ fn check(name: &str, ttl: Duration) -> Result<(), WorkerError> {
     )))
 }
 
+/// Listens, and waits for at most `start_timeout` while another process, such as a predecessor, listens there.
+async fn listen(
+    config: HostConfig,
+    objects: HashMap<String, HostedObject>,
+    start_timeout: Option<Duration>,
+) -> io::Result<Host> {
+    const PAUSE: Duration = Duration::from_millis(200);
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let error = match Host::bind(config.clone(), objects.clone()).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
+            outcome => return outcome,
+        };
+        let left = start_timeout.map(|all| all.saturating_sub(began.elapsed()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut told, true) {
+            let reason = error.to_string();
+            tracing::warn!(reason, "waiting for the address {}", config.listen);
+        }
+        sleep(left.map_or(PAUSE, |left| PAUSE.min(left))).await;
+    }
+}
+
 /// A unique name for the worker. The host name and the process id are not enough: containers may share
 /// the host name, and process ids start from the beginning in each container.
 fn default_name(hostname: &str) -> String {
@@ -173,6 +203,7 @@ impl Worker {
         config.authenticator = guard.as_ref().map(|guard| Arc::clone(&guard.authenticator));
         let gauge = surroundings.gauge.clone();
         config.load = Some(Arc::new(move || gauge.load()) as Arc<dyn Fn() -> Load + Send + Sync>);
+        config.incarnation = incarnation_now();
         let incarnation = config.incarnation;
 
         let mut objects = HashMap::new();
@@ -184,12 +215,15 @@ impl Worker {
                 return Err(WorkerError::HostedTwice(planned.name));
             }
         }
-        let host = Host::bind(config, objects)
+        let began = Instant::now();
+        let host = listen(config, objects, builder.start_timeout)
             .await
             .map_err(|error| WorkerError::Listen {
                 endpoint: builder.listen,
                 error,
             })?;
+        let waited = began.elapsed();
+        let start_timeout = builder.start_timeout.map(|all| all.saturating_sub(waited));
 
         let nameservers: Vec<Endpoint> = client
             .nameservers()
@@ -217,6 +251,7 @@ impl Worker {
             held_names: surroundings.held_names,
             ticket_trust: guard,
             claims: SessionClaims::default(),
+            successors: NameSuccessors::of(incarnation),
             changes: watch::Sender::new(()),
         };
         let runtime = lease_runtime.handle().clone();
@@ -234,7 +269,7 @@ impl Worker {
         };
         worker
             .registrations
-            .wait_until_admitted(builder.start_timeout)
+            .wait_until_admitted(start_timeout)
             .await?;
         Ok(worker)
     }

@@ -80,6 +80,6 @@ async fn load(url: &str, count: usize) -> Result<()> {
         store.submit((0..lot).map(task).collect()).await?;
         left -= lot;
     }
-    store.close().await;
+    store.close().await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use pyroxene_common::{
 use pyroxene_nameserver::{
     NameServer, NameServerConfig, NameServerError, directory::DirectoryLimits,
 };
-use std::time::Duration;
+use std::{io, time::Duration};
 
 /// The default limits of connections of a host.
 const DEFAULT_CONNECTIONS: u32 = 16 * 1024;
@@ -136,7 +136,10 @@ pub(crate) async fn run(arguments: NameServerCommandArguments) -> Result<(), Fai
     watch_hangups(reloads);
     daemon::report_ready(&format!("ready nameserver {}", nameserver.local_addr()))?;
     daemon::shutdown_requested(&mut signals, &mut parent).await;
-    let shutdown = nameserver.shutdown(arguments.drain_timeout);
+    let shutdown = async {
+        let drained = nameserver.shutdown(arguments.drain_timeout).await;
+        drained.map_err(|error| daemon::not_in_order(&error))
+    };
     daemon::drain(&mut signals, shutdown, ConnectionWork::Watches).await
 }
 
@@ -203,18 +206,27 @@ async fn start(
             .users(users)
             .certificates(arguments.users.certificates);
     }
-    let is_transient = |error: &NameServerError| match error {
-        NameServerError::Store(error) => error.is_transient(),
-        _ => false,
+    let listen = &arguments.listen;
+    let waits_for = |error: &NameServerError| match error {
+        NameServerError::Store(error) if error.is_transient() => Some("the store".to_owned()),
+        NameServerError::Listen(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Some(format!("the address {listen}"))
+        }
+        _ => None,
     };
     let timeout = arguments.daemon.start_timeout.0;
-    let bound = retry_transient(timeout, "the store", is_transient, async || {
+    let bound = retry_transient(timeout, waits_for, async || {
+        // The store of a name server that still runs is left alone.
+        let free = daemon::check_free(listen).await;
+        free.map_err(NameServerError::Listen)?;
         NameServer::bind(config.clone()).await
     });
     bound.await.map_err(|error| match error {
         NameServerError::Listen(error) => daemon::cannot_listen(&arguments.listen, &error),
         NameServerError::Users(error) => error.into(),
         NameServerError::Store(error) => store::cannot_open(&error),
-        error @ NameServerError::Threads(_) => Failure::new(Exit::Failed, error.to_string()),
+        error @ (NameServerError::Threads(_) | NameServerError::NotClosed(_)) => {
+            Failure::new(Exit::Failed, error.to_string())
+        }
     })
 }

@@ -118,7 +118,7 @@ impl StoreCheckArguments {
         let store = Store::open(&self.place.url()?, StoreOptions::default()).await?;
         let problems = store.check().await?;
         let tasks = store.counts().await?;
-        store.close().await;
+        let closed = store.close().await;
         let (found, first) = (problems.len(), problems.first().cloned());
         let report = StoreCheckReport { problems, tasks };
         if self.json {
@@ -127,7 +127,7 @@ impl StoreCheckArguments {
             print(&to_text(&report))?;
         }
         match first {
-            None => Ok(()),
+            None => Ok(closed?),
             Some(first) if found == 1 => Err(Failure::new(Exit::Failed, first)),
             Some(first) => {
                 let sentence = format!("{first}, and {} more problems", found - 1);
@@ -170,7 +170,7 @@ impl StoreExportArguments {
             file.sync_all().map_err(|error| at(error.into()))?;
             lines
         };
-        store.close().await;
+        store.close().await?;
         tracing::info!(lines, "exported");
         match self.json && !is_standard(&self.file) {
             true => print_json(&json!({"lines": lines})),
@@ -196,11 +196,12 @@ impl StoreImportArguments {
         };
         let store = Store::open_for_import(&url, options).await?;
         let imported = store.import(&mut *input).await;
-        store.close().await;
+        let closed = store.close().await;
         let lines = imported.map_err(|error| match error {
             TransferError::Store(error) => error.into(),
             error => at(error),
         })?;
+        closed?;
         tracing::info!(lines, "imported");
         match self.json {
             true => print_json(&json!({"lines": lines})),
@@ -290,7 +291,7 @@ mod tests {
         let opened = Store::open(&url, options).await.unwrap();
         let task = NewStoredTask::new("calc", "run", vec![1; 5000]);
         opened.submit(vec![task]).await.unwrap();
-        opened.close().await;
+        opened.close().await.unwrap();
 
         let lines = place("lines.jsonl");
         store(&["export", &flag(&old), &lines]).await.unwrap();

@@ -311,22 +311,15 @@ impl LocalCluster {
         signals: &mut StopSignals,
     ) -> Result<(), Failure> {
         let in_order = async {
-            join_all(
-                self.workers
-                    .iter_mut()
-                    .map(|child| child.stop(stop_timeout)),
-            )
-            .await;
-            join_all(
-                self.nameservers
-                    .iter_mut()
-                    .map(|child| child.stop(stop_timeout)),
-            )
-            .await;
+            let workers = self.workers.iter_mut();
+            let workers = join_all(workers.map(|child| child.stop(stop_timeout))).await;
+            let nameservers = self.nameservers.iter_mut();
+            let nameservers = join_all(nameservers.map(|child| child.stop(stop_timeout))).await;
+            workers.into_iter().chain(nameservers).collect()
         };
         // Children that still run are killed when they are dropped.
         tokio::select! {
-            () = in_order => Ok(()),
+            stopped = in_order => stopped,
             () = signals.next() => Err(Failure::quiet(Exit::Failed)),
         }
     }

@@ -20,7 +20,6 @@ use pyroxene_objects::{
 };
 use pyroxene_worker::{Chaos, MAX_THREADS, Worker, WorkerBuilder, WorkerError};
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// The environment variable that names the database of the accounts.
 pub(crate) const ACCOUNTS_VARIABLE: &str = "PYROXENE_ACCOUNTS_DB";
@@ -142,10 +141,14 @@ pub(crate) async fn run(arguments: WorkerArguments) -> Result<(), Failure> {
     let shutdown = async {
         let drained = worker.shutdown(drain_timeout).await;
         if let Some(accounts) = accounts {
-            // A failure to close the database changes nothing at the end of the process.
-            let _ = timeout(drain_timeout, accounts.close()).await;
+            let closed = accounts.close().await;
+            closed.map_err(|error| {
+                let sentence =
+                    format!("the log of the accounts was not copied to their file: {error}");
+                daemon::not_in_order(&sentence)
+            })?;
         }
-        drained
+        Ok(drained)
     };
     daemon::drain(&mut signals, shutdown, ConnectionWork::Calls).await
 }
@@ -214,14 +217,15 @@ async fn objects(
     if arguments.accounts_must_exist {
         database = database.must_exist();
     }
-    let is_transient = AccountsDatabaseError::is_transient;
+    let waits_for = |error: &AccountsDatabaseError| {
+        error
+            .is_transient()
+            .then(|| "the accounts' database".to_owned())
+    };
     let timeout = arguments.daemon.start_timeout.0;
-    let opened = retry_transient(
-        timeout,
-        "the accounts' database",
-        is_transient,
-        async || AccountsObject::open(&database).await,
-    );
+    let opened = retry_transient(timeout, waits_for, async || {
+        AccountsObject::open(&database).await
+    });
     let accounts = opened.await?;
     let accounts = match arguments.accounts_owner_rule {
         true => accounts.with_owner_rule(),

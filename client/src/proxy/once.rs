@@ -34,14 +34,14 @@ impl<I: Interface> Proxy<I> {
     /// to each.
     ///
     /// ```no_run
-    /// use pyroxene_client::{CallError, Once};
+    /// use pyroxene_client::{CallError, CallOnceOptions};
     /// use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
     /// use tarpc::context;
     ///
     /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// let echo = client.proxy::<Echo>("echo").await?;
     /// let sending = |worker: &str| println!("sending the call to {worker}");
-    /// let once = Once { worker: Some("w1"), sending: &sending, on_behalf: None, listener: None };
+    /// let once = CallOnceOptions { worker: Some("w1"), sending: &sending, on_behalf: None, listener: None };
     /// let request = EchoRequest::Sleep { ms: 10 };
     /// if let Err(CallError::MaybeRan(_)) = echo.call_once(context::current(), &request, once).await {
     ///     println!("the answer was lost, and the call is not repeated");

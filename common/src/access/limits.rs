@@ -267,9 +267,9 @@ impl Limit {
     /// ```
     /// use pyroxene_common::access::{Limit, UNLIMITED};
     ///
-    /// assert_eq!(Limit::TaskBytes.shown(4 << 30), "4GiB");
-    /// assert_eq!(Limit::ChatMessages.shown(10), "10/s");
-    /// assert_eq!(Limit::Tasks.shown(UNLIMITED), "unlimited");
+    /// assert_eq!(Limit::TaskBytes.display_value(4 << 30), "4GiB");
+    /// assert_eq!(Limit::ChatMessages.display_value(10), "10/s");
+    /// assert_eq!(Limit::Tasks.display_value(UNLIMITED), "unlimited");
     /// ```
     pub fn display_value(self, value: u64) -> String {
         if value == UNLIMITED {
@@ -383,10 +383,10 @@ impl Limits {
     /// These limits, with the overrides applied.
     ///
     /// ```
-    /// use pyroxene_common::access::{Class, Limit, LimitChange, LimitOverrides, Limits};
+    /// use pyroxene_common::access::{LimitClass, Limit, LimitChange, LimitOverrides, Limits};
     ///
     /// let overrides: LimitOverrides = ["tasks=500".parse::<LimitChange>()?].into_iter().collect();
-    /// let defaults = Limits::of(Class::User);
+    /// let defaults = Limits::of(LimitClass::User);
     /// let limits = defaults.with(&overrides);
     /// assert_eq!(limits.get(Limit::Tasks), 500);
     /// assert_eq!(limits.get(Limit::Share), defaults.get(Limit::Share));

@@ -73,7 +73,7 @@ crate::interface! {
 pub struct Registration {
     /// The worker's name, unique among live workers.
     pub worker: String,
-    /// A random number that distinguishes this process from an earlier one of the same name.
+    /// A number that distinguishes this process from an earlier one of the same name, and is greater.
     pub incarnation: u64,
     /// The address at which clients reach the worker.
     pub endpoint: String,
@@ -342,6 +342,8 @@ pub enum DirectoryError {
         worker: String,
         /// The address of the other worker.
         endpoint: String,
+        /// The incarnation of the other worker, if the same user runs it, or nobody logs in.
+        incarnation: Option<u64>,
     },
     /// The name is held exclusively, or by live instances.
     #[error("the name '{name}' is taken by {holder}")]

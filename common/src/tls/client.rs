@@ -45,18 +45,18 @@ impl TlsClient {
     /// certificate.
     ///
     /// ```
-    /// use pyroxene_common::tls::{KeyPair, TlsClient};
+    /// use pyroxene_common::tls::{KeyPairFiles, TlsClient};
     ///
-    /// # use pyroxene_certs::{Authority, Request};
+    /// # use pyroxene_certs::{CertificateAuthority, CertificateRequest};
     /// # let directory = tempfile::tempdir()?;
     /// # let directory = directory.path();
-    /// # let authority = Authority::create(directory)?;
-    /// # authority.issue(&Request::new("w1"))?.save(directory, "w1", false)?;
+    /// # let authority = CertificateAuthority::create(directory)?;
+    /// # authority.issue(&CertificateRequest::new("w1"))?.save(directory, "w1", false)?;
     /// let authorities = directory.join("ca.crt");
     /// let anonymous = TlsClient::new(authorities.clone(), None)?;
     /// assert!(!anonymous.has_certificate());
     ///
-    /// let own = KeyPair { certificate: directory.join("w1.crt"), key: directory.join("w1.key") };
+    /// let own = KeyPairFiles { certificate: directory.join("w1.crt"), key: directory.join("w1.key") };
     /// assert!(TlsClient::new(authorities, Some(own))?.has_certificate());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

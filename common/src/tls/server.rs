@@ -103,14 +103,14 @@ impl TlsServer {
     /// is needed unless `client_auth` is [`ClientAuth::None`].
     ///
     /// ```
-    /// use pyroxene_common::tls::{ClientAuth, KeyPair, TlsServer};
+    /// use pyroxene_common::tls::{ClientAuth, KeyPairFiles, TlsServer};
     ///
-    /// # use pyroxene_certs::{Authority, Request};
+    /// # use pyroxene_certs::{CertificateAuthority, CertificateRequest};
     /// # let directory = tempfile::tempdir()?;
     /// # let directory = directory.path();
-    /// # let authority = Authority::create(directory)?;
-    /// # authority.issue(&Request::new("w1"))?.save(directory, "w1", false)?;
-    /// let own = KeyPair { certificate: directory.join("w1.crt"), key: directory.join("w1.key") };
+    /// # let authority = CertificateAuthority::create(directory)?;
+    /// # authority.issue(&CertificateRequest::new("w1"))?.save(directory, "w1", false)?;
+    /// let own = KeyPairFiles { certificate: directory.join("w1.crt"), key: directory.join("w1.key") };
     /// let tls = TlsServer::new(own, Some(directory.join("ca.crt")), ClientAuth::Required)?;
     /// assert_eq!(tls.client_auth(), ClientAuth::Required);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

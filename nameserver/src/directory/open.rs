@@ -114,6 +114,9 @@ impl InstanceDirectory {
                 Err(DirectoryError::NameTaken {
                     worker: registration.worker.clone(),
                     endpoint: session.origin.endpoint.as_ref().to_owned(),
+                    // A worker gives its name up only to one of the same user.
+                    incarnation: (session.owner.as_deref() == owner.map(|owner| owner.user))
+                        .then_some(session.origin.incarnation),
                 })
             }
             _ => Ok(()),

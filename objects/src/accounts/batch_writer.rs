@@ -7,12 +7,15 @@
 //! the next connection, and the request id shows which ones the database has already carried out.
 
 use super::{
-    database::{AccountsDatabase, AccountsSession},
+    database::{AccountsDatabase, AccountsDatabaseError, AccountsSession},
     ledger::{AccountOperation, OperationResult},
 };
 use crate::interfaces::accounts::AccountsError;
 use pyroxene_store::database::{Fault, FaultKind};
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep, timeout},
@@ -38,10 +41,22 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// A queue of operations. The connection closes when all clones are dropped.
 #[derive(Clone, Debug)]
 pub(super) struct BatchWriter {
+    database: AccountsDatabase,
     queue: mpsc::Sender<QueuedOperation>,
     stop: CancellationToken,
     /// The task that serves the queue.
     serving: TaskTracker,
+    /// Why that task could not close the connection in order, if it could not.
+    not_closed: Arc<OnceLock<AccountsDatabaseError>>,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionUse {
+    /// Changes. When it closes, it copies the log of a file to the file.
+    Changes,
+    /// Queries.
+    Queries,
 }
 
 #[derive(Debug)]
@@ -53,30 +68,58 @@ struct QueuedOperation {
 
 impl BatchWriter {
     /// Carries out operations over `session`, and over new connections to `database` after it is lost.
-    pub(super) fn start(database: AccountsDatabase, session: AccountsSession) -> Self {
+    pub(super) fn start(
+        database: AccountsDatabase,
+        session: AccountsSession,
+        purpose: ConnectionUse,
+    ) -> Self {
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         let connection = AccountsConnection {
-            database,
+            database: database.clone(),
+            purpose,
             session: Some(session),
             pause: FIRST_PAUSE,
             fault: None,
         };
         let lane = Self {
+            database,
             queue: sender,
             stop: CancellationToken::new(),
             serving: TaskTracker::new(),
+            not_closed: Arc::default(),
         };
-        let stop = lane.stop.clone();
-        lane.serving.spawn(connection.serve(queue, stop));
+        let (stop, not_closed) = (lane.stop.clone(), Arc::clone(&lane.not_closed));
+        lane.serving.spawn(async move {
+            if let Err(error) = connection.serve(queue, stop).await {
+                tracing::warn!(%error, "the log of the accounts was not copied to their file");
+                // It is closed once.
+                let _ = not_closed.set(error);
+            }
+        });
         lane.serving.close();
         lane
     }
 
     /// Carries out the waiting operations, and closes the connection. Later operations of any clone are
-    /// unavailable.
-    pub(super) async fn close(&self) {
+    /// unavailable. Returns why the log of a file could not be copied to the file, if it could not.
+    pub(super) async fn close(&self) -> Result<(), AccountsDatabaseError> {
         self.stop.cancel();
         self.serving.wait().await;
+        match self.not_closed.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// The result of a [`close`](Self::close) that took too long.
+    pub(super) fn not_closed_within(&self, time: Duration) -> Result<(), AccountsDatabaseError> {
+        if !self.database.is_file() {
+            // A server has everything that was acknowledged.
+            return Ok(());
+        }
+        let message = format!("its log was not copied to the file within {time:?}");
+        let fault = Fault::new(FaultKind::Unavailable, message);
+        Err(self.database.cannot_use(fault))
     }
 
     pub(super) async fn carry_out(&self, operation: AccountOperation) -> OperationResult {
@@ -98,6 +141,7 @@ impl BatchWriter {
 
 struct AccountsConnection {
     database: AccountsDatabase,
+    purpose: ConnectionUse,
     session: Option<AccountsSession>,
     /// The pause after the next failure.
     pause: Duration,
@@ -106,7 +150,11 @@ struct AccountsConnection {
 }
 
 impl AccountsConnection {
-    async fn serve(mut self, mut queue: mpsc::Receiver<QueuedOperation>, stop: CancellationToken) {
+    async fn serve(
+        mut self,
+        mut queue: mpsc::Receiver<QueuedOperation>,
+        stop: CancellationToken,
+    ) -> Result<(), AccountsDatabaseError> {
         let mut batch = Vec::new();
         loop {
             if batch.is_empty() {
@@ -130,9 +178,19 @@ impl AccountsConnection {
                 self.try_batch(&mut batch).await;
             }
         }
-        if let Some(session) = self.session {
-            session.close().await;
-        }
+        self.close().await
+    }
+
+    async fn close(mut self) -> Result<(), AccountsDatabaseError> {
+        let copy_log = self.purpose == ConnectionUse::Changes;
+        let session = match self.session.take() {
+            Some(session) => session,
+            // The last attempt failed. The log may have changes that were acknowledged before.
+            None if copy_log && self.database.is_file() => self.database.reopen().await?,
+            None => return Ok(()),
+        };
+        let closed = session.close(copy_log).await;
+        closed.map_err(|fault| self.database.cannot_use(fault))
     }
 
     /// Answers the complete batch, or the operations that have waited too long.
@@ -151,7 +209,7 @@ impl AccountsConnection {
                 }
                 return;
             }
-            Ok(Err(fault)) => fault,
+            Ok(Err(fault)) => self.database.named(fault),
             Err(_) => {
                 let message = format!("no answer within {ATTEMPT_TIMEOUT:?}");
                 Fault::new(FaultKind::Unavailable, message)

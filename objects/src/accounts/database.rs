@@ -79,7 +79,7 @@ pub enum InvalidAccountsDatabase {
 }
 
 /// Why accounts cannot be served from a database.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum AccountsDatabaseError {
     /// It does not answer.
     #[error("cannot reach the accounts' database {database}: {reason}")]
@@ -172,17 +172,17 @@ impl AccountsDatabase {
     /// Refuses a database that has no accounts yet, instead of creating the tables.
     ///
     /// ```
-    /// use pyroxene_objects::{Accounts, AccountsDatabase};
+    /// use pyroxene_objects::{AccountsObject, AccountsDatabase};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let file = directory.path().join("accounts.db");
     /// let database: AccountsDatabase = format!("sqlite:{}", file.display()).parse()?;
-    /// assert!(Accounts::open(&database.clone().must_exist()).await.is_err());
+    /// assert!(AccountsObject::open(&database.clone().must_exist()).await.is_err());
     /// // This makes the tables.
-    /// Accounts::open(&database).await?.close().await;
-    /// assert!(Accounts::open(&database.must_exist()).await.is_ok());
+    /// AccountsObject::open(&database).await?.close().await?;
+    /// assert!(AccountsObject::open(&database.must_exist()).await.is_ok());
     /// # Ok(())
     /// # }
     /// ```
@@ -229,7 +229,21 @@ impl AccountsDatabase {
         self.connect().await.map_err(|fault| self.cannot_use(fault))
     }
 
-    fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
+    /// Whether it is a file.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.location, DatabaseLocation::Sqlite(_))
+    }
+
+    /// A fault of this database, called by the name of its cause if that is a full disk.
+    pub(super) fn named(&self, fault: Fault) -> Fault {
+        match &self.location {
+            DatabaseLocation::Sqlite(file) => fault.on_disk_of(file),
+            DatabaseLocation::Postgres(_) => fault,
+        }
+    }
+
+    pub(super) fn cannot_use(&self, fault: Fault) -> AccountsDatabaseError {
+        let fault = self.named(fault);
         let (database, reason) = (self.clone(), fault.full_message());
         match fault.kind {
             FaultKind::Unavailable => AccountsDatabaseError::Unreachable { database, reason },
@@ -306,13 +320,15 @@ impl AccountsSession {
         Ok(operations.iter().map(|one| book.carry_out(one)).collect())
     }
 
-    /// Closes the connection. A file is then a complete copy of everything, unless others use it.
-    pub(super) async fn close(self) {
+    /// Closes the connection. With `copy_log` a file is then a complete copy of everything, unless others
+    /// use it.
+    pub(super) async fn close(self, copy_log: bool) -> Result<(), Fault> {
         match self {
-            Self::Sqlite(session) => session.close().await,
+            Self::Sqlite(session) => session.close(copy_log).await?,
             // If closing fails, the server ends the session without it.
             Self::Postgres(connection) => drop(connection.close().await),
         }
+        Ok(())
     }
 }
 

@@ -44,6 +44,10 @@ pub(super) async fn connect(file: &Path, create: bool) -> Result<SqliteSession, 
         // Balances are private. SQLite gives its journals the permissions of the file.
         private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;
     }
+    if !create && matches!(file.try_exists(), Ok(false)) {
+        let message = "there are no accounts there: no such file";
+        return Err(Fault::new(FaultKind::Missing, message));
+    }
     let options = database::sqlite::connect_options(file)
         .map_err(|error| Fault::from(&error))?
         .create_if_missing(create)
@@ -121,16 +125,24 @@ impl SqliteSession {
         Ok(answers)
     }
 
-    pub(super) async fn close(mut self) {
-        let emptied = match &mut self.log {
-            Some(log) => log.empty(&mut self.connection).await,
-            None => Ok(true),
+    /// Closes the connection, after the log is copied to the file if `copy_log` says so.
+    pub(super) async fn close(mut self, copy_log: bool) -> Result<(), Fault> {
+        let copied = match copy_log {
+            true => self.copy_log().await,
+            false => Ok(()),
         };
-        if let Err(error) = emptied {
-            tracing::warn!(%error, "the log of the accounts was not copied to their file");
-        }
         // SQLite itself copies the log once more if nobody else uses the file, and removes it.
         let _ = self.connection.close().await;
+        copied
+    }
+
+    async fn copy_log(&mut self) -> Result<(), Fault> {
+        self.restore_log().await?;
+        if let Some(log) = &mut self.log {
+            // Other workers that use the file may prevent the copy.
+            log.empty(&mut self.connection).await?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 mod failing;
 
 use crate::place::{Place, open};
-use failing::{Disk, Imaged};
+use failing::{Disk, Imaged, fill_disk_beside, run_on_a_small_disk};
 use pyroxene_objects::interfaces::accounts::AccountsError;
 use rustix::io::Errno;
 use std::{
@@ -27,7 +27,13 @@ async fn the_process_on_the_disk() {
     bank.open("ana", "0").await.unwrap();
     say("open".to_owned());
     for line in std::io::stdin().lines() {
-        say(match bank.update("ana", "1", &line.unwrap()).await {
+        let line = line.unwrap();
+        if line == "close" {
+            let closed = bank.0.close().await;
+            say(closed.map_or_else(|error| error.to_string(), |()| "closed".to_owned()));
+            continue;
+        }
+        say(match bank.update("ana", "1", &line).await {
             Ok(balance) => balance,
             Err(AccountsError::Broken { sentence }) => format!("broken: {sentence}"),
             Err(error) => format!("{error:?}"),
@@ -120,6 +126,28 @@ async fn a_failing_disk_is_called_what_it_is_and_nothing_acknowledged_is_lost() 
     assert_eq!(bank.query("ana").await.unwrap(), "5");
 }
 
+const SMALL_DISK: &str = "PYROXENE_TEST_SMALL_DISK_ACCOUNTS";
+
+#[tokio::test]
+async fn the_process_on_a_small_disk() {
+    use pyroxene_objects::{AccountsDatabaseError, AccountsObject};
+    let Ok(place) = std::env::var(SMALL_DISK) else {
+        return;
+    };
+    let url = format!("sqlite:{place}/bank.db");
+    let _ = open(&url).await.0.close().await;
+    fill_disk_beside(format!("{place}/bank.db").as_ref());
+    let opened = AccountsObject::open(&url.parse().unwrap()).await;
+    let error = opened.unwrap_err();
+    assert!(matches!(error, AccountsDatabaseError::Disk { .. }));
+    assert!(error.to_string().contains("its disk is full"), "{error}");
+}
+
+#[test]
+fn a_disk_without_room_for_the_files_beside_accounts_is_called_full() {
+    run_on_a_small_disk("disk::the_process_on_a_small_disk", SMALL_DISK);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_file_of_closed_accounts_is_a_backup_by_itself() {
     let place = Place::sqlite().await;
@@ -130,7 +158,7 @@ async fn the_file_of_closed_accounts_is_a_backup_by_itself() {
             .await
             .unwrap();
     }
-    bank.0.close().await;
+    bank.0.close().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("copy.db");
     fs::copy(place.url.strip_prefix("sqlite:").unwrap(), &copy).unwrap();
@@ -138,6 +166,19 @@ async fn the_file_of_closed_accounts_is_a_backup_by_itself() {
     assert_eq!(copied.query("ana").await.unwrap(), "21");
     let late = bank.update("ana", "1", "late").await;
     assert_eq!(late, Err(AccountsError::Unavailable));
+}
+
+#[tokio::test]
+async fn a_close_that_leaves_changes_in_the_log_alone_is_an_error() {
+    let disk = Disk::new();
+    let mut teller = Teller::on(&disk);
+    assert_eq!(teller.adds("r1"), "1");
+    disk.syncs_fail_with(Errno::IO.raw_os_error());
+    // The connection is given up after this, and its log with it.
+    let said = teller.adds("r2");
+    assert!(said.contains("disk fails"), "{said}");
+    let said = teller.adds("close");
+    assert!(said.contains("disk fails"), "{said}");
 }
 
 #[test]
@@ -160,8 +201,15 @@ async fn accounts_that_must_exist_are_not_made() {
         let database: AccountsDatabase = place.url.parse().unwrap();
         let database = database.must_exist();
         let error = AccountsObject::open(&database).await.unwrap_err();
-        assert!(error.to_string().contains("cannot use"), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("cannot use"), "{said}");
+        assert!(said.contains("there are no accounts"), "{said}");
         place.open().await.open("ana", "1").await.unwrap();
-        AccountsObject::open(&database).await.unwrap().close().await;
+        AccountsObject::open(&database)
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
     }
 }

@@ -27,7 +27,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -40,6 +40,8 @@ const WRITE_PAUSE: Duration = Duration::from_millis(1);
 /// A store in a file, or in memory.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
+    /// `None` for a database in memory.
+    file: Option<PathBuf>,
     writer: Mutex<SqliteWriter>,
     /// `None` for a database in memory.
     readers: Option<SqlitePool>,
@@ -67,13 +69,18 @@ impl SqliteStore {
         create::prepare(path, options.create).await?;
         let connect = connect_options(path, options)?;
         let opened = open_writer(path, &connect, options.timeout).await;
-        let (connection, log) = opened.map_err(|error| error.at(path.display()))?;
+        let (connection, log) =
+            opened.map_err(|error| error.on_disk_of(path).at(path.display()))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.connections.max(1))
             .acquire_timeout(options.timeout)
             .test_before_acquire(false)
             .connect_lazy_with(connect.pragma("query_only", "on"));
-        Ok(Self::new(connection, Some(log), Some(readers), options))
+        let store = Self::new(connection, Some(log), Some(readers), options);
+        Ok(Self {
+            file: Some(path.to_owned()),
+            ..store
+        })
     }
 
     /// Opens a database in memory. Closing it deletes it.
@@ -97,6 +104,7 @@ impl SqliteStore {
             usage_cache: UsageCache::default(),
         };
         Self {
+            file: None,
             writer: Mutex::new(writer),
             readers,
             time: Timekeeper::new(options.clock.clone()),
@@ -116,19 +124,31 @@ impl SqliteStore {
 
     pub(super) async fn reader(&self) -> Result<StoreReader<'_>, StoreError> {
         Ok(match &self.readers {
-            Some(readers) => StoreReader::Pooled(readers.acquire().await?),
+            Some(readers) => {
+                let reader = readers.acquire().await;
+                StoreReader::Pooled(reader.map_err(|error| self.named(error.into()))?)
+            }
             None => StoreReader::Shared(self.writer.lock().await),
         })
     }
 
     pub(super) async fn write(&self, batch: &mut Batch) -> Result<Effects, StoreError> {
         let mut writer = self.writer.lock().await;
-        let effects = writer.write(batch, &self.time).await?;
+        let written = writer.write(batch, &self.time).await;
         drop(writer);
+        let effects = written.map_err(|error| self.named(error))?;
         if self.has_other_writers.load(Ordering::Relaxed) {
             tokio::time::sleep(WRITE_PAUSE).await;
         }
         Ok(effects)
+    }
+
+    /// An error, called by the name of its cause if that is a full disk.
+    fn named(&self, error: StoreError) -> StoreError {
+        match &self.file {
+            Some(file) => error.on_disk_of(file),
+            None => error,
+        }
     }
 
     /// Whether another process has written since the last call.
@@ -148,15 +168,16 @@ impl SqliteStore {
 
     /// Whether other processes can use the database.
     pub(crate) fn is_file(&self) -> bool {
-        self.readers.is_some()
+        self.file.is_some()
     }
 
     /// Copies the log to the file. The file is then a complete backup, if no other process has it open.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
         if let Some(readers) = &self.readers {
             readers.close().await;
         }
-        self.writer.lock().await.close().await;
+        let closed = self.writer.lock().await.close().await;
+        closed.map_err(|fault| self.named(fault.into()))
     }
 }
 
@@ -215,17 +236,16 @@ impl SqliteWriter {
         Ok(())
     }
 
-    async fn close(&mut self) {
+    async fn close(&mut self) -> Result<(), Fault> {
         let mut sql = SqlConnection::Sqlite(&mut self.connection);
         let _ = sql.execute("PRAGMA optimize", &[]).await;
         let Some(log) = &mut self.log else {
-            return;
+            return Ok(());
         };
-        match log.empty(&mut self.connection).await {
-            Ok(true) => {}
-            Ok(false) => tracing::info!("other processes use the store; its log stays beside it"),
-            Err(error) => tracing::warn!(%error, "the log of the store was not copied to its file"),
+        if !log.empty(&mut self.connection).await? {
+            tracing::info!("other processes use the store; its log stays beside it");
         }
+        Ok(())
     }
 }
 

@@ -1,7 +1,15 @@
 //! Classification of database errors, by what can be done about them.
 
+use rustix::fs::statvfs;
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
-use std::fmt;
+use std::{fmt, path::Path};
+
+/// Below this many free bytes, a disk counts as full. It is more than SQLite asks for at once: 32 KiB for the
+/// shared memory beside a file.
+const FULL_BELOW: u64 = 64 << 10;
+
+/// What SQLite did when an error occurred that no lack of space explains.
+const READING: &str = "reading the file";
 
 /// An error of a database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +66,21 @@ impl Fault {
         }
     }
 
+    /// This fault of the SQLite database `file`, as one of a full disk if the disk is the cause and has no
+    /// room: where SQLite cannot make the files beside a database larger, it says "disk I/O error", and
+    /// keeps the number of the error to itself.
+    #[must_use]
+    pub fn on_disk_of(self, file: &Path) -> Self {
+        let needs_room = self.kind == FaultKind::Io && !self.message.ends_with(READING);
+        match needs_room && is_full(file) {
+            true => Self::new(
+                FaultKind::Full,
+                format!("no space is left on the device: {}", self.message),
+            ),
+            false => self,
+        }
+    }
+
     /// Puts the address or path of the database before the message.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
@@ -106,6 +129,18 @@ impl From<&std::io::Error> for Fault {
         };
         Self::new(kind, error.to_string())
     }
+}
+
+/// Whether the file system of `file` has no room for it.
+fn is_full(file: &Path) -> bool {
+    let found = statvfs(file).or_else(|_| {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        statvfs(directory)
+    });
+    // Some file systems do not count their blocks.
+    found.is_ok_and(|found| {
+        found.f_blocks > 0 && found.f_bavail.saturating_mul(found.f_frsize) < FULL_BELOW
+    })
 }
 
 /// An error with its causes, each once.
@@ -157,10 +192,11 @@ fn from_sqlite(code: u32, message: String) -> Fault {
 /// The disk operation of SQLite that failed.
 fn failed_operation(code: u32) -> &'static str {
     match code >> 8 {
-        1 | 2 => "reading the file",
+        1 | 2 => READING,
         3 => "writing the file",
         4 | 5 => "waiting until it is on the disk (fsync)",
         6 => "cutting the file",
+        18..=21 => "sharing memory through the file beside it (-shm)",
         _ => "using the file",
     }
 }
@@ -210,6 +246,17 @@ mod tests {
         assert_eq!([from_io(20), from_io(36)], [FaultKind::Missing; 2]);
         assert_eq!(from_postgres("58030", String::new()).kind, FaultKind::Io);
         assert_eq!(from_postgres("53100", String::new()).kind, FaultKind::Full);
+    }
+
+    #[test]
+    fn a_failing_disk_with_room_left_is_not_called_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.db");
+        let failed = from_sqlite(4874, "disk I/O error".to_owned());
+        assert!(failed.message.contains("-shm"), "{failed}");
+        assert_eq!(failed.clone().on_disk_of(&file), failed);
+        let uncounted = Path::new("/proc/self/status");
+        assert_eq!(failed.clone().on_disk_of(uncounted), failed);
     }
 
     #[test]

@@ -29,13 +29,13 @@ impl Store {
     ///
     /// ```
     /// # use pyroxene_store::{Store, StoreOptions, StoreUrl};
-    /// use pyroxene_store::NewEntry;
+    /// use pyroxene_store::NewStoredEntry;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let options = StoreOptions { create: true, ..StoreOptions::default() };
     /// # let store = Store::open(&StoreUrl::Memory, options).await?;
-    /// let entry = NewEntry {
+    /// let entry = NewStoredEntry {
     ///     topic: "door".to_owned(),
     ///     key: Some("invoice-4711".to_owned()),
     ///     body: b"paid".to_vec(),
@@ -254,14 +254,14 @@ impl Store {
     ///
     /// ```
     /// # use pyroxene_store::{Store, StoreOptions, StoreUrl};
-    /// use pyroxene_store::NewEntry;
+    /// use pyroxene_store::NewStoredEntry;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let options = StoreOptions { create: true, ..StoreOptions::default() };
     /// # let store = Store::open(&StoreUrl::Memory, options.clone()).await?;
     /// # let copy = Store::open(&StoreUrl::Memory, options).await?;
-    /// let entry = NewEntry { topic: "door".to_owned(), key: None, body: b"opened".to_vec() };
+    /// let entry = NewStoredEntry { topic: "door".to_owned(), key: None, body: b"opened".to_vec() };
     /// store.append(vec![entry]).await?;
     /// let mut lines = Vec::new();
     /// let exported = store.export(&mut lines).await?;

@@ -55,7 +55,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         return work_until_killed(place.parse().unwrap()).await;
     }
     for place in [Place::sqlite().await, Place::postgres().await] {
-        place.open().await.close().await;
+        place.open().await.close().await.unwrap();
         let url = match &place.url {
             StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
             StoreUrl::Postgres(url) => url.clone(),

@@ -4,7 +4,7 @@
 mod failing;
 
 use crate::harness::{LONG, call, dispatcher};
-use failing::{Disk, Imaged};
+use failing::{Disk, Imaged, fill_disk_beside, run_on_a_small_disk};
 use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskId};
 use rustix::io::Errno;
 use std::{
@@ -33,6 +33,11 @@ async fn the_process_on_the_disk() {
             "renew" => {
                 store.renew(owner).await.unwrap();
                 say("renewed".to_owned());
+                continue;
+            }
+            "close" => {
+                let closed = store.close().await;
+                say(closed.map_or_else(|error| kind(&error).to_owned(), |()| "closed".to_owned()));
                 continue;
             }
             "small" => 10,
@@ -147,7 +152,7 @@ async fn disk() -> Disk {
         ..StoreOptions::default()
     };
     let store = Store::open(&StoreUrl::Sqlite(disk.file()), options).await;
-    store.unwrap().close().await;
+    store.unwrap().close().await.unwrap();
     disk
 }
 
@@ -160,7 +165,7 @@ async fn holds(file: &Path, acknowledged: &HashSet<StoredTaskId>) {
         lost += usize::from(store.task(*id).await.unwrap().is_none());
     }
     assert_eq!(lost, 0, "of {} acknowledged tasks", acknowledged.len());
-    store.close().await;
+    store.close().await.unwrap();
 }
 
 async fn power_fails(disk: &Disk, acknowledged: &HashSet<StoredTaskId>) {
@@ -216,6 +221,22 @@ async fn a_failed_fsync_of_a_checkpoint_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_close_that_leaves_data_in_the_log_alone_is_an_error() {
+    let faults: [fn(&Disk); 2] = [
+        |disk| disk.syncs_fail_with(Errno::IO.raw_os_error()),
+        |disk| disk.writes_fail_with(Errno::NOSPC.raw_os_error()),
+    ];
+    for (fail, kind) in faults.iter().zip(["io", "full"]) {
+        let disk = disk().await;
+        let mut writer = Writer::on(&disk);
+        writer.submits_well(3, "small");
+        fail(&disk);
+        assert_eq!(writer.told("close"), kind);
+        power_fails(&disk, &writer.killed()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_disk_that_cannot_be_written_is_called_what_it_is_and_used_again_once_it_can() {
     let faults: [fn(&Disk); 3] = [
         |disk| disk.writes_fail_with(Errno::IO.raw_os_error()),
@@ -242,11 +263,40 @@ async fn the_file_of_a_closed_store_is_a_backup_by_itself() {
     let url = StoreUrl::Sqlite(disk.file());
     let store = Store::open(&url, StoreOptions::default()).await.unwrap();
     let submitted = store.submit(vec![call("calc"); 20]).await.unwrap();
-    store.close().await;
+    store.close().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("copy.db");
     fs::copy(disk.file(), &copy).unwrap();
     drop(store);
     let ids = submitted.iter().map(|one| one.id).collect();
     holds(&copy, &ids).await;
+}
+
+const SMALL_DISK: &str = "PYROXENE_TEST_SMALL_DISK_STORE";
+
+#[tokio::test]
+async fn the_process_on_a_small_disk() {
+    let Some(place) = std::env::var_os(SMALL_DISK) else {
+        return;
+    };
+    let file = Path::new(&place).join("state.db");
+    let url = StoreUrl::Sqlite(file.clone());
+    let options = StoreOptions {
+        create: true,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&url, options.clone()).await.unwrap();
+    store.submit(vec![call("calc")]).await.unwrap();
+    let _ = store.close().await;
+    drop(store);
+    fill_disk_beside(&file);
+    let error = Store::open(&url, options.clone()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Full(_)), "{error}");
+    fs::remove_file(file.with_file_name("ballast")).unwrap();
+    Store::open(&url, options).await.unwrap();
+}
+
+#[test]
+fn a_disk_without_room_for_the_files_beside_a_store_is_called_full() {
+    run_on_a_small_disk("disk::the_process_on_a_small_disk", SMALL_DISK);
 }

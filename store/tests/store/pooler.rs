@@ -131,7 +131,7 @@ async fn a_pooler_in_session_mode_is_as_good_as_the_server() {
     let claimed = claim_one(&store, owner, "calc").await;
     finish(&store, running(&claimed, owner), succeeded(b"3")).await;
     assert_eq!(show(&store, id).await.state, StoredTaskState::Succeeded);
-    store.close().await;
+    store.close().await.unwrap();
 }
 
 /// It refuses a schema in the parameters of a new connection, and lets every connection set one.
@@ -144,7 +144,7 @@ async fn a_schema_that_the_address_names_is_used_behind_a_pooler() {
     let url = format!("{}&options[search_path]=pooled", pooler.url(&place));
     let store = Place::at(url.parse().unwrap()).open().await;
     submit(&store, call("calc")).await;
-    store.close().await;
+    store.close().await.unwrap();
     let mut connection = connect(&pooler.url(&place)).await.unwrap();
     let question = "SELECT count(*) FROM pooled.tasks";
     let asked = sqlx::query_scalar::<_, i64>(question).fetch_one(&mut connection);

@@ -98,7 +98,7 @@ async fn a_server_that_is_not_there_is_unavailable_and_a_database_is_missing() {
 #[tokio::test]
 async fn a_later_schema_and_a_read_only_database_are_refused() {
     let place = Place::postgres().await;
-    place.open().await.close().await;
+    place.open().await.close().await.unwrap();
     let url = url(&place);
     execute(
         &url,
@@ -122,7 +122,7 @@ async fn a_later_schema_and_a_read_only_database_are_refused() {
         database.unwrap()
     );
     execute(&url, statement).await;
-    store.close().await;
+    store.close().await.unwrap();
     let store = place.open().await;
     let error = store.submit(vec![call("calc")]).await.unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
@@ -138,7 +138,7 @@ async fn many_who_make_the_store_at_once_share_it() {
     for opening in opening.collect::<Vec<_>>() {
         let store = opening.await.unwrap();
         submit(&store, call("calc")).await;
-        store.close().await;
+        store.close().await.unwrap();
     }
     assert_eq!(place.open().await.counts().await.unwrap().queued, 6);
 }
@@ -149,7 +149,7 @@ async fn what_an_earlier_version_stored_is_counted() {
     let store = place.open().await;
     let large = NewStoredTask::new("calc", "run", vec![7; 10_000]);
     store.submit(vec![call("calc"), large]).await.unwrap();
-    store.close().await;
+    store.close().await.unwrap();
     let url = url(&place);
     execute(&url, "DROP TABLE name_servers".to_owned()).await;
     execute(&url, "DROP TABLE task_usage".to_owned()).await;

@@ -96,7 +96,7 @@ impl Shared {
         assert!(sentence.contains(words), "{sentence}");
         assert!(sentence.contains(mend), "{sentence}");
         self.sql(mend).await;
-        self.place().open().await.close().await;
+        self.place().open().await.close().await.unwrap();
     }
 
     /// Moves the tables to where earlier versions had them.
@@ -138,7 +138,7 @@ async fn tables_are_in_the_stores_own_schema_wherever_the_path_of_the_role_leads
     let store = shared.place().open().await;
     submit(&store, call("calc")).await;
     assert_eq!(store.check().await.unwrap(), [""; 0]);
-    store.close().await;
+    store.close().await.unwrap();
     let places = "SELECT DISTINCT schemaname::text FROM pg_tables WHERE tablename IN \
                   ('topics', 'task_usage', 'name_servers')";
     assert_eq!(shared.ask(places).await, ["pyroxene"]);
@@ -152,7 +152,7 @@ async fn tables_are_in_the_stores_own_schema_wherever_the_path_of_the_role_leads
 async fn a_trigger_or_a_rule_on_a_table_is_refused() {
     let shared = Shared::new().await;
     let (owner, stranger) = (&shared.owner, &shared.stranger);
-    shared.place().open().await.close().await;
+    shared.place().open().await.close().await.unwrap();
     let grant = format!(
         "GRANT USAGE ON SCHEMA pyroxene TO {stranger};
          GRANT TRIGGER ON pyroxene.tasks TO {stranger}"
@@ -212,7 +212,7 @@ async fn a_schema_and_what_is_in_it_must_be_the_roles_own() {
         "CREATE ROLE {group}; GRANT {group} TO {owner}; ALTER SCHEMA pyroxene OWNER TO {group}"
     );
     shared.sql(&give).await;
-    shared.place().open().await.close().await;
+    shared.place().open().await.close().await.unwrap();
 
     // The owner of an object that a superuser uses could make the superuser do anything.
     let place = Place::at(StoreUrl::Postgres(shared.server.url(&shared.database)));
@@ -254,7 +254,7 @@ async fn a_role_that_may_make_no_schema_is_told_what_to_have_done() {
     let statement = format!("CREATE SCHEMA pyroxene AUTHORIZATION {owner}");
     assert!(error.to_string().contains(&statement), "{error}");
     shared.sql(&statement).await;
-    shared.place().open().await.close().await;
+    shared.place().open().await.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -264,7 +264,7 @@ async fn a_store_of_an_earlier_version_is_moved_with_all_that_is_in_it() {
     let store = place.open().await;
     furnish(&store).await;
     let lines = export(&store).await;
-    store.close().await;
+    store.close().await.unwrap();
     let relations = shared.relations("pyroxene").await;
     shared.make_old().await;
     assert_eq!(shared.relations("public").await, relations);
@@ -284,8 +284,8 @@ async fn a_store_of_an_earlier_version_is_moved_with_all_that_is_in_it() {
     assert_eq!(shared.relations("public").await, [""; 0]);
     assert_eq!(shared.relations("pyroxene").await, relations);
     submit(&two, call("calc")).await;
-    one.close().await;
-    two.close().await;
+    one.close().await.unwrap();
+    two.close().await.unwrap();
 }
 
 /// A store of an earlier version, in one schema with the tables of another program of the same role. Tables
@@ -299,7 +299,7 @@ async fn tables_of_other_programs_are_left_alone() {
     shared.sql_as(owner, tables).await;
     let store = shared.place().open().await;
     submit(&store, call("calc")).await;
-    store.close().await;
+    store.close().await.unwrap();
     let left = shared.relations("public").await;
     assert_eq!(left, ["pyroxene_schema", "tasks", "topics"]);
     let kept = shared.ask("SELECT what FROM public.tasks").await;
@@ -321,7 +321,7 @@ async fn tables_of_other_programs_are_left_alone() {
     shared.sql_as(owner, &scripts.join("\n")).await;
     let store = shared.place().open().await;
     assert_eq!(store.check().await.unwrap(), [""; 0]);
-    store.close().await;
+    store.close().await.unwrap();
     assert_eq!(shared.relations("public").await, ["name_servers"]);
     let marks = "SELECT value::text FROM pyroxene.counters WHERE name = 'mark'";
     assert_eq!(shared.ask(marks).await, ["7"]);
@@ -332,7 +332,7 @@ async fn tables_of_other_programs_are_left_alone() {
 async fn a_store_of_an_earlier_version_that_is_not_safe_or_whole_stays_where_it_is() {
     let shared = Shared::new().await;
     let (owner, stranger) = (&shared.owner, &shared.stranger);
-    shared.place().open().await.close().await;
+    shared.place().open().await.close().await.unwrap();
     shared.make_old().await;
     let relations = shared.relations("public").await;
     let grant = format!("GRANT TRIGGER ON public.tasks TO {stranger}");
@@ -361,7 +361,7 @@ async fn of_two_stores_the_one_in_the_own_schema_counts() {
     let shared = Shared::new().await;
     let store = shared.place().open().await;
     submit(&store, call("calc")).await;
-    store.close().await;
+    store.close().await.unwrap();
     let other = "CREATE TABLE public.pyroxene_schema (version BIGINT NOT NULL);
          INSERT INTO public.pyroxene_schema VALUES (8); CREATE TABLE public.tasks (id BYTEA)";
     shared.sql_as(&shared.owner, other).await;
@@ -369,7 +369,7 @@ async fn of_two_stores_the_one_in_the_own_schema_counts() {
     assert_eq!(store.counts().await.unwrap().queued, 1);
     let left = shared.relations("public").await;
     assert_eq!(left, ["pyroxene_schema", "tasks"]);
-    store.close().await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -387,7 +387,7 @@ async fn many_who_make_the_schema_at_once_share_it() {
         tokio::spawn(async move { Store::open(&url, options).await.unwrap() })
     });
     for opening in opening.collect::<Vec<_>>() {
-        opening.await.unwrap().close().await;
+        opening.await.unwrap().close().await.unwrap();
     }
     assert!(
         shared
@@ -419,8 +419,8 @@ async fn an_address_may_name_another_schema() {
     let places =
         "SELECT schemaname::text FROM pg_tables WHERE tablename = 'name_servers' ORDER BY 1";
     assert_eq!(shared.ask(places).await, ["one", "two"]);
-    store.close().await;
-    other.close().await;
+    store.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 /// As `store check` and `store export` open it, on a server that permits no writes.
@@ -431,7 +431,7 @@ async fn a_store_that_cannot_be_written_to_can_be_read() {
     let store = place.open().await;
     furnish(&store).await;
     let lines = export(&store).await;
-    store.close().await;
+    store.close().await.unwrap();
     let (owner, database) = (&shared.owner, &shared.database);
     let freeze = format!(
         "REVOKE CREATE ON DATABASE {database} FROM {owner};
@@ -443,5 +443,5 @@ async fn a_store_that_cannot_be_written_to_can_be_read() {
         .unwrap();
     assert_eq!(store.check().await.unwrap(), [""; 0]);
     assert!(export(&store).await == lines, "all of it can be read");
-    store.close().await;
+    store.close().await.unwrap();
 }

@@ -28,7 +28,7 @@ async fn with_tasks(place: &Place) {
     let store = place.open().await;
     let tasks = (0..200).map(|_| NewStoredTask::new("calc", "run", vec![b'x'; 400]));
     store.submit(tasks.collect()).await.unwrap();
-    store.close().await;
+    store.close().await.unwrap();
     drop(store);
     let url = format!("sqlite:{}", file(place).display());
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_missing_file_is_made_only_where_that_is_wanted() {
     let error = refusal(&place, false).await;
     assert!(matches!(error, StoreError::Missing(_)), "{error:?}");
     assert!(!file(&place).exists());
-    place.open().await.close().await;
+    place.open().await.close().await.unwrap();
     let options = StoreOptions {
         create: false,
         ..place.options()

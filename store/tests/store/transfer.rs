@@ -140,12 +140,12 @@ async fn half_an_import_is_no_store_and_can_be_repeated() {
         let half = &lines[..lines.len() - 100];
         let error = new.import(&mut &half[..]).await.unwrap_err();
         assert!(matches!(error, TransferError::Line { .. }), "{error:?}");
-        new.close().await;
+        new.close().await.unwrap();
         let error = Store::open(&to.url, to.options()).await.unwrap_err();
         assert!(error.to_string().contains("not finished"), "{error}");
         let new = Store::open_for_import(&to.url, to.options()).await.unwrap();
         new.import(&mut lines.as_slice()).await.unwrap();
-        new.close().await;
+        new.close().await.unwrap();
         let new = to.open().await;
         assert_eq!(contents(&new, &ids).await, contents(&old, &ids).await);
         assert_eq!(new.check().await.unwrap(), [""; 0]);

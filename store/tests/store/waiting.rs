@@ -69,7 +69,7 @@ async fn a_closed_store_says_so(place: Place) {
         tokio::spawn(async move { store.submit(vec![call("calc")]).await })
     });
     let submitting: Vec<_> = submitting.collect();
-    store.close().await;
+    store.close().await.unwrap();
     for one in submitting {
         // Written or refused: not left without an answer.
         let _ = one.await.unwrap();

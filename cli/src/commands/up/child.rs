@@ -147,10 +147,14 @@ impl Child {
         )
     }
 
-    /// Asks the process to stop, and kills it if it does not.
-    pub(super) async fn stop(&mut self, stop_timeout: Duration) {
+    /// Asks the process to stop, and kills it if it does not. Fails as the process does, which has reported
+    /// the reason itself.
+    pub(super) async fn stop(&mut self, stop_timeout: Duration) -> Result<(), Failure> {
+        if !self.running {
+            return Ok(());
+        }
         drop(self.stdin.take());
-        if timeout(stop_timeout, self.wait()).await.is_err() {
+        let Ok(status) = timeout(stop_timeout, self.wait()).await else {
             tracing::warn!(
                 name = self.name,
                 pid = self.pid,
@@ -159,6 +163,11 @@ impl Child {
             // This fails only if the process has ended meanwhile.
             let _ = self.process.kill().await;
             self.running = false;
+            return Ok(());
+        };
+        match status.and_then(|status| status.code()) {
+            None | Some(0) => Ok(()),
+            Some(code) => Err(Failure::quiet(Exit::from_code(code))),
         }
     }
 }

@@ -68,7 +68,7 @@ async fn make_file(path: &Path) -> Result<(), StoreError> {
         .map_err(io_error)?
         .into_temp_path();
     let made = make_whole_file(&draft).await;
-    made.map_err(|error| error.at(path.display()))?;
+    made.map_err(|error| error.on_disk_of(directory).at(path.display()))?;
     match draft.persist_noclobber(path) {
         Ok(()) => {
             let path = std::path::absolute(path).map_err(io_error)?;
