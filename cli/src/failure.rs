@@ -169,7 +169,7 @@ impl From<CallError> for Failure {
                 let reason = reason.strip_prefix("refused: ").unwrap_or(reason);
                 format!("object '{}' was refused: {reason}", trail.object)
             }
-            (CallError::Refused(_), None) => error.last_reason(),
+            (CallError::Refused(_), None) if !trail.may_have_run() => error.last_reason(),
             _ => error.to_string(),
         };
         let hint = limit_hint(&sentence)

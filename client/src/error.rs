@@ -90,13 +90,8 @@ impl AttemptRecorder {
 
 impl AttemptLog {
     /// Whether any attempt may have run.
-    pub(crate) fn may_have_run(&self) -> bool {
-        self.attempts.iter().any(|attempt| {
-            matches!(
-                attempt.error,
-                AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { sent: true }
-            )
-        })
+    pub fn may_have_run(&self) -> bool {
+        self.attempts.iter().any(Attempt::may_have_run)
     }
 }
 
@@ -116,6 +111,13 @@ pub struct Attempt {
 impl Attempt {
     fn was_refused(&self) -> bool {
         matches!(self.error, AttemptError::Refused(_))
+    }
+
+    fn may_have_run(&self) -> bool {
+        matches!(
+            self.error,
+            AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { sent: true }
+        )
     }
 }
 
@@ -215,6 +217,11 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trail = self.attempt_log();
         write!(f, "{}.{} {}", trail.object, trail.method, self.kind())?;
+        // The attempts that are shown may all be later ones that were not sent.
+        let says_that_it_ran = matches!(self, Self::MaybeRan(_) | Self::Failed(_));
+        if !says_that_it_ran && trail.may_have_run() {
+            f.write_str(", but it may have run")?;
+        }
         if let Some(reason) = &trail.reason {
             write!(f, ": {reason}")?;
         }
@@ -341,6 +348,27 @@ mod tests {
         );
         let sentence = CallError::DeadlineExceeded(Box::new(trail)).to_string();
         assert!(sentence.ends_with("and 997 earlier attempts"), "{sentence}");
+        assert!(
+            sentence.contains("did not end before its deadline, but it may have run"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn a_late_call_is_said_to_have_perhaps_run_only_if_it_was_sent() {
+        let error = |sent| {
+            let late = Attempt {
+                error: AttemptError::DeadlineExceeded { sent },
+                ..attempt("w1")
+            };
+            let trail = AttemptLog {
+                attempts: vec![late],
+                ..AttemptLog::default()
+            };
+            CallError::DeadlineExceeded(Box::new(trail)).to_string()
+        };
+        assert!(error(true).contains("may have run"), "{}", error(true));
+        assert!(!error(false).contains("may have run"), "{}", error(false));
     }
 
     #[test]
