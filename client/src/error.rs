@@ -1,7 +1,11 @@
 //! The error of a failed call.
 
-use pyroxene_common::{channel::AttemptError, message::RefusalReason};
-use std::{error::Error, fmt, time::Duration};
+use crate::nameserver::is_hang_up;
+use pyroxene_common::{
+    channel::{AttemptError, ConnectionLost},
+    message::RefusalReason,
+};
+use std::{error::Error, fmt, io, time::Duration};
 use tarpc::client::RpcError;
 
 /// A call without an answer. The variants differ in how the caller can react.
@@ -198,6 +202,41 @@ impl CallError {
         matches!(last, Some(AttemptError::Refused(refusal)) if refusal.reason == RefusalReason::Limited)
     }
 
+    /// Whether the last attempt found a peer that accepted the connection and closed it without an answer, as
+    /// a load balancer does whose servers are down. The call was not sent, and may be answered soon.
+    ///
+    /// ```
+    /// use pyroxene_client::CallError;
+    /// use tarpc::client::RpcError;
+    ///
+    /// let late = CallError::from(RpcError::DeadlineExceeded);
+    /// assert!(!late.is_hang_up());
+    /// ```
+    pub fn is_hang_up(&self) -> bool {
+        let last = self.attempts().last();
+        last.is_some_and(|last| is_hang_up(&last.error))
+    }
+
+    /// Whether the peer of the last attempt may answer soon: it was silent or busy, or it closed the
+    /// connection. A peer that refuses connections is not there.
+    pub(crate) fn may_be_answered_later(&self) -> bool {
+        match self.attempts().last().map(|last| &last.error) {
+            Some(AttemptError::NotSent(ConnectionLost::Io(error))) => {
+                error.kind() == io::ErrorKind::TimedOut || self.is_hang_up()
+            }
+            Some(AttemptError::NotSent(lost)) => matches!(
+                lost,
+                ConnectionLost::Closed | ConnectionLost::Silent(_) | ConnectionLost::GoneAway
+            ),
+            Some(AttemptError::Refused(refusal)) => !refusal.reason.is_about_the_caller(),
+            Some(AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { .. }) => true,
+            Some(
+                AttemptError::TooLarge { .. } | AttemptError::Encoding(_) | AttemptError::Failed(_),
+            )
+            | None => false,
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "was not sent",
@@ -284,7 +323,6 @@ impl From<RpcError> for CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::channel::ConnectionLost;
 
     fn attempt(worker: &str) -> Attempt {
         Attempt {
