@@ -1,6 +1,7 @@
 //! Lookups at name servers that do not answer.
 
 use super::*;
+use crate::tasks::{NewTask, TaskError};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -103,4 +104,24 @@ async fn a_client_connects_until_its_time_is_over() {
         began.elapsed()
     );
     closing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_at_a_name_server_that_does_not_answer_ends_at_its_deadline() {
+    let listener = silent().await;
+    let (hung_up_on, _closing) = hung_up_on().await;
+    for client in [client_of(&listener), hung_up_on] {
+        for time in [SECOND / 3, 30 * SECOND] {
+            let began = Instant::now();
+            let submitted =
+                client.submit_with_deadline(NewTask::new("echo", "whoami"), began + time);
+            let error = submitted.await.unwrap_err();
+            assert!(
+                matches!(error, TaskError::Unavailable { sent: false, .. }),
+                "{error:?}"
+            );
+            let took = began.elapsed();
+            assert!((time..time + SECOND / 10).contains(&took), "{took:?}");
+        }
+    }
 }
