@@ -2,7 +2,7 @@
 
 use crate::{
     failure::note,
-    nameservers::{ask_directories, list},
+    nameservers::{ask_directories, list_until},
 };
 use clap::builder::FalseyValueParser;
 use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tarpc::context::Context;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How an object is found.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -36,7 +36,7 @@ impl ObjectLookup {
         object: &str,
         context: Context,
     ) -> Result<DynamicObject, DynamicError> {
-        if self.no_wait && is_missing(client, object).await {
+        if self.no_wait && is_missing(client, object, Instant::from_std(context.deadline)).await {
             let trail = AttemptLog {
                 object: object.into(),
                 method: "*".into(),
@@ -53,12 +53,12 @@ impl ObjectLookup {
 }
 
 /// Whether name servers answer and none of them has an instance of the object.
-async fn is_missing(client: &Client, object: &str) -> bool {
+async fn is_missing(client: &Client, object: &str, deadline: Instant) -> bool {
     let filter = ObjectFilter {
         prefix: Some(object.to_owned()),
         ..ObjectFilter::default()
     };
-    let listed = list(client, &filter).await;
+    let listed = list_until(client, &filter, deadline).await;
     listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
 }
 
