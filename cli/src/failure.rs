@@ -10,6 +10,7 @@ use pyroxene_nameserver::users::UsersError;
 use pyroxene_objects::AccountsDatabaseError;
 use serde_json::{Value, json};
 use std::io;
+use tokio::time::Instant;
 
 /// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,16 @@ impl Failure {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The failure of a command that had a deadline. If the deadline has passed, what was unavailable may have
+    /// needed only more time.
+    #[must_use]
+    pub(crate) fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        if self.exit == Exit::Unavailable && deadline.is_some_and(|at| at <= Instant::now()) {
+            self.exit = Exit::DeadlineExceeded;
+        }
         self
     }
 
@@ -164,12 +175,18 @@ impl From<CallError> for Failure {
             (CallError::Unavailable(_), Some(reason)) if trail.attempts.is_empty() => {
                 format!("object '{}' is unavailable: {reason}", trail.object)
             }
+            (CallError::DeadlineExceeded(_), Some(reason)) if trail.attempts.is_empty() => {
+                format!(
+                    "object '{}' was not found before the deadline: {reason}",
+                    trail.object
+                )
+            }
             (CallError::Refused(_), Some(reason)) if trail.attempts.is_empty() => {
                 // A reason about a limit begins with "refused: " already.
                 let reason = reason.strip_prefix("refused: ").unwrap_or(reason);
                 format!("object '{}' was refused: {reason}", trail.object)
             }
-            (CallError::Refused(_), None) => error.last_reason(),
+            (CallError::Refused(_), None) if !trail.may_have_run() => error.last_reason(),
             _ => error.to_string(),
         };
         let hint = limit_hint(&sentence)

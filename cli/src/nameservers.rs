@@ -2,7 +2,7 @@
 
 use crate::failure::{Exit, Failure, limit_hint, security_hint};
 use futures::{StreamExt, stream::FuturesUnordered};
-use pyroxene_client::{CallError, Client, NameServerClient, NameServerService};
+use pyroxene_client::{Backoff, CallError, Client, NameServerClient, NameServerService};
 use pyroxene_common::interfaces::directory::{
     Directory, DirectoryError, Instance, InstanceState, ObjectEntry, ObjectFilter, WorkerEntry,
     directory::DirectoryClient,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tarpc::{client::RpcError, context};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How long the first answer may take.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +21,16 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other answers may take after the first one, so that one frozen name server does not delay
 /// every command.
 const LATER_ANSWERS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long name servers that hang up are asked again, if there is no deadline: as long as a call may take by
+/// default.
+const HANG_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause before a name server that hung up is asked again.
+const HANG_UP_PAUSE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
+/// The time to explain a failure that came just before the deadline, or after it.
+const EXPLANATION_TIME: Duration = Duration::from_millis(200);
 
 /// The answer of each name server, in the order in which the name servers were given.
 pub(crate) type NameServerAnswers<T> = Vec<(NameServerClient, Result<T, Failure>)>;
@@ -47,26 +57,60 @@ pub(crate) async fn ask_nameservers<T, F>(
 where
     F: Future<Output = Result<T, RpcError>>,
 {
-    let began = Instant::now();
-    let mut context = context::current();
-    context.deadline = (began + FIRST_ANSWER_TIMEOUT).into_std();
+    ask_nameservers_until(client, Instant::now() + HANG_UP_TIMEOUT, question).await
+}
+
+/// As [`ask_nameservers`], but every wait ends at the deadline.
+async fn ask_nameservers_until<T, F>(
+    client: &Client,
+    deadline: Instant,
+    question: impl Fn(NameServerClient, context::Context) -> F,
+) -> NameServerAnswers<T>
+where
+    F: Future<Output = Result<T, RpcError>>,
+{
     // The client's list may change meanwhile.
     let nameservers = client.nameservers();
-    let mut questions: FuturesUnordered<_> = nameservers
-        .iter()
-        .map(|nameserver| question(nameserver.clone(), context))
-        .enumerate()
-        .map(|(index, question)| async move { (index, question.await) })
-        .collect();
+    // Asks the name server with this index after a pause.
+    let ask = |index: usize, hang_ups: u32| {
+        let pause = match hang_ups.checked_sub(1) {
+            Some(retry) => HANG_UP_PAUSE.wait(retry, 1.0),
+            None => Duration::ZERO,
+        };
+        let asked_at = Instant::now() + pause;
+        let mut context = context::current();
+        context.deadline = deadline.min(asked_at + FIRST_ANSWER_TIMEOUT).into_std();
+        let (nameserver, question) = (nameservers.get(index).cloned(), &question);
+        async move {
+            sleep_until(asked_at).await;
+            let answer = match nameserver {
+                Some(nameserver) => question(nameserver, context).await,
+                None => Err(RpcError::Shutdown),
+            };
+            (index, hang_ups, answer.map_err(CallError::from))
+        }
+    };
+    let mut questions: FuturesUnordered<_> =
+        (0..nameservers.len()).map(|index| ask(index, 0)).collect();
     let mut answers: Vec<Option<Result<T, Failure>>> = Vec::new();
     answers.resize_with(nameservers.len(), || None);
-    let mut until = began + FIRST_ANSWER_TIMEOUT;
-    while let Ok(Some((index, answer))) = timeout_at(until, questions.next()).await {
+    let mut until = deadline;
+    // Those that have neither answered nor failed yet.
+    let mut undecided = nameservers.len();
+    while let Ok(Some((index, hang_ups, answer))) = timeout_at(until, questions.next()).await {
+        undecided -= usize::from(hang_ups == 0);
         if answer.is_ok() {
             until = until.min(Instant::now() + LATER_ANSWERS_TIMEOUT);
         }
+        // A balancer hangs up while no name server is behind it. It is asked again unless another one answers.
+        if answer.as_ref().is_err_and(CallError::is_hang_up) {
+            questions.push(ask(index, hang_ups + 1));
+        }
         if let Some(slot) = answers.get_mut(index) {
-            *slot = Some(answer.map_err(|error| no_answer(error.into())));
+            *slot = Some(answer.map_err(no_answer));
+        }
+        if undecided == 0 && answers.iter().flatten().any(Result::is_ok) {
+            break;
         }
     }
     let silent = || Err(Failure::new(Exit::Unavailable, "no answer in time"));
@@ -151,9 +195,18 @@ pub(crate) async fn list(
     client: &Client,
     filter: &ObjectFilter,
 ) -> Result<Vec<ObjectEntry>, Failure> {
-    let answers = ask_directories(client, |directory, context| {
+    list_until(client, filter, Instant::now() + HANG_UP_TIMEOUT).await
+}
+
+/// As [`list`], but every wait ends at the deadline.
+pub(crate) async fn list_until(
+    client: &Client,
+    filter: &ObjectFilter,
+    deadline: Instant,
+) -> Result<Vec<ObjectEntry>, Failure> {
+    let answers = ask_nameservers_until(client, deadline, |nameserver, context| {
         let filter = filter.clone();
-        async move { directory.list(context, filter).await }
+        async move { nameserver.directory().list(context, filter).await }
     });
     let lists = successful_answers(answers.await)?;
     let lists: Result<Vec<_>, DirectoryError> = lists.into_iter().collect();
@@ -244,10 +297,27 @@ pub(crate) async fn explain_unavailable(
     object: &str,
     failure: Failure,
 ) -> Failure {
+    let deadline = Instant::now() + FIRST_ANSWER_TIMEOUT;
+    explain_unavailable_until(client, object, failure, deadline).await
+}
+
+/// As [`explain_unavailable`], for a command that has to end at the deadline, or a moment after it.
+pub(crate) async fn explain_unavailable_until(
+    client: &Client,
+    object: &str,
+    failure: Failure,
+    deadline: Instant,
+) -> Failure {
+    let deadline = deadline.max(Instant::now() + EXPLANATION_TIME);
+    let explained = explain(client, object, failure.clone(), deadline);
+    timeout_at(deadline, explained).await.unwrap_or(failure)
+}
+
+async fn explain(client: &Client, object: &str, failure: Failure, deadline: Instant) -> Failure {
     if failure.exit != Exit::Unavailable || failure.hint.is_some() {
         return failure;
     }
-    match list(client, &ObjectFilter::default()).await {
+    match list_until(client, &ObjectFilter::default(), deadline).await {
         // This is the cause of the other failure.
         Err(nobody) if nobody.exit == Exit::Unavailable => nobody,
         Err(_) => failure,

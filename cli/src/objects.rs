@@ -3,7 +3,7 @@
 use crate::{
     cli::YesOrNo,
     failure::{Failure, note},
-    nameservers::{ask_directories, list},
+    nameservers::{ask_directories, list, list_until},
 };
 use pyroxene_client::{AttemptLog, CallError, Client, DynamicError, DynamicObject};
 use pyroxene_common::interfaces::directory::{NameServerStatus, ObjectFilter};
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tarpc::context::Context;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How an object is found.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -36,7 +36,7 @@ impl ObjectLookup {
         object: &str,
         context: Context,
     ) -> Result<DynamicObject, DynamicError> {
-        if self.no_wait && is_missing(client, object).await {
+        if self.no_wait && is_missing(client, object, Instant::from_std(context.deadline)).await {
             let trail = AttemptLog {
                 object: object.into(),
                 method: "*".into(),
@@ -51,9 +51,13 @@ impl ObjectLookup {
 }
 
 /// Whether name servers answer and none of them has an instance of the object.
-async fn is_missing(client: &Client, object: &str) -> bool {
-    let listed = listed(client, object).await;
-    listed.is_ok_and(|is_listed| !is_listed)
+async fn is_missing(client: &Client, object: &str, deadline: Instant) -> bool {
+    let filter = ObjectFilter {
+        prefix: Some(object.to_owned()),
+        ..ObjectFilter::default()
+    };
+    let listed = list_until(client, &filter, deadline).await;
+    listed.is_ok_and(|objects| objects.iter().all(|known| known.name != object))
 }
 
 /// Whether a name server has an instance of the object.

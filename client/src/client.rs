@@ -1,6 +1,7 @@
 //! The client itself: its name servers, its objects, its budget.
 
 use crate::{
+    backoff::Backoff,
     balance::Balancer,
     budget::Budget,
     config::{ClientConfig, InvalidConfig},
@@ -23,10 +24,10 @@ use std::{
     },
     time::Duration,
 };
-use tarpc::context;
+use tarpc::{client::RpcError, context};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -60,6 +61,9 @@ impl fmt::Debug for Client {
 /// The timeout of [`Client::connect`] for the first answer of a name server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The pause before a name server that hung up is asked again.
+const HANG_UP_PAUSE: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
 /// After this time the answer of one name server suffices to report that an object is not hosted.
 const SLOW_NAMESERVER: Duration = Duration::from_millis(500);
 
@@ -68,7 +72,7 @@ const LOOKUP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Client {
     /// Connects to the name servers at `nameservers`, a comma-separated list of addresses. One answer
-    /// from any of them suffices.
+    /// from any of them suffices, within 5 s.
     ///
     /// ```no_run
     /// use pyroxene_client::Client;
@@ -103,10 +107,9 @@ impl Client {
     /// ```
     pub async fn connect_with(config: ClientConfig) -> Result<Self, ConnectError> {
         let client = Self::new(config);
-        let mut context = context::current();
-        context.deadline = (Instant::now() + CONNECT_TIMEOUT).into_std();
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
         client
-            .first_answer(|directory| async move { directory.directory().status(context).await })
+            .first_answer(|nameserver| reached(nameserver, deadline))
             .await?;
         Ok(client)
     }
@@ -211,7 +214,7 @@ impl Client {
         ask: impl Fn(NameServerClient) -> F,
     ) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, tarpc::client::RpcError>>,
+        F: Future<Output = Result<T, RpcError>>,
     {
         let asked = self.nameservers().into_iter();
         let asked = asked.map(|nameserver| Box::pin(ask(nameserver)));
@@ -287,7 +290,9 @@ impl Client {
         self.proxy_with_deadline::<I>(name, deadline).await
     }
 
-    /// As [`proxy`](Self::proxy), with a deadline.
+    /// As [`proxy`](Self::proxy), with a deadline. A name server that is silent or closes its connections is
+    /// asked again until then; if none has answered, the error is [`CallError::DeadlineExceeded`]. If all of
+    /// them refuse connections, the lookup fails at once.
     pub async fn proxy_with_deadline<I: Interface>(
         &self,
         name: &str,
@@ -304,7 +309,8 @@ impl Client {
                     Availability::Undecided if object.is_probably_not_hosted() => {
                         return Availability::NotHosted;
                     }
-                    Availability::Undecided => {}
+                    // What was not sent is bounded by the deadline alone.
+                    Availability::Undecided | Availability::NoNameServerAnswers => {}
                     known => return known,
                 }
                 // The channel stays open: `object` owns the sender. A timeout leads to the next poll.
@@ -327,14 +333,16 @@ impl Client {
             Ok(Availability::NoNameServerReachable) => {
                 Err(unavailable("no name server can be reached"))
             }
-            Ok(Availability::Undecided) | Err(_) if object.is_missing() => {
-                Err(unavailable("no live worker hosts it"))
-            }
-            Ok(Availability::Undecided) | Err(_) if object.in_contact() => Err(unavailable(
-                "the name server has just started, and no worker that hosts it has registered again yet",
-            )),
-            Ok(Availability::Undecided) | Err(_) => {
-                Err(unavailable("no name server answered in time"))
+            // The deadline passed. The other two states do not end the wait.
+            Ok(Availability::Undecided | Availability::NoNameServerAnswers) | Err(_) => {
+                Err(match (object.is_missing(), object.in_contact()) {
+                    (true, _) => unavailable("no live worker hosts it"),
+                    (false, true) => unavailable(
+                        "the name server has just started, and no worker that hosts it has registered \
+                         again yet",
+                    ),
+                    (false, false) => ended(CallError::DeadlineExceeded, self.no_answer_in_time()),
+                })
             }
         }
     }
@@ -407,6 +415,13 @@ impl Client {
         budget.withdraw(calls, now)
     }
 
+    /// Why a lookup or a call ended at its deadline, if no name server was in contact.
+    pub(crate) fn no_answer_in_time(&self) -> String {
+        let asked = self.nameservers().into_iter();
+        let asked: Vec<String> = asked.map(|one| one.endpoint().to_string()).collect();
+        format!("no name server answered in time: {}", asked.join(", "))
+    }
+
     pub(crate) fn preferred_nameserver(&self) -> &AtomicUsize {
         &self.0.preferred_nameserver
     }
@@ -436,6 +451,25 @@ impl Client {
     }
 }
 
+/// Waits until a name server answers. One that hangs up is asked again until the deadline.
+async fn reached(nameserver: NameServerClient, deadline: Instant) -> Result<(), RpcError> {
+    let mut context = context::current();
+    context.deadline = deadline.into_std();
+    let mut hang_ups = 0;
+    loop {
+        let error = match nameserver.directory().status(context).await {
+            Ok(_) => return Ok(()),
+            Err(error) => CallError::from(error),
+        };
+        let again_at = Instant::now() + HANG_UP_PAUSE.wait(hang_ups, rand::random());
+        if !error.is_hang_up() || again_at >= deadline {
+            return Err(error.into());
+        }
+        hang_ups += 1;
+        sleep_until(again_at).await;
+    }
+}
+
 /// Why a client could not connect.
 ///
 /// ```
@@ -460,3 +494,6 @@ pub enum ConnectError {
     #[error("no name server answers: {0}")]
     Unreachable(#[from] CallError),
 }
+
+#[cfg(test)]
+mod tests;

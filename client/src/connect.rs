@@ -17,7 +17,7 @@ use pyroxene_common::{
     wire::HELLO_TIMEOUT,
 };
 use serde::de::DeserializeOwned;
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The options of connections to the instances of one object.
@@ -280,8 +280,13 @@ fn connect_error(error: HelloError) -> AttemptError {
             refused(RefusalReason::Unauthenticated, failure.to_string())
         }
         HelloError::Tls(failure) => AttemptError::NotSent(ConnectionLost::Insecure(failure)),
-        HelloError::Foreign(_) | HelloError::Timeout => {
+        HelloError::Foreign(_) => {
             AttemptError::NotSent(ConnectionLost::Rejected(error.to_string()))
+        }
+        // A silent peer has not refused anything: it may answer the next time.
+        HelloError::Timeout => {
+            let error = io::Error::new(io::ErrorKind::TimedOut, error);
+            AttemptError::NotSent(ConnectionLost::from(error))
         }
     }
 }

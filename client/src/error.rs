@@ -1,7 +1,11 @@
 //! The error of a failed call.
 
-use pyroxene_common::{channel::AttemptError, message::RefusalReason};
-use std::{error::Error, fmt, time::Duration};
+use crate::nameserver::is_hang_up;
+use pyroxene_common::{
+    channel::{AttemptError, ConnectionLost},
+    message::RefusalReason,
+};
+use std::{error::Error, fmt, io, time::Duration};
 use tarpc::client::RpcError;
 
 /// A call without an answer. The variants differ in how the caller can react.
@@ -90,13 +94,8 @@ impl AttemptRecorder {
 
 impl AttemptLog {
     /// Whether any attempt may have run.
-    pub(crate) fn may_have_run(&self) -> bool {
-        self.attempts.iter().any(|attempt| {
-            matches!(
-                attempt.error,
-                AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { sent: true }
-            )
-        })
+    pub fn may_have_run(&self) -> bool {
+        self.attempts.iter().any(Attempt::may_have_run)
     }
 }
 
@@ -116,6 +115,13 @@ pub struct Attempt {
 impl Attempt {
     fn was_refused(&self) -> bool {
         matches!(self.error, AttemptError::Refused(_))
+    }
+
+    fn may_have_run(&self) -> bool {
+        matches!(
+            self.error,
+            AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { sent: true }
+        )
     }
 }
 
@@ -196,6 +202,41 @@ impl CallError {
         matches!(last, Some(AttemptError::Refused(refusal)) if refusal.reason == RefusalReason::Limited)
     }
 
+    /// Whether the last attempt found a peer that accepted the connection and closed it without an answer, as
+    /// a load balancer does whose servers are down. The call was not sent, and may be answered soon.
+    ///
+    /// ```
+    /// use pyroxene_client::CallError;
+    /// use tarpc::client::RpcError;
+    ///
+    /// let late = CallError::from(RpcError::DeadlineExceeded);
+    /// assert!(!late.is_hang_up());
+    /// ```
+    pub fn is_hang_up(&self) -> bool {
+        let last = self.attempts().last();
+        last.is_some_and(|last| is_hang_up(&last.error))
+    }
+
+    /// Whether the peer of the last attempt may answer soon: it was silent or busy, or it closed the
+    /// connection. A peer that refuses connections is not there.
+    pub(crate) fn may_be_answered_later(&self) -> bool {
+        match self.attempts().last().map(|last| &last.error) {
+            Some(AttemptError::NotSent(ConnectionLost::Io(error))) => {
+                error.kind() == io::ErrorKind::TimedOut || self.is_hang_up()
+            }
+            Some(AttemptError::NotSent(lost)) => matches!(
+                lost,
+                ConnectionLost::Closed | ConnectionLost::Silent(_) | ConnectionLost::GoneAway
+            ),
+            Some(AttemptError::Refused(refusal)) => !refusal.reason.is_about_the_caller(),
+            Some(AttemptError::MaybeRan(_) | AttemptError::DeadlineExceeded { .. }) => true,
+            Some(
+                AttemptError::TooLarge { .. } | AttemptError::Encoding(_) | AttemptError::Failed(_),
+            )
+            | None => false,
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "was not sent",
@@ -215,6 +256,11 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trail = self.attempt_log();
         write!(f, "{}.{} {}", trail.object, trail.method, self.kind())?;
+        // The attempts that are shown may all be later ones that were not sent.
+        let says_that_it_ran = matches!(self, Self::MaybeRan(_) | Self::Failed(_));
+        if !says_that_it_ran && trail.may_have_run() {
+            f.write_str(", but it may have run")?;
+        }
         if let Some(reason) = &trail.reason {
             write!(f, ": {reason}")?;
         }
@@ -277,7 +323,6 @@ impl From<RpcError> for CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::channel::ConnectionLost;
 
     fn attempt(worker: &str) -> Attempt {
         Attempt {
@@ -341,6 +386,27 @@ mod tests {
         );
         let sentence = CallError::DeadlineExceeded(Box::new(trail)).to_string();
         assert!(sentence.ends_with("and 997 earlier attempts"), "{sentence}");
+        assert!(
+            sentence.contains("did not end before its deadline, but it may have run"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn a_late_call_is_said_to_have_perhaps_run_only_if_it_was_sent() {
+        let error = |sent| {
+            let late = Attempt {
+                error: AttemptError::DeadlineExceeded { sent },
+                ..attempt("w1")
+            };
+            let trail = AttemptLog {
+                attempts: vec![late],
+                ..AttemptLog::default()
+            };
+            CallError::DeadlineExceeded(Box::new(trail)).to_string()
+        };
+        assert!(error(true).contains("may have run"), "{}", error(true));
+        assert!(!error(false).contains("may have run"), "{}", error(false));
     }
 
     #[test]

@@ -60,6 +60,9 @@ struct NameServerView {
     /// Whether the name server was unreachable since the last contact. It is also true for a discovered
     /// name server that has not answered yet, so that no caller waits for it.
     unreachable: bool,
+    /// Whether the name server was silent, busy or gone only just now when the last watch was lost. Then it is
+    /// worth waiting for, if no other name server is in contact.
+    may_answer: bool,
     instances: BTreeMap<InstanceKey, Instance>,
 }
 
@@ -145,6 +148,11 @@ impl Membership {
             .any(|view| view.cursor.is_some() && view.settled)
     }
 
+    /// Whether a name server that is not in contact may answer soon.
+    pub fn may_answer(&self) -> bool {
+        self.views.values().any(|view| view.may_answer)
+    }
+
     /// Whether any name server is in contact.
     pub fn in_contact(&self) -> bool {
         self.views.values().any(|view| view.cursor.is_some())
@@ -161,6 +169,7 @@ impl Membership {
             return MembershipChange::default();
         };
         view.unreachable = false;
+        view.may_answer = false;
         view.cursor = Some(watched.cursor);
         view.settled = watched.settled;
         match watched.news {
@@ -179,11 +188,18 @@ impl Membership {
         self.recompute(now)
     }
 
-    /// Records that the watch at a name server failed. Its cursor may still be valid there.
-    pub fn watch_lost(&mut self, nameserver: usize, now: Instant) -> MembershipChange {
+    /// Records that the watch at a name server failed. Its cursor may still be valid there. `may_answer` says
+    /// whether the name server may answer soon.
+    pub fn watch_lost(
+        &mut self,
+        nameserver: usize,
+        may_answer: bool,
+        now: Instant,
+    ) -> MembershipChange {
         if let Some(view) = self.views.get_mut(&nameserver) {
             view.cursor = None;
             view.unreachable = true;
+            view.may_answer = may_answer;
         }
         // If no settled name server remains, the set keeps the instances that only the lost one listed.
         self.recompute(now)
@@ -341,7 +357,7 @@ mod tests {
         assert!(!membership.is_conclusive(now));
         membership.apply_watch(0, snapshot(1, true, &["a", "b"]), now);
         assert!(membership.is_conclusive(now));
-        assert!(!membership.watch_lost(0, now).changed);
+        assert!(!membership.watch_lost(0, false, now).changed);
         assert_eq!(workers(&membership), ["a", "b"]);
         // The name server is back and knows no worker yet.
         assert!(
@@ -393,7 +409,7 @@ mod tests {
         let difference = membership.apply_watch(0, removed("a", Departure::Expired), now);
         assert_eq!(difference, MembershipChange::default());
         // The other one is lost: only the view of the first one counts.
-        let difference = membership.watch_lost(1, now);
+        let difference = membership.watch_lost(1, false, now);
         assert_eq!(difference.gone.len(), 2);
         assert!(workers(&membership).is_empty());
     }
@@ -444,7 +460,7 @@ mod tests {
     fn the_set_outlives_a_name_server_that_was_found_too() {
         let now = Instant::now();
         let mut membership = Membership::new(1);
-        membership.watch_lost(0, now);
+        membership.watch_lost(0, false, now);
         membership.add(7);
         membership.apply_watch(7, snapshot(2, true, &["a"]), now);
         assert!(!membership.forget(7, now).changed);

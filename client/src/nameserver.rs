@@ -6,6 +6,7 @@ mod service;
 pub(crate) use login::{CredentialSinks, Login};
 pub use login::{LoginState, ReceivedAdmission};
 pub use service::NameServerService;
+pub(crate) use service::is_hang_up;
 
 use crate::{config::ClientConfig, connect::ConnectOptions};
 use pyroxene_common::{

@@ -64,6 +64,8 @@ pub(crate) enum Availability {
     NotHosted,
     /// No name server is reachable.
     NoNameServerReachable,
+    /// No name server is in contact, but one of them was silent or closed the connection: it may answer soon.
+    NoNameServerAnswers,
     /// No name server is reachable, and one of them refuses this client, with this message.
     Refused(String),
     /// Not every name server has answered yet, or the last instance is missing.
@@ -124,6 +126,7 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
             (true, true) => Availability::NotHosted,
             (true, false) => match self.refusal().clone() {
                 Some(sentence) => Availability::Refused(sentence),
+                None if membership.may_answer() => Availability::NoNameServerAnswers,
                 None => Availability::NoNameServerReachable,
             },
         }
@@ -229,12 +232,14 @@ impl<R: Send + Sync + 'static> WatchedObject<R> {
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(object = self.name, %error, "watch refused");
-                    self.update(|membership, now| membership.watch_lost(index, now));
+                    self.update(|membership, now| membership.watch_lost(index, false, now));
                 }
                 Err(error) => {
                     tracing::debug!(object = self.name, %error, "watch lost");
-                    *self.refusal() = refused(CallError::from(error));
-                    self.update(|membership, now| membership.watch_lost(index, now));
+                    let error = CallError::from(error);
+                    let may_answer = error.may_be_answered_later();
+                    *self.refusal() = refused(error);
+                    self.update(|membership, now| membership.watch_lost(index, may_answer, now));
                 }
             }
             let wait = RECONNECT.wait(failures, rand::random());

@@ -327,7 +327,9 @@ impl<I: Interface> Proxy<I> {
                     Availability::NoNameServerReachable if !self.weak => {
                         return Err(unavailable(NO_NAMESERVER));
                     }
-                    Availability::NotHosted | Availability::NoNameServerReachable => {}
+                    Availability::NotHosted
+                    | Availability::NoNameServerReachable
+                    | Availability::NoNameServerAnswers => {}
                 }
                 // The channel stays open: the object owns the sender.
                 let _ = timeout_at(Instant::now() + UPDATE_POLL_INTERVAL, updates.changed()).await;
@@ -342,11 +344,16 @@ impl<I: Interface> Proxy<I> {
                 Err(self.error(kind, call, Some(reason)))
             }
             Err(_) => {
-                let reason = match self.object.availability() {
-                    Availability::NoNameServerReachable => NO_NAMESERVER,
-                    _ => NOT_HOSTED,
+                let (kind, reason): WaitFailure = match self.object.availability() {
+                    Availability::NoNameServerReachable => unavailable(NO_NAMESERVER),
+                    Availability::NoNameServerAnswers | Availability::Undecided
+                        if !self.object.in_contact() && !self.object.is_missing() =>
+                    {
+                        (CallError::DeadlineExceeded, self.client.no_answer_in_time())
+                    }
+                    _ => unavailable(NOT_HOSTED),
                 };
-                Err(self.error(CallError::Unavailable, call, Some(reason.to_owned())))
+                Err(self.error(kind, call, Some(reason)))
             }
         }
     }

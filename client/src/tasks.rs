@@ -60,6 +60,30 @@ impl Client {
         handles.pop().ok_or_else(ask::wrong_answer_count)
     }
 
+    /// As [`submit`](Self::submit), but repeated until the deadline instead of the client's retry timeout. The
+    /// submission's key makes that safe.
+    ///
+    /// ```no_run
+    /// use pyroxene_client::NewTask;
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let task = NewTask::new("calculator", "sum").argument("values", [1, 2, 3]);
+    /// let deadline = Instant::now() + Duration::from_secs(60);
+    /// let handle = client.submit_with_deadline(task, deadline).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn submit_with_deadline(
+        &self,
+        task: NewTask,
+        deadline: Instant,
+    ) -> Result<TaskHandle, TaskError> {
+        let mut handles = self.submit_all([task], Some(deadline)).await?;
+        handles.pop().ok_or_else(ask::wrong_answer_count)
+    }
+
     /// Submits tasks, all or none: up to 10,000, or fewer if the user has lower limits. If no name server
     /// confirms or refuses the submission, the error is [`TaskError::MaybeSubmitted`].
     ///
@@ -78,6 +102,14 @@ impl Client {
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
     ) -> Result<Vec<TaskHandle>, TaskError> {
+        self.submit_all(tasks, None).await
+    }
+
+    async fn submit_all(
+        &self,
+        tasks: impl IntoIterator<Item = NewTask>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<TaskHandle>, TaskError> {
         let submissions: Vec<Submission> = tasks
             .into_iter()
             .map(NewTask::into_submission)
@@ -88,7 +120,8 @@ impl Client {
         let keys = || submissions.iter().map(|task| task.key.clone()).collect();
         let size = submissions.iter().map(|task| task.arguments.len()).sum();
         let transfer = transfer_time(size);
-        let submitted = self.ask_for(
+        let submitted = self.ask_until(
+            deadline,
             ANSWER_TIMEOUT + transfer,
             Some(ask::STAGGER + transfer),
             |tasks, context| {
@@ -202,17 +235,41 @@ impl Client {
     where
         F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
     {
+        self.ask_until(None, time, stagger, question).await
+    }
+
+    /// As [`ask_for`](Self::ask_for). With a deadline, every wait ends then, and the request is repeated until
+    /// then.
+    async fn ask_until<T, F>(
+        &self,
+        deadline: Option<Instant>,
+        time: Duration,
+        stagger: Option<Duration>,
+        question: impl Fn(TasksClient<NameServerService<Tasks>>, context::Context) -> F,
+    ) -> Result<T, TaskError>
+    where
+        F: Future<Output = Result<Result<T, TasksError>, RpcError>>,
+    {
         let nameservers = self.nameservers();
+        // A name server that is silent leaves time for each of the others.
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let shares = u32::try_from(nameservers.len() + 1).unwrap_or(u32::MAX);
+        let stagger =
+            stagger.map(|stagger| left.map_or(stagger, |left| stagger.min(left / shares)));
         let asking = NameServerQuery {
             count: nameservers.len(),
             preferred_index: self.preferred_nameserver(),
             retry_timeout: self.retry_timeout(),
+            deadline,
             stagger,
         };
         let ask_one = |index: usize| {
             let asked = nameservers.get(index).map(|nameserver| {
                 let mut context = context::current();
-                context.deadline = (Instant::now() + time).into_std();
+                let end = Instant::now() + time;
+                context.deadline = deadline
+                    .map_or(end, |deadline| end.min(deadline))
+                    .into_std();
                 (nameserver.endpoint(), question(nameserver.tasks(), context))
             });
             async move {

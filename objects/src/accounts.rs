@@ -44,7 +44,7 @@ impl AccountsObject {
     /// runtime.
     ///
     /// ```
-    /// use pyroxene_objects::{Accounts, AccountsDatabase, interfaces::accounts::accounts::Accounts as _};
+    /// use pyroxene_objects::{AccountsObject, AccountsDatabase, interfaces::accounts::accounts::Accounts as _};
     /// use tarpc::context;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -52,7 +52,7 @@ impl AccountsObject {
     /// # let directory = tempfile::tempdir()?;
     /// # let file = directory.path().join("accounts.db");
     /// let database: AccountsDatabase = format!("sqlite:{}", file.display()).parse()?;
-    /// let accounts = Accounts::open(&database).await?;
+    /// let accounts = AccountsObject::open(&database).await?;
     /// // The methods can be called here, without a worker.
     /// let ana = accounts.clone();
     /// ana.open(context::current(), "ana".to_owned(), "100".parse()?).await?;
@@ -78,11 +78,11 @@ impl AccountsObject {
     /// A transfer may go to any account, and its payer learns both balances.
     ///
     /// ```no_run
-    /// use pyroxene_objects::{Accounts, interfaces};
+    /// use pyroxene_objects::{AccountsObject, interfaces};
     /// use pyroxene_worker::Worker;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let accounts = Accounts::open(&"sqlite:accounts.db".parse()?).await?.with_owner_rule();
+    /// let accounts = AccountsObject::open(&"sqlite:accounts.db".parse()?).await?.with_owner_rule();
     /// let worker = Worker::builder()
     ///     .host("accounts", interfaces::accounts::Accounts, accounts)
     ///     .bind()

@@ -29,13 +29,13 @@ impl CalculatorObject {
     /// A calculator that spreads sorts, matrix products and factorials over the threads of `pool`.
     ///
     /// ```
-    /// use pyroxene_objects::{Calculator, interfaces::calculator::calculator::Calculator as _};
+    /// use pyroxene_objects::{CalculatorObject, interfaces::calculator::calculator::Calculator as _};
     /// use tarpc::context;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
-    /// let calculator = Calculator::new(pool.into());
+    /// let calculator = CalculatorObject::new(pool.into());
     /// let product = calculator.factorial(context::current(), 20).await?;
     /// assert_eq!(product.to_string(), "2432902008176640000");
     /// # Ok(())

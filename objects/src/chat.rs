@@ -51,14 +51,14 @@ impl ChatObject {
     /// Once `draining` is cancelled, no call waits for messages any more.
     ///
     /// ```
-    /// use pyroxene_objects::{Chat, interfaces};
+    /// use pyroxene_objects::{ChatObject, interfaces};
     /// use pyroxene_worker::Worker;
     ///
     /// // A second room beside the built-in one. Every worker that hosts "lounge" hosts the same room.
     /// let builder = Worker::builder().host_with(
     ///     "lounge",
     ///     interfaces::chat::Chat,
-    ///     |own| Chat::new(own.client(), "lounge", own.draining().clone()),
+    ///     |own| ChatObject::new(own.client(), "lounge", own.draining().clone()),
     ///     |_| false,
     /// );
     /// ```

@@ -15,12 +15,12 @@ impl EchoObject {
     /// An echo on the worker of this name.
     ///
     /// ```
-    /// use pyroxene_objects::{Echo, interfaces::echo::echo::Echo as _};
+    /// use pyroxene_objects::{EchoObject, interfaces::echo::echo::Echo as _};
     /// use tarpc::context;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let identity = Echo::new("w1").whoami(context::current()).await;
+    /// let identity = EchoObject::new("w1").whoami(context::current()).await;
     /// assert_eq!((identity.worker.as_str(), identity.pid), ("w1", std::process::id()));
     /// # Ok(())
     /// # }

@@ -8,12 +8,12 @@ use tokio::runtime::Handle;
 /// The object `hash`.
 ///
 /// ```
-/// use pyroxene_objects::{Hash, interfaces::hash::hash::Hash as _};
+/// use pyroxene_objects::{HashObject, interfaces::hash::hash::Hash as _};
 /// use tarpc::context;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let digits = Hash.sha256(context::current(), "abc".to_owned()).await;
+/// let digits = HashObject.sha256(context::current(), "abc".to_owned()).await;
 /// assert!(digits.starts_with("ba7816bf") && digits.len() == 64);
 /// # Ok(())
 /// # }

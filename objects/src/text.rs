@@ -7,14 +7,14 @@ use unicode_segmentation::UnicodeSegmentation;
 /// The object `text`.
 ///
 /// ```
-/// use pyroxene_objects::{Text, interfaces::text::text::Text as _};
+/// use pyroxene_objects::{TextObject, interfaces::text::text::Text as _};
 /// use tarpc::context;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// assert_eq!(Text.count_words(context::current(), " to be ".to_owned()).await, 2);
+/// assert_eq!(TextObject.count_words(context::current(), " to be ".to_owned()).await, 2);
 /// // The accent stays with its letter.
-/// assert_eq!(Text.reverse(context::current(), "ne\u{301}e".to_owned()).await, "ee\u{301}n");
+/// assert_eq!(TextObject.reverse(context::current(), "ne\u{301}e".to_owned()).await, "ee\u{301}n");
 /// # Ok(())
 /// # }
 /// ```

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use ledger::{Ledger, ledger::LedgerRequest};
 use pyroxene_client::{CallError, Client, ClientConfig, Policy, Proxy};
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
+use std::time::Instant;
 use tokio::net::TcpListener;
 
 /// A worker that knows only these name servers, and is ready once the answer is there.
@@ -293,6 +294,69 @@ async fn a_name_whose_first_address_is_silent_is_reached_at_another_one() {
         assert!(ran.out().contains("w1"), "{ran:?}");
     }
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_at_a_name_server_that_says_nothing_ends_at_its_timeout() {
+    let _turn = turn().await;
+    let broker = Broker::start().await;
+    let (_silent, address) = silent_listener().await;
+    let call = ["call", "echo", "whoami", "--timeout", "300ms"];
+    let map = ["map", "echo", "whoami", "--input", "-", "--timeout", "1s"];
+    let submit = ["submit", "echo", "whoami", "--wait", "--timeout", "1s"];
+    for command in [&call[..], &map, &submit] {
+        let began = Instant::now();
+        let command = [command, &["--nameserver", &address]].concat();
+        let ran = Ran::fed(broker.dir(), &command, "{}\n").await;
+        ran.error(5);
+        // The greeting alone would wait for 5 s.
+        assert!(
+            began.elapsed() < seconds(4),
+            "{:?}: {ran:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_waits_for_a_name_server_behind_a_balancer_that_hangs_up() {
+    let _turn = turn().await;
+    let proxy = FaultProxy::start().await;
+    let mut broker = Broker::start().workers(1).await;
+    proxy.lead_to(broker.nameserver(0).address());
+    let address = proxy.address();
+    let call = ["call", "echo", "whoami", "--timeout", "30s"];
+    // A value without a name needs the description of the object, and so a name server.
+    let submit = ["submit", "echo", "echo", "1", "--wait", "--timeout", "30s"];
+    for command in [&call[..], &submit, &["list"]] {
+        proxy.set(Mode::HangUp);
+        let heal = async {
+            proxy.hangs_up(proxy.hung_up() + 6).await;
+            proxy.set(Mode::Pass);
+        };
+        let command = [command, &["--nameserver", &address]].concat();
+        let (ran, ()) = tokio::join!(Ran::in_dir(broker.dir(), &command), heal);
+        assert_ne!(ran.out(), "", "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_which_no_name_server_tells_anything_is_not_said_to_go_on() {
+    let (_silent, address) = silent_listener().await;
+    let dir = tempfile::tempdir().unwrap();
+    let wait = [
+        "tasks",
+        "wait",
+        "ffff",
+        "--timeout",
+        "1s",
+        "--nameserver",
+        &address,
+    ];
+    let ran = Ran::in_dir(dir.path(), &wait).await;
+    let error = ran.error(5);
+    assert!(error.contains("no name server answered"), "{error}");
+    assert!(!ran.stderr.contains("it continues"), "{ran:?}");
 }
 
 /// Waits until each name server knows where all of them are.

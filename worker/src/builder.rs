@@ -480,14 +480,14 @@ impl WorkerBuilder {
     /// the worker shares among its objects.
     ///
     /// ```
-    /// use pyroxene_objects::{Echo, interfaces};
+    /// use pyroxene_objects::{EchoObject, interfaces};
     /// use pyroxene_worker::Worker;
     ///
     /// // The object learns the name of its worker.
     /// let builder = Worker::builder().host_with(
     ///     "echo",
     ///     interfaces::echo::Echo,
-    ///     |own| Echo::new(own.worker()),
+    ///     |own| EchoObject::new(own.worker()),
     ///     |_| false,
     /// );
     /// ```

@@ -7,7 +7,7 @@ use crate::{
     cli::{ClientArguments, duration},
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
-    nameservers::explain_unavailable,
+    nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{Output, milliseconds, print, to_json},
 };
@@ -120,7 +120,8 @@ impl MethodCall<'_> {
     ) -> Result<CompletedCall, Failure> {
         let (object, method) = (self.object, self.method);
         let mut context = context::current();
-        context.deadline = (Instant::now() + self.timeout).into_std();
+        let deadline = Instant::now() + self.timeout;
+        context.deadline = deadline.into_std();
         let called = async {
             let dynamic = self.lookup.find(client, object, context).await?;
             let signature = MethodSignature::find(dynamic.description(), object, method)?;
@@ -140,7 +141,7 @@ impl MethodCall<'_> {
         };
         match called.await {
             Ok(called) => Ok(called),
-            Err(failure) => Err(explain_unavailable(client, object, failure).await),
+            Err(failure) => Err(explain_unavailable_until(client, object, failure, deadline).await),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     cli::{ClientArguments, duration},
     commands::completions::objects,
     failure::Failure,
-    nameservers::explain_unavailable,
+    nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{print, print_json},
     signature::{signature, types},
@@ -63,10 +63,11 @@ pub(crate) async fn description(
     lookup: ObjectLookup,
 ) -> Result<Description, Failure> {
     let mut context = context::current();
-    context.deadline = (Instant::now() + timeout).into_std();
+    let deadline = Instant::now() + timeout;
+    context.deadline = deadline.into_std();
     match lookup.find(client, name, context).await {
         Ok(object) => Ok(object.description().clone()),
-        Err(error) => Err(explain_unavailable(client, name, error.into()).await),
+        Err(error) => Err(explain_unavailable_until(client, name, error.into(), deadline).await),
     }
 }
 

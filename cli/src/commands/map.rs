@@ -9,7 +9,7 @@ use crate::{
     commands::call::raw_json,
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
-    nameservers::explain_unavailable,
+    nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{Output, to_json},
 };
@@ -92,12 +92,14 @@ pub(crate) async fn run(arguments: MapArguments) -> Result<(), Failure> {
     let input = LineInput::open(input_of(&arguments)?)?;
     let client = arguments.client.client()?;
     let mut context = context::current();
-    context.deadline = (Instant::now() + arguments.timeout).into_std();
+    let deadline = Instant::now() + arguments.timeout;
+    context.deadline = deadline.into_std();
     let found = arguments.lookup.find(&client, &arguments.object, context);
     let object = match found.await {
         Ok(object) => object,
         Err(error) => {
-            return Err(explain_unavailable(&client, &arguments.object, error.into()).await);
+            let (object, failure) = (&arguments.object, error.into());
+            return Err(explain_unavailable_until(&client, object, failure, deadline).await);
         }
     };
     let signature =

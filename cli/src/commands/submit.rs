@@ -6,12 +6,12 @@ use crate::{
     commands::completions::{methods, objects},
     commands::{call::read_source, tasks::TaskWait},
     failure::{Exit, Failure, note},
-    nameservers::list,
+    nameservers::list_until,
     objects::ObjectLookup,
     output::{print, print_json, to_json},
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::{CallError, Client, DynamicError, NewTask};
+use pyroxene_client::{CallError, Client, DynamicError, NewTask, TaskHandle};
 use pyroxene_common::interfaces::{
     directory::ObjectFilter,
     tasks::{DEFAULT_MAX_ATTEMPTS, MAX_ATTEMPTS},
@@ -52,7 +52,8 @@ pub(crate) struct SubmitArguments {
     /// Wait for the result and print it
     #[arg(long, env = "PYROXENE_SUBMIT_WAIT", value_parser = YesOrNo)]
     wait: bool,
-    /// How long to wait, with --wait [default: without limit]
+    /// How long the submission and, with --wait, the wait for the result may take [default: without limit for
+    /// the wait]
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -109,21 +110,14 @@ fn run_limit(text: &str) -> Result<Duration, String> {
 /// How long to wait for the description of the object's parameters.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a submission without a deadline waits for a name server that is silent or hangs up.
+const NAMESERVER_TIMEOUT: Duration = Duration::from_secs(10);
+
 pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let client = arguments.client.client_for_tasks()?;
-    let (object, method) = (&arguments.object, &arguments.method);
-    let words = &arguments.arguments;
-    let values = read_arguments(
-        &client,
-        arguments.lookup,
-        object,
-        method,
-        words,
-        read_source,
-    )
-    .await?;
-    let task = arguments.options.new_task(object, method, values);
-    let handle = client.submit(task).await?;
+    let deadline = arguments.timeout.map(|timeout| Instant::now() + timeout);
+    let submitted = submit(&client, &arguments, deadline).await;
+    let handle = submitted.map_err(|failure| failure.with_deadline(deadline))?;
     let json = arguments.client.json;
     if arguments.wait {
         if io::stderr().is_terminal() {
@@ -131,7 +125,7 @@ pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
         }
         let waiting = TaskWait {
             tasks: vec![handle],
-            timeout: arguments.timeout,
+            until: deadline,
             json,
         };
         return waiting.run().await;
@@ -142,6 +136,23 @@ pub(crate) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     }
 }
 
+/// Submits the task. With a deadline every wait ends then, and the submission is repeated until then.
+async fn submit(
+    client: &Client,
+    arguments: &SubmitArguments,
+    deadline: Option<Instant>,
+) -> Result<TaskHandle, Failure> {
+    let (object, method) = (&arguments.object, &arguments.method);
+    let words = &arguments.arguments;
+    let (lookup, read) = (arguments.lookup, read_source);
+    let values = read_arguments(client, lookup, object, method, words, deadline, read).await?;
+    let task = arguments.options.new_task(object, method, values);
+    Ok(match deadline {
+        Some(deadline) => client.submit_with_deadline(task, deadline).await?,
+        None => client.submit(task).await?,
+    })
+}
+
 /// Reads the arguments as a JSON object, by the method's parameters if the object can describe them.
 pub(crate) async fn read_arguments(
     client: &Client,
@@ -149,27 +160,40 @@ pub(crate) async fn read_arguments(
     object: &str,
     method: &str,
     words: &[String],
+    deadline: Option<Instant>,
     read: impl FnMut(ArgumentSource<'_>) -> io::Result<Vec<u8>>,
 ) -> Result<String, Failure> {
-    let mut context = context::current();
-    context.deadline = (Instant::now() + DESCRIBE_TIMEOUT).into_std();
-    match lookup.find(client, object, context).await {
+    let deadline = deadline.unwrap_or_else(|| Instant::now() + NAMESERVER_TIMEOUT);
+    let find = async || {
+        let mut context = context::current();
+        context.deadline = deadline.min(Instant::now() + DESCRIBE_TIMEOUT).into_std();
+        lookup.find(client, object, context).await
+    };
+    // It is an error if no name server answers, but not if no worker hosts the object now.
+    let any_answer = async || {
+        let listed = list_until(client, &ObjectFilter::default(), deadline).await;
+        match listed {
+            // A user who may submit tasks is not always allowed to list objects.
+            Err(failure) if failure.exit != Exit::Refused => Err(failure),
+            _ => Ok(()),
+        }
+    };
+    let mut found = find().await;
+    if let Err(DynamicError::Call(error @ CallError::DeadlineExceeded(_))) = &found
+        && error.attempts().is_empty()
+    {
+        // No name server has answered yet, so nothing is known about the object.
+        any_answer().await?;
+        found = find().await;
+    }
+    match found {
         Ok(dynamic) => {
             let signature = MethodSignature::find(dynamic.description(), object, method)?;
             to_json(&signature.read_words(words, read)?)
         }
         Err(DynamicError::Call(error @ CallError::Refused(_))) => Err(error.into()),
         Err(_) => {
-            // It is an error if no name server answers, but not if no worker hosts the object now.
-            list(client, &ObjectFilter::default())
-                .await
-                .or_else(|failure| {
-                    // A user who may submit tasks is not always allowed to list objects.
-                    match failure.exit {
-                        Exit::Refused => Ok(Vec::new()),
-                        _ => Err(failure),
-                    }
-                })?;
+            any_answer().await?;
             to_json(&read_untyped(object, words, read)?)
         }
     }

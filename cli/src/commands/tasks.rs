@@ -21,6 +21,7 @@ use pyroxene_client::{Client, TaskHandle};
 use pyroxene_common::interfaces::tasks::{TaskFilter, TaskId, TaskPage, TaskState};
 use serde_json::json;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// List, show, wait for, cancel and retry tasks
 ///
@@ -241,7 +242,7 @@ impl TaskWaitArguments {
         let tasks = self.ids.iter().map(|id| handle(&client, id)).collect();
         let waiting = TaskWait {
             tasks,
-            timeout: self.timeout,
+            until: self.timeout.map(|timeout| Instant::now() + timeout),
             json: self.client.json,
         };
         waiting.run().await

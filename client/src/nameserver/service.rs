@@ -278,7 +278,7 @@ impl<I: Interface> NameServerService<I> {
 }
 
 /// Whether a connection was accepted and then closed without an answer.
-fn is_hang_up(error: &AttemptError) -> bool {
+pub(crate) fn is_hang_up(error: &AttemptError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     match error {
         AttemptError::NotSent(ConnectionLost::Closed) => true,

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tarpc::client::RpcError;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A name server that has not answered a quick request within this time may be frozen: the next one is
 /// asked in parallel. Every request is safe to repeat.
@@ -21,6 +21,9 @@ pub(super) const STAGGER: Duration = Duration::from_millis(500);
 
 /// The pause between rounds over all name servers.
 const BETWEEN_ROUNDS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+
+/// Less time than this before the deadline is not enough for another round.
+const SHORTEST_ROUND: Duration = Duration::from_millis(20);
 
 /// Why a name server did not answer a request. The variants differ in how the request continues.
 #[derive(Debug)]
@@ -112,8 +115,10 @@ pub(super) struct NameServerQuery<'a> {
     pub(super) count: usize,
     /// The index of the name server that answered last, modulo their number. It is asked first.
     pub(super) preferred_index: &'a AtomicUsize,
-    /// How long to retry after the first round without an answer.
+    /// How long to retry after the first round without an answer, if there is no deadline.
     pub(super) retry_timeout: Duration,
+    /// Until when to retry.
+    pub(super) deadline: Option<Instant>,
     /// After this time the next name server is asked in parallel. Without it, the next one is asked only
     /// after a failure.
     pub(super) stagger: Option<Duration>,
@@ -129,12 +134,13 @@ struct AskRound {
 }
 
 impl NameServerQuery<'_> {
-    /// Asks until one name server answers, or all return a lasting error, or the retry timeout passes.
+    /// Asks until one name server answers, or all return a lasting error, or the deadline or the retry timeout
+    /// passes.
     pub(super) async fn ask<T, F>(&self, question: impl Fn(usize) -> F) -> Result<T, TaskError>
     where
         F: Future<Output = Result<T, NoAnswer>>,
     {
-        let mut give_up = None;
+        let mut give_up = self.deadline;
         let mut sent = false;
         let mut rounds = 0;
         loop {
@@ -143,9 +149,14 @@ impl NameServerQuery<'_> {
                 Err(round) => round,
             };
             sent |= round.sent;
+            let may_change = !round.reasons.is_empty();
+            if let Some(deadline) = self.deadline.filter(|_| may_change)
+                && deadline.saturating_duration_since(Instant::now()) < SHORTEST_ROUND
+            {
+                sleep_until(deadline).await;
+            }
             let now = Instant::now();
             let give_up = *give_up.get_or_insert(now + self.retry_timeout);
-            let may_change = !round.reasons.is_empty();
             match round.verdict {
                 Some(TaskError::Unavailable { .. }) | None if may_change && now < give_up => {}
                 Some(TaskError::Unavailable { sentence, .. }) => {
@@ -163,7 +174,12 @@ impl NameServerQuery<'_> {
             }
             let wait = BETWEEN_ROUNDS.wait(rounds, rand::random());
             rounds += 1;
-            sleep(wait.min(give_up - now)).await;
+            // The last round before a deadline has time for an answer.
+            let longest = match self.deadline {
+                Some(_) => (give_up - now) / 2,
+                None => give_up - now,
+            };
+            sleep(wait.min(longest)).await;
         }
     }
 

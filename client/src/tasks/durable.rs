@@ -104,12 +104,22 @@ impl<I: Interface> Durable<I> {
             .arguments(arguments)
             .deadline(time);
         let finished = async {
-            let handle = self.client.submit((self.shape)(task)).await?;
+            let handle = self
+                .client
+                .submit_with_deadline((self.shape)(task), deadline)
+                .await?;
             handle.wait_text().await
         };
-        timeout_at(deadline, finished)
-            .await
-            .unwrap_or(Err(TaskError::DeadlineExceeded))
+        match timeout_at(deadline, finished).await {
+            // The submission was repeated until the deadline.
+            Ok(Err(TaskError::Unavailable { .. } | TaskError::MaybeSubmitted { .. }))
+                if Instant::now() >= deadline =>
+            {
+                Err(TaskError::DeadlineExceeded)
+            }
+            Ok(outcome) => outcome,
+            Err(_) => Err(TaskError::DeadlineExceeded),
+        }
     }
 
     fn error(&self, method: &str, error: TaskError) -> CallError {

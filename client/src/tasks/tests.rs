@@ -159,6 +159,19 @@ async fn a_store_that_comes_back_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_submission_with_a_deadline_is_repeated_until_then_and_is_one_task() {
+    let fake = Fake::start(1).await;
+    fake.store.be_unavailable(6);
+    let config = ClientConfig::new(fake.address(0)).unwrap();
+    let client = Client::new(config.retry_timeout(Duration::ZERO));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let submitted = client.submit_with_deadline(factorial(), deadline);
+    let handle = within(submitted).await.unwrap();
+    assert_eq!(fake.store.ids(), [handle.id().clone()]);
+    assert_eq!(fake.store.submits(), 7);
+}
+
+#[tokio::test]
 async fn name_servers_that_take_no_tasks_say_so() {
     let fake = Fake::without_tasks().await;
     let error = within(fake.client().submit(factorial())).await.unwrap_err();

@@ -1,8 +1,9 @@
 //! Connecting to a host that may have several addresses, some of which may not respond: "happy eyeballs" (RFC
 //! 8305).
 //!
-//! The addresses are tried in turn, alternating between the two families. Each attempt starts [`STAGGER`]
-//! after the previous one, or as soon as that has failed; earlier attempts continue. The first success wins,
+//! The addresses are tried in turn, alternating between the two families. Each attempt starts some time after
+//! the previous one, or as soon as that has failed; earlier attempts continue. The last address is tried
+//! [`LAST_ADDRESS_AFTER`] after the first one at the latest, however many there are. The first success wins,
 //! and its address is tried first the next time. The handshake on a new connection is part of the attempt,
 //! because a host that accepts and does not answer is as useless as one that does not accept.
 
@@ -21,8 +22,11 @@ use tokio::{
     time::timeout,
 };
 
-/// The delay between the attempts at two addresses.
-const STAGGER: Duration = Duration::from_millis(250);
+/// When the last address is tried at the latest; the others are spread evenly before it. An attempt is shared
+/// by callers with different deadlines, so the time cannot be derived from one of them. A fixed delay between
+/// two addresses would leave the last of many to callers who have seconds. With [`MAX_ADDRESSES`] the delay is
+/// more than the 10 ms that RFC 8305 demands.
+const LAST_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// The timeout of connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -141,14 +145,16 @@ async fn connect(address: SocketAddr) -> io::Result<Socket> {
 
 /// The first success and its candidate; all errors, if no attempt succeeds.
 async fn race<A, T, E, F>(
-    candidates: impl IntoIterator<Item = A>,
+    candidates: impl IntoIterator<Item = A, IntoIter: ExactSizeIterator>,
     attempt: impl Fn(A) -> F,
 ) -> Result<(A, T), Vec<E>>
 where
     A: Copy,
     F: Future<Output = Result<T, E>>,
 {
-    let mut waiting = candidates.into_iter().peekable();
+    let mut waiting = candidates.into_iter();
+    let steps = waiting.len().saturating_sub(1).max(1);
+    let step = LAST_ADDRESS_AFTER / u32::try_from(steps).unwrap_or(u32::MAX);
     let mut running = FuturesUnordered::new();
     let mut errors = Vec::new();
     loop {
@@ -156,9 +162,9 @@ where
             let outcome = attempt(candidate);
             running.push(async move { (candidate, outcome.await) });
         }
-        let ended = match waiting.peek() {
-            Some(_) => timeout(STAGGER, running.next()).await,
-            None => Ok(running.next().await),
+        let ended = match waiting.len() {
+            0 => Ok(running.next().await),
+            _ => timeout(step, running.next()).await,
         };
         match ended {
             Ok(Some((candidate, Ok(value)))) => return Ok((candidate, value)),

@@ -310,6 +310,7 @@ async fn new_task(client: &Client, submit: &ShellSubmit) -> Result<NewTask, Fail
         object,
         method,
         &submit.arguments,
+        None,
         read_file,
     )
     .await?;

@@ -9,14 +9,13 @@ use crate::{
 use futures::{Stream, StreamExt, stream};
 use pyroxene_client::{TaskError, TaskHandle};
 use pyroxene_common::interfaces::tasks::{Task, TaskStatus};
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Tasks to wait for.
 pub(crate) struct TaskWait {
     pub(crate) tasks: Vec<TaskHandle>,
-    /// How long to wait; `None` means without limit.
-    pub(crate) timeout: Option<Duration>,
+    /// Until when to wait; `None` means without limit.
+    pub(crate) until: Option<Instant>,
     /// Whether the tasks are printed as JSON, or their results alone.
     pub(crate) json: bool,
 }
@@ -34,7 +33,6 @@ impl TaskWait {
     /// others, and the wait continues while no name server answers. The first failure is reported at the end,
     /// further ones at once.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let until = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut progress = TaskProgressBar::new(self.tasks.len());
         let mut updates = stream::select_all(self.tasks.iter().enumerate().map(|(index, task)| {
             let news = task_updates(task).map(move |news| (index, news));
@@ -42,15 +40,20 @@ impl TaskWait {
         }));
         let mut ends: Vec<Option<Result<TaskStatus, TaskError>>> = vec![None; self.tasks.len()];
         let mut first_failure = None;
+        // Of which tasks a name server has reported the status.
+        let mut known = vec![false; self.tasks.len()];
         let mut is_away = false;
         let mut turn = 0;
         while let Some(task) = self.tasks.get(turn) {
             let Some(end) = ends.get_mut(turn).and_then(Option::take) else {
-                let update = match until {
+                let update = match self.until {
                     None => updates.next().await,
                     Some(until) => match timeout_at(until, updates.next()).await {
                         Ok(update) => update,
-                        Err(_) => return Err(wait_timed_out(task)),
+                        Err(_) => {
+                            let is_known = !is_away && known.get(turn).is_some_and(|known| *known);
+                            return Err(wait_timed_out(task, is_known));
+                        }
                     },
                 };
                 let Some((index, news)) = update else { break };
@@ -58,6 +61,11 @@ impl TaskWait {
                 is_away = matches!(news, TaskUpdate::Unavailable(_));
                 let end = match news {
                     TaskUpdate::Status(status) => {
+                        known
+                            .iter_mut()
+                            .skip(index)
+                            .take(1)
+                            .for_each(|known| *known = true);
                         progress.advance(index, &status);
                         status.state.is_final().then_some(Ok(status))
                     }
@@ -132,8 +140,16 @@ fn of_task(task: &TaskHandle, failure: Failure) -> Failure {
     failure.with_context(&format!("task {}", task.id()))
 }
 
-fn wait_timed_out(task: &TaskHandle) -> Failure {
+/// The failure at the end of the time. `is_known` says whether the name servers have reported that the task
+/// had not ended, and still answered the last time.
+fn wait_timed_out(task: &TaskHandle, is_known: bool) -> Failure {
     let id = task.id();
+    if !is_known {
+        let sentence =
+            format!("no name server answered in time; it is not known whether task {id} has ended");
+        return Failure::new(Exit::DeadlineExceeded, sentence)
+            .hint("start one with 'pyroxene up' or 'pyroxene nameserver'");
+    }
     Failure::new(
         Exit::DeadlineExceeded,
         format!("task {id} has not ended yet"),

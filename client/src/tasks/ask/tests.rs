@@ -8,6 +8,7 @@ struct Desks {
     favourite: AtomicUsize,
     count: usize,
     began: Instant,
+    deadline: Option<Instant>,
     asked: RefCell<Vec<(usize, u128)>>,
 }
 
@@ -17,6 +18,7 @@ impl Desks {
             favourite: AtomicUsize::new(0),
             count,
             began: Instant::now(),
+            deadline: None,
             asked: RefCell::default(),
         }
     }
@@ -30,6 +32,7 @@ impl Desks {
             count: self.count,
             preferred_index: &self.favourite,
             retry_timeout: PATIENCE,
+            deadline: self.deadline,
             stagger: Some(STAGGER),
         };
         asking
@@ -173,4 +176,46 @@ async fn one_that_takes_no_tasks_is_waited_for_only_beside_one_that_may() {
     });
     desks.asked();
     assert_eq!(answer.await, Ok("up again"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_deadline_a_request_is_repeated_until_then_and_no_longer() {
+    for seconds in [1, 30] {
+        let time = Duration::from_secs(seconds);
+        let mut desks = Desks::new(2);
+        desks.deadline = Some(desks.began + time);
+        let answer = desks.ask(async |index, times| match (index, times) {
+            (0, 0) => Err(later("a: lost", true)),
+            _ => Err(later("down", false)),
+        });
+        let TaskError::Unavailable { sent, .. } = answer.await.unwrap_err() else {
+            panic!("another error")
+        };
+        assert!(sent, "it was sent in the first round");
+        assert_eq!(desks.began.elapsed(), time);
+        // The last request has time for an answer, and the pauses grow to a second.
+        let asked = desks.asked();
+        let millis = time.as_millis();
+        let last = asked.last().unwrap().1;
+        assert!(
+            last < millis && last > millis.saturating_sub(1500),
+            "{last} of {millis}"
+        );
+        assert!(
+            asked.len() > seconds as usize && asked.len() < 300,
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_late_before_the_deadline_is_answered() {
+    let mut desks = Desks::new(1);
+    desks.deadline = Some(desks.began + 3 * PATIENCE);
+    let began = desks.began;
+    let answer = desks.ask(async |_, _| match began.elapsed() > 2 * PATIENCE {
+        true => Ok("done"),
+        false => Err(later("the answer was lost", true)),
+    });
+    assert_eq!(answer.await, Ok("done"));
 }
