@@ -336,7 +336,7 @@ async fn waiting_tasks(url: &StoreUrl) -> Option<u64> {
     let counting = async {
         let store = Store::open(url, StoreOptions::default()).await?;
         let counts = store.counts().await;
-        store.close().await;
+        store.close().await?;
         counts
     };
     let counts = timeout(COUNT_TIMEOUT, counting).await.ok()?.ok()?;
@@ -432,7 +432,7 @@ mod tests {
         let task = NewStoredTask::new("calculator", "factorial", Vec::new());
         store.submit(vec![task.clone(), task]).await.unwrap();
         assert_eq!(waiting_tasks(&url).await, Some(2));
-        store.close().await;
+        store.close().await.unwrap();
         assert_eq!(waiting_tasks(&StoreUrl::Memory).await, Some(0));
     }
 
