@@ -63,7 +63,8 @@ pub struct HostConfig {
     pub authenticator: Option<Arc<Authenticator>>,
     /// Returns the load for reports to clients, if the host reports it.
     pub load: Option<Arc<dyn Fn() -> Load + Send + Sync>>,
-    /// The runtime that serves connections, except for those of objects that are [`prompt`](HostedObject::prompt).
+    /// The runtime that serves connections, except for those of objects that were made with
+    /// [`keep_accepting_runtime`](HostedObject::keep_accepting_runtime).
     /// Without it, connections are served on the runtime that accepts them.
     pub runtime: Option<Handle>,
 }

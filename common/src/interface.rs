@@ -69,7 +69,7 @@ pub trait Interface: Send + Sync + 'static {
     /// The position in [`METHODS`](Self::METHODS) of the method that a response answers.
     fn response_index(response: &Self::Response) -> usize;
 
-    /// The large parts of a request, for [`lend`](crate::codec::lend).
+    /// The large parts of a request, for [`zero_copy`](crate::codec::zero_copy).
     fn request_parts(request: &Self::Request) -> Vec<&[u8]>;
 
     /// The large parts of a response.

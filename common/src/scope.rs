@@ -205,7 +205,7 @@ pub fn current() -> Scope {
 }
 
 /// The waiting answers on the connection of the call that runs on this thread. A method that makes large
-/// answers with little work of its own first waits for its [`turn`](AnswerQueue::turn).
+/// answers with little work of its own first waits for its [`wait_for_turn`](AnswerQueue::wait_for_turn).
 pub fn answers() -> AnswerQueue {
     CURRENT.with(|current| match &*current.borrow() {
         Some(scope) => scope.answers.clone(),

@@ -33,7 +33,7 @@ const OBJECTS: [(&str, HostFunction); BUILTINS.len()] = [
     }),
 ];
 
-/// The names of the objects that every worker can host. [`Accounts`](crate::Accounts), which needs a
+/// The names of the objects that every worker can host. [`AccountsObject`](crate::AccountsObject), which needs a
 /// database, is hosted like a user's own object.
 pub const BUILTINS: [&str; 5] = ["calculator", "text", "hash", "echo", "chat"];
 

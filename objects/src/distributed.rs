@@ -4,7 +4,7 @@
 //! `matrix_multiply` for each piece, and write the results to their positions as they arrive. A piece is an
 //! ordinary call of an idempotent method, so the call itself repeats it on another worker if its worker dies
 //! or freezes. If that is not possible, because no worker is left, the piece is tried again until no piece
-//! was answered for [`DistributedOptions::patience`].
+//! was answered for [`DistributedOptions::retry_timeout`].
 //!
 //! Each worker has [`DistributedOptions::in_flight`] pieces in flight, and the next one goes to the worker
 //! that finishes first, so a slow worker gets fewer. Pieces fit into a message. If a worker accepts only

@@ -40,7 +40,7 @@ impl TaskHandle {
     }
 
     /// Waits for the result without a timeout. It only gives up if no name server can answer for longer
-    /// than the client's [retry timeout](crate::ClientConfig::patience).
+    /// than the client's [retry timeout](crate::ClientConfig::retry_timeout).
     ///
     /// ```no_run
     /// use pyroxene_client::TaskError;

@@ -224,7 +224,7 @@ impl fmt::Display for LimitChange {
 const BYTE_UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 impl Limit {
-    /// Parses a value in the form that [`shown`](Self::shown) writes, without its `/s`, `s` or `%`.
+    /// Parses a value in the form that [`display_value`](Self::display_value) writes, without its `/s`, `s` or `%`.
     ///
     /// # Errors
     ///

@@ -64,7 +64,7 @@ impl AnswerQueue {
         }
     }
 
-    /// As [`room`](Self::room), but only one call of the connection at a time gets past it. The call keeps
+    /// As [`wait_for_room`](Self::wait_for_room), but only one call of the connection at a time gets past it. The call keeps
     /// its turn until it answers.
     pub async fn wait_for_turn(&self) -> AnswerTurn {
         let Some(calls) = &self.0 else {

@@ -25,7 +25,7 @@ pub struct Settings {
     pub busy_poll: Duration,
 }
 
-/// The default of [`Settings::spin`]: 100 microseconds.
+/// The default of [`Settings::busy_poll`]: 100 microseconds.
 pub const DEFAULT_BUSY_POLL: Duration = Duration::from_micros(100);
 
 /// The default of [`Settings::max_buffered`]: 16 MiB.

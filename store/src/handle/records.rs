@@ -91,7 +91,7 @@ impl Store {
         Ok(found.map(|(empty, bytes)| (empty, usize::try_from(bytes).unwrap_or(0))))
     }
 
-    /// As [`outline`](Self::outline), but waits up to `at_most` until there is an entry.
+    /// As [`measure`](Self::measure), but waits up to `at_most` until there is an entry.
     pub async fn wait_for_entries(
         &self,
         topic: &str,

@@ -561,7 +561,7 @@ pub struct TaskResult {
     /// Its result, or the error that the object returned.
     pub result: Option<Vec<u8>>,
     /// Whether a result exists that is left out here, because it is too large to be sent to all waiters:
-    /// [`settled`](crate::Store::settled) reads it.
+    /// [`task_results`](crate::Store::task_results) reads it.
     pub result_omitted: bool,
     /// Why it failed.
     pub error: Option<String>,
