@@ -93,6 +93,7 @@ pub(crate) fn run_on_a_small_disk(test: &str, place: &str) {
 /// Leaves the database alone on its disk, without the files that SQLite puts beside it, and then no room for
 /// them.
 pub(crate) fn fill_disk_beside(database: &Path) {
+    wait_until_closed(database);
     for suffix in ["-wal", "-shm"] {
         let mut beside = database.as_os_str().to_owned();
         beside.push(suffix);
@@ -100,4 +101,22 @@ pub(crate) fn fill_disk_beside(database: &Path) {
     }
     let mut ballast = fs::File::create(database.with_file_name("ballast")).unwrap();
     while ballast.write_all(&[0; 4096]).is_ok() {}
+}
+
+/// Waits until this process has none of the database's files open: SQLite's threads close them a moment after
+/// the connection, and a removed file takes its room until then.
+fn wait_until_closed(database: &Path) {
+    let folder = database.parent().unwrap();
+    let is_open = || {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.any(|target| target.starts_with(folder))
+    };
+    for _ in 0..500 {
+        if !is_open() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the database is still open");
 }
