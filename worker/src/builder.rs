@@ -407,8 +407,8 @@ impl WorkerBuilder {
     ///
     /// // One worker at a time serves "ledger". Any number of workers serve "text".
     /// let builder = Worker::builder()
-    ///     .host_exclusive("ledger", Hash, objects::Hash)
-    ///     .host("text", Text, objects::Text);
+    ///     .host_exclusive("ledger", Hash, objects::HashObject)
+    ///     .host("text", Text, objects::TextObject);
     /// ```
     pub fn host_exclusive<I, S>(self, name: impl Into<String>, _interface: I, service: S) -> Self
     where
@@ -425,7 +425,7 @@ impl WorkerBuilder {
     /// use pyroxene_worker::Worker;
     ///
     /// // Digests of long texts run on the compute pool. All other calls run on the runtime.
-    /// let builder = Worker::builder().host_compute("hash", Hash, objects::Hash, |request| {
+    /// let builder = Worker::builder().host_compute("hash", Hash, objects::HashObject, |request| {
     ///     matches!(request, HashRequest::Sha256 { text } if text.len() > 4096)
     /// });
     /// ```

@@ -39,7 +39,7 @@ pub const MAX_THREADS: usize = 1024;
 /// let worker = Worker::builder()
 ///     .nameserver("127.0.0.1:9090")
 ///     .name("w1")
-///     .host("text", Text, objects::Text)
+///     .host("text", Text, objects::TextObject)
 ///     .bind()
 ///     .await?;
 /// println!("{} listens at {}", worker.name(), worker.local_addr());
@@ -72,8 +72,8 @@ pub struct Worker {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let builder = Worker::builder()
-///     .host("text", Text, objects::Text)
-///     .host("text", Text, objects::Text);
+///     .host("text", Text, objects::TextObject)
+///     .host("text", Text, objects::TextObject);
 /// let error = builder.bind().await.unwrap_err();
 /// assert!(matches!(&error, WorkerError::HostedTwice(name) if name == "text"), "{error}");
 /// # Ok(())
