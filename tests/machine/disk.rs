@@ -116,7 +116,7 @@ fn wait_until_closed(database: &Path) {
         if !is_open() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
     }
     panic!("the database is still open");
 }
