@@ -96,8 +96,6 @@ struct ProxyCall<'a, I: Interface> {
     tried: Vec<Arc<ObjectInstance<I::Response>>>,
     attempts: AttemptRecorder,
     losses: Losses,
-    /// Until when the next attempt waits.
-    not_before: Option<Instant>,
     /// The number of attempts that were sent. Only the deadline bounds the others.
     sent: usize,
     rounds: u32,
@@ -264,7 +262,6 @@ impl<I: Interface> Proxy<I> {
             tried: Vec::new(),
             attempts: AttemptRecorder::default(),
             losses: Losses::default(),
-            not_before: None,
             sent: 0,
             rounds: 0,
             prefers_fewest_in_flight: false,
@@ -502,8 +499,8 @@ impl<I: Interface> Proxy<I> {
             RetryDecision::Final(kind) => Err(self.error(kind, call, None)),
             RetryDecision::TryElsewhere { costs_budget, last } => {
                 match call.losses.blame() {
-                    Blame::None => {}
-                    Blame::Wait(until) => call.not_before = Some(until),
+                    // `connect_instance` waits.
+                    Blame::None | Blame::Wait(_) => {}
                     Blame::Poisonous(reason) => {
                         return Err(self.error(CallError::MaybeRan, call, Some(reason)));
                     }

@@ -11,6 +11,7 @@ use crate::{
     delegates::{DelegateSlot, DelegatedCall},
     error::{Attempt, CallError},
     instance::ObjectInstance,
+    retry::Blame,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use pyroxene_common::{
@@ -98,7 +99,7 @@ impl<I: Interface> Proxy<I> {
         choice: InstanceChoice<'_>,
         first: Option<Arc<ObjectInstance<I::Response>>>,
     ) -> Result<ConnectedInstance<I::Response>, CallError> {
-        if let Some(at) = call.not_before.take() {
+        if let Blame::Wait(at) = call.losses.blame() {
             sleep_until(at.min(call.deadline)).await;
         }
         let mut first = first;
