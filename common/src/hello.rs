@@ -15,11 +15,11 @@
 //! hello: a signature over the channel binding. Without TLS the server answers with a challenge first. The
 //! client then sends the length of its signature over the nonce (2 bytes) and the signature, and the server
 //! answers with a welcome or a refusal. Either signature also covers the addressee and the target of the
-//! hello: see [`Addressee`](crate::access::Addressee) and [`HelloTarget`].
+//! hello: see [`Addressee`](crate::identity::Addressee) and [`HelloTarget`].
 
 use crate::{
-    access::{CHALLENGE_LEN, Challenge, Credential, HelloTarget, HolderKey},
     codec,
+    identity::{CHALLENGE_LEN, Challenge, Credential, HelloTarget, HolderKey},
     tls::TlsFailure,
     wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
 };
@@ -478,7 +478,7 @@ mod tests {
         let with_proof = |proof: &[u8]| Hello {
             credential: Some(Credential {
                 ticket: b"t".to_vec(),
-                addressee: crate::access::Addressee::NameServer,
+                addressee: crate::identity::Addressee::NameServer,
                 proof: proof.to_vec(),
             }),
             ..hello()

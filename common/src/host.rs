@@ -18,7 +18,7 @@ use crate::{
     byte_budget::ByteBudget,
     channel::Settings,
     endpoint::Endpoint,
-    interfaces::directory::Load,
+    message::Load,
     net::Listener,
     reload::reload_on_change,
     scope::Caller,

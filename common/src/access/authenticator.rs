@@ -8,14 +8,16 @@ mod issuers;
 mod quota;
 mod verified;
 
-pub use issuers::{IssuerClock, KeyLife};
+pub use issuers::IssuerClock;
 pub use quota::{ConnectionQuota, CountedConnection};
 
-use super::{
-    Addressee, Audience, Challenge, Claims, Credential, HelloTarget, HolderId, Identity, KeyId,
-    PublicKey, Revocation, TicketError, key_id,
+use crate::{
+    hello::{HelloRefusal, RefusalCode},
+    identity::{
+        Addressee, Audience, Challenge, Claims, Credential, HelloTarget, HolderId, Identity, KeyId,
+        KeyLife, PublicKey, Revocation, TicketError, key_id,
+    },
 };
-use crate::hello::{HelloRefusal, RefusalCode};
 use arc_swap::ArcSwap;
 use issuers::Issuers;
 use slab::Slab;

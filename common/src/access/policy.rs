@@ -1,8 +1,9 @@
 //! Which methods of an object a caller may call. This is decided once for each connection.
 
-use super::{Identity, Role, denials};
+use super::denials;
 use crate::{
     hello::{HelloRefusal, RefusalCode},
+    identity::{Identity, Role},
     interface::Method,
     message::{Refusal, RefusalReason},
 };

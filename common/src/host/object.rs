@@ -2,12 +2,13 @@
 
 use super::invoke_dispatch::InvokeDispatch;
 use crate::{
-    access::{AccessPolicy, Identity, MethodPermissions},
+    access::{AccessPolicy, MethodPermissions},
     channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
     hello::{HelloRefusal, RefusalCode},
+    identity::Identity,
     interface::{Interface, Method, Serves},
     interfaces::invoke::Invoke,
-    net::Stream,
+    tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
 use std::{fmt, marker::PhantomData, sync::Arc};

@@ -1,8 +1,9 @@
 //! Tests: which connections are accepted, for how long, and which are ended.
 
 use super::*;
-use crate::access::{
-    DomainKey, HolderKey, Limit, LimitExceeded, LimitOwner, Patterns, Role, Ticket,
+use crate::{
+    identity::{DomainKey, HolderKey, Patterns, Role, Ticket},
+    limits::{Limit, LimitExceeded, LimitOwner},
 };
 use issuers::TOLERANCE_MS;
 use std::sync::LazyLock;

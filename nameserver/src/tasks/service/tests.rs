@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{limits::Limiter, tasks::TaskContext};
-use pyroxene_common::{access::LimitOverrides, interfaces::tasks::tasks::Tasks as _};
+use pyroxene_common::{interfaces::tasks::tasks::Tasks as _, limits::LimitOverrides};
 use pyroxene_store::{
     AttemptEnding, AttemptKey, FinishedAttempt, NewStoredTask, Store, StoreOptions, StoreUrl,
 };

@@ -1,6 +1,6 @@
 //! Limits for each user, and for all users together.
 
-use super::{Identity, Role};
+use crate::identity::{Identity, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -175,7 +175,7 @@ impl FromStr for Limit {
 /// A change of one limit: `tasks=1000`, `task_bytes=1GiB`, `tasks=unlimited` or `tasks=default`.
 ///
 /// ```
-/// use pyroxene_common::access::{Limit, LimitChange, UNLIMITED};
+/// use pyroxene_common::limits::{Limit, LimitChange, UNLIMITED};
 ///
 /// let change: LimitChange = "task_bytes=2GiB".parse()?;
 /// assert_eq!((change.limit, change.value), (Limit::TaskBytes, Some(2 << 30)));
@@ -265,7 +265,7 @@ impl Limit {
     /// A value as people read it, such as `1000`, `4GiB`, `75%` or `unlimited`.
     ///
     /// ```
-    /// use pyroxene_common::access::{Limit, UNLIMITED};
+    /// use pyroxene_common::limits::{Limit, UNLIMITED};
     ///
     /// assert_eq!(Limit::TaskBytes.display_value(4 << 30), "4GiB");
     /// assert_eq!(Limit::ChatMessages.display_value(10), "10/s");
@@ -383,7 +383,7 @@ impl Limits {
     /// These limits, with the overrides applied.
     ///
     /// ```
-    /// use pyroxene_common::access::{LimitClass, Limit, LimitChange, LimitOverrides, Limits};
+    /// use pyroxene_common::limits::{LimitClass, Limit, LimitChange, LimitOverrides, Limits};
     ///
     /// let overrides: LimitOverrides = ["tasks=500".parse::<LimitChange>()?].into_iter().collect();
     /// let defaults = Limits::of(LimitClass::User);
