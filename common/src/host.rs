@@ -147,8 +147,8 @@ impl Host {
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut chores = Vec::new();
-        if let Some(gate) = config.authenticator.clone() {
-            chores.push(AbortOnDropHandle::new(tokio::spawn(gate.sweep())));
+        if let Some(authenticator) = config.authenticator.clone() {
+            chores.push(AbortOnDropHandle::new(tokio::spawn(authenticator.sweep())));
         }
         if let Some(tls) = config.tls.clone() {
             chores.push(AbortOnDropHandle::new(tokio::spawn(reload_on_change(tls))));

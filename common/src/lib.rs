@@ -1,7 +1,7 @@
-//! The code that both sides of a Pyroxene connection share, in layers: each module imports only from those
-//! above it in this file.
+//! The code that both sides of a Pyroxene connection share, in layers: each module imports only from modules
+//! that stand above it in this file. A test in `tests/rooms` checks that.
 
-// What everything builds on.
+// Tools, which know nothing of Pyroxene's protocol.
 pub mod byte_budget;
 pub mod clean;
 pub mod dedicated;
@@ -12,7 +12,7 @@ pub mod reload;
 pub mod signal;
 pub mod steady_clock;
 
-// The wire: frames, their bodies, and values that are sent without a copy.
+// The wire: constants, frames and their bodies, and values that are sent without a copy.
 pub mod codec;
 pub mod values;
 pub mod wire;
@@ -22,32 +22,32 @@ pub mod frame;
 pub mod message;
 pub mod transport;
 
-// A connection: who is at its ends, and the streams and the hello that open it.
+// Who a caller is, as values, and the limits of users.
 pub mod identity;
 pub mod limits;
+
+// A connection: sockets, then TLS over them, then the hello.
 pub mod net;
 
 pub mod tls;
 
 pub mod hello;
 
-// Calls over a connection.
+// Calls over a connection, and what a method sees of its call.
 pub mod scope;
 
 pub mod channel;
 
-// Interfaces: their declaration, their calls as JSON, and those of a name server.
+// Interfaces: their declaration, those of a name server, and calls as JSON.
 pub mod interface;
-
 pub mod interfaces;
-
 pub mod json;
 pub mod roster;
 
 // Which callers may connect, and what they may call.
 pub mod access;
 
-// Hosting of objects.
+// The hosting of objects.
 pub mod host;
 
 #[doc(hidden)]

@@ -61,8 +61,8 @@ impl MethodPermissions {
     pub(crate) fn or_refuse(self) -> Result<Self, HelloRefusal> {
         match &self.0 {
             Some(limited) if !limited.allowed.contains(&true) => {
-                let sentence = denied(&limited.identity, &limited.object);
-                Err(HelloRefusal::new(RefusalCode::Denied, sentence))
+                let message = denied(&limited.identity, &limited.object);
+                Err(HelloRefusal::new(RefusalCode::Denied, message))
             }
             _ => Ok(self),
         }

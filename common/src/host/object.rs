@@ -116,15 +116,15 @@ impl HostedObject {
             _ if interface == own => (ObjectProtocol::Own, own_version),
             _ if interface == Invoke::NAME => (ObjectProtocol::Invoke, Invoke::VERSION),
             _ => {
-                let sentence = format!("object '{name}' has the interface {own}, not {interface}");
-                return Err(HelloRefusal::new(RefusalCode::WrongInterface, sentence));
+                let message = format!("object '{name}' has the interface {own}, not {interface}");
+                return Err(HelloRefusal::new(RefusalCode::WrongInterface, message));
             }
         };
         if version != expected {
-            let sentence = format!(
+            let message = format!(
                 "object '{name}' has version {expected} of {interface}, not version {version}"
             );
-            return Err(HelloRefusal::new(RefusalCode::WrongVersion, sentence));
+            return Err(HelloRefusal::new(RefusalCode::WrongVersion, message));
         }
         Ok(face)
     }

@@ -397,6 +397,6 @@ pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-fn invalid(sentence: String) -> DirectoryError {
-    DirectoryError::Invalid { sentence }
+fn invalid(message: String) -> DirectoryError {
+    DirectoryError::Invalid { sentence: message }
 }

@@ -88,8 +88,8 @@ impl<'de> Visitor<'de> for SubmissionsVisitor {
         let mut tasks = Vec::new();
         while let Some(task) = sequence.next_element()? {
             if tasks.len() == MAX_SUBMISSIONS {
-                let sentence = format!("more than {MAX_SUBMISSIONS} tasks were submitted at once");
-                return Err(A::Error::custom(sentence));
+                let message = format!("more than {MAX_SUBMISSIONS} tasks were submitted at once");
+                return Err(A::Error::custom(message));
             }
             tasks.push(task);
         }
