@@ -183,7 +183,7 @@ fn no_module_of_common_imports_one_of_a_higher_layer() {
         for other in imported {
             assert!(
                 position(other) <= position(module),
-                "{} imports {}, which is in a higher layer",
+                "{} imports {}, which stands after it in LAYERS",
                 path(module),
                 path(other)
             );
