@@ -26,7 +26,6 @@ mod skip;
 mod translation;
 mod unread_answers;
 
-pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
 pub use busy_poll::busy_poll;
 pub use client::{ClientConnection, ProgressListener};
 pub use error::{AttemptError, ConnectionLost};

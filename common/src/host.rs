@@ -20,7 +20,7 @@ use crate::{
     byte_budget::ByteBudget,
     channel::Settings,
     endpoint::Endpoint,
-    interfaces::directory::Load,
+    message::Load,
     net::Listener,
     reload::reload_on_change,
     scope::Caller,
@@ -152,8 +152,8 @@ impl Host {
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut chores = Vec::new();
-        if let Some(gate) = config.authenticator.clone() {
-            chores.push(AbortOnDropHandle::new(tokio::spawn(gate.sweep())));
+        if let Some(authenticator) = config.authenticator.clone() {
+            chores.push(AbortOnDropHandle::new(tokio::spawn(authenticator.sweep())));
         }
         let names = config.protocols.iter().flat_map(|other| other.alpn());
         let names: Vec<Vec<u8>> = names.map(|name| name.to_vec()).collect();

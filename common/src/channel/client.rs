@@ -13,11 +13,10 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    access::CHALLENGE_LEN,
     envelope::ENVELOPE_LEN,
     frame::FrameHeader,
-    interfaces::{directory::Load, tasks::Progress},
-    message::{EncodedRequest, LARGE_MESSAGE},
+    identity::CHALLENGE_LEN,
+    message::{EncodedRequest, LARGE_MESSAGE, Load, Progress},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
 use serde::de::DeserializeOwned;

@@ -10,8 +10,7 @@ use super::{
 };
 use crate::{
     codec,
-    interfaces::directory::Load,
-    message::{CallProgress, GoAway, RefusedCall},
+    message::{CallProgress, GoAway, Load, RefusedCall},
     scope,
     wire::FrameKind,
 };

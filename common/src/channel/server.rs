@@ -4,7 +4,6 @@
 //! leave together in one write. A method that has to wait becomes a task of its own.
 
 use super::{
-    answers::AnswerQueue,
     busy_poll::BusyPoll,
     error::ConnectionLost,
     intake::{Intake, IntakeDecision},
@@ -20,9 +19,8 @@ use super::{
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
     codec::splice,
-    interfaces::directory::Load,
-    message::{GoAway, LARGE_MESSAGE, Refusal},
-    scope::{Caller, Scope},
+    message::{GoAway, LARGE_MESSAGE, Load, Refusal},
+    scope::{AnswerQueue, Caller, Scope},
     wire::FrameKind,
 };
 use bytes::{Buf, Bytes};

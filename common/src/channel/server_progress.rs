@@ -4,7 +4,11 @@
 //! report per [`MIN_REPORT_INTERVAL`].
 
 use super::server_calls::{RunningCall, ServerCalls, ServerCallsState};
-use crate::{interfaces::tasks::Progress, message::CallProgress, scope::Reporter, wire::FrameKind};
+use crate::{
+    message::{CallProgress, Progress},
+    scope::Reporter,
+    wire::FrameKind,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},

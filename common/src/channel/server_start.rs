@@ -1,7 +1,6 @@
 //! Starts the calls in the frames of a server's connection.
 
 use super::{
-    answers::take_reserved,
     error::ConnectionLost,
     outbox::Outbox,
     server::{CallFailure, Dispatch, RenewHandler},
@@ -15,7 +14,7 @@ use crate::{
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
     message::{Refusal, RefusalReason},
-    scope::Scope,
+    scope::{Scope, take_reserved},
     wire::FrameKind,
 };
 use bytes::Bytes;

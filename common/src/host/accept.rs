@@ -8,16 +8,14 @@ use super::{
     unauthenticated::{self, UnauthenticatedConnections},
 };
 use crate::{
-    access::{
-        AuthenticatedPeer, Challenge, LoginChallenge, MethodPermissions, ProvenTicket, Renewal,
-        nonce,
-    },
+    access::{AuthenticatedPeer, MethodPermissions, ProvenTicket, Renewal},
     byte_budget::ByteBudget,
     channel::{ConnectionContext, ConnectionLost, RenewHandler, Settings, busy_poll},
     hello::{self, Hello, HelloRefusal, RefusalCode, Welcome},
-    net::{Listener, Peer, Socket, Stream},
+    identity::{Challenge, LoginChallenge, nonce},
+    net::{Listener, Peer, Socket},
     scope::Caller,
-    tls::{self, CertificateHolder},
+    tls::{self, CertificateHolder, Stream},
     wire::{HELLO_TIMEOUT, MAGIC},
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};

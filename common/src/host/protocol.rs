@@ -2,8 +2,8 @@
 
 use super::connection_limits::ConnectionSlot;
 use crate::{
-    net::{Peer, Stream},
-    tls::CertificateHolder,
+    net::Peer,
+    tls::{CertificateHolder, Stream},
 };
 use futures::future::BoxFuture;
 use std::{

@@ -1,14 +1,11 @@
 //! The server side of TLS.
 
 use super::{
-    ALPN, CertificateHolder, MeteredSocket, TlsFileError,
+    ALPN, CertificateHolder, MeteredSocket, Stream, TlsFileError,
     pem::{self, KeyPairFiles},
     provider,
 };
-use crate::{
-    net::{Socket, Stream},
-    reload::Reload,
-};
+use crate::{net::Socket, reload::Reload};
 use arc_swap::ArcSwap;
 use std::{
     fmt, io,
@@ -162,7 +159,7 @@ impl TlsServer {
 
     /// Makes the handshake over a socket of which the first bytes, `first`, have been read already. Returns
     /// the encrypted stream, and the holder of the peer's certificate, if it has one. At most `at_most` bytes
-    /// are received until the limit is removed; see [`Stream::lift_meter`].
+    /// are received until the limit is removed; see [`Stream::lift_read_limit`].
     pub(crate) async fn accept(
         &self,
         socket: Socket,

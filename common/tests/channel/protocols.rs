@@ -9,7 +9,7 @@ use pyroxene_common::{
     endpoint::Endpoint,
     hello::{self, Hello},
     host::{Host, HostConfig, HostedObject, Protocol, ProtocolConnection},
-    net::Stream,
+    tls::Stream,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};

@@ -8,13 +8,13 @@ use super::{
 };
 use crate::limits::LimitPermit;
 use pyroxene_common::{
-    access::{Identity, Limit, LimitExceeded, Role},
-    channel::{AnswerQueue, NoAnswerMemory},
+    identity::{Identity, Role},
     interfaces::tasks::{
         DEFAULT_RUN_LIMIT_MS, Submission, Submissions, Task, TaskFilter, TaskId, TaskPage,
         TaskState, TaskStatus, TasksError, tasks,
     },
-    scope,
+    limits::{Limit, LimitExceeded},
+    scope::{self, AnswerQueue, NoAnswerMemory},
 };
 use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};

@@ -3,13 +3,13 @@
 use super::*;
 use crate::{limits::Limiter, tasks::TaskContext};
 use pyroxene_common::{
-    access::LimitOverrides,
     channel::Dispatch,
     host::ServiceDispatch,
     interfaces::tasks::{
         Tasks as Interface,
         tasks::{Tasks as _, TasksRequest},
     },
+    limits::LimitOverrides,
 };
 use pyroxene_store::{
     AttemptEnding, AttemptKey, FinishedAttempt, NewStoredTask, Store, StoreOptions, StoreUrl,
