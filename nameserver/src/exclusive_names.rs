@@ -28,10 +28,7 @@ impl NameStore for DatabaseNameStore {
         lease: Option<i64>,
         ttl: Duration,
     ) -> Result<Option<i64>, StoreError> {
-        match lease {
-            Some(number) => Ok(self.store.renew(number).await?.then_some(number)),
-            None => self.store.lease(ttl).await.map(Some),
-        }
+        self.store.renew_or_begin(lease, ttl).await
     }
 
     async fn claim(

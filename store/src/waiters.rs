@@ -1,8 +1,9 @@
-//! Waits for the ends of tasks and the growth of topics: one poll for all waiters.
+//! Waits for changes and ends of tasks and for the growth of topics: one poll for all waiters.
 //!
 //! Hints tell which tasks and topics to poll, and when. If a hint is lost, everything that is waited for is
 //! polled from time to time anyway. If a task was submitted here and ends here, nothing is read: its result
-//! is known when it is written.
+//! is known when it is written. Changes of a task that runs are told by the process that writes them; callers
+//! that wait for those of other processes poll.
 
 use super::{
     backend::Backend,
@@ -43,6 +44,8 @@ pub(super) struct Waiters {
 struct WaiterTable {
     tasks: HashMap<StoredTaskId, Vec<oneshot::Sender<TaskResult>>>,
     new_tasks: Vec<StoredTaskId>,
+    /// The callers that wait for any change of a task.
+    changes: HashMap<StoredTaskId, Vec<oneshot::Sender<()>>>,
     /// Tasks that were submitted here and are not known to have ended, with their submitters.
     open: HashMap<StoredTaskId, Arc<str>>,
     /// The newest tasks that were added to `open`, in their order.
@@ -68,6 +71,30 @@ impl Waiters {
         drop(table);
         self.new.notify_one();
         receiver
+    }
+
+    /// Returns a receiver that is told of the next change of a task that this process makes, and the number of
+    /// tasks that are waited for in this way. Read the task after this call, not before.
+    pub(super) fn change(&self, id: StoredTaskId) -> (oneshot::Receiver<()>, usize) {
+        let (sender, receiver) = oneshot::channel();
+        let mut table = self.lock();
+        table.changes.entry(id).or_default().push(sender);
+        (receiver, table.changes.len())
+    }
+
+    /// Tells the waiters of these tasks that something of them has changed.
+    pub(super) fn notify_changed(&self, ids: impl IntoIterator<Item = StoredTaskId>) {
+        let mut table = self.lock();
+        if table.changes.is_empty() {
+            return;
+        }
+        for sender in ids
+            .into_iter()
+            .filter_map(|id| table.changes.remove(&id))
+            .flatten()
+        {
+            let _ = sender.send(());
+        }
     }
 
     /// Adds tasks that are about to be submitted. Their results are reported after this.
@@ -158,6 +185,10 @@ impl Waiters {
     fn all(&self) -> (Vec<StoredTaskId>, Vec<(String, i64)>) {
         let mut table = self.lock();
         table.tasks.retain(|_, waiting| {
+            waiting.retain(|sender| !sender.is_closed());
+            !waiting.is_empty()
+        });
+        table.changes.retain(|_, waiting| {
             waiting.retain(|sender| !sender.is_closed());
             !waiting.is_empty()
         });
@@ -279,6 +310,22 @@ mod tests {
         // A waiter that comes after the end finds out by polling.
         let _late = waiters.task(here);
         assert_eq!(waiters.take_new(), [here]);
+    }
+
+    #[test]
+    fn who_waits_for_a_change_is_told_of_the_next_one_and_leaves_nothing_behind() {
+        let waiters = Waiters::default();
+        let (id, other) = (StoredTaskId::generate(), StoredTaskId::generate());
+        let (mut told, _) = waiters.change(id);
+        waiters.notify_changed([other]);
+        assert!(told.try_recv().is_err());
+        waiters.notify_changed([other, id]);
+        assert_eq!(told.try_recv(), Ok(()));
+        let (gone, count) = waiters.change(id);
+        assert_eq!(count, 1);
+        drop(gone);
+        waiters.all();
+        assert!(waiters.lock().changes.is_empty());
     }
 
     #[test]

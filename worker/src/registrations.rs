@@ -5,21 +5,12 @@
 //! ([`SessionClaims`]), and the sessions by other addresses wait until that session is lost.
 
 use crate::{
-    admission::WorkerAdmission,
-    exclusive::HeldExclusiveNames,
-    load::LoadGauge,
-    session::{NameServerSession, SessionState},
-    successors::NameSuccessors,
-    ticket_trust::TicketTrust,
-    worker::WorkerError,
+    admission::WorkerAdmission, error::WorkerError, session::NameServerSession,
+    session_context::SessionContext, session_state::SessionState,
 };
-use pyroxene_client::Client;
-use pyroxene_common::{
-    endpoint::Endpoint,
-    interfaces::directory::{Registration, SessionId},
-};
+use pyroxene_common::{endpoint::Endpoint, interfaces::directory::SessionId};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,43 +23,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a starting worker waits for the first answers of the name servers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The session that has claimed each incarnation of a name server.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SessionClaims(Arc<Mutex<HashMap<u64, usize>>>);
-
-impl SessionClaims {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        // The data stays valid even if a lock holder panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Claims an incarnation for the session with this number. Returns whether the session has it now.
-    pub(crate) fn claim(&self, epoch: u64, number: usize) -> bool {
-        let mut claims = self.lock();
-        claims.retain(|known, by| *by != number || *known == epoch);
-        *claims.entry(epoch).or_insert(number) == number
-    }
-
-    /// Releases the claims of the session with this number, which is lost.
-    pub(crate) fn release(&self, number: usize) {
-        self.lock().retain(|_, by| *by != number);
-    }
-}
-
-/// The resources that the sessions share.
-#[derive(Clone, Debug)]
-pub(crate) struct SessionContext {
-    pub(crate) client: Client,
-    pub(crate) registration: Arc<Registration>,
-    pub(crate) gauge: LoadGauge,
-    pub(crate) held_names: HeldExclusiveNames,
-    pub(crate) ticket_trust: Option<TicketTrust>,
-    pub(crate) claims: SessionClaims,
-    pub(crate) successors: NameSuccessors,
-    /// Notified of every change of a session's state.
-    pub(crate) changes: watch::Sender<()>,
-}
 
 /// The sessions of one worker.
 #[derive(Clone, Debug)]
@@ -221,28 +175,5 @@ impl Registrations {
     pub(crate) async fn wait_until_ended(&self) {
         self.keepers.close();
         self.keepers.wait().await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_session_has_an_incarnation_and_the_next_gets_it_when_that_is_lost() {
-        let claims = SessionClaims::default();
-        assert!(claims.claim(7, 0) && claims.claim(7, 0));
-        assert!(!claims.claim(7, 1));
-        assert!(claims.claim(8, 1));
-        claims.release(0);
-        assert!(claims.claim(7, 2));
-    }
-
-    #[test]
-    fn an_address_that_leads_to_another_incarnation_gives_up_the_first() {
-        let claims = SessionClaims::default();
-        assert!(claims.claim(7, 0));
-        assert!(claims.claim(8, 0));
-        assert!(claims.claim(7, 1));
     }
 }

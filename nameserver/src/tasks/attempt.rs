@@ -1,6 +1,6 @@
 //! One attempt: a call to one worker, and what its end means for the task.
 
-use super::queue::TaskQueueKey;
+use super::owned_task::OwnedTask;
 use crate::access::{TaskSubmitter, TicketAuthority};
 use pyroxene_client::{CallError, CallOnceOptions, Client, DelegatedCall, Proxy};
 use pyroxene_common::{
@@ -42,15 +42,6 @@ impl CurrentWorker {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
-}
-
-/// A task that this name server has claimed.
-#[derive(Debug)]
-pub(super) struct OwnedTask {
-    pub(super) task: ClaimedTask,
-    pub(super) queue: TaskQueueKey,
-    /// When it was claimed, by this process's clock.
-    pub(super) claimed_at: Instant,
 }
 
 impl OwnedTask {

@@ -6,8 +6,8 @@
 //! that arrive while the last queued ones are being fetched.
 
 use super::{
-    attempt::OwnedTask,
-    queue::{SubmitterShares, TaskQueueKey},
+    owned_task::{OwnedTask, TaskQueueKey},
+    queue::SubmitterShares,
 };
 use crate::limits::Limiter;
 use pyroxene_common::access::Limit;

@@ -134,7 +134,10 @@ impl Store {
         claim: TaskClaim,
     ) -> Result<Result<Vec<ClaimedQueue>, LeaseLost>, StoreError> {
         let claims = vec![claim];
-        single(self.0.writer.write(0, Request::Claim, claims).await?)
+        let claimed = single(self.0.writer.write(0, Request::Claim, claims).await?)?;
+        let tasks = claimed.iter().flatten().flat_map(|queue| &queue.tasks);
+        self.0.waiters.notify_changed(tasks.map(|task| task.id));
+        Ok(claimed)
     }
 
     /// Records the workers of attempts. Returns for each whether the attempt still counts. Does not wait for
@@ -143,7 +146,9 @@ impl Store {
         for started in &started {
             check_name("the name of a worker", &started.worker)?;
         }
-        self.0.writer.write(0, Request::Started, started).await
+        let ids = ids(&started, |started| started.running);
+        let counts = self.0.writer.write(0, Request::Started, started).await;
+        self.changed(ids, counts)
     }
 
     /// Records the progress of attempts. Returns for each whether the attempt still counts. Does not wait for
@@ -156,7 +161,9 @@ impl Store {
             progress.note.as_mut().map(clean_message);
             progress.fraction = progress.fraction.filter(|fraction| fraction.is_finite());
         }
-        self.0.writer.write(0, Request::Progress, progress).await
+        let ids = ids(&progress, |progress| progress.running);
+        let counts = self.0.writer.write(0, Request::Progress, progress).await;
+        self.changed(ids, counts)
     }
 
     /// Ends attempts. The next state of each task depends on how the attempt ended and on how many attempts
@@ -194,7 +201,9 @@ impl Store {
             }
             bytes += 200;
         }
-        self.0.writer.write(bytes, Request::Finish, finishes).await
+        let ids = ids(&finishes, |finish| finish.running);
+        let outcomes = self.0.writer.write(bytes, Request::Finish, finishes).await;
+        self.changed(ids, outcomes)
     }
 
     /// Cancels tasks, running ones too: no result of them is accepted from now on. Their owners learn it from
@@ -354,6 +363,24 @@ impl Store {
         timeout(at_most, ended).await.ok()?.ok()
     }
 
+    /// Resolves at the next change of a task that this process writes: that it runs, where, its progress, its
+    /// end. Also returns how many tasks are waited for in this way. Read the task after this call.
+    pub fn next_change(&self, id: StoredTaskId) -> (impl Future<Output = ()> + use<>, usize) {
+        let (told, count) = self.0.waiters.change(id);
+        // The sender is not dropped before the receiver, unless the store is.
+        let told = async { drop(told.await) };
+        (told, count)
+    }
+
+    /// Tells those that wait for changes of tasks, if the tasks were written.
+    fn changed<T>(
+        &self,
+        ids: Vec<StoredTaskId>,
+        written: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        written.inspect(|_| self.0.waiters.notify_changed(ids))
+    }
+
     /// Begins a lease. Everything that is done under it carries its fence. It lasts as long as it is renewed
     /// more often than every `ttl`, as observed by the other name servers that sweep.
     pub async fn lease(&self, ttl: Duration) -> Result<Fence, StoreError> {
@@ -366,6 +393,18 @@ impl Store {
     pub async fn renew(&self, fence: Fence) -> Result<bool, StoreError> {
         let fence = vec![fence];
         single(self.0.writer.write(0, Request::Renew, fence).await?)
+    }
+
+    /// Renews a lease, or begins one if there is none. Returns its fence; `None` if it is lost.
+    pub async fn renew_or_begin(
+        &self,
+        lease: Option<Fence>,
+        ttl: Duration,
+    ) -> Result<Option<Fence>, StoreError> {
+        match lease {
+            Some(fence) => Ok(self.renew(fence).await?.then_some(fence)),
+            None => self.lease(ttl).await.map(Some),
+        }
     }
 
     /// Releases a lease. Everything held under it is taken over as if the lease were over.
@@ -408,4 +447,9 @@ impl Store {
         let mut reader = self.0.backend.reader().await?;
         Ok(exclusive_names::names_claimed_by(&mut reader.sql(), nameserver).await?)
     }
+}
+
+/// The tasks of attempts.
+fn ids<T>(attempts: &[T], of: impl Fn(&T) -> AttemptKey) -> Vec<StoredTaskId> {
+    attempts.iter().map(|one| of(one).id).collect()
 }

@@ -15,6 +15,7 @@
 //! holders before it answers anything ([`InstanceDirectory::grants_are_over`](super::InstanceDirectory)).
 
 use super::DirectoryService;
+use pyroxene_store::{LeaseKeeper, LeaseRenewal, RENEW_EVERY};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt::Display,
@@ -26,9 +27,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a name server that does not renew its lease keeps names for their holders.
 pub(crate) const NAME_LEASE_TTL: Duration = Duration::from_secs(3);
-
-/// How often the lease is renewed.
-const RENEW_EVERY: Duration = Duration::from_millis(500);
 
 /// The timeout of a request to the name store.
 const NAME_STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -100,22 +98,12 @@ pub(crate) enum ExclusiveClaimOutcome {
     LeaseLost,
 }
 
-/// The name server's lease.
-#[derive(Clone, Copy, Debug)]
-struct NameServerLease {
-    number: i64,
-    /// When the last renewal was sent, successful or not.
-    renewed: Instant,
-    /// No other name server takes names over before then.
-    until: Instant,
-}
-
 /// Keeps the directory and the name store in agreement.
 #[derive(Debug)]
 struct ExclusiveNameReconciler<A> {
     service: DirectoryService,
     name_store: A,
-    lease: Option<NameServerLease>,
+    lease: LeaseKeeper,
     /// The names that are claimed here, with their holders. A claim whose answer was lost counts.
     claimed_for: HashMap<String, String>,
     last_comparison: Instant,
@@ -147,7 +135,7 @@ impl DirectoryService {
         let keeper = ExclusiveNameReconciler {
             service: self,
             name_store: arbiter,
-            lease: None,
+            lease: LeaseKeeper::new(NAME_LEASE_TTL, NAME_STORE_TIMEOUT),
             claimed_for: HashMap::new(),
             last_comparison: Instant::now(),
             pending: BTreeSet::new(),
@@ -196,9 +184,8 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
         self.compare().await;
         let (leave, claims) = self.plan();
         if self.release_names(leave).await && self.claim(claims).await {
-            let renewal = self.lease.map(|lease| lease.renewed + RENEW_EVERY);
             let again = (!self.pending.is_empty()).then(|| Instant::now() + CLAIM_RETRY_INTERVAL);
-            return ReconcileStep::WaitUntil(renewal.into_iter().chain(again).min());
+            return ReconcileStep::WaitUntil(self.lease.next().into_iter().chain(again).min());
         }
         self.drop_all_claims();
         ReconcileStep::Again
@@ -206,61 +193,46 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Renews the lease if it is due. Returns whether the lease is still valid, or when to try again.
     async fn keep_lease(&mut self) -> Result<bool, Instant> {
-        let asked = Instant::now();
-        if let Some(lease) = self.lease
-            && asked < lease.renewed + RENEW_EVERY
-        {
+        if self.lease.held().is_some() && self.lease.next() > Some(Instant::now()) {
             return Ok(true);
         }
-        let number = self.lease.map(|lease| lease.number);
-        let answer = timeout(
-            NAME_STORE_TIMEOUT,
-            self.name_store.renew_or_begin(number, NAME_LEASE_TTL),
-        )
-        .await;
-        let now = Instant::now();
-        let unbroken = self.lease.filter(|lease| now < lease.until);
-        match answer {
-            Ok(Ok(Some(number))) => {
-                let lease = NameServerLease {
-                    number,
-                    renewed: asked,
-                    // Other name servers count the term from later.
-                    until: asked + NAME_LEASE_TTL,
-                };
-                self.lease = Some(lease);
+        let store = &mut self.name_store;
+        let renewal = self
+            .lease
+            .renew(|lease, ttl| store.renew_or_begin(lease, ttl));
+        match renewal.await {
+            LeaseRenewal::Held(lease) => {
                 self.extend_directory_grants(lease.until);
                 return Ok(true);
             }
-            Ok(Ok(None)) => {
+            LeaseRenewal::Lost => {
                 tracing::warn!("exclusive names were taken over from this name server");
                 self.drop_all_claims();
                 return Ok(false);
             }
-            Ok(Err(error)) => tracing::debug!(%error, "exclusive names stay as they are"),
-            Err(_) => tracing::debug!("timeout; exclusive names stay as they are"),
-        }
-        if let Some(lease) = &mut self.lease {
-            lease.renewed = asked;
-            if unbroken.is_some() {
-                lease.until = now + NAME_LEASE_TTL;
-                let until = lease.until;
-                self.extend_directory_grants(until);
+            LeaseRenewal::Failed(error) => {
+                tracing::debug!(%error, "exclusive names stay as they are");
             }
+            LeaseRenewal::TimedOut => tracing::debug!("timeout; exclusive names stay as they are"),
         }
-        Err(now + RENEW_EVERY)
+        if let Some(until) = self.lease.extend_unrenewed() {
+            self.extend_directory_grants(until);
+        }
+        Err(Instant::now() + RENEW_EVERY)
     }
 
     /// Finds the effects of requests whose answers were lost and that reached the name store after later
     /// requests.
     async fn compare(&mut self) {
         let now = Instant::now();
-        let Some(lease) = self.lease else { return };
+        let Some(lease) = self.lease.held() else {
+            return;
+        };
         if now < self.last_comparison + COMPARE_EVERY {
             return;
         }
         self.last_comparison = now;
-        let asking = self.name_store.claimed_names(lease.number);
+        let asking = self.name_store.claimed_names(lease.fence);
         let Ok(Ok(names)) = timeout(NAME_STORE_TIMEOUT, asking).await else {
             return;
         };
@@ -285,7 +257,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Drops everything that depends on the lease.
     fn drop_all_claims(&mut self) {
-        self.lease = None;
+        self.lease.drop_lease();
         self.service.change(super::InstanceDirectory::withdraw_all);
         // Names without a candidate are dropped in the next round.
         let names = self.claimed_for.drain().map(|(name, _)| Arc::from(name));
@@ -319,11 +291,11 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Releases names. Returns whether the lease is still valid.
     async fn release_names(&mut self, names: Vec<String>) -> bool {
-        let Some(lease) = self.lease else {
+        let Some(lease) = self.lease.held() else {
             return false;
         };
         for page in names.chunks(PAGE) {
-            let leaving = self.name_store.release(lease.number, page.to_vec());
+            let leaving = self.name_store.release(lease.fence, page.to_vec());
             match timeout(NAME_STORE_TIMEOUT, leaving).await {
                 Ok(Ok(())) => {
                     for name in page {
@@ -353,7 +325,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
         mut claims: Vec<ExclusiveClaim>,
         mut others: Option<&mut Vec<ExclusiveClaim>>,
     ) -> bool {
-        let Some(lease) = self.lease else {
+        let Some(lease) = self.lease.held() else {
             return false;
         };
         claims.retain(|claim| {
@@ -364,7 +336,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
             let named = page.iter().cloned();
             self.claimed_for
                 .extend(named.map(|claim| (claim.name, claim.holder)));
-            let claiming = self.name_store.claim(lease.number, page.to_vec());
+            let claiming = self.name_store.claim(lease.fence, page.to_vec());
             let answers = match timeout(NAME_STORE_TIMEOUT, claiming).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {
