@@ -9,7 +9,7 @@ use crate::{
     directory::{self, DirectoryService, InstanceDirectory},
     exclusive_names::DatabaseNameStore,
     limits::Limiter,
-    peers::{own_address, share_addresses},
+    peers::{leave_peers, own_address, share_addresses},
     presence::PresenceService,
     tasks::{self, DispatcherHandle, TasksService},
     topics::{self, TopicsService, keep_retention},
@@ -86,6 +86,8 @@ const CLOSE_STORE: Duration = Duration::from_secs(5);
 pub struct NameServer {
     dispatcher: Option<DispatcherHandle>,
     store: Option<Store>,
+    /// The address that other name servers are told.
+    shared_address: Option<String>,
     host: Host,
     authority: Option<Arc<TicketAuthority>>,
     /// Runs the background tasks, such as the expiry of leases, until it is dropped.
@@ -206,8 +208,9 @@ impl NameServer {
                 .clone()
                 .follow_static_names(stop.clone().cancelled_owned()),
         );
+        let shared_address = own.filter(|_| is_shared).map(|own| own.to_string());
         if let Some(store) = store.clone().filter(|_| is_shared) {
-            let sharing = share_addresses(store, own, directory.clone());
+            let sharing = share_addresses(store, shared_address.clone(), directory.clone());
             tokio::spawn(stop.clone().run_until_cancelled_owned(sharing));
         }
         if let Some(store) = store.clone().filter(|_| is_shared) {
@@ -233,6 +236,7 @@ impl NameServer {
         Ok(Self {
             dispatcher: dispatching,
             store,
+            shared_address,
             host,
             authority,
             background_tasks: stop.drop_guard(),
@@ -282,6 +286,9 @@ impl NameServer {
         // Heartbeats are refused from now on. Without this, remaining watchers would see the leases of all
         // workers expire.
         drop(self.background_tasks);
+        if let Some((store, address)) = self.store.as_ref().zip(self.shared_address) {
+            leave_peers(store, &address).await;
+        }
         let drained = self.host.shutdown(drain_timeout).await;
         if let Some(store) = self.store {
             // Queued writes are written, and SQLite's log is copied to its file, unless the database is away.

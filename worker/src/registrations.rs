@@ -8,12 +8,9 @@ use crate::{
     admission::WorkerAdmission, error::WorkerError, session::NameServerSession,
     session_context::SessionContext, session_state::SessionState,
 };
+use parking_lot::Mutex;
 use pyroxene_common::{endpoint::Endpoint, interfaces::directory::SessionId};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -67,15 +64,10 @@ impl Registrations {
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<usize, KeptSession>> {
-        // The data stays valid even if a lock holder panicked.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Starts sessions with new name servers, and ends those with name servers that are gone.
     pub(crate) fn update_sessions(&self) {
         let known = self.common.client.numbered_nameservers();
-        let mut sessions = self.sessions();
+        let mut sessions = self.sessions.lock();
         sessions.retain(|number, kept| {
             let is_known = known.iter().any(|(known, _)| known == number);
             if !is_known {
@@ -107,7 +99,7 @@ impl Registrations {
     /// The states of all sessions. If `is_late`, a name server that has not answered counts as lost.
     fn session_states(&self, is_late: bool) -> Vec<(Endpoint, SessionState)> {
         self.update_sessions();
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         let standings = sessions.values().map(|kept| {
             let endpoint = kept.session.nameserver.endpoint().clone();
             match &*kept.state.borrow() {
@@ -161,7 +153,7 @@ impl Registrations {
 
     /// The sessions that are open now.
     pub(crate) fn open_sessions(&self) -> Vec<(NameServerSession, SessionId)> {
-        let sessions = self.sessions();
+        let sessions = self.sessions.lock();
         let open = sessions
             .values()
             .filter_map(|kept| match *kept.state.borrow() {

@@ -4,12 +4,10 @@ use crate::{
     exclusive::HeldExclusiveNames, load::LoadGauge, successors::NameSuccessors,
     ticket_trust::TicketTrust,
 };
+use parking_lot::Mutex;
 use pyroxene_client::Client;
 use pyroxene_common::interfaces::directory::Registration;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::watch;
 
 /// The session that has claimed each incarnation of a name server.
@@ -17,21 +15,16 @@ use tokio::sync::watch;
 pub(crate) struct SessionClaims(Arc<Mutex<HashMap<u64, usize>>>);
 
 impl SessionClaims {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        // The data stays valid even if a lock holder panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Claims an incarnation for the session with this number. Returns whether the session has it now.
     pub(crate) fn claim(&self, epoch: u64, number: usize) -> bool {
-        let mut claims = self.lock();
+        let mut claims = self.0.lock();
         claims.retain(|known, by| *by != number || *known == epoch);
         *claims.entry(epoch).or_insert(number) == number
     }
 
     /// Releases the claims of the session with this number, which is lost.
     pub(crate) fn release(&self, number: usize) {
-        self.lock().retain(|_, by| *by != number);
+        self.0.lock().retain(|_, by| *by != number);
     }
 }
 

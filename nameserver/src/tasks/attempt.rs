@@ -2,6 +2,7 @@
 
 use super::owned_task::OwnedTask;
 use crate::access::{TaskSubmitter, TicketAuthority};
+use parking_lot::Mutex;
 use pyroxene_client::{CallError, CallOnceOptions, Client, DelegatedCall, Proxy};
 use pyroxene_common::{
     access::Identity,
@@ -13,10 +14,7 @@ use pyroxene_common::{
     message::RefusalReason,
 };
 use pyroxene_store::{AttemptEnding, ClaimedTask};
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tarpc::context;
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -32,15 +30,12 @@ pub(super) struct CurrentWorker(Mutex<Option<String>>);
 
 impl CurrentWorker {
     fn set(&self, worker: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.to_owned());
+        *self.0.lock() = Some(worker.to_owned());
     }
 
     /// The worker that the call was sent to last.
     pub(super) fn get(&self) -> Option<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().clone()
     }
 }
 

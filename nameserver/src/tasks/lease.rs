@@ -3,11 +3,9 @@
 //! While the store cannot be reached, no other name server can take anything over; the lease is renewed as
 //! soon as the store answers. Tasks that others took over in the meantime are theirs, as the record shows.
 
+use parking_lot::Mutex;
 use pyroxene_store::{HeldLease, LeaseKeeper, LeaseRenewal, Store, StoreError};
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -47,25 +45,19 @@ impl TaskLeaseStatus {
         self.lease.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, StoreError)>> {
-        self.failing_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The store's error, if the store has failed for a while.
     pub(super) fn store_error(&self) -> Option<StoreError> {
-        let trouble = self.lock();
+        let trouble = self.failing_since.lock();
         let (since, error) = trouble.as_ref()?;
         (since.elapsed() > STORE_ERROR_DELAY).then(|| error.clone())
     }
 
     fn went_well(&self) {
-        *self.lock() = None;
+        *self.failing_since.lock() = None;
     }
 
     fn went_wrong(&self, error: StoreError) {
-        let mut trouble = self.lock();
+        let mut trouble = self.failing_since.lock();
         match &mut *trouble {
             Some((_, known)) => *known = error,
             None => {

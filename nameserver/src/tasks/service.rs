@@ -8,6 +8,7 @@ use super::{
     direct_capacity::ReservedSubmission,
     permission::{TaskVisibility, check_change, check_read, check_submission, visible_submitter},
 };
+use crate::long_poll::time_to_wait;
 use pyroxene_common::{
     access::{Identity, Limit, LimitExceeded, Role},
     interfaces::tasks::{
@@ -27,10 +28,6 @@ const TASK_STORE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest that a call waits for a change.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// How long before its caller's deadline a wait answers; a tenth of the caller's remaining time if that is
-/// shorter.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// Answers the calls of the interface `Tasks`.
 #[derive(Clone, Debug)]
@@ -54,13 +51,11 @@ async fn ask_within<T>(
     }
 }
 
-/// How long a call may wait.
+/// How long a call that asks for `wait_ms` may wait.
 fn wait_limit(context: &Context, wait_ms: u64) -> Duration {
-    let left = context
-        .deadline
-        .saturating_duration_since(std::time::Instant::now());
-    let patience = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
-    Duration::from_millis(wait_ms).min(MAX_WAIT).min(patience)
+    Duration::from_millis(wait_ms)
+        .min(MAX_WAIT)
+        .min(time_to_wait(context))
 }
 
 fn only<T>(answers: Vec<T>) -> Result<T, TasksError> {

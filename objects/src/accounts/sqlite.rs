@@ -11,6 +11,7 @@ use pyroxene_store::database::{self, Fault, FaultKind, sqlite::WriteAheadLog};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, Error, SqliteConnection};
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +38,9 @@ pub(super) struct SqliteSession {
 
 /// Opens the file, or creates it if that is permitted. A commit is on disk before it is acknowledged.
 pub(super) async fn connect(file: &Path, create: bool) -> Result<SqliteSession, Fault> {
+    if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(Fault::new(FaultKind::NotADatabase, "it is not a file"));
+    }
     if create {
         // Balances are private. SQLite gives its journals the permissions of the file.
         private_file::create_if_missing(file).map_err(|error| Fault::from(&error))?;

@@ -238,6 +238,12 @@ impl Store {
         Ok(())
     }
 
+    /// Removes the name server at an address, which ends. Does not wait for the disk.
+    pub async fn peer_leaves(&self, address: &str) -> Result<(), StoreError> {
+        let change = peers::PeerChange::Leave(address.to_owned());
+        single(self.0.writer.write(0, Request::Peers, vec![change]).await?)
+    }
+
     /// The name servers of this store. Those that died in the last seconds are among them.
     pub async fn peers(&self) -> Result<Vec<StorePeer>, StoreError> {
         let mut reader = self.0.backend.reader().await?;

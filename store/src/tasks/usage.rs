@@ -7,9 +7,10 @@ use crate::{
     model::TaskUsage,
     sql::{ColumnType, Relation, SqlConnection, SqlResult},
 };
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::LazyLock,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -110,14 +111,9 @@ const MAX_CACHED_SUBMITTERS: usize = 4096;
 pub(crate) struct UsageCache(Mutex<HashMap<String, (TaskUsage, Instant)>>);
 
 impl UsageCache {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (TaskUsage, Instant)>> {
-        // Plain data: consistent even if a holder of the lock panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The usage of these submitters, if all of them are cached.
     pub(super) fn of(&self, submitters: &BTreeSet<&str>) -> Option<BTreeMap<String, TaskUsage>> {
-        let seen = self.lock();
+        let seen = self.0.lock();
         let known = submitters.iter().map(|name| {
             let (usage, at) = seen.get(*name)?;
             (at.elapsed() < CACHE_TTL).then(|| ((*name).to_owned(), *usage))
@@ -130,7 +126,7 @@ impl UsageCache {
         submitters: &BTreeSet<&str>,
         found: &BTreeMap<String, TaskUsage>,
     ) {
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         if seen.len() + submitters.len() > MAX_CACHED_SUBMITTERS {
             seen.clear();
         }
@@ -146,7 +142,7 @@ impl UsageCache {
         if changes.0.is_empty() {
             return;
         }
-        let mut seen = self.lock();
+        let mut seen = self.0.lock();
         for (name, change) in &changes.0 {
             if let Some((usage, _)) = seen.get_mut(name) {
                 usage.tasks += change.tasks;
