@@ -33,7 +33,7 @@ pub(super) struct MergedRequests<I, O> {
     outputs: Vec<O>,
 }
 
-type Reply<O> = oneshot::Sender<Result<Vec<O>, StoreError>>;
+pub(super) type Reply<O> = oneshot::Sender<Result<Vec<O>, StoreError>>;
 
 impl<I, O> Default for MergedRequests<I, O> {
     fn default() -> Self {

@@ -5,7 +5,7 @@
 
 use super::{
     backend::Backend,
-    batch::{Batch, MAX_WAITING_BYTES, QueuedRequest, Request, WriteClass, permits_for},
+    batch::{Batch, MAX_WAITING_BYTES, QueuedRequest, Reply, Request, WriteClass, permits_for},
     error::StoreError,
     health::Health,
     hints::Hints,
@@ -82,7 +82,7 @@ impl Writer {
     pub(super) async fn write<I, O>(
         &self,
         bytes: usize,
-        kind: impl FnOnce(Vec<I>, oneshot::Sender<Result<Vec<O>, StoreError>>) -> Request,
+        kind: impl FnOnce(Vec<I>, Reply<O>) -> Request,
         inputs: Vec<I>,
     ) -> Result<Vec<O>, StoreError> {
         if inputs.is_empty() {

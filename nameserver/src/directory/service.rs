@@ -10,7 +10,7 @@ use super::{
     targets::{KnownNameServers, check_target},
 };
 use crate::{limits::Limiter, long_poll::time_to_wait};
-pub(crate) use exclusive::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore};
+pub(crate) use exclusive::NameStore;
 use parking_lot::{Mutex, MutexGuard};
 use pyroxene_common::{
     access::{Identity, Limit, Role, denials},

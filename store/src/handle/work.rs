@@ -1,6 +1,6 @@
 //! Tasks and leases.
 
-use super::{Store, check_name, clean_message, single};
+use super::{Store, check_name, clean_message};
 use crate::{
     batch::Request,
     error::StoreError,
@@ -133,8 +133,7 @@ impl Store {
         &self,
         claim: TaskClaim,
     ) -> Result<Result<Vec<ClaimedQueue>, LeaseLost>, StoreError> {
-        let claims = vec![claim];
-        let claimed = single(self.0.writer.write(0, Request::Claim, claims).await?)?;
+        let claimed = self.write_one(Request::Claim, claim).await?;
         let tasks = claimed.iter().flatten().flat_map(|queue| &queue.tasks);
         self.0.waiters.notify_changed(tasks.map(|task| task.id));
         Ok(claimed)
@@ -241,35 +240,32 @@ impl Store {
     /// renewed end, with everything that was held under them. Any name server may call this at any time. At
     /// least one must, as often as it should take effect, and twice a second so that leases are watched.
     pub async fn sweep(&self) -> Result<SweepResult, StoreError> {
-        let everything = vec![SweepRequest { rescue: true }];
-        let swept = self.0.writer.write(0, Request::Sweep, everything).await;
-        single(swept.inspect_err(|_| self.0.backend.time().reset_lease_watch())?)
+        let swept = self.write_one(Request::Sweep, SweepRequest { rescue: true });
+        let swept = swept.await;
+        swept.inspect_err(|_| self.0.backend.time().reset_lease_watch())
     }
 
     /// As [`sweep`](Self::sweep), but ends no lease and takes no task from its owner: for a name server whose
     /// own lease is in doubt.
     pub async fn sweep_without_rescue(&self) -> Result<SweepResult, StoreError> {
-        let times = vec![SweepRequest { rescue: false }];
-        single(self.0.writer.write(0, Request::Sweep, times).await?)
+        self.write_one(Request::Sweep, SweepRequest { rescue: false })
+            .await
     }
 
     /// Deletes some of the tasks that ended longer than `age` ago. Returns their number; there may be more
     /// until it is 0.
     pub async fn purge(&self, age: Duration) -> Result<u64, StoreError> {
-        let age = vec![millis(age)];
-        single(self.0.writer.write(0, Request::Purge, age).await?)
+        self.write_one(Request::Purge, millis(age)).await
     }
 
     /// One task with everything that is stored about it, or `None`.
     pub async fn task(&self, id: StoredTaskId) -> Result<Option<StoredTask>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::task(&mut reader.sql(), id).await?)
+        read!(self, query::task, id)
     }
 
     /// One task without its arguments, its result and all attempts but the last, or `None`.
     pub async fn task_summary(&self, id: StoredTaskId) -> Result<Option<StoredTask>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::task_summary(&mut reader.sql(), id).await?)
+        read!(self, query::task_summary, id)
     }
 
     /// The sizes of a task's arguments and result in bytes. Neither is read.
@@ -285,8 +281,7 @@ impl Store {
         &self,
         ids: &RangeInclusive<StoredTaskId>,
     ) -> Result<Vec<StoredTaskId>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::first_two(&mut reader.sql(), ids).await?)
+        read!(self, query::first_two, ids)
     }
 
     /// Tasks, newest first, without arguments and results. Scans the next 10,000 tasks.
@@ -304,14 +299,12 @@ impl Store {
         filter: &StoredTaskFilter,
         limit: u32,
     ) -> Result<StoredTaskPage, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::tasks(&mut reader.sql(), filter, limit).await?)
+        read!(self, query::tasks, filter, limit)
     }
 
     /// The number of tasks in each state. It counts all tasks.
     pub async fn counts(&self) -> Result<TaskCounts, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::counts(&mut reader.sql()).await?)
+        read!(self, query::counts)
     }
 
     /// The objects for which tasks are queued.
@@ -325,20 +318,17 @@ impl Store {
     /// The objects for which tasks are queued, each with the one worker that may run them, or `None` if any
     /// worker may.
     pub async fn queued(&self) -> Result<Vec<(String, Option<String>)>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::queued(&mut reader.sql()).await?)
+        read!(self, query::queued)
     }
 
     /// The attempts among these that no longer count, because the task was cancelled or has another owner.
     pub async fn superseded(&self, running: &[AttemptKey]) -> Result<Vec<AttemptKey>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::superseded(&mut reader.sql(), running).await?)
+        read!(self, query::superseded, running)
     }
 
     /// The running attempts of an owner, whether or not it knows of them.
     pub async fn attempts_of_owner(&self, owner: Fence) -> Result<Vec<AttemptKey>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::attempts_of_owner(&mut reader.sql(), owner).await?)
+        read!(self, query::attempts_of_owner, owner)
     }
 
     /// The results of those of these tasks that have ended, without large results.
@@ -346,14 +336,12 @@ impl Store {
         &self,
         ids: &[StoredTaskId],
     ) -> Result<Vec<TaskResult>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::small_task_results(&mut reader.sql(), ids).await?)
+        read!(self, query::small_task_results, ids)
     }
 
     /// The results of those of these tasks that have ended.
     pub async fn task_results(&self, ids: &[StoredTaskId]) -> Result<Vec<TaskResult>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(query::task_results(&mut reader.sql(), ids).await?)
+        read!(self, query::task_results, ids)
     }
 
     /// Waits for the end of a task, wherever it ends; `None` if that takes longer than `at_most`. A large
@@ -384,15 +372,13 @@ impl Store {
     /// Begins a lease. Everything that is done under it carries its fence. It lasts as long as it is renewed
     /// more often than every `ttl`, as observed by the other name servers that sweep.
     pub async fn lease(&self, ttl: Duration) -> Result<Fence, StoreError> {
-        let ttl = vec![millis(ttl)];
-        single(self.0.writer.write(0, Request::Lease, ttl).await?)
+        self.write_one(Request::Lease, millis(ttl)).await
     }
 
     /// Renews a lease. Returns whether it still existed: the other name servers may have noticed its end
     /// late, and then nothing was taken over. Does not wait for the disk.
     pub async fn renew(&self, fence: Fence) -> Result<bool, StoreError> {
-        let fence = vec![fence];
-        single(self.0.writer.write(0, Request::Renew, fence).await?)
+        self.write_one(Request::Renew, fence).await
     }
 
     /// Renews a lease, or begins one if there is none. Returns its fence; `None` if it is lost.
@@ -409,12 +395,7 @@ impl Store {
 
     /// Releases a lease. Everything held under it is taken over as if the lease were over.
     pub async fn release(&self, fence: Fence) -> Result<(), StoreError> {
-        single(
-            self.0
-                .writer
-                .write(0, Request::Release, vec![fence])
-                .await?,
-        )
+        self.write_one(Request::Release, fence).await
     }
 
     /// Claims exclusive names for workers, in order. A name that its holder already has is claimed again by
@@ -444,8 +425,7 @@ impl Store {
 
     /// The names that a name server claims for their holders.
     pub async fn names_claimed_by(&self, nameserver: Fence) -> Result<Vec<String>, StoreError> {
-        let mut reader = self.0.backend.reader().await?;
-        Ok(exclusive_names::names_claimed_by(&mut reader.sql(), nameserver).await?)
+        read!(self, exclusive_names::names_claimed_by, nameserver)
     }
 }
 

@@ -15,7 +15,7 @@
 //! holders before it answers anything ([`InstanceDirectory::grants_are_over`](super::InstanceDirectory)).
 
 use super::DirectoryService;
-use pyroxene_store::{LeaseKeeper, LeaseRenewal, RENEW_EVERY};
+use pyroxene_store::{Fence, LeaseKeeper, LeaseRenewal, NameClaim, NameClaimOutcome, RENEW_EVERY};
 use std::{
     collections::{BTreeSet, HashMap},
     fmt::Display,
@@ -59,9 +59,8 @@ pub(crate) trait NameStore: Send {
     /// Claims names. Returns one answer per claim, in the same order.
     fn claim(
         &mut self,
-        lease: i64,
-        claims: Vec<ExclusiveClaim>,
-    ) -> impl Future<Output = Result<Vec<ExclusiveClaimOutcome>, Self::Error>> + Send;
+        claims: Vec<NameClaim>,
+    ) -> impl Future<Output = Result<Vec<NameClaimOutcome>, Self::Error>> + Send;
 
     /// Releases names.
     fn release(
@@ -78,24 +77,6 @@ pub(crate) trait NameStore: Send {
 
     /// Resolves when another name server may have released a name.
     fn names_released(&mut self) -> impl Future<Output = ()> + Send;
-}
-
-/// A name, and the worker for which it is claimed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExclusiveClaim {
-    pub(crate) name: String,
-    pub(crate) holder: String,
-}
-
-/// The result of a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ExclusiveClaimOutcome {
-    /// The name is granted to the worker, with this fence.
-    Granted(u64),
-    /// Another worker, this one, holds the name.
-    Taken(String),
-    /// The name server's lease has ended.
-    LeaseLost,
 }
 
 /// Keeps the directory and the name store in agreement.
@@ -265,8 +246,11 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
     }
 
     /// Which names to release, and which to claim.
-    fn plan(&mut self) -> (Vec<String>, Vec<ExclusiveClaim>) {
+    fn plan(&mut self) -> (Vec<String>, Vec<NameClaim>) {
         let (mut leave, mut claims) = (Vec::new(), Vec::new());
+        let Some(lease) = self.lease.held() else {
+            return (leave, claims);
+        };
         let (pending, standing_up) = (&mut self.pending, &self.claimed_for);
         self.service.change(|directory| {
             pending.retain(|name| {
@@ -281,7 +265,11 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
                 let is_wanted = candidate.is_some() || now.is_some();
                 if let Some(holder) = candidate {
                     let name = name.as_ref().to_owned();
-                    claims.push(ExclusiveClaim { name, holder });
+                    claims.push(NameClaim {
+                        name,
+                        holder,
+                        nameserver: lease.fence,
+                    });
                 }
                 is_wanted
             });
@@ -312,7 +300,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     /// Claims names. Names that another worker holds are claimed for that worker, if it has a session here.
     /// Returns whether the lease is still valid.
-    async fn claim(&mut self, claims: Vec<ExclusiveClaim>) -> bool {
+    async fn claim(&mut self, claims: Vec<NameClaim>) -> bool {
         let mut others = Vec::new();
         if !self.claim_all(claims, Some(&mut others)).await {
             return false;
@@ -322,12 +310,9 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     async fn claim_all(
         &mut self,
-        mut claims: Vec<ExclusiveClaim>,
-        mut others: Option<&mut Vec<ExclusiveClaim>>,
+        mut claims: Vec<NameClaim>,
+        mut others: Option<&mut Vec<NameClaim>>,
     ) -> bool {
-        let Some(lease) = self.lease.held() else {
-            return false;
-        };
         claims.retain(|claim| {
             let now = self.claimed_for.get(&claim.name);
             now.is_none_or(|now| *now == claim.holder)
@@ -336,7 +321,7 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
             let named = page.iter().cloned();
             self.claimed_for
                 .extend(named.map(|claim| (claim.name, claim.holder)));
-            let claiming = self.name_store.claim(lease.fence, page.to_vec());
+            let claiming = self.name_store.claim(page.to_vec());
             let answers = match timeout(NAME_STORE_TIMEOUT, claiming).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => {
@@ -350,19 +335,20 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
             };
             for (claim, answer) in page.iter().zip(answers) {
                 match answer {
-                    ExclusiveClaimOutcome::Granted(fence) => self.granted(claim, fence),
-                    ExclusiveClaimOutcome::Taken(by) => {
+                    NameClaimOutcome::Granted { fence } => self.granted(claim, fence),
+                    NameClaimOutcome::Taken { holder: by } => {
                         self.claim_refused(claim, by, others.as_deref_mut())
                     }
-                    ExclusiveClaimOutcome::LeaseLost => return false,
+                    NameClaimOutcome::LeaseLost => return false,
                 }
             }
         }
         true
     }
 
-    fn granted(&mut self, claim: &ExclusiveClaim, fence: u64) {
-        let ExclusiveClaim { name, holder } = claim;
+    fn granted(&mut self, claim: &NameClaim, fence: Fence) {
+        let NameClaim { name, holder, .. } = claim;
+        let fence = u64::try_from(fence).unwrap_or(0);
         let granted = self
             .service
             .change(|directory| directory.grant(name, holder, fence, Instant::now()));
@@ -373,9 +359,9 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
 
     fn claim_refused(
         &mut self,
-        claim: &ExclusiveClaim,
+        claim: &NameClaim,
         by: String,
-        others: Option<&mut Vec<ExclusiveClaim>>,
+        others: Option<&mut Vec<NameClaim>>,
     ) {
         let name = claim.name.clone();
         self.claimed_for.remove(&name);
@@ -386,7 +372,10 @@ impl<A: NameStore> ExclusiveNameReconciler<A> {
         if let Some(others) = others
             && could_hold
         {
-            others.push(ExclusiveClaim { name, holder: by });
+            others.push(NameClaim {
+                holder: by,
+                ..claim.clone()
+            });
         }
     }
 }
