@@ -22,7 +22,7 @@ use toml::Table;
 const ROOMS: [(&str, &[&str]); 7] = [
     ("common", &[]),
     ("store", &[]),
-    ("certs", &[]),
+    ("certs", &["common"]),
     ("client", &["common"]),
     ("worker", &["client", "common"]),
     ("objects", &["client", "common", "store", "worker"]),
@@ -92,22 +92,10 @@ const CIRCLES: [(&str, &[&str]); 8] = [
             "nameserver/login nameserver/service",
         ],
     ),
-    (
-        "worker",
-        &["admission advertise builder registrations session ticket_trust worker"],
-    ),
-    (
-        "objects",
-        &["accounts/database accounts/postgres accounts/sqlite"],
-    ),
-    (
-        "store",
-        &["backend batch waiters writer", "tasks/usage transaction"],
-    ),
-    (
-        "nameserver",
-        &["tasks/attempt tasks/fair_queue tasks/queue"],
-    ),
+    ("worker", &[]),
+    ("objects", &[]),
+    ("store", &[]),
+    ("nameserver", &[]),
     ("certs", &[]),
     (
         "cli",

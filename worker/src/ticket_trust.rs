@@ -1,6 +1,6 @@
 //! The authentication of callers: the worker accepts the callers that its name servers authenticate.
 
-use crate::session::{SessionState, call_context};
+use crate::session_state::{SessionState, call_context};
 use pyroxene_client::{
     CallError, LoginState, NameServerClient, ReceivedAdmission, backoff::Backoff,
 };
