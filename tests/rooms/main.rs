@@ -47,14 +47,7 @@ const CIRCLES: [(&str, &[&str]); 8] = [
             "channel/calls channel/client channel/client_call channel/client_pump",
         ],
     ),
-    (
-        "client",
-        &[
-            "balance config connect delegates instance nameserver tickets",
-            "client proxy",
-            "nameserver/login nameserver/service",
-        ],
-    ),
+    ("client", &[]),
     (
         "worker",
         &["admission advertise builder registrations session ticket_trust worker"],
@@ -72,14 +65,7 @@ const CIRCLES: [(&str, &[&str]); 8] = [
         &["tasks/attempt tasks/fair_queue tasks/queue"],
     ),
     ("certs", &[]),
-    (
-        "cli",
-        &[
-            "cli security",
-            "commands/shell/session commands/shell/submitting",
-            "failure output",
-        ],
-    ),
+    ("cli", &[]),
 ];
 
 fn room(name: &str) -> PathBuf {
