@@ -309,6 +309,7 @@ mod tests {
         let unavailable = TaskError::Unavailable {
             sentence: sentence.clone(),
             sent: true,
+            problem: Some(Problem::NoNameServer),
         };
         assert_eq!(exit_of(unavailable), 3);
         let unsure = Failure::from(TaskError::MaybeSubmitted {
@@ -322,8 +323,13 @@ mod tests {
             "{said}"
         );
         assert!(unsure.hint.unwrap().contains("--key k1"));
-        let refused = sentence.clone();
-        assert_eq!(exit_of(TaskError::Refused { sentence: refused }), 4);
+        let refused = TaskError::Refused {
+            sentence: sentence.clone(),
+            problem: Some(Problem::LimitReached),
+        };
+        let refused = Failure::from(refused);
+        assert_eq!(refused.exit, Exit::Refused);
+        assert!(refused.hint.unwrap().contains("pyroxene limits"));
         assert_eq!(exit_of(TaskError::Invalid { sentence }), 2);
     }
 

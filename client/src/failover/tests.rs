@@ -35,7 +35,8 @@ impl Desks {
         let repeat = self.deadline.map_or(Repeat::For(PATIENCE), Repeat::Until);
         let times = RequestTimes::quick(repeat);
         let desks: Vec<usize> = (0..self.count).collect();
-        let answer = Failover::staggered(&desks, &self.favourite, &times).first(|&index| {
+        let failover = Failover::staggered(&desks, &self.favourite, &times);
+        let answer = failover.first(|&index| {
             let mut asked = self.asked.borrow_mut();
             let times = asked.iter().filter(|(who, _)| *who == index).count();
             asked.push((index, self.began.elapsed().as_millis()));
