@@ -28,7 +28,7 @@ mod unread_answers;
 
 pub use busy_poll::busy_poll;
 pub use client::{ClientConnection, ProgressListener};
-pub use error::{AttemptError, ConnectionLost};
+pub use error::{AttemptError, ConnectionLost, Unauthenticated};
 pub use liveness::Keepalive;
 pub use server::{CallFailure, ConnectionContext, Dispatch, RenewHandler, serve};
 pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};

@@ -84,27 +84,13 @@ const CIRCLES: [(&str, &[&str]); 8] = [
             "channel/calls channel/client channel/client_call channel/client_pump",
         ],
     ),
-    (
-        "client",
-        &[
-            "balance config connect delegates instance nameserver tickets",
-            "client proxy",
-            "nameserver/login nameserver/service",
-        ],
-    ),
+    ("client", &[]),
     ("worker", &[]),
     ("objects", &[]),
     ("store", &[]),
     ("nameserver", &[]),
     ("certs", &[]),
-    (
-        "cli",
-        &[
-            "cli security",
-            "commands/shell/session commands/shell/submitting",
-            "failure output",
-        ],
-    ),
+    ("cli", &[]),
 ];
 
 fn room(name: &str) -> PathBuf {

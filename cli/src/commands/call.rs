@@ -4,15 +4,16 @@ mod progress;
 
 use crate::{
     arguments::{self, ArgumentSource, MethodSignature},
-    cli::{ClientArguments, duration},
     commands::completions::{methods, objects},
     failure::{Exit, Failure},
+    flags::ClientArguments,
     nameservers::explain_unavailable_until,
     objects::ObjectLookup,
     output::{Output, milliseconds, print, to_json},
+    units::duration,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::{Client, Policy, Response};
+use pyroxene_client::{Client, Policy, Response, context_until};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
@@ -21,7 +22,6 @@ use std::{
     io::{self, Read},
     time::Duration,
 };
-use tarpc::context;
 use tokio::time::Instant;
 
 /// Call a method of an object
@@ -37,15 +37,8 @@ use tokio::time::Instant;
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
 pub(crate) struct CallArguments {
-    /// The object's name
-    #[arg(add = ArgValueCompleter::new(objects))]
-    object: String,
-    /// The method
-    #[arg(add = ArgValueCompleter::new(methods))]
-    method: String,
-    /// The arguments
-    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
-    arguments: Vec<String>,
+    #[command(flatten)]
+    call: WrittenCall,
     /// How long the call may take, all attempts together
     #[arg(long, value_name = "TIME", env = "PYROXENE_TIMEOUT", default_value = "10s", value_parser = duration)]
     timeout: Duration,
@@ -58,6 +51,20 @@ pub(crate) struct CallArguments {
     lookup: ObjectLookup,
 }
 
+/// A call as words on the command line.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WrittenCall {
+    /// The object's name
+    #[arg(add = ArgValueCompleter::new(objects))]
+    pub(crate) object: String,
+    /// The method
+    #[arg(add = ArgValueCompleter::new(methods))]
+    pub(crate) method: String,
+    /// The arguments
+    #[arg(value_name = "ARG=VALUE", allow_negative_numbers = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct CallJson<'a> {
     result: &'a RawValue,
@@ -68,12 +75,12 @@ struct CallJson<'a> {
 
 pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     let client = arguments.client.client_with(arguments.policy)?;
-    let read_values =
-        |signature: MethodSignature<'_>| signature.read_words(&arguments.arguments, read_source);
-    let (object, method) = (&arguments.object, &arguments.method);
+    let read_values = |signature: MethodSignature<'_>| {
+        signature.read_words(&arguments.call.arguments, read_source)
+    };
     let call = MethodCall {
-        object,
-        method,
+        object: &arguments.call.object,
+        method: &arguments.call.method,
         timeout: arguments.timeout,
         lookup: arguments.lookup,
     };
@@ -119,9 +126,8 @@ impl MethodCall<'_> {
         read_values: impl FnOnce(MethodSignature<'_>) -> Result<arguments::ArgumentValues, Failure>,
     ) -> Result<CompletedCall, Failure> {
         let (object, method) = (self.object, self.method);
-        let mut context = context::current();
         let deadline = Instant::now() + self.timeout;
-        context.deadline = deadline.into_std();
+        let context = context_until(deadline);
         let called = async {
             let dynamic = self.lookup.find(client, object, context).await?;
             let signature = MethodSignature::find(dynamic.description(), object, method)?;

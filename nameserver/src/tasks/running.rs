@@ -1,7 +1,7 @@
 //! The attempts that were sent to workers.
 
 use super::attempt::CurrentWorker;
-use pyroxene_common::interfaces::tasks;
+use pyroxene_common::message::Progress;
 use pyroxene_store::{AttemptKey, AttemptProgress, StartedAttempt, StoredTaskId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};

@@ -16,12 +16,12 @@ use pyroxene_common::{
         TaskState, TaskStatus, TasksError, tasks,
     },
     limits::{Limit, LimitExceeded},
-    scope::{self, AnswerQueue, NoAnswerMemory},
+    scope,
 };
 use pyroxene_store::{self as store, Allowance, Quota, StoreError};
 use std::{collections::HashMap, time::Duration};
 use tarpc::context::Context;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use waiting::reserve_memory;
 
 /// The timeout of the store. A client that hears "unavailable" asks another name server, or tries again.
