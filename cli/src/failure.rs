@@ -5,11 +5,14 @@ use crate::output::{messages_are_json, write_json_message, write_message};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, TaskError};
-use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
+use pyroxene_common::{
+    channel::{StreamError, StreamFailure},
+    interfaces::{directory::DirectoryError, invoke::InvokeError},
+};
 use pyroxene_nameserver::users::UsersError;
 use pyroxene_objects::AccountsDatabaseError;
 use serde_json::{Value, json};
-use std::io;
+use std::{error::Error as _, io};
 use tokio::time::Instant;
 
 /// The exit codes.
@@ -240,8 +243,25 @@ impl From<DynamicError> for Failure {
         match error {
             DynamicError::Call(error) => error.into(),
             DynamicError::Object(error) => error.into(),
+            DynamicError::Stream(error) => error.into(),
             DynamicError::Unreadable(_) => Self::new(Exit::Failed, error.to_string()),
         }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        let exit = match &error.failure {
+            StreamFailure::DeadlineExceeded => Exit::DeadlineExceeded,
+            _ => Exit::Failed,
+        };
+        let mut sentence = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            sentence = format!("{sentence}: {error}");
+            cause = error.source();
+        }
+        Self::new(exit, sentence)
     }
 }
 

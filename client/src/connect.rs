@@ -14,7 +14,7 @@ use pyroxene_common::{
     message::{Refusal, RefusalReason},
     net::{Socket, Stream, dial},
     tls::TlsFailure,
-    wire::HELLO_TIMEOUT,
+    wire::{HELLO_TIMEOUT, STREAMS_SINCE},
 };
 use serde::de::DeserializeOwned;
 use std::{io, sync::Arc, time::Duration};
@@ -77,6 +77,7 @@ impl ConnectOptions {
             max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
             max_in_flight: welcome.max_in_flight as usize,
             busy_poll: self.busy_poll,
+            streams: welcome.protocol >= STREAMS_SINCE,
             ..settings
         };
         let exporter = stream.exporter();

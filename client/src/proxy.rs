@@ -4,6 +4,7 @@ mod batch;
 mod connecting;
 mod encoded;
 mod once;
+mod streaming;
 
 pub use once::CallOnceOptions;
 
@@ -20,9 +21,9 @@ use crate::{
 use connecting::{ConnectedInstance, InstanceChoice};
 use futures::future::{Either, select};
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection, ProgressListener},
+    channel::{AttemptError, ClientConnection, ProgressListener, StreamInputs},
     codec::CodecError,
-    interface::{Interface, Outcome},
+    interface::{Interface, Method, Outcome},
     message::EncodedRequest,
 };
 use rand::{RngExt, rngs::SmallRng};
@@ -96,6 +97,8 @@ struct ProxyCall<'a, I: Interface> {
     tried: Vec<Arc<ObjectInstance<I::Response>>>,
     attempts: AttemptRecorder,
     losses: Losses,
+    /// The streams of its parameters, if the method has streams.
+    streams: Option<Box<StreamInputs>>,
     /// The number of attempts that were sent. Only the deadline bounds the others.
     sent: usize,
     rounds: u32,
@@ -204,7 +207,8 @@ impl<I: Interface> Proxy<I> {
                     Box::pin(self.connect_instance(&mut call, InstanceChoice::Any, picked)).await?
                 }
             };
-            let (outcome, instance) = if self.client.hedge_after().is_some() && call.repeatable {
+            let (outcome, instance) = if self.client.hedge_after().is_some() && call.may_be_hedged()
+            {
                 Box::pin(self.attempt_and_hedge(&mut call, reached)).await
             } else {
                 (self.attempt(&call, &reached).await, reached.instance)
@@ -223,6 +227,10 @@ impl<I: Interface> Proxy<I> {
         listener: Option<&'a ProgressListener>,
     ) -> Result<ProxyCall<'a, I>, CallError> {
         let index = I::request_index(request);
+        if I::METHODS.get(index).is_some_and(Method::streams) {
+            let encode = || EncodedRequest::new(request);
+            return self.begin_streaming(context, index, encode, listener);
+        }
         self.begin_encoded(context, index, EncodedRequest::new(request), listener)
     }
 
@@ -262,6 +270,7 @@ impl<I: Interface> Proxy<I> {
             tried: Vec::new(),
             attempts: AttemptRecorder::default(),
             losses: Losses::default(),
+            streams: None,
             sent: 0,
             rounds: 0,
             prefers_fewest_in_flight: false,
@@ -467,9 +476,15 @@ impl<I: Interface> Proxy<I> {
         call: &ProxyCall<'_, I>,
         connection: &ClientConnection<I::Response>,
     ) -> Result<I::Response, AttemptError> {
-        let response = connection
-            .call_with_progress(&call.context, &call.encoded, call.listener)
-            .await?;
+        let response = match &call.streams {
+            None => {
+                let (context, encoded) = (&call.context, &call.encoded);
+                connection
+                    .call_with_progress(context, encoded, call.listener)
+                    .await?
+            }
+            Some(streams) => Self::call_streaming_on(call, streams, connection).await?,
+        };
         expect_answer::<I>(call.request_index, response, connection)
     }
 
@@ -480,7 +495,11 @@ impl<I: Interface> Proxy<I> {
         instance: Arc<ObjectInstance<I::Response>>,
         error: AttemptError,
     ) -> Result<(), CallError> {
-        let verdict = judge(&error, call.repeatable);
+        let verdict = match call.has_sent_items() {
+            // What was taken from the streams cannot be sent again.
+            true => judge(&error, call.repeatable).finally(),
+            false => judge(&error, call.repeatable),
+        };
         let now = Instant::now();
         call.now = now;
         call.sent += usize::from(!matches!(error, AttemptError::NotSent(_)));
@@ -555,8 +574,11 @@ impl<I: Interface> Stub for Proxy<I> {
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
         let index = I::request_index(&request);
-        let encoded = EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = self.begin_encoded(context, index, encoded, None)?;
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+            true => self.begin_streaming(context, index, encode, None)?,
+            false => self.begin_encoded(context, index, encode(), None)?,
+        };
         let (response, ..) = self.run(call).await?;
         Ok(response)
     }

@@ -4,7 +4,7 @@
 //! | bytes | client | server |
 //! |---|---|---|
 //! | 4 | `PYRX` | `PYRX` |
-//! | 2 | protocol version | protocol version |
+//! | 2 | the oldest protocol version that will do | the newest one that it speaks |
 //! | 1 | – | `0` welcome, `1` refused, `2` challenge |
 //! | 2 | length of the body | length of the body |
 //! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a message in UTF-8; or a nonce (32 bytes) |
@@ -21,7 +21,7 @@ use crate::{
     access::{CHALLENGE_LEN, Challenge, Credential, HelloTarget, HolderKey},
     codec,
     tls::TlsFailure,
-    wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION},
+    wire::{HELLO_TIMEOUT, MAGIC, MAX_HELLO, PROTOCOL_VERSION, SERVER_VERSION},
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, io};
@@ -81,6 +81,9 @@ pub struct Welcome {
     pub max_message: u64,
     /// How many calls may be in flight on this connection.
     pub max_in_flight: u32,
+    /// The newest protocol version that the server speaks. It stands before the body.
+    #[serde(skip)]
+    pub protocol: u16,
 }
 
 /// The refusal of a hello.
@@ -288,14 +291,16 @@ async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<HelloRespon
     if magic != MAGIC {
         return Err(HelloError::Foreign(describe_foreign_protocol(magic)));
     }
-    let _version = stream.read_u16().await?;
+    let protocol = stream.read_u16().await?;
     let kind = stream.read_u8().await?;
     let body = read_body(stream).await?;
     match kind {
         WELCOME => {
-            return Ok(HelloResponse::Welcome(
-                codec::decode(&body).map_err(invalid)?,
-            ));
+            let welcome: Welcome = codec::decode(&body).map_err(invalid)?;
+            return Ok(HelloResponse::Welcome(Welcome {
+                protocol,
+                ..welcome
+            }));
         }
         CHALLENGE => {
             let nonce = <[u8; CHALLENGE_LEN]>::try_from(body);
@@ -349,9 +354,9 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Hell
         HelloRefusal::new(RefusalCode::Malformed, message)
     };
     let version = stream.read_u16().await.map_err(|e| malformed(&e))?;
-    if version > PROTOCOL_VERSION {
+    if version > SERVER_VERSION {
         let message = format!(
-            "protocol version {version} is not supported; this server speaks up to {PROTOCOL_VERSION}"
+            "protocol version {version} is not supported; this server speaks up to {SERVER_VERSION}"
         );
         return Err(HelloRefusal::new(RefusalCode::UnsupportedProtocol, message));
     }
@@ -390,7 +395,7 @@ async fn write_answer<S: AsyncWrite + Unpin>(
     body: &[u8],
 ) -> io::Result<()> {
     let mut bytes = MAGIC.to_vec();
-    bytes.extend(PROTOCOL_VERSION.to_be_bytes());
+    bytes.extend(SERVER_VERSION.to_be_bytes());
     bytes.push(kind);
     bytes.extend(length_of(body)?);
     bytes.extend(body);
@@ -433,6 +438,7 @@ mod tests {
             incarnation: 1,
             max_message: 2,
             max_in_flight: 3,
+            protocol: SERVER_VERSION,
         };
         let refused = HelloRefusal::new(RefusalCode::WrongVersion, "no");
         for reply in [Ok(welcome), Err(refused)] {
@@ -455,6 +461,7 @@ mod tests {
             incarnation: 1,
             max_message: 2,
             max_in_flight: 3,
+            protocol: SERVER_VERSION,
         }
     }
 
@@ -508,7 +515,7 @@ mod tests {
         let mut bytes = Vec::new();
         let refused = Err(HelloRefusal::new(RefusalCode::UnknownObject, "no"));
         answer(&mut bytes, &refused).await.unwrap();
-        assert_eq!(bytes, b"PYRX\x00\x01\x01\x00\x04\x00\x03no");
+        assert_eq!(bytes, b"PYRX\x00\x02\x01\x00\x04\x00\x03no");
 
         let (mut ours, mut theirs) = tokio::io::duplex(1024);
         let mut heard = [0; 41];
@@ -516,7 +523,7 @@ mod tests {
             _ = challenge(&mut ours, &[5; CHALLENGE_LEN]) => panic!("nobody answered"),
             read = theirs.read_exact(&mut heard) => { read.unwrap(); }
         }
-        assert_eq!(&heard[..9], b"PYRX\x00\x01\x02\x00\x20");
+        assert_eq!(&heard[..9], b"PYRX\x00\x02\x02\x00\x20");
         assert_eq!(heard[9..], [5; CHALLENGE_LEN]);
 
         let (mut ours, mut theirs) = tokio::io::duplex(1024);
@@ -549,7 +556,7 @@ mod tests {
         let refused = receive(&mut &b"\x00\x09\x00\x00"[..]).await.unwrap_err();
         assert_eq!(
             refused.message,
-            "protocol version 9 is not supported; this server speaks up to 1"
+            "protocol version 9 is not supported; this server speaks up to 2"
         );
     }
 

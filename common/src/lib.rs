@@ -28,5 +28,7 @@ pub mod transport;
 pub mod values;
 pub mod wire;
 
+pub use channel::Stream;
+
 #[doc(hidden)]
 pub use {pastey, trait_variant};

@@ -17,7 +17,7 @@ use crate::{
     net::{Listener, Peer, Socket, Stream},
     scope::Caller,
     tls::CertificateHolder,
-    wire::{HELLO_TIMEOUT, MAGIC},
+    wire::{HELLO_TIMEOUT, MAGIC, SERVER_VERSION},
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
@@ -319,6 +319,7 @@ impl Acceptor {
             incarnation: self.config.incarnation,
             max_message: settings.max_receive as u64,
             max_in_flight: u32::try_from(settings.max_in_flight).unwrap_or(u32::MAX),
+            protocol: SERVER_VERSION,
         }
     }
 

@@ -24,3 +24,4 @@ mod one_way;
 mod probe;
 mod progress;
 mod stock;
+mod streams;

@@ -1,6 +1,6 @@
 //! The answers that wait on a connection, as a method sees them.
 
-use super::server_calls::ServerCalls;
+use super::calls::ServerCalls;
 use crate::byte_budget::BytePermit;
 use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
