@@ -11,7 +11,7 @@ use pyroxene::{
     CallError, Client, ClientConfig, Credentials, NameServer, NameServerConfig, TlsClient,
     TlsServer, Worker,
     common::{
-        access::{Patterns, Role},
+        identity::{Patterns, Role},
         scope,
         tls::{ClientAuth, KeyPairFiles},
     },

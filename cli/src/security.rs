@@ -7,8 +7,8 @@ use crate::{
 use clap::Args;
 use pyroxene_client::{ClientConfig, Credentials};
 use pyroxene_common::{
-    access::looks_like_token,
     endpoint::Endpoint,
+    identity::looks_like_token,
     private_file,
     reload::{Reload, reload_on_hangup},
     tls::{ClientAuth, KeyPairFiles, TlsClient, TlsFileError, TlsServer},

@@ -5,15 +5,15 @@ use crate::{
     security::ClientSecurity, tickets::Tickets,
 };
 use pyroxene_common::{
-    access::{Addressee, Challenge, Credential, HelloTarget, HolderKey, Ticket},
     channel::{AttemptError, ClientConnection, ConnectionLost, Settings, busy_poll},
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, HelloRefusal, RefusalCode, Welcome},
     host::LocalLink,
+    identity::{Addressee, Challenge, Credential, HelloTarget, HolderKey, Ticket},
     interface::Interface,
     message::{Refusal, RefusalReason},
-    net::{Socket, Stream, dial},
-    tls::TlsFailure,
+    net::{Socket, dial},
+    tls::{Stream, TlsFailure},
     wire::{HELLO_TIMEOUT, STREAMS_SINCE},
 };
 use serde::de::DeserializeOwned;

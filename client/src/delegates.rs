@@ -11,8 +11,8 @@ use crate::{
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
-    access::{Addressee, Audience, Identity, Ticket},
     channel::{AttemptError, ClientConnection, Settings},
+    identity::{Addressee, Audience, Identity, Ticket},
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -253,7 +253,7 @@ impl<R> fmt::Debug for DelegatedConnections<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::access::{Patterns, Role};
+    use pyroxene_common::identity::{Patterns, Role};
 
     fn identity(name: &str) -> Identity {
         Identity {

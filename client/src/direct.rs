@@ -8,9 +8,9 @@ use crate::{
     tickets::Tickets,
 };
 use pyroxene_common::{
-    access::Addressee,
     channel::{AttemptError, ClientConnection, StreamInputs},
     endpoint::Endpoint,
+    identity::Addressee,
     interface::{Interface, Method},
     message::EncodedRequest,
 };

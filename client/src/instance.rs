@@ -10,11 +10,11 @@ use crate::{
 };
 use arc_swap::ArcSwapOption;
 use pyroxene_common::{
-    access::Addressee,
     channel::{AttemptError, ClientConnection, ConnectionLost},
     endpoint::Endpoint,
-    interfaces::directory::{Instance as Listed, InstanceState, Load},
-    message::RefusalReason,
+    identity::Addressee,
+    interfaces::directory::{Instance as Listed, InstanceState},
+    message::{Load, RefusalReason},
 };
 use serde::de::DeserializeOwned;
 use std::{

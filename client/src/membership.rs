@@ -12,7 +12,7 @@
 //! workers, which are alive, have registered with it again.
 
 use pyroxene_common::{
-    access::HolderId,
+    identity::HolderId,
     interfaces::directory::{
         Cursor, Departure, Instance, InstanceChange, InstanceState, WatchResponse, WatchUpdate,
     },
@@ -294,7 +294,7 @@ fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::{access::HolderKey, interfaces::directory::Load};
+    use pyroxene_common::{identity::HolderKey, message::Load};
 
     fn instance(worker: &str) -> Instance {
         Instance {

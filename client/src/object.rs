@@ -273,8 +273,9 @@ fn refused(error: CallError) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::ClientConfig;
-    use pyroxene_common::interfaces::directory::{
-        Cursor, Instance as Listed, InstanceState, Load, WatchUpdate,
+    use pyroxene_common::{
+        interfaces::directory::{Cursor, Instance as Listed, InstanceState, WatchUpdate},
+        message::Load,
     };
     use pyroxene_objects::interfaces::echo::Echo;
     use std::thread;

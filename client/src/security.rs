@@ -1,8 +1,8 @@
 //! How a client authenticates itself, and which servers it trusts.
 
 use pyroxene_common::{
-    access::{InvalidToken, Token, looks_like_token, printable_user},
     endpoint::Endpoint,
+    identity::{InvalidToken, Token, looks_like_token, printable_user},
     tls::TlsClient,
 };
 use std::{borrow::Cow, fmt};

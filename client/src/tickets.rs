@@ -2,7 +2,7 @@
 
 use crate::nameserver::{CredentialSinks, Login};
 use arc_swap::ArcSwap;
-use pyroxene_common::{access::Ticket, channel::AttemptError};
+use pyroxene_common::{channel::AttemptError, identity::Ticket};
 use std::sync::Arc;
 
 /// The tickets of one client. A worker accepts tickets of the name servers with which it is registered.

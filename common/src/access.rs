@@ -1,43 +1,15 @@
-//! Authentication and authorisation: who a caller is, and what it may do.
+//! Access: which tickets a host accepts, and what their holders may call.
 //!
-//! A name server authenticates people and workers by token or certificate, and gives each a [`Ticket`]: its
-//! [`Identity`], signed with the [`DomainKey`] and valid for a short time. Every process that has the
-//! [`PublicKey`] can read and check a ticket offline. A ticket names the [`HolderKey`] of the process that it
-//! was issued to. It is valid only on connections on which that key has signed a [`Challenge`].
+//! The [`Authenticator`] decides which connections are accepted, and ends those whose tickets expire or are
+//! revoked. An object's [`AccessPolicy`] decides which methods the holder of a ticket may call. Tickets, keys
+//! and roles are values of [`identity`](crate::identity).
 
 mod authenticator;
-mod challenge;
 pub mod denials;
-mod holder;
-mod identity;
-mod key;
-mod limits;
-mod pattern;
 mod policy;
-mod proof;
-mod role;
-mod ticket;
-mod token;
 
 pub use authenticator::{
     AuthenticatedPeer, Authenticator, CheckedTicket, ConnectionQuota, CountedConnection,
-    IssuerClock, KeyLife, ProvenTicket, Renewal,
-};
-pub use challenge::LoginChallenge;
-pub(crate) use challenge::nonce;
-pub use holder::{HolderId, HolderKey, KEY_LEN, SIGNATURE_LEN};
-pub use identity::{Identity, InvalidUserName, check_user_name, is_reserved};
-pub use key::{DomainKey, KeyError, KeyId, PublicKey};
-pub use limits::{
-    InvalidLimit, Limit, LimitChange, LimitClass, LimitExceeded, LimitOverrides, LimitOwner,
-    LimitUnit, Limits, UNLIMITED,
-};
-pub use pattern::{
-    InvalidPattern, InvalidPatterns, MAX_PATTERN, MAX_PATTERNS, MAX_PATTERNS_BYTES, Pattern,
-    Patterns,
+    IssuerClock, ProvenTicket, Renewal,
 };
 pub use policy::{AccessPolicy, MethodPermissions};
-pub use proof::{Addressee, CHALLENGE_LEN, Challenge, Credential, HelloTarget, LoginProof};
-pub use role::{InvalidRole, Role};
-pub use ticket::{Audience, Claims, MAX_TICKET, Revocation, Ticket, TicketError, key_id};
-pub use token::{InvalidToken, Token, looks_like_token, printable_user};

@@ -22,8 +22,7 @@ pub use client::{ClientConnection, ProgressListener};
 pub use error::{AttemptError, CallFailure, ConnectionLost};
 pub use liveness::Keepalive;
 pub use server::{
-    ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, ConnectionContext, Dispatch, NoAnswerMemory,
-    RenewHandler, Translation, TranslationFailure, serve,
+    ConnectionContext, Dispatch, RenewHandler, Translation, TranslationFailure, serve,
 };
 pub use settings::{DEFAULT_BUSY_POLL, DEFAULT_MAX_BUFFERED, Settings};
 pub(crate) use streams::SCHEMA_MARK;

@@ -19,8 +19,8 @@ pub struct CodecError(String);
 
 impl CodecError {
     /// An error with this message.
-    pub fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }
 

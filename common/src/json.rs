@@ -31,10 +31,10 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
             interface: I::NAME.to_owned(),
             known: I::METHODS.iter().map(|m| m.name.to_owned()).collect(),
         })?;
-    let bad = |sentence: String| InvokeError::BadArguments { sentence };
+    let bad = |message: String| InvokeError::BadArguments { sentence: message };
     let given: BTreeMap<String, &RawValue> = serde_json::from_str(arguments)
         .map_err(|error| bad(format!("the arguments are not a JSON object: {error}")))?;
-    if let Some(stranger) = given
+    if let Some(unknown) = given
         .keys()
         .find(|name| !known.parameters.contains(&name.as_str()))
     {
@@ -43,7 +43,7 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
             names => format!("it has {}", names.join(", ")),
         };
         return Err(bad(format!(
-            "{method} has no parameter '{stranger}'; {parameters}"
+            "{method} has no parameter '{unknown}'; {parameters}"
         )));
     }
     let missing = |error: &str| {
@@ -64,7 +64,7 @@ pub fn request<I: Interface>(method: &str, arguments: &str) -> Result<I::Request
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
-        Some((sentence, _)) => sentence.to_owned(),
+        Some((message, _)) => message.to_owned(),
         None => text,
     }
 }
@@ -79,9 +79,12 @@ pub fn response<I: Interface>(response: &I::Response) -> Result<String, InvokeEr
     match I::outcome(response) {
         Outcome::Plain => Ok(answer.to_owned()),
         Outcome::Succeeded => only_value(answer).map(str::to_owned).map_err(unpresentable),
-        Outcome::Failed(sentence) => {
+        Outcome::Failed(message) => {
             let error = only_value(answer).map_err(unpresentable)?.to_owned();
-            Err(InvokeError::Failed { sentence, error })
+            Err(InvokeError::Failed {
+                sentence: message,
+                error,
+            })
         }
     }
 }
@@ -148,7 +151,7 @@ mod tests {
     }
     use shop::{ShopRequest, ShopResponse};
 
-    fn sentence(method: &str, arguments: &str) -> String {
+    fn error_of(method: &str, arguments: &str) -> String {
         request::<Shop>(method, arguments).unwrap_err().to_string()
     }
 
@@ -162,20 +165,20 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_named() {
-        assert_eq!(sentence("sell", "{}"), "unknown method 'sell' of Test.Shop");
+        assert_eq!(error_of("sell", "{}"), "unknown method 'sell' of Test.Shop");
         assert_eq!(
-            sentence("buy", r#"{"item": "tea"}"#),
+            error_of("buy", r#"{"item": "tea"}"#),
             "buy needs the argument 'count'"
         );
         assert_eq!(
-            sentence("buy", r#"{"item": "tea", "count": 1, "colour": 3}"#),
+            error_of("buy", r#"{"item": "tea", "count": 1, "colour": 3}"#),
             "buy has no parameter 'colour'; it has item, count"
         );
         assert_eq!(
-            sentence("buy", r#"{"item": "tea", "count": "two"}"#),
+            error_of("buy", r#"{"item": "tea", "count": "two"}"#),
             "buy: invalid type: string \"two\", expected u32"
         );
-        assert!(sentence("buy", "[]").starts_with("the arguments are not a JSON object"));
+        assert!(error_of("buy", "[]").starts_with("the arguments are not a JSON object"));
     }
 
     #[test]

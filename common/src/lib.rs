@@ -1,32 +1,54 @@
-//! The code that both sides of a Pyroxene connection share.
+//! The code that both sides of a Pyroxene connection share, in layers: each module imports only from modules
+//! that stand above it in this file. A test in `tests/rooms` checks that.
 
-pub mod access;
+// Tools, which know nothing of Pyroxene's protocol.
 pub mod byte_budget;
-pub mod channel;
 pub mod clean;
-pub mod codec;
 pub mod dedicated;
 pub mod endpoint;
-pub mod envelope;
-pub mod frame;
-pub mod hello;
-pub mod host;
-pub mod interface;
-pub mod interfaces;
-pub mod json;
-pub mod message;
-pub mod net;
 pub mod offload;
 pub mod private_file;
 pub mod reload;
-pub mod roster;
-pub mod scope;
 pub mod signal;
 pub mod steady_clock;
-pub mod tls;
-pub mod transport;
+
+// The wire: constants, frames and their bodies, and values that are sent without a copy.
+pub mod codec;
 pub mod values;
 pub mod wire;
+
+pub mod envelope;
+pub mod frame;
+pub mod message;
+pub mod transport;
+
+// Who a caller is, as values, and the limits of users.
+pub mod identity;
+pub mod limits;
+
+// A connection: sockets, then TLS over them, then the hello.
+pub mod net;
+
+pub mod tls;
+
+pub mod hello;
+
+// Calls over a connection, and what a method sees of its call.
+pub mod scope;
+
+pub mod channel;
+
+// Interfaces: their declaration, those of a name server, and calls as JSON.
+pub mod interface;
+pub mod interfaces;
+pub mod json;
+pub mod roster;
+
+// Which callers may connect, and what they may call.
+pub mod access;
+
+// The hosting of objects.
+pub mod host;
 
 pub use channel::Stream;
 

@@ -3,14 +3,12 @@
 //! A call's body is an [`Envelope`](crate::envelope::Envelope) and the request's message; the other
 //! kinds of frames have the bodies below.
 
-use crate::{
-    codec::{
-        self, CodecError,
-        zero_copy::{self, LargeParts},
-    },
-    interfaces::tasks::Progress,
+use crate::codec::{
+    self, CodecError,
+    zero_copy::{self, LargeParts},
 };
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The encoded message of a request. It is encoded once, even if it is sent several times.
@@ -80,6 +78,28 @@ pub struct RefusedCall {
     pub request_id: u64,
     /// The reason, and when to retry.
     pub refusal: Refusal,
+}
+
+/// The load of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// The number of running calls.
+    pub in_flight: u32,
+    /// The number of calls that wait for the compute pool.
+    pub queue: u32,
+    /// How many calls the worker runs at once.
+    pub capacity: u32,
+    /// Calls answered since it started.
+    pub calls: u64,
+}
+
+/// The progress of a method.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// The completed fraction, from 0 to 1.
+    pub fraction: f64,
+    /// A note in words; may be empty.
+    pub note: String,
 }
 
 /// A progress report of a call.

@@ -1,17 +1,14 @@
-//! Streams and listeners over every kind of [`Endpoint`].
+//! Sockets and listeners for every kind of [`Endpoint`], without TLS.
 
 mod dial;
+mod forward;
 mod local_address;
 
 pub use dial::dial;
+pub(crate) use forward::forward;
 pub use local_address::address_for_others;
 
-use crate::{
-    access::CHALLENGE_LEN,
-    endpoint::Endpoint,
-    private_file,
-    tls::{MeteredSocket, TlsClient},
-};
+use crate::{endpoint::Endpoint, private_file};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
@@ -32,10 +29,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
-use tokio_rustls::TlsStream;
-
-/// The label of the channel binding `tls-exporter`.
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// How many connections to a Unix socket may wait for being accepted.
 const BACKLOG: i32 = 1024;
@@ -68,98 +61,16 @@ fn disable_send_delays(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A socket, perhaps with TLS over it.
-#[derive(Debug)]
-pub enum Stream {
-    /// Not encrypted.
-    Plain(Socket),
-    /// Encrypted.
-    Tls(Box<TlsStream<MeteredSocket>>),
-}
-
-impl Stream {
-    /// Connects to an endpoint, with TLS if `tls` is given.
-    pub async fn connect(endpoint: &Endpoint, tls: Option<&TlsClient>) -> io::Result<Self> {
-        dial(endpoint, |socket| Self::over(socket, endpoint, tls)).await
-    }
-
-    /// A stream over a socket that is connected to an endpoint, with TLS if `tls` is given.
-    pub async fn over(
-        socket: Socket,
-        endpoint: &Endpoint,
-        tls: Option<&TlsClient>,
-    ) -> io::Result<Self> {
-        match tls {
-            Some(tls) => tls.connect(socket, endpoint).await,
-            None => Ok(Self::Plain(socket)),
-        }
-    }
-
-    /// The channel binding `tls-exporter` (RFC 9266), which only the two ends know. `None` without TLS.
-    pub fn exporter(&self) -> Option<[u8; CHALLENGE_LEN]> {
-        let Self::Tls(stream) = self else {
-            return None;
-        };
-        let output = [0; CHALLENGE_LEN];
-        let exported = match &**stream {
-            TlsStream::Client(stream) => {
-                let connection = stream.get_ref().1;
-                connection.export_keying_material(output, EXPORTER_LABEL, Some(b""))
-            }
-            TlsStream::Server(stream) => {
-                let connection = stream.get_ref().1;
-                connection.export_keying_material(output, EXPORTER_LABEL, Some(b""))
-            }
-        };
-        // It fails only before the end of the handshake, which is over.
-        exported.ok()
-    }
-
-    /// The address of the peer, as the peer sees it. `None` over TLS, where it may differ between the two
-    /// ends.
-    pub fn remote_address(&self) -> Option<String> {
-        match self {
-            Self::Plain(socket) => Some(socket.address(SocketEnd::Remote)),
-            Self::Tls(_) => None,
-        }
-    }
-
-    /// The address of this end; `None` over TLS.
-    pub fn local_address(&self) -> Option<String> {
-        match self {
-            Self::Plain(socket) => Some(socket.address(SocketEnd::Local)),
-            Self::Tls(_) => None,
-        }
-    }
-
-    /// Removes the limit of received bytes, because the peer is authenticated.
-    pub(crate) fn lift_read_limit(&mut self) {
-        match self {
-            Self::Plain(_) => {}
-            Self::Tls(stream) => stream.get_mut().0.lift_limit(),
-        }
-    }
-}
-
 /// An end of a connection.
 #[derive(Clone, Copy)]
-enum SocketEnd {
+pub(crate) enum SocketEnd {
     Local,
     Remote,
 }
 
-impl Stream {
-    /// Registers the socket with the current runtime instead of its former one.
-    pub fn register_again(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.register_again(),
-            Self::Tls(stream) => stream.get_mut().0.socket().register_again(),
-        }
-    }
-}
-
 impl Socket {
-    fn register_again(&mut self) -> io::Result<()> {
+    /// Registers the socket with the current runtime instead of its former one.
+    pub(crate) fn register_again(&mut self) -> io::Result<()> {
         // The copy is the same non-blocking socket; the original is closed.
         *self = match self {
             Self::Tcp(stream) => {
@@ -176,7 +87,7 @@ impl Socket {
 
     /// The address of one end, as text. Within one machine both ends see the same text. It is empty if there
     /// is no address.
-    fn address(&self, end: SocketEnd) -> String {
+    pub(crate) fn address(&self, end: SocketEnd) -> String {
         let address = match (self, end) {
             (Self::Tcp(stream), SocketEnd::Local) => stream.local_addr().map(canonical),
             (Self::Tcp(stream), SocketEnd::Remote) => stream.peer_addr().map(canonical),
@@ -207,69 +118,7 @@ fn path_of(address: &tokio::net::unix::SocketAddr) -> String {
     path.map_or_else(String::new, |path| format!("unix:{}", path.display()))
 }
 
-/// Forwards reading and writing to the value of a variant.
-macro_rules! forward {
-    ($name:ident { $($variant:ident)|+ }) => {
-        impl AsyncRead for $name {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                buffer: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_read(context, buffer),)+
-                }
-            }
-        }
-
-        impl AsyncWrite for $name {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_write(context, bytes),)+
-                }
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-                slices: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_write_vectored(context, slices),)+
-                }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            fn poll_flush(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_flush(context),)+
-                }
-            }
-
-            fn poll_shutdown(
-                self: Pin<&mut Self>,
-                context: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    $(Self::$variant(inner) => Pin::new(inner).poll_shutdown(context),)+
-                }
-            }
-        }
-    };
-}
-
 forward!(Socket { Tcp | Unix });
-forward!(Stream { Plain | Tls });
 
 /// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,14 @@
 //! tarpc gives a method its deadline and trace. The rest is found here, in a thread-local that is set
 //! whenever the method's future is polled, and on the compute pool while its work runs.
 
+mod answers;
+
+pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
+pub(crate) use answers::{AnswerBuffer, take_reserved};
+
 use crate::{
-    access::{HolderId, Identity, LoginChallenge},
-    channel::AnswerQueue,
-    interfaces::tasks::Progress,
+    identity::{HolderId, Identity, LoginChallenge},
+    message::Progress,
     tls::CertificateHolder,
 };
 use std::{

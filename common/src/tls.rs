@@ -1,5 +1,6 @@
 //! TLS 1.3 on every link: certificates, trusted authorities, and readable errors.
 //!
+//! - [`Stream`] is a socket, encrypted or not;
 //! - [`TlsServer`] makes an encrypted stream of an accepted socket, and identifies the peer if it has a
 //!   certificate;
 //! - [`TlsClient`] makes one of a connected socket, and always verifies the server;
@@ -15,6 +16,7 @@ mod holder;
 mod metered;
 mod pem;
 mod server;
+mod stream;
 
 pub use client::TlsClient;
 pub use failure::TlsFailure;
@@ -22,13 +24,14 @@ pub use holder::CertificateHolder;
 pub use metered::MeteredSocket;
 pub use pem::{KeyPairFiles, TlsFileError};
 pub use server::{ClientAuth, TlsServer};
+pub use stream::Stream;
 
 use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 
 /// The protocol name inside TLS (ALPN, RFC 7301), so that a server of another protocol is not mistaken for
 /// one of ours.
-const ALPN: &[u8] = b"pyroxene/1";
+pub(crate) const ALPN: &[u8] = b"pyroxene/1";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())

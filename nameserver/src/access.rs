@@ -25,14 +25,13 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use pyroxene_common::{
-    access::{
-        Authenticator, DomainKey, HolderId, Identity, IssuerClock, KeyLife, Limit, Patterns,
-        Revocation, Role,
-    },
+    access::{Authenticator, IssuerClock},
+    identity::{DomainKey, HolderId, Identity, KeyLife, Patterns, Revocation, Role},
     interfaces::access::{
         AccessError, ChallengeNonce, Issuer, LimitsReport, LoginTicket, Revocations, WhoAmI,
         access::{self},
     },
+    limits::Limit,
     scope::{self, Caller},
 };
 use std::{
@@ -46,7 +45,7 @@ use tarpc::context::Context;
 use tokio::{sync::watch, time::timeout};
 
 /// The name server's name as the caller of its own objects. No caller over a socket can have such a name: see
-/// [`is_reserved`](pyroxene_common::access::is_reserved).
+/// [`is_reserved`](pyroxene_common::identity::is_reserved).
 const OWN_NAME: &str = "pyroxene:nameserver";
 
 /// The name server itself, as the caller of its own objects.

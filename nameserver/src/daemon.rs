@@ -15,11 +15,12 @@ use crate::{
 };
 use pyroxene_client::{Client, ClientConfig};
 use pyroxene_common::{
-    access::{AccessPolicy, LimitOverrides},
+    access::AccessPolicy,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{DrainReport, Host, HostConfig, HostedObject},
     interfaces::{self, topics::Retention},
+    limits::LimitOverrides,
     reload::{Reload, reload_on_change},
     tls::{ClientAuth, TlsClient, TlsServer},
 };
@@ -267,7 +268,7 @@ impl NameServerConfig {
     ///
     /// ```
     /// use pyroxene_client::{Client, ClientConfig, Credentials};
-    /// use pyroxene_common::access::{Patterns, Role};
+    /// use pyroxene_common::identity::{Patterns, Role};
     /// use pyroxene_nameserver::{NameServer, NameServerConfig, users::Users};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -339,7 +340,7 @@ impl NameServerConfig {
     /// The limits of every user, in the place of the defaults. Limits in the users file take precedence.
     ///
     /// ```
-    /// use pyroxene_common::access::{LimitChange, LimitOverrides};
+    /// use pyroxene_common::limits::{LimitChange, LimitOverrides};
     /// use pyroxene_nameserver::NameServerConfig;
     ///
     /// let limits: LimitOverrides = ["tasks=500", "task_bytes=64MiB"]

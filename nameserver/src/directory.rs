@@ -52,8 +52,9 @@ pub(crate) use service::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore, may_c
 use exclusive_grants::Grants;
 use limits::{MAX_EXPIRED, MAX_PAUSE, MIN_PAUSE};
 use objects::Objects;
-use pyroxene_common::interfaces::directory::{
-    Departure, DirectoryError, InstanceState, Lease, Load, SessionId,
+use pyroxene_common::{
+    interfaces::directory::{Departure, DirectoryError, InstanceState, Lease, SessionId},
+    message::Load,
 };
 use sessions::{DirectorySession, Sessions};
 use std::{collections::BTreeSet, sync::Arc};

@@ -19,8 +19,9 @@ pub(crate) use gauges::LimitPermit;
 use crate::users::Users;
 use arc_swap::ArcSwap;
 use gauges::Gauges;
-use pyroxene_common::access::{
-    Identity, Limit, LimitClass, LimitExceeded, LimitOverrides, LimitOwner, Limits, Role, UNLIMITED,
+use pyroxene_common::{
+    identity::{Identity, Role},
+    limits::{Limit, LimitClass, LimitExceeded, LimitOverrides, LimitOwner, Limits, UNLIMITED},
 };
 use pyroxene_store::Allowance;
 use rates::RateLimits;

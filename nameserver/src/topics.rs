@@ -8,14 +8,13 @@ pub(crate) use retention::keep_retention;
 
 use crate::limits::Limiter;
 use pyroxene_common::{
-    access::{Limit, LimitExceeded},
-    channel::NoAnswerMemory,
     clean,
     interfaces::topics::{
         Entries, MAX_ENTRIES, MAX_ENTRY, MAX_NAME, MAX_WAIT_MS, NewEntry, Retention, TopicEntry,
         TopicSummary, TopicsError, topics,
     },
-    scope,
+    limits::{Limit, LimitExceeded},
+    scope::{self, NoAnswerMemory},
     values::Blob,
 };
 use pyroxene_store::{self as store, Store, StoreError};

@@ -16,9 +16,9 @@ pub use domain::{domain_key, replace_domain_key};
 pub use error::{UsersError, UsersFilePosition};
 pub use logins::LoginThrottle;
 
-use pyroxene_common::access::{
-    HolderId, Identity, LimitChange, LimitOverrides, Patterns, Revocation, Role, Token,
-    check_user_name,
+use pyroxene_common::{
+    identity::{HolderId, Identity, Patterns, Revocation, Role, Token, check_user_name},
+    limits::{LimitChange, LimitOverrides},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ const END_OF_TIME_MS: u64 = 253_402_300_799_999;
 /// The users who may log in.
 ///
 /// ```
-/// use pyroxene_common::access::{Pattern, Patterns, Role};
+/// use pyroxene_common::identity::{Pattern, Patterns, Role};
 /// use pyroxene_nameserver::users::Users;
 ///
 /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
@@ -231,7 +231,7 @@ impl Users {
     /// by certificate.
     ///
     /// ```
-    /// use pyroxene_common::access::{Patterns, Role};
+    /// use pyroxene_common::identity::{Patterns, Role};
     /// use pyroxene_nameserver::users::Users;
     ///
     /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;
@@ -272,7 +272,7 @@ impl Users {
     /// Changes limits of a user.
     ///
     /// ```
-    /// use pyroxene_common::access::{Limit, Patterns, Role};
+    /// use pyroxene_common::{limits::Limit, identity::{Patterns, Role}};
     /// use pyroxene_nameserver::users::Users;
     ///
     /// # let now_ms = std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64;

@@ -120,16 +120,31 @@ impl From<InvalidStoreUrl> for StoreError {
     }
 }
 
-/// Whether the statement had no effect, and the whole transaction may well succeed if it is run again.
+/// Whether a statement before the commit had no effect, and the whole transaction may well succeed if it is
+/// run again.
 pub(super) fn is_worth_repeating(error: &sqlx::Error) -> bool {
     match error {
-        // A deadlock, a conflict with another transaction, a key that another transaction inserted between
-        // the look-up and the insert, or a restart of the server.
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["40P01", "40001", "23505", "57P01", "25P03"].contains(&&*code)),
+        // A restart of the server, or a transaction that waited for its client for too long.
+        sqlx::Error::Database(reported) => {
+            is_conflict(error)
+                || reported
+                    .code()
+                    .is_some_and(|code| ["57P01", "25P03"].contains(&&*code))
+        }
         // The connection was idle, and the server has closed it since.
         sqlx::Error::Io(_) => true,
         _ => false,
     }
+}
+
+/// Whether the server rolled the transaction back because of another one: a deadlock, a conflict, or a key
+/// that another transaction inserted between the look-up and the insert. A commit that ended in any other way
+/// may have been done.
+pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    error
+        .code()
+        .is_some_and(|code| ["40P01", "40001", "23505"].contains(&&*code))
 }

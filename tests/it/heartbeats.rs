@@ -3,10 +3,7 @@
 use crate::harness::{Broker, in_time, seconds, turn, within};
 use futures::future::join_all;
 use pyroxene_client::{CallError, ClientConfig, NameServerClient as Directory};
-use pyroxene_common::{
-    interfaces::directory::{Load, Registration},
-    values::Payload,
-};
+use pyroxene_common::{interfaces::directory::Registration, message::Load, values::Payload};
 use pyroxene_nameserver::{NameServer, NameServerConfig};
 use pyroxene_objects::{
     HostBuiltins,

@@ -37,6 +37,43 @@ const HEAVY: [(&str, &[&str]); 4] = [
     ("clap", &[]),
 ];
 
+/// The layers of the crate `common`, from the lowest to the highest. A module imports only modules that stand
+/// before it, in its own layer or in a lower one.
+const LAYERS: [(&str, &[&str]); 8] = [
+    (
+        "tools",
+        &[
+            "byte_budget",
+            "clean",
+            "dedicated",
+            "endpoint",
+            "offload",
+            "private_file",
+            "reload",
+            "signal",
+            "steady_clock",
+        ],
+    ),
+    (
+        "wire",
+        &[
+            "codec",
+            "values",
+            "wire",
+            "envelope",
+            "frame",
+            "message",
+            "transport",
+        ],
+    ),
+    ("identity", &["identity", "limits"]),
+    ("connection", &["net", "tls", "hello"]),
+    ("channel", &["scope", "channel"]),
+    ("interface", &["interface", "interfaces", "json", "roster"]),
+    ("access", &["access"]),
+    ("host", &["host"]),
+];
+
 /// Circles of files that import each other, of each crate, which are still to be opened. No other may
 /// appear; one that is opened leaves the list.
 const CIRCLES: [(&str, &[&str]); 8] = [
@@ -119,6 +156,34 @@ fn no_files_import_each_other_in_a_circle_but_those_that_are_listed() {
         let listed: BTreeSet<String> = listed.iter().map(ToString::to_string).collect();
         assert_eq!(found, listed, "{name}");
     }
+}
+
+#[test]
+fn no_module_of_common_imports_one_of_a_higher_layer() {
+    let order: Vec<&str> = LAYERS
+        .iter()
+        .flat_map(|(_, modules)| *modules)
+        .copied()
+        .collect();
+    let position = |module: &Module| {
+        let top = module.first().unwrap();
+        let at = order.iter().position(|listed| listed == top);
+        at.unwrap_or_else(|| panic!("common/src/{top} is in no layer"))
+    };
+    let imports = read(&room("common").join("src"));
+    let mut seen = BTreeSet::new();
+    for (module, imported) in imports.iter().filter(|(module, _)| !module.is_empty()) {
+        seen.insert(position(module));
+        for other in imported {
+            assert!(
+                position(other) <= position(module),
+                "{} imports {}, which stands after it in LAYERS",
+                path(module),
+                path(other)
+            );
+        }
+    }
+    assert_eq!(seen.len(), order.len(), "a module that is listed is gone");
 }
 
 fn path(module: &Module) -> String {

@@ -12,9 +12,10 @@ use crate::{
 };
 use pyroxene_client::{Client, ClientConfig, Credentials, InvalidConfig};
 use pyroxene_common::{
-    access::{Authenticator, HolderKey},
+    access::Authenticator,
     endpoint::Endpoint,
     host::{HostedObject, default_message_memory},
+    identity::HolderKey,
     interface::Serves,
     interfaces::directory::{ObjectRegistration, check_name},
     tls::{ClientAuth, TlsClient, TlsServer},

@@ -1,7 +1,7 @@
 //! The load of a worker.
 
 use crate::compute::ComputePool;
-use pyroxene_common::interfaces::directory::Load;
+use pyroxene_common::message::Load;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},

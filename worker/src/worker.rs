@@ -9,11 +9,12 @@ use crate::{
 };
 use pyroxene_client::{Client, InvalidConfig};
 use pyroxene_common::{
-    access::KeyError,
     dedicated::DedicatedRuntime,
     endpoint::Endpoint,
     host::{DrainReport, Host, HostConfig, HostedObject},
-    interfaces::directory::{DirectoryError, Load, MAX_TTL, MIN_TTL, Registration, check_name},
+    identity::KeyError,
+    interfaces::directory::{DirectoryError, MAX_TTL, MIN_TTL, Registration, check_name},
+    message::Load,
     signal::StopSignals,
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use pyroxene_common::interfaces::directory::{Load, SessionId};
+use pyroxene_common::{interfaces::directory::SessionId, message::Load};
 use tarpc::context;
 
 use super::{

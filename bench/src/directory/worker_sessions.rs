@@ -5,9 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use pyroxene_client::DirectProxy;
-use pyroxene_common::interfaces::directory::{
-    Directory, Load, OBJECT, ObjectRegistration, Registration, SessionId,
-    directory::DirectoryClient,
+use pyroxene_common::{
+    interfaces::directory::{
+        Directory, OBJECT, ObjectRegistration, Registration, SessionId, directory::DirectoryClient,
+    },
+    message::Load,
 };
 use tarpc::context;
 use tokio::{task::JoinHandle, time::sleep};

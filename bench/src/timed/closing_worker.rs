@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use pyroxene_client::Client;
 use pyroxene_common::{
     interface::Interface,
-    interfaces::directory::{Load, ObjectRegistration, Registration, SessionId},
+    interfaces::directory::{ObjectRegistration, Registration, SessionId},
+    message::Load,
 };
 use tarpc::context;
 use tokio::{net::TcpListener, time::sleep};

@@ -7,7 +7,7 @@ use clap::{
     error::ErrorKind,
     parser::ValueSource,
 };
-use pyroxene_common::access::looks_like_token;
+use pyroxene_common::identity::looks_like_token;
 use std::{env, ffi::OsString};
 
 /// The flags that may also be given before the command, because most commands have them.

@@ -8,8 +8,8 @@ use crate::{
     table::table,
 };
 use pyroxene_common::{
-    access::Limit,
     interfaces::access::{AccessError, LimitInUse, LimitsReport},
+    limits::Limit,
 };
 use serde_json::{Map, Value, json};
 

@@ -117,7 +117,7 @@ pub(crate) fn to_table(objects: &[ObjectEntry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::interfaces::directory::{InstanceState, Load};
+    use pyroxene_common::{interfaces::directory::InstanceState, message::Load};
 
     fn instance(worker: &str) -> Instance {
         Instance {

@@ -9,9 +9,9 @@ use crate::{
     store::{self, StoreArguments},
 };
 use pyroxene_common::{
-    access::LimitChange,
     endpoint::Endpoint,
     interfaces::topics::Retention,
+    limits::LimitChange,
     reload::Reload,
     tls::{ClientAuth, TlsServer},
     wire,

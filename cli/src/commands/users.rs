@@ -10,7 +10,10 @@ use clap::{
     Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use pyroxene_common::access::{LimitChange, LimitOverrides, Pattern, Patterns, Role, Token};
+use pyroxene_common::{
+    identity::{Pattern, Patterns, Role, Token},
+    limits::{LimitChange, LimitOverrides},
+};
 use pyroxene_nameserver::users::{User, Users, replace_domain_key};
 use serde::Serialize;
 use serde_json::json;

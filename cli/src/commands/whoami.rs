@@ -10,8 +10,8 @@ use crate::{
     terminal,
 };
 use pyroxene_common::{
-    access::{Identity, Role},
     clean,
+    identity::{Identity, Role},
     interfaces::access::WhoAmI,
 };
 use serde::Serialize;
@@ -35,7 +35,7 @@ struct WhoamiJson<'a> {
     authentication: bool,
     user: Option<&'a str>,
     role: Option<Role>,
-    allow: Option<&'a pyroxene_common::access::Patterns>,
+    allow: Option<&'a pyroxene_common::identity::Patterns>,
     address: &'a str,
     limits: BTreeMap<&'static str, Option<u64>>,
 }

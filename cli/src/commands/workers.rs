@@ -87,7 +87,7 @@ fn to_row(worker: &WorkerEntry) -> [String; 9] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::interfaces::directory::{InstanceState, Load};
+    use pyroxene_common::{interfaces::directory::InstanceState, message::Load};
 
     #[test]
     fn json_has_the_documented_shape() {

@@ -1,5 +1,5 @@
 use super::*;
-use pyroxene_common::interfaces::directory::Load;
+use pyroxene_common::message::Load;
 
 fn instance(worker: &str, state: InstanceState) -> Instance {
     Instance {

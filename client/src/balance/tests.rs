@@ -2,8 +2,8 @@ use super::*;
 use crate::{config::ClientConfig, connect::ConnectOptions};
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost},
-    interfaces::directory::{Instance as Listed, InstanceState, Load},
-    message::{Refusal, RefusalReason},
+    interfaces::directory::{Instance as Listed, InstanceState},
+    message::{Load, Refusal, RefusalReason},
 };
 use pyroxene_objects::interfaces::echo::Echo;
 use std::{collections::HashMap, time::Duration};

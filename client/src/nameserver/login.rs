@@ -8,9 +8,9 @@ use crate::{
     security::{ClientSecurity, Credentials},
 };
 use pyroxene_common::{
-    access::{CHALLENGE_LEN, HolderKey, KeyError, LoginProof, Ticket},
     channel::AttemptError,
     endpoint::Endpoint,
+    identity::{CHALLENGE_LEN, HolderKey, KeyError, LoginProof, Ticket},
     interfaces::access::{
         Access, AccessError, ChallengeNonce, LoginTicket,
         access::{AccessRequest, AccessResponse},
@@ -370,7 +370,7 @@ mod tests {
     use super::*;
     use crate::{config::ClientConfig, nameserver::NameServerClient};
     use futures::future::join_all;
-    use pyroxene_common::access::Token;
+    use pyroxene_common::identity::Token;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::net::TcpListener;
 

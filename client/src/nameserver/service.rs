@@ -9,9 +9,9 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use pyroxene_common::{
-    access::{Addressee, Ticket},
     channel::{AttemptError, ClientConnection, ConnectionLost, Keepalive, Settings},
     endpoint::Endpoint,
+    identity::{Addressee, Ticket},
     interface::Interface,
     message::{EncodedRequest, RefusalReason},
 };

@@ -8,14 +8,16 @@ mod issuers;
 mod quota;
 mod verified;
 
-pub use issuers::{IssuerClock, KeyLife};
+pub use issuers::IssuerClock;
 pub use quota::{ConnectionQuota, CountedConnection};
 
-use super::{
-    Addressee, Audience, Challenge, Claims, Credential, HelloTarget, HolderId, Identity, KeyId,
-    PublicKey, Revocation, TicketError, key_id,
+use crate::{
+    hello::{HelloRefusal, RefusalCode},
+    identity::{
+        Addressee, Audience, Challenge, Claims, Credential, HelloTarget, HolderId, Identity, KeyId,
+        KeyLife, PublicKey, Revocation, TicketError, key_id,
+    },
 };
-use crate::hello::{HelloRefusal, RefusalCode};
 use arc_swap::ArcSwap;
 use issuers::Issuers;
 use slab::Slab;
@@ -114,8 +116,8 @@ impl AuthenticatedConnections {
     }
 }
 
-fn bad_credential(sentence: impl Into<String>) -> HelloRefusal {
-    HelloRefusal::new(RefusalCode::BadCredential, sentence)
+fn bad_credential(message: impl Into<String>) -> HelloRefusal {
+    HelloRefusal::new(RefusalCode::BadCredential, message)
 }
 
 impl Authenticator {
@@ -197,28 +199,28 @@ impl Authenticator {
 
     /// Makes tickets void, and ends the connections that were authenticated with them.
     pub fn revoke(&self, revocations: &[Revocation]) {
-        let mut guests = self.connections();
-        let AuthenticatedConnections { connected, void } = &mut *guests;
+        let mut connections = self.connections();
+        let AuthenticatedConnections { connected, void } = &mut *connections;
         for Revocation { name, until_ms } in revocations {
             let until = void.entry(name.clone()).or_default();
             *until = (*until).max(*until_ms);
         }
-        for (_, guest) in &*connected {
-            let name = &guest.claims.identity.name;
+        for (_, connection) in &*connected {
+            let name = &connection.claims.identity.name;
             let is_void = void
                 .get(name)
-                .is_some_and(|until| guest.claims.issued_ms <= *until);
-            if is_void && !guest.end.is_cancelled() {
+                .is_some_and(|until| connection.claims.issued_ms <= *until);
+            if is_void && !connection.end.is_cancelled() {
                 tracing::warn!(user = name, "access revoked; ending the connection");
-                guest.end.cancel();
+                connection.end.cancel();
             }
         }
     }
 
     /// Whether a ticket of this user, issued at this time (in Unix milliseconds), is void.
     pub fn is_void(&self, name: &str, issued_ms: u64) -> bool {
-        let guests = self.connections();
-        guests
+        let connections = self.connections();
+        connections
             .void
             .get(name)
             .is_some_and(|until| issued_ms <= *until)
@@ -237,8 +239,8 @@ impl Authenticator {
             Trust::Everybody => return Ok(None),
             // This lasts only until a name server answers, and another worker may be ready already.
             Trust::Nobody => {
-                let sentence = "it does not know yet which tickets to trust";
-                return Err(HelloRefusal::new(RefusalCode::Busy, sentence));
+                let message = "it does not know yet which tickets to trust";
+                return Err(HelloRefusal::new(RefusalCode::Busy, message));
             }
             Trust::Holders(issuers) => issuers,
         };
@@ -290,8 +292,8 @@ impl Authenticator {
             (Addressee::NameServer, _) => format!("{} and no worker", self.host),
             (host, _) => host.to_string(),
         };
-        let sentence = format!("this is {host}, and the hello is for {addressee}");
-        Err(HelloRefusal::new(RefusalCode::WrongServer, sentence))
+        let message = format!("this is {host}, and the hello is for {addressee}");
+        Err(HelloRefusal::new(RefusalCode::WrongServer, message))
     }
 
     /// Registers an authenticated connection. `end` is cancelled when the ticket expires or is revoked.
@@ -305,8 +307,8 @@ impl Authenticator {
             Some(quota) => Some(quota.count(&claims.identity)?),
             None => None,
         };
-        let mut guests = self.connections();
-        if guests.is_void(&claims) {
+        let mut connections = self.connections();
+        if connections.is_void(&claims) {
             let name = &claims.identity.name;
             return Err(bad_credential(format!(
                 "the access of '{name}' was revoked"
@@ -314,14 +316,14 @@ impl Authenticator {
         }
         let identity = Arc::new(claims.identity.clone());
         let (holder, audience) = (claims.holder, claims.audience.clone());
-        let place = guests.connected.insert(AuthenticatedConnection {
+        let index = connections.connected.insert(AuthenticatedConnection {
             claims,
             issuer,
             end: end.clone(),
         });
         Ok(AuthenticatedPeer {
             authenticator: Arc::clone(self),
-            index: place,
+            index,
             identity,
             holder,
             audience,
@@ -344,13 +346,15 @@ impl Authenticator {
         let Trust::Holders(issuers) = &**trust else {
             return;
         };
-        let guests = self.connections();
-        for (_, guest) in &guests.connected {
-            let expired = issuers.in_time(&guest.issuer, &guest.claims).is_err();
-            if expired && !guest.end.is_cancelled() {
-                let user = &guest.claims.identity.name;
+        let connections = self.connections();
+        for (_, connection) in &connections.connected {
+            let expired = issuers
+                .in_time(&connection.issuer, &connection.claims)
+                .is_err();
+            if expired && !connection.end.is_cancelled() {
+                let user = &connection.claims.identity.name;
                 tracing::info!(user, "the ticket has run out; ending the connection");
-                guest.end.cancel();
+                connection.end.cancel();
             }
         }
     }
@@ -422,19 +426,19 @@ impl AuthenticatedPeer {
         let Ok((claims, issuer)) = self.authenticator.read(issuers, ticket) else {
             return Renewal::Ignored;
         };
-        let mut guests = self.authenticator.connections();
+        let mut connections = self.authenticator.connections();
         let is_same = claims.identity.name == self.identity.name
             && claims.holder == self.holder
             && claims.audience == self.audience;
-        if !is_same || guests.is_void(&claims) {
+        if !is_same || connections.is_void(&claims) {
             return Renewal::Ignored;
         }
         if claims.identity != *self.identity {
             return Renewal::Changed;
         }
-        if let Some(guest) = guests.connected.get_mut(self.index) {
-            guest.claims = claims;
-            guest.issuer = issuer;
+        if let Some(connection) = connections.connected.get_mut(self.index) {
+            connection.claims = claims;
+            connection.issuer = issuer;
         }
         Renewal::Extended
     }

@@ -1,8 +1,7 @@
 //! The log of denials, with a rate limit: a user who is denied a million times causes only a few short lines
 //! per second.
 
-use super::Identity;
-use crate::clean;
+use crate::{clean, identity::Identity};
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},

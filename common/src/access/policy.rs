@@ -1,8 +1,9 @@
 //! Which methods of an object a caller may call. This is decided once for each connection.
 
-use super::{Identity, Role, denials};
+use super::denials;
 use crate::{
     hello::{HelloRefusal, RefusalCode},
+    identity::{Identity, Role},
     interface::Method,
     message::{Refusal, RefusalReason},
 };
@@ -60,8 +61,8 @@ impl MethodPermissions {
     pub(crate) fn or_refuse(self) -> Result<Self, HelloRefusal> {
         match &self.0 {
             Some(limited) if !limited.allowed.contains(&true) => {
-                let sentence = denied(&limited.identity, &limited.object);
-                Err(HelloRefusal::new(RefusalCode::Denied, sentence))
+                let message = denied(&limited.identity, &limited.object);
+                Err(HelloRefusal::new(RefusalCode::Denied, message))
             }
             _ => Ok(self),
         }

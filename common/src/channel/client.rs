@@ -19,10 +19,9 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    access::CHALLENGE_LEN,
     envelope::ENVELOPE_LEN,
-    interfaces::directory::Load,
-    message::{EncodedRequest, LARGE_MESSAGE},
+    identity::CHALLENGE_LEN,
+    message::{EncodedRequest, LARGE_MESSAGE, Load},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
 use call::{CallFuture, CallFutureState};

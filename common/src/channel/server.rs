@@ -16,7 +16,6 @@ mod translation;
 mod unread_answers;
 mod writing;
 
-pub use answers::{ANSWER_MEMORY_TIMEOUT, AnswerQueue, AnswerTurn, NoAnswerMemory};
 pub use context::{ConnectionContext, RenewHandler};
 pub use dispatch::Dispatch;
 pub use translation::{Translation, TranslationFailure};
@@ -29,8 +28,11 @@ use super::{
     outbox::Outbox,
 };
 use crate::{
-    byte_budget::BytePermit, codec::splice, interfaces::directory::Load, message::GoAway,
-    scope::Scope, wire::FrameKind,
+    byte_budget::BytePermit,
+    codec::splice,
+    message::{GoAway, Load},
+    scope::{AnswerQueue, Scope},
+    wire::FrameKind,
 };
 use bytes::{Buf, Bytes};
 use calls::ServerCalls;

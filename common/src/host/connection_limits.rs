@@ -84,13 +84,13 @@ pub(super) enum ConnectionLimitReached {
 impl ConnectionLimits {
     pub(super) fn new(
         bounds: ConnectionBounds,
-        strangers: Arc<UnauthenticatedConnections>,
+        unauthenticated: Arc<UnauthenticatedConnections>,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             bounds,
-            unauthenticated: strangers,
+            unauthenticated,
             counts: Mutex::default(),
         })
     }
@@ -163,12 +163,16 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
 
-    fn crowd(connections: usize, per_address: usize, strangers: usize) -> Arc<ConnectionLimits> {
+    fn limits(
+        connections: usize,
+        per_address: usize,
+        unauthenticated: usize,
+    ) -> Arc<ConnectionLimits> {
         let bounds = ConnectionBounds {
             connections,
             per_address,
         };
-        ConnectionLimits::new(bounds, UnauthenticatedConnections::new(strangers))
+        ConnectionLimits::new(bounds, UnauthenticatedConnections::new(unauthenticated))
     }
 
     fn from(address: &str) -> Peer {
@@ -177,8 +181,8 @@ mod tests {
 
     #[test]
     fn the_oldest_stranger_makes_way() {
-        let (crowd, stop) = (crowd(10, 10, 2), CancellationToken::new());
-        let enter = || crowd.admit(&from("10.0.0.1"), &stop).unwrap();
+        let (limits, stop) = (limits(10, 10, 2), CancellationToken::new());
+        let enter = || limits.admit(&from("10.0.0.1"), &stop).unwrap();
         let (known, old, young) = (enter(), enter(), enter());
         assert!(known.end.is_cancelled());
         let known = {
@@ -188,13 +192,13 @@ mod tests {
         known.authenticated();
         let last = [enter(), enter()];
         assert!(young.end.is_cancelled());
-        assert!(!known.end.is_cancelled() && last.iter().all(|place| !place.end.is_cancelled()));
+        assert!(!known.end.is_cancelled() && last.iter().all(|slot| !slot.end.is_cancelled()));
     }
 
     #[test]
     fn one_address_cannot_take_every_place() {
-        let (crowd, stop) = (crowd(3, 2, 10), CancellationToken::new());
-        let enter = |address| crowd.admit(&from(address), &stop);
+        let (limits, stop) = (limits(3, 2, 10), CancellationToken::new());
+        let enter = |address| limits.admit(&from(address), &stop);
         let first = [enter("10.0.0.1").unwrap(), enter("10.0.0.1").unwrap()];
         assert_eq!(
             enter("10.0.0.1").unwrap_err(),
@@ -204,20 +208,20 @@ mod tests {
         drop(first);
         let again = enter("10.0.0.1").unwrap();
         drop((other, again));
-        assert!(crowd.counts().by_address.is_empty());
-        assert_eq!(crowd.counts().connections, 0);
+        assert!(limits.counts().by_address.is_empty());
+        assert_eq!(limits.counts().connections, 0);
     }
 
     #[test]
     fn a_full_house_of_known_guests_refuses_and_one_of_strangers_does_not() {
-        let (crowd, stop) = (crowd(2, 2, 2), CancellationToken::new());
-        let enter = |address| crowd.admit(&from(address), &stop);
-        let (known, stranger) = (enter("10.0.0.1").unwrap(), enter("10.0.0.2").unwrap());
+        let (limits, stop) = (limits(2, 2, 2), CancellationToken::new());
+        let enter = |address| limits.admit(&from(address), &stop);
+        let (known, unknown) = (enter("10.0.0.1").unwrap(), enter("10.0.0.2").unwrap());
         known.authenticated();
         let third = enter("10.0.0.3").unwrap();
-        assert!(stranger.end.is_cancelled());
+        assert!(unknown.end.is_cancelled());
         third.authenticated();
-        drop(stranger);
+        drop(unknown);
         assert_eq!(
             enter("10.0.0.4").unwrap_err(),
             ConnectionLimitReached::Total

@@ -2,12 +2,13 @@
 
 use super::invoke_dispatch::InvokeDispatch;
 use crate::{
-    access::{AccessPolicy, Identity, MethodPermissions},
+    access::{AccessPolicy, MethodPermissions},
     channel::{CallFailure, ConnectionContext, ConnectionLost, Dispatch, serve},
     hello::{HelloRefusal, RefusalCode},
+    identity::Identity,
     interface::{Interface, Method, Serves},
     interfaces::invoke::Invoke,
-    net::Stream,
+    tls::Stream,
 };
 use futures::{FutureExt, future::BoxFuture};
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -115,15 +116,15 @@ impl HostedObject {
             _ if interface == own => (ObjectProtocol::Own, own_version),
             _ if interface == Invoke::NAME => (ObjectProtocol::Invoke, Invoke::VERSION),
             _ => {
-                let sentence = format!("object '{name}' has the interface {own}, not {interface}");
-                return Err(HelloRefusal::new(RefusalCode::WrongInterface, sentence));
+                let message = format!("object '{name}' has the interface {own}, not {interface}");
+                return Err(HelloRefusal::new(RefusalCode::WrongInterface, message));
             }
         };
         if version != expected {
-            let sentence = format!(
+            let message = format!(
                 "object '{name}' has version {expected} of {interface}, not version {version}"
             );
-            return Err(HelloRefusal::new(RefusalCode::WrongVersion, sentence));
+            return Err(HelloRefusal::new(RefusalCode::WrongVersion, message));
         }
         Ok(face)
     }

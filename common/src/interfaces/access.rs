@@ -1,9 +1,13 @@
 //! Authentication: logins, and the tickets that they return. Every name server hosts this object under the
 //! name [`OBJECT`]. It is the only object that unauthenticated callers may call.
 
-use crate::access::{HolderId, Identity, KeyLife, Limit, PublicKey, Revocation, Ticket};
+use crate::{
+    identity::{HolderId, Identity, KeyLife, PublicKey, Revocation, Ticket},
+    limits::Limit,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
 /// The name of the access object on a name server.
 pub const OBJECT: &str = "access";
 
@@ -16,7 +20,7 @@ crate::interface! {
         #[idempotent]
         async fn challenge() -> Result<ChallengeNonce, AccessError>;
         /// A ticket for a user, bound to the key `holder`. `signature` is made with the user's token over the
-        /// challenge, the channel binding, `holder` and `user`: see `pyroxene_common::access::LoginProof`.
+        /// challenge, the channel binding, `holder` and `user`: see `pyroxene_common::identity::LoginProof`.
         async fn login(user: String, holder: HolderId, signature: Vec<u8>) -> Result<LoginTicket, AccessError>;
         /// A ticket for the holder of the TLS certificate of this connection, bound to the key `holder`.
         #[idempotent]

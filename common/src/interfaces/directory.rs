@@ -1,7 +1,7 @@
 //! The directory of live instances: the object that every name server hosts under the name
 //! [`OBJECT`].
 
-use crate::{access::HolderId, clean};
+use crate::{clean, identity::HolderId, message::Load};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -136,19 +136,6 @@ pub struct Lease {
     /// The exclusive names that this session holds, each with its fencing token. The token grows whenever the
     /// name gets another holder.
     pub fences: Vec<(String, u64)>,
-}
-
-/// The load of a worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Load {
-    /// The number of running calls.
-    pub in_flight: u32,
-    /// The number of calls that wait for the compute pool.
-    pub queue: u32,
-    /// How many calls the worker runs at once.
-    pub capacity: u32,
-    /// Calls answered since it started.
-    pub calls: u64,
 }
 
 /// A position in a name server's log of changes.
@@ -410,6 +397,6 @@ pub fn check_name(what: &str, name: &str) -> Result<(), DirectoryError> {
     Ok(())
 }
 
-fn invalid(sentence: String) -> DirectoryError {
-    DirectoryError::Invalid { sentence }
+fn invalid(message: String) -> DirectoryError {
+    DirectoryError::Invalid { sentence: message }
 }

@@ -1,6 +1,7 @@
 //! Durable calls (tasks): they are submitted, run at a worker, and their results are stored. Every name
 //! server with a store hosts this object under the name [`OBJECT`].
 
+use crate::message::Progress;
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -87,8 +88,8 @@ impl<'de> Visitor<'de> for SubmissionsVisitor {
         let mut tasks = Vec::new();
         while let Some(task) = sequence.next_element()? {
             if tasks.len() == MAX_SUBMISSIONS {
-                let sentence = format!("more than {MAX_SUBMISSIONS} tasks were submitted at once");
-                return Err(A::Error::custom(sentence));
+                let message = format!("more than {MAX_SUBMISSIONS} tasks were submitted at once");
+                return Err(A::Error::custom(message));
             }
             tasks.push(task);
         }
@@ -234,15 +235,6 @@ pub struct TaskStatus {
     pub result: Option<String>,
     /// Why it failed, once it has.
     pub error: Option<TaskFailure>,
-}
-
-/// The progress of a method.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Progress {
-    /// The completed fraction, from 0 to 1.
-    pub fraction: f64,
-    /// A note in words; may be empty.
-    pub note: String,
 }
 
 /// Why a task failed.

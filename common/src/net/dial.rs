@@ -60,8 +60,8 @@ where
     };
     let resolving = timeout(RESOLVE_TIMEOUT, lookup_host((host.as_str(), port)));
     let resolved = resolving.await.unwrap_or_else(|_| {
-        let sentence = format!("the name '{host}' was not resolved in time");
-        Err(io::Error::new(io::ErrorKind::TimedOut, sentence))
+        let message = format!("the name '{host}' was not resolved in time");
+        Err(io::Error::new(io::ErrorKind::TimedOut, message))
     });
     let addresses: Vec<SocketAddr> = resolved?.take(MAX_ADDRESSES).collect();
     let key = (host.clone(), port);

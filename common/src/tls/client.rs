@@ -5,11 +5,7 @@ use super::{
     pem::{self, KeyPairFiles},
     provider,
 };
-use crate::{
-    endpoint::Endpoint,
-    net::{Socket, Stream},
-    reload::Reload,
-};
+use crate::{endpoint::Endpoint, net::Socket, reload::Reload};
 use arc_swap::ArcSwap;
 use std::{
     fmt, io,
@@ -18,6 +14,7 @@ use std::{
 };
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{ClientConfig, client::Resumption, pki_types::ServerName, version::TLS13},
 };
 
@@ -80,7 +77,7 @@ impl TlsClient {
         &self,
         socket: Socket,
         endpoint: &Endpoint,
-    ) -> Result<Stream, io::Error> {
+    ) -> io::Result<TlsStream<MeteredSocket>> {
         let host = match endpoint {
             Endpoint::Tcp { host, .. } => host.clone(),
             Endpoint::Unix(_) => "localhost".to_owned(),
@@ -91,8 +88,7 @@ impl TlsClient {
         // Received bytes are not limited: until the server's certificate is verified, the caller's timeout
         // applies.
         let socket = MeteredSocket::new(socket, usize::MAX);
-        let stream = connector.connect(name, socket).await?;
-        Ok(Stream::Tls(Box::new(stream.into())))
+        connector.connect(name, socket).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The holder of a verified certificate.
 
-use crate::access::Role;
+use crate::identity::Role;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The holder of a certificate: its common name (CN), and the role in its organizational unit (OU).

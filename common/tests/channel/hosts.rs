@@ -9,7 +9,7 @@ use pyroxene_common::{
     endpoint::Endpoint,
     hello::{self, Hello, HelloError, RefusalCode},
     host::{DrainReport, Host, HostConfig, HostedObject},
-    net::Stream,
+    tls::Stream,
     wire::SERVER_VERSION,
 };
 use std::{collections::HashMap, time::Duration};

@@ -6,7 +6,7 @@ use crate::{
 };
 use pyroxene_common::{
     channel::{AttemptError, ConnectionLost, Settings},
-    interfaces::directory::Load,
+    message::Load,
     wire::FrameKind,
 };
 use std::{

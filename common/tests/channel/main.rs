@@ -23,5 +23,6 @@ mod mutations;
 mod one_way;
 mod probe;
 mod progress;
+mod protocols;
 mod stock;
 mod streams;

@@ -6,8 +6,7 @@ use crate::{
 };
 use pyroxene_common::{
     channel::{ClientConnection, Settings},
-    interfaces::{directory::Load, tasks::Progress},
-    message::{CallProgress, GoAway, Refusal, RefusalReason, RefusedCall},
+    message::{CallProgress, GoAway, Load, Progress, Refusal, RefusalReason, RefusedCall},
     wire::FrameKind,
 };
 use std::time::Duration;

@@ -6,8 +6,7 @@ use crate::{
 };
 use pyroxene_common::{
     channel::{ProgressListener, Settings},
-    interfaces::tasks::Progress,
-    message::CallProgress,
+    message::{CallProgress, Progress},
     wire::FrameKind,
 };
 use std::{f64, time::Duration};

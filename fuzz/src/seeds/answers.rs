@@ -4,8 +4,7 @@ use super::{Seeds, frames::frame};
 use crate::targets::{answers::id, object::Response};
 use pyroxene_common::{
     codec,
-    interfaces::directory::Load,
-    message::{GoAway, Refusal, RefusalReason, RefusedCall},
+    message::{GoAway, Load, Refusal, RefusalReason, RefusedCall},
     wire::FrameKind,
 };
 use serde::Serialize;

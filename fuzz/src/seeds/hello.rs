@@ -3,9 +3,9 @@
 use super::Seeds;
 use futures::executor::block_on;
 use pyroxene_common::{
-    access::{Addressee, CHALLENGE_LEN, Credential, HolderKey, SIGNATURE_LEN},
     codec,
     hello::{Hello, HelloRefusal, RefusalCode, Welcome, answer},
+    identity::{Addressee, CHALLENGE_LEN, Credential, HolderKey, SIGNATURE_LEN},
     wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION, SERVER_VERSION},
 };
 

@@ -2,7 +2,7 @@
 
 use super::Seeds;
 use crate::targets::tickets::KEY;
-use pyroxene_common::access::{Addressee, Audience, Claims, HolderKey, Identity, Patterns, Role};
+use pyroxene_common::identity::{Addressee, Audience, Claims, HolderKey, Identity, Patterns, Role};
 
 pub(super) fn seeds() -> Seeds {
     let holder = HolderKey::from_seed(&[7; 32]).unwrap().id();

@@ -8,8 +8,7 @@ use super::{
 use pyroxene_common::{
     channel::{AttemptError, ClientConnection, ConnectionLost, Settings},
     codec,
-    interfaces::directory::Load,
-    message::{CallProgress, EncodedRequest, GoAway, RefusedCall},
+    message::{CallProgress, EncodedRequest, GoAway, Load, RefusedCall},
     wire::FrameKind,
 };
 use std::time::Duration;

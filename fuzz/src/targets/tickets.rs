@@ -1,7 +1,7 @@
 //! Tickets, keys, tokens, patterns and users files.
 
 use super::Verdict;
-use pyroxene_common::access::{
+use pyroxene_common::identity::{
     Claims, DomainKey, KeyId, MAX_PATTERN, MAX_TICKET, Pattern, Patterns, PublicKey, Role, Token,
     key_id,
 };

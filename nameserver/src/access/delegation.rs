@@ -2,7 +2,7 @@
 
 use super::TicketAuthority;
 use pyroxene_client::DelegateTicketIssuer;
-use pyroxene_common::access::{Audience, HolderKey, Identity, Role, Ticket};
+use pyroxene_common::identity::{Audience, HolderKey, Identity, Role, Ticket};
 use std::time::Duration;
 
 /// The longest life of a ticket for a task. The connection of a running task gets fresh tickets.

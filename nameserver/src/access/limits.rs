@@ -3,8 +3,9 @@
 use super::TicketAuthority;
 use crate::limits::{Limiter, name_of};
 use pyroxene_common::{
-    access::{Identity, Limit, Role, UNLIMITED},
+    identity::{Identity, Role},
     interfaces::access::{AccessError, LimitInUse, LimitsReport},
+    limits::{Limit, UNLIMITED},
 };
 use pyroxene_store::{Store, TaskUsage};
 use std::{sync::Arc, time::Duration};

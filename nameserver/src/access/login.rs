@@ -2,9 +2,10 @@
 
 use super::{CertificatePolicy, TicketAuthority};
 use pyroxene_common::{
-    access::{
-        Audience, Claims, HolderId, Identity, IssuerClock, LoginProof, Patterns, Role, Ticket,
-        denials, is_reserved, printable_user,
+    access::{IssuerClock, denials},
+    identity::{
+        Audience, Claims, HolderId, Identity, LoginProof, Patterns, Role, Ticket, is_reserved,
+        printable_user,
     },
     interfaces::access::{AccessError, LoginTicket},
     scope::Caller,

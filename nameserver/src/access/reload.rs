@@ -4,7 +4,8 @@
 use super::{TicketAuthority, VoidTickets};
 use crate::users::{Users, domain_key, key_path};
 use pyroxene_common::{
-    access::{IssuerClock, KeyLife, Revocation},
+    access::IssuerClock,
+    identity::{KeyLife, Revocation},
     reload::Reload,
 };
 use std::{path::PathBuf, sync::Arc};

@@ -1,7 +1,7 @@
 //! Shares revocations between the name servers over one store.
 
 use super::TicketAuthority;
-use pyroxene_common::access::Revocation;
+use pyroxene_common::identity::Revocation;
 use pyroxene_store::{self as store, Hint, Store, StoreError};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};

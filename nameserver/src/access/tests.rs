@@ -4,7 +4,7 @@ use super::*;
 use crate::users::replace_domain_key;
 use pyroxene_client::DelegateTicketIssuer;
 use pyroxene_common::{
-    access::{Addressee, Audience, HolderKey, Token},
+    identity::{Addressee, Audience, HolderKey, Token},
     reload::Reload,
     tls::CertificateHolder,
 };
@@ -71,8 +71,8 @@ fn nobody_gets_a_ticket_in_the_name_of_the_name_server_itself() {
         let refused = log_in(&authority, &caller);
         assert_eq!(refused, Err(AccessError::NoCertificate));
     }
-    assert!(pyroxene_common::access::check_user_name(OWN_NAME).is_err());
-    assert!(pyroxene_common::access::is_reserved(OWN_NAME));
+    assert!(pyroxene_common::identity::check_user_name(OWN_NAME).is_err());
+    assert!(pyroxene_common::identity::is_reserved(OWN_NAME));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn log_in_by_token(
     nonce: Option<[u8; 32]>,
 ) -> Result<LoginTicket, AccessError> {
     let holder = HolderKey::of_process().unwrap().id();
-    let proof = pyroxene_common::access::LoginProof {
+    let proof = pyroxene_common::identity::LoginProof {
         nonce: &nonce.unwrap_or([0; 32]),
         exporter: None,
         holder: &holder,

@@ -8,9 +8,12 @@ use super::{
     objects::Member,
     record::InstanceRecord,
 };
-use pyroxene_common::interfaces::directory::{
-    Cursor, DirectoryError, Instance, InstanceChange, Load, NameServerStatus, ObjectEntry,
-    WatchResponse, WatchUpdate, WorkerEntry,
+use pyroxene_common::{
+    interfaces::directory::{
+        Cursor, DirectoryError, Instance, InstanceChange, NameServerStatus, ObjectEntry,
+        WatchResponse, WatchUpdate, WorkerEntry,
+    },
+    message::Load,
 };
 use std::sync::Arc;
 use tokio::time::Instant;

@@ -3,9 +3,9 @@
 use super::limits::{DirectoryLimits, MAX_NAME};
 pub(super) use pyroxene_common::interfaces::directory::check_name;
 use pyroxene_common::{
-    access::is_reserved,
     clean,
     endpoint::Endpoint,
+    identity::is_reserved,
     interfaces::{
         access,
         directory::{self, DirectoryError, Registration},

@@ -8,11 +8,12 @@ use super::{
     sessions::{DirectorySession, SessionOffer},
 };
 use pyroxene_common::{
-    access::HolderId,
+    identity::HolderId,
     interfaces::directory::{
-        Departure, DirectoryError, InstanceState, Lease, Load, ObjectRegistration, Registration,
+        Departure, DirectoryError, InstanceState, Lease, ObjectRegistration, Registration,
         SessionId,
     },
+    message::Load,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;

@@ -2,8 +2,9 @@
 //! share them.
 
 use pyroxene_common::{
-    access::HolderId,
-    interfaces::directory::{Departure, Instance, InstanceChange, InstanceState, Load},
+    identity::HolderId,
+    interfaces::directory::{Departure, Instance, InstanceChange, InstanceState},
+    message::Load,
 };
 use std::sync::Arc;
 

@@ -12,13 +12,16 @@ use super::{
 use crate::limits::Limiter;
 pub(crate) use exclusive::{ExclusiveClaim, ExclusiveClaimOutcome, NameStore};
 use pyroxene_common::{
-    access::{Identity, Limit, Role, denials},
+    access::denials,
     endpoint::Endpoint,
+    identity::{Identity, Role},
     interfaces::directory::{
-        Cursor, DirectoryError, Instance, InstanceState, Lease, Load, NameServerStatus,
-        ObjectEntry, ObjectFilter, PeerAddresses, Registration, SessionId, WatchResponse,
-        WatchUpdate, WorkerEntry, directory,
+        Cursor, DirectoryError, Instance, InstanceState, Lease, NameServerStatus, ObjectEntry,
+        ObjectFilter, PeerAddresses, Registration, SessionId, WatchResponse, WatchUpdate,
+        WorkerEntry, directory,
     },
+    limits::Limit,
+    message::Load,
     offload::offload,
     scope,
 };

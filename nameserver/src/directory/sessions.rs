@@ -1,7 +1,10 @@
 //! Sessions: the leases of workers.
 
 use super::{limits::HEARTBEAT, record::Origin};
-use pyroxene_common::interfaces::directory::{InstanceState, Load, SessionId};
+use pyroxene_common::{
+    interfaces::directory::{InstanceState, SessionId},
+    message::Load,
+};
 use slab::Slab;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

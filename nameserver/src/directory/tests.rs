@@ -10,11 +10,12 @@ mod watching;
 
 use super::{DirectoryLimits, InstanceDirectory, SessionOwner};
 use pyroxene_common::{
-    access::HolderId,
+    identity::HolderId,
     interfaces::directory::{
-        Cursor, DirectoryError, Instance, InstanceChange, Lease, Load, ObjectRegistration,
-        Registration, SessionId, WatchUpdate,
+        Cursor, DirectoryError, Instance, InstanceChange, Lease, ObjectRegistration, Registration,
+        SessionId, WatchUpdate,
     },
+    message::Load,
 };
 use std::time::Duration;
 use tokio::time::Instant;

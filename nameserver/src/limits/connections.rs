@@ -1,7 +1,11 @@
 //! Counts the connections of each user at this name server.
 
 use super::Limiter;
-use pyroxene_common::access::{ConnectionQuota, CountedConnection, Identity, Limit, LimitExceeded};
+use pyroxene_common::{
+    access::{ConnectionQuota, CountedConnection},
+    identity::Identity,
+    limits::{Limit, LimitExceeded},
+};
 use std::sync::Arc;
 
 /// Counts connections when they are authenticated.

@@ -1,7 +1,7 @@
 //! Counts what users hold at a time.
 
 use super::Limiter;
-use pyroxene_common::access::Limit;
+use pyroxene_common::limits::Limit;
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,

@@ -1,6 +1,6 @@
 //! Rate limits: token buckets. The time is passed in.
 
-use pyroxene_common::access::{Limit, LimitExceeded};
+use pyroxene_common::limits::{Limit, LimitExceeded};
 use std::collections::HashMap;
 use tokio::time::Instant;
 
@@ -87,7 +87,7 @@ impl RateLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::access::LimitOwner;
+    use pyroxene_common::limits::LimitOwner;
     use std::time::Duration;
 
     fn spend(rates: &mut RateLimits, name: &str, amount: u64, now: Instant) -> bool {

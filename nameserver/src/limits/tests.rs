@@ -1,5 +1,5 @@
 use super::*;
-use pyroxene_common::access::{ConnectionQuota, Patterns};
+use pyroxene_common::{access::ConnectionQuota, identity::Patterns};
 
 fn identity(name: &str, role: Role) -> Identity {
     Identity {

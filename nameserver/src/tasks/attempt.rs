@@ -4,8 +4,8 @@ use super::queue::TaskQueueKey;
 use crate::access::{TaskSubmitter, TicketAuthority};
 use pyroxene_client::{CallError, CallOnceOptions, Client, DelegatedCall, Proxy};
 use pyroxene_common::{
-    access::Identity,
     channel::{AttemptError, ConnectionLost, ProgressListener},
+    identity::Identity,
     interfaces::invoke::{
         Invoke, InvokeError,
         invoke::{InvokeRequest, InvokeResponse},

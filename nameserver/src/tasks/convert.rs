@@ -1,11 +1,12 @@
 //! Converts between the interface and the store.
 
 use pyroxene_common::{
-    access::Role,
+    identity::Role,
     interfaces::tasks::{
-        AttemptResult, DEFAULT_RUN_LIMIT_MS, MAX_ATTEMPTS, Progress, Submission, Task, TaskAttempt,
+        AttemptResult, DEFAULT_RUN_LIMIT_MS, MAX_ATTEMPTS, Submission, Task, TaskAttempt,
         TaskFailure, TaskFilter, TaskId, TaskState, TaskStatus, TasksError,
     },
+    message::Progress,
     values::check_depth,
 };
 use pyroxene_store::{self as store, StoreError};

@@ -10,7 +10,7 @@ use super::{
     queue::{SubmitterShares, TaskQueueKey},
 };
 use crate::limits::Limiter;
-use pyroxene_common::access::Limit;
+use pyroxene_common::limits::Limit;
 use pyroxene_store::{ClaimedTask, Fence, NewStoredTask, StoreError, SubmittedTask};
 use std::{
     collections::HashMap,
@@ -283,7 +283,7 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
     use crate::tasks::{queue::TaskQueue, window::TaskStatistics};
-    use pyroxene_common::access::LimitOverrides;
+    use pyroxene_common::limits::LimitOverrides;
     use pyroxene_store::{StoredTaskId, SubmissionOutcome};
     use std::time::Duration;
 

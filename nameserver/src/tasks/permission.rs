@@ -1,8 +1,10 @@
 //! Decides who may do what with tasks.
 
 use pyroxene_common::{
-    access::{Identity, Role, denials},
-    interfaces::tasks::{Progress, Submission, Task, TaskFailure, TaskStatus, TasksError},
+    access::denials,
+    identity::{Identity, Role},
+    interfaces::tasks::{Submission, Task, TaskFailure, TaskStatus, TasksError},
+    message::Progress,
 };
 use pyroxene_store::StoredTaskId;
 

@@ -6,7 +6,7 @@ use super::{
     window::{TaskStatistics, TaskWindow},
 };
 use crate::{directory::DirectoryService, limits::Limiter};
-use pyroxene_common::access::Limit;
+use pyroxene_common::limits::Limit;
 use pyroxene_store::{AttemptKey, ClaimQueue};
 use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;

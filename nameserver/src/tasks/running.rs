@@ -1,7 +1,7 @@
 //! The attempts that were sent to workers.
 
 use super::{attempt::CurrentWorker, queue::TaskQueueKey};
-use pyroxene_common::interfaces::tasks;
+use pyroxene_common::message::Progress;
 use pyroxene_store::{AttemptKey, AttemptProgress, StartedAttempt, StoredTaskId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
@@ -21,7 +21,7 @@ pub(super) struct SentAttempt {
     pub(super) submitter: String,
     pub(super) since: Instant,
     pub(super) worker: Arc<CurrentWorker>,
-    pub(super) progress: watch::Receiver<Option<tasks::Progress>>,
+    pub(super) progress: watch::Receiver<Option<Progress>>,
     /// The worker that was written to the attempt log, and when progress was.
     pub(super) noted: (Option<String>, Option<Instant>),
     pub(super) _call: AbortOnDropHandle<()>,

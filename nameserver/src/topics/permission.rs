@@ -7,7 +7,8 @@
 //! - every other topic is covered by a pattern for `topic:NAME`, such as `topic:prices` or `topic:*`.
 
 use pyroxene_common::{
-    access::{Identity, Role, denials},
+    access::denials,
+    identity::{Identity, Role},
     interfaces::presence,
 };
 use std::sync::Arc;

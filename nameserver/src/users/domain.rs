@@ -6,7 +6,7 @@ use super::{
         PRIVATE, cannot_write, invalid, read_text, sync_directory, with_suffix, write_temporary,
     },
 };
-use pyroxene_common::access::DomainKey;
+use pyroxene_common::identity::DomainKey;
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},

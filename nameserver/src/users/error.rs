@@ -1,7 +1,7 @@
 //! The errors of users and their files.
 
 use super::MAX_USERS;
-use pyroxene_common::access::{InvalidUserName, KeyError, printable_user};
+use pyroxene_common::identity::{InvalidUserName, KeyError, printable_user};
 use std::{fmt, io, path::PathBuf};
 
 /// The errors of users and their files.

@@ -7,7 +7,7 @@
 mod bounded_map;
 
 use bounded_map::BoundedMap;
-use pyroxene_common::access::check_user_name;
+use pyroxene_common::identity::check_user_name;
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,

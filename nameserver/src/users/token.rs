@@ -1,6 +1,6 @@
 //! The public key of a token, as the users file keeps it: the token is the key's seed.
 
-use pyroxene_common::access::{HolderId, HolderKey};
+use pyroxene_common::identity::{HolderId, HolderKey};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::LazyLock};
 

@@ -2,7 +2,7 @@
 
 use crate::interfaces::accounts::AccountsError;
 use pyroxene_common::{
-    access::{Identity, Role},
+    identity::{Identity, Role},
     scope,
 };
 

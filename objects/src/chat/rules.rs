@@ -2,8 +2,9 @@
 
 use crate::interfaces::chat::{ChatError, MAX_ID, MAX_NAME, MAX_TEXT};
 use pyroxene_common::{
-    access::{Identity, Role},
-    clean, scope,
+    clean,
+    identity::{Identity, Role},
+    scope,
 };
 use std::sync::Arc;
 
@@ -88,7 +89,7 @@ fn invalid(parameter: &str, rule: String) -> ChatError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pyroxene_common::access::Patterns;
+    use pyroxene_common::identity::Patterns;
 
     #[test]
     fn names_are_one_word_and_texts_harm_no_terminal() {

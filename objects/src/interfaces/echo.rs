@@ -1,6 +1,6 @@
 //! Methods for tests and diagnosis of calls.
 
-use pyroxene_common::{Stream, access::Role, values::Payload};
+use pyroxene_common::{Stream, identity::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -13,7 +13,7 @@ use super::StoreReader;
 use crate::database::postgres::{self, Schema};
 use crate::{
     batch::{Batch, WriteClass},
-    error::{StoreError, is_worth_repeating},
+    error::{StoreError, is_conflict, is_worth_repeating},
     model::UnixMillis,
     options::StoreOptions,
     schema,
@@ -204,10 +204,10 @@ impl PostgresStore {
         match batch.run(&mut transaction).await {
             Ok(()) => {
                 let committed = transaction.commit().await;
-                let effects = committed.map_err(|error| match is_worth_repeating(&error) {
-                    // The conflict occurred before the commit.
+                // A connection that is lost now says nothing of the commit. If it was done, the same batch
+                // would count its tasks twice, and append its entries twice.
+                let effects = committed.map_err(|error| match is_conflict(&error) {
                     true => WriteFailure::RolledBack(error),
-                    // It is unknown whether the commit was done.
                     false => WriteFailure::MayBeCommitted(error),
                 })?;
                 begun.keep();

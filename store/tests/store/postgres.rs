@@ -4,10 +4,117 @@ use crate::harness::{
     LONG, Place, Server, call, claim_one, dispatcher, eventually, execute, finish, running, show,
     submit, succeeded,
 };
-use pyroxene_store::{NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskState};
+use pyroxene_store::{
+    NewStoredTask, Store, StoreError, StoreOptions, StoreUrl, StoredTaskState, SubmissionOutcome,
+};
 use rustix::process::Signal;
 use sqlx::{Connection as _, PgConnection};
-use std::time::Duration;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+};
+
+/// A relay before the server. It can swallow the answer to one commit, and end that connection.
+struct Relay {
+    directory: tempfile::TempDir,
+    armed: Arc<AtomicBool>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    fn before(server: PathBuf) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join(server.file_name().unwrap());
+        let listener = UnixListener::bind(socket).unwrap();
+        let armed = Arc::new(AtomicBool::new(false));
+        let arm = Arc::clone(&armed);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&server).await.unwrap();
+                tokio::spawn(relay(client, server, Arc::clone(&arm)));
+            }
+        });
+        Self {
+            directory,
+            armed,
+            accepting,
+        }
+    }
+
+    fn swallow_the_next_commit(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    fn has_swallowed(&self) -> bool {
+        !self.armed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn relay(mut client: UnixStream, mut server: UnixStream, armed: Arc<AtomicBool>) {
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut swallow = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let Ok(1..) = read else { return };
+                let message = &asked[..read.unwrap()];
+                let is_commit = message.windows(6).any(|word| word == b"COMMIT");
+                swallow = is_commit && armed.swap(false, Ordering::SeqCst);
+                if server.write_all(message).await.is_err() {
+                    return;
+                }
+            }
+            read = server.read(&mut answered) => {
+                let Ok(1..) = read else { return };
+                if swallow || client.write_all(&answered[..read.unwrap()]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The commit is done, and its answer lost with the connection. The write must not be repeated in the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_not_done_twice() {
+    let server = Server::shared().await;
+    let database = server.new_database().await;
+    let relay = Relay::before(server.directory().join(".s.PGSQL.5432"));
+    let host = relay.directory.path().display().to_string();
+    let url = database.replace(&server.directory().display().to_string(), &host);
+    assert_ne!(url, database);
+    let place = Place::at(StoreUrl::Postgres(url));
+    let store = place.open().await;
+    let keyed = |key: &str| NewStoredTask {
+        idempotency_key: Some(key.to_owned()),
+        ..call("calc")
+    };
+    submit(&store, keyed("first")).await;
+
+    relay.swallow_the_next_commit();
+    let error = store.submit(vec![keyed("second")]).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(relay.has_swallowed());
+    // The key makes a repeat by the caller safe.
+    let again = store.submit(vec![keyed("second")]).await.unwrap();
+    assert_eq!(again[0].submission, SubmissionOutcome::Existing);
+    assert_eq!(store.counts().await.unwrap().queued, 2);
+    assert_eq!(store.check().await.unwrap(), [""; 0]);
+}
 
 fn url(place: &Place) -> String {
     let StoreUrl::Postgres(url) = &place.url else {

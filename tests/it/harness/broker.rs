@@ -3,7 +3,7 @@
 use super::{PYROXENE, Process, Shim, eventually, ledger, process::command, seconds, within};
 use pyroxene_client::{Client, ClientConfig, Credentials, NameServerClient as Directory};
 use pyroxene_common::{
-    access::HolderId,
+    identity::HolderId,
     interfaces::directory::{ObjectFilter, WorkerEntry},
     tls::TlsClient,
 };

@@ -3,8 +3,8 @@
 use super::strangers::{at, hello, own_key, say, show};
 use crate::harness::{SecuredBroker, eventually, eventually_within, seconds, write_private};
 use pyroxene_common::{
-    access::{Addressee, Audience, Claims, DomainKey, Identity, Patterns, Role, Ticket},
     hello::RefusalCode,
+    identity::{Addressee, Audience, Claims, DomainKey, Identity, Patterns, Role, Ticket},
     interfaces::directory::{self, Directory},
 };
 use pyroxene_objects::interfaces::echo::Echo;

@@ -4,11 +4,11 @@ use super::strangers::{admission, at, hello, own_key};
 use crate::harness::{Load, Ran, SecuredBroker, in_time, seconds, turn, within, write_private};
 use pyroxene_client::DirectProxy;
 use pyroxene_common::{
-    access::Addressee,
     codec,
     endpoint::Endpoint,
     frame::FrameHeader,
     hello::{HelloError, RefusalCode, say_hello, say_hello_with_ticket},
+    identity::Addressee,
     interfaces::{
         access::{self, Access},
         directory::{self, Directory},

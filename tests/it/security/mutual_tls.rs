@@ -1,7 +1,7 @@
 //! Certificates alone say who somebody is, and what they may do.
 
 use crate::harness::{SecuredBroker, eventually, seconds, within};
-use pyroxene_common::access::Role;
+use pyroxene_common::identity::Role;
 use pyroxene_objects::interfaces::echo::Echo;
 use serde_json::json;
 

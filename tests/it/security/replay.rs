@@ -4,8 +4,8 @@ use super::strangers::{hello, own_key, ticket_of};
 use crate::harness::{SecuredBroker, Wiretap, in_time, seconds, within};
 use pyroxene_client::Client;
 use pyroxene_common::{
-    access::Addressee,
     hello::{HelloError, RefusalCode, say_hello_with_ticket},
+    identity::Addressee,
     interfaces::directory::{self, Directory, ObjectFilter},
 };
 use pyroxene_objects::interfaces::echo::Echo;

@@ -3,16 +3,17 @@
 use crate::harness::{in_time, seconds, within};
 use pyroxene_client::{ClientConfig, Credentials, LoginState, NameServerClient, ReceivedAdmission};
 use pyroxene_common::{
-    access::{Addressee, Credential, HolderKey, LoginProof, Token},
     channel::{ClientConnection, Settings},
     hello::{Hello, HelloError, HelloRefusal, Welcome, say_hello, say_hello_with_ticket},
+    identity::{Addressee, Credential, HolderKey, LoginProof, Token},
     interface::Interface,
     interfaces::access::{
         self, Access, AccessError, LoginTicket,
         access::{AccessRequest, AccessResponse},
     },
     message::EncodedRequest,
-    net::{Socket, Stream},
+    net::Socket,
+    tls::Stream,
 };
 use pyroxene_objects::interfaces::echo::Echo;
 use std::net::SocketAddr;

@@ -3,8 +3,8 @@
 use super::strangers::{admission, at, hello, own_key, say, say_as, show, ticket_of};
 use crate::harness::{SecuredBroker, eventually, in_time, seconds};
 use pyroxene_common::{
-    access::{Addressee, HolderKey, MAX_TICKET},
     hello::{RefusalCode, say_hello_with_ticket},
+    identity::{Addressee, HolderKey, MAX_TICKET},
     interfaces::directory::{self, Directory},
 };
 use pyroxene_objects::interfaces::echo::Echo;

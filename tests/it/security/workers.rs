@@ -1,8 +1,11 @@
 //! Who may host what, and under which name.
 
 use crate::harness::{SecuredBroker, seconds, within};
-use pyroxene_common::interfaces::directory::{
-    DirectoryError, Load, ObjectFilter, ObjectRegistration, Registration, SessionId,
+use pyroxene_common::{
+    interfaces::directory::{
+        DirectoryError, ObjectFilter, ObjectRegistration, Registration, SessionId,
+    },
+    message::Load,
 };
 use pyroxene_objects::interfaces::echo::{Echo, echo::EchoRequest};
 

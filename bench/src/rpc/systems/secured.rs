@@ -12,8 +12,9 @@ use anyhow::{Context, Result};
 use pyroxene_certs::{CertificateAuthority, CertificateRequest};
 use pyroxene_client::{ClientConfig, Credentials, DirectProxy};
 use pyroxene_common::{
-    access::{Authenticator, HolderKey, IssuerClock, KeyLife, Patterns, Role},
+    access::{Authenticator, IssuerClock},
     host::{Host, HostConfig, HostedObject},
+    identity::{HolderKey, KeyLife, Patterns, Role},
     tls::{ClientAuth, KeyPairFiles, TlsClient, TlsServer},
 };
 use pyroxene_nameserver::{

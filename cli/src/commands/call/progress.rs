@@ -1,7 +1,7 @@
 //! The progress bar of a slow call, on standard error if that is a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pyroxene_common::{channel::ProgressListener, clean, interfaces::tasks::Progress};
+use pyroxene_common::{channel::ProgressListener, clean, message::Progress};
 use std::{
     io::{self, IsTerminal},
     time::Duration,

@@ -7,9 +7,8 @@ use crate::{
 };
 use pyroxene_common::{
     clean,
-    interfaces::tasks::{
-        AttemptResult, DEFAULT_RUN_LIMIT_MS, Progress, Task, TaskAttempt, TaskState,
-    },
+    interfaces::tasks::{AttemptResult, DEFAULT_RUN_LIMIT_MS, Task, TaskAttempt, TaskState},
+    message::Progress,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -4,7 +4,10 @@ use crate::{
     output::local,
 };
 use clap::Parser;
-use pyroxene_common::interfaces::tasks::{AttemptResult, Progress, Task, TaskAttempt, TaskFailure};
+use pyroxene_common::{
+    interfaces::tasks::{AttemptResult, Task, TaskAttempt, TaskFailure},
+    message::Progress,
+};
 use serde_json::Value;
 
 /// A task whose first worker died and whose second one answered an error.

@@ -4,9 +4,10 @@ use crate::{Client, ClientConfig};
 use pyroxene_common::{
     host::{Host, HostConfig, HostedObject},
     interfaces::tasks::{
-        self, AttemptResult, Progress, Submission, Submissions, Task, TaskAttempt, TaskFailure,
-        TaskFilter, TaskId, TaskPage, TaskState, TaskStatus, Tasks, TasksError,
+        self, AttemptResult, Submission, Submissions, Task, TaskAttempt, TaskFailure, TaskFilter,
+        TaskId, TaskPage, TaskState, TaskStatus, Tasks, TasksError,
     },
+    message::Progress,
 };
 use std::{
     collections::HashMap,

@@ -1,9 +1,9 @@
 //! The trusted issuers of tickets, and the clocks by which tickets are checked.
 
-use super::super::{Claims, KeyId, PublicKey, TicketError};
-use crate::steady_clock;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use crate::{
+    identity::{Claims, KeyId, KeyLife, PublicKey, TicketError},
+    steady_clock,
+};
 use std::collections::VecDeque;
 use tokio::time::Instant;
 
@@ -43,18 +43,6 @@ impl IssuerClock {
             }
         }
     }
-}
-
-/// How long the key of a name server is trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyLife {
-    /// The key is stored in a file. Once a name server that had it has another key, this key was replaced,
-    /// perhaps because it was stolen. Then it is trusted no more, whichever other name servers had it.
-    Kept,
-    /// The key exists only in the memory of a process, and is lost with it. Tickets that it signed stay valid
-    /// until they expire, because the restart of a name server must not cut off the holders of its tickets.
-    OfProcess,
 }
 
 /// A trusted issuer of tickets.

@@ -1,8 +1,9 @@
 //! How many connections each user may have at a time.
 
 use crate::{
-    access::{Identity, LimitExceeded},
     hello::{HelloRefusal, RefusalCode},
+    identity::Identity,
+    limits::LimitExceeded,
 };
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! A cache of tickets whose signature was verified, so that the signature is verified once for all
 //! connections of a client.
 
-use super::super::{Claims, KeyId};
+use crate::identity::{Claims, KeyId};
 use ring::digest::{SHA256, digest};
 use std::{collections::HashMap, sync::Arc};
 
@@ -48,7 +48,7 @@ impl VerifiedTickets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Audience, DomainKey, HolderKey, Identity, Patterns, Role};
+    use crate::identity::{Audience, DomainKey, HolderKey, Identity, Patterns, Role};
 
     #[test]
     fn what_is_shown_again_stays_and_the_number_is_bounded() {

@@ -1,6 +1,6 @@
 //! The calls in flight on one connection: their ids, deadlines and wakers.
 
-use crate::{channel::error::AttemptError, interfaces::tasks::Progress};
+use crate::{channel::error::AttemptError, message::Progress};
 use slab::Slab;
 use std::task::{Context, Poll, Waker};
 use tokio::{sync::watch, time::Instant};

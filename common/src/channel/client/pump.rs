@@ -11,8 +11,7 @@ use crate::{
         streams::{StreamTable, receiving},
     },
     codec,
-    interfaces::directory::Load,
-    message::{CallProgress, GoAway, RefusedCall},
+    message::{CallProgress, GoAway, Load, RefusedCall},
     scope,
     wire::FrameKind,
 };

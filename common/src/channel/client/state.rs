@@ -2,7 +2,6 @@
 
 use super::calls::ClientCalls;
 use crate::{
-    access::CHALLENGE_LEN,
     channel::{
         error::{AttemptError, ConnectionLost},
         outbox::Outbox,
@@ -10,8 +9,8 @@ use crate::{
         streams::StreamTable,
     },
     envelope,
-    interfaces::directory::Load,
-    message::EncodedRequest,
+    identity::CHALLENGE_LEN,
+    message::{EncodedRequest, Load},
     wire::FrameKind,
 };
 use std::{

@@ -1,9 +1,6 @@
 //! What a server's connection is given.
 
-use crate::{
-    byte_budget::ByteBudget, channel::settings::Settings, interfaces::directory::Load,
-    scope::Caller,
-};
+use crate::{byte_budget::ByteBudget, channel::settings::Settings, message::Load, scope::Caller};
 use std::{fmt, sync::Arc};
 use tokio_util::sync::CancellationToken;
 

@@ -3,7 +3,7 @@
 //! A method may report as often as it likes: only the latest report is kept, and a call sends at most one
 //! report per [`MIN_REPORT_INTERVAL`].
 
-use crate::{interfaces::tasks::Progress, message::CallProgress};
+use crate::message::{CallProgress, Progress};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,

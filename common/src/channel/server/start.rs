@@ -1,7 +1,6 @@
 //! Starts the calls in the frames of a server's connection.
 
 use super::{
-    answers::take_reserved,
     calls::{FinishedCall, RunningCall, ServerCalls},
     context::RenewHandler,
     dispatch::Dispatch,
@@ -20,7 +19,7 @@ use crate::{
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
     message::{Refusal, RefusalReason},
-    scope::Scope,
+    scope::{Scope, take_reserved},
     wire::FrameKind,
 };
 use bytes::Bytes;

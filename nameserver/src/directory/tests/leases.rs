@@ -1,7 +1,7 @@
 //! Leases: terms, renewal, replacement, lost connections, the brake.
 
 use super::*;
-use pyroxene_common::{access::HolderKey, interfaces::directory::InstanceState};
+use pyroxene_common::{identity::HolderKey, interfaces::directory::InstanceState};
 
 #[test]
 fn a_lease_ends_after_its_term_and_not_before() {

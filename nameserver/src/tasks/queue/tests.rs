@@ -1,5 +1,5 @@
 use super::*;
-use pyroxene_common::access::LimitOverrides;
+use pyroxene_common::limits::LimitOverrides;
 use pyroxene_store::{ClaimedTask, StoredTaskId};
 
 pub(in crate::tasks) fn taken_of(submitter: &str, priority: i64) -> OwnedTask {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::users::MAX_USERS;
-use pyroxene_common::access::{Patterns, Role, Token};
+use pyroxene_common::identity::{Patterns, Role, Token};
 use std::{
     sync::{
         Barrier,

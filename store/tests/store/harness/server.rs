@@ -115,6 +115,11 @@ impl Server {
         }
     }
 
+    /// The directory with its socket.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(crate) fn url(&self, database: &str) -> String {
         let host = self.directory.path().display();
         format!("postgres://pyroxene@localhost/{database}?host={host}&sslmode=disable")

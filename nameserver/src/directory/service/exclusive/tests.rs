@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::directory::{DirectoryLimits, InstanceDirectory};
-use pyroxene_common::interfaces::directory::{
-    DirectoryError, Lease as Granted, Load, ObjectRegistration, Registration, SessionId,
-    WatchUpdate,
+use pyroxene_common::{
+    interfaces::directory::{
+        DirectoryError, Lease as Granted, ObjectRegistration, Registration, SessionId, WatchUpdate,
+    },
+    message::Load,
 };
 use std::sync::Mutex;
 use tokio::time::{advance, sleep};

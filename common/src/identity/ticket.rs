@@ -5,9 +5,7 @@
 //!
 //! The footer is `{"kid":"k4.pid.…"}`, the id of the signing key. The payload is [`Claims`] as flat JSON.
 
-use super::{
-    Addressee, HolderId, Identity, KeyError, KeyId, Patterns, Role, identity::is_reserved,
-};
+use super::{Addressee, HolderId, Identity, KeyError, KeyId, Patterns, Role, user::is_reserved};
 use pasetors::{
     Public,
     errors::Error,
@@ -233,7 +231,7 @@ fn footer_key(token: &UntrustedToken<Public, V4>) -> Option<KeyId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{DomainKey, HolderKey, MAX_PATTERNS, MAX_PATTERNS_BYTES};
+    use crate::identity::{DomainKey, HolderKey, MAX_PATTERNS, MAX_PATTERNS_BYTES};
     use proptest::prelude::*;
     use std::sync::LazyLock;
 

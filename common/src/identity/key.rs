@@ -221,6 +221,18 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// How long the key of a name server is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyLife {
+    /// The key is stored in a file. Once a name server that had it has another key, this key was replaced,
+    /// perhaps because it was stolen. Then it is trusted no more, whichever other name servers had it.
+    Kept,
+    /// The key exists only in the memory of a process, and is lost with it. Tickets that it signed stay valid
+    /// until they expire, because the restart of a name server must not cut off the holders of its tickets.
+    OfProcess,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

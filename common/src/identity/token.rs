@@ -15,7 +15,7 @@ const PREFIX: &str = "prx_";
 /// As text it is `prx_` and 43 characters of base64url. Its bytes are overwritten when it is dropped.
 ///
 /// ```
-/// use pyroxene_common::access::{Token, looks_like_token};
+/// use pyroxene_common::identity::{Token, looks_like_token};
 ///
 /// let token = Token::generate()?;
 /// let text = token.expose();

@@ -26,7 +26,7 @@ const MAX_QUALIFIED_METHOD: usize = 1024;
 /// matches `OBJECT.METHOD`: `calculator`, `accounts.query`, `accounts.q*`, `Example.*`, `*`.
 ///
 /// ```
-/// use pyroxene_common::access::Pattern;
+/// use pyroxene_common::identity::Pattern;
 ///
 /// let pattern: Pattern = "accounts.q*".parse()?;
 /// assert!(pattern.allows("accounts", Some("query")));
@@ -147,7 +147,7 @@ impl fmt::Display for Pattern {
 /// A list of patterns, of which one has to match. An empty list allows nothing.
 ///
 /// ```
-/// use pyroxene_common::access::{Pattern, Patterns};
+/// use pyroxene_common::identity::{Pattern, Patterns};
 ///
 /// let patterns: Vec<Pattern> = vec!["calculator".parse()?, "text.*".parse()?];
 /// let patterns = Patterns::try_from(patterns)?;

@@ -40,7 +40,7 @@ pub struct InvalidUserName {
 /// letters, digits, `.`, `_` and `-`; the first character is neither a dot nor a hyphen.
 ///
 /// ```
-/// use pyroxene_common::access::check_user_name;
+/// use pyroxene_common::identity::check_user_name;
 ///
 /// assert!(check_user_name("ana.b-2").is_ok());
 /// let error = check_user_name("-ana").unwrap_err();

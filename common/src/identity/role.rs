@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 /// The role of a user or worker in a broker.
 ///
 /// ```
-/// use pyroxene_common::access::Role;
+/// use pyroxene_common::identity::Role;
 ///
 /// assert_eq!("worker".parse(), Ok(Role::Worker));
 /// let error = "root".parse::<Role>().unwrap_err();
