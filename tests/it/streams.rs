@@ -69,13 +69,13 @@ async fn a_parameter_goes_to_a_worker_that_accepts_it_and_breaks_with_it() {
 async fn the_command_line_prints_items_and_reads_them() {
     let broker = Broker::start().workers(1).await;
     let counted = broker.run(&["call", "echo", "count", "n=5"]).await;
-    assert_eq!(counted.out(), "0\n1\n2\n3\n4\n");
+    assert_eq!(counted.out(), "0\n1\n2\n3\n4");
     let counted = broker
         .run(&["call", "--json", "echo", "count", "n=2"])
         .await;
     assert_eq!(
         counted.out(),
-        "{\"item\":0}\n{\"item\":1}\n{\"done\":true,\"items\":2,\"worker\":\"w1\"}\n"
+        "{\"item\":0}\n{\"item\":1}\n{\"done\":true,\"items\":2,\"worker\":\"w1\"}"
     );
     let numbers: String = (1..=1000).map(|n| format!("{n}\n")).collect();
     let collected = broker
