@@ -64,6 +64,8 @@ pub use pyroxene_client::{
     TaskHandle, Topic, TopicError,
 };
 pub use pyroxene_common::{
+    Stream,
+    channel::{StreamError, StreamFailure},
     endpoint::Endpoint,
     interface,
     interface::Interface,
@@ -87,3 +89,8 @@ pub use pyroxene_store::StoreUrl;
 pub use pyroxene_worker::{Chaos, Worker, WorkerBuilder, WorkerError};
 pub use schemars;
 pub use tarpc;
+
+/// Runs the examples of the page that can run by themselves.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+mod library {}

@@ -104,6 +104,19 @@ impl<'a> MethodSignature<'a> {
         })
     }
 
+    /// The signature of this method of an interface.
+    pub(crate) fn of(description: &'a Description, method: &'a MethodDescription) -> Self {
+        Self {
+            description,
+            method,
+        }
+    }
+
+    /// The method.
+    pub(crate) fn method(&self) -> &'a MethodDescription {
+        self.method
+    }
+
     /// The parameters, in order.
     pub(crate) fn parameters(&self) -> &'a [ParameterDescription] {
         &self.method.parameters
@@ -210,7 +223,11 @@ impl<'a> MethodSignature<'a> {
     }
 
     /// Reads a text as JSON if the parameter accepts the type of the JSON value, and as a string otherwise.
-    fn text_value(&self, parameter: &ParameterDescription, text: &str) -> Result<Value, Failure> {
+    pub(crate) fn text_value(
+        &self,
+        parameter: &ParameterDescription,
+        text: &str,
+    ) -> Result<Value, Failure> {
         let wanted = self.accepted_types(parameter);
         let value = match serde_json::from_str::<Value>(text) {
             // The parameter also accepts decimals as strings, and this number would lose digits as a JSON
@@ -307,7 +324,7 @@ impl<'a> MethodSignature<'a> {
     }
 
     /// A usage failure with the method's signature as the hint.
-    fn usage_failure(&self, sentence: impl Into<String>) -> Failure {
+    pub(crate) fn usage_failure(&self, sentence: impl Into<String>) -> Failure {
         Failure::usage(sentence).hint(signature(self.method))
     }
 }

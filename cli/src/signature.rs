@@ -4,7 +4,7 @@ mod types;
 
 pub(crate) use types::types;
 
-use pyroxene_common::interface::MethodDescription;
+use pyroxene_common::interface::{MethodDescription, describe::is_stream};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -17,12 +17,12 @@ pub(crate) fn signature(method: &MethodDescription) -> String {
         .parameters
         .iter()
         .map(|parameter| {
-            let wanted = type_name(&parameter.schema);
+            let wanted = streamed(&parameter.schema);
             format!("{}: {wanted}", parameter.name)
         })
         .collect();
     let mut line = format!("{}({})", method.name, parameters.join(", "));
-    let result = type_name(&method.result);
+    let result = streamed(&method.result);
     if result != "null" {
         let _ = write!(line, " -> {result}");
     }
@@ -33,6 +33,14 @@ pub(crate) fn signature(method: &MethodDescription) -> String {
         let _ = write!(line, ": {}", type_name(error));
     }
     line
+}
+
+/// As [`type_name`]; a stream is one of its items: `stream of integer`.
+fn streamed(schema: &Value) -> String {
+    match schema.get("items").filter(|_| is_stream(schema)) {
+        Some(items) => format!("stream of {}", type_name(items)),
+        None => type_name(schema),
+    }
 }
 
 /// A short name for a schema: `integer`, `[string]`, `Receipt`, `string | null`.

@@ -13,7 +13,7 @@ use pyroxene_common::{
     message::{Refusal, RefusalReason},
     net::{Socket, dial},
     tls::{Stream, TlsFailure},
-    wire::HELLO_TIMEOUT,
+    wire::{HELLO_TIMEOUT, STREAMS_SINCE},
 };
 use serde::de::DeserializeOwned;
 use std::{io, time::Duration};
@@ -68,6 +68,7 @@ impl ConnectOptions {
             max_send: usize::try_from(welcome.max_message).unwrap_or(usize::MAX),
             max_in_flight: welcome.max_in_flight as usize,
             busy_poll: self.busy_poll,
+            streams: welcome.protocol >= STREAMS_SINCE,
             ..settings
         };
         let exporter = stream.exporter();

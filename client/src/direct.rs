@@ -5,10 +5,10 @@ use crate::{
     nameserver::NameServerClient, tickets::Tickets,
 };
 use pyroxene_common::{
-    channel::{AttemptError, ClientConnection},
+    channel::{AttemptError, ClientConnection, StreamInputs},
     endpoint::Endpoint,
     identity::Addressee,
-    interface::Interface,
+    interface::{Interface, Method},
     message::EncodedRequest,
 };
 use std::fmt;
@@ -89,9 +89,18 @@ impl<I: Interface> Stub for DirectProxy<I> {
     ) -> Result<I::Response, RpcError> {
         let sent = |error: AttemptError| RpcError::Send(Box::new(error));
         let index = I::request_index(&request);
-        let encoded = EncodedRequest::with_zero_copy_parts(request, I::request_parts)
-            .map_err(|error| sent(AttemptError::Encoding(error)))?;
-        let response = self.0.call(&context, &encoded).await.map_err(sent)?;
+        let streams = I::METHODS.get(index).is_some_and(Method::streams);
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        let (encoded, inputs) = match streams {
+            true => StreamInputs::collect(encode),
+            false => (encode(), StreamInputs::default()),
+        };
+        let encoded = encoded.map_err(|error| sent(AttemptError::Encoding(error)))?;
+        let answered = match streams {
+            true => Box::pin(self.0.call_streaming(&context, &encoded, &inputs)).await,
+            false => self.0.call(&context, &encoded).await,
+        };
+        let response = answered.map_err(sent)?;
         expect_answer::<I>(index, response, &self.0).map_err(sent)
     }
 }

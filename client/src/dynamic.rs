@@ -6,10 +6,10 @@ use crate::{
     proxy::{Proxy, Response},
 };
 use pyroxene_common::{
-    channel::ProgressListener,
+    channel::{ProgressListener, Stream, StreamError},
     interface::Description,
     interfaces::invoke::{
-        Invoke, InvokeError,
+        Invoke, InvokeError, InvokeStream,
         invoke::{InvokeRequest, InvokeResponse},
     },
 };
@@ -33,6 +33,9 @@ pub enum DynamicError {
     /// The object returned an error.
     #[error(transparent)]
     Object(#[from] InvokeError),
+    /// The stream of its answer broke.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// The answer of the object cannot be parsed.
     #[error("the object's answer cannot be read: {0}")]
     Unreadable(String),
@@ -156,10 +159,56 @@ impl DynamicObject {
         let answered = called.map_err(|error| error.with_method(method))?;
         let response = match answered.response {
             InvokeResponse::CallRepeatable(answer) | InvokeResponse::Call(answer) => answer?,
-            InvokeResponse::Describe(_) => return Err(unreadable(&"it answered another method")),
+            InvokeResponse::Describe(_) | InvokeResponse::Stream(_) => {
+                return Err(unreadable(&"it answered another method"));
+            }
         };
         Ok(Response {
             response,
+            worker: answered.worker,
+            attempts: answered.attempts,
+        })
+    }
+}
+
+impl DynamicObject {
+    /// Calls a method with streams. `arguments` is the text of a JSON object, in which a parameter that is a
+    /// stream is the position of one of `inputs`. The items of all streams are JSON texts.
+    ///
+    /// ```no_run
+    /// use futures::StreamExt;
+    /// use tarpc::context;
+    ///
+    /// # async fn example(client: pyroxene_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let echo = client.dynamic("echo", context::current()).await?;
+    /// let arguments = r#"{"n": 3}"#.to_owned();
+    /// let answered = echo.stream(context::current(), "count", arguments, Vec::new()).await?;
+    /// let mut items = answered.response.items.expect("it answers a stream");
+    /// while let Some(item) = items.next().await {
+    ///     println!("{}", item?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn stream(
+        &self,
+        context: context::Context,
+        method: &str,
+        arguments: String,
+        inputs: Vec<Stream<String>>,
+    ) -> Result<Response<InvokeStream>, DynamicError> {
+        let request = InvokeRequest::Stream {
+            method: method.to_owned(),
+            arguments,
+            inputs,
+        };
+        let called = self.proxy.call_with_listener(context, &request, None).await;
+        let answered = called.map_err(|error| error.with_method(method))?;
+        let InvokeResponse::Stream(response) = answered.response else {
+            return Err(unreadable(&"it answered another method"));
+        };
+        Ok(Response {
+            response: response?,
             worker: answered.worker,
             attempts: answered.attempts,
         })

@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 use pyroxene_common::{
-    channel::{AttemptError, ConnectionLost},
+    channel::{AttemptError, ConnectionLost, StreamError, StreamFailure},
     message::RefusalReason,
 };
 use std::{error::Error, fmt, io, time::Duration};
@@ -343,6 +343,23 @@ fn error_chain(error: &dyn Error) -> String {
 
 // The message includes the attempts, so the error has no source.
 impl Error for CallError {}
+
+/// The stream of an answer that broke.
+impl From<StreamError> for CallError {
+    fn from(error: StreamError) -> Self {
+        let kind: fn(Box<AttemptLog>) -> Self = match &error.failure {
+            StreamFailure::Lost(_) | StreamFailure::Cancelled => Self::MaybeRan,
+            StreamFailure::DeadlineExceeded => Self::DeadlineExceeded,
+            StreamFailure::Failed(_) | StreamFailure::Undecodable(_) => Self::Failed,
+        };
+        kind(Box::new(AttemptLog {
+            object: "the call".to_owned(),
+            method: "stream".to_owned(),
+            reason: Some(error_chain(&error)),
+            ..AttemptLog::default()
+        }))
+    }
+}
 
 impl From<CallError> for RpcError {
     fn from(error: CallError) -> Self {

@@ -6,6 +6,7 @@ mod call;
 mod connecting;
 mod hedge;
 mod once;
+mod streaming;
 
 pub use once::CallOnceOptions;
 
@@ -15,7 +16,10 @@ use crate::{
 };
 use call::ProxyCall;
 use pyroxene_common::{
-    channel::ProgressListener, codec::CodecError, interface::Interface, message::EncodedRequest,
+    channel::ProgressListener,
+    codec::CodecError,
+    interface::{Interface, Method},
+    message::EncodedRequest,
 };
 use serde::Serialize;
 use std::{fmt, sync::Arc};
@@ -177,8 +181,11 @@ impl<I: Interface> Proxy<I> {
         context: context::Context,
         request: &I::Request,
     ) -> Result<ProxyCall<'a, I>, CallError> {
-        let encoded = EncodedRequest::new(request);
-        self.begin_encoded(context, I::request_index(request), encoded)
+        let index = I::request_index(request);
+        if I::METHODS.get(index).is_some_and(Method::streams) {
+            return self.begin_streaming(context, index, || EncodedRequest::new(request));
+        }
+        self.begin_encoded(context, index, EncodedRequest::new(request))
     }
 
     /// Begins a call of the method with this index, with its encoded request.
@@ -209,8 +216,11 @@ impl<I: Interface> Stub for Proxy<I> {
         request: I::Request,
     ) -> Result<I::Response, RpcError> {
         let index = I::request_index(&request);
-        let encoded = EncodedRequest::with_zero_copy_parts(request, I::request_parts);
-        let call = self.begin_encoded(context, index, encoded)?;
+        let encode = || EncodedRequest::with_zero_copy_parts(request, I::request_parts);
+        let call = match I::METHODS.get(index).is_some_and(Method::streams) {
+            true => self.begin_streaming(context, index, encode)?,
+            false => self.begin_encoded(context, index, encode())?,
+        };
         let (response, ..) = self.run(call).await?;
         Ok(response)
     }

@@ -84,6 +84,16 @@ pub(crate) enum RetryDecision {
     Final(fn(Box<AttemptLog>) -> CallError),
 }
 
+impl RetryDecision {
+    /// The same, without another attempt.
+    pub(crate) fn finally(self) -> Self {
+        match self {
+            Self::TryElsewhere { last, .. } => Self::Final(last),
+            ended @ Self::Final(_) => ended,
+        }
+    }
+}
+
 /// Decides after a failed attempt. `repeatable` says whether the method is idempotent.
 pub(crate) fn judge(error: &AttemptError, repeatable: bool) -> RetryDecision {
     match error {

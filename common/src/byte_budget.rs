@@ -197,6 +197,11 @@ impl BytePermit {
         self.budget.permit(bytes)
     }
 
+    /// Adds the bytes of another permit of the same budget to this one.
+    pub fn join(&mut self, mut other: Self) {
+        self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
+    }
+
     /// Changes the number of bytes, even if more are needed and not free.
     pub fn resize(&mut self, bytes: usize) {
         let before = std::mem::replace(&mut self.bytes, bytes);

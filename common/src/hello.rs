@@ -4,7 +4,7 @@
 //! | bytes | client | server |
 //! |---|---|---|
 //! | 4 | `PYRX` | `PYRX` |
-//! | 2 | protocol version | protocol version |
+//! | 2 | the oldest protocol version that will do | the newest one that it speaks |
 //! | 1 | – | `0` welcome, `1` refused, `2` challenge |
 //! | 2 | length of the body | length of the body |
 //! | … | [`Hello`] | [`Welcome`], or a refusal: its number (2 bytes) and a message in UTF-8; or a nonce (32 bytes) |
@@ -85,6 +85,9 @@ pub struct Welcome {
     pub max_message: u64,
     /// How many calls may be in flight on this connection.
     pub max_in_flight: u32,
+    /// The newest protocol version that the server speaks. It stands before the body.
+    #[serde(skip)]
+    pub protocol: u16,
 }
 
 /// Why the hello failed.

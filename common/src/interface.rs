@@ -26,6 +26,17 @@ pub struct Method {
     pub repeatable: bool,
     /// The names of its parameters, in order.
     pub parameters: &'static [&'static str],
+    /// Whether a parameter is a stream.
+    pub takes_stream: bool,
+    /// Whether its answer is a stream.
+    pub answers_stream: bool,
+}
+
+impl Method {
+    /// Whether a parameter or the answer is a stream.
+    pub fn streams(&self) -> bool {
+        self.takes_stream || self.answers_stream
+    }
 }
 
 /// The kind of result in a response.

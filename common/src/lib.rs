@@ -50,5 +50,7 @@ pub mod access;
 // The hosting of objects.
 pub mod host;
 
+pub use channel::Stream;
+
 #[doc(hidden)]
 pub use {pastey, trait_variant};

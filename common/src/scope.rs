@@ -298,6 +298,13 @@ pub struct Scoped<F> {
     future: F,
 }
 
+impl<F> Scoped<F> {
+    /// The scope.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
 impl<F: Future + Unpin> Future for Scoped<F> {
     type Output = F::Output;
 

@@ -9,8 +9,16 @@ use std::time::Duration;
 /// The first four bytes of every connection of this protocol.
 pub const MAGIC: [u8; 4] = *b"PYRX";
 
-/// The version of this protocol. A server refuses a hello of a greater version.
+/// The version of this protocol in a client's hello: the oldest one that a server has to speak. A server
+/// refuses a hello of a greater version than its own.
 pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The version in a server's answer to a hello: the newest one that it speaks. A peer of version 2 knows the
+/// frames of streams.
+pub const SERVER_VERSION: u16 = 2;
+
+/// The first version with streams.
+pub const STREAMS_SINCE: u16 = 2;
 
 /// The greatest size of a hello's or a welcome's body, in bytes.
 pub const MAX_HELLO: usize = 16 * 1024;
@@ -56,6 +64,15 @@ pub enum FrameKind {
     Progress = 10,
     /// To a server: as [`Call`](Self::Call), for a request whose caller wants progress reports.
     CallWithProgress = 11,
+    /// In both directions: items of a stream. The format of this and the next three is in
+    /// [`crate::channel::StreamEnd`] and its neighbours.
+    StreamItems = 12,
+    /// In both directions, from the producer of a stream: no more items will come.
+    StreamEnd = 13,
+    /// In both directions, from the reader of a stream: more items may be sent.
+    StreamCredit = 14,
+    /// In both directions, from the reader of a stream: no more items are wanted.
+    StreamStop = 15,
 }
 
 impl FrameKind {
@@ -73,6 +90,10 @@ impl FrameKind {
             9 => Self::Credential,
             10 => Self::Progress,
             11 => Self::CallWithProgress,
+            12 => Self::StreamItems,
+            13 => Self::StreamEnd,
+            14 => Self::StreamCredit,
+            15 => Self::StreamStop,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod hello;
 pub mod json;
 pub mod requests;
+pub mod streams;
 pub mod tickets;
 
 pub(crate) mod erased_interfaces;

@@ -8,7 +8,7 @@
 use pyroxene_fuzz::{
     runner::{committed, run},
     seeds,
-    targets::{Verdict, answers, frames, hello, json, requests, tickets},
+    targets::{Verdict, answers, frames, hello, json, requests, streams, tickets},
 };
 use std::{fs, path::Path};
 
@@ -38,6 +38,13 @@ fn answers() {
 #[test]
 fn frames() {
     fuzz("frames", 5_000, |bytes| in_virtual_time(frames::run(bytes)));
+}
+
+#[test]
+fn streams() {
+    fuzz("streams", 3_000, |bytes| {
+        in_virtual_time(streams::run(bytes))
+    });
 }
 
 #[test]

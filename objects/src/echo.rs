@@ -1,9 +1,11 @@
 //! Methods for tests and diagnosis of calls.
 
-use crate::interfaces::echo::{EchoError, Identity, echo};
-use pyroxene_common::{scope, values::Payload};
-use std::{sync::Arc, time::Duration};
+use crate::interfaces::echo::{Collected, EchoError, Identity, echo};
+use futures::{StreamExt, TryStreamExt, stream};
+use pyroxene_common::{Stream, scope, values::Payload};
+use std::{error::Error, sync::Arc, time::Duration};
 use tarpc::context::Context;
+use tokio::time::sleep;
 
 /// The object `echo`. None of its methods is heavy.
 #[derive(Clone, Debug)]
@@ -59,6 +61,39 @@ impl echo::Echo for EchoObject {
                 .map(|identity| identity.name.clone()),
             role: caller.identity.as_ref().map(|identity| identity.role),
         }
+    }
+
+    async fn count(self, _: Context, n: u64, interval_ms: Option<u64>) -> Stream<u64> {
+        let Some(interval) = interval_ms.map(Duration::from_millis) else {
+            return Stream::new(stream::iter(0..n));
+        };
+        Stream::new(stream::iter(0..n).then(move |number| async move {
+            if number > 0 {
+                sleep(interval).await;
+            }
+            number
+        }))
+    }
+
+    async fn collect(self, _: Context, items: Stream<Payload>) -> Result<Collected, EchoError> {
+        let nothing = Collected { items: 0, bytes: 0 };
+        let collected = items.try_fold(nothing, async |so_far, item| {
+            let bytes = match &item {
+                Payload::Text(text) => text.len(),
+                Payload::Bytes(bytes) => bytes.0.len(),
+                Payload::Json(json) => json.get().len(),
+            };
+            Ok(Collected {
+                items: so_far.items + 1,
+                bytes: so_far.bytes + bytes as u64,
+            })
+        });
+        collected.await.map_err(|error| EchoError::BrokeOff {
+            message: match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            },
+        })
     }
 }
 

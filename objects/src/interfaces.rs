@@ -58,7 +58,14 @@ mod tests {
         assert_eq!(echo::Echo::NAME, "pyroxene.Echo");
         assert_eq!(
             signatures::<echo::Echo>(),
-            ["echo(data)", "sleep(ms)", "fail(message)", "whoami()"]
+            [
+                "echo(data)",
+                "sleep(ms)",
+                "fail(message)",
+                "whoami()",
+                "count(n, interval_ms)",
+                "collect(items)",
+            ]
         );
         assert_eq!(accounts::Accounts::NAME, "pyroxene.Accounts");
         assert_eq!(

@@ -40,6 +40,7 @@ mod shell;
 mod starting;
 mod stock_tarpc;
 mod store_away;
+mod streams;
 mod tasks;
 mod terminal;
 mod topics;

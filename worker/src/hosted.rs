@@ -10,7 +10,7 @@ use crate::{
 };
 use pyroxene_client::Client;
 use pyroxene_common::{
-    channel::{CallFailure, Dispatch, Translation, TranslationFailure},
+    channel::{CallFailure, Dispatch, Translation, TranslationFailure, keep_while_streaming},
     interface::{Interface, Serves},
     message::{Refusal, RefusalReason},
     scope::{self, Scope},
@@ -104,6 +104,7 @@ where
             Ok(call) => call,
             Err(unread) => return unread.outcome(),
         };
+        let streams = Self::ANSWERS_STREAMS && call.answers_stream::<I>();
         let place = match call.is_heavy(self.is_heavy) {
             true => Some({
                 // While a caller does not read its answers, no further ones are computed for it. Boxed,
@@ -117,20 +118,37 @@ where
             }),
             false => None,
         };
-        let (number, _running) = self.worker_context.gauge.begin();
+        let (number, running) = self.worker_context.gauge.begin();
         self.inject_faults(number)
             .await
             .map_err(CallFailure::Failed)?;
-        let Some(fence) = fence else {
-            return self.serve(context, call, place).await;
+        let answer = match fence {
+            None => self.serve(context, call, place).await,
+            // The method can read the fence from its scope.
+            Some(fence) => {
+                let scope = Scope {
+                    fence: Some(fence),
+                    ..scope::current()
+                };
+                scope.wrap(Box::pin(self.serve(context, call, place))).await
+            }
         };
-        // The method can read the fence from its scope.
-        let scope = Scope {
-            fence: Some(fence),
-            ..scope::current()
-        };
-        scope.wrap(Box::pin(self.serve(context, call, place))).await
+        if streams {
+            // The call is in flight until the streams of its answer have ended.
+            keep_while_streaming(running.detach());
+        }
+        answer
     }
+
+    /// Whether a method answers with a stream.
+    const ANSWERS_STREAMS: bool = {
+        let (mut rest, mut answers) = (I::METHODS, false);
+        while let [method, others @ ..] = rest {
+            answers |= method.answers_stream;
+            rest = others;
+        }
+        answers
+    };
 
     /// Runs the method and encodes its answer. With a permit of the pool, both happen on the pool.
     async fn serve<T>(
@@ -331,6 +349,21 @@ impl<T, R> CallInput<T, R> {
             true => call.read().map(Self::Read),
             false => Ok(Self::Unread(call)),
         }
+    }
+
+    /// Whether its method answers with a stream.
+    fn answers_stream<I: Interface<Request = R>>(&self) -> bool
+    where
+        T: Translation<R, I::Response>,
+    {
+        let method = match self {
+            Self::Read(request) => I::method(request),
+            Self::Unread(call) => {
+                let mut methods = I::METHODS.iter();
+                methods.find(|method| method.name == call.method())
+            }
+        };
+        method.is_some_and(|method| method.answers_stream)
     }
 
     fn is_heavy(&self, is_heavy: fn(&R) -> bool) -> bool {

@@ -32,7 +32,7 @@ impl LoadGauge {
     /// Counts a call until the guard is dropped. Returns the number of the call, starting at one.
     pub(crate) fn begin(&self) -> (u64, RunningCallGuard<'_>) {
         let number = self.0.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        (number, RunningCallGuard(&self.0))
+        (number, RunningCallGuard(Some(self)))
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -54,10 +54,31 @@ impl LoadGauge {
 
 /// A call that counts as running.
 #[derive(Debug)]
-pub(crate) struct RunningCallGuard<'a>(&'a LoadGaugeInner);
+pub(crate) struct RunningCallGuard<'a>(Option<&'a LoadGauge>);
+
+impl RunningCallGuard<'_> {
+    /// A guard that may outlive the call's future.
+    pub(crate) fn detach(mut self) -> DetachedCallGuard {
+        DetachedCallGuard(self.0.take().cloned())
+    }
+}
 
 impl Drop for RunningCallGuard<'_> {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(gauge) = self.0 {
+            gauge.0.ended.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A call whose streams are running.
+#[derive(Debug)]
+pub(crate) struct DetachedCallGuard(Option<LoadGauge>);
+
+impl Drop for DetachedCallGuard {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.0.ended.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

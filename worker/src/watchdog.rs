@@ -238,6 +238,8 @@ mod tests {
             name: "brew",
             variant: "Brew",
             repeatable: false,
+            takes_stream: false,
+            answers_stream: false,
             parameters: &[],
         }];
         let watched = WatchedMethods::new("teapot", &methods);

@@ -38,7 +38,7 @@ impl Serialize for ArgumentValues {
 
 impl ArgumentValues {
     /// Sets the value of a parameter.
-    pub(super) fn insert(&mut self, parameter: &ParameterDescription, value: Value) {
+    pub(crate) fn insert(&mut self, parameter: &ParameterDescription, value: Value) {
         self.values.insert(parameter.name.clone(), value);
     }
 

@@ -1,6 +1,7 @@
 //! `pyroxene call`: one call.
 
 mod progress;
+mod streaming;
 
 use crate::{
     arguments::{self, ArgumentSource, MethodSignature},
@@ -13,7 +14,7 @@ use crate::{
     units::duration,
 };
 use clap_complete::ArgValueCompleter;
-use pyroxene_client::{Client, Policy, Response, context_until};
+use pyroxene_client::{Client, DynamicObject, Policy, Response, context_until};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
@@ -33,6 +34,10 @@ use tokio::time::Instant;
 /// Only the result is printed: a string without quotes, any other value as JSON. On a terminal a call that
 /// takes longer than a second shows its progress. --json prints {"result": …, "worker": "w1", "attempts": 1,
 /// "elapsed_ms": 0.41}.
+///
+/// The items of a stream are printed as they come, one a line; --json prints {"item": …} for each and
+/// {"done": true, "items": 5, "worker": "w1"} at the end. For a parameter that is a stream, @FILE or - gives
+/// one item a line: JSON, or text if the items are strings.
 #[derive(Debug, clap::Args)]
 // The line break makes the usage fit a narrow terminal too.
 #[command(override_usage = "pyroxene call [OPTIONS] <OBJECT> <METHOD>\n       [ARG=VALUE]...")]
@@ -75,16 +80,29 @@ struct CallJson<'a> {
 
 pub(crate) async fn run(arguments: CallArguments) -> Result<(), Failure> {
     let client = arguments.client.client_with(arguments.policy)?;
-    let read_values = |signature: MethodSignature<'_>| {
-        signature.read_words(&arguments.call.arguments, read_source)
-    };
+    let WrittenCall {
+        object,
+        method,
+        arguments: words,
+    } = &arguments.call;
+    let read_values = |signature: MethodSignature<'_>| signature.read_words(words, read_source);
     let call = MethodCall {
-        object: &arguments.call.object,
-        method: &arguments.call.method,
+        object,
+        method,
         timeout: arguments.timeout,
         lookup: arguments.lookup,
     };
-    let called = call.make(&client, read_values).await?;
+    let found = call.find(&client).await?;
+    let signature = MethodSignature::find(found.dynamic.description(), object, method)?;
+    if signature.method().streams() {
+        let json = arguments.client.json;
+        let streamed = streaming::run(&found, signature, words, json).await;
+        return match streamed {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(found.explain(&client, object, failure).await),
+        };
+    }
+    let called = call.make_on(&client, &found, read_values).await?;
     match arguments.client.json {
         true => print(&called.to_json()?),
         false => print_result(&called.answered.response),
@@ -118,6 +136,23 @@ pub(crate) struct MethodCall<'a> {
 }
 
 impl MethodCall<'_> {
+    /// Finds the object. The time of the call begins now.
+    async fn find(&self, client: &Client) -> Result<FoundObject, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let context = context_until(deadline);
+        match self.lookup.find(client, self.object, context).await {
+            Ok(dynamic) => Ok(FoundObject {
+                dynamic,
+                context,
+                deadline,
+            }),
+            Err(error) => {
+                let failure = Failure::from(error);
+                Err(explain_unavailable_until(client, self.object, failure, deadline).await)
+            }
+        }
+    }
+
     /// Calls the method. `read_values` reads its arguments once its parameters are known. On a terminal a
     /// progress bar is shown.
     pub(crate) async fn make(
@@ -125,21 +160,26 @@ impl MethodCall<'_> {
         client: &Client,
         read_values: impl FnOnce(MethodSignature<'_>) -> Result<arguments::ArgumentValues, Failure>,
     ) -> Result<CompletedCall, Failure> {
+        let found = self.find(client).await?;
+        self.make_on(client, &found, read_values).await
+    }
+
+    async fn make_on(
+        &self,
+        client: &Client,
+        found: &FoundObject,
+        read_values: impl FnOnce(MethodSignature<'_>) -> Result<arguments::ArgumentValues, Failure>,
+    ) -> Result<CompletedCall, Failure> {
         let (object, method) = (self.object, self.method);
-        let deadline = Instant::now() + self.timeout;
-        let context = context_until(deadline);
         let called = async {
-            let dynamic = self.lookup.find(client, object, context).await?;
+            let dynamic = &found.dynamic;
             let signature = MethodSignature::find(dynamic.description(), object, method)?;
             let values = to_json(&read_values(signature)?)?;
             let began = Instant::now();
-            let answered = progress::with_progress_bar(|listener| {
-                let dynamic = &dynamic;
-                async move {
-                    dynamic
-                        .call_with_progress(context, method, values, Some(&listener))
-                        .await
-                }
+            let answered = progress::with_progress_bar(|listener| async move {
+                dynamic
+                    .call_with_progress(found.context, method, values, Some(&listener))
+                    .await
             });
             let answered = answered.await?;
             let elapsed = began.elapsed();
@@ -147,8 +187,22 @@ impl MethodCall<'_> {
         };
         match called.await {
             Ok(called) => Ok(called),
-            Err(failure) => Err(explain_unavailable_until(client, object, failure, deadline).await),
+            Err(failure) => Err(found.explain(client, object, failure).await),
         }
+    }
+}
+
+/// An object that was found, and the time that its call has.
+struct FoundObject {
+    dynamic: DynamicObject,
+    context: tarpc::context::Context,
+    deadline: Instant,
+}
+
+impl FoundObject {
+    /// Adds to a failure why nobody was reached.
+    async fn explain(&self, client: &Client, object: &str, failure: Failure) -> Failure {
+        explain_unavailable_until(client, object, failure, self.deadline).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! `pyroxene map`: one call for each line of a file, over all workers.
 
-mod lines;
+pub(in crate::commands) mod lines;
 mod progress;
 
 use crate::{

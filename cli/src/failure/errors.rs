@@ -3,7 +3,10 @@
 use super::{Exit, Failure, hints};
 use pyroxene_certs::CertsError;
 use pyroxene_client::{CallError, DynamicError, InvalidConfig, Problem, TaskError};
-use pyroxene_common::interfaces::{directory::DirectoryError, invoke::InvokeError};
+use pyroxene_common::{
+    channel::{StreamError, StreamFailure},
+    interfaces::{directory::DirectoryError, invoke::InvokeError},
+};
 use pyroxene_nameserver::users::UsersError;
 use pyroxene_objects::AccountsDatabaseError;
 use std::error::Error;
@@ -49,8 +52,25 @@ impl From<DynamicError> for Failure {
         match error {
             DynamicError::Call(error) => error.into(),
             DynamicError::Object(error) => error.into(),
+            DynamicError::Stream(error) => error.into(),
             DynamicError::Unreadable(_) => Self::new(Exit::Failed, error.to_string()),
         }
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        let exit = match &error.failure {
+            StreamFailure::DeadlineExceeded => Exit::DeadlineExceeded,
+            _ => Exit::Failed,
+        };
+        let mut sentence = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            sentence = format!("{sentence}: {error}");
+            cause = error.source();
+        }
+        Self::new(exit, sentence)
     }
 }
 

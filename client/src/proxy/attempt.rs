@@ -30,7 +30,7 @@ impl<I: Interface> Proxy<I> {
             }
             // A large call would be a burden for a second instance.
             let is_hedged = self.policy.hedge_after.is_some() && !call.prefers_fewest_in_flight;
-            let (outcome, instance) = if is_hedged && call.repeatable {
+            let (outcome, instance) = if is_hedged && call.may_be_hedged() {
                 Box::pin(self.attempt_and_hedge(&mut call, reached)).await
             } else {
                 (self.attempt(&call, &reached).await, reached.instance)
@@ -125,9 +125,15 @@ impl<I: Interface> ProxyCall<'_, I> {
         &self,
         connection: &ClientConnection<I::Response>,
     ) -> Result<I::Response, AttemptError> {
-        let response = connection
-            .call_with_progress(&self.context, &self.encoded, self.listener)
-            .await?;
+        let response = match &self.streams {
+            None => {
+                let (context, encoded) = (&self.context, &self.encoded);
+                connection
+                    .call_with_progress(context, encoded, self.listener)
+                    .await?
+            }
+            Some(streams) => self.call_streaming_on(streams, connection).await?,
+        };
         expect_answer::<I>(self.request_index, response, connection)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     retry::{Blame, Losses, RetryDecision, judge},
 };
 use pyroxene_common::{
-    channel::{AttemptError, ProgressListener},
+    channel::{AttemptError, ProgressListener, StreamInputs},
     codec::CodecError,
     interface::Interface,
     message::EncodedRequest,
@@ -51,6 +51,8 @@ pub(super) struct ProxyCall<'a, I: Interface> {
     pub(super) tried: Vec<Arc<ObjectInstance<I::Response>>>,
     pub(super) attempts: AttemptRecorder,
     pub(super) losses: Losses,
+    /// The streams of its parameters, if the method has streams.
+    pub(super) streams: Option<Box<StreamInputs>>,
     /// The number of attempts that were sent. Only the deadline bounds the others.
     sent: usize,
     pub(super) rounds: u32,
@@ -94,6 +96,7 @@ impl<I: Interface> ProxyCall<'_, I> {
             tried: Vec::new(),
             attempts: AttemptRecorder::default(),
             losses: Losses::default(),
+            streams: None,
             sent: 0,
             rounds: 0,
         })
@@ -147,7 +150,11 @@ impl<I: Interface> Proxy<I> {
         instance: Arc<ObjectInstance<I::Response>>,
         error: AttemptError,
     ) -> Result<(), CallError> {
-        let verdict = judge(&error, call.repeatable);
+        let verdict = match call.has_sent_items() {
+            // What was taken from the streams cannot be sent again.
+            true => judge(&error, call.repeatable).finally(),
+            false => judge(&error, call.repeatable),
+        };
         let now = Instant::now();
         call.now = now;
         call.sent += usize::from(!matches!(error, AttemptError::NotSent(_)));

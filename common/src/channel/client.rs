@@ -1,38 +1,41 @@
 //! The client side of a channel: many calls over one connection.
 //!
 //! A caller encodes its request, appends it to the connection's outbox under a short lock, and waits for its
-//! entry in the table of calls to be completed. One task per connection (see [`pump`](super::client_pump))
+//! entry in the table of calls to be completed. One task per connection (see [`pump`])
 //! writes the queued bytes and distributes the answers.
 
+mod batch;
+mod call;
+mod calls;
+mod one_way;
+mod pump;
+mod state;
+mod streaming;
+
+pub use calls::ProgressListener;
+
 use super::{
-    calls::ClientCalls,
-    client_call::{CallFuture, CallFutureState, InFlightPermit, OnWritten, unexpired_envelope},
-    client_pump::Pump,
     error::{AttemptError, ConnectionLost},
-    outbox::Outbox,
     settings::Settings,
 };
 use crate::{
     envelope::ENVELOPE_LEN,
-    frame::FrameHeader,
     identity::CHALLENGE_LEN,
-    message::{EncodedRequest, LARGE_MESSAGE, Load, Progress},
+    message::{EncodedRequest, LARGE_MESSAGE, Load},
     wire::{FrameKind, GREATEST_MAX_MESSAGE},
 };
+use call::{CallFuture, CallFutureState};
+use pump::Pump;
 use serde::de::DeserializeOwned;
+use state::{ClientConnectionShared, ConnectionPhase};
 use std::{
-    collections::VecDeque,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::Waker,
+    sync::{Arc, atomic::Ordering},
 };
 use tarpc::context;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot, watch},
+    sync::{OwnedSemaphorePermit, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 
@@ -65,91 +68,6 @@ impl<R> Drop for ClientConnection<R> {
     }
 }
 
-/// Receives the latest progress report of a call. It is empty until the method has reported something, and
-/// may miss the last report before the answer.
-pub type ProgressListener = watch::Sender<Option<Progress>>;
-
-/// The state that callers and the pump share.
-pub(super) struct ClientConnectionShared<R> {
-    state: Mutex<ClientConnectionState<R>>,
-    handles: AtomicUsize,
-    /// One permit for each call that may be in flight.
-    pub(super) in_flight: Arc<Semaphore>,
-    /// One permit for each [`LARGE_MESSAGE`] bytes of large messages that may be queued for writing.
-    buffer_permits: Arc<Semaphore>,
-    open: Arc<AtomicBool>,
-    settings: Settings,
-    /// The stream's channel binding, if it has TLS.
-    exporter: Option<[u8; CHALLENGE_LEN]>,
-}
-
-pub(super) struct ClientConnectionState<R> {
-    pub(super) outbox: Outbox,
-    pub(super) calls: ClientCalls<R>,
-    /// How many bytes the kernel has accepted.
-    pub(super) written: u64,
-    pub(super) phase: ConnectionPhase,
-    /// Whether the phase is [`ConnectionPhase::Open`], readable without the lock.
-    open: Arc<AtomicBool>,
-    pub(super) on_written: VecDeque<OnWritten>,
-    pub(super) load: Option<Load>,
-    /// Whether the peer was reported dead and the pump has not handled that yet.
-    pub(super) suspected: bool,
-    pub(super) pump: Option<Waker>,
-}
-
-/// Whether the connection accepts calls.
-#[derive(Clone, Debug)]
-pub(super) enum ConnectionPhase {
-    Open,
-    /// It accepts no new calls; calls in flight are still awaited.
-    GoingAway,
-    Lost(ConnectionLost),
-}
-
-impl<R> ClientConnectionShared<R> {
-    pub(super) fn lock(&self) -> MutexGuard<'_, ClientConnectionState<R>> {
-        // Nothing that holds the lock runs foreign code, so a poisoned state is still consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.handles.load(Ordering::Acquire) == 0
-    }
-
-    fn wake_pump(&self) {
-        let waker = self.lock().pump.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl<R> ClientConnectionState<R> {
-    /// The error for a new call, if the connection accepts no calls.
-    pub(super) fn not_sent_error(&self) -> Option<AttemptError> {
-        match &self.phase {
-            ConnectionPhase::Open => None,
-            ConnectionPhase::GoingAway => Some(AttemptError::NotSent(ConnectionLost::GoneAway)),
-            ConnectionPhase::Lost(reason) => Some(AttemptError::NotSent(reason.clone())),
-        }
-    }
-
-    /// Appends one call's frame, or its part of a batch.
-    pub(super) fn append(&mut self, header: &[u8], envelope: &[u8], message: &EncodedRequest) {
-        self.outbox.extend(header);
-        self.outbox.extend(envelope);
-        match message {
-            EncodedRequest::Small(body) => self.outbox.extend(body),
-            EncodedRequest::Large { pieces, .. } => {
-                for piece in pieces {
-                    self.outbox.push(piece.clone());
-                }
-            }
-        }
-    }
-}
-
 impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
     /// Takes over a stream after the hello, and starts the task that serves it.
     pub fn new<S>(stream: S, settings: Settings) -> Self
@@ -170,26 +88,7 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
             max_in_flight: settings.max_in_flight.clamp(1, u32::MAX as usize >> 3),
             ..settings
         };
-        let open = Arc::new(AtomicBool::new(true));
-        let shared = Arc::new(ClientConnectionShared {
-            state: Mutex::new(ClientConnectionState {
-                outbox: Outbox::default(),
-                calls: ClientCalls::new(),
-                written: 0,
-                phase: ConnectionPhase::Open,
-                open: Arc::clone(&open),
-                on_written: VecDeque::new(),
-                load: None,
-                suspected: false,
-                pump: None,
-            }),
-            handles: AtomicUsize::new(1),
-            in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
-            buffer_permits: Arc::new(Semaphore::new(settings.buffer_units())),
-            open,
-            settings,
-            exporter,
-        });
+        let shared = Arc::new(ClientConnectionShared::new(settings, exporter));
         tokio::spawn(Pump::new(stream, Arc::clone(&shared), settings));
         Self { shared }
     }
@@ -222,148 +121,11 @@ impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
                 request,
                 room,
                 listener,
+                streaming: None,
             },
             permit: Some(permit),
         }
         .await
-    }
-
-    /// Sends several calls in one frame and waits for all answers, which are returned in the order of the
-    /// requests. Each call succeeds or fails independently.
-    pub async fn call_batch(
-        &self,
-        context: &context::Context,
-        requests: &[EncodedRequest],
-    ) -> Vec<Result<R, AttemptError>> {
-        let deadline = Instant::from_std(context.deadline);
-        let mut answers = Vec::with_capacity(requests.len());
-        let mut rest = requests;
-        while !rest.is_empty() {
-            let count = self.batch_size(rest);
-            let (batch, later) = rest.split_at(count);
-            rest = later;
-            if let [alone] = batch {
-                // It may have the greatest size of a call, which leaves no space for the length prefix of a
-                // batch.
-                answers.push(self.call(context, alone).await);
-                continue;
-            }
-            match self.send_batch(context, deadline, batch).await {
-                Ok(ids) => {
-                    let waiting = ids.into_iter().map(|(id, permit)| CallFuture {
-                        shared: &self.shared,
-                        context,
-                        deadline,
-                        stage: CallFutureState::Sent(id),
-                        permit: Some(permit),
-                    });
-                    answers.extend(futures::future::join_all(waiting).await);
-                }
-                Err(error) => answers.extend(batch.iter().map(|_| Err(error.clone()))),
-            }
-        }
-        answers
-    }
-
-    /// How many of `requests` fit into one frame and into half of the allowed calls in flight.
-    fn batch_size(&self, requests: &[EncodedRequest]) -> usize {
-        let mut size = 0;
-        requests
-            .iter()
-            .take((self.shared.settings.max_in_flight / 2).max(1))
-            .take_while(|request| {
-                size += 4 + ENVELOPE_LEN + request.len();
-                size <= self.shared.settings.max_send
-            })
-            .count()
-            .max(1)
-    }
-
-    async fn send_batch(
-        &self,
-        context: &context::Context,
-        deadline: Instant,
-        batch: &[EncodedRequest],
-    ) -> Result<Vec<(u64, SemaphorePermit<'_>)>, AttemptError> {
-        let (mut permits, room) = self.acquire_permits(batch, deadline).await?;
-        let sizes = batch.iter().map(|request| ENVELOPE_LEN + request.len());
-        let header = FrameHeader {
-            kind: FrameKind::Batch,
-            len: sizes.clone().map(|size| 4 + size).sum(),
-        };
-        let envelope = unexpired_envelope(context)?;
-        let (ids, waker) = {
-            let mut state = self.shared.lock();
-            if let Some(error) = state.not_sent_error() {
-                return Err(error);
-            }
-            state.outbox.extend(&header.to_bytes());
-            let mut ids = Vec::with_capacity(batch.len());
-            for (request, size) in batch.iter().zip(sizes) {
-                let Some(permit) = permits.split(1) else {
-                    break;
-                };
-                let id = state.calls.insert(deadline, Waker::noop().clone());
-                let length = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
-                state.append(&length, &envelope.request(id), request);
-                ids.push((id, permit));
-            }
-            let end = state.outbox.end();
-            for (id, _) in &ids {
-                state.calls.set_end(*id, end);
-            }
-            state.hold_buffer_permit(end, room);
-            (ids, state.pump.take())
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        Ok(ids)
-    }
-
-    /// Sends a one-way call, and returns once the kernel has accepted its last byte. Whether the call runs is
-    /// not known.
-    pub async fn send_one_way(
-        &self,
-        context: &context::Context,
-        request: &EncodedRequest,
-    ) -> Result<(), AttemptError> {
-        let deadline = Instant::from_std(context.deadline);
-        let requests = std::slice::from_ref(request);
-        let (permit, room) = self.acquire_permits(requests, deadline).await?;
-        let envelope = unexpired_envelope(context)?;
-        let header = FrameHeader {
-            kind: FrameKind::OneWay,
-            len: ENVELOPE_LEN + request.len(),
-        };
-        let (notify, written) = oneshot::channel();
-        let waker = {
-            let mut state = self.shared.lock();
-            if let Some(error) = state.not_sent_error() {
-                return Err(error);
-            }
-            state.append(&header.to_bytes(), &envelope.request(0), request);
-            let end = state.outbox.end();
-            state.on_written.push_back(OnWritten {
-                end,
-                _buffer_permit: room,
-                _in_flight_permit: Some(InFlightPermit::new(&self.shared.in_flight, permit)),
-                notify: Some(notify),
-            });
-            state.pump.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        match timeout_at(deadline, written).await {
-            Ok(Ok(())) => Ok(()),
-            // The connection was lost before the last byte left.
-            Ok(Err(_)) => {
-                let reason = self.lost_reason().unwrap_or(ConnectionLost::Closed);
-                Err(AttemptError::NotSent(reason))
-            }
-            Err(_) => Err(AttemptError::DeadlineExceeded { sent: true }),
-        }
     }
 
     /// Waits until requests may be queued. All permits of a batch are acquired at once: several batches that
@@ -477,47 +239,5 @@ impl<R> ClientConnection<R> {
             state.close_to_calls(ConnectionPhase::Lost(ConnectionLost::Abandoned(reason)));
         }
         self.shared.wake_pump();
-    }
-}
-
-impl<R> ClientConnectionState<R> {
-    /// Stops accepting calls.
-    pub(super) fn close_to_calls(&mut self, phase: ConnectionPhase) {
-        self.phase = phase;
-        self.open.store(false, Ordering::Relaxed);
-    }
-
-    /// Holds the buffer permit of a large message until the bytes before `end` have been written.
-    pub(super) fn hold_buffer_permit(&mut self, end: u64, room: Option<OwnedSemaphorePermit>) {
-        if room.is_some() {
-            self.on_written.push_back(OnWritten {
-                end,
-                _buffer_permit: room,
-                _in_flight_permit: None,
-                notify: None,
-            });
-        }
-    }
-
-    /// Fails every call, and records for each whether it was sent. Returns the wakers to wake. If the
-    /// connection was lost before, the earlier reason stays.
-    #[must_use]
-    pub(super) fn fail_calls(&mut self, reason: ConnectionLost) -> Vec<Waker> {
-        let reason = match &self.phase {
-            ConnectionPhase::Lost(earlier) => earlier.clone(),
-            ConnectionPhase::Open | ConnectionPhase::GoingAway => {
-                self.close_to_calls(ConnectionPhase::Lost(reason.clone()));
-                reason
-            }
-        };
-        self.on_written.clear();
-        let written = self.written;
-        self.calls.fail_all(|end| {
-            if end <= written {
-                AttemptError::MaybeRan(reason.clone())
-            } else {
-                AttemptError::NotSent(reason.clone())
-            }
-        })
     }
 }

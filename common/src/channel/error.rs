@@ -1,4 +1,4 @@
-//! The errors of an attempt to make a call on one connection.
+//! Why a connection ended, why an attempt to make a call on it failed, and why a server has no answer.
 
 use crate::{codec::CodecError, message::Refusal, tls::TlsFailure};
 use std::{io, sync::Arc, time::Duration};
@@ -111,4 +111,13 @@ impl AttemptError {
             _ => None,
         }
     }
+}
+
+/// Why a request has no response.
+#[derive(Clone, Debug)]
+pub enum CallFailure {
+    /// It was refused before it ran.
+    Refused(Refusal),
+    /// It started, and failed with an error that is not of its own error type.
+    Failed(ServerError),
 }

@@ -215,9 +215,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.skip.is_some()
     }
 
-    /// Skips the bytes of the frame that have arrived, and calls `refuse` with the envelopes of its calls.
+    /// Skips the bytes of the frame that have arrived, and calls `refuse` with its kind and the envelopes of its
+    /// calls.
     /// Returns whether the frame is complete.
-    pub(super) fn skip_bytes(&mut self, refuse: impl FnMut(&[u8])) -> bool {
+    pub(super) fn skip_bytes(&mut self, refuse: impl FnMut(FrameKind, &[u8])) -> bool {
         let Some(skip) = &mut self.skip else {
             return true;
         };

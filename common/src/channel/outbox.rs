@@ -147,6 +147,11 @@ impl Outbox {
         self.extend(body);
     }
 
+    /// Counts bytes that were written without this queue, before what will be queued.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.end += bytes as u64;
+    }
+
     /// Moves everything from `other` to the end of this queue.
     pub(super) fn append(&mut self, mut other: Self) {
         self.seal_tail();

@@ -23,6 +23,8 @@ pub struct Settings {
     /// How long this side busy-polls a connection with a fast peer before its thread may sleep. Zero turns
     /// busy polling off.
     pub busy_poll: Duration,
+    /// Whether the other side knows streams.
+    pub streams: bool,
 }
 
 /// The default of [`Settings::busy_poll`]: 100 microseconds.
@@ -40,6 +42,7 @@ impl Settings {
         max_buffered: DEFAULT_MAX_BUFFERED,
         keepalive: Keepalive::CLIENT,
         busy_poll: DEFAULT_BUSY_POLL,
+        streams: true,
     };
     /// The defaults for a server.
     pub const SERVER: Self = Self {

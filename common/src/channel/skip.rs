@@ -47,9 +47,14 @@ impl SkippedBody {
         self.left == 0
     }
 
-    /// Skips bytes, and calls `refuse` with the envelope of each call that ends in them. Returns how many of
+    /// Skips bytes, and calls `refuse` with the kind and the envelope of each call that
+    /// ends in them; of items of a stream, with their first bytes. Returns how many of
     /// the bytes belonged to the body.
-    pub(super) fn skip_bytes(&mut self, bytes: &[u8], mut refuse: impl FnMut(&[u8])) -> usize {
+    pub(super) fn skip_bytes(
+        &mut self,
+        bytes: &[u8],
+        mut refuse: impl FnMut(FrameKind, &[u8]),
+    ) -> usize {
         let mut rest = bytes.get(..self.left).unwrap_or(bytes);
         let count = rest.len();
         self.left -= count;
@@ -72,9 +77,12 @@ impl SkippedBody {
                     }
                     if matches!(
                         self.kind,
-                        FrameKind::Call | FrameKind::CallWithProgress | FrameKind::Batch
+                        FrameKind::Call
+                            | FrameKind::CallWithProgress
+                            | FrameKind::Batch
+                            | FrameKind::StreamItems
                     ) {
-                        refuse(envelope);
+                        refuse(self.kind, envelope);
                     }
                     SkipPosition::Length(Vec::with_capacity(BATCH_PREFIX_LEN))
                 }
@@ -104,7 +112,9 @@ mod tests {
         let mut at = 0;
         while !skip.is_over() {
             let end = stream.len().min(at + piece);
-            at += skip.skip_bytes(&stream[at..end], |envelope| found.push(envelope.to_vec()));
+            at += skip.skip_bytes(&stream[at..end], |_, envelope| {
+                found.push(envelope.to_vec())
+            });
         }
         assert_eq!(at, body.len());
         found

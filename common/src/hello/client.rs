@@ -100,14 +100,16 @@ async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<HelloRespon
     if magic != MAGIC {
         return Err(HelloError::Foreign(describe_foreign_protocol(magic)));
     }
-    let _version = stream.read_u16().await?;
+    let protocol = stream.read_u16().await?;
     let kind = stream.read_u8().await?;
     let body = read_body(stream).await?;
     match kind {
         WELCOME => {
-            return Ok(HelloResponse::Welcome(
-                codec::decode(&body).map_err(invalid)?,
-            ));
+            let welcome: Welcome = codec::decode(&body).map_err(invalid)?;
+            return Ok(HelloResponse::Welcome(Welcome {
+                protocol,
+                ..welcome
+            }));
         }
         CHALLENGE => {
             let nonce = <[u8; CHALLENGE_LEN]>::try_from(body);

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     codec,
     identity::CHALLENGE_LEN,
-    wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION},
+    wire::{MAGIC, MAX_HELLO, SERVER_VERSION},
 };
 use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -19,9 +19,9 @@ pub async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Hello, Hell
         HelloRefusal::new(RefusalCode::Malformed, message)
     };
     let version = stream.read_u16().await.map_err(|e| malformed(&e))?;
-    if version > PROTOCOL_VERSION {
+    if version > SERVER_VERSION {
         let message = format!(
-            "protocol version {version} is not supported; this server speaks up to {PROTOCOL_VERSION}"
+            "protocol version {version} is not supported; this server speaks up to {SERVER_VERSION}"
         );
         return Err(HelloRefusal::new(RefusalCode::UnsupportedProtocol, message));
     }
@@ -60,7 +60,7 @@ async fn write_answer<S: AsyncWrite + Unpin>(
     body: &[u8],
 ) -> io::Result<()> {
     let mut bytes = MAGIC.to_vec();
-    bytes.extend(PROTOCOL_VERSION.to_be_bytes());
+    bytes.extend(SERVER_VERSION.to_be_bytes());
     bytes.push(kind);
     bytes.extend(length_of(body)?);
     bytes.extend(body);

@@ -16,7 +16,7 @@ use crate::{
     net::{Listener, Peer, Socket},
     scope::Caller,
     tls::{self, CertificateHolder, Stream},
-    wire::{HELLO_TIMEOUT, MAGIC},
+    wire::{HELLO_TIMEOUT, MAGIC, SERVER_VERSION},
 };
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
@@ -385,6 +385,7 @@ impl Acceptor {
             incarnation: self.config.incarnation,
             max_message: settings.max_receive as u64,
             max_in_flight: u32::try_from(settings.max_in_flight).unwrap_or(u32::MAX),
+            protocol: SERVER_VERSION,
         }
     }
 

@@ -2,11 +2,14 @@
 
 use crate::{
     access::MethodPermissions,
-    channel::{CallFailure, Dispatch, Translation, TranslationFailure},
+    channel::{
+        CallFailure, Dispatch, Stream, Translation, TranslationFailure, answering_in_json,
+        reading_json,
+    },
     codec,
     interface::Interface,
     interfaces::invoke::{
-        Invoke, InvokeError,
+        Invoke, InvokeError, InvokeStream,
         invoke::{InvokeRequest, InvokeResponse},
     },
     json,
@@ -50,6 +53,22 @@ where
     ) -> Result<InvokeResponse, CallFailure> {
         let (method, arguments, as_repeatable) = match request {
             InvokeRequest::Describe {} => return describe::<I>(),
+            InvokeRequest::Stream {
+                method,
+                arguments,
+                inputs,
+            } => {
+                let call = JsonStreamCall::<I> {
+                    permit: self.permit.clone(),
+                    method,
+                    arguments,
+                    inputs,
+                    interface: PhantomData,
+                };
+                // Boxed, so that the futures of other calls stay small.
+                let answer = Box::pin(Arc::clone(&self.own).dispatch_translated(context, call));
+                return answer.await.map(InvokeResponse::Stream);
+            }
             InvokeRequest::CallRepeatable { method, arguments } => (method, arguments, true),
             InvokeRequest::Call { method, arguments } => (method, arguments, false),
         };
@@ -107,11 +126,11 @@ impl<I: Interface> Translation<I::Request, I::Response> for JsonCall<I> {
     }
 
     fn read(self) -> Result<I::Request, TranslationFailure<Self::Answer>> {
+        refuse_streams::<I>(&self.method)
+            .map_err(|error| TranslationFailure::Answer(Err(error)))?;
         let request = json::request::<I>(&self.method, &self.arguments)
             .map_err(|error| TranslationFailure::Answer(Err(error)))?;
-        self.permit
-            .check(I::request_index(&request), I::METHODS)
-            .map_err(|refusal| TranslationFailure::Unanswered(CallFailure::Refused(refusal)))?;
+        check_permission::<I, _>(&self.permit, &request)?;
         if self.as_repeatable && !I::is_repeatable(&request) {
             let method = self.method;
             return Err(TranslationFailure::Answer(Err(
@@ -127,5 +146,74 @@ impl<I: Interface> Translation<I::Request, I::Response> for JsonCall<I> {
 
     fn write(response: I::Response) -> Self::Answer {
         json::response::<I>(&response)
+    }
+}
+
+/// A method with streams has to be called as one.
+fn refuse_streams<I: Interface>(name: &str) -> Result<(), InvokeError> {
+    let mut methods = I::METHODS.iter();
+    match methods.any(|method| method.name == name && method.streams()) {
+        true => Err(InvokeError::BadArguments {
+            sentence: format!("{name} takes or answers a stream, which this client does not know"),
+        }),
+        false => Ok(()),
+    }
+}
+
+fn check_permission<I: Interface, A>(
+    permit: &MethodPermissions,
+    request: &I::Request,
+) -> Result<(), TranslationFailure<A>> {
+    permit
+        .check(I::request_index(request), I::METHODS)
+        .map_err(|refusal| TranslationFailure::Unanswered(CallFailure::Refused(refusal)))
+}
+
+/// A call of a method with streams, with its arguments and all items in JSON.
+struct JsonStreamCall<I> {
+    permit: MethodPermissions,
+    method: String,
+    arguments: String,
+    inputs: Vec<Stream<String>>,
+    interface: PhantomData<fn() -> I>,
+}
+
+impl<I: Interface> Translation<I::Request, I::Response> for JsonStreamCall<I> {
+    type Answer = Result<InvokeStream, InvokeError>;
+
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn is_small(&self) -> bool {
+        self.arguments.len() <= SMALL_ARGUMENTS
+    }
+
+    fn read(self) -> Result<I::Request, TranslationFailure<Self::Answer>> {
+        let request = reading_json(self.inputs, || {
+            json::request::<I>(&self.method, &self.arguments)
+        });
+        let request = request.map_err(|error| TranslationFailure::Answer(Err(error)))?;
+        check_permission::<I, _>(&self.permit, &request)?;
+        Ok(request)
+    }
+
+    fn is_quick(response: &I::Response) -> bool {
+        !codec::is_longer_than(QUICK_ANSWER, response)
+    }
+
+    fn write(response: I::Response) -> Self::Answer {
+        let (answer, items) = answering_in_json(|| json::response::<I>(&response));
+        let answer = answer?;
+        Ok(match items.into_iter().next() {
+            Some(items) => InvokeStream {
+                answer: None,
+                items: Some(items),
+            },
+            None => InvokeStream {
+                answer: Some(answer),
+                items: None,
+            },
+        })
     }
 }

@@ -37,6 +37,11 @@
 /// other method is never retried once it may have run. The word of earlier versions, `#[repeatable]`,
 /// still means the same; the next version drops it.
 ///
+/// `#[deprecated]`, also with a note, shows in the description of the interface.
+///
+/// A parameter or a result may be a [`Stream`](crate::Stream): `async fn lines(path: String) -> Stream<String>`,
+/// also in a `Result`.
+///
 /// Parameters and results must implement serde's traits and `schemars::JsonSchema`. The crate that declares
 /// an interface needs `tarpc` as a dependency, because the generated code refers to it.
 #[macro_export]
@@ -88,6 +93,10 @@ macro_rules! interface {
                         variant: stringify!([<$method:camel>]),
                         repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
                         parameters: &[$(stringify!($parameter)),*],
+                        takes_stream: false $(|| $crate::__interface_streams!($type))*,
+                        answers_stream: $crate::__interface_streams!(
+                            $crate::__interface_result!($($result)?)
+                        ),
                     }),*
                 ];
 
@@ -151,6 +160,7 @@ macro_rules! interface {
                                 &[$($crate::__interface_doc!($attribute $($value)*)),*]
                             ),
                             repeatable: false $(|| $crate::__interface_repeatable!($attribute))*,
+                            deprecated: false $(|| $crate::__interface_deprecated!($attribute))*,
                             fallible: (&&$crate::interface::probe::ResultOf::<
                                 $crate::__interface_result!($($result)?)
                             >::new()).fallible(),
@@ -194,6 +204,36 @@ macro_rules! interface {
             }
         }
     };
+
+    // What is wrong with any other text.
+    (
+        $(#[doc = $doc:expr])*
+        #[name = $wire:literal]
+        #[version = $version:literal]
+        $vis:vis trait $name:ident { $($rest:tt)* }
+    ) => {
+        ::core::compile_error!(concat!(
+            "interface!: the module is missing: `trait ", stringify!($name), " in MODULE`"
+        ));
+    };
+    (
+        $(#[doc = $doc:expr])*
+        #[name = $wire:literal]
+        #[version = $version:literal]
+        $vis:vis trait $name:ident in $module:ident { $($rest:tt)* }
+    ) => {
+        ::core::compile_error!(
+            "interface!: a method is `async fn name(parameter: Type) -> Type;`, without `self`, generics and a body"
+        );
+    };
+    ($(#[doc = $doc:expr])* #[name = $wire:literal] $vis:vis trait $($rest:tt)*) => {
+        ::core::compile_error!("interface!: `#[version = 1]` is missing after `#[name = …]`");
+    };
+    ($($rest:tt)*) => {
+        ::core::compile_error!(
+            "interface!: an interface begins with `#[name = \"Example.Greeter\"] #[version = 1] pub trait Greeter in greeter`"
+        );
+    };
 }
 
 /// The documentation text that an attribute of a method adds.
@@ -208,6 +248,21 @@ macro_rules! __interface_doc {
     };
     (repeatable) => {
         "\n\nSafe to repeat."
+    };
+    (deprecated) => {
+        "\n\nDeprecated."
+    };
+    (deprecated = $note:literal) => {
+        concat!("\n\nDeprecated: ", $note)
+    };
+    (deprecated($($key:ident = $value:literal),* $(,)?)) => {
+        concat!("\n\nDeprecated" $(, ", ", stringify!($key), ": ", $value)*, ".")
+    };
+    ($other:ident $($rest:tt)*) => {
+        ::core::compile_error!(concat!(
+            "interface!: a method has no attribute `", stringify!($other),
+            "`; it has `idempotent`, `deprecated` and documentation"
+        ))
     };
 }
 
@@ -224,6 +279,32 @@ macro_rules! __interface_repeatable {
     (repeatable) => {
         true
     };
+    ($other:ident) => {
+        false
+    };
+}
+
+/// Whether an attribute of a method says that the method is deprecated.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_deprecated {
+    (deprecated) => {
+        true
+    };
+    ($other:ident) => {
+        false
+    };
+}
+
+/// Whether a type is a stream.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface_streams {
+    ($type:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::interface::probe::HoldsNoStream as _;
+        <$crate::interface::probe::StreamsOf<$type>>::STREAMS
+    }};
 }
 
 /// The result type of a method; `()` if it names none.
@@ -251,6 +332,8 @@ mod tests {
             async fn word();
             #[repeatable]
             async fn earlier_word();
+            #[deprecated(note = "use word")]
+            async fn old_word();
             async fn no_word();
         }
     }
@@ -261,6 +344,9 @@ mod tests {
             .iter()
             .map(|method| method.repeatable)
             .collect();
-        assert_eq!(repeatable, [true, true, false]);
+        assert_eq!(repeatable, [true, true, false, false]);
+        let description = Words::describe();
+        let old = description.method("old_word").unwrap();
+        assert!(old.deprecated && old.doc.contains("use word"), "{old:?}");
     }
 }

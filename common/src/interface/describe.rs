@@ -1,6 +1,7 @@
 //! Descriptions of interfaces for other languages: the methods with the JSON schemas of their parameters and
 //! results.
 
+use crate::channel::SCHEMA_MARK;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -30,6 +31,9 @@ pub struct MethodDescription {
     pub doc: String,
     /// Whether the method is idempotent.
     pub repeatable: bool,
+    /// Whether it is deprecated.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deprecated: bool,
     /// Whether it can answer with an error of its own.
     pub fallible: bool,
     /// The parameters, in order.
@@ -46,8 +50,32 @@ pub struct MethodDescription {
 pub struct ParameterDescription {
     /// The parameter's name.
     pub name: String,
-    /// The JSON schema of its values.
+    /// The JSON schema of its values; of a stream, that of the list of its items with `"x-stream": true`.
     pub schema: Value,
+}
+
+impl ParameterDescription {
+    /// Whether it is a stream.
+    pub fn is_stream(&self) -> bool {
+        is_stream(&self.schema)
+    }
+}
+
+impl MethodDescription {
+    /// Whether its answer is a stream.
+    pub fn answers_stream(&self) -> bool {
+        is_stream(&self.result)
+    }
+
+    /// Whether a parameter or the answer is a stream.
+    pub fn streams(&self) -> bool {
+        self.answers_stream() || self.parameters.iter().any(ParameterDescription::is_stream)
+    }
+}
+
+/// Whether a schema is that of a stream.
+pub fn is_stream(schema: &Value) -> bool {
+    schema.get(SCHEMA_MARK) == Some(&Value::Bool(true))
 }
 
 impl Description {
@@ -107,6 +135,10 @@ impl Schemas {
     pub fn into_definitions(mut self) -> Map<String, Value> {
         self.0.take_definitions(true)
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Joins the lines of a documentation comment into one text.

@@ -4,7 +4,7 @@
 //! `(&&&Answer(value)).outcome()`, and the first of the three traits that applies is used.
 
 use super::{Outcome, describe::Schemas};
-use crate::values::Bulk;
+use crate::{channel::Stream, values::Bulk};
 use schemars::JsonSchema;
 use serde_json::Value;
 use std::{
@@ -151,3 +151,30 @@ pub trait NoLargePart<'a> {
 }
 
 impl<'a, T> NoLargePart<'a> for PartOf<'a, T> {}
+
+/// Whether a type is a stream, or a form of one. A constant of the type itself hides the trait's.
+#[derive(Debug)]
+pub struct StreamsOf<T>(PhantomData<T>);
+
+impl<T> StreamsOf<Stream<T>> {
+    /// It is.
+    pub const STREAMS: bool = true;
+}
+
+impl<T> StreamsOf<Vec<Stream<T>>> {
+    /// It is.
+    pub const STREAMS: bool = true;
+}
+
+impl<T, E> StreamsOf<Result<Stream<T>, E>> {
+    /// It is.
+    pub const STREAMS: bool = true;
+}
+
+/// Any other type.
+pub trait HoldsNoStream {
+    /// It is not.
+    const STREAMS: bool = false;
+}
+
+impl<T> HoldsNoStream for StreamsOf<T> {}

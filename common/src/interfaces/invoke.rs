@@ -3,6 +3,7 @@
 //! A client requests it by naming this interface in its hello, whatever the object's own interface is. So one
 //! program can call any object, including one whose interface it was not built with.
 
+use crate::{channel::Stream, interface::probe::StreamsOf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,28 @@ crate::interface! {
         async fn call_repeatable(method: String, arguments: String) -> Result<String, InvokeError>;
         /// Calls any method. `arguments` is a JSON object; the answer is JSON.
         async fn call(method: String, arguments: String) -> Result<String, InvokeError>;
+        /// Calls a method with streams. In `arguments`, a parameter that is a stream is the position of one of
+        /// `inputs`. The items of every stream are JSON.
+        async fn stream(
+            method: String,
+            arguments: String,
+            inputs: Vec<Stream<String>>
+        ) -> Result<InvokeStream, InvokeError>;
     }
+}
+
+/// The answer of a method with streams.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InvokeStream {
+    /// The answer as JSON, if it is not a stream.
+    pub answer: Option<String>,
+    /// Its items, if it is one.
+    pub items: Option<Stream<String>>,
+}
+
+impl<E> StreamsOf<Result<InvokeStream, E>> {
+    /// It holds one.
+    pub const STREAMS: bool = true;
 }
 
 /// Why an invocation has no result.

@@ -5,7 +5,7 @@ use crate::codec::splice;
 use bytes::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Deref};
 
 /// A byte string. Large ones are not copied: they are sent directly from their memory, and received as a
 /// share of the connection's buffer. A blob that is stored for long keeps the whole buffer alive.
@@ -18,6 +18,7 @@ use std::{borrow::Cow, fmt};
 /// let blob = Blob::from(vec![1, 2, 255]);
 /// assert_eq!(serde_json::to_string(&blob)?, "[1,2,255]");
 /// assert_eq!(format!("{blob:?}"), "Blob(3 bytes)", "logs show the size only");
+/// assert_eq!(blob.iter().max(), Some(&255), "it is a slice of bytes");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -30,6 +31,14 @@ impl fmt::Debug for Blob {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Only the size, because requests may be logged and blobs may be large.
         write!(formatter, "Blob({} bytes)", self.0.len())
+    }
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
     }
 }
 

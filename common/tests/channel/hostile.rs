@@ -35,7 +35,7 @@ async fn a_server_says_why_it_ends_a_connection() {
     let mut cancel_with_tail = cancel_frame(7)[5..].to_vec();
     cancel_with_tail.push(0);
     let cases = [
-        (header(0, 12), "frame kind 12 is not known"),
+        (header(0, 16), "frame kind 16 is not known"),
         (header(0, 0), "frame kind 0 is not known"),
         (
             header(1001, 1),

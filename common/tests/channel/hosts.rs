@@ -10,7 +10,7 @@ use pyroxene_common::{
     hello::{self, Hello, HelloError, RefusalCode},
     host::{DrainReport, Host, HostConfig, HostedObject},
     tls::Stream,
-    wire::PROTOCOL_VERSION,
+    wire::SERVER_VERSION,
 };
 use std::{collections::HashMap, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -86,13 +86,13 @@ async fn strangers_are_refused_with_a_reason() {
 async fn a_newer_protocol_is_refused() {
     let (host, _) = host(config()).await;
     let mut stream = Stream::connect(host.local_addr(), None).await.unwrap();
-    let newer = PROTOCOL_VERSION + 1;
+    let newer = SERVER_VERSION + 1;
     let words = [b"PYRX".as_slice(), &newer.to_be_bytes()].concat();
     stream.write_all(&words).await.unwrap();
     let mut answer = Vec::new();
     within(stream.read_to_end(&mut answer)).await.unwrap();
     let sentence = format!(
-        "protocol version {newer} is not supported; this server speaks up to {PROTOCOL_VERSION}"
+        "protocol version {newer} is not supported; this server speaks up to {SERVER_VERSION}"
     );
     assert_eq!(answer[..7], [b'P', b'Y', b'R', b'X', 0, 1, 1]);
     assert!(String::from_utf8_lossy(&answer).ends_with(&sentence));

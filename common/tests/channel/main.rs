@@ -25,3 +25,4 @@ mod probe;
 mod progress;
 mod protocols;
 mod stock;
+mod streams;

@@ -6,7 +6,7 @@ use pyroxene_common::{
     codec,
     hello::{Hello, HelloRefusal, RefusalCode, Welcome, answer},
     identity::{Addressee, CHALLENGE_LEN, Credential, HolderKey, SIGNATURE_LEN},
-    wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION},
+    wire::{MAGIC, MAX_HELLO, PROTOCOL_VERSION, SERVER_VERSION},
 };
 
 pub(super) fn seeds() -> Seeds {
@@ -15,6 +15,7 @@ pub(super) fn seeds() -> Seeds {
         incarnation: 7,
         max_message: 1 << 26,
         max_in_flight: 4096,
+        protocol: SERVER_VERSION,
     };
     let refused = HelloRefusal::new(RefusalCode::UnknownObject, "there is no object 'o'");
     let with_ticket = hello(

@@ -176,6 +176,11 @@ fn is_sound(frame: &Frame<'_>) -> bool {
         FrameKind::Batch
         | FrameKind::OneWay
         | FrameKind::Credential
-        | FrameKind::CallWithProgress => false,
+        | FrameKind::CallWithProgress
+        // No call has streams.
+        | FrameKind::StreamItems
+        | FrameKind::StreamEnd
+        | FrameKind::StreamCredit
+        | FrameKind::StreamStop => false,
     }
 }

@@ -97,6 +97,11 @@ fn must_end_connection(frames: &Frames<'_>) -> bool {
         ),
         FrameKind::Ping | FrameKind::Pong | FrameKind::Credential => false,
         FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => true,
+        // No call has streams.
+        FrameKind::StreamItems
+        | FrameKind::StreamEnd
+        | FrameKind::StreamCredit
+        | FrameKind::StreamStop => true,
     });
     bad || frames.end == End::Nonsense
 }

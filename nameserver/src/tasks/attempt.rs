@@ -200,9 +200,9 @@ fn judge_answer(response: InvokeResponse) -> AttemptEnding {
             }
         }
         InvokeResponse::Call(Err(error)) => failed(error.to_string()),
-        InvokeResponse::CallRepeatable(_) | InvokeResponse::Describe(_) => {
-            failed("the worker answered another method".to_owned())
-        }
+        InvokeResponse::CallRepeatable(_)
+        | InvokeResponse::Stream(_)
+        | InvokeResponse::Describe(_) => failed("the worker answered another method".to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Methods for tests and diagnosis of calls.
 
-use pyroxene_common::{identity::Role, values::Payload};
+use pyroxene_common::{Stream, identity::Role, values::Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,13 @@ pyroxene_common::interface! {
         /// The worker that answers, and the identity of the caller as it sees it.
         #[idempotent]
         async fn whoami() -> Identity;
+        /// The numbers from 0 to n - 1, one after the other, with a pause of `interval_ms` milliseconds
+        /// before each but the first.
+        #[idempotent]
+        async fn count(n: u64, interval_ms: Option<u64>) -> Stream<u64>;
+        /// Reads all items, and says how many there were and how many bytes they have.
+        #[idempotent]
+        async fn collect(items: Stream<Payload>) -> Result<Collected, EchoError>;
     }
 }
 
@@ -41,6 +48,15 @@ pub struct Identity {
     pub role: Option<Role>,
 }
 
+/// What `collect` has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Collected {
+    /// How many items there were.
+    pub items: u64,
+    /// How many bytes: of a text its bytes, of any other value those of its JSON.
+    pub bytes: u64,
+}
+
 /// The error of `fail`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 pub enum EchoError {
@@ -48,6 +64,12 @@ pub enum EchoError {
     #[error("{message}")]
     Requested {
         /// The message.
+        message: String,
+    },
+    /// The items broke off.
+    #[error("{message}")]
+    BrokeOff {
+        /// Why.
         message: String,
     },
 }

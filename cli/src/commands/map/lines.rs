@@ -12,25 +12,25 @@ use tokio::sync::mpsc;
 
 /// A line that is not blank.
 #[derive(Debug)]
-pub(super) struct InputLine {
+pub(in crate::commands) struct InputLine {
     /// Its number, from 1; blank lines count.
-    pub(super) number: u64,
+    pub(in crate::commands) number: u64,
     /// Where it ends, in bytes from the beginning.
-    pub(super) end: u64,
+    pub(in crate::commands) end: u64,
     /// Its content, or the failure to read it. After a failure there are no more lines.
-    pub(super) content: Result<Vec<u8>, Failure>,
+    pub(in crate::commands) content: Result<Vec<u8>, Failure>,
 }
 
 /// An open input.
-pub(super) struct LineInput {
+pub(in crate::commands) struct LineInput {
     /// Its size in bytes, if it has one.
-    pub(super) size: Option<u64>,
+    pub(in crate::commands) size: Option<u64>,
     reader: Box<dyn Read + Send>,
 }
 
 impl LineInput {
     /// Opens a file, or standard input for `-`.
-    pub(super) fn open(path: &str) -> Result<Self, Failure> {
+    pub(in crate::commands) fn open(path: &str) -> Result<Self, Failure> {
         if path == "-" {
             return Ok(Self {
                 size: None,
@@ -52,7 +52,7 @@ impl LineInput {
     }
 
     /// The lines. At most `ahead` of them are read in advance.
-    pub(super) fn lines(self, ahead: usize) -> impl Stream<Item = InputLine> {
+    pub(in crate::commands) fn lines(self, ahead: usize) -> impl Stream<Item = InputLine> {
         let (sender, receiver) = mpsc::channel(ahead);
         // A separate thread: a read from a terminal or a pipe may never return, and must not keep the process
         // from ending.

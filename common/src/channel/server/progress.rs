@@ -3,15 +3,9 @@
 //! A method may report as often as it likes: only the latest report is kept, and a call sends at most one
 //! report per [`MIN_REPORT_INTERVAL`].
 
-use super::server_calls::{RunningCall, ServerCalls, ServerCallsState};
-use crate::{
-    message::{CallProgress, Progress},
-    scope::Reporter,
-    wire::FrameKind,
-};
+use crate::message::{CallProgress, Progress};
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -23,7 +17,6 @@ const MIN_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct ProgressReport {
     id: u64,
-    calls: Weak<ServerCalls>,
     state: Mutex<ProgressState>,
 }
 
@@ -37,18 +30,11 @@ struct ProgressState {
 }
 
 impl ProgressReport {
-    pub(super) fn new(id: u64, calls: &Arc<ServerCalls>) -> Arc<Self> {
+    pub(super) fn new(id: u64) -> Arc<Self> {
         Arc::new(Self {
             id,
-            calls: Arc::downgrade(calls),
             state: Mutex::default(),
         })
-    }
-
-    /// The reporter for the method's scope.
-    pub(super) fn reporter(self: &Arc<Self>) -> Reporter {
-        let watched = Arc::clone(self);
-        Reporter::new(move |progress| watched.record(progress))
     }
 
     fn lock(&self) -> MutexGuard<'_, ProgressState> {
@@ -56,21 +42,9 @@ impl ProgressReport {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(self: &Arc<Self>, progress: Progress) {
-        if self.lock().latest.replace(progress).is_some() {
-            return;
-        }
-        let Some(calls) = self.calls.upgrade() else {
-            return;
-        };
-        let server = {
-            let mut state = calls.lock();
-            state.reports.0.push(Arc::clone(self));
-            state.server.take()
-        };
-        if let Some(server) = server {
-            server.wake();
-        }
+    /// Records the latest report. Returns whether it has to be added to those that are not sent yet.
+    pub(super) fn record(&self, progress: Progress) -> bool {
+        self.lock().latest.replace(progress).is_none()
     }
 }
 
@@ -79,6 +53,10 @@ impl ProgressReport {
 pub(super) struct PendingReports(Vec<Arc<ProgressReport>>);
 
 impl PendingReports {
+    pub(super) fn add(&mut self, report: &Arc<ProgressReport>) {
+        self.0.push(Arc::clone(report));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -89,15 +67,16 @@ impl PendingReports {
         dues.map(|due| due.unwrap_or(now)).min()
     }
 
-    /// Removes and returns the reports that may be sent now. Reports of calls that no longer wait are
-    /// dropped.
-    fn take_due(&mut self, pending: &HashMap<u64, RunningCall>, now: Instant) -> Vec<CallProgress> {
+    /// Removes and returns the reports that may be sent now. `current` is the report of the running call with
+    /// an id. Reports of calls that no longer wait are dropped.
+    pub(super) fn take_due<'a>(
+        &mut self,
+        now: Instant,
+        current: impl Fn(u64) -> Option<&'a Arc<ProgressReport>>,
+    ) -> Vec<CallProgress> {
         let mut taken = Vec::new();
         self.0.retain(|watched| {
-            let call = pending.get(&watched.id);
-            let waits = call
-                .and_then(|call| call.watched.as_ref())
-                .is_some_and(|current| Arc::ptr_eq(current, watched));
+            let waits = current(watched.id).is_some_and(|current| Arc::ptr_eq(current, watched));
             let mut said = watched.lock();
             if waits && said.due.is_some_and(|due| now < due) {
                 return true;
@@ -111,17 +90,5 @@ impl PendingReports {
             false
         });
         taken
-    }
-}
-
-impl ServerCallsState {
-    /// Queues the progress reports that may be sent now.
-    pub(super) fn push_reports(&mut self, now: Instant) {
-        for report in self.reports.take_due(&self.pending, now) {
-            // A few hundred bytes: it can be neither too large nor unencodable.
-            let _ = self
-                .outbox
-                .push_frame(FrameKind::Progress, &report, usize::MAX);
-        }
     }
 }

@@ -1,15 +1,20 @@
 //! Starts the calls in the frames of a server's connection.
 
 use super::{
-    error::ConnectionLost,
-    outbox::Outbox,
-    server::{CallFailure, Dispatch, RenewHandler},
-    server_calls::{RunningCall, ServerCalls, push_answer},
-    server_progress::ProgressReport,
-    settings::Settings,
+    calls::{FinishedCall, RunningCall, ServerCalls},
+    context::RenewHandler,
+    dispatch::Dispatch,
+    progress::ProgressReport,
+    response::push_answer,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
+    channel::{
+        error::{CallFailure, ConnectionLost},
+        outbox::Outbox,
+        settings::Settings,
+        streams::{Inbox, Producer, StreamTable, receiving, take_kept},
+    },
     codec::{self, CodecError},
     envelope::{ClientMessage, Envelope},
     frame::{BATCH_PREFIX_LEN, split_batch},
@@ -20,6 +25,7 @@ use crate::{
 use bytes::Bytes;
 use std::{
     any::Any,
+    cell::Cell,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -139,6 +145,10 @@ where
                     renew(body);
                 }
             }
+            FrameKind::StreamItems => self.handle_items(body, memory)?,
+            FrameKind::StreamEnd => self.streams()?.on_end(body)?,
+            FrameKind::StreamCredit => self.streams()?.on_credit(body)?,
+            FrameKind::StreamStop => self.streams()?.on_stop(body)?,
             FrameKind::GoAway | FrameKind::Refused | FrameKind::Load | FrameKind::Progress => {
                 return Err(protocol(&format_args!(
                     "a server received a {kind:?} frame"
@@ -192,37 +202,57 @@ where
         Ok(())
     }
 
-    /// Refuses a call that was skipped because there was no memory for it.
-    pub(super) fn refuse(&mut self, envelope: &[u8]) {
+    /// The streams of a connection on which a frame of a stream has arrived.
+    fn streams(&self) -> Result<&Arc<StreamTable>, ConnectionLost> {
+        let what = "a frame of a stream, although there is no stream";
+        let streams = self.calls.known_streams();
+        streams.ok_or_else(|| ConnectionLost::Protocol(what.to_owned()))
+    }
+
+    fn handle_items(&self, body: &[u8], memory: Option<BytePermit>) -> Result<(), ConnectionLost> {
+        self.streams()?.on_items(body, |size| match memory {
+            Some(memory) => Some(Some(memory)),
+            None => self.memory.try_take_small(size).map(Some),
+        })
+    }
+
+    /// Refuses a call, or breaks a stream, that was skipped because there was no memory for it.
+    pub(super) fn refuse(&mut self, kind: FrameKind, envelope: &[u8]) {
+        if kind == FrameKind::StreamItems {
+            if let Some(streams) = self.calls.known_streams() {
+                streams.refuse_items(envelope);
+            }
+            return;
+        }
         if let Ok(ClientMessage::Request { id, .. }) = ClientMessage::parse(envelope) {
             let refusal = no_memory(self.memory);
-            self.answer(Some(id), Err(CallFailure::Refused(refusal)));
+            self.fail(Some(id), CallFailure::Refused(refusal));
         }
     }
 
     fn begin(&mut self, mut call: IncomingCall<'_>) {
         if self.draining {
-            return self.answer(call.id, Err(CallFailure::Refused(draining())));
+            return self.fail(call.id, CallFailure::Refused(draining()));
         }
         if call.envelope.deadline.is_zero() {
-            return self.answer(call.id, Err(CallFailure::Failed(deadline_passed())));
+            return self.fail(call.id, CallFailure::Failed(deadline_passed()));
         }
         if call.id.is_some() && self.calls.is_full() {
-            return self.answer(call.id, Err(CallFailure::Refused(overloaded())));
+            return self.fail(call.id, CallFailure::Refused(overloaded()));
         }
         let size = call.message.len();
         if size >= MIN_COUNTED_REQUEST && call.memory.is_none() {
             call.memory = self.memory.try_take_small(size);
             if call.memory.is_none() {
                 let refusal = no_memory(self.memory);
-                return self.answer(call.id, Err(CallFailure::Refused(refusal)));
+                return self.fail(call.id, CallFailure::Refused(refusal));
             }
         }
         let watched = call.id.filter(|_| call.wants_progress);
         if let Some(id) = watched {
-            let watched = ProgressReport::new(id, self.calls);
+            let watched = ProgressReport::new(id);
             let scope = Scope {
-                reporter: watched.reporter(),
+                reporter: self.calls.reporter(&watched),
                 ..self.scope.clone()
             };
             return scope.enter(|| self.begin_in(call, &scope, Some(watched)));
@@ -240,15 +270,19 @@ where
     ) {
         let context = call.envelope.to_context(self.template, self.now);
         let begun = catch_unwind(AssertUnwindSafe(|| {
-            let request = codec::decode::<D::Request>(call.message)?;
+            let (request, inboxes) = receiving(|| codec::decode::<D::Request>(call.message));
+            let request = request?;
+            if !inboxes.is_empty() {
+                self.receive_streams(call.id, inboxes)?;
+            }
             let future = (self.start)(Arc::clone(self.dispatch), context, request);
             self.slot.fill(future);
             Ok(())
         }));
         match begun {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return self.answer(call.id, Err(undecodable(&error))),
-            Err(panic) => return self.answer(call.id, Err(panicked(&*panic))),
+            Ok(Err(error)) => return self.fail(call.id, undecodable(&error)),
+            Err(panic) => return self.fail(call.id, panicked(&*panic)),
         }
         // The waker does nothing: a future that has to wait is polled again by its own task.
         let Some(place) = &mut self.slot.0 else {
@@ -257,8 +291,13 @@ where
         match poll_caught(place, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => {
                 let reserved = take_reserved();
-                self.answer(call.id, answer);
+                let streams = self.answer(call.id, answer);
                 self.outbox.keep(reserved);
+                let kept = take_kept();
+                if let (Some(id), false) = (call.id, streams.is_empty()) {
+                    let deadline = Instant::from_std(context.deadline);
+                    self.calls.start_streams(id, deadline, streams, scope, kept);
+                }
                 self.slot.clear();
             }
             Poll::Pending => {
@@ -268,10 +307,29 @@ where
         }
     }
 
-    fn answer(&mut self, id: Option<u64>, answer: Result<D::Response, CallFailure>) {
-        if let Some(id) = id {
-            push_answer(self.outbox, id, answer, D::parts, self.settings.max_send);
+    /// Queues an answer, if one is wanted. Returns what makes the items of the streams in it.
+    fn answer(
+        &mut self,
+        id: Option<u64>,
+        answer: Result<D::Response, CallFailure>,
+    ) -> Vec<Box<dyn Producer>> {
+        match id {
+            Some(id) => push_answer(self.outbox, id, answer, D::parts, self.settings.max_send),
+            None => Vec::new(),
         }
+    }
+
+    /// Queues the reason why a call is not run.
+    fn fail(&mut self, id: Option<u64>, failure: CallFailure) {
+        // It has no streams.
+        drop(self.answer(id, Err(failure)));
+    }
+
+    /// Registers the streams in the parameters of a call.
+    fn receive_streams(&self, id: Option<u64>, inboxes: Vec<Arc<Inbox>>) -> Result<(), CodecError> {
+        let id = id.ok_or_else(|| CodecError::new("a one-way call cannot have streams"))?;
+        let received = self.calls.streams().receive(id, inboxes, true);
+        received.map_err(|error| CodecError::new(error.to_string()))
     }
 
     /// Moves the future in the slot to a task of its own.
@@ -287,7 +345,7 @@ where
             return;
         };
         let reserved = take_reserved();
-        let future = scope.clone().wrap(CatchPanics {
+        let mut future = scope.clone().wrap(CatchPanics {
             future: place,
             reserved,
         });
@@ -295,7 +353,7 @@ where
             // A one-way call cannot be cancelled, and it outlives its connection.
             let counted = self.calls.enter_one_way();
             tokio::spawn(timeout_at(deadline, async {
-                let _unwanted: (Result<D::Response, CallFailure>, _) = future.await;
+                let _unwanted: (Result<D::Response, CallFailure>, _, _) = future.await;
                 drop((counted, memory));
             }));
             return;
@@ -304,8 +362,14 @@ where
         let mut state = self.calls.lock();
         let serial = state.next_serial();
         let task = tokio::spawn(async move {
-            let (answer, reserved) = future.await;
-            let call = (id, serial);
+            let (answer, reserved, kept) = (&mut future).await;
+            let call = FinishedCall {
+                id,
+                serial,
+                deadline,
+                scope: future.scope(),
+                kept: Cell::new(kept),
+            };
             calls.finish(call, answer, D::parts, memory, reserved).await;
         });
         state.insert(
@@ -321,7 +385,7 @@ where
 }
 
 /// A method's future. If the method panics, the answer is an error. It also returns the memory that was
-/// reserved for the answer.
+/// reserved for the answer, and what is kept while the streams of the answer run.
 struct CatchPanics<F> {
     future: Pin<Box<Option<F>>>,
     reserved: Vec<BytePermit>,
@@ -331,13 +395,13 @@ impl<F, R> Future for CatchPanics<F>
 where
     F: Future<Output = Result<R, CallFailure>>,
 {
-    type Output = (F::Output, Vec<BytePermit>);
+    type Output = (F::Output, Vec<BytePermit>, Vec<Box<dyn Any + Send>>);
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let polled = poll_caught(&mut this.future, context);
         this.reserved.append(&mut take_reserved());
-        polled.map(|answer| (answer, std::mem::take(&mut this.reserved)))
+        polled.map(|answer| (answer, std::mem::take(&mut this.reserved), take_kept()))
     }
 }
 

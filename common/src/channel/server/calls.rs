@@ -1,34 +1,37 @@
 //! The calls of a server's connection that run in tasks of their own.
 
 use super::{
-    blocking::{is_worth_blocking, run_blocking},
-    outbox::{Outbox, Unsendable},
-    server::CallFailure,
-    server_progress::{PendingReports, ProgressReport},
-    settings::Settings,
+    progress::{PendingReports, ProgressReport},
+    response::push_answer,
 };
 use crate::{
     byte_budget::{ByteBudget, BytePermit},
-    codec::{
-        self,
-        zero_copy::{self, LargeParts},
+    channel::{
+        blocking::{is_worth_blocking, run_blocking},
+        error::CallFailure,
+        outbox::Outbox,
+        settings::Settings,
+        streams::{CallSenders, Producer, StreamTable},
     },
-    message::{LARGE_MESSAGE, RefusedCall},
+    codec::{self, zero_copy::LargeParts},
+    message::LARGE_MESSAGE,
+    scope::{Reporter, Scope},
     wire::FrameKind,
 };
-use bytes::Bytes;
 use serde::Serialize;
 use std::{
+    any::Any,
+    cell::Cell,
     collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
 };
-use tarpc::{Response, ServerError};
+use tarpc::ServerError;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
@@ -47,6 +50,8 @@ pub(super) struct ServerCalls {
     turn: Arc<Semaphore>,
     memory: ByteBudget,
     settings: Settings,
+    /// The connection's streams, once there was one.
+    streams: OnceLock<Arc<StreamTable>>,
 }
 
 /// Counts a running one-way call until it is dropped.
@@ -78,6 +83,16 @@ pub(super) struct ServerCallsState {
     pub(super) reports: PendingReports,
 }
 
+/// A call whose method has answered in a task of its own.
+pub(super) struct FinishedCall<'a> {
+    pub(super) id: u64,
+    pub(super) serial: u64,
+    pub(super) deadline: Instant,
+    pub(super) scope: &'a Scope,
+    /// What it keeps while the streams of its answer run.
+    pub(super) kept: Cell<Vec<Box<dyn Any + Send>>>,
+}
+
 /// A call that runs in a task of its own.
 #[derive(Debug)]
 pub(super) struct RunningCall {
@@ -98,6 +113,7 @@ impl ServerCalls {
             turn: Arc::new(Semaphore::new(1)),
             memory,
             settings,
+            streams: OnceLock::new(),
         })
     }
 
@@ -108,7 +124,23 @@ impl ServerCalls {
 
     /// Whether the limit of calls in flight is reached.
     pub(super) fn is_full(&self) -> bool {
-        self.lock().pending.len() >= self.settings.max_in_flight
+        self.lock().pending.len() + self.open_streams() >= self.settings.max_in_flight
+    }
+
+    /// The connection's streams.
+    pub(super) fn streams(&self) -> &Arc<StreamTable> {
+        self.streams
+            .get_or_init(|| StreamTable::new(self.settings.max_send))
+    }
+
+    /// The connection's streams, if there was one.
+    pub(super) fn known_streams(&self) -> Option<&Arc<StreamTable>> {
+        self.streams.get()
+    }
+
+    /// How many streams have not ended.
+    pub(super) fn open_streams(&self) -> usize {
+        self.streams.get().map_or(0, |streams| streams.open())
     }
 
     /// Whether the limit of running one-way calls is reached.
@@ -148,6 +180,27 @@ impl ServerCalls {
         Arc::clone(&self.turn).acquire_owned().await.ok()
     }
 
+    /// The reporter for the scope of a method whose caller wants progress reports.
+    pub(super) fn reporter(self: &Arc<Self>, report: &Arc<ProgressReport>) -> Reporter {
+        let (calls, report) = (Arc::downgrade(self), Arc::clone(report));
+        Reporter::new(move |progress| {
+            if !report.record(progress) {
+                return;
+            }
+            let Some(calls) = calls.upgrade() else {
+                return;
+            };
+            let server = {
+                let mut state = calls.lock();
+                state.reports.add(&report);
+                state.server.take()
+            };
+            if let Some(server) = server {
+                server.wake();
+            }
+        })
+    }
+
     pub(super) fn memory(&self) -> &ByteBudget {
         &self.memory
     }
@@ -162,7 +215,7 @@ impl ServerCalls {
     /// permit of the request, and `reserved` the memory that was reserved for the answer.
     pub(super) async fn finish<R: Serialize + Send + Sync + 'static>(
         self: &Arc<Self>,
-        call: (u64, u64),
+        call: FinishedCall<'_>,
         answer: Result<R, CallFailure>,
         parts: LargeParts<R>,
         memory: Option<BytePermit>,
@@ -170,7 +223,7 @@ impl ServerCalls {
     ) {
         let mut answer = Some(answer);
         let may_leave = !reserved.is_empty() || !self.lacks_memory_for(&answer, parts);
-        if may_leave && self.try_finish(call, &mut answer, parts, &mut reserved) {
+        if may_leave && self.try_finish(&call, &mut answer, parts, &mut reserved) {
             return;
         }
         // The answer has to wait. From now on the answer counts against the memory, instead of the request.
@@ -195,7 +248,7 @@ impl ServerCalls {
         loop {
             // Registered before the outbox is checked, so that no notification in between is missed.
             let emptied = self.outbox_emptied.notified();
-            if self.try_finish(call, &mut answer, parts, &mut reserved) {
+            if self.try_finish(&call, &mut answer, parts, &mut reserved) {
                 return;
             }
             emptied.await;
@@ -218,13 +271,15 @@ impl ServerCalls {
 
     /// Queues the answer of the call with this id and serial, if there is space for it.
     fn try_finish<R: Serialize + Send + Sync + 'static>(
-        &self,
-        (id, serial): (u64, u64),
+        self: &Arc<Self>,
+        call: &FinishedCall<'_>,
         answer: &mut Option<Result<R, CallFailure>>,
         parts: LargeParts<R>,
         reserved: &mut Vec<BytePermit>,
     ) -> bool {
         let limit = self.settings.max_send;
+        let (id, serial) = (call.id, call.serial);
+        let mut streams = Vec::new();
         let has_room = |state: &ServerCallsState| state.outbox.len() < self.settings.max_buffered;
         if !has_room(&self.lock()) {
             return false;
@@ -239,25 +294,48 @@ impl ServerCalls {
             drop(state);
             let mut encoded = Outbox::default();
             if let Some(answer) = answer.take() {
-                run_blocking(|| push_answer(&mut encoded, id, answer, parts, limit));
+                streams = run_blocking(|| push_answer(&mut encoded, id, answer, parts, limit));
             }
             state = self.lock();
             if state.take(id, serial) {
                 state.outbox.append(encoded);
                 state.outbox.keep(std::mem::take(reserved));
+            } else {
+                streams.clear();
             }
         } else if state.take(id, serial)
             && let Some(answer) = answer.take()
         {
-            push_answer(&mut state.outbox, id, answer, parts, limit);
+            streams = push_answer(&mut state.outbox, id, answer, parts, limit);
             state.outbox.keep(std::mem::take(reserved));
         }
         let server = state.server.take();
         drop(state);
+        if !streams.is_empty() {
+            let kept = call.kept.take();
+            self.start_streams(id, call.deadline, streams, call.scope, kept);
+        }
         if let Some(server) = server {
             server.wake();
         }
         true
+    }
+
+    /// Sends the streams of an answer that was queued.
+    pub(super) fn start_streams(
+        &self,
+        call: u64,
+        deadline: Instant,
+        streams: Vec<Box<dyn Producer>>,
+        scope: &Scope,
+        kept: Vec<Box<dyn Any + Send>>,
+    ) {
+        let senders = CallSenders {
+            table: self.streams(),
+            call,
+            deadline,
+        };
+        senders.start(streams, scope, Arc::new(Mutex::new(kept)));
     }
 }
 
@@ -357,118 +435,23 @@ impl ServerCallsState {
         overdue
     }
 
+    /// Queues the progress reports that may be sent now.
+    pub(super) fn push_reports(&mut self, now: Instant) {
+        let pending = &self.pending;
+        let due = self
+            .reports
+            .take_due(now, |id| pending.get(&id)?.watched.as_ref());
+        for report in due {
+            // A few hundred bytes: it can be neither too large nor unencodable.
+            let _ = self
+                .outbox
+                .push_frame(FrameKind::Progress, &report, usize::MAX);
+        }
+    }
+
     pub(super) fn abort_all(&mut self) {
         for (_, pending) in self.pending.drain() {
             pending.task.abort();
         }
-    }
-}
-
-/// Queues an answer. An answer that is too large or cannot be encoded is replaced by an error.
-pub(super) fn push_answer<R: Serialize + Send + Sync + 'static>(
-    outbox: &mut Outbox,
-    request_id: u64,
-    answer: Result<R, CallFailure>,
-    parts: LargeParts<R>,
-    limit: usize,
-) {
-    match answer {
-        Ok(answer) => zero_copy::with_zero_copy_parts(answer, parts, |answer, lent| {
-            let message = Ok(answer);
-            push_response(
-                outbox,
-                &Response {
-                    request_id,
-                    message,
-                },
-                lent,
-                limit,
-            );
-        }),
-        Err(CallFailure::Failed(error)) => push_failure(outbox, request_id, error, limit),
-        Err(CallFailure::Refused(refusal)) => {
-            let refused = RefusedCall {
-                request_id,
-                refusal,
-            };
-            // A refusal is our own short message: it can be neither too large nor unencodable.
-            let _ = outbox.push_frame(FrameKind::Refused, &refused, limit);
-        }
-    }
-}
-
-/// Queues an error instead of an answer.
-pub(super) fn push_failure(outbox: &mut Outbox, request_id: u64, error: ServerError, limit: usize) {
-    let message = Err(error);
-    push_response::<()>(
-        outbox,
-        &Response {
-            request_id,
-            message,
-        },
-        &[],
-        limit,
-    );
-}
-
-fn push_response<R: Serialize>(
-    outbox: &mut Outbox,
-    response: &Response<R>,
-    lent: &[Bytes],
-    limit: usize,
-) {
-    let detail = match outbox.push_zero_copy_frame(FrameKind::Call, response, lent, limit) {
-        Ok(()) => return,
-        Err(Unsendable::TooLarge { size, limit }) => {
-            format!("the response of {size} bytes exceeds the limit of {limit} bytes")
-        }
-        Err(Unsendable::Codec(error)) => format!("the response cannot be encoded: {error}"),
-    };
-    let response = Response::<()> {
-        request_id: response.request_id,
-        message: Err(ServerError::new(io::ErrorKind::InvalidData, detail)),
-    };
-    // An error message is sent whatever the limit is.
-    let _ = outbox.push_frame(FrameKind::Call, &response, usize::MAX);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{channel::outbox::WriteBuffer, codec};
-
-    fn text(text: &String) -> Vec<&[u8]> {
-        zero_copy::zero_copy_parts([Some(text.as_bytes())])
-    }
-
-    #[test]
-    fn the_large_part_of_an_answer_is_written_from_where_it_lies() {
-        let answer = "x".repeat(100_000);
-        let place = answer.as_ptr();
-        let expected = Response {
-            request_id: 7,
-            message: Ok(answer.clone()),
-        };
-        let expected = codec::encode(&expected).unwrap();
-        let (mut outbox, mut writing) = (Outbox::default(), WriteBuffer::default());
-        push_answer(&mut outbox, 7, Ok(answer), text, expected.len());
-        outbox.drain_into(&mut writing);
-        let (mut written, mut is_lent) = (Vec::new(), false);
-        while !writing.is_empty() {
-            let chunk = writing.chunk();
-            is_lent |= chunk.as_ptr() == place;
-            written.extend_from_slice(chunk);
-            let length = chunk.len();
-            writing.advance(length);
-        }
-        assert!(is_lent);
-        assert_eq!(written.split_off(crate::wire::HEADER_LEN), expected);
-    }
-
-    #[test]
-    fn a_lent_answer_over_the_limit_becomes_an_error() {
-        let mut outbox = Outbox::default();
-        push_answer(&mut outbox, 7, Ok("x".repeat(100_000)), text, 100_000);
-        assert!(outbox.len() < 1000, "{}", outbox.len());
     }
 }

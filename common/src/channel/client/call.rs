@@ -1,51 +1,28 @@
 //! The future of one call at the client.
 
 use super::{
-    client::{ClientConnectionShared, ClientConnectionState, ConnectionPhase, ProgressListener},
-    error::{AttemptError, ConnectionLost},
+    calls::ProgressListener,
+    state::{
+        ClientConnectionShared, ClientConnectionState, ConnectionPhase, InFlightPermit, OnWritten,
+    },
+    streaming::StreamingCall,
 };
 use crate::{
-    envelope::{self, ENVELOPE_LEN, Envelope},
+    channel::error::{AttemptError, ConnectionLost},
+    envelope::{ENVELOPE_LEN, Envelope},
     frame::FrameHeader,
     message::EncodedRequest,
     wire::FrameKind,
 };
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
 };
-use tarpc::{context, trace};
+use tarpc::context;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, SemaphorePermit},
     time::Instant,
 };
-
-/// Permits to release, and a sender to notify, once the bytes before a stream position have been written.
-pub(super) struct OnWritten {
-    pub(super) end: u64,
-    /// The buffer permit of a large message.
-    pub(super) _buffer_permit: Option<OwnedSemaphorePermit>,
-    /// The in-flight permit of a call whose caller no longer waits, but whose bytes still take up memory.
-    pub(super) _in_flight_permit: Option<InFlightPermit>,
-    pub(super) notify: Option<oneshot::Sender<()>>,
-}
-
-/// A call's permit to be in flight. Dropping it gives the permit back.
-pub(super) struct InFlightPermit(Arc<Semaphore>);
-
-impl InFlightPermit {
-    pub(super) fn new(in_flight: &Arc<Semaphore>, permit: SemaphorePermit<'_>) -> Self {
-        permit.forget();
-        Self(Arc::clone(in_flight))
-    }
-}
-
-impl Drop for InFlightPermit {
-    fn drop(&mut self) {
-        self.0.add_permits(1);
-    }
-}
 
 /// The envelope of a call; an error if its deadline has passed.
 pub(super) fn unexpired_envelope(context: &context::Context) -> Result<Envelope, AttemptError> {
@@ -70,6 +47,7 @@ pub(super) enum CallFutureState<'a> {
         request: &'a EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
         listener: Option<&'a ProgressListener>,
+        streaming: Option<&'a StreamingCall<'a>>,
     },
     Sent(u64),
     Done,
@@ -81,6 +59,7 @@ impl<R> CallFuture<'_, R> {
         request: &EncodedRequest,
         room: Option<OwnedSemaphorePermit>,
         listener: Option<&ProgressListener>,
+        streaming: Option<&StreamingCall<'_>>,
         waker: &Waker,
     ) -> Result<u64, AttemptError> {
         let envelope = unexpired_envelope(self.context)?;
@@ -96,6 +75,9 @@ impl<R> CallFuture<'_, R> {
             return Err(error);
         }
         let id = state.calls.insert(self.deadline, waker.clone());
+        if let Some(streaming) = streaming {
+            streaming.start_inputs(id);
+        }
         state.append(&header.to_bytes(), &envelope.request(id), request);
         let end = state.outbox.end();
         state.calls.set_end(id, end);
@@ -139,7 +121,8 @@ impl<R> Future for CallFuture<'_, R> {
                 request,
                 room,
                 listener,
-            } => match this.send(request, room, listener, context.waker()) {
+                streaming,
+            } => match this.send(request, room, listener, streaming, context.waker()) {
                 Ok(id) => {
                     this.stage = CallFutureState::Sent(id);
                     Poll::Pending
@@ -182,12 +165,5 @@ impl<R> Drop for CallFuture<'_, R> {
         if let Some(waker) = waker {
             waker.wake();
         }
-    }
-}
-
-impl<R> ClientConnectionState<R> {
-    pub(super) fn push_cancel(&mut self, id: u64, trace_context: trace::Context) {
-        self.outbox
-            .push_raw_frame(FrameKind::Call, &envelope::cancel(id, trace_context));
     }
 }

@@ -1,14 +1,15 @@
 //! The task that serves a client's connection: it writes the queued calls, and distributes the answers.
 
-use super::{
-    busy_poll::BusyPoll,
-    client::{ClientConnectionShared, ConnectionPhase},
-    error::{AttemptError, ConnectionLost},
-    link::{Link, MAX_KEPT_BUFFER},
-    liveness::{Liveness, LivenessDecision},
-    settings::Settings,
-};
+use super::state::{ClientConnectionShared, ClientConnectionState, ConnectionPhase};
 use crate::{
+    channel::{
+        busy_poll::BusyPoll,
+        error::{AttemptError, ConnectionLost},
+        link::{Link, MAX_KEPT_BUFFER},
+        liveness::{Liveness, LivenessDecision},
+        settings::Settings,
+        streams::{StreamTable, receiving},
+    },
     codec,
     message::{CallProgress, GoAway, Load, RefusedCall},
     scope,
@@ -30,6 +31,9 @@ use tokio::{
 /// How often the pump yields before it writes, while more calls are being queued.
 const MAX_GATHER_ROUNDS: u32 = 4;
 
+/// While more bytes than this are not written yet, those of streams wait.
+const MAX_BEFORE_STREAMS: usize = 64 * 1024;
+
 pub(super) struct Pump<S, R> {
     link: Link<S>,
     shared: Arc<ClientConnectionShared<R>>,
@@ -49,7 +53,7 @@ pub(super) struct Pump<S, R> {
 impl<S, R> Pump<S, R>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    R: DeserializeOwned,
+    R: DeserializeOwned + Send + 'static,
 {
     pub(super) fn new(
         stream: S,
@@ -89,6 +93,10 @@ where
         }
         let busy = self.tick(context)?;
         let is_cut_short = self.link.end_turn(context);
+        if !is_cut_short && !self.link.has_unwritten() && self.shared.has_stream_output() {
+            // They came while others were being written, and nothing else wakes this task for them.
+            context.waker().wake_by_ref();
+        }
         if busy && !is_cut_short && !self.link.is_mid_message() {
             self.spin.wait(Instant::now(), context);
         }
@@ -131,6 +139,7 @@ where
             self.gathered_bytes = 0;
             self.link.take(&mut state.outbox);
             state.pump = Some(context.waker().clone());
+            take_streams(&self.shared, &mut self.link, &mut state, context);
         }
         if self.link.has_unwritten() {
             let written = self.link.write_some(context);
@@ -169,7 +178,7 @@ where
 
     fn take_in(&mut self, news: &mut ReceivedFrames) -> Result<(), ConnectionLost> {
         while let Some((kind, body)) = self.link.next_frame().map_err(protocol)? {
-            body.read(|body| news.take_in(kind, body, &mut self.answers))?;
+            body.read(|body| news.take_in(kind, body, &mut self.answers, &self.shared))?;
         }
         Ok(())
     }
@@ -230,7 +239,7 @@ where
                 let mut state = self.shared.lock();
                 let doubted = std::mem::take(&mut state.suspected);
                 (
-                    state.calls.waiting() > 0,
+                    state.calls.waiting() > 0 || self.shared.has_streams(),
                     state.calls.earliest_deadline(),
                     doubted,
                 )
@@ -265,7 +274,7 @@ where
         if verdict == LivenessDecision::SendPing {
             state.outbox.push_raw_frame(FrameKind::Ping, &[]);
         }
-        if state.calls.waiting() == 0 {
+        if state.calls.waiting() == 0 && !self.shared.has_streams() {
             self.link.shrink();
         }
         let mut next = self.liveness.next_tick();
@@ -292,8 +301,11 @@ where
         let abandoned = self.shared.is_abandoned();
         let state = self.shared.lock();
         let leaving = abandoned || matches!(state.phase, ConnectionPhase::GoingAway);
-        let idle =
-            state.calls.waiting() == 0 && state.outbox.is_empty() && !self.link.has_unwritten();
+        let idle = state.calls.waiting() == 0
+            && state.outbox.is_empty()
+            && !self.link.has_unwritten()
+            && !self.shared.has_streams()
+            && !self.shared.has_stream_output();
         if leaving && idle {
             Poll::Ready(())
         } else {
@@ -312,15 +324,22 @@ struct ReceivedFrames {
 }
 
 impl ReceivedFrames {
-    fn take_in<R: DeserializeOwned>(
+    fn take_in<R: DeserializeOwned + Send + 'static>(
         &mut self,
         kind: FrameKind,
         body: &[u8],
         answers: &mut Vec<(u64, Result<R, AttemptError>)>,
+        shared: &Arc<ClientConnectionShared<R>>,
     ) -> Result<(), ConnectionLost> {
         match kind {
             FrameKind::Call => {
-                let response: Response<R> = codec::decode(body).map_err(protocol)?;
+                let (response, inboxes) = receiving(|| codec::decode(body));
+                let response: Response<R> = response.map_err(protocol)?;
+                if !inboxes.is_empty() {
+                    shared
+                        .streams()
+                        .receive(response.request_id, inboxes, false)?;
+                }
                 answers.push((response.request_id, response.message.map_err(attempt_error)));
             }
             FrameKind::Refused => {
@@ -333,6 +352,10 @@ impl ReceivedFrames {
             FrameKind::Ping => self.pongs.push(body.to_vec()),
             FrameKind::Pong => {}
             FrameKind::Progress => self.progress.push(codec::decode(body).map_err(protocol)?),
+            FrameKind::StreamItems => streams(shared)?.on_items(body, |_| Some(None))?,
+            FrameKind::StreamEnd => streams(shared)?.on_end(body)?,
+            FrameKind::StreamCredit => streams(shared)?.on_credit(body)?,
+            FrameKind::StreamStop => streams(shared)?.on_stop(body)?,
             FrameKind::Batch
             | FrameKind::OneWay
             | FrameKind::Credential
@@ -343,6 +366,12 @@ impl ReceivedFrames {
         }
         Ok(())
     }
+}
+
+/// The streams of a connection on which a frame of a stream has arrived.
+fn streams<R>(shared: &ClientConnectionShared<R>) -> Result<&Arc<StreamTable>, ConnectionLost> {
+    let streams = shared.streams.get();
+    streams.ok_or_else(|| protocol("a frame of a stream, although there is no stream"))
 }
 
 fn protocol(error: impl std::fmt::Display) -> ConnectionLost {
@@ -363,7 +392,7 @@ impl<S: Unpin, R> Unpin for Pump<S, R> {}
 impl<S, R> Future for Pump<S, R>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    R: DeserializeOwned,
+    R: DeserializeOwned + Send + 'static,
 {
     type Output = ();
 
@@ -375,10 +404,7 @@ where
             Err(reason) => reason,
         };
         tracing::debug!(%reason, "connection ended");
-        let wakers = this.shared.lock().fail_calls(reason);
-        for waker in wakers {
-            waker.wake();
-        }
+        fail(&this.shared, reason);
         // The stream is dropped next. Where possible, this closes it in order first.
         let _ = this.link.poll_shutdown(context);
         Poll::Ready(())
@@ -389,9 +415,38 @@ impl<S, R> Drop for Pump<S, R> {
     /// The runtime may drop the task at its shutdown. The waiting callers must get an error then.
     fn drop(&mut self) {
         let reason = ConnectionLost::Abandoned("the runtime stopped");
-        let wakers = self.shared.lock().fail_calls(reason);
-        for waker in wakers {
-            waker.wake();
-        }
+        fail(&self.shared, reason);
+    }
+}
+
+/// Takes the frames of streams, unless others are not written yet: calls go first, and wait for little.
+fn take_streams<S, R>(
+    shared: &ClientConnectionShared<R>,
+    link: &mut Link<S>,
+    state: &mut ClientConnectionState<R>,
+    context: &Context<'_>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(streams) = shared.streams.get() else {
+        return;
+    };
+    streams.register(context);
+    if link.unwritten() < MAX_BEFORE_STREAMS && streams.has_output() {
+        streams.take_output(|output| {
+            state.outbox.skip(output.len());
+            link.take(output);
+        });
+    }
+}
+
+/// Ends every call and every stream of a connection that was lost.
+fn fail<R>(shared: &ClientConnectionShared<R>, reason: ConnectionLost) {
+    let wakers = shared.lock().fail_calls(reason.clone());
+    if let Some(streams) = shared.streams.get() {
+        streams.break_all(&reason);
+    }
+    for waker in wakers {
+        waker.wake();
     }
 }

@@ -1,6 +1,6 @@
 //! The waiting answers of a connection, as a method's [`AnswerQueue`](crate::scope::AnswerQueue) reaches them.
 
-use super::server_calls::ServerCalls;
+use super::calls::ServerCalls;
 use crate::{byte_budget::ByteBudget, scope::AnswerBuffer};
 use futures::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;

@@ -1,7 +1,9 @@
 //! Calls that arrive and are answered in another form than that of their interface, such as JSON.
 
-use super::server::CallFailure;
-use crate::offload::{RuntimeStopped, offload};
+use crate::{
+    channel::error::CallFailure,
+    offload::{RuntimeStopped, offload},
+};
 use std::io;
 use tarpc::ServerError;
 

@@ -1,9 +1,13 @@
 //! The calls in flight on one connection: their ids, deadlines and wakers.
 
-use super::{client::ProgressListener, error::AttemptError};
+use crate::{channel::error::AttemptError, message::Progress};
 use slab::Slab;
 use std::task::{Context, Poll, Waker};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
+
+/// Receives the latest progress report of a call. It is empty until the method has reported something, and
+/// may miss the last report before the answer.
+pub type ProgressListener = watch::Sender<Option<Progress>>;
 
 /// The low bits of a call's id are its index in the table. The other bits are a sequence number, so that a
 /// late answer never matches a later call with the same index.

@@ -1,0 +1,53 @@
+//! Calls of methods with streams.
+
+use super::{Proxy, call::ProxyCall};
+use crate::error::CallError;
+use pyroxene_common::{
+    channel::{AttemptError, ClientConnection, StreamInputs},
+    codec::CodecError,
+    interface::Interface,
+    message::EncodedRequest,
+};
+use tarpc::context;
+
+impl<I: Interface> Proxy<I> {
+    /// Begins a call whose request or answer has streams.
+    pub(super) fn begin_streaming<'a>(
+        &self,
+        context: context::Context,
+        request_index: usize,
+        encode: impl FnOnce() -> Result<EncodedRequest, CodecError>,
+    ) -> Result<ProxyCall<'a, I>, CallError> {
+        let (encoded, streams) = StreamInputs::collect(encode);
+        let mut call = self.begin_encoded(context, request_index, encoded)?;
+        call.streams = Some(Box::new(streams));
+        Ok(call)
+    }
+}
+
+impl<I: Interface> ProxyCall<'_, I> {
+    /// One attempt. Boxed, so that the futures of other calls stay small.
+    pub(super) async fn call_streaming_on(
+        &self,
+        streams: &StreamInputs,
+        connection: &ClientConnection<I::Response>,
+    ) -> Result<I::Response, AttemptError> {
+        Box::pin(connection.call_streaming(&self.context, &self.encoded, streams)).await
+    }
+
+    /// Whether items of its parameters may have been sent, so that it cannot be made again.
+    pub(super) fn has_sent_items(&self) -> bool {
+        self.streams
+            .as_ref()
+            .is_some_and(|streams| streams.are_taken())
+    }
+
+    /// Whether a second attempt may run beside the first one: its parameters hold no stream.
+    pub(super) fn may_be_hedged(&self) -> bool {
+        self.repeatable
+            && self
+                .streams
+                .as_ref()
+                .is_none_or(|streams| streams.is_empty())
+    }
+}

@@ -1,0 +1,103 @@
+//! Calls with streams.
+
+use super::{
+    ClientConnection,
+    call::{CallFuture, CallFutureState},
+    state::InFlightPermit,
+};
+use crate::{
+    channel::{
+        error::AttemptError,
+        streams::{CallSenders, Keep, SentInputs, StreamInputs, StreamTable},
+    },
+    message::{EncodedRequest, Refusal, RefusalReason},
+};
+use serde::de::DeserializeOwned;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tarpc::context;
+use tokio::time::Instant;
+
+/// The streams in the parameters of a call.
+pub(super) struct StreamingCall<'a> {
+    table: &'a Arc<StreamTable>,
+    inputs: &'a StreamInputs,
+    deadline: Instant,
+    /// The call's permit to be in flight, until its last stream has ended.
+    keep: Keep,
+    /// The call's id and the streams that were started.
+    started: Mutex<(u64, SentInputs)>,
+}
+
+impl StreamingCall<'_> {
+    /// Registers the streams, before the call can reach the peer.
+    pub(super) fn start_inputs(&self, call: u64) {
+        let senders = CallSenders {
+            table: self.table,
+            call,
+            deadline: self.deadline,
+        };
+        let sent = senders.start_inputs(self.inputs, &self.keep);
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = (call, sent);
+    }
+}
+
+impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
+    /// As [`call`](Self::call), for a method with streams. The call's deadline is also that of its streams,
+    /// and it counts as in flight until they have ended.
+    ///
+    /// # Errors
+    ///
+    /// Also [`AttemptError::Refused`] if the peer is too old to know streams.
+    pub async fn call_streaming(
+        &self,
+        context: &context::Context,
+        request: &EncodedRequest,
+        inputs: &StreamInputs,
+    ) -> Result<R, AttemptError> {
+        if !self.shared.settings.streams {
+            return Err(AttemptError::Refused(Refusal {
+                reason: RefusalReason::Overloaded,
+                retry_after_ms: 0,
+                message: "the worker speaks version 1 of the protocol, which has no streams"
+                    .to_owned(),
+            }));
+        }
+        let deadline = Instant::from_std(context.deadline);
+        let requests = std::slice::from_ref(request);
+        let (permit, room) = self.acquire_permits(requests, deadline).await?;
+        let keep: Keep = Arc::new(InFlightPermit::new(&self.shared.in_flight, permit));
+        let table = self.shared.streams();
+        let streaming = StreamingCall {
+            table,
+            inputs,
+            deadline,
+            keep: Arc::clone(&keep),
+            started: Mutex::default(),
+        };
+        let mut call = CallFuture {
+            shared: &self.shared,
+            context,
+            deadline,
+            stage: CallFutureState::Unsent {
+                request,
+                room,
+                listener: None,
+                streaming: Some(&streaming),
+            },
+            permit: None,
+        };
+        let answer = poll_fn(|context| Pin::new(&mut call).poll(context)).await;
+        drop(call);
+        let started = streaming.started.into_inner();
+        let (id, mut sent) = started.unwrap_or_else(PoisonError::into_inner);
+        if answer.is_ok() {
+            sent.release();
+            table.bind(id, deadline, &keep);
+        }
+        answer
+    }
+}

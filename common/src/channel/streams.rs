@@ -1,0 +1,32 @@
+//! Streams of items, as parameters and results of methods.
+//!
+//! A stream belongs to a call. On the wire it is the call's id and the stream's position among those of the
+//! call's request or answer; the value itself is encoded as that position. Its items follow in frames of
+//! their own (see [`frames`]), many small ones in one frame. The reader gives the producer credit, in bytes
+//! and in items, as it takes items out of its buffer. So a reader that stops stops its producer, and nothing
+//! else on the connection.
+
+mod exchange;
+mod failure;
+mod frames;
+mod inbox;
+mod inputs;
+mod producer;
+mod reader;
+mod sender;
+mod stream;
+mod table;
+mod window;
+
+pub use exchange::{answering_in_json, keep_while_streaming, reading_json};
+pub use failure::{StreamError, StreamFailure};
+pub use frames::{StreamCredit, StreamEnd, StreamId, StreamOutcome, StreamStop};
+pub use inputs::StreamInputs;
+pub use stream::Stream;
+
+pub(super) use exchange::{receiving, sending, take_kept};
+pub(super) use inbox::Inbox;
+pub(super) use producer::Producer;
+pub(super) use sender::{CallSenders, SentInputs};
+pub(crate) use stream::SCHEMA_MARK;
+pub(super) use table::{Keep, StreamTable};

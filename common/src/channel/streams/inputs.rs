@@ -1,0 +1,65 @@
+//! The streams in the parameters of a call, at its caller.
+
+use super::{exchange::sending, producer::Producer};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// The streams in the parameters of a call. Nothing is taken from them until a worker has accepted the call,
+/// so a call that was refused can go to another worker.
+#[derive(Clone, Debug, Default)]
+pub struct StreamInputs(pub(super) Vec<Arc<Input>>);
+
+/// A stream in the parameters of a call.
+pub(super) struct Input {
+    producer: Mutex<Option<Box<dyn Producer>>>,
+    is_taken: AtomicBool,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Input(taken: {:?})", self.is_taken)
+    }
+}
+
+impl Input {
+    pub(super) fn new(producer: Box<dyn Producer>) -> Arc<Self> {
+        Arc::new(Self {
+            producer: Mutex::new(Some(producer)),
+            is_taken: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes the stream, once.
+    pub(super) fn take(&self) -> Option<Box<dyn Producer>> {
+        self.is_taken.store(true, Ordering::Release);
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        producer.take()
+    }
+}
+
+impl StreamInputs {
+    /// Runs the encoder of a request, and collects the streams in it.
+    pub fn collect<T>(encode: impl FnOnce() -> T) -> (T, Self) {
+        let (encoded, producers) = sending(encode);
+        (
+            encoded,
+            Self(producers.into_iter().map(Input::new).collect()),
+        )
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether items may have been taken from one of them, so that the call cannot be made again.
+    pub fn are_taken(&self) -> bool {
+        let mut inputs = self.0.iter();
+        inputs.any(|input| input.is_taken.load(Ordering::Acquire))
+    }
+}

@@ -1,0 +1,184 @@
+//! The type of a stream in an interface.
+
+use super::{
+    exchange::{self, Exchange},
+    failure::{StreamError, StreamFailure},
+    inbox::Inbox,
+    reader::Reader,
+};
+use crate::codec;
+use futures::{Stream as Items, StreamExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use std::{
+    borrow::Cow,
+    fmt,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+/// Items that come one after the other: a parameter or the result of a method.
+///
+/// Whoever gets one reads it as a [`futures::Stream`] of `Result<T, StreamError>`; whoever makes one wraps
+/// any stream that is `Send`. A reader that is slow makes the producer wait, and one that is dropped ends it.
+///
+/// ```
+/// use futures::StreamExt;
+/// use pyroxene_common::Stream;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let squares = Stream::new(futures::stream::iter((1..=3_u64).map(|n| n * n)));
+/// let read: Vec<u64> = squares.map(Result::unwrap).collect().await;
+/// assert_eq!(read, [1, 4, 9]);
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Stream<T>(Mutex<Source<T>>);
+
+type LocalItems<T> = Pin<Box<dyn Items<Item = Result<T, StreamError>> + Send>>;
+
+enum Source<T> {
+    /// It is made in this process.
+    Local(LocalItems<T>),
+    /// It comes from the peer.
+    Received(Reader<T>),
+    /// It was sent to the peer.
+    Sent,
+}
+
+impl<T: 'static> Stream<T> {
+    /// The stream of these items.
+    pub fn new(items: impl Items<Item = T> + Send + 'static) -> Self {
+        Self::local(items.map(Ok))
+    }
+
+    /// The stream of these items. It breaks at the first error, whose message the reader gets.
+    pub fn fallible<E: fmt::Display>(
+        items: impl Items<Item = Result<T, E>> + Send + 'static,
+    ) -> Self
+    where
+        T: 'static,
+    {
+        let mut count = 0;
+        Self::local(items.map(move |item| match item {
+            Ok(item) => {
+                count += 1;
+                Ok(item)
+            }
+            Err(error) => Err(StreamError {
+                items: count,
+                failure: StreamFailure::Failed(error.to_string()),
+            }),
+        }))
+    }
+
+    fn local(items: impl Items<Item = Result<T, StreamError>> + Send + 'static) -> Self {
+        Self(Mutex::new(Source::Local(Box::pin(items))))
+    }
+
+    /// Takes the items out of a stream that is sent.
+    fn take(&self) -> Self {
+        let mut source = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Self(Mutex::new(std::mem::replace(&mut *source, Source::Sent)))
+    }
+}
+
+impl<T> fmt::Debug for Stream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+// The items are never pinned in place: a local stream is in a box.
+impl<T> Unpin for Stream<T> {}
+
+impl<T> Items for Stream<T> {
+    type Item = Result<T, StreamError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let source = self.get_mut().0.get_mut();
+        match source.unwrap_or_else(PoisonError::into_inner) {
+            Source::Local(items) => items.as_mut().poll_next(context),
+            Source::Received(reader) => reader.poll_next(context),
+            Source::Sent => Poll::Ready(None),
+        }
+    }
+}
+
+impl<T: Serialize + Send + 'static> Serialize for Stream<T> {
+    /// Only as a part of a request or an answer; see [`exchange`].
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let position = match exchange::form_of_sending() {
+            Exchange::Closed => Err("a stream cannot be sent here".to_owned()),
+            Exchange::Binary => exchange::send(Box::new(self.take())),
+            Exchange::Json => exchange::send_json(to_json(self.take())),
+        };
+        let position = position.map_err(serde::ser::Error::custom)?;
+        serializer.serialize_u32(position)
+    }
+}
+
+/// The items as JSON texts.
+fn to_json<T: Serialize + Send + 'static>(items: Stream<T>) -> Stream<String> {
+    let mut count = 0;
+    Stream::local(items.map(move |item| {
+        let text = serde_json::to_string(&item?).map_err(|error| StreamError {
+            items: count,
+            failure: StreamFailure::Failed(format!("an item cannot be shown as JSON: {error}")),
+        })?;
+        count += 1;
+        Ok(text)
+    }))
+}
+
+impl<'de, T: DeserializeOwned + Send + 'static> Deserialize<'de> for Stream<T> {
+    /// Only as a part of a request or an answer; see [`exchange`].
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let position = u32::deserialize(deserializer)?;
+        let stream = match exchange::form_of_receiving() {
+            Exchange::Closed => Err("a stream cannot be received here".to_owned()),
+            Exchange::Binary => {
+                let inbox = Inbox::new();
+                let reader = Reader::new(inbox.clone(), codec::decode::<T>);
+                exchange::receive(position, inbox)
+                    .map(|()| Self(Mutex::new(Source::Received(reader))))
+            }
+            Exchange::Json => exchange::receive_json(position).map(from_json),
+        };
+        stream.map_err(serde::de::Error::custom)
+    }
+}
+
+/// The items of JSON texts.
+fn from_json<T: DeserializeOwned + Send + 'static>(texts: Stream<String>) -> Stream<T> {
+    let mut count = 0;
+    Stream::local(texts.map(move |text| {
+        let item = serde_json::from_str(&text?).map_err(|error| StreamError {
+            items: count,
+            failure: StreamFailure::Failed(format!("item {} does not fit: {error}", count + 1)),
+        })?;
+        count += 1;
+        Ok(item)
+    }))
+}
+
+/// The entry of a schema that marks a stream.
+pub(crate) const SCHEMA_MARK: &str = "x-stream";
+
+impl<T: JsonSchema> JsonSchema for Stream<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Stream_of_{}", T::schema_name()).into()
+    }
+
+    /// That of a list of the items, with a mark.
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Vec::<T>::json_schema(generator);
+        schema.insert(SCHEMA_MARK.to_owned(), true.into());
+        schema
+    }
+}
