@@ -7,6 +7,7 @@
 mod batch;
 mod call;
 mod calls;
+mod inputs;
 mod one_way;
 mod pump;
 mod state;

@@ -11,17 +11,20 @@ mod failure;
 mod frames;
 mod inbox;
 mod inputs;
+mod json;
 mod producer;
 mod reader;
 mod sender;
+mod sender_state;
 mod stream;
 mod table;
 mod window;
 
-pub use exchange::{answering_in_json, keep_while_streaming, reading_json};
+pub use exchange::keep_while_streaming;
 pub use failure::{StreamError, StreamFailure};
 pub use frames::{StreamCredit, StreamEnd, StreamId, StreamOutcome, StreamStop};
 pub use inputs::StreamInputs;
+pub use json::{answering_in_json, reading_json};
 pub use stream::Stream;
 
 pub(super) use exchange::{receiving, sending, take_kept};

@@ -2,10 +2,10 @@
 
 use super::{
     calls::ProgressListener,
+    inputs::StreamingCall,
     state::{
         ClientConnectionShared, ClientConnectionState, ConnectionPhase, InFlightPermit, OnWritten,
     },
-    streaming::StreamingCall,
 };
 use crate::{
     channel::error::{AttemptError, ConnectionLost},

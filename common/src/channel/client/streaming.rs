@@ -3,12 +3,13 @@
 use super::{
     ClientConnection,
     call::{CallFuture, CallFutureState},
+    inputs::StreamingCall,
     state::InFlightPermit,
 };
 use crate::{
     channel::{
         error::AttemptError,
-        streams::{CallSenders, Keep, SentInputs, StreamInputs, StreamTable},
+        streams::{Keep, StreamInputs},
     },
     message::{EncodedRequest, Refusal, RefusalReason},
 };
@@ -20,30 +21,6 @@ use std::{
 };
 use tarpc::context;
 use tokio::time::Instant;
-
-/// The streams in the parameters of a call.
-pub(super) struct StreamingCall<'a> {
-    table: &'a Arc<StreamTable>,
-    inputs: &'a StreamInputs,
-    deadline: Instant,
-    /// The call's permit to be in flight, until its last stream has ended.
-    keep: Keep,
-    /// The call's id and the streams that were started.
-    started: Mutex<(u64, SentInputs)>,
-}
-
-impl StreamingCall<'_> {
-    /// Registers the streams, before the call can reach the peer.
-    pub(super) fn start_inputs(&self, call: u64) {
-        let senders = CallSenders {
-            table: self.table,
-            call,
-            deadline: self.deadline,
-        };
-        let sent = senders.start_inputs(self.inputs, &self.keep);
-        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = (call, sent);
-    }
-}
 
 impl<R: DeserializeOwned + Send + 'static> ClientConnection<R> {
     /// As [`call`](Self::call), for a method with streams. The call's deadline is also that of its streams,

@@ -4,12 +4,17 @@
 //! encoding, through a thread-local that is set while the codec runs. In JSON it is the same: the items are
 //! then texts in JSON. Outside of that a stream cannot be encoded or decoded.
 
-use super::{inbox::Inbox, producer::Producer, stream::Stream};
+use super::{failure::StreamError, inbox::Inbox, producer::Producer};
+use futures::Stream as Items;
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    pin::Pin,
     sync::Arc,
 };
+
+/// Items as JSON texts.
+pub(super) type JsonItems = Pin<Box<dyn Items<Item = Result<String, StreamError>> + Send>>;
 
 /// A message holds no more streams than this.
 const MAX_STREAMS: usize = 16;
@@ -26,11 +31,11 @@ thread_local! {
     static SENDING: Cell<Exchange> = const { Cell::new(Exchange::Closed) };
     static HAS_SENT: Cell<bool> = const { Cell::new(false) };
     static SENT: RefCell<Vec<Box<dyn Producer>>> = const { RefCell::new(Vec::new()) };
-    static SENT_JSON: RefCell<Vec<Stream<String>>> = const { RefCell::new(Vec::new()) };
+    static SENT_JSON: RefCell<Vec<JsonItems>> = const { RefCell::new(Vec::new()) };
     static RECEIVING: Cell<Exchange> = const { Cell::new(Exchange::Closed) };
     static HAS_RECEIVED: Cell<bool> = const { Cell::new(false) };
     static RECEIVED: RefCell<Vec<Arc<Inbox>>> = const { RefCell::new(Vec::new()) };
-    static JSON_INPUTS: RefCell<Vec<Option<Stream<String>>>> = const { RefCell::new(Vec::new()) };
+    static JSON_INPUTS: RefCell<Vec<Option<JsonItems>>> = const { RefCell::new(Vec::new()) };
     /// What the method that is polled on this thread keeps while its answer's streams run.
     static KEPT: RefCell<Vec<Box<dyn Any + Send>>> = const { RefCell::new(Vec::new()) };
     static HAS_KEPT: Cell<bool> = const { Cell::new(false) };
@@ -76,7 +81,7 @@ pub(crate) fn receiving<T>(decode: impl FnOnce() -> T) -> (T, Vec<Arc<Inbox>>) {
 }
 
 /// Runs an encoder to JSON, and returns the streams that it encoded, as streams of JSON texts.
-pub fn answering_in_json<T>(encode: impl FnOnce() -> T) -> (T, Vec<Stream<String>>) {
+pub(super) fn sending_json<T>(encode: impl FnOnce() -> T) -> (T, Vec<JsonItems>) {
     let encoded = {
         let _opened = Opened::new(&SENDING, Exchange::Json);
         encode()
@@ -85,7 +90,7 @@ pub fn answering_in_json<T>(encode: impl FnOnce() -> T) -> (T, Vec<Stream<String
 }
 
 /// Runs a decoder of JSON. A stream in it is the position of one of `inputs`, whose items are JSON texts.
-pub fn reading_json<T>(inputs: Vec<Stream<String>>, decode: impl FnOnce() -> T) -> T {
+pub(super) fn receiving_json<T>(inputs: Vec<JsonItems>, decode: impl FnOnce() -> T) -> T {
     let _opened = Opened::new(&RECEIVING, Exchange::Json);
     JSON_INPUTS.set(inputs.into_iter().map(Some).collect());
     let decoded = decode();
@@ -108,7 +113,7 @@ pub(super) fn send(producer: Box<dyn Producer>) -> Result<u32, String> {
 }
 
 /// The same in JSON.
-pub(super) fn send_json(items: Stream<String>) -> Result<u32, String> {
+pub(super) fn send_json(items: JsonItems) -> Result<u32, String> {
     SENT_JSON.with_borrow_mut(|sent| add(sent, items))
 }
 
@@ -122,7 +127,7 @@ pub(super) fn receive(position: u32, inbox: Arc<Inbox>) -> Result<(), String> {
 }
 
 /// The input at this position.
-pub(super) fn receive_json(position: u32) -> Result<Stream<String>, String> {
+pub(super) fn receive_json(position: u32) -> Result<JsonItems, String> {
     JSON_INPUTS
         .with_borrow_mut(|inputs| inputs.get_mut(position as usize).and_then(Option::take))
         .ok_or_else(|| format!("there is no stream {position}"))

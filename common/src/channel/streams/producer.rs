@@ -1,14 +1,10 @@
 //! What makes the items of a stream that leaves this process.
 
-use super::{frames::ITEM_PREFIX, stream::Stream};
+use super::frames::ITEM_PREFIX;
 use crate::codec::{self, CodecError};
 use bytes::Bytes;
-use futures::Stream as _;
 use serde::Serialize;
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::Context;
 
 /// A stream of any type of items, which are encoded as they are made.
 pub(crate) trait Producer: Send {
@@ -49,39 +45,9 @@ pub(crate) enum Next {
     Broken(String),
 }
 
-impl<T: Serialize + Send + 'static> Producer for Stream<T> {
-    fn fill(&mut self, context: &mut Context<'_>, chunk: &mut Chunk, bounds: Bounds) -> Next {
-        while chunk.items < bounds.items && chunk.bytes.len() < bounds.bytes {
-            match Pin::new(&mut *self).poll_next(context) {
-                Poll::Ready(Some(Ok(item))) => match chunk.add(&item) {
-                    Ok(()) if chunk.blobs.is_empty() => {}
-                    Ok(()) => return Next::More,
-                    Err(error) => {
-                        return Next::Broken(format!("an item cannot be encoded: {error}"));
-                    }
-                },
-                Poll::Ready(Some(Err(error))) => return Next::Broken(reason(&error.failure)),
-                Poll::Ready(None) => return Next::End,
-                Poll::Pending => return Next::Later,
-            }
-        }
-        Next::More
-    }
-}
-
-/// An error with its sources.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
 impl Chunk {
-    fn add<T: Serialize>(&mut self, item: &T) -> Result<(), CodecError> {
+    /// Adds an item.
+    pub(super) fn add<T: Serialize>(&mut self, item: &T) -> Result<(), CodecError> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; ITEM_PREFIX]);
         let encoded = codec::encode_spliced(&mut self.bytes, item, &[]);

@@ -2,9 +2,10 @@
 
 use super::{
     exchange::take_kept,
-    frames::{ITEMS_HEAD, StreamCredit, StreamEnd, StreamId, StreamOutcome},
+    frames::{ITEMS_HEAD, StreamEnd, StreamId, StreamOutcome},
     inputs::{Input, StreamInputs},
     producer::{Bounds, Chunk, Next, Producer},
+    sender_state::SenderState,
     table::{Keep, StreamTable},
     window::Credit,
 };
@@ -12,8 +13,8 @@ use crate::scope::Scope;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll},
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -22,56 +23,6 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// How many chunks are made before other tasks get their turn.
 const CHUNKS_PER_TURN: usize = 8;
-
-/// What the connection and the task of a stream share.
-#[derive(Debug)]
-pub(super) struct SenderState(Mutex<SenderInner>);
-
-#[derive(Debug)]
-struct SenderInner {
-    credit: Credit,
-    is_stopped: bool,
-    task: Option<Waker>,
-}
-
-impl SenderState {
-    fn new(credit: Credit) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(SenderInner {
-            credit,
-            is_stopped: false,
-            task: None,
-        })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SenderInner> {
-        // Plain data: valid even if a holder of the lock panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds credit. Returns whether it is an amount that a reader can mean.
-    pub(super) fn add_credit(&self, credit: &StreamCredit) -> bool {
-        let (is_possible, task) = {
-            let mut state = self.lock();
-            (state.credit.add(credit), state.task.take())
-        };
-        if let Some(task) = task {
-            task.wake();
-        }
-        is_possible
-    }
-
-    /// Stops the stream.
-    pub(super) fn stop(&self) {
-        let task = {
-            let mut state = self.lock();
-            state.is_stopped = true;
-            state.task.take()
-        };
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-}
 
 /// Sends the streams of one call.
 pub(crate) struct CallSenders<'a> {

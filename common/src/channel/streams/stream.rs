@@ -1,9 +1,10 @@
 //! The type of a stream in an interface.
 
 use super::{
-    exchange::{self, Exchange},
+    exchange::{self, Exchange, JsonItems},
     failure::{StreamError, StreamFailure},
     inbox::Inbox,
+    producer::{Bounds, Chunk, Next, Producer},
     reader::Reader,
 };
 use crate::codec;
@@ -73,7 +74,7 @@ impl<T: 'static> Stream<T> {
         }))
     }
 
-    fn local(items: impl Items<Item = Result<T, StreamError>> + Send + 'static) -> Self {
+    pub(super) fn local(items: impl Items<Item = Result<T, StreamError>> + Send + 'static) -> Self {
         Self(Mutex::new(Source::Local(Box::pin(items))))
     }
 
@@ -106,13 +107,44 @@ impl<T> Items for Stream<T> {
     }
 }
 
+impl<T: Serialize + Send + 'static> Producer for Stream<T> {
+    fn fill(&mut self, context: &mut Context<'_>, chunk: &mut Chunk, bounds: Bounds) -> Next {
+        while chunk.items < bounds.items && chunk.bytes.len() < bounds.bytes {
+            match Pin::new(&mut *self).poll_next(context) {
+                Poll::Ready(Some(Ok(item))) => match chunk.add(&item) {
+                    Ok(()) if chunk.blobs.is_empty() => {}
+                    Ok(()) => return Next::More,
+                    Err(error) => {
+                        return Next::Broken(format!("an item cannot be encoded: {error}"));
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => return Next::Broken(reason(&error.failure)),
+                Poll::Ready(None) => return Next::End,
+                Poll::Pending => return Next::Later,
+            }
+        }
+        Next::More
+    }
+}
+
+/// An error with its sources.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
 impl<T: Serialize + Send + 'static> Serialize for Stream<T> {
     /// Only as a part of a request or an answer; see [`exchange`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let position = match exchange::form_of_sending() {
             Exchange::Closed => Err("a stream cannot be sent here".to_owned()),
             Exchange::Binary => exchange::send(Box::new(self.take())),
-            Exchange::Json => exchange::send_json(to_json(self.take())),
+            Exchange::Json => exchange::send_json(Box::pin(to_json(self.take()))),
         };
         let position = position.map_err(serde::ser::Error::custom)?;
         serializer.serialize_u32(position)
@@ -151,7 +183,7 @@ impl<'de, T: DeserializeOwned + Send + 'static> Deserialize<'de> for Stream<T> {
 }
 
 /// The items of JSON texts.
-fn from_json<T: DeserializeOwned + Send + 'static>(texts: Stream<String>) -> Stream<T> {
+fn from_json<T: DeserializeOwned + Send + 'static>(texts: JsonItems) -> Stream<T> {
     let mut count = 0;
     Stream::local(texts.map(move |text| {
         let item = serde_json::from_str(&text?).map_err(|error| StreamError {

@@ -5,7 +5,7 @@ use super::{
     frames::{ItemsFrame, StreamCredit, StreamEnd, StreamId, StreamOutcome, StreamStop},
     inbox::{Inbox, Upstream},
     producer::Chunk,
-    sender::SenderState,
+    sender_state::SenderState,
     window::{Credit, FIRST_BYTES, FIRST_ITEMS, Grant},
 };
 use crate::{
