@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+/// A connected instance, or the instance to which to connect first, if one was picked.
+type Opened<R> = Result<ConnectedInstance<R>, Option<Arc<ObjectInstance<R>>>>;
+
 impl<I: Interface> Proxy<I> {
     /// Attempts a call until it is answered or must not be attempted again.
     ///
@@ -44,10 +47,7 @@ impl<I: Interface> Proxy<I> {
 
     /// The picked instance, if a connection to it is open. Otherwise the instance to which to connect first, if one
     /// was picked.
-    fn open_now(
-        &self,
-        call: &ProxyCall<'_, I>,
-    ) -> Result<ConnectedInstance<I::Response>, Option<Arc<ObjectInstance<I::Response>>>> {
+    fn open_now(&self, call: &ProxyCall<'_, I>) -> Opened<I::Response> {
         if !call.is_usual() {
             return Err(None);
         }

@@ -100,6 +100,10 @@ struct OpenedStream {
 }
 
 /// What a connection speaks, found by its first bytes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the usual one, and it lives briefly"
+)]
 enum Handshake {
     /// The host's own protocol; its hello is accepted.
     Hello(OpenedStream, Hello, AcceptedHello),
